@@ -1,0 +1,46 @@
+# Every target does its own set-up in .venv. Choose another Python with: make PYTHON=python3.12 test
+
+PYTHON ?= python3
+VENV := .venv
+IN_VENV := $(VENV)/bin/python
+
+.PHONY: help demo test lint clean
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+help:
+	@echo 'make demo    train the LSTM-CNN and print its test accuracy (make demo ARGS="--epochs 3")'
+	@echo 'make test    run all tests (make test ARGS="-k lstm")'
+	@echo 'make lint    check style and types'
+	@echo 'make clean   remove .venv, caches and what building left behind'
+
+demo: $(VENV)/demo.installed
+	$(IN_VENV) examples/mnist_lstm_cnn.py $(ARGS)
+
+test: $(VENV)/test.installed
+	$(IN_VENV) -m pytest $(ARGS)
+
+lint: $(VENV)/lint.installed
+	$(IN_VENV) -m ruff check .
+	$(IN_VENV) -m mypy
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name .git -prune -o -name __pycache__ -prune -exec rm -rf {} +
+
+# One stamp for each extra of setup.cfg. A .venv whose pip does not run is half made, or its Python is gone: start again.
+$(VENV)/%.installed: setup.cfg pyproject.toml
+	@$(IN_VENV) -m pip --version >/dev/null 2>&1 || { $(make_venv); }
+	@echo 'Installing tinynet[$*] into $(VENV) ...'
+	@$(IN_VENV) -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	@touch $@
+
+define make_venv
+"$(PYTHON)" -c '' 2>/dev/null || { \
+	echo "$(PYTHON) does not run: install Python 3.11 or newer, or name one with make PYTHON=/path/to/python." >&2; exit 1; }; \
+"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	echo "$(PYTHON) is $$("$(PYTHON)" --version 2>&1), and tinynet needs 3.11 or newer: name one with make PYTHON=/path/to/python." >&2; exit 1; }; \
+"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+	echo "$(PYTHON) cannot make virtual environments: on Debian and Ubuntu, apt install python3-venv and try again." >&2; exit 1; }; \
+"$(PYTHON)" -m venv --clear $(VENV) || { rm -rf $(VENV); exit 1; }
+endef

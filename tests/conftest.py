@@ -1,0 +1,20 @@
+"""What every test starts from: seed 0, no window for pictures, and random cases that are the same in every run."""
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+import tinynet as tn
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+settings.register_profile("ordinary", deadline=None, derandomize=True, database=None)
+# New cases in each run, and more of them: pytest -m long --hypothesis-profile=long
+settings.register_profile("long", deadline=None, max_examples=5000, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ordinary")
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    tn.seed(0)

@@ -1,0 +1,152 @@
+"""Whatever is in a file, `read_idx` gives the array that it holds or a `DataError`: never another exception."""
+
+import gzip
+import math
+import struct
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from tinynet.data import load_mnist, read_idx
+from tinynet.errors import DataError
+
+LIMIT = 1 << 16
+MEMORY = 4 << 20
+fuzz = settings(max_examples=4 * settings().max_examples, deadline=5000)  # milliseconds for each example
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return tmp_path_factory.mktemp("fuzz") / "images"
+
+
+def meaning(content, rank):
+    """The array that `content` holds by the definition of the format; None if it holds none."""
+    start = 4 + 4 * rank
+    if len(content) < start or content[:4] != bytes([0, 0, 8, rank]):
+        return None
+    shape = struct.unpack(f">{rank}I", content[4:start])
+    if not 0 < math.prod(shape) <= LIMIT or len(content) != start + math.prod(shape):
+        return None
+    return np.frombuffer(content[start:], np.uint8).reshape(shape)
+
+
+def read(path, content, rank):
+    """What `read_idx` makes of `content`; None for a `DataError`. Anything else fails the test."""
+    path.write_bytes(content)
+    tracemalloc.start()
+    try:
+        return read_idx(path, rank=rank, limit=LIMIT)
+    except DataError as error:
+        assert str(error).startswith(f"read_idx: {path} ") and "; " in str(error)
+        return None
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < MEMORY
+
+
+def assert_equal(array, expected):
+    assert (array is None) == (expected is None)
+    if expected is not None:
+        assert array.dtype == np.uint8
+        np.testing.assert_array_equal(array, expected, strict=True)
+
+
+ranks = st.integers(1, 3)
+sizes = st.one_of(st.integers(0, 4), st.sampled_from([255, 2**16, 2**31, 2**32 - 1]))
+
+
+@st.composite
+def almost_idx(draw):
+    """Mostly right headers, and about as many bytes as they promise."""
+    rank = draw(ranks)
+    shape = draw(st.lists(sizes, min_size=rank, max_size=rank))
+    kind = draw(st.sampled_from([8, 8, 8, 8, 9, 0x0D]))
+    count = max(0, min(math.prod(shape), 1000) + draw(st.sampled_from([0, 0, 0, -1, 1])))
+    elements = draw(st.binary(min_size=count, max_size=count))
+    return bytes([0, 0, kind, rank]) + struct.pack(f">{rank}I", *shape) + elements
+
+
+@fuzz
+@given(content=st.one_of(st.binary(max_size=200), almost_idx()), rank=ranks, packed=st.booleans())
+@example(content=b"\0\0\x08\1\0\0\0\1\7", rank=1, packed=True)
+def test_any_content(path, content, rank, packed):
+    assert_equal(read(path, gzip.compress(content) if packed else content, rank),
+                 None if content.startswith(b"\x1f\x8b") else meaning(content, rank))
+
+
+@fuzz
+@given(content=st.binary(max_size=200))
+def test_anything_that_starts_like_gzip(path, content):
+    assert read(path, b"\x1f\x8b\x08" + content, 1) is None
+
+
+ARRAY = np.random.default_rng(0).integers(0, 256, (3, 5, 7), dtype=np.uint8)
+PLAIN = b"\0\0\x08\3" + struct.pack(">3I", *ARRAY.shape) + ARRAY.tobytes()
+PACKED = gzip.compress(PLAIN, mtime=0)
+
+
+def test_every_truncation(path):
+    for content in (PLAIN, PACKED):
+        for length in range(len(content)):
+            assert read(path, content[:length], 3) is None
+
+
+def test_every_bit_of_a_plain_file(path):
+    for bit in range(8 * len(PLAIN)):
+        flipped = bytearray(PLAIN)
+        flipped[bit // 8] ^= 1 << bit % 8
+        assert_equal(read(path, bytes(flipped), 3), meaning(bytes(flipped), 3))
+
+
+def test_every_bit_of_a_gzip_file(path):
+    survived = set()
+    for bit in range(8 * len(PACKED)):
+        flipped = bytearray(PACKED)
+        flipped[bit // 8] ^= 1 << bit % 8
+        array = read(path, bytes(flipped), 3)
+        if array is not None:
+            np.testing.assert_array_equal(array, ARRAY)
+            survived.add(bit // 8)
+    trailer = set(range(len(PACKED) - 8, len(PACKED)))  # checksum and length
+    assert survived and not survived & {0, 1, 2, *trailer}
+
+
+@fuzz
+@given(cuts=st.lists(st.tuples(st.integers(0, len(PACKED)), st.integers(0, 20), st.binary(max_size=20)),
+                     min_size=1, max_size=4), packed=st.booleans())
+def test_pieces_replaced(path, cuts, packed):
+    content = PACKED if packed else PLAIN
+    for start, length, piece in cuts:
+        content = content[:start] + piece + content[start + length :]
+    array = read(path, content, 3)
+    if content.startswith(b"\x1f\x8b"):
+        assert array is None or np.array_equal(array, ARRAY)  # the checksum lets nothing else through
+    else:
+        assert_equal(array, meaning(content, 3))
+
+
+@fuzz
+@given(damage=st.dictionaries(st.sampled_from(["train-images-idx3-ubyte", "train-labels-idx1-ubyte",
+                                               "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"]),
+                              st.one_of(st.binary(max_size=100), almost_idx()), min_size=1))
+def test_damaged_mnist(path, damage):
+    folder = path.parent / "mnist"
+    folder.mkdir(exist_ok=True)
+    for part in ("train", "t10k"):
+        (folder / f"{part}-images-idx3-ubyte").write_bytes(
+            b"\0\0\x08\3" + struct.pack(">3I", 2, 28, 28) + bytes(2 * 28 * 28))
+        (folder / f"{part}-labels-idx1-ubyte").write_bytes(b"\0\0\x08\1\0\0\0\2\7\1")
+    assert load_mnist(folder).train_labels.tolist() == [7, 1]
+    for name, content in damage.items():
+        (folder / name).write_bytes(content)
+    try:
+        data = load_mnist(folder)
+    except DataError:
+        return
+    assert data.train_images.shape == data.test_images.shape == (2, 28, 28)  # the damage was two other labels
+    assert max(data.train_labels.max(), data.test_labels.max()) <= 9

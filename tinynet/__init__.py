@@ -1,0 +1,24 @@
+"""tinynet: the LSTM-CNN from the equation to the GPU.
+
+    import tinynet as tn
+    model = tn.nn.Sequential(tn.nn.LSTM(28, 128), tn.nn.Flatten(), tn.nn.Dense(28 * 128, 10))
+
+    tn.Tensor, tn.no_grad, tn.using     arrays that remember how they were made            tape.py, backend/
+    tn.ops                              the math, op by op                                 ops/
+    tn.nn, tn.init                      layers, their parameters and initial values        nn/, init.py
+    tn.optim                            SGD, Adam, AdamW, schedules, clipping              optim/
+    tn.data                             readers and loaders                                data/
+    tn.fit, tn.evaluate, tn.predict     the training loop                                  train.py
+    tn.save, tn.load                    a model in one file                                saving.py
+    tn.gradcheck, tn.seed               is a gradient right? the same bits again           gradcheck.py, random.py
+"""
+
+from tinynet import backend, data, errors, ops, random
+from tinynet.backend import using
+from tinynet.gradcheck import Report, gradcheck
+from tinynet.random import seed
+from tinynet.tape import Tensor, no_grad
+
+__version__ = "0.1.0"
+
+__all__ = ["Report", "Tensor", "backend", "data", "errors", "gradcheck", "no_grad", "ops", "random", "seed", "using"]

@@ -1,0 +1,246 @@
+"""One line per op that says which shapes go in and which come out, and is executed.
+
+    "x:(N,T,D) h0?:(N,H) c0?:(N,H) W:(H+D,4H) b:(4H) -> y:(N,T,H) h:(N,H) c:(N,H)"
+
+The same line is the documentation, the run-time check (with the error that names the argument and its numbers), the
+shape of the outputs before anything is computed, and the generator of shapes for the tests.
+
+    name:(...)         an array of floats; all of an op's float arguments share one dtype
+    name?:(...)        may be None
+    name:int(...)      an array of integers           name:any(...)   of anything
+    *names:(...)       any number of arrays, of any shape
+    N  T'  4H  H+D     a size: a letter (with primes), a multiple, a sum; one letter has one value in the whole line
+    ...   ...S         any number of axes (also none), one run of axes for each name
+
+Letters that occur only behind the arrow are computed by the op from its options (see `op.py`).
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tinynet.errors import DtypeError, ShapeError
+
+Shape = tuple[int, ...]
+Sizes = dict[str, Any]  # letter -> int; run of axes ("...", "...S") -> tuple of int; "*names" -> list of shapes
+
+_ARGUMENT = re.compile(r"(\*?)(\w+)(\??):(int|any|)\(([^()]*)\)")
+_TERM = re.compile(r"(\d*)([A-Za-z]\w*'*)?")
+
+
+@dataclass(frozen=True)
+class Size:
+    """The size of one axis: a sum of multiples of letters, plus a number. `4H` is (("H", 4),) and 0."""
+
+    text: str
+    terms: tuple[tuple[str, int], ...]
+    constant: int
+
+    def unknown(self, sizes: Sizes) -> list[tuple[str, int]]:
+        return [(letter, factor) for letter, factor in self.terms if letter not in sizes]
+
+    def value(self, sizes: Sizes) -> int | None:
+        if self.unknown(sizes):
+            return None
+        return self.constant + sum(factor * sizes[letter] for letter, factor in self.terms)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Any number of axes: `...` or `...S`."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Argument:
+    name: str
+    axes: tuple[Size | Run, ...]
+    kind: str  # "float", "int" or "any"
+    optional: bool
+    variadic: bool
+
+    def __str__(self) -> str:
+        return "(" + ",".join(axis.text for axis in self.axes) + ")"
+
+    def match(self, shape: Shape) -> list[tuple[Size | Run, Any]] | None:
+        """Each axis of the contract with what stands for it in `shape`; None if the rank does not fit."""
+        runs = [i for i, axis in enumerate(self.axes) if isinstance(axis, Run)]
+        if not runs:
+            return list(zip(self.axes, shape, strict=True)) if len(shape) == len(self.axes) else None
+        extra, at = len(shape) - len(self.axes) + 1, runs[0]
+        if extra < 0:
+            return None
+        parts = [*shape[:at], shape[at : at + extra], *shape[at + extra :]]
+        return list(zip(self.axes, parts, strict=True))
+
+    def bind(self, shape: Shape, sizes: Sizes) -> bool:
+        """Add to `sizes` what `shape` tells; False if it contradicts them."""
+        pairs = self.match(shape)
+        if pairs is None:
+            return False
+        waiting = [(axis, size) for axis, size in pairs if not _bind_axis(axis, size, sizes)]
+        return all(_bind_axis(axis, size, sizes) for axis, size in waiting)
+
+    def shape(self, sizes: Sizes) -> Shape | None:
+        """The shape that `sizes` give, None while a letter is unknown."""
+        result: list[int] = []
+        for axis in self.axes:
+            value = sizes.get(axis.text) if isinstance(axis, Run) else axis.value(sizes)
+            if value is None:
+                return None
+            result.extend(value if isinstance(axis, Run) else (value,))
+        return tuple(result)
+
+
+def _bind_axis(axis: Size | Run, size: Any, sizes: Sizes) -> bool:
+    """Make `axis` equal to `size`, solving for its letter if just one is unknown. False if it cannot be."""
+    if isinstance(axis, Run):
+        return bool(sizes.setdefault(axis.text, size) == size)
+    unknown = axis.unknown(sizes)
+    if not unknown:
+        return axis.value(sizes) == size
+    if len(unknown) > 1:
+        return False
+    letter, factor = unknown[0]
+    rest = size - axis.constant - sum(f * sizes[name] for name, f in axis.terms if name != letter)
+    if rest < 0 or rest % factor:
+        return False
+    sizes[letter] = rest // factor
+    return True
+
+
+class Contract:
+    """A parsed contract. `inputs` and `outputs` are its Arguments, `letters` all its letters and runs of axes.
+
+    >>> c = Contract("x:(N,D) W:(D,F) b?:(F) -> y:(N,F)")
+    >>> c.check("dense", {"x": (8, 3), "W": (3, 5), "b": None})
+    {'D': 3, 'F': 5, 'N': 8}
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        head, arrow, tail = text.partition("->")
+        if not arrow:
+            raise ShapeError(f"contract: {text!r} has no '->'; write inputs -> outputs")
+        self.inputs = _parse(head, text)
+        self.outputs = _parse(tail, text)
+        self.variadic = any(argument.variadic for argument in self.inputs)
+        self.letters = tuple(dict.fromkeys(letter for a in self.inputs + self.outputs for letter in _letters(a)))
+
+    def check(self, op: str, shapes: Mapping[str, Any]) -> Sizes:
+        """The value of every letter, from the shapes of the inputs (None: left out). ShapeError if they disagree.
+
+        The last arguments are believed first: those are the weights, and it is mostly the data that is wrong.
+        """
+        sizes: Sizes = {}
+        for argument in reversed(self.inputs):
+            shape = shapes[argument.name]
+            if argument.variadic:
+                sizes["*" + argument.name] = shape
+            elif shape is None:
+                if not argument.optional:
+                    raise ShapeError(f"{op}: {argument.name} must be {argument}, got None; only "
+                                     f"{self._optional_names()} may be left out")
+            elif not argument.bind(shape, sizes):
+                raise ShapeError(self._message(op, argument, shapes))
+        return dict(sorted(sizes.items()))
+
+    def check_dtypes(self, op: str, dtypes: Iterable[tuple[Argument, Any]]) -> None:
+        """DtypeError unless floats are floats of one precision and integers are integers."""
+        first: tuple[str, Any] | None = None
+        for argument, dtype in dtypes:
+            if argument.kind == "int" and dtype.kind not in "iu":
+                raise DtypeError(f"{op}: {argument.name} must hold integers, got {dtype}; "
+                                 f'{argument.name}.astype("int64")? (one-hot rows: {argument.name}.argmax(-1))')
+            if argument.kind != "float":
+                continue
+            if dtype.kind not in "fc":
+                raise DtypeError(f"{op}: {argument.name} must hold floats, got {dtype}; "
+                                 f'{argument.name}.astype("float32")? (images of 0 ... 255: and / 255)')
+            if first is None:
+                first = argument.name, dtype
+            elif dtype != first[1]:
+                raise DtypeError(f"{op}: {first[0]} is {first[1]}, {argument.name} {dtype}; all float arguments share "
+                                 f'one dtype: {argument.name}.astype("{first[1]}"), or model.astype("{dtype}")?')
+
+    def output_shapes(self, sizes: Sizes) -> tuple[Shape, ...]:
+        """The shapes of the outputs; every letter must be known."""
+        shapes = [argument.shape(sizes) for argument in self.outputs]
+        return tuple(shape for shape in shapes if shape is not None)
+
+    def _message(self, op: str, argument: Argument, shapes: Mapping[str, Any]) -> str:
+        """What `argument` should have been, judged by all the others."""
+        sizes: Sizes = {}
+        origin: dict[str, str] = {}
+        for other in reversed(self.inputs):
+            if other is not argument and not other.variadic and shapes[other.name] is not None:
+                known = dict(sizes)
+                if not other.bind(shapes[other.name], sizes):
+                    sizes = known
+                origin.update({letter: other.name for letter in sizes if letter not in known})
+        wanted, got = argument.shape(sizes), shapes[argument.name]
+        if wanted is not None:
+            rule = f" = {_show(wanted)}"
+        else:
+            used = [letter for letter in _letters(argument) if letter in sizes]
+            rule = "".join(f"{', ' if i else ' with '}{letter} = {_show(sizes[letter])} (from {origin[letter]})"
+                           for i, letter in enumerate(used))
+        return f"{op}: {argument.name} must be {argument}{rule}, got {_show(got)}; {_fix(argument, got, sizes)}"
+
+    def _optional_names(self) -> str:
+        return ", ".join(a.name for a in self.inputs if a.optional) or "none"
+
+
+def _parse(text: str, whole: str) -> tuple[Argument, ...]:
+    arguments = []
+    for word in text.split():
+        match = _ARGUMENT.fullmatch(word)
+        if not match:
+            raise ShapeError(f"contract: cannot read {word!r} in {whole!r}; write name:(N,T,D) without blanks")
+        star, name, optional, kind, axes = match.groups()
+        parsed = tuple(_parse_axis(axis, whole) for axis in axes.split(",") if axis)
+        arguments.append(Argument(name, parsed, kind or "float", bool(optional), bool(star)))
+    return tuple(arguments)
+
+
+def _parse_axis(text: str, whole: str) -> Size | Run:
+    if text.startswith("..."):
+        return Run(text)
+    terms, constant = [], 0
+    for term in text.split("+"):
+        match = _TERM.fullmatch(term)
+        if not match or not term:
+            raise ShapeError(f"contract: cannot read the size {text!r} in {whole!r}; write N, 4H, H+D or a number")
+        factor, letter = match.groups()
+        if letter:
+            terms.append((letter, int(factor or 1)))
+        else:
+            constant += int(factor)
+    return Size(text, tuple(terms), constant)
+
+
+def _letters(argument: Argument) -> list[str]:
+    return [letter for axis in argument.axes
+            for letter in ([axis.text] if isinstance(axis, Run) else [name for name, _ in axis.terms])]
+
+
+def _show(value: Any) -> str:
+    return "(" + ",".join(map(str, value)) + ")" if isinstance(value, tuple) else str(value)
+
+
+def _fix(argument: Argument, shape: Shape, sizes: Sizes) -> str:
+    """The likely mistake behind a wrong shape."""
+    name, rank = argument.name, len(argument.axes)
+    last = (*shape[:1], *shape[2:], *shape[1:2])
+    if len(shape) > 2 and argument.bind(last, dict(sizes)):
+        axes = ",".join(map(str, (0, *range(2, len(shape)), 1)))
+        return f"channels come last here, {name}.transpose({axes})?"
+    if len(shape) == 2 and argument.bind(shape[::-1], dict(sizes)):
+        return f"the other way round, {name}.T?"
+    if len(shape) == rank - 1 and argument.bind((1, *shape), dict(sizes)):
+        return f"the batch axis is missing, {name}[None]?"
+    if len(shape) == rank - 1 and argument.bind((*shape, 1), dict(sizes)):
+        return f"the channel axis is missing, {name}[..., None]?"
+    return f"reshape {name}, or make the layer for this size"

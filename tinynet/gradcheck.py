@@ -1,0 +1,201 @@
+"""Is a gradient right? Compare it with one that was computed from values alone.
+
+A gradient that a program computes and one that is measured should agree. Two ways to measure:
+
+  complex step   Im f(x + ihv) / h, h = 1e-20: no difference is taken, so nothing cancels, and the result is as exact
+                 as f itself. f must be analytic: no max, no abs, no comparison.
+  differences    (f(x + hv) - f(x - hv)) / 2h, "central"; or "richardson", three of them with h, h/2, h/4, combined so
+                 that the errors of order h**2 and h**4 cancel.
+
+Source: Squire and Trapp, "Using complex variables to estimate derivatives of real functions", SIAM Review 40, 1998;
+Richardson 1911.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinynet.errors import ArgumentError
+from tinynet.tape import Tensor, no_grad
+
+Function = Callable[..., Any]
+
+_TOLERANCE = {"complex": 1e-12, "richardson": 1e-7, "central": 1e-6}
+_STEP = {"complex": 1e-20, "richardson": 2e-3, "central": 1e-5}
+_DIRECTIONS = 6
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `gradcheck` found. `error` is the largest relative error, max|a - b| / max(|a|, |b|) over each input.
+
+    For the worst input: its number, the index of the worst element, and there the analytic value (what `backward`
+    computed) and the numeric one (what was measured).
+    """
+
+    ok: bool
+    error: float
+    mode: str
+    tol: float
+    input: int
+    index: tuple[int, ...]
+    analytic: float
+    numeric: float
+
+    def __str__(self) -> str:
+        verdict = "ok" if self.ok else "WRONG"
+        text = f"gradcheck {verdict}: error {self.error:.1e}, tolerance {self.tol:.0e} ({self.mode})"
+        if self.ok:
+            return text
+        return (f"{text}; worst at input {self.input}, index {self.index}: "
+                f"analytic {self.analytic:.9g}, numeric {self.numeric:.9g}")
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+
+def gradcheck(f: Function, *arrays: Any, mode: str = "auto", tol: float | None = None, elementwise: bool = False,
+              seed: int = 0) -> Report:
+    """Check the gradients of f, which takes Tensors and returns a Tensor or a tuple of them.
+
+    arrays       the point to check at, one array for each argument of f; they are taken as float64
+    mode         "complex", "central" or "richardson"; "auto" takes complex where every op in f is analytic
+    tol          the largest relative error that passes: 1e-12 (complex), 1e-7 (richardson), 1e-6 (central)
+    elementwise  measure every element on its own instead of a few random directions: slower, and names the element
+    seed         of the random directions and of the weights that make one number of f's outputs
+
+    Outputs are weighted at random and summed, so that all of them count. If a check along directions fails, every
+    element is measured to name the worst one.
+
+    Errors: ArgumentError for an unknown mode, integer arrays, an f that gives two results for one input (is dropout
+    on?), or a complex step through an op that is not analytic.
+
+    >>> import tinynet as tn
+    >>> print(tn.gradcheck(tn.ops.tanh, [0.5, -1.0]).ok)
+    True
+    """
+    if mode not in ("auto", *_STEP):
+        raise ArgumentError(f"gradcheck: mode must be auto, complex, central or richardson, got {mode!r}; "
+                            'mode="auto" chooses')
+    points = [_point(i, array) for i, array in enumerate(arrays)]
+    rng = np.random.default_rng(seed)
+    outputs = _values(f, points)
+    if any(not np.array_equal(a, b, equal_nan=True) for a, b in zip(outputs, _values(f, points), strict=True)):
+        raise ArgumentError("gradcheck: f must give the same result for the same input, and gave two; is dropout on? "
+                            "model.eval(), or a fixed key and counter")
+    weights = [rng.standard_normal(output.shape) for output in outputs]
+    gradients = _gradients(f, points, weights)
+    if mode in ("auto", "complex"):
+        analytic = _is_analytic(f, points)
+        if mode == "complex" and not analytic:
+            raise ArgumentError('gradcheck: mode "complex" needs analytic ops, and f has a max, abs, relu or the '
+                                'like; mode="richardson"')
+        mode = "complex" if analytic else "richardson"
+    total = sum(float(np.abs(weight * output).sum()) for weight, output in zip(weights, outputs, strict=True))
+    noise = 16 * np.finfo(np.float64).eps * total / (1.0 if mode == "complex" else _STEP[mode])
+    tol = _TOLERANCE[mode] if tol is None else tol
+    total = sum(float(np.abs(weight * output).sum()) for weight, output in zip(weights, outputs, strict=True))
+    noise = 16 * np.finfo(np.float64).eps * total / (1.0 if mode == "complex" else _STEP[mode])
+    floor = noise / _TOLERANCE[mode]
+
+    def slope(i: int, direction: np.ndarray) -> float:
+        return _slope(f, points, weights, i, direction, mode)
+
+    if not elementwise:
+        report = _along_directions(points, gradients, slope, floor, rng, mode, tol)
+        if report.ok:
+            return report
+    return _element_by_element(points, gradients, slope, floor, mode, tol)
+
+
+def _point(i: int, array: Any) -> np.ndarray:
+    point = np.asarray(array)
+    if point.dtype.kind == "f" or isinstance(array, float | int | list | tuple):
+        return point.astype(np.float64)
+    raise ArgumentError(f"gradcheck: input {i} must hold floats, got {point.dtype}; close over integers instead: "
+                        "gradcheck(lambda x: f(x, labels), x)")
+
+
+def _as_tuple(value: Any) -> tuple[Tensor, ...]:
+    return tuple(value) if isinstance(value, tuple | list) else (value,)
+
+
+def _values(f: Function, points: list[np.ndarray]) -> list[np.ndarray]:
+    with no_grad():
+        return [output.data for output in _as_tuple(f(*[Tensor(point.copy()) for point in points]))]
+
+
+def _is_analytic(f: Function, points: list[np.ndarray]) -> bool:
+    """Whether every op that f runs may be differentiated by a complex step."""
+    outputs = _as_tuple(f(*[Tensor(point.copy(), requires_grad=True) for point in points]))
+    return all(node.op.analytic for output in outputs if output.requires_grad for node in output._nodes_behind())
+
+
+def _gradients(f: Function, points: list[np.ndarray], weights: list[np.ndarray]) -> list[np.ndarray]:
+    """What backward computes for sum(weights * outputs)."""
+    tensors = [Tensor(point.copy(), requires_grad=True) for point in points]
+    outputs = _as_tuple(f(*tensors))
+    terms = [(output * weight).sum() for output, weight in zip(outputs, weights, strict=True) if output.requires_grad]
+    if terms:
+        sum(terms[1:], start=terms[0]).backward()
+    return [np.zeros_like(point) if tensor.grad is None else tensor.grad
+            for point, tensor in zip(points, tensors, strict=True)]
+
+
+def _slope(f: Function, points: list[np.ndarray], weights: list[np.ndarray], i: int, direction: np.ndarray,
+           mode: str) -> float:
+    """The derivative of sum(weights * outputs) along `direction` in input i, measured."""
+    def value(step: complex) -> complex:
+        moved = [point + step * direction if j == i else point for j, point in enumerate(points)]
+        if mode == "complex":
+            moved = [point.astype(np.complex128) for point in moved]
+        return complex(sum((weight * output).sum()
+                           for output, weight in zip(_values(f, moved), weights, strict=True)))
+
+    h = _STEP[mode]
+    if mode == "complex":
+        return value(1j * h).imag / h
+    central = [((value(step) - value(-step)) / (2 * step)).real for step in (h, h / 2, h / 4)]
+    if mode == "central":
+        return central[0]
+    first = [(4 * central[1] - central[0]) / 3, (4 * central[2] - central[1]) / 3]  # without the error of order h**2
+    return (16 * first[1] - first[0]) / 15  # nor that of order h**4
+
+
+def _relative(analytic: np.ndarray, numeric: np.ndarray, floor: float) -> float:
+    """max|a - b| / max(|a|, |b|). A gradient below `floor` cannot be measured better than to floor times tolerance."""
+    difference = np.abs(analytic - numeric).max(initial=0.0)
+    if not np.isfinite(difference):
+        return float("inf")
+    scale = max(np.abs(analytic).max(initial=0.0), np.abs(numeric).max(initial=0.0), floor)
+    return float(difference / scale) if difference else 0.0
+
+
+def _along_directions(points: list[np.ndarray], gradients: list[np.ndarray], slope: Callable[..., float], floor: float,
+                      rng: np.random.Generator, mode: str, tol: float) -> Report:
+    error = 0.0
+    for i, (point, gradient) in enumerate(zip(points, gradients, strict=True)):
+        directions = rng.standard_normal((_DIRECTIONS, *point.shape))
+        analytic = np.array([(gradient * direction).sum() for direction in directions])
+        numeric = np.array([slope(i, direction) for direction in directions])
+        error = max(error, _relative(analytic, numeric, floor))
+    return Report(error <= tol, error, mode, tol, 0, (), 0.0, 0.0)
+
+
+def _element_by_element(points: list[np.ndarray], gradients: list[np.ndarray], slope: Callable[..., float],
+                        floor: float, mode: str, tol: float) -> Report:
+    worst = Report(True, -1.0, mode, tol, 0, (), 0.0, 0.0)
+    for i, (point, gradient) in enumerate(zip(points, gradients, strict=True)):
+        numeric = np.zeros_like(point)
+        for index in np.ndindex(point.shape):
+            unit = np.zeros_like(point)
+            unit[index] = 1.0
+            numeric[index] = slope(i, unit)
+        error = _relative(gradient, numeric, floor)
+        if point.size and error > worst.error:
+            at = np.unravel_index(np.nan_to_num(np.abs(gradient - numeric), nan=np.inf).argmax(), point.shape)
+            index = tuple(int(k) for k in at)
+            worst = Report(error <= tol, error, mode, tol, i, index, float(gradient[index]), float(numeric[index]))
+    return worst if worst.error >= 0 else Report(True, 0.0, mode, tol, 0, (), 0.0, 0.0)

@@ -1,0 +1,229 @@
+"""What makes two functions an op: check the shapes, run, record.
+
+    @op("x:(...,D) W:(D,F) b?:(F) -> y:(...,F)", cases=[{}, {"b": None}])
+    def dense(xp, x, W, b=None):
+        '''The equations, forward and backward.'''
+        return y, cache
+
+    @dense.gradient
+    def ddense(xp, dy, *, cache, needs):
+        return dx, dW, db
+
+Both are pure functions on arrays: `xp` is the module that computes (NumPy or CuPy), `cache` is the second value that
+the forward returned, `needs` tells for each input whether anybody wants its gradient (None will do if not). Called on
+Tensors, `dense` is an Op; `dense.forward`, `dense.backward`, `dense.contract` and `dense.__doc__` are what it is made
+of. `cases` says how the tests should try it.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from tinynet import backend
+from tinynet.contract import Contract
+from tinynet.errors import DeviceError
+from tinynet.tape import Node, Tensor, is_recording
+
+REGISTRY: dict[str, "Op"] = {}  # every op by its name; the tests walk it
+_shapes_only: ContextVar[bool] = ContextVar("shapes_only", default=False)
+
+
+@contextmanager
+def shapes_only() -> Iterator[None]:
+    """Run ops on their contracts alone: outputs have the right shape and dtype, and no memory or values.
+
+    >>> import tinynet as tn
+    >>> with shapes_only():
+    ...     tn.ops.dense(blank((32, 784)), blank((784, 10))).shape
+    (32, 10)
+    """
+    token = _shapes_only.set(True)
+    try:
+        yield
+    finally:
+        _shapes_only.reset(token)
+
+
+def blank(shape: tuple[int, ...], dtype: Any = "float32") -> Tensor:
+    """A tensor of zeros that takes the memory of one."""
+    xp = backend.namespace("cpu")
+    return Tensor(xp.broadcast_to(xp.zeros((), dtype), shape))
+
+
+class Op:
+    """A differentiable function of Tensors, made of two functions of arrays. See the module's text."""
+
+    def __init__(self, forward: Callable[..., Any], contract: str, cases: Sequence[dict[str, Any]],
+                 sizes: Callable[..., dict[str, Any]] | None, check: Callable[..., None] | None,
+                 analytic: bool) -> None:
+        self.name = forward.__name__
+        self.module = forward.__module__
+        self.forward = forward
+        self.backward: Callable[..., Any] = _no_backward
+        self.contract = Contract(contract)
+        self.cases = cases
+        self.sizes = sizes
+        self.check = check
+        self.analytic = analytic
+        self.__name__ = self.name
+        self.__doc__ = forward.__doc__
+        self.__signature__ = _public_signature(forward)
+        self._names = tuple(argument.name for argument in self.contract.inputs)
+        options = list(self.__signature__.parameters.values())
+        self._positional = tuple(p.name for p in options if p.kind is not p.KEYWORD_ONLY)
+        self._defaults = {p.name: p.default for p in options
+                          if p.default is not p.empty or p.name in self._optional()}
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}: {self.contract.text}>"
+
+    def gradient(self, backward: Callable[..., Any]) -> Callable[..., Any]:
+        """Decorate the function that computes this op's gradients."""
+        self.backward = backward
+        return backward
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        inputs, options = self._bind(args, kwargs)
+        tensors = _as_tensors(self.name, self._names, inputs, self.contract.variadic)
+        arrays = [None if tensor is None else tensor.data for tensor in tensors]
+        sizes = self.infer(arrays, options)
+        if _shapes_only.get():
+            dtype = next(array.dtype for array in arrays if array is not None)
+            blanks = [blank(shape, dtype) for shape in self.contract.output_shapes(sizes)]
+            return tuple(blanks) if len(blanks) > 1 else blanks[0]
+        device = _common_device(self.name, self._names, tensors, self.contract.variadic)
+        if self.check and device == "cpu":  # reading values would make a GPU wait
+            self.check(*arrays, sizes=sizes, **options)
+        xp = backend.namespace(device)
+        forward, backward = self.forward, self.backward
+        result = NotImplemented
+        fast = backend.override(self.module, self.name, device)
+        if fast and fast[1]:
+            result = fast[0](xp, *arrays, **options)
+        if result is NotImplemented:
+            result = forward(xp, *arrays, **options)
+        elif fast and fast[1]:
+            backward = fast[1]
+        outputs, cache = result
+        return self._record(xp, backward, cache, tensors, outputs)
+
+    def infer(self, arrays: Sequence[Any], options: dict[str, Any]) -> dict[str, Any]:
+        """The value of every letter of the contract, from the inputs and the options. Errors as of the contract."""
+        contract = self.contract
+        if contract.variadic:
+            shapes: dict[str, Any] = {self._names[0]: [tuple(array.shape) for array in arrays]}
+            dtypes = [(contract.inputs[0], array.dtype) for array in arrays]
+        else:
+            shapes = {name: None if array is None else tuple(array.shape)
+                      for name, array in zip(self._names, arrays, strict=True)}
+            dtypes = [(argument, array.dtype)
+                      for argument, array in zip(contract.inputs, arrays, strict=True) if array is not None]
+        contract.check_dtypes(self.name, dtypes)
+        sizes = contract.check(self.name, shapes)
+        if self.sizes:
+            sizes.update(self.sizes(sizes, **options))
+        return sizes
+
+    def _record(self, xp: Any, backward: Callable[..., Any], cache: Any, inputs: Sequence[Tensor | None],
+                outputs: Any) -> Any:
+        arrays = [xp.asarray(array) for array in (outputs if isinstance(outputs, tuple) else (outputs,))]
+        tensors = [Tensor(array) for array in arrays]
+        if is_recording() and any(tensor is not None and tensor.requires_grad for tensor in inputs):
+            node = Node(self, xp, backward, cache, inputs, arrays)
+            for index, tensor in enumerate(tensors):
+                tensor._origin = node, index
+                tensor.requires_grad = True
+        return tuple(tensors) if isinstance(outputs, tuple) else tensors[0]
+
+    def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        """The inputs in the order of the contract, and the options."""
+        if self.contract.variadic:
+            inputs = list(args[0]) if len(args) == 1 and isinstance(args[0], list | tuple) else list(args)
+            return inputs, {**self._defaults, **kwargs}
+        bound = {**self._defaults, **dict(zip(self._positional, args, strict=False)), **kwargs}
+        missing = [name for name in self.__signature__.parameters if name not in bound]
+        if missing or len(args) > len(self._positional) or len(bound) != len(self.__signature__.parameters):
+            self.__signature__.bind(*args, **kwargs)  # raises Python's own TypeError, which names the argument
+        return [bound.pop(name) for name in self._names], bound
+
+    def _optional(self) -> set[str]:
+        return {argument.name for argument in self.contract.inputs if argument.optional}
+
+
+def op(contract: str, *, cases: Sequence[dict[str, Any]], sizes: Callable[..., dict[str, Any]] | None = None,
+       check: Callable[..., None] | None = None, analytic: bool = True) -> Callable[[Callable[..., Any]], Op]:
+    """Make an op of a forward function, and enter it into the registry.
+
+    contract   its shapes, see `contract.py`
+    cases      what the tests should try: one dict each; a letter of the contract gives a size, an input a domain
+               (None leaves it out), everything else is an option
+    sizes      sizes(known, **options) -> the letters that only the outputs have; raises for impossible options
+    check      check(*arrays, sizes, **options) raises for values out of range; asked on the host only
+    analytic   whether it may be differentiated by a complex step: no max, abs or comparison of the values
+    """
+    def decorate(forward: Callable[..., Any]) -> Op:
+        REGISTRY[forward.__name__] = made = Op(forward, contract, cases, sizes, check, analytic)
+        return made
+    return decorate
+
+
+class Kernel:
+    """A function that updates arrays in place, and that a backend may override by the same name: an optimizer's step."""
+
+    def __init__(self, specification: Callable[..., None]) -> None:
+        self.name = specification.__name__
+        self.module = specification.__module__
+        self.specification = specification
+        self.__doc__ = specification.__doc__
+
+    def __call__(self, *arrays: Any, **options: Any) -> None:
+        device = backend.device_of(arrays[0])
+        fast = backend.override(self.module, self.name, device)
+        run = fast[0] if fast else self.specification
+        if run(backend.namespace(device), *arrays, **options) is NotImplemented:
+            self.specification(backend.namespace(device), *arrays, **options)
+
+
+def kernel(specification: Callable[..., None]) -> Kernel:
+    """Make a kernel of a function f(xp, *arrays, **options) that changes its arrays in place."""
+    return Kernel(specification)
+
+
+def _as_tensors(op: str, names: Sequence[str], values: Sequence[Any], variadic: bool) -> list[Tensor | None]:
+    """Tensors of all arguments. A Python number takes the dtype and the device of the tensors beside it."""
+    model = next((value for value in values if isinstance(value, Tensor)), None)
+    tensors: list[Tensor | None] = []
+    for value in values:
+        if value is None or isinstance(value, Tensor):
+            tensors.append(value)
+        elif isinstance(value, bool | int | float) and model is not None:
+            tensors.append(Tensor(value, dtype=model.dtype, device=model.device))
+        else:
+            tensors.append(Tensor(value))
+    return tensors
+
+
+def _common_device(op: str, names: Sequence[str], tensors: Sequence[Tensor | None], variadic: bool) -> str:
+    first: tuple[str, str] | None = None
+    for index, tensor in enumerate(tensors):
+        if tensor is None:
+            continue
+        name, device = (f"{names[0]}[{index}]" if variadic else names[index]), tensor.device
+        if first is None:
+            first = name, device
+        elif device != first[1]:
+            raise DeviceError(f"{op}: {first[0]} is on {first[1]}, {name} on {device}; "
+                              f'call {first[0]}.to("{device}") or model.to("{first[1]}")')
+    return first[1] if first else "cpu"
+
+
+def _public_signature(forward: Callable[..., Any]) -> inspect.Signature:
+    """The forward's signature without its first argument, xp."""
+    signature = inspect.signature(forward)
+    return signature.replace(parameters=list(signature.parameters.values())[1:])
+
+
+def _no_backward(*arrays: Any, **options: Any) -> Any:
+    raise NotImplementedError("this op has no gradient; decorate the function that computes it with @name.gradient")

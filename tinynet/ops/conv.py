@@ -1,0 +1,137 @@
+"""Convolutions, one- and two-dimensional. Conv1D is Conv2D on images of height 1.
+
+A convolution is a sum of products. Element k of the kernel meets, in all the places where the window stands, a slice of
+the input; that slice times the matrix W[k] (C,F) is its share of the output:
+
+    y[n,t] = Σₖ x[n, t s + k d − p] W[k] + b        s stride, d dilation, p padding in front
+
+Why the gradient of x is a correlation with the flipped kernel: x[n,u] takes part in y[n,t] through W[k] wherever
+t s + k d − p = u. So
+
+    δx[n,u] = Σₖ δy[n, (u + p − k d) / s] W[k]ᵀ      over those k for which the division leaves no remainder
+
+As k grows, the place in δy falls: the kernel runs backwards over δy, that is, flipped. We need not flip anything: going
+through the same slices as the forward, and adding δy W[k]ᵀ to slice k, is this sum in another order.
+"""
+
+from typing import Any
+
+from tinynet.op import op
+from tinynet.ops.window import ONE_ROW, Window, pair, padded, taps, unpadded, window
+
+
+def _convolve(xp: Any, x: Any, W: Any, b: Any, rows: Window, columns: Window) -> Any:
+    """The forward of both ops, on images x (N,H,W,C) and kernels W (KH,KW,C,F)."""
+    N, C, F = x.shape[0], W.shape[2], W.shape[3]
+    x = padded(xp, x, rows, columns)
+    y = xp.zeros((N * rows.outputs * columns.outputs, F), x.dtype)
+    if b is not None:
+        y += b
+    for i, j, tap in taps(rows, columns):
+        y += x[tap].reshape(-1, C) @ W[i, j]  # (1) (R,C) (C,F)
+    return y.reshape(N, rows.outputs, columns.outputs, F), (x, W, rows, columns)
+
+
+def _dconvolve(xp: Any, dy: Any, cache: Any, needs: Any) -> Any:
+    """The backward of both ops: δx, δW, δb."""
+    x, W, rows, columns = cache
+    need_x, need_W, need_b = needs
+    N, C, F = x.shape[0], W.shape[2], W.shape[3]
+    dy = dy.reshape(-1, F)  # (R,F)
+    dx = xp.zeros_like(x) if need_x else None
+    dW = xp.empty_like(W) if need_W else None
+    for i, j, tap in taps(rows, columns):
+        if need_x:
+            dx[tap] += (dy @ W[i, j].T).reshape(N, rows.outputs, columns.outputs, C)  # (2)
+        if need_W:
+            dW[i, j] = x[tap].reshape(-1, C).T @ dy  # (3)
+    db = dy.sum(axis=0) if need_b else None  # (4)
+    return unpadded(dx, rows, columns) if need_x else None, dW, db
+
+
+def _windows2d(op: str, H: int, W: int, KH: int, KW: int, stride: Any, padding: Any,
+               dilation: Any) -> tuple[Window, Window]:
+    stride, padding, dilation = (pair(op, name, value) for name, value in
+                                 (("stride", stride), ("padding", padding), ("dilation", dilation)))
+    return (window(op, "H", H, KH, stride[0], padding[0], dilation[0]),
+            window(op, "W", W, KW, stride[1], padding[1], dilation[1]))
+
+
+def _conv1d_sizes(known: dict[str, Any], stride: int = 1, padding: Any = "valid", dilation: int = 1) -> dict[str, Any]:
+    return {"T'": window("conv1d", "T", known["T"], known["K"], stride, padding, dilation).outputs}
+
+
+@op("x:(N,T,C) W:(K,C,F) b?:(F) -> y:(N,T',F)", sizes=_conv1d_sizes,
+    cases=[{"K": 3, "T": 7}, {"K": 3, "T": 7, "b": None}, {"K": 2, "T": 2, "N": 1}, {"K": 1, "T": 1},
+           {"K": 3, "T": 8, "stride": 2}, {"K": 3, "T": 7, "stride": 3, "padding": "same"},
+           {"K": 4, "T": 6, "stride": 1, "padding": "same"}, {"K": 4, "T": 1, "padding": "same"},
+           {"K": 3, "T": 5, "dilation": 2, "padding": "causal"}, {"K": 2, "T": 7, "dilation": 3, "stride": 2},
+           {"K": 3, "T": 5, "padding": 2, "stride": 2}])
+def conv1d(xp: Any, x: Any, W: Any, b: Any = None, *, stride: int = 1, padding: Any = "valid", dilation: int = 1) -> Any:
+    """A one-dimensional convolution over sequences: F patterns of K steps, looked for in every place.
+
+    As in every library of this field the kernel is not flipped (a correlation). `padding` is "valid" (none), "same"
+    (as TensorFlow pads: the odd step at the end), "causal" (all in front), or a number of steps on both sides.
+
+    Shapes    x (N,T,C) · W (K,C,F) · b (F) or None  →  y (N,T',F)
+    Forward   (1)  yₜ = Σₖ x[t s + k d − p] Wₖ + b        s stride, d dilation, p padding in front
+    Backward  (2)  δx[t s + k d − p] += δyₜ Wₖᵀ           for all t and k
+              (3)  δWₖ = Σ x[t s + k d − p]ᵀ δyₜ          over t and the batch
+              (4)  δb = Σ δyₜ                             over t and the batch
+    Cache     x with its padding, and W: nothing is unfolded
+    Source    LeCun et al. 1989; Waibel et al. 1989 (over time). The derivation stands at the top of this file, the
+              code in _convolve and _dconvolve.
+
+    >>> import tinynet as tn
+    >>> x, W = tn.Tensor([[[1.0], [2.0], [4.0]]]), tn.Tensor([[[-1.0]], [[1.0]]])
+    >>> tn.ops.conv1d(x, W).numpy().ravel()
+    array([1., 2.], dtype=float32)
+    """
+    columns = window("conv1d", "T", x.shape[1], W.shape[0], stride, padding, dilation)
+    y, cache = _convolve(xp, x[:, None], W[None], b, ONE_ROW, columns)  # (1)
+    return y[:, 0], cache  # (N,T',F)
+
+
+@conv1d.gradient
+def dconv1d(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+    dx, dW, db = _dconvolve(xp, dy, cache, needs)  # (2) (3) (4)
+    return None if dx is None else dx[:, 0], None if dW is None else dW[0], db  # (N,T,C), (K,C,F), (F)
+
+
+def _conv2d_sizes(known: dict[str, Any], stride: Any = 1, padding: Any = "valid", dilation: Any = 1) -> dict[str, Any]:
+    sizes = (known[letter] for letter in ("H", "W", "KH", "KW"))
+    rows, columns = _windows2d("conv2d", *sizes, stride, padding, dilation)
+    return {"H'": rows.outputs, "W'": columns.outputs}
+
+
+@op("x:(N,H,W,C) W:(KH,KW,C,F) b?:(F) -> y:(N,H',W',F)", sizes=_conv2d_sizes,
+    cases=[{"H": 5, "W": 6, "KH": 3, "KW": 2}, {"H": 5, "W": 4, "KH": 3, "KW": 3, "padding": "same", "b": None},
+           {"H": 7, "W": 6, "KH": 3, "KW": 3, "stride": 2, "padding": "same"}, {"H": 1, "W": 1, "KH": 1, "KW": 1, "N": 1},
+           {"H": 6, "W": 7, "KH": 2, "KW": 3, "stride": (2, 1), "padding": (1, 0), "dilation": (1, 2)},
+           {"H": 5, "W": 5, "KH": 2, "KW": 2, "stride": 3, "padding": 1}])
+def conv2d(xp: Any, x: Any, W: Any, b: Any = None, *, stride: Any = 1, padding: Any = "valid", dilation: Any = 1) -> Any:
+    """A two-dimensional convolution over images, channels last: F patterns of KH x KW pixels, looked for in every place.
+
+    As in every library of this field the kernel is not flipped (a correlation). `stride`, `padding` and `dilation` are
+    one value, or a pair (height, width); padding is "valid", "same" (as TensorFlow pads) or a number.
+
+    Shapes    x (N,H,W,C) · W (KH,KW,C,F) · b (F) or None  →  y (N,H',W',F)
+    Forward   (1)  yₜ = Σₖ x[t s + k d − p] Wₖ + b        t, k, s, d, p: pairs, one number for each axis
+    Backward  (2)  δx[t s + k d − p] += δyₜ Wₖᵀ           for all t and k
+              (3)  δWₖ = Σ x[t s + k d − p]ᵀ δyₜ          over t and the batch
+              (4)  δb = Σ δyₜ                             over t and the batch
+    Cache     x with its padding, and W: nothing is unfolded
+    Source    LeCun et al. 1989. The derivation stands at the top of this file, the code in _convolve and _dconvolve.
+
+    >>> import tinynet as tn
+    >>> x, W = tn.Tensor([[[[1.0], [2.0]], [[3.0], [4.0]]]]), tn.Tensor([[[[1.0]], [[1.0]]]])
+    >>> tn.ops.conv2d(x, W).numpy().ravel()
+    array([3., 7.], dtype=float32)
+    """
+    rows, columns = _windows2d("conv2d", *x.shape[1:3], *W.shape[:2], stride, padding, dilation)
+    return _convolve(xp, x, W, b, rows, columns)  # (1)
+
+
+@conv2d.gradient
+def dconv2d(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+    return _dconvolve(xp, dy, cache, needs)  # (2) (3) (4)

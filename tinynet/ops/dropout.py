@@ -1,0 +1,46 @@
+"""Dropout, with a mask that is a function of a key and a counter."""
+
+from typing import Any
+
+from tinynet.errors import ArgumentError
+from tinynet.op import op
+from tinynet.random import keep_mask
+
+
+def _check_p(known: dict[str, Any], p: float, key: Any, counter: Any) -> dict[str, Any]:
+    if not 0 <= p < 1:
+        raise ArgumentError(f"dropout: p must be in [0, 1), the share that is dropped, got {p}; p=0.5 drops half")
+    if len(key) != 2 or not all(0 <= part < 2**32 for part in key):
+        raise ArgumentError(f"dropout: key must be two integers in [0, 2**32), got {key}; key=(seed, stream)")
+    return {}
+
+
+@op("x:(...) -> y:(...)", sizes=_check_p,
+    cases=[{"...": (3, 5), "p": 0.5, "key": (1, 2), "counter": 0}, {"...": (7,), "p": 0.2, "key": (0, 9), "counter": 3},
+           {"...": (2, 3, 2), "p": 0.0, "key": (1, 2), "counter": 0}])
+def dropout(xp: Any, x: Any, p: float, *, key: tuple[int, int], counter: Any) -> Any:
+    """Dropout: each element is 0 with probability p, and the others grow so that the mean stays.
+
+    Which elements: those whose 32-bit word of Philox-4x32-10 is below floor(p 2³²), `key` being (seed, stream) and
+    `counter` the number of the draw (an integer, or a 0-d integer array on the device). Equal arguments give equal
+    masks on every device, and nothing has to be remembered to draw them again.
+
+    Shapes    x (...)  →  y (...)
+    Forward   (1)  y = x m / (1 − p)        m = 1 where word ≥ floor(p 2³²), else 0
+    Backward  (2)  δx = δy m / (1 − p)
+    Cache     m, 1 byte an element, and the factor
+    Source    Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov 2014; Philox: see tinynet/random.py
+
+    >>> import tinynet as tn
+    >>> tn.ops.dropout(tn.Tensor([1.0, 1.0, 1.0, 1.0]), 0.5, key=(0, 0), counter=0).numpy()
+    array([0., 2., 2., 2.], dtype=float32)
+    """
+    m = keep_mask(xp, x.shape, p, key, counter)
+    factor = 1 / (1 - p)
+    return x * m * factor, (m, factor)  # (1)
+
+
+@dropout.gradient
+def ddropout(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+    m, factor = cache
+    return dy * m * factor  # (2)

@@ -1,0 +1,400 @@
+"""Arithmetic, element by element. The only ops that broadcast.
+
+Where an input was stretched to a larger shape, each of its elements stands in several places of the result, and its
+gradient is the sum over those places. `unbroadcast` takes that sum; no other op needs to know of it.
+"""
+
+from typing import Any
+
+from tinynet.errors import ArgumentError, ShapeError
+from tinynet.op import op
+
+_PAIRS = [{"...A": (3, 4), "...B": (3, 4)}, {"...A": (3, 1, 2), "...B": (4, 1)}, {"...A": (), "...B": (5,)},
+          {"...A": (2, 3), "...B": ()}]
+
+
+def broadcast(op: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that arrays of these shapes have together, by NumPy's rules. ShapeError if there is none."""
+    rank = max(map(len, shapes))
+    result: list[int] = []
+    for sizes in zip(*[(1,) * (rank - len(shape)) + shape for shape in shapes], strict=True):
+        wide = {size for size in sizes if size != 1}
+        if len(wide) > 1:
+            listed = " and ".join("(" + ",".join(map(str, shape)) + ")" for shape in shapes)
+            raise ShapeError(f"{op}: shapes must be equal or 1 on every axis, counted from the last, got {listed}; "
+                             "reshape one, or index it with None where an axis is missing")
+        result.append(wide.pop() if wide else 1)
+    return tuple(result)
+
+
+def unbroadcast(xp: Any, dy: Any, shape: tuple[int, ...]) -> Any:
+    """Sum `dy` over the axes along which an array of `shape` was stretched."""
+    if dy.shape == shape:
+        return dy
+    extra = dy.ndim - len(shape)
+    axes = (*range(extra), *(i + extra for i, size in enumerate(shape) if size == 1))
+    return dy.sum(axis=axes).reshape(shape)
+
+
+def _pair(name: str) -> Any:
+    def sizes(known: dict[str, Any]) -> dict[str, Any]:
+        return {"...Y": broadcast(name, known["...A"], known["...B"])}
+    return sizes
+
+
+@op("a:(...A) b:(...B) -> y:(...Y)", sizes=_pair("add"), cases=_PAIRS)
+def add(xp: Any, a: Any, b: Any) -> Any:
+    """The sum of two arrays.
+
+    Shapes    a (...A) · b (...B)  →  y (...Y), broadcast
+    Forward   (1)  y = a + b
+    Backward  (2)  δa = δy
+              (3)  δb = δy
+    Cache     the two shapes
+
+    >>> import tinynet as tn
+    >>> tn.ops.add(tn.Tensor([1.0, 2.0]), 3).numpy()
+    array([4., 5.], dtype=float32)
+    """
+    return a + b, (a.shape, b.shape)  # (1)
+
+
+@add.gradient
+def dadd(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+    shape_a, shape_b = cache
+    da = unbroadcast(xp, dy, shape_a) if needs[0] else None  # (2)
+    db = unbroadcast(xp, dy, shape_b) if needs[1] else None  # (3)
+    return da, db
+
+
+@op("a:(...A) b:(...B) -> y:(...Y)", sizes=_pair("subtract"), cases=_PAIRS)
+def subtract(xp: Any, a: Any, b: Any) -> Any:
+    """The difference of two arrays.
+
+    Shapes    a (...A) · b (...B)  →  y (...Y), broadcast
+    Forward   (1)  y = a − b
+    Backward  (2)  δa = δy
+              (3)  δb = −δy
+    Cache     the two shapes
+
+    >>> import tinynet as tn
+    >>> tn.ops.subtract(tn.Tensor([1.0, 2.0]), 3).numpy()
+    array([-2., -1.], dtype=float32)
+    """
+    return a - b, (a.shape, b.shape)  # (1)
+
+
+@subtract.gradient
+def dsubtract(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+    shape_a, shape_b = cache
+    da = unbroadcast(xp, dy, shape_a) if needs[0] else None  # (2)
+    db = unbroadcast(xp, -dy, shape_b) if needs[1] else None  # (3)
+    return da, db
+
+
+@op("a:(...A) b:(...B) -> y:(...Y)", sizes=_pair("multiply"), cases=_PAIRS)
+def multiply(xp: Any, a: Any, b: Any) -> Any:
+    """The product of two arrays, element by element.
+
+    Shapes    a (...A) · b (...B)  →  y (...Y), broadcast
+    Forward   (1)  y = a b
+    Backward  (2)  δa = δy b
+              (3)  δb = δy a
+    Cache     a and b
+
+    >>> import tinynet as tn
+    >>> tn.ops.multiply(tn.Tensor([1.0, 2.0]), 3).numpy()
+    array([3., 6.], dtype=float32)
+    """
+    return a * b, (a, b)  # (1)
+
+
+@multiply.gradient
+def dmultiply(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+    a, b = cache
+    da = unbroadcast(xp, dy * b, a.shape) if needs[0] else None  # (2)
+    db = unbroadcast(xp, dy * a, b.shape) if needs[1] else None  # (3)
+    return da, db
+
+
+@op("a:(...A) b:(...B) -> y:(...Y)", sizes=_pair("divide"), cases=[{**case, "b": "positive"} for case in _PAIRS])
+def divide(xp: Any, a: Any, b: Any) -> Any:
+    """The quotient of two arrays, element by element.
+
+    Shapes    a (...A) · b (...B)  →  y (...Y), broadcast
+    Forward   (1)  y = a / b
+    Backward  (2)  δa = δy / b
+              (3)  δb = −δy y / b
+    Cache     the shape of a; b and y
+
+    >>> import tinynet as tn
+    >>> tn.ops.divide(tn.Tensor([1.0, 2.0]), 4).numpy()
+    array([0.25, 0.5 ], dtype=float32)
+    """
+    y = a / b  # (1)
+    return y, (a.shape, b, y)
+
+
+@divide.gradient
+def ddivide(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+    shape_a, b, y = cache
+    da = unbroadcast(xp, dy / b, shape_a) if needs[0] else None  # (2)
+    db = unbroadcast(xp, -dy * y / b, b.shape) if needs[1] else None  # (3)
+    return da, db
+
+
+def _extremum_case(case: dict[str, Any]) -> dict[str, Any]:
+    return {**case, "a": "distinct", "b": "distinct between"}
+
+
+@op("a:(...A) b:(...B) -> y:(...Y)", sizes=_pair("maximum"), analytic=False, cases=[_extremum_case(c) for c in _PAIRS])
+def maximum(xp: Any, a: Any, b: Any) -> Any:
+    """The larger of two arrays, element by element.
+
+    Shapes    a (...A) · b (...B)  →  y (...Y), broadcast
+    Forward   (1)  y = a where a ≥ b, else b
+    Backward  (2)  δa = δy where a ≥ b, else 0        a tie goes to the first
+              (3)  δb = δy where a < b, else 0
+    Cache     where a ≥ b; the two shapes
+
+    >>> import tinynet as tn
+    >>> tn.ops.maximum(tn.Tensor([-1.0, 2.0]), 0).numpy()
+    array([0., 2.], dtype=float32)
+    """
+    return xp.maximum(a, b), (a >= b, a.shape, b.shape)  # (1)
+
+
+@maximum.gradient
+def dmaximum(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+    first, shape_a, shape_b = cache
+    da = unbroadcast(xp, dy * first, shape_a) if needs[0] else None  # (2)
+    db = unbroadcast(xp, dy * ~first, shape_b) if needs[1] else None  # (3)
+    return da, db
+
+
+@op("a:(...A) b:(...B) -> y:(...Y)", sizes=_pair("minimum"), analytic=False, cases=[_extremum_case(c) for c in _PAIRS])
+def minimum(xp: Any, a: Any, b: Any) -> Any:
+    """The smaller of two arrays, element by element.
+
+    Shapes    a (...A) · b (...B)  →  y (...Y), broadcast
+    Forward   (1)  y = a where a ≤ b, else b
+    Backward  (2)  δa = δy where a ≤ b, else 0        a tie goes to the first
+              (3)  δb = δy where a > b, else 0
+    Cache     where a ≤ b; the two shapes
+
+    >>> import tinynet as tn
+    >>> tn.ops.minimum(tn.Tensor([-1.0, 2.0]), 0).numpy()
+    array([-1.,  0.], dtype=float32)
+    """
+    return xp.minimum(a, b), (a <= b, a.shape, b.shape)  # (1)
+
+
+@minimum.gradient
+def dminimum(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+    first, shape_a, shape_b = cache
+    da = unbroadcast(xp, dy * first, shape_a) if needs[0] else None  # (2)
+    db = unbroadcast(xp, dy * ~first, shape_b) if needs[1] else None  # (3)
+    return da, db
+
+
+def _where_sizes(known: dict[str, Any]) -> dict[str, Any]:
+    return {"...Y": broadcast("where", known["...P"], known["...A"], known["...B"])}
+
+
+@op("condition:any(...P) a:(...A) b:(...B) -> y:(...Y)", sizes=_where_sizes,
+    cases=[{"...P": (3, 4), "...A": (3, 4), "...B": (4,), "condition": "boolean"},
+           {"...P": (3, 1), "...A": (), "...B": (1, 2), "condition": "boolean"}])
+def where(xp: Any, condition: Any, a: Any, b: Any) -> Any:
+    """Elements of a where a condition holds, of b where it does not.
+
+    Shapes    condition (...P) of booleans · a (...A) · b (...B)  →  y (...Y), broadcast
+    Forward   (1)  y = a where condition, else b
+    Backward  (2)  δa = δy where condition, else 0
+              (3)  δb = 0 where condition, else δy
+    Cache     the condition; the shapes of a and b
+
+    >>> import tinynet as tn
+    >>> x = tn.Tensor([-1.0, 2.0])
+    >>> tn.ops.where(x > 0, x, 0.1 * x).numpy()
+    array([-0.1,  2. ], dtype=float32)
+    """
+    return xp.where(condition, a, b), (condition, a.shape, b.shape)  # (1)
+
+
+@where.gradient
+def dwhere(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+    condition, shape_a, shape_b = cache
+    zero = xp.zeros((), dy.dtype)
+    da = unbroadcast(xp, xp.where(condition, dy, zero), shape_a) if needs[1] else None  # (2)
+    db = unbroadcast(xp, xp.where(condition, zero, dy), shape_b) if needs[2] else None  # (3)
+    return None, da, db
+
+
+@op("x:(...) -> y:(...)", cases=[{"...": (3, 4)}, {"...": ()}])
+def negative(xp: Any, x: Any) -> Any:
+    """Minus x.
+
+    Shapes    x (...)  →  y (...)
+    Forward   (1)  y = −x
+    Backward  (2)  δx = −δy
+    Cache     nothing
+
+    >>> import tinynet as tn
+    >>> tn.ops.negative(tn.Tensor([1.0, -2.0])).numpy()
+    array([-1.,  2.], dtype=float32)
+    """
+    return -x, None  # (1)
+
+
+@negative.gradient
+def dnegative(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+    return -dy  # (2)
+
+
+def _power_sizes(known: dict[str, Any], exponent: Any) -> dict[str, Any]:
+    if isinstance(exponent, bool) or not isinstance(exponent, int | float):
+        raise ArgumentError(f"power: exponent must be a Python number, got {type(exponent).__name__}; "
+                            "for a tensor in the exponent, exp(log(x) * p)")
+    return {}
+
+
+@op("x:(...) -> y:(...)", sizes=_power_sizes,
+    cases=[{"exponent": 3}, {"exponent": 0}, {"exponent": -0.5, "x": "positive"}, {"exponent": 1, "...": ()}])
+def power(xp: Any, x: Any, exponent: float) -> Any:
+    """x to the power of a number.
+
+    Shapes    x (...)  →  y (...)
+    Forward   (1)  y = xᵖ
+    Backward  (2)  δx = δy p xᵖ⁻¹,  and 0 for p = 0, also at x = 0
+    Cache     x and p
+
+    >>> import tinynet as tn
+    >>> tn.ops.power(tn.Tensor([1.0, 3.0]), 2).numpy()
+    array([1., 9.], dtype=float32)
+    """
+    return x**exponent, (x, exponent)  # (1)
+
+
+@power.gradient
+def dpower(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+    x, p = cache
+    return dy * p * x ** (p - 1) if p else xp.zeros_like(dy)  # (2)
+
+
+@op("x:(...) -> y:(...)", cases=[{}, {"...": ()}])
+def exp(xp: Any, x: Any) -> Any:
+    """The exponential.
+
+    Shapes    x (...)  →  y (...)
+    Forward   (1)  y = eˣ
+    Backward  (2)  δx = δy y
+    Cache     y
+
+    >>> import tinynet as tn
+    >>> tn.ops.exp(tn.Tensor([0.0, 1.0])).numpy()
+    array([1.       , 2.7182817], dtype=float32)
+    """
+    y = xp.exp(x)  # (1)
+    return y, y
+
+
+@exp.gradient
+def dexp(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+    y = cache
+    return dy * y  # (2)
+
+
+@op("x:(...) -> y:(...)", cases=[{"x": "positive"}, {"x": "positive", "...": ()}])
+def log(xp: Any, x: Any) -> Any:
+    """The natural logarithm.
+
+    Shapes    x (...)  →  y (...)
+    Forward   (1)  y = ln x
+    Backward  (2)  δx = δy / x
+    Cache     x
+
+    >>> import tinynet as tn
+    >>> tn.ops.log(tn.Tensor([1.0, 2.0])).numpy()
+    array([0.       , 0.6931472], dtype=float32)
+    """
+    return xp.log(x), x  # (1)
+
+
+@log.gradient
+def dlog(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+    x = cache
+    return dy / x  # (2)
+
+
+@op("x:(...) -> y:(...)", cases=[{"x": "positive"}, {"x": "positive", "...": ()}])
+def sqrt(xp: Any, x: Any) -> Any:
+    """The square root.
+
+    Shapes    x (...)  →  y (...)
+    Forward   (1)  y = √x
+    Backward  (2)  δx = δy / 2y
+    Cache     y
+
+    >>> import tinynet as tn
+    >>> tn.ops.sqrt(tn.Tensor([1.0, 9.0])).numpy()
+    array([1., 3.], dtype=float32)
+    """
+    y = xp.sqrt(x)  # (1)
+    return y, y
+
+
+@sqrt.gradient
+def dsqrt(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+    y = cache
+    return dy / (2 * y)  # (2)
+
+
+@op("x:(...) -> y:(...)", analytic=False, cases=[{"x": "distinct"}, {"x": "distinct", "...": ()}])
+def absolute(xp: Any, x: Any) -> Any:
+    """The absolute value.
+
+    Shapes    x (...)  →  y (...)
+    Forward   (1)  y = |x|
+    Backward  (2)  δx = δy sign x        0 at x = 0
+    Cache     x
+
+    >>> import tinynet as tn
+    >>> tn.ops.absolute(tn.Tensor([-1.0, 2.0])).numpy()
+    array([1., 2.], dtype=float32)
+    """
+    return xp.abs(x), x  # (1)
+
+
+@absolute.gradient
+def dabsolute(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+    x = cache
+    return dy * xp.sign(x)  # (2)
+
+
+def _clip_sizes(known: dict[str, Any], low: float, high: float) -> dict[str, Any]:
+    if not low <= high:
+        raise ArgumentError(f"clip: low must be at most high, got low = {low}, high = {high}; the other way round?")
+    return {}
+
+
+@op("x:(...) -> y:(...)", sizes=_clip_sizes, analytic=False,
+    cases=[{"x": "distinct", "low": -0.31, "high": 0.43}, {"x": "distinct", "low": -9.0, "high": 0.0, "...": ()}])
+def clip(xp: Any, x: Any, low: float, high: float) -> Any:
+    """Values kept between two numbers.
+
+    Shapes    x (...)  →  y (...)
+    Forward   (1)  y = min(max(x, low), high)
+    Backward  (2)  δx = δy where low ≤ x ≤ high, else 0
+    Cache     where low ≤ x ≤ high
+
+    >>> import tinynet as tn
+    >>> tn.ops.clip(tn.Tensor([-1.0, 0.5, 2.0]), 0, 1).numpy()
+    array([0. , 0.5, 1. ], dtype=float32)
+    """
+    return xp.clip(x, low, high), (x >= low) & (x <= high)  # (1)
+
+
+@clip.gradient
+def dclip(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+    inside = cache
+    return dy * inside  # (2)

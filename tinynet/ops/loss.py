@@ -1,0 +1,118 @@
+"""Losses: softmax cross-entropy on class numbers, and the mean squared error."""
+
+from typing import Any
+
+from tinynet.errors import ArgumentError, ShapeError
+from tinynet.op import op
+from tinynet.ops.activation import log_of_softmax
+
+
+def _reduced(name: str, group: str) -> Any:
+    """The shape of a loss: one number, or one for each position."""
+    def sizes(known: dict[str, Any], reduction: str = "mean", **options: Any) -> dict[str, Any]:
+        if reduction not in ("mean", "sum", "none"):
+            raise ArgumentError(f'{name}: reduction must be "mean", "sum" or "none", got {reduction!r}; '
+                                'reduction="mean"?')
+        if reduction == "mean" and 0 in known[group]:
+            raise ShapeError(f"{name}: a mean needs at least one element, got shape {known[group]}; "
+                             "leave empty batches out")
+        smoothing = options.get("label_smoothing", 0.0)
+        if not 0 <= smoothing <= 1:
+            raise ArgumentError(f"{name}: label_smoothing must be in [0, 1], got {smoothing}; 0.1 is usual")
+        return {"...L": known[group] if reduction == "none" else ()}
+    return sizes
+
+
+def _check_labels(logits: Any, labels: Any, weight: Any, *, sizes: dict[str, Any], **options: Any) -> None:
+    K = sizes["K"]
+    if labels.size and (labels.min() < 0 or labels.max() >= K):
+        raise ArgumentError(f"cross_entropy: labels must be in [0, K) = [0, {K}), got values from {labels.min()} to "
+                            f"{labels.max()}; do they count from 1, or are there more classes than logits?")
+
+
+@op("logits:(...,K) labels:int(...) weight?:(K) -> loss:(...L)", sizes=_reduced("cross_entropy", "..."),
+    check=_check_labels,
+    cases=[{"...": (4,), "K": 5, "weight": None}, {"...": (3,), "K": 4, "weight": "positive"},
+           {"...": (2, 3), "K": 3, "weight": "positive", "label_smoothing": 0.2},
+           {"...": (4,), "K": 3, "weight": None, "label_smoothing": 0.1, "reduction": "sum"},
+           {"...": (3,), "K": 2, "weight": "positive", "reduction": "none"}, {"...": (1,), "K": 1, "weight": None}])
+def cross_entropy(xp: Any, logits: Any, labels: Any, weight: Any = None, *, label_smoothing: float = 0.0,
+                  reduction: str = "mean") -> Any:
+    """Softmax cross-entropy: minus the logarithm of the probability that the scores give to the true class.
+
+    `labels` are class numbers in [0, K). `weight` counts some classes more than others; the mean is then the weighted
+    one. `label_smoothing` takes this share of the target from the true class and spreads it over all K. `reduction` is
+    "mean", "sum" or "none". Finite and exact for logits of any finite size: no exponential overflows.
+
+    Shapes    logits (...,K) · labels (...) of integers · weight (K) or None  →  loss (), or (...) unreduced
+    Forward   (1)  ln pₖ = zₖ − ln Σⱼ e^zⱼ
+              (2)  qₖ = (1 − ε) 1[k = label] + ε / K        ε the label smoothing
+              (3)  l = −Σₖ wₖ qₖ ln pₖ                      at each position
+              (4)  loss = Σ l / S        S = Σ w[label] (mean), 1 (sum)
+    Backward  (5)  δl = δloss / S
+              (6)  δz = δl (p Σⱼ wⱼ qⱼ − w q)               because ∂ ln pⱼ / ∂zₖ = 1[j=k] − pₖ
+              (7)  δwₖ = −Σ δl qₖ ln pₖ − δS' count(label = k)        with δS' = δloss loss / S (mean), else 0
+    Cache     ln p and q, (...,K) each; the weights; S and the loss
+    Source    Bridle 1990; label smoothing: Szegedy et al. 2016
+
+    >>> import tinynet as tn
+    >>> round(tn.ops.cross_entropy(tn.Tensor([[0.0, 0.0], [1e4, 0.0]]), tn.Tensor([0, 0])).item(), 4)
+    0.3466
+    """
+    K = logits.shape[-1]
+    logp = log_of_softmax(xp, logits, -1)  # (1)
+    target = (labels[..., None] == xp.arange(K)).astype(logits.dtype)  # (...,K)
+    q = (1 - label_smoothing) * target + label_smoothing / K  # (2)
+    w = xp.ones(K, logits.dtype) if weight is None else weight
+    loss = -(w * q * logp).sum(axis=-1)  # (3) (...)
+    S = (w * target).sum() if reduction == "mean" else None
+    if reduction != "none":
+        loss = loss.sum() if S is None else loss.sum() / S  # (4) ()
+    return loss, (logp, q, w, target, S, loss)
+
+
+@cross_entropy.gradient
+def dcross_entropy(xp: Any, dloss: Any, *, cache: Any, needs: Any) -> Any:
+    logp, q, w, target, S, loss = cache
+    dl = (dloss if S is None else dloss / S)[..., None]  # (5) (...,1), or (1) to stretch
+    wq = w * q
+    dlogits = dl * (xp.exp(logp) * wq.sum(axis=-1, keepdims=True) - wq) if needs[0] else None  # (6)
+    dweight = None
+    if needs[2]:
+        positions = tuple(range(logp.ndim - 1))
+        dweight = -(dl * q * logp).sum(axis=positions)  # (7) (K)
+        if S is not None:
+            dweight -= dloss * loss / S * target.sum(axis=positions)
+    return dlogits, None, dweight
+
+
+@op("prediction:(...) target:(...) -> loss:(...L)", sizes=_reduced("mse", "..."),
+    cases=[{"...": (4, 3)}, {"...": (5,), "reduction": "sum"}, {"...": (2, 3), "reduction": "none"}])
+def mse(xp: Any, prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
+    """The mean squared error.
+
+    Shapes    prediction (...) · target (...)  →  loss (), or (...) unreduced
+    Forward   (1)  l = (prediction − target)²        at each element
+              (2)  loss = Σ l / R        R the number of elements (mean), 1 (sum)
+    Backward  (3)  δprediction = 2 (prediction − target) δloss / R
+              (4)  δtarget = −δprediction
+    Cache     prediction − target, and R
+    Source    Gauss 1809
+
+    >>> import tinynet as tn
+    >>> tn.ops.mse(tn.Tensor([1.0, 2.0]), tn.Tensor([1.0, 4.0])).item()
+    2.0
+    """
+    error = prediction - target
+    loss = error * error  # (1)
+    R = error.size if reduction == "mean" else 1
+    if reduction != "none":
+        loss = loss.sum() / R  # (2) ()
+    return loss, (error, R)
+
+
+@mse.gradient
+def dmse(xp: Any, dloss: Any, *, cache: Any, needs: Any) -> Any:
+    error, R = cache
+    dprediction = 2 * error * (dloss / R)  # (3)
+    return dprediction, -dprediction if needs[1] else None  # (4)

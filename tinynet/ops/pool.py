@@ -1,0 +1,176 @@
+"""Pooling: the largest or the mean of each window. The one-dimensional ops are the two-dimensional on height 1."""
+
+from typing import Any
+
+from tinynet.errors import ArgumentError
+from tinynet.op import op
+from tinynet.ops.window import ONE_ROW, Window, pair, padded, taps, unpadded, window
+
+def _window(op: str, axis: str, elements: int, size: int, stride: int | None, padding: Any) -> Window:
+    if padding == "causal" or (isinstance(padding, int) and isinstance(size, int) and padding >= max(size, 1)):
+        raise ArgumentError(f'{op}: padding must be "valid", "same" or an integer below size = {size}, got {padding!r}; '
+                            "a window that lies in the padding alone has nothing to pool")
+    return window(op, axis, elements, size, size if stride is None else stride, padding)
+
+
+def _windows2d(op: str, H: int, W: int, size: Any, stride: Any, padding: Any) -> tuple[Window, Window]:
+    size, stride, padding = (pair(op, name, value) for name, value in
+                             (("size", size), ("stride", stride), ("padding", padding)))
+    return (_window(op, "H", H, size[0], stride[0], padding[0]), _window(op, "W", W, size[1], stride[1], padding[1]))
+
+
+def _sizes1d(name: str) -> Any:
+    def sizes(known: dict[str, Any], size: int, stride: Any = None, padding: Any = "valid") -> dict[str, Any]:
+        return {"T'": _window(name, "T", known["T"], size, stride, padding).outputs}
+    return sizes
+
+
+def _sizes2d(name: str) -> Any:
+    def sizes(known: dict[str, Any], size: Any, stride: Any = None, padding: Any = "valid") -> dict[str, Any]:
+        rows, columns = _windows2d(name, known["H"], known["W"], size, stride, padding)
+        return {"H'": rows.outputs, "W'": columns.outputs}
+    return sizes
+
+
+def _max_pool(xp: Any, x: Any, rows: Window, columns: Window) -> Any:
+    """The largest element of each window of x (N,H,W,C), and the number of the tap that it came from."""
+    x = padded(xp, x, rows, columns, value=-xp.inf)
+    y = xp.full((x.shape[0], rows.outputs, columns.outputs, x.shape[3]), -xp.inf, x.dtype)
+    winner = xp.zeros(y.shape, xp.int32)
+    for k, (_, _, tap) in enumerate(taps(rows, columns)):
+        better = (x[tap] > y) | ((x[tap] != x[tap]) & (y == y))  # the first NaN wins, and stays
+        y = xp.where(better, x[tap], y)  # (1)
+        winner = xp.where(better, xp.int32(k), winner)
+    return y, (winner, x.shape, rows, columns)
+
+
+def _dmax_pool(xp: Any, dy: Any, cache: Any) -> Any:
+    winner, shape, rows, columns = cache
+    dx = xp.zeros(shape, dy.dtype)
+    for k, (_, _, tap) in enumerate(taps(rows, columns)):
+        dx[tap] += dy * (winner == k)  # (2)
+    return unpadded(dx, rows, columns)
+
+
+def _avg_pool(xp: Any, x: Any, rows: Window, columns: Window) -> Any:
+    """The mean of each window of x (N,H,W,C), over those of its elements that are not padding."""
+    shape = x.shape
+    count = padded(xp, xp.ones((1, *shape[1:3], 1), x.dtype), rows, columns)
+    x = padded(xp, x, rows, columns)
+    R = sum(count[tap] for _, _, tap in taps(rows, columns))  # (1,H',W',1)
+    total = sum(x[tap] for _, _, tap in taps(rows, columns))
+    return total / R, (R, x.shape, rows, columns)  # (1)
+
+
+def _davg_pool(xp: Any, dy: Any, cache: Any) -> Any:
+    R, shape, rows, columns = cache
+    dx = xp.zeros(shape, dy.dtype)
+    for _, _, tap in taps(rows, columns):
+        dx[tap] += dy / R  # (2)
+    return unpadded(dx, rows, columns)
+
+
+_CASES1D: list[dict[str, Any]] = [
+    {"T": 6, "size": 2}, {"T": 7, "size": 3, "stride": 2}, {"T": 5, "size": 2, "padding": "same"},
+    {"T": 7, "size": 3, "stride": 1, "padding": 1}, {"T": 1, "N": 1, "size": 1}, {"T": 5, "size": 2, "stride": 3}]
+_CASES2D: list[dict[str, Any]] = [
+    {"H": 4, "W": 6, "size": 2}, {"H": 5, "W": 7, "size": 3, "stride": 2}, {"H": 5, "W": 5, "size": 2, "padding": "same"},
+    {"H": 5, "W": 4, "size": (2, 3), "stride": (1, 2), "padding": (1, 0)}, {"H": 1, "W": 1, "N": 1, "size": 1}]
+
+
+def _distinct(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{**case, "x": "distinct"} for case in cases]
+
+
+@op("x:(N,T,C) -> y:(N,T',C)", sizes=_sizes1d("max_pool1d"), analytic=False, cases=_distinct(_CASES1D))
+def max_pool1d(xp: Any, x: Any, size: int, stride: int | None = None, padding: Any = "valid") -> Any:
+    """The largest of every window of `size` steps; `stride` is `size` unless given.
+
+    Shapes    x (N,T,C)  →  y (N,T',C)
+    Forward   (1)  yₜ = maxₖ x[t s + k − p]        padding counts as −∞
+    Backward  (2)  δx[t s + k − p] += δyₜ          for the first k at which the window has its largest
+    Cache     that k for each output: 4 bytes
+    Source    Zhou and Chellappa 1988
+
+    >>> import tinynet as tn
+    >>> tn.ops.max_pool1d(tn.Tensor([[[1.0], [3.0], [2.0], [0.0]]]), 2).numpy().ravel()
+    array([3., 2.], dtype=float32)
+    """
+    columns = _window("max_pool1d", "T", x.shape[1], size, stride, padding)
+    y, cache = _max_pool(xp, x[:, None], ONE_ROW, columns)  # (1)
+    return y[:, 0], cache  # (N,T',C)
+
+
+@max_pool1d.gradient
+def dmax_pool1d(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+    return _dmax_pool(xp, dy[:, None], cache)[:, 0]  # (2) (N,T,C)
+
+
+@op("x:(N,H,W,C) -> y:(N,H',W',C)", sizes=_sizes2d("max_pool2d"), analytic=False, cases=_distinct(_CASES2D))
+def max_pool2d(xp: Any, x: Any, size: Any, stride: Any = None, padding: Any = "valid") -> Any:
+    """The largest of every window of an image; options are one number, or a pair (height, width).
+
+    Shapes    x (N,H,W,C)  →  y (N,H',W',C)
+    Forward   (1)  yₜ = maxₖ x[t s + k − p]        t, k, s, p: pairs; padding counts as −∞
+    Backward  (2)  δx[t s + k − p] += δyₜ          for the first k, row by row, at which the window has its largest
+    Cache     that k for each output: 4 bytes
+    Source    Zhou and Chellappa 1988
+
+    >>> import tinynet as tn
+    >>> tn.ops.max_pool2d(tn.Tensor([[[[1.0], [3.0]], [[2.0], [0.0]]]]), 2).numpy().ravel()
+    array([3.], dtype=float32)
+    """
+    rows, columns = _windows2d("max_pool2d", *x.shape[1:3], size, stride, padding)
+    return _max_pool(xp, x, rows, columns)  # (1)
+
+
+@max_pool2d.gradient
+def dmax_pool2d(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+    return _dmax_pool(xp, dy, cache)  # (2)
+
+
+@op("x:(N,T,C) -> y:(N,T',C)", sizes=_sizes1d("avg_pool1d"), cases=_CASES1D)
+def avg_pool1d(xp: Any, x: Any, size: int, stride: int | None = None, padding: Any = "valid") -> Any:
+    """The mean of every window of `size` steps; `stride` is `size` unless given. Padding is not counted.
+
+    Shapes    x (N,T,C)  →  y (N,T',C)
+    Forward   (1)  yₜ = Σₖ x[t s + k − p] / Rₜ        over the Rₜ elements of the window that are not padding
+    Backward  (2)  δx[t s + k − p] += δyₜ / Rₜ        for all t and k
+    Cache     Rₜ
+    Source    LeCun et al. 1990
+
+    >>> import tinynet as tn
+    >>> tn.ops.avg_pool1d(tn.Tensor([[[1.0], [3.0], [2.0]]]), 2, padding="same").numpy().ravel()
+    array([2., 2.], dtype=float32)
+    """
+    columns = _window("avg_pool1d", "T", x.shape[1], size, stride, padding)
+    y, cache = _avg_pool(xp, x[:, None], ONE_ROW, columns)  # (1)
+    return y[:, 0], cache  # (N,T',C)
+
+
+@avg_pool1d.gradient
+def davg_pool1d(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+    return _davg_pool(xp, dy[:, None], cache)[:, 0]  # (2) (N,T,C)
+
+
+@op("x:(N,H,W,C) -> y:(N,H',W',C)", sizes=_sizes2d("avg_pool2d"), cases=_CASES2D)
+def avg_pool2d(xp: Any, x: Any, size: Any, stride: Any = None, padding: Any = "valid") -> Any:
+    """The mean of every window of an image; options are one number, or a pair (height, width).
+
+    Shapes    x (N,H,W,C)  →  y (N,H',W',C)
+    Forward   (1)  yₜ = Σₖ x[t s + k − p] / Rₜ        over the Rₜ pixels of the window that are not padding
+    Backward  (2)  δx[t s + k − p] += δyₜ / Rₜ        for all t and k
+    Cache     Rₜ
+    Source    LeCun et al. 1990
+
+    >>> import tinynet as tn
+    >>> tn.ops.avg_pool2d(tn.Tensor([[[[1.0], [3.0]], [[2.0], [0.0]]]]), 2).numpy().ravel()
+    array([1.5], dtype=float32)
+    """
+    rows, columns = _windows2d("avg_pool2d", *x.shape[1:3], size, stride, padding)
+    return _avg_pool(xp, x, rows, columns)  # (1)
+
+
+@avg_pool2d.gradient
+def davg_pool2d(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+    return _davg_pool(xp, dy, cache)  # (2)

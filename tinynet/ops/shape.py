@@ -1,0 +1,221 @@
+"""Ops that move elements about and compute nothing: each gradient moves them back."""
+
+import itertools
+import math
+from typing import Any
+
+from tinynet.errors import ArgumentError, ShapeError
+from tinynet.op import blank, op
+
+
+def _reshape_sizes(known: dict[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:
+    before = known["..."]
+    size, rest = math.prod(before), math.prod(n for n in shape if n != -1)
+    if list(shape).count(-1) == 1 and rest and size % rest == 0:
+        return {"...Y": tuple(size // rest if n == -1 else n for n in shape)}
+    if -1 in shape or size != rest:
+        raise ShapeError(f"reshape: shape must have as many elements as x, {size} in {before}, got {tuple(shape)}; "
+                         "at most one -1 stands for what is left")
+    return {"...Y": tuple(shape)}
+
+
+@op("x:any(...) -> y:any(...Y)", sizes=_reshape_sizes,
+    cases=[{"...": (3, 4), "shape": (2, 6)}, {"...": (2, 3, 4), "shape": (-1, 4)}, {"...": (1,), "shape": ()}])
+def reshape(xp: Any, x: Any, shape: tuple[int, ...]) -> Any:
+    """The same elements, in the same order, in another shape; one size may be -1.
+
+    Shapes    x (...)  →  y (...Y), as many elements
+    Forward   (1)  y = x
+    Backward  (2)  δx = δy, in the shape of x
+    Cache     the shape of x
+
+    >>> import tinynet as tn
+    >>> tn.ops.reshape(tn.Tensor([1.0, 2.0, 3.0, 4.0]), (2, -1)).numpy()
+    array([[1., 2.],
+           [3., 4.]], dtype=float32)
+    """
+    return x.reshape(shape), x.shape  # (1)
+
+
+@reshape.gradient
+def dreshape(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+    return dy.reshape(cache)  # (2)
+
+
+def _transpose_sizes(known: dict[str, Any], axes: tuple[int, ...]) -> dict[str, Any]:
+    shape = known["..."]
+    rank = len(shape)
+    if sorted(axis % rank if -rank <= axis < rank else rank for axis in axes) != list(range(rank)):
+        raise ArgumentError(f"transpose: axes must name each of the {rank} axes of x once, got {tuple(axes)}; "
+                            "x.T turns them all round")
+    return {"...Y": tuple(shape[axis] for axis in axes)}
+
+
+@op("x:any(...) -> y:any(...Y)", sizes=_transpose_sizes,
+    cases=[{"...": (3, 4), "axes": (1, 0)}, {"...": (2, 3, 4), "axes": (2, 0, 1)}, {"...": (2, 3, 4), "axes": (-1, 0, 1)}])
+def transpose(xp: Any, x: Any, axes: tuple[int, ...]) -> Any:
+    """The axes in another order: axis i of the result is axis `axes[i]` of x.
+
+    Shapes    x (...)  →  y (...Y)
+    Forward   (1)  y = x with its axes in the new order
+    Backward  (2)  δx = δy with its axes in the old order
+    Cache     the axes
+
+    >>> import tinynet as tn
+    >>> tn.ops.transpose(tn.Tensor([[1.0, 2.0]]), (1, 0)).shape
+    (2, 1)
+    """
+    return x.transpose(axes), axes  # (1)
+
+
+@transpose.gradient
+def dtranspose(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+    order = [axis % dy.ndim for axis in cache]
+    return dy.transpose([order.index(axis) for axis in range(dy.ndim)])  # (2)
+
+
+def _getitem_sizes(known: dict[str, Any], index: Any) -> dict[str, Any]:
+    return {"...Y": blank(known["..."]).data[index].shape}
+
+
+def _is_basic(index: Any) -> bool:
+    """Whether an index picks no element twice: numbers, slices, None and ..., but no arrays."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return all(part is None or part is Ellipsis or isinstance(part, int | slice) for part in parts)
+
+
+@op("x:any(...) -> y:any(...Y)", sizes=_getitem_sizes,
+    cases=[{"...": (3, 4), "index": 1}, {"...": (5, 4), "index": (slice(None, None, -2), slice(1, 3))},
+           {"...": (3, 4), "index": (None, Ellipsis, 0)}, {"...": (5, 2), "index": [0, 3, 3, 0]},
+           {"...": (4, 3), "index": ([0, 1, 0], [2, 2, 2])}])
+def getitem(xp: Any, x: Any, index: Any) -> Any:
+    """Some of the elements, as NumPy indexes arrays: x[index].
+
+    Shapes    x (...)  →  y (...Y)
+    Forward   (1)  y = x[index]
+    Backward  (2)  δx[index] = δy, added where an element was picked more than once, and 0 elsewhere
+    Cache     the shape of x and the index
+
+    >>> import tinynet as tn
+    >>> tn.Tensor([1.0, 2.0, 3.0])[1:].numpy()
+    array([2., 3.], dtype=float32)
+    """
+    return x[index], (x.shape, index)  # (1)
+
+
+@getitem.gradient
+def dgetitem(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+    shape, index = cache
+    dx = xp.zeros(shape, dy.dtype)
+    if _is_basic(index):
+        dx[index] = dy  # (2)
+    else:
+        xp.add.at(dx, index, dy)
+    return dx
+
+
+def _concatenate_sizes(known: dict[str, Any], axis: int = 0) -> dict[str, Any]:
+    shapes = known["*xs"]
+    first = shapes[0] if shapes else ()
+    if not -len(first) <= axis < len(first):
+        raise ArgumentError(f"concatenate: axis must be an axis of the arrays, got axis = {axis} for "
+                            f"{len(shapes)} arrays, the first of shape {first}; tn.stack makes a new axis")
+    rests = {(len(shape), *shape[: axis % len(first)], *shape[axis % len(first) + 1 :]) for shape in shapes}
+    if len(rests) > 1:
+        raise ShapeError(f"concatenate: xs must have equal shapes but for axis {axis}, got {shapes}; "
+                         "reshape or slice them first")
+    joined = list(first)
+    joined[axis] = 0
+    for shape in shapes:
+        joined[axis] += shape[axis]
+    return {"...Y": tuple(joined)}
+
+
+@op("*xs:any(...) -> y:any(...Y)", sizes=_concatenate_sizes,
+    cases=[{"*xs": [(2, 3), (4, 3)]}, {"*xs": [(2, 3), (2, 1), (2, 2)], "axis": 1}, {"*xs": [(2, 3, 1)], "axis": -1}])
+def concatenate(xp: Any, *xs: Any, axis: int = 0) -> Any:
+    """Arrays end to end along an axis that they have. Takes a list, or the arrays one by one.
+
+    Shapes    xs (...) equal but for one axis  →  y (...Y)
+    Forward   (1)  y = x₁, x₂, ... one after the other
+    Backward  (2)  δxᵢ = the part of δy that came from xᵢ
+    Cache     the sizes along the axis, and the axis
+
+    >>> import tinynet as tn
+    >>> tn.ops.concatenate([tn.Tensor([1.0]), tn.Tensor([2.0, 3.0])]).numpy()
+    array([1., 2., 3.], dtype=float32)
+    """
+    return xp.concatenate(xs, axis=axis), ([x.shape[axis] for x in xs], axis)  # (1)
+
+
+@concatenate.gradient
+def dconcatenate(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+    sizes, axis = cache
+    ends = list(itertools.accumulate(sizes))
+    return tuple(xp.split(dy, ends[:-1], axis=axis))  # (2)
+
+
+def _pad_widths(width: Any, rank: int) -> tuple[tuple[int, int], ...]:
+    """(before, after) for each axis, from NumPy's short forms: a number, a pair, or a pair for each axis."""
+    if isinstance(width, int):
+        return ((width, width),) * rank
+    if len(width) == 2 and all(isinstance(n, int) for n in width):
+        return ((width[0], width[1]),) * rank
+    return tuple((before, after) for before, after in width)
+
+
+def _pad_sizes(known: dict[str, Any], width: Any, value: float = 0.0) -> dict[str, Any]:
+    shape = known["..."]
+    widths = _pad_widths(width, len(shape))
+    if len(widths) != len(shape) or any(n < 0 for pair in widths for n in pair):
+        raise ArgumentError(f"pad: width must be a number, a pair, or a pair (before, after) for each of the "
+                            f"{len(shape)} axes, none negative, got {width}; (0, 0) leaves an axis as it is")
+    return {"...Y": tuple(before + size + after for size, (before, after) in zip(shape, widths, strict=True))}
+
+
+@op("x:any(...) -> y:any(...Y)", sizes=_pad_sizes,
+    cases=[{"...": (3, 4), "width": 1}, {"...": (3, 4), "width": ((0, 2), (1, 0)), "value": 7.0},
+           {"...": (2, 3, 2), "width": (1, 2)}])
+def pad(xp: Any, x: Any, width: Any, *, value: float = 0.0) -> Any:
+    """x with a margin of one value.
+
+    `width` is a number, a pair (before, after) for all axes, or such a pair for each axis.
+
+    Shapes    x (...)  →  y (...Y)
+    Forward   (1)  y = x inside, value in the margin
+    Backward  (2)  δx = δy inside
+    Cache     where the inside is
+
+    >>> import tinynet as tn
+    >>> tn.ops.pad(tn.Tensor([1.0, 2.0]), (1, 0)).numpy()
+    array([0., 1., 2.], dtype=float32)
+    """
+    widths = _pad_widths(width, x.ndim)
+    inside = tuple(slice(before, before + size) for size, (before, _) in zip(x.shape, widths, strict=True))
+    return xp.pad(x, widths, constant_values=value), inside  # (1)
+
+
+@pad.gradient
+def dpad(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+    return dy[cache]  # (2)
+
+
+@op("x:any(...) -> y:any(...)", cases=[{"dtype": "float64"}])
+def astype(xp: Any, x: Any, dtype: Any) -> Any:
+    """The same numbers in another precision.
+
+    Shapes    x (...)  →  y (...)
+    Forward   (1)  y = x, rounded to dtype
+    Backward  (2)  δx = δy, rounded to the dtype of x
+    Cache     the dtype of x
+
+    >>> import tinynet as tn
+    >>> tn.Tensor([1, 2]).astype("float32").dtype
+    dtype('float32')
+    """
+    return x.astype(dtype), x.dtype  # (1)
+
+
+@astype.gradient
+def dastype(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+    return dy.astype(cache)  # (2)

@@ -1,0 +1,112 @@
+"""Counter-based random numbers: the same bits on every device, and a state of two integers.
+
+Philox-4x32-10 is a function, not a generator: four 32-bit words from a counter of four words and a key of two,
+
+    words = philox(counter = (index // 4, step low, step high, 0), key = (seed, stream))
+
+so that element `index` of an array can be drawn by any thread, on any device, without asking for the others.
+`seed` is the user's (`tn.seed`), `stream` says who draws (a layer's path, "init", "shuffle"), `step` how often it has
+drawn before. Nothing has to be stored or copied to draw the same numbers again.
+
+Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
+"""
+
+import math
+import zlib
+from typing import Any
+
+import numpy as np
+
+from tinynet.errors import ArgumentError
+
+Key = tuple[int, int]
+
+_WORD = 0xFFFFFFFF
+_MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
+_WEYL = 0x9E3779B9, 0xBB67AE85  # what the key grows by in each round
+_ROUNDS = 10
+
+_state = {"seed": 0, "draws": 0}
+
+
+def seed(value: int) -> None:
+    """Set the seed of everything random in tinynet: initial values, dropout masks, the order of batches.
+
+    `value` is an integer, 0 <= value < 2**32. Models made and trained after equal seeds are equal.
+
+    >>> import tinynet as tn
+    >>> tn.seed(0); a = tn.nn.Dense(3, 2).W.numpy()
+    >>> tn.seed(0); bool((tn.nn.Dense(3, 2).W.numpy() == a).all())
+    True
+    """
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or not 0 <= value <= _WORD:
+        raise ArgumentError(f"seed: value must be an integer in [0, 2**32), got {value!r}; try tn.seed(0)")
+    _state.update(seed=int(value), draws=0)
+
+
+def current_seed() -> int:
+    """The seed that was set last; 0 if none was."""
+    return _state["seed"]
+
+
+def next_draw() -> int:
+    """A number that grows by one at each call and starts again at `seed`: the `step` of whoever draws once."""
+    _state["draws"] += 1
+    return _state["draws"] - 1
+
+
+def stream(name: str) -> int:
+    """The stream that belongs to a name, such as a layer's path: its CRC-32."""
+    return zlib.crc32(name.encode())
+
+
+def philox(xp: Any, counter: tuple[Any, Any, Any, Any], key: Key) -> tuple[Any, Any, Any, Any]:
+    """Philox-4x32-10 of arrays of counters: four uint32 arrays from four uint32 arrays of one shape and a key."""
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    for _ in range(_ROUNDS):
+        p0 = c0.astype(xp.uint64) * xp.uint64(_MULTIPLIERS[0])
+        p1 = c2.astype(xp.uint64) * xp.uint64(_MULTIPLIERS[1])
+        high0, high1 = (p0 >> xp.uint64(32)).astype(xp.uint32), (p1 >> xp.uint64(32)).astype(xp.uint32)
+        c0, c1, c2, c3 = (high1 ^ c1 ^ xp.uint32(k0), p1.astype(xp.uint32),
+                          high0 ^ c3 ^ xp.uint32(k1), p0.astype(xp.uint32))
+        k0, k1 = (k0 + _WEYL[0]) & _WORD, (k1 + _WEYL[1]) & _WORD
+    return c0, c1, c2, c3
+
+
+def words(xp: Any, size: int, key: Key, step: Any) -> Any:
+    """The first `size` random 32-bit words of (key, step), as a flat uint32 array.
+
+    Word `index` comes from the counter (index // 4, step low, step high, 0), so the first words do not depend on
+    `size`. `step` is an integer or a 0-d integer array on the device, which is not read back.
+    """
+    quads = -(-size // 4)
+    step = xp.asarray(step).astype(xp.uint64)
+    index = xp.arange(quads, dtype=xp.uint32)
+    low = xp.broadcast_to((step & xp.uint64(_WORD)).astype(xp.uint32), index.shape)
+    high = xp.broadcast_to((step >> xp.uint64(32)).astype(xp.uint32), index.shape)
+    return xp.stack(philox(xp, (index, low, high, xp.zeros_like(index)), key), axis=1).reshape(-1)[:size]
+
+
+def keep_mask(xp: Any, shape: tuple[int, ...], p: float, key: Key, step: Any) -> Any:
+    """A boolean array of `shape` that is False with probability `p`: True where word >= floor(p * 2**32)."""
+    return (words(xp, math.prod(shape), key, step) >= xp.uint32(int(p * 2.0**32))).reshape(shape)
+
+
+def uniform(shape: tuple[int, ...], key: Key, step: int) -> np.ndarray:
+    """Uniform numbers in the open interval (0, 1), float64, on the host: (word + 1/2) / 2**32."""
+    return ((words(np, math.prod(shape), key, step) + 0.5) / 2.0**32).reshape(shape)
+
+
+def normal(shape: tuple[int, ...], key: Key, step: int) -> np.ndarray:
+    """Standard normal numbers, float64, on the host, two from two words by the transform of Box and Muller."""
+    size = math.prod(shape)
+    u = uniform((-(-size // 2), 2), key, step)
+    radius, angle = np.sqrt(-2 * np.log(u[:, 0])), 2 * np.pi * u[:, 1]
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).reshape(-1)[:size].reshape(shape)
+
+
+def permutation(size: int, key: Key, step: int) -> np.ndarray:
+    """A random order of 0 ... size - 1, int64, on the host: the stable order of as many 64-bit keys."""
+    pairs = words(np, 2 * size, key, step).astype(np.uint64).reshape(size, 2)
+    return np.argsort((pairs[:, 0] << np.uint64(32)) | pairs[:, 1], kind="stable")
