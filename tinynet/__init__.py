@@ -13,12 +13,15 @@
     tn.gradcheck, tn.seed               is a gradient right? the same bits again           gradcheck.py, random.py
 """
 
-from tinynet import backend, data, errors, ops, random
+from tinynet import backend, data, errors, init, nn, ops, optim, random
 from tinynet.backend import using
 from tinynet.gradcheck import Report, gradcheck
 from tinynet.random import seed
+from tinynet.saving import load, save
 from tinynet.tape import Tensor, no_grad
+from tinynet.train import evaluate, fit, predict
 
 __version__ = "0.1.0"
 
-__all__ = ["Report", "Tensor", "backend", "data", "errors", "gradcheck", "no_grad", "ops", "random", "seed", "using"]
+__all__ = ["Report", "Tensor", "backend", "data", "errors", "evaluate", "fit", "gradcheck", "init", "load", "nn",
+           "no_grad", "ops", "optim", "predict", "random", "save", "seed", "using"]

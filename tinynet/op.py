@@ -46,6 +46,11 @@ def shapes_only() -> Iterator[None]:
         _shapes_only.reset(token)
 
 
+def is_shapes_only() -> bool:
+    """Whether ops run on their contracts alone."""
+    return _shapes_only.get()
+
+
 def blank(shape: tuple[int, ...], dtype: Any = "float32") -> Tensor:
     """A tensor of zeros that takes the memory of one."""
     xp = backend.namespace("cpu")

@@ -13,8 +13,8 @@ import os
 import struct
 import zlib
 from contextlib import nullcontext
+from io import BufferedReader
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from tinynet.errors import ArgumentError, DataError
 
 MAX_BYTES = 1 << 30
 
+_Stream = gzip.GzipFile | BufferedReader
 _GZIP_MAGIC = b"\x1f\x8b"
 _UNSIGNED_BYTE = 0x08
 _MAX_RANK = 64  # NumPy's
@@ -71,7 +72,7 @@ def _check_file(path: Path) -> None:
         raise _error(path, "is not a regular file", "copy its content into one")
 
 
-def _read_header(stream: IO[bytes], path: Path, rank: int, limit: int) -> tuple[int, ...]:
+def _read_header(stream: _Stream, path: Path, rank: int, limit: int) -> tuple[int, ...]:
     header = stream.read(4 + 4 * rank)
     if not header:
         raise _error(path, "is empty", "fetch it again")
@@ -92,7 +93,7 @@ def _read_header(stream: IO[bytes], path: Path, rank: int, limit: int) -> tuple[
     return shape
 
 
-def _read_elements(stream: IO[bytes], path: Path, shape: tuple[int, ...]) -> bytearray:
+def _read_elements(stream: _Stream, path: Path, shape: tuple[int, ...]) -> bytearray:
     size = math.prod(shape)
     elements = bytearray()
     while piece := stream.read(min(_PIECE, size - len(elements))):

@@ -7,6 +7,7 @@ Every name here that is an `Op` has `.forward(xp, *arrays, **options) -> outputs
 from tinynet.ops.activation import log_softmax, relu, sigmoid, softmax, tanh
 from tinynet.ops.batchnorm import batch_norm
 from tinynet.ops.conv import conv1d, conv2d
+from tinynet.ops.dense import dense
 from tinynet.ops.dropout import dropout
 from tinynet.ops.elementwise import (
     absolute,
@@ -26,7 +27,7 @@ from tinynet.ops.elementwise import (
 )
 from tinynet.ops.loss import cross_entropy, mse
 from tinynet.ops.lstm import lstm
-from tinynet.ops.matmul import dense, matmul
+from tinynet.ops.matmul import matmul
 from tinynet.ops.operators import argmax, argmin, expand_dims, flatten, flip, squeeze, stack, std
 from tinynet.ops.pool import avg_pool1d, avg_pool2d, max_pool1d, max_pool2d
 from tinynet.ops.reduce import max, mean, min, sum, var

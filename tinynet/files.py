@@ -1,0 +1,35 @@
+"""Files are written whole or not at all."""
+
+import os
+import secrets
+from pathlib import Path
+
+
+def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a file so that whoever opens `path` finds the old content or the new, also after a crash or a full disk.
+
+    The content goes to a temporary name in the same folder, to the disk, and then takes the place of `path`.
+    Missing folders are made. Raises OSError where that is not possible; `path` is unchanged then.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "results.json"
+    >>> write_whole(path, b"{}"); path.read_bytes()
+    b'{}'
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+    try:
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    if os.name == "posix":  # the folder's entry reaches the disk, too
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

@@ -1,0 +1,127 @@
+"""Initial values of parameters, always drawn on the host, so that they are the same on every device.
+
+Each call draws new numbers, from the seed that `tn.seed` set and the number of draws since. A weight has its inputs
+before its outputs, (D,F) or (K,C,F) or (KH,KW,C,F): the last axis is the outputs, and
+
+    fan_in = the product of all sizes but the last        fan_out = the product of all sizes but the last but one
+
+Every function takes a shape and returns a NumPy array of float32 (or of `dtype`).
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tinynet.errors import ArgumentError
+from tinynet.op import blank, is_shapes_only
+from tinynet.random import current_seed, next_draw, normal, stream, uniform
+
+Shape = tuple[int, ...]
+
+
+def zeros(shape: Shape, dtype: Any = "float32") -> np.ndarray:
+    """Zeros.
+
+    >>> zeros((2,))
+    array([0., 0.], dtype=float32)
+    """
+    return _constant(shape, 0, dtype)
+
+
+def ones(shape: Shape, dtype: Any = "float32") -> np.ndarray:
+    """Ones.
+
+    >>> ones((2,))
+    array([1., 1.], dtype=float32)
+    """
+    return _constant(shape, 1, dtype)
+
+
+def he_normal(shape: Shape, dtype: Any = "float32") -> np.ndarray:
+    """Normal numbers with variance 2 / fan_in, for weights in front of a ReLU.
+
+    Source: He, Zhang, Ren, Sun, "Delving deep into rectifiers", ICCV 2015.
+
+    >>> he_normal((100, 50)).std().round(2)
+    np.float32(0.14)
+    """
+    return _drawn(normal, shape, math.sqrt(2 / _fans(shape)[0]), dtype)
+
+
+def he_uniform(shape: Shape, dtype: Any = "float32") -> np.ndarray:
+    """Uniform numbers in ±√(6 / fan_in): the variance of `he_normal`.
+
+    >>> bool(abs(he_uniform((6, 50))).max() <= 1)
+    True
+    """
+    return _drawn(_symmetric, shape, math.sqrt(6 / _fans(shape)[0]), dtype)
+
+
+def glorot_normal(shape: Shape, dtype: Any = "float32") -> np.ndarray:
+    """Normal numbers with variance 2 / (fan_in + fan_out), for weights in front of tanh, σ or softmax.
+
+    Source: Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010.
+
+    >>> glorot_normal((100, 100)).std().round(2)
+    np.float32(0.1)
+    """
+    return _drawn(normal, shape, math.sqrt(2 / sum(_fans(shape))), dtype)
+
+
+def glorot_uniform(shape: Shape, dtype: Any = "float32") -> np.ndarray:
+    """Uniform numbers in ±√(6 / (fan_in + fan_out)): the variance of `glorot_normal`.
+
+    >>> bool(abs(glorot_uniform((3, 3))).max() <= 1)
+    True
+    """
+    return _drawn(_symmetric, shape, math.sqrt(6 / sum(_fans(shape))), dtype)
+
+
+def orthogonal(shape: Shape, dtype: Any = "float32") -> np.ndarray:
+    """A matrix with orthonormal rows or columns, whichever are fewer; axes before the last count as one.
+
+    It is the Q of a normal matrix's QR decomposition, with the signs of R's diagonal taken over, so that every
+    orthogonal matrix is equally likely.
+
+    Source: Saxe, McClelland, Ganguli, "Exact solutions to the nonlinear dynamics of learning", ICLR 2014.
+
+    >>> Q = orthogonal((3, 3))
+    >>> bool(np.allclose(Q @ Q.T, np.eye(3), atol=1e-6))
+    True
+    """
+    _fans(shape)
+    rows, columns = math.prod(shape[:-1]), shape[-1]
+    if is_shapes_only():
+        return _drawn(normal, shape, 1.0, dtype)
+    tall = _drawn(normal, (max(rows, columns), min(rows, columns)), 1.0, "float64")
+    Q, R = np.linalg.qr(tall)
+    Q = Q * np.where(np.diag(R) < 0, -1.0, 1.0)
+    return (Q if rows >= columns else Q.T).reshape(shape).astype(dtype)
+
+
+def _constant(shape: Shape, value: float, dtype: Any) -> np.ndarray:
+    if is_shapes_only():
+        return blank(shape, dtype).data  # type: ignore[no-any-return]
+    return np.full(shape, value, dtype)
+
+
+def _drawn(draw: Any, shape: Shape, scale: float, dtype: Any) -> np.ndarray:
+    """Numbers from `draw`, times `scale`."""
+    if is_shapes_only():
+        return _constant(shape, 0, dtype)
+    return (scale * draw(shape, (current_seed(), stream("init")), next_draw())).astype(dtype)  # type: ignore[no-any-return]
+
+
+def _symmetric(shape: Shape, key: tuple[int, int], step: int) -> np.ndarray:
+    """Uniform numbers in (-1, 1)."""
+    return 2 * uniform(shape, key, step) - 1
+
+
+def _fans(shape: Shape) -> tuple[int, int]:
+    """The number of inputs that make one output, and of outputs that one input goes into."""
+    if len(shape) < 2 or min(shape) < 1:
+        raise ArgumentError(f"init: shape must have at least two axes, none empty, inputs before outputs, got {shape}; "
+                            "tn.init.zeros is for biases")
+    field = math.prod(shape[:-2])
+    return field * shape[-2], field * shape[-1]

@@ -1,0 +1,15 @@
+"""Layers: parameters, and a call of an op. The math of `nn/lstm.py` is in `ops/lstm.py`, and so on."""
+
+from tinynet.nn.activation import ReLU, Sigmoid, Softmax, Tanh
+from tinynet.nn.batchnorm import BatchNorm
+from tinynet.nn.conv import Conv1D, Conv2D
+from tinynet.nn.dense import Dense
+from tinynet.nn.dropout import Dropout
+from tinynet.nn.lstm import LSTM
+from tinynet.nn.module import Buffer, Module, Parameter, Parameters, Sequential
+from tinynet.nn.pool import AvgPool1D, AvgPool2D, GlobalAveragePool, MaxPool1D, MaxPool2D
+from tinynet.nn.shape import Flatten, Reshape
+
+__all__ = ["AvgPool1D", "AvgPool2D", "BatchNorm", "Buffer", "Conv1D", "Conv2D", "Dense", "Dropout", "Flatten",
+           "GlobalAveragePool", "LSTM", "MaxPool1D", "MaxPool2D", "Module", "Parameter", "Parameters", "ReLU",
+           "Reshape", "Sequential", "Sigmoid", "Softmax", "Tanh"]

@@ -1,0 +1,62 @@
+"""Activations as layers. Their math is in ops/activation.py."""
+
+from tinynet import ops
+from tinynet.nn.module import Module
+from tinynet.tape import Tensor
+
+
+class ReLU(Module):
+    """max(x, 0), element by element. The math: `tn.ops.relu`.
+
+    >>> import tinynet as tn
+    >>> tn.nn.ReLU()(tn.Tensor([-1.0, 2.0])).numpy()
+    array([0., 2.], dtype=float32)
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = ops.relu(x)
+        return result
+
+
+class Sigmoid(Module):
+    """1 / (1 + exp(-x)), element by element. The math: `tn.ops.sigmoid`.
+
+    >>> import tinynet as tn
+    >>> tn.nn.Sigmoid()(tn.Tensor([0.0])).numpy()
+    array([0.5], dtype=float32)
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = ops.sigmoid(x)
+        return result
+
+
+class Tanh(Module):
+    """The hyperbolic tangent, element by element. The math: `tn.ops.tanh`.
+
+    >>> import tinynet as tn
+    >>> tn.nn.Tanh()(tn.Tensor([0.0])).numpy()
+    array([0.], dtype=float32)
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = ops.tanh(x)
+        return result
+
+
+class Softmax(Module):
+    """Probabilities along an axis. The math: `tn.ops.softmax`.
+
+    A classifier that is trained with `tn.ops.cross_entropy` needs none: that loss takes the scores themselves.
+
+    >>> import tinynet as tn
+    >>> tn.nn.Softmax()(tn.Tensor([1.0, 1.0])).numpy()
+    array([0.5, 0.5], dtype=float32)
+    """
+
+    def __init__(self, axis: int = -1) -> None:
+        self.axis = axis
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = ops.softmax(x, axis=self.axis)
+        return result

@@ -1,0 +1,57 @@
+"""Convolution layers. Their math is in ops/conv.py."""
+
+from typing import Any
+
+from tinynet import init, ops
+from tinynet.nn.module import Module, Parameter
+from tinynet.ops.window import pair
+from tinynet.tape import Tensor
+
+
+class Conv1D(Module):
+    """A convolution over sequences: `filters` patterns of `width` steps.
+
+    Shapes: x (N, T, inputs) -> (N, T', filters). `padding` is "valid", "same" (as TensorFlow pads), "causal" or a number
+    of steps on both sides. Parameters: W (width, inputs, filters), He uniform; b (filters), zeros.
+    The math: `tn.ops.conv1d`.
+
+    >>> import tinynet as tn
+    >>> tn.nn.Conv1D(2, 4, 3)(tn.Tensor([[[0.0, 1.0]] * 7])).shape
+    (1, 5, 4)
+    """
+
+    def __init__(self, inputs: int, filters: int, width: int, *, stride: int = 1, padding: Any = "valid",
+                 dilation: int = 1, bias: bool = True) -> None:
+        self.inputs, self.filters, self.width = inputs, filters, width
+        self.stride, self.padding, self.dilation, self.bias = stride, padding, dilation, bias
+        self.W = Parameter(init.he_uniform((width, inputs, filters)))
+        self.b = Parameter(init.zeros((filters,))) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = ops.conv1d(x, self.W, self.b, stride=self.stride, padding=self.padding, dilation=self.dilation)
+        return result
+
+
+class Conv2D(Module):
+    """A convolution over images, channels last: `filters` patterns of `size` pixels, one number or (height, width).
+
+    Shapes: x (N, H, W, inputs) -> (N, H', W', filters). `stride`, `padding` and `dilation` are one value, or a pair;
+    padding is "valid", "same" (as TensorFlow pads) or a number. Parameters: W (height, width, inputs, filters),
+    He uniform; b (filters), zeros. The math: `tn.ops.conv2d`.
+
+    >>> import tinynet as tn
+    >>> tn.nn.Conv2D(1, 4, 3, padding="same")(tn.Tensor([[[[0.0]] * 5] * 6])).shape
+    (1, 6, 5, 4)
+    """
+
+    def __init__(self, inputs: int, filters: int, size: Any, *, stride: Any = 1, padding: Any = "valid",
+                 dilation: Any = 1, bias: bool = True) -> None:
+        self.inputs, self.filters, self.size = inputs, filters, size
+        self.stride, self.padding, self.dilation, self.bias = stride, padding, dilation, bias
+        height, width = pair("Conv2D", "size", size)
+        self.W = Parameter(init.he_uniform((height, width, inputs, filters)))
+        self.b = Parameter(init.zeros((filters,))) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = ops.conv2d(x, self.W, self.b, stride=self.stride, padding=self.padding, dilation=self.dilation)
+        return result

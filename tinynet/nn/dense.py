@@ -1,0 +1,26 @@
+"""The dense layer. Its math is in ops/dense.py."""
+
+from tinynet import init, ops
+from tinynet.nn.module import Module, Parameter
+from tinynet.tape import Tensor
+
+
+class Dense(Module):
+    """A fully connected layer, x W + b, on the last axis.
+
+    Shapes: x (..., inputs) -> (..., units). Parameters: W (inputs, units), Glorot uniform; b (units), zeros.
+    The math: `tn.ops.dense`.
+
+    >>> import tinynet as tn
+    >>> tn.nn.Dense(3, 2)(tn.Tensor([[1.0, 2.0, 3.0]])).shape
+    (1, 2)
+    """
+
+    def __init__(self, inputs: int, units: int, *, bias: bool = True) -> None:
+        self.inputs, self.units, self.bias = inputs, units, bias
+        self.W = Parameter(init.glorot_uniform((inputs, units)))
+        self.b = Parameter(init.zeros((units,))) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = ops.dense(x, self.W, self.b)
+        return result

@@ -1,0 +1,37 @@
+"""The dropout layer. Its math is in ops/dropout.py."""
+
+from tinynet import init, ops
+from tinynet.errors import ArgumentError
+from tinynet.nn.module import Buffer, Module
+from tinynet.tape import Tensor
+
+
+class Dropout(Module):
+    """In training, sets each element to 0 with probability p and divides the others by 1 - p; otherwise nothing.
+
+    The masks are a function of the seed (`tn.seed`), of the layer's path in the model, and of the number of times it
+    was called in training: its buffer `calls`. The math: `tn.ops.dropout`.
+
+    >>> import tinynet as tn
+    >>> tn.nn.Dropout(0.5).eval()(tn.Tensor([1.0, 2.0])).numpy()
+    array([1., 2.], dtype=float32)
+    """
+
+    def __init__(self, p: float) -> None:
+        check_rate("Dropout", "p", p)
+        self.p = p
+        self.calls = Buffer(init.zeros((), "int64"))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0:
+            return x
+        counter = self.calls.data.copy()
+        self.calls.data += 1
+        result: Tensor = ops.dropout(x, self.p, key=self.random_key(), counter=counter)
+        return result
+
+
+def check_rate(layer: str, name: str, p: float) -> None:
+    """ArgumentError unless 0 <= p < 1."""
+    if not isinstance(p, float | int) or not 0 <= p < 1:
+        raise ArgumentError(f"{layer}: {name} must be in [0, 1), the share that is dropped, got {p!r}; 0.5 drops half")

@@ -1,0 +1,75 @@
+"""The LSTM layer. Its math, equations (1) to (17), is in ops/lstm.py."""
+
+from typing import Any
+
+from tinynet import backend, init, ops
+from tinynet.errors import ArgumentError
+from tinynet.nn.dropout import check_rate
+from tinynet.nn.module import Buffer, Module, Parameter
+from tinynet.tape import Tensor
+
+GATES = 4  # f, i, C̃, o: the column blocks of W and b
+
+
+class LSTM(Module):
+    """Long short-term memory over a sequence. The math and its derivation: `tn.ops.lstm`.
+
+    Shapes: x (N, T, inputs) -> y (N, T, units), or h (N, units) if `return_sequences` is False.
+    With `return_state` the result is (that, h, c), h and c (N, units) being the last states. `layer(x, h0, c0)` starts
+    from given states instead of zeros.
+
+    go_backwards       read the sequence from its end; the output is in the order of reading, as in Keras
+    dropout            the share of the input's features that is dropped in training, the same at all steps of a sequence
+    recurrent_dropout  the share of h that is dropped on its way to the next step, the same at all steps
+
+    Parameters: W (units + inputs, 4 units), rows [h, x], columns f, i, C̃, o: for each gate the recurrent part
+    orthogonal and the input part Glorot uniform; b (4 units), 1 for the forget gate and 0 for the others, so that a
+    new LSTM remembers (Gers et al. 2000; Jozefowicz et al. 2015).
+
+    >>> import tinynet as tn
+    >>> tn.nn.LSTM(2, 5)(tn.Tensor([[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]])).shape
+    (1, 3, 5)
+    """
+
+    def __init__(self, inputs: int, units: int, *, return_sequences: bool = True, return_state: bool = False,
+                 go_backwards: bool = False, dropout: float = 0.0, recurrent_dropout: float = 0.0) -> None:
+        check_rate("LSTM", "dropout", dropout)
+        check_rate("LSTM", "recurrent_dropout", recurrent_dropout)
+        self.inputs, self.units = inputs, units
+        self.return_sequences, self.return_state, self.go_backwards = return_sequences, return_state, go_backwards
+        self.dropout, self.recurrent_dropout = dropout, recurrent_dropout
+        gates = [ops.concatenate([init.orthogonal((units, units)), init.glorot_uniform((inputs, units))])
+                 for _ in range(GATES)]
+        self.W = Parameter(ops.concatenate(gates, axis=1))  # (H+D,4H)
+        self.b = Parameter(ops.concatenate([init.ones((units,)), init.zeros(((GATES - 1) * units,))]))
+        if dropout or recurrent_dropout:
+            self.calls = Buffer(init.zeros((), "int64"))  # how often masks were drawn
+
+    def forward(self, x: Tensor, h0: Tensor | None = None, c0: Tensor | None = None) -> Any:
+        if self.go_backwards:
+            x = ops.flip(x, 1)
+        x, recurrent_mask = self._masked(x)
+        y, h, c = ops.lstm(x, h0, c0, self.W, self.b, recurrent_mask=recurrent_mask)
+        output = y if self.return_sequences else h
+        return (output, h, c) if self.return_state else output
+
+    def _masked(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """x with some of its features dropped, and the mask for h."""
+        if not self.training or not (self.dropout or self.recurrent_dropout):
+            return x, None
+        if x.ndim != 3:
+            raise ArgumentError(f"lstm: x must be (N,T,D), got {x.shape}; x[None] adds a batch of one")
+        counter = self.calls.data.copy()
+        self.calls.data += 1
+        recurrent_mask = None
+        if self.dropout:
+            x = x * self._mask(x, "inputs", self.inputs, self.dropout, counter).reshape(-1, 1, self.inputs)
+        if self.recurrent_dropout:
+            recurrent_mask = self._mask(x, "recurrent", self.units, self.recurrent_dropout, counter)
+        return x, recurrent_mask
+
+    def _mask(self, x: Tensor, what: str, features: int, p: float, counter: Any) -> Tensor:
+        """For each sequence and feature 0, or 1 / (1 - p): dropout on ones."""
+        ones = Tensor(backend.namespace(x.device).ones((x.shape[0], features), x.dtype))
+        mask: Tensor = ops.dropout(ones, p, key=self.random_key(what), counter=counter)
+        return mask

@@ -1,0 +1,358 @@
+"""Module: parameters, and a forward that is made of calls of ops.
+
+A module is an ordinary object. Its parameters, buffers and child modules are its attributes, in the order in which they
+were set; nothing is registered. What leads to a tensor is its path, `1.W` for the W of layer 1, and that is its name in
+`parameters()`, in `state_dict()`, in the optimizer and in a saved model.
+"""
+
+import inspect
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from typing import Any, ClassVar, Self
+
+from tinynet import backend
+from tinynet.errors import ShapeError, StateError
+from tinynet.op import blank, shapes_only
+from tinynet.random import current_seed, next_draw, stream
+from tinynet.tape import Tensor, no_grad
+
+
+class Parameter(Tensor):
+    """A tensor that is trained. `home` is where its gradient is written: a view of an optimizer's flat array.
+
+    >>> import tinynet as tn
+    >>> tn.nn.Parameter([1.0, 2.0]).requires_grad
+    True
+    """
+
+    __slots__ = ("home",)
+
+    def __init__(self, data: Any, requires_grad: bool = True) -> None:
+        super().__init__(data, requires_grad)
+        self.home: Any = None
+
+    def accumulate(self, dvalue: Any) -> None:
+        if self.grad is None and self.home is not None:
+            self.home[...] = dvalue
+            self.grad = self.home
+        else:
+            super().accumulate(dvalue)
+
+
+class Buffer(Tensor):
+    """A tensor that belongs to a module's state and is not trained: running averages, counters.
+
+    >>> import tinynet as tn
+    >>> tn.nn.Buffer([0.0]).requires_grad
+    False
+    """
+
+    __slots__ = ()
+
+
+class Parameters(Sequence[Parameter]):
+    """Parameters in order, each once, with their names.
+
+    >>> import tinynet as tn
+    >>> tn.nn.Dense(3, 2).parameters().names
+    ('W', 'b')
+    """
+
+    def __init__(self, named: Iterable[tuple[str, Parameter]]) -> None:
+        unique: dict[int, tuple[str, Parameter]] = {}
+        for name, parameter in named:
+            unique.setdefault(id(parameter), (name, parameter))
+        self._items = tuple(unique.values())
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(name for name, _ in self._items)
+
+    def items(self) -> tuple[tuple[str, Parameter], ...]:
+        """Pairs of name and parameter."""
+        return self._items
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for _, parameter in self._items:
+            parameter.zero_grad()
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return Parameters(self._items[index])
+        if isinstance(index, str):
+            return dict(self._items)[index]
+        return self._items[index][1]
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{name} {parameter.shape} {parameter.dtype}" for name, parameter in self._items)
+
+
+class _Call:
+    """The outermost module that is being called, and what was called inside of it if somebody wants to know."""
+
+    def __init__(self, root: "Module", trace: list[tuple["Module", Any]] | None = None) -> None:
+        self.root = root
+        self.trace = trace
+
+
+_call: ContextVar[_Call | None] = ContextVar("call", default=None)
+
+
+class Module:
+    """The base of layers and models. A subclass sets parameters in `__init__` and writes `forward`.
+
+    >>> import tinynet as tn
+    >>> class Twice(tn.nn.Module):
+    ...     def __init__(self):
+    ...         self.dense = tn.nn.Dense(4, 4)
+    ...     def forward(self, x):
+    ...         return self.dense(self.dense(x))
+    >>> Twice().parameters().names
+    ('dense.W', 'dense.b')
+    """
+
+    training = True
+    input_shape: tuple[int, ...] | None = None  # of one sample, without the batch; for summary() and saved models
+    # Attributes that are Python integers and belong to the state, with the value to assume where a state lacks them.
+    host_state: ClassVar[dict[str, int]] = {}
+
+    def forward(self, *inputs: Any) -> Any:
+        """Compute the output from the inputs. To be written by each module."""
+        raise NotImplementedError(f"{type(self).__name__}: a module needs a forward(self, x)")
+
+    def __call__(self, *inputs: Any) -> Any:
+        call = _call.get()
+        if call is None:
+            token = _call.set(_Call(self))
+            try:
+                return self.forward(*inputs)
+            finally:
+                _call.reset(token)
+        output = self.forward(*inputs)
+        if call.trace is not None:
+            call.trace.append((self, output))
+        return output
+
+    def children(self) -> Iterator[tuple[str, "Module"]]:
+        """The modules that are attributes of this one, or elements of a list that is, with their names."""
+        for name, value in vars(self).items():
+            if isinstance(value, Module):
+                yield name, value
+            elif isinstance(value, list | tuple):
+                yield from ((f"{name}.{i}", one) for i, one in enumerate(value) if isinstance(one, Module))
+
+    def modules(self, path: str = "") -> Iterator[tuple[str, "Module"]]:
+        """This module and all modules below it, with their paths."""
+        yield path, self
+        for name, child in self.children():
+            yield from child.modules(_join(path, name))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All parameters and buffers by name, tied ones once."""
+        found: dict[int, tuple[str, Tensor]] = {}
+        for path, module in self.modules():
+            for name, value in vars(module).items():
+                if isinstance(value, Parameter | Buffer):
+                    found.setdefault(id(value), (_join(path, name), value))
+        return dict(found.values())
+
+    def parameters(self) -> Parameters:
+        """All parameters in order, with their names, tied ones once."""
+        return Parameters((name, value) for name, value in self.tensors().items() if isinstance(value, Parameter))
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of all parameters."""
+        self.parameters().zero_grad()
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch to training: dropout drops, batch normalisation uses and averages the statistics of its batches."""
+        for _, module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Self:
+        """Switch to evaluation: nothing is dropped, the running averages are used, nothing changes."""
+        return self.train(False)
+
+    def to(self, device: str) -> Self:
+        """Move all parameters and buffers to "cpu" or "gpu". The tensors stay the same objects."""
+        for tensor in self.tensors().values():
+            _replace(tensor, lambda array: backend.to_device(array, device))
+        return self
+
+    def astype(self, dtype: Any) -> Self:
+        """Change the precision of all parameters and buffers of floats. The tensors stay the same objects."""
+        for tensor in self.tensors().values():
+            if tensor.dtype.kind == "f":
+                _replace(tensor, lambda array: array.astype(dtype))
+        return self
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that training changes, as NumPy arrays by name: copies, on the host."""
+        state = {name: tensor.numpy().copy() for name, tensor in self.tensors().items()}
+        like = backend.namespace("cpu")
+        for path, module in self.modules():
+            state.update({_join(path, name): like.asarray(getattr(module, name)) for name in module.host_state})
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> Self:
+        """Take over the values of a state dictionary, in place, all or none.
+
+        Counters (integers) may be missing, so that arrays from elsewhere can be loaded.
+
+        Errors: StateError for missing and unexpected names, ShapeError for another shape; nothing is changed then.
+        """
+        tensors = self.tensors()
+        counters = {_join(path, name): (module, name) for path, module in self.modules() for name in module.host_state}
+        optional = {*counters, *(name for name, tensor in tensors.items() if tensor.dtype.kind == "i")}
+        missing = [name for name in tensors if name not in state and name not in optional]
+        unexpected = [name for name in state if name not in tensors and name not in counters]
+        if missing or unexpected:
+            raise StateError(f"load_state_dict: names must be those of {type(self).__name__}.state_dict(), missing "
+                             f"{missing or 'none'}, unexpected {unexpected or 'none'}; "
+                             "was it saved from a model of the same layers?")
+        arrays = {name: backend.as_array(value.data if isinstance(value, Tensor) else value)
+                  for name, value in state.items()}
+        for name, array in arrays.items():
+            shape = () if name in counters else tensors[name].shape
+            if array.shape != shape:
+                raise ShapeError(f"load_state_dict: {name} must be {shape}, got {array.shape}; "
+                                 "was it saved from a model of the same sizes?")
+            if array.dtype.kind not in "fiub":
+                raise StateError(f"load_state_dict: {name} must be numbers, got {array.dtype}; is the file damaged?")
+        for name, tensor in tensors.items():
+            if name in arrays:
+                tensor.data[...] = backend.to_device(arrays[name], tensor.device)
+        for name, (module, attribute) in counters.items():
+            setattr(module, attribute, int(arrays.get(name, module.host_state[attribute])))
+        return self
+
+    def config(self) -> dict[str, Any]:
+        """The arguments that make a module like this one. A layer keeps each as an attribute of the same name."""
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+    def random_key(self, what: str = "") -> tuple[int, int]:
+        """The key of this module's random numbers: the seed, and the stream of its path in the model being called."""
+        call = _call.get()
+        root = call.root if call else self
+        path = next((path for path, module in root.modules() if module is self), "")
+        if not path:  # called on its own: told from others of its kind by the order in which they were first called
+            path = vars(self).setdefault("_own_stream", f"{type(self).__name__}:{next_draw()}")
+        return current_seed(), stream(_join(path, what))
+
+    def summary(self, input_shape: tuple[int, ...] | None = None) -> str:
+        """A table of the layers: name, shape of the output, number of parameters. For printing.
+
+        `input_shape` is that of one sample, without the batch. The shapes come from the contracts of the ops: nothing
+        is computed. Without it (and without the model's own `input_shape`), the column stays empty.
+
+        >>> import tinynet as tn
+        >>> print(tn.nn.Sequential(tn.nn.Dense(3, 2), tn.nn.ReLU()).summary((3,)))
+        layer     output shape    parameters
+        Dense     (N, 2)                   8
+        ReLU      (N, 2)                   0
+        total                              8
+        """
+        input_shape = input_shape or self.input_shape
+        outputs: list[tuple[Module, Any]] = [(child, None) for _, child in self.children()] or [(self, None)]
+        if input_shape is not None:
+            outputs = self._trace(input_shape)
+        rows = [(type(module).__name__, _batch_shape(output), f"{_count(module):,}")
+                for module, output in outputs if not list(module.children())]
+        rows.append(("total", "", f"{_count(self):,}"))
+        table = [("layer", "output shape", "parameters"), *rows]
+        width, wide = (max(len(row[i]) for row in table) for i in (0, 1))
+        return "\n".join(f"{name:{width + 3}}{shape:{wide + 3}}{count:>11}" for name, shape, count in table)
+
+    def _trace(self, input_shape: tuple[int, ...]) -> list[tuple["Module", Any]]:
+        """Each module below this one with its output, for a batch of one sample, computed on contracts alone."""
+        modes = [(module, module.training) for _, module in self.modules()]
+        dtype = next((parameter.dtype for parameter in self.parameters()), "float32")
+        trace: list[tuple[Module, Any]] = []
+        token = _call.set(_Call(self, trace))
+        try:
+            with no_grad(), shapes_only():
+                self.eval()
+                output = self.forward(blank((1, *input_shape), dtype))
+        finally:
+            _call.reset(token)
+            for module, mode in modes:
+                module.training = mode
+        return trace or [(self, output)]
+
+    def __repr__(self) -> str:
+        try:
+            defaults = inspect.signature(type(self)).parameters
+            shown = {name: value for name, value in self.config().items() if value != defaults[name].default}
+        except (AttributeError, KeyError):  # a module of the user's, whose arguments are its own affair
+            shown = {}
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+
+class Sequential(Module):
+    """Modules one after the other.
+
+    >>> import tinynet as tn
+    >>> model = tn.nn.Sequential(tn.nn.Dense(3, 2), tn.nn.ReLU())
+    >>> model(tn.Tensor([[1.0, 2.0, 3.0]])).shape
+    (1, 2)
+    """
+
+    def __init__(self, *layers: Module, input_shape: tuple[int, ...] | None = None) -> None:
+        for i, layer in enumerate(layers):
+            if not isinstance(layer, Module):
+                raise StateError(f"Sequential: layers must be modules, layer {i} is a {type(layer).__name__}; "
+                                 "write tn.nn.ReLU(), with brackets?")
+        self.layers = list(layers)
+        self.input_shape = None if input_shape is None else tuple(input_shape)
+
+    def forward(self, x: Any) -> Any:
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+    def children(self) -> Iterator[tuple[str, Module]]:
+        return ((str(i), layer) for i, layer in enumerate(self.layers))
+
+    def config(self) -> dict[str, Any]:
+        return {"layers": self.layers, "input_shape": self.input_shape}
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self.layers)
+
+    def __getitem__(self, index: int) -> Module:
+        return self.layers[index]
+
+    def __repr__(self) -> str:
+        return "Sequential(\n" + "".join(f"    {i}: {layer!r}\n" for i, layer in enumerate(self.layers)) + ")"
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path and name else path or name
+
+
+def _replace(tensor: Tensor, change: Any) -> None:
+    """Another array for the same tensor, and for its gradient."""
+    tensor.data = change(tensor.data)
+    if tensor.grad is not None:
+        tensor.grad = change(tensor.grad)
+    if isinstance(tensor, Parameter):
+        tensor.home = None
+
+
+def _count(module: Module) -> int:
+    return sum(parameter.size for parameter in module.parameters())
+
+
+def _batch_shape(output: Any) -> str:
+    if output is None:
+        return ""
+    first = output[0] if isinstance(output, tuple) else output
+    return "(" + ", ".join(["N", *map(str, first.shape[1:])]) + ")"

@@ -1,0 +1,33 @@
+"""Layers that only change the shape of each sample. Their math is in ops/shape.py."""
+
+import math
+
+from tinynet.nn.module import Module
+from tinynet.tape import Tensor
+
+
+class Flatten(Module):
+    """All features of a sample in one axis: x (N, ...) -> (N, F).
+
+    >>> import tinynet as tn
+    >>> tn.nn.Flatten()(tn.Tensor([[[1.0, 2.0], [3.0, 4.0]]])).shape
+    (1, 4)
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.reshape(x.shape[0], math.prod(x.shape[1:]))
+
+
+class Reshape(Module):
+    """Each sample in another shape, given without the batch: x (N, ...) -> (N, *shape). One size may be -1.
+
+    >>> import tinynet as tn
+    >>> tn.nn.Reshape((2, 2))(tn.Tensor([[1.0, 2.0, 3.0, 4.0]])).shape
+    (1, 2, 2)
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = tuple(shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.reshape(x.shape[0], *self.shape)

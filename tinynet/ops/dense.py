@@ -1,0 +1,40 @@
+"""The dense layer, x W + b."""
+
+from typing import Any
+
+from tinynet.op import op
+
+
+@op("x:(...,D) W:(D,F) b?:(F) -> y:(...,F)",
+    cases=[{"...": (4,)}, {"...": (2, 3), "b": None}, {"...": (), "D": 1}, {"...": (1, 7), "F": 1}])
+def dense(xp: Any, x: Any, W: Any, b: Any = None) -> Any:
+    """A fully connected layer: every output is a weighted sum of all the features on the last axis.
+
+    Shapes    x (...,D) · W (D,F) · b (F) or None  →  y (...,F)
+    Forward   (1)  y = x W + b
+    Backward  (2)  δx = δy Wᵀ
+              (3)  δW = xᵀ δy,  summed over all positions
+              (4)  δb = Σ δy,   summed over all positions
+    Cache     x and W
+    Source    Rosenblatt 1958; the gradients are those of a product of matrices
+
+    >>> import tinynet as tn
+    >>> x, W, b = tn.Tensor([[1.0, 2.0]]), tn.Tensor([[1.0], [3.0]]), tn.Tensor([0.5])
+    >>> tn.ops.dense(x, W, b).numpy()
+    array([[7.5]], dtype=float32)
+    """
+    y = x.reshape(-1, x.shape[-1]) @ W  # (1) (R,F)
+    if b is not None:
+        y += b
+    return y.reshape(*x.shape[:-1], W.shape[1]), (x, W)  # (...,F)
+
+
+@dense.gradient
+def ddense(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+    x, W = cache
+    need_x, need_W, need_b = needs
+    dy = dy.reshape(-1, W.shape[1])  # (R,F)
+    dx = (dy @ W.T).reshape(x.shape) if need_x else None  # (2)
+    dW = x.reshape(-1, W.shape[0]).T @ dy if need_W else None  # (3)
+    db = dy.sum(axis=0) if need_b else None  # (4)
+    return dx, dW, db

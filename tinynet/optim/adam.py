@@ -1,0 +1,74 @@
+"""Adam, and AdamW, whose weight decay does not pass through the moments."""
+
+from typing import Any, ClassVar
+
+from tinynet.errors import ArgumentError
+from tinynet.op import kernel
+from tinynet.optim.optimizer import Optimizer
+
+
+@kernel
+def adam(xp: Any, value: Any, gradient: Any, m: Any, v: Any, *, lr: Any, betas: tuple[float, float], eps: float,
+         step: Any, weight_decay: float, decoupled: bool) -> None:
+    """One step of Adam on flat arrays, in place. `step` counts from 1; it and `lr` may be 0-d arrays.
+
+      (1)  g = gradient + λ value,    or, decoupled (AdamW),  value ← value − lr λ value
+      (2)  m ← β₁ m + (1 − β₁) g                      the running mean of the gradient
+      (3)  v ← β₂ v + (1 − β₂) g²                     and of its square
+      (4)  m̂ = m / (1 − β₁ᵗ),  v̂ = v / (1 − β₂ᵗ)      both began at 0, and are too small at first
+      (5)  value ← value − lr m̂ / (√v̂ + ε)
+
+    Source: Kingma and Ba, ICLR 2015; AdamW: Loshchilov and Hutter, ICLR 2019.
+    """
+    beta1, beta2 = betas
+    g = gradient
+    if decoupled:
+        value -= lr * weight_decay * value  # (1)
+    elif weight_decay:
+        g = gradient + weight_decay * value  # (1)
+    m *= beta1
+    m += (1 - beta1) * g  # (2)
+    v *= beta2
+    v += (1 - beta2) * g * g  # (3)
+    mhat, vhat = m / (1 - beta1**step), v / (1 - beta2**step)  # (4)
+    value -= lr * mhat / (xp.sqrt(vhat) + eps)  # (5)
+
+
+class Adam(Optimizer):
+    """Adam. Its weight decay, if any, is added to the gradient. The math: `tinynet.optim.adam`.
+
+    >>> import tinynet as tn
+    >>> w = tn.nn.Parameter([1.0])
+    >>> optimizer = tn.optim.Adam([w], lr=0.1)
+    >>> (w * w).sum().backward(); optimizer.step()
+    >>> w.numpy()
+    array([0.9], dtype=float32)
+    """
+
+    moments: ClassVar[tuple[str, ...]] = ("m", "v")
+    decoupled: ClassVar[bool] = False
+
+    def __init__(self, parameters: Any, lr: Any = 1e-3, *, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
+                 weight_decay: float = 0.0) -> None:
+        if not all(0 <= beta < 1 for beta in betas):
+            raise ArgumentError(f"{type(self).__name__}: betas must be in [0, 1), got {betas}; (0.9, 0.999) is usual")
+        super().__init__(parameters, lr)
+        self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
+
+    def update(self, value: Any, gradient: Any, *moments: Any) -> None:
+        adam(value, gradient, *moments, lr=self.lr, betas=self.betas, eps=self.eps, step=self.steps,
+             weight_decay=self.weight_decay, decoupled=self.decoupled)
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay: it shrinks the weights themselves. The math: `tinynet.optim.adam`.
+
+    >>> import tinynet as tn
+    >>> optimizer = tn.optim.AdamW(tn.nn.Dense(3, 2).parameters(), lr=1e-3, weight_decay=0.01)
+    """
+
+    decoupled: ClassVar[bool] = True
+
+    def __init__(self, parameters: Any, lr: Any = 1e-3, *, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
+                 weight_decay: float = 0.01) -> None:
+        super().__init__(parameters, lr, betas=betas, eps=eps, weight_decay=weight_decay)

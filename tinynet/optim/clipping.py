@@ -1,0 +1,38 @@
+"""Clipping of gradients by their common length."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from tinynet import backend
+from tinynet.errors import ArgumentError
+from tinynet.nn.module import Parameter
+
+
+def clip_global_norm(parameters: Iterable[Parameter], max_norm: float) -> Any:
+    """Shorten all gradients together to a length of at most `max_norm`, in place.
+
+      (1)  norm = √(Σ g²)        over all elements of all gradients
+      (2)  g ← g min(1, max_norm / norm)
+
+    Returns the norm before clipping, a 0-d array on the device of the parameters (nothing waits for it), or 0.0 if no
+    parameter has a gradient. Source: Pascanu, Mikolov, Bengio, ICML 2013.
+
+    Errors: ArgumentError unless max_norm > 0.
+
+    >>> import tinynet as tn
+    >>> w = tn.nn.Parameter([3.0, 4.0])
+    >>> (w * w / 2).sum().backward()
+    >>> float(tn.optim.clip_global_norm([w], 1.0)), w.grad
+    (5.0, array([0.6, 0.8], dtype=float32))
+    """
+    if not max_norm > 0:
+        raise ArgumentError(f"clip_global_norm: max_norm must be positive, got {max_norm}; 1.0 is usual")
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if not gradients:
+        return 0.0
+    xp = backend.namespace(backend.device_of(gradients[0]))
+    norm = xp.sqrt(xp.stack([(g * g).sum() for g in gradients]).sum())  # (1)
+    factor = max_norm / xp.maximum(norm, max_norm)  # equal to (2), and no division by 0
+    for g in gradients:
+        g *= factor  # (2)
+    return norm

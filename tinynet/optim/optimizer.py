@@ -1,0 +1,146 @@
+"""What optimizers have in common: parameters, gradients and moments, each packed into one flat array.
+
+A step over one flat array is one call of a kernel, whatever the number of parameters. Each parameter's `data` is a view
+of the flat values, and its gradient is written straight into the flat gradients (`Parameter.home`), so nothing is
+copied. Whoever gives a parameter another array (`model.to`, `model.astype`) may do so: the next step packs again.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, ClassVar
+
+from tinynet import backend
+from tinynet.errors import ArgumentError, ShapeError, StateError
+from tinynet.nn.module import Parameter, Parameters
+
+
+class Pack:
+    """Parameters of one dtype and device, one behind the other in flat arrays."""
+
+    def __init__(self, named: list[tuple[str, Parameter]], moments: dict[str, dict[str, Any]]) -> None:
+        self.parameters = [parameter for _, parameter in named]
+        ends = [0]
+        for parameter in self.parameters:
+            ends.append(ends[-1] + parameter.size)
+        self.slices = [slice(start, end) for start, end in zip(ends[:-1], ends[1:], strict=True)]
+        first = self.parameters[0]
+        xp = backend.namespace(first.device)
+        self.values, self.gradients = (xp.empty(ends[-1], first.dtype) for _ in range(2))
+        self.moments = {moment: xp.zeros(ends[-1], first.dtype) for moment in moments}
+        self.views = []
+        for (name, parameter), part in zip(named, self.slices, strict=True):
+            view = self.values[part].reshape(parameter.shape)
+            view[...] = parameter.data
+            parameter.data = view
+            parameter.home = self.gradients[part].reshape(parameter.shape)
+            self.views.append(view)
+            for moment, by_name in moments.items():
+                if name in by_name:
+                    self.moments[moment][part] = backend.to_device(by_name[name], first.device).reshape(-1)
+
+    def is_current(self) -> bool:
+        """Whether the parameters still live here."""
+        return all(parameter.data is view for parameter, view in zip(self.parameters, self.views, strict=True))
+
+    def runs(self) -> Iterator[slice]:
+        """The longest stretches of parameters that have a gradient: one, as a rule."""
+        run: slice | None = None
+        for parameter, part in zip(self.parameters, self.slices, strict=True):
+            if parameter.grad is None:
+                if run:
+                    yield run
+                run = None
+                continue
+            if parameter.grad is not parameter.home:
+                parameter.home[...] = parameter.grad
+                parameter.grad = parameter.home
+            run = slice(run.start if run else part.start, part.stop)
+        if run:
+            yield run
+
+
+class Optimizer:
+    """The base of optimizers. A subclass names its `moments` and writes `update` for flat arrays.
+
+    `lr` may be changed at any time; it and `steps`, the number of steps made, may be 0-d arrays on the device.
+    Parameters without a gradient are left as they are. Moments are complete, zeros, before the first step.
+    """
+
+    moments: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, parameters: Iterable[Any], lr: Any) -> None:
+        if not isinstance(parameters, Parameters):
+            listed = list(parameters)
+            if not all(isinstance(parameter, Parameter) for parameter in listed):
+                raise ArgumentError(f"{type(self).__name__}: parameters must be Parameters, got "
+                                    f"{[type(one).__name__ for one in listed][:3]}; model.parameters()?")
+            parameters = Parameters((str(i), parameter) for i, parameter in enumerate(listed))
+        if not len(parameters):
+            raise ArgumentError(f"{type(self).__name__}: parameters must not be empty; was model.parameters() used up?")
+        if isinstance(lr, float | int) and not (lr >= 0 and math.isfinite(lr)):
+            raise ArgumentError(f"{type(self).__name__}: lr must be finite and not negative, got {lr}; lr=1e-3 is usual")
+        self.parameters = parameters
+        self.lr = lr
+        self.steps: Any = 0
+        self._packs: list[Pack] = []
+        self._pack({moment: {} for moment in self.moments})
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        self.parameters.zero_grad()
+
+    def step(self) -> None:
+        """Change the parameters, once, by their gradients."""
+        if not all(pack.is_current() for pack in self._packs):
+            self._pack(self._moments())
+        self.steps += 1
+        for pack in self._packs:
+            for run in pack.runs():
+                self.update(pack.values[run], pack.gradients[run], *(pack.moments[name][run] for name in self.moments))
+
+    def update(self, value: Any, gradient: Any, *moments: Any) -> None:
+        """Change `value` and `moments`, flat arrays, in place."""
+        raise NotImplementedError(f"{type(self).__name__}: an optimizer needs an update(self, value, gradient, *moments)")
+
+    def state_dict(self) -> dict[str, Any]:
+        """The number of steps, the rate, and the moments by parameter name (`1.W.m`), as NumPy arrays: copies."""
+        numpy = backend.namespace("cpu")
+        state = {name: numpy.array(backend.to_host(backend.as_array(value)))
+                 for name, value in (("steps", numpy.asarray(self.steps)), ("lr", numpy.asarray(self.lr)))}
+        for moment, by_name in self._moments().items():
+            state.update({f"{name}.{moment}": backend.to_host(array).copy() for name, array in by_name.items()})
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where another optimizer of the same kind and parameters was. All or nothing.
+
+        Errors: StateError for missing and unexpected names, ShapeError for another shape; nothing is changed then.
+        """
+        shapes = {f"{name}.{moment}": parameter.shape
+                  for name, parameter in self.parameters.items() for moment in self.moments}
+        shapes.update(steps=(), lr=())
+        if state.keys() != shapes.keys():
+            raise StateError(f"load_state_dict: names must be those of {type(self).__name__}.state_dict(), missing "
+                             f"{sorted(shapes.keys() - state.keys()) or 'none'}, unexpected "
+                             f"{sorted(state.keys() - shapes.keys()) or 'none'}; "
+                             "was it saved by the same optimizer for the same model?")
+        for name, shape in shapes.items():
+            if tuple(state[name].shape) != shape:
+                raise ShapeError(f"load_state_dict: {name} must be {shape}, got {tuple(state[name].shape)}; "
+                                 "was it saved for a model of the same sizes?")
+        self.steps, self.lr = int(state["steps"]), float(state["lr"])
+        self._pack({moment: {name: state[f"{name}.{moment}"] for name in self.parameters.names}
+                    for moment in self.moments})
+
+    def _pack(self, moments: dict[str, dict[str, Any]]) -> None:
+        groups: dict[tuple[str, str], list[tuple[str, Parameter]]] = {}
+        for name, parameter in self.parameters.items():
+            groups.setdefault((parameter.device, str(parameter.dtype)), []).append((name, parameter))
+        self._packs = [Pack(named, moments) for named in groups.values()]
+
+    def _moments(self) -> dict[str, dict[str, Any]]:
+        """For each moment the array of each parameter, by name."""
+        names = {id(parameter): name for name, parameter in self.parameters.items()}
+        return {moment: {names[id(parameter)]: pack.moments[moment][part].reshape(parameter.shape)
+                         for pack in self._packs for parameter, part in zip(pack.parameters, pack.slices, strict=True)}
+                for moment in self.moments}

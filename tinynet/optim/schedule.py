@@ -1,0 +1,108 @@
+"""Schedules of the learning rate: a rate for each step. Call `step()` once after each step of the optimizer."""
+
+import math
+from typing import Any
+
+from tinynet.errors import ArgumentError
+from tinynet.optim.optimizer import Optimizer
+
+
+class Schedule:
+    """The base of schedules. `rate(step)` is the rate for the step of that number, counted from 0."""
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer = optimizer
+        self.base = optimizer.lr
+        self.steps = 0
+        optimizer.lr = self.rate(0)
+
+    def rate(self, step: int) -> Any:
+        """The learning rate for a step. To be written by each schedule."""
+        raise NotImplementedError(f"{type(self).__name__}: a schedule needs a rate(self, step)")
+
+    def step(self) -> None:
+        """Give the optimizer the rate of the next step."""
+        self.steps += 1
+        self.optimizer.lr = self.rate(self.steps)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The number of steps made."""
+        return {"steps": self.steps}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on after `steps` steps."""
+        self.steps = int(state["steps"])
+        self.optimizer.lr = self.rate(self.steps)
+
+
+class StepDecay(Schedule):
+    """The optimizer's rate, times `factor` after every `every` steps.
+
+    >>> import tinynet as tn
+    >>> schedule = tn.optim.StepDecay(tn.optim.SGD([tn.nn.Parameter([1.0])], lr=1.0), every=10, factor=0.5)
+    >>> schedule.rate(9), schedule.rate(10), schedule.rate(25)
+    (1.0, 0.5, 0.25)
+    """
+
+    def __init__(self, optimizer: Optimizer, every: int, factor: float = 0.1) -> None:
+        if every < 1:
+            raise ArgumentError(f"StepDecay: every must be at least 1 step, got {every}; len(loader) is one epoch")
+        self.every, self.factor = every, factor
+        super().__init__(optimizer)
+
+    def rate(self, step: int) -> Any:
+        return self.base * self.factor ** (step // self.every)
+
+
+class Cosine(Schedule):
+    """From the optimizer's rate down to `final`, along half a cosine, in `steps` steps; then it stays there.
+
+    Source: Loshchilov and Hutter, ICLR 2017 (without restarts).
+
+    >>> import tinynet as tn
+    >>> schedule = tn.optim.Cosine(tn.optim.SGD([tn.nn.Parameter([1.0])], lr=1.0), steps=10)
+    >>> schedule.rate(0), round(schedule.rate(5), 3), schedule.rate(10)
+    (1.0, 0.5, 0.0)
+    """
+
+    def __init__(self, optimizer: Optimizer, steps: int, final: float = 0.0) -> None:
+        if steps < 1:
+            raise ArgumentError(f"Cosine: steps must be at least 1, got {steps}; epochs * len(loader)")
+        self.length, self.final = steps, final
+        super().__init__(optimizer)
+
+    def rate(self, step: int) -> Any:
+        return _half_cosine(self.base, self.final, min(step / self.length, 1.0))
+
+
+class OneCycle(Schedule):
+    """Up to `peak` during the first `warmup` of `steps` steps, then down to almost nothing, both along half cosines.
+
+    It starts at peak / 25 and ends at peak / 250000; the optimizer's own rate is not used.
+
+    Source: Smith and Topin, "Super-convergence", 2018, with the constants that PyTorch uses.
+
+    >>> import tinynet as tn
+    >>> schedule = tn.optim.OneCycle(tn.optim.SGD([tn.nn.Parameter([1.0])]), peak=1.0, steps=11)
+    >>> schedule.rate(0), schedule.rate(2) < 1 < schedule.rate(2) + 0.1, round(schedule.rate(10), 5)
+    (0.04, True, 0.0)
+    """
+
+    START, END = 25.0, 25.0e4  # the peak is divided by these
+
+    def __init__(self, optimizer: Optimizer, peak: float, steps: int, warmup: float = 0.3) -> None:
+        if steps < 2 or not 0 < warmup < 1:
+            raise ArgumentError(f"OneCycle: steps must be at least 2 and warmup in (0, 1), got steps = {steps}, "
+                                f"warmup = {warmup}; steps = epochs * len(loader)")
+        self.peak, self.length, self.warmup = peak, steps, warmup
+        super().__init__(optimizer)
+
+    def rate(self, step: int) -> Any:
+        top, last = self.warmup * self.length - 1, self.length - 1
+        if step < top:
+            return _half_cosine(self.peak / self.START, self.peak, step / top)
+        return _half_cosine(self.peak, self.peak / self.END, min((step - top) / (last - top), 1.0))
+
+
+def _half_cosine(start: Any, end: Any, done: float) -> Any:
+    return end + (start - end) * (1 + math.cos(math.pi * done)) / 2

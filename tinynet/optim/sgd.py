@@ -1,0 +1,46 @@
+"""Stochastic gradient descent, with momentum."""
+
+from typing import Any, ClassVar
+
+from tinynet.op import kernel
+from tinynet.optim.optimizer import Optimizer
+
+
+@kernel
+def sgd(xp: Any, value: Any, gradient: Any, velocity: Any, *, lr: Any, momentum: float, nesterov: bool,
+        weight_decay: float) -> None:
+    """One step of gradient descent on flat arrays, in place.
+
+      (1)  g = gradient + λ value              λ the weight decay
+      (2)  velocity ← μ velocity + g           μ the momentum
+      (3)  value ← value − lr velocity,        or lr (g + μ velocity) with Nesterov's momentum
+
+    Source: Sutskever, Martens, Dahl, Hinton, ICML 2013, in the form that PyTorch gave it (lr outside of the velocity).
+    """
+    g = gradient + weight_decay * value if weight_decay else gradient  # (1)
+    velocity *= momentum
+    velocity += g  # (2)
+    value -= lr * (g + momentum * velocity if nesterov else velocity)  # (3)
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent. The math: `tinynet.optim.sgd`.
+
+    >>> import tinynet as tn
+    >>> w = tn.nn.Parameter([1.0])
+    >>> optimizer = tn.optim.SGD([w], lr=0.1)
+    >>> (w * w).sum().backward(); optimizer.step()
+    >>> w.numpy()
+    array([0.8], dtype=float32)
+    """
+
+    moments: ClassVar[tuple[str, ...]] = ("velocity",)
+
+    def __init__(self, parameters: Any, lr: Any = 1e-2, *, momentum: float = 0.0, nesterov: bool = False,
+                 weight_decay: float = 0.0) -> None:
+        super().__init__(parameters, lr)
+        self.momentum, self.nesterov, self.weight_decay = momentum, nesterov, weight_decay
+
+    def update(self, value: Any, gradient: Any, *moments: Any) -> None:
+        sgd(value, gradient, *moments, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov,
+            weight_decay=self.weight_decay)
