@@ -4,23 +4,22 @@
     python examples/lstm_by_hand.py --break carry      plants a classic mistake (or swap, scale): exit code 1
     python examples/lstm_by_hand.py --data digits --index 7 --units 16 --seed 0 --out runs/lstm_by_hand
 
-The 28 rows of the digit are the sequence x_1 ... x_28. An untrained LSTM reads it; a Dense layer of the last state h_T
-and a softmax cross-entropy make the loss. h_0 and C_0 are not zero, and a recurrent mask m is there, so that every
-equation has something to say. Their numbers are those of tinynet/ops/lstm.py, where they are derived. δz means
-∂loss/∂z, in the code dz.
+The rows of the digit are the sequence x_1 ... x_28. An untrained LSTM reads it; a Dense layer of its last state h_T
+and the softmax cross-entropy make the loss. h_0 and C_0 are not zero, and there is a recurrent mask m, so that every
+equation has something to say. Their numbers are those of tinynet/ops/lstm.py, where they are derived; dz is ∂loss/∂z.
 
-The proof: for each quantity, at each time t, the forward pass is run again with that quantity moved by i·h, h = 1e-20,
-at that time alone. The imaginary part of the loss, divided by h, is the true derivative; no difference is taken, so
-nothing cancels. It is compared with what the equation gave, in two ways:
+The proof: the forward pass runs again with one element of one quantity moved by i·s, s = 1e-20, at one time t. The
+imaginary part of the loss, divided by s, is the true derivative: no difference is taken, so nothing cancels. This is
+done for every element at every time, and compared with what the equation gives, in two ways:
 
-    alone   the equation gets the measured derivatives to work on: a mistake shows in its own equation only
-    chain   the equation gets what the equations before it computed: a mistake shows in all that follows from it
+    alone          it works on measured derivatives: a mistake shows in its own equation only
+    in the chain   it works on what the equations before it gave: a mistake shows in all that follows
 """
 
 import argparse
-import math
 import os
 import sys
+from collections import namedtuple
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,45 +28,44 @@ import numpy as np
 
 import tinynet as tn
 
-STEP = 1e-20  # the h of the complex step
+STEP = 1e-20  # s, the complex step
 TOLERANCE = 1e-12  # of a relative error, max|a - b| / max(|a|, |b|)
 SHADES = " .:-=+*#%@"
 
-Place = tuple[str, int]  # a quantity and its time t; 0 for what belongs to no time
-Values = dict[Place, np.ndarray]
+Values = dict[tuple[str, int], np.ndarray]  # a quantity at a time; 0 is the start, or the time of what has none
+Step = namedtuple("Step", "h_before C_before hx f i Ctilde C o h")  # what a step starts from, and what it computes
 
 
 class Network(NamedTuple):
-    """An LSTM of H units for rows of D pixels, and a Dense layer. Vectors are rows (1,H), as for a batch of one."""
+    """An LSTM of H units that reads rows of D pixels, and a Dense layer. Vectors are rows (1,H): a batch of one."""
 
     W: np.ndarray  # (H+D,4H), rows [h, x], column blocks f, i, C̃, o
     b: np.ndarray  # (1,4H)
     h0: np.ndarray  # (1,H)
     C0: np.ndarray  # (1,H)
     m: np.ndarray  # (1,H), the recurrent mask
-    V: np.ndarray  # (H,10), the Dense layer
-    a: np.ndarray  # (1,10)
+    V: np.ndarray  # (H,10), of the Dense layer
+    a: np.ndarray  # (1,10), likewise
 
 
-class Step(NamedTuple):
-    """What step t started from and what it computed."""
+def drawn(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
+    return tn.random.normal(shape, key=(seed, tn.random.stream(f"lstm_by_hand.{name}")), step=0)
 
-    h_before: np.ndarray
-    C_before: np.ndarray
-    hx: np.ndarray
-    f: np.ndarray
-    i: np.ndarray
-    Ctilde: np.ndarray
-    C: np.ndarray
-    o: np.ndarray
-    h: np.ndarray
+
+def untrained(inputs: int, units: int, classes: int, seed: int) -> Network:
+    tn.seed(seed)
+    lstm, dense = tn.nn.LSTM(inputs, units), tn.nn.Dense(units, classes)
+    W, b, V, a = (np.float64(parameter.numpy()) for parameter in (lstm.W, lstm.b, dense.W, dense.b))
+    h0, C0 = (0.5 * drawn(name, (1, units), seed) for name in ("h0", "C0"))
+    m = tn.random.keep_mask(np, (1, units), 0.25, (seed, tn.random.stream("lstm_by_hand.m")), 0) / 0.75
+    return Network(W, b[None], h0, C0, m, V, a[None])
 
 
 # --- forward --------------------------------------------------------------------------------------------------------
 
 def forward(net: Network, x: np.ndarray, label: int,
             nudge: Callable[[str, int], Any] = lambda name, t: 0.0) -> tuple[np.ndarray, list[Step]]:
-    """The loss, and what each step computed. `nudge` is zero, but for one quantity at one time when it is measured."""
+    """The loss, and all steps. `nudge` is 0, except for the one quantity at the one time that is being measured."""
     W, b, m = net.W + nudge("W", 0), net.b + nudge("b", 0), net.m + nudge("m", 0)
     h, C, steps = net.h0, net.C0, []
     for t, row in enumerate(x, start=1):
@@ -81,33 +79,31 @@ def forward(net: Network, x: np.ndarray, label: int,
         o = sigma(z_o)  # (5)
         h = o * np.tanh(C)  # (6)
         steps.append(Step(h_before, C_before, hx, f, i, Ctilde, C, o, h))
-    return cross_entropy((h + nudge("h_T", len(x))) @ net.V + net.a, label), steps
+    p = softmax((h + nudge("last h", len(x))) @ net.V + net.a)
+    return -np.log(p[..., label]), steps
 
 
 def sigma(z: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-z))
 
 
+def softmax(z: np.ndarray) -> np.ndarray:
+    powers = np.exp(z - z.real.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
 def join(h: np.ndarray, row: np.ndarray) -> np.ndarray:
     return np.concatenate([h, np.broadcast_to(row, (*h.shape[:-1], row.size))], axis=-1)
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    powers = np.exp(logits - logits.real.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)
-
-
-def cross_entropy(logits: np.ndarray, label: int) -> np.ndarray:
-    return -np.log(softmax(logits)[..., label])
-
-
 # --- back through time ----------------------------------------------------------------------------------------------
 
-def backward(net: Network, label: int, steps: list[Step], keep: Callable[[str, int, np.ndarray], np.ndarray]) -> None:
-    """Equations (7) to (17). `keep` takes note of what an equation gave, and says what to go on with."""
+def backward(net: Network, label: int, steps: list[Step],
+             keep: Callable[[str, int, np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """dm, dW and db. `keep` notes what each equation on the way gives, and says what to go on with."""
     H, T = net.h0.size, len(steps)
     p = softmax(steps[-1].h @ net.V + net.a)
-    dh = keep("h_T", T, (p - np.eye(p.size)[label]) @ net.V.T)
+    dh = keep("last h", T, (p - np.eye(p.size)[label]) @ net.V.T)
     dC = np.zeros_like(net.C0)
     dm, dW, db = np.zeros_like(net.m), np.zeros_like(net.W), np.zeros_like(net.b)
     for t in range(T, 0, -1):
@@ -124,50 +120,50 @@ def backward(net: Network, label: int, steps: list[Step], keep: Callable[[str, i
         dm = dm + h_before * dhx[:, :H]  # (15)
         dW = dW + hx.T @ dz  # (16)
         db = db + dz  # (17)
-    for name, gradient in (("m", dm), ("W", dW), ("b", db)):
-        keep(name, 0, gradient)
+    return dm, dW, db
 
 
-def run_back(net: Network, label: int, steps: list[Step], mistake: str | None, truth: Values | None = None) -> Values:
-    """What each equation gives: in the chain, or, given the truth, each alone."""
+def go_back(net: Network, label: int, steps: list[Step], mistake: str | None, truth: Values | None = None) -> Values:
+    """What the equations give: each in the chain or, where the truth is given, each alone."""
     found: Values = {}
-    broken, spoil = MISTAKES.get(mistake, (None, None))
+    broken, spoil = MISTAKES[mistake]
 
     def keep(name: str, t: int, value: np.ndarray) -> np.ndarray:
         found[name, t] = spoil(value) if name == broken else value
         return (truth or found)[name, t]
 
-    backward(net, label, steps, keep)
-    return found
+    dm, dW, db = backward(net, label, steps, keep)
+    return {**found, ("m", 0): dm, ("W", 0): dW, ("b", 0): db}
 
 
-def swap_gates(dz: np.ndarray) -> np.ndarray:
+def swap_two_gates(dz: np.ndarray) -> np.ndarray:
     dz_f, dz_i, dz_C, dz_o = np.split(dz, 4, axis=1)
     return np.concatenate([dz_i, dz_f, dz_C, dz_o], axis=1)
 
 
 MISTAKES: dict[str | None, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
-    "carry": ("carry", np.zeros_like),  # (13) hands on nothing
-    "swap": ("z", swap_gates),  # (8) and (9) in each other's place
-    "scale": ("hx", lambda dhx: 1.0001 * dhx),  # (12) too large by 0.01 %
+    None: ("", np.copy),
+    "carry": ("carry", np.zeros_like),  # (13)
+    "swap": ("z", swap_two_gates),  # (8), (9)
+    "scale": ("hx", lambda dhx: 1.0001 * dhx),  # (12)
 }
 
 
 # --- the proof ------------------------------------------------------------------------------------------------------
 
 class Equation(NamedTuple):
-    """Where to find what equation (number) gives: the quantity, and which of its four blocks."""
+    """Which of Values equation (number) gives: a quantity and, of z, the part of one gate."""
 
     number: int
     name: str
     formula: str
     quantity: str
-    block: int | None = None
+    gate: int | None = None
 
-    def of(self, values: Values) -> dict[int, np.ndarray]:
-        """What belongs to this equation, by time."""
-        return {t: value if self.block is None else np.split(value, 4, axis=1)[self.block]
-                for (quantity, t), value in values.items() if quantity == self.quantity}
+    def of(self, values: Values) -> np.ndarray:
+        """All that belongs to it, one time after the other."""
+        given = np.array([value for (quantity, _), value in values.items() if quantity == self.quantity])
+        return given if self.gate is None else np.split(given, 4, axis=-1)[self.gate]
 
 
 EQUATIONS = [
@@ -176,8 +172,8 @@ EQUATIONS = [
     Equation(9, "dz_i", "dC * C~ * i * (1 - i)", "z", 1),
     Equation(10, "dz_C", "dC * i * (1 - C~^2)", "z", 2),
     Equation(11, "dz_o", "dh * tanh(C) * o * (1 - o)", "z", 3),
-    Equation(12, "d[mh, x]", "dz W^T", "hx"),
-    Equation(13, "dC_before", "dC * f, carried to t-1", "carry"),
+    Equation(12, "d[mh,x]", "dz W^T", "hx"),
+    Equation(13, "dC_before", "dC * f, the carry", "carry"),
     Equation(14, "dh_before", "m * d(mh)", "h"),
     Equation(15, "dm", "sum over t of h_before * d(mh)", "m"),
     Equation(16, "dW", "sum over t of [mh, x]^T dz", "W"),
@@ -185,22 +181,21 @@ EQUATIONS = [
 ]
 
 
-def directions(name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Along which a quantity is measured: each element by itself; W, which has too many, in six random directions."""
-    if name == "W":
-        return drawn("directions", (6, *shape), seed=0)
-    size = math.prod(shape)
-    return np.eye(size).reshape(size, *shape)
-
-
 def measure(net: Network, x: np.ndarray, label: int, places: Values) -> Values:
-    """The true derivative at every place, by complex steps; all directions at once, in a stack of forward passes."""
-    def slopes(here: Place, along: np.ndarray) -> np.ndarray:
-        loss, _ = forward(net, x, label, lambda name, t: 1j * STEP * along if (name, t) == here else 0.0)
-        return loss.imag / STEP
+    """The true derivatives at all places, by complex steps: 64 elements at a time, each in a forward pass of its own.
 
-    truth = {here: slopes(here, directions(here[0], value.shape)) for here, value in places.items()}
-    return {here: slope if here[0] == "W" else slope.reshape(places[here].shape) for here, slope in truth.items()}
+    The 64 passes run side by side, in a stack (64,1,H) of what is (1,H) else.
+    """
+    truth = {}
+    for here, value in places.items():
+        slopes = np.empty(value.size)
+        for start in range(0, value.size, 64):
+            elements = np.arange(start, min(start + 64, value.size))
+            along = np.equal.outer(elements, np.arange(value.size)).reshape(-1, *value.shape)
+            loss, _ = forward(net, x, label, lambda *place: 1j * STEP * along if place == here else 0.0)
+            slopes[elements] = loss.imag[:, 0] / STEP
+        truth[here] = slopes.reshape(value.shape)
+    return truth
 
 
 def relative_error(a: np.ndarray, b: np.ndarray) -> float:
@@ -208,57 +203,161 @@ def relative_error(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.abs(a - b).max() / scale) if scale != 0 else 0.0
 
 
-def worst(equation: Equation, found: Values, truth: Values) -> float:
-    """The largest error of an equation over all times."""
-    pairs = zip(equation.of(found), equation.of(truth), strict=True)
-    return float(np.max([relative_error(given, true) for given, true in pairs]))
+def largest_error(given: np.ndarray, true: np.ndarray) -> float:
+    """Of all times, each measured by its own size: what is small at t = 1 must be right as well."""
+    return float(np.max([relative_error(a, b) for a, b in zip(given, true, strict=True)]))
 
 
-def diagnose(equation: Equation, found: Values, truth: Values) -> str:
-    """Which classic mistake makes an equation give what it gave, judged from the numbers alone."""
-    given, true = np.array(equation.of(found)), np.array(equation.of(truth))
+def diagnose(equation: Equation, alone: Values, truth: Values) -> str:
+    """Which classic mistake an equation makes, judged from its numbers alone."""
+    given, true = equation.of(alone), equation.of(truth)
     if not given.any():
-        return "gives nothing but zeros: a term was dropped"
+        return "gives only zeros: a dropped carry or other term"
     for other in EQUATIONS:
-        if other.quantity == equation.quantity and relative_error(given, np.array(other.of(truth))) <= TOLERANCE:
-            return f"gives what belongs to ({other.number}): two gates are swapped"
-    factor = float((given * true).sum() / (true * true).sum())
+        if other.quantity == equation.quantity and relative_error(given, other.of(truth)) <= TOLERANCE:
+            return f"gives the values of ({other.number}): swapped gates"
+    factor = (given * true).sum() / (true * true).sum()
     if relative_error(given, factor * true) <= TOLERANCE:
         return f"is right but for a factor of {factor:.6g}: a wrong scale"
-    return "makes none of the classic mistakes"
+    return "is wrong, by none of the classic mistakes"
 
 
-# --- what is printed and drawn --------------------------------------------------------------------------------------
-
-def show_forward(image: np.ndarray, steps: list[Step]) -> None:
-    """One line for each row of the digit: the row, then mean and extent (largest - smallest) over the units."""
-    width = image.shape[1]
-    print(f"  t  {'x_t, row t of the digit':{width}}" + "".join(f"{name:>11}" for name in ("f", "i", "C~", "o", "C", "h")))
-    print(f"     {'':{width}}" + "   mean ext." * 6)
-    for t, (row, step) in enumerate(zip(image, steps, strict=True), start=1):
-        shades = "".join(SHADES[int(pixel) * len(SHADES) // 256] for pixel in row)
-        gates = (step.f, step.i, step.Ctilde, step.o, step.C, step.h)
-        print(f"{t:3}  {shades}" + "".join(f"  {value.mean():5.2f}{np.ptp(value):5.2f}" for value in gates))
-
+# --- what is shown --------------------------------------------------------------------------------------------------
 
 def verdict(error: float) -> str:
     return f"{error:.0e} {'ok' if error <= TOLERANCE else 'WRONG'}"
 
 
-def show_proof(alone: Values, chain: Values, truth: Values) -> list[Equation]:
-    """One line for each equation. Returns those whose own check fails."""
-    T = len(EQUATIONS[0].of(truth))
-    print(f"\nBack through time, t = {T} ... 1. The largest relative error against a complex step, h = {STEP:.0e}:\n")
-    print(f"{'':15}{'alone':15}{'in the chain':15}the equation")
-    failing = []
+def show_forward(image: np.ndarray, steps: list[Step]) -> None:
+    """A line for each row of the digit: the row, and mean and extent (largest - smallest) over the units."""
+    print(" t " + "row t of the digit".ljust(image.shape[1]) + "".join(
+        f"{name:^12}"[:11] for name in ("f", "i", "C~", "o", "C", "h")))
+    print("   " + " " * image.shape[1] + "  mean ext." * 6)
+    for t, (row, step) in enumerate(zip(image, steps, strict=True), start=1):
+        shades = "".join(SHADES[int(pixel) * len(SHADES) // 256] for pixel in row)
+        columns = (step.f, step.i, step.Ctilde, step.o, step.C, step.h)
+        print(f"{t:2} {shades}" + "".join(f"{value.mean():6.2f}{np.ptp(value):5.2f}" for value in columns))
+
+
+def show_proof(alone: Values, chain: Values, truth: Values) -> bool:
+    """A line for each equation, then what is wrong. Whether all are right."""
+    print(f"\n{'':15}{'alone':13}{'in the chain':15}the equation, against complex steps (largest relative error)")
+    failing, right = [], True
     for equation in EQUATIONS:
-        error = worst(equation, alone, truth)
-        if not error <= TOLERANCE:
-            failing.append(equation)
-        print(f"{f'({equation.number})':>4} {equation.name:10}{verdict(error):15}"
-              f"{verdict(worst(equation, chain, truth)):15}{equation.formula}")
-    for name in ("C", "h"):
-        sizes = {t: float(np.abs(value).max()) for (quantity, t), value in chain.items()
-                 if quantity in (name, f"{name}_T")}
-        print(f"")
-    return failing
+        errors = [largest_error(equation.of(given), equation.of(truth)) for given in (alone, chain)]
+        own, accumulated = (f"{error:.0e} {'ok' if error <= TOLERANCE else 'WRONG'}" for error in errors)
+        print(f"{f'({equation.number})':>4} {equation.name:10}{own:13}{accumulated:15}{equation.formula}")
+        right = right and np.max(errors) <= TOLERANCE
+        if not errors[0] <= TOLERANCE:
+            failing.append(f"({equation.number}) {diagnose(equation, alone, truth)}")
+    print("\nAll equations hold." if right else f"\nFAILED: {'; '.join(failing)}.")
+    return right
+
+
+def show_library(net: Network, x: np.ndarray, label: int, steps: list[Step], chain: Values) -> bool:
+    """Compare all results with those of tn.ops.lstm, as functions of arrays and on Tensors. Whether they agree."""
+    H, T = net.h0.size, len(steps)
+    ours = {"y": np.stack([step.h for step in steps], axis=1), "h_T": steps[-1].h, "C_T": steps[-1].C,
+            "dx": np.stack([chain["hx", t][:, H:] for t in range(1, T + 1)], axis=1), "dh0": chain["h", 0],
+            "dC0": chain["carry", 0], "dW": chain["W", 0], "db": chain["b", 0][0], "dm": chain["m", 0]}
+    arrays = (x[None], net.h0, net.C0, net.W, net.b[0], net.m)
+
+    outputs, cache = tn.ops.lstm.forward(np, *arrays)
+    arriving = np.zeros_like(outputs[0]), chain["last h", T], np.zeros_like(net.C0)
+    gradients = tn.ops.lstm.backward(np, *arriving, cache=cache, needs=(True,) * len(arrays))
+
+    tensors = [tn.Tensor(array, requires_grad=True) for array in arrays]
+    outputs_too = tn.ops.lstm(*tensors)
+    logits = tn.ops.dense(outputs_too[1], tn.Tensor(net.V), tn.Tensor(net.a[0]))
+    tn.ops.cross_entropy(logits, np.array([label])).backward()
+
+    print("\nrelative error" + "".join(f"{name:>8}" for name in ours))
+    right = True
+    for name, theirs in (("arrays", [*outputs, *gradients]),
+                         ("Tensors", [y.numpy() for y in outputs_too] + [tensor.grad for tensor in tensors])):
+        errors = [relative_error(a, b) for a, b in zip(ours.values(), theirs, strict=True)]
+        agree = np.max(errors) <= TOLERANCE
+        print(f"to its {name:7}" + "".join(f"{error:8.0e}" for error in errors) + ("  ok" if agree else "  WRONG"))
+        right = right and agree
+    return right
+
+
+def draw(path: Path, title: str, image: np.ndarray, steps: list[Step], chain: Values) -> None:
+    """The digit, and what the LSTM does at each of its rows: time runs downwards in every panel."""
+    try:
+        from matplotlib.colors import CenteredNorm, LogNorm, Normalize
+        from matplotlib.figure import Figure  # without pyplot there is no window, only the file
+    except ImportError:
+        return print("No picture, since matplotlib is not installed: pip install 'tinynet[demo]'")
+    T = len(steps)
+    dC = [np.abs(chain["C", t]) for t in range(1, T + 1)]
+    dh = [np.abs(chain["h", t]) for t in range(1, T)] + [np.abs(chain["last h", T])]
+    gate, back = Normalize(0, 1), LogNorm(np.max(dC) / 1e4, np.max(dC), clip=True)
+    panels = [("the digit", "pixel", image, "gray_r", None),
+              ("f: what to forget (0) or keep (1)", "unit", [step.f for step in steps], "viridis", gate),
+              ("i: what to take in", "unit", [step.i for step in steps], "viridis", gate),
+              ("C~: what there is to take in", "unit", [step.Ctilde for step in steps], "RdBu_r", CenteredNorm()),
+              ("o: what to show", "unit", [step.o for step in steps], "viridis", gate),
+              ("C: the state", "unit", [step.C for step in steps], "RdBu_r", CenteredNorm()),
+              ("h: the output", "unit", [step.h for step in steps], "RdBu_r", CenteredNorm()),
+              ("|dC|, from the last row back", "unit", dC, "magma", back),
+              ("|dh|, from the last row back", "unit", dh, "magma", back)]
+    figure = Figure(figsize=(13, 12), layout="constrained")
+    figure.suptitle(title)
+    for axes, (name, across, values, colours, norm) in zip(figure.subplots(3, 3).flat, panels, strict=True):
+        values = np.reshape(values, (T, -1))
+        extent = (0.5, values.shape[1] + 0.5, T + 0.5, 0.5)
+        shown = axes.imshow(values, cmap=colours, norm=norm, extent=extent, aspect="auto", interpolation="nearest")
+        axes.set(title=name, xlabel=across, ylabel="row of the digit, t")
+        figure.colorbar(shown, ax=axes)
+    temporary = path.with_suffix(".part")
+    figure.savefig(temporary, format="png", dpi=100)
+    os.replace(temporary, path)
+    print(f"The picture is {path}.")
+
+
+# --- the whole ------------------------------------------------------------------------------------------------------
+
+def run(options: argparse.Namespace) -> int:
+    data, sentence = tn.data.load(options.data)
+    images = data.test_images
+    if not 0 <= options.index < len(images):
+        raise tn.errors.ArgumentError(f"--index must lie in 0 ... {len(images) - 1}, got {options.index}; try 0")
+    if options.units < 1:
+        raise tn.errors.ArgumentError(f"--units must be at least 1, got {options.units}; try 16")
+    options.out.mkdir(parents=True, exist_ok=True)
+    image, label = images[options.index], int(data.test_labels[options.index])
+    net, x = untrained(image.shape[1], options.units, len(data.classes), options.seed), image / 255
+    title = f"Test image {options.index}, a {data.classes[label]}, through an untrained LSTM of {options.units} units"
+    title += f", with a mistake: {options.mistake}" if options.mistake else ""
+
+    print(f"{sentence}\n{title}.\n")
+    loss, steps = forward(net, x, label)
+    show_forward(image, steps)
+    print(f"\nThe loss, softmax cross-entropy of a Dense layer of h at t = {len(x)}, is {loss.item():.4f}.")
+
+    chain = go_back(net, label, steps, options.mistake)
+    truth = measure(net, x, label, chain)
+    alone = go_back(net, label, steps, options.mistake, truth)
+    right = [show_proof(alone, chain, truth), show_library(net, x, label, steps, chain)]
+    draw(options.out / "lstm_by_hand.png", title, image, steps, chain)
+    return 0 if all(right) else 1
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--data", default="auto", help="auto, mnist, digits or a folder with the files of MNIST")
+    parser.add_argument("--index", type=int, default=0, help="which image of the test set")
+    parser.add_argument("--units", type=int, default=16, help="of the LSTM; the proof of 64 takes a minute")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--break", dest="mistake", choices=[name for name in MISTAKES if name], help="plant a mistake")
+    parser.add_argument("--out", type=Path, default=Path("runs/lstm_by_hand"), help="the folder for the picture")
+    try:
+        return run(parser.parse_args(arguments))
+    except (tn.errors.TinynetError, OSError) as fault:
+        print(fault, file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

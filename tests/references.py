@@ -1,7 +1,7 @@
 """What every op should compute, written a second time: one element after another, with nothing shared with tinynet.
 
-`REFERENCES[name]` takes the inputs and options of the op `name` and returns its outputs. `KINKS[name]` takes them and the
-output's gradient, and returns the gradient of each input where the op has a kink or a tie, where differences measure
+`REFERENCES[name]` takes the inputs and options of the op `name` and returns its outputs. `KINKS[name]` takes them and
+the output's gradient, and returns the gradient of each input where the op has a kink or a tie, where differences measure
 nothing and a convention decides. All are slow, and meant to be read beside the equations.
 """
 
@@ -367,7 +367,7 @@ def batch_norm(x: Array, gamma: Array, beta: Array, mean: Array | None = None, v
 def lstm(x: Array, h0: Array | None, c0: Array | None, W: Array, b: Array,
          recurrent_mask: Array | None = None) -> tuple[Array, Array, Array]:
     """The paper's equations (1) to (6), for one sequence, one step and one unit after the other."""
-    (N, T, D), H = x.shape, W.shape[1] // 4
+    N, T, H = *x.shape[:2], W.shape[1] // 4
     y, h, c = np.empty((N, T, H)), np.zeros((N, H)), np.zeros((N, H))
     for n in range(N):
         hidden = [0.0] * H if h0 is None else h0[n].tolist()

@@ -4,7 +4,6 @@ All mirrors are asked at once, in threads, because nothing else bounds the time 
 to answer is used; the next takes over when it fails. A file is written only when its size and SHA-256 are right.
 """
 
-import os
 import queue
 import threading
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tinynet.errors import DataError
+from tinynet.files import write_whole
 
 CONNECT_SECONDS = 3.0  # for all mirrors together
 STALL_SECONDS = 10.0  # without a single byte
@@ -135,20 +135,8 @@ def _fetch(mirror: str, file: RemoteFile) -> bytes:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    import secrets
-
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_whole(path, content)
     except OSError as fault:
         raise DataError(f"download: {path} cannot be written ({fault.strerror or fault}); name another folder"
                         ) from fault

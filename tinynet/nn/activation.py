@@ -14,8 +14,7 @@ class ReLU(Module):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = ops.relu(x)
-        return result
+        return ops.relu(x)
 
 
 class Sigmoid(Module):
@@ -27,8 +26,7 @@ class Sigmoid(Module):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = ops.sigmoid(x)
-        return result
+        return ops.sigmoid(x)
 
 
 class Tanh(Module):
@@ -40,8 +38,7 @@ class Tanh(Module):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = ops.tanh(x)
-        return result
+        return ops.tanh(x)
 
 
 class Softmax(Module):
@@ -58,5 +55,4 @@ class Softmax(Module):
         self.axis = axis
 
     def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = ops.softmax(x, axis=self.axis)
-        return result
+        return ops.softmax(x, axis=self.axis)

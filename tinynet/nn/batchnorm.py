@@ -49,5 +49,4 @@ class BatchNorm(Module):
                                  "call model.train() and run a batch, or load_state_dict first")
             y, _, _ = ops.batch_norm(x, self.gamma, self.beta, axis=self.axis, eps=self.eps,
                                      mean=self.running_mean, var=self.running_var)
-        result: Tensor = y
-        return result
+        return y

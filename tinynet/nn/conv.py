@@ -28,8 +28,7 @@ class Conv1D(Module):
         self.b = Parameter(init.zeros((filters,))) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = ops.conv1d(x, self.W, self.b, stride=self.stride, padding=self.padding, dilation=self.dilation)
-        return result
+        return ops.conv1d(x, self.W, self.b, stride=self.stride, padding=self.padding, dilation=self.dilation)
 
 
 class Conv2D(Module):
@@ -53,5 +52,4 @@ class Conv2D(Module):
         self.b = Parameter(init.zeros((filters,))) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = ops.conv2d(x, self.W, self.b, stride=self.stride, padding=self.padding, dilation=self.dilation)
-        return result
+        return ops.conv2d(x, self.W, self.b, stride=self.stride, padding=self.padding, dilation=self.dilation)

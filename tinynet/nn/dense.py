@@ -22,5 +22,4 @@ class Dense(Module):
         self.b = Parameter(init.zeros((units,))) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = ops.dense(x, self.W, self.b)
-        return result
+        return ops.dense(x, self.W, self.b)

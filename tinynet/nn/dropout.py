@@ -27,8 +27,7 @@ class Dropout(Module):
             return x
         counter = self.calls.data.copy()
         self.calls.data += 1
-        result: Tensor = ops.dropout(x, self.p, key=self.random_key(), counter=counter)
-        return result
+        return ops.dropout(x, self.p, key=self.random_key(), counter=counter)
 
 
 def check_rate(layer: str, name: str, p: float) -> None:

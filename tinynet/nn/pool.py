@@ -18,8 +18,7 @@ class _Pool(Module):
         self.size, self.stride, self.padding = size, stride, padding
 
     def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = type(self).op(x, self.size, self.stride, self.padding)
-        return result
+        return type(self).op(x, self.size, self.stride, self.padding)
 
 
 class MaxPool1D(_Pool):

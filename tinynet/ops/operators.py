@@ -21,8 +21,7 @@ def stack(tensors: Any, axis: int = 0) -> Tensor:
     >>> tn.ops.stack([tn.Tensor([1.0, 2.0]), tn.Tensor([3.0, 4.0])]).shape
     (2, 2)
     """
-    result: Tensor = concatenate([expand_dims(tensor, axis) for tensor in tensors], axis=axis)
-    return result
+    return concatenate([expand_dims(tensor, axis) for tensor in tensors], axis=axis)
 
 
 def expand_dims(x: Tensor, axis: int) -> Tensor:
@@ -81,8 +80,7 @@ def std(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
     >>> tn.Tensor([1.0, 3.0]).std().item()
     1.0
     """
-    result: Tensor = sqrt(var(x, axis=axis, keepdims=keepdims))
-    return result
+    return sqrt(var(x, axis=axis, keepdims=keepdims))
 
 
 def argmax(x: Tensor, axis: int | None = None) -> Tensor:

@@ -1,0 +1,147 @@
+"""The models of the paper and of the pneumonia project, with their sizes written out.
+
+Images come channels last, (N, 28, 28, 1), scaled to 0 ... 1. Every model ends with the scores of the classes: the
+softmax is in the loss, `tn.ops.cross_entropy`. The paper gives neither units nor filters nor widths: these are ours,
+and the four models of its table I have the same number of parameters within 10 %, so that they can be compared.
+
+Source: Aditi, Nagda, Poovammal, "Image Classification using a Hybrid LSTM-CNN Deep Neural Network", 2019.
+"""
+
+from tinynet.nn import (
+    LSTM,
+    BatchNorm,
+    Conv1D,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    MaxPool2D,
+    Module,
+    ReLU,
+    Reshape,
+    Sequential,
+)
+
+
+def lstm_cnn(classes: int = 10) -> Sequential:
+    """LSTM-CNN, the paper's model: rows are time steps, and convolutions look at what the LSTM made of them.
+
+    121,676 parameters.
+    """
+    return Sequential(
+        BatchNorm(1),
+        Reshape((28, 28)),         # 28 rows in time, of 28 pixels
+        LSTM(28, 128),
+        Dropout(0.2),
+        Conv1D(128, 64, 3),        # (26, 64)
+        ReLU(),
+        Dropout(0.2),
+        Flatten(),                 # 26 x 64 = 1664
+        Dense(1664, classes),
+        input_shape=(28, 28, 1),
+    )
+
+
+def cnn_lstm(classes: int = 10) -> Sequential:
+    """CNN-LSTM, the other way round: convolutions look at the image, and the LSTM reads the rows of what they found.
+
+    124,396 parameters.
+    """
+    return Sequential(
+        BatchNorm(1),
+        Conv2D(1, 16, 3, padding="same"),
+        ReLU(),
+        MaxPool2D(2),              # (14, 14, 16)
+        Dropout(0.2),
+        Reshape((14, 224)),        # 14 rows in time, of 14 x 16 features
+        LSTM(224, 96, return_sequences=False),
+        Dropout(0.2),
+        Dense(96, classes),
+        input_shape=(28, 28, 1),
+    )
+
+
+def lstm(classes: int = 10) -> Sequential:
+    """LSTM alone: the LSTM of the LSTM-CNN, and the classes straight from its outputs.
+
+    116,236 parameters.
+    """
+    return Sequential(
+        BatchNorm(1),
+        Reshape((28, 28)),
+        LSTM(28, 128),
+        Dropout(0.2),
+        Flatten(),                 # 28 x 128 = 3584
+        Dense(3584, classes),
+        input_shape=(28, 28, 1),
+    )
+
+
+def cnn(classes: int = 10) -> Sequential:
+    """CNN alone: two layers of convolutions, and a dense one.
+
+    121,932 parameters.
+    """
+    return Sequential(
+        BatchNorm(1),
+        Conv2D(1, 32, 3),
+        ReLU(),
+        MaxPool2D(2),              # (13, 13, 32)
+        Conv2D(32, 64, 3),
+        ReLU(),
+        MaxPool2D(2),              # (5, 5, 64)
+        Dropout(0.2),
+        Flatten(),                 # 5 x 5 x 64 = 1600
+        Dense(1600, 64),
+        ReLU(),
+        Dropout(0.2),
+        Dense(64, classes),
+        input_shape=(28, 28, 1),
+    )
+
+
+def deep_lstm_cnn(classes: int = 10) -> Sequential:
+    """The LSTM-CNN with two more LSTM-CNN layers, as in the paper's full run; convolutions keep the 28 steps.
+
+    369,868 parameters.
+    """
+    def block(features: int) -> list[Module]:
+        return [LSTM(features, 128), Dropout(0.2), Conv1D(128, 64, 3, padding="same"), ReLU(), Dropout(0.2)]
+
+    return Sequential(
+        BatchNorm(1),
+        Reshape((28, 28)),
+        *block(28),
+        *block(64),
+        *block(64),
+        Flatten(),                 # 28 x 64 = 1792
+        Dense(1792, classes),
+        input_shape=(28, 28, 1),
+    )
+
+
+def pneumonia_cnn_lstm(classes: int = 2) -> Sequential:
+    """CNN + LSTM on chest X-rays: four blocks of convolutions, and an LSTM that reads the feature map row by row.
+
+    306,658 parameters.
+    """
+    return Sequential(
+        Conv2D(3, 16, 3, padding="same"),
+        ReLU(),
+        MaxPool2D(2),              # (112, 112, 16)
+        Conv2D(16, 32, 3, padding="same"),
+        ReLU(),
+        MaxPool2D(2),              # (56, 56, 32)
+        Conv2D(32, 64, 3, padding="same"),
+        ReLU(),
+        MaxPool2D(2),              # (28, 28, 64)
+        Conv2D(64, 64, 3, padding="same"),
+        ReLU(),
+        MaxPool2D(2),              # (14, 14, 64)
+        Reshape((14, 896)),        # 14 rows in time, of 14 x 64 features
+        Dropout(0.2),
+        LSTM(896, 64, return_sequences=False),
+        Dropout(0.2),
+        Dense(64, classes),
+        input_shape=(224, 224, 3),
+    )
