@@ -1,8 +1,8 @@
 """What every op should compute, written a second time: one element after another, with nothing shared with tinynet.
 
 `REFERENCES[name]` takes the inputs and options of the op `name` and returns its outputs. `KINKS[name]` takes them and
-the output's gradient, and returns the gradient of each input where the op has a kink or a tie, where differences measure
-nothing and a convention decides. All are slow, and meant to be read beside the equations.
+the output's gradient, and returns the gradient of each input where the op has a kink or a tie: there, differences
+measure nothing and a convention decides. All are slow, and meant to be read beside the equations.
 """
 
 import itertools

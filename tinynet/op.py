@@ -26,6 +26,8 @@ from tinynet.contract import Contract
 from tinynet.errors import DeviceError
 from tinynet.tape import Node, Tensor, is_recording
 
+_REMEMBERED = 256  # calls that an op knows to be right, by shapes, dtypes and options
+
 REGISTRY: dict[str, "Op"] = {}  # every op by its name; the tests walk it
 _shapes_only: ContextVar[bool] = ContextVar("shapes_only", default=False)
 
@@ -75,6 +77,7 @@ class Op:
         self.__name__ = self.name
         self.__doc__ = forward.__doc__
         self.__signature__ = _public_signature(forward)
+        self._inferred: dict[Any, dict[str, Any]] = {}  # of calls that were checked before
         self._names = tuple(argument.name for argument in self.contract.inputs)
         options = list(self.__signature__.parameters.values())
         self._positional = tuple(p.name for p in options if p.kind is not p.KEYWORD_ONLY)
@@ -116,6 +119,18 @@ class Op:
 
     def infer(self, arrays: Sequence[Any], options: dict[str, Any]) -> dict[str, Any]:
         """The value of every letter of the contract, from the inputs and the options. Errors as of the contract."""
+        try:
+            key = (*((array.shape, array.dtype) if array is not None else None for array in arrays), *options.items())
+            known = self._inferred.get(key)
+        except TypeError:  # an option that cannot be a key, such as a list
+            return self._infer(arrays, options)
+        if known is None:
+            if len(self._inferred) >= _REMEMBERED:
+                self._inferred.clear()
+            known = self._inferred[key] = self._infer(arrays, options)
+        return known
+
+    def _infer(self, arrays: Sequence[Any], options: dict[str, Any]) -> dict[str, Any]:
         contract = self.contract
         if contract.variadic:
             shapes: dict[str, Any] = {self._names[0]: [tuple(array.shape) for array in arrays]}

@@ -80,15 +80,12 @@ def device_of(array: Any) -> str:
 
 def as_array(data: Any, dtype: Any = None, device: str | None = None) -> Any:
     """`data` as an array: one that is there already is shared; Python floats become float32."""
-    if not hasattr(data, "dtype"):
+    if not isinstance(data, np.ndarray) and not hasattr(data, "__cuda_array_interface__"):
+        typed = hasattr(data, "dtype")
         data = np.asarray(data)
-        if dtype is None and data.dtype == np.float64:
+        if not typed and dtype is None and data.dtype == np.float64:
             dtype = np.float32
-    elif isinstance(data, np.generic):
-        data = np.asarray(data)
-    if not hasattr(data, "__array_interface__") and not hasattr(data, "__cuda_array_interface__"):
-        data = np.asarray(data)
-    if isinstance(data, np.ndarray) and not data.dtype.isnative:
+    if not data.dtype.isnative:
         data = data.astype(data.dtype.newbyteorder("="))
     if dtype is not None and data.dtype != dtype:
         data = data.astype(dtype)

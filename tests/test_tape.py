@@ -1,0 +1,432 @@
+"""The tape: what backward() reaches, in which order, what it adds up, what it lets go of, and what it refuses."""
+
+import gc
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinynet as tn
+from tinynet.errors import DtypeError, GradientError, ShapeError
+from tinynet.op import REGISTRY, op
+
+Array = np.ndarray
+
+
+def leaf(*values: float, dtype: str = "float64") -> tn.Tensor:
+    return tn.Tensor(np.array(values, dtype), requires_grad=True)
+
+
+def fastest(limit: float, run: Callable[[], None], prepare: Callable[[], Any]) -> float:
+    """The time of a run in seconds, at best of three if the first is over the limit: the machine may be busy."""
+    best = float("inf")
+    for _ in range(3):
+        prepare()
+        start = time.perf_counter()
+        run()
+        best = min(best, time.perf_counter() - start)
+        if best < limit:
+            break
+    return best
+
+
+@pytest.fixture
+def registry() -> Iterator[dict[str, Any]]:
+    """Ops that a test makes are gone afterwards."""
+    before = dict(REGISTRY)
+    yield REGISTRY
+    REGISTRY.clear()
+    REGISTRY.update(before)
+
+
+# --- accumulation ---------------------------------------------------------------------------------------------------
+
+def test_gradients_add_up() -> None:
+    x = leaf(1, 2)
+    (x * 3).sum().backward()
+    assert x.grad.tolist() == [3, 3]
+    (x * x).sum().backward()
+    assert x.grad.tolist() == [5, 7]
+    x.zero_grad()
+    assert x.grad is None
+
+
+def test_a_tensor_used_many_times() -> None:
+    x = leaf(2, 3)
+    (x * x * x + x + x).sum().backward()
+    assert x.grad.tolist() == [3 * 4 + 2, 3 * 9 + 2]
+
+
+def test_diamond() -> None:
+    """Both ways from x to the loss count, and the middle is visited once, when its gradient is complete."""
+    x = leaf(0.5)
+    middle = tn.ops.exp(x)
+    left, right = middle * 2, middle * middle
+    ((left + right) * middle).sum().backward()
+    e = np.exp(0.5)
+    assert x.grad[0] == pytest.approx(4 * e**2 + 3 * e**3, rel=1e-14)
+
+
+def test_doubling_sixty_times_is_linear_work() -> None:
+    """2**60 ways lead back, over 60 nodes."""
+    x = leaf(1)
+    y = x
+    for _ in range(60):
+        y = y + y
+    y.sum().backward()
+    assert x.grad.tolist() == [2.0**60]
+
+
+def test_a_shared_gradient_is_never_added_to_in_place() -> None:
+    """add hands the same array to both its inputs; adding to one of them must not change the other."""
+    a, b = leaf(1, 1), leaf(2, 2)
+    left, right = a * 1, b * 1
+    total = left + right
+    (total.sum() + (left * 10).sum() + (left * 100).sum()).backward()
+    assert a.grad.tolist() == [111, 111]
+    assert b.grad.tolist() == [1, 1]
+
+
+def test_scalars_that_are_used_often() -> None:
+    """Gradients without axes are NumPy's immutable scalars, for which adding in place makes another object."""
+    for count in range(2, 8):
+        x, others = leaf(2), [leaf(k) for k in range(20)]
+        scalar = (x * 1).sum()
+        total = sum((scalar * other.sum() for other in others[1:]), start=scalar * others[0].sum())
+        for _ in range(count):
+            total = total + scalar
+        total.backward()
+        assert x.grad.tolist() == [sum(range(20)) + count]
+        assert [other.grad.tolist() for other in others] == [[2]] * 20
+
+
+def test_what_was_given_to_backward_is_not_changed() -> None:
+    x = leaf(1, 2)
+    dy = np.ones(2)
+    y = x + x
+    y.backward(dy)
+    assert dy.tolist() == [1, 1]
+    assert x.grad.tolist() == [2, 2]
+    z = leaf(3)
+    z.backward(np.array([5.0]))
+    z.backward()
+    assert z.grad.tolist() == [6]
+
+
+# --- .grad ----------------------------------------------------------------------------------------------------------
+
+def test_grad_shares_no_memory_with_the_graph() -> None:
+    a, b, dy = leaf(1, 2), leaf(3, 4), np.array([5.0, 6.0])
+    y = a + b
+    y.backward(dy)
+    arrays = [a.grad, b.grad, dy, a.data, b.data, y.data]
+    assert not any(np.shares_memory(one, other) for i, one in enumerate(arrays) for other in arrays[:i])
+    a.grad += 1
+    assert b.grad.tolist() == [5, 6]
+
+
+def test_grad_of_a_sum_can_be_written_to() -> None:
+    """Inside, it is one number that is shown many times."""
+    x = leaf(1, 2, 3)
+    x.sum().backward()
+    x.grad[0] = 7
+    assert x.grad.tolist() == [7, 1, 1]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_grad_has_shape_and_dtype_of_its_tensor(dtype: str) -> None:
+    scalar, matrix = (tn.Tensor(np.ones(shape, dtype), requires_grad=True) for shape in ((), (2, 3)))
+    y = (matrix * scalar + 1.5) / 3
+    y.mean().backward()
+    for tensor in (scalar, matrix):
+        assert isinstance(tensor.grad, Array)
+        assert tensor.grad.shape == tensor.shape
+        assert tensor.grad.dtype == dtype
+    scalar.backward()
+    assert scalar.grad.dtype == dtype
+    y = matrix.astype("float64" if dtype == "float32" else "float32")
+    y.sum().backward()
+    assert matrix.grad.dtype == dtype
+
+
+def test_only_leaves_that_ask_for_it_get_a_grad() -> None:
+    x, constant = leaf(1, 2), tn.Tensor(np.ones(2))
+    middle = x * constant
+    middle.sum().backward()
+    assert constant.grad is None
+    assert middle.grad is None
+    assert not (constant * 2).requires_grad
+    assert leaf(1).grad is None
+
+
+def test_detach() -> None:
+    x = leaf(3)
+    y = (x * x).detach()
+    assert not y.requires_grad
+    (x * y).sum().backward()
+    assert x.grad.tolist() == [9]
+
+
+# --- outputs --------------------------------------------------------------------------------------------------------
+
+def test_unused_outputs_count_as_zero() -> None:
+    rng = np.random.default_rng(0)
+    x, gamma, beta = (tn.Tensor(rng.standard_normal(shape), requires_grad=True) for shape in ((4, 2), 2, 2))
+    _, mean, _ = tn.ops.batch_norm(x, gamma, beta)
+    mean.sum().backward()
+    np.testing.assert_allclose(x.grad, np.full((4, 2), 0.25), rtol=1e-14)
+    assert not gamma.grad.any()
+
+
+def test_a_batch_of_two_losses() -> None:
+    """Two outputs of one op, each in a loss of its own, in one sum."""
+    x = leaf(1, 2, 3)
+    y, mean, var = tn.ops.batch_norm(x.reshape(3, 1), tn.Tensor(np.ones(1)), tn.Tensor(np.zeros(1)))
+    (mean.sum() * 3 + (y * 0).sum() + var.sum() * 0).backward()
+    np.testing.assert_allclose(x.grad, [1, 1, 1], rtol=1e-14)
+
+
+# --- what is refused ------------------------------------------------------------------------------------------------
+
+def test_backward_twice() -> None:
+    x = leaf(1, 2)
+    y = (x * x).sum()
+    y.backward()
+    with pytest.raises(GradientError) as error:
+        y.backward()
+    assert str(error.value) == ("backward: the tape behind sum was used up by an earlier backward(), each forward goes "
+                                "with one; compute the loss again, or add the losses first")
+    assert x.grad.tolist() == [2, 4]
+
+
+def test_backward_through_a_part_that_was_used_up() -> None:
+    """Nothing is added to any gradient before this is found."""
+    x, w = leaf(1, 2), leaf(1, 1)
+    shared = x * x
+    shared.sum().backward()
+    with pytest.raises(GradientError, match="the tape behind multiply was used up by an earlier"):
+        (shared * w).sum().backward()
+    assert x.grad.tolist() == [2, 4]
+    assert w.grad is None
+
+
+def test_backward_from_a_non_scalar() -> None:
+    y = leaf(1, 2) * 2
+    with pytest.raises(GradientError) as error:
+        y.backward()
+    assert str(error.value) == ("backward: starts at a tensor of one element, got (2,); take a loss such as .mean() "
+                                "first, or pass the gradient: y.backward(dy)")
+    y.backward([3.0, 4.0])  # and the tape is still there
+
+
+def test_gradient_of_another_shape() -> None:
+    y = leaf(1, 2) * 2
+    for wrong in (np.ones(3), np.ones((1, 2)), 1.0):
+        with pytest.raises(ShapeError, match=r"backward: gradient must have the shape of the tensor, \(2,\), got"):
+            y.backward(wrong)
+
+
+def test_gradient_may_be_a_tensor_or_a_list() -> None:
+    for dy in (tn.Tensor(np.array([3.0, 4.0])), [3.0, 4.0], np.array([3.0, 4.0]), np.array([3, 4])):
+        x = leaf(1, 2)
+        (x * 2).backward(dy)
+        assert x.grad.tolist() == [6, 8]
+        assert x.grad.dtype == np.float64
+
+
+def test_backward_without_a_tape() -> None:
+    with tn.no_grad():
+        y = leaf(1, 2).sum()
+    for tensor in (y, tn.Tensor([1.0]), leaf(1).detach()):
+        with pytest.raises(GradientError) as error:
+            tensor.backward()
+        assert str(error.value) == ("backward: nothing that this tensor was made of has requires_grad; make it outside "
+                                    "of tn.no_grad(), from tensors with requires_grad=True or from a model's "
+                                    "parameters")
+
+
+def test_no_grad_nests_and_ends() -> None:
+    x = leaf(1)
+    with tn.no_grad(), tn.no_grad():
+        assert not (x * 2).requires_grad
+    assert (x * 2).requires_grad
+    with pytest.raises(KeyError), tn.no_grad():
+        raise KeyError
+    assert (x * 2).requires_grad
+
+
+def test_integers_have_no_gradient() -> None:
+    with pytest.raises(DtypeError, match="Tensor: requires_grad needs floats, got int64; Tensor"):
+        tn.Tensor(np.array([1, 2]), requires_grad=True)
+    with pytest.raises(DtypeError, match="Tensor: data must be numbers, got an array of <U1; np"):
+        tn.Tensor(["a"])
+
+
+def test_to_the_same_device_is_the_same_tensor() -> None:
+    x = leaf(1)
+    assert x.to("cpu") is x
+
+
+# --- ops that others write ------------------------------------------------------------------------------------------
+
+def test_an_op_of_ones_own(registry: dict[str, Any]) -> None:
+    @op("x:(N,D) w:(D) -> y:(N) norm:(N)", cases=[{}])
+    def project(xp: Any, x: Any, w: Any, *, scale: float = 1.0) -> Any:
+        """Two outputs, and an option."""
+        return (scale * (x @ w), (x * x).sum(axis=1)), (x, w, scale)
+
+    @project.gradient
+    def dproject(xp: Any, dy: Any, dnorm: Any, *, cache: Any, needs: Any) -> Any:
+        x, w, scale = cache
+        return scale * dy[:, None] * w + 2 * x * dnorm[:, None], scale * (x.T @ dy) if needs[1] else None
+
+    assert "project" in registry
+    rng = np.random.default_rng(1)
+    x, w = rng.standard_normal((3, 2)), rng.standard_normal(2)
+    report = tn.gradcheck(lambda x, w: project(x, w, scale=0.3), x, w)
+    assert report.ok, report
+    assert report.mode == "complex"
+    with pytest.raises(ShapeError, match=r"project: w must be \(D\)|project: x must be \(N,D\) with D = 3"):
+        project(x, np.ones(3))
+
+
+def test_ops_of_tests_are_gone() -> None:
+    assert not {"project", "wrong"} & REGISTRY.keys()
+
+
+@pytest.mark.parametrize(("result", "error", "message"), [
+    (lambda dy: dy[:1], ShapeError, r"wrong: backward returned a gradient of shape \(1,\) for an input of shape \(2,\);"
+     " return one gradient per input, in the order of the contract"),
+    (lambda dy: dy.reshape(1, 2), ShapeError, r"wrong: backward returned a gradient of shape \(1, 2\) for an input of"),
+    (lambda dy: None, ShapeError, r"wrong: backward returned a gradient of shape None for an input of shape \(2,\)"),
+    (lambda dy: (dy, dy), GradientError, "wrong: backward returned 2 gradients for 1 inputs; return one for each, None "
+     "where needs is False"),
+])
+def test_an_op_whose_backward_is_wrong(registry: dict[str, Any], result: Callable[..., Any], error: type[Exception],
+                                       message: str) -> None:
+    @op("x:(N) -> y:(N)", cases=[{}])
+    def wrong(xp: Any, x: Any) -> Any:
+        return 2 * x, None
+
+    wrong.gradient(lambda xp, dy, *, cache, needs: result(dy))
+    for x in (leaf(1, 2), leaf(1, 2) * 1):
+        with pytest.raises(error, match=message):
+            wrong(x).sum().backward()
+
+
+def test_an_op_without_a_backward(registry: dict[str, Any]) -> None:
+    @op("x:(N) -> y:(N)", cases=[{}])
+    def wrong(xp: Any, x: Any) -> Any:
+        return 2 * x, None
+
+    with pytest.raises(NotImplementedError, match="this op has no gradient"):
+        wrong(leaf(1, 2)).sum().backward()
+    with tn.no_grad():
+        assert wrong(leaf(1, 2)).numpy().tolist() == [2, 4]
+
+
+# --- long chains, memory --------------------------------------------------------------------------------------------
+
+LONG = 50_000
+
+
+def chain(length: int) -> tuple[tn.Tensor, tn.Tensor]:
+    x = leaf(1)
+    y = x
+    for _ in range(length):
+        y = y + 1
+    return x, y
+
+
+def test_a_long_chain_backward_takes_less_than_a_second() -> None:
+    made: list[tuple[tn.Tensor, tn.Tensor]] = []
+    seconds = fastest(1, lambda: made[-1][1].backward(), lambda: made.append(chain(LONG)))
+    assert all(x.grad.tolist() == [1] for x, _ in made)
+    assert seconds < 1
+
+
+def test_a_long_chain_is_destroyed_without_recursion() -> None:
+    """A tape that is dropped without backward() is as long as one that is used."""
+    made: list[Any] = []
+    assert fastest(1, made.clear, lambda: made.append(chain(LONG))) < 1
+
+
+def test_a_wide_graph() -> None:
+    x = leaf(*range(100))
+    y = x * 1
+    tn.ops.concatenate([y * k for k in range(2000)]).sum().backward()
+    assert x.grad.tolist() == [sum(range(2000))] * 100
+
+
+def test_two_forwards_do_not_share_their_caches() -> None:
+    """Two passes before the first backward, as when gradients are accumulated or compared."""
+    rng = np.random.default_rng(2)
+    x1, x2 = rng.standard_normal((2, 3, 4, 3)).astype(np.float32)
+    W, b = rng.standard_normal((5, 8)).astype(np.float32), np.zeros(8, np.float32)
+    K = rng.standard_normal((2, 3, 4)).astype(np.float32)
+    one, zero = np.ones(3, np.float32), np.zeros(3, np.float32)
+    ops: dict[str, tuple[Callable[..., Any], list[Array]]] = {
+        "lstm": (lambda x, W, b: tn.ops.lstm(x, None, None, W, b)[0], [W, b]),
+        "conv1d": (tn.ops.conv1d, [K]),
+        "dropout": (lambda x: tn.ops.dropout(x, 0.5, key=(1, 2), counter=int(abs(x.numpy()[0, 0, 0]) * 100)), []),
+        "max_pool1d": (lambda x: tn.ops.max_pool1d(x, 2), []),
+        "batch_norm": (lambda x, g, b: tn.ops.batch_norm(x, g, b)[0], [one, zero]),
+    }
+
+    def gradients(tensors: list[tn.Tensor]) -> list[Array]:
+        return [tensor.grad for tensor in tensors]
+
+    for name, (f, weights) in ops.items():
+        alone, together = [], []
+        for x in (x1, x2):
+            tensors = [tn.Tensor(array, requires_grad=True) for array in (x, *weights)]
+            y = f(*tensors)
+            (y * y).sum().backward()
+            alone.append(gradients(tensors))
+        pairs = [[tn.Tensor(array, requires_grad=True) for array in (x, *weights)] for x in (x1, x2)]
+        losses = [(y * y).sum() for y in [f(*tensors) for tensors in pairs]]
+        for loss, tensors in zip(losses, pairs, strict=True):
+            loss.backward()
+            together.append(gradients(tensors))
+        for expected, gradient in zip(alone, together, strict=True):
+            assert all(map(np.array_equal, expected, gradient)), name
+
+
+def test_memory_is_released_by_backward() -> None:
+    """While the loss and the leaves are still held: what lies between them is gone, caches and all."""
+    x = leaf(1, 2)
+    gc.disable()
+    try:
+        middle = tn.ops.exp(x)
+        array, tensor = weakref.ref(middle.data), weakref.ref(middle)
+        loss = (middle * middle).sum()
+        del middle
+        assert tensor() is None  # the tape keeps what it needs, not the tensor
+        assert array() is not None
+        loss.backward()
+        assert array() is None
+    finally:
+        gc.enable()
+    assert x.grad is not None
+
+
+def test_memory_is_released_without_backward() -> None:
+    """A loss that is dropped takes its tape along, without waiting for the garbage collector."""
+    gc.disable()
+    try:
+        y, _, _ = tn.ops.lstm(tn.Tensor(np.ones((2, 3, 2))), None, None, leaf_of(np.ones((5, 12))),
+                              tn.Tensor(np.zeros(12)))
+        array = weakref.ref(y._origin[0].cache[0]) if y._origin else None
+        assert array is not None
+        assert array() is not None
+        del y, _
+        assert array() is None
+    finally:
+        gc.enable()
+
+
+def leaf_of(array: Array) -> tn.Tensor:
+    return tn.Tensor(array, requires_grad=True)
