@@ -32,40 +32,37 @@ STEP = 1e-20  # s, the complex step
 TOLERANCE = 1e-12  # of a relative error, max|a - b| / max(|a|, |b|)
 SHADES = " .:-=+*#%@"
 
+Keep = Callable[[str, int, np.ndarray], np.ndarray]
 Values = dict[tuple[str, int], np.ndarray]  # a quantity at a time; 0 is the start, or the time of what has none
 Step = namedtuple("Step", "h_before C_before hx f i Ctilde C o h")  # what a step starts from, and what it computes
 
 
 class Network(NamedTuple):
-    """An LSTM of H units that reads rows of D pixels, and a Dense layer. Vectors are rows (1,H): a batch of one."""
+    """An LSTM of H units for rows of D pixels, and a Dense layer. A vector is a row (1,H), as in a batch of one."""
 
     W: np.ndarray  # (H+D,4H), rows [h, x], column blocks f, i, C̃, o
     b: np.ndarray  # (1,4H)
     h0: np.ndarray  # (1,H)
     C0: np.ndarray  # (1,H)
     m: np.ndarray  # (1,H), the recurrent mask
-    V: np.ndarray  # (H,10), of the Dense layer
-    a: np.ndarray  # (1,10), likewise
-
-
-def drawn(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
-    return tn.random.normal(shape, key=(seed, tn.random.stream(f"lstm_by_hand.{name}")), step=0)
+    V: np.ndarray  # (H,10), the Dense layer
 
 
 def untrained(inputs: int, units: int, classes: int, seed: int) -> Network:
     tn.seed(seed)
     lstm, dense = tn.nn.LSTM(inputs, units), tn.nn.Dense(units, classes)
-    W, b, V, a = (np.float64(parameter.numpy()) for parameter in (lstm.W, lstm.b, dense.W, dense.b))
-    h0, C0 = (0.5 * drawn(name, (1, units), seed) for name in ("h0", "C0"))
-    m = tn.random.keep_mask(np, (1, units), 0.25, (seed, tn.random.stream("lstm_by_hand.m")), 0) / 0.75
-    return Network(W, b[None], h0, C0, m, V, a[None])
+    W, b, V = (parameter.numpy().astype(np.float64) for parameter in (lstm.W, lstm.b, dense.W))
+    key = seed, tn.random.stream("lstm_by_hand")
+    h0, C0 = 0.5 * tn.random.normal((2, 1, units), key, step=0)
+    m = tn.random.keep_mask(np, (1, units), 0.25, key, step=1) / 0.75
+    return Network(W, b[None], h0, C0, m, V)
 
 
 # --- forward --------------------------------------------------------------------------------------------------------
 
 def forward(net: Network, x: np.ndarray, label: int,
             nudge: Callable[[str, int], Any] = lambda name, t: 0.0) -> tuple[np.ndarray, list[Step]]:
-    """The loss, and all steps. `nudge` is 0, except for the one quantity at the one time that is being measured."""
+    """The loss and all steps. `nudge` is 0, except for the one quantity at the one time that is being measured."""
     W, b, m = net.W + nudge("W", 0), net.b + nudge("b", 0), net.m + nudge("m", 0)
     h, C, steps = net.h0, net.C0, []
     for t, row in enumerate(x, start=1):
@@ -79,7 +76,7 @@ def forward(net: Network, x: np.ndarray, label: int,
         o = sigma(z_o)  # (5)
         h = o * np.tanh(C)  # (6)
         steps.append(Step(h_before, C_before, hx, f, i, Ctilde, C, o, h))
-    p = softmax((h + nudge("last h", len(x))) @ net.V + net.a)
+    p = softmax((h + nudge("last h", len(x))) @ net.V)
     return -np.log(p[..., label]), steps
 
 
@@ -98,11 +95,10 @@ def join(h: np.ndarray, row: np.ndarray) -> np.ndarray:
 
 # --- back through time ----------------------------------------------------------------------------------------------
 
-def backward(net: Network, label: int, steps: list[Step],
-             keep: Callable[[str, int, np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def backward(net: Network, label: int, steps: list[Step], keep: Keep) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """dm, dW and db. `keep` notes what each equation on the way gives, and says what to go on with."""
     H, T = net.h0.size, len(steps)
-    p = softmax(steps[-1].h @ net.V + net.a)
+    p = softmax(steps[-1].h @ net.V)
     dh = keep("last h", T, (p - np.eye(p.size)[label]) @ net.V.T)
     dC = np.zeros_like(net.C0)
     dm, dW, db = np.zeros_like(net.m), np.zeros_like(net.W), np.zeros_like(net.b)
@@ -136,15 +132,10 @@ def go_back(net: Network, label: int, steps: list[Step], mistake: str | None, tr
     return {**found, ("m", 0): dm, ("W", 0): dW, ("b", 0): db}
 
 
-def swap_two_gates(dz: np.ndarray) -> np.ndarray:
-    dz_f, dz_i, dz_C, dz_o = np.split(dz, 4, axis=1)
-    return np.concatenate([dz_i, dz_f, dz_C, dz_o], axis=1)
-
-
 MISTAKES: dict[str | None, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
-    None: ("", np.copy),
+    None: ("nothing", np.copy),
     "carry": ("carry", np.zeros_like),  # (13)
-    "swap": ("z", swap_two_gates),  # (8), (9)
+    "swap": ("z", lambda dz: np.concatenate([np.split(dz, 4, axis=1)[gate] for gate in (1, 0, 2, 3)], axis=1)),  # (8), (9)
     "scale": ("hx", lambda dhx: 1.0001 * dhx),  # (12)
 }
 
@@ -182,19 +173,16 @@ EQUATIONS = [
 
 
 def measure(net: Network, x: np.ndarray, label: int, places: Values) -> Values:
-    """The true derivatives at all places, by complex steps: 64 elements at a time, each in a forward pass of its own.
+    """The true derivatives at all places, each element by a complex step in a forward pass of its own."""
+    def slopes(here: tuple[str, int], along: np.ndarray) -> np.ndarray:
+        loss, _ = forward(net, x, label, lambda name, t: 1j * STEP * along if (name, t) == here else 0.0)
+        return loss.imag[:, 0] / STEP
 
-    The 64 passes run side by side, in a stack (64,1,H) of what is (1,H) else.
-    """
     truth = {}
     for here, value in places.items():
-        slopes = np.empty(value.size)
-        for start in range(0, value.size, 64):
-            elements = np.arange(start, min(start + 64, value.size))
-            along = np.equal.outer(elements, np.arange(value.size)).reshape(-1, *value.shape)
-            loss, _ = forward(net, x, label, lambda *place: 1j * STEP * along if place == here else 0.0)
-            slopes[elements] = loss.imag[:, 0] / STEP
-        truth[here] = slopes.reshape(value.shape)
+        parts = np.array_split(np.arange(value.size), -(-value.size // 64))  # 64 passes side by side: (64,1,H)
+        along = (np.equal.outer(part, np.arange(value.size)).reshape(-1, *value.shape) for part in parts)
+        truth[here] = np.concatenate([slopes(here, part) for part in along]).reshape(value.shape)
     return truth
 
 
@@ -245,12 +233,12 @@ def show_proof(alone: Values, chain: Values, truth: Values) -> bool:
     failing, right = [], True
     for equation in EQUATIONS:
         errors = [largest_error(equation.of(given), equation.of(truth)) for given in (alone, chain)]
-        own, accumulated = (f"{error:.0e} {'ok' if error <= TOLERANCE else 'WRONG'}" for error in errors)
+        own, accumulated = map(verdict, errors)
         print(f"{f'({equation.number})':>4} {equation.name:10}{own:13}{accumulated:15}{equation.formula}")
         right = right and np.max(errors) <= TOLERANCE
         if not errors[0] <= TOLERANCE:
             failing.append(f"({equation.number}) {diagnose(equation, alone, truth)}")
-    print("\nAll equations hold." if right else f"\nFAILED: {'; '.join(failing)}.")
+    print(f"\nAll {len(EQUATIONS)} equations hold." if right else f"\nFAILED: {'; '.join(failing)}.")
     return right
 
 
@@ -268,8 +256,7 @@ def show_library(net: Network, x: np.ndarray, label: int, steps: list[Step], cha
 
     tensors = [tn.Tensor(array, requires_grad=True) for array in arrays]
     outputs_too = tn.ops.lstm(*tensors)
-    logits = tn.ops.dense(outputs_too[1], tn.Tensor(net.V), tn.Tensor(net.a[0]))
-    tn.ops.cross_entropy(logits, np.array([label])).backward()
+    tn.ops.cross_entropy(tn.ops.dense(outputs_too[1], tn.Tensor(net.V)), np.array([label])).backward()
 
     print("\nrelative error" + "".join(f"{name:>8}" for name in ours))
     right = True
@@ -288,7 +275,9 @@ def draw(path: Path, title: str, image: np.ndarray, steps: list[Step], chain: Va
         from matplotlib.colors import CenteredNorm, LogNorm, Normalize
         from matplotlib.figure import Figure  # without pyplot there is no window, only the file
     except ImportError:
-        return print("No picture, since matplotlib is not installed: pip install 'tinynet[demo]'")
+        print("There is no picture, because matplotlib is not installed; pip install 'tinynet[demo]'")
+        return
+
     T = len(steps)
     dC = [np.abs(chain["C", t]) for t in range(1, T + 1)]
     dh = [np.abs(chain["h", t]) for t in range(1, T)] + [np.abs(chain["last h", T])]
@@ -301,13 +290,15 @@ def draw(path: Path, title: str, image: np.ndarray, steps: list[Step], chain: Va
               ("C: the state", "unit", [step.C for step in steps], "RdBu_r", CenteredNorm()),
               ("h: the output", "unit", [step.h for step in steps], "RdBu_r", CenteredNorm()),
               ("|dC|, from the last row back", "unit", dC, "magma", back),
-              ("|dh|, from the last row back", "unit", dh, "magma", back)]
+              ("|dh|, from the last row back (black: masked)", "unit", dh, "magma", back)]
+
     figure = Figure(figsize=(13, 12), layout="constrained")
     figure.suptitle(title)
     for axes, (name, across, values, colours, norm) in zip(figure.subplots(3, 3).flat, panels, strict=True):
         values = np.reshape(values, (T, -1))
         extent = (0.5, values.shape[1] + 0.5, T + 0.5, 0.5)
         shown = axes.imshow(values, cmap=colours, norm=norm, extent=extent, aspect="auto", interpolation="nearest")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set(title=name, xlabel=across, ylabel="row of the digit, t")
         figure.colorbar(shown, ax=axes)
     temporary = path.with_suffix(".part")
@@ -322,9 +313,10 @@ def run(options: argparse.Namespace) -> int:
     data, sentence = tn.data.load(options.data)
     images = data.test_images
     if not 0 <= options.index < len(images):
-        raise tn.errors.ArgumentError(f"--index must lie in 0 ... {len(images) - 1}, got {options.index}; try 0")
+        raise tn.errors.ArgumentError(f"lstm_by_hand: --index must lie in 0 ... {len(images) - 1}, got "
+                                      f"{options.index}; try --index 0")
     if options.units < 1:
-        raise tn.errors.ArgumentError(f"--units must be at least 1, got {options.units}; try 16")
+        raise tn.errors.ArgumentError(f"lstm_by_hand: --units must be at least 1, got {options.units}; try 16")
     options.out.mkdir(parents=True, exist_ok=True)
     image, label = images[options.index], int(data.test_labels[options.index])
     net, x = untrained(image.shape[1], options.units, len(data.classes), options.seed), image / 255
@@ -334,7 +326,7 @@ def run(options: argparse.Namespace) -> int:
     print(f"{sentence}\n{title}.\n")
     loss, steps = forward(net, x, label)
     show_forward(image, steps)
-    print(f"\nThe loss, softmax cross-entropy of a Dense layer of h at t = {len(x)}, is {loss.item():.4f}.")
+    print(f"\nThe loss, softmax cross-entropy of a Dense layer of h_{len(x)}, is {loss.item():.4f}.")
 
     chain = go_back(net, label, steps, options.mistake)
     truth = measure(net, x, label, chain)
@@ -348,14 +340,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", default="auto", help="auto, mnist, digits or a folder with the files of MNIST")
     parser.add_argument("--index", type=int, default=0, help="which image of the test set")
-    parser.add_argument("--units", type=int, default=16, help="of the LSTM; the proof of 64 takes a minute")
+    parser.add_argument("--units", type=int, default=16, help="16: a proof of seconds, 64: of minutes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--break", dest="mistake", choices=[name for name in MISTAKES if name], help="plant a mistake")
     parser.add_argument("--out", type=Path, default=Path("runs/lstm_by_hand"), help="the folder for the picture")
     try:
         return run(parser.parse_args(arguments))
     except (tn.errors.TinynetError, OSError) as fault:
-        print(fault, file=sys.stderr)
+        print(f"{fault}.", file=sys.stderr)
         return 1
 
 

@@ -22,7 +22,7 @@ def zeros(*shape: int, dtype: str = "float64") -> Array:
 
 def test_parts_of_a_contract() -> None:
     contract = Contract("x:(N,T,D) h0?:(N,H) labels:int(...S) p:any(...,2) *xs:(...) W:(H+D,4H) -> y:(N,T',H) h:(1)")
-    x, h0, labels, p, xs, W = contract.inputs
+    x, _, labels, p, _, W = contract.inputs
     assert [argument.name for argument in contract.inputs] == ["x", "h0", "labels", "p", "xs", "W"]
     assert [argument.kind for argument in contract.inputs] == ["float", "float", "int", "any", "float", "float"]
     assert [argument.optional for argument in contract.inputs] == [False, True, False, False, False, False]
@@ -127,7 +127,7 @@ def test_shapes_without_values() -> None:
     assert blank((1000, 1000, 1000)).data.strides == (0, 0, 0)
 
 
-# --- messages: op and argument; the rule with its numbers; the likely fix ------------------------------------------------
+# --- messages: op and argument; the rule with its numbers; the likely fix -------------------------------------------
 
 def conv2d(x: Array, **options: Any) -> Any:
     return tn.ops.conv2d(x, zeros(3, 3, 3, 8), **options)
@@ -135,7 +135,8 @@ def conv2d(x: Array, **options: Any) -> Any:
 
 MESSAGES: list[tuple[str, Any, type[Exception], str]] = [
     ("channels first, an image", lambda: conv2d(zeros(8, 3, 32, 32)), ShapeError,
-     "conv2d: x must be (N,H,W,C) with C = 3 (from W), got (8,3,32,32); channels come last here, x.transpose(0,2,3,1)?"),
+     "conv2d: x must be (N,H,W,C) with C = 3 (from W), got (8,3,32,32); channels come last here, "
+     "x.transpose(0,2,3,1)?"),
     ("channels first, a sequence", lambda: tn.ops.conv1d(zeros(8, 5, 28), zeros(3, 5, 4)), ShapeError,
      "conv1d: x must be (N,T,C) with C = 5 (from W), got (8,5,28); channels come last here, x.transpose(0,2,1)?"),
     ("channels first, batch_norm", lambda: tn.ops.batch_norm(zeros(8, 3, 5, 6), zeros(3), zeros(3)), ShapeError,
@@ -172,7 +173,8 @@ MESSAGES: list[tuple[str, Any, type[Exception], str]] = [
     ("integers for floats", lambda: tn.ops.dense(np.zeros((4, 3), np.uint8), zeros(3, 5)), DtypeError,
      'dense: x must hold floats, got uint8; x.astype("float32")? (images of 0 ... 255: and / 255)'),
     ("floats for labels", lambda: tn.ops.cross_entropy(zeros(4, 3), zeros(4)), DtypeError,
-     'cross_entropy: labels must hold integers, got float64; labels.astype("int64")? (one-hot rows: labels.argmax(-1))'),
+     'cross_entropy: labels must hold integers, got float64; labels.astype("int64")? '
+     "(one-hot rows: labels.argmax(-1))"),
     ("labels too large", lambda: tn.ops.cross_entropy(zeros(2, 10), np.array([1, 10])), ArgumentError,
      "cross_entropy: labels must be in [0, K) = [0, 10), got values from 1 to 10; do they count from 1, or are there "
      "more classes than logits?"),

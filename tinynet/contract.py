@@ -87,7 +87,7 @@ class Argument:
         """The shape that `sizes` give, None while a letter is unknown."""
         result: list[int] = []
         for axis in self.axes:
-            value = sizes.get(axis.text) if isinstance(axis, Run) else axis.value(sizes)
+            value: Any = sizes.get(axis.text) if isinstance(axis, Run) else axis.value(sizes)
             if value is None:
                 return None
             result.extend(value if isinstance(axis, Run) else (value,))

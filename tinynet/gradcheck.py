@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from tinynet.errors import ArgumentError
+from tinynet.random import normal, stream
 from tinynet.tape import Tensor, no_grad
 
 Function = Callable[..., Any]
@@ -80,12 +81,12 @@ def gradcheck(f: Function, *arrays: Any, mode: str = "auto", tol: float | None =
         raise ArgumentError(f"gradcheck: mode must be auto, complex, central or richardson, got {mode!r}; "
                             'mode="auto" chooses')
     points = [_point(i, array) for i, array in enumerate(arrays)]
-    rng = np.random.default_rng(seed)
+    draw = _Draw(seed)
     outputs = _values(f, points)
     if any(not np.array_equal(a, b, equal_nan=True) for a, b in zip(outputs, _values(f, points), strict=True)):
         raise ArgumentError("gradcheck: f must give the same result for the same input, and gave two; is dropout on? "
                             "model.eval(), or a fixed key and counter")
-    weights = [rng.standard_normal(output.shape) for output in outputs]
+    weights = [draw(output.shape) for output in outputs]
     gradients = _gradients(f, points, weights)
     if mode in ("auto", "complex"):
         analytic = _is_analytic(f, points)
@@ -104,10 +105,22 @@ def gradcheck(f: Function, *arrays: Any, mode: str = "auto", tol: float | None =
         return _slope(f, points, weights, i, direction, mode)
 
     if not elementwise:
-        report = _along_directions(points, gradients, slope, floor, rng, mode, tol)
+        report = _along_directions(points, gradients, slope, floor, draw, mode, tol)
         if report.ok:
             return report
     return _element_by_element(points, gradients, slope, floor, mode, tol)
+
+
+class _Draw:
+    """Normal numbers, new ones at each call."""
+
+    def __init__(self, seed: int) -> None:
+        self.key = seed, stream("gradcheck")
+        self.calls = 0
+
+    def __call__(self, shape: tuple[int, ...]) -> np.ndarray:
+        self.calls += 1
+        return normal(shape, self.key, self.calls)
 
 
 def _point(i: int, array: Any) -> np.ndarray:
@@ -174,10 +187,10 @@ def _relative(analytic: np.ndarray, numeric: np.ndarray, floor: float) -> float:
 
 
 def _along_directions(points: list[np.ndarray], gradients: list[np.ndarray], slope: Callable[..., float], floor: float,
-                      rng: np.random.Generator, mode: str, tol: float) -> Report:
+                      draw: _Draw, mode: str, tol: float) -> Report:
     error = 0.0
     for i, (point, gradient) in enumerate(zip(points, gradients, strict=True)):
-        directions = rng.standard_normal((_DIRECTIONS, *point.shape))
+        directions = draw((_DIRECTIONS, *point.shape))
         analytic = np.array([(gradient * direction).sum() for direction in directions])
         numeric = np.array([slope(i, direction) for direction in directions])
         error = max(error, _relative(analytic, numeric, floor))

@@ -102,7 +102,7 @@ def orthogonal(shape: Shape, dtype: Any = "float32") -> np.ndarray:
 
 def _constant(shape: Shape, value: float, dtype: Any) -> np.ndarray:
     if is_shapes_only():
-        return blank(shape, dtype).data  # type: ignore[no-any-return]
+        return blank(shape, dtype).data
     return np.full(shape, value, dtype)
 
 
@@ -110,7 +110,7 @@ def _drawn(draw: Any, shape: Shape, scale: float, dtype: Any) -> np.ndarray:
     """Numbers from `draw`, times `scale`."""
     if is_shapes_only():
         return _constant(shape, 0, dtype)
-    return (scale * draw(shape, (current_seed(), stream("init")), next_draw())).astype(dtype)  # type: ignore[no-any-return]
+    return (scale * draw(shape, (current_seed(), stream("init")), next_draw())).astype(dtype)
 
 
 def _symmetric(shape: Shape, key: tuple[int, int], step: int) -> np.ndarray:

@@ -165,7 +165,10 @@ class Op:
         bound = {**self._defaults, **dict(zip(self._positional, args, strict=False)), **kwargs}
         missing = [name for name in self.__signature__.parameters if name not in bound]
         if missing or len(args) > len(self._positional) or len(bound) != len(self.__signature__.parameters):
-            self.__signature__.bind(*args, **kwargs)  # raises Python's own TypeError, which names the argument
+            try:
+                self.__signature__.bind(*args, **kwargs)
+            except TypeError as error:
+                raise TypeError(f"{self.name}: {error}; call it as {self.name}{self.__signature__}") from None
         return [bound.pop(name) for name in self._names], bound
 
     def _optional(self) -> set[str]:
@@ -190,7 +193,7 @@ def op(contract: str, *, cases: Sequence[dict[str, Any]], sizes: Callable[..., d
 
 
 class Kernel:
-    """A function that updates arrays in place, and that a backend may override by the same name: an optimizer's step."""
+    """A function that updates arrays in place, such as an optimizer's step. A backend overrides it by its name."""
 
     def __init__(self, specification: Callable[..., None]) -> None:
         self.name = specification.__name__

@@ -77,8 +77,9 @@ def load(path: str | os.PathLike[str]) -> Module:
     try:
         with safe_open(path, framework="numpy") as file:
             model = _rebuild(path, (file.metadata() or {}))
-            _allocate(path, model, {name: file.get_slice(name) for name in file.keys()})
-            model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})
+            names = file.keys()
+            _allocate(path, model, {name: file.get_slice(name) for name in names})
+            model.load_state_dict({name: file.get_tensor(name) for name in names})
     except SafetensorError as error:
         raise ModelFileError(f"load: {path} must be a whole safetensors file, but it is damaged ({error}); "
                              "copy or save it again") from error
@@ -121,8 +122,9 @@ def _make(path: Any, description: Any) -> Module:
     options = {key: value for key, value in description.items() if key != "layer"}
     expected = set(inspect.signature(layer).parameters)
     if options.keys() != expected:
-        raise ModelFileError(f"load: {layer.__name__} in {path} must have the options {sorted(expected) or 'none'}, got "
-                             f"{sorted(options) or 'none'}; the file is damaged, or of another version")
+        raise ModelFileError(f"load: {layer.__name__} in {path} must have the options "
+                             f"{sorted(expected) or 'none'}, got {sorted(options) or 'none'}; "
+                             "the file is damaged, or of another version")
     try:
         if layer is nn.Sequential:
             return nn.Sequential(*[_make(path, one) for one in options.pop("layers")], **options)

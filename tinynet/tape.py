@@ -98,14 +98,14 @@ class Tensor:
     def __init__(self, data: Any, requires_grad: bool = False, *, dtype: Any = None, device: str | None = None) -> None:
         if isinstance(data, Tensor):
             data = data.data
-        self.data = backend.as_array(data, dtype, device)
+        self.data: Any = backend.as_array(data, dtype, device)
         if self.data.dtype.kind not in "fciub":
             raise DtypeError(f"Tensor: data must be numbers, got an array of {self.data.dtype}; "
                              'np.asarray(data, "float32")? (rows of unequal length make an array of objects)')
         if requires_grad and self.data.dtype.kind not in "fc":
             raise DtypeError(f"Tensor: requires_grad needs floats, got {self.data.dtype}; "
                              'Tensor(data, requires_grad=True, dtype="float32")?')
-        self.requires_grad = requires_grad
+        self.requires_grad: bool = requires_grad
         self.grad: Any = None
         self._origin: tuple[Node, int] | None = None
 
@@ -147,7 +147,7 @@ class Tensor:
 
     def item(self) -> float:
         """The one value of a tensor of size 1, as a Python number. From a GPU, this waits for it."""
-        return self.data.item()  # type: ignore[no-any-return]
+        return self.data.item()
 
     def __float__(self) -> float:
         return float(self.item())

@@ -9,7 +9,7 @@ is all there is to it. The rest of this file keeps count, and shows how far it i
 
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from tinynet import backend, ops

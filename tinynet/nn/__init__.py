@@ -10,6 +10,27 @@ from tinynet.nn.module import Buffer, Module, Parameter, Parameters, Sequential
 from tinynet.nn.pool import AvgPool1D, AvgPool2D, GlobalAveragePool, MaxPool1D, MaxPool2D
 from tinynet.nn.shape import Flatten, Reshape
 
-__all__ = ["AvgPool1D", "AvgPool2D", "BatchNorm", "Buffer", "Conv1D", "Conv2D", "Dense", "Dropout", "Flatten",
-           "GlobalAveragePool", "LSTM", "MaxPool1D", "MaxPool2D", "Module", "Parameter", "Parameters", "ReLU",
-           "Reshape", "Sequential", "Sigmoid", "Softmax", "Tanh"]
+__all__ = [
+           "LSTM",
+           "AvgPool1D",
+           "AvgPool2D",
+           "BatchNorm",
+           "Buffer",
+           "Conv1D",
+           "Conv2D",
+           "Dense",
+           "Dropout",
+           "Flatten",
+           "GlobalAveragePool",
+           "MaxPool1D",
+           "MaxPool2D",
+           "Module",
+           "Parameter",
+           "Parameters",
+           "ReLU",
+           "Reshape",
+           "Sequential",
+           "Sigmoid",
+           "Softmax",
+           "Tanh",
+]

@@ -11,8 +11,8 @@ from tinynet.tape import Tensor
 class Conv1D(Module):
     """A convolution over sequences: `filters` patterns of `width` steps.
 
-    Shapes: x (N, T, inputs) -> (N, T', filters). `padding` is "valid", "same" (as TensorFlow pads), "causal" or a number
-    of steps on both sides. Parameters: W (width, inputs, filters), He uniform; b (filters), zeros.
+    Shapes: x (N, T, inputs) -> (N, T', filters). `padding` is "valid", "same" (as TensorFlow pads), "causal" or a
+    number of steps on both sides. Parameters: W (width, inputs, filters), He uniform; b (filters), zeros.
     The math: `tn.ops.conv1d`.
 
     >>> import tinynet as tn

@@ -19,7 +19,7 @@ class LSTM(Module):
     from given states instead of zeros.
 
     go_backwards       read the sequence from its end; the output is in the order of reading, as in Keras
-    dropout            the share of the input's features that is dropped in training, the same at all steps of a sequence
+    dropout            the share of the input's features that is dropped in training, the same at all steps
     recurrent_dropout  the share of h that is dropped on its way to the next step, the same at all steps
 
     Parameters: W (units + inputs, 4 units), rows [h, x], columns f, i, C̃, o: for each gate the recurrent part

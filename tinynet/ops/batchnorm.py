@@ -76,8 +76,9 @@ def batch_norm(xp: Any, x: Any, gamma: Any, beta: Any, mean: Any = None, var: An
     (array([-1.,  1.], dtype=float32), 2.0, 1.0)
     """
     if (mean is None) != (var is None):
-        raise ArgumentError(f"batch_norm: mean and var must be given both or neither, got {'var' if mean is None else 'mean'} "
-                            "alone; leave both out to use those of the batch")
+        alone = "var" if mean is None else "mean"
+        raise ArgumentError(f"batch_norm: mean and var must be given both or neither, got {alone} alone; "
+                            "leave both out to use those of the batch")
     given = mean is not None
     axis %= x.ndim
     others = tuple(i for i in range(x.ndim) if i != axis)

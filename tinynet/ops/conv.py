@@ -17,7 +17,7 @@ through the same slices as the forward, and adding δy W[k]ᵀ to slice k, is th
 from typing import Any
 
 from tinynet.op import op
-from tinynet.ops.window import ONE_ROW, Window, pair, padded, taps, unpadded, window
+from tinynet.ops.window import ONE_ROW, Window, padded, pair, taps, unpadded, window
 
 
 def _convolve(xp: Any, x: Any, W: Any, b: Any, rows: Window, columns: Window) -> Any:
@@ -38,8 +38,8 @@ def _dconvolve(xp: Any, dy: Any, cache: Any, needs: Any) -> Any:
     need_x, need_W, need_b = needs
     N, C, F = x.shape[0], W.shape[2], W.shape[3]
     dy = dy.reshape(-1, F)  # (R,F)
-    dx = xp.zeros_like(x) if need_x else None
-    dW = xp.empty_like(W) if need_W else None
+    dx: Any = xp.zeros_like(x) if need_x else None
+    dW: Any = xp.empty_like(W) if need_W else None
     for i, j, tap in taps(rows, columns):
         if need_x:
             dx[tap] += (dy @ W[i, j].T).reshape(N, rows.outputs, columns.outputs, C)  # (2)
@@ -49,12 +49,12 @@ def _dconvolve(xp: Any, dy: Any, cache: Any, needs: Any) -> Any:
     return unpadded(dx, rows, columns) if need_x else None, dW, db
 
 
-def _windows2d(op: str, H: int, W: int, KH: int, KW: int, stride: Any, padding: Any,
+def _windows2d(size: tuple[int, int], width: tuple[int, int], stride: Any, padding: Any,
                dilation: Any) -> tuple[Window, Window]:
-    stride, padding, dilation = (pair(op, name, value) for name, value in
+    stride, padding, dilation = (pair("conv2d", name, value) for name, value in
                                  (("stride", stride), ("padding", padding), ("dilation", dilation)))
-    return (window(op, "H", H, KH, stride[0], padding[0], dilation[0]),
-            window(op, "W", W, KW, stride[1], padding[1], dilation[1]))
+    return (window("conv2d", "H", size[0], width[0], stride[0], padding[0], dilation[0]),
+            window("conv2d", "W", size[1], width[1], stride[1], padding[1], dilation[1]))
 
 
 def _conv1d_sizes(known: dict[str, Any], stride: int = 1, padding: Any = "valid", dilation: int = 1) -> dict[str, Any]:
@@ -67,7 +67,8 @@ def _conv1d_sizes(known: dict[str, Any], stride: int = 1, padding: Any = "valid"
            {"K": 4, "T": 6, "stride": 1, "padding": "same"}, {"K": 4, "T": 1, "padding": "same"},
            {"K": 3, "T": 5, "dilation": 2, "padding": "causal"}, {"K": 2, "T": 7, "dilation": 3, "stride": 2},
            {"K": 3, "T": 5, "padding": 2, "stride": 2}])
-def conv1d(xp: Any, x: Any, W: Any, b: Any = None, *, stride: int = 1, padding: Any = "valid", dilation: int = 1) -> Any:
+def conv1d(xp: Any, x: Any, W: Any, b: Any = None, *, stride: int = 1, padding: Any = "valid",
+           dilation: int = 1) -> Any:
     """A one-dimensional convolution over sequences: F patterns of K steps, looked for in every place.
 
     As in every library of this field the kernel is not flipped (a correlation). `padding` is "valid" (none), "same"
@@ -99,18 +100,19 @@ def dconv1d(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
 
 
 def _conv2d_sizes(known: dict[str, Any], stride: Any = 1, padding: Any = "valid", dilation: Any = 1) -> dict[str, Any]:
-    sizes = (known[letter] for letter in ("H", "W", "KH", "KW"))
-    rows, columns = _windows2d("conv2d", *sizes, stride, padding, dilation)
+    rows, columns = _windows2d((known["H"], known["W"]), (known["KH"], known["KW"]), stride, padding, dilation)
     return {"H'": rows.outputs, "W'": columns.outputs}
 
 
 @op("x:(N,H,W,C) W:(KH,KW,C,F) b?:(F) -> y:(N,H',W',F)", sizes=_conv2d_sizes,
     cases=[{"H": 5, "W": 6, "KH": 3, "KW": 2}, {"H": 5, "W": 4, "KH": 3, "KW": 3, "padding": "same", "b": None},
-           {"H": 7, "W": 6, "KH": 3, "KW": 3, "stride": 2, "padding": "same"}, {"H": 1, "W": 1, "KH": 1, "KW": 1, "N": 1},
+           {"H": 7, "W": 6, "KH": 3, "KW": 3, "stride": 2, "padding": "same"},
+           {"H": 1, "W": 1, "KH": 1, "KW": 1, "N": 1},
            {"H": 6, "W": 7, "KH": 2, "KW": 3, "stride": (2, 1), "padding": (1, 0), "dilation": (1, 2)},
            {"H": 5, "W": 5, "KH": 2, "KW": 2, "stride": 3, "padding": 1}])
-def conv2d(xp: Any, x: Any, W: Any, b: Any = None, *, stride: Any = 1, padding: Any = "valid", dilation: Any = 1) -> Any:
-    """A two-dimensional convolution over images, channels last: F patterns of KH x KW pixels, looked for in every place.
+def conv2d(xp: Any, x: Any, W: Any, b: Any = None, *, stride: Any = 1, padding: Any = "valid",
+           dilation: Any = 1) -> Any:
+    """A two-dimensional convolution over images, channels last: F patterns of KH x KW pixels, looked for everywhere.
 
     As in every library of this field the kernel is not flipped (a correlation). `stride`, `padding` and `dilation` are
     one value, or a pair (height, width); padding is "valid", "same" (as TensorFlow pads) or a number.
@@ -128,7 +130,7 @@ def conv2d(xp: Any, x: Any, W: Any, b: Any = None, *, stride: Any = 1, padding: 
     >>> tn.ops.conv2d(x, W).numpy().ravel()
     array([3., 7.], dtype=float32)
     """
-    rows, columns = _windows2d("conv2d", *x.shape[1:3], *W.shape[:2], stride, padding, dilation)
+    rows, columns = _windows2d(x.shape[1:3], W.shape[:2], stride, padding, dilation)
     return _convolve(xp, x, W, b, rows, columns)  # (1)
 
 

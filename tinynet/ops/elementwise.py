@@ -9,8 +9,9 @@ from typing import Any
 from tinynet.errors import ArgumentError, ShapeError
 from tinynet.op import op
 
-_PAIRS = [{"...A": (3, 4), "...B": (3, 4)}, {"...A": (3, 1, 2), "...B": (4, 1)}, {"...A": (), "...B": (5,)},
-          {"...A": (2, 3), "...B": ()}]
+_PAIRS: list[dict[str, Any]] = [
+    {"...A": (3, 4), "...B": (3, 4)}, {"...A": (3, 1, 2), "...B": (4, 1)}, {"...A": (), "...B": (5,)},
+    {"...A": (2, 3), "...B": ()}]
 
 
 def broadcast(op: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:

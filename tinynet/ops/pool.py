@@ -4,19 +4,21 @@ from typing import Any
 
 from tinynet.errors import ArgumentError
 from tinynet.op import op
-from tinynet.ops.window import ONE_ROW, Window, pair, padded, taps, unpadded, window
+from tinynet.ops.window import ONE_ROW, Window, padded, pair, taps, unpadded, window
+
 
 def _window(op: str, axis: str, elements: int, size: int, stride: int | None, padding: Any) -> Window:
     if padding == "causal" or (isinstance(padding, int) and isinstance(size, int) and padding >= max(size, 1)):
-        raise ArgumentError(f'{op}: padding must be "valid", "same" or an integer below size = {size}, got {padding!r}; '
-                            "a window that lies in the padding alone has nothing to pool")
+        raise ArgumentError(f'{op}: padding must be "valid", "same" or an integer below size = {size}, got '
+                            f"{padding!r}; a window that lies in the padding alone has nothing to pool")
     return window(op, axis, elements, size, size if stride is None else stride, padding)
 
 
-def _windows2d(op: str, H: int, W: int, size: Any, stride: Any, padding: Any) -> tuple[Window, Window]:
+def _windows2d(op: str, image: tuple[int, int], size: Any, stride: Any, padding: Any) -> tuple[Window, Window]:
     size, stride, padding = (pair(op, name, value) for name, value in
                              (("size", size), ("stride", stride), ("padding", padding)))
-    return (_window(op, "H", H, size[0], stride[0], padding[0]), _window(op, "W", W, size[1], stride[1], padding[1]))
+    return (_window(op, "H", image[0], size[0], stride[0], padding[0]),
+            _window(op, "W", image[1], size[1], stride[1], padding[1]))
 
 
 def _sizes1d(name: str) -> Any:
@@ -27,7 +29,7 @@ def _sizes1d(name: str) -> Any:
 
 def _sizes2d(name: str) -> Any:
     def sizes(known: dict[str, Any], size: Any, stride: Any = None, padding: Any = "valid") -> dict[str, Any]:
-        rows, columns = _windows2d(name, known["H"], known["W"], size, stride, padding)
+        rows, columns = _windows2d(name, (known["H"], known["W"]), size, stride, padding)
         return {"H'": rows.outputs, "W'": columns.outputs}
     return sizes
 
@@ -74,7 +76,8 @@ _CASES1D: list[dict[str, Any]] = [
     {"T": 6, "size": 2}, {"T": 7, "size": 3, "stride": 2}, {"T": 5, "size": 2, "padding": "same"},
     {"T": 7, "size": 3, "stride": 1, "padding": 1}, {"T": 1, "N": 1, "size": 1}, {"T": 5, "size": 2, "stride": 3}]
 _CASES2D: list[dict[str, Any]] = [
-    {"H": 4, "W": 6, "size": 2}, {"H": 5, "W": 7, "size": 3, "stride": 2}, {"H": 5, "W": 5, "size": 2, "padding": "same"},
+    {"H": 4, "W": 6, "size": 2}, {"H": 5, "W": 7, "size": 3, "stride": 2},
+    {"H": 5, "W": 5, "size": 2, "padding": "same"},
     {"H": 5, "W": 4, "size": (2, 3), "stride": (1, 2), "padding": (1, 0)}, {"H": 1, "W": 1, "N": 1, "size": 1}]
 
 
@@ -120,7 +123,7 @@ def max_pool2d(xp: Any, x: Any, size: Any, stride: Any = None, padding: Any = "v
     >>> tn.ops.max_pool2d(tn.Tensor([[[[1.0], [3.0]], [[2.0], [0.0]]]]), 2).numpy().ravel()
     array([3.], dtype=float32)
     """
-    rows, columns = _windows2d("max_pool2d", *x.shape[1:3], size, stride, padding)
+    rows, columns = _windows2d("max_pool2d", x.shape[1:3], size, stride, padding)
     return _max_pool(xp, x, rows, columns)  # (1)
 
 
@@ -167,7 +170,7 @@ def avg_pool2d(xp: Any, x: Any, size: Any, stride: Any = None, padding: Any = "v
     >>> tn.ops.avg_pool2d(tn.Tensor([[[[1.0], [3.0]], [[2.0], [0.0]]]]), 2).numpy().ravel()
     array([1.5], dtype=float32)
     """
-    rows, columns = _windows2d("avg_pool2d", *x.shape[1:3], size, stride, padding)
+    rows, columns = _windows2d("avg_pool2d", x.shape[1:3], size, stride, padding)
     return _avg_pool(xp, x, rows, columns)  # (1)
 
 

@@ -6,8 +6,9 @@ from typing import Any
 from tinynet.errors import ArgumentError, ShapeError
 from tinynet.op import op
 
-_CASES: list[dict[str, Any]] = [{"...": (3, 4)}, {"...": (3, 4, 2), "axis": 1}, {"...": (3, 4), "axis": -1, "keepdims": True},
-                                {"...": (2, 3, 4), "axis": (0, 2)}, {"...": ()}, {"...": (1, 5), "axis": 0}]
+_CASES: list[dict[str, Any]] = [
+    {"...": (3, 4)}, {"...": (3, 4, 2), "axis": 1}, {"...": (3, 4), "axis": -1, "keepdims": True},
+    {"...": (2, 3, 4), "axis": (0, 2)}, {"...": ()}, {"...": (1, 5), "axis": 0}]
 _DISTINCT = [{**case, "x": "distinct"} for case in _CASES]
 
 

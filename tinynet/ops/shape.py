@@ -52,7 +52,8 @@ def _transpose_sizes(known: dict[str, Any], axes: tuple[int, ...]) -> dict[str, 
 
 
 @op("x:any(...) -> y:any(...Y)", sizes=_transpose_sizes,
-    cases=[{"...": (3, 4), "axes": (1, 0)}, {"...": (2, 3, 4), "axes": (2, 0, 1)}, {"...": (2, 3, 4), "axes": (-1, 0, 1)}])
+    cases=[{"...": (3, 4), "axes": (1, 0)}, {"...": (2, 3, 4), "axes": (2, 0, 1)},
+           {"...": (2, 3, 4), "axes": (-1, 0, 1)}])
 def transpose(xp: Any, x: Any, axes: tuple[int, ...]) -> Any:
     """The axes in another order: axis i of the result is axis `axes[i]` of x.
 

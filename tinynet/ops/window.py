@@ -56,7 +56,8 @@ def window(op: str, axis: str, size: int, width: int, stride: int, padding: str 
         raise ArgumentError(f'{op}: padding must be "valid", "same", "causal" or an integer >= 0, got {padding!r}; '
                             'padding="same" keeps the size')
     if size + before + after < span or size == 0:
-        raise ShapeError(f"{op}: {axis} must be at least {max(1, span - before - after)} for a window of width {width}, "
+        least = max(1, span - before - after)
+        raise ShapeError(f"{op}: {axis} must be at least {least} for a window of width {width}, "
                          f'dilation {dilation}, padding {padding!r}, got {size}; padding="same", or a smaller window')
     return Window(width, stride, dilation, before, after, (size + before + after - span) // stride + 1)
 

@@ -6,4 +6,4 @@ from tinynet.optim.optimizer import Optimizer
 from tinynet.optim.schedule import Cosine, OneCycle, Schedule, StepDecay
 from tinynet.optim.sgd import SGD
 
-__all__ = ["Adam", "AdamW", "Cosine", "OneCycle", "Optimizer", "SGD", "Schedule", "StepDecay", "clip_global_norm"]
+__all__ = ["SGD", "Adam", "AdamW", "Cosine", "OneCycle", "Optimizer", "Schedule", "StepDecay", "clip_global_norm"]

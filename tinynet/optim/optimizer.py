@@ -5,6 +5,7 @@ of the flat values, and its gradient is written straight into the flat gradients
 copied. Whoever gives a parameter another array (`model.to`, `model.astype`) may do so: the next step packs again.
 """
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
@@ -19,10 +20,8 @@ class Pack:
 
     def __init__(self, named: list[tuple[str, Parameter]], moments: dict[str, dict[str, Any]]) -> None:
         self.parameters = [parameter for _, parameter in named]
-        ends = [0]
-        for parameter in self.parameters:
-            ends.append(ends[-1] + parameter.size)
-        self.slices = [slice(start, end) for start, end in zip(ends[:-1], ends[1:], strict=True)]
+        ends = [0, *itertools.accumulate(parameter.size for parameter in self.parameters)]
+        self.slices = [slice(start, end) for start, end in itertools.pairwise(ends)]
         first = self.parameters[0]
         xp = backend.namespace(first.device)
         self.values, self.gradients = (xp.empty(ends[-1], first.dtype) for _ in range(2))
@@ -78,7 +77,8 @@ class Optimizer:
         if not len(parameters):
             raise ArgumentError(f"{type(self).__name__}: parameters must not be empty; was model.parameters() used up?")
         if isinstance(lr, float | int) and not (lr >= 0 and math.isfinite(lr)):
-            raise ArgumentError(f"{type(self).__name__}: lr must be finite and not negative, got {lr}; lr=1e-3 is usual")
+            raise ArgumentError(f"{type(self).__name__}: lr must be finite and not negative, got {lr}; "
+                                "lr=1e-3 is usual")
         self.parameters = parameters
         self.lr = lr
         self.steps: Any = 0
@@ -100,7 +100,7 @@ class Optimizer:
 
     def update(self, value: Any, gradient: Any, *moments: Any) -> None:
         """Change `value` and `moments`, flat arrays, in place."""
-        raise NotImplementedError(f"{type(self).__name__}: an optimizer needs an update(self, value, gradient, *moments)")
+        raise NotImplementedError(f"{type(self).__name__}: an optimizer needs update(self, value, gradient, *moments)")
 
     def state_dict(self) -> dict[str, Any]:
         """The number of steps, the rate, and the moments by parameter name (`1.W.m`), as NumPy arrays: copies."""

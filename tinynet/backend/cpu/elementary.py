@@ -30,7 +30,7 @@ def tanh(x: Any) -> Any:
     return math.tanh(x)
 
 
-@overload(tanh, jit_options=OPTIONS)
+@overload(tanh, jit_options=OPTIONS)  # type: ignore[arg-type]
 def _tanh(x):  # type: ignore[no-untyped-def]  # Numba compares the two signatures to the letter
     if x != types.float32:
         return lambda x: math.tanh(x)
