@@ -134,9 +134,9 @@ def go_back(net: Network, label: int, steps: list[Step], mistake: str | None, tr
 
 MISTAKES: dict[str | None, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
     None: ("nothing", np.copy),
-    "carry": ("carry", np.zeros_like),  # (13)
-    "swap": ("z", lambda dz: np.concatenate([np.split(dz, 4, axis=1)[gate] for gate in (1, 0, 2, 3)], axis=1)),  # (8), (9)
-    "scale": ("hx", lambda dhx: 1.0001 * dhx),  # (12)
+    "carry": ("carry", np.zeros_like),  # in (13)
+    "swap": ("z", lambda dz: dz.reshape(4, -1)[[1, 0, 2, 3]].reshape(1, -1)),  # in (8) and (9)
+    "scale": ("hx", lambda dhx: 1.0001 * dhx),  # in (12)
 }
 
 
@@ -229,7 +229,8 @@ def show_forward(image: np.ndarray, steps: list[Step]) -> None:
 
 def show_proof(alone: Values, chain: Values, truth: Values) -> bool:
     """A line for each equation, then what is wrong. Whether all are right."""
-    print(f"\n{'':15}{'alone':13}{'in the chain':15}the equation, against complex steps (largest relative error)")
+    print(f"\nEach equation against complex steps: the largest relative error of all t.\n"
+          f"{'':15}{'alone':13}in the chain")
     failing, right = [], True
     for equation in EQUATIONS:
         errors = [largest_error(equation.of(given), equation.of(truth)) for given in (alone, chain)]
@@ -258,13 +259,13 @@ def show_library(net: Network, x: np.ndarray, label: int, steps: list[Step], cha
     outputs_too = tn.ops.lstm(*tensors)
     tn.ops.cross_entropy(tn.ops.dense(outputs_too[1], tn.Tensor(net.V)), np.array([label])).backward()
 
-    print("\nrelative error" + "".join(f"{name:>8}" for name in ours))
+    print(f"\nThe results against tn.ops.lstm: the relative error.\n{'':10}" + "".join(f"{name:>8}" for name in ours))
     right = True
     for name, theirs in (("arrays", [*outputs, *gradients]),
                          ("Tensors", [y.numpy() for y in outputs_too] + [tensor.grad for tensor in tensors])):
         errors = [relative_error(a, b) for a, b in zip(ours.values(), theirs, strict=True)]
         agree = np.max(errors) <= TOLERANCE
-        print(f"to its {name:7}" + "".join(f"{error:8.0e}" for error in errors) + ("  ok" if agree else "  WRONG"))
+        print(f"on {name:7}" + "".join(f"{error:8.0e}" for error in errors) + ("  ok" if agree else "  WRONG"))
         right = right and agree
     return right
 
@@ -292,9 +293,10 @@ def draw(path: Path, title: str, image: np.ndarray, steps: list[Step], chain: Va
               ("|dC|, from the last row back", "unit", dC, "magma", back),
               ("|dh|, from the last row back (black: masked)", "unit", dh, "magma", back)]
 
-    figure = Figure(figsize=(13, 12), layout="constrained")
-    figure.suptitle(title)
-    for axes, (name, across, values, colours, norm) in zip(figure.subplots(3, 3).flat, panels, strict=True):
+    figure = Figure(figsize=(13, 12))
+    figure.suptitle(title, y=0.98)
+    grid = figure.subplots(3, 3, gridspec_kw={"left": 0.05, "right": 0.97, "bottom": 0.05, "top": 0.93, "hspace": 0.3})
+    for axes, (name, across, values, colours, norm) in zip(grid.flat, panels, strict=True):
         values = np.reshape(values, (T, -1))
         extent = (0.5, values.shape[1] + 0.5, T + 0.5, 0.5)
         shown = axes.imshow(values, cmap=colours, norm=norm, extent=extent, aspect="auto", interpolation="nearest")

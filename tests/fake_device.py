@@ -1,8 +1,8 @@
 """A device that is none: a stand-in for CuPy that computes with NumPy and is as strict as a GPU, or stricter.
 
 Its arrays refuse what a GPU's arrays refuse: to turn into NumPy arrays by themselves, and to be mixed with them. What
-makes the host wait for the device (float(), bool(), item(), len() of no axis, get()) is counted in `waits`, and an error
-inside `no_waiting()`. Every result of a reduction is an array of no axes, as in CuPy, never a number.
+makes the host wait for the device (float(), bool(), item(), get(), and arrays of the host's that are copied there) is
+counted in `waits`, and an error inside `no_waiting()`. Every result of a reduction is an array of no axes, as in CuPy, never a number.
 
     with installed():                  # import cupy finds this one
         model.to("gpu")
@@ -176,6 +176,10 @@ class Namespace(types.ModuleType):
     ndarray = DeviceArray
     add = types.SimpleNamespace(at=lambda array, index, value: np.add.at(*map(_unwrapped, (array, index, value))))
 
+    @staticmethod
+    def array(array: Any, dtype: Any = None, copy: bool = True, order: str = "K") -> DeviceArray:
+        return DeviceArray(np.array(Namespace.asarray(array)._host, dtype, copy=copy, order=order))
+
     def __getattr__(self, name: str) -> Any:
         if name in SHARED:
             return getattr(np, name)
@@ -188,6 +192,8 @@ class Namespace(types.ModuleType):
         """Unlike the other functions, this takes arrays of NumPy's: it is how they get here. They are copied."""
         if isinstance(array, DeviceArray):
             return array if dtype in (None, array.dtype) else array.astype(dtype)
+        if isinstance(array, np.ndarray):
+            _wait("a copy from the host")
         return DeviceArray(np.array(array, dtype))
 
 

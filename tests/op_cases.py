@@ -169,15 +169,13 @@ def check_op(op: Op, case: dict[str, Any], rng: np.random.Generator, pair: Pair 
     `pair` (forward and backward) is checked instead of the op's own, against the op's specification: an override.
     """
     arrays, options = draw(op, case, rng)
-    for array in arrays:
-        if array is not None:
-            array.flags.writeable = False  # whoever writes into an input is found out
+    before = [None if array is None else array.copy() for array in arrays]
     trial = Trial(op, falling_back(pair, op) if pair else (op.forward, op.backward), arrays, options)
     with np.errstate(all="ignore"):
-        check_values(trial)
         weights = [rng.standard_normal(np.shape(output)) for output in trial.forward()[0]]
+        check_purity(trial, weights, before)
+        check_values(trial)
         check_shapes(trial, weights)
-        check_purity(trial, weights)
         check_gradients(trial, weights, rng)
         check_needs(trial, weights)
         check_layouts(trial, weights)
@@ -212,9 +210,8 @@ def check_shapes(trial: Trial, weights: list[Array]) -> None:
         assert gradients[i].dtype == trial.arrays[i].dtype, f"dtype of gradient {i}"
 
 
-def check_purity(trial: Trial, weights: list[Array]) -> None:
+def check_purity(trial: Trial, weights: list[Array], before: list[Array | None]) -> None:
     """Nothing that goes into forward or backward is changed by them, and equal arguments give equal bits."""
-    before = [None if array is None else array.copy() for array in trial.arrays]
     outputs, cache = trial.forward()
     kept = [array.copy() for array in arrays_in((outputs, cache))]
     given = [weight.copy() for weight in weights]
@@ -271,13 +268,14 @@ def check_needs(trial: Trial, weights: list[Array]) -> None:
     for i in trial.floats:
         alone = trial.backward(weights, trial.forward()[1], trial.needs(i))
         assert len(alone) == len(together), "one gradient for each input, None where it is not needed"
+        assert alone[i] is not None, f"gradient of input {i} is asked for alone"
         assert_close(f"gradient of input {i} asked for alone", alone[i], together[i], 1e-14)
 
 
 def scattered(array: Array) -> Array:
     """An equal array that is not contiguous: every second element of a larger one, its axes in another order."""
     if array.ndim == 0:
-        return array
+        return array.copy()
     wide = np.full([2 * size for size in reversed(array.shape)], 99, array.dtype)
     view = wide[(slice(None, None, 2),) * array.ndim].T
     view[...] = array
@@ -285,8 +283,11 @@ def scattered(array: Array) -> Array:
 
 
 def check_layouts(trial: Trial, weights: list[Array]) -> None:
-    """It does not matter how inputs and gradients lie in memory, or that a gradient may not be written to."""
+    """It does not matter how inputs and gradients lie in memory, or that they may not be written to."""
     strided = trial.at([None if array is None else scattered(array) for array in trial.arrays])
+    for array in strided.arrays:
+        if array is not None:
+            array.flags.writeable = False
     for output, same in zip(trial.forward()[0], strided.forward()[0], strict=True):
         assert_close("forward of inputs that are not contiguous", same, output, 1e-13)
     gradients, others = trial.gradients(weights), strided.gradients([scattered(weight) for weight in weights])

@@ -94,7 +94,7 @@ class Op:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         inputs, options = self._bind(args, kwargs)
-        tensors = _as_tensors(self.name, self._names, inputs, self.contract.variadic)
+        tensors = _as_tensors(inputs)
         arrays = [None if tensor is None else tensor.data for tensor in tensors]
         sizes = self.infer(arrays, options)
         if _shapes_only.get():
@@ -214,9 +214,11 @@ def kernel(specification: Callable[..., None]) -> Kernel:
     return Kernel(specification)
 
 
-def _as_tensors(op: str, names: Sequence[str], values: Sequence[Any], variadic: bool) -> list[Tensor | None]:
-    """Tensors of all arguments. A Python number takes the dtype and the device of the tensors beside it."""
-    model = next((value for value in values if isinstance(value, Tensor)), None)
+def _as_tensors(values: Sequence[Any]) -> list[Tensor | None]:
+    """Tensors of all arguments. A Python number takes the dtype and the device of the floats beside it."""
+    given = [value for value in values if isinstance(value, Tensor)]
+    model = next((tensor for kind in "cf" for tensor in given if tensor.dtype.kind == kind), None)
+    model = given[0] if model is None and given else model
     tensors: list[Tensor | None] = []
     for value in values:
         if value is None or isinstance(value, Tensor):
@@ -225,7 +227,13 @@ def _as_tensors(op: str, names: Sequence[str], values: Sequence[Any], variadic: 
             tensors.append(Tensor(value, dtype=model.dtype, device=model.device))
         else:
             tensors.append(Tensor(value))
-    return tensors
+    return _all_complex(tensors) if model is not None and model.dtype.kind == "c" else tensors
+
+
+def _all_complex(tensors: list[Tensor | None]) -> list[Tensor | None]:
+    """In a complex step every float is complex, those that did not move with imaginary parts of 0."""
+    return [Tensor(tensor.data, dtype="complex128") if tensor is not None and tensor.dtype == "float64" else tensor
+            for tensor in tensors]
 
 
 def _common_device(op: str, names: Sequence[str], tensors: Sequence[Tensor | None], variadic: bool) -> str:

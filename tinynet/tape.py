@@ -46,7 +46,7 @@ def no_grad() -> Iterator[None]:
 class Node:
     """One op that was run: how to go back through it."""
 
-    __slots__ = ("backward", "cache", "edges", "name", "needs", "number", "op", "outputs", "xp")
+    __slots__ = ("backward", "cache", "edges", "needs", "number", "op", "outputs", "xp")
 
     def __init__(self, op: Any, xp: Any, backward: Callable[..., Any], cache: Any, inputs: Sequence["Tensor | None"],
                  outputs: Sequence[Any]) -> None:
@@ -182,7 +182,7 @@ class Tensor:
         if device == self.device:
             return self
         if self._origin is not None and self.requires_grad:
-            raise GradientError(f"to: a tensor made by {self._origin[0].op} cannot change its device, since its "
+            raise GradientError(f"to: a tensor made by {self._origin[0].op.name} cannot change its device, since its "
                                 "gradient would be lost; move the inputs before computing, or call .detach() first")
         return Tensor(backend.to_device(self.data, device), self.requires_grad)
 
@@ -223,7 +223,7 @@ class Tensor:
             owned.difference_update(map(id, doutputs))
             node.release()
             if edges is None or len(dinputs) != len(edges):
-                raise GradientError(f"{node.op}: backward returned {len(dinputs)} gradients for {len(edges or ())} "
+                raise GradientError(f"{node.op.name}: backward returned {len(dinputs)} gradients for {len(edges or ())} "
                                     "inputs; return one for each, None where needs is False")
             for edge, dinput in zip(edges, dinputs, strict=True):
                 if edge is not None:
@@ -233,7 +233,7 @@ class Tensor:
     def accumulate(self, dvalue: Any) -> None:
         """Add to `.grad`."""
         if self.grad is None:
-            self.grad = dvalue.copy()
+            self.grad = backend.namespace(self.device).array(dvalue, order="C")
         else:
             self.grad += dvalue
 
@@ -262,7 +262,7 @@ class Tensor:
             if node in found:
                 continue
             if node.edges is None:
-                raise GradientError(f"backward: the tape behind {node.op} was used up by an earlier backward(), each "
+                raise GradientError(f"backward: the tape behind {node.op.name} was used up by an earlier backward(), each "
                                     "forward goes with one; compute the loss again, or add the losses first")
             found.add(node)
             waiting.extend(edge[0] for edge in node.edges if isinstance(edge, tuple))
@@ -308,5 +308,5 @@ def _check_gradient(node: Node, edge: "Tensor | tuple[Node, int]", dinput: Any) 
     shape = edge.shape if isinstance(edge, Tensor) else edge[0].outputs[edge[1]][0]
     if dinput is None or dinput.shape != shape:
         got = "None" if dinput is None else str(dinput.shape)
-        raise ShapeError(f"{node.op}: backward returned a gradient of shape {got} for an input of shape {shape}; "
+        raise ShapeError(f"{node.op.name}: backward returned a gradient of shape {got} for an input of shape {shape}; "
                          "return one gradient per input, in the order of the contract")

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from tinynet import backend, init, ops
+from tinynet import init, ops
 from tinynet.errors import ArgumentError
 from tinynet.nn.dropout import check_rate
-from tinynet.nn.module import Buffer, Module, Parameter
+from tinynet.nn.module import Buffer, Module, Parameter, ones
 from tinynet.tape import Tensor
 
 GATES = 4  # f, i, C̃, o: the column blocks of W and b
@@ -70,6 +70,5 @@ class LSTM(Module):
 
     def _mask(self, x: Tensor, what: str, features: int, p: float, counter: Any) -> Tensor:
         """For each sequence and feature 0, or 1 / (1 - p): dropout on ones."""
-        ones = Tensor(backend.namespace(x.device).ones((x.shape[0], features), x.dtype))
-        mask: Tensor = ops.dropout(ones, p, key=self.random_key(what), counter=counter)
+        mask: Tensor = ops.dropout(ones((x.shape[0], features), x), p, key=self.random_key(what), counter=counter)
         return mask

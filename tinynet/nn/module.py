@@ -334,6 +334,11 @@ class Sequential(Module):
         return "Sequential(\n" + "".join(f"    {i}: {layer!r}\n" for i, layer in enumerate(self.layers)) + ")"
 
 
+def ones(shape: tuple[int, ...], beside: Tensor) -> Tensor:
+    """Ones of the dtype of another tensor, made on its device: nothing has to travel there."""
+    return Tensor(backend.namespace(beside.device).ones(shape, beside.dtype))
+
+
 def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path and name else path or name
 

@@ -59,7 +59,7 @@ def lstm(xp: Any, x: Any, h0: Any, c0: Any, W: Any, b: Any, recurrent_mask: Any 
     >>> x, W, b = tn.Tensor([[[1.0], [1.0]]]), tn.Tensor([[0.0] * 4, [1.0] * 4]), tn.Tensor([0.0] * 4)
     >>> y, h, c = tn.ops.lstm(x, None, None, W, b)
     >>> y.numpy().round(3).ravel(), c.numpy().round(3).ravel()
-    (array([0.37 , 0.539], dtype=float32), array([0.964], dtype=float32))
+    (array([0.37 , 0.545], dtype=float32), array([0.964], dtype=float32))
     """
     (N, T, D), H = x.shape, W.shape[1] // 4
     hx = xp.empty((T, N, H + D), x.dtype)  # [m ⊙ hₜ₋₁, xₜ] for every t, so that (16) is one product

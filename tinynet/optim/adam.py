@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from tinynet.errors import ArgumentError
 from tinynet.op import kernel
-from tinynet.optim.optimizer import Optimizer
+from tinynet.optim.optimizer import Optimizer, scalar
 
 
 @kernel
@@ -23,15 +23,15 @@ def adam(xp: Any, value: Any, gradient: Any, m: Any, v: Any, *, lr: Any, betas: 
     beta1, beta2 = betas
     g = gradient
     if decoupled:
-        value -= lr * weight_decay * value  # (1)
+        value -= scalar(lr * weight_decay, value) * value  # (1)
     elif weight_decay:
         g = gradient + weight_decay * value  # (1)
     m *= beta1
     m += (1 - beta1) * g  # (2)
     v *= beta2
     v += (1 - beta2) * g * g  # (3)
-    mhat, vhat = m / (1 - beta1**step), v / (1 - beta2**step)  # (4)
-    value -= lr * mhat / (xp.sqrt(vhat) + eps)  # (5)
+    mhat, vhat = m / scalar(1 - beta1**step, m), v / scalar(1 - beta2**step, v)  # (4)
+    value -= scalar(lr, value) * mhat / (xp.sqrt(vhat) + eps)  # (5)
 
 
 class Adam(Optimizer):

@@ -15,6 +15,11 @@ from tinynet.errors import ArgumentError, ShapeError, StateError
 from tinynet.nn.module import Parameter, Parameters
 
 
+def scalar(number: Any, like: Any) -> Any:
+    """A factor for an array, in its precision: a 0-d array would widen it to its own, which a Python number does not."""
+    return number.astype(like.dtype) if hasattr(number, "astype") else number
+
+
 class Pack:
     """Parameters of one dtype and device, one behind the other in flat arrays."""
 
@@ -63,6 +68,15 @@ class Optimizer:
 
     `lr` may be changed at any time; it and `steps`, the number of steps made, may be 0-d arrays on the device.
     Parameters without a gradient are left as they are. Moments are complete, zeros, before the first step.
+
+    >>> import tinynet as tn
+    >>> class SignDescent(tn.optim.Optimizer):
+    ...     def update(self, value, gradient):
+    ...         value -= self.lr * (gradient > 0) - self.lr * (gradient < 0)
+    >>> w = tn.nn.Parameter([1.0])
+    >>> optimizer = SignDescent([w], lr=0.5)
+    >>> (w * w).sum().backward(); optimizer.step(); w.item()
+    0.5
     """
 
     moments: ClassVar[tuple[str, ...]] = ()
@@ -104,9 +118,8 @@ class Optimizer:
 
     def state_dict(self) -> dict[str, Any]:
         """The number of steps, the rate, and the moments by parameter name (`1.W.m`), as NumPy arrays: copies."""
-        numpy = backend.namespace("cpu")
-        state = {name: numpy.array(backend.to_host(backend.as_array(value)))
-                 for name, value in (("steps", numpy.asarray(self.steps)), ("lr", numpy.asarray(self.lr)))}
+        state = {name: backend.to_host(backend.as_array(number, dtype)).copy()
+                 for name, number, dtype in (("steps", self.steps, "int64"), ("lr", self.lr, "float64"))}
         for moment, by_name in self._moments().items():
             state.update({f"{name}.{moment}": backend.to_host(array).copy() for name, array in by_name.items()})
         return state

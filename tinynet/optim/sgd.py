@@ -3,7 +3,7 @@
 from typing import Any, ClassVar
 
 from tinynet.op import kernel
-from tinynet.optim.optimizer import Optimizer
+from tinynet.optim.optimizer import Optimizer, scalar
 
 
 @kernel
@@ -20,7 +20,7 @@ def sgd(xp: Any, value: Any, gradient: Any, velocity: Any, *, lr: Any, momentum:
     g = gradient + weight_decay * value if weight_decay else gradient  # (1)
     velocity *= momentum
     velocity += g  # (2)
-    value -= lr * (g + momentum * velocity if nesterov else velocity)  # (3)
+    value -= scalar(lr, value) * (g + momentum * velocity if nesterov else velocity)  # (3)
 
 
 class SGD(Optimizer):
