@@ -1,8 +1,8 @@
 """A device that is none: a stand-in for CuPy that computes with NumPy and is as strict as a GPU, or stricter.
 
 Its arrays refuse what a GPU's arrays refuse: to turn into NumPy arrays by themselves, and to be mixed with them. What
-makes the host wait for the device (float(), bool(), item(), get(), and arrays of the host's that are copied there) is
-counted in `waits`, and an error inside `no_waiting()`. Every result of a reduction is an array of no axes, as in CuPy, never a number.
+makes the host wait for the device (float(), bool(), item(), get()) is counted in `waits`; that, and copying an array
+of the host's, is an error inside `no_waiting()`. Every result of a reduction is an array of no axes, as in CuPy, never a number.
 
     with installed():                  # import cupy finds this one
         model.to("gpu")
@@ -55,6 +55,10 @@ def no_waiting() -> Iterator[None]:
 def _wait(what: str) -> None:
     global waits
     waits += 1
+    _check(what)
+
+
+def _check(what: str) -> None:
     if _waiting_forbidden:
         raise HostError(f"{what} makes the host wait for the device")
 
@@ -193,7 +197,7 @@ class Namespace(types.ModuleType):
         if isinstance(array, DeviceArray):
             return array if dtype in (None, array.dtype) else array.astype(dtype)
         if isinstance(array, np.ndarray):
-            _wait("a copy from the host")
+            _check("copying an array of the host's")
         return DeviceArray(np.array(array, dtype))
 
 

@@ -141,8 +141,8 @@ BUGS = [
     Bug("var", "overwrites its cache", "return dy.reshape(_kept(centred.shape, axes)) * centred * (2 / R)",
         "centred *= 2 / R\n    return dy.reshape(_kept(centred.shape, axes)) * centred"),
     Bug("max", "the smallest", "return x.max(axis=axes", "return x.min(axis=axes"),
-    Bug("max", "a tie to all", "(_first(xp, x, axes, \"argmax\"), axes)", "(x == x.max(axis=axes, keepdims=True), axes)"),
-    Bug("max", "the smallest takes it", "_first(xp, x, axes, \"argmax\")", "_first(xp, x, axes, \"argmin\")"),
+    Bug("max", "a tie to all", '_first(xp, x, axes, "argmax")', "x == x.max(axis=axes, keepdims=True)"),
+    Bug("max", "the smallest takes it", '_first(xp, x, axes, "argmax")', '_first(xp, x, axes, "argmin")'),
     Bug("max", "to everyone", "* first  # (2)", "* (first | True)  # (2)"),
     Bug("min", "NaN is swallowed", "x.min(axis=axes, keepdims=keepdims)", "xp.fmin.reduce(x, axes, keepdims=keepdims)"),
     Bug("min", "a tie to the last", "first = xp.arange(rows.shape[-1]) == index",
@@ -238,7 +238,7 @@ BUGS = [
         "dx[:, rows.before : dx.shape[1] - rows.after, columns.after : dx.shape[2] - columns.before]", "window"),
     Bug("conv2d", "the taps of rows and columns exchanged", "x[tap].reshape(-1, C) @ W[i, j]",
         "x[tap].reshape(-1, C) @ W[i % W.shape[0], -1 - j]"),
-    Bug("conv2d", "one stride for both axes", 'window(op, "W", W, KW, stride[1]', 'window(op, "W", W, KW, stride[0]'),
+    Bug("conv2d", "one stride for both axes", "width[1], stride[1]", "width[1], stride[0]"),
     Bug("conv2d", "(2) only the last tap", "dx[tap] += (dy @ W[i, j].T)", "dx[tap] = (dy @ W[i, j].T)"),
     Bug("conv2d", "(3) a transposed kernel", "dW[i, j] = x[tap]", "dW[i, -1 - j] = x[tap]"),
     Bug("conv2d", "(4) the bias of one image", "db = dy.sum(axis=0)", "db = dy[: len(dy) // N].sum(axis=0)"),
@@ -311,7 +311,8 @@ BUGS = [
     Bug("lstm", "the gradient of c0 only if that of h0 is asked for", "dC if needs[2]", "dC if needs[1]"),
     Bug("lstm", "adds up in its cache", "    dz = dz.reshape(T * N, 4 * H)",
         "    gates += 1e-3\n    dz = dz.reshape(T * N, 4 * H)"),
-    Bug("lstm", "the gradient of y is changed", "        dh = dh + dy[:, t]", "        dy[:, t] += dh\n        dh = dy[:, t]"),
+    Bug("lstm", "the gradient of y is changed", "        dh = dh + dy[:, t]",
+        "        dy[:, t] += dh\n        dh = dy[:, t]"),
     Bug("lstm", "works in float64", "gates = xp.empty((T, 4, N, H), x.dtype)", "gates = xp.empty((T, 4, N, H), "
         "xp.result_type(x.dtype, 'float64'))"),
 ]
@@ -351,7 +352,8 @@ def equations(bug: Bug) -> set[int]:
     return {int(number) for run in re.findall(r"#((?: \(\d+\))+)", line) for number in re.findall(r"\d+", run)}
 
 
-def run_module(source: str, path: Path, others: dict[str, ModuleType] | None = None) -> tuple[ModuleType, dict[str, Op]]:
+def run_module(source: str, path: Path,
+               others: dict[str, ModuleType] | None = None) -> tuple[ModuleType, dict[str, Op]]:
     """Run a source as a module of its own; its ops come back, and do not enter the real registry."""
     module, registry = ModuleType(f"planted.{path.stem}"), dict[str, Op]()
     module.__file__ = str(path)

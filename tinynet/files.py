@@ -1,7 +1,6 @@
 """Files are written whole or not at all."""
 
 import os
-import secrets
 from pathlib import Path
 
 
@@ -18,7 +17,7 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+    temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}.part")
     try:
         with temporary.open("xb") as file:
             file.write(content)

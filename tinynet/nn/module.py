@@ -222,8 +222,9 @@ class Module:
             if array.shape != shape:
                 raise ShapeError(f"load_state_dict: {name} must be {shape}, got {array.shape}; "
                                  "was it saved from a model of the same sizes?")
-            if array.dtype.kind not in "fiub":
-                raise StateError(f"load_state_dict: {name} must be numbers, got {array.dtype}; is the file damaged?")
+            kinds, wanted = ("iu", "integers") if name in optional else ("fiu", "floats")
+            if array.dtype.kind not in kinds:
+                raise StateError(f"load_state_dict: {name} must be {wanted}, got {array.dtype}; is the file damaged?")
         for name, tensor in tensors.items():
             if name in arrays:
                 tensor.data[...] = backend.to_device(arrays[name], tensor.device)

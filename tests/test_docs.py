@@ -1,0 +1,174 @@
+"""The text of every op: its parts are there, it names its inputs and outputs, and its equations are those of the code.
+
+Each rule is a function that returns what it found wrong, so that it can also be shown something that is wrong.
+"""
+
+import ast
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from tinynet.op import REGISTRY, Op
+
+PARTS = ["Shapes", "Forward", "Backward", "Cache"]
+TRIVIAL = ["elementwise", "reduce", "shape", "matmul", "activation"]  # files of ops that need no source
+SOURCED = ["softmax"]  # and what needs one nevertheless
+
+
+def parts(text: str) -> dict[str, str]:
+    """The parts of an op's text: each begins with its name at the left margin, and goes on to the next one."""
+    pieces = re.split(rf"^ *({'|'.join([*PARTS, 'Source'])})(?= {{2}})", text.partition(">>>")[0], flags=re.M)
+    return dict(zip(pieces[1::2], pieces[2::2], strict=True))
+
+
+def part_faults(text: str, sourced: bool) -> list[str]:
+    found = parts(text)
+    wanted = [*PARTS, "Source"] if sourced else PARTS
+    faults = [f"no {name}" for name in wanted if not found.get(name, "").strip()]
+    if [name for name in found if name in PARTS] != [name for name in PARTS if name in found]:
+        faults.append(f"the order is not {', '.join(PARTS)}")
+    if ">>> " not in text:
+        faults.append("no example")
+    return faults
+
+
+def shape_faults(op: Op, text: str) -> list[str]:
+    """Inputs and outputs of the contract that the line of shapes does not name, each on its side of the arrow."""
+    before, arrow, after = parts(text).get("Shapes", "").partition("→")
+    faults = [] if arrow else ["no → in Shapes"]
+    for side, arguments in ((before, op.contract.inputs), (after, op.contract.outputs)):
+        faults += [f"Shapes does not name {argument.name}" for argument in arguments
+                   if not re.search(rf"(?<!\w){argument.name}(?!\w)", side)]
+    return faults
+
+
+def equations_in_text(text: str) -> list[int]:
+    """The numbers of the equations in Forward and Backward: what stands first on a line, or behind the part's name."""
+    found = parts(text)
+    both = "\n".join(found.get(name, "").strip("\n") for name in ("Forward", "Backward"))
+    return [int(number) for number in re.findall(r"^ *\((\d+)\)", both, re.M)]
+
+
+def equations_in_code(source: str) -> set[int]:
+    """The numbers in comments such as `# (2)` and `# (3) (4) (N,T)`."""
+    return {int(number) for comment in re.findall(r"#((?: \(\d+\))+)", source) for number in re.findall(r"\d+", comment)}
+
+
+def functions(path: Path) -> dict[str, tuple[str, set[str]]]:
+    """The functions of a file: the source of each, without its text, and the names that it uses."""
+    source = path.read_text(encoding="utf-8")
+    lines, result = source.split("\n"), {}
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef):
+            body = node.body[1:] if ast.get_docstring(node) else node.body
+            own = "\n".join(lines[body[0].lineno - 1 : node.end_lineno])
+            result[node.name] = own, {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+    return result
+
+
+def code_of(op: Op) -> str:
+    """The source of an op: forward, backward, and the helpers that they call, in its own file or in others of ops/."""
+    own = Path(str(sys.modules[op.module].__file__))
+    files = {path.stem: functions(path) for path in own.parent.glob("*.py")}
+    helpers = {name: function for stem in [*files, own.stem] for name, function in files[stem].items()
+               if name not in REGISTRY and name[1:] not in REGISTRY}
+    waiting, seen = [op.name, op.backward.__name__], list[str]()
+    while waiting:
+        name = waiting.pop()
+        seen.append(name)
+        _, used = files[own.stem].get(name) or helpers[name]
+        waiting += sorted(used & helpers.keys() - {*seen, *waiting})
+    return "\n".join((files[own.stem].get(name) or helpers[name])[0] for name in seen)
+
+
+def equation_faults(text: str, source: str) -> list[str]:
+    listed = equations_in_text(text)
+    faults = [] if listed == list(range(1, len(listed) + 1)) and listed else [f"the numbers in the text are {listed}"]
+    faults += [f"({number}) is in the text and not in the code" for number in {*listed} - equations_in_code(source)]
+    return faults + [f"({number}) is in the code and not in the text"
+                     for number in equations_in_code(source) - {*listed}]
+
+
+def needs_source(op: Op) -> bool:
+    return op.module.rpartition(".")[2] not in TRIVIAL or op.name in SOURCED
+
+
+@pytest.mark.parametrize("op", REGISTRY.values(), ids=REGISTRY)
+def test_text_of_an_op(op: Op) -> None:
+    text = op.__doc__ or ""
+    assert not part_faults(text, needs_source(op))
+    assert not shape_faults(op, text)
+    assert not equation_faults(text, code_of(op))
+
+
+def test_code_of_an_op_includes_its_helpers() -> None:
+    code = code_of(REGISTRY["conv1d"])
+    assert "y, cache = _convolve(" in code
+    assert "def _convolve" not in code  # bodies
+    for line in ("@ W[i, j]  # (1)", "dW[i, j] =", "return Window(width", "dx[tap] += (dy"):
+        assert line in code
+    assert "batch_norm" not in code
+    assert "return xp.where(right" in code_of(REGISTRY["lstm"])
+
+
+# --- what is wrong is found -----------------------------------------------------------------------------------------
+
+TEXT = """A function.
+
+    Shapes    x (N,D) · w (D) or None  →  y (N)
+    Forward   (1)  y = x w
+    Backward  (2)  δx = δy w        because of (1)
+              (3)  δw = δy x
+    Cache     x and w
+    Source    Gauss 1809
+
+    >>> 1 + 1
+    2
+    """
+CODE = "y = x @ w  # (1)\ndx = dy * w  # (2) (3) (N,D)\nreturn dx  # (N,D), so that (9) holds"
+OP = Op(lambda xp, x, w=None: (x, None), "x:(N,D) w?:(D) -> y:(N)", [], None, None, True)
+
+
+def faults(text: str, code: str = CODE) -> list[str]:
+    return part_faults(text, True) + shape_faults(OP, text) + equation_faults(text, code)
+
+
+def test_a_good_text_has_no_faults() -> None:
+    assert not faults(TEXT)
+
+
+@pytest.mark.parametrize(("old", "new", "fault"), [
+    *[(name, "Other ", f"no {name}") for name in [*PARTS, "Source"]],
+    ("Cache     x and w", "Cache     ", "no Cache"),
+    (">>> 1 + 1", "1 + 1", "no example"),
+    ("Cache     x", "Forward   (1)  y = x w\n    Cache     x", "the numbers in the text are"),
+    ("x (N,D) ·", "(N,D) ·", "Shapes does not name x"),
+    ("· w (D)", "· W (D)", "Shapes does not name w"),
+    ("→  y (N)", "→  (N)", "Shapes does not name y"),
+    ("→  y (N)", "y (N)", "no → in Shapes"),
+    ("(3)  δw", "(4)  δw", "the numbers in the text are [1, 2, 4]"),
+    ("(3)  δw", "     δw", "(3) is in the code and not in the text"),
+    ("δy x\n", "δy x\n              (4)  and more\n", "(4) is in the text and not in the code"),
+])
+def test_a_bad_text_is_found(old: str, new: str, fault: str) -> None:
+    assert TEXT.count(old) == 1
+    assert fault in "\n".join(faults(TEXT.replace(old, new)))
+
+
+@pytest.mark.parametrize(("old", "new", "fault"), [
+    ("# (1)", "", "(1) is in the text and not in the code"),
+    ("# (1)", "# as in (1)", "(1) is in the text and not in the code"),
+    ("(3) ", "", "(3) is in the text and not in the code"),
+    ("# (1)", "# (1) (7)", "(7) is in the code and not in the text"),
+])
+def test_code_that_is_numbered_otherwise_is_found(old: str, new: str, fault: str) -> None:
+    assert CODE.count(old) == 1
+    assert fault in faults(TEXT, CODE.replace(old, new))
+
+
+def test_a_text_in_another_order_is_found() -> None:
+    lines = TEXT.split("\n")
+    lines.insert(3, lines.pop(6))
+    assert "the order is not Shapes, Forward, Backward, Cache" in faults("\n".join(lines))

@@ -1,0 +1,703 @@
+"""Layers: what they hold, what they compute, and what they keep. Every layer of tn.nn is found by itself."""
+
+import inspect
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinynet as tn
+from tinynet import nn
+from tinynet.errors import ArgumentError, DtypeError, ShapeError, StateError
+from tinynet.random import keep_mask, stream
+
+LAYERS = [getattr(nn, name) for name in nn.__all__
+          if issubclass(getattr(nn, name), nn.Module) and name not in ("Module", "Sequential")]
+
+# What the tests give for a constructor's argument of this name. A new layer is covered once its arguments stand here.
+FIRST = {"inputs": 3, "units": 2, "features": 3, "filters": 2, "width": 2, "size": 2, "p": 0.25, "shape": (3, -1)}
+OTHER = {"bias": False, "stride": 2, "padding": 1, "dilation": 2, "axis": 1, "momentum": 0.5, "eps": 0.1,
+         "return_sequences": False, "return_state": True, "go_backwards": True, "dropout": 0.5,
+         "recurrent_dropout": 0.25}
+# The shape of an input, in all but these layers (2, 3).
+INPUTS = {"LSTM": (2, 4, 3), "Conv1D": (2, 4, 3), "MaxPool1D": (2, 4, 3), "AvgPool1D": (2, 4, 3),
+          "Conv2D": (2, 4, 5, 3), "MaxPool2D": (2, 4, 5, 3), "AvgPool2D": (2, 4, 5, 3), "GlobalAveragePool": (2, 4, 3),
+          "Flatten": (2, 4, 3), "Reshape": (2, 4, 3), "BatchNorm": (4, 3, 3)}
+
+
+def variants() -> Any:
+    """Every layer with its defaults, and with each option at another value."""
+    for layer in LAYERS:
+        parameters = inspect.signature(layer).parameters.values()
+        required = {p.name: FIRST[p.name] for p in parameters if p.default is p.empty}
+        yield pytest.param(layer, required, id=layer.__name__)
+        for p in parameters:
+            if p.default is not p.empty:
+                yield pytest.param(layer, {**required, p.name: OTHER[p.name]}, id=f"{layer.__name__}-{p.name}")
+
+
+VARIANTS = list(variants())
+
+
+def input_of(layer: type, seed: int = 0) -> np.ndarray:
+    """Numbers without ties, none of them close to 0."""
+    shape = INPUTS.get(layer.__name__, (2, 3))
+    drawn = np.random.default_rng(seed).permutation(math.prod(shape)) - math.prod(shape) // 2
+    return (drawn.reshape(shape) + 0.3) * 0.15
+
+
+def lstm_cnn(inputs: int = 4) -> Any:
+    return nn.Sequential(nn.BatchNorm(1), nn.Reshape((6, inputs)), nn.LSTM(inputs, 5), nn.Dropout(0.2),
+                         nn.Conv1D(5, 3, 3), nn.ReLU(), nn.Dropout(0.2), nn.Flatten(), nn.Dense(12, 4))
+
+
+# --- every layer ----------------------------------------------------------------------------------------------------
+
+def test_layers_are_found() -> None:
+    assert len(LAYERS) >= 17
+    assert {nn.LSTM, nn.BatchNorm, nn.Dense} <= set(LAYERS)
+
+
+@pytest.mark.parametrize(("layer", "options"), VARIANTS)
+def test_a_layer_keeps_its_arguments_and_can_be_made_again(layer: Any, options: dict[str, Any]) -> None:
+    """Each argument is an attribute of the same name: saving and repr rely on it."""
+    made = layer(**options)
+    for name, parameter in inspect.signature(layer).parameters.items():
+        assert getattr(made, name) == options.get(name, parameter.default), name
+    assert made.config().keys() == inspect.signature(layer).parameters.keys()
+    again = layer(**made.config())
+    assert again.config() == made.config()
+    assert repr(again) == repr(made)
+    assert [(n, t.shape, t.dtype) for n, t in again.tensors().items()] == [
+        (n, t.shape, t.dtype) for n, t in made.tensors().items()]
+
+
+@pytest.mark.parametrize(("layer", "options"), VARIANTS)
+def test_repr_shows_what_is_not_the_default(layer: Any, options: dict[str, Any]) -> None:
+    made = layer(**options)
+    assert repr(made) == f"{layer.__name__}({', '.join(f'{name}={value!r}' for name, value in options.items())})"
+    assert eval(repr(made), {layer.__name__: layer}).config() == made.config()
+
+
+@pytest.mark.parametrize(("layer", "options"), VARIANTS)
+def test_gradients_of_input_and_parameters(layer: Any, options: dict[str, Any]) -> None:
+    made = layer(**options).astype("float64")
+    x, h = input_of(layer), np.full((2, 2), 0.3)
+    arguments = [x, h, -h] if layer is nn.LSTM else [x]
+    if layer is nn.LSTM and (made.dropout or made.recurrent_dropout):
+        made.calls.data = _Still(made.calls.data)
+    if layer is nn.Dropout:
+        made.calls.data = _Still(made.calls.data)
+    check_gradients(made, *arguments)
+    if layer is nn.BatchNorm:
+        made.train()(tn.Tensor(x))
+    check_gradients(made.eval(), *arguments)
+
+
+class _Still(np.ndarray):
+    """A counter that does not count, so that a mask stays the same."""
+
+    def __new__(cls, array: np.ndarray) -> "_Still":
+        return array.view(cls)
+
+    def __iadd__(self, other: Any) -> "_Still":  # type: ignore[override,misc]
+        return self
+
+
+def check_gradients(model: Any, *inputs: np.ndarray) -> None:
+    """Of the inputs, and of each parameter: parameters become arguments by standing in for the attribute."""
+    places = [(module, name, parameter) for _, module in model.modules() for name, parameter in vars(module).items()
+              if isinstance(parameter, nn.Parameter)]
+    for _, _, parameter in places:  # no zeros and ones
+        parameter.data += 0.1 * np.cos(1.0 + np.arange(parameter.size)).reshape(parameter.shape)
+
+    def f(*tensors: tn.Tensor) -> Any:
+        for (module, name, _), tensor in zip(places, tensors[len(inputs):], strict=True):
+            setattr(module, name, tensor)
+        return model(*tensors[:len(inputs)])
+
+    try:
+        report = tn.gradcheck(f, *inputs, *[parameter.numpy() for _, _, parameter in places], mode="richardson")
+    finally:
+        for module, name, parameter in places:
+            setattr(module, name, parameter)
+    assert report.ok, report
+    report = tn.gradcheck(model, *inputs)  # with the parameters where they are
+    assert report.ok, report
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_gradients_of_whole_models(training: bool) -> None:
+    x = np.random.default_rng(0).uniform(0, 1, (3, 6, 4, 1))
+    model = lstm_cnn().astype("float64")
+    model(tn.Tensor(x))
+    for layer in model:
+        if isinstance(layer, nn.Dropout):
+            layer.calls.data = _Still(layer.calls.data)
+    check_gradients(model.train(training), x)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("layer", "options"), VARIANTS)
+def test_precision_is_kept(layer: Any, options: dict[str, Any], dtype: str) -> None:
+    made = layer(**options).astype(dtype)
+    x = tn.Tensor(input_of(layer).astype(dtype), requires_grad=True)
+    y = made(x)
+    for output in y if isinstance(y, tuple) else (y,):
+        assert output.dtype == dtype
+    (y[0] if isinstance(y, tuple) else y).sum().backward()
+    assert x.grad.dtype == dtype
+    assert all(p.grad.dtype == dtype for p in made.parameters())
+    assert all(t.dtype in (dtype, "int64") for t in made.tensors().values())
+
+
+@pytest.mark.parametrize(("layer", "options"), VARIANTS)
+def test_a_layer_works_without_the_tape_and_says_its_shape_beforehand(layer: Any, options: dict[str, Any]) -> None:
+    made, x = layer(**options), input_of(layer).astype("float32")
+    made(tn.Tensor(x))
+    with tn.no_grad():
+        y = made.eval()(tn.Tensor(x))
+    y = y[0] if isinstance(y, tuple) else y
+    assert not y.requires_grad
+    line = made.summary(x.shape[1:]).splitlines()[1]
+    assert "(" + ", ".join(["N", *map(str, y.shape[1:])]) + ")" in line
+
+
+# --- parameters and their initial values ----------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("layer", "expected"), [
+    (lambda: nn.Dense(3, 2), {"W": (3, 2), "b": (2,)}),
+    (lambda: nn.Dense(3, 2, bias=False), {"W": (3, 2)}),
+    (lambda: nn.LSTM(3, 2), {"W": (5, 8), "b": (8,)}),
+    (lambda: nn.Conv1D(3, 2, 4), {"W": (4, 3, 2), "b": (2,)}),
+    (lambda: nn.Conv2D(3, 2, 4, bias=False), {"W": (4, 4, 3, 2)}),
+    (lambda: nn.Conv2D(3, 2, (5, 4)), {"W": (5, 4, 3, 2), "b": (2,)}),
+    (lambda: nn.BatchNorm(3), {"gamma": (3,), "beta": (3,)}),
+    (lambda: nn.Dropout(0.5), {}), (nn.ReLU, {}), (nn.Flatten, {}), (lambda: nn.MaxPool1D(2), {})])
+def test_names_and_shapes_of_parameters(layer: Any, expected: dict[str, tuple[int, ...]]) -> None:
+    made = layer()
+    assert {name: p.shape for name, p in made.parameters().items()} == expected
+    assert all(p.dtype == "float32" and p.requires_grad and type(p) is nn.Parameter for p in made.parameters())
+
+
+def test_buffers_are_state_and_no_parameters() -> None:
+    assert list(nn.BatchNorm(3).state_dict()) == ["gamma", "beta", "running_mean", "running_var", "batches_seen"]
+    assert list(nn.Dropout(0.5).state_dict()) == ["calls"]
+    assert list(nn.LSTM(2, 3).state_dict()) == ["W", "b"]
+    assert list(nn.LSTM(2, 3, dropout=0.5).state_dict()) == ["W", "b", "calls"]
+
+
+def test_initial_values_of_the_lstm() -> None:
+    D, H = 30, 20
+    layer = nn.LSTM(D, H)
+    W, b = layer.W.numpy(), layer.b.numpy()
+    assert b.tolist() == [1.0] * H + [0.0] * 3 * H
+    limit = math.sqrt(6 / (D + H))
+    blocks = [W[:, gate * H:(gate + 1) * H] for gate in range(4)]
+    for block in blocks:
+        np.testing.assert_allclose(block[:H].T @ block[:H], np.eye(H), atol=1e-5)
+        assert 0.98 * limit < np.abs(block[H:]).max() <= limit
+        assert abs(block[H:].var() / (limit**2 / 3) - 1) < 4 * math.sqrt(2 / (D * H))
+    for one, other in itertools.combinations(blocks, 2):
+        assert (one != other).all()
+
+
+@pytest.mark.parametrize(("make", "limit"), [
+    (lambda: nn.Dense(300, 100), math.sqrt(6 / 400)), (lambda: nn.Conv1D(50, 40, 3), math.sqrt(6 / 150)),
+    (lambda: nn.Conv2D(20, 40, (3, 2)), math.sqrt(6 / 120))])
+def test_initial_values_are_uniform(make: Any, limit: float) -> None:
+    layer = make()
+    W = layer.W.numpy()
+    assert 0.995 * limit < np.abs(W).max() <= limit
+    assert abs(W.var() / (limit**2 / 3) - 1) < 4 * math.sqrt(2 / W.size)
+    assert not layer.b.numpy().any()
+
+
+def test_initial_values_of_batch_normalisation() -> None:
+    layer = nn.BatchNorm(2)
+    assert [t.numpy().tolist() for t in layer.tensors().values()] == [[1, 1], [0, 0], [0, 0], [1, 1]]
+
+
+def test_the_same_seed_makes_the_same_model() -> None:
+    def state(seed: int) -> dict[str, Any]:
+        tn.seed(seed)
+        return lstm_cnn().state_dict()
+
+    first, again, other = state(1), state(1), state(2)
+    assert all((first[name] == again[name]).all() for name in first)
+    assert (first["2.W"] != other["2.W"]).any()
+
+
+# --- the LSTM -------------------------------------------------------------------------------------------------------
+
+def sequence(N: int = 2, T: int = 5, D: int = 3, seed: int = 0) -> tn.Tensor:
+    return tn.Tensor(np.random.default_rng(seed).standard_normal((N, T, D)).astype("float32"))
+
+
+def by_hand(layer: Any, x: np.ndarray, h: np.ndarray, c: np.ndarray, mask: Any = 1.0) -> tuple[np.ndarray, ...]:
+    W, b, H = layer.W.numpy(), layer.b.numpy(), layer.units
+    y = []
+    for t in range(x.shape[1]):
+        z = np.concatenate([mask * h, x[:, t]], axis=1) @ W + b
+        f, i, o = (1 / (1 + np.exp(-z[:, k * H:(k + 1) * H])) for k in (0, 1, 3))
+        c = f * c + i * np.tanh(z[:, 2 * H:3 * H])
+        h = o * np.tanh(c)
+        y.append(h)
+    return np.stack(y, axis=1), h, c
+
+
+def test_what_an_lstm_returns() -> None:
+    tn.seed(0)
+    x, layer = sequence(), nn.LSTM(3, 4)
+    zeros = np.zeros((2, 4), "float32")
+    y, h, c = by_hand(layer, x.numpy(), zeros, zeros)
+    np.testing.assert_allclose(layer(x).numpy(), y, atol=1e-6)
+    layer.return_sequences = False
+    np.testing.assert_allclose(layer(x).numpy(), h, atol=1e-6)
+    layer.return_state = True
+    for output, expected in zip(layer(x), (h, h, c), strict=True):
+        np.testing.assert_allclose(output.numpy(), expected, atol=1e-6)
+    layer.return_sequences = True
+    for output, expected in zip(layer(x), (y, h, c), strict=True):
+        np.testing.assert_allclose(output.numpy(), expected, atol=1e-6)
+
+
+def test_an_lstm_goes_on_from_given_states() -> None:
+    x, layer = sequence(T=6), nn.LSTM(3, 4, return_state=True)
+    y, h, c = layer(x)
+    first, h1, c1 = layer(x[:, :2])
+    second, h2, c2 = layer(x[:, 2:], h1, c1)
+    for parts, whole in (([first, second], y), ([h2], h), ([c2], c)):
+        np.testing.assert_allclose(np.concatenate([p.numpy() for p in parts], axis=1), whole.numpy(), atol=1e-6)
+
+
+def test_backwards_is_the_reversed_sequence_in_the_order_of_reading() -> None:
+    x, layer = sequence(), nn.LSTM(3, 4, return_state=True)
+    forwards = [output.numpy().copy() for output in layer(tn.Tensor(x.numpy()[:, ::-1].copy()))]
+    layer.go_backwards = True
+    for output, expected in zip(layer(x), forwards, strict=True):
+        np.testing.assert_array_equal(output.numpy(), expected)
+
+
+@pytest.mark.parametrize("what", ["dropout", "recurrent_dropout"])
+def test_masks_of_the_lstm(what: str) -> None:
+    """One mask per sequence, the same for all steps and gates: what the op gives with this mask."""
+    layer = nn.LSTM(3, 4, **{what: 0.5})
+    model = nn.Sequential(nn.ReLU(), layer)
+    x = sequence(N=6)
+    x = tn.Tensor(np.abs(x.numpy()))
+    zeros = np.zeros((6, 4), "float32")
+    for step in range(3):
+        y = model(x).numpy()
+        name, features = ("inputs", 3) if what == "dropout" else ("recurrent", 4)
+        mask = keep_mask(np, (6, features), 0.5, (0, stream(f"1.{name}")), step) / 0.5
+        assert len({tuple(row) for row in mask}) > 1, "sequences have masks of their own"
+        if what == "dropout":
+            expected = by_hand(layer, x.numpy() * mask[:, None], zeros, zeros)
+        else:
+            expected = by_hand(layer, x.numpy(), zeros, zeros, mask)
+        np.testing.assert_allclose(y, expected[0], atol=1e-6)
+    assert layer.calls.item() == 3
+    np.testing.assert_allclose(model.eval()(x).numpy(), by_hand(layer, x.numpy(), zeros, zeros)[0], atol=1e-6)
+    assert layer.calls.item() == 3
+
+
+def test_masks_of_the_lstm_keep_the_expectation() -> None:
+    """Inputs on average; the linear part of a tiny state on average."""
+    layer = nn.LSTM(3, 4, dropout=0.3, recurrent_dropout=0.3)
+    masks = []
+    layer.W.data *= 1e-3
+    for _ in range(300):
+        _, mask = layer._masked(tn.Tensor(np.ones((8, 1, 3), "float32")))
+        masks.append(mask.numpy())
+    mask = np.stack(masks)
+    assert set(np.unique(mask)) == {np.float32(0), np.float32(1 / 0.7)}
+    assert abs(mask.mean() - 1) < 4 * math.sqrt(0.3 / 0.7 / mask.size)
+
+
+def test_dropout_of_an_lstm_needs_a_batch() -> None:
+    with pytest.raises(ArgumentError, match=r"lstm: x must be \(N,T,D\), got \(4, 3\); x\[None\] adds a batch of one"):
+        nn.LSTM(3, 2, dropout=0.5)(tn.Tensor(np.ones((4, 3), "float32")))
+
+
+@pytest.mark.parametrize("make", [lambda p: nn.Dropout(p), lambda p: nn.LSTM(2, 3, dropout=p),
+                                  lambda p: nn.LSTM(2, 3, recurrent_dropout=p)])
+@pytest.mark.parametrize("p", [-0.1, 1.0, 1.5, float("nan"), "0.5", None])
+def test_rates_are_shares(make: Any, p: Any) -> None:
+    with pytest.raises(ArgumentError, match=r"(Dropout: p|LSTM: \w+) must be in \[0, 1\), the share that is dropped, got"):
+        make(p)
+
+
+# --- dropout --------------------------------------------------------------------------------------------------------
+
+def test_masks_of_dropout_are_a_function_of_seed_path_and_call() -> None:
+    tn.seed(7)
+    model = nn.Sequential(nn.ReLU(), nn.Sequential(nn.Dropout(0.4)), nn.Dropout(0.4))
+    x = tn.Tensor(np.ones((3, 5), "float32"))
+    for step in range(3):
+        masks = [keep_mask(np, (3, 5), 0.4, (7, stream(path)), step) / 0.6 for path in ("1.0", "2")]
+        assert (masks[0] != masks[1]).any()
+        np.testing.assert_allclose(model(x).numpy(), masks[0] * masks[1], rtol=1e-6)
+    assert model.state_dict()["1.0.calls"] == 3
+
+
+def test_dropouts_alone_have_masks_of_their_own() -> None:
+    x = tn.Tensor(np.ones((50,), "float32"))
+
+    def drawn(seed: int) -> list[list[float]]:
+        tn.seed(seed)
+        one, other = nn.Dropout(0.5), nn.Dropout(0.5)
+        return [layer(x).numpy().tolist() for layer in (one, other, one)]
+
+    first = drawn(0)
+    assert first[0] != first[1] != first[2] != first[0]
+    assert drawn(0) == first
+    assert drawn(1)[0] != first[0]
+
+
+def test_masks_go_on_after_a_state_was_loaded() -> None:
+    x = tn.Tensor(np.ones((4, 6), "float32"))
+    tn.seed(0)
+    model = nn.Sequential(nn.Dropout(0.5))
+    model(x)
+    state = model.state_dict()
+    expected = model(x).numpy()
+    again = nn.Sequential(nn.Dropout(0.5)).load_state_dict(state)
+    np.testing.assert_array_equal(again(x).numpy(), expected)
+
+
+def test_dropout_keeps_the_expectation_and_evaluation_does_nothing() -> None:
+    x = tn.Tensor(np.ones((100, 100), "float32"))
+    layer = nn.Dropout(0.3)
+    y = layer(x).numpy()
+    assert set(np.unique(y)) == {np.float32(0), np.float32(1 / 0.7)}
+    assert abs(y.mean() - 1) < 4 * math.sqrt(0.3 / 0.7 / y.size)
+    assert layer.eval()(x) is x
+    assert layer.calls.item() == 1
+    assert nn.Dropout(0.0)(x) is x
+
+
+# --- batch normalisation --------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("shape", "axis"), [((6, 3), -1), ((2, 4, 3), -1), ((2, 3, 4), 1), ((2, 2, 2, 3), -1)])
+def test_batch_normalisation(shape: tuple[int, ...], axis: int) -> None:
+    """Momentum is the share that is kept, the variance that of a population, and evaluation the same formula."""
+    rng = np.random.default_rng(0)
+    layer = nn.BatchNorm(3, axis=axis, momentum=0.8, eps=0.01).astype("float64")
+    layer.gamma.data[:], layer.beta.data[:] = [1, 2, 3], [0.1, 0.2, 0.3]
+    along = tuple(3 if i == axis % len(shape) else 1 for i in range(len(shape)))
+    others = tuple(i for i in range(len(shape)) if i != axis % len(shape))
+
+    def formula(x: np.ndarray, mean: np.ndarray, var: np.ndarray) -> np.ndarray:
+        mean, var, gamma, beta = (a.reshape(along) for a in (mean, var, layer.gamma.numpy(), layer.beta.numpy()))
+        return gamma * (x - mean) / np.sqrt(var + 0.01) + beta
+
+    mean, var = np.zeros(3), np.ones(3)
+    for step in range(4):
+        x = rng.normal(step, 1 + step, shape)
+        np.testing.assert_allclose(layer(tn.Tensor(x)).numpy(), formula(x, x.mean(others), x.var(others)), atol=1e-12)
+        mean, var = 0.8 * mean + 0.2 * x.mean(others), 0.8 * var + 0.2 * x.var(others)
+        np.testing.assert_allclose(layer.running_mean.numpy(), mean, atol=1e-12)
+        np.testing.assert_allclose(layer.running_var.numpy(), var, atol=1e-12)
+    before = layer.state_dict()
+    x = rng.normal(0, 1, shape)
+    np.testing.assert_allclose(layer.eval()(tn.Tensor(x)).numpy(), formula(x, mean, var), atol=1e-12)
+    assert all((before[name] == array).all() for name, array in layer.state_dict().items())
+    assert before["batches_seen"] == 4
+
+
+def test_evaluation_before_any_batch_is_an_error() -> None:
+    layer, x = nn.BatchNorm(3), tn.Tensor(np.ones((2, 3), "float32"))
+    with pytest.raises(StateError, match=r"BatchNorm: evaluation needs running averages, and no batch was seen"):
+        layer.eval()(x)
+    fresh = nn.BatchNorm(3).load_state_dict(layer.state_dict()).eval()
+    with pytest.raises(StateError, match="no batch was seen"):
+        fresh(x)
+    layer.train()(x)
+    layer.eval()(x)
+    fresh.load_state_dict(layer.state_dict())(x)
+
+
+def test_running_averages_from_elsewhere_are_believed() -> None:
+    """Arrays without the counter, as other libraries write them."""
+    state = {"gamma": np.ones(2), "beta": np.zeros(2), "running_mean": np.array([1.0, 2]), "running_var": np.ones(2)}
+    layer = nn.BatchNorm(2, eps=0.0).load_state_dict(state).eval()
+    assert layer(tn.Tensor([[2.0, 2.0]])).numpy().tolist() == [[1.0, 0.0]]
+
+
+def test_gradients_do_not_flow_into_running_averages() -> None:
+    layer = nn.BatchNorm(2)
+    layer(tn.Tensor([[1.0, 2.0], [3.0, 5.0]])).sum().backward()
+    assert layer.running_mean.grad is None
+    assert not layer.running_mean.requires_grad
+
+
+# --- shapes and pools -----------------------------------------------------------------------------------------------
+
+def test_flatten_and_reshape() -> None:
+    x = tn.Tensor(np.arange(24.0).reshape(2, 3, 4))
+    assert nn.Flatten()(x).numpy().tolist() == x.numpy().reshape(2, 12).tolist()
+    assert nn.Reshape((2, -1))(x).shape == (2, 2, 6)
+    assert nn.Reshape([4, 3]).shape == (4, 3)
+    empty = tn.Tensor(np.zeros((0, 3, 4), "float32"))
+    assert nn.Flatten()(empty).shape == (0, 12)
+    with pytest.raises(ShapeError, match=r"reshape: shape must have as many elements as x, 24 in"):
+        nn.Reshape((5,))(x)
+
+
+def test_global_average() -> None:
+    x = np.arange(24.0, dtype="float32").reshape(2, 2, 3, 2)
+    np.testing.assert_allclose(nn.GlobalAveragePool()(tn.Tensor(x)).numpy(), x.mean(axis=(1, 2)))
+    with pytest.raises(ShapeError, match=r"GlobalAveragePool: x must be \(N,...,C\) with an axis to average, got \(2, 3\)"):
+        nn.GlobalAveragePool()(tn.Tensor(np.ones((2, 3), "float32")))
+
+
+@pytest.mark.parametrize(("layer", "shape", "message"), [
+    (lambda: nn.Dense(3, 2), (4, 5), r"dense: x must be \(...,D\) with D = 3 \(from W\), got \(4,5\)"),
+    (lambda: nn.LSTM(3, 2), (4, 5), r"lstm: x must be \(N,T,D\).*, got \(4,5\)"),
+    (lambda: nn.Conv2D(3, 2, 2), (8, 3, 5, 5), r"conv2d: x must be \(N,H,W,C\) .*channels come last here"),
+    (lambda: nn.BatchNorm(3), (4, 5), r"batch_norm: x must have C = 3 \(from beta\) on axis -1, got 5")])
+def test_wrong_shapes_are_named(layer: Any, shape: tuple[int, ...], message: str) -> None:
+    with pytest.raises(ShapeError, match=message):
+        layer()(tn.Tensor(np.ones(shape, "float32")))
+
+
+def test_mixed_precision_is_named() -> None:
+    with pytest.raises(DtypeError, match=r'dense: x is float32, W float64; .*model.astype\("float32"\)|dense: x is float32'):
+        nn.Dense(3, 2).astype("float64")(tn.Tensor(np.ones((2, 3), "float32")))
+
+
+# --- modules --------------------------------------------------------------------------------------------------------
+
+class Custom(nn.Module):
+    """A model with a list, a tuple, a nested module and weights that are used twice."""
+
+    def __init__(self) -> None:
+        self.scale = nn.Parameter([2.0])
+        self.blocks = [nn.Dense(3, 3, bias=False), nn.ReLU(), nn.Dense(3, 3)]
+        self.tied = self.blocks[0]
+        self.pair = (nn.BatchNorm(3), nn.Dropout(0.5))
+        self.notes = ["no module", 5]
+        self.counter = nn.Buffer([0.0])
+        self.again = self.blocks[2].b
+
+    def forward(self, x: Any) -> Any:
+        for block in (*self.blocks, self.tied, *self.pair):
+            x = block(x)
+        return x * self.scale
+
+
+def test_names_and_order_of_parameters() -> None:
+    model = Custom()
+    parameters = model.parameters()
+    assert parameters.names == ("scale", "again", "blocks.0.W", "blocks.2.W", "pair.0.gamma", "pair.0.beta")
+    assert [p.shape for p in parameters] == [(1,), (3,), (3, 3), (3, 3), (3,), (3,)]
+    assert list(model.state_dict()) == [
+        "scale", "counter", "again", "blocks.0.W", "blocks.2.W", "pair.0.gamma", "pair.0.beta", "pair.0.running_mean",
+        "pair.0.running_var", "pair.1.calls", "pair.0.batches_seen"]
+    assert parameters["blocks.0.W"] is parameters[2] is model.tied.W
+    assert len(parameters) == 6
+    assert parameters[1:3].names == ("again", "blocks.0.W")
+    assert repr(parameters).splitlines()[2] == "blocks.0.W (3, 3) float32"
+    assert repr(model) == "Custom()"
+
+
+def test_paths_of_modules() -> None:
+    assert [path for path, _ in Custom().modules()] == [
+        "", "blocks.0", "blocks.1", "blocks.2", "tied", "pair.0", "pair.1"]
+    assert [path for path, _ in nn.Sequential(nn.Sequential(nn.ReLU()), nn.ReLU()).modules()] == ["", "0", "0.0", "1"]
+
+
+def test_a_layer_used_twice_gets_both_gradients() -> None:
+    model = Custom().astype("float64")
+    model.pair[1].p = 0.0
+    x = np.random.default_rng(1).uniform(0.5, 1, (4, 3))
+    model.blocks[0].W.data[:] = np.abs(model.blocks[0].W.data)
+    model.blocks[2].W.data[:] = np.abs(model.blocks[2].W.data)
+    check_gradients(model, x)
+
+
+def test_training_and_evaluation_reach_every_module() -> None:
+    model = Custom()
+    assert all(module.training for _, module in model.modules())
+    assert model.eval() is model
+    assert not any(module.training for _, module in model.modules())
+    model.pair[0].train()
+    assert [module.training for _, module in model.modules()].count(True) == 1
+    assert model.train() is model
+    assert all(module.training for _, module in model.modules())
+
+
+def test_a_module_without_forward_says_so() -> None:
+    class Empty(nn.Module):
+        pass
+
+    with pytest.raises(NotImplementedError, match=r"Empty: a module needs a forward\(self, x\)"):
+        Empty()(1)
+
+
+def test_zero_grad() -> None:
+    model = nn.Dense(2, 2)
+    model(tn.Tensor([[1.0, 2.0]])).sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+    model.zero_grad()
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_sequential() -> None:
+    model = nn.Sequential(nn.Dense(2, 3), nn.ReLU())
+    assert len(model) == 2
+    assert list(model) == [model[0], model[1]]
+    assert model[-1] is model.layers[1]
+    assert repr(model) == "Sequential(\n    0: Dense(inputs=2, units=3)\n    1: ReLU()\n)"
+    with pytest.raises(StateError, match=r"Sequential: layers must be modules, layer 1 is a type; write tn.nn.ReLU\(\)"):
+        nn.Sequential(nn.Dense(2, 3), nn.ReLU)
+    assert nn.Sequential()(5) == 5
+
+
+def test_parameters_are_trained_and_buffers_are_not() -> None:
+    assert nn.Parameter([1.0]).requires_grad
+    assert not nn.Buffer([1.0]).requires_grad
+    with pytest.raises(DtypeError, match="requires_grad needs floats"):
+        nn.Parameter(np.array([1]))
+
+
+# --- state ----------------------------------------------------------------------------------------------------------
+
+def test_a_state_is_a_copy() -> None:
+    model = lstm_cnn()
+    state = model.state_dict()
+    assert all(type(array) is np.ndarray for array in state.values())
+    before = {name: array.copy() for name, array in state.items()}
+    model(tn.Tensor(np.random.default_rng(0).uniform(0, 1, (2, 6, 4, 1)).astype("float32")))
+    for parameter in model.parameters():
+        parameter.data += 1
+    assert all((state[name] == before[name]).all() for name in state)
+    model.load_state_dict(state)
+    for array in state.values():
+        array[...] = 7
+    assert all((array == before[name]).all() for name, array in model.state_dict().items())
+
+
+def test_loading_writes_into_the_same_tensors() -> None:
+    model, other = lstm_cnn(), lstm_cnn()
+    arrays = {name: tensor.data for name, tensor in model.tensors().items()}
+    assert model.load_state_dict(other.state_dict()) is model
+    assert all(tensor.data is arrays[name] for name, tensor in model.tensors().items())
+    assert all((array == other.state_dict()[name]).all() for name, array in model.state_dict().items())
+
+
+def test_loading_takes_tensors_and_other_precisions() -> None:
+    model = nn.Dense(2, 1)
+    model.load_state_dict({"W": tn.Tensor([[1.0], [2.0]]), "b": np.array([3.0], "float64")})
+    assert [p.numpy().tolist() for p in model.parameters()] == [[[1.0], [2.0]], [3.0]]
+    assert model.b.dtype == "float32"
+
+
+@pytest.mark.parametrize(("change", "error", "message"), [
+    (lambda s: s.pop("8.b"), StateError,
+     "load_state_dict: names must be those of Sequential.state_dict(), missing ['8.b'], unexpected none; "
+     "was it saved from a model of the same layers?"),
+    (lambda s: s.update(x=np.zeros(1)), StateError,
+     "load_state_dict: names must be those of Sequential.state_dict(), missing none, unexpected ['x']; "
+     "was it saved from a model of the same layers?"),
+    (lambda s: s.update({"8.b": np.zeros((4, 1))}), ShapeError,
+     "load_state_dict: 8.b must be (4,), got (4, 1); was it saved from a model of the same sizes?"),
+    (lambda s: s.update({"0.batches_seen": np.zeros(1, int)}), ShapeError,
+     "load_state_dict: 0.batches_seen must be (), got (1,); was it saved from a model of the same sizes?"),
+    (lambda s: s.update({"8.b": np.zeros(4, complex)}), StateError,
+     "load_state_dict: 8.b must be floats, got complex128; is the file damaged?"),
+    (lambda s: s.update({"3.calls": np.array(np.nan)}), StateError,
+     "load_state_dict: 3.calls must be integers, got float64; is the file damaged?"),
+    (lambda s: s.update({"0.batches_seen": np.array(np.nan)}), StateError,
+     "load_state_dict: 0.batches_seen must be integers, got float64; is the file damaged?")])
+def test_loading_is_all_or_nothing(change: Any, error: type[Exception], message: str) -> None:
+    model, other = lstm_cnn(), lstm_cnn()
+    before, state = model.state_dict(), other.state_dict()
+    change(state)
+    with pytest.raises(error) as caught:
+        model.load_state_dict(state)
+    assert str(caught.value) == message
+    assert all((array == before[name]).all() for name, array in model.state_dict().items())
+
+
+def test_astype_changes_floats_in_place() -> None:
+    model = lstm_cnn()
+    tensors = model.tensors()
+    x = np.random.default_rng(0).uniform(0, 1, (2, 6, 4, 1))
+    model(tn.Tensor(x.astype("float32"))).sum().backward()
+    assert model.astype("float64") is model
+    for name, tensor in model.tensors().items():
+        assert tensor is tensors[name]
+        assert tensor.dtype == ("int64" if name.endswith("calls") else "float64")
+        assert tensor.grad is None or tensor.grad.dtype == "float64"
+    assert model(tn.Tensor(x)).dtype == "float64"
+
+
+def test_to_the_cpu_changes_nothing() -> None:
+    model = lstm_cnn()
+    arrays = [tensor.data for tensor in model.tensors().values()]
+    assert model.to("cpu") is model
+    assert all(tensor.data is array for tensor, array in zip(model.tensors().values(), arrays, strict=True))
+
+
+# --- summary --------------------------------------------------------------------------------------------------------
+
+SUMMARY = """\
+layer       output shape      parameters
+BatchNorm   (N, 28, 28, 1)             2
+Reshape     (N, 28, 28)                0
+LSTM        (N, 28, 128)          80,384
+Dropout     (N, 28, 128)               0
+Conv1D      (N, 26, 64)           24,640
+ReLU        (N, 26, 64)                0
+Dropout     (N, 26, 64)                0
+Flatten     (N, 1664)                  0
+Dense       (N, 10)               16,650
+total                            121,676"""
+
+
+def paper() -> Any:
+    return nn.Sequential(nn.BatchNorm(1), nn.Reshape((28, 28)), nn.LSTM(28, 128), nn.Dropout(0.2),
+                         nn.Conv1D(128, 64, 3), nn.ReLU(), nn.Dropout(0.2), nn.Flatten(), nn.Dense(1664, 10))
+
+
+def test_the_summary_of_the_lstm_cnn() -> None:
+    assert paper().summary((28, 28, 1)) == SUMMARY
+
+
+def test_a_summary_computes_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = paper()
+    model[3].eval()
+    before, modes = model.state_dict(), [module.training for _, module in model.modules()]
+    for each in tn.op.REGISTRY.values():
+        monkeypatch.setattr(each, "forward", None)
+    assert model.summary((28, 28, 1)) == SUMMARY
+    assert model.astype("float64").summary((28, 28, 1)) == SUMMARY
+    assert [module.training for _, module in model.modules()] == modes
+    assert all((array == before[name]).all() for name, array in model.state_dict().items())
+    assert tn.random.next_draw() == tn.random.next_draw() - 1
+
+
+def test_a_summary_without_a_shape() -> None:
+    assert nn.Sequential(nn.Dense(3, 2), nn.ReLU()).summary().splitlines() == [
+        "layer   output shape    parameters", "Dense                            8", "ReLU                             0",
+        "total                            8"]
+    assert nn.Sequential(nn.Dense(3, 2), input_shape=(3,)).summary() == nn.Sequential(nn.Dense(3, 2)).summary((3,))
+
+
+def test_the_summary_of_nested_and_custom_modules() -> None:
+    model = nn.Sequential(nn.Sequential(nn.Dense(3, 4), nn.ReLU()), nn.Dense(4, 2))
+    assert [line.split()[0] for line in model.summary((3,)).splitlines()] == ["layer", "Dense", "ReLU", "Dense", "total"]
+    lines = Custom().summary((3,)).splitlines()
+    assert [line.split()[0] for line in lines[1:]] == [
+        "Dense", "ReLU", "Dense", "Dense", "BatchNorm", "Dropout", "total"]
+    assert lines[-1].split()[-1] == str(1 + 9 + 12 + 6)
+
+
+def test_a_summary_of_a_wrong_shape_says_what_is_wrong() -> None:
+    with pytest.raises(ShapeError, match="reshape: shape must have as many elements as x"):
+        paper().summary((28, 27, 1))
+    assert tn.Tensor([1.0]).sum().item() == 1.0, "shapes alone are over"
