@@ -123,8 +123,8 @@ def test_an_override_whose_module_needs_what_is_not_there_is_left_out(
         monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     (tmp_path / "fast_ops.py").write_text("import a_module_that_is_not_installed\ndef doubled(): ...\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert backend._look_up("fast_ops", "doubled") is None
-    assert backend._look_up("no_such_package.fast_ops", "doubled") is None
+    assert backend._look_up("fast_ops", ("doubled", "ddoubled")) is None
+    assert backend._look_up("no_such_package.fast_ops", ("doubled", "ddoubled")) is None
 
 
 def test_everything_runs_without_numba(monkeypatch: pytest.MonkeyPatch) -> None:

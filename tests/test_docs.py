@@ -17,18 +17,22 @@ TRIVIAL = ["elementwise", "reduce", "shape", "matmul", "activation"]  # files of
 SOURCED = ["softmax"]  # and what needs one nevertheless
 
 
-def parts(text: str) -> dict[str, str]:
+def pieces(text: str) -> list[tuple[str, str]]:
     """The parts of an op's text: each begins with its name at the left margin, and goes on to the next one."""
-    pieces = re.split(rf"^ *({'|'.join([*PARTS, 'Source'])})(?= {{2}})", text.partition(">>>")[0], flags=re.M)
-    return dict(zip(pieces[1::2], pieces[2::2], strict=True))
+    split = re.split(rf"^ *({'|'.join([*PARTS, 'Source'])})(?= {{2}})", text.partition(">>>")[0], flags=re.M)
+    return list(zip(split[1::2], split[2::2], strict=True))
+
+
+def parts(text: str) -> dict[str, str]:
+    return dict(pieces(text))
 
 
 def part_faults(text: str, sourced: bool) -> list[str]:
     found = parts(text)
     wanted = [*PARTS, "Source"] if sourced else PARTS
     faults = [f"no {name}" for name in wanted if not found.get(name, "").strip()]
-    if [name for name in found if name in PARTS] != [name for name in PARTS if name in found]:
-        faults.append(f"the order is not {', '.join(PARTS)}")
+    if [name for name, _ in pieces(text) if name in PARTS] != [name for name in PARTS if name in found]:
+        faults.append(f"the parts are not {', '.join(PARTS)} in this order")
     if ">>> " not in text:
         faults.append("no example")
     return faults
@@ -53,7 +57,7 @@ def equations_in_text(text: str) -> list[int]:
 
 def equations_in_code(source: str) -> set[int]:
     """The numbers in comments such as `# (2)` and `# (3) (4) (N,T)`."""
-    return {int(number) for comment in re.findall(r"#((?: \(\d+\))+)", source) for number in re.findall(r"\d+", comment)}
+    return {int(number) for run in re.findall(r"#((?: \(\d+\))+)", source) for number in re.findall(r"\d+", run)}
 
 
 def functions(path: Path) -> dict[str, tuple[str, set[str]]]:
@@ -143,7 +147,7 @@ def test_a_good_text_has_no_faults() -> None:
     *[(name, "Other ", f"no {name}") for name in [*PARTS, "Source"]],
     ("Cache     x and w", "Cache     ", "no Cache"),
     (">>> 1 + 1", "1 + 1", "no example"),
-    ("Cache     x", "Forward   (1)  y = x w\n    Cache     x", "the numbers in the text are"),
+    ("Cache     x", "Forward   (1)  y = x w\n    Cache     x", "the parts are not"),
     ("x (N,D) ·", "(N,D) ·", "Shapes does not name x"),
     ("· w (D)", "· W (D)", "Shapes does not name w"),
     ("→  y (N)", "→  (N)", "Shapes does not name y"),
@@ -171,4 +175,4 @@ def test_code_that_is_numbered_otherwise_is_found(old: str, new: str, fault: str
 def test_a_text_in_another_order_is_found() -> None:
     lines = TEXT.split("\n")
     lines.insert(3, lines.pop(6))
-    assert "the order is not Shapes, Forward, Backward, Cache" in faults("\n".join(lines))
+    assert "the parts are not Shapes, Forward, Backward, Cache in this order" in faults("\n".join(lines))

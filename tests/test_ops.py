@@ -63,7 +63,7 @@ def test_an_op_that_cannot_be_tested_is_found() -> None:
 
 def test_every_override_passes_the_same_check() -> None:
     for op in REGISTRY.values():
-        pair = backend.override(op.module, op.name, "cpu")
+        pair = backend.overrides(op.module, (op.name, f"d{op.name}"), "cpu")
         if pair and pair[1]:
             for case in op.cases:
                 check_op(op, case, np.random.default_rng(0), pair)
@@ -186,6 +186,9 @@ def test_convolution_of_a_sequence_that_is_too_short() -> None:
         tn.ops.conv1d(x, W)
     with pytest.raises(ShapeError, match="conv1d: T must be at least 1"):
         tn.ops.conv1d(x[:, :0], W, padding="same")
+    with pytest.raises(ShapeError, match="conv1d: T must be at least 3 for a window of width 3, dilation 2, padding 1,"
+                                         " got 2; padding=.same., or a smaller window"):
+        tn.ops.conv1d(x, W, padding=1, dilation=2)
 
 
 # --- conventions ----------------------------------------------------------------------------------------------------
@@ -209,6 +212,7 @@ def test_at_kinks_and_ties() -> None:
     assert gradient_of(lambda x: ops.max_pool1d(x, 2), [[[5], [5], [1], [3]]]) == [[1, 0, 0, 1]]
     assert gradient_of(lambda x: ops.max_pool2d(x, 2), np.zeros((1, 2, 2, 1))) == [[1, 0, 0, 0]]
     assert gradient_of(lambda x: ops.max_pool1d(x, 3, 1, "same"), np.zeros((1, 3, 1))) == [[2, 1, 0]]
+    assert [gradient_of(lambda x, p=p: x**p, [0, 2]) for p in (0, 1, 2)] == [[[0, 0]], [[1, 1]], [[0, 4]]]
     assert tn.Tensor([2.0, 7.0, 7.0]).argmax().item() == 1
     assert tn.Tensor([2.0, 2.0, 7.0]).argmin().item() == 0
 
@@ -268,6 +272,29 @@ def test_cross_entropy_is_finite_and_exact_for_large_logits() -> None:
         np.testing.assert_allclose(losses.numpy()[large], exact[large], rtol=5e-7)
         np.testing.assert_allclose(losses.numpy(), exact, rtol=1e-5, atol=1e-37)
         np.testing.assert_allclose(tensor.grad, gradients, rtol=2e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_nothing_overflows(dtype: str) -> None:
+    """Neither forward nor backward, and not in a complex step either: warnings are errors here."""
+    x = np.array([-1e4, -100, 0, 100, 1e4], dtype)
+    sigmoid, tanh, softmax, log_softmax = (tn.ops.sigmoid, tn.ops.tanh, tn.ops.softmax, tn.ops.log_softmax)
+    np.testing.assert_allclose(sigmoid(tn.Tensor(x)).numpy(), [0, np.exp(x[1]), 0.5, 1, 1], rtol=1e-6)
+    assert tanh(tn.Tensor(x)).numpy().tolist() == [-1, -1, 0, 1, 1]
+    assert softmax(tn.Tensor(x)).numpy().tolist() == [0, 0, 0, 0, 1]
+    assert log_softmax(tn.Tensor(x)).numpy().tolist() == [-2e4, -10100, -1e4, -9900, 0]
+    W, b = np.ones((3, 8), dtype), np.repeat(np.array([1e4, -1e4, 1e4, 1e4], dtype), 2)
+
+    def lstm(x: tn.Tensor) -> Any:
+        return tn.ops.lstm(x.reshape(1, 5, 1), None, None, tn.Tensor(W, dtype=x.dtype), tn.Tensor(b, dtype=x.dtype))
+    for f in (sigmoid, tanh, softmax, log_softmax, lstm):
+        tensor = tn.Tensor(x, requires_grad=True)
+        outputs = f(tensor)
+        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+        assert all(np.isfinite(output.numpy()).all() for output in outputs)
+        outputs[0].sum().backward()
+        assert np.isfinite(tensor.grad).all()
+        assert tn.gradcheck(f, x)
 
 
 def test_cross_entropy_takes_labels_of_any_integer_dtype() -> None:

@@ -293,8 +293,25 @@ def test_an_op_of_ones_own(registry: dict[str, Any]) -> None:
         project(x, np.ones(3))
 
 
+def test_an_op_of_ones_own_with_the_name_of_another(registry: dict[str, Any]) -> None:
+    """Whoever copies an op to change it gets what they wrote, not the fast code of the op that they copied."""
+    theirs = tn.ops.lstm
+    arrays = [np.full(shape, 0.5) for shape in ((2, 3, 2), (2, 2), (2, 2), (4, 8), (8,))]
+    theirs(*arrays)  # so that its fast code has been looked up
+
+    @op(theirs.contract.text, cases=theirs.cases)
+    def lstm(xp: Any, x: Any, h0: Any, c0: Any, W: Any, b: Any, recurrent_mask: Any = None) -> Any:
+        (y, h, c), cache = theirs.forward(xp, x, h0, c0, W, b, recurrent_mask)
+        return (-y, h, c), cache
+
+    lstm.gradient(lambda xp, dy, dh, dc, *, cache, needs: theirs.backward(xp, -dy, dh, dc, cache=cache, needs=needs))
+    assert (lstm(*arrays)[0].numpy() < 0).all()
+    assert tn.gradcheck(lstm, *arrays)
+
+
 def test_ops_of_tests_are_gone() -> None:
     assert not {"project", "wrong"} & REGISTRY.keys()
+    assert REGISTRY["lstm"] is tn.ops.lstm
 
 
 @pytest.mark.parametrize(("result", "error", "message"), [

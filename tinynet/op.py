@@ -105,15 +105,14 @@ class Op:
         if self.check and device == "cpu":  # reading values would make a GPU wait
             self.check(*arrays, sizes=sizes, **options)
         xp = backend.namespace(device)
-        forward, backward = self.forward, self.backward
         result = NotImplemented
-        fast = backend.override(self.module, self.name, device)
-        if fast and fast[1]:
-            result = fast[0](xp, *arrays, **options)
-        if result is NotImplemented:
+        fast = backend.overrides(self.module, (self.name, f"d{self.name}"), device)
+        if fast:
+            forward, backward = fast
             result = forward(xp, *arrays, **options)
-        elif fast and fast[1]:
-            backward = fast[1]
+        if result is NotImplemented:
+            backward = self.backward
+            result = self.forward(xp, *arrays, **options)
         outputs, cache = result
         return self._record(xp, backward, cache, tensors, outputs)
 
@@ -203,10 +202,10 @@ class Kernel:
 
     def __call__(self, *arrays: Any, **options: Any) -> None:
         device = backend.device_of(arrays[0])
-        fast = backend.override(self.module, self.name, device)
-        run = fast[0] if fast else self.specification
-        if run(backend.namespace(device), *arrays, **options) is NotImplemented:
-            self.specification(backend.namespace(device), *arrays, **options)
+        xp = backend.namespace(device)
+        fast = backend.overrides(self.module, (self.name,), device)
+        if not fast or fast[0](xp, *arrays, **options) is NotImplemented:
+            self.specification(xp, *arrays, **options)
 
 
 def kernel(specification: Callable[..., None]) -> Kernel:

@@ -223,8 +223,8 @@ class Tensor:
             owned.difference_update(map(id, doutputs))
             node.release()
             if edges is None or len(dinputs) != len(edges):
-                raise GradientError(f"{node.op.name}: backward returned {len(dinputs)} gradients for {len(edges or ())} "
-                                    "inputs; return one for each, None where needs is False")
+                raise GradientError(f"{node.op.name}: backward returned {len(dinputs)} gradients for "
+                                    f"{len(edges or ())} inputs; return one for each, None where needs is False")
             for edge, dinput in zip(edges, dinputs, strict=True):
                 if edge is not None:
                     _check_gradient(node, edge, dinput)
@@ -262,8 +262,8 @@ class Tensor:
             if node in found:
                 continue
             if node.edges is None:
-                raise GradientError(f"backward: the tape behind {node.op.name} was used up by an earlier backward(), each "
-                                    "forward goes with one; compute the loss again, or add the losses first")
+                raise GradientError(f"backward: the tape behind {node.op.name} was used up by an earlier backward(), "
+                                    "each forward goes with one; compute the loss again, or add the losses first")
             found.add(node)
             waiting.extend(edge[0] for edge in node.edges if isinstance(edge, tuple))
         return sorted(found, key=lambda node: -node.number)

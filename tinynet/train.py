@@ -9,7 +9,8 @@ is all there is to it. The rest of this file keeps count, and shows how far it i
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tinynet import backend, ops
@@ -53,12 +54,15 @@ def fit(model: Module, optimizer: Optimizer, train: Batches, *, epochs: int, val
         raise ArgumentError(f"fit: epochs must not be negative, got {epochs}; epochs=10?")
     history = []
     for epoch in range(1, epochs + 1):
-        meter = _Meter(f"epoch {epoch}/{epochs}", len(train), show)
+        meter = _Meter(f"epoch {epoch}/{epochs}", len(train) if hasattr(train, "__len__") else None, show)
         model.train()
-        for inputs, labels in train:
-            meter.add(*_step(model, optimizer, inputs, labels, loss, max_norm))
+        for batch in train:
+            meter.add(*_step(model, optimizer, *_pair("fit", batch), loss, max_norm))
             if schedule:
                 schedule.step()
+        if not meter.images:
+            raise ArgumentError(f"fit: train must have at least one batch in every epoch, got none in epoch {epoch}; "
+                                "a generator can be gone through once only, list(train) or a tn.data.Loader again")
         row = {"epoch": epoch, **meter.finish("train")}
         if validation is not None:
             row.update({f"validation_{name}": value for name, value in evaluate(model, validation, loss=loss).items()
@@ -79,17 +83,15 @@ def evaluate(model: Module, batches: Batches, *, loss: Loss = ops.cross_entropy)
     >>> tn.evaluate(model, tn.data.Loader(scores, labels, batch_size=1))["accuracy"]
     0.5
     """
-    meter = _Meter("", 0, show=False)
-    mode = model.training
-    model.eval()
-    try:
-        with no_grad():
-            for inputs, labels in batches:
-                x, target = _on_device(model, inputs, labels)
-                output = model(x)
-                meter.add(loss(output, target), output, target)
-    finally:
-        model.train(mode)
+    meter = _Meter("", None, show=False)
+    with _evaluating(model):
+        for batch in batches:
+            x, target = _on_device(model, *_pair("evaluate", batch))
+            output = model(x)
+            meter.add(loss(output, target), output, target)
+    if not meter.images:
+        raise ArgumentError("evaluate: batches must be at least one, got none; "
+                            "a generator can be gone through once only, list(batches) or a tn.data.Loader again")
     result = meter.finish("")
     return {"loss": result["loss"], "accuracy": result["accuracy"], "images": meter.images}
 
@@ -102,15 +104,37 @@ def predict(model: Module, inputs: Any, *, batch_size: int = 256) -> Any:
     array([[0.],
            [2.]], dtype=float32)
     """
-    mode = model.training
+    if batch_size < 1:
+        raise ArgumentError(f"predict: batch_size must be at least 1, got {batch_size}; 256 is usual")
+    with _evaluating(model):
+        parts = [model(*_on_device(model, inputs[start : start + batch_size])).numpy()
+                 for start in range(0, len(inputs), batch_size)]
+    return backend.namespace("cpu").concatenate(parts) if parts else backend.namespace("cpu").zeros((0,), "float32")
+
+
+@contextmanager
+def _evaluating(model: Module) -> Iterator[None]:
+    """Evaluation, and nothing on the tape. Afterwards each module is in the mode in which it was."""
+    modes = [(module, module.training) for _, module in model.modules()]
     model.eval()
     try:
         with no_grad():
-            parts = [model(*_on_device(model, inputs[start : start + batch_size])).numpy()
-                     for start in range(0, len(inputs), batch_size)]
+            yield
     finally:
-        model.train(mode)
-    return backend.namespace("cpu").concatenate(parts) if parts else backend.namespace("cpu").zeros((0,), "float32")
+        for module, mode in modes:
+            module.training = mode
+
+
+def _pair(function: str, batch: Any) -> tuple[Any, Any]:
+    """The inputs and the labels of a batch."""
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        raise ArgumentError(f"{function}: a batch must be a pair (inputs, labels), got {_describe(batch)}; "
+                            "tn.data.Loader(images, labels, batch_size=128)?")
+    return batch[0], batch[1]
+
+
+def _describe(batch: Any) -> str:
+    return f"{len(batch)} arrays" if isinstance(batch, tuple | list) else f"one {type(batch).__name__}"
 
 
 def _step(model: Module, optimizer: Optimizer, inputs: Any, labels: Any, loss: Loss,
@@ -136,7 +160,7 @@ def _on_device(model: Module, *arrays: Any) -> list[Tensor]:
 class _Meter:
     """Sums the loss and the right answers of an epoch where they are computed, and shows them now and then."""
 
-    def __init__(self, title: str, batches: int, show: bool) -> None:
+    def __init__(self, title: str, batches: int | None, show: bool) -> None:
         self.title, self.show = title, show
         self.images = 0
         self.loss: Any = 0.0
@@ -147,7 +171,7 @@ class _Meter:
             from tqdm import tqdm
 
             self.bar = tqdm(total=batches, desc=title, leave=False, unit="batch",
-                            bar_format="{desc} {percentage:3.0f}% |{bar}| {elapsed} < {remaining} {postfix}")
+                            bar_format="{desc} {percentage:3.0f}% |{bar}| {elapsed} < {remaining}{postfix}")
 
     def add(self, loss: Tensor, output: Tensor, labels: Tensor) -> None:
         """Count a batch. Nothing is read back from a device here, but for the bar, every half a second."""

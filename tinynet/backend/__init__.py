@@ -17,11 +17,11 @@ import numpy as np
 
 from tinynet.errors import ArgumentError, DeviceError
 
-Pair = tuple[Callable[..., Any], Callable[..., Any] | None]
+Functions = tuple[Callable[..., Any], ...]
 
 _FOLDERS = {"cpu": "tinynet.backend.cpu", "gpu": "tinynet.backend.cuda"}
 _reference: ContextVar[bool] = ContextVar("reference", default=False)
-_overrides: dict[tuple[str, str], Pair | None] = {}  # (device kind, op) -> its fast pair, once looked up
+_overrides: dict[tuple[str, tuple[str, ...]], Any] = {}  # (kind of device, names) -> Functions or None, once looked up
 
 
 @contextmanager
@@ -41,17 +41,17 @@ def using(which: str) -> Iterator[None]:
         _reference.reset(token)
 
 
-def override(module: str, name: str, device: str) -> Pair | None:
-    """The fast functions `name` and `d` + name for an op defined in `module`, or None to run the specification."""
+def overrides(module: str, names: tuple[str, ...], device: str) -> Functions | None:
+    """The fast functions of these names for what `module` specifies, or None to run the specification."""
     if _reference.get():
         return None
-    key = kind, _ = device.partition(":")[0], name
+    key = kind, _ = device.partition(":")[0], names
     if key not in _overrides:
-        _overrides[key] = _look_up(f"{_FOLDERS[kind]}.{module.rpartition('.')[2]}", name)
+        _overrides[key] = _look_up(f"{_FOLDERS[kind]}.{module.rpartition('.')[2]}", names)
     return _overrides[key]
 
 
-def _look_up(module: str, name: str) -> Pair | None:
+def _look_up(module: str, names: tuple[str, ...]) -> Functions | None:
     try:
         if importlib.util.find_spec(module) is None:
             return None
@@ -61,8 +61,8 @@ def _look_up(module: str, name: str) -> Pair | None:
         found = importlib.import_module(module)
     except ImportError:  # Numba or CuPy is not there: the specification needs NumPy alone
         return None
-    forward = getattr(found, name, None)
-    return (forward, getattr(found, "d" + name, None)) if forward else None
+    functions = vars(found)
+    return tuple(functions[name] for name in names) if functions.keys() >= set(names) else None
 
 
 def namespace(device: str) -> Any:

@@ -41,7 +41,7 @@ class BatchNorm(Module):
             y, mean, var = ops.batch_norm(x, self.gamma, self.beta, axis=self.axis, eps=self.eps)
             for running, batch in ((self.running_mean.data, mean.data), (self.running_var.data, var.data)):
                 running *= self.momentum
-                running += (1 - self.momentum) * batch
+                running += (1 - self.momentum) * batch.real  # in a complex step the batch is complex
             self.batches_seen += 1
         else:
             if not self.batches_seen and not is_shapes_only():

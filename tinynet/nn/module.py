@@ -160,6 +160,10 @@ class Module:
                     found.setdefault(id(value), (_join(path, name), value))
         return dict(found.values())
 
+    def counters(self) -> dict[str, tuple["Module", str]]:
+        """The Python integers that belong to the state, by name: each as a module and the name of its attribute."""
+        return {_join(path, name): (module, name) for path, module in self.modules() for name in module.host_state}
+
     def parameters(self) -> Parameters:
         """All parameters in order, with their names, tied ones once."""
         return Parameters((name, value) for name, value in self.tensors().items() if isinstance(value, Parameter))
@@ -195,8 +199,7 @@ class Module:
         """Everything that training changes, as NumPy arrays by name: copies, on the host."""
         state = {name: tensor.numpy().copy() for name, tensor in self.tensors().items()}
         like = backend.namespace("cpu")
-        for path, module in self.modules():
-            state.update({_join(path, name): like.asarray(getattr(module, name)) for name in module.host_state})
+        state.update({name: like.asarray(getattr(*counter)) for name, counter in self.counters().items()})
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> Self:
@@ -206,8 +209,7 @@ class Module:
 
         Errors: StateError for missing and unexpected names, ShapeError for another shape; nothing is changed then.
         """
-        tensors = self.tensors()
-        counters = {_join(path, name): (module, name) for path, module in self.modules() for name in module.host_state}
+        tensors, counters = self.tensors(), self.counters()
         optional = {*counters, *(name for name, tensor in tensors.items() if tensor.dtype.kind == "i")}
         missing = [name for name in tensors if name not in state and name not in optional]
         unexpected = [name for name in state if name not in tensors and name not in counters]

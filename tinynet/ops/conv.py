@@ -65,6 +65,7 @@ def _conv1d_sizes(known: dict[str, Any], stride: int = 1, padding: Any = "valid"
     cases=[{"K": 3, "T": 7}, {"K": 3, "T": 7, "b": None}, {"K": 2, "T": 2, "N": 1}, {"K": 1, "T": 1},
            {"K": 3, "T": 8, "stride": 2}, {"K": 3, "T": 7, "stride": 3, "padding": "same"},
            {"K": 4, "T": 6, "stride": 1, "padding": "same"}, {"K": 4, "T": 1, "padding": "same"},
+           {"K": 1, "T": 8, "stride": 3, "padding": "same"},
            {"K": 3, "T": 5, "dilation": 2, "padding": "causal"}, {"K": 2, "T": 7, "dilation": 3, "stride": 2},
            {"K": 3, "T": 5, "padding": 2, "stride": 2}])
 def conv1d(xp: Any, x: Any, W: Any, b: Any = None, *, stride: int = 1, padding: Any = "valid",

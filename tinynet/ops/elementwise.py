@@ -10,7 +10,7 @@ from tinynet.errors import ArgumentError, ShapeError
 from tinynet.op import op
 
 _PAIRS: list[dict[str, Any]] = [
-    {"...A": (3, 4), "...B": (3, 4)}, {"...A": (3, 1, 2), "...B": (4, 1)}, {"...A": (), "...B": (5,)},
+    {"...A": (3, 4), "...B": (3, 4)}, {"...A": (3, 1, 2, 1), "...B": (4, 1, 1)}, {"...A": (), "...B": (5,)},
     {"...A": (2, 3), "...B": ()}]
 
 

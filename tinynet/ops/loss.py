@@ -33,9 +33,9 @@ def _check_labels(logits: Any, labels: Any, weight: Any, *, sizes: dict[str, Any
 @op("logits:(...,K) labels:int(...) weight?:(K) -> loss:(...L)", sizes=_reduced("cross_entropy", "..."),
     check=_check_labels,
     cases=[{"...": (4,), "K": 5, "weight": None}, {"...": (3,), "K": 4, "weight": "positive"},
-           {"...": (2, 3), "K": 3, "weight": "positive", "label_smoothing": 0.2},
+           {"...": (2, 3), "K": 4, "weight": "positive", "label_smoothing": 0.2},
            {"...": (4,), "K": 3, "weight": None, "label_smoothing": 0.1, "reduction": "sum"},
-           {"...": (3,), "K": 2, "weight": "positive", "reduction": "none"}, {"...": (1,), "K": 1, "weight": None}])
+           {"...": (3, 4), "K": 2, "weight": "positive", "reduction": "none"}, {"...": (1,), "K": 1, "weight": None}])
 def cross_entropy(xp: Any, logits: Any, labels: Any, weight: Any = None, *, label_smoothing: float = 0.0,
                   reduction: str = "mean") -> Any:
     """Softmax cross-entropy: minus the logarithm of the probability that the scores give to the true class.

@@ -23,7 +23,7 @@ def adam(xp: Any, value: Any, gradient: Any, m: Any, v: Any, *, lr: Any, betas: 
     beta1, beta2 = betas
     g = gradient
     if decoupled:
-        value -= scalar(lr * weight_decay, value) * value  # (1)
+        value -= scalar(lr, value) * (weight_decay * value)  # (1)
     elif weight_decay:
         g = gradient + weight_decay * value  # (1)
     m *= beta1

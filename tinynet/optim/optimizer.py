@@ -16,7 +16,7 @@ from tinynet.nn.module import Parameter, Parameters
 
 
 def scalar(number: Any, like: Any) -> Any:
-    """A factor for an array, in its precision: a 0-d array would widen it to its own, which a Python number does not."""
+    """A factor for an array, in its precision. A Python number takes that anyway; a 0-d array would widen the array."""
     return number.astype(like.dtype) if hasattr(number, "astype") else number
 
 

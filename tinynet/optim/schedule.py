@@ -35,12 +35,12 @@ class Schedule:
         self.optimizer.lr = self.rate(self.steps)
 
     def state_dict(self) -> dict[str, Any]:
-        """The number of steps made."""
-        return {"steps": self.steps}
+        """The number of steps made, and the rate to begin with."""
+        return {"steps": self.steps, "base": float(self.base)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on after `steps` steps."""
-        self.steps = int(state["steps"])
+        self.steps, self.base = int(state["steps"]), float(state["base"])
         self.optimizer.lr = self.rate(self.steps)
 
 

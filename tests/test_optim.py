@@ -1,0 +1,527 @@
+"""Optimizers: the flat packing under them, their state, schedules and clipping. Their math is compared with PyTorch's
+in test_torch.py and test_golden.py."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinynet as tn
+from tinynet import nn, optim
+from tinynet.errors import ArgumentError, ShapeError, StateError
+
+OPTIMIZERS: dict[str, Callable[[Any], Any]] = {
+    "SGD": lambda p: optim.SGD(p, lr=0.1),
+    "momentum": lambda p: optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.01),
+    "Nesterov": lambda p: optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True),
+    "Adam": lambda p: optim.Adam(p, lr=0.01, weight_decay=0.01),
+    "AdamW": lambda p: optim.AdamW(p, lr=0.01)}
+EACH = pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
+
+rng = np.random.default_rng(0)
+X = rng.standard_normal((6, 3))
+LABELS = rng.integers(0, 4, 6)
+
+
+def network(dtype: str = "float64") -> Any:
+    tn.seed(0)
+    return nn.Sequential(nn.Dense(3, 5), nn.Tanh(), nn.Dense(5, 4)).astype(dtype)
+
+
+def backward(model: Any, x: np.ndarray = X, labels: np.ndarray = LABELS) -> None:
+    tn.ops.cross_entropy(model(tn.Tensor(x.astype(model.parameters()[0].dtype))), labels).backward()
+
+
+def train(model: Any, optimizer: Any, steps: int = 1) -> None:
+    for _ in range(steps):
+        optimizer.zero_grad()
+        backward(model)
+        optimizer.step()
+
+
+def weights(model: Any) -> dict[str, np.ndarray]:
+    return {name: parameter.numpy().copy() for name, parameter in model.parameters().items()}
+
+
+def assert_equal(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
+    """The same names, the same bits."""
+    assert ours.keys() == theirs.keys()
+    for name, array in ours.items():
+        np.testing.assert_array_equal(array, theirs[name], err_msg=name)
+        assert np.asarray(array).dtype == np.asarray(theirs[name]).dtype, name
+
+
+# --- packing --------------------------------------------------------------------------------------------------------
+
+@EACH
+def test_parameters_are_views_of_flat_arrays(make: Any) -> None:
+    model = network()
+    before, parameters = weights(model), list(model.parameters())
+    optimizer = make(model.parameters())
+    assert_equal(weights(model), before)
+    assert all(p is q for p, q in zip(parameters, model.parameters(), strict=True))
+    (pack,) = optimizer._packs
+    assert pack.values.shape == pack.gradients.shape == (3 * 5 + 5 + 5 * 4 + 4,)
+    train(model, optimizer)
+    start = 0
+    for parameter in parameters:
+        assert np.shares_memory(parameter.data, pack.values)
+        assert np.shares_memory(parameter.grad, pack.gradients), "gradients are written where they are used"
+        np.testing.assert_array_equal(pack.values[start:start + parameter.size], parameter.numpy().ravel())
+        start += parameter.size
+
+
+@EACH
+def test_a_step_over_flat_arrays_is_a_step_over_each(make: Any) -> None:
+    together, alone = network(), network()
+    optimizer = make(together.parameters())
+    several = [make([parameter]) for parameter in alone.parameters()]
+    for _ in range(3):
+        train(together, optimizer)
+        alone.zero_grad()
+        backward(alone)
+        for each in several:
+            each.step()
+    assert_equal(weights(together), weights(alone))
+
+
+@EACH
+def test_a_parameter_without_a_gradient_is_left_alone(make: Any) -> None:
+    """In the middle, at the beginning and at the end of the flat array; its moments, too."""
+    for kept in ({1}, {0}, {3}, {0, 2}, {1, 2, 3}, {0, 1, 2, 3}):
+        model = network()
+        optimizer = make(model.parameters())
+        train(model, optimizer, 2)
+        before, moments = weights(model), optimizer.state_dict()
+        backward(model)
+        for i in kept:
+            model.parameters()[i].grad = None
+        optimizer.step()
+        for i, (name, parameter) in enumerate(model.parameters().items()):
+            assert (parameter.numpy() == before[name]).all() == (i in kept)
+            for moment in optimizer.moments:
+                key = f"{name}.{moment}"
+                assert (optimizer.state_dict()[key] == moments[key]).all() == (i in kept)
+
+
+@EACH
+def test_frozen_parameters_stay(make: Any) -> None:
+    model = network()
+    optimizer = make(model.parameters())
+    model[0].W.requires_grad = False
+    before = weights(model)
+    train(model, optimizer, 3)
+    after = weights(model)
+    assert (after["0.W"] == before["0.W"]).all()
+    assert all((after[name] != before[name]).any() for name in before if name != "0.W")
+    model[0].W.requires_grad = True
+    train(model, optimizer)
+    assert (weights(model)["0.W"] != before["0.W"]).any()
+
+
+@EACH
+def test_some_of_the_parameters(make: Any) -> None:
+    model = network()
+    before = weights(model)
+    train(model, make(model[2].parameters()))
+    assert [(weights(model)[name] == array).all() for name, array in before.items()] == [True, True, False, False]
+
+
+@EACH
+def test_two_optimizers_take_turns(make: Any) -> None:
+    """Over the same model: each packs it anew, and what the other did is not lost."""
+    model, alone = network(), network()
+    first, second = make(model.parameters()), make(model.parameters())
+    moments = [make(alone.parameters()).state_dict() for _ in range(2)]
+    for step in range(6):
+        train(model, (first, second)[step % 2])
+        fresh = make(alone.parameters())  # what one of them would do, from its own moments
+        fresh.load_state_dict(moments[step % 2])
+        train(alone, fresh)
+        moments[step % 2] = fresh.state_dict()
+    assert_equal(weights(model), weights(alone))
+    assert_equal(first.state_dict(), moments[0])
+
+
+def test_a_tied_parameter_is_updated_once() -> None:
+    shared = nn.Dense(3, 3).astype("float64")
+    model = nn.Sequential(shared, nn.Tanh(), shared)
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    assert optimizer.parameters.names == ("0.W", "0.b")
+    model(tn.Tensor(X)).sum().backward()
+    expected = shared.W.numpy() - 0.1 * shared.W.grad
+    optimizer.step()
+    np.testing.assert_allclose(shared.W.numpy(), expected, rtol=1e-14)
+
+
+# --- a model that changes under its optimizer -----------------------------------------------------------------------
+
+@EACH
+def test_a_model_may_change_its_precision_between_steps(make: Any) -> None:
+    model, wide = network("float32"), network("float32").astype("float64")
+    optimizer, reference = make(model.parameters()), make(wide.parameters())
+    train(model, optimizer, 2)
+    wide.load_state_dict(model.state_dict())
+    state = {name: array.astype("float64") if array.shape else array for name, array in optimizer.state_dict().items()}
+    reference.load_state_dict(state)
+    model.astype("float64")
+    train(model, optimizer, 2)
+    train(wide, reference, 2)
+    assert_equal(weights(model), weights(wide))
+    assert all(p.dtype == p.grad.dtype == "float64" for p in model.parameters())
+
+
+@EACH
+@pytest.mark.parametrize("when", ["before zero_grad", "after backward"])
+def test_a_model_may_be_loaded_between_steps(make: Any, when: str) -> None:
+    """In place: views stay views, and the moments remain."""
+    model, other = network(), network()
+    for parameter in other.parameters():
+        parameter.data += 0.5
+    optimizer, expected = make(model.parameters()), make(other.parameters())
+    train(model, optimizer, 2)
+    expected.load_state_dict(optimizer.state_dict())
+    loaded = other.state_dict()
+    if when == "before zero_grad":
+        model.load_state_dict(loaded)
+        train(model, optimizer)
+    else:
+        optimizer.zero_grad()
+        model.load_state_dict(loaded)
+        backward(model)
+        optimizer.step()
+    train(other, expected)
+    assert_equal(weights(model), weights(other))
+
+
+@EACH
+def test_moving_to_where_it_is_keeps_the_packing(make: Any) -> None:
+    model = network()
+    optimizer = make(model.parameters())
+    pack = optimizer._packs[0]
+    train(model.to("cpu").astype("float64"), optimizer)
+    expected = network()
+    train(expected, make(expected.parameters()))
+    assert_equal(weights(model), weights(expected))
+    assert pack.values.shape == optimizer._packs[0].values.shape
+
+
+@EACH
+def test_an_array_that_the_user_puts_in_is_used(make: Any) -> None:
+    model, expected = network(), network()
+    optimizer, reference = make(model.parameters()), make(expected.parameters())
+    train(model, optimizer)
+    train(expected, reference)
+    model[2].b.data = model[2].b.numpy() + 1.0
+    expected[2].b.data += 1.0
+    train(model, optimizer)
+    train(expected, reference)
+    assert_equal(weights(model), weights(expected))
+
+
+@EACH
+@pytest.mark.parametrize("float32", [False, True])
+def test_a_gradient_that_the_user_assigns_is_used(make: Any, float32: bool) -> None:
+    model, expected = network(), network()
+    optimizer, reference = make(model.parameters()), make(expected.parameters())
+    train(model, optimizer)
+    train(expected, reference)
+    gradient = np.full((5, 4), 0.25, "float32" if float32 else "float64")
+    for one in (model, expected):
+        one.zero_grad()
+        backward(one)
+    model[2].W.grad = gradient
+    expected[2].W.grad[...] = 0.25
+    optimizer.step()
+    reference.step()
+    assert_equal(weights(model), weights(expected))
+    assert (gradient == 0.25).all()
+    backward(model)
+    assert (gradient == 0.25).all(), "the user's array is the user's"
+
+
+def test_mixed_precision_is_packed_apart() -> None:
+    model = network("float32")
+    model[2].astype("float64")
+    optimizer = optim.Adam(model.parameters())
+    assert [pack.values.dtype for pack in optimizer._packs] == ["float32", "float64"]
+    for parameter in model.parameters():
+        parameter.grad = np.ones(parameter.shape, parameter.dtype)
+    before = weights(model)
+    optimizer.step()
+    for name, array in weights(model).items():
+        assert array.dtype == before[name].dtype
+        np.testing.assert_allclose(before[name] - array, 1e-3, rtol=1e-3)
+    assert list(optimizer.state_dict()) == ["steps", "lr", "0.W.m", "0.b.m", "2.W.m", "2.b.m", "0.W.v", "0.b.v",
+                                            "2.W.v", "2.b.v"]
+
+
+# --- gradients ------------------------------------------------------------------------------------------------------
+
+@EACH
+def test_gradients_of_two_backwards_add_up(make: Any) -> None:
+    model = network()
+    optimizer = make(model.parameters())
+    gradients = []
+    for part in (slice(0, 2), slice(2, 6)):
+        optimizer.zero_grad()
+        backward(model, X[part], LABELS[part])
+        gradients.append([p.grad.copy() for p in model.parameters()])
+    optimizer.zero_grad()
+    for part in (slice(0, 2), slice(2, 6)):
+        backward(model, X[part], LABELS[part])
+    for parameter, *parts in zip(model.parameters(), *gradients, strict=True):
+        np.testing.assert_allclose(parameter.grad, sum(parts), rtol=1e-13, atol=1e-16)
+    optimizer.step()
+
+
+def test_zero_grad_forgets() -> None:
+    model = network()
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    backward(model)
+    first = [p.grad.copy() for p in model.parameters()]
+    optimizer.zero_grad()
+    assert all(p.grad is None for p in model.parameters())
+    before = weights(model)
+    optimizer.step()
+    assert_equal(weights(model), before)
+    backward(model)
+    for parameter, gradient in zip(model.parameters(), first, strict=True):
+        np.testing.assert_array_equal(parameter.grad, gradient)
+
+
+@EACH
+def test_float32_stays_float32(make: Any) -> None:
+    model = network("float32")
+    optimizer = make(model.parameters())
+    train(model, optimizer, 2)
+    assert all(p.dtype == p.grad.dtype == "float32" for p in model.parameters())
+    assert all(array.dtype == "float32" for name, array in optimizer.state_dict().items() if name not in ("steps", "lr"))
+
+
+@EACH
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("number", [np.array, np.float64, np.float32], ids=["0-d array", "float64", "float32"])
+def test_rate_and_steps_may_be_arrays_of_no_axes(make: Any, dtype: str, number: Any) -> None:
+    """The same bits as Python's numbers give (of the same value), and no widening."""
+    model, expected = network(dtype), network(dtype)
+    optimizer, reference = make(model.parameters()), make(expected.parameters())
+    optimizer.lr, reference.lr = number(0.3), float(number(0.3))
+    optimizer.steps = np.array(0)
+    counter = optimizer.steps
+    train(model, optimizer, 3)
+    train(expected, reference, 3)
+    assert_equal(weights(model), weights(expected))
+    assert counter is optimizer.steps, "the counter counts in place, as a captured graph needs"
+    assert int(counter) == 3
+    assert_equal(optimizer.state_dict(), reference.state_dict())
+
+
+# --- state ----------------------------------------------------------------------------------------------------------
+
+@EACH
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_state_continues_bit_for_bit(make: Any, dtype: str) -> None:
+    model = network(dtype)
+    optimizer = make(model.parameters())
+    train(model, optimizer, 3)
+    weights_then, state = model.state_dict(), optimizer.state_dict()
+    assert all(type(array) is np.ndarray for array in state.values())
+    copies = {name: array.copy() for name, array in state.items()}
+    train(model, optimizer, 3)
+    assert_equal(state, copies)
+    again = network(dtype).load_state_dict(weights_then)
+    other = make(again.parameters())
+    other.lr = 123.0
+    other.load_state_dict(state)
+    assert (other.steps, other.lr) == (3, optimizer.lr)
+    train(again, other, 3)
+    assert_equal(weights(again), weights(model))
+    assert_equal(other.state_dict(), optimizer.state_dict())
+    assert_equal(state, copies)
+
+
+@EACH
+def test_a_state_is_complete_before_the_first_step(make: Any) -> None:
+    optimizer = make(network().parameters())
+    state = optimizer.state_dict()
+    names = {f"{name}.{moment}" for name in ("0.W", "0.b", "2.W", "2.b") for moment in optimizer.moments}
+    assert state.keys() == names | {"steps", "lr"}
+    assert not any(state[name].any() for name in names)
+    optimizer.load_state_dict(state)
+
+
+@pytest.mark.parametrize(("change", "error", "message"), [
+    (lambda s: s.pop("2.b.m"), StateError, "load_state_dict: names must be those of Adam.state_dict(), missing "
+     "['2.b.m'], unexpected none; was it saved by the same optimizer for the same model?"),
+    (lambda s: s.update(x=np.zeros(1)), StateError, "load_state_dict: names must be those of Adam.state_dict(), missing "
+     "none, unexpected ['x']; was it saved by the same optimizer for the same model?"),
+    (lambda s: s.update({"2.b.m": np.zeros((4, 1))}), ShapeError,
+     "load_state_dict: 2.b.m must be (4,), got (4, 1); was it saved for a model of the same sizes?"),
+    (lambda s: s.update({"steps": np.zeros(1)}), ShapeError,
+     "load_state_dict: steps must be (), got (1,); was it saved for a model of the same sizes?")])
+def test_loading_is_all_or_nothing(change: Any, error: type[Exception], message: str) -> None:
+    model = network()
+    optimizer = optim.Adam(model.parameters())
+    train(model, optimizer)
+    before, state = optimizer.state_dict(), {name: array + 1 for name, array in optimizer.state_dict().items()}
+    change(state)
+    with pytest.raises(error) as caught:
+        optimizer.load_state_dict(state)
+    assert str(caught.value) == message
+    assert_equal(optimizer.state_dict(), before)
+
+
+def test_the_state_of_another_optimizer_is_refused() -> None:
+    model = network()
+    with pytest.raises(StateError, match=r"names must be those of SGD.state_dict\(\), missing \['0.W.velocity'"):
+        optim.SGD(model.parameters()).load_state_dict(optim.Adam(model.parameters()).state_dict())
+
+
+# --- bad use --------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("make", [optim.SGD, optim.Adam, optim.AdamW])
+@pytest.mark.parametrize(("arguments", "message"), [
+    (([],), r"\w+: parameters must not be empty; was model.parameters\(\) used up\?"),
+    (([tn.Tensor([1.0])],), r"\w+: parameters must be Parameters, got \['Tensor'\]; model.parameters\(\)\?"),
+    ((["W"],), r"\w+: parameters must be Parameters, got \['str'\]"),
+    (([nn.Parameter([1.0])], -1.0), r"\w+: lr must be finite and not negative, got -1.0; lr=1e-3 is usual"),
+    (([nn.Parameter([1.0])], math.nan), r"\w+: lr must be finite and not negative, got nan"),
+    (([nn.Parameter([1.0])], math.inf), r"\w+: lr must be finite and not negative, got inf")])
+def test_bad_arguments(make: Any, arguments: Any, message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        make(*arguments)
+
+
+@pytest.mark.parametrize("betas", [(1.0, 0.9), (0.9, -0.1), (0.9, 1.5)])
+def test_betas_are_shares(betas: Any) -> None:
+    with pytest.raises(ArgumentError, match=r"Adam: betas must be in \[0, 1\), got .*; \(0.9, 0.999\) is usual"):
+        optim.Adam([nn.Parameter([1.0])], betas=betas)
+
+
+def test_parameters_may_come_as_a_list_or_a_generator() -> None:
+    one, other = nn.Parameter([1.0]), nn.Parameter([2.0])
+    assert optim.SGD([one, other, one]).parameters.names == ("0", "1")
+    assert optim.SGD(p for p in (one, other)).parameters.names == ("0", "1")
+
+
+def test_an_optimizer_of_ones_own() -> None:
+    class Signs(optim.Optimizer):
+        moments = ("last",)
+
+        def update(self, value: Any, gradient: Any, *moments: Any) -> None:
+            moments[0][...] = np.sign(gradient)
+            value -= self.lr * moments[0]
+
+    parameter = nn.Parameter([1.0, 2.0])
+    optimizer = Signs([parameter], lr=0.5)
+    parameter.grad = np.array([3.0, -4.0], "float32")
+    optimizer.step()
+    assert parameter.numpy().tolist() == [0.5, 2.5]
+    assert optimizer.state_dict()["0.last"].tolist() == [1, -1]
+    parameter.grad = np.ones(2, "float32")
+    with pytest.raises(NotImplementedError, match="Optimizer: an optimizer needs update"):
+        optim.Optimizer([parameter], lr=1.0).step()
+
+
+# --- schedules and clipping -----------------------------------------------------------------------------------------
+
+def sgd(lr: Any = 1.0) -> Any:
+    return optim.SGD([nn.Parameter([1.0])], lr=lr)
+
+
+SCHEDULES: dict[str, Callable[[Any], Any]] = {
+    "StepDecay": lambda o: optim.StepDecay(o, every=2, factor=0.5), "Cosine": lambda o: optim.Cosine(o, steps=8, final=0.1),
+    "OneCycle": lambda o: optim.OneCycle(o, peak=2.0, steps=8)}
+
+
+def test_rates() -> None:
+    def rates(schedule: Any, steps: int) -> list[float]:
+        found = []
+        for _ in range(steps):
+            found.append(schedule.optimizer.lr)
+            schedule.step()
+        return found
+
+    assert rates(optim.StepDecay(sgd(), every=2, factor=0.5), 6) == [1, 1, 0.5, 0.5, 0.25, 0.25]
+    cosine = rates(optim.Cosine(sgd(), steps=4, final=0.2), 7)
+    np.testing.assert_allclose(cosine, [1, 0.2 + 0.4 * (1 + math.sqrt(0.5)), 0.6, 0.2 + 0.4 * (1 - math.sqrt(0.5)),
+                                        0.2, 0.2, 0.2])
+    cycle = rates(optim.OneCycle(sgd(), peak=5.0, steps=11, warmup=4 / 11), 13)
+    np.testing.assert_allclose([cycle[0], cycle[3], cycle[10], cycle[12]], [0.2, 5.0, 2e-5, 2e-5])
+    assert cycle[:4] == sorted(cycle[:4])
+    assert cycle[3:] == sorted(cycle[3:], reverse=True)
+
+
+@pytest.mark.parametrize("make", SCHEDULES.values(), ids=SCHEDULES)
+@pytest.mark.parametrize("optimizer_first", [True, False])
+def test_a_schedule_goes_on_where_it_was(make: Any, optimizer_first: bool) -> None:
+    """In whichever order optimizer and schedule are loaded, and whatever rate the optimizer was made with."""
+    schedule = make(sgd(3.0))
+    for _ in range(3):
+        schedule.step()
+    states = schedule.optimizer.state_dict(), schedule.state_dict()
+    fresh = sgd(3.0)
+    if optimizer_first:
+        fresh.load_state_dict(states[0])
+    again = make(fresh)
+    again.load_state_dict(states[1])
+    if not optimizer_first:
+        fresh.load_state_dict(states[0])
+    for _ in range(3):
+        assert fresh.lr == schedule.optimizer.lr
+        schedule.step()
+        again.step()
+
+
+@pytest.mark.parametrize("make", SCHEDULES.values(), ids=SCHEDULES)
+def test_a_rate_on_a_device_stays_there(make: Any) -> None:
+    """The optimizer's rate may be a 0-d array, and is not read back."""
+    schedule, expected = make(sgd(np.array(3.0))), make(sgd(3.0))
+    for _ in range(10):
+        assert float(schedule.optimizer.lr) == expected.optimizer.lr
+        schedule.step()
+        expected.step()
+
+
+@pytest.mark.parametrize(("make", "message"), [
+    (lambda: optim.StepDecay(sgd(), every=0), r"StepDecay: every must be at least 1 step, got 0; len\(loader\)"),
+    (lambda: optim.Cosine(sgd(), steps=0), r"Cosine: steps must be at least 1, got 0; epochs \* len\(loader\)"),
+    (lambda: optim.OneCycle(sgd(), peak=1.0, steps=1), r"OneCycle: steps must be at least 2 and warmup in \(0, 1\), got"),
+    (lambda: optim.OneCycle(sgd(), peak=1.0, steps=9, warmup=1.0), r"OneCycle: .* warmup = 1.0; steps = epochs")])
+def test_bad_schedules(make: Any, message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        make()
+
+
+def test_a_schedule_without_a_rate() -> None:
+    with pytest.raises(NotImplementedError, match=r"Schedule: a schedule needs a rate\(self, step\)"):
+        optim.Schedule(sgd())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_clipping(dtype: str) -> None:
+    a, b, c = (nn.Parameter(np.zeros(shape, dtype)) for shape in ((2,), (1, 2), (3,)))
+    a.grad, b.grad = np.array([3.0, 0.0], dtype), np.array([[0.0, 4.0]], dtype)
+    arrays = a.grad, b.grad
+    norm = optim.clip_global_norm([a, b, c], 10.0)
+    assert (float(norm), norm.dtype, a.grad.tolist()) == (5.0, dtype, [3.0, 0.0])
+    assert float(optim.clip_global_norm([a, b, c], 2.5)) == 5.0
+    assert (a.grad.tolist(), b.grad.tolist(), c.grad) == ([1.5, 0.0], [[0.0, 2.0]], None)
+    assert (a.grad is arrays[0], b.grad is arrays[1], a.grad.dtype) == (True, True, dtype), "in place"
+    assert float(optim.clip_global_norm([c], 1.0)) == 0.0
+    c.grad = np.zeros(3, dtype)
+    assert float(optim.clip_global_norm([c], 1.0)) == 0.0
+    assert c.grad.tolist() == [0, 0, 0]
+    for bad in (0.0, -1.0, math.nan):
+        with pytest.raises(ArgumentError, match=r"clip_global_norm: max_norm must be positive, got .*; 1.0 is usual"):
+            optim.clip_global_norm([a], bad)
+
+
+def test_clipping_shows_what_is_not_finite() -> None:
+    parameter = nn.Parameter([0.0])
+    parameter.grad = np.array([np.nan], "float32")
+    assert math.isnan(optim.clip_global_norm([parameter], 1.0))
+    assert math.isnan(parameter.grad[0])
