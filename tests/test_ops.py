@@ -187,7 +187,7 @@ def test_convolution_of_a_sequence_that_is_too_short() -> None:
     with pytest.raises(ShapeError, match="conv1d: T must be at least 1"):
         tn.ops.conv1d(x[:, :0], W, padding="same")
     with pytest.raises(ShapeError, match="conv1d: T must be at least 3 for a window of width 3, dilation 2, padding 1,"
-                                         " got 2; padding=.same., or a smaller window"):
+                                         r" got 2; padding=.same., or a smaller window"):
         tn.ops.conv1d(x, W, padding=1, dilation=2)
 
 

@@ -25,7 +25,7 @@ from tinynet.nn.module import Module
 from tinynet.op import shapes_only
 from tinynet.tape import Tensor
 
-FORMAT = 1  # of the description; one entry of the metadata holds all of it, since several come in no certain order
+FORMAT = "tinynet 1"  # the name of the description: one entry, since several are written in no certain order
 DEPTH = 50  # of modules in modules
 LAYERS: dict[str, type[Module]] = {
     layer.__name__: layer
@@ -57,7 +57,7 @@ def save(path: str | os.PathLike[str], model: Module) -> None:
     _check_can_be_made_again(model, description)
     arrays = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in model.state_dict().items()}
     try:
-        write_whole(path, to_bytes(arrays, {"format": FORMAT, "architecture": description}))
+        write_whole(path, to_bytes(arrays, {FORMAT: description}))
     except OSError as error:
         raise ModelFileError(f"save: {path} cannot be written ({error.strerror or error}); "
                              "is there space, and may you write there?") from error
@@ -129,13 +129,13 @@ def _check_can_be_made_again(model: Module, description: str) -> None:
 
 def _rebuild(path: Any, metadata: dict[str, str]) -> Module:
     """The model that the file's description tells of, without memory for its arrays."""
-    if metadata.get("format") != FORMAT:
-        raise ModelFileError(f"load: {path} must be of format {FORMAT!r}, got {metadata.get('format')!r}; "
+    if FORMAT not in metadata:
+        raise ModelFileError(f"load: {path} must be of format {FORMAT!r}, got {reprlib.repr(sorted(metadata))}; "
                              "was it written by tn.save, and by this version?")
     try:
-        description = json.loads(metadata.get("architecture", ""))
+        description = json.loads(metadata[FORMAT])
     except (ValueError, RecursionError) as error:
-        raise ModelFileError(f"load: the architecture in {path} must be JSON, and is not ({error}); "
+        raise ModelFileError(f"load: the description of the layers in {path} must be JSON, and is not ({error}); "
                              "the file is damaged, save the model again") from error
     with shapes_only():
         return _make(f"load: {path}", description)
