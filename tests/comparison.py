@@ -1,6 +1,6 @@
 """The comparison with PyTorch: its cases, and what tinynet computes in them.
 
-`torch_side.py` computes the same with PyTorch, from the same inputs in the same layout. `test_torch.py` compares the two
+`torch_side.py` computes the same with PyTorch, from the same inputs in the same layout. `test_torch.py` compares both
 where PyTorch is installed, `test_golden.py` compares with what `golden/make.py` has written down. A result is a
 dictionary of arrays: the outputs, and the gradients of their sum with the weights of `weighting`.
 """
@@ -86,8 +86,9 @@ def _batch_norm(*shape: int, axis: int = -1, given: bool = False, eps: float = 1
 
 
 def _cross_entropy(*positions: int, K: int = 5, weight: bool = False, scale: float = 1.0, **options: Any) -> Case:
-    return case("cross_entropy", classes=K, scale=scale, constant=("weight",) if weight else (),
-                shapes={"logits": (*positions, K), "labels": positions, **({"weight": (K,)} if weight else {})}, **options)
+    weights = {"weight": (K,)} if weight else {}
+    return case("cross_entropy", classes=K, scale=scale, constant=tuple(weights),
+                shapes={"logits": (*positions, K), "labels": positions, **weights}, **options)
 
 
 CASES = {

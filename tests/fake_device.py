@@ -2,13 +2,14 @@
 
 Its arrays refuse what a GPU's arrays refuse: to turn into NumPy arrays by themselves, and to be mixed with them. What
 makes the host wait for the device (float(), bool(), item(), get()) is counted in `waits`; that, and copying an array
-of the host's, is an error inside `no_waiting()`. Every result of a reduction is an array of no axes, as in CuPy, never a number.
+of the host's, is an error inside `no_waiting()`. What a reduction returns is an array of no axes, as in CuPy, and
+never a number.
 
     with installed():                  # import cupy finds this one
         model.to("gpu")
 
-The namespace has what CuPy has and the project uses: a function that is not in `FUNCTIONS` is an error, and its
-entry here should be made after a look at CuPy's documentation.
+The namespace has the functions of CuPy's that the project uses. One that is not in `FUNCTIONS` is an error: its entry
+should be made after a look at CuPy's documentation.
 """
 
 import sys
@@ -19,19 +20,21 @@ from typing import Any
 
 import numpy as np
 
-# What CuPy offers under NumPy's names (docs.cupy.dev/en/stable/reference/comparison.html), so far as it is used here.
-FUNCTIONS = frozenset("""
-    abs add arange argmax argmin asarray broadcast_to ceil clip concatenate copysign cos cumsum diff divide dot einsum
-    empty empty_like equal exp expand_dims expm1 flip floor full full_like greater isfinite isnan less linspace log log1p
-    log2 logical_and logical_not logical_or matmul max maximum mean min minimum moveaxis multiply negative ones ones_like
-    outer pad power prod ravel repeat reshape rint roll sign sin split sqrt square squeeze stack subtract sum swapaxes
-    take take_along_axis tanh tensordot tile transpose tril triu var where zeros zeros_like
-""".split())
-# NumPy's own in CuPy, too: types, constants, dtypes.
-SHARED = frozenset("""
-    bool_ complex128 complex64 dtype e finfo float16 float32 float64 generic iinfo inf int16 int32 int64 int8 intp nan
-    newaxis number pi result_type uint16 uint32 uint64 uint8
-""".split())
+# What CuPy has under NumPy's names: docs.cupy.dev/en/stable/reference/comparison.html
+FUNCTIONS = {
+    "abs", "arange", "broadcast_to", "clip", "concatenate", "empty", "empty_like", "exp", "expand_dims", "full", "log",
+    "log1p", "maximum", "minimum", "ones", "pad", "sign", "split", "sqrt", "stack", "swapaxes", "take_along_axis",
+    "tanh", "where", "zeros", "zeros_like"}
+# What CuPy takes from NumPy: constants and types.
+SHARED = {"inf", "pi", "nan", "int32", "int64", "uint32", "uint64", "float32", "float64"}
+OPERATORS = [
+    "add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor", "lshift", "rshift",
+    "radd", "rsub", "rmul", "rtruediv", "rfloordiv", "rmod", "rpow", "rmatmul", "rand", "ror", "rxor",
+    "lt", "le", "gt", "ge", "eq", "ne", "neg", "pos", "abs", "invert"]
+IN_PLACE = ["iadd", "isub", "imul", "itruediv", "ifloordiv", "ipow", "iand", "ior", "ixor"]
+METHODS = [
+    "all", "any", "argmax", "argmin", "astype", "clip", "copy", "max", "mean", "min", "prod", "ravel", "repeat",
+    "reshape", "squeeze", "std", "sum", "swapaxes", "take", "transpose", "var", "view"]
 
 waits = 0
 _waiting_forbidden = False
@@ -163,13 +166,11 @@ def _in_place(name: str) -> Callable[..., Any]:
     return update
 
 
-for _name in ("add sub mul truediv floordiv mod pow matmul and or xor lshift rshift radd rsub rmul rtruediv rfloordiv "
-              "rmod rpow rmatmul rand ror rxor lt le gt ge eq ne neg pos abs invert").split():
+for _name in OPERATORS:
     setattr(DeviceArray, f"__{_name}__", _lifted(getattr(np.ndarray, f"__{_name}__")))
-for _name in "iadd isub imul itruediv ifloordiv ipow iand ior ixor".split():
+for _name in IN_PLACE:
     setattr(DeviceArray, f"__{_name}__", _in_place(f"__{_name}__"))
-for _name in ("all any argmax argmin astype clip copy cumsum dot max mean min prod ravel repeat reshape squeeze std sum "
-              "swapaxes take transpose var view").split():
+for _name in METHODS:
     setattr(DeviceArray, _name, _lifted(getattr(np.ndarray, _name)))
 DeviceArray.__hash__ = object.__hash__  # type: ignore[method-assign]
 

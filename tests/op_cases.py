@@ -9,7 +9,7 @@ override in the same way.
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -154,6 +154,10 @@ def difference(a: Any, b: Any, floor: float = 0.0) -> float:
     a, b = a[~np.isnan(a)], b[~np.isnan(b)]
     distance = float(np.abs(a - b).max(initial=0.0))
     return distance / max(np.abs(a).max(initial=0.0), np.abs(b).max(initial=0.0), floor) if distance else 0.0
+
+
+def largest(arrays: Iterable[Any]) -> float:
+    return max(float(np.abs(array).max(initial=0.0)) for array in arrays)
 
 
 def assert_close(what: str, got: Any, wanted: Any, tol: float, floor: float = 0.0) -> None:
@@ -305,13 +309,13 @@ def check_float32(trial: Trial, weights: list[Array]) -> None:
                        for i, array in enumerate(trial.arrays)])
     wide = trial.at([array.astype(np.float64) if i in trial.floats else array for i, array in enumerate(narrow.arrays)])
     outputs, expected = narrow.forward()[0], wide.forward()[0]
-    dtype = np.dtype(trial.options.get("dtype", np.float32))
+    dtype, floor = np.dtype(trial.options.get("dtype", np.float32)), largest(wide.arrays[i] for i in wide.floats)
     for output, value in zip(outputs, expected, strict=True):
         assert output.dtype == dtype, f"float32 in, {output.dtype} out"
-        assert_close("forward in float32", output, value, FLOAT32)
+        assert_close("forward in float32", output, value, FLOAT32, floor)
     rounded = [np.asarray(weight, dtype) for weight in weights]
     gradients, expected = narrow.gradients(rounded), wide.gradients([np.asarray(d, np.float64) for d in rounded])
-    floor = max([float(np.abs(array).max(initial=0.0)) for array in [*rounded, *(expected[i] for i in wide.floats)]])
+    floor = largest([*rounded, *(expected[i] for i in wide.floats)])
     for i in trial.floats:
         assert gradients[i].dtype == np.float32, f"float32 in, a gradient of {gradients[i].dtype} back"
         assert_close(f"gradient of input {i} in float32", gradients[i], expected[i], FLOAT32, floor)

@@ -44,7 +44,7 @@ def test_orthogonal(shape: tuple[int, ...]) -> None:
 
 
 def test_orthogonal_matrices_are_equally_likely() -> None:
-    """Without the signs of R's diagonal, the first elements would all be negative, and det(Q) of one sign more often."""
+    """Without the signs of R's diagonal, the first elements would all be negative."""
     drawn = np.array([init.orthogonal((2, 2), "float64") for _ in range(400)])
     assert abs((drawn[:, 0, 0] > 0).mean() - 0.5) < 4 * 0.5 / math.sqrt(400)
     assert abs((np.linalg.det(drawn) > 0).mean() - 0.5) < 4 * 0.5 / math.sqrt(400)
@@ -99,7 +99,7 @@ def test_constants() -> None:
 @pytest.mark.parametrize("name", WEIGHTS)
 @pytest.mark.parametrize("shape", [(), (3,), (0, 3), (3, 0)])
 def test_weights_have_inputs_and_outputs(name: str, shape: tuple[int, ...]) -> None:
-    with pytest.raises(ArgumentError, match=r"init: shape must have at least two axes, .*; tn.init.zeros is for biases"):
+    with pytest.raises(ArgumentError, match=r"init: shape must have at least two axes, .*; tn.init.zeros"):
         getattr(init, name)(shape)
 
 

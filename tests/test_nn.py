@@ -326,7 +326,7 @@ def test_dropout_of_an_lstm_needs_a_batch() -> None:
                                   lambda p: nn.LSTM(2, 3, recurrent_dropout=p)])
 @pytest.mark.parametrize("p", [-0.1, 1.0, 1.5, float("nan"), "0.5", None])
 def test_rates_are_shares(make: Any, p: Any) -> None:
-    with pytest.raises(ArgumentError, match=r"(Dropout: p|LSTM: \w+) must be in \[0, 1\), the share that is dropped, got"):
+    with pytest.raises(ArgumentError, match=r"(Dropout: p|LSTM: \w+) must be in \[0, 1\), the share that is dropped"):
         make(p)
 
 
@@ -450,7 +450,7 @@ def test_flatten_and_reshape() -> None:
 def test_global_average() -> None:
     x = np.arange(24.0, dtype="float32").reshape(2, 2, 3, 2)
     np.testing.assert_allclose(nn.GlobalAveragePool()(tn.Tensor(x)).numpy(), x.mean(axis=(1, 2)))
-    with pytest.raises(ShapeError, match=r"GlobalAveragePool: x must be \(N,...,C\) with an axis to average, got \(2, 3\)"):
+    with pytest.raises(ShapeError, match=r"GlobalAveragePool: x must be \(N,...,C\) with an axis to average, got \(2,"):
         nn.GlobalAveragePool()(tn.Tensor(np.ones((2, 3), "float32")))
 
 
@@ -465,7 +465,7 @@ def test_wrong_shapes_are_named(layer: Any, shape: tuple[int, ...], message: str
 
 
 def test_mixed_precision_is_named() -> None:
-    with pytest.raises(DtypeError, match=r'dense: x is float32, W float64; .*model.astype\("float32"\)|dense: x is float32'):
+    with pytest.raises(DtypeError, match=r"dense: x is float32, W float64; all float arguments share one dtype"):
         nn.Dense(3, 2).astype("float64")(tn.Tensor(np.ones((2, 3), "float32")))
 
 
@@ -549,7 +549,7 @@ def test_sequential() -> None:
     assert list(model) == [model[0], model[1]]
     assert model[-1] is model.layers[1]
     assert repr(model) == "Sequential(\n    0: Dense(inputs=2, units=3)\n    1: ReLU()\n)"
-    with pytest.raises(StateError, match=r"Sequential: layers must be modules, layer 1 is a type; write tn.nn.ReLU\(\)"):
+    with pytest.raises(StateError, match=r"Sequential: layers must be modules, layer 1 is a type; write tn.nn.ReLU"):
         nn.Sequential(nn.Dense(2, 3), nn.ReLU)
     assert nn.Sequential()(5) == 5
 
@@ -680,14 +680,17 @@ def test_a_summary_computes_and_changes_nothing(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_summary_without_a_shape() -> None:
     assert nn.Sequential(nn.Dense(3, 2), nn.ReLU()).summary().splitlines() == [
-        "layer   output shape    parameters", "Dense                            8", "ReLU                             0",
+        "layer   output shape    parameters",
+        "Dense                            8",
+        "ReLU                             0",
         "total                            8"]
     assert nn.Sequential(nn.Dense(3, 2), input_shape=(3,)).summary() == nn.Sequential(nn.Dense(3, 2)).summary((3,))
 
 
 def test_the_summary_of_nested_and_custom_modules() -> None:
     model = nn.Sequential(nn.Sequential(nn.Dense(3, 4), nn.ReLU()), nn.Dense(4, 2))
-    assert [line.split()[0] for line in model.summary((3,)).splitlines()] == ["layer", "Dense", "ReLU", "Dense", "total"]
+    lines = model.summary((3,)).splitlines()
+    assert [line.split()[0] for line in lines[1:]] == ["Dense", "ReLU", "Dense", "total"]
     lines = Custom().summary((3,)).splitlines()
     assert [line.split()[0] for line in lines[1:]] == [
         "BatchNorm", "Dropout", "Dense", "ReLU", "Dense", "Dense", "total"]

@@ -451,6 +451,12 @@ def test_weak_scalars() -> None:
     assert (tn.Tensor([1.0, 2.0]) * 3).dtype == np.float32
 
 
+def test_where_of_two_numbers() -> None:
+    y = tn.ops.where(tn.Tensor(X) > 0, 1.0, 0.25)
+    assert y.dtype == np.float32
+    assert (y.numpy() == np.where(X > 0, 1.0, 0.25)).all()
+
+
 def test_comparisons() -> None:
     x, v, plain, w = tn.Tensor(X), tn.Tensor(V), X, V
     for result, expected in [(x < 0.125, plain < 0.125), (x <= w, plain <= w), (x > v, plain > w), (x >= v, plain >= w),
@@ -539,6 +545,22 @@ def test_mistakes_with_axes_and_shapes() -> None:
     for error, message, call in mistakes:
         with pytest.raises(error, match=message):
             call()
+
+
+def test_places_that_do_not_exist() -> None:
+    x = tn.Tensor(X)
+    for call in (lambda: tn.ops.flip(x, 3), lambda: tn.ops.expand_dims(x, 4), lambda: tn.ops.expand_dims(x, -5),
+                 lambda: tn.ops.stack([x, x], axis=5), lambda: tn.ops.squeeze(x[:1], 4), lambda: x[2]):
+        with pytest.raises((ArgumentError, IndexError)):
+            call()
+
+
+def test_inputs_by_name() -> None:
+    """Those that may be None may also be left out."""
+    W, b = lstm_weights(4, 2)
+    y, h, c = tn.ops.lstm(tn.Tensor(X), None, None, W, b)
+    for result in (tn.ops.lstm(tn.Tensor(X), W=W, b=b), tn.ops.lstm(b=b, W=W, c0=None, x=X)):
+        assert all((one.numpy() == other.numpy()).all() for one, other in zip(result, (y, h, c), strict=True))
 
 
 def test_arguments_that_do_not_exist() -> None:

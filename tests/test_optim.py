@@ -298,7 +298,7 @@ def test_float32_stays_float32(make: Any) -> None:
     optimizer = make(model.parameters())
     train(model, optimizer, 2)
     assert all(p.dtype == p.grad.dtype == "float32" for p in model.parameters())
-    assert all(array.dtype == "float32" for name, array in optimizer.state_dict().items() if name not in ("steps", "lr"))
+    assert {array.dtype.name for name, array in optimizer.state_dict().items() if "." in name} == {"float32"}
 
 
 @EACH
@@ -356,8 +356,8 @@ def test_a_state_is_complete_before_the_first_step(make: Any) -> None:
 @pytest.mark.parametrize(("change", "error", "message"), [
     (lambda s: s.pop("2.b.m"), StateError, "load_state_dict: names must be those of Adam.state_dict(), missing "
      "['2.b.m'], unexpected none; was it saved by the same optimizer for the same model?"),
-    (lambda s: s.update(x=np.zeros(1)), StateError, "load_state_dict: names must be those of Adam.state_dict(), missing "
-     "none, unexpected ['x']; was it saved by the same optimizer for the same model?"),
+    (lambda s: s.update(x=np.zeros(1)), StateError, "load_state_dict: names must be those of Adam.state_dict(), "
+     "missing none, unexpected ['x']; was it saved by the same optimizer for the same model?"),
     (lambda s: s.update({"2.b.m": np.zeros((4, 1))}), ShapeError,
      "load_state_dict: 2.b.m must be (4,), got (4, 1); was it saved for a model of the same sizes?"),
     (lambda s: s.update({"steps": np.zeros(1)}), ShapeError,
@@ -433,7 +433,8 @@ def sgd(lr: Any = 1.0) -> Any:
 
 
 SCHEDULES: dict[str, Callable[[Any], Any]] = {
-    "StepDecay": lambda o: optim.StepDecay(o, every=2, factor=0.5), "Cosine": lambda o: optim.Cosine(o, steps=8, final=0.1),
+    "StepDecay": lambda o: optim.StepDecay(o, every=2, factor=0.5),
+    "Cosine": lambda o: optim.Cosine(o, steps=8, final=0.1),
     "OneCycle": lambda o: optim.OneCycle(o, peak=2.0, steps=8)}
 
 
@@ -489,7 +490,7 @@ def test_a_rate_on_a_device_stays_there(make: Any) -> None:
 @pytest.mark.parametrize(("make", "message"), [
     (lambda: optim.StepDecay(sgd(), every=0), r"StepDecay: every must be at least 1 step, got 0; len\(loader\)"),
     (lambda: optim.Cosine(sgd(), steps=0), r"Cosine: steps must be at least 1, got 0; epochs \* len\(loader\)"),
-    (lambda: optim.OneCycle(sgd(), peak=1.0, steps=1), r"OneCycle: steps must be at least 2 and warmup in \(0, 1\), got"),
+    (lambda: optim.OneCycle(sgd(), peak=1.0, steps=1), r"OneCycle: steps must be at least 2 and warmup in \(0, 1\)"),
     (lambda: optim.OneCycle(sgd(), peak=1.0, steps=9, warmup=1.0), r"OneCycle: .* warmup = 1.0; steps = epochs")])
 def test_bad_schedules(make: Any, message: str) -> None:
     with pytest.raises(ArgumentError, match=message):

@@ -104,7 +104,8 @@ def test_uniform_numbers() -> None:
 
 def test_the_extreme_words_stay_inside_of_the_open_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither 0, whose logarithm is none, nor 1."""
-    monkeypatch.setattr(tn.random, "words", lambda xp, size, key, step: np.array([0, 2**32 - 1] * size, np.uint32)[:size])
+    extremes = np.array([0, 2**32 - 1] * 4, np.uint32)
+    monkeypatch.setattr(tn.random, "words", lambda xp, size, key, step: extremes[:size])
     assert 0 < uniform((2,), KEY, 0)[0] < uniform((2,), KEY, 0)[1] < 1
     assert np.isfinite(normal((4,), KEY, 0)).all()
 
@@ -124,7 +125,8 @@ def test_normal_numbers() -> None:
 
 @pytest.mark.parametrize("shape", [(), (1,), (3,), (2, 3), (0,), (3, 0)])
 def test_shapes(shape: tuple[int, ...]) -> None:
-    assert uniform(shape, KEY, 0).shape == normal(shape, KEY, 0).shape == keep_mask(np, shape, 0.5, KEY, 0).shape == shape
+    assert uniform(shape, KEY, 0).shape == normal(shape, KEY, 0).shape == shape
+    assert keep_mask(np, shape, 0.5, KEY, 0).shape == shape
 
 
 def test_permutations() -> None:
@@ -162,6 +164,6 @@ def test_seed_starts_the_count_of_draws_again() -> None:
 @pytest.mark.parametrize("value", [-1, 2**32, 1.0, "0", None, True, np.float64(3)])
 def test_a_seed_is_a_number_of_32_bits(value: Any) -> None:
     tn.seed(3)
-    with pytest.raises(ArgumentError, match=r"seed: value must be an integer in \[0, 2\*\*32\), got .*; try tn.seed\(0\)"):
+    with pytest.raises(ArgumentError, match=r"seed: value must be an integer in \[0, 2\*\*32\), got .*; try tn.seed"):
         tn.seed(value)
     assert current_seed() == 3

@@ -59,10 +59,11 @@ def test_training_learns() -> None:
     model = nn.Sequential(nn.Dense(2, 8), nn.Tanh(), nn.Dense(8, 2))
     x = np.random.default_rng(0).standard_normal((64, 2)).astype("float32")
     labels = (x[:, 0] * x[:, 1] > 0).astype(int)
-    history = tn.fit(model, optim.Adam(model.parameters(), lr=0.05), Loader(x, labels, batch_size=16), epochs=30, show=False)
+    optimizer, loader = optim.Adam(model.parameters(), lr=0.05), Loader(x, labels, batch_size=16)
+    history = tn.fit(model, optimizer, loader, epochs=30, show=False)
     assert history[-1]["train_accuracy"] > 0.95
     assert history[-1]["train_loss"] < 0.3 * history[0]["train_loss"]
-    assert tn.evaluate(model, Loader(x, labels, batch_size=64))["accuracy"] > 0.95
+    assert tn.evaluate(model, loader)["accuracy"] > 0.95
 
 
 def test_the_same_seed_gives_the_same_bits() -> None:
@@ -276,9 +277,10 @@ def generator() -> Iterator[Any]:
 
 @pytest.mark.parametrize(("call", "error", "message"), [
     (lambda m, o: tn.fit(m, o, batches(), epochs=-1), ArgumentError, r"fit: epochs must not be negative, got -1"),
-    (lambda m, o: tn.fit(m, o, [], epochs=1), ArgumentError, r"fit: train must have at least one batch in every epoch, got none in epoch 1; "),
+    (lambda m, o: tn.fit(m, o, [], epochs=1), ArgumentError,
+     r"fit: train must have at least one batch in every epoch, got none in epoch 1; "),
     (lambda m, o: tn.fit(m, o, generator(), epochs=2), ArgumentError,
-     r"fit: train must have at least one batch in every epoch, got none in epoch 2; a generator can be gone through once"),
+     r"fit: train must have at least one batch in every epoch, got none in epoch 2; a generator can be gone through"),
     (lambda m, o: tn.evaluate(m, []), ArgumentError, r"evaluate: batches must be at least one, got none; "),
     (lambda m, o: tn.fit(m, o, [(IMAGES, LABELS + 1)], epochs=1), ArgumentError,
      r"cross_entropy: labels must be in \[0, K\) = \[0, 3\), got values from 1 to 3"),
@@ -287,12 +289,14 @@ def generator() -> Iterator[Any]:
      r"batch_norm: x must hold floats, got uint8; .*and / 255"),
     (lambda m, o: tn.fit(m, o, [(IMAGES, LABELS.astype(float))], epochs=1), DtypeError,
      r"cross_entropy: labels must hold integers, got float64"),
-    (lambda m, o: tn.fit(m, o, [(IMAGES[:0], LABELS[:0])], epochs=1), ShapeError, r"batch_norm: x must have at least one"),
+    (lambda m, o: tn.fit(m, o, [(IMAGES[:0], LABELS[:0])], epochs=1), ShapeError,
+     r"batch_norm: x must have at least one"),
     (lambda m, o: tn.fit(m, o, [IMAGES], epochs=1), ArgumentError,
      r"fit: a batch must be a pair \(inputs, labels\), got one ndarray; tn.data.Loader"),
     (lambda m, o: tn.evaluate(m, [(IMAGES,)]), ArgumentError,
      r"evaluate: a batch must be a pair \(inputs, labels\), got 1 arrays; tn.data.Loader"),
-    (lambda m, o: tn.predict(m, IMAGES, batch_size=0), ArgumentError, r"predict: batch_size must be at least 1, got 0; 256 is"),
+    (lambda m, o: tn.predict(m, IMAGES, batch_size=0), ArgumentError,
+     r"predict: batch_size must be at least 1, got 0; 256 is usual"),
 ])
 def test_odd_input_is_named(call: Any, error: type[Exception], message: str) -> None:
     model = lstm_cnn()

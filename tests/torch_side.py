@@ -100,7 +100,8 @@ FUNCTIONS: dict[str, Any] = {
     "max_pool2d": lambda x, **options: _pooling(F.max_pool2d, 2, x, **options),
     "avg_pool1d": lambda x, **options: _pooling(F.avg_pool1d, 1, x, **options),
     "avg_pool2d": lambda x, **options: _pooling(F.avg_pool2d, 2, x, **options),
-    "cross_entropy": cross_entropy, "mse": lambda prediction, target, **options: F.mse_loss(prediction, target, **options),
+    "cross_entropy": cross_entropy,
+    "mse": lambda prediction, target, **options: F.mse_loss(prediction, target, **options),
     "softmax": lambda x, axis=-1: F.softmax(x, axis), "log_softmax": lambda x, axis=-1: F.log_softmax(x, axis),
     "sigmoid": lambda x: torch.sigmoid(x), "tanh": lambda x: torch.tanh(x), "relu": lambda x: torch.relu(x),
     "dense": lambda x, W, b=None: F.linear(x, W.T, b),
@@ -115,7 +116,11 @@ def theirs(op: str, inputs: Results, options: dict[str, Any], constant: tuple[st
     weights = [torch.from_numpy(np.asarray(weighting(i, tuple(y.shape)))).to(y.dtype) for i, y in enumerate(outputs)]
     sum((output * weight).sum() for output, weight in zip(outputs, weights, strict=True)).backward()
     results = {f"output {i}": output.detach().numpy() for i, output in enumerate(outputs)}
-    return results | {f"gradient {name}": tensor.grad.numpy() for name, tensor in tensors.items() if tensor.requires_grad}
+    return results | _gradients(tensors)
+
+
+def _gradients(tensors: dict[str, Tensor]) -> Results:
+    return {f"gradient {name}": tensor.grad.numpy() for name, tensor in tensors.items() if tensor.grad is not None}
 
 
 class LSTMCNN:
@@ -139,7 +144,7 @@ def their_gradients(begin: Results) -> Results:
     model = LSTMCNN(begin)
     loss = model.loss(begin["images"][0], begin["labels"][0])
     loss.backward()
-    return {"loss": loss.detach().numpy(), **{f"gradient {name}": p.grad.numpy() for name, p in model.parameters.items()}}
+    return {"loss": loss.detach().numpy(), **_gradients(model.parameters)}
 
 
 def clip(parameters: list[Tensor], max_norm: float) -> float:

@@ -81,8 +81,8 @@ class Op:
         self._names = tuple(argument.name for argument in self.contract.inputs)
         options = list(self.__signature__.parameters.values())
         self._positional = tuple(p.name for p in options if p.kind is not p.KEYWORD_ONLY)
-        self._defaults = {p.name: p.default for p in options
-                          if p.default is not p.empty or p.name in self._optional()}
+        self._defaults = {argument.name: None for argument in self.contract.inputs if argument.optional}
+        self._defaults.update({p.name: p.default for p in options if p.default is not p.empty})
 
     def __repr__(self) -> str:
         return f"<op {self.name}: {self.contract.text}>"
@@ -170,9 +170,6 @@ class Op:
                 raise TypeError(f"{self.name}: {error}; call it as {self.name}{self.__signature__}") from None
         return [bound.pop(name) for name in self._names], bound
 
-    def _optional(self) -> set[str]:
-        return {argument.name for argument in self.contract.inputs if argument.optional}
-
 
 def op(contract: str, *, cases: Sequence[dict[str, Any]], sizes: Callable[..., dict[str, Any]] | None = None,
        check: Callable[..., None] | None = None, analytic: bool = True) -> Callable[[Callable[..., Any]], Op]:
@@ -217,13 +214,13 @@ def _as_tensors(values: Sequence[Any]) -> list[Tensor | None]:
     """Tensors of all arguments. A Python number takes the dtype and the device of the floats beside it."""
     given = [value for value in values if isinstance(value, Tensor)]
     model = next((tensor for kind in "cf" for tensor in given if tensor.dtype.kind == kind), None)
-    model = given[0] if model is None and given else model
+    device = given[0].device if given else None
     tensors: list[Tensor | None] = []
     for value in values:
         if value is None or isinstance(value, Tensor):
             tensors.append(value)
-        elif isinstance(value, bool | int | float) and model is not None:
-            tensors.append(Tensor(value, dtype=model.dtype, device=model.device))
+        elif isinstance(value, bool | int | float):
+            tensors.append(Tensor(value, dtype=model.dtype if model is not None else "float32", device=device))
         else:
             tensors.append(Tensor(value))
     return _all_complex(tensors) if model is not None and model.dtype.kind == "c" else tensors

@@ -78,8 +78,9 @@ def load(path: str | os.PathLike[str]) -> Module:
 
     try:
         if not Path(path).is_file():
-            raise ModelFileError(f"load: {path} must be a saved model, but it is "
-                                 f"{'a folder' if Path(path).is_dir() else 'not there'}; tn.save(path, model) writes one")
+            found = "a folder" if Path(path).is_dir() else "not there"
+            raise ModelFileError(f"load: {path} must be a saved model, but it is {found}; "
+                                 "tn.save(path, model) writes one")
         with safe_open(path, framework="numpy") as file:
             model = _rebuild(path, (file.metadata() or {}))
             names = file.keys()
@@ -100,7 +101,8 @@ def _describe(module: Module, depth: int = 0) -> dict[str, Any]:
         raise ModelFileError(f"save: model must be made of the layers of tinynet.nn, and {name} is none of them; "
                              "build it as a tn.nn.Sequential, or save model.state_dict() with safetensors")
     if depth > DEPTH:
-        raise ModelFileError(f"save: model must be nested at most {DEPTH} deep; put the layers into one tn.nn.Sequential")
+        raise ModelFileError(f"save: model must be nested at most {DEPTH} deep; "
+                             "put the layers into one tn.nn.Sequential")
     options = {key: [_describe(one, depth + 1) for one in value] if key == "layers" else value
                for key, value in module.config().items()}
     return {"layer": name, **options}

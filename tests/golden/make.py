@@ -3,11 +3,11 @@
     pip install torch==2.13.0
     PYTHONPATH=.:tests python tests/golden/make.py
 
-The file holds, in float64, for each case of `tests/comparison.py` the inputs, the outputs and the gradients by PyTorch,
-`NAME/input x`, `NAME/output 0`, `NAME/gradient x`; and for the small LSTM-CNN its parameters to begin with, the loss and
-all gradients on one batch, and for each way to train the losses and the parameters after ten steps. `test_golden.py`
-compares tinynet with it. To be run again when a case is added: cases that were there before keep their numbers, but for
-the last bits where PyTorch or the processor is another one.
+The file holds, in float64, for each case of `tests/comparison.py` the inputs, the outputs and the gradients by
+PyTorch, `NAME/input x`, `NAME/output 0`, `NAME/gradient x`; and for the small LSTM-CNN its parameters to begin with,
+the loss and all gradients on one batch, and for each way to train the losses and the parameters after ten steps.
+`test_golden.py` compares tinynet with it. To be run again when a case is added: cases that were there before keep their
+numbers, but for the last bits where PyTorch or the processor is another one.
 """
 
 from pathlib import Path

@@ -21,7 +21,7 @@ Functions = tuple[Callable[..., Any], ...]
 
 _FOLDERS = {"cpu": "tinynet.backend.cpu", "gpu": "tinynet.backend.cuda"}
 _reference: ContextVar[bool] = ContextVar("reference", default=False)
-_overrides: dict[tuple[str, tuple[str, ...]], Any] = {}  # (kind of device, names) -> Functions or None, once looked up
+_overrides: dict[tuple[str, str, tuple[str, ...]], Any] = {}  # Functions or None, once looked up
 
 
 @contextmanager
@@ -42,12 +42,14 @@ def using(which: str) -> Iterator[None]:
 
 
 def overrides(module: str, names: tuple[str, ...], device: str) -> Functions | None:
-    """The fast functions of these names for what `module` specifies, or None to run the specification."""
+    """The fast functions of these names for what a module of tinynet's specifies, or None to run the specification."""
     if _reference.get():
         return None
-    key = kind, _ = device.partition(":")[0], names
+    key = device.partition(":")[0], module, names
     if key not in _overrides:
-        _overrides[key] = _look_up(f"{_FOLDERS[kind]}.{module.rpartition('.')[2]}", names)
+        package, _, stem = module.rpartition(".")
+        is_ours = package.partition(".")[0] == "tinynet"  # somebody else's lstm.py is not ours made fast
+        _overrides[key] = _look_up(f"{_FOLDERS[key[0]]}.{stem}", names) if is_ours else None
     return _overrides[key]
 
 

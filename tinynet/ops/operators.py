@@ -9,7 +9,7 @@ from typing import Any
 from tinynet.errors import ArgumentError
 from tinynet.ops.elementwise import absolute, add, divide, multiply, negative, power, sqrt, subtract
 from tinynet.ops.matmul import matmul
-from tinynet.ops.reduce import max, mean, min, sum, var
+from tinynet.ops.reduce import axes_of, max, mean, min, sum, var
 from tinynet.ops.shape import astype, concatenate, getitem, reshape, transpose
 from tinynet.tape import Tensor
 
@@ -31,7 +31,7 @@ def expand_dims(x: Tensor, axis: int) -> Tensor:
     >>> tn.ops.expand_dims(tn.Tensor([1.0, 2.0]), -1).shape
     (2, 1)
     """
-    place = axis % (x.ndim + 1)
+    place, = axes_of("expand_dims", axis, x.ndim + 1)
     return x.reshape(*x.shape[:place], 1, *x.shape[place:])
 
 
@@ -46,7 +46,7 @@ def squeeze(x: Tensor, axis: int | tuple[int, ...] | None = None) -> Tensor:
     """
     if axis is None:
         return x.reshape(*[size for size in x.shape if size != 1])
-    axes = {one % x.ndim for one in (axis if isinstance(axis, tuple) else (axis,))}
+    axes = axes_of("squeeze", axis, x.ndim)
     if any(x.shape[one] != 1 for one in axes):
         raise ArgumentError(f"squeeze: axis must name axes of size 1, got {axis} for shape {x.shape}; "
                             "index one element instead, x[0]?")
@@ -70,7 +70,8 @@ def flip(x: Tensor, axis: int) -> Tensor:
     >>> tn.ops.flip(tn.Tensor([1.0, 2.0]), 0).numpy()
     array([2., 1.], dtype=float32)
     """
-    return x[tuple(slice(None, None, -1) if i == axis % x.ndim else slice(None) for i in range(x.ndim))]
+    backwards = axes_of("flip", axis, x.ndim)
+    return x[tuple(slice(None, None, -1) if i in backwards else slice(None) for i in range(x.ndim))]
 
 
 def std(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:

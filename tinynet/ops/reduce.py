@@ -12,7 +12,7 @@ _CASES: list[dict[str, Any]] = [
 _DISTINCT = [{**case, "x": "distinct"} for case in _CASES]
 
 
-def _axes(name: str, axis: Any, rank: int) -> tuple[int, ...]:
+def axes_of(name: str, axis: Any, rank: int) -> tuple[int, ...]:
     """The axes to reduce, as a sorted tuple."""
     listed = range(rank) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     for one in listed:
@@ -31,7 +31,7 @@ def _reduced(name: str, *, empty: bool = False) -> Any:
     """What computes the output's shape; `empty` tells whether a reduction of nothing has a value."""
     def sizes(known: dict[str, Any], axis: Any = None, keepdims: bool = False) -> dict[str, Any]:
         shape = known["..."]
-        axes = _axes(name, axis, len(shape))
+        axes = axes_of(name, axis, len(shape))
         if not empty and math.prod(shape[i] for i in axes) == 0:
             raise ShapeError(f"{name}: x must have elements to reduce, got shape {shape} over axes {axes}; "
                              "leave empty batches out")
@@ -53,7 +53,7 @@ def sum(xp: Any, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
     >>> tn.ops.sum(tn.Tensor([[1.0, 2.0], [3.0, 4.0]]), axis=0).numpy()
     array([4., 6.], dtype=float32)
     """
-    axes = _axes("sum", axis, x.ndim)
+    axes = axes_of("sum", axis, x.ndim)
     return x.sum(axis=axes, keepdims=keepdims), (x.shape, axes)  # (1)
 
 
@@ -76,7 +76,7 @@ def mean(xp: Any, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
     >>> tn.ops.mean(tn.Tensor([[1.0, 2.0], [3.0, 4.0]])).item()
     2.5
     """
-    axes = _axes("mean", axis, x.ndim)
+    axes = axes_of("mean", axis, x.ndim)
     return x.mean(axis=axes, keepdims=keepdims), (x.shape, axes)  # (1)
 
 
@@ -100,7 +100,7 @@ def var(xp: Any, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
     >>> tn.ops.var(tn.Tensor([1.0, 2.0, 3.0, 4.0])).item()
     1.25
     """
-    axes = _axes("var", axis, x.ndim)
+    axes = axes_of("var", axis, x.ndim)
     centred = x - x.mean(axis=axes, keepdims=True)
     y = (centred * centred).mean(axis=axes, keepdims=keepdims)  # (1)
     return y, (centred, axes)
@@ -136,7 +136,7 @@ def max(xp: Any, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
     >>> tn.ops.max(tn.Tensor([[1.0, 2.0], [3.0, 0.0]]), axis=1).numpy()
     array([2., 3.], dtype=float32)
     """
-    axes = _axes("max", axis, x.ndim)
+    axes = axes_of("max", axis, x.ndim)
     return x.max(axis=axes, keepdims=keepdims), (_first(xp, x, axes, "argmax"), axes)  # (1)
 
 
@@ -159,7 +159,7 @@ def min(xp: Any, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
     >>> tn.ops.min(tn.Tensor([[1.0, 2.0], [3.0, 0.0]]), axis=1).numpy()
     array([1., 0.], dtype=float32)
     """
-    axes = _axes("min", axis, x.ndim)
+    axes = axes_of("min", axis, x.ndim)
     return x.min(axis=axes, keepdims=keepdims), (_first(xp, x, axes, "argmin"), axes)  # (1)
 
 
