@@ -4,8 +4,8 @@
     python examples/mnist_lstm_cnn.py --epochs 3 --limit 10000 --seed 1 --out runs/quick
 
 MNIST is used where it is found (TINYNET_DATA, or the user's cache) or can be downloaded; else the 1,797 small digits
-that come with scikit-learn. A tenth of the training images is held back for validation; the test images are looked at once,
-at the end. The learning rate rises to --lr and falls again (one cycle). Written to --out: results.json,
+that come with scikit-learn. A tenth of the training images is held back for validation; the test images are looked at
+once, at the end. The learning rate rises to --lr and falls again (one cycle). Written to --out: results.json,
 model.safetensors, and curves.png where matplotlib is installed.
 
 Exit codes: 0 done, 1 something is wrong with the data or a file, 2 with an option or the device, 130 interrupted.

@@ -132,6 +132,7 @@ def check_gradients(model: Any, *inputs: np.ndarray) -> None:
 def test_gradients_of_whole_models(training: bool) -> None:
     x = np.random.default_rng(0).uniform(0, 1, (3, 6, 4, 1))
     model = lstm_cnn().astype("float64")
+    model.layers[5] = nn.Tanh()  # a step of a difference may go over a ReLU's kink
     model(tn.Tensor(x))
     for layer in model:
         if isinstance(layer, nn.Dropout):

@@ -136,6 +136,8 @@ def test_permutations() -> None:
     assert (order != permutation(1000, KEY, 4)).any()
     assert (order == permutation(1000, KEY, 3)).all()
     assert [permutation(n, KEY, 0).tolist() for n in (0, 1)] == [[], [0]]
+    keys = [one_word(2 * i, KEY, 3) << 32 | one_word(2 * i + 1, KEY, 3) for i in range(50)]
+    assert permutation(50, KEY, 3).tolist() == sorted(range(50), key=keys.__getitem__)
 
 
 def test_all_permutations_are_equally_likely() -> None:
