@@ -90,6 +90,17 @@ def test_a_shared_gradient_is_never_added_to_in_place() -> None:
     assert b.grad.tolist() == [1, 1]
 
 
+def test_a_gradient_that_was_added_up_is_handed_on_as_shared() -> None:
+    """The gradient of total is a sum that the tape made; add hands that one array to left and to right."""
+    a, b = leaf(1, 1), leaf(2, 2)
+    left, right = a * 1, b * 1
+    more = left * 10
+    total = left + right
+    ((total * 2).sum() + (total * 3).sum() + more.sum()).backward()
+    assert a.grad.tolist() == [15, 15]
+    assert b.grad.tolist() == [5, 5]
+
+
 def test_scalars_that_are_used_often() -> None:
     """Gradients without axes are NumPy's immutable scalars, for which adding in place makes another object."""
     for count in range(2, 8):
@@ -265,9 +276,25 @@ def test_integers_have_no_gradient() -> None:
         tn.Tensor(["a"])
 
 
-def test_to_the_same_device_is_the_same_tensor() -> None:
+def test_to_another_device_and_back() -> None:
     x = leaf(1)
     assert x.to("cpu") is x
+    with pytest.raises(GradientError) as error:
+        (x * 2).to("gpu")
+    assert str(error.value) == ("to: a tensor made by multiply cannot change its device, since its gradient would be "
+                                "lost; move the inputs before computing, or call .detach() first")
+
+
+def test_a_tensor_of_a_tensor_shares_its_values() -> None:
+    x = leaf(1, 2)
+    y = tn.Tensor(x)
+    assert y.data is x.data
+    assert not y.requires_grad
+
+
+def test_how_a_tensor_is_shown() -> None:
+    assert repr(leaf(1, 2)) == "Tensor([1. 2.], dtype=float64, requires_grad=True)"
+    assert repr(tn.Tensor([[1.0], [2.0]])) == "Tensor([[1.]\n        [2.]], dtype=float32)"
 
 
 # --- ops that others write ------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ Function = Callable[..., Any]
 _TOLERANCE = {"complex": 1e-12, "richardson": 1e-7, "central": 1e-6}
 _STEP = {"complex": 1e-20, "richardson": 2e-3, "central": 1e-5}
 _DIRECTIONS = 6
+_EPS = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
@@ -99,11 +100,8 @@ def gradcheck(f: Function, *arrays: Any, mode: str = "auto", tol: float | None =
             raise ArgumentError('gradcheck: mode "complex" needs analytic ops, and f has a max, abs, relu or the '
                                 'like; mode="richardson"')
         mode = "complex" if analytic else "richardson"
-    total = sum(float(np.abs(weight * output).sum()) for weight, output in zip(weights, outputs, strict=True))
-    noise = 16 * np.finfo(np.float64).eps * total / (1.0 if mode == "complex" else _STEP[mode])
     tol = _TOLERANCE[mode] if tol is None else tol
-    total = sum(float(np.abs(weight * output).sum()) for weight, output in zip(weights, outputs, strict=True))
-    noise = 16 * np.finfo(np.float64).eps * total / (1.0 if mode == "complex" else _STEP[mode])
+    noise = 16 * _EPS * _size(f, points, weights, outputs, draw) / (1.0 if mode == "complex" else _STEP[mode])
     floor = noise / _TOLERANCE[mode]
 
     def slope(i: int, direction: np.ndarray) -> float:
@@ -143,6 +141,21 @@ def _as_tuple(value: Any) -> tuple[Tensor, ...]:
 def _values(f: Function, points: list[np.ndarray]) -> list[np.ndarray]:
     with no_grad():
         return [output.data for output in _as_tuple(f(*[Tensor(point.copy()) for point in points]))]
+
+
+def _size(f: Function, points: list[np.ndarray], weights: list[np.ndarray], outputs: list[np.ndarray],
+          draw: _Draw) -> float:
+    """The size of the numbers that f computes with, whose rounding nothing can be measured below.
+
+    It is that of the outputs or, where those are what is left of larger numbers, what rounding the inputs makes of them.
+    """
+    size = sum(float(np.abs(weight * output).sum()) for weight, output in zip(weights, outputs, strict=True))
+    for _ in range(_DIRECTIONS):
+        moved = _values(f, [point * (1 + _EPS * draw(point.shape)) for point in points])
+        change = sum(float(np.abs(weight * (after - before)).sum())
+                     for weight, before, after in zip(weights, outputs, moved, strict=True))
+        size = max(size, change / _EPS)
+    return size
 
 
 def _is_analytic(f: Function, points: list[np.ndarray]) -> bool:
