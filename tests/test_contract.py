@@ -163,13 +163,13 @@ MESSAGES: list[tuple[str, Any, type[Exception], str]] = [
     ("None", lambda: tn.ops.dense(zeros(4, 3), None), ShapeError,
      "dense: W must be (D,F), got None; only b may be left out"),
     ("None where nothing may be", lambda: tn.ops.matmul(None, zeros(3, 5)), ShapeError,
-     "matmul: a must be (...A,M,K), got None; only none may be left out"),
+     "matmul: a must be (...A,M,K), got None; nothing may be left out"),
     ("labels of another batch", lambda: tn.ops.cross_entropy(zeros(4, 3), np.zeros(5, int)), ShapeError,
      "cross_entropy: logits must be (...,K) with ... = (5) (from labels), got (4,3); reshape logits, or make the layer "
      "for this size"),
     ("mixed precision", lambda: tn.ops.dense(zeros(4, 3), zeros(3, 5, dtype="float32")), DtypeError,
-     "dense: x is float64, W float32; all float arguments share one dtype: W.astype(\"float64\"), or "
-     "model.astype(\"float32\")?"),
+     "dense: x is float64, W float32; all float arguments share one dtype: x.astype(\"float32\"), or "
+     "model.astype(\"float64\")?"),
     ("integers for floats", lambda: tn.ops.dense(np.zeros((4, 3), np.uint8), zeros(3, 5)), DtypeError,
      'dense: x must hold floats, got uint8; x.astype("float32")? (images of 0 ... 255: and / 255)'),
     ("floats for labels", lambda: tn.ops.cross_entropy(zeros(4, 3), zeros(4)), DtypeError,

@@ -702,3 +702,18 @@ def test_a_summary_of_a_wrong_shape_says_what_is_wrong() -> None:
     with pytest.raises(ShapeError, match="reshape: shape must have as many elements as x"):
         paper().summary((28, 27, 1))
     assert tn.Tensor([1.0]).sum().item() == 1.0, "shapes alone are over"
+
+
+def test_parameters_in_a_list_are_found() -> None:
+    class Sum(nn.Module):
+        def __init__(self) -> None:
+            self.weights = [nn.Parameter([1.0]), nn.Parameter([2.0])]
+
+        def forward(self, x: tn.Tensor, *, negative: bool = False) -> tn.Tensor:
+            total = self.weights[0] * x + self.weights[1] * x
+            return -total if negative else total
+
+    model = Sum()
+    assert model.parameters().names == ("weights.0", "weights.1")
+    model(tn.Tensor([3.0]), negative=True).sum().backward()
+    assert [parameter.grad.tolist() for parameter in model.parameters()] == [[-3.0], [-3.0]]

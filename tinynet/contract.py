@@ -141,8 +141,9 @@ class Contract:
                 sizes["*" + argument.name] = shape
             elif shape is None:
                 if not argument.optional:
-                    raise ShapeError(f"{op}: {argument.name} must be {argument}, got None; only "
-                                     f"{self._optional_names()} may be left out")
+                    optional = ", ".join(a.name for a in self.inputs if a.optional)
+                    raise ShapeError(f"{op}: {argument.name} must be {argument}, got None; "
+                                     f"{f'only {optional}' if optional else 'nothing'} may be left out")
             elif not argument.bind(shape, sizes):
                 raise ShapeError(self._message(op, argument, shapes))
         return dict(sorted(sizes.items()))
@@ -163,7 +164,7 @@ class Contract:
                 first = argument.name, dtype
             elif dtype != first[1]:
                 raise DtypeError(f"{op}: {first[0]} is {first[1]}, {argument.name} {dtype}; all float arguments share "
-                                 f'one dtype: {argument.name}.astype("{first[1]}"), or model.astype("{dtype}")?')
+                                 f'one dtype: {first[0]}.astype("{dtype}"), or model.astype("{first[1]}")?')
 
     def output_shapes(self, sizes: Sizes) -> tuple[Shape, ...]:
         """The shapes of the outputs; every letter must be known."""
@@ -188,9 +189,6 @@ class Contract:
             rule = "".join(f"{', ' if i else ' with '}{letter} = {_show(sizes[letter])} (from {origin[letter]})"
                            for i, letter in enumerate(used))
         return f"{op}: {argument.name} must be {argument}{rule}, got {_show(got)}; {_fix(argument, got, sizes)}"
-
-    def _optional_names(self) -> str:
-        return ", ".join(a.name for a in self.inputs if a.optional) or "none"
 
 
 def _parse(text: str, whole: str) -> tuple[Argument, ...]:

@@ -147,7 +147,8 @@ def _size(f: Function, points: list[np.ndarray], weights: list[np.ndarray], outp
           draw: _Draw) -> float:
     """The size of the numbers that f computes with, whose rounding nothing can be measured below.
 
-    It is that of the outputs or, where those are what is left of larger numbers, what rounding the inputs makes of them.
+    It is that of the outputs or, where those are what is left of larger numbers, what rounding the inputs makes of
+    them.
     """
     size = sum(float(np.abs(weight * output).sum()) for weight, output in zip(weights, outputs, strict=True))
     for _ in range(_DIRECTIONS):

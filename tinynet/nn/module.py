@@ -124,26 +124,30 @@ class Module:
         """Compute the output from the inputs. To be written by each module."""
         raise NotImplementedError(f"{type(self).__name__}: a module needs a forward(self, x)")
 
-    def __call__(self, *inputs: Any) -> Any:
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
         call = _call.get()
         if call is None:
             token = _call.set(_Call(self))
             try:
-                return self.forward(*inputs)
+                return self.forward(*inputs, **options)
             finally:
                 _call.reset(token)
-        output = self.forward(*inputs)
+        output = self.forward(*inputs, **options)
         if call.trace is not None:
             call.trace.append((self, output))
         return output
 
     def children(self) -> Iterator[tuple[str, "Module"]]:
         """The modules that are attributes of this one, or elements of a list that is, with their names."""
+        return ((name, value) for name, value in self._members() if isinstance(value, Module))
+
+    def _members(self) -> Iterator[tuple[str, Any]]:
+        """All attributes with their names, those in lists one by one: `blocks.0`, `blocks.1`, ..."""
         for name, value in vars(self).items():
-            if isinstance(value, Module):
+            if isinstance(value, list | tuple):
+                yield from ((f"{name}.{i}", one) for i, one in enumerate(value))
+            else:
                 yield name, value
-            elif isinstance(value, list | tuple):
-                yield from ((f"{name}.{i}", one) for i, one in enumerate(value) if isinstance(one, Module))
 
     def modules(self, path: str = "") -> Iterator[tuple[str, "Module"]]:
         """This module and all modules below it, with their paths."""
@@ -155,7 +159,7 @@ class Module:
         """All parameters and buffers by name, tied ones once."""
         found: dict[int, tuple[str, Tensor]] = {}
         for path, module in self.modules():
-            for name, value in vars(module).items():
+            for name, value in module._members():
                 if isinstance(value, Parameter | Buffer):
                     found.setdefault(id(value), (_join(path, name), value))
         return dict(found.values())
