@@ -122,8 +122,10 @@ def test_shapes_without_values() -> None:
         assert (y.shape, h.shape, c.shape) == ((32, 28, 128), (32, 128), (32, 128))
         assert tn.ops.conv2d(blank((8, 224, 224, 3)), blank((3, 3, 3, 64)), stride=2).shape == (8, 111, 111, 64)
         assert tn.ops.conv1d(blank((8, 28, 3), "float64"), blank((3, 3, 4), "float64")).dtype == "float64"
+        assert y.data.strides == (0, 0, 0)  # nothing was computed
         with pytest.raises(ShapeError, match="dense: x must be"):
             tn.ops.dense(blank((8, 3)), blank((4, 5)))
+    assert tn.ops.relu(blank((2, 3))).data.strides == (12, 4)
     assert blank((1000, 1000, 1000)).data.strides == (0, 0, 0)
 
 

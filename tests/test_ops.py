@@ -563,6 +563,13 @@ def test_inputs_by_name() -> None:
         assert all((one.numpy() == other.numpy()).all() for one, other in zip(result, (y, h, c), strict=True))
 
 
+def test_arrays_in_a_list_or_one_by_one() -> None:
+    x, expected = tn.Tensor(X), np.concatenate([X, X, X], axis=1)
+    for given in ([[x, x, x]], [(x, X, x)], [x, x, X]):
+        assert (tn.ops.concatenate(*given, axis=1).numpy() == expected).all()
+    assert (tn.ops.concatenate(x).numpy() == X).all()
+
+
 def test_arguments_that_do_not_exist() -> None:
     with pytest.raises(TypeError, match="unexpected keyword argument 'axes'"):
         tn.ops.softmax(tn.Tensor(X), axes=1)

@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Who may import whom: each module or package of tinynet imports itself and what stands in the rows above its own.
 LAYERS = [
     ["errors"],
-    ["contract", "random", "files"],
+    ["contract", "window", "random", "files"],
     ["backend"],
     ["tape"],
     ["op"],

@@ -4,8 +4,8 @@ from typing import Any
 
 from tinynet import init, ops
 from tinynet.nn.module import Module, Parameter
-from tinynet.ops.window import pair
 from tinynet.tape import Tensor
+from tinynet.window import pair
 
 
 class Conv1D(Module):

@@ -17,7 +17,7 @@ through the same slices as the forward, and adding δy W[k]ᵀ to slice k, is th
 from typing import Any
 
 from tinynet.op import op
-from tinynet.ops.window import ONE_ROW, Window, padded, pair, taps, unpadded, window
+from tinynet.window import ONE_ROW, Window, padded, pair, taps, unpadded, window
 
 
 def _convolve(xp: Any, x: Any, W: Any, b: Any, rows: Window, columns: Window) -> Any:

@@ -4,7 +4,7 @@ from typing import Any
 
 from tinynet.errors import ArgumentError
 from tinynet.op import op
-from tinynet.ops.window import ONE_ROW, Window, padded, pair, taps, unpadded, window
+from tinynet.window import ONE_ROW, Window, padded, pair, taps, unpadded, window
 
 
 def _window(op: str, axis: str, elements: int, size: int, stride: int | None, padding: Any) -> Window:

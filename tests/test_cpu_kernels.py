@@ -1,0 +1,209 @@
+"""The fast kernels of the CPU: every override in float32 against the specification in float64, values of both passes.
+
+The ordinary check of an op (op_cases.py) runs in float64, for which kernels decline; here they may not. Sizes are odd
+and large enough to fill vectors, tiles and panels, and to leave remainders of each.
+"""
+
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+from op_cases import Trial, as_tuple, difference, draw
+
+import tinynet as tn
+from tinynet import backend
+from tinynet.op import REGISTRY
+
+pytest.importorskip("numba")
+
+TOLERANCE = 2e-5  # of float32, for sums of some hundred products, and through some steps of an LSTM
+
+LARGE: dict[str, list[dict[str, Any]]] = {
+    "lstm": [{"N": 17, "T": 5, "D": 7, "H": 19}, {"N": 40, "T": 3, "D": 28, "H": 33, "recurrent_mask": None},
+             {"N": 1, "T": 9, "D": 1, "H": 64, "h0": None, "c0": None, "recurrent_mask": None},
+             {"N": 9, "T": 0, "D": 3, "H": 4}],
+    "conv1d": [{"N": 5, "T": 26, "C": 33, "K": 3, "F": 18}, {"N": 3, "T": 9, "C": 5, "K": 4, "F": 1, "padding": "same"},
+               {"N": 2, "T": 40, "C": 3, "K": 5, "F": 35, "stride": 3, "padding": "causal", "dilation": 2, "b": None}],
+    "conv2d": [{"N": 3, "H": 9, "W": 13, "KH": 3, "KW": 3, "C": 17, "F": 33, "padding": "same"},
+               {"N": 2, "H": 11, "W": 8, "KH": 5, "KW": 2, "C": 1, "F": 16, "stride": (2, 3), "dilation": (1, 2)},
+               {"N": 1, "H": 7, "W": 20, "KH": 2, "KW": 3, "C": 4, "F": 5, "stride": 2, "padding": (1, 2), "b": None}],
+    "dense": [{"...": (37,), "D": 19, "F": 45}, {"...": (3, 50), "D": 130, "F": 10, "b": None}],
+    "batch_norm": [{"...": (7, 11, 3), "C": 3, "mean": None, "var": None}, {"...": (129, 1), "C": 1, "var": "positive"},
+                   {"...": (5, 130), "C": 130, "mean": None, "var": None}],
+    "dropout": [{"...": (3, 67), "p": 0.3, "key": (2**32 - 1, 7), "counter": 2**33 + 5},
+                {"...": (1000,), "p": 0.5, "key": (0, 0), "counter": np.int64(2)}],
+}
+OVERRIDDEN = {name: pair for name, op in REGISTRY.items()
+              if (pair := backend.overrides(op.module, (name, f"d{name}"), "cpu"))}
+CASES = [(name, case) for name in OVERRIDDEN for case in [*REGISTRY[name].cases, *LARGE.get(name, [])]]
+
+
+def trials(name: str, case: dict[str, Any]) -> tuple[Trial, Trial, list[Any]]:
+    """The override in float32, the specification at the same point in float64, and gradients of the outputs."""
+    op, rng = REGISTRY[name], np.random.default_rng(1)
+    arrays, options = draw(op, case, rng, "float32")
+    wide = [None if array is None else array.astype("float64") if array.dtype.kind == "f" else array
+            for array in arrays]
+    exact = Trial(op, (op.forward, op.backward), wide, options)
+    weights = [rng.standard_normal(np.shape(output)) for output in exact.forward()[0]]
+    return Trial(op, OVERRIDDEN[name], arrays, options), exact, weights
+
+
+def narrow(weights: list[Any]) -> list[Any]:
+    return [np.asarray(weight, "float32") for weight in weights]
+
+
+def declines(trial: Trial) -> bool:
+    return trial.pair[0](np, *trial.arrays, **trial.options) is NotImplemented
+
+
+def test_every_override_has_large_cases() -> None:
+    assert OVERRIDDEN.keys() == LARGE.keys()
+
+
+@pytest.mark.parametrize(("name", "case"), CASES)
+def test_values_of_both_passes(name: str, case: dict[str, Any]) -> None:
+    fast, exact, weights = trials(name, case)
+    if declines(fast):
+        assert case not in LARGE[name]
+        return
+    kept = [None if array is None else array.copy() for array in fast.arrays]
+    outputs, cache = fast.forward()
+    for output, value in zip(outputs, exact.forward()[0], strict=True):
+        assert output.dtype == np.float32
+        assert difference(output, value) <= TOLERANCE
+    given = narrow(weights)
+    gradients, again = fast.backward(given, cache), fast.backward(given, cache)
+    for i, gradient in enumerate(exact.gradients(weights)):
+        if i not in exact.floats:
+            continue
+        assert gradients[i].dtype == np.float32
+        assert difference(gradients[i], gradient, 1e-2) <= TOLERANCE
+        assert np.array_equal(gradients[i], again[i]), "backward, run twice, gives two results"
+    assert all(map(np.array_equal, given, narrow(weights))), "a gradient of an output was changed"
+    assert all(array is None or np.array_equal(array, copy) for array, copy in zip(fast.arrays, kept, strict=True))
+
+
+@pytest.mark.parametrize("name", OVERRIDDEN)
+def test_what_nobody_needs_is_left_out(name: str) -> None:
+    fast, _, weights = trials(name, LARGE[name][0])
+    given, (_, cache) = narrow(weights), fast.forward()
+    everything = fast.backward(given, cache)
+    for i in fast.floats:
+        alone = as_tuple(fast.pair[1](np, *given, cache=cache, needs=fast.needs(i)))
+        assert np.array_equal(alone[i], everything[i])
+
+
+@pytest.mark.parametrize("name", OVERRIDDEN)
+def test_any_layout_of_the_arrays(name: str) -> None:
+    fast, _, weights = trials(name, LARGE[name][0])
+    given = narrow(weights)
+    def scattered(array: Any) -> Any:
+        """The same values, every second element of a larger array, in Fortran's order."""
+        if array is None or array.ndim == 0:
+            return array
+        larger = np.full([2 * size for size in array.shape], np.nan, array.dtype, order="F")
+        larger[tuple(slice(None, None, 2) for _ in array.shape)] = array
+        return larger[tuple(slice(None, None, 2) for _ in array.shape)]
+    other = fast.at([scattered(array) for array in fast.arrays])
+    outputs, cache = other.forward()
+    assert all(map(np.array_equal, outputs, fast.forward()[0]))
+    gradients, expected = other.backward([scattered(w) for w in given], cache), fast.gradients(given)
+    assert all(np.array_equal(gradients[i], expected[i]) for i in fast.floats)
+
+
+@pytest.mark.parametrize("name", OVERRIDDEN)
+def test_two_live_forwards_do_not_share_memory(name: str) -> None:
+    fast, _, weights = trials(name, LARGE[name][0])
+    given = narrow(weights)
+    outputs, cache = fast.forward()
+    kept, expected = [output.copy() for output in outputs], fast.backward(given, cache)
+    other = fast.at([array * 3 if array is not None and array.dtype.kind == "f" else array for array in fast.arrays])
+    other.backward(given, other.forward()[1])
+    assert all(map(np.array_equal, outputs, kept))
+    again = fast.backward(given, cache)
+    assert all(np.array_equal(again[i], expected[i]) for i in fast.floats)
+
+
+@pytest.mark.parametrize("name", OVERRIDDEN)
+def test_the_number_of_threads(name: str) -> None:
+    """Results are the same bits for the same number of threads, and the same values for any."""
+    from tinynet.backend.cpu.pool import set_threads, threads
+    before, results = threads(), []
+    fast, _, weights = trials(name, LARGE[name][0])
+    try:
+        for count in (1, 2, 3, 2):
+            set_threads(count)
+            outputs, cache = fast.forward()
+            results.append([*outputs, *(g for g in fast.backward(narrow(weights), cache) if g is not None)])
+    finally:
+        set_threads(before)
+    for other in results:
+        assert all(difference(a, b, 1e-2) <= TOLERANCE for a, b in zip(results[0], other, strict=True))
+    assert all(map(np.array_equal, results[1], results[3]))
+
+
+@pytest.mark.parametrize("name", OVERRIDDEN)
+def test_two_callers_at_once(name: str) -> None:
+    fast, _, _ = trials(name, LARGE[name][0])
+    expected, wrong = fast.forward()[0], []
+    def call() -> None:
+        for _ in range(20):
+            if not all(difference(a, b) <= TOLERANCE for a, b in zip(fast.forward()[0], expected, strict=True)):
+                wrong.append(name)
+    callers = [threading.Thread(target=call) for _ in range(3)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert not wrong
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", OVERRIDDEN)
+def test_nan_and_infinity_as_in_the_specification(name: str, value: float) -> None:
+    fast, exact, _ = trials(name, LARGE[name][0])
+    for trial in (fast, exact):
+        trial.arrays[0].reshape(-1)[3] = value  # type: ignore[union-attr]
+    with np.errstate(all="ignore"):
+        for output, wanted in zip(fast.forward()[0], exact.forward()[0], strict=True):
+            finite = np.isfinite(wanted)
+            assert np.array_equal(np.isnan(output), np.isnan(wanted))
+            assert np.array_equal(output[~finite], wanted[~finite].astype("float32"), equal_nan=True)
+            assert difference(output[finite], wanted[finite]) <= TOLERANCE
+
+
+@pytest.mark.parametrize("options", [{}, {"weight_decay": 0.1}, {"weight_decay": 0.1, "decoupled": True}])
+def test_adam(options: dict[str, Any]) -> None:
+    from tinynet.optim.adam import adam
+    rng = np.random.default_rng(0)
+    value, gradient, m, v = rng.standard_normal((4, 1003)).astype("float32")
+    v = abs(v)
+    exact = [array.astype("float64") for array in (value, gradient, m, v)]
+    settings = {"lr": 0.01, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0, "decoupled": False, **options}
+    for step in (1, 2, 3):
+        adam(value, gradient, m, v, step=step, **settings)
+        adam.specification(np, *exact, step=step, **settings)
+    for array, wanted in zip((value, gradient, m, v), exact, strict=True):
+        assert difference(array, wanted) <= 1e-6
+
+
+def test_a_model_trains_to_the_same_weights_as_the_specification() -> None:
+    results = []
+    for mode in ("fast", "reference"):
+        tn.seed(3)
+        model = tn.nn.Sequential(tn.nn.BatchNorm(9), tn.nn.LSTM(9, 20), tn.nn.Dropout(0.2), tn.nn.Conv1D(20, 18, 3),
+                                 tn.nn.ReLU(), tn.nn.Flatten(), tn.nn.Dense(18 * 5, 4))
+        optimizer = tn.optim.Adam(model.parameters(), lr=1e-3)
+        rng = np.random.default_rng(0)
+        images, labels = rng.standard_normal((8, 11, 7, 9)).astype("float32"), rng.integers(0, 4, (8, 11))
+        with tn.using(mode):
+            for x, y in zip(images, labels, strict=True):
+                loss = tn.ops.cross_entropy(model(tn.Tensor(x)), y)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+        results.append(model.state_dict())
+    for name, array in results[0].items():
+        assert difference(array, results[1][name]) <= 1e-4, name

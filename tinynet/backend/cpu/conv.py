@@ -1,0 +1,172 @@
+"""The convolutions of ops/conv.py in Numba: sums of products straight from the image, nothing is unfolded.
+
+What bounds it: the products, 2 N H' W' KH KW C F operations forward and twice that backward. The trick: for one row of
+outputs, the pixels that a row of the kernel meets lie one after the other, channels included; a stride is a stride, and
+the rows of the kernel are the outer level of the product's double loop. So a row of outputs is a single product of
+(W', KW C) with (KW C, F), summed over the KH rows. The gradient of x is a convolution of δy, spread out by the stride
+and padded, with the kernel turned round, and runs through the same loop.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from tinynet.backend.cpu.elementary import OPTIONS
+from tinynet.backend.cpu.gemm import PANEL, product
+from tinynet.backend.cpu.panels import packed
+from tinynet.backend.cpu.pool import run, threads
+from tinynet.window import ONE_ROW, Window, pair, window
+
+
+def conv1d(xp: Any, x: Any, W: Any, b: Any = None, *, stride: int = 1, padding: Any = "valid",
+           dilation: int = 1) -> Any:
+    """See `tn.ops.conv1d`. float32."""
+    if x.dtype != np.float32:
+        return NotImplemented
+    columns = window("conv1d", "T", x.shape[1], W.shape[0], stride, padding, dilation)
+    y, cache = _convolve(x[:, None], W[None], b, ONE_ROW, columns)
+    return y[:, 0], cache  # (N,T',F)
+
+
+def dconv1d(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+    """See `tn.ops.conv1d`."""
+    dx, dW, db = _dconvolve(dy[:, None], cache, needs)
+    return None if dx is None else dx[:, 0], None if dW is None else dW[0], db
+
+
+def conv2d(xp: Any, x: Any, W: Any, b: Any = None, *, stride: Any = 1, padding: Any = "valid",
+           dilation: Any = 1) -> Any:
+    """See `tn.ops.conv2d`. float32."""
+    if x.dtype != np.float32:
+        return NotImplemented
+    stride, padding, dilation = (pair("conv2d", name, value) for name, value in
+                                 (("stride", stride), ("padding", padding), ("dilation", dilation)))
+    rows, columns = (window("conv2d", "HW"[i], x.shape[1 + i], W.shape[i], stride[i], padding[i], dilation[i])
+                     for i in range(2))
+    return _convolve(x, W, b, rows, columns)
+
+
+def dconv2d(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+    """See `tn.ops.conv2d`."""
+    return _dconvolve(dy, cache, needs)
+
+
+def _convolve(x: Any, W: Any, b: Any, rows: Window, columns: Window) -> Any:
+    N, F = x.shape[0], W.shape[3]
+    x = np.ascontiguousarray(x)
+    y = np.empty((N, rows.outputs, columns.outputs, F), x.dtype)
+    bias = np.zeros(F, x.dtype) if b is None else np.ascontiguousarray(b)
+    run(_correlate, x, _frame(x, rows, columns), (1, 1), packed(W.reshape(-1, F)), bias, W.shape[:2],
+        _steps(rows, columns), (0, 0), y, shards=_shards(N))  # (1)
+    return y, (x, W, rows, columns)
+
+
+def _dconvolve(dy: Any, cache: Any, needs: Any) -> Any:
+    x, W, rows, columns = cache
+    N, (KH, KW, C, F) = x.shape[0], W.shape
+    dy = np.ascontiguousarray(dy)
+    dx = dW = db = None
+    if needs[0]:
+        dx = np.empty_like(x)
+        turned = packed(np.ascontiguousarray(W[::-1, ::-1].transpose(0, 1, 3, 2)).reshape(-1, C))  # (KH KW F,C)
+        top, left = (KH - 1) * rows.dilation, (KW - 1) * columns.dilation
+        _, _, full_height, full_width = _frame(x, rows, columns)
+        run(_correlate, dy, (top, left, full_height + top, full_width + left), (rows.stride, columns.stride), turned,
+            np.zeros(C, x.dtype), (KH, KW), (1, 1, rows.dilation, columns.dilation), (rows.before, columns.before), dx,
+            shards=_shards(N))  # (2)
+    if needs[1] or needs[2]:
+        shards = _shards(N)
+        parts_W, parts_b = np.zeros((shards, *W.shape), x.dtype), np.zeros((shards, F), x.dtype)
+        run(_weights, x, _frame(x, rows, columns), dy, _steps(rows, columns), parts_W, parts_b,
+            shards=shards)  # (3) (4)
+        dW, db = parts_W.sum(axis=0), parts_b.sum(axis=0)
+    return dx, dW if needs[1] else None, db if needs[2] else None
+
+
+def _frame(x: Any, rows: Window, columns: Window) -> tuple[int, int, int, int]:
+    """Where an image begins inside of its margins, and how large it is with them."""
+    height, width = x.shape[1:3]
+    return rows.before, columns.before, rows.before + height + rows.after, columns.before + width + columns.after
+
+
+def _steps(rows: Window, columns: Window) -> tuple[int, int, int, int]:
+    """Strides and dilations."""
+    return rows.stride, columns.stride, rows.dilation, columns.dilation
+
+
+def _shards(N: int) -> int:
+    return max(1, min(threads(), N))
+
+
+@njit(**OPTIONS)
+def _put(image: Any, frame: Any, gaps: Any, canvas: Any) -> None:
+    """Put an image (h,w,C) on a canvas of zeros, its pixels `gaps` apart."""
+    height, width, C = image.shape
+    for i in range(height):
+        for j in range(width):
+            pixel, place = image[i, j], canvas[frame[0] + i * gaps[0], frame[1] + j * gaps[1]]
+            for c in range(C):
+                place[c] = pixel[c]
+
+
+@njit(**OPTIONS)
+def _correlate(shard: Any, shards: Any, x: Any, frame: Any, gaps: Any, W: Any, b: Any, kernel: Any, steps: Any,
+               origin: Any, y: Any) -> None:
+    """y = b + the sum over the kernel of slices of x times W, for the shard's images."""
+    N, height, width, C = x.shape
+    _, rows, columns, F = y.shape
+    KH, KW = kernel
+    stride_h, stride_w, dilation_h, dilation_w = steps
+    canvas_h, canvas_w = frame[2], frame[3]
+    direct = canvas_h == height and canvas_w == width and gaps[0] == 1 and gaps[1] == 1
+    canvas = np.zeros((0 if direct else canvas_h, canvas_w, C), x.dtype)
+    pixels, drawn = x.reshape(-1), canvas.reshape(-1)
+    depth, parts = (KW * C, 1) if dilation_w == 1 else (C, KW)  # a row of the kernel at once, or tap by tap
+    row = canvas_w * C
+    for n in range(shard * N // shards, (shard + 1) * N // shards):
+        if not direct:
+            _put(x[n], frame, gaps, canvas)
+        source, first = (pixels, n * height * row) if direct else (drawn, 0)
+        for i in range(rows):
+            for j in range(columns):
+                pixel = y[n, i, j]
+                for f in range(F):
+                    pixel[f] = b[f]
+            start = first + (origin[0] + i * stride_h) * row + origin[1] * C
+            for part in range(parts):
+                product((columns, F, depth, KH),
+                        source, (start + part * dilation_w * C, stride_w * C, 1, dilation_h * row),
+                        W, (part * C * PANEL, PANEL, KH * KW * C * PANEL, KW * C * PANEL),
+                        y, ((n * rows + i) * columns * F, F), True)
+
+
+@njit(**OPTIONS)
+def _weights(shard: Any, shards: Any, x: Any, frame: Any, dy: Any, steps: Any, dW: Any, db: Any) -> None:
+    """The shard's share of dW and db, from its images."""
+    N, height, width, C = x.shape
+    _, rows, columns, F = dy.shape
+    KH, KW = dW.shape[1], dW.shape[2]
+    stride_h, stride_w, dilation_h, dilation_w = steps
+    canvas_h, canvas_w = frame[2], frame[3]
+    direct = canvas_h == height and canvas_w == width
+    canvas = np.zeros((0 if direct else canvas_h, canvas_w, C), x.dtype)
+    pixels, drawn = x.reshape(-1), canvas.reshape(-1)
+    depth, parts = (KW * C, 1) if dilation_w == 1 else (C, KW)
+    row = canvas_w * C
+    total = db[shard]
+    for n in range(shard * N // shards, (shard + 1) * N // shards):
+        if not direct:
+            _put(x[n], frame, (1, 1), canvas)
+        source, first = (pixels, n * height * row) if direct else (drawn, 0)
+        for k in range(KH):
+            for part in range(parts):
+                start = first + k * dilation_h * row + part * dilation_w * C
+                product((depth, F, columns, rows), source, (start, 1, stride_w * C, stride_h * row),
+                        dy, (n * rows * columns * F, F, PANEL, columns * F),
+                        dW, (((shard * KH + k) * KW + part) * C * F, F), True)
+        for i in range(rows):
+            for j in range(columns):
+                pixel = dy[n, i, j]
+                for f in range(F):
+                    total[f] += pixel[f]

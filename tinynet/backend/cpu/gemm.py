@@ -1,0 +1,422 @@
+"""The product of float32 matrices, from machine instructions up: what Dense, LSTM and convolutions are made of.
+
+What bounds it: operations, 2 M N K of them. In each cycle a core begins two vector instructions s + a b ("fma") and
+reads two vectors from its cache, so what is read once must be used often. Therefore a tile of C, ROWS x PANEL, stays in
+registers while k runs: two vectors of B and ROWS numbers of A are read for 2 ROWS fmas. How many registers there are
+decides the size of the tile. A compiler does not find such a loop, so `_tile_function` writes it in LLVM's language.
+
+A is read where it lies, with any strides: to transpose it is to exchange them. B is best packed into panels of PANEL
+columns, whose vectors lie one after the other. k has two levels, blocks and elements within a block, with strides of
+their own: a convolution is one product, without unfolding, where each position in its window is a block.
+
+Kernels call `product` and `pack` with arrays, and for each array a tuple that says where in it the matrix begins and
+how far apart its elements are, counted in elements. That the matrix lies within the array is for the author to see to.
+Nothing outside of the matrix is read or written, whatever its size.
+
+The code of both is made once for all kernels, which find it by its name: they are compiled quickly, and none holds an
+older copy of it.
+"""
+
+# What Numba says of the types of its own functions is not what they take.
+# mypy: disable-error-code="call-arg, call-overload, no-untyped-call, var-annotated, assignment, misc"
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba import cfunc, njit, types
+from numba.core import cgutils
+from numba.core.errors import TypingError
+from numba.extending import intrinsic
+
+
+class Instructions(NamedTuple):
+    """The vectors of a processor, and the tile that suits them."""
+
+    width: int  # floats in a vector
+    fused: bool  # whether s + a b is one instruction
+    rows: int  # of the tile
+    vectors: int = 2  # side by side in the tile
+
+    @property
+    def panel(self) -> int:
+        return self.width * self.vectors
+
+
+INSTRUCTIONS = {
+    "avx512": Instructions(width=16, fused=True, rows=8),
+    "avx2": Instructions(width=8, fused=True, rows=6),
+    "plain": Instructions(width=4, fused=False, rows=4),
+}
+
+
+def best_instructions(features: dict[str, bool]) -> str:
+    """The name of the instructions for a processor that has these features, as LLVM calls them."""
+    if features.get("avx512f"):
+        return "avx512"
+    return "avx2" if features.get("avx2") and features.get("fma") else "plain"
+
+
+_HERE = best_instructions(llvm.get_host_cpu_features())
+ROWS, PANEL = INSTRUCTIONS[_HERE].rows, INSTRUCTIONS[_HERE].panel
+
+# A product goes through k in steps of so many elements, and within a step through A in strips of so many rows: a strip
+# then stays in the second cache while all panels pass by. Where a column of A lies together, a cache line holds more
+# than one tile needs of it; steps are short, for the rest to be there still when the next tile comes.
+_DEEP, _SHALLOW, _STRIP = 512, 192, 96
+_WIDE = 4  # panels in the tile of a product of one row
+
+
+# --- what kernels call ----------------------------------------------------------------------------------------------
+
+@intrinsic
+def product(typing: Any, sizes: Any, A: Any, a: Any, B: Any, b: Any, C: Any, c: Any, accumulate: Any) -> Any:
+    """C = A B, or C += A B where `accumulate` is true.
+
+    sizes  (M, N, K), or (M, N, K, blocks) where C[i, j] is the sum of A[i, p, k] B[p, k, j] over blocks p and all k
+    a      (start, row, k), or (start, row, k, block): from where the first element of the matrix lies in A, how far it
+           is to the next one in i, in k, and in p
+    b      (start, k, panel), or (start, k, panel, block). The columns of a panel lie side by side. A matrix in rows of
+           N elements is (start, N, PANEL), a packed one (start, PANEL, K * PANEL)
+    c      (start, row): the columns of C lie side by side
+
+    From y = x W, with x (M,K), y (M,N) and W packed, the rows from `low` to `high` are
+
+        product((high - low, N, K), x, (low * K, K, 1), packed, (0, PANEL, K * PANEL), y, (low * N, N), False)
+
+    Equal bits for equal sizes and strides. NaN and infinity go where NumPy lets them go.
+    """
+    _check("product", (A, B, C), (sizes, a, b), (3, 4))
+    _check("product", (), (c,), (2,))
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        sizes, (A,), a, (B,), b, (C,), c, (accumulate,) = _words(context, builder, signature, args)
+        sizes, a, b = [*sizes, _word(1)][:4], [*a, _word(0)][:4], [*b, _word(0)][:4]
+        _call(builder, "tinynet_product", [*sizes, _plus(builder, A, a[0]), *a[1:], _plus(builder, B, b[0]), *b[1:],
+                                           _plus(builder, C, c[0]), *c[1:], accumulate])
+        return context.get_dummy_value()
+    return types.void(sizes, A, a, B, b, C, c, accumulate), generate
+
+
+@intrinsic
+def pack(typing: Any, sizes: Any, B: Any, b: Any, panels: Any, p: Any) -> Any:
+    """Copy a matrix into panels of PANEL columns, the last one filled up with zeros.
+
+    sizes  (K, N)
+    b      (start, k, j): where the matrix begins in B, how far it is to the next row, and to the next column
+    p      (start, panel): where the first panel begins in `panels`, how far it is to the next one, K * PANEL or more.
+           There are -(-N // PANEL); row k of a panel begins k * PANEL after it
+
+    To let each shard pack some of the panels:
+
+        for first in range(shard * PANEL, N, shards * PANEL):
+            pack((K, min(PANEL, N - first)), W, (first, N, 1), packed, (first * K, 0))
+    """
+    _check("pack", (B, panels), (sizes, p), (2,))
+    _check("pack", (), (b,), (3,))
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        sizes, (B,), b, (panels,), p = _words(context, builder, signature, args)
+        _call(builder, "tinynet_pack", [*sizes, _plus(builder, B, b[0]), *b[1:], _plus(builder, panels, p[0]), *p[1:]])
+        return context.get_dummy_value()
+    return types.void(sizes, B, b, panels, p), generate
+
+
+def _check(name: str, arrays: Sequence[Any], tuples: Sequence[Any], lengths: Sequence[int]) -> None:
+    for array in arrays:
+        if not isinstance(array, types.Array) or array.dtype != types.float32:
+            raise TypingError(f"{name}: arrays must be of float32, got {array}; return NotImplemented for others")
+    for numbers in tuples:
+        if not isinstance(numbers, types.Tuple | types.UniTuple) or len(numbers) not in lengths \
+                or not all(isinstance(number, types.Integer) for number in numbers):
+            raise TypingError(f"{name}: sizes and places are tuples of {lengths[0]} to {lengths[-1]} integers, "
+                              f"got {numbers}; see its description")
+
+
+# --- the code of both, made once ------------------------------------------------------------------------------------
+
+def compile_product(name: str) -> Any:
+    """The C function of `product` for these instructions."""
+    return cfunc(types.void(*[types.int64] * 15), cache=True)(_product(name, *INSTRUCTIONS[name]))
+
+
+def compile_pack(name: str) -> Any:
+    """The C function of `pack` for these instructions."""
+    return cfunc(types.void(*[types.int64] * 7), cache=True)(_pack(INSTRUCTIONS[name].width, INSTRUCTIONS[name].panel))
+
+
+def _product(name: str, width: int, fused: bool, most: int, vectors: int) -> Callable[..., None]:
+    panel = width * vectors
+    wide, panel_of_step, tile = _WIDE * panel, _DEEP * panel, most * panel
+
+    def product(M, N, K, blocks, A, a_row, a_k, a_block, B, b_k, b_panel, b_block,  # type: ignore[no-untyped-def]
+                C, c_row, accumulate):
+        limit = _SHALLOW if a_row == 1 else _DEEP
+        depth = max(1, min(K, limit))
+        group = max(1, limit // depth)  # a step is some blocks, or a part of one
+        edge, corner = _stack(panel_of_step), _stack(tile)
+        for p in range(0, max(1, blocks), group):
+            for k in range(0, max(1, K), depth):
+                ps, ks = min(group, blocks - p), min(depth, K - k)
+                a = A + 4 * (p * a_block + k * a_k)
+                b = B + 4 * (p * b_block + k * b_k)
+                more = 1 if accumulate != 0 or p > 0 or k > 0 else 0
+                first = N // wide * wide if M == 1 else 0
+                for j in range(0, first, wide):
+                    _row(name, ps, ks, a, a_row, a_k, a_block, b + 4 * (j // panel * b_panel), b_k, b_panel, b_block,
+                         C + 4 * j, c_row, more)
+                for top in range(0, M, _STRIP):
+                    bottom = min(M, top + _STRIP)
+                    for j in range(first, N, panel):
+                        columns = min(panel, N - j)
+                        bj, bj_k, bj_block = b + 4 * (j // panel * b_panel), b_k, b_block
+                        if columns < panel:  # continue with a copy, filled up with zeros
+                            for q in range(ps):
+                                _gather(ks, columns, bj + 4 * q * b_block, b_k, 1, edge + 4 * q * ks * panel, panel)
+                            bj, bj_k, bj_block = edge, panel, ks * panel
+                        for i in range(top, bottom, most):
+                            rows = min(most, bottom - i)
+                            if columns == panel:
+                                _tile(name, rows, ps, ks, a + 4 * i * a_row, a_row, a_k, a_block,
+                                      bj, bj_k, 0, bj_block, C + 4 * (i * c_row + j), c_row, more)
+                            else:
+                                _tile(name, rows, ps, ks, a + 4 * i * a_row, a_row, a_k, a_block,
+                                      bj, bj_k, 0, bj_block, corner, panel, 0)
+                                _merge(rows, columns, corner, panel, C + 4 * (i * c_row + j), c_row, more)
+    return product
+
+
+def _pack(width: int, panel: int) -> Callable[..., None]:
+    def pack(K, N, B, b_k, b_j, panels, p_panel):  # type: ignore[no-untyped-def]
+        for first in range(0, N, panel):
+            columns = min(panel, N - first)
+            source, target = B + 4 * first * b_j, panels + 4 * (first // panel * p_panel)
+            if b_j == 1 and columns == panel:
+                for k in range(K):
+                    for j in range(0, panel, width):
+                        _move(width, source + 4 * (k * b_k + j), target + 4 * (k * panel + j))
+            else:
+                _gather(K, columns, source, b_k, b_j, target, panel)
+    return pack
+
+
+@njit
+def _gather(K: Any, columns: Any, source: Any, s_k: Any, s_j: Any, target: Any, panel: Any) -> None:
+    """Copy some columns to the left of a panel; the rest of it becomes zero."""
+    if s_j == 1:
+        for k in range(K):
+            for j in range(columns):
+                _put(target, k * panel + j, _get(source, k * s_k + j))
+            for j in range(columns, panel):
+                _put(target, k * panel + j, types.float32(0))
+        return
+    for first in range(0, K, 64):  # rows, not all at once: the panel's lines stay in the cache for the next column
+        for j in range(panel):
+            for k in range(first, min(K, first + 64)):
+                _put(target, k * panel + j, _get(source, k * s_k + j * s_j) if j < columns else types.float32(0))
+
+
+@njit
+def _merge(rows: Any, columns: Any, source: Any, s_row: Any, target: Any, t_row: Any, accumulate: Any) -> None:
+    """Write some columns of a tile, or add them."""
+    for i in range(rows):
+        for j in range(columns):
+            value = _get(source, i * s_row + j)
+            _put(target, i * t_row + j, value + _get(target, i * t_row + j) if accumulate else value)
+
+
+# --- one tile, in LLVM's language -----------------------------------------------------------------------------------
+
+_I64, _I32, _FLOAT = ir.IntType(64), ir.IntType(32), ir.FloatType()
+_POINTER = _FLOAT.as_pointer()
+
+
+def tile_function(module: Any, instructions: Instructions, rows: int, panels: int = 1) -> Any:
+    """Write into a module the function that computes one tile: rows x (panels * panel) elements of C.
+
+    For all blocks, for all k in a block:
+        load a row of B, one vector after the other
+        for each row: load the element of A, repeat it through a vector, multiply it with each vector of B, add
+    """
+    name = f"tile_{rows}x{panels * instructions.panel}"
+    if name in module.globals:
+        return module.globals[name]
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [_I64] * 14), name)
+    function.attributes.add("noinline")
+    blocks, depth, a, a_row, a_three, a_k, a_block, b, b_k, b_panel, b_block, c, c_row, accumulate = function.args
+    builder = ir.IRBuilder(function.append_basic_block())
+    width, vectors = instructions.width, instructions.vectors
+    vector = ir.VectorType(_FLOAT, width)
+
+    def move(pointer: Any, *distances: Any) -> Any:
+        for distance in distances:
+            pointer = builder.gep(pointer, [distance])
+        return pointer
+
+    def times(count: int, distance: Any) -> Any:
+        return builder.mul(_word(count), distance)
+
+    def load(pointer: Any, type: Any) -> Any:
+        return builder.load(builder.bitcast(pointer, type.as_pointer()), align=4)
+
+    def multiply_add(x: Any, y: Any, total: Any) -> Any:
+        if not instructions.fused:
+            return builder.fadd(builder.fmul(x, y), total)
+        fma = cgutils.get_or_insert_function(module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.v{width}f32")
+        return builder.call(fma, [x, y, total])
+
+    def repeat(number: Any) -> Any:
+        nothing = ir.Constant(vector, ir.Undefined)
+        first = builder.insert_element(nothing, number, ir.Constant(_I32, 0))
+        return builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(_I32, width), None))
+
+    # Variables in memory, for LLVM to put into registers: the sums, and pointers that walk along with k.
+    columns = [(panel, v) for panel in range(panels) for v in range(vectors)]
+    sums = {(i, *column): builder.alloca(vector) for i in range(rows) for column in columns}
+    # From every third row to the next it is a_three, which is 3 a_row. LLVM does not know that: else it would reach
+    # each row from the one before, in a chain of additions that takes as long as the multiplications.
+    a_walks, b_walk = [builder.alloca(_POINTER) for _ in range(0, rows, 3)], builder.alloca(_POINTER)
+    a, b, c = (builder.inttoptr(address, _POINTER) for address in (a, b, c))
+    results = {(i, panel, v): builder.bitcast(move(c, times(i, c_row), _word((panel * vectors + v) * width)),
+                                              vector.as_pointer()) for i, panel, v in sums}
+
+    with builder.if_else(builder.icmp_signed("!=", accumulate, _word(0))) as (more, anew):
+        with more:
+            for cell, total in sums.items():
+                builder.store(builder.load(results[cell], align=4), total)
+        with anew:
+            for total in sums.values():
+                builder.store(ir.Constant(vector, None), total)
+    with cgutils.for_range(builder, blocks) as block:
+        for group, walk in enumerate(a_walks):
+            builder.store(move(a, builder.mul(block.index, a_block), times(group, a_three)), walk)
+        builder.store(move(b, builder.mul(block.index, b_block)), b_walk)
+        with cgutils.for_range(builder, depth):
+            b_row = builder.load(b_walk)
+            Bs = {(panel, v): load(move(b_row, times(panel, b_panel), _word(v * width)), vector)
+                  for panel, v in columns}
+            for i in range(rows):
+                element = load(move(builder.load(a_walks[i // 3]), times(i % 3, a_row)), _FLOAT)
+                repeated = repeat(element)
+                for column in columns:
+                    total = sums[i, *column]
+                    builder.store(multiply_add(repeated, Bs[column], builder.load(total)), total)
+            for walk in a_walks:
+                builder.store(move(builder.load(walk), a_k), walk)
+            builder.store(move(b_row, b_k), b_walk)
+    for cell, total in sums.items():
+        builder.store(builder.load(total), results[cell], align=4)
+    builder.ret_void()
+    return function
+
+
+@intrinsic(prefer_literal=True)
+def _tile(typing: Any, name: Any, rows: Any, blocks: Any, depth: Any, a: Any, a_row: Any, a_k: Any, a_block: Any,
+          b: Any, b_k: Any, b_panel: Any, b_block: Any, c: Any, c_row: Any, accumulate: Any) -> Any:
+    """A tile of some rows and one panel: there is a function for each number of rows."""
+    instructions = INSTRUCTIONS[name.literal_value]
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        rows, *rest = args[1:]
+        done = builder.append_basic_block()
+        switch = builder.switch(rows, done)
+        for count in range(1, instructions.rows + 1):
+            with builder.goto_block(builder.append_basic_block()):
+                switch.add_case(count, builder.block)
+                _call_tile(builder, instructions, count, 1, rest)
+                builder.branch(done)
+        builder.position_at_end(done)
+        return context.get_dummy_value()
+    return types.void(name, *[types.int64] * 14), generate
+
+
+@intrinsic(prefer_literal=True)
+def _row(typing: Any, name: Any, blocks: Any, depth: Any, a: Any, a_row: Any, a_k: Any, a_block: Any,
+         b: Any, b_k: Any, b_panel: Any, b_block: Any, c: Any, c_row: Any, accumulate: Any) -> Any:
+    """A tile of one row and several panels: the sums of one panel alone would wait for each other."""
+    instructions = INSTRUCTIONS[name.literal_value]
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _call_tile(builder, instructions, 1, _WIDE, args[1:])
+        return context.get_dummy_value()
+    return types.void(name, *[types.int64] * 13), generate
+
+
+def _call_tile(builder: Any, instructions: Instructions, rows: int, panels: int, args: Sequence[Any]) -> None:
+    function = tile_function(builder.module, instructions, rows, panels)
+    function.linkage = "internal"
+    blocks, depth, a, a_row, *rest = args
+    builder.call(function, [blocks, depth, a, a_row, builder.mul(a_row, _word(3)), *rest])
+
+
+# --- memory ---------------------------------------------------------------------------------------------------------
+
+@intrinsic
+def _get(typing: Any, address: Any, index: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.load(builder.gep(builder.inttoptr(args[0], _POINTER), [args[1]]), align=4)
+    return types.float32(types.int64, types.int64), generate
+
+
+@intrinsic
+def _put(typing: Any, address: Any, index: Any, value: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.store(args[2], builder.gep(builder.inttoptr(args[0], _POINTER), [args[1]]), align=4)
+        return context.get_dummy_value()
+    return types.void(types.int64, types.int64, types.float32), generate
+
+
+@intrinsic(prefer_literal=True)
+def _move(typing: Any, width: Any, source: Any, target: Any) -> Any:
+    """Copy a vector."""
+    vector = ir.VectorType(_FLOAT, width.literal_value).as_pointer()
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _, source, target = args
+        value = builder.load(builder.inttoptr(source, vector), align=4)
+        builder.store(value, builder.inttoptr(target, vector), align=4)
+        return context.get_dummy_value()
+    return types.void(width, types.int64, types.int64), generate
+
+
+@intrinsic(prefer_literal=True)
+def _stack(typing: Any, floats: Any) -> Any:
+    """The address of so many floats in the stack frame of the caller."""
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        with builder.goto_entry_block():
+            memory = builder.alloca(ir.ArrayType(_FLOAT, floats.literal_value))
+        return builder.ptrtoint(memory, _I64)
+    return types.int64(floats), generate
+
+
+def _word(value: int) -> Any:
+    return ir.Constant(_I64, value)
+
+
+def _words(context: Any, builder: Any, signature: Any, args: Sequence[Any]) -> list[list[Any]]:
+    """Each argument as 64-bit integers: of an array the address, of a tuple its elements."""
+    words = []
+    for type, value in zip(signature.args, args, strict=True):
+        if isinstance(type, types.Array):
+            words.append([builder.ptrtoint(context.make_array(type)(context, builder, value).data, _I64)])
+        elif isinstance(type, types.BaseTuple):
+            words.append([context.cast(builder, element, of, types.int64)
+                          for element, of in zip(cgutils.unpack_tuple(builder, value), type, strict=True)])
+        else:
+            words.append([context.cast(builder, value, type, types.int64)])
+    return words
+
+
+def _plus(builder: Any, address: Any, elements: Any) -> Any:
+    return builder.add(address, builder.mul(elements, _word(4)))
+
+
+def _call(builder: Any, name: str, words: Sequence[Any]) -> None:
+    type = ir.FunctionType(ir.VoidType(), [_I64] * len(words))
+    builder.call(cgutils.get_or_insert_function(builder.module, type, name), words)
+
+
+_compiled = {"tinynet_product": compile_product(_HERE), "tinynet_pack": compile_pack(_HERE)}
+for _name, _function in _compiled.items():
+    llvm.add_symbol(_name, _function.address)

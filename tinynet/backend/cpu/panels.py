@@ -1,0 +1,33 @@
+"""Matrices as the product (gemm.py) wants them: flat, or packed into panels, by all threads."""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from tinynet.backend.cpu.elementary import OPTIONS
+from tinynet.backend.cpu.gemm import PANEL, pack
+from tinynet.backend.cpu.pool import run, threads
+
+_SMALL = 1 << 14  # elements that are not worth a launch
+
+
+def flat(A: Any) -> tuple[Any, int, int]:
+    """The elements of a matrix in one axis, and how far it is to the next row and column. A transpose is no copy."""
+    if A.flags.c_contiguous:
+        return A.reshape(-1), A.shape[1], 1
+    return np.ascontiguousarray(A.T).reshape(-1), 1, A.shape[0]
+
+
+def packed(B: Any) -> Any:
+    """B (K,N) in panels of PANEL columns: (panels,K,PANEL), the last one filled up with zeros."""
+    K, N = B.shape
+    panels = np.empty((-(-N // PANEL), K, PANEL), B.dtype)
+    run(_pack, *flat(B), K, N, panels, shards=1 if B.size < _SMALL else threads())
+    return panels
+
+
+@njit(**OPTIONS)
+def _pack(shard: Any, shards: Any, B: Any, b_k: Any, b_j: Any, K: Any, N: Any, panels: Any) -> None:
+    for first in range(shard * PANEL, N, shards * PANEL):
+        pack((K, min(PANEL, N - first)), B, (first * b_j, b_k, b_j), panels, (first * K, 0))
