@@ -153,13 +153,21 @@ def test_fewer_than_one_thread(number: int) -> None:
         set_threads(number)
 
 
-@pytest.mark.parametrize("number", [2, 6])
-def test_workers_that_sleep_wake_up(number: int) -> None:
-    set_threads(number)
+def test_workers_that_sleep_wake_up() -> None:
+    set_threads(2)
     for _ in range(3):
         run(count, np.zeros((9, 9), np.int64))
         wait_for(everybody_sleeps)
         wait_for(lambda: together(2))
+
+
+def test_who_wakes_up_wakes_the_others() -> None:
+    set_threads(8)
+    run(count, np.zeros((9, 9), np.int64))
+    wait_for(everybody_sleeps)
+    bells = list(pool._start().sleepers)  # each sleep has a bell of its own
+    pool._start().wake()
+    wait_for(lambda: everybody_sleeps() and not set(bells) & set(pool._start().sleepers))
 
 
 def test_a_launch_does_not_wait_for_workers() -> None:
@@ -330,6 +338,7 @@ from pathlib import Path
 import numpy as np
 from tinynet.backend.cpu.pool import _launchers, _start, run, set_threads
 set_threads(2)
+_start()  # all that the children have in common
 
 def child(work, *arguments):
     sys.stdout.flush()
@@ -407,7 +416,7 @@ def stopped():
     set_threads(3)
 
 for work in (spinning, sleeping, launching, stopped):
-    for _ in range(3):
+    for _ in range(2):
         child(work)
 print("done")
 """, tmp_path)

@@ -73,9 +73,9 @@ def functions(path: Path) -> dict[str, tuple[str, set[str]]]:
 
 
 def code_of(op: Op) -> str:
-    """The source of an op: forward, backward, and the helpers that they call, in its own file or in others of ops/."""
+    """The source of an op: forward, backward, and the helpers that they call, in its own file, others of ops/, window.py."""
     own = Path(str(sys.modules[op.module].__file__))
-    files = {path.stem: functions(path) for path in own.parent.glob("*.py")}
+    files = {path.stem: functions(path) for path in [*own.parent.glob("*.py"), own.parent.parent / "window.py"]}
     helpers = {name: function for stem in [*files, own.stem] for name, function in files[stem].items()
                if name not in REGISTRY and name[1:] not in REGISTRY}
     waiting, seen = [op.name, op.backward.__name__], list[str]()

@@ -320,11 +320,16 @@ BUGS = [
 
 # --- planting -------------------------------------------------------------------------------------------------------
 
+def helper_module(stem: str) -> str:
+    """A module that ops take functions from: in ops/, or beside it."""
+    return f"tinynet.ops.{stem}" if f"tinynet.ops.{stem}" in sys.modules else f"tinynet.{stem}"
+
+
 def file_of(op: str, stem: str = "") -> Path:
-    """The file that an op stands in, or one beside it."""
-    file = sys.modules[REGISTRY[op].module].__file__
+    """The file that an op stands in, or one that it takes functions from."""
+    file = sys.modules[helper_module(stem) if stem else REGISTRY[op].module].__file__
     assert file
-    return Path(file) if not stem else Path(file).with_name(f"{stem}.py")
+    return Path(file)
 
 
 def section(source: str, op: str) -> tuple[int, int]:
@@ -366,7 +371,7 @@ def plant(bug: Bug) -> Op:
     source, own = edit(bug)[0], file_of(bug.op)
     if not bug.file:
         return run_module(source, own)[1][bug.op]
-    helper = {f"tinynet.ops.{bug.file}": run_module(source, file_of(bug.op, bug.file))[0]}
+    helper = {helper_module(bug.file): run_module(source, file_of(bug.op, bug.file))[0]}
     return run_module(own.read_text(encoding="utf-8"), own, helper)[1][bug.op]
 
 
