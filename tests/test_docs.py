@@ -73,7 +73,7 @@ def functions(path: Path) -> dict[str, tuple[str, set[str]]]:
 
 
 def code_of(op: Op) -> str:
-    """The source of an op: forward, backward, and the helpers that they call, in its own file, others of ops/, window.py."""
+    """The source of an op: forward, backward, and the helpers that they call, in its file, in ops/ and in window.py."""
     own = Path(str(sys.modules[op.module].__file__))
     files = {path.stem: functions(path) for path in [*own.parent.glob("*.py"), own.parent.parent / "window.py"]}
     helpers = {name: function for stem in [*files, own.stem] for name, function in files[stem].items()
