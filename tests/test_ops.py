@@ -577,3 +577,16 @@ def test_arguments_that_do_not_exist() -> None:
         tn.ops.dense(tn.Tensor(X))
     with pytest.raises(TypeError, match="too many positional arguments"):
         tn.ops.relu(tn.Tensor(X), 1)
+
+
+def test_the_mean_of_booleans_and_integers() -> None:
+    """The accuracy, as one writes it."""
+    logits, labels = tn.Tensor([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]]), tn.Tensor([1, 1, 1])
+    assert (logits.argmax(-1) == labels).mean().item() == pytest.approx(2 / 3)
+    assert labels.sum().item() == 3 and labels.max().item() == 1
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    x = tn.Tensor(np.ones((2, 6, 3)))
+    assert x.sum(axis=np.int64(1)).shape == (2, 3)
+    assert tn.ops.max_pool1d(x, np.int64(2)).shape == (2, 3, 3)

@@ -98,7 +98,8 @@ class Op:
         arrays = [None if tensor is None else tensor.data for tensor in tensors]
         sizes = self.infer(arrays, options)
         if _shapes_only.get():
-            dtype = next(array.dtype for array in arrays if array is not None)
+            dtypes = [array.dtype for array in arrays if array is not None]
+            dtype = next((dtype for dtype in dtypes if dtype.kind in "fc"), dtypes[0])
             blanks = [blank(shape, dtype) for shape in self.contract.output_shapes(sizes)]
             return tuple(blanks) if len(blanks) > 1 else blanks[0]
         device = _common_device(self.name, self._names, tensors, self.contract.variadic)
@@ -119,7 +120,8 @@ class Op:
     def infer(self, arrays: Sequence[Any], options: dict[str, Any]) -> dict[str, Any]:
         """The value of every letter of the contract, from the inputs and the options. Errors as of the contract."""
         try:
-            key = (*((array.shape, array.dtype) if array is not None else None for array in arrays), *options.items())
+            key = (*((array.shape, array.dtype) if array is not None else None for array in arrays),
+                   *((name, type(value), value) for name, value in options.items()))
             known = self._inferred.get(key)
         except TypeError:  # an option that cannot be a key, such as a list
             return self._infer(arrays, options)

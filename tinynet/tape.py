@@ -214,7 +214,8 @@ class Tensor:
                     slots[index] += dvalue
                 else:
                     slots[index] = slots[index] + dvalue
-                    owned.add(id(slots[index]))
+                    if slots[index].ndim:  # a sum of NumPy's 0-d arrays is no array, and cannot be added to in place
+                        owned.add(id(slots[index]))
 
         deliver(self._origin or self, self._seed(gradient))
         for node in nodes:

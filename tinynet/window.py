@@ -5,6 +5,7 @@ A window of `width` elements, `dilation` apart, moves over `size` elements, padd
 """
 
 from collections.abc import Iterator
+from numbers import Integral
 from typing import Any, NamedTuple
 
 from tinynet.errors import ArgumentError, ShapeError
@@ -40,7 +41,7 @@ def window(op: str, axis: str, size: int, width: int, stride: int, padding: str 
     Errors: ArgumentError for a width, stride, dilation or padding that is none; ShapeError if the window never fits.
     """
     for name, value in (("width", width), ("stride", stride), ("dilation", dilation)):
-        if not isinstance(value, int) or value < 1:
+        if not isinstance(value, Integral) or int(value) < 1:
             raise ArgumentError(f"{op}: {name} must be an integer of at least 1, got {value!r}; {name}=1?")
     span = (width - 1) * dilation + 1
     if padding == "valid":

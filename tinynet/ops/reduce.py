@@ -1,6 +1,7 @@
 """Reductions over one axis, several, or all (axis=None), under NumPy's names."""
 
 import math
+from numbers import Integral
 from typing import Any
 
 from tinynet.errors import ArgumentError, ShapeError
@@ -16,10 +17,10 @@ def axes_of(name: str, axis: Any, rank: int) -> tuple[int, ...]:
     """The axes to reduce, as a sorted tuple."""
     listed = range(rank) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     for one in listed:
-        if not isinstance(one, int) or not -rank <= one < rank:
+        if not isinstance(one, Integral) or not -rank <= int(one) < rank:
             raise ArgumentError(f"{name}: axis must be None or in [-{rank}, {rank}) for an array of {rank} axes, got "
                                 f"{axis}; axis=-1 is the last one")
-    return tuple(sorted({one % rank for one in listed}))
+    return tuple(sorted({int(one) % rank for one in listed}))
 
 
 def _kept(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
@@ -40,7 +41,7 @@ def _reduced(name: str, *, empty: bool = False) -> Any:
     return sizes
 
 
-@op("x:(...) -> y:(...Y)", sizes=_reduced("sum", empty=True), cases=_CASES)
+@op("x:any(...) -> y:any(...Y)", sizes=_reduced("sum", empty=True), cases=_CASES)
 def sum(xp: Any, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
     """The sum of elements.
 
@@ -63,7 +64,7 @@ def dsum(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
     return xp.broadcast_to(dy.reshape(_kept(shape, axes)), shape)  # (2)
 
 
-@op("x:(...) -> y:(...Y)", sizes=_reduced("mean"), cases=_CASES)
+@op("x:any(...) -> y:any(...Y)", sizes=_reduced("mean"), cases=_CASES)
 def mean(xp: Any, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
     """The mean of elements.
 
@@ -123,7 +124,7 @@ def _first(xp: Any, x: Any, axes: tuple[int, ...], which: str) -> Any:
     return first.reshape([x.shape[i] for i in [*kept, *axes]]).transpose(back)  # as x
 
 
-@op("x:(...) -> y:(...Y)", sizes=_reduced("max"), analytic=False, cases=_DISTINCT)
+@op("x:any(...) -> y:any(...Y)", sizes=_reduced("max"), analytic=False, cases=_DISTINCT)
 def max(xp: Any, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
     """The largest element.
 
@@ -146,7 +147,7 @@ def dmax(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
     return dy.reshape(_kept(first.shape, axes)) * first  # (2)
 
 
-@op("x:(...) -> y:(...Y)", sizes=_reduced("min"), analytic=False, cases=_DISTINCT)
+@op("x:any(...) -> y:any(...Y)", sizes=_reduced("min"), analytic=False, cases=_DISTINCT)
 def min(xp: Any, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
     """The smallest element.
 
