@@ -262,7 +262,7 @@ def test_what_does_not_fit_is_refused_when_a_kernel_is_compiled() -> None:
     def short(shard: Any, shards: Any, x: Any) -> None:
         product((4, 4), x, (0, 4, 1), x, (0, 4, PANEL), x, (0, 4), False)
 
-    with pytest.raises(TypingError, match="product: sizes and places are tuples of 3 to 4 integers"):
+    with pytest.raises(TypingError, match="product: sizes and places must be tuples of 3 or 4 integers"):
         run(short, x)
 
 

@@ -130,8 +130,8 @@ def _check(name: str, arrays: Sequence[Any], tuples: Sequence[Any], lengths: Seq
     for numbers in tuples:
         if not isinstance(numbers, types.Tuple | types.UniTuple) or len(numbers) not in lengths \
                 or not all(isinstance(number, types.Integer) for number in numbers):
-            raise TypingError(f"{name}: sizes and places are tuples of {lengths[0]} to {lengths[-1]} integers, "
-                              f"got {numbers}; see its description")
+            raise TypingError(f"{name}: sizes and places must be tuples of {' or '.join(map(str, lengths))} integers, "
+                              f"got {numbers}; is a stride missing?")
 
 
 # --- the code of both, made once ------------------------------------------------------------------------------------

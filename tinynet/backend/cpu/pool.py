@@ -17,7 +17,8 @@ stack frame, has a C function `entry(arguments, shard, shards)` that finds them 
 the addresses of both into a mailbox. Workers watch the mailbox: Python threads in a compiled loop, which do not hold
 the interpreter's lock. Each thread, the caller's included, has a slot there. Whoever claims a slot runs its shards: its
 owner first, but then anybody who has nothing left to do. So a launch never waits for a worker that sleeps or that the
-system has put aside: the caller does what nobody else has begun. A worker that sees no launch for a while sleeps.
+system has put aside: the caller does what nobody else has begun. A worker that sees no launch for a while first lets
+others have its processor, and soon sleeps.
 
 Which thread runs a shard is left to chance; what a shard computes is not. Results depend on the number of shards alone.
 A caller that finds the pool in use, by another thread of the program, runs its shards alone, one after the other.
@@ -46,7 +47,8 @@ from numba.extending import intrinsic
 from tinynet.errors import ArgumentError
 
 MOST_THREADS = 16  # by default; set_threads may ask for more
-LOOKS = 40_000  # into the mailbox before a worker sleeps: about a millisecond, ten times what it takes to wake one
+LOOKS = 4_000  # into the mailbox before a worker sleeps: about a millisecond; to wake one takes a tenth of that
+PATIENCE = 2_000  # looks, some 50 µs, before one who waits lets others have the processor in between
 
 
 def run(kernel: Any, *arguments: Any, shards: int | None = None) -> None:
@@ -204,7 +206,7 @@ def _serve(mailbox: Any, slot: Any, seen: Any, looks: Any) -> Any:
     while idle < looks:
         sequence = _load(mailbox, _SEQUENCE)
         if sequence == seen:
-            _pause()
+            _wait(idle)
             idle += 1
         elif sequence == _STOP:
             return sequence
@@ -230,8 +232,10 @@ def _perform(mailbox: Any, shards: Any, entry: Any, arguments: Any) -> Any:
     _store(mailbox, _SEQUENCE, sequence)
     _take_part(mailbox, 0, sequence)
     for slot in range(_load(mailbox, _SLOTS)):
+        idle = 0
         while _load(mailbox, (1 + slot) * _LINE + _DONE) != sequence:
-            _pause()
+            _wait(idle)
+            idle += 1
     return _load(mailbox, _FAILED)
 
 
@@ -288,6 +292,15 @@ def _pointer(builder: Any, mailbox: Any, word: Any) -> Any:
     return builder.gep(builder.inttoptr(mailbox, _WORD.as_pointer()), [word])
 
 
+@njit(nogil=True)
+def _wait(looks: Any) -> None:
+    """Pass the time between two looks: at first without losing any, then let others have the processor."""
+    if looks < PATIENCE:
+        _pause()
+    else:
+        _yield()
+
+
 @intrinsic
 def _pause(typing: Any) -> Any:
     """Tell the processor that this loop waits."""
@@ -295,6 +308,17 @@ def _pause(typing: Any) -> Any:
         if builder.module.triple.startswith(("x86_64", "i386", "i686")):
             void = ir.FunctionType(ir.VoidType(), [])
             builder.call(cgutils.get_or_insert_function(builder.module, void, "llvm.x86.sse2.pause"), [])
+        return context.get_dummy_value()
+    return types.void(), generate
+
+
+@intrinsic
+def _yield(typing: Any) -> Any:
+    """Tell the system that another thread may run here."""
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        if os.name == "posix":
+            function = ir.FunctionType(ir.IntType(32), [])
+            builder.call(cgutils.get_or_insert_function(builder.module, function, "sched_yield"), [])
         return context.get_dummy_value()
     return types.void(), generate
 
