@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 IN_VENV := $(VENV)/bin/python
 
-.PHONY: help demo test lint clean
+.PHONY: help demo test lint bench clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -12,6 +12,7 @@ help:
 	@echo 'make demo    train the LSTM-CNN and print its test accuracy (make demo ARGS="--epochs 3")'
 	@echo 'make test    run all tests (make test ARGS="-k lstm")'
 	@echo 'make lint    check style and types'
+	@echo 'make bench   time it beside other frameworks (make bench ARGS="--rows step --peers torch")'
 	@echo 'make clean   remove .venv, caches and what building left behind'
 
 demo: $(VENV)/demo.installed
@@ -23,6 +24,9 @@ test: $(VENV)/test.installed
 lint: $(VENV)/lint.installed
 	$(IN_VENV) -m ruff check .
 	$(IN_VENV) -m mypy
+
+bench: $(VENV)/bench.installed
+	$(IN_VENV) -m benchmarks $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache

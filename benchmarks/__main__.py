@@ -1,0 +1,139 @@
+"""The command line: python -m benchmarks --help"""
+
+import argparse
+import json
+import os
+import re
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import benchmarks
+from benchmarks import machine, table
+from benchmarks.bench import Bench, Options, titles
+from benchmarks.peers import OURS, names, peer
+from benchmarks.process import PeerError
+from benchmarks.rows import ROWS
+
+BUSY = 0.5  # a load average from which on somebody else is at work
+RESULTS = Path(__file__).parent / "results"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    given = sys.argv[1:] if arguments is None else arguments
+    lacking = {name: lack for name in names()[1:] if (lack := peer(name).lacks())}
+    options = parse(given, lacking)
+    if options.list:
+        show(lacking)
+        return 0
+    busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    if busy > BUSY and not options.quick:
+        print(f"Other programs are running here (load {busy:.1f}): the times will be worth little.", file=sys.stderr)
+    chosen = Options(options.peers, machine.cores()[: options.threads], 0.05 if options.quick else options.seconds,
+                     quick=options.quick, say=progress())
+    results = {**run(chosen, options.rows, shlex.join(["python", "-m", "benchmarks", *given])), "not_there": lacking}
+    if options.out is None and not options.quick:
+        options.out = RESULTS / f"{slug(results['machine']['cpu'])}-{len(chosen.cpus)}.json"
+    print(f"\n{report(results)}")
+    if options.out is not None:
+        from tinynet.files import write_whole
+
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(options.out, (json.dumps(results, indent=1) + "\n").encode())
+        print(f"\nwritten to {options.out}")
+    return 0
+
+
+def parse(arguments: list[str], lacking: dict[str, str]) -> argparse.Namespace:
+    """The options, checked. `lacking` tells why some peers cannot run here."""
+    cores = len(machine.cores())
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(benchmarks.__doc__ or "").split("\n")[0])
+    parser.add_argument("--list", action="store_true", help="show the rows, and which peers can run here")
+    parser.add_argument("--rows", type=listed(list(ROWS)), default=list(ROWS),
+                        help="such as step,forward (default: all)")
+    parser.add_argument("--peers", type=listed(names()[1:]), help="such as torch,jax (default: all that can run here)")
+    parser.add_argument("--threads", type=int, default=cores,
+                        help=f"of every side (default: one for each core, {cores})")
+    parser.add_argument("--seconds", type=float, default=2.0, help="for each pair of sides (default: 2)")
+    parser.add_argument("--quick", action="store_true", help="small and few: whether it runs, not how fast")
+    parser.add_argument("--out", type=Path, help="file for the results (default: benchmarks/results/CPU-THREADS.json; "
+                                                 "with --quick none)")
+    options = parser.parse_args(arguments)
+    if not 1 <= options.threads <= cores:
+        parser.error(f"--threads must be from 1 to {cores}, the cores that there are, got {options.threads}")
+    if options.peers is None:
+        options.peers = [name for name in names()[1:] if name not in lacking]
+    missing = [f"{name}: {lacking[name]}" for name in options.peers if name in lacking]
+    if missing:
+        parser.error("; ".join(missing))
+    return options
+
+
+def run(options: Options, rows: list[str], command: str) -> dict[str, Any]:
+    """Measure these rows; everything that is written down."""
+    begin = {"machine": machine.describe(), **machine.commit(), "date": time.strftime("%Y-%m-%d"), "command": command}
+    start = time.perf_counter()
+    with Bench(options) as bench:
+        settings = {name: worker.ask("settings")["settings"] for name, worker in bench.workers.items()}
+        for row in rows:
+            try:
+                ROWS[row](bench)
+            except PeerError as error:  # ours could not do the work; the other rows may
+                bench.record(row, "", "s", {OURS: {"error": str(error)}})
+        packages = sorted({package for name in bench.workers for package in peer(name).packages})
+        return {**begin, "seconds": round(time.perf_counter() - start), "threads": len(options.cpus),
+                "titles": titles(list(bench.workers)), "versions": machine.versions(packages),
+                "settings": {"seconds_for_a_pair": options.seconds, "quick": options.quick, "peers": settings},
+                "records": bench.records}
+
+
+def report(results: dict[str, Any]) -> str:
+    """The tables, and where they come from."""
+    versions = ", ".join(f"{package} {version}" for package, version in results["versions"].items())
+    changed = " and changes" if results["changed"] else ""
+    where = f"{results['machine']['cpu']}, {results['threads']} threads, Python {results['machine']['python']}"
+    return (f"{table.tables(results['records'], results['titles'])}\n\n"
+            "In brackets: ours divided by theirs, the median over rounds; below 1 we are faster, or smaller.\n"
+            f"{where}, {versions}\n"
+            f"commit {(results['commit'] or 'unknown')[:12]}{changed}, {results['date']}, {results['seconds']} s")
+
+
+def show(lacking: dict[str, str]) -> None:
+    """What there is to choose from."""
+    print("rows")
+    for name, function in ROWS.items():
+        print(f"  {name:10} {' '.join(str(function.__doc__).split())}")
+    print("\npeers")
+    for name in names()[1:]:
+        found = machine.versions(list(peer(name).packages))
+        print(f"  {name:10} {peer(name).title}: {lacking.get(name) or ', '.join(f'{p} {v}' for p, v in found.items())}")
+
+
+def listed(known: list[str]) -> Any:
+    """A type for argparse: some of the known names, separated by commas."""
+    def names(text: str) -> list[str]:
+        chosen = [name for name in text.split(",") if name]
+        strange = [name for name in chosen if name not in known]
+        if strange or not chosen:
+            raise argparse.ArgumentTypeError(f"must be some of {','.join(known)}, got {text!r}")
+        return chosen
+    return names
+
+
+def progress() -> Any:
+    """A function that prints a line, and the time since the start."""
+    start = time.perf_counter()
+    return lambda line: print(f"{time.perf_counter() - start:6.0f} s  {line}", file=sys.stderr, flush=True)
+
+
+def slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "machine"
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,100 @@
+"""Where it ran: processor, memory, versions, commit."""
+
+import os
+import platform
+import re
+import subprocess
+from importlib.metadata import PackageNotFoundError, distribution, version
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+FEATURES = ("sse4_2", "avx", "avx2", "fma", "avx512f", "avx512bw", "avx512vl", "avx512_bf16", "amx_tile", "asimd",
+            "sve")  # of those that it has, these are written down
+
+
+def cores() -> list[int]:
+    """One processor of each core that this process may use: of two that share a core, the first."""
+    allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    chosen, taken = [], set()
+    for cpu in allowed:
+        siblings = _read(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list") or str(cpu)
+        if siblings not in taken:
+            taken.add(siblings)
+            chosen.append(cpu)
+    return chosen
+
+
+def describe() -> dict[str, Any]:
+    """The machine and the system."""
+    info, flags = _read("/proc/cpuinfo"), set(_cpuinfo("flags").split()) | set(_cpuinfo("Features").split())
+    memory = re.search(r"MemTotal:\s+(\d+) kB", _read("/proc/meminfo"))
+    return {
+        "cpu": _cpuinfo("model name") or platform.processor() or platform.machine(),
+        "family": _cpuinfo("cpu family"), "model": _cpuinfo("model"),
+        "cores": len(cores()), "processors": info.count("processor\t:") or os.cpu_count(),
+        "features": [feature for feature in FEATURES if feature in flags],
+        "memory_gib": round(int(memory[1]) / 2**20, 1) if memory else None,
+        "system": platform.platform(), "python": platform.python_version(),
+        "load": [round(load, 2) for load in os.getloadavg()] if hasattr(os, "getloadavg") else None,
+    }
+
+
+def commit() -> dict[str, Any]:
+    """The commit of the working tree, and whether something in it differs from that."""
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    try:
+        return {"commit": git("rev-parse", "HEAD") or None, "changed": bool(git("status", "--porcelain"))}
+    except OSError:  # no git
+        return {"commit": None, "changed": None}
+
+
+def versions(packages: list[str]) -> dict[str, str]:
+    """The installed ones among these packages."""
+    found = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def installed_bytes(packages: tuple[str, ...]) -> int:
+    """What these packages and all that they require take on the disk."""
+    seen: set[str] = set()
+    waiting, total = list(packages), 0
+    while waiting:
+        name = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
+        if name in seen:
+            continue
+        seen.add(name)
+        try:
+            found = distribution(name)
+        except PackageNotFoundError:  # required on other systems only
+            continue
+        files = [Path(str(found.locate_file(file))) for file in found.files or []]
+        total += sum(file.stat().st_size for file in files if file.is_file() and file.suffix != ".pyc")
+        waiting += [re.split(r"[^\w.-]", requirement)[0] for requirement in found.requires or []
+                    if "extra ==" not in requirement]
+    return total
+
+
+def folder_bytes(folder: Path) -> int:
+    """What the files of a folder take, compiled ones left out."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+
+
+def _cpuinfo(field: str) -> str:
+    found = re.search(rf"^{re.escape(field)}\s*:\s*(.*)$", _read("/proc/cpuinfo"), re.M)
+    return found[1].strip() if found else ""
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return ""

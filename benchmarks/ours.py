@@ -1,0 +1,94 @@
+"""What is asked of tinynet alone: where a step's time goes, and what a real epoch costs beside its steps."""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from benchmarks.cases import Case, build
+from benchmarks.peers.base import LEARNING_RATE
+
+
+def profile(step: Callable[[], Any], count: int) -> dict[str, list[float]]:
+    """The seconds that each op takes in a step, forward ("lstm") and backward ("dlstm"), the optimizer ("adam"), and
+    all together ("step"): of each a list with one number per step."""
+    rows: dict[str, list[float]] = defaultdict(list)
+    for _ in range(count):
+        with _watched() as spent:
+            start = time.perf_counter()
+            step()
+            spent["step"] = time.perf_counter() - start
+        for name, seconds in spent.items():
+            rows[name].append(seconds)
+    return dict(rows)
+
+
+@contextmanager
+def _watched() -> Iterator[dict[str, float]]:
+    """Add up the time within ops, their gradients, and kernels, by their names."""
+    from tinynet.op import Kernel, Op
+    from tinynet.tape import Node
+
+    spent: dict[str, float] = defaultdict(float)
+    places = [(Op, "__call__", lambda op: op.name), (Node, "gradients", lambda node: f"d{node.op.name}"),
+              (Kernel, "__call__", lambda kernel: kernel.name)]
+    originals = [vars(owner)[method] for owner, method, _ in places]
+
+    def timed(function: Callable[..., Any], name: Callable[[Any], str]) -> Callable[..., Any]:
+        def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+            start = time.perf_counter()
+            try:
+                return function(self, *args, **kwargs)
+            finally:
+                spent[name(self)] += time.perf_counter() - start
+        return call
+
+    try:
+        for (owner, method, name), original in zip(places, originals, strict=True):
+            setattr(owner, method, timed(original, name))
+        yield spent
+    finally:
+        for (owner, method, _), original in zip(places, originals, strict=True):
+            setattr(owner, method, original)
+
+
+def epoch(case: Case, images: int, rounds: int) -> dict[str, list[float]]:
+    """Seconds of epochs over so many images by `tn.fit` and a shuffling `tn.data.Loader`, which turns bytes into floats
+    as examples/mnist_lstm_cnn.py does, and of as many steps alone on batches made before; in turn."""
+    import tinynet as tn
+
+    batch, *size = case.shape
+    values = (np.arange(images * 28 * 28, dtype=np.uint32) * np.uint32(2654435761) >> np.uint32(24)).astype(np.uint8)
+    data, labels = values.reshape(images, *size), np.arange(images) % 10
+
+    def scaled(images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return images.astype(np.float32) / 255, labels
+
+    model = build(case.layers)
+    optimizer = tn.optim.Adam(model.parameters(), lr=LEARNING_RATE)
+    loader = tn.data.Loader(data, labels, batch_size=batch, shuffle=True, drop_last=True, transform=scaled)
+    ready = [tuple(tn.Tensor(array) for array in scaled(data[at : at + batch], labels[at : at + batch]))
+             for at in range(0, min(10 * batch, images), batch)]
+
+    def through_the_loader() -> None:
+        tn.fit(model, optimizer, loader, epochs=1, show=False)
+
+    def steps_alone() -> None:
+        for i in range(len(loader)):
+            x, target = ready[i % len(ready)]
+            loss = tn.ops.cross_entropy(model(x), target)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+    tn.fit(model, optimizer, ready, epochs=1, show=False)  # warm
+    seconds: dict[str, list[float]] = {"loader": [], "steps": []}
+    for _ in range(rounds):
+        for name, run in (("steps", steps_alone), ("loader", through_the_loader)):
+            start = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - start)
+    return seconds

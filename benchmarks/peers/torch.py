@@ -1,0 +1,265 @@
+"""PyTorch on a CPU: eager with fused Adam, and `torch.compile`.
+
+Activations stay channels last from the first layer to the last: a convolution gets a view of them in PyTorch's order of
+axes, which is its memory format `channels_last`, the faster one, and nothing is copied between layers. A Conv1D is a
+Conv2D of height 1 for the same reason (nn.Conv1d knows no channels_last, and takes a third longer). Flatten then sees
+our order of features, and Dense keeps our rows.
+
+    ours                                   PyTorch's
+    Dense W (inputs, units)                weight (units, inputs): transposed
+    Conv2D W (KH, KW, C, F)                weight (F, C, KH, KW)
+    Conv1D W (K, C, F)                     weight (F, C, 1, K)
+    LSTM W (H + D, 4H), rows [h, x],       weight_hh (4H, H), weight_ih (4H, D): transposed, blocks i, f, C̃, o
+      column blocks f, i, C̃, o
+    LSTM b (4H)                            bias_ih, and bias_hh of zeros, whose gradient is the same
+    BatchNorm momentum, kept share         1 - momentum; its running variance is that of a sample, its output is not
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from benchmarks.peers.base import LEARNING_RATE, Arrays, Layer, Network, Peer
+
+ORDER = (1, 0, 2, 3)  # f, i, C̃, o -> i, f, C̃, o, and back
+
+
+class Torch(Peer):
+    name, title, packages = "torch", "PyTorch", ("torch",)
+    compiled: ClassVar[bool] = False
+
+    def start(self, threads: int) -> None:
+        import torch
+
+        torch.set_num_threads(threads)
+
+    def build(self, layers: list[Layer], weights: Arrays, shape: tuple[int, ...], objective: str) -> Network:
+        return TorchNetwork(layers, weights, objective, self.compiled)
+
+    def put(self, array: np.ndarray) -> Any:
+        import torch
+
+        return torch.from_numpy(np.array(array, order="C"))  # channels last in memory, as the layers want it
+
+    def numpy(self, array: Any) -> np.ndarray:
+        return array.detach().numpy()
+
+    def settings(self) -> dict[str, Any]:
+        import torch
+
+        return {"threads": torch.get_num_threads(), "capability": torch.backends.cpu.get_cpu_capability(),
+                "optimizer": "Adam, fused", "memory": "channels_last", "forward": "inference_mode",
+                "compiled": self.compiled}
+
+    def chain(self, length: int) -> Callable[[], Any] | None:
+        import torch
+
+        x = torch.ones(8, requires_grad=True)
+
+        def run() -> None:
+            y = x
+            for _ in range(length):
+                y = y * 1.0001
+            y.sum().backward()
+        return run
+
+
+class TorchCompile(Torch):
+    name, title, programs = "compile", "torch.compile", ("g++",)
+    compiled: ClassVar[bool] = True
+
+    @classmethod
+    def environment(cls, cache: Path) -> dict[str, str]:
+        return {"TORCHINDUCTOR_CACHE_DIR": str(cache)}
+
+    def product(self, size: int) -> Callable[[], Any] | None:
+        return None  # the same as eager
+
+    def chain(self, length: int) -> Callable[[], Any] | None:
+        return None  # unrolled, it is no tape
+
+
+class TorchNetwork(Network):
+    def __init__(self, layers: list[Layer], weights: Arrays, objective: str, compiled: bool) -> None:
+        import torch
+
+        self.torch, self.objective = torch, objective
+        self.layers = [Translated(i, kind, options, weights) for i, (kind, options) in enumerate(layers)]
+        self.model: Any = torch.nn.Sequential(*(layer.module for layer in self.layers))
+        named = list(self.model.parameters())
+        self.optimizer: Any = torch.optim.Adam(named, lr=LEARNING_RATE, fused=True) if named else None
+        loss = torch.nn.functional.cross_entropy if objective == "cross_entropy" else None
+        whole = self.model if loss is None else lambda x, labels: loss(self.model(x), labels)
+        self.run, self.output = whole, self.model
+        if compiled:
+            torch.compiler.reset()  # or it gives up after some models, and takes their sizes for variables
+            self.run, self.output = (torch.compile(function, dynamic=False) for function in (whole, self.model))
+
+    def mode(self, training: bool) -> None:
+        self.model.train(training)
+
+    def forward(self, x: Any) -> Any:
+        with self.torch.inference_mode():
+            return self.output(x)
+
+    def step(self, x: Any, target: Any) -> float:
+        loss = self.run(x, target)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        return loss.item()
+
+    def backward(self, x: Any, target: Any) -> Any:
+        self.model.zero_grad(set_to_none=True)
+        if self.objective == "cross_entropy":
+            loss = self.run(x, target)
+            loss.backward()
+            return loss
+        x.requires_grad_().grad = None
+        y = self.run(x)
+        y.backward(target)
+        return y
+
+    def gradients(self, x: Any, target: Any) -> Arrays:
+        result = self.backward(x, target).detach()
+        first = {"x": x.grad.numpy()} if self.objective == "product" else {"loss": result.numpy()}
+        return {**first, **self._arrays(lambda parameter: parameter.grad)}
+
+    def set_gradients(self, gradients: Arrays) -> None:
+        for layer in self.layers:
+            for parameter, array in layer.native(gradients).items():
+                getattr(layer.inner, parameter).grad = self.torch.tensor(np.ascontiguousarray(array))
+
+    def update(self) -> None:
+        self.optimizer.step()
+
+    def parameters(self) -> Arrays:
+        return self._arrays(lambda parameter: parameter.detach())
+
+    def _arrays(self, value: Callable[[Any], Any]) -> Arrays:
+        return {name: array for layer in self.layers for name, array in layer.ours(value).items()}
+
+
+class Translated:
+    """One layer of ours as a module of PyTorch's, `module`; `inner` is the one in it that has the parameters."""
+
+    def __init__(self, number: int, kind: str, options: dict[str, Any], weights: Arrays) -> None:
+        import torch
+
+        self.number, self.kind = number, kind
+        self.module, self.inner = _module(kind, options)
+        with torch.no_grad():
+            for name, array in self.native(weights).items():
+                getattr(self.inner, name).copy_(torch.tensor(array))
+            if kind == "BatchNorm":
+                for name in ("running_mean", "running_var"):
+                    getattr(self.inner, name).copy_(torch.tensor(weights[f"{number}.{name}"]))
+
+    def native(self, ours: Arrays) -> Arrays:
+        """Our arrays for this layer as PyTorch's."""
+        own = {name.partition(".")[2]: array for name, array in ours.items() if name.startswith(f"{self.number}.")}
+        if self.kind == "BatchNorm":
+            return {"weight": own["gamma"], "bias": own["beta"]}
+        if self.kind == "LSTM":
+            W, b = _reordered(own["W"]), _reordered(own["b"])
+            H = W.shape[1] // 4
+            return {"weight_hh_l0": W[:H].T, "weight_ih_l0": W[H:].T, "bias_ih_l0": b, "bias_hh_l0": np.zeros_like(b)}
+        if self.kind in _TO_NATIVE:
+            return {"weight": _TO_NATIVE[self.kind](own["W"]), **({"bias": own["b"]} if "b" in own else {})}
+        return {}
+
+    def ours(self, value: Callable[[Any], Any]) -> Arrays:
+        """The values of this layer's parameters, or what else belongs to them, in our layout."""
+        own = {name: value(parameter).numpy() for name, parameter in self.inner.named_parameters()}
+        if self.kind == "BatchNorm":
+            own = {"gamma": own["weight"], "beta": own["bias"]}
+        elif self.kind == "LSTM":
+            W = np.concatenate([own["weight_hh_l0"].T, own["weight_ih_l0"].T])
+            own = {"W": _reordered(W), "b": _reordered(own["bias_ih_l0"])}
+        elif self.kind in _TO_OURS:
+            own = {"W": _TO_OURS[self.kind](own["weight"]), **({"b": own["bias"]} if "bias" in own else {})}
+        return {f"{self.number}.{name}": np.ascontiguousarray(array) for name, array in own.items()}
+
+
+_TO_NATIVE: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "Dense": lambda W: W.T,
+    "Conv1D": lambda W: W.transpose(2, 1, 0)[:, :, None],
+    "Conv2D": lambda W: W.transpose(3, 2, 0, 1),
+}
+_TO_OURS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "Dense": lambda weight: weight.T,
+    "Conv1D": lambda weight: weight[:, :, 0].transpose(2, 1, 0),
+    "Conv2D": lambda weight: weight.transpose(2, 3, 1, 0),
+}
+
+
+def _reordered(columns: np.ndarray) -> np.ndarray:
+    blocks = np.split(columns, 4, axis=-1)
+    return np.concatenate([blocks[i] for i in ORDER], axis=-1)
+
+
+def _module(kind: str, options: dict[str, Any]) -> tuple[Any, Any]:
+    """PyTorch's module for a layer, and the part of it that has the parameters: mostly itself."""
+    import torch
+    from torch import nn
+
+    class ChannelsLast(nn.Module):
+        """A module that wants (N, C, H, W), on activations (N, H, W, C) or (N, T, C)."""
+
+        def __init__(self, inner: Any) -> None:
+            super().__init__()
+            self.inner = inner.to(memory_format=torch.channels_last)
+
+        def forward(self, x: Any) -> Any:
+            image = x if x.ndim == 4 else x.unsqueeze(1)
+            y = self.inner(image.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+            return y if x.ndim == 4 else y.squeeze(1)
+
+    class Recurrent(nn.Module):
+        def __init__(self, inner: Any, sequences: bool) -> None:
+            super().__init__()
+            self.inner, self.sequences = inner, sequences
+
+        def forward(self, x: Any) -> Any:
+            y, (h, _) = self.inner(x)
+            return y if self.sequences else h[0]
+
+    class Shaped(nn.Module):
+        def __init__(self, shape: tuple[int, ...]) -> None:
+            super().__init__()
+            self.shape = shape
+
+        def forward(self, x: Any) -> Any:
+            return x.reshape(x.shape[0], *self.shape)
+
+    plain: dict[str, Callable[[], Any]] = {
+        "ReLU": lambda: nn.ReLU(),
+        "Dropout": lambda: nn.Dropout(options["p"]),
+        "Flatten": lambda: Shaped((-1,)),
+        "Reshape": lambda: Shaped(tuple(options["shape"])),
+        "Dense": lambda: nn.Linear(options["inputs"], options["units"], options["bias"]),
+    }
+    if kind in plain:
+        module = plain[kind]()
+        return module, module
+    inner: Any
+    if kind == "LSTM":
+        inner = nn.LSTM(options["inputs"], options["units"], batch_first=True)
+        return Recurrent(inner, options["return_sequences"]), inner
+    if kind == "BatchNorm":
+        inner = nn.BatchNorm2d(options["features"], eps=options["eps"], momentum=1 - options["momentum"])
+    elif kind == "MaxPool2D":
+        inner = nn.MaxPool2d(options["size"], options["stride"])
+    elif kind == "Conv1D":
+        width, padding = options["width"], options["padding"]
+        inner = nn.Conv2d(options["inputs"], options["filters"], (1, width), padding=padding)
+    elif kind == "Conv2D":
+        inner = nn.Conv2d(options["inputs"], options["filters"], options["size"], padding=options["padding"])
+    else:
+        raise NotImplementedError(f"no {kind} for PyTorch yet")
+    return ChannelsLast(inner), inner
+
+
+PEERS = (Torch, TorchCompile)

@@ -1,0 +1,282 @@
+"""The benchmark in small: that it runs, that it measures what it says, and times nobody who computes something else.
+
+No test asserts a time. Peers that are not installed are skipped; those that compile for long are left to `-m long`.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import benchmarks.__main__ as command_line
+import tinynet as tn
+from benchmarks import agree, machine, ours, rows, table, timing
+from benchmarks.bench import Bench, Options
+from benchmarks.cases import build, case, output_shapes, read_data, write_data
+from benchmarks.flops import flops
+from benchmarks.peers import OURS, names, peer
+from benchmarks.process import PeerError, Worker
+
+CPUS = machine.cores()[:1]  # one thread has nobody to wait for, whatever else runs on the machine
+MODELS = (*rows.MODELS, "pneumonia_cnn_lstm")
+
+
+def quick(*peers: str) -> Options:
+    return Options(list(peers), CPUS, seconds=0.02, quick=True)
+
+
+def results(bench: Bench) -> dict[str, Any]:
+    """Of the last record, by peer."""
+    found: dict[str, Any] = bench.records[-1]["results"]
+    return found
+
+
+# --- peers ----------------------------------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=[] if name == "torch" else pytest.mark.long)
+                                        for name in names()[1:]])
+def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    """Ours beside one peer."""
+    lack = peer(request.param).lacks()
+    if lack:
+        pytest.skip(f"{request.param}: {lack}")
+    with Bench(quick(request.param)) as bench:
+        yield bench
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_step_is_the_same_for_a_peer_and_is_timed(bench: Bench, model: str) -> None:
+    training = rows._step(model, 2)
+    bench.compare("step", training)
+    (result,) = results(bench).values()
+    assert "error" not in result, result
+    parameters = build(training.layers).parameters().names
+    assert result["agreement"].keys() == {"output", "loss", *parameters}
+    assert timing.LEAST_ROUNDS <= result["ratio"]["rounds"] <= timing.MOST_ROUNDS
+    assert min(result["ours"]["min"], result["theirs"]["min"], result["ratio"]["median"]) > 0
+
+
+@pytest.mark.parametrize(("layer", "shape"), [
+    (lambda: tn.nn.LSTM(5, 32), (6, 5)), (lambda: tn.nn.Conv1D(6, 4, 3), (7, 6)), (lambda: tn.nn.Dropout(0.5), (4, 3)),
+    (lambda: tn.nn.Conv2D(3, 4, 3, padding="same"), (5, 6, 3)), (lambda: tn.nn.BatchNorm(3), (4, 5, 3)),
+], ids=["lstm", "conv1d", "dropout", "conv2d", "batch_norm"])
+def test_an_op_is_the_same_for_a_peer_and_is_timed(bench: Bench, layer: Any, shape: tuple[int, ...]) -> None:
+    bench.compare("ops", case("an op", "backward", tn.nn.Sequential(layer()), 3, shape))
+    (result,) = results(bench).values()
+    assert "error" not in result, result
+    assert {"output", "x"} <= result["agreement"].keys()
+
+
+def test_an_update_is_the_same_for_a_peer_and_is_timed(bench: Bench) -> None:
+    bench.compare("ops", case("Adam", "update", tn.nn.Sequential(tn.nn.Dense(20, 30)), 1, (20,)))
+    (result,) = results(bench).values()
+    assert result["agreement"].keys() == {"0.W", "0.b"}
+
+
+def test_who_computes_something_else_is_not_timed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agree, "OUTPUTS", 0.0)
+    bench.compare("step", rows._step("lstm_cnn", 3))  # a batch of which nobody knows yet that all agree
+    (result,) = results(bench).values()
+    assert result.keys() == {"error"}
+    assert result["error"].startswith("disagrees in output by ")
+
+
+# --- agreement ------------------------------------------------------------------------------------------------------
+
+def computed() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return {"output": rng.normal(size=(4, 3)), "loss": np.array(1.5), "0.W": rng.normal(size=(5, 8)),
+            "0.b": rng.normal(size=8)}
+
+
+def test_equal_results_agree() -> None:
+    noise = {name: array * (1 + 1e-7) for name, array in computed().items()}
+    assert agree.verdict(agree.errors(computed(), noise)) is None
+
+
+@pytest.mark.parametrize(("name", "spoil"), [
+    ("0.W", lambda W: np.concatenate([W[:, 2:4], W[:, :2], W[:, 4:]], axis=1)),  # two gates exchanged
+    ("0.b", lambda b: b * 1.001), ("output", lambda y: y + 1e-3), ("loss", lambda loss: loss * 2),
+    ("output", lambda y: y.T), ("0.W", lambda W: W * np.nan),
+])
+def test_a_planted_difference_is_found(name: str, spoil: Any) -> None:
+    theirs = computed()
+    theirs[name] = spoil(theirs[name])
+    verdict = agree.verdict(agree.errors(computed(), theirs))
+    assert verdict is not None
+    assert re.match(rf"disagrees in {name} by [^,]*$", verdict)
+
+
+def test_a_missing_gradient_is_found() -> None:
+    theirs = computed()
+    del theirs["0.b"]
+    assert "0.b" in (agree.verdict(agree.errors(computed(), theirs)) or "")
+
+
+def test_a_gradient_that_cancels_is_judged_beside_the_largest() -> None:
+    mine, theirs = ({"0.W": np.array([1.0]), "0.gamma": np.array([value])} for value in (1e-6, 1.5e-6))
+    assert agree.errors(mine, theirs)["0.gamma"] == pytest.approx(0.5e-6 / agree.SMALL)
+
+
+# --- timing ---------------------------------------------------------------------------------------------------------
+
+def test_sides_are_timed_in_turn() -> None:
+    asked = []
+
+    def side(name: str, seconds: float) -> Any:
+        def block(count: int) -> list[float]:
+            asked.append((name, count))
+            return [seconds] * count
+        return block
+
+    pair = timing.in_turn(side("a", 0.01), side("b", 0.05), seconds=2.0)
+    assert asked[:2] == [("a", 3), ("b", 3)]  # the warm-up
+    assert asked[2:] == [("a", 10), ("b", 2)] * 10
+    assert pair.summary()["ratio"] == pytest.approx(
+        {"median": 0.2, "low": 0.2, "high": 0.2, "of_minima": 0.2, "rounds": 10})
+    assert pair.summary()["ours"] == {"median": 0.01, "low": 0.01, "high": 0.01, "min": 0.01, "calls": 100,
+                                      "blocks": [0.01] * 10}
+
+
+def test_the_ratio_is_the_median_of_those_of_the_rounds() -> None:
+    pair = timing.Pair(ours=[[1.0, 9.0, 1.0], [2.0], [6.0]], theirs=[[2.0], [8.0], [6.0]])
+    assert pair.ratios() == [0.5, 0.25, 1.0]
+    assert pair.summary()["ratio"]["median"] == 0.5
+
+
+# --- floors ---------------------------------------------------------------------------------------------------------
+
+def test_operations_of_the_lstm_cnn() -> None:
+    counted = flops(rows._step("lstm_cnn", 128))
+    forward = {"lstm": 128 * 28 * 156 * 512 * 2, "conv1d": 128 * 26 * 3 * 128 * 64 * 2, "dense": 128 * 1664 * 10 * 2}
+    assert counted == {**forward, **{f"d{name}": 2 * count for name, count in forward.items()}}
+    assert sum(counted.values()) == pytest.approx(2.2e9, rel=0.01)
+
+
+def test_the_gradient_of_an_image_is_not_counted() -> None:
+    counted = flops(rows._step("pneumonia_cnn_lstm", 1))
+    first = 224 * 224 * 9 * 3 * 16 * 2
+    assert counted["dconv2d"] == 2 * counted["conv2d"] - first
+
+
+def test_a_profile_adds_up_and_leaves_no_trace() -> None:
+    weight = tn.nn.Parameter(np.ones((3, 2), np.float32))
+
+    def step() -> None:
+        tn.ops.relu(tn.ops.dense(tn.Tensor(np.ones((4, 3), np.float32)), weight)).sum().backward()
+
+    before = tn.op.Op.__call__, tn.tape.Node.gradients
+    spent = ours.profile(step, 3)
+    assert spent.keys() == {"dense", "relu", "sum", "ddense", "drelu", "dsum", "step"}
+    for step_seconds, *parts in zip(spent.pop("step"), *spent.values(), strict=True):
+        assert 0 < sum(parts) <= step_seconds
+    assert (tn.op.Op.__call__, tn.tape.Node.gradients) == before
+
+
+# --- cases ----------------------------------------------------------------------------------------------------------
+
+def test_data_are_the_same_every_time_and_fit_the_case(tmp_path: Path) -> None:
+    training = rows._step("lstm_cnn", 3)
+    for name in "ab":
+        write_data(training, tmp_path / f"{name}.npz")
+    (x, target, weights, gradients), again = (read_data(tmp_path / f"{name}.npz") for name in "ab")
+    np.testing.assert_array_equal(x, again[0])
+    np.testing.assert_array_equal(weights["2.W"], again[2]["2.W"])
+    assert x.shape == (3, 28, 28, 1)
+    assert x.dtype == np.float32
+    assert target.shape == (3,)
+    assert not gradients
+    assert weights["0.running_mean"] == 0.25
+    assert output_shapes(training)[2:5] == [(3, 28, 128), (3, 28, 128), (3, 26, 64)]
+
+
+def test_what_no_peer_translates_is_said() -> None:
+    with pytest.raises(NotImplementedError, match="Conv1D"):
+        case("strided", "step", tn.nn.Sequential(tn.nn.Conv1D(2, 3, 3, stride=2)), 1, (7, 2))
+
+
+# --- processes ------------------------------------------------------------------------------------------------------
+
+def test_a_worker_that_fails_says_why() -> None:
+    with Worker("nobody", CPUS) as worker, pytest.raises(PeerError, match="its process ended: KeyError: 'nobody'"):
+        worker.ask("settings")
+    with Worker(OURS, CPUS) as worker:
+        with pytest.raises(PeerError, match="AttributeError"):
+            worker.ask("dance")
+        assert worker.ask("memory")["bytes"] > 2**20  # it goes on
+        worker.stop()
+        with pytest.raises(PeerError, match="nothing is prepared"):
+            worker.ask("calls", count=1)
+    with Worker(OURS, CPUS, patience=0.0) as worker, pytest.raises(PeerError, match="gave up after 0 s"):
+        worker.ask("settings")
+
+
+# --- the command ----------------------------------------------------------------------------------------------------
+
+def test_rows_of_ours_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str],
+                            monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command_line, "names", lambda: [OURS])
+    out = tmp_path / "results" / "some.json"
+    assert command_line.main(["--quick", "--threads", "1", "--rows", "forward,start,limit,epoch",
+                              "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    written = json.loads(out.read_text())
+    assert [record["row"] for record in written["records"]] == ["forward", *["start"] * 5, *["limit"] * 3, "epoch"]
+    assert written["command"].startswith("python -m benchmarks --quick --threads 1 --rows forward,start,limit,epoch")
+    assert written["threads"] == 1
+    assert written["machine"]["cores"] == len(machine.cores())
+    assert written["versions"]["numpy"] == np.__version__
+    assert not [record for record in written["records"] for result in record["results"].values() if "error" in result]
+    for part in ("Forward alone", "lstm_cnn, batch 4", "peak memory +[\\d.,]+ MiB", "first step, warm caches",
+                 r"sgemm, 256 x 256 +[\d.]+ GFLOP/s", r"dlstm +[\d.]+ \w+ +\d+%", "64 images"):
+        assert re.search(part, printed), part
+
+
+def test_bad_options_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, said in ((["--rows", "step,dance"], "must be some of step,forward"),
+                            (["--threads", "0"], "--threads must be from 1 to"),
+                            (["--peers", "tinynet"], "must be some of torch")):
+        with pytest.raises(SystemExit) as stopped:
+            command_line.main(arguments)
+        assert stopped.value.code == 2
+        assert said in capsys.readouterr().err
+
+
+def test_the_list(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command_line.main(["--list"]) == 0
+    printed = capsys.readouterr().out
+    for name in (*rows.ROWS, *names()[1:]):
+        assert re.search(rf"^  {name} ", printed, re.M)
+
+
+def test_a_table() -> None:
+    def beside(ours: float, theirs: float) -> dict[str, Any]:
+        return {"ours": {"median": ours}, "theirs": {"median": theirs}, "ratio": {"median": ours / theirs}}
+
+    records = [
+        {"row": "step", "case": "a", "unit": "s", "results": {"torch": beside(0.012, 0.03), "jax": {"error": "died"}}},
+        {"row": "start", "case": "memory", "unit": "bytes",
+         "results": {OURS: {"value": 2**21}, "torch": {"value": 2**23, "ratio": 0.25}}}]
+    assert table.tables(records, {OURS: "tinynet", "torch": "PyTorch", "jax": "JAX"}) == """\
+A step of training
+   tinynet         PyTorch  JAX
+a  12.0 ms  30.0 ms (0.40)    -
+
+Fresh processes
+         tinynet          PyTorch
+memory  2.00 MiB  8.00 MiB (0.25)
+
+Not timed
+  JAX, a: died"""
+
+
+@pytest.mark.parametrize(("value", "unit", "text"), [
+    (0.0, "s", "0.00 µs"), (3.21e-6, "s", "3.21 µs"), (0.0321, "s", "32.1 ms"), (3.21, "s", "3.21 s"),
+    (1234.0, "s", "1,234 s"), (2**20, "bytes", "1.00 MiB"), (1.124e11, "flop/s", "112 GFLOP/s"),
+])
+def test_numbers_are_written_with_three_digits(value: float, unit: str, text: str) -> None:
+    assert table.written(value, unit) == text
