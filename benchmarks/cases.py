@@ -83,8 +83,14 @@ def output_shapes(case: Case) -> list[tuple[int, ...]]:
     return shapes
 
 
-def write_data(case: Case, path: Path) -> None:
-    """Weights, x and target, from seed 0, for `read_data`. Running averages are neither 0 nor 1, to be told apart."""
+def write_data(case: Case, path: Path, draw: int = 0) -> None:
+    """Weights from seed 0, and x and target of a draw, for `read_data`. Running averages are neither 0 nor 1, to be told
+    apart.
+
+    The biases in front of a rectifier are 1 and -1 in turn. A new model has zeros there, and among a million sums of
+    both signs some are within a rounding of 0: which side of the kink they fall on is chance, and moves gradients by a
+    percent. So each channel is well on one side, half of them on each.
+    """
     import tinynet as tn
 
     tn.seed(0)
@@ -92,7 +98,10 @@ def write_data(case: Case, path: Path) -> None:
     state = {name: array for name, array in build(case.layers).state_dict().items() if array.dtype.kind == "f"}
     state.update({name: np.full_like(array, 0.25 if "mean" in name else 0.5)
                   for name, array in state.items() if "running" in name})
-    key = (0, tn.random.stream("benchmarks"))
+    kinds = [kind for kind, _ in case.layers]
+    state.update({f"{i}.b": np.resize(np.array([1, -1], np.float32), state[f"{i}.b"].shape)
+                  for i, following in enumerate(kinds[1:]) if following == "ReLU"})
+    key = (draw, tn.random.stream("benchmarks"))
     x = tn.random.uniform(case.shape, key, 0).astype(np.float32)
     if case.objective == "product":
         target = tn.random.normal(output, key, 1).astype(np.float32)
