@@ -19,7 +19,7 @@ from numba.core.errors import TypingError
 from tinynet.backend.cpu import gemm
 from tinynet.backend.cpu.elementary import OPTIONS
 from tinynet.backend.cpu.gemm import INSTRUCTIONS, PANEL, best_instructions, pack, product
-from tinynet.backend.cpu.pool import run
+from tinynet.backend.cpu.threads import run
 
 GUARD = np.float32(12345)
 Placed = Callable[[tuple[int, ...], float], np.ndarray]  # an array of this shape, and what surrounds it
@@ -47,7 +47,8 @@ def multiply(name: str, A: Any, B: Any, C: Any, accumulate: bool = False, blocks
     a_row, a_k = (stride // 4 for stride in A.strides)
     b_k, c_row = B.strides[0] // 4, C.strides[0] // 4
     compiled_product(name).ctypes(M, N, K, blocks, A.ctypes.data, a_row, a_k, K * a_k, B.ctypes.data, b_k,
-                                  INSTRUCTIONS[name].panel, K * b_k, C.ctypes.data, c_row, accumulate)
+                                  INSTRUCTIONS[name].panel, K * b_k, C.ctypes.data, c_row, INSTRUCTIONS[name].panel,
+                                  accumulate)
 
 
 def random(*shape: int, seed: int = 0) -> np.ndarray:
@@ -105,6 +106,19 @@ def test_two_levels_of_k(name: str, K: int, blocks: int) -> None:
             B, C = random(blocks * K, N, seed=1), np.empty((M, N), np.float32)
             multiply(name, A, B, C, blocks=blocks)
             assert_product(C, A, B)
+
+
+@every_instructions
+@pytest.mark.parametrize("M", [1, 2, 7, 100])
+def test_a_result_in_panels(name: str, M: int) -> None:
+    panel, K = INSTRUCTIONS[name].panel, 9
+    for N in (1, panel - 1, panel, 4 * panel, 9 * panel + 3):
+        A, B, C = random(M, K), random(K, N, seed=1), np.full((-(-N // panel), M + 2, panel), np.nan, np.float32)
+        compiled_product(name).ctypes(M, N, K, 1, A.ctypes.data, K, 1, 0, B.ctypes.data, N, panel, 0,
+                                      C[:, 1:].ctypes.data, panel, (M + 2) * panel, 0)
+        rows = C.transpose(1, 0, 2).reshape(M + 2, -1)
+        assert_product(rows[1:-1, :N], A, B)
+        assert np.isnan(rows[0]).all() and np.isnan(rows[-1]).all() and np.isnan(rows[:, N:]).all()
 
 
 @every_instructions
@@ -187,7 +201,7 @@ def multiply_fenced(name: str) -> None:
                 panels = fenced.array(count, K, panel)
                 compiled_pack(name).ctypes(K, N, B.ctypes.data, b_k, b_j, panels.ctypes.data, K * panel)
             compiled_product(name).ctypes(M, N, K, 1, A.ctypes.data, K, 1, 0, panels.ctypes.data, panel, K * panel, 0,
-                                          C.ctypes.data, N, 0)
+                                          C.ctypes.data, N, panel, 0)
             assert_product(C, A, B.reshape(N, K).T)
 
 

@@ -31,6 +31,14 @@ LARGE: dict[str, list[dict[str, Any]]] = {
     "dense": [{"...": (37,), "D": 19, "F": 45}, {"...": (3, 50), "D": 130, "F": 10, "b": None}],
     "batch_norm": [{"...": (7, 11, 3), "C": 3, "mean": None, "var": None}, {"...": (129, 1), "C": 1, "var": "positive"},
                    {"...": (5, 130), "C": 130, "mean": None, "var": None}],
+    "relu": [{"...": (3, 6007), "x": "distinct"}],
+    "max_pool1d": [{"N": 3, "T": 31, "C": 17, "size": 3, "stride": 2, "padding": 1, "x": "distinct"}],
+    "max_pool2d": [{"N": 3, "H": 26, "W": 27, "C": 33, "size": 2, "x": "distinct"},
+                   {"N": 2, "H": 19, "W": 14, "C": 40, "size": (3, 2), "stride": (2, 3), "padding": "same",
+                    "x": "distinct"}],
+    "avg_pool1d": [{"N": 3, "T": 31, "C": 17, "size": 3, "stride": 2, "padding": "same"}],
+    "avg_pool2d": [{"N": 3, "H": 26, "W": 27, "C": 33, "size": 2},
+                   {"N": 2, "H": 19, "W": 14, "C": 40, "size": (3, 2), "stride": (2, 3), "padding": 1}],
     "dropout": [{"...": (3, 67), "p": 0.3, "key": (2**32 - 1, 7), "counter": 2**33 + 5},
                 {"...": (1000,), "p": 0.5, "key": (0, 0), "counter": np.int64(2)}],
 }
@@ -129,7 +137,7 @@ def test_two_live_forwards_do_not_share_memory(name: str) -> None:
 @pytest.mark.parametrize("name", OVERRIDDEN)
 def test_the_number_of_threads(name: str) -> None:
     """Results are the same bits for the same number of threads, and the same values for any."""
-    from tinynet.backend.cpu.pool import set_threads, threads
+    from tinynet.backend.cpu.threads import set_threads, threads
     before, results = threads(), []
     fast, _, weights = trials(name, LARGE[name][0])
     try:

@@ -19,7 +19,7 @@ import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 
 from tinynet import backend
 from tinynet.contract import Contract
@@ -29,28 +29,44 @@ from tinynet.tape import Node, Tensor, is_recording
 _REMEMBERED = 256  # calls that an op knows to be right, by shapes, dtypes and options
 
 REGISTRY: dict[str, "Op"] = {}  # every op by its name; the tests walk it
-_shapes_only: ContextVar[bool] = ContextVar("shapes_only", default=False)
+
+
+class Call(NamedTuple):
+    """An op that was called on shapes alone: its name, the letters of its contract, its outputs, its options."""
+
+    op: str
+    sizes: dict[str, Any]
+    outputs: tuple[Tensor, ...]
+    options: dict[str, Any]
+
+
+_shapes_only: ContextVar[list[Call] | None] = ContextVar("shapes_only", default=None)
 
 
 @contextmanager
-def shapes_only() -> Iterator[None]:
+def shapes_only() -> Iterator[list[Call]]:
     """Run ops on their contracts alone: outputs have the right shape and dtype, and no memory or values.
 
+    What it gives is the list of the ops that were called, as it grows.
+
     >>> import tinynet as tn
-    >>> with shapes_only():
+    >>> with shapes_only() as calls:
     ...     tn.ops.dense(blank((32, 784)), blank((784, 10))).shape
     (32, 10)
+    >>> calls[0].op, calls[0].sizes
+    ('dense', {'...': (32,), 'D': 784, 'F': 10})
     """
-    token = _shapes_only.set(True)
+    calls: list[Call] = []
+    token = _shapes_only.set(calls)
     try:
-        yield
+        yield calls
     finally:
         _shapes_only.reset(token)
 
 
 def is_shapes_only() -> bool:
     """Whether ops run on their contracts alone."""
-    return _shapes_only.get()
+    return _shapes_only.get() is not None
 
 
 def blank(shape: tuple[int, ...], dtype: Any = "float32") -> Tensor:
@@ -80,6 +96,8 @@ class Op:
         self._inferred: dict[Any, dict[str, Any]] = {}  # of calls that were checked before
         self._names = tuple(argument.name for argument in self.contract.inputs)
         options = list(self.__signature__.parameters.values())
+        self._pair = self.name, f"d{self.name}"
+        self._parameters = frozenset(self.__signature__.parameters)
         self._positional = tuple(p.name for p in options if p.kind is not p.KEYWORD_ONLY)
         self._defaults = {argument.name: None for argument in self.contract.inputs if argument.optional}
         self._defaults.update({p.name: p.default for p in options if p.default is not p.empty})
@@ -97,17 +115,19 @@ class Op:
         tensors = _as_tensors(inputs)
         arrays = [None if tensor is None else tensor.data for tensor in tensors]
         sizes = self.infer(arrays, options)
-        if _shapes_only.get():
+        calls = _shapes_only.get()
+        if calls is not None:
             dtypes = [array.dtype for array in arrays if array is not None]
             dtype = next((dtype for dtype in dtypes if dtype.kind in "fc"), dtypes[0])
-            blanks = [blank(shape, dtype) for shape in self.contract.output_shapes(sizes)]
-            return tuple(blanks) if len(blanks) > 1 else blanks[0]
-        device = _common_device(self.name, self._names, tensors, self.contract.variadic)
+            blanks = tuple(blank(shape, dtype) for shape in self.contract.output_shapes(sizes))
+            calls.append(Call(self.name, sizes, blanks, options))
+            return blanks if len(blanks) > 1 else blanks[0]
+        device = backend.common_device(arrays) or self._on_two_devices(tensors)
         if self.check and device == "cpu":  # reading values would make a GPU wait
             self.check(*arrays, sizes=sizes, **options)
         xp = backend.namespace(device)
         result = NotImplemented
-        fast = backend.overrides(self.module, (self.name, f"d{self.name}"), device)
+        fast = backend.overrides(self.module, self._pair, device)
         if fast:
             forward, backward = fast
             result = forward(xp, *arrays, **options)
@@ -120,8 +140,8 @@ class Op:
     def infer(self, arrays: Sequence[Any], options: dict[str, Any]) -> dict[str, Any]:
         """The value of every letter of the contract, from the inputs and the options. Errors as of the contract."""
         try:
-            key = (*((array.shape, array.dtype) if array is not None else None for array in arrays),
-                   *((name, type(value), value) for name, value in options.items()))
+            key = (*[(array.shape, array.dtype) if array is not None else None for array in arrays],
+                   *[(name, type(value), value) for name, value in options.items()])
             known = self._inferred.get(key)
         except TypeError:  # an option that cannot be a key, such as a list
             return self._infer(arrays, options)
@@ -158,14 +178,22 @@ class Op:
                 tensor.requires_grad = True
         return tuple(tensors) if isinstance(outputs, tuple) else tensors[0]
 
+    def _on_two_devices(self, tensors: Sequence[Tensor | None]) -> Any:
+        """Raise the DeviceError that names the first two."""
+        names = [f"{self._names[0]}[{i}]" for i in range(len(tensors))] if self.contract.variadic else self._names
+        places = [(name, tensor.device) for name, tensor in zip(names, tensors, strict=True) if tensor is not None]
+        first, device = places[0]
+        second, other = next(place for place in places if place[1] != device)
+        raise DeviceError(f"{self.name}: {first} is on {device}, {second} on {other}; "
+                          f'call {first}.to("{other}") or model.to("{device}")')
+
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """The inputs in the order of the contract, and the options."""
         if self.contract.variadic:
             inputs = list(args[0]) if len(args) == 1 and isinstance(args[0], list | tuple) else list(args)
             return inputs, {**self._defaults, **kwargs}
         bound = {**self._defaults, **dict(zip(self._positional, args, strict=False)), **kwargs}
-        missing = [name for name in self.__signature__.parameters if name not in bound]
-        if missing or len(args) > len(self._positional) or len(bound) != len(self.__signature__.parameters):
+        if bound.keys() != self._parameters or len(args) > len(self._positional):
             try:
                 self.__signature__.bind(*args, **kwargs)
             except TypeError as error:
@@ -212,8 +240,15 @@ def kernel(specification: Callable[..., None]) -> Kernel:
     return Kernel(specification)
 
 
-def _as_tensors(values: Sequence[Any]) -> list[Tensor | None]:
+def _as_tensors(values: Sequence[Any]) -> Sequence[Tensor | None]:
     """Tensors of all arguments. A Python number takes the dtype and the device of the floats beside it."""
+    for value in values:
+        if value is not None and (not isinstance(value, Tensor) or value.data.dtype.kind == "c"):
+            return _converted(values)
+    return values
+
+
+def _converted(values: Sequence[Any]) -> list[Tensor | None]:
     given = [value for value in values if isinstance(value, Tensor)]
     model = next((tensor for kind in "cf" for tensor in given if tensor.dtype.kind == kind), None)
     device = given[0].device if given else None
@@ -232,20 +267,6 @@ def _all_complex(tensors: list[Tensor | None]) -> list[Tensor | None]:
     """In a complex step every float is complex, those that did not move with imaginary parts of 0."""
     return [Tensor(tensor.data, dtype="complex128") if tensor is not None and tensor.dtype == "float64" else tensor
             for tensor in tensors]
-
-
-def _common_device(op: str, names: Sequence[str], tensors: Sequence[Tensor | None], variadic: bool) -> str:
-    first: tuple[str, str] | None = None
-    for index, tensor in enumerate(tensors):
-        if tensor is None:
-            continue
-        name, device = (f"{names[0]}[{index}]" if variadic else names[index]), tensor.device
-        if first is None:
-            first = name, device
-        elif device != first[1]:
-            raise DeviceError(f"{op}: {first[0]} is on {first[1]}, {name} on {device}; "
-                              f'call {first[0]}.to("{device}") or model.to("{first[1]}")')
-    return first[1] if first else "cpu"
 
 
 def _public_signature(forward: Callable[..., Any]) -> inspect.Signature:

@@ -8,7 +8,7 @@ overrides out. An override returns NotImplemented for arguments that it has no f
 
 import importlib
 import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -78,6 +78,12 @@ def device_of(array: Any) -> str:
         return "cpu"
     index = array.device.id
     return f"gpu:{index}" if index else "gpu"
+
+
+def common_device(arrays: Iterable[Any]) -> str | None:
+    """Where these arrays live, those that are not None: "cpu" if there are none, None if they live apart."""
+    devices = {device_of(array) for array in arrays if array is not None}
+    return devices.pop() if len(devices) == 1 else None if devices else "cpu"
 
 
 def as_array(data: Any, dtype: Any = None, device: str | None = None) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 
 from tinynet.backend.cpu.elementary import OPTIONS
-from tinynet.backend.cpu.pool import run
+from tinynet.backend.cpu.threads import run
 
 
 def adam(xp: Any, value: Any, gradient: Any, m: Any, v: Any, *, lr: Any, betas: tuple[float, float], eps: float,

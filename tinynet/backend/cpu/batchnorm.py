@@ -2,7 +2,7 @@
 
 What bounds it: memory. Forward reads x three times (for the mean, the variance, the output) and writes once; backward
 reads x and dy twice and writes once. The trick: one channel's elements lie C apart, and with a single channel there
-would be nothing to fill a vector with; so as many positions as make a wide row are taken side by side, each place in
+would be nothing to fill a vector with; so as many positions as make a wide row are taken side by side. Each place in
 the row keeps its own sums, in float64, and those of one channel are added at the end.
 """
 
@@ -12,7 +12,8 @@ import numpy as np
 from numba import njit
 
 from tinynet.backend.cpu.elementary import OPTIONS
-from tinynet.backend.cpu.pool import run, threads
+from tinynet.backend.cpu.memory import empty
+from tinynet.backend.cpu.threads import run, shards_for
 
 _WIDE = 64  # elements that a row has at least
 
@@ -29,7 +30,7 @@ def batch_norm(xp: Any, x: Any, gamma: Any, beta: Any, mean: Any = None, var: An
         mean = _sums(_sum, x)[0] / R  # (1) (C)
         var = _sums(_sum_of_squares, x, mean)[0] / R  # (2) (C)
     s = np.sqrt(var + eps)
-    y = np.empty_like(x)
+    y = empty(x.shape)
     _along_rows(_scaled, x, y, mean, gamma / s, beta)  # (3) (4)
     mean, var = mean.astype(x.dtype), var.astype(x.dtype)
     return (y, mean, var), (x, mean, s, gamma, given)
@@ -45,87 +46,107 @@ def dbatch_norm(xp: Any, dy: Any, dmean: Any, dvar: Any, *, cache: Any, needs: A
     dmean = dmean - dbeta * gamma / s  # (7) (9) (C)
     dx = None
     if needs[0]:
-        dx, R = np.empty_like(x), x.size // x.shape[-1]
+        dx, R = empty(x.shape), x.size // x.shape[-1]
         terms = (np.zeros_like(s), np.zeros_like(s)) if given else (2 * dvar / R, dmean / R)
         _along_rows(_combined, x, dy, dx, mean, gamma / s, *terms)  # (10) (11)
     gradients = [dgamma, dbeta, dmean if given else None, dvar if given else None]
     return dx, *(None if gradient is None else gradient.astype(x.dtype) for gradient in gradients)
 
 
-def _rows(x: Any) -> tuple[int, int]:
-    """How many positions stand in a wide row, and how many whole rows there are."""
-    positions, C = x.size // x.shape[-1], x.shape[-1]
-    side_by_side = min(positions, -(-_WIDE // C))
-    return side_by_side, positions // side_by_side
-
-
-def _parts(arrays: Any, side_by_side: int, rows: int) -> Any:
-    """Arrays of (...,C) as whole rows, and what is left of them as one row more; vectors of (C) repeated to match."""
-    C = arrays[0].shape[-1]
-    whole = rows * side_by_side * C
-    for start, end, repeat in ((0, whole, side_by_side), (whole, arrays[0].size, None)):
-        width = (repeat or (end - start) // C) * C
-        if width:
-            yield [array.reshape(-1)[start:end].reshape(-1, width) if array.ndim > 1 else
-                   np.tile(array.astype(np.float32), width // C) for array in arrays]
+def _width(x: Any) -> int:
+    """Of a wide row: as many elements as the channels, or a multiple of it."""
+    C = x.shape[-1]
+    return C * -(-_WIDE // C)
 
 
 def _along_rows(kernel: Any, *arrays: Any) -> None:
-    """Run a kernel on arrays of (...,C) and vectors of (C)."""
-    for part in _parts(arrays, *_rows(arrays[0])):
-        run(kernel, *part)
+    """Run a kernel on arrays of (...,C), x the first of them, and vectors of (C)."""
+    x = arrays[0]
+    run(kernel, _width(x), *(array.reshape(-1) if array.ndim > 1 else array.astype(x.dtype) for array in arrays),
+        shards=shards_for(x.size))
 
 
 def _sums(kernel: Any, *arrays: Any) -> Any:
     """Two sums for each channel, float64 (2,C), by a kernel that adds to sums of each place in a row."""
-    C = arrays[0].shape[-1]
-    total = np.zeros((2, C))
-    for part in _parts(arrays, *_rows(arrays[0])):
-        sums = np.zeros((threads(), 2, part[0].shape[1]))
-        run(kernel, sums, *part)
-        total += sums.sum(axis=0).reshape(2, -1, C).sum(axis=1)
-    return total
+    x = arrays[0]
+    shards = shards_for(x.size)
+    sums = np.zeros((shards, 2, _width(x)))
+    run(kernel, sums, *(array.reshape(-1) if array.ndim > 1 else array.astype(x.dtype) for array in arrays),
+        shards=shards)
+    return sums.reshape(-1, 2, sums.shape[2] // x.shape[-1], x.shape[-1]).sum(axis=(0, 2))
+
+
+# In a kernel, arrays are flat, and a row is a slice of them that begins where another channel 0 stands: so that its
+# loop counts from 0 and no index can be negative, which lets it become vector instructions.
+
+@njit(**OPTIONS)
+def _share(shard: Any, shards: Any, size: Any, width: Any) -> Any:
+    """Where the shard's rows begin and end."""
+    rows = (size + width - 1) // width
+    return shard * rows // shards * width, min(size, (shard + 1) * rows // shards * width)
+
+
+@njit(**OPTIONS)
+def _wide(vector: Any, width: Any) -> Any:
+    """A vector (C), repeated to the width of a row."""
+    wide = np.empty(width, vector.dtype)
+    for d in range(width):
+        wide[d] = vector[d % vector.size]
+    return wide
 
 
 @njit(**OPTIONS)
 def _sum(shard: Any, shards: Any, sums: Any, x: Any) -> None:
-    rows, width = x.shape
-    for r in range(shard * rows // shards, (shard + 1) * rows // shards):
-        for d in range(width):
-            sums[shard, 0, d] += x[r, d]
+    width = sums.shape[2]
+    start, end = _share(shard, shards, x.size, width)
+    total = sums[shard, 0]
+    for at in range(start, end, width):
+        row = x[at : min(at + width, end)]
+        for d in range(row.size):
+            total[d] += row[d]
 
 
 @njit(**OPTIONS)
 def _sum_of_squares(shard: Any, shards: Any, sums: Any, x: Any, mean: Any) -> None:
-    rows, width = x.shape
-    for r in range(shard * rows // shards, (shard + 1) * rows // shards):
-        for d in range(width):
-            centred = x[r, d] - mean[d]
-            sums[shard, 0, d] += centred * centred
+    width = sums.shape[2]
+    start, end = _share(shard, shards, x.size, width)
+    total, mean = sums[shard, 0], _wide(mean, width)
+    for at in range(start, end, width):
+        row = x[at : min(at + width, end)]
+        for d in range(row.size):
+            centred = row[d] - mean[d]
+            total[d] += centred * centred
 
 
 @njit(**OPTIONS)
 def _sum_of_products(shard: Any, shards: Any, sums: Any, x: Any, mean: Any, dy: Any) -> None:
     """Of dy, and of dy (x - mean)."""
-    rows, width = x.shape
-    for r in range(shard * rows // shards, (shard + 1) * rows // shards):
-        for d in range(width):
-            sums[shard, 0, d] += dy[r, d]
-            sums[shard, 1, d] += dy[r, d] * (x[r, d] - mean[d])
+    width = sums.shape[2]
+    start, end = _share(shard, shards, x.size, width)
+    total, total_of_products, mean = sums[shard, 0], sums[shard, 1], _wide(mean, width)
+    for at in range(start, end, width):
+        row, given = x[at : min(at + width, end)], dy[at : min(at + width, end)]
+        for d in range(row.size):
+            total[d] += given[d]
+            total_of_products[d] += given[d] * (row[d] - mean[d])
 
 
 @njit(**OPTIONS)
-def _scaled(shard: Any, shards: Any, x: Any, y: Any, mean: Any, scale: Any, beta: Any) -> None:
-    rows, width = x.shape
-    for r in range(shard * rows // shards, (shard + 1) * rows // shards):
-        for d in range(width):
-            y[r, d] = (x[r, d] - mean[d]) * scale[d] + beta[d]
+def _scaled(shard: Any, shards: Any, width: Any, x: Any, y: Any, mean: Any, scale: Any, beta: Any) -> None:
+    start, end = _share(shard, shards, x.size, width)
+    mean, scale, beta = _wide(mean, width), _wide(scale, width), _wide(beta, width)
+    for at in range(start, end, width):
+        row, result = x[at : min(at + width, end)], y[at : min(at + width, end)]
+        for d in range(row.size):
+            result[d] = (row[d] - mean[d]) * scale[d] + beta[d]
 
 
 @njit(**OPTIONS)
-def _combined(shard: Any, shards: Any, x: Any, dy: Any, dx: Any, mean: Any, scale: Any, by_x: Any,
+def _combined(shard: Any, shards: Any, width: Any, x: Any, dy: Any, dx: Any, mean: Any, scale: Any, by_x: Any,
               constant: Any) -> None:
-    rows, width = x.shape
-    for r in range(shard * rows // shards, (shard + 1) * rows // shards):
-        for d in range(width):
-            dx[r, d] = dy[r, d] * scale[d] + (x[r, d] - mean[d]) * by_x[d] + constant[d]
+    start, end = _share(shard, shards, x.size, width)
+    mean, scale, by_x, constant = _wide(mean, width), _wide(scale, width), _wide(by_x, width), _wide(constant, width)
+    for at in range(start, end, width):
+        row, given, result = x[at : min(at + width, end)], dy[at : min(at + width, end)], dx[at : min(at + width, end)]
+        for d in range(row.size):
+            result[d] = given[d] * scale[d] + (row[d] - mean[d]) * by_x[d] + constant[d]

@@ -4,7 +4,8 @@ What bounds it: the products, 2 N H' W' KH KW C F operations forward and twice t
 outputs, the pixels that a row of the kernel meets lie one after the other, channels included; a stride is a stride, and
 the rows of the kernel are the outer level of the product's double loop. So a row of outputs is a single product of
 (W', KW C) with (KW C, F), summed over the KH rows. The gradient of x is a convolution of δy, spread out by the stride
-and padded, with the kernel turned round, and runs through the same loop.
+and padded, with the kernel turned round, and runs through the same loop; but an image of few channels would leave most
+columns of that product empty, and gets its gradient output by output.
 """
 
 from typing import Any
@@ -14,8 +15,9 @@ from numba import njit
 
 from tinynet.backend.cpu.elementary import OPTIONS
 from tinynet.backend.cpu.gemm import PANEL, product
+from tinynet.backend.cpu.memory import empty
 from tinynet.backend.cpu.panels import packed
-from tinynet.backend.cpu.pool import run, threads
+from tinynet.backend.cpu.threads import run, threads
 from tinynet.window import ONE_ROW, Window, pair, window
 
 
@@ -55,9 +57,12 @@ def dconv2d(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
 def _convolve(x: Any, W: Any, b: Any, rows: Window, columns: Window) -> Any:
     N, F = x.shape[0], W.shape[3]
     x = np.ascontiguousarray(x)
-    y = np.empty((N, rows.outputs, columns.outputs, F), x.dtype)
+    y = empty((N, rows.outputs, columns.outputs, F))
     bias = np.zeros(F, x.dtype) if b is None else np.ascontiguousarray(b)
-    run(_correlate, x, _frame(x, rows, columns), (1, 1), packed(W.reshape(-1, F)), bias, W.shape[:2],
+    kernel, places = np.ascontiguousarray(W), (F, PANEL)
+    if N * rows.outputs > 1:  # a single product packs what it needs
+        kernel, places = packed(W.reshape(-1, F)), (PANEL, W.size // F * PANEL)
+    run(_correlate, x, _frame(x, rows, columns), (1, 1), kernel, places, bias, W.shape[:2],
         _steps(rows, columns), (0, 0), y, shards=_shards(N))  # (1)
     return y, (x, W, rows, columns)
 
@@ -68,13 +73,17 @@ def _dconvolve(dy: Any, cache: Any, needs: Any) -> Any:
     dy = np.ascontiguousarray(dy)
     dx = dW = db = None
     if needs[0]:
-        dx = np.empty_like(x)
-        turned = packed(np.ascontiguousarray(W[::-1, ::-1].transpose(0, 1, 3, 2)).reshape(-1, C))  # (KH KW F,C)
-        top, left = (KH - 1) * rows.dilation, (KW - 1) * columns.dilation
-        _, _, full_height, full_width = _frame(x, rows, columns)
-        run(_correlate, dy, (top, left, full_height + top, full_width + left), (rows.stride, columns.stride), turned,
-            np.zeros(C, x.dtype), (KH, KW), (1, 1, rows.dilation, columns.dilation), (rows.before, columns.before), dx,
-            shards=_shards(N))  # (2)
+        dx = empty(x.shape)
+        frame = _frame(x, rows, columns)
+        if C <= PANEL // 2:
+            run(_scatter, dy, packed(W.reshape(-1, F).T), W.shape, frame, _steps(rows, columns), dx,
+                shards=_shards(N))  # (2)
+        else:
+            turned = packed(np.ascontiguousarray(W[::-1, ::-1].transpose(0, 1, 3, 2)).reshape(-1, C))  # (KH KW F,C)
+            top, left = (KH - 1) * rows.dilation, (KW - 1) * columns.dilation
+            run(_correlate, dy, (top, left, frame[2] + top, frame[3] + left), (rows.stride, columns.stride), turned,
+                (PANEL, KH * KW * F * PANEL), np.zeros(C, x.dtype), (KH, KW), (1, 1, rows.dilation, columns.dilation),
+                frame[:2], dx, shards=_shards(N))  # (2)
     if needs[1] or needs[2]:
         shards = _shards(N)
         parts_W, parts_b = np.zeros((shards, *W.shape), x.dtype), np.zeros((shards, F), x.dtype)
@@ -111,8 +120,8 @@ def _put(image: Any, frame: Any, gaps: Any, canvas: Any) -> None:
 
 
 @njit(**OPTIONS)
-def _correlate(shard: Any, shards: Any, x: Any, frame: Any, gaps: Any, W: Any, b: Any, kernel: Any, steps: Any,
-               origin: Any, y: Any) -> None:
+def _correlate(shard: Any, shards: Any, x: Any, frame: Any, gaps: Any, W: Any, places: Any, b: Any, kernel: Any,
+               steps: Any, origin: Any, y: Any) -> None:
     """y = b + the sum over the kernel of slices of x times W, for the shard's images."""
     N, height, width, C = x.shape
     _, rows, columns, F = y.shape
@@ -137,8 +146,40 @@ def _correlate(shard: Any, shards: Any, x: Any, frame: Any, gaps: Any, W: Any, b
             for part in range(parts):
                 product((columns, F, depth, KH),
                         source, (start + part * dilation_w * C, stride_w * C, 1, dilation_h * row),
-                        W, (part * C * PANEL, PANEL, KH * KW * C * PANEL, KW * C * PANEL),
+                        W, (part * C * places[0], *places, KW * C * places[0]),
                         y, ((n * rows + i) * columns * F, F), True)
+
+
+@njit(**OPTIONS)
+def _scatter(shard: Any, shards: Any, dy: Any, W: Any, kernel: Any, frame: Any, steps: Any, dx: Any) -> None:
+    """What each output of the shard's images gives back, W times dy, added to the pixels that it came from."""
+    N, height, width, C = dx.shape
+    _, rows, columns, F = dy.shape
+    KH, KW = kernel[:2]
+    stride_h, stride_w, dilation_h, dilation_w = steps
+    top, left, canvas_h, canvas_w = frame
+    taps = W.shape[0] * PANEL  # KH KW C, and what fills the last panel up
+    shares = np.empty(columns * taps, dx.dtype)
+    canvas = np.empty((canvas_h, canvas_w, C), dx.dtype)
+    drawn = canvas.reshape(-1)
+    for n in range(shard * N // shards, (shard + 1) * N // shards):
+        canvas[:] = 0
+        for i in range(rows):
+            product((columns, taps, F), dy, ((n * rows + i) * columns * F, F, 1), W, (0, PANEL, F * PANEL),
+                    shares, (0, taps), False)
+            for k in range(KH):
+                for q in range(KW):
+                    start = ((i * stride_h + k * dilation_h) * canvas_w + q * dilation_w) * C
+                    _add_apart(shares, (k * KW + q) * C, taps, drawn, start, stride_w * C, columns, C)
+        dx[n] = canvas[top : top + height, left : left + width]
+
+
+@njit(**OPTIONS)
+def _add_apart(source: Any, s: Any, s_step: Any, target: Any, t: Any, t_step: Any, count: Any, C: Any) -> None:
+    """Add `count` times C elements, `s_step` apart, to others, `t_step` apart."""
+    for j in range(count):
+        for c in range(C):
+            target[np.uint64(t + j * t_step + c)] += source[np.uint64(s + j * s_step + c)]
 
 
 @njit(**OPTIONS)

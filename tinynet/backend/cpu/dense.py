@@ -6,9 +6,10 @@ import numpy as np
 from numba import njit
 
 from tinynet.backend.cpu.elementary import OPTIONS
-from tinynet.backend.cpu.gemm import PANEL, product
+from tinynet.backend.cpu.gemm import PANEL, ROWS, product
+from tinynet.backend.cpu.memory import empty
 from tinynet.backend.cpu.panels import flat, packed
-from tinynet.backend.cpu.pool import run, threads
+from tinynet.backend.cpu.threads import run, threads
 
 
 def dense(xp: Any, x: Any, W: Any, b: Any = None) -> Any:
@@ -16,9 +17,7 @@ def dense(xp: Any, x: Any, W: Any, b: Any = None) -> Any:
     if x.dtype != np.float32:
         return NotImplemented
     rows = np.ascontiguousarray(x).reshape(-1, x.shape[-1])  # (R,D)
-    y = _times(rows, W)  # (1) (R,F)
-    if b is not None:
-        y += b
+    y = _times(rows, W, b)  # (1) (R,F)
     return y.reshape(*x.shape[:-1], W.shape[1]), (rows, W, x.shape)
 
 
@@ -32,16 +31,25 @@ def ddense(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
     return dx, dW, db
 
 
-def _times(A: Any, B: Any) -> Any:
-    """A B, where A (R,D) may be transposed."""
+def _times(A: Any, B: Any, start: Any = None) -> Any:
+    """A B, where A (R,D) may be transposed, beginning from a row (F) where one is given."""
     R, D = A.shape
-    C = np.empty((R, B.shape[1]), A.dtype)
-    run(_rows, *flat(A), packed(B), D, C, shards=max(1, min(threads(), R // 16)))
+    C = empty((R, B.shape[1]))
+    start = np.empty(0, A.dtype) if start is None else np.ascontiguousarray(start)
+    if R > 2 * ROWS or not B.flags.c_contiguous:
+        panels, places = packed(B), (PANEL, D * PANEL)
+    else:  # packing takes as long as so few rows
+        panels, places = B, (B.shape[1], PANEL)
+    run(_rows, *flat(A), panels, places, D, start, C, shards=max(1, min(threads(), R // 16)))
     return C
 
 
 @njit(**OPTIONS)
-def _rows(shard: Any, shards: Any, A: Any, a_row: Any, a_k: Any, B: Any, depth: Any, C: Any) -> None:
+def _rows(shard: Any, shards: Any, A: Any, a_row: Any, a_k: Any, B: Any, places: Any, depth: Any, start: Any,
+          C: Any) -> None:
     R, F = C.shape
     low, high = shard * R // shards, (shard + 1) * R // shards
-    product((high - low, F, depth), A, (low * a_row, a_row, a_k), B, (0, PANEL, depth * PANEL), C, (low * F, F), False)
+    if start.size:
+        for i in range(low, high):
+            C[i] = start
+    product((high - low, F, depth), A, (low * a_row, a_row, a_k), B, (0, *places), C, (low * F, F), start.size > 0)

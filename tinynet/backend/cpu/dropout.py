@@ -11,7 +11,8 @@ import numpy as np
 from numba import njit
 
 from tinynet.backend.cpu.elementary import OPTIONS
-from tinynet.backend.cpu.pool import run
+from tinynet.backend.cpu.memory import empty
+from tinynet.backend.cpu.threads import run
 
 _LANES = 16  # counters side by side; each gives four words
 _WORD = np.uint64(0xFFFFFFFF)
@@ -33,7 +34,7 @@ def ddropout(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
 
 
 def _masked(x: Any, draw: Any) -> Any:
-    y = np.empty(x.shape, x.dtype)
+    y = empty(x.shape)
     run(_mask, np.ascontiguousarray(x).reshape(-1), y.reshape(-1), *draw)
     return y
 

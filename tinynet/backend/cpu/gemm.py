@@ -6,8 +6,10 @@ registers while k runs: two vectors of B and ROWS numbers of A are read for 2 RO
 decides the size of the tile. A compiler does not find such a loop, so `_tile_function` writes it in LLVM's language.
 
 A is read where it lies, with any strides: to transpose it is to exchange them. B is best packed into panels of PANEL
-columns, whose vectors lie one after the other. k has two levels, blocks and elements within a block, with strides of
-their own: a convolution is one product, without unfolding, where each position in its window is a block.
+columns, whose vectors lie one after the other: rows that are far apart meet in few places of the cache, and drive each
+other out of it. So where B is not packed and many rows of A pass by, a panel is copied first. k has two levels, blocks
+and elements within a block, with strides of their own: a convolution is one product, without unfolding, where each
+position in its window is a block.
 
 Kernels call `product` and `pack` with arrays, and for each array a tuple that says where in it the matrix begins and
 how far apart its elements are, counted in elements. That the matrix lies within the array is for the author to see to.
@@ -27,8 +29,9 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import cfunc, njit, types
 from numba.core import cgutils
+from numba.core.datamodel.models import PrimitiveModel
 from numba.core.errors import TypingError
-from numba.extending import intrinsic
+from numba.extending import intrinsic, register_model
 
 
 class Instructions(NamedTuple):
@@ -78,8 +81,9 @@ def product(typing: Any, sizes: Any, A: Any, a: Any, B: Any, b: Any, C: Any, c: 
     a      (start, row, k), or (start, row, k, block): from where the first element of the matrix lies in A, how far it
            is to the next one in i, in k, and in p
     b      (start, k, panel), or (start, k, panel, block). The columns of a panel lie side by side. A matrix in rows of
-           N elements is (start, N, PANEL), a packed one (start, PANEL, K * PANEL)
-    c      (start, row): the columns of C lie side by side
+           N elements is (start, N, PANEL), a packed one (start, PANEL, K * PANEL). Where k is PANEL, the last panel is
+           taken to be filled up, as `pack` does, and read whole
+    c      (start, row): the columns of C lie side by side; or (start, row, panel), those of each panel do
 
     From y = x W, with x (M,K), y (M,N) and W packed, the rows from `low` to `high` are
 
@@ -88,11 +92,12 @@ def product(typing: Any, sizes: Any, A: Any, a: Any, B: Any, b: Any, C: Any, c: 
     Equal bits for equal sizes and strides. NaN and infinity go where NumPy lets them go.
     """
     _check("product", (A, B, C), (sizes, a, b), (3, 4))
-    _check("product", (), (c,), (2,))
+    _check("product", (), (c,), (2, 3))
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         sizes, (A,), a, (B,), b, (C,), c, (accumulate,) = _words(context, builder, signature, args)
         sizes, a, b = [*sizes, _word(1)][:4], [*a, _word(0)][:4], [*b, _word(0)][:4]
+        c = [*c, _word(PANEL)][:3]
         _call(builder, "tinynet_product", [*sizes, _plus(builder, A, a[0]), *a[1:], _plus(builder, B, b[0]), *b[1:],
                                            _plus(builder, C, c[0]), *c[1:], accumulate])
         return context.get_dummy_value()
@@ -138,7 +143,7 @@ def _check(name: str, arrays: Sequence[Any], tuples: Sequence[Any], lengths: Seq
 
 def compile_product(name: str) -> Any:
     """The C function of `product` for these instructions."""
-    return cfunc(types.void(*[types.int64] * 15), cache=True)(_product(name, *INSTRUCTIONS[name]))
+    return cfunc(types.void(*[types.int64] * 16), cache=True)(_product(name, *INSTRUCTIONS[name]))
 
 
 def compile_pack(name: str) -> Any:
@@ -151,7 +156,7 @@ def _product(name: str, width: int, fused: bool, most: int, vectors: int) -> Cal
     wide, panel_of_step, tile = _WIDE * panel, _DEEP * panel, most * panel
 
     def product(M, N, K, blocks, A, a_row, a_k, a_block, B, b_k, b_panel, b_block,  # type: ignore[no-untyped-def]
-                C, c_row, accumulate):
+                C, c_row, c_panel, accumulate):
         limit = _SHALLOW if a_row == 1 else _DEEP
         depth = max(1, min(K, limit))
         group = max(1, limit // depth)  # a step is some blocks, or a part of one
@@ -162,28 +167,34 @@ def _product(name: str, width: int, fused: bool, most: int, vectors: int) -> Cal
                 a = A + 4 * (p * a_block + k * a_k)
                 b = B + 4 * (p * b_block + k * b_k)
                 more = 1 if accumulate != 0 or p > 0 or k > 0 else 0
-                first = N // wide * wide if M == 1 else 0
+                first = N // wide * wide if M == 1 and c_panel == panel else 0
                 for j in range(0, first, wide):
                     _row(name, ps, ks, a, a_row, a_k, a_block, b + 4 * (j // panel * b_panel), b_k, b_panel, b_block,
                          C + 4 * j, c_row, more)
-                for top in range(0, M, _STRIP):
-                    bottom = min(M, top + _STRIP)
+                top = 0
+                for strips in range(-(-M // _STRIP), 0, -1):
+                    bottom = top + _share(M - top, strips)
                     for j in range(first, N, panel):
                         columns = min(panel, N - j)
+                        cj = C + 4 * (j // panel * c_panel)
                         bj, bj_k, bj_block = b + 4 * (j // panel * b_panel), b_k, b_block
-                        if columns < panel:  # continue with a copy, filled up with zeros
+                        if b_k != panel and (columns < panel or bottom - top > 2 * most):  # continue with a copy
                             for q in range(ps):
-                                _gather(ks, columns, bj + 4 * q * b_block, b_k, 1, edge + 4 * q * ks * panel, panel)
+                                source, target = bj + 4 * q * b_block, edge + 4 * q * ks * panel
+                                _copy(width, ks, columns, source, b_k, target, panel)
                             bj, bj_k, bj_block = edge, panel, ks * panel
-                        for i in range(top, bottom, most):
-                            rows = min(most, bottom - i)
+                        i = top
+                        for tiles in range(-(-(bottom - top) // most), 0, -1):
+                            rows = _share(bottom - i, tiles)
                             if columns == panel:
                                 _tile(name, rows, ps, ks, a + 4 * i * a_row, a_row, a_k, a_block,
-                                      bj, bj_k, 0, bj_block, C + 4 * (i * c_row + j), c_row, more)
+                                      bj, bj_k, 0, bj_block, cj + 4 * i * c_row, c_row, more)
                             else:
                                 _tile(name, rows, ps, ks, a + 4 * i * a_row, a_row, a_k, a_block,
                                       bj, bj_k, 0, bj_block, corner, panel, 0)
-                                _merge(rows, columns, corner, panel, C + 4 * (i * c_row + j), c_row, more)
+                                _merge(width, rows, columns, corner, panel, cj + 4 * i * c_row, c_row, more)
+                            i += rows
+                    top = bottom
     return product
 
 
@@ -192,25 +203,30 @@ def _pack(width: int, panel: int) -> Callable[..., None]:
         for first in range(0, N, panel):
             columns = min(panel, N - first)
             source, target = B + 4 * first * b_j, panels + 4 * (first // panel * p_panel)
-            if b_j == 1 and columns == panel:
-                for k in range(K):
-                    for j in range(0, panel, width):
-                        _move(width, source + 4 * (k * b_k + j), target + 4 * (k * panel + j))
+            if b_j == 1:
+                _copy(width, K, columns, source, b_k, target, panel)
             else:
                 _gather(K, columns, source, b_k, b_j, target, panel)
     return pack
 
 
 @njit
+def _share(rows: Any, parts: Any) -> Any:
+    """How many rows the next of so many parts takes, for all to be as equal as can be: one takes as long as four."""
+    return -(-rows // parts)
+
+
+@njit
+def _copy(width: Any, K: Any, columns: Any, source: Any, s_k: Any, target: Any, panel: Any) -> None:
+    """Copy some columns, side by side, to the left of a panel; the rest of it becomes zero."""
+    for k in range(K):
+        for j in range(0, panel, width):
+            _store(width, target + 4 * (k * panel + j), _load(width, source + 4 * (k * s_k + j), columns - j), width)
+
+
+@njit
 def _gather(K: Any, columns: Any, source: Any, s_k: Any, s_j: Any, target: Any, panel: Any) -> None:
-    """Copy some columns to the left of a panel; the rest of it becomes zero."""
-    if s_j == 1:
-        for k in range(K):
-            for j in range(columns):
-                _put(target, k * panel + j, _get(source, k * s_k + j))
-            for j in range(columns, panel):
-                _put(target, k * panel + j, types.float32(0))
-        return
+    """The same for columns that lie s_j apart."""
     for first in range(0, K, 64):  # rows, not all at once: the panel's lines stay in the cache for the next column
         for j in range(panel):
             for k in range(first, min(K, first + 64)):
@@ -218,12 +234,15 @@ def _gather(K: Any, columns: Any, source: Any, s_k: Any, s_j: Any, target: Any, 
 
 
 @njit
-def _merge(rows: Any, columns: Any, source: Any, s_row: Any, target: Any, t_row: Any, accumulate: Any) -> None:
+def _merge(width: Any, rows: Any, columns: Any, source: Any, s_row: Any, target: Any, t_row: Any,
+           accumulate: Any) -> None:
     """Write some columns of a tile, or add them."""
     for i in range(rows):
-        for j in range(columns):
-            value = _get(source, i * s_row + j)
-            _put(target, i * t_row + j, value + _get(target, i * t_row + j) if accumulate else value)
+        for j in range(0, columns, width):
+            value, place = _load(width, source + 4 * (i * s_row + j), width), target + 4 * (i * t_row + j)
+            if accumulate:
+                value = _sum(width, value, _load(width, place, columns - j))
+            _store(width, place, value, columns - j)
 
 
 # --- one tile, in LLVM's language -----------------------------------------------------------------------------------
@@ -367,17 +386,73 @@ def _put(typing: Any, address: Any, index: Any, value: Any) -> Any:
     return types.void(types.int64, types.int64, types.float32), generate
 
 
+class _Vector(types.Opaque):
+    """The type of a vector in Numba's eyes, which has no business looking into it."""
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+        super().__init__(name=f"tinynet_vector_{width}")
+
+
+@register_model(_Vector)
+class _VectorModel(PrimitiveModel):
+    def __init__(self, manager: Any, type: Any) -> None:
+        super().__init__(manager, type, ir.VectorType(_FLOAT, type.width))
+
+
 @intrinsic(prefer_literal=True)
-def _move(typing: Any, width: Any, source: Any, target: Any) -> Any:
-    """Copy a vector."""
-    vector = ir.VectorType(_FLOAT, width.literal_value).as_pointer()
+def _load(typing: Any, width: Any, source: Any, count: Any) -> Any:
+    """A vector: so many elements, at most, from an address, then zeros."""
+    vector = ir.VectorType(_FLOAT, width.literal_value)
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        _, source, target = args
-        value = builder.load(builder.inttoptr(source, vector), align=4)
-        builder.store(value, builder.inttoptr(target, vector), align=4)
+        _, source, count = args
+        return _masked(builder, "load", vector, [vector.as_pointer(), _I32, _lanes(vector), vector], [
+            builder.inttoptr(source, vector.as_pointer()), ir.Constant(_I32, 4), _first(builder, vector, count),
+            ir.Constant(vector, None)])
+    return _Vector(width.literal_value)(width, types.int64, types.int64), generate
+
+
+@intrinsic(prefer_literal=True)
+def _store(typing: Any, width: Any, target: Any, value: Any, count: Any) -> Any:
+    """Write the first elements of a vector, at most so many, to an address."""
+    vector = ir.VectorType(_FLOAT, width.literal_value)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _, target, value, count = args
+        _masked(builder, "store", ir.VoidType(), [vector, vector.as_pointer(), _I32, _lanes(vector)], [
+            value, builder.inttoptr(target, vector.as_pointer()), ir.Constant(_I32, 4),
+            _first(builder, vector, count)])
         return context.get_dummy_value()
-    return types.void(width, types.int64, types.int64), generate
+    return types.void(width, types.int64, value, types.int64), generate
+
+
+@intrinsic(prefer_literal=True)
+def _sum(typing: Any, width: Any, a: Any, b: Any) -> Any:
+    """Of two vectors."""
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.fadd(*args[1:])
+    return a(width, a, b), generate
+
+
+def _lanes(vector: Any) -> Any:
+    return ir.VectorType(ir.IntType(1), vector.count)
+
+
+def _first(builder: Any, vector: Any, count: Any) -> Any:
+    """A mask of the first elements, all of them where the number is known to be large enough."""
+    numbers = ir.VectorType(_I64, vector.count)
+    nothing = ir.Constant(numbers, ir.Undefined)
+    repeated = builder.shuffle_vector(builder.insert_element(nothing, count, ir.Constant(_I32, 0)), nothing,
+                                      ir.Constant(ir.VectorType(_I32, vector.count), None))
+    return builder.icmp_signed("<", ir.Constant(numbers, list(range(vector.count))), repeated)
+
+
+def _masked(builder: Any, name: str, result: Any, types: Any, args: Any) -> Any:
+    vector = result if name == "load" else types[0]
+    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, types),
+                                              f"llvm.masked.{name}.v{vector.count}f32.p0")
+    return builder.call(function, args)
 
 
 @intrinsic(prefer_literal=True)

@@ -13,8 +13,11 @@ from numba import njit
 
 from tinynet.backend.cpu.elementary import OPTIONS, logistic, tanh
 from tinynet.backend.cpu.gemm import PANEL, product
+from tinynet.backend.cpu.memory import empty
 from tinynet.backend.cpu.panels import packed
-from tinynet.backend.cpu.pool import run, threads
+from tinynet.backend.cpu.threads import run, threads
+
+_FEW = 40  # rows, through all steps, for which it takes longer to pack W than to read it as it lies
 
 
 def lstm(xp: Any, x: Any, h0: Any, c0: Any, W: Any, b: Any, recurrent_mask: Any = None) -> Any:
@@ -22,14 +25,18 @@ def lstm(xp: Any, x: Any, h0: Any, c0: Any, W: Any, b: Any, recurrent_mask: Any 
     if x.dtype != np.float32:
         return NotImplemented
     (N, T, D), H = x.shape, W.shape[1] // 4
-    hx = np.empty((T + 1, N, H + D), x.dtype)  # [m ⊙ hₜ₋₁, xₜ] for every t; the last one holds h_T alone
-    gates = np.empty((T, N, 4 * H), x.dtype)
-    C = np.empty((T + 1, N, H), x.dtype)
-    y = np.empty((N, T, H), x.dtype)
+    hx = empty((T + 1, N, H + D))  # [m ⊙ hₜ₋₁, xₜ] for every t; the last one holds h_T alone
+    gates = empty((T, N, 4 * H))
+    C = empty((T + 1, N, H))
+    y = empty((N, T, H))
     starts_at_zero = h0 is None
     h0, c0 = (np.zeros((N, H), x.dtype) if state is None else np.ascontiguousarray(state) for state in (h0, c0))
     m = np.ones((N, H), x.dtype) if recurrent_mask is None else np.ascontiguousarray(recurrent_mask)
-    run(_forward, np.ascontiguousarray(x), h0, c0, packed(W), np.ascontiguousarray(b), m, starts_at_zero,
+    if N * T > _FEW:
+        panels, places = packed(W), (PANEL, (H + D) * PANEL)
+    else:
+        panels, places = np.ascontiguousarray(W), (4 * H, PANEL)
+    run(_forward, np.ascontiguousarray(x), h0, c0, panels, places, np.ascontiguousarray(b), m, starts_at_zero,
         hx, gates, C, y, shards=_shards(N))
     h = y[:, -1].copy() if T else h0.copy()
     return (y, h, C[T].copy()), (hx, gates, C, y, h0, W, m, recurrent_mask is not None)
@@ -39,8 +46,8 @@ def dlstm(xp: Any, dy: Any, dh: Any, dC: Any, *, cache: Any, needs: Any) -> Any:
     """See `tn.ops.lstm`."""
     hx, gates, C, y, h0, W, m, masked = cache
     (N, T, H), D = y.shape, hx.shape[2] - y.shape[2]
-    dz = np.empty_like(gates)
-    dx = np.empty((N, T, D if needs[0] else 0), dz.dtype)
+    dz = empty(gates.shape)
+    dx = empty((N, T, D if needs[0] else 0))
     dh, dC = dh.copy(), dC.copy()
     dm = np.zeros_like(m)
     db = np.zeros((_shards(N), 4 * H), dz.dtype)
@@ -59,8 +66,8 @@ def _shards(N: int) -> int:
 
 
 @njit(**OPTIONS)
-def _forward(shard: Any, shards: Any, x: Any, h0: Any, c0: Any, W: Any, b: Any, m: Any, starts_at_zero: Any,
-             hx: Any, gates: Any, C: Any, y: Any) -> None:
+def _forward(shard: Any, shards: Any, x: Any, h0: Any, c0: Any, W: Any, places: Any, b: Any, m: Any,
+             starts_at_zero: Any, hx: Any, gates: Any, C: Any, y: Any) -> None:
     """(1) to (6) for all steps of the shard's rows. Inside of `gates`, [h, x] W becomes the gates."""
     N, T, D = x.shape
     H = m.shape[1]
@@ -75,14 +82,13 @@ def _forward(shard: Any, shards: Any, x: Any, h0: Any, c0: Any, W: Any, b: Any, 
         skipped = H if t == 0 and starts_at_zero else 0  # h₀ = 0 adds nothing
         row = t * N + low
         product((high - low, G, K - skipped), hx, (row * K + skipped, K, 1),
-                W, (skipped * PANEL, PANEL, K * PANEL), gates, (row * G, G), False)
+                W, (skipped * places[0], *places), gates, (row * G, G), False)
         for n in range(low, high):
-            _gates(gates[t, n], b, C[t, n], C[t + 1, n], y[n, t])
-            _masked(y[n, t], m[n], hx[t + 1, n])
+            _gates(gates[t, n], b, C[t, n], C[t + 1, n], y[n, t], m[n], hx[t + 1, n])
 
 
 @njit(**OPTIONS)
-def _gates(z: Any, b: Any, C_before: Any, C: Any, h: Any) -> None:
+def _gates(z: Any, b: Any, C_before: Any, C: Any, h: Any, m: Any, hx: Any) -> None:
     H = h.size
     for j in range(H):
         f = logistic(z[j] + b[j])  # (1)
@@ -92,13 +98,9 @@ def _gates(z: Any, b: Any, C_before: Any, C: Any, h: Any) -> None:
         state = f * C_before[j] + i * Ctilde
         z[j], z[H + j], z[2 * H + j], z[3 * H + j] = f, i, Ctilde, o
         C[j] = state  # (4)
-        h[j] = o * tanh(state)  # (6)
-
-
-@njit(**OPTIONS)
-def _masked(h: Any, m: Any, hx: Any) -> None:
-    for j in range(h.size):
-        hx[j] = m[j] * h[j]
+        new = o * tanh(state)
+        h[j] = new  # (6)
+        hx[j] = m[j] * new
 
 
 @njit(**OPTIONS)

@@ -7,7 +7,8 @@ from numba import njit
 
 from tinynet.backend.cpu.elementary import OPTIONS
 from tinynet.backend.cpu.gemm import PANEL, pack
-from tinynet.backend.cpu.pool import run, threads
+from tinynet.backend.cpu.memory import empty
+from tinynet.backend.cpu.threads import run, threads
 
 _SMALL = 1 << 14  # elements that are not worth a launch
 
@@ -22,7 +23,7 @@ def flat(A: Any) -> tuple[Any, int, int]:
 def packed(B: Any) -> Any:
     """B (K,N) in panels of PANEL columns: (panels,K,PANEL), the last one filled up with zeros."""
     K, N = B.shape
-    panels = np.empty((-(-N // PANEL), K, PANEL), B.dtype)
+    panels = empty((-(-N // PANEL), K, PANEL))
     run(_pack, *flat(B), K, N, panels, shards=1 if B.size < _SMALL else threads())
     return panels
 

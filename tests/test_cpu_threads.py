@@ -15,9 +15,9 @@ import pytest
 from numba import njit
 from numba.core.errors import TypingError
 
-from tinynet.backend.cpu import pool
+from tinynet.backend.cpu import threads as pool
 from tinynet.backend.cpu.elementary import OPTIONS
-from tinynet.backend.cpu.pool import run, set_threads, threads
+from tinynet.backend.cpu.threads import run, set_threads, threads
 from tinynet.errors import ArgumentError
 
 
@@ -336,7 +336,7 @@ IN_CHILDREN = """
 import os, sys, time
 from pathlib import Path
 import numpy as np
-from tinynet.backend.cpu.pool import _launchers, _start, run, set_threads
+from tinynet.backend.cpu.threads import _launchers, _start, run, set_threads
 set_threads(2)
 _start()  # all that the children have in common
 

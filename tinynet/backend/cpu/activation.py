@@ -1,0 +1,43 @@
+"""The rectifier of ops/activation.py in Numba: one pass over the elements, by all threads. What bounds it: memory."""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from tinynet.backend.cpu.elementary import OPTIONS
+from tinynet.backend.cpu.memory import empty
+from tinynet.backend.cpu.threads import run, shards_for
+
+
+def relu(xp: Any, x: Any) -> Any:
+    """See `tn.ops.relu`. float32."""
+    if x.dtype != np.float32:
+        return NotImplemented
+    y, positive = empty(x.shape), empty(x.shape, np.bool_)
+    run(_relu, np.ascontiguousarray(x).reshape(-1), y.reshape(-1), positive.reshape(-1), shards=shards_for(x.size))
+    return y, positive
+
+
+def drelu(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+    """See `tn.ops.relu`."""
+    positive, dx = cache, empty(dy.shape)
+    run(_drelu, np.ascontiguousarray(dy).reshape(-1), positive.reshape(-1), dx.reshape(-1), shards=shards_for(dy.size))
+    return dx
+
+
+@njit(**OPTIONS)
+def _relu(shard: Any, shards: Any, x: Any, y: Any, positive: Any) -> None:
+    start, end = shard * x.size // shards, (shard + 1) * x.size // shards
+    x, y, positive = x[start:end], y[start:end], positive[start:end]
+    for i in range(end - start):
+        y[i] = np.float32(0) if x[i] < 0 else x[i]  # (1) NaN passes
+        positive[i] = x[i] > 0
+
+
+@njit(**OPTIONS)
+def _drelu(shard: Any, shards: Any, dy: Any, positive: Any, dx: Any) -> None:
+    start, end = shard * dy.size // shards, (shard + 1) * dy.size // shards
+    dy, positive, dx = dy[start:end], positive[start:end], dx[start:end]
+    for i in range(end - start):
+        dx[i] = dy[i] * np.float32(positive[i])  # (2)
