@@ -215,3 +215,15 @@ def test_a_model_trains_to_the_same_weights_as_the_specification() -> None:
         results.append(model.state_dict())
     for name, array in results[0].items():
         assert difference(array, results[1][name]) <= 1e-4, name
+
+
+@pytest.mark.parametrize("shape", [(17, 5, 7, 19), (1, 9, 3, 64), (5, 0, 3, 4), (5, 1, 3, 4), (40, 6, 28, 33)])
+def test_an_lstm_that_keeps_nothing_gives_the_same(shape: tuple[int, ...]) -> None:
+    N, T, D, H = shape
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal(size).astype("float32")
+              for size in ((N, T, D), (N, H), (N, H), (H + D, 4 * H), (4 * H,), (N, H))]
+    expected = tn.ops.lstm(*map(tn.Tensor, arrays))
+    with tn.no_grad():
+        outputs = tn.ops.lstm(*map(tn.Tensor, arrays))
+    assert all(np.array_equal(a.numpy(), b.numpy()) for a, b in zip(outputs, expected, strict=True))

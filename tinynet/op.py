@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 from tinynet import backend
 from tinynet.contract import Contract
 from tinynet.errors import DeviceError
-from tinynet.tape import Node, Tensor, is_recording
+from tinynet.tape import Node, Tensor
 
 _REMEMBERED = 256  # calls that an op knows to be right, by shapes, dtypes and options
 
@@ -171,7 +171,7 @@ class Op:
                 outputs: Any) -> Any:
         arrays = [xp.asarray(array) for array in (outputs if isinstance(outputs, tuple) else (outputs,))]
         tensors = [Tensor(array) for array in arrays]
-        if is_recording() and any(tensor is not None and tensor.requires_grad for tensor in inputs):
+        if backend.is_recording() and any(tensor is not None and tensor.requires_grad for tensor in inputs):
             node = Node(self, xp, backward, cache, inputs, arrays)
             for index, tensor in enumerate(tensors):
                 tensor._origin = node, index

@@ -10,19 +10,12 @@ The tape knows no op; `ops/operators.py` gives tensors their arithmetic.
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Union
 
 from tinynet import backend
 from tinynet.errors import DtypeError, GradientError, ShapeError
 
-_recording: ContextVar[bool] = ContextVar("recording", default=True)
 _numbers = itertools.count()
-
-
-def is_recording() -> bool:
-    """Whether ops leave nodes on the tape: True, except inside `no_grad()`."""
-    return _recording.get()
 
 
 @contextmanager
@@ -36,11 +29,11 @@ def no_grad() -> Iterator[None]:
     >>> y.requires_grad
     False
     """
-    token = _recording.set(False)
+    token = backend.recording.set(False)
     try:
         yield
     finally:
-        _recording.reset(token)
+        backend.recording.reset(token)
 
 
 class Node:

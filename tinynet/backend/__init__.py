@@ -21,6 +21,7 @@ Functions = tuple[Callable[..., Any], ...]
 
 _FOLDERS = {"cpu": "tinynet.backend.cpu", "gpu": "tinynet.backend.cuda"}
 _reference: ContextVar[bool] = ContextVar("reference", default=False)
+recording: ContextVar[bool] = ContextVar("recording", default=True)  # set by `tape.no_grad`
 _overrides: dict[tuple[str, str, tuple[str, ...]], Any] = {}  # Functions or None, once looked up
 
 
@@ -39,6 +40,12 @@ def using(which: str) -> Iterator[None]:
         yield
     finally:
         _reference.reset(token)
+
+
+def is_recording() -> bool:
+    """Whether ops leave nodes on the tape: True, except inside `no_grad()`. If not, nobody will ask for a backward, and
+    the forward of an override may return any cache."""
+    return recording.get()
 
 
 def overrides(module: str, names: tuple[str, ...], device: str) -> Functions | None:

@@ -62,7 +62,7 @@ def _convolve(x: Any, W: Any, b: Any, rows: Window, columns: Window) -> Any:
     kernel, places = np.ascontiguousarray(W), (F, PANEL)
     if N * rows.outputs > 1:  # a single product packs what it needs
         kernel, places = packed(W.reshape(-1, F)), (PANEL, W.size // F * PANEL)
-    run(_correlate, x, _frame(x, rows, columns), (1, 1), kernel, places, bias, W.shape[:2],
+    run(_correlate, x, _frame(x, rows, columns), (1, 1), kernel.reshape(-1), places, bias, W.shape[:2],
         _steps(rows, columns), (0, 0), y, shards=_shards(N))  # (1)
     return y, (x, W, rows, columns)
 
@@ -81,9 +81,9 @@ def _dconvolve(dy: Any, cache: Any, needs: Any) -> Any:
         else:
             turned = packed(np.ascontiguousarray(W[::-1, ::-1].transpose(0, 1, 3, 2)).reshape(-1, C))  # (KH KW F,C)
             top, left = (KH - 1) * rows.dilation, (KW - 1) * columns.dilation
-            run(_correlate, dy, (top, left, frame[2] + top, frame[3] + left), (rows.stride, columns.stride), turned,
-                (PANEL, KH * KW * F * PANEL), np.zeros(C, x.dtype), (KH, KW), (1, 1, rows.dilation, columns.dilation),
-                frame[:2], dx, shards=_shards(N))  # (2)
+            run(_correlate, dy, (top, left, frame[2] + top, frame[3] + left), (rows.stride, columns.stride),
+                turned.reshape(-1), (PANEL, KH * KW * F * PANEL), np.zeros(C, x.dtype), (KH, KW),
+                (1, 1, rows.dilation, columns.dilation), frame[:2], dx, shards=_shards(N))  # (2)
     if needs[1] or needs[2]:
         shards = _shards(N)
         parts_W, parts_b = np.zeros((shards, *W.shape), x.dtype), np.zeros((shards, F), x.dtype)
@@ -160,10 +160,10 @@ def _scatter(shard: Any, shards: Any, dy: Any, W: Any, kernel: Any, frame: Any, 
     top, left, canvas_h, canvas_w = frame
     taps = W.shape[0] * PANEL  # KH KW C, and what fills the last panel up
     shares = np.empty(columns * taps, dx.dtype)
-    canvas = np.empty((canvas_h, canvas_w, C), dx.dtype)
-    drawn = canvas.reshape(-1)
+    drawn = np.empty(canvas_h * canvas_w * C, dx.dtype)
     for n in range(shard * N // shards, (shard + 1) * N // shards):
-        canvas[:] = 0
+        for place in range(drawn.size):
+            drawn[place] = 0
         for i in range(rows):
             product((columns, taps, F), dy, ((n * rows + i) * columns * F, F, 1), W, (0, PANEL, F * PANEL),
                     shares, (0, taps), False)
@@ -171,7 +171,10 @@ def _scatter(shard: Any, shards: Any, dy: Any, W: Any, kernel: Any, frame: Any, 
                 for q in range(KW):
                     start = ((i * stride_h + k * dilation_h) * canvas_w + q * dilation_w) * C
                     _add_apart(shares, (k * KW + q) * C, taps, drawn, start, stride_w * C, columns, C)
-        dx[n] = canvas[top : top + height, left : left + width]
+        for i in range(height):
+            for j in range(width):
+                for c in range(C):
+                    dx[n, i, j, c] = drawn[((top + i) * canvas_w + left + j) * C + c]
 
 
 @njit(**OPTIONS)

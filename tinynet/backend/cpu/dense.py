@@ -40,7 +40,7 @@ def _times(A: Any, B: Any, start: Any = None) -> Any:
         panels, places = packed(B), (PANEL, D * PANEL)
     else:  # packing takes as long as so few rows
         panels, places = B, (B.shape[1], PANEL)
-    run(_rows, *flat(A), panels, places, D, start, C, shards=max(1, min(threads(), R // 16)))
+    run(_rows, *flat(A), panels.reshape(-1), places, D, start, C, shards=max(1, min(threads(), R // 16)))
     return C
 
 
@@ -51,5 +51,6 @@ def _rows(shard: Any, shards: Any, A: Any, a_row: Any, a_k: Any, B: Any, places:
     low, high = shard * R // shards, (shard + 1) * R // shards
     if start.size:
         for i in range(low, high):
-            C[i] = start
+            for j in range(F):
+                C[i, j] = start[j]
     product((high - low, F, depth), A, (low * a_row, a_row, a_k), B, (0, *places), C, (low * F, F), start.size > 0)
