@@ -31,6 +31,8 @@ LARGE: dict[str, list[dict[str, Any]]] = {
     "dense": [{"...": (37,), "D": 19, "F": 45}, {"...": (3, 50), "D": 130, "F": 10, "b": None}],
     "batch_norm": [{"...": (7, 11, 3), "C": 3, "mean": None, "var": None}, {"...": (129, 1), "C": 1, "var": "positive"},
                    {"...": (5, 130), "C": 130, "mean": None, "var": None}],
+    "cross_entropy": [{"...": (37,), "K": 11, "weight": None},
+                      {"...": (3, 5), "K": 4, "weight": None, "label_smoothing": 0.3, "reduction": "sum"}],
     "relu": [{"...": (3, 6007), "x": "distinct"}],
     "max_pool1d": [{"N": 3, "T": 31, "C": 17, "size": 3, "stride": 2, "padding": 1, "x": "distinct"}],
     "max_pool2d": [{"N": 3, "H": 26, "W": 27, "C": 33, "size": 2, "x": "distinct"},
@@ -111,7 +113,8 @@ def test_any_layout_of_the_arrays(name: str) -> None:
         """The same values, every second element of a larger array, in Fortran's order."""
         if array is None or array.ndim == 0:
             return array
-        larger = np.full([2 * size for size in array.shape], np.nan, array.dtype, order="F")
+        filler = np.nan if array.dtype.kind == "f" else 10**6
+        larger = np.full([2 * size for size in array.shape], filler, array.dtype, order="F")
         larger[tuple(slice(None, None, 2) for _ in array.shape)] = array
         return larger[tuple(slice(None, None, 2) for _ in array.shape)]
     other = fast.at([scattered(array) for array in fast.arrays])
