@@ -84,7 +84,7 @@ def output_shapes(case: Case) -> list[tuple[int, ...]]:
 
 
 def write_data(case: Case, path: Path, draw: int = 0) -> None:
-    """Weights from seed 0, and x and target of a draw, for `read_data`. Running averages are neither 0 nor 1, to be told
+    """Weights from seed 0, x and target of a draw, for `read_data`. Running averages are neither 0 nor 1, to be told
     apart.
 
     The biases in front of a rectifier are 1 and -1 in turn. A new model has zeros there, and among a million sums of

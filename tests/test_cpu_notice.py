@@ -4,15 +4,15 @@ from itertools import count
 
 import pytest
 
-from tinynet.backend import cpu
+from tinynet.backend.cpu import notice as notices
 
 
 @pytest.mark.parametrize(("seconds", "lines"), [(0.01, 0), (0.7, 1), (30.0, 1)])
 def test_long_compiling_is_announced_once(seconds: float, lines: int, monkeypatch: pytest.MonkeyPatch,
                                           capsys: pytest.CaptureFixture[str]) -> None:
     times = count()
-    monkeypatch.setattr(cpu, "perf_counter", lambda: next(times) * seconds)
-    notice = cpu._Notice()
+    monkeypatch.setattr(notices, "perf_counter", lambda: next(times) * seconds)
+    notice = notices._Notice()
     for _ in range(4):
         notice.on_start(None)
         notice.on_start(None)  # what a kernel calls is compiled within it
@@ -24,9 +24,9 @@ def test_long_compiling_is_announced_once(seconds: float, lines: int, monkeypatc
 def test_it_listens() -> None:
     from numba import njit
 
-    before = cpu.event._registered["numba:compile"]
-    assert any(isinstance(listener, cpu._Notice) for listener in before)
-    listener = next(one for one in before if isinstance(one, cpu._Notice))
+    before = notices.event._registered["numba:compile"]
+    assert any(isinstance(listener, notices._Notice) for listener in before)
+    listener = next(one for one in before if isinstance(one, notices._Notice))
     spent = listener.seconds
     njit(lambda x: x + 1)(1)
     assert listener.seconds > spent and listener.depth == 0

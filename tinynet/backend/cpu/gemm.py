@@ -33,6 +33,8 @@ from numba.core.datamodel.models import PrimitiveModel
 from numba.core.errors import TypingError
 from numba.extending import intrinsic, register_model
 
+import tinynet.backend.cpu.notice  # noqa: F401  # it listens from now on
+
 
 class Instructions(NamedTuple):
     """The vectors of a processor, and the tile that suits them."""

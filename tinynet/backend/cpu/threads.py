@@ -44,6 +44,7 @@ from numba.core import cgutils, compiler
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
+import tinynet.backend.cpu.notice  # noqa: F401  # it listens from now on
 from tinynet.errors import ArgumentError
 
 MOST_THREADS = 16  # by default; set_threads may ask for more
