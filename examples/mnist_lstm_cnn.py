@@ -2,13 +2,17 @@
 
     python examples/mnist_lstm_cnn.py
     python examples/mnist_lstm_cnn.py --epochs 3 --limit 10000 --seed 1 --out runs/quick
+    python examples/mnist_lstm_cnn.py --resume
 
 MNIST is used where it is found (TINYNET_DATA, or the user's cache) or can be downloaded; else the 1,797 small digits
 that come with scikit-learn. A tenth of the training images is held back for validation; the test images are looked at
 once, at the end. The learning rate rises to --lr and falls again (one cycle). Written to --out: results.json,
-model.safetensors, and curves.png where matplotlib is installed.
+model.safetensors, and curves.png where matplotlib is installed. After each epoch and every minute the state of the
+training goes to checkpoint.safetensors; however it was ended, the same command with --resume goes on from there, to the
+same weights. Ctrl-C ends it after a step, with a checkpoint; a second Ctrl-C ends it at once.
 
-Exit codes: 0 done, 1 something is wrong with the data or a file, 2 with an option or the device, 130 interrupted.
+Exit codes: 0 done, 1 something is wrong with the data or a file, 2 with an option or the device, 130 ended by Ctrl-C,
+143 by SIGTERM.
 """
 
 import argparse
@@ -16,7 +20,6 @@ import io
 import json
 import platform
 import sys
-import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -45,8 +48,11 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         print(f"{error.filename}: {error.strerror}; choose another folder with --out", file=sys.stderr)
         return 1
+    except tn.errors.Interrupted as interrupted:
+        print(f"{interrupted}: the same command with --resume", file=sys.stderr)
+        return interrupted.exit_code
     except KeyboardInterrupt:
-        print("\nInterrupted; nothing was saved.", file=sys.stderr)
+        print("\nInterrupted. The same command with --resume goes on from the last checkpoint.", file=sys.stderr)
         return 130
     return 0
 
@@ -63,6 +69,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--limit", type=positive(int), help="train on the first LIMIT images only")
     parser.add_argument("--out", type=Path, default=Path("runs/mnist_lstm_cnn"),
                         help="folder for what is written (default: runs/mnist_lstm_cnn)")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in the folder --out")
     options = parser.parse_args(arguments)
     if not 0 <= options.seed < 2**32:
         parser.error("--seed must be in [0, 2**32)")
@@ -87,21 +94,23 @@ def train(options: argparse.Namespace) -> None:
     train_part, validation_part, test_part = loaders(dataset, options)
 
     model = models.lstm_cnn().to(options.device)
+    model.classes, model.scaling = dataset.classes, tn.nn.Scaling()  # saved with it, for python -m tinynet
     optimizer = tn.optim.Adam(model.parameters())
     schedule = tn.optim.OneCycle(optimizer, peak=options.lr, steps=max(2, epochs * len(train_part)))
     print(model.summary(), flush=True)
 
-    start = time.perf_counter()
-    history = tn.fit(model, optimizer, train_part, epochs=epochs, validation=validation_part, schedule=schedule)
-    seconds = time.perf_counter() - start
+    history = tn.fit(model, optimizer, train_part, epochs=epochs, validation=validation_part, schedule=schedule,
+                     checkpoint=options.out / "checkpoint.safetensors", resume=options.resume)
     test = tn.evaluate(model, test_part)
     print(f"test accuracy {test['accuracy']:.4f} on {test['images']:,} images")
 
     settings = {**vars(options), "out": str(options.out), "epochs": epochs}
+    del settings["resume"]  # what comes out does not depend on it
     results = {
         "test_accuracy": test["accuracy"], "test_loss": test["loss"], "test_images": test["images"],
-        "epochs": history, "seconds": seconds, "data": dataset.name, "train_images": train_part.length,
-        "validation_images": validation_part.length, "parameters": sum(p.size for p in model.parameters()),
+        "epochs": history, "seconds": sum(row["seconds"] for row in history), "data": dataset.name,
+        "train_images": train_part.length, "validation_images": validation_part.length,
+        "parameters": sum(p.size for p in model.parameters()),
         "images_per_second": sum(row["images_per_second"] for row in history) / len(history),
         "settings": settings, "seed": options.seed, "versions": versions(),
     }

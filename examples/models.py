@@ -120,11 +120,73 @@ def deep_lstm_cnn(classes: int = 10) -> Sequential:
     )
 
 
-def pneumonia_cnn_lstm(classes: int = 2) -> Sequential:
+def idc_lstm_cnn(classes: int = 2) -> Sequential:
+    """LSTM-CNN for patches of tissue in colour: 50 rows in time, of 50 x 3 values.
+
+    113,336 parameters.
+    """
+    return Sequential(
+        BatchNorm(3),
+        Reshape((50, 150)),
+        LSTM(150, 96),
+        Dropout(0.2),
+        Conv1D(96, 48, 3),         # (48, 48)
+        ReLU(),
+        Dropout(0.2),
+        Flatten(),                 # 48 x 48 = 2304
+        Dense(2304, classes),
+        input_shape=(50, 50, 3),
+    )
+
+
+def idc_lstm(classes: int = 2) -> Sequential:
+    """LSTM alone for patches of tissue: the LSTM of the LSTM-CNN, and the classes straight from its outputs.
+
+    104,456 parameters.
+    """
+    return Sequential(
+        BatchNorm(3),
+        Reshape((50, 150)),
+        LSTM(150, 96),
+        Dropout(0.2),
+        Flatten(),                 # 50 x 96 = 4800
+        Dense(4800, classes),
+        input_shape=(50, 50, 3),
+    )
+
+
+def idc_cnn(classes: int = 2) -> Sequential:
+    """CNN alone for patches of tissue: three layers of convolutions, and a dense one.
+
+    105,624 parameters.
+    """
+    return Sequential(
+        BatchNorm(3),
+        Conv2D(3, 32, 3),
+        ReLU(),
+        MaxPool2D(2),              # (24, 24, 32)
+        Conv2D(32, 64, 3),
+        ReLU(),
+        MaxPool2D(2),              # (11, 11, 64)
+        Conv2D(64, 64, 3),
+        ReLU(),
+        MaxPool2D(2),              # (4, 4, 64)
+        Dropout(0.2),
+        Flatten(),                 # 4 x 4 x 64 = 1024
+        Dense(1024, 48),
+        ReLU(),
+        Dropout(0.2),
+        Dense(48, classes),
+        input_shape=(50, 50, 3),
+    )
+
+
+def pneumonia_cnn_lstm(classes: int = 2, size: int = 224) -> Sequential:
     """CNN + LSTM on chest X-rays: four blocks of convolutions, and an LSTM that reads the feature map row by row.
 
-    306,658 parameters.
+    306,658 parameters at 224 x 224; the comments say what becomes of such an image. `size` is at least 16 pixels.
     """
+    rows = size // 16  # four poolings
     return Sequential(
         Conv2D(3, 16, 3, padding="same"),
         ReLU(),
@@ -138,10 +200,33 @@ def pneumonia_cnn_lstm(classes: int = 2) -> Sequential:
         Conv2D(64, 64, 3, padding="same"),
         ReLU(),
         MaxPool2D(2),              # (14, 14, 64)
-        Reshape((14, 896)),        # 14 rows in time, of 14 x 64 features
+        Reshape((rows, 64 * rows)),  # 14 rows in time, of 14 x 64 features
         Dropout(0.2),
-        LSTM(896, 64, return_sequences=False),
+        LSTM(64 * rows, 64, return_sequences=False),
         Dropout(0.2),
         Dense(64, classes),
-        input_shape=(224, 224, 3),
+        input_shape=(size, size, 3),
+    )
+
+
+def image_cnn_lstm(height: int, width: int, channels: int, classes: int) -> Sequential:
+    """A CNN + LSTM for images of any size from 8 x 8: the pneumonia model's blocks, as many as leave at most 14 rows.
+
+    Batch normalisation behind each convolution lets it learn from few images.
+    """
+    layers: list[Module] = []
+    rows, columns, features = height, width, channels
+    for filters in (16, 32, 64, 64, 64, 64):
+        layers += [Conv2D(features, filters, 3, padding="same"), BatchNorm(filters), ReLU(), MaxPool2D(2)]
+        rows, columns, features = rows // 2, columns // 2, filters
+        if max(rows, columns) <= 14:
+            break
+    return Sequential(
+        *layers,
+        Reshape((rows, columns * features)),  # rows in time
+        Dropout(0.2),
+        LSTM(columns * features, 64, return_sequences=False),
+        Dropout(0.2),
+        Dense(64, classes),
+        input_shape=(height, width, channels),
     )

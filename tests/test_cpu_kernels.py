@@ -4,7 +4,11 @@ The ordinary check of an op (op_cases.py) runs in float64, for which kernels dec
 and large enough to fill vectors, tiles and panels, and to leave remainders of each.
 """
 
+import os
+import subprocess
+import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -230,3 +234,28 @@ def test_an_lstm_that_keeps_nothing_gives_the_same(shape: tuple[int, ...]) -> No
     with tn.no_grad():
         outputs = tn.ops.lstm(*map(tn.Tensor, arrays))
     assert all(np.array_equal(a.numpy(), b.numpy()) for a, b in zip(outputs, expected, strict=True))
+
+
+ONE_STEP = """
+import hashlib, sys
+import numpy as np
+import tinynet as tn
+
+tn.seed(0)
+model = tn.nn.Sequential(tn.nn.BatchNorm(28), tn.nn.LSTM(28, 128), tn.nn.Dropout(0.2), tn.nn.Flatten(),
+                         tn.nn.Dense(640, 3))
+optimizer = tn.optim.Adam(model.parameters())
+x = tn.random.normal((32, 5, 28), (0, 1), 0).astype("float32")
+for _ in range(3):
+    tn.ops.cross_entropy(model(tn.Tensor(x)), np.arange(32) % 3).backward()
+    optimizer.step()
+print(hashlib.sha256(b"".join(array.tobytes() for array in model.state_dict().values())).hexdigest())
+"""
+
+
+def test_equal_bits_from_kernels_just_compiled_and_from_the_disk(tmp_path: Path) -> None:
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(Path(tn.__file__).parents[1])}
+    first, second = (subprocess.run([sys.executable, "-c", ONE_STEP], env=environment, capture_output=True, text=True,
+                                    check=True) for _ in range(2))
+    assert "compiling" in first.stderr and "compiling" not in second.stderr
+    assert first.stdout == second.stdout

@@ -91,7 +91,8 @@ def test_without_matplotlib_the_picture_is_left_out(digits: Path, tmp_path: Path
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert run(digits, tmp_path, "--limit", "50") == 0
     assert "matplotlib is not installed, so curves.png is left out" in capsys.readouterr().out
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.safetensors", "results.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.safetensors", "model.safetensors",
+                                                                 "results.json"]
 
 
 def test_without_a_gpu(digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],

@@ -641,69 +641,6 @@ def test_to_the_cpu_changes_nothing() -> None:
     assert all(tensor.data is array for tensor, array in zip(model.tensors().values(), arrays, strict=True))
 
 
-# --- summary --------------------------------------------------------------------------------------------------------
-
-SUMMARY = """\
-layer       output shape      parameters
-BatchNorm   (N, 28, 28, 1)             2
-Reshape     (N, 28, 28)                0
-LSTM        (N, 28, 128)          80,384
-Dropout     (N, 28, 128)               0
-Conv1D      (N, 26, 64)           24,640
-ReLU        (N, 26, 64)                0
-Dropout     (N, 26, 64)                0
-Flatten     (N, 1664)                  0
-Dense       (N, 10)               16,650
-total                            121,676"""
-
-
-def paper() -> Any:
-    return nn.Sequential(nn.BatchNorm(1), nn.Reshape((28, 28)), nn.LSTM(28, 128), nn.Dropout(0.2),
-                         nn.Conv1D(128, 64, 3), nn.ReLU(), nn.Dropout(0.2), nn.Flatten(), nn.Dense(1664, 10))
-
-
-def test_the_summary_of_the_lstm_cnn() -> None:
-    assert paper().summary((28, 28, 1)) == SUMMARY
-
-
-def test_a_summary_computes_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = paper()
-    model[3].eval()
-    before, modes = model.state_dict(), [module.training for _, module in model.modules()]
-    for each in tn.op.REGISTRY.values():
-        monkeypatch.setattr(each, "forward", None)
-    assert model.summary((28, 28, 1)) == SUMMARY
-    assert model.astype("float64").summary((28, 28, 1)) == SUMMARY
-    assert [module.training for _, module in model.modules()] == modes
-    assert all((array == before[name]).all() for name, array in model.state_dict().items())
-    assert tn.random.next_draw() == tn.random.next_draw() - 1
-
-
-def test_a_summary_without_a_shape() -> None:
-    assert nn.Sequential(nn.Dense(3, 2), nn.ReLU()).summary().splitlines() == [
-        "layer   output shape    parameters",
-        "Dense                            8",
-        "ReLU                             0",
-        "total                            8"]
-    assert nn.Sequential(nn.Dense(3, 2), input_shape=(3,)).summary() == nn.Sequential(nn.Dense(3, 2)).summary((3,))
-
-
-def test_the_summary_of_nested_and_custom_modules() -> None:
-    model = nn.Sequential(nn.Sequential(nn.Dense(3, 4), nn.ReLU()), nn.Dense(4, 2))
-    lines = model.summary((3,)).splitlines()
-    assert [line.split()[0] for line in lines[1:]] == ["Dense", "ReLU", "Dense", "total"]
-    lines = Custom().summary((3,)).splitlines()
-    assert [line.split()[0] for line in lines[1:]] == [
-        "BatchNorm", "Dropout", "Dense", "ReLU", "Dense", "Dense", "total"]
-    assert lines[-1].split()[-1] == str(1 + 9 + 12 + 6)
-
-
-def test_a_summary_of_a_wrong_shape_says_what_is_wrong() -> None:
-    with pytest.raises(ShapeError, match="reshape: shape must have as many elements as x"):
-        paper().summary((28, 27, 1))
-    assert tn.Tensor([1.0]).sum().item() == 1.0, "shapes alone are over"
-
-
 def test_parameters_in_a_list_are_found() -> None:
     class Sum(nn.Module):
         def __init__(self) -> None:

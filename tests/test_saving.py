@@ -180,6 +180,122 @@ def test_odd_names_of_files(tmp_path: Path) -> None:
         assert repr(tn.load(tmp_path / name)) == "Dense(inputs=1, units=1)"
 
 
+# --- what is needed to use a model -----------------------------------------------------------------------------------
+
+def complete(**changes: Any) -> Any:
+    """A description of lstm_cnn with all that can be said about it, some of it changed; None leaves it out."""
+    about = {"classes": ["a", "b", "c", "d"], "scaling": {"mean": [1.0], "scale": [2.0]}, **changes}
+    description = {**tn.saving._describe(lstm_cnn()), **about}
+    return {name: value for name, value in description.items() if value is not None or name == "input_shape"}
+
+
+def test_classes_and_scaling_come_back(path: Path) -> None:
+    model = lstm_cnn()
+    tn.save(path, model, classes=["größe", "a b", "c", "d"], scaling=nn.Scaling(mean=0.5, scale=(0.1,)))
+    assert (model.classes, model.scaling) == (None, None), "saving changes nothing"
+    again = tn.load(path)
+    assert again.classes == ("größe", "a b", "c", "d")
+    assert again.scaling == nn.Scaling(mean=(0.5,), scale=(0.1,))
+    assert again.input_shape == (6, 4, 1)
+    first = path.read_bytes()
+    tn.save(path, again)  # what a model remembers is saved again
+    assert path.read_bytes() == first
+    tn.save(path, again, classes="wxyz")
+    assert tn.load(path).classes == ("w", "x", "y", "z")
+
+
+def test_without_them_nothing_is_assumed(path: Path) -> None:
+    tn.save(path, lstm_cnn())
+    assert (tn.load(path).classes, tn.load(path).scaling) == (None, None)
+
+
+def test_classes_of_a_model_whose_input_is_not_known(path: Path) -> None:
+    tn.save(path, nn.Dense(3, 2), classes=["a", "b", "c"])  # how many outputs there are is not known either
+    assert tn.load(path).classes == ("a", "b", "c")
+
+
+def test_files_written_before_there_were_classes_are_read(path: Path) -> None:
+    """Also without a checksum."""
+    arrays = lstm_cnn().state_dict()
+    model = tn.load(file_with(path, tn.saving._describe(lstm_cnn()), arrays))
+    np.testing.assert_array_equal(model[2].W.numpy(), arrays["2.W"])
+    assert tn.load(file_with(path, complete(), arrays)).classes == ("a", "b", "c", "d")
+
+
+@pytest.mark.parametrize(("changes", "words"), [
+    ({"classes": []}, "classes must be different names that can be printed, got []"),
+    ({"classes": "abcd"}, "classes must be different names that can be printed, got 'abcd'"),
+    ({"classes": ["a", "b", "c", 4]}, "classes must be"), ({"classes": ["a", "b", "a", "d"]}, "classes must be"),
+    ({"classes": ["a", "b", "c", ""]}, "classes must be"),
+    ({"classes": ["a", "b", "c", "x\x1b[2J"]}, "classes must be"),
+    ({"classes": ["a", "b", "c", ["d"]]}, "classes must be"), ({"classes": {"a": 1}}, "classes must be"),
+    ({"classes": ["x" * 10**6] * 2}, "classes must be"), ({"classes": ["a", "b", "c", "\ud800"]}, "classes must be"),
+    ({"classes": ["a", "b"]}, "classes must be as many as the outputs, (4,), got 2"),
+    ({"scaling": 255}, "scaling must have a mean and a scale"), ({"scaling": {"mean": [0.0]}}, "scaling must have"),
+    ({"scaling": {"mean": [0.0], "scale": [1.0], "more": 1}}, "scaling must have"),
+    ({"scaling": {"mean": [0.0], "scale": [0.0]}}, "scale must be positive"),
+    ({"scaling": {"mean": [0.0], "scale": [-1.0]}}, "scale must be positive"),
+    ({"scaling": {"mean": [float("nan")], "scale": [1.0]}}, "mean must be finite"),
+    ({"scaling": {"mean": [0.0], "scale": [float("inf")]}}, "scale must be positive"),
+    ({"scaling": {"mean": "0", "scale": [1.0]}}, "mean must be finite"),
+    ({"scaling": {"mean": [True], "scale": [1.0]}}, "mean must be finite"),
+    ({"scaling": {"mean": [], "scale": [1.0]}}, "mean must be finite"),
+    ({"scaling": {"mean": [10**400], "scale": [1.0]}}, "mean must be finite"),
+    ({"scaling": {"mean": [0.0, 0.0], "scale": [1.0]}}, "one for each channel of (6, 4, 1)"),
+    ({"input_shape": [6, 5, 1]}, "input_shape (6, 5, 1) must fit the layers, and does not (reshape: "),
+    ({"input_shape": [6, 4]}, "must fit the layers"), ({"input_shape": []}, "must fit the layers"),
+    ({"input_shape": [-6, -4, 1]}, "must fit the layers"), ({"input_shape": ["6", 4, 1]}, "must fit the layers"),
+    ({"input_shape": [10**30, 4, 1]}, "must fit the layers"), ({"input_shape": [6.5, 4, 1]}, "must fit the layers"),
+    ({"crc32": 1}, "checksum does not fit"), ({"crc32": "x"}, "checksum does not fit"),
+    ({"license": "MIT"}, "Sequential must have the options")], ids=str)
+def test_what_does_not_fit_the_layers(changes: Any, words: str, path: Path) -> None:
+    message = refused(file_with(path, complete(**changes), lstm_cnn().state_dict()), words)
+    assert len(message) < 1000
+    assert message.isprintable()
+
+
+def test_what_could_not_be_loaded_is_not_saved_either(path: Path) -> None:
+    for options, words in (({"classes": ["a"]}, "save: classes must be as many as the outputs, (4,), got 1"),
+                           ({"classes": ["a", "b", "c", "c"]}, "save: classes must be different names"),
+                           ({"classes": ["a", "b", "c", 7]}, "save: classes must be different names"),
+                           ({"scaling": nn.Scaling(mean=(0, 0))}, "save: scaling must have one number, or one for")):
+        with pytest.raises(ModelFileError) as caught:
+            tn.save(path, lstm_cnn(), **options)
+        assert words in str(caught.value)
+    model = lstm_cnn()
+    model.input_shape = (28, 28, 1)
+    with pytest.raises(ModelFileError, match=r"save: input_shape \(28, 28, 1\) must fit the layers, and does not"):
+        tn.save(path, model)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("layers", [
+    [nn.Conv2D(1, 1, 1, padding=10**6)], [nn.Conv1D(1, 1, 1, padding=10**12), nn.Reshape((-1,))],
+    [nn.Conv2D(1, 1, 3, padding="same", dilation=10**5)], [nn.Conv2D(1, 1, 1, padding=10**6, stride=10**6)],
+    [nn.MaxPool2D(10**6, padding="same")], [nn.AvgPool1D(10**11, 1, padding="same")]], ids=repr)
+def test_layers_that_would_fill_the_memory(layers: Any, path: Path) -> None:
+    """Their weights are small; what they would make of one sample is not."""
+    rank = 2 if "1D" in repr(layers[0]) else 3
+    model = nn.Sequential(*layers)
+    description = {**tn.saving._describe(model), "input_shape": [9] * (rank - 1) + [1]}
+    tracemalloc.start()
+    try:
+        refused(file_with(path, description, model.state_dict()), "must make arrays of 4.3 GB at most", "and needs ")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 20e6
+
+
+def test_a_weight_that_changed_on_the_disk_is_found(path: Path, content: bytes) -> None:
+    header = 8 + struct.unpack("<Q", content[:8])[0]
+    for place in range(header, len(content)):
+        changed = bytearray(content)
+        changed[place] ^= 1
+        path.write_bytes(changed)
+        refused(path, "must be as it was written, but its checksum does not fit")
+
+
 # --- what cannot be saved -------------------------------------------------------------------------------------------
 
 class Custom(nn.Module):
@@ -385,7 +501,7 @@ def loads_or_is_refused(path: Path) -> bool:
 
 @given(data=st.data())
 def test_changed_bytes(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Anywhere, also several. A weight may change unseen; nothing else than ModelFileError is raised."""
+    """Anywhere, also several: nothing else than ModelFileError is raised."""
     path = tmp_path_factory.getbasetemp() / "changed.safetensors"
     tn.seed(0)
     tn.save(path, nn.Sequential(nn.LSTM(1, 1, dropout=0.5), nn.Dropout(0.5), nn.Conv1D(1, 1, 2), nn.BatchNorm(1)))

@@ -134,6 +134,23 @@ def test_another_loss() -> None:
     assert tn.evaluate(model, [(x, 3 * x + 1)], loss=tn.ops.mse)["loss"] < 1e-3
 
 
+def test_more_metrics() -> None:
+    """Functions of all labels and all outputs, in the order of the batches, whatever these are."""
+    seen: list[Any] = []
+
+    def share(labels: Any, outputs: Any) -> float:
+        seen.append((labels, outputs))
+        return tn.metrics.balanced_accuracy(labels, outputs.argmax(axis=1))
+
+    model, history = fitted(validation=batches(5, shuffle=False), metrics={"balanced": share})
+    assert all(list(row)[-3:] == ["validation_loss", "validation_accuracy", "validation_balanced"] for row in history)
+    found = tn.evaluate(model, batches(5, shuffle=False), metrics={"balanced": share})
+    assert list(found) == ["loss", "accuracy", "balanced", "images"]
+    assert found["balanced"] == history[-1]["validation_balanced"]
+    np.testing.assert_array_equal(seen[-1][0], LABELS)
+    np.testing.assert_allclose(seen[-1][1], tn.predict(model, IMAGES), atol=1e-6)
+
+
 # --- what stays -----------------------------------------------------------------------------------------------------
 
 def test_validation_leaves_training_alone() -> None:
@@ -183,6 +200,14 @@ def test_predict(batch_size: int) -> None:
     np.testing.assert_allclose(scores, expected, atol=1e-6)
 
 
+def test_predict_from_batches() -> None:
+    model, _ = fitted()
+    scores = tn.predict(model, IMAGES)
+    for given in (batches(8, shuffle=False), Loader(IMAGES, batch_size=5), [IMAGES[:10], IMAGES[10:]],
+                  (part for part in (IMAGES[:10], IMAGES[10:]))):
+        np.testing.assert_allclose(tn.predict(model, given), scores, atol=1e-6)
+
+
 # --- rates and clipping ---------------------------------------------------------------------------------------------
 
 def test_the_schedule_makes_a_step_for_each_batch() -> None:
@@ -216,7 +241,7 @@ def test_gradients_are_clipped() -> None:
 
 # --- what is shown --------------------------------------------------------------------------------------------------
 
-LINE = r"epoch {}/2  loss \d+\.\d{{4}}  accuracy \d\.\d{{4}}{}  [\d,]+ images/s  \d+\.\d s"
+LINE = r"epoch {}/2  loss \d+\.\d{{4}}  accuracy \d\.\d{{4}}{}  [\d,]+ images/s  \d+\.\d s{}"
 
 
 class Terminal(io.StringIO):
@@ -232,7 +257,27 @@ def test_plain_lines_where_the_output_is_no_terminal(capsys: pytest.CaptureFixtu
     assert captured.err == ""
     assert len(lines) == 4
     for line, epoch, more in zip(lines, (1, 2, 1, 2), ["", "", *[r"  validation accuracy \d\.\d{4}"] * 2], strict=True):
-        assert re.fullmatch(LINE.format(epoch, more), line), line
+        assert re.fullmatch(LINE.format(epoch, more, r", \d+ s left" if epoch == 1 else ""), line), line
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(0.4, "0 s"), (89, "89 s"), (90, "2 min"), (3540, "59 min"),
+                                                (3600, "1 h 0 min"), (9000, "2 h 30 min")])
+def test_time_left_as_one_would_say_it(seconds: float, words: str) -> None:
+    assert tn.train._duration(seconds) == words
+
+
+def test_time_left_is_what_the_epochs_to_come_take(capsys: pytest.CaptureFixture[str],
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = iter(range(10_000))
+    monkeypatch.setattr(tn.train.time, "perf_counter", lambda: 100.0 * next(ticks))
+    fitted(show=True, epochs=3)
+    lines = capsys.readouterr().out.splitlines()
+    spent = [re.search(r"  ([\d.]+) s, (\d+) min left", line) for line in lines[:2]]
+    assert all(spent)
+    seconds, left = (float(part) for part in spent[0].groups())  # type: ignore[union-attr]
+    assert left * 60 >= 2 * seconds
+    assert float(spent[1][2]) == pytest.approx(left / 2, rel=0.1)  # type: ignore[index]
+    assert "left" not in lines[2]
 
 
 def test_the_line_says_what_the_history_says(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,12 +8,13 @@
     tn.nn, tn.init                      layers, their parameters and initial values        nn/, init.py
     tn.optim                            SGD, Adam, AdamW, schedules, clipping              optim/
     tn.data                             readers and loaders                                data/
-    tn.fit, tn.evaluate, tn.predict     the training loop                                  train.py
-    tn.save, tn.load                    a model in one file                                saving.py
+    tn.fit, tn.evaluate, tn.predict     the training loop, which can be killed and resumed train.py, checkpoint.py
+    tn.callbacks, tn.metrics            early stopping, logs; how good is it?              callbacks.py, metrics.py
+    tn.save, tn.load, tn.exchange       a model in one file; weights of PyTorch, Keras     saving.py, exchange.py
     tn.gradcheck, tn.seed               is a gradient right? the same bits again           gradcheck.py, random.py
 """
 
-from tinynet import backend, data, errors, init, nn, ops, optim, random
+from tinynet import backend, callbacks, data, errors, exchange, init, metrics, nn, ops, optim, random
 from tinynet.backend import using
 from tinynet.gradcheck import Report, gradcheck
 from tinynet.random import seed
@@ -23,5 +24,5 @@ from tinynet.train import evaluate, fit, predict
 
 __version__ = "0.1.0"
 
-__all__ = ["Report", "Tensor", "backend", "data", "errors", "evaluate", "fit", "gradcheck", "init", "load", "nn",
-           "no_grad", "ops", "optim", "predict", "random", "save", "seed", "using"]
+__all__ = ["Report", "Tensor", "backend", "callbacks", "data", "errors", "evaluate", "exchange", "fit", "gradcheck",
+           "init", "load", "metrics", "nn", "no_grad", "ops", "optim", "predict", "random", "save", "seed", "using"]

@@ -39,3 +39,22 @@ class ModelFileError(TinynetError, ValueError):
 
 class DataError(TinynetError, ValueError):
     """A data file is missing, damaged, or not what it says it is."""
+
+
+class CheckpointError(TinynetError, ValueError):
+    """A checkpoint is missing, damaged, not one of ours, or of another run; or it cannot be written."""
+
+
+class NonFiniteError(TinynetError, ArithmeticError):
+    """A number became NaN or infinite in training."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Training was asked to stop, by Ctrl-C or SIGTERM, and did so after a whole step, with a checkpoint.
+
+    No TinynetError, since nothing is wrong. `exit_code` is what a shell expects of a program that ends for it.
+    """
+
+    def __init__(self, message: str, signal: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal

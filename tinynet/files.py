@@ -1,5 +1,6 @@
 """Files are written whole or not at all."""
 
+import glob
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -34,3 +35,10 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
                 os.fsync(folder)
             finally:
                 os.close(folder)
+
+
+def remove_parts(path: str | os.PathLike[str]) -> None:
+    """Remove what `write_whole` left beside `path` where it was killed. Only for files that nobody else is writing."""
+    path = Path(path)
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        part.unlink(missing_ok=True)

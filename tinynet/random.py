@@ -13,6 +13,7 @@ Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3
 
 import math
 import zlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,17 @@ def next_draw() -> int:
     """A number that grows by one at each call and starts again at `seed`: the `step` of whoever draws once."""
     _state["draws"] += 1
     return _state["draws"] - 1
+
+
+def state_dict() -> dict[str, int]:
+    """What `load_state_dict` needs to go on from here: the seed, and the number of draws since it was set."""
+    return dict(_state)
+
+
+def load_state_dict(state: Mapping[str, int]) -> None:
+    """Go on where `state_dict` was asked."""
+    seed(state["seed"])
+    _state["draws"] = int(state["draws"])
 
 
 def stream(name: str) -> int:

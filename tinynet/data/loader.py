@@ -1,12 +1,15 @@
 """Batches, in an order that depends on the seed and the epoch alone."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from tinynet.data.ahead import ahead
 from tinynet.errors import ArgumentError
 from tinynet.random import current_seed, permutation, stream
+
+MOST_THREADS = 64
 
 
 class Loader:
@@ -18,7 +21,13 @@ class Loader:
         permutation(length, key=(seed, stream("shuffle")), step=epoch)
 
     where `seed` None stands for the one last set by `tn.seed`. `epoch` counts the passes that were *begun*: a loop left
-    early counts, too. Set it to go on where another run has stopped: `loader.epoch = 3` comes before the fourth pass.
+    early counts, too. Set it to go on where another run has stopped: `loader.epoch = 3` comes before the fourth pass;
+    in the middle of a pass, `load_state_dict` takes over the position that `state_dict` of the other loader gave.
+
+    An array may be anything with a shape that can be indexed by an array of integers, such as `Images`, which reads
+    files. `augment(first, index, epoch, seed)`, such as an `Augment`, changes what comes of the first array before
+    `transform`. With `threads` all this is done ahead in the background, for at most threads + 1 batches; order and
+    content do not depend on their number, and errors are raised where the batch would have come.
 
     Raises `ArgumentError` where arrays are empty or of different lengths, or where no batch would come out.
 
@@ -40,6 +49,8 @@ class Loader:
         drop_last: bool = False,
         seed: int | None = None,
         transform: Callable[..., Any] | None = None,
+        augment: Callable[[Any, np.ndarray, int, int], Any] | None = None,
+        threads: int = 0,
     ) -> None:
         self.length = _common_length(arrays)
         if not _is_integer(batch_size) or batch_size < 1:
@@ -47,13 +58,20 @@ class Loader:
         if drop_last and batch_size > self.length:
             raise ArgumentError(f"Loader: with drop_last, batch_size must be at most the length of the arrays, "
                                 f"{self.length}, got {batch_size}; no batch would be left: make it smaller")
+        if not _is_integer(threads) or not 0 <= threads <= MOST_THREADS:
+            raise ArgumentError(f"Loader: threads must be an integer from 0 to {MOST_THREADS}, got {threads!r}; 1 is "
+                                "mostly enough, 0 for none")
         self.arrays = arrays
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.drop_last = drop_last
-        self.seed = None if seed is None else _checked_seed("Loader", seed)
+        self.seed = None if seed is None else checked_seed("Loader", seed)
         self.transform = transform
+        self.augment = augment
+        self.threads = threads
         self.epoch = 0
+        self._position: tuple[int, int] | None = None  # the pass in progress, and its next batch
+        self._start = 0  # the batch with which the next pass begins
 
     def __len__(self) -> int:
         """The number of batches in an epoch."""
@@ -61,21 +79,58 @@ class Loader:
         return full + (rest > 0 and not self.drop_last)
 
     def __iter__(self) -> Iterator[Any]:
-        order = self._order()
-        self.epoch += 1
-        return self._batches(order)
+        seed = current_seed() if self.seed is None else self.seed
+        order, epoch, start = self._order(seed), self.epoch, self._start
+        self.epoch, self._start, self._position = epoch + 1, 0, (epoch, start)
+        return self._batches(order, seed, epoch, start)
 
-    def _order(self) -> np.ndarray:
+    def state_dict(self) -> dict[str, int]:
+        """The position: the pass in progress (or the next one), from 0, and the number of its batches handed out.
+
+        >>> loader = Loader(np.arange(6), batch_size=2)
+        >>> batches = iter(loader)
+        >>> first = next(batches)
+        >>> loader.state_dict()
+        {'epoch': 0, 'batch': 1}
+        """
+        position = self._position
+        epoch, batch = position if position and position[0] == self.epoch - 1 else (self.epoch, self._start)
+        return {"epoch": epoch, "batch": batch}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Let the next `for` go on where the loader was that `state_dict` described.
+
+        Raises `ArgumentError`, and changes nothing, for a position that this loader does not have.
+
+        >>> loader = Loader(np.arange(6), batch_size=2)
+        >>> loader.load_state_dict({"epoch": 0, "batch": 1})
+        >>> [batch.tolist() for batch, in loader]
+        [[2, 3], [4, 5]]
+        """
+        epoch, batch = state["epoch"], state["batch"]
+        if not (_is_integer(epoch) and _is_integer(batch) and 0 <= epoch < 2**63 and 0 <= batch <= len(self)):
+            raise ArgumentError(f"load_state_dict: batch must lie in [0, {len(self)}], and epoch be 0 or more, got "
+                                f"batch {batch!r} of epoch {epoch!r}; was it saved for the same data and batch size?")
+        self.epoch, self._start, self._position = int(epoch), int(batch), None
+
+    def _order(self, seed: int) -> np.ndarray:
         if not self.shuffle:
             return np.arange(self.length)
-        seed = current_seed() if self.seed is None else self.seed
         return permutation(self.length, key=(seed, stream("shuffle")), step=self.epoch)
 
-    def _batches(self, order: np.ndarray) -> Iterator[Any]:
-        for start in range(0, len(self) * self.batch_size, self.batch_size):
-            index = order[start : start + self.batch_size]
+    def _batches(self, order: np.ndarray, seed: int, epoch: int, start: int) -> Iterator[Any]:
+        def make(number: int) -> Any:
+            index = order[number * self.batch_size : (number + 1) * self.batch_size]
             batch = tuple(array[index] for array in self.arrays)
-            yield batch if self.transform is None else self.transform(*batch)
+            if self.augment is not None:
+                batch = self.augment(batch[0], index, epoch, seed), *batch[1:]
+            return batch if self.transform is None else self.transform(*batch)
+
+        numbers = range(start, len(self))
+        for number, batch in zip(numbers, ahead(make, numbers, self.threads), strict=True):
+            self._position = epoch, number + 1
+            yield batch
+        self._position = None
 
 
 def split(n: int, fraction: float, seed: int | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -94,7 +149,7 @@ def split(n: int, fraction: float, seed: int | None = None) -> tuple[np.ndarray,
     if not 0 < size < n:
         raise ArgumentError(f"split: both parts must have at least 1 element, but fraction {fraction} of n = {n} gives "
                             f"{n - size} and {size}; change fraction, or take more data")
-    seed = current_seed() if seed is None else _checked_seed("split", seed)
+    seed = current_seed() if seed is None else checked_seed("split", seed)
     order = permutation(n, key=(seed, stream("split")), step=0)
     return np.sort(order[size:]), np.sort(order[:size])
 
@@ -119,7 +174,7 @@ def _is_integer(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
-def _checked_seed(function: str, seed: int) -> int:
+def checked_seed(function: str, seed: int) -> int:
     if not _is_integer(seed) or not 0 <= seed < 2**32:
         raise ArgumentError(f"{function}: seed must be an integer in [0, 2**32), got {seed!r}; try seed=0")
     return int(seed)

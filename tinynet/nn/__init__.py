@@ -8,6 +8,7 @@ from tinynet.nn.dropout import Dropout
 from tinynet.nn.lstm import LSTM
 from tinynet.nn.module import Buffer, Module, Parameter, Parameters, Sequential
 from tinynet.nn.pool import AvgPool1D, AvgPool2D, GlobalAveragePool, MaxPool1D, MaxPool2D
+from tinynet.nn.scaling import Scaling
 from tinynet.nn.shape import Flatten, Reshape
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
            "Parameters",
            "ReLU",
            "Reshape",
+           "Scaling",
            "Sequential",
            "Sigmoid",
            "Softmax",

@@ -6,15 +6,18 @@ were set; nothing is registered. What leads to a tensor is its path, `1.W` for t
 """
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from tinynet import backend
 from tinynet.errors import ShapeError, StateError
-from tinynet.op import blank, shapes_only
+from tinynet.nn.scaling import Scaling
 from tinynet.random import current_seed, next_draw, stream
-from tinynet.tape import Tensor, no_grad
+from tinynet.tape import Tensor
+
+if TYPE_CHECKING:
+    from tinynet.nn.profile import Profile
 
 
 class Parameter(Tensor):
@@ -91,12 +94,14 @@ class Parameters(Sequence[Parameter]):
         return "\n".join(f"{name} {parameter.shape} {parameter.dtype}" for name, parameter in self._items)
 
 
-class _Call:
-    """The outermost module that is being called, and what was called inside of it if somebody wants to know."""
+Observer = Callable[["Module", Callable[[], Any]], Any]  # (module, forward) -> what forward() gives
 
-    def __init__(self, root: "Module", trace: list[tuple["Module", Any]] | None = None) -> None:
-        self.root = root
-        self.trace = trace
+
+class _Call(NamedTuple):
+    """The outermost module that is being called, and who looks on, if anybody."""
+
+    root: "Module"
+    observer: Observer | None = None
 
 
 _call: ContextVar[_Call | None] = ContextVar("call", default=None)
@@ -117,6 +122,8 @@ class Module:
 
     training = True
     input_shape: tuple[int, ...] | None = None  # of one sample, without the batch; for summary() and saved models
+    classes: tuple[str, ...] | None = None  # the names of the outputs; saved with the model, as scaling is
+    scaling: Scaling | None = None  # what turns pixels into its inputs
     # Attributes that are Python integers and belong to the state, with the value to assume where a state lacks them.
     host_state: ClassVar[dict[str, int]] = {}
 
@@ -132,10 +139,9 @@ class Module:
                 return self.forward(*inputs, **options)
             finally:
                 _call.reset(token)
-        output = self.forward(*inputs, **options)
-        if call.trace is not None:
-            call.trace.append((self, output))
-        return output
+        if call.observer is None:
+            return self.forward(*inputs, **options)
+        return call.observer(self, lambda: self.forward(*inputs, **options))
 
     def children(self) -> Iterator[tuple[str, "Module"]]:
         """The modules that are attributes of this one, or elements of a list that is, with their names."""
@@ -252,44 +258,40 @@ class Module:
         return current_seed(), stream(_join(path, what))
 
     def summary(self, input_shape: tuple[int, ...] | None = None) -> str:
-        """A table of the layers: name, shape of the output, number of parameters. For printing.
+        """A table of the layers, for printing: shape of the output, parameters, operations, memory.
 
-        `input_shape` is that of one sample, without the batch. The shapes come from the contracts of the ops: nothing
-        is computed. Without it (and without the model's own `input_shape`), the column stays empty.
+        `input_shape` is that of one sample, without the batch; the model's own by default. The shapes come from the
+        contracts of the ops: nothing is computed. If no shape is known, only the parameters are shown. For one sample:
+
+        FLOPs        operations of the forward pass: a multiply-add is two, a bias, a function value or an element of a
+                     window one. Forward and backward together are about three times as many.
+        activations  bytes of what the layers give, and of what an LSTM keeps of every step for the way back. In
+                     training, dropout makes as much again as it is given; `profile` measures what is really kept.
 
         >>> import tinynet as tn
         >>> print(tn.nn.Sequential(tn.nn.Dense(3, 2), tn.nn.ReLU()).summary((3,)))
-        layer     output shape    parameters
-        Dense     (N, 2)                   8
-        ReLU      (N, 2)                   0
-        total                              8
+        layer   output shape   parameters   FLOPs   activations
+        Dense   (N, 2)                  8      14           8 B
+        ReLU    (N, 2)                  0       2           8 B
+        total                           8      16          16 B
         """
-        input_shape = input_shape or self.input_shape
-        outputs: list[tuple[Module, Any]] = [(child, None) for _, child in self.children()] or [(self, None)]
-        if input_shape is not None:
-            outputs = self._trace(input_shape)
-        rows = [(type(module).__name__, _batch_shape(output), f"{_count(module):,}")
-                for module, output in outputs if not list(module.children())]
-        rows.append(("total", "", f"{_count(self):,}"))
-        table = [("layer", "output shape", "parameters"), *rows]
-        width, wide = (max(len(row[i]) for row in table) for i in (0, 1))
-        return "\n".join(f"{name:{width + 3}}{shape:{wide + 3}}{count:>11}" for name, shape, count in table)
+        from tinynet.nn.summary import table
 
-    def _trace(self, input_shape: tuple[int, ...]) -> list[tuple["Module", Any]]:
-        """Each module below this one with its output, for a batch of one sample, computed on contracts alone."""
-        modes = [(module, module.training) for _, module in self.modules()]
-        dtype = next((parameter.dtype for parameter in self.parameters()), "float32")
-        trace: list[tuple[Module, Any]] = []
-        token = _call.set(_Call(self, trace))
-        try:
-            with no_grad(), shapes_only():
-                self.eval()
-                output = self.forward(blank((1, *input_shape), dtype))
-        finally:
-            _call.reset(token)
-            for module, mode in modes:
-                module.training = mode
-        return trace or [(self, output)]
+        return table(self, input_shape or self.input_shape)
+
+    def profile(self, x: Any, *, repeat: int = 5) -> "Profile":
+        """Time and memory of each layer in a step of training on a batch x (N, ...): forward and backward.
+
+        It is printed as a table; `.rows` are its numbers. See `tinynet.nn.profile`. Afterwards the model is as before.
+
+        >>> import tinynet as tn
+        >>> profile = tn.nn.Sequential(tn.nn.Dense(3, 2), tn.nn.ReLU()).profile(tn.init.ones((8, 3)))
+        >>> [row.layer for row in profile.rows], profile.forward > 0, profile.backward > 0
+        (['Dense', 'ReLU'], True, True)
+        """
+        from tinynet.nn.profile import profile
+
+        return profile(self, x, repeat)
 
     def __repr__(self) -> str:
         try:
@@ -341,6 +343,15 @@ class Sequential(Module):
         return "Sequential(\n" + "".join(f"    {i}: {layer!r}\n" for i, layer in enumerate(self.layers)) + ")"
 
 
+def observed(model: Module, observer: Observer, *inputs: Any) -> Any:
+    """Call a model. The observer is asked to run the forward of it and of each module inside of it."""
+    token = _call.set(_Call(model, observer))
+    try:
+        return model(*inputs)
+    finally:
+        _call.reset(token)
+
+
 def ones(shape: tuple[int, ...], beside: Tensor) -> Tensor:
     """Ones of the dtype of another tensor, made on its device: nothing has to travel there."""
     return Tensor(backend.namespace(beside.device).ones(shape, beside.dtype))
@@ -358,13 +369,3 @@ def _replace(tensor: Tensor, change: Any) -> None:
     if isinstance(tensor, Parameter):
         tensor.home = None
 
-
-def _count(module: Module) -> int:
-    return sum(parameter.size for parameter in module.parameters())
-
-
-def _batch_shape(output: Any) -> str:
-    if output is None:
-        return ""
-    first = output[0] if isinstance(output, tuple) else output
-    return "(" + ", ".join(["N", *map(str, first.shape[1:])]) + ")"

@@ -1,21 +1,29 @@
 """tanh and the logistic function for Numba's loops, written so that LLVM turns them into vector instructions.
 
 In float32 tanh is a quotient of two polynomials, odd of degree 13 over even of degree 6, within 3e-7 of the true value.
-float64 takes the C library's tanh: exact, and slow. Two options matter as much as the formula: `error_model="numpy"`,
-because a division that may raise ZeroDivisionError is not vectorised, and fastmath without `nnan` and `ninf`, because
-NaN must stay NaN.
+float64 takes the C library's tanh: exact, and slow. One option matters as much as the formula: `error_model="numpy"`,
+because a division that may raise ZeroDivisionError is not vectorised.
+
+No fastmath: it lets the compiler round as it likes, and it likes differently in the vectors of a loop and in its last
+elements, and in a kernel just compiled and the same one from the disk. Where a x + b is to be one instruction, `fma`
+says so; then the bits are those that are written.
 
 Source of the coefficients: the rational approximation of the Eigen library (`generic_fast_tanh_float`).
 """
+
+# What Numba says of the types of its own functions is not what they take.
+# mypy: disable-error-code="no-untyped-call, var-annotated"
 
 import math
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 from numba import njit, types
-from numba.extending import overload
+from numba.core import cgutils
+from numba.extending import intrinsic, overload
 
-OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "arcp", "reassoc", "nsz"}}
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 
 _LIMIT = np.float32(7.90531110763549805)  # beyond it tanh is 1 to 2.7e-7
 _A13, _A11, _A9, _A7, _A5, _A3, _A1 = (np.float32(a) for a in (
@@ -23,6 +31,17 @@ _A13, _A11, _A9, _A7, _A5, _A3, _A1 = (np.float32(a) for a in (
     6.37261928875436e-04, 4.89352455891786e-03))
 _B6, _B4, _B2, _B0 = (np.float32(b) for b in (
     1.19825839466702e-06, 1.18534705686654e-04, 2.26843463243900e-03, 4.89352518554385e-03))
+
+
+@intrinsic
+def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
+    """a b + c: rounded once where the processor has an instruction for it, twice where not."""
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = args[0].type
+        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind] * 3),
+                                                  f"llvm.fmuladd.{kind.intrinsic_name}")
+        return builder.call(function, args)
+    return a(a, a, a), generate
 
 
 def tanh(x: Any) -> Any:
@@ -39,8 +58,8 @@ def _tanh(x):  # type: ignore[no-untyped-def]  # Numba compares the two signatur
         clipped = -_LIMIT if x < -_LIMIT else x  # NaN passes
         clipped = _LIMIT if clipped > _LIMIT else clipped
         s = clipped * clipped
-        odd = _A1 + s * (_A3 + s * (_A5 + s * (_A7 + s * (_A9 + s * (_A11 + s * _A13)))))
-        even = _B0 + s * (_B2 + s * (_B4 + s * _B6))
+        odd = fma(s, fma(s, fma(s, fma(s, fma(s, fma(s, _A13, _A11), _A9), _A7), _A5), _A3), _A1)
+        even = fma(s, fma(s, fma(s, _B6, _B4), _B2), _B0)
         return clipped * odd / even
     return rational
 
@@ -49,4 +68,4 @@ def _tanh(x):  # type: ignore[no-untyped-def]  # Numba compares the two signatur
 def logistic(z: Any) -> Any:
     """1 / (1 + exp(-z)), as (1 + tanh(z / 2)) / 2."""
     half = type(z)(0.5)
-    return half + half * tanh(half * z)
+    return fma(half, tanh(half * z), half)

@@ -302,6 +302,9 @@ def tile_function(module: Any, instructions: Instructions, rows: int, panels: in
     results = {(i, panel, v): builder.bitcast(move(c, times(i, c_row), _word((panel * vectors + v) * width)),
                                               vector.as_pointer()) for i, panel, v in sums}
 
+    for row in range(rows):  # ask for the lines that will be written, so that nobody waits for them then
+        for panel in range(panels):
+            _prefetch(builder, results[row, panel, 0])
     with builder.if_else(builder.icmp_signed("!=", accumulate, _word(0))) as (more, anew):
         with more:
             for cell, total in sums.items():
@@ -330,6 +333,14 @@ def tile_function(module: Any, instructions: Instructions, rows: int, panels: in
         builder.store(builder.load(total), results[cell], align=4)
     builder.ret_void()
     return function
+
+
+def _prefetch(builder: Any, pointer: Any) -> None:
+    """Ask for a line of memory, to write to it soon."""
+    byte = ir.IntType(8).as_pointer()
+    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32]),
+                                              "llvm.prefetch.p0")
+    builder.call(function, [builder.bitcast(pointer, byte), *(ir.Constant(_I32, word) for word in (1, 3, 1))])
 
 
 @intrinsic(prefer_literal=True)

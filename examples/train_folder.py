@@ -1,0 +1,245 @@
+"""Train a model on a folder of your own images, and say how good it is.
+
+    python examples/train_folder.py FOLDER
+    python examples/train_folder.py FOLDER --size 96 --epochs 60 --augment --out runs/mine
+    python examples/train_folder.py FOLDER --out runs/mine --resume          # go on where it was stopped
+
+FOLDER holds a folder of PNG or JPEG files for each class, or train/CLASS and test/CLASS, or one of the layouts of
+`tn.data.scan_folder`. Files that cannot be used are named and left out. The images are brought to one size, and parted
+into training, validation and test, so that no patient is in two parts where the file names tell them. Training ends
+early when the validation stops getting better; the best model is kept, and looks at the test part once.
+
+Written to --out: model.safetensors (for `python -m tinynet predict`), results.json, log.csv, checkpoint.safetensors
+(for --resume), and where matplotlib is installed curves.png, confusion.png, mistakes.png.
+
+Exit codes: 0 done, 1 something is wrong with the folder or a file, 2 with an option or the device, 130 interrupted.
+"""
+
+import argparse
+import io
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import models
+import numpy as np
+from mnist_lstm_cnn import positive, versions
+
+import tinynet as tn
+from tinynet.classifier import Classifier, report, score
+from tinynet.files import write_whole
+
+LARGEST = 128  # pixels a side, unless --size says more
+AUGMENT = {"shift": 0.1, "rotate": 10.0, "scale": 0.1, "shear": 5.0, "contrast": 0.1, "brightness": 0.05}
+SHOWN = 25  # mistakes
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parse(arguments)
+    try:
+        tn.backend.namespace(options.device)  # before anything takes time
+        train(options)
+    except tn.errors.DeviceError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except tn.errors.TinynetError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"{error.filename}: {error.strerror}; choose another folder with --out", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nInterrupted; the same command with --resume goes on from there.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="a folder of images, with a folder for each class")
+    parser.add_argument("--size", type=positive(int), help=f"pixels a side (default: that of the images, <= {LARGEST})")
+    parser.add_argument("--epochs", type=positive(int), default=40, help="passes over the images at most (default: 40)")
+    parser.add_argument("--patience", type=positive(int), default=12, metavar="N",
+                        help="stop when N epochs have not made it better (default: 12)")
+    parser.add_argument("--batch-size", type=positive(int), default=32, help="images in a step (default: 32)")
+    parser.add_argument("--lr", type=positive(float), default=2e-3, help="the highest learning rate (default: 0.002)")
+    parser.add_argument("--augment", action="store_true", help="shift, turn, scale, shear, and brighten at random")
+    parser.add_argument("--flip", choices=("horizontal", "vertical", "both"), help="also mirror them at random")
+    parser.add_argument("--device", default="cpu", help="cpu or gpu (default: cpu)")
+    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+    parser.add_argument("--out", type=Path, default=Path("runs/folder"),
+                        help="folder for what is written (default: runs/folder)")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    options = parser.parse_args(arguments)
+    if not 0 <= options.seed < 2**32:
+        parser.error("--seed must be in [0, 2**32)")
+    if options.size is not None and not 8 <= options.size <= 1024:
+        parser.error("--size must be in [8, 1024]")
+    return options
+
+
+def train(options: argparse.Namespace) -> None:
+    start = time.perf_counter()
+    folder = tn.data.scan_folder(options.folder)
+    print(folder.report())
+    tn.seed(options.seed)
+    fold, *others = tn.data.folds(folder)
+    print(f"{fold.sentence}{f' (the first of {1 + len(others)} ways to part them)' if others else ''}")
+    size, channels = options.size or usual_size(folder), usual_channels(folder)
+
+    model = choose(size, channels, len(folder.classes))
+    model.classes, model.scaling = folder.classes, tn.nn.Scaling()
+    print(f"images are brought to {size} x {size} x {channels}\n{model.to(options.device).summary()}", flush=True)
+    parts = {name: folder.select(getattr(fold, name)) for name in ("train", "validation", "test")}
+    train_part, validation_part = loaders(parts, model, options)
+    optimizer = tn.optim.Adam(model.parameters())
+    schedule = tn.optim.OneCycle(optimizer, peak=options.lr, steps=max(2, options.epochs * len(train_part)))
+    saved = options.out / "model.safetensors"
+    history = tn.fit(
+        model, optimizer, train_part, epochs=options.epochs, validation=validation_part, schedule=schedule,
+        callbacks=[tn.callbacks.BestModel(saved), tn.callbacks.EarlyStopping(patience=options.patience),
+                   tn.callbacks.Log(options.out / "log.csv")],
+        checkpoint=options.out / "checkpoint.safetensors", resume=options.resume)
+
+    pictures = Classifier(tn.load(saved).to(options.device))
+    probabilities = pictures.probabilities(parts["test"].images(size, channels))
+    found = score(parts["test"].labels, probabilities, pictures.classes)
+    print(f"\nThe best model on the test part:\n\n{report(found)}\n")
+    write(options, {
+        "test": found, "epochs": history, "classes": folder.classes, "layout": folder.layout, "parted": fold.sentence,
+        "images": {name: len(part) for name, part in parts.items()}, "skipped": [list(one) for one in folder.skipped],
+        "input_shape": model.input_shape, "parameters": sum(p.size for p in model.parameters()),
+        "seconds": time.perf_counter() - start, "versions": versions(),
+        "settings": {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()},
+    }, parts["test"], probabilities)
+
+
+def usual_size(folder: tn.data.ImageFolder) -> int:
+    """The shorter side of the images, in the middle of all of them: a multiple of 4, 16 to LARGEST."""
+    sides = np.median(folder.sizes[:, :2].min(axis=1))
+    return int(np.clip(sides // 4 * 4, 16, LARGEST))
+
+
+def usual_channels(folder: tn.data.ImageFolder) -> int:
+    """1 if all images are grey, else 3."""
+    return 1 if (folder.sizes[:, 2] == 1).all() else 3
+
+
+def choose(size: int, channels: int, classes: int) -> tn.nn.Sequential:
+    """The paper's LSTM-CNN for what looks like MNIST, a CNN + LSTM for all else."""
+    if (size, channels) == (28, 1):
+        return models.lstm_cnn(classes)
+    return models.image_cnn_lstm(size, size, channels, classes)
+
+
+def loaders(parts: dict[str, tn.data.ImageFolder], model: tn.nn.Sequential,
+            options: argparse.Namespace) -> tuple[tn.data.Loader, tn.data.Loader]:
+    """Batches to train on and to validate on. Images that do not fit into memory are read as they are needed."""
+    def scaled(images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return model.scaling(images), labels
+
+    height, width, channels = model.input_shape
+    changes = {**(AUGMENT if options.augment else {}), **({"flip": options.flip} if options.flip else {})}
+    augment = tn.data.Augment(**changes, border="edge") if changes else None
+    images = {name: part.images((height, width), channels).in_memory() for name, part in parts.items()
+              if name != "test"}
+    return (
+        tn.data.Loader(images["train"], parts["train"].labels, batch_size=options.batch_size, shuffle=True,
+                       transform=scaled, augment=augment, threads=1),
+        tn.data.Loader(images["validation"], parts["validation"].labels, batch_size=128, transform=scaled, threads=1),
+    )
+
+
+def write(options: argparse.Namespace, results: dict[str, Any], test: tn.data.ImageFolder,
+          probabilities: np.ndarray) -> None:
+    write_whole(options.out / "results.json", json.dumps(results, indent=1).encode())
+    written = ["model.safetensors", "results.json", "log.csv"]
+    try:
+        import matplotlib
+    except ImportError:
+        print("matplotlib is not installed, so the pictures are left out: pip install matplotlib")
+    else:
+        matplotlib.use("Agg")
+        draw_curves(options.out / "curves.png", results)
+        draw_confusion(options.out / "confusion.png", results)
+        draw_mistakes(options.out / "mistakes.png", results, test, probabilities)
+        written += ["curves.png", "confusion.png", "mistakes.png"]
+    print(f"written to {options.out}: {', '.join(written)}")
+    print(f"try it: python -m tinynet predict {options.out / 'model.safetensors'} IMAGE...")
+
+
+def draw_curves(path: Path, results: dict[str, Any]) -> None:
+    """Loss and accuracy over the epochs."""
+    import matplotlib.pyplot as plt
+
+    epochs = [row["epoch"] for row in results["epochs"]]
+    figure, both = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    for axes, what, factor in zip(both, ("loss", "accuracy"), (1, 100), strict=True):
+        for part, label in (("train", "training, while learning"), ("validation", "validation")):
+            axes.plot(epochs, [factor * row[f"{part}_{what}"] for row in results["epochs"]], label=label)
+        axes.set(xlabel="epoch", ylabel=what + " (%)" * (what == "accuracy"))
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+    both[1].axhline(100 * results["test"]["accuracy"], color="grey", linestyle=":", label="test, the best model")
+    both[1].legend()
+    save(figure, path)
+
+
+def draw_confusion(path: Path, results: dict[str, Any]) -> None:
+    """The confusion matrix: shares of each true class, and numbers of images."""
+    import matplotlib.pyplot as plt
+
+    table, names = np.array(results["test"]["confusion_matrix"]), results["classes"]
+    shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+    side = 2.5 + 0.6 * len(names)
+    figure, axes = plt.subplots(figsize=(side, side), layout="constrained")
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (i, j), count in np.ndenumerate(table):
+        axes.text(j, i, f"{count:,}", ha="center", va="center", color="white" if shares[i, j] > 0.5 else "black")
+    axes.set_xticks(range(len(names)), map(plain, names), rotation=45, ha="right")
+    axes.set_yticks(range(len(names)), map(plain, names))
+    axes.set(xlabel="predicted", ylabel="true", title="test part")
+    save(figure, path)
+
+
+def draw_mistakes(path: Path, results: dict[str, Any], test: tn.data.ImageFolder, probabilities: np.ndarray) -> None:
+    """The images of the test part about which the model was most wrongly sure."""
+    import matplotlib.pyplot as plt
+
+    predicted = probabilities.argmax(axis=1)
+    wrong = np.flatnonzero(predicted != test.labels)
+    wrong = wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")][:SHOWN]
+    columns = max(1, min(5, len(wrong)))
+    figure, grid = plt.subplots(-(-max(1, len(wrong)) // columns), columns, squeeze=False, layout="constrained",
+                                figsize=(2.4 * columns, 2.7 * -(-max(1, len(wrong)) // columns)))
+    height, width, channels = results["input_shape"]
+    images, names = test.images((height, width), channels), results["classes"]
+    for axes in grid.flat:
+        axes.axis("off")
+    for axes, index in zip(grid.flat, wrong, strict=False):
+        axes.imshow(images[int(index)].squeeze(), cmap="gray", vmin=0, vmax=255)
+        axes.set_title(f"{plain(names[test.labels[index]])}, taken for\n{plain(names[predicted[index]])} "
+                       f"({probabilities[index].max():.0%})", fontsize=8)
+    if not len(wrong):
+        grid[0, 0].text(0.5, 0.5, "no mistakes", ha="center")
+    save(figure, path)
+
+
+def plain(name: str) -> str:
+    """A name in which matplotlib finds no formula."""
+    return name.replace("$", r"\$")
+
+
+def save(figure: Any, path: Path) -> None:
+    import matplotlib.pyplot as plt
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    plt.close(figure)
+    write_whole(path, buffer.getvalue())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,376 @@
+"""python -m tinynet: answers, exit codes, one line for whatever is wrong, and never a traceback."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import save as to_bytes
+
+import tinynet as tn
+from tinynet import nn
+from tinynet.__main__ import main
+from tinynet.classifier import Classifier, report, score
+from tinynet.errors import DataError, ModelFileError
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def specification() -> Iterator[None]:
+    """What is tested here does not depend on kernels."""
+    with tn.using("reference"):
+        yield
+
+
+def brightness(shape: tuple[int, ...] = (8, 8, 3)) -> Any:
+    """Says "bright" with probability σ(20 (mean - 1/2))."""
+    channels = shape[2] if len(shape) == 3 else 1
+    model = nn.Sequential(nn.Reshape((8, 8, channels)), nn.GlobalAveragePool(), nn.Dense(channels, 2),
+                          input_shape=shape)
+    model[2].W.data[...] = np.array([[-10.0, 10.0]] * channels) / channels
+    model[2].b.data[...] = [5.0, -5.0]
+    model.classes = ("dark", "bright")
+    return model
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    tn.save(tmp_path / "model.safetensors", brightness(), scaling=nn.Scaling())
+    return tmp_path / "model.safetensors"
+
+
+def picture(path: Path, level: int, size: tuple[int, int] = (8, 8), mode: str = "RGB", **options: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", size, level).convert(mode).save(path, **options)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three of four dark images are dark, two of two bright ones bright."""
+    for name, level in (("dark/1.png", 0), ("dark/2.jpg", 40), ("dark/3.png", 100), ("dark/4.png", 220),
+                        ("bright/1.png", 255), ("bright/2.jpg", 200)):
+        picture(tmp_path / "data" / name, level, size=(11, 7))
+    return tmp_path / "data"
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: Any) -> tuple[int, str, str]:
+    code = main([str(one) for one in arguments])
+    out, err = capsys.readouterr()
+    assert "Traceback" not in err
+    return code, out, err
+
+
+def complaint(capsys: pytest.CaptureFixture[str], *arguments: Any, code: int = 1) -> str:
+    """What is said about something that is wrong: one line, and nothing else."""
+    found, out, err = run(capsys, *arguments)
+    assert found == code
+    assert out == ""
+    assert err.startswith("tinynet: ")
+    assert err.count("\n") == 1 and err.endswith("\n")
+    return err
+
+
+# --- predict --------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("name", "size", "mode"), [
+    ("a.png", (8, 8), "RGB"), ("a.jpg", (300, 200), "RGB"), ("a.jpeg", (1, 1), "L"), ("a.png", (3, 500), "L"),
+    ("a.png", (9, 9), "RGBA"), ("a.png", (20, 20), "P"), ("a.png", (20, 20), "LA"), ("a.jpg", (20, 20), "CMYK"),
+    ("größe mit leer.png", (20, 20), "1"), ("noname", (20, 20), "RGB")])
+def test_predict_images_of_any_size_and_kind(name: str, size: tuple[int, int], mode: str, model: Path, tmp_path: Path,
+                                             capsys: pytest.CaptureFixture[str]) -> None:
+    path = picture(tmp_path / name, 255, size, mode, format="JPEG" if name.endswith(("jpg", "jpeg")) else "PNG")
+    code, out, err = run(capsys, "predict", model, path)
+    assert (code, err) == (0, "")
+    assert out == f"{path}: bright 100.0%, dark 0.0%\n"
+
+
+def test_probabilities(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = [picture(tmp_path / f"{level}.png", level) for level in (100, 140, 255)]
+    code, out, _ = run(capsys, "predict", "--json", "--batch-size", "2", model, *paths)
+    assert code == 0
+    answers = json.loads(out)
+    assert [answer["image"] for answer in answers] == list(map(str, paths))
+    for answer, level in zip(answers, (100, 140, 255), strict=True):
+        bright = 1 / (1 + np.exp(-20 * (level / 255 - 0.5)))
+        assert answer["probabilities"]["bright"] == pytest.approx(bright, rel=1e-5)
+        assert answer["class"] == ("bright" if level > 128 else "dark")
+        assert answer["probability"] == answer["probabilities"][answer["class"]]
+        assert sum(answer["probabilities"].values()) == pytest.approx(1)
+
+
+def test_scaling_is_that_of_the_model(model: Path, tmp_path: Path) -> None:
+    """The same answers from a model that wants -1 ... 1, channel by channel."""
+    other = brightness()
+    other[2].W.data /= 2
+    other[2].b.data[...] = 0
+    other.scaling = nn.Scaling(mean=(127.5,) * 3, scale=127.5)
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)
+    tn.save(model.parent / "other", other)
+    expected = Classifier(tn.load(model)).probabilities(pixels)
+    np.testing.assert_allclose(Classifier(tn.load(model.parent / "other")).probabilities(pixels), expected, rtol=1e-5)
+    unsaid = brightness()
+    assert unsaid.scaling is None
+    np.testing.assert_array_equal(Classifier(unsaid).probabilities(pixels), expected)
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 1), (8, 8)])
+def test_grey_models(shape: tuple[int, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tn.save(tmp_path / "grey", brightness(shape))
+    path = picture(tmp_path / "x.png", 20, (30, 30))
+    assert run(capsys, "predict", tmp_path / "grey", path)[1] == f"{path}: dark 100.0%, bright 0.0%\n"
+
+
+def test_a_model_that_ends_in_softmax_and_has_no_names(tmp_path: Path) -> None:
+    plain, soft = brightness(), brightness()
+    soft.layers.append(nn.Softmax())
+    soft.classes = plain.classes = None
+    pixels = np.full((1, 8, 8, 3), 130, np.uint8)
+    np.testing.assert_allclose(Classifier(soft).probabilities(pixels), Classifier(plain).probabilities(pixels), 1e-6)
+    assert Classifier(soft).classes == ("0", "1")
+
+
+def test_large_scores_do_not_overflow() -> None:
+    model = brightness()
+    model[2].W.data *= 1e4
+    model[2].b.data *= 0
+    np.testing.assert_array_equal(Classifier(model).probabilities(np.full((1, 8, 8, 3), 255, np.uint8)), [[0, 1]])
+
+
+def test_good_images_are_answered_beside_bad_ones(model: Path, tmp_path: Path,
+                                                  capsys: pytest.CaptureFixture[str]) -> None:
+    good = picture(tmp_path / "good.png", 255)
+    truncated = tmp_path / "truncated.jpg"
+    truncated.write_bytes(picture(tmp_path / "whole.jpg", 9, (64, 64)).read_bytes()[:300])
+    (tmp_path / "empty.png").write_bytes(b"")
+    bad = [truncated, tmp_path / "empty.png", model, tmp_path / "missing.png", tmp_path]
+    code, out, err = run(capsys, "predict", model, bad[0], good, *bad[1:])
+    assert code == 1
+    assert out == f"{good}: bright 100.0%, dark 0.0%\n"
+    assert [str(path) in line for path, line in zip(bad, err.splitlines(), strict=True)] == [True] * 5
+    code, out, _ = run(capsys, "predict", "--json", model, bad[0], good)
+    assert code == 1
+    assert {answer["image"]: "error" in answer for answer in json.loads(out)} == {str(bad[0]): True, str(good): False}
+
+
+def test_names_cannot_talk_to_the_terminal(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    strange = "\x1b[31mred\n"
+    assert r"\x1b[31mred\n is not there" in complaint(capsys, "predict", model, tmp_path / strange)
+    assert r"\x1b[31mred must be a saved model" in complaint(capsys, "summary", tmp_path / strange)
+    out = run(capsys, "predict", model, picture(tmp_path / strange, 0, format="PNG"))[1]
+    assert r"\x1b[31mred\n: dark 100.0%" in out
+
+
+# --- evaluate -------------------------------------------------------------------------------------------------------
+
+REPORT = """\
+accuracy 0.8333 on 6 images, mean recall 0.8750, ROC-AUC 0.8750
+
+class    precision   recall       F1   images
+dark        1.0000   0.7500   0.8571        4
+bright      0.6667   1.0000   0.8000        2
+
+true \\ predicted   dark   bright
+dark                  3        1
+bright                0        2
+"""
+
+
+def test_evaluate_a_folder(model: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The folder's classes are in another order than the model's."""
+    code, out, err = run(capsys, "evaluate", model, folder)
+    assert (code, err) == (0, "")
+    assert out == f"{folder}: 6 images, a folder for each class.\n\n{REPORT}"
+    assert run(capsys, "evaluate", "--batch-size", "4", model, folder)[1] == out
+
+
+def test_evaluate_as_json(model: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "dark" / "damaged.png").write_bytes((folder / "dark" / "1.png").read_bytes()[:40])
+    code, out, _ = run(capsys, "evaluate", model, folder, "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert found["accuracy"] == 5 / 6
+    assert found["confusion_matrix"] == [[3, 1], [0, 2]]
+    assert found["per_class"]["bright"] == {"precision": 2 / 3, "recall": 1.0, "f1": 0.8, "images": 2}
+    assert list(found["skipped"]) == ["dark/damaged.png"]
+    assert "skipped dark/damaged.png: " in run(capsys, "evaluate", model, folder)[1]
+
+
+def test_evaluate_the_part_that_is_to_be_tested(model: Path, tmp_path: Path,
+                                                capsys: pytest.CaptureFixture[str]) -> None:
+    for name, level in (("train/dark/1.png", 255), ("train/bright/1.png", 0), ("train/bright/2.png", 255),
+                        ("test/dark/1.png", 0), ("test/bright/1.png", 255)):
+        picture(tmp_path / "data" / name, level)
+    out = run(capsys, "evaluate", model, tmp_path / "data")[1]
+    assert "5 images" not in out and "2 images, in parts, the part 'test'." in out and "accuracy 1.0000" in out
+    assert "accuracy 0.3333 on 3" in run(capsys, "evaluate", "--part", "train", model, tmp_path / "data")[1]
+    assert "accuracy 0.6000 on 5" in run(capsys, "evaluate", "--part", "all", model, tmp_path / "data")[1]
+    assert "must have images in its part 'val', and has none" in complaint(
+        capsys, "evaluate", "--part", "val", model, tmp_path / "data")
+
+
+def test_evaluate_digits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Dense(784, 10), input_shape=(28, 28, 1))
+    data = tn.data.load_digits()
+    mean = np.stack([data.train_images[data.train_labels == k].mean(axis=0).ravel() for k in range(10)]) / 255
+    model[1].W.data[...] = mean.T
+    model[1].b.data[...] = -(mean**2).sum(axis=1) / 2  # the nearest mean
+    tn.save(tmp_path / "digits", model, classes=data.classes)
+    code, out, _ = run(capsys, "evaluate", tmp_path / "digits", "digits", "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert found["accuracy"] > 0.8
+    assert found["images"] == len(data.test_labels) == sum(map(sum, found["confusion_matrix"]))
+    assert "The test part." in found["data"]
+
+
+def test_what_cannot_be_evaluated(model: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "has images of (28, 28, 1), and the model takes (8, 8, 3)" in complaint(capsys, "evaluate", model, "digits")
+    assert "is not there" in complaint(capsys, "evaluate", model, folder / "nowhere")
+    assert "scan_folder: " in complaint(capsys, "evaluate", model, folder / "dark")
+    (folder / "bright").rename(folder / "shiny")
+    assert ("classes must be among those of the model, 'dark', 'bright', and 'shiny' is not; rename"
+            in complaint(capsys, "evaluate", model, folder))
+
+
+# --- summary --------------------------------------------------------------------------------------------------------
+
+def test_summary(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "summary", model)
+    assert (code, err) == (0, "")
+    assert out.startswith(brightness().summary())
+    assert out.endswith("input     (8, 8, 3)\nclasses   dark, bright\nscaling   Scaling(mean=(0.0,), scale=(255.0,))\n")
+    found = json.loads(run(capsys, "summary", model, "--json")[1])
+    assert found["input_shape"] == [8, 8, 3]
+    assert found["classes"] == ["dark", "bright"]
+    assert found["scaling"] == {"mean": [0.0], "scale": [255.0]}
+    assert found["parameters"] == 8
+    assert [layer["layer"] for layer in found["layers"]] == ["Reshape", "GlobalAveragePool", "Dense"]
+
+
+def test_summary_of_a_model_that_says_little(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tn.save(tmp_path / "model", nn.Dense(3, 2))
+    out = run(capsys, "summary", tmp_path / "model")[1]
+    assert "output shape" in out and "input     not said\nclasses   not said\nscaling   not said" in out
+
+
+# --- what is wrong with a model -------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("command", ["predict", "evaluate", "summary"])
+@pytest.mark.parametrize(("damage", "words"), [
+    (lambda path: path.unlink(), "is not there"), (lambda path: path.write_bytes(b""), "damaged"),
+    (lambda path: path.write_bytes(path.read_bytes()[:-1]), "damaged"),
+    (lambda path: path.write_bytes(b"\x80\x04" + os.urandom(100)), "damaged"),
+    (lambda path: path.write_bytes(path.read_bytes()[:-1] + b"\x7f"), "checksum"),
+    (lambda path: path.write_bytes(to_bytes({"W": np.zeros(2)})), "must be of format"),
+    (lambda path: path.write_bytes(to_bytes({}, {"tinynet 1": '{"layer": "Evil"}'})), "names 'Evil'")])
+def test_a_bad_model_is_one_line(command: str, damage: Any, words: str, model: Path, folder: Path,
+                                 capsys: pytest.CaptureFixture[str]) -> None:
+    damage(model)
+    more = {"predict": [folder / "dark" / "1.png"], "evaluate": [folder], "summary": []}[command]
+    assert words in complaint(capsys, command, model, *more)
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    (lambda m: setattr(m, "input_shape", None), "must take images, its input_shape be (height, width, 1 or 3), and it "
+                                                "is None"),
+    (lambda m: m.layers.append(nn.Reshape((1, 2))), "a score for each of two or more classes, and gives (1, 2)"),
+    (lambda m: m.layers.append(nn.Dense(2, 1)), "and gives (1,) for an image"),
+    (lambda m: m[2].b.data.fill(np.nan), "what the model gives must be finite")])
+def test_models_that_are_no_classifiers(change: Any, words: str, model: Path, folder: Path,
+                                        capsys: pytest.CaptureFixture[str]) -> None:
+    made = brightness()
+    made.classes = None
+    change(made)
+    tn.save(model, made)
+    assert words in complaint(capsys, "predict", model, folder / "dark" / "1.png")
+
+
+def test_a_model_of_sequences_is_no_classifier() -> None:
+    for shape in ((8,), (8, 8, 2), (2, 2, 2, 2)):
+        model = nn.Sequential(nn.Flatten(), nn.Dense(int(np.prod(shape)), 2), input_shape=shape)
+        with pytest.raises(ModelFileError, match="must take images"):
+            Classifier(model)
+
+
+# --- the command itself ---------------------------------------------------------------------------------------------
+
+def test_options_that_are_wrong(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in ([], ["guess"], ["predict"], ["predict", str(model)], ["predict", "--batch-size", "0", "m", "i"],
+                      ["evaluate", str(model), "digits", "--part", "x"], ["summary", str(model), "more"]):
+        with pytest.raises(SystemExit) as stopped:
+            main(arguments)
+        assert stopped.value.code == 2
+        assert "Traceback" not in capsys.readouterr().err
+    with pytest.raises(SystemExit) as stopped:
+        main(["--help"])
+    assert stopped.value.code == 0
+    assert "Exit codes: 0 done, 1 something is wrong" in capsys.readouterr().out
+
+
+def test_devices_that_are_not_there(model: Path, folder: Path, capsys: pytest.CaptureFixture[str],
+                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    for device, words in (("gpu", "needs CuPy"), ("tpu", 'must be "cpu", "gpu"')):
+        assert words in complaint(capsys, "predict", "--device", device, model, folder / "dark/1.png", code=2)
+
+
+def test_interrupted_and_out_of_memory(model: Path, capsys: pytest.CaptureFixture[str],
+                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    def raising(error: BaseException) -> Any:
+        def load(path: Any) -> Any:
+            raise error
+        return load
+
+    monkeypatch.setattr("tinynet.__main__.load", raising(KeyboardInterrupt()))
+    assert complaint(capsys, "summary", model, code=130) == "tinynet: interrupted\n"
+    monkeypatch.setattr("tinynet.__main__.load", raising(MemoryError()))
+    assert "not enough memory" in complaint(capsys, "summary", model)
+
+
+def test_as_a_command(model: Path, folder: Path) -> None:
+    def command(*arguments: Any, **options: Any) -> Any:
+        return subprocess.run([sys.executable, "-m", "tinynet", *map(str, arguments)], text=True, cwd=ROOT,
+                              capture_output=True, timeout=120, **options)
+
+    good = command("summary", model)
+    assert (good.returncode, good.stderr) == (0, "")
+    bad = command("predict", folder / "dark" / "1.png", model)
+    assert bad.returncode == 1
+    assert bad.stderr.count("\n") == 1 and "Traceback" not in bad.stderr
+    piped = subprocess.run(f"{sys.executable} -m tinynet summary {model} | true", shell=True, text=True, cwd=ROOT,
+                           capture_output=True, timeout=120, check=False)
+    assert piped.stderr == ""
+
+
+# --- numbers and text -----------------------------------------------------------------------------------------------
+
+def test_score_and_report() -> None:
+    rng = np.random.default_rng(0)
+    labels, probabilities = rng.integers(0, 3, 50), rng.dirichlet([1, 1, 1], 50)
+    names = ["a", "b$", "a long name"]
+    found = score(labels, probabilities, names)
+    predicted = probabilities.argmax(axis=1)
+    assert found["accuracy"] == (predicted == labels).mean()
+    assert np.trace(found["confusion_matrix"]) == (predicted == labels).sum()
+    assert [found["per_class"][name]["images"] for name in names] == np.bincount(labels).tolist()
+    assert "roc_auc" not in found
+    text = report(json.loads(json.dumps(found)))
+    assert all(name in text for name in names)
+    one_sided = score(np.zeros(4, int), probabilities[:4, :2], ["a", "b"])  # no ROC of one class alone
+    assert "roc_auc" not in one_sided and one_sided["per_class"]["b"]["images"] == 0
+
+
+def test_labels_are_told_by_their_names() -> None:
+    pictures = Classifier(brightness())
+    np.testing.assert_array_equal(pictures.labels_of(np.array([0, 1, 1]), ["bright", "dark"]), [1, 0, 0])
+    np.testing.assert_array_equal(pictures.labels_of(np.array([0, 0]), ["bright"]), [1, 1])
+    with pytest.raises(DataError, match="'x1', 'x2', 'x3', 'x4', 'x5' and 1 more are not"):
+        pictures.labels_of(np.array([0]), [f"x{i}" for i in range(1, 7)])

@@ -1,0 +1,198 @@
+"""Use a saved model from the command line.
+
+    python -m tinynet predict MODEL IMAGE...     what each image shows: PNG or JPEG, of any size
+    python -m tinynet evaluate MODEL DATA        how often the model is right about DATA: "mnist", "digits", or a folder
+                                                 of images with a folder for each class; its part "test", if it has one
+    python -m tinynet summary MODEL              layers, shapes, parameters, operations, memory
+
+All take --json, for programs. MODEL is a file that tn.save has written, with an input_shape and best with classes and
+scaling, as examples/train_folder.py does; without scaling, pixels are divided by 255.
+
+Exit codes: 0 done, 1 something is wrong with the model, an image or the data (one line on stderr for each; images that
+are good are answered nevertheless), 2 with an option or the device, 130 interrupted.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+from contextlib import suppress
+from typing import Any
+
+from tinynet.classifier import Classifier, report, score
+from tinynet.data import load as load_data
+from tinynet.data import read_image, scan_folder
+from tinynet.data.images import shown
+from tinynet.data.mnist import find_below
+from tinynet.errors import DataError, DeviceError, TinynetError
+from tinynet.nn.module import Module
+from tinynet.nn.summary import rows
+from tinynet.saving import load
+
+_AT_ONCE = 64  # images
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; the exit code.
+
+    >>> main(["summary", "nothing.safetensors"])
+    1
+    """
+    options = parser().parse_args(arguments)
+    with suppress(AttributeError):
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    try:
+        code: int = options.command(options)
+        sys.stdout.flush()
+        return code
+    except DeviceError as error:
+        return complain(error, 2)
+    except TinynetError as error:
+        return complain(error, 1)
+    except MemoryError:
+        return complain("there is not enough memory for this model and these images; try a smaller --batch-size", 1)
+    except BrokenPipeError:  # whoever was reading has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return complain("interrupted", 130)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    text, _, codes = (__doc__ or "").partition("Exit codes")
+    made = argparse.ArgumentParser("python -m tinynet", description=text.partition("\n")[0],
+                                   epilog=f"Exit codes{codes}")
+    commands = made.add_subparsers(required=True, metavar="predict|evaluate|summary")
+    for command, text in ((run_predict, "say what images show"), (run_evaluate, "say how good a model is on data"),
+                          (run_summary, "say what a model is made of")):
+        sub = commands.add_parser(command.__name__.removeprefix("run_"), help=text, description=text.capitalize())
+        sub.set_defaults(command=command)
+        sub.add_argument("model", metavar="MODEL", help="a file that tn.save has written")
+        if command is run_predict:
+            sub.add_argument("images", metavar="IMAGE", nargs="+", help="a PNG or JPEG file")
+        if command is run_evaluate:
+            sub.add_argument("data", metavar="DATA", help="mnist, digits, or a folder of images")
+            sub.add_argument("--part", choices=("all", "train", "val", "test"),
+                             help="of a folder that has parts (default: test if it has one, else all)")
+        sub.add_argument("--json", action="store_true", help="print JSON")
+        if command is not run_summary:
+            sub.add_argument("--device", default="cpu", help="cpu or gpu (default: cpu)")
+            sub.add_argument("--batch-size", type=_positive, default=_AT_ONCE, help="images at once (default: 64)")
+    return made
+
+
+def run_predict(options: argparse.Namespace) -> int:
+    """The classes of images and their probabilities, the likeliest first."""
+    pictures = Classifier(load(options.model).to(options.device))
+    answers: list[dict[str, Any]] = []
+    failed = 0
+    for start in range(0, len(options.images), options.batch_size):
+        read = []
+        for path in options.images[start : start + options.batch_size]:
+            try:
+                read.append((path, read_image(path, size=pictures.size, channels=pictures.channels)))
+            except DataError as error:
+                failed = complain(error, 1)
+                answers.append({"image": path, "error": one_line(error)})
+        if read:
+            answers += _answers(pictures, read, options)
+    if options.json:
+        print(json.dumps(answers, indent=1))
+    return failed
+
+
+def _answers(pictures: Classifier, read: list[tuple[str, Any]], options: argparse.Namespace) -> list[dict[str, Any]]:
+    import numpy as np
+
+    probabilities = pictures.probabilities(np.stack([pixels for _, pixels in read]), batch_size=options.batch_size)
+    answers = []
+    for (path, _), row in zip(read, probabilities.tolist(), strict=True):
+        ranked = dict(sorted(zip(pictures.classes, row, strict=True), key=lambda pair: -pair[1]))
+        best = next(iter(ranked))
+        answers.append({"image": path, "class": best, "probability": ranked[best], "probabilities": ranked})
+        if not options.json:
+            print(f"{shown(path)}: " + ", ".join(f"{name} {share:.1%}" for name, share in list(ranked.items())[:5]))
+    return answers
+
+
+def run_evaluate(options: argparse.Namespace) -> int:
+    """Accuracy, precision and recall of each class, confusion matrix."""
+    pictures = Classifier(load(options.model).to(options.device))
+    images, labels, sentence, skipped = _labelled(pictures, options)
+    probabilities = pictures.probabilities(images, batch_size=options.batch_size)
+    found = score(labels, probabilities, pictures.classes)
+    if options.json:
+        print(json.dumps({"data": sentence, **found, "skipped": skipped}, indent=1))
+        return 0
+    print(sentence)
+    for name, reason in skipped.items():
+        print(f"  skipped {shown(name)}: {reason}")
+    print(f"\n{report(found)}")
+    return 0
+
+
+def _labelled(pictures: Classifier, options: argparse.Namespace) -> tuple[Any, Any, str, dict[str, str]]:
+    """Images (N,H,W,C), labels among the model's classes, a sentence, and files that were skipped with the reason."""
+    if options.data in ("auto", "mnist", "digits") or find_below(options.data) is not None:
+        data, sentence = load_data(options.data)
+        size = (*data.test_images.shape[1:], 1)
+        if size != (*pictures.size, pictures.channels):
+            raise DataError(f"evaluate: {data.name} has images of {size}, and the model takes "
+                            f"{(*pictures.size, pictures.channels)}; give a folder of images, which are resized")
+        return (data.test_images[..., None], pictures.labels_of(data.test_labels, data.classes),
+                f"{sentence} The test part.", {})
+    folder = scan_folder(options.data)
+    part = options.part or ("test" if "test" in folder.parts else "all")
+    if part != "all":
+        folder = folder.select(folder.part_of == part)
+        if not len(folder):
+            raise DataError(f"evaluate: {shown(options.data)} must have images in its part {part!r}, and has none; "
+                            "choose another --part")
+    sentence = (f"{shown(options.data)}: {len(folder):,} images, {folder.layout}"
+                f"{f', the part {part!r}' if folder.parts else ''}.")
+    labels = pictures.labels_of(folder.labels, folder.classes)
+    skipped = {one.name: one.reason for one in folder.skipped}
+    return folder.images(pictures.size, pictures.channels), labels, sentence, skipped
+
+
+def run_summary(options: argparse.Namespace) -> int:
+    """Layers, and what the model knows about its inputs and outputs."""
+    model = load(options.model)
+    if options.json:
+        layers = [dataclasses.asdict(row) for row in rows(model, model.input_shape)]
+        scaling = None if model.scaling is None else dataclasses.asdict(model.scaling)
+        print(json.dumps({"input_shape": model.input_shape, "classes": model.classes, "scaling": scaling,
+                          "parameters": sum(p.size for p in model.parameters()), "layers": layers}, indent=1))
+        return 0
+    print(f"{model.summary()}\n\n{_about(model)}")
+    return 0
+
+
+def _about(model: Module) -> str:
+    return "\n".join([f"input     {model.input_shape or 'not said'}",
+                      f"classes   {', '.join(model.classes) if model.classes else 'not said'}",
+                      f"scaling   {model.scaling or 'not said: pixels / 255'}"])
+
+
+def one_line(error: object) -> str:
+    """What an error says, without line breaks or escape sequences."""
+    return shown(" ".join(str(error).split()))
+
+
+def complain(error: object, code: int) -> int:
+    """Say on stderr what is wrong; gives the exit code."""
+    print(f"tinynet: {one_line(error)}", file=sys.stderr)
+    return code
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,144 @@
+"""A saved model in front of pictures: what they show, and how often it is right about them.
+
+    pictures = Classifier(tn.load("model.safetensors"))
+    probabilities = pictures.probabilities([read_image(path, size=pictures.size, channels=pictures.channels)])
+    found = score(labels, probabilities, pictures.classes);  print(report(found))
+
+`python -m tinynet` and the examples are made of this.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinynet import metrics, nn
+from tinynet.data.loader import Loader
+from tinynet.errors import DataError, ModelFileError
+from tinynet.nn.module import Module
+from tinynet.nn.summary import aligned, rows
+from tinynet.train import predict
+
+
+class Classifier:
+    """A model that takes images (H, W, 1) or (H, W, 3), or (H, W) for grey ones, and gives a score for each class.
+
+    size, channels   what pictures are to be brought to, for `tn.data.read_image`
+    classes          their names; "0", "1", ... where the model does not know them
+    scaling          what makes inputs of pixels; pixels / 255 where the model does not know
+
+    Errors: ModelFileError for a model that takes or gives something else.
+
+    >>> from tinynet import nn
+    >>> model = nn.Sequential(nn.Flatten(), nn.Dense(4, 2), input_shape=(2, 2, 1))
+    >>> model[1].load_state_dict({"W": np.zeros((4, 2)), "b": np.log([3, 1])})
+    Dense(inputs=4, units=2)
+    >>> Classifier(model).probabilities(np.zeros((1, 2, 2, 1), "uint8")).round(2)
+    array([[0.75, 0.25]])
+    """
+
+    def __init__(self, model: Module) -> None:
+        shape = model.input_shape
+        if shape is None or len(shape) not in (2, 3) or shape[2:] not in ((), (1,), (3,)):
+            raise ModelFileError(f"classifier: the model must take images, its input_shape be (height, width, 1 or 3), "
+                                 f"and it is {shape}; model.input_shape = (28, 28, 1), and save it again")
+        layers = rows(model, shape)
+        outputs = (layers[-1].shape if layers else shape) or ()
+        if len(outputs) != 1 or outputs[0] < 2:
+            raise ModelFileError(f"classifier: the model must give a score for each of two or more classes, and gives "
+                                 f"{outputs} for an image; end it with a Dense")
+        self.model = model
+        self.size, self.channels = (shape[0], shape[1]), shape[2] if len(shape) == 3 else 1
+        self.classes = model.classes or tuple(map(str, range(outputs[0])))
+        self.scaling = model.scaling or nn.Scaling()
+        self._is_softmax = layers[-1].layer == "Softmax"
+
+    def inputs(self, pixels: Any) -> Any:
+        """Images (N,H,W,C) of 0 ... 255 as the model wants them."""
+        scaled = self.scaling(pixels)
+        return scaled.reshape(len(scaled), *(self.model.input_shape or ()))
+
+    def probabilities(self, images: Any, *, batch_size: int = 64) -> np.ndarray:
+        """(N, K), float64: of each class for each image (N,H,W,C); `images` may be read as it is indexed.
+
+        Errors: ModelFileError if the model gives numbers that are none.
+        """
+        batches = Loader(images, batch_size=batch_size, transform=self.inputs)
+        scores = predict(self.model, batches).astype(np.float64)
+        if not np.isfinite(scores).all():
+            raise ModelFileError("classifier: what the model gives must be finite, and is not for some of these "
+                                 "images; its weights are damaged, or its training has diverged")
+        if self._is_softmax:
+            return np.asarray(scores)
+        powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+    def labels_of(self, labels: np.ndarray, names: Sequence[str]) -> np.ndarray:
+        """Labels that are indices into `names` as indices into the model's classes.
+
+        Errors: DataError for a name that the model does not know.
+        """
+        if self.model.classes is None and len(names) == len(self.classes):
+            return labels
+        unknown = [name for name in names if name not in self.classes]
+        if unknown:
+            raise DataError(f"classifier: classes must be among those of the model, {_listed(self.classes)}, and "
+                            f"{_listed(unknown)} {'is' if len(unknown) == 1 else 'are'} not; rename the folders?")
+        return np.array([self.classes.index(name) for name in names])[labels]
+
+
+def score(labels: Any, probabilities: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
+    """How good predictions are, as numbers that JSON knows.
+
+    Gives `images`, `accuracy`, `balanced_accuracy`, `per_class` (for each name precision, recall, f1 and the number of
+    images), `confusion_matrix` (rows are the true classes), and `roc_auc` where there are two classes.
+
+    >>> found = score([0, 1, 1], np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]]), ["cat", "dog"])
+    >>> found["accuracy"], found["confusion_matrix"], found["per_class"]["dog"]["recall"]
+    (0.6666666666666666, [[1, 0], [1, 1]], 0.5)
+    """
+    labels, predicted, count = np.asarray(labels), probabilities.argmax(axis=1), len(classes)
+    table = metrics.confusion_matrix(labels, predicted, count)
+    measures = {"precision": metrics.precision, "recall": metrics.recall, "f1": metrics.f1}
+    columns = {name: measure(labels, predicted, count).tolist() for name, measure in measures.items()}
+    columns["images"] = table.sum(axis=1).tolist()
+    found = {"images": len(labels), "accuracy": metrics.accuracy(labels, predicted),
+             "balanced_accuracy": float(metrics.balanced_accuracy(labels, predicted)),
+             "per_class": {name: {column: values[k] for column, values in columns.items()}
+                           for k, name in enumerate(classes)},
+             "confusion_matrix": table.tolist()}
+    if count == 2 and len(np.unique(labels)) == 2:
+        found["roc_auc"] = metrics.roc_auc(labels, probabilities[:, 1])
+    return found
+
+
+def report(found: dict[str, Any]) -> str:
+    """What `score` has found, as text: a line, precision and recall of each class, the confusion matrix.
+
+    >>> print(report(score([0, 1, 1], np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]]), ["cat", "dog"])))
+    accuracy 0.6667 on 3 images, mean recall 0.7500, ROC-AUC 1.0000
+    <BLANKLINE>
+    class   precision   recall       F1   images
+    cat        0.5000   1.0000   0.6667        1
+    dog        1.0000   0.5000   0.6667        2
+    <BLANKLINE>
+    true \\ predicted   cat   dog
+    cat                  1     0
+    dog                  1     1
+    """
+    classes = found["per_class"]
+    line = (f"accuracy {found['accuracy']:.4f} on {found['images']:,} images, "
+            f"mean recall {found['balanced_accuracy']:.4f}")
+    if "roc_auc" in found:
+        line += f", ROC-AUC {found['roc_auc']:.4f}"
+    table = [("class", "precision", "recall", "F1", "images")]
+    table += [(name, *(f"{row[column]:.4f}" for column in ("precision", "recall", "f1")), f"{row['images']:,}")
+              for name, row in classes.items()]
+    matrix = [("true \\ predicted", *classes)]
+    matrix += [(name, *map(str, counts)) for name, counts in zip(classes, found["confusion_matrix"], strict=True)]
+    return "\n\n".join([line, aligned(table, left=1), aligned(matrix, left=1)])
+
+
+def _listed(names: Iterable[str]) -> str:
+    names = list(names)
+    return ", ".join(map(repr, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

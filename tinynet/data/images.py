@@ -1,0 +1,293 @@
+"""Pictures in files: PNG and JPEG of any size and kind, as arrays of bytes.
+
+What comes out is always uint8 of shape (height, width, channels), with 1 or 3 channels:
+
+    turned      as the EXIF orientation says, which cameras write
+    16 bits     the high byte of each value: 0 ... 65535 becomes 0 ... 255
+    alpha       laid on white
+    palette, CMYK, black and white      as the colours that they stand for; grey repeated where 3 channels are wanted,
+                and 0.299 R + 0.587 G + 0.114 B where 1 is
+    resized     to the size that was asked for, stretched where the proportions differ, with Pillow's BILINEAR filter,
+                which averages over all pixels that fall into one; of a JPEG more than four times as large, every
+                second, fourth or eighth pixel at most is decoded ("draft"), as averages, which is much faster
+
+Nothing in a file is believed: its first bytes say what it is, not its name; no other decoder is ever asked; its size is
+looked at before memory is taken. Whatever is wrong with a file is a `DataError` that names it. Damage that a decoder
+does not notice, such as a wrong byte in the middle of a JPEG, is a wrong picture, not an error.
+"""
+
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinynet.errors import ArgumentError, DataError
+
+MAX_PIXELS = 1 << 26  # 8192 x 8192
+MAX_BYTES = 1 << 28
+MEMORY = 2 << 30  # bytes that `in_memory` takes at most, unless told otherwise
+SUFFIXES = (".png", ".jpg", ".jpeg")
+
+Size = int | tuple[int, int]
+
+_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+_ORIENTATION = 0x0112  # the EXIF tag
+_DRAFT = 2  # a JPEG is decoded at no less than so many times the size that is wanted
+_CHUNK = 64  # files that a thread takes at once
+
+
+class ImageFault(Exception):
+    """What is wrong with a file, to be said behind its name: "is empty"."""
+
+
+def read_image(path: str | os.PathLike[str], *, size: Size | None = None, channels: int = 3) -> np.ndarray:
+    """Read a PNG or JPEG file as a uint8 array (height, width, channels); see the text of the module.
+
+    size       (height, width), or one number for both; None leaves the picture as large as it is
+    channels   1 for grey, 3 for red, green, blue
+
+    Raises `DataError`, which names the file, where it is not there, empty, damaged, of another format, or larger than
+    `MAX_PIXELS` pixels or `MAX_BYTES` bytes. Needs Pillow: pip install 'tinynet[images]'.
+
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> path = Path(tempfile.mkdtemp(), "grey.png")
+    >>> Image.new("L", (40, 30), 200).save(path)
+    >>> read_image(path).shape, read_image(path, size=28, channels=1)[0, 0].tolist()
+    ((30, 40, 3), [200])
+    """
+    size, channels = checked_size("read_image", size, channels)
+    try:
+        return read(Path(path), size, channels)
+    except ImageFault as fault:
+        raise DataError(f"read_image: {shown(path)} {fault}") from fault
+
+
+class Images:
+    """Pictures in files as one array (N, height, width, channels) that is read where it is indexed.
+
+        images[indices]    uint8 (n, height, width, channels), for an array or list of integers, or a slice
+        images[3]          uint8 (height, width, channels)
+
+    It stands for an array in a `Loader`, whose threads decode ahead. `ImageFolder.images` makes it.
+    Raises `DataError`, when a file is read, as `read_image` does.
+
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for name in ("a.png", "b.png"):
+    ...     Image.new("RGB", (20, 10)).save(folder / name)
+    >>> images = Images(folder, ["a.png", "b.png"], size=(8, 9))
+    >>> images.shape, images[[1, 0, 1]].shape, type(images.in_memory()).__name__
+    ((2, 8, 9, 3), (3, 8, 9, 3), 'ndarray')
+    """
+
+    dtype = np.dtype(np.uint8)
+    ndim = 4
+
+    def __init__(self, root: str | os.PathLike[str], names: Iterable[str], *, size: Size, channels: int = 3) -> None:
+        checked, self.channels = checked_size("Images", size, channels)
+        if checked is None:
+            raise ArgumentError("Images: size must be given, got None; size=(224, 224)?")
+        self.root, self.names, self.size = Path(root), tuple(names), checked
+        self.shape = (len(self.names), *self.size, self.channels)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __repr__(self) -> str:
+        return f"Images({shown(self.root)!r}: {' x '.join(map(str, self.shape))})"
+
+    @property
+    def nbytes(self) -> int:
+        """What all of them would take in memory."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        positions = np.arange(len(self.names))[index]
+        if positions.ndim == 0:
+            return self._read(int(positions))
+        out = np.empty((len(positions), *self.shape[1:]), np.uint8)
+        for row, position in enumerate(positions):
+            out[row] = self._read(int(position))
+        return out
+
+    def in_memory(self, limit: int = MEMORY, *, threads: int | None = None) -> "np.ndarray | Images":
+        """All of them as an array, decoded by threads, if that takes no more than `limit` bytes; else this object."""
+        if self.nbytes > limit:
+            return self
+        out = np.empty(self.shape, np.uint8)
+
+        def fill(position: int) -> None:
+            out[position] = self._read(position)
+
+        for _ in each(fill, range(len(self)), threads):
+            pass
+        return out
+
+    def _read(self, position: int) -> np.ndarray:
+        path = self.root / self.names[position]
+        try:
+            return read(path, self.size, self.channels)
+        except ImageFault as fault:
+            raise DataError(f"Images: {shown(path)} {fault}") from fault
+
+
+def each(function: Callable[[Any], Any], items: Iterable[Any], threads: int | None = None) -> Iterator[Any]:
+    """function(item) for each item, in their order, computed by threads (one for each processor, but at most 8)."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    items = list(items)
+    if threads is None:
+        threads = min(8, os.cpu_count() or 1)
+
+    def work(start: int) -> list[Any]:
+        return [function(item) for item in items[start : start + _CHUNK]]
+
+    with ThreadPoolExecutor(threads, thread_name_prefix="tinynet-images") as pool:
+        try:
+            for part in pool.map(work, range(0, len(items), _CHUNK)):
+                yield from part
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def checked_size(function: str, size: Any, channels: int) -> tuple[tuple[int, int] | None, int]:
+    """`size` as a pair and `channels`. Raises `ArgumentError` for what is none."""
+    if channels not in (1, 3):
+        raise ArgumentError(f"{function}: channels must be 1 (grey) or 3 (colours), got {channels!r}; channels=3?")
+    if size is None:
+        return None, channels
+    sides = tuple(size) if isinstance(size, tuple | list) else (size, size)
+    whole = all(isinstance(side, int | np.integer) and not isinstance(side, bool) for side in sides)
+    if len(sides) != 2 or not whole or min(sides) < 1 or sides[0] * sides[1] > MAX_PIXELS:
+        raise ArgumentError(f"{function}: size must be (height, width), at least 1 each and {MAX_PIXELS:,} pixels at "
+                            f"most, got {size!r}; size=(224, 224)?")
+    return (int(sides[0]), int(sides[1])), channels
+
+
+def shown(name: str | os.PathLike[str]) -> str:
+    """A file's name as it can be printed: a name may hold line breaks, escape sequences and bytes of no meaning."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
+                   for letter in os.fspath(name))
+
+
+def read(path: Path, size: tuple[int, int] | None, channels: int) -> np.ndarray:
+    """As `read_image`, for arguments that were checked. Raises `ImageFault`."""
+    return decode(file_content(path), size, channels)
+
+
+def decode(content: bytes, size: tuple[int, int] | None, channels: int) -> np.ndarray:
+    """The picture that the content of a file holds, uint8 (height, width, channels). Raises `ImageFault`."""
+    image = _opened(content)
+    try:
+        return _pixels(image, size, channels)
+    except Exception as fault:  # whatever a decoder stumbles over, the file is what is wrong
+        raise _damaged(fault) from fault
+
+
+def measure(content: bytes) -> tuple[int, int, int]:
+    """Height, width and channels of the picture in the content of a file, which is decoded to see that it can be.
+
+    Raises `ImageFault`.
+    """
+    image = _opened(content)
+    (width, height), mode = image.size, image.mode
+    try:
+        if image.format == "JPEG":
+            image.draft(None, (1, 1))  # all of it is read, an eighth is computed
+        image.load()
+    except Exception as fault:
+        raise _damaged(fault) from fault
+    return height, width, 1 if mode in ("1", "L", "LA", "I", "I;16") else 3
+
+
+def file_content(path: Path) -> bytes:
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device might never end
+            raise ImageFault("is a folder, not a file" if stat.S_ISDIR(status.st_mode) else "is not a regular file")
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except FileNotFoundError as fault:
+        raise ImageFault("is not there; check the path") from fault
+    except (OSError, ValueError) as fault:
+        raise ImageFault(f"cannot be read ({getattr(fault, 'strerror', None) or fault}); check its permissions"
+                         ) from fault
+    if len(content) > MAX_BYTES:
+        raise ImageFault(f"must have at most {MAX_BYTES:,} bytes, has more; make it smaller")
+    return content
+
+
+def _opened(content: bytes) -> Any:
+    """A picture of which the header alone was read. Not `Image.open`, which tries dozens of formats."""
+    try:
+        from PIL.JpegImagePlugin import JpegImageFile
+        from PIL.PngImagePlugin import PngImageFile
+    except ImportError as fault:
+        raise DataError(f"read_image: images are read by Pillow, which cannot be imported ({fault}); "
+                        "pip install 'tinynet[images]'") from fault
+    if not content:
+        raise ImageFault("is empty; copy it again")
+    if not content.startswith((_PNG, _JPEG)):
+        raise ImageFault(f"must be a PNG or a JPEG, starts with {content[:4].hex(' ')}; convert it")
+    try:
+        image = (PngImageFile if content.startswith(_PNG) else JpegImageFile)(BytesIO(content))
+    except Exception as fault:
+        raise _damaged(fault) from fault
+    width, height = image.size
+    if not 1 <= width * height <= MAX_PIXELS:
+        raise ImageFault(f"must have 1 to {MAX_PIXELS:,} pixels, its header promises {height:,} x {width:,}; "
+                         "make it smaller")
+    return image
+
+
+def _damaged(fault: Exception) -> ImageFault:
+    return ImageFault(f"is damaged ({shown(str(fault)) or type(fault).__name__}); copy it again")
+
+
+def _pixels(image: Any, size: tuple[int, int] | None, channels: int) -> np.ndarray:
+    from PIL import Image
+
+    turn = _turn(image, Image.Transpose)
+    if size is not None and image.format == "JPEG":
+        height, width = size if turn is None or turn in _UPRIGHT else size[::-1]
+        image.draft(None, (_DRAFT * width, _DRAFT * height))
+    image = _in_mode(image, "L" if channels == 1 else "RGB", Image)
+    if turn is not None:
+        image = image.transpose(Image.Transpose(turn))
+    if size is not None and image.size != size[::-1]:
+        image = image.resize(size[::-1], Image.Resampling.BILINEAR)
+    return np.array(image, np.uint8).reshape(image.height, image.width, channels)
+
+
+_UPRIGHT = (0, 1, 3)  # Pillow's numbers of what leaves height and width as they are: two mirrors, half a turn
+
+
+def _turn(image: Any, ways: Any) -> int | None:
+    """What must be done to a picture to see it as its EXIF orientation says; None for nothing."""
+    if "exif" not in image.info:
+        return None
+    try:
+        orientation = image.getexif().get(_ORIENTATION)
+    except Exception:  # the pixels are not less good for it
+        return None
+    return {2: ways.FLIP_LEFT_RIGHT, 3: ways.ROTATE_180, 4: ways.FLIP_TOP_BOTTOM, 5: ways.TRANSPOSE,
+            6: ways.ROTATE_270, 7: ways.TRANSVERSE, 8: ways.ROTATE_90}.get(orientation)
+
+
+def _in_mode(image: Any, mode: str, Image: Any) -> Any:
+    """The picture in mode L or RGB."""
+    if image.mode.startswith("I"):
+        image.load()
+        return Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)).convert(mode)
+    if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    if image.mode == "P":
+        image = image.convert("RGB")
+    return image.convert(mode)

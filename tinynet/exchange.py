@@ -1,0 +1,297 @@
+"""Weights to and from PyTorch and Keras, as dictionaries of arrays. Neither of them is needed here.
+
+    state = tn.exchange.to_torch(model, like=theirs.state_dict())     theirs.load_state_dict({k: torch.tensor(v) ...})
+    tn.exchange.from_torch(model, theirs.state_dict())
+    arrays = tn.exchange.to_keras(model)                              theirs.set_weights(list(arrays.values()))
+    tn.exchange.from_keras(model, {w.path: w.numpy() for w in theirs.weights})
+
+Both models must have the same layers in the same order; layers without weights do not matter. Names are free: what
+belongs to one layer has one prefix (`features.0.weight`, `conv1d/kernel`), and prefixes count in their order.
+
+           here                          PyTorch                                Keras
+Dense      W (D,F)                       weight (F,D) = Wᵀ                      kernel = W
+           b (F)                         bias                                   bias
+Conv1D     W (K,C,F)                     weight (F,C,K)                         kernel = W
+Conv2D     W (KH,KW,C,F)                 weight (F,C,KH,KW)                     kernel = W
+LSTM       W (H+D,4H)                    weight_hh_l0 (4H,H) = W[:H]ᵀ           recurrent_kernel (H,4H) = W[:H]
+                                         weight_ih_l0 (4H,D) = W[H:]ᵀ           kernel (D,4H) = W[H:]
+           b (4H)                        bias_hh_l0 + bias_ih_l0                bias
+           columns f, i, C̃, o           i, f, g = C̃, o                         i, f, c = C̃, o
+BatchNorm  gamma, beta                   weight, bias                           gamma, beta
+           running_mean, running_var     the same                               moving_mean, moving_variance
+
+A layer of PyTorch's LSTM with num_layers=2 stands for two LSTMs here. Not in the arrays, and to be set alike by hand:
+BatchNorm's eps (1e-5 here and in PyTorch, 1e-3 in Keras) and momentum (0.9 here is 0.1 in PyTorch, and 0.9 in Keras,
+whose default is 0.99), strides, padding ("same" with a stride pads as in Keras, not as in PyTorch), dropout.
+
+Order of features. Here, as in Keras, channels come last, and Flatten takes them so. PyTorch has channels behind the
+batch: behind a convolution or a pooling layer its Flatten gives (C,H,W) where ours gives (H,W,C), and the rows of the
+next Dense are permuted for it, which needs the model's input_shape. A model of PyTorch's that flattens channels last
+says so with channels_last=True. A Reshape is taken to be done on channels last in both.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinynet import nn
+from tinynet.errors import ShapeError, StateError
+from tinynet.nn.module import Module
+from tinynet.nn.summary import trace
+
+Arrays = dict[str, Any]
+Order = Any  # of features: theirs[j] is ours[order[j]]; None where both are alike
+
+
+class _Library(NamedTuple):
+    """How a library calls and turns the arrays of a layer. The LSTM is told apart in `_to` and `_from`."""
+
+    name: str
+    separator: str  # between the prefix of a layer and the name of an array
+    names: dict[type[Module], dict[str, str]]
+    axes: dict[type[Module], tuple[int, ...]]  # how W is transposed
+    kernels: tuple[str, str, tuple[str, ...]]  # the LSTM's, for x and for h, and its biases
+
+
+_WEIGHTS = {"W": "weight", "b": "bias"}
+_KERNEL = {"W": "kernel", "b": "bias"}
+TORCH = _Library("torch", ".", {
+    nn.Dense: _WEIGHTS, nn.Conv1D: _WEIGHTS, nn.Conv2D: _WEIGHTS,
+    nn.BatchNorm: {"gamma": "weight", "beta": "bias", "running_mean": "running_mean", "running_var": "running_var",
+                   "batches_seen": "num_batches_tracked"},
+}, {nn.Dense: (1, 0), nn.Conv1D: (2, 1, 0), nn.Conv2D: (3, 2, 0, 1)},
+    ("weight_ih_l0", "weight_hh_l0", ("bias_ih_l0", "bias_hh_l0")))
+KERAS = _Library("keras", "/", {
+    nn.Dense: _KERNEL, nn.Conv1D: _KERNEL, nn.Conv2D: _KERNEL,
+    nn.BatchNorm: {"gamma": "gamma", "beta": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"},
+}, {}, ("kernel", "recurrent_kernel", ("bias",)))
+_ASSUMED = {"bias": 0, "bias_ih_l0": 0, "bias_hh_l0": 0, "num_batches_tracked": 1}  # where they are missing
+_PER_FEATURE: dict[type[Module], tuple[str, ...]] = {  # arrays that have the features of the input on their first axis
+    nn.Dense: ("W",), nn.BatchNorm: ("gamma", "beta", "running_mean", "running_var")}
+_CHANNELS_FIRST = (nn.Conv1D, nn.Conv2D, nn.MaxPool1D, nn.MaxPool2D, nn.AvgPool1D, nn.AvgPool2D)  # in PyTorch
+_CHANNELS_LAST = (nn.LSTM, nn.Reshape, nn.GlobalAveragePool, nn.Flatten, nn.Dense)  # also there
+
+
+def to_torch(model: Module, *, like: Iterable[str] | None = None, channels_last: bool = False) -> Arrays:
+    """The weights of a model as PyTorch arranges them, by the names of `like`, or else by those of this model.
+
+    like            the names in a model of PyTorch's, in order: its state_dict()
+    channels_last   whether that model flattens channels last
+
+    Errors: StateError if the names are not those of the same layers; ShapeError if the model's input_shape is needed
+    and missing.
+
+    >>> import tinynet as tn
+    >>> model = tn.nn.Sequential(tn.nn.LSTM(3, 5), tn.nn.Dense(5, 2))
+    >>> {name: array.shape for name, array in to_torch(model).items()}
+    {'0.weight_ih_l0': (20, 3), '0.weight_hh_l0': (20, 5), '0.bias_ih_l0': (20,), '0.bias_hh_l0': (20,),
+     '1.weight': (2, 5), '1.bias': (2,)}
+    """
+    return _to(TORCH, model, like, _orders("to_torch", model, channels_last))
+
+
+def from_torch(model: Module, state: Mapping[str, Any], *, channels_last: bool = False) -> Module:
+    """Give a model the weights of one of PyTorch's: its state_dict(), or arrays by the same names. Returns the model.
+
+    Two biases become one, a missing one zeros. `num_batches_tracked` may be missing.
+
+    Errors: StateError if these are not the weights of the same layers, ShapeError if one has another shape or the
+    model's input_shape is needed and missing; nothing is changed then.
+
+    >>> import tinynet as tn
+    >>> one, other = (tn.nn.Sequential(tn.nn.LSTM(3, 5), tn.nn.Dense(5, 2)) for _ in range(2))
+    >>> bool((from_torch(other, to_torch(one))[0].W.numpy() == one[0].W.numpy()).all())
+    True
+    """
+    return _from(TORCH, model, state, _orders("from_torch", model, channels_last))
+
+
+def to_keras(model: Module, *, like: Iterable[str] | None = None) -> Arrays:
+    """The weights of a model as Keras arranges them, by the names (paths) of `like`, or else by those of this model.
+
+    They are in the order of Keras's `get_weights()`. Errors: StateError as of `to_torch`.
+
+    >>> import tinynet as tn
+    >>> model = tn.nn.Sequential(tn.nn.LSTM(3, 5), tn.nn.Dense(5, 2))
+    >>> {name: array.shape for name, array in to_keras(model).items()}
+    {'0/kernel': (3, 20), '0/recurrent_kernel': (5, 20), '0/bias': (20,), '1/kernel': (5, 2), '1/bias': (2,)}
+    """
+    return _to(KERAS, model, like, {})
+
+
+def from_keras(model: Module, weights: Mapping[str, Any]) -> Module:
+    """Give a model the weights of one of Keras's, by their paths: {w.path: w.numpy() for w in theirs.weights}.
+
+    A missing bias becomes zeros; the seeds of dropout are left out. Returns the model. Errors as of `from_torch`.
+
+    >>> import tinynet as tn
+    >>> one, other = (tn.nn.Sequential(tn.nn.LSTM(3, 5), tn.nn.Dense(5, 2)) for _ in range(2))
+    >>> bool((from_keras(other, to_keras(one))[0].W.numpy() == one[0].W.numpy()).all())
+    True
+    """
+    return _from(KERAS, model, {name: value for name, value in weights.items() if "seed_generator" not in name}, {})
+
+
+# --- one layer ------------------------------------------------------------------------------------------------------
+
+def _theirs(library: _Library, layer: Module, order: Order) -> Arrays:
+    """The arrays of a layer, arranged and called as in the library."""
+    ours = layer.state_dict()
+    if isinstance(layer, nn.LSTM):
+        x, h, biases = library.kernels
+        return {x: _turned(library, _swapped(ours["W"][layer.units :])),
+                h: _turned(library, _swapped(ours["W"][: layer.units])),
+                biases[0]: _swapped(ours["b"]), **{name: np.zeros_like(ours["b"]) for name in biases[1:]}}
+    if order is not None:
+        ours = {name: array[order] if name in _PER_FEATURE[type(layer)] else array for name, array in ours.items()}
+    if type(layer) in library.axes:
+        ours["W"] = ours["W"].transpose(library.axes[type(layer)])
+    names = library.names[type(layer)]
+    return {names[name]: array for name, array in ours.items() if name in names}
+
+
+def _ours(library: _Library, layer: Module, theirs: Arrays, order: Order) -> Arrays:
+    """What `_theirs` has done, undone."""
+    if isinstance(layer, nn.LSTM):
+        x, h, biases = library.kernels
+        return {"W": np.concatenate([_swapped(_turned(library, theirs[name])) for name in (h, x)]),
+                "b": sum(_swapped(theirs[name]) for name in biases)}
+    ours = {name: theirs[their] for name, their in library.names[type(layer)].items() if their in theirs}
+    if "batches_seen" in ours:
+        ours["batches_seen"] = np.maximum(ours["batches_seen"], 1)  # 0 would mean that there are no averages yet
+    if type(layer) in library.axes:
+        ours["W"] = ours["W"].transpose(np.argsort(library.axes[type(layer)]))
+    if order is not None:
+        back = np.argsort(order)
+        ours = {name: array[back] if name in _PER_FEATURE[type(layer)] else array for name, array in ours.items()}
+    return ours
+
+
+def _swapped(columns: Any) -> Any:
+    """f, i, C, o as i, f, C, o, and the other way round: it is the same exchange."""
+    f, i, rest = np.split(columns, [columns.shape[-1] // 4, columns.shape[-1] // 2], axis=-1)
+    return np.concatenate([i, f, rest], axis=-1)
+
+
+def _turned(library: _Library, matrix: Any) -> Any:
+    return matrix.T if library is TORCH else matrix
+
+
+# --- a whole model --------------------------------------------------------------------------------------------------
+
+def _to(library: _Library, model: Module, like: Iterable[str] | None, orders: dict[int, Order]) -> Arrays:
+    function, layers = f"to_{library.name}", _layers(f"to_{library.name}", model)
+    if like is None:
+        return {_join(library.separator, path, name): np.ascontiguousarray(array).reshape(array.shape)
+                for path, layer in layers for name, array in _theirs(library, layer, orders.get(id(layer))).items()}
+    result: Arrays = {}
+    for (path, layer), group in zip(layers, _groups(function, library, like, layers), strict=True):
+        arrays = _theirs(library, layer, orders.get(id(layer)))
+        _check_names(function, path, layer, group, arrays, optional=("num_batches_tracked",))
+        result.update({key: np.ascontiguousarray(arrays[name]).reshape(arrays[name].shape)
+                       for name, key in group.items()})
+    return result
+
+
+def _from(library: _Library, model: Module, given: Mapping[str, Any], orders: dict[int, Order]) -> Module:
+    function, layers = f"from_{library.name}", _layers(f"from_{library.name}", model)
+    state: Arrays = {}
+    for (path, layer), group in zip(layers, _groups(function, library, given, layers), strict=True):
+        order = orders.get(id(layer))
+        expected = _theirs(library, layer, order)
+        _check_names(function, path, layer, group, expected, optional=_ASSUMED)
+        arrays = {name: _array(function, group[name], given[group[name]], array.shape) if name in group
+                  else np.full(array.shape, _ASSUMED[name]) for name, array in expected.items()}
+        state.update({_join(".", path, name): array for name, array in _ours(library, layer, arrays, order).items()})
+    return model.load_state_dict(state)
+
+
+def _layers(function: str, model: Module) -> list[tuple[str, Module]]:
+    """The layers that have weights, each once, in the order of the attributes."""
+    found: dict[int, tuple[str, Module]] = {}
+    for path, module in model.modules():
+        if any(isinstance(one, nn.Parameter) for _, one in module._members()):
+            if type(module) not in (nn.LSTM, *TORCH.names):
+                raise StateError(f"{function}: weights must be those of Dense, Conv1D, Conv2D, LSTM and BatchNorm, and "
+                                 f"{path or 'the model'} is a {type(module).__name__}; exchange its parts")
+            found.setdefault(id(module), (path, module))
+    return list(found.values())
+
+
+def _groups(function: str, library: _Library, keys: Iterable[str],
+            layers: list[tuple[str, Module]]) -> list[dict[str, str]]:
+    """For each layer the keys that belong to it, by the name behind the prefix."""
+    groups: dict[str, dict[str, str]] = {}
+    for key in keys:
+        prefix, _, name = key.rpartition(library.separator)
+        name = name.removesuffix(":0")  # as TensorFlow has it
+        numbered = re.fullmatch(r"(\w+_[ih]h_l)(\d+)", name) if library is TORCH else None
+        if numbered:  # a layer of a stacked LSTM is a layer of its own
+            prefix, name = f"{prefix} layer {numbered[2]}", f"{numbered[1]}0"
+        groups.setdefault(prefix, {})[name] = key
+    if len(groups) != len(layers):
+        ours = ", ".join(f"{path} {type(layer).__name__}".strip() for path, layer in layers)
+        raise StateError(f"{function}: there must be weights of {len(layers)} layers ({ours}), got those of "
+                         f"{len(groups)} ({', '.join(groups)}); are these the same layers in the same order?")
+    return list(groups.values())
+
+
+def _check_names(function: str, path: str, layer: Module, group: Iterable[str], expected: Iterable[str],
+                 optional: Iterable[str]) -> None:
+    missing = [name for name in expected if name not in group and name not in optional]
+    unexpected = [name for name in group if name not in expected]
+    if missing or unexpected:
+        raise StateError(f"{function}: {type(layer).__name__} {path} must have {', '.join(expected)}, missing "
+                         f"{missing or 'none'}, unexpected {unexpected or 'none'}; are these the same layers in the "
+                         "same order, with a bias or without?")
+
+
+def _array(function: str, key: str, value: Any, shape: tuple[int, ...]) -> Any:
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise StateError(f"{function}: {key} must be an array, and NumPy says {error}; .detach().cpu().float()?"
+                         ) from error
+    if array.shape != shape:
+        raise ShapeError(f"{function}: {key} must be {shape}, got {array.shape}; are the layers of the same sizes?")
+    return array
+
+
+# --- the order of features in PyTorch -------------------------------------------------------------------------------
+
+def _orders(function: str, model: Module, channels_last: bool) -> dict[int, Order]:
+    """For the layers behind a Flatten whose features PyTorch has in another order: which of ours each of theirs is."""
+    kinds = [type(module) for _, module in model.modules()]
+    if channels_last or nn.Flatten not in kinds or not set(kinds) & {*_CHANNELS_FIRST}:
+        return {}
+    if model.input_shape is None:
+        raise ShapeError(f"{function}: input_shape must be known, since PyTorch flattens channels first, and is None; "
+                         "model.input_shape = (28, 28, 1)? (or channels_last=True, if that model does not)")
+    orders: dict[int, Order] = {}
+    before, is_first, order = model.input_shape, len(model.input_shape) == 3, None  # of what goes into a layer
+
+    def visit(module: Module, after: tuple[int, ...], calls: Any) -> None:
+        nonlocal before, is_first, order
+        if list(module.children()):
+            return
+        if isinstance(module, nn.Flatten) and is_first and len(before) > 1:
+            order = np.moveaxis(np.arange(math.prod(before)).reshape(before), -1, 0).ravel()
+        elif order is not None and isinstance(module, nn.Reshape | nn.LSTM):
+            raise StateError(f"{function}: behind a Flatten there must be a Dense before {type(module).__name__}, "
+                             "which takes features in their order; leave the Flatten out")
+        elif order is not None and type(module) in _PER_FEATURE:
+            orders[id(module)] = order
+        if isinstance(module, nn.Dense):
+            order = None
+        is_first = isinstance(module, _CHANNELS_FIRST) or (is_first and not isinstance(module, _CHANNELS_LAST))
+        before = after
+
+    trace(model, before, visit)
+    return orders
+
+
+def _join(separator: str, path: str, name: str) -> str:
+    return f"{path}{separator}{name}" if path else name

@@ -1,0 +1,299 @@
+"""How good are predictions? Plain functions of arrays on the host; all sums in float64.
+
+    scores = tn.predict(model, images)                 # (N, K), one row of scores for each image
+    predicted = scores.argmax(axis=1)                  # (N,), classes from 0 to K - 1
+    print(tn.metrics.classification_report(labels, predicted, names=["ship", "cat", "dog"]))
+
+`labels` and `predicted` are integers of shape (N,), the true and the predicted classes. K is the highest of them plus
+one, unless `classes` says so. What is "per class" is an array of shape (K,): class k against all others. A share of
+nothing (the precision for a class that was never predicted) is 0, as a cautious reader would count it.
+
+Sums of a curve need a score for each sample: the higher, the more it is a positive (label 1). Equal scores are one
+point of the curve. The numbers are those of scikit-learn, and are compared with them in the tests.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinynet.errors import ArgumentError, DtypeError, ShapeError
+
+
+def accuracy(labels: Any, predicted: Any) -> float:
+    """The share of predictions that are right.
+
+    >>> accuracy([0, 1, 1, 2], [0, 1, 2, 2])
+    0.75
+    """
+    true, found, _ = _classes("accuracy", labels, predicted, None)
+    return float((true == found).mean())
+
+
+def confusion_matrix(labels: Any, predicted: Any, classes: int | None = None) -> np.ndarray:
+    """How often class i (the row) was taken for class j (the column): (K, K), int64.
+
+    Errors: ShapeError unless both are (N,) of the same N > 0; DtypeError unless they are integers; ArgumentError for a
+    class below 0 or not below `classes`. All functions of classes have these.
+
+    >>> confusion_matrix([0, 1, 1, 2], [0, 1, 2, 2])
+    array([[1, 0, 0],
+           [0, 1, 1],
+           [0, 0, 1]])
+    """
+    true, found, count = _classes("confusion_matrix", labels, predicted, classes)
+    return np.bincount(true * count + found, minlength=count * count).reshape(count, count)
+
+
+def precision(labels: Any, predicted: Any, classes: int | None = None) -> np.ndarray:
+    """For each class: how many of those that were taken for it are it.
+
+    >>> precision([0, 1, 1, 2], [0, 1, 2, 2])
+    array([1. , 1. , 0.5])
+    """
+    table = confusion_matrix(labels, predicted, classes)
+    return _share(table.diagonal(), table.sum(axis=0))
+
+
+def recall(labels: Any, predicted: Any, classes: int | None = None) -> np.ndarray:
+    """For each class: how many of those that are it were taken for it.
+
+    >>> recall([0, 1, 1, 2], [0, 1, 2, 2])
+    array([1. , 0.5, 1. ])
+    """
+    table = confusion_matrix(labels, predicted, classes)
+    return _share(table.diagonal(), table.sum(axis=1))
+
+
+def f1(labels: Any, predicted: Any, classes: int | None = None) -> np.ndarray:
+    """For each class: the harmonic mean of precision and recall. Its own mean is "macro F1".
+
+    >>> f1([0, 1, 1, 2], [0, 1, 2, 2]).round(3)
+    array([1.   , 0.667, 0.667])
+    """
+    table = confusion_matrix(labels, predicted, classes)
+    return _share(2 * table.diagonal(), table.sum(axis=0) + table.sum(axis=1))
+
+
+def balanced_accuracy(labels: Any, predicted: Any) -> float:
+    """The mean of the recalls of the classes that occur in `labels`: rare classes count as much as frequent ones.
+
+    >>> balanced_accuracy([0, 0, 0, 1], [0, 0, 0, 0])
+    0.5
+    """
+    table = confusion_matrix(labels, predicted)
+    support = table.sum(axis=1)
+    return float((table.diagonal()[support > 0] / support[support > 0]).mean())
+
+
+def sensitivity(labels: Any, predicted: Any, positive: int = 1) -> float:
+    """How many of the positives were found: the recall of class `positive`; all other classes are negative.
+
+    >>> sensitivity([1, 1, 1, 0], [1, 1, 0, 0]).__round__(3)
+    0.667
+    """
+    true, found, _ = _classes("sensitivity", labels, predicted, None)
+    return float(_share((found == positive)[true == positive].sum(), (true == positive).sum()))
+
+
+def specificity(labels: Any, predicted: Any, positive: int = 1) -> float:
+    """How many of the negatives were taken for such: the share of other classes not predicted to be `positive`.
+
+    >>> specificity([1, 1, 0, 0], [1, 1, 1, 0])
+    0.5
+    """
+    true, found, _ = _classes("specificity", labels, predicted, None)
+    return float(_share((found != positive)[true != positive].sum(), (true != positive).sum()))
+
+
+def roc_curve(labels: Any, scores: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The receiver operating characteristic: false positive rates, true positive rates, and their thresholds.
+
+    labels (N,) are 0 and 1, scores (N,) finite numbers. The first threshold is infinite: nothing is taken for positive.
+    Points on a straight line between others are left out. A rate is NaN where there is no negative, or no positive.
+
+    >>> false_positive, true_positive, thresholds = roc_curve([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
+    >>> false_positive, true_positive
+    (array([0. , 0. , 0.5, 0.5, 1. ]), array([0. , 0.5, 0.5, 1. , 1. ]))
+    """
+    false, true, thresholds = _counts("roc_curve", labels, scores)
+    if len(false) > 2:
+        corner = np.r_[True, (np.diff(false, 2) != 0) | (np.diff(true, 2) != 0), True]
+        false, true, thresholds = false[corner], true[corner], thresholds[corner]
+    false, true = np.r_[0, false], np.r_[0, true]
+    with np.errstate(invalid="ignore"):
+        return false / false[-1], true / true[-1], np.r_[np.inf, thresholds]
+
+
+def roc_auc(labels: Any, scores: Any) -> float:
+    """The area under the ROC curve: how often a positive has a higher score than a negative, ties counting half.
+
+    For more than two classes labels (N,) are 0 ... K - 1, scores are (N, K), and the result is the mean over the
+    classes, each against all others. NaN where a class does not occur, or no other.
+
+    >>> roc_auc([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
+    0.75
+    """
+    def area(labels: Any, scores: Any) -> float:
+        false, true, _ = roc_curve(labels, scores)
+        return float(np.trapezoid(true, false))
+
+    return _one_against_all("roc_auc", labels, scores, area)
+
+
+def precision_recall_curve(labels: Any, scores: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Precisions, recalls, and their thresholds, in the order of rising thresholds.
+
+    The last point, of precision 1 and recall 0, has no threshold. Where there is no positive, all other recalls are 1.
+
+    >>> precisions, recalls, thresholds = precision_recall_curve([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
+    >>> precisions.round(2), recalls
+    (array([0.5 , 0.67, 0.5 , 1.  , 1.  ]), array([1. , 1. , 0.5, 0.5, 0. ]))
+    """
+    false, true, thresholds = _counts("precision_recall_curve", labels, scores)
+    recalls = true / true[-1] if true[-1] else np.ones(len(true))
+    return np.r_[_share(true, true + false)[::-1], 1], np.r_[recalls[::-1], 0], thresholds[::-1]
+
+
+def average_precision(labels: Any, scores: Any) -> float:
+    """The area under the precision-recall curve (PR-AUC), as the sum of steps: Σ (recall_n − recall_n₋₁) precision_n.
+
+    For more than two classes as `roc_auc`. 0 where there is no positive.
+
+    >>> round(average_precision([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8]), 4)
+    0.8333
+    """
+    def area(labels: Any, scores: Any) -> float:
+        precisions, recalls, _ = precision_recall_curve(labels, scores)
+        return float(-(np.diff(recalls) * precisions[:-1]).sum())
+
+    return _one_against_all("average_precision", labels, scores, area)
+
+
+class McNemar(NamedTuple):
+    """What `mcnemar` found: samples that only the first or only the second got right, and how likely that is.
+
+    >>> mcnemar([0, 1, 1], [0, 1, 1], [0, 1, 0]).only_first
+    1
+    """
+
+    only_first: int
+    only_second: int
+    p: float
+
+
+def mcnemar(labels: Any, first: Any, second: Any) -> McNemar:
+    """McNemar's exact test: are two classifiers, asked about the same samples, equally good?
+
+    Only samples that one gets right and the other wrong tell. If both are equally good, each such sample is a toss of
+    a coin; `p` is the probability of a split at least as uneven, both ways (a binomial test, not an approximation).
+
+    >>> mcnemar([0, 1, 1, 0, 1, 1], [0, 1, 1, 0, 1, 1], [1, 0, 0, 1, 0, 0])
+    McNemar(only_first=6, only_second=0, p=0.03125)
+    """
+    true, one, _ = _classes("mcnemar", labels, first, None)
+    _, other, _ = _classes("mcnemar", labels, second, None)
+    only_first = int(((one == true) & (other != true)).sum())
+    only_second = int(((one != true) & (other == true)).sum())
+    n, fewer = only_first + only_second, min(only_first, only_second)
+    term = total = 1  # binomial coefficients, as whole numbers
+    for k in range(fewer):
+        term = term * (n - k) // (k + 1)
+        total += term
+    return McNemar(only_first, only_second, min(1.0, _ratio(2 * total, n)))
+
+
+def _ratio(numerator: int, exponent: int) -> float:
+    """numerator / 2^exponent, for whole numbers that no float could hold."""
+    shift = max(numerator.bit_length() - 64, 0)
+    return math.ldexp(float(numerator >> shift), shift - exponent)
+
+
+def classification_report(labels: Any, predicted: Any, names: Sequence[str] | None = None, digits: int = 2) -> str:
+    """Precision, recall, F1 and the number of samples for each class, and their means, as text.
+
+    `names` are those of all classes, 0 ... K - 1. The macro average is over classes, the weighted one over samples.
+
+    >>> print(classification_report([0, 1, 1, 1], [0, 1, 1, 0], names=["cat", "dog"]))
+                  precision    recall  f1-score   support
+    <BLANKLINE>
+             cat       0.50      1.00      0.67         1
+             dog       1.00      0.67      0.80         3
+    <BLANKLINE>
+        accuracy                           0.75         4
+       macro avg       0.75      0.83      0.73         4
+    weighted avg       0.88      0.75      0.77         4
+    <BLANKLINE>
+    """
+    table = confusion_matrix(labels, predicted, None if names is None else len(names))
+    true, found, classes = labels, predicted, len(table)
+    names = names or [str(k) for k in range(classes)]
+    columns = np.stack([measure(true, found, classes) for measure in (precision, recall, f1)])  # (3, K)
+    support = table.sum(axis=1)
+    width = max(*map(len, names), len("weighted avg"), digits)
+
+    def line(name: str, values: Sequence[float | str], count: int) -> str:
+        cells = "".join(f" {value:>9.{digits}f}" if not isinstance(value, str) else f" {value:>9}" for value in values)
+        return f"{name:>{width}} {cells} {count:>9}\n"
+
+    head = f"{'':>{width}}  {'precision':>9} {'recall':>9} {'f1-score':>9} {'support':>9}\n"
+    rows = "".join(line(name, columns[:, k].tolist(), int(support[k])) for k, name in enumerate(names))
+    total = int(support.sum())
+    return "\n".join([head, rows, line("accuracy", ["", "", accuracy(true, found)], total)
+                      + line("macro avg", columns.mean(axis=1).tolist(), total)
+                      + line("weighted avg", np.average(columns, axis=1, weights=support).tolist(), total)])
+
+
+def _classes(function: str, labels: Any, predicted: Any, classes: int | None) -> tuple[np.ndarray, np.ndarray, int]:
+    """Both as arrays of int64, and the number of classes."""
+    arrays = {"labels": np.asarray(labels), "predicted": np.asarray(predicted)}
+    for name, array in arrays.items():
+        if array.ndim != 1 or len(array) == 0 or len(array) != len(arrays["labels"]):
+            raise ShapeError(f"{function}: {name} must be (N,), as long as labels and not empty, got {array.shape} for "
+                             f"labels of {arrays['labels'].shape}; scores.argmax(axis=-1), or .reshape(-1)?")
+        if array.dtype.kind not in "iub":
+            raise DtypeError(f"{function}: {name} must hold integers, the numbers of classes, got {array.dtype}; "
+                             "scores.argmax(axis=1)?")
+    true, found = (array.astype(np.int64) for array in arrays.values())
+    lowest, highest = min(int(true.min()), int(found.min())), max(int(true.max()), int(found.max()))
+    count = highest + 1 if classes is None else classes
+    if lowest < 0 or highest >= count:
+        raise ArgumentError(f"{function}: classes must lie in [0, {max(count, 1)}), got {lowest} to {highest}; "
+                            "are the labels numbered from 0, and are all classes named?")
+    return true, found, count
+
+
+def _counts(function: str, labels: Any, scores: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each score that occurs, from the highest: how many negatives and positives have at least that."""
+    values = np.asarray(scores)
+    true, _, count = _classes(function, labels, np.zeros(len(np.asarray(labels)), int), None)
+    if values.shape != true.shape:
+        raise ShapeError(f"{function}: scores must be {true.shape}, a score for each label, got {values.shape}; "
+                         "probabilities[:, 1] for two classes?")
+    if count > 2:
+        raise ArgumentError(f"{function}: labels must be 0 and 1, got up to {count - 1}; labels == k for class k?")
+    if values.dtype.kind not in "fiub" or not np.isfinite(values).all():
+        raise ArgumentError(f"{function}: scores must be finite numbers, got some that are not; "
+                            "did the training diverge?")
+    order = np.argsort(-values.astype(np.float64), kind="stable")
+    values, true = values[order], true[order]
+    last = np.r_[np.nonzero(np.diff(values))[0], len(values) - 1]  # of each run of equal scores
+    positives = true.cumsum()[last]
+    return last + 1 - positives, positives, values[last]
+
+
+def _one_against_all(function: str, labels: Any, scores: Any, area: Any) -> float:
+    values = np.asarray(scores)
+    if values.ndim == 1:
+        return float(area(labels, values))
+    true, _, count = _classes(function, labels, np.zeros(len(np.asarray(labels)), int), None)
+    if values.ndim != 2 or values.shape[0] != len(true) or values.shape[1] < max(count, 3):
+        raise ShapeError(f"{function}: scores must be (N,) for two classes, or (N, K) for K of at least 3, with N = "
+                         f"{len(true)} and labels below {count}; got {values.shape}; probabilities[:, 1]?")
+    return float(np.mean([area((true == k).astype(np.int64), values[:, k]) for k in range(values.shape[1])]))
+
+
+def _share(part: Any, whole: Any) -> Any:
+    """part / whole, and 0 where both are 0."""
+    return np.divide(part, whole, out=np.zeros(np.shape(whole)), where=np.asarray(whole) > 0)

@@ -1,0 +1,192 @@
+"""Where a step of training spends time and memory, layer by layer: `print(model.profile(x))`.
+
+The model is called in training mode; an observer stands around each module and looks at the clock, and the nodes that a
+module leaves on the tape get a clock around their backward. Everything is run once to warm up and then `repeat` times;
+the times are medians. On a GPU each layer is waited for, so there the sum is more than a step without looking takes.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from weakref import ref
+
+from tinynet.errors import ArgumentError
+from tinynet.nn.module import Module, observed, ones
+from tinynet.nn.summary import aligned, in_bytes
+from tinynet.tape import Node, Tensor
+
+
+@dataclass
+class LayerProfile:
+    """One layer: `forward` and `backward` in seconds, `kept` the bytes that it holds from its forward to its backward.
+
+    A module that calls others has a row if it runs ops of its own; what others inside of it take is not in it.
+    """
+
+    name: str
+    layer: str
+    forward: float
+    backward: float
+    kept: int
+
+
+@dataclass
+class Profile:
+    """The layers in the order in which they were called, and `forward` and `backward` of the whole model in seconds."""
+
+    rows: list[LayerProfile]
+    forward: float
+    backward: float
+    batch: int
+
+    @property
+    def kept(self) -> int:
+        """The bytes that all layers hold for the way back, without parameters and the input."""
+        return sum(row.kept for row in self.rows)
+
+    def __str__(self) -> str:
+        layers = sum(row.forward + row.backward for row in self.rows)
+        lines = [("layer", "name", "forward", "backward", "share", "kept")]
+        lines += [(row.layer, row.name, _ms(row.forward), _ms(row.backward),
+                   f"{(row.forward + row.backward) / layers:.0%}", in_bytes(row.kept)) for row in self.rows]
+        lines.append((f"batch of {self.batch}", "", _ms(self.forward), _ms(self.backward), "", in_bytes(self.kept)))
+        return aligned(lines, left=2)
+
+
+Owners = dict[int, tuple["ref[Any]", LayerProfile]]  # which layer's output lies in a piece of memory, while it is alive
+
+
+def profile(model: Module, x: Any, repeat: int) -> Profile:
+    """Measure a model on a batch; see `Module.profile`. Errors: ArgumentError if there is nothing to repeat."""
+    if repeat < 1:
+        raise ArgumentError(f"profile: repeat must be at least 1, got {repeat}; 5 is usual")
+    device = next((parameter.device for parameter in model.parameters()), None)
+    batch = Tensor(x, device=device)
+    with _unchanged(model):
+        runs = [_run(model.train(), batch) for _ in range(1 + repeat)][1:]
+    rows = [LayerProfile(same[0].name, same[0].layer, _median(same, "forward"), _median(same, "backward"), same[0].kept)
+            for same in zip(*(run.rows for run in runs), strict=True)]
+    return Profile(rows, _median(runs, "forward"), _median(runs, "backward"), len(batch))
+
+
+def _run(model: Module, x: Tensor) -> Profile:
+    """One step, without a loss: the gradient of every output is 1."""
+    paths = {id(module): path for path, module in reversed(list(model.modules()))}
+    rows: list[LayerProfile] = []
+    nodes: dict[Node, LayerProfile] = {}
+    made: Owners = {}
+    inside = [0.0]  # seconds in modules that were called by each of those that run
+
+    def observe(module: Module, forward: Callable[[], Any]) -> Any:
+        inside.append(0.0)
+        start = time.perf_counter()
+        output = forward()
+        first = _first(output)
+        _wait_for(first.data)
+        seconds = time.perf_counter() - start
+        row = LayerProfile(paths[id(module)], type(module).__name__, seconds - inside.pop(), 0.0, 0)
+        inside[-1] += seconds
+        own = [node for node in _nodes(first) if node not in nodes]
+        if own or not list(module.children()):
+            rows.append(row)
+            nodes.update(dict.fromkeys(own, row))
+            memory = _memory(first.data)
+            if _owner(made, memory) is None:  # else it is a view of what another layer has made
+                made[id(memory)] = ref(memory), row
+        return output
+
+    output = _first(observed(model, observe, x))
+    whole = Profile(rows, inside[0], 0.0, len(x))
+    _share_out_memory(nodes, made, {id(_memory(tensor.data)) for tensor in (x, *model.parameters())})
+    for node, row in nodes.items():
+        node.backward = _timed(node.backward, row)
+    if output.requires_grad:
+        gradient = ones(output.shape, output)
+        start = time.perf_counter()
+        output.backward(gradient)
+        whole.backward = time.perf_counter() - start
+    model.zero_grad()
+    return whole
+
+
+def _timed(backward: Callable[..., Any], row: LayerProfile) -> Callable[..., Any]:
+    def timed(*arrays: Any, **options: Any) -> Any:
+        start = time.perf_counter()
+        gradients = backward(*arrays, **options)
+        for gradient in gradients if isinstance(gradients, tuple) else (gradients,):
+            if gradient is not None:
+                _wait_for(gradient)
+        row.backward += time.perf_counter() - start
+        return gradients
+    return timed
+
+
+def _share_out_memory(nodes: dict[Node, LayerProfile], made: Owners, known: set[int]) -> None:
+    """Count every array that a cache holds once: for the layer whose output it is, else for the one that keeps it."""
+    for node in sorted(nodes, key=lambda node: node.number):
+        for array in map(_memory, _arrays(node.cache)):
+            if id(array) not in known:
+                known.add(id(array))
+                (_owner(made, array) or nodes[node]).kept += array.nbytes
+
+
+def _owner(made: Owners, array: Any) -> LayerProfile | None:
+    alive, row = made.get(id(array), (None, None))
+    return row if alive is not None and alive() is array else None
+
+
+def _arrays(cache: Any) -> Iterator[Any]:
+    if isinstance(cache, tuple | list):
+        for one in cache:
+            yield from _arrays(one)
+    elif hasattr(cache, "nbytes"):
+        yield cache
+
+
+def _memory(array: Any) -> Any:
+    """The array that holds the memory of a view."""
+    while hasattr(getattr(array, "base", None), "dtype"):
+        array = array.base
+    return array
+
+
+def _nodes(tensor: Tensor) -> list[Node]:
+    return tensor._nodes_behind() if tensor.requires_grad else []
+
+
+def _first(output: Any) -> Tensor:
+    return output[0] if isinstance(output, tuple) else output
+
+
+def _wait_for(array: Any) -> None:
+    """Return when an array has been computed: a device is asked for one of its elements."""
+    Tensor(array[(slice(1),) * array.ndim]).numpy()
+
+
+@contextmanager
+def _unchanged(model: Module) -> Iterator[None]:
+    """Afterwards mode, state and gradients of the model are what they were."""
+    modes = [(module, module.training) for _, module in model.modules()]
+    gradients = [(parameter, parameter.grad, parameter.home) for parameter in model.parameters()]
+    state = model.state_dict()
+    for parameter, _, _ in gradients:
+        parameter.grad = parameter.home = None
+    try:
+        yield
+    finally:
+        model.load_state_dict(state)
+        for parameter, grad, home in gradients:
+            parameter.grad, parameter.home = grad, home
+        for module, mode in modes:
+            module.training = mode
+
+
+def _median(runs: Any, name: str) -> float:
+    return statistics.median(getattr(run, name) for run in runs)
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1e3:,.2f} ms"
