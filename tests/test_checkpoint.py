@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -179,25 +180,29 @@ def test_resume_needs_a_checkpoint() -> None:
 
 # --- a full disk ----------------------------------------------------------------------------------------------------
 
-@pytest.fixture
+@contextmanager
 def small_disk() -> Iterator[None]:
-    """No file may become larger than 600 bytes, and writing more is an OSError."""
+    """No file may become larger than 600 bytes, and writing more is an OSError. That goes for pytest's own output, too:
+    so it must end before the test does."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (600, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_full_disk(tmp_path: Path, small_disk: None) -> None:
+def test_a_full_disk(tmp_path: Path) -> None:
     path = tmp_path / "c"
-    checkpoint.write(path, state(1))
     large = State({"model/W": np.zeros(1000, "float32")}, {"settings": {}})
-    with pytest.raises(CheckpointError, match=r"cannot be written \(File too large\), the checkpoint before it is"):
-        checkpoint.write(path, large)
+    with small_disk():
+        checkpoint.write(path, state(1))
+        with pytest.raises(CheckpointError, match=r"cannot be written \(File too large\), the checkpoint before it is"):
+            checkpoint.write(path, large)
+        with pytest.raises(CheckpointError, match=r"cannot be written \(File too large\), there is none yet"):
+            checkpoint.write(tmp_path / "d", large)
     assert checkpoint.read(path, like=state()).facts["step"] == 1
     assert [one.name for one in tmp_path.iterdir()] == ["c"]
-    with pytest.raises(CheckpointError, match=r"cannot be written \(File too large\), there is none yet"):
-        checkpoint.write(tmp_path / "d", large)
 
 
 @pytest.mark.parametrize("failing", ["fsync", "replace"])
