@@ -421,3 +421,36 @@ for work in (spinning, sleeping, launching, stopped):
 print("done")
 """, tmp_path)
     assert lines == ["done"]
+
+
+FORK_WHILE_COMPILING = """
+import os, threading, time
+import numpy as np
+from numba import njit
+from numba.core.compiler_lock import global_compiler_lock
+from tinynet.backend.cpu.threads import run
+
+begun = threading.Event()
+def compile_for_long():
+    with global_compiler_lock:
+        begun.set()
+        time.sleep(0.5)
+threading.Thread(target=compile_for_long).start()
+begun.wait()
+child = os.fork()
+if not child:
+    @njit
+    def count(shard, shards, x):
+        x[shard] = 1
+    x = np.zeros(2)
+    run(count, x, shards=2)
+    os._exit(int(x.sum()))
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_fork_while_another_thread_compiles() -> None:
+    result = subprocess.run([sys.executable, "-W", "ignore", "-c", FORK_WHILE_COMPILING], capture_output=True, text=True,
+                            timeout=120, env={**os.environ, "PYTHONPATH": str(Path(pool.__file__).parents[3])})
+    assert result.stdout == "2\n", result.stderr

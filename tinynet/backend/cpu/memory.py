@@ -9,6 +9,7 @@ time; mapping their pages anew took a third of the step.
 use at once; beyond that, all of it goes back to the system.
 """
 
+import os
 from threading import RLock
 from typing import Any
 
@@ -20,6 +21,16 @@ _LINE = 64  # bytes of a line of the cache, where arrays begin
 _kept: dict[int, list[Any]] = {}  # by size, in bytes
 _made = _most = 0  # bytes that are kept or in use, and that were ever in use at once
 _changing = RLock()
+
+
+def _forget() -> None:
+    """In a forked child: who knows who held the lock."""
+    global _changing
+    _changing = RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
 
 
 class _Block:

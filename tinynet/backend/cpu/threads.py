@@ -41,6 +41,7 @@ import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils, compiler
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
@@ -204,6 +205,9 @@ def _forget() -> None:
 atexit.register(_stop)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_stop, after_in_child=_forget)
+    # A thread that compiles does not come along into the child, but the lock that it holds would.
+    os.register_at_fork(before=global_compiler_lock.acquire, after_in_parent=global_compiler_lock.release,
+                        after_in_child=global_compiler_lock.release)
 
 
 # --- a launch -------------------------------------------------------------------------------------------------------
