@@ -451,6 +451,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_fork_while_another_thread_compiles() -> None:
-    result = subprocess.run([sys.executable, "-W", "ignore", "-c", FORK_WHILE_COMPILING], capture_output=True, text=True,
-                            timeout=120, env={**os.environ, "PYTHONPATH": str(Path(pool.__file__).parents[3])})
+    environment = {**os.environ, "PYTHONPATH": str(Path(pool.__file__).parents[3])}
+    result = subprocess.run([sys.executable, "-W", "ignore", "-c", FORK_WHILE_COMPILING], env=environment,
+                            capture_output=True, text=True, timeout=120)
     assert result.stdout == "2\n", result.stderr
