@@ -121,54 +121,69 @@ def _fill(x: Any, start: Any, length: Any, value: Any) -> None:
 
 
 @njit(**OPTIONS)
-def _max(shard: Any, shards: Any, x: Any, image: Any, places: Any, y: Any, outputs: Any, winner: Any) -> None:
-    """(1) for the shard's rows of outputs."""
-    height, width, C = image
-    (KH, stride_h, before_h), (KW, stride_w, before_w) = places
-    N, rows, columns = outputs
-    channels = np.uint64(C)
-    for row in range(shard * N * rows // shards, (shard + 1) * N * rows // shards):
-        n, i = row // rows, row % rows
-        for j in range(columns):
-            out = _offset(row, j, columns, C)
-            _fill(y, out, channels, np.float32(-np.inf))
-            _fill(winner, out, channels, np.uint8(0))
-            for p in range(KH):
-                for q in range(KW):
-                    h, w = i * stride_h + p - before_h, j * stride_w + q - before_w
-                    if 0 <= h < height and 0 <= w < width:
-                        _better(x, _offset(n * height + h, w, width, C), np.uint8(p * KW + q), y, winner, out, channels)
+def _span(tap: Any, place: Any, outputs: Any, size: Any) -> Any:
+    """The first output, and the one behind the last, whose element `tap` lies in the image."""
+    _, stride, before = place
+    return max(0, (before - tap + stride - 1) // stride), min(outputs, (size - 1 - tap + before) // stride + 1)
 
 
 @njit(**OPTIONS)
-def _better(x: Any, pixel: Any, tap: Any, y: Any, winner: Any, out: Any, C: Any) -> None:
+def _max(shard: Any, shards: Any, x: Any, image: Any, places: Any, y: Any, outputs: Any, winner: Any) -> None:
+    """(1) for the shard's rows of outputs, tap by tap."""
+    height, width, C = image
+    (KH, stride_h, before_h), (KW, stride_w, before_w) = places
+    N, rows, columns = outputs
+    for row in range(shard * N * rows // shards, (shard + 1) * N * rows // shards):
+        n, i = row // rows, row % rows
+        out = _offset(row, 0, columns, C)
+        _fill(y, out, np.uint64(columns * C), np.float32(-np.inf))
+        _fill(winner, out, np.uint64(columns * C), np.uint8(0))
+        for p in range(KH):
+            h = i * stride_h + p - before_h
+            for q in range(KW):
+                first, end = _span(q, places[1], columns, width)
+                if 0 <= h < height and first < end:
+                    pixel = _offset(n * height + h, first * stride_w + q - before_w, width, C)
+                    _better(x, pixel, np.uint64(stride_w * C), np.uint8(p * KW + q), y, winner,
+                            _offset(row, first, columns, C), np.uint64(end - first), np.uint64(C))
+
+
+@njit(**OPTIONS)
+def _better(x: Any, pixel: Any, step: Any, tap: Any, y: Any, winner: Any, out: Any, columns: Any, C: Any) -> None:
     """Where a pixel is larger than the best, or the first that is NaN, it is the best now."""
-    for c in range(C):
-        value, best, first = x[pixel + c], y[out + c], winner[out + c]
-        better = (not value <= best) & (best == best)
-        y[out + c] = value if better else best
-        winner[out + c] = first + np.uint8(better) * np.uint8(tap - first)
+    for j in range(columns):
+        for c in range(C):
+            value, best, first = x[pixel + j * step + c], y[out + j * C + c], winner[out + j * C + c]
+            better = (not value <= best) & (best == best)
+            y[out + j * C + c] = value if better else best
+            winner[out + j * C + c] = first + np.uint8(better) * np.uint8(tap - first)
 
 
 @njit(**OPTIONS)
 def _dmax(shard: Any, shards: Any, dy: Any, outputs: Any, winner: Any, places: Any, dx: Any, image: Any) -> None:
-    """(2) for the shard's images."""
+    """(2) for the shard's images, tap by tap."""
     height, width, C = image
     (KH, stride_h, before_h), (KW, stride_w, before_w) = places
     N, rows, columns = outputs
-    channels = np.uint64(C)
     for n in range(shard * N // shards, (shard + 1) * N // shards):
         _fill(dx, _offset(n * height, 0, width, C), np.uint64(height * width * C), np.float32(0))
         for i in range(rows):
-            for j in range(columns):
-                out = _offset(n * rows + i, j, columns, C)
-                for p in range(KH):
-                    for q in range(KW):
-                        h, w = i * stride_h + p - before_h, j * stride_w + q - before_w
-                        if 0 <= h < height and 0 <= w < width:
-                            pixel, tap = _offset(n * height + h, w, width, C), np.uint8(p * KW + q)
-                            for c in range(channels):
-                                dx[pixel + c] += dy[out + c] * np.float32(winner[out + c] == tap)
+            for p in range(KH):
+                h = i * stride_h + p - before_h
+                for q in range(KW):
+                    first, end = _span(q, places[1], columns, width)
+                    if 0 <= h < height and first < end:
+                        pixel = _offset(n * height + h, first * stride_w + q - before_w, width, C)
+                        _give_back(dy, winner, _offset(n * rows + i, first, columns, C), np.uint8(p * KW + q),
+                                   dx, pixel, np.uint64(stride_w * C), np.uint64(end - first), np.uint64(C))
+
+
+@njit(**OPTIONS)
+def _give_back(dy: Any, winner: Any, out: Any, tap: Any, dx: Any, pixel: Any, step: Any, columns: Any, C: Any) -> None:
+    for j in range(columns):
+        for c in range(C):
+            won = np.float32(winner[out + j * C + c] == tap)
+            dx[pixel + j * step + c] += dy[out + j * C + c] * won
 
 
 @njit(**OPTIONS)
