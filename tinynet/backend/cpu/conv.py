@@ -58,7 +58,7 @@ def _convolve(x: Any, W: Any, b: Any, rows: Window, columns: Window) -> Any:
     N, F = x.shape[0], W.shape[3]
     x = np.ascontiguousarray(x)
     y = empty((N, rows.outputs, columns.outputs, F))
-    bias = np.zeros(F, x.dtype) if b is None else np.ascontiguousarray(b)
+    bias = np.empty(0, x.dtype) if b is None else np.ascontiguousarray(b)
     kernel, places = np.ascontiguousarray(W), (F, PANEL)
     if N * rows.outputs > 1:  # a single product packs what it needs
         kernel, places = packed(W.reshape(-1, F)), (PANEL, W.size // F * PANEL)
@@ -82,7 +82,7 @@ def _dconvolve(dy: Any, cache: Any, needs: Any) -> Any:
             turned = packed(np.ascontiguousarray(W[::-1, ::-1].transpose(0, 1, 3, 2)).reshape(-1, C))  # (KH KW F,C)
             top, left = (KH - 1) * rows.dilation, (KW - 1) * columns.dilation
             run(_correlate, dy, (top, left, frame[2] + top, frame[3] + left), (rows.stride, columns.stride),
-                turned.reshape(-1), (PANEL, KH * KW * F * PANEL), np.zeros(C, x.dtype), (KH, KW),
+                turned.reshape(-1), (PANEL, KH * KW * F * PANEL), np.empty(0, x.dtype), (KH, KW),
                 (1, 1, rows.dilation, columns.dilation), frame[:2], dx, shards=_shards(N))  # (2)
     if needs[1] or needs[2]:
         shards = _shards(N)
@@ -108,15 +108,27 @@ def _shards(N: int) -> int:
     return max(1, min(threads(), N))
 
 
+# Places are unsigned in the loops over channels: an index that cannot be negative lets them become vector instructions.
+
 @njit(**OPTIONS)
-def _put(image: Any, frame: Any, gaps: Any, canvas: Any) -> None:
-    """Put an image (h,w,C) on a canvas of zeros, its pixels `gaps` apart."""
-    height, width, C = image.shape
+def _put(image: Any, start: Any, size: Any, frame: Any, gaps: Any, canvas: Any) -> None:
+    """Put an image of this size (h,w,C) on a canvas of zeros, its pixels `gaps` apart."""
+    height, width, C = size
     for i in range(height):
         for j in range(width):
-            pixel, place = image[i, j], canvas[frame[0] + i * gaps[0], frame[1] + j * gaps[1]]
-            for c in range(C):
-                place[c] = pixel[c]
+            pixel = np.uint64(start + (i * width + j) * C)
+            place = np.uint64(((frame[0] + i * gaps[0]) * frame[3] + frame[1] + j * gaps[1]) * C)
+            for c in range(np.uint64(C)):
+                canvas[place + c] = image[pixel + c]
+
+
+@njit(**OPTIONS)
+def _repeat(b: Any, y: Any, start: Any, count: Any) -> None:
+    """Write b `count` times, one after the other."""
+    F = np.uint64(b.size)
+    for j in range(np.uint64(count)):
+        for f in range(F):
+            y[np.uint64(start) + j * F + f] = b[f]
 
 
 @njit(**OPTIONS)
@@ -129,25 +141,24 @@ def _correlate(shard: Any, shards: Any, x: Any, frame: Any, gaps: Any, W: Any, p
     stride_h, stride_w, dilation_h, dilation_w = steps
     canvas_h, canvas_w = frame[2], frame[3]
     direct = canvas_h == height and canvas_w == width and gaps[0] == 1 and gaps[1] == 1
-    canvas = np.zeros((0 if direct else canvas_h, canvas_w, C), x.dtype)
-    pixels, drawn = x.reshape(-1), canvas.reshape(-1)
+    canvas = np.zeros(0 if direct else canvas_h * canvas_w * C, x.dtype)
+    pixels, outputs = x.reshape(-1), y.reshape(-1)
     depth, parts = (KW * C, 1) if dilation_w == 1 else (C, KW)  # a row of the kernel at once, or tap by tap
     row = canvas_w * C
     for n in range(shard * N // shards, (shard + 1) * N // shards):
+        source, first = pixels, n * height * row
         if not direct:
-            _put(x[n], frame, gaps, canvas)
-        source, first = (pixels, n * height * row) if direct else (drawn, 0)
+            _put(pixels, n * height * width * C, (height, width, C), frame, gaps, canvas)
+            source, first = canvas, 0
         for i in range(rows):
-            for j in range(columns):
-                pixel = y[n, i, j]
-                for f in range(F):
-                    pixel[f] = b[f]
+            out = (n * rows + i) * columns * F
+            if b.size:
+                _repeat(b, outputs, out, columns)
             start = first + (origin[0] + i * stride_h) * row + origin[1] * C
             for part in range(parts):
                 product((columns, F, depth, KH),
                         source, (start + part * dilation_w * C, stride_w * C, 1, dilation_h * row),
-                        W, (part * C * places[0], *places, KW * C * places[0]),
-                        y, ((n * rows + i) * columns * F, F), True)
+                        W, (part * C * places[0], *places, KW * C * places[0]), y, (out, F), b.size > 0 or part > 0)
 
 
 @njit(**OPTIONS)
@@ -194,15 +205,16 @@ def _weights(shard: Any, shards: Any, x: Any, frame: Any, dy: Any, steps: Any, d
     stride_h, stride_w, dilation_h, dilation_w = steps
     canvas_h, canvas_w = frame[2], frame[3]
     direct = canvas_h == height and canvas_w == width
-    canvas = np.zeros((0 if direct else canvas_h, canvas_w, C), x.dtype)
-    pixels, drawn = x.reshape(-1), canvas.reshape(-1)
+    canvas = np.zeros(0 if direct else canvas_h * canvas_w * C, x.dtype)
+    pixels = x.reshape(-1)
     depth, parts = (KW * C, 1) if dilation_w == 1 else (C, KW)
     row = canvas_w * C
     total = db[shard]
     for n in range(shard * N // shards, (shard + 1) * N // shards):
+        source, first = pixels, n * height * row
         if not direct:
-            _put(x[n], frame, (1, 1), canvas)
-        source, first = (pixels, n * height * row) if direct else (drawn, 0)
+            _put(pixels, n * height * width * C, (height, width, C), frame, (1, 1), canvas)
+            source, first = canvas, 0
         for k in range(KH):
             for part in range(parts):
                 start = first + k * dilation_h * row + part * dilation_w * C
