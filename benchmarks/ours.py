@@ -57,7 +57,8 @@ def _watched() -> Iterator[dict[str, float]]:
 
 def epoch(case: Case, images: int, rounds: int) -> dict[str, list[float]]:
     """Seconds of epochs over so many images by `tn.fit` and a shuffling `tn.data.Loader`, which turns bytes into floats
-    as examples/mnist_lstm_cnn.py does, and of as many steps alone on batches made before; in turn."""
+    as examples/mnist_lstm_cnn.py does; the same without the guard, and with augmentation in the background; and of as
+    many steps alone on batches made before. All in turn."""
     import tinynet as tn
 
     batch, *size = case.shape
@@ -69,12 +70,14 @@ def epoch(case: Case, images: int, rounds: int) -> dict[str, list[float]]:
 
     model = build(case.layers)
     optimizer = tn.optim.Adam(model.parameters(), lr=LEARNING_RATE)
-    loader = tn.data.Loader(data, labels, batch_size=batch, shuffle=True, drop_last=True, transform=scaled)
+    augment = tn.data.Augment(shift=0.1, rotate=10, scale=0.1, shear=10, elastic=0.05)
+    loader, augmented = (tn.data.Loader(data, labels, batch_size=batch, shuffle=True, drop_last=True, transform=scaled,
+                                        **options) for options in ({}, {"augment": augment, "threads": 1}))
     ready = [tuple(tn.Tensor(array) for array in scaled(data[at : at + batch], labels[at : at + batch]))
              for at in range(0, min(10 * batch, images), batch)]
 
-    def through_the_loader() -> None:
-        tn.fit(model, optimizer, loader, epochs=1, show=False)
+    def fit(batches: Any, guard: bool = True) -> Callable[[], Any]:
+        return lambda: tn.fit(model, optimizer, batches, epochs=1, guard=guard, show=False)
 
     def steps_alone() -> None:
         for i in range(len(loader)):
@@ -84,10 +87,13 @@ def epoch(case: Case, images: int, rounds: int) -> dict[str, list[float]]:
             loss.backward()
             optimizer.step()
 
-    tn.fit(model, optimizer, ready, epochs=1, show=False)  # warm
-    seconds: dict[str, list[float]] = {"loader": [], "steps": []}
+    fit(ready)()  # warm
+    augment(data[:batch], np.arange(batch), 0, 0)
+    runs = {"steps": steps_alone, "loader": fit(loader), "unguarded": fit(loader, guard=False),
+            "augmented": fit(augmented)}
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
-        for name, run in (("steps", steps_alone), ("loader", through_the_loader)):
+        for name, run in runs.items():
             start = time.perf_counter()
             run()
             seconds[name].append(time.perf_counter() - start)

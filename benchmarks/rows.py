@@ -131,13 +131,18 @@ def _peak(bench: Bench, name: str, size: int, repeats: int) -> dict[str, float]:
 
 
 def epoch(bench: Bench) -> None:
-    """A real epoch of MNIST-sized data through `tn.data.Loader` and `tn.fit`, beside its steps alone: tinynet only."""
+    """A real epoch of MNIST-sized data through `tn.data.Loader` and `tn.fit`, beside its steps alone, and what guard
+    and augmentation add: tinynet only."""
     training = _step("lstm_cnn", _size(bench, 128))
     images, rounds = (64, 1) if bench.options.quick else (IMAGES, 3)
     answer = bench.workers[OURS].ask("epoch", case=training.as_json(), images=images, rounds=rounds)["seconds"]
-    ratios = [loader / steps for loader, steps in zip(answer["loader"], answer["steps"], strict=True)]
-    bench.record("epoch", f"{images:,} images, {training.name}", "s",
-                 {OURS: {"value": statistics.median(answer["loader"]), "ratio": statistics.median(ratios), **answer}})
+    for title, name, base in ((f"{images:,} images, {training.name}, beside its steps alone", "loader", "steps"),
+                              ("the same, beside it without the guard", "loader", "unguarded"),
+                              ("the same augmented, beside it plain", "augmented", "loader")):
+        ratios = [value / other for value, other in zip(answer[name], answer[base], strict=True)]
+        bench.record("epoch", title, "s", {OURS: {"value": statistics.median(answer[name]),
+                                                 "ratio": statistics.median(ratios),
+                                                 name: answer[name], base: answer[base]}})
 
 
 ROWS: dict[str, Callable[[Bench], None]] = {

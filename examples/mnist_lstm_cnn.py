@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--device", default="cpu", help="cpu or gpu (default: cpu)")
+    parser.add_argument("--device", default="cpu", help="cpu, gpu, gpu:1 ..., or gpu-emulated (default: cpu)")
     parser.add_argument("--data", default="auto", metavar="SOURCE",
                         help="auto, mnist, digits, or a folder with the files of MNIST (default: auto)")
     parser.add_argument("--epochs", type=positive(int), help="passes over the images (default: 10; 30 for the digits)")
@@ -133,7 +133,7 @@ def loaders(dataset: tn.data.Dataset, options: argparse.Namespace) -> tuple[tn.d
 
 def versions() -> dict[str, str]:
     found = {"python": platform.python_version(), "tinynet": tn.__version__}
-    for package in ("numpy", "numba", "cupy"):
+    for package in ("numpy", "numba", "cupy", "cupy-cuda12x", "cupy-cuda13x"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

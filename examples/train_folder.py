@@ -67,7 +67,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--lr", type=positive(float), default=2e-3, help="the highest learning rate (default: 0.002)")
     parser.add_argument("--augment", action="store_true", help="shift, turn, scale, shear, and brighten at random")
     parser.add_argument("--flip", choices=("horizontal", "vertical", "both"), help="also mirror them at random")
-    parser.add_argument("--device", default="cpu", help="cpu or gpu (default: cpu)")
+    parser.add_argument("--device", default="cpu", help="cpu, gpu, gpu:1 ..., or gpu-emulated (default: cpu)")
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
     parser.add_argument("--out", type=Path, default=Path("runs/folder"),
                         help="folder for what is written (default: runs/folder)")

@@ -8,6 +8,10 @@ never a number.
     with installed():                  # import cupy finds this one
         model.to("gpu")
 
+    with installed(count=2):           # two GPUs, of which one is current; arrays of the other one are refused
+    with installed(driver=12000):      # other machines: see `Runtime`
+    with memory(1000):                 # more bytes than that, and an array does not fit
+
 The namespace has the functions of CuPy's that the project uses. One that is not in `FUNCTIONS` is an error: its entry
 should be made after a look at CuPy's documentation.
 """
@@ -19,6 +23,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+
+from tinynet import backend
 
 # What CuPy has under NumPy's names: docs.cupy.dev/en/stable/reference/comparison.html
 FUNCTIONS = {
@@ -37,31 +43,45 @@ METHODS = [
     "reshape", "squeeze", "std", "sum", "swapaxes", "take", "transpose", "var", "view"]
 
 waits = 0
-_waiting_forbidden = False
+_waiting_forbidden = _copying_forbidden = False
+_current = 0  # the GPU on which new arrays are made
+_memory = 2**40  # bytes that an array may have
 
 
 class HostError(AssertionError):
     """Array code did what a GPU's arrays do not allow, or what would make the host wait."""
 
 
+class OutOfMemoryError(MemoryError):
+    """As `cupy.cuda.memory.OutOfMemoryError`."""
+
+
 @contextmanager
-def no_waiting() -> Iterator[None]:
-    """Inside, making the host wait for the device is an error."""
-    global _waiting_forbidden
-    before, _waiting_forbidden = _waiting_forbidden, True
+def no_waiting(copying: bool = False) -> Iterator[None]:
+    """Inside, making the host wait for the device is an error, and so is copying arrays there, unless it is allowed."""
+    global _waiting_forbidden, _copying_forbidden
+    before = _waiting_forbidden, _copying_forbidden
+    _waiting_forbidden, _copying_forbidden = True, not copying
     try:
         yield
     finally:
-        _waiting_forbidden = before
+        _waiting_forbidden, _copying_forbidden = before
+
+
+@contextmanager
+def memory(size: int) -> Iterator[None]:
+    """Inside, an array of more bytes does not fit."""
+    global _memory
+    before, _memory = _memory, size
+    try:
+        yield
+    finally:
+        _memory = before
 
 
 def _wait(what: str) -> None:
     global waits
     waits += 1
-    _check(what)
-
-
-def _check(what: str) -> None:
     if _waiting_forbidden:
         raise HostError(f"{what} makes the host wait for the device")
 
@@ -71,20 +91,31 @@ class DeviceArray:
 
     __array_ufunc__ = None
     __cuda_array_interface__ = {"version": 3}  # noqa: RUF012  it is all that tinynet asks: is it there?
-    device = types.SimpleNamespace(id=0)
 
-    def __init__(self, host: np.ndarray) -> None:
+    def __init__(self, host: np.ndarray, index: int | None = None) -> None:
+        if host.base is None and host.nbytes > _memory:
+            raise OutOfMemoryError(f"Out of memory allocating {host.nbytes:,} bytes")
         self._host = host
+        self.device = types.SimpleNamespace(id=_current if index is None else index)
 
     shape = property(lambda self: self._host.shape)
     ndim = property(lambda self: self._host.ndim)
     size = property(lambda self: self._host.size)
     dtype = property(lambda self: self._host.dtype)
     nbytes = property(lambda self: self._host.nbytes)
+    itemsize = property(lambda self: self._host.itemsize)
+    strides = property(lambda self: self._host.strides)
     flags = property(lambda self: self._host.flags)
-    real = property(lambda self: DeviceArray(self._host.real))
-    imag = property(lambda self: DeviceArray(self._host.imag))
-    T = property(lambda self: DeviceArray(self._host.T))
+    data = property(lambda self: types.SimpleNamespace(ptr=self._host.ctypes.data))
+    real = property(lambda self: DeviceArray(self._host.real, self.device.id))
+    imag = property(lambda self: DeviceArray(self._host.imag, self.device.id))
+    T = property(lambda self: DeviceArray(self._host.T, self.device.id))
+
+    def __dlpack__(self, **options: Any) -> "DeviceArray":
+        return self  # no capsule: for `Namespace.from_dlpack` alone
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 2, self.device.id
 
     def get(self) -> np.ndarray:
         _wait("get()")
@@ -120,10 +151,10 @@ class DeviceArray:
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, index: Any) -> "DeviceArray":
-        return _on_device(self._host[_unwrapped(index)])
+        return DeviceArray(np.asarray(self._host[_unwrapped(index)]), self.device.id)
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        self._host[_unwrapped(index)] = _unwrapped(value)
+        _unwrapped(self)[_unwrapped(index)] = _unwrapped(value)
 
     def __repr__(self) -> str:
         return f"DeviceArray{self.shape}"
@@ -141,6 +172,8 @@ def _on_device(value: Any) -> Any:
 def _unwrapped(value: Any) -> Any:
     """What NumPy is to compute with. Numbers pass, arrays of NumPy's do not."""
     if isinstance(value, DeviceArray):
+        if value.device.id != _current:
+            raise HostError(f"an array of gpu:{value.device.id} is computed with while gpu:{_current} is current")
         return value._host
     if isinstance(value, np.ndarray):
         raise HostError(f"an array of NumPy's, of shape {value.shape}, was given to the device")
@@ -160,7 +193,7 @@ def _lifted(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _in_place(name: str) -> Callable[..., Any]:
     def update(self: DeviceArray, other: Any) -> DeviceArray:
-        changed = getattr(self._host, name)(_unwrapped(other))
+        changed = getattr(_unwrapped(self), name)(_unwrapped(other))
         assert changed is self._host, name
         return self
     return update
@@ -194,33 +227,91 @@ class Namespace(types.ModuleType):
 
     @staticmethod
     def asarray(array: Any, dtype: Any = None) -> DeviceArray:
-        """Unlike the other functions, this takes arrays of NumPy's: it is how they get here. They are copied."""
+        """Unlike the other functions, this takes arrays of NumPy's, and of other GPUs, which are copied: it is how
+        they get here. What another library has on a GPU is shared."""
         if isinstance(array, DeviceArray):
-            return array if dtype in (None, array.dtype) else array.astype(dtype)
-        if isinstance(array, np.ndarray):
-            _check("copying an array of the host's")
+            here = array if array.device.id == _current else DeviceArray(array._host.copy())
+            return here if dtype in (None, array.dtype) else here.astype(dtype)
+        if hasattr(array, "__cuda_array_interface__"):
+            return DeviceArray(array.memory)
+        if isinstance(array, np.ndarray) and _copying_forbidden:
+            raise HostError("copying an array of the host's makes the host wait for the device")
         return DeviceArray(np.array(array, dtype))
 
+    @staticmethod
+    def from_dlpack(array: Any) -> DeviceArray:
+        return DeviceArray(array.__dlpack__()._host)
 
-@contextmanager
-def _chosen(index: int) -> Iterator[None]:
-    assert index == 0
-    yield
+    @staticmethod
+    def get_default_memory_pool() -> Any:
+        return types.SimpleNamespace(free_bytes=lambda: 2**20)
+
+
+class Device:
+    """A GPU by its number; `with` or `use()` makes it the current one."""
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+
+    def use(self) -> None:
+        global _current
+        assert self.index < xp.cuda.runtime.count
+        _current = self.index
+
+    def __enter__(self) -> None:
+        self.before = _current
+        self.use()
+
+    def __exit__(self, *error: object) -> None:
+        Device(self.before).use()
+
+
+class Runtime:
+    """A machine: the number of its GPUs, and the versions of CUDA (12040 is 12.4) of its driver and of CuPy. A driver
+    of version 0 is none; one that is older than CuPy finds no GPU."""
+
+    CUDARuntimeError = type("CUDARuntimeError", (RuntimeError,), {})
+
+    def __init__(self, count: int, driver: int, built: int) -> None:
+        self.count = count
+        self.driverGetVersion, self.runtimeGetVersion = lambda: driver, lambda: built
+        self.memGetInfo = lambda: (3 * 2**30, 4 * 2**30)
+        self.getDevice = lambda: _current
+        self.getDeviceProperties = lambda index: {"name": f"Fake GPU {index}".encode()}
+
+    def getDeviceCount(self) -> int:
+        if self.driverGetVersion() // 1000 < self.runtimeGetVersion() // 1000:
+            raise self.CUDARuntimeError("cudaErrorInsufficientDriver")
+        if not self.count:
+            raise self.CUDARuntimeError("cudaErrorNoDevice")
+        return self.count
+
+
+def _compiler_version(error: str | None) -> tuple[int, int]:
+    if error:
+        raise RuntimeError(error)
+    return 13, 0
 
 
 xp = Namespace("cupy")
-xp.cuda = types.SimpleNamespace(  # type: ignore[attr-defined]
-    Device=_chosen, runtime=types.SimpleNamespace(getDeviceCount=lambda: 1, CUDARuntimeError=RuntimeError))
 
 
 @contextmanager
-def installed() -> Iterator[None]:
-    """Inside, `import cupy` finds this device, and "gpu" is it."""
+def installed(count: int = 1, driver: int = 13000, built: int = 13000, compiler: str | None = None) -> Iterator[None]:
+    """Inside, `import cupy` finds this device, and "gpu" is it. `compiler` is what NVRTC fails with, if it does."""
+    global _current
+    nvrtc = types.SimpleNamespace(getVersion=lambda: _compiler_version(compiler))
+    xp.cuda = types.SimpleNamespace(  # type: ignore[attr-defined]
+        Device=Device, runtime=Runtime(count, driver, built), nvrtc=nvrtc,
+        get_current_stream=lambda: types.SimpleNamespace(ptr=0), alloc=lambda size: types.SimpleNamespace(ptr=1))
     before = sys.modules.get("cupy")
     sys.modules["cupy"] = xp
+    backend.forget_devices()
     try:
         yield
     finally:
+        _current = 0
+        backend.forget_devices()
         if before is None:
             del sys.modules["cupy"]
         else:

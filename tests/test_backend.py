@@ -1,5 +1,6 @@
 """Which code runs an op, and that nothing stands in the way of a GPU: `fake_device.py` plays one."""
 
+import itertools
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -181,9 +182,9 @@ def test_without_cupy_the_gpu_says_how_to_get_it() -> None:
             move()
 
 
-@pytest.mark.parametrize("name", ["tpu", "cuda", "gpu:", "gpu:x", "gpu:-1", "CPU", ""])
+@pytest.mark.parametrize("name", ["tpu", "cuda", "gpu:", "gpu:x", "gpu:-1", "CPU", "", "cpu:0", "gpu-emulated:1"])
 def test_unknown_devices(name: str) -> None:
-    with pytest.raises(DeviceError, match=r'device: must be "cpu", "gpu" or "gpu:1", got .*; model.to\("cpu"\)'):
+    with pytest.raises(DeviceError, match=r'device: must be "cpu", .* or "gpu-emulated", got .*; model.to\("cpu"\)'):
         tn.Tensor([1.0]).to(name)
 
 
@@ -329,17 +330,21 @@ def test_steps_of_training_on_a_device_never_wait(make: Any, options: Any, gpu: 
 
 
 def test_fit_reads_from_the_device_once_an_epoch(gpu: None) -> None:
-    """The mean loss and the accuracy, of training and of validation: so many reads, for any number of batches."""
+    """The mean loss and the accuracy, of training and of validation: so many reads, for any number of batches. A
+    copy of the state, to go back to, is made at the start, and with the guard after each epoch."""
     rng = np.random.default_rng(0)
     images, labels = rng.uniform(0, 1, (32, 6, 4, 1)).astype("float32"), rng.integers(0, 4, 32)
     counts = {}
-    for batch_size in (4, 16):
+    for guard, batch_size in itertools.product((False, True), (4, 16)):
         model = lstm_cnn().to("gpu")
         loader = tn.data.Loader(images, labels, batch_size=batch_size)
         before = fake_device.waits
-        tn.fit(model, tn.optim.Adam(model.parameters()), loader, epochs=2, validation=loader, max_norm=1.0, show=False)
-        counts[batch_size] = fake_device.waits - before
-    assert counts[4] == counts[16] <= 2 * 2 * 2
+        tn.fit(model, tn.optim.Adam(model.parameters()), loader, epochs=2, validation=loader, max_norm=1.0, guard=guard,
+               show=False)
+        counts[guard, batch_size] = fake_device.waits - before
+    copy = len(model.tensors()) + 2 * len(model.parameters())
+    assert counts[False, 4] == counts[False, 16] <= 2 * 2 * 2 + copy
+    assert counts[True, 4] == counts[True, 16] <= 2 * 2 * 4 + 3 * (copy + 2)
     assert tn.predict(model, images, batch_size=8).shape == (32, 4)
 
 

@@ -4,6 +4,8 @@
     model = tn.nn.Sequential(tn.nn.LSTM(28, 128), tn.nn.Flatten(), tn.nn.Dense(28 * 128, 10))
 
     tn.Tensor, tn.no_grad, tn.using     arrays that remember how they were made            tape.py, backend/
+    tn.devices, tn.precision            what can be computed on; products in TF32 or bf16  backend/
+    tn.from_dlpack                      arrays shared with PyTorch, JAX, CuPy              tape.py
     tn.ops                              the math, op by op                                 ops/
     tn.nn, tn.init                      layers, their parameters and initial values        nn/, init.py
     tn.optim                            SGD, Adam, AdamW, schedules, clipping              optim/
@@ -15,14 +17,15 @@
 """
 
 from tinynet import backend, callbacks, data, errors, exchange, init, metrics, nn, ops, optim, random
-from tinynet.backend import using
+from tinynet.backend import devices, precision, using
 from tinynet.gradcheck import Report, gradcheck
 from tinynet.random import seed
 from tinynet.saving import load, save
-from tinynet.tape import Tensor, no_grad
+from tinynet.tape import Tensor, from_dlpack, no_grad
 from tinynet.train import evaluate, fit, predict
 
 __version__ = "0.1.0"
 
-__all__ = ["Report", "Tensor", "backend", "callbacks", "data", "errors", "evaluate", "exchange", "fit", "gradcheck",
-           "init", "load", "metrics", "nn", "no_grad", "ops", "optim", "predict", "random", "save", "seed", "using"]
+__all__ = ["Report", "Tensor", "backend", "callbacks", "data", "devices", "errors", "evaluate", "exchange", "fit",
+           "from_dlpack", "gradcheck", "init", "load", "metrics", "nn", "no_grad", "ops", "optim", "precision",
+           "predict", "random", "save", "seed", "using"]

@@ -78,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
                              help="of a folder that has parts (default: test if it has one, else all)")
         sub.add_argument("--json", action="store_true", help="print JSON")
         if command is not run_summary:
-            sub.add_argument("--device", default="cpu", help="cpu or gpu (default: cpu)")
+            sub.add_argument("--device", default="cpu", help="cpu, gpu, gpu:1 ..., or gpu-emulated (default: cpu)")
             sub.add_argument("--batch-size", type=_positive, default=_AT_ONCE, help="images at once (default: 64)")
     return made
 

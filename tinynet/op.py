@@ -128,12 +128,15 @@ class Op:
         xp = backend.namespace(device)
         result = NotImplemented
         fast = backend.overrides(self.module, self._pair, device)
-        if fast:
-            forward, backward = fast
-            result = forward(xp, *arrays, **options)
-        if result is NotImplemented:
-            backward = self.backward
-            result = self.forward(xp, *arrays, **options)
+        try:
+            if fast:
+                forward, backward = fast
+                result = forward(xp, *arrays, **options)
+            if result is NotImplemented:
+                backward = self.backward
+                result = self.forward(xp, *arrays, **options)
+        except MemoryError as error:
+            raise backend.out_of_memory(self.name, device, error) from error
         outputs, cache = result
         return self._record(xp, backward, cache, tensors, outputs)
 

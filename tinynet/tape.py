@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Union
 
 from tinynet import backend
-from tinynet.errors import DtypeError, GradientError, ShapeError
+from tinynet.errors import DeviceError, DtypeError, GradientError, ShapeError
 
 _numbers = itertools.count()
 
@@ -59,7 +59,10 @@ class Node:
         """One gradient per input, from one per output; outputs that were not used arrive as zeros."""
         arrays = [self.xp.zeros(shape, dtype) if dy is None else dy
                   for dy, (shape, dtype) in zip(doutputs, self.outputs, strict=True)]
-        result = self.backward(self.xp, *arrays, cache=self.cache, needs=self.needs)
+        try:
+            result = self.backward(self.xp, *arrays, cache=self.cache, needs=self.needs)
+        except MemoryError as error:
+            raise backend.out_of_memory(f"backward of {self.op.name}", backend.device_of(arrays[0]), error) from error
         return result if isinstance(result, tuple) else (result,)
 
     def release(self) -> None:
@@ -124,7 +127,7 @@ class Tensor:
 
     @property
     def device(self) -> str:
-        """Where the array lives: "cpu", "gpu" (the first one), "gpu:1", ..."""
+        """Where the array lives: "cpu", "gpu" (the first one), "gpu:1", ..., "gpu-emulated"."""
         return backend.device_of(self.data)
 
     def numpy(self) -> Any:
@@ -134,9 +137,27 @@ class Tensor:
         return view
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        if self.device != "cpu":
+            raise DeviceError(f"__array__: a tensor on {self.device} is not turned into a NumPy array by itself, since "
+                              'that waits for the device and copies; call .numpy(), or .to("cpu") first')
         view = self.numpy()
         same = dtype is None or view.dtype == dtype
         return view if same and not copy else view.astype(dtype or view.dtype)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        """The memory of this tensor, for another library to share: `torch.from_dlpack(tensor)`. No gradient passes."""
+        return self._dlpack("__dlpack__")(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """Where that memory is, in the numbers of the DLPack protocol."""
+        kind, index = self._dlpack("__dlpack_device__")()
+        return int(kind), int(index)
+
+    def _dlpack(self, method: str) -> Any:
+        if not hasattr(self.data, method):
+            raise DeviceError(f"{method}: other libraries cannot share memory on {self.device}, only on the CPU or a "
+                              'GPU; call .to("cpu") first')
+        return getattr(self.data, method)
 
     def item(self) -> float:
         """The one value of a tensor of size 1, as a Python number. From a GPU, this waits for it."""
@@ -168,11 +189,12 @@ class Tensor:
         return Tensor(self.data)
 
     def to(self, device: str) -> "Tensor":
-        """This tensor on a device, "cpu" or "gpu"; itself if it is there already.
+        """This tensor on a device, "cpu", "gpu", "gpu:1" or "gpu-emulated"; itself if it is there already.
 
-        Errors: DeviceError if there is no such device; GradientError for a tensor in the middle of a computation.
+        Errors: DeviceError if there is no such device, or if its memory is full; GradientError for a tensor in the
+        middle of a computation.
         """
-        if device == self.device:
+        if backend.device_name(device) == self.device:
             return self
         if self._origin is not None and self.requires_grad:
             raise GradientError(f"to: a tensor made by {self._origin[0].op.name} cannot change its device, since its "
@@ -295,6 +317,24 @@ class Tensor:
         def astype(self, dtype: Any) -> "Tensor": ...
         @property
         def T(self) -> "Tensor": ...
+
+
+def from_dlpack(data: Any, requires_grad: bool = False) -> Tensor:
+    """A tensor that shares the memory of another library's array, on a CPU or an NVIDIA GPU, by the DLPack protocol.
+
+    `data` is an array of PyTorch, JAX, CuPy, NumPy, ...; what changes in one changes in the other, where the other
+    allows changes. Back again: `torch.from_dlpack(tensor)`, and the like.
+
+    Errors: DeviceError for memory of another kind; DtypeError for what is no number that NumPy knows.
+
+    >>> import numpy as np
+    >>> theirs = np.array([1.0, 2.0])
+    >>> ours = from_dlpack(theirs)
+    >>> theirs[0] = 5.0
+    >>> ours.numpy()
+    array([5., 2.])
+    """
+    return Tensor(backend.from_dlpack(data), requires_grad)
 
 
 def _check_gradient(node: Node, edge: "Tensor | tuple[Node, int]", dinput: Any) -> None:

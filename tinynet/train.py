@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
@@ -27,7 +27,7 @@ from tinynet.callbacks import Callback, PathLike, Run, no_sums
 from tinynet.errors import ArgumentError, Interrupted, NonFiniteError
 from tinynet.files import remove_parts
 from tinynet.guard import READ_EVERY, Found, Loss, probing
-from tinynet.nn.module import Module
+from tinynet.nn.module import Module, Parameter
 from tinynet.optim.clipping import clip_global_norm
 from tinynet.optim.optimizer import Optimizer
 from tinynet.optim.schedule import Schedule
@@ -174,9 +174,10 @@ def evaluate(model: Module, batches: Batches, *, loss: Loss = ops.cross_entropy,
     """
     meter = _Meter(no_sums())
     seen: list[tuple[Any, Any]] = []
+    device = _device(model.parameters())
     with _evaluating(model):
         for batch in batches:
-            x, target = _on_device(model, *_pair("evaluate", batch))
+            x, target = _on_device(device, *_pair("evaluate", batch))
             output = model(x)
             meter.add(loss(output, target), output, target)
             if metrics:
@@ -210,7 +211,8 @@ def predict(model: Module, inputs: Any, *, batch_size: int = 256) -> Any:
     else:
         batches = (batch[0] if isinstance(batch, tuple | list) else batch for batch in inputs)
     with _evaluating(model):
-        parts = [model(*_on_device(model, batch)).numpy() for batch in batches]
+        device = _device(model.parameters())
+        parts = [model(*_on_device(device, batch)).numpy() for batch in batches]
     return backend.namespace("cpu").concatenate(parts) if parts else backend.namespace("cpu").zeros((0,), "float32")
 
 
@@ -242,7 +244,7 @@ def _describe(batch: Any) -> str:
 def _step(run: Run, batch: Any, model: Callable[[Any], Any], loss: Loss,
           max_norm: float | None) -> tuple[Tensor, Tensor, Tensor]:
     """One step of training: the loss, the outputs and the labels."""
-    x, target = _on_device(run.model, *_pair("fit", batch))
+    x, target = _on_device(_device(run.optimizer.parameters), *_pair("fit", batch))
     output = model(x)
     value = loss(output, target)
     run.optimizer.zero_grad()
@@ -257,9 +259,12 @@ def _step(run: Run, batch: Any, model: Callable[[Any], Any], loss: Loss,
     return value, output, target
 
 
-def _on_device(model: Module, *arrays: Any) -> list[Tensor]:
-    """Tensors of the arrays, where the model's parameters are."""
-    device = next((parameter.device for parameter in model.parameters()), "cpu")
+def _device(parameters: Iterable[Parameter]) -> str:
+    """Where a model's parameters are, and so its batches have to be."""
+    return next((parameter.device for parameter in parameters), "cpu")
+
+
+def _on_device(device: str, *arrays: Any) -> list[Tensor]:
     return [Tensor(array, device=device) for array in arrays]
 
 

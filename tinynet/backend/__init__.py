@@ -1,13 +1,14 @@
 """Where arrays live, and which code runs an op there.
 
 The pair of functions in `ops/` is what an op means; it is array code that runs on any device. A file of the same name
-in `backend/cpu` (later `backend/cuda`) may hold the same two functions, faster: `ops/lstm.py` has `lstm` and `dlstm`,
+in `backend/cpu` or `backend/cuda` may hold the same two functions, faster: `ops/lstm.py` has `lstm` and `dlstm`,
 and so has `backend/cpu/lstm.py`. Nothing else is needed to override an op; `with using("reference"):` leaves the
 overrides out. An override returns NotImplemented for arguments that it has no fast way for.
 """
 
 import importlib
 import importlib.util
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -15,13 +16,18 @@ from typing import Any
 
 import numpy as np
 
+from tinynet.backend.device import Device, host
 from tinynet.errors import ArgumentError, DeviceError
 
 Functions = tuple[Callable[..., Any], ...]
 
-_FOLDERS = {"cpu": "tinynet.backend.cpu", "gpu": "tinynet.backend.cuda"}
+_FOLDERS = {"cpu": "tinynet.backend.cpu", "gpu": "tinynet.backend.cuda", "gpu-emulated": "tinynet.backend.cuda"}
+_DLPACK_CPU, _DLPACK_CUDA = 1, 2  # numbers of the DLPack protocol
+PRECISIONS = ("float32", "tf32", "bf16")
 _reference: ContextVar[bool] = ContextVar("reference", default=False)
 recording: ContextVar[bool] = ContextVar("recording", default=True)  # set by `tape.no_grad`
+_precision: ContextVar[str] = ContextVar("precision", default="float32")
+_opened: dict[str, tuple[Any, Callable[[], Any] | None]] = {}  # what `namespace` found, by device
 _overrides: dict[tuple[str, str, tuple[str, ...]], Any] = {}  # Functions or None, once looked up
 
 
@@ -40,6 +46,33 @@ def using(which: str) -> Iterator[None]:
         yield
     finally:
         _reference.reset(token)
+
+
+@contextmanager
+def precision(which: str) -> Iterator[None]:
+    """Choose how a GPU multiplies matrices of float32 numbers: "float32" (the default), "tf32" or "bf16".
+
+    tf32 rounds the factors to 10 bits behind the point, bf16 to 7; both add up in float32, and are several times faster
+    on GPUs with tensor cores. Forward and backward take the precision that holds when they run, so the whole training
+    belongs inside. Other arithmetic, float64, and the other devices are not concerned.
+
+    >>> import tinynet as tn
+    >>> with tn.precision("tf32"):
+    ...     y = tn.Tensor([[1.0, 2.0]]) @ tn.Tensor([[3.0], [4.0]])
+    """
+    if which not in PRECISIONS:
+        raise ArgumentError(f'precision: which must be "float32", "tf32" or "bf16", got {which!r}; '
+                            'with tn.precision("tf32"):')
+    token = _precision.set(which)
+    try:
+        yield
+    finally:
+        _precision.reset(token)
+
+
+def current_precision() -> str:
+    """The precision of products that was chosen last."""
+    return _precision.get()
 
 
 def is_recording() -> bool:
@@ -75,14 +108,25 @@ def _look_up(module: str, names: tuple[str, ...]) -> Functions | None:
 
 
 def namespace(device: str) -> Any:
-    """The module of array functions for a device: `numpy` or `cupy`."""
-    return np if device == "cpu" else _cupy(device)
+    """The module of array functions for a device: `numpy`, `cupy`, or the emulator's. Of several GPUs, this one is from
+    now on where new arrays are made.
+
+    Errors: DeviceError, with the remedy, for a device that this machine or installation does not have.
+    """
+    if device == "cpu":
+        return np
+    xp, make_current = _opened.get(device) or _open(device)
+    if make_current:
+        make_current()
+    return xp
 
 
 def device_of(array: Any) -> str:
-    """Where an array lives, as a name: "cpu", "gpu", "gpu:1"."""
+    """Where an array lives, as a name: "cpu", "gpu", "gpu:1", "gpu-emulated"."""
     if isinstance(array, np.ndarray):
         return "cpu"
+    if isinstance(array, _type_of("tinynet.backend.cuda.emulated", "Array")):
+        return "gpu-emulated"
     index = array.device.id
     return f"gpu:{index}" if index else "gpu"
 
@@ -93,11 +137,42 @@ def common_device(arrays: Iterable[Any]) -> str | None:
     return devices.pop() if len(devices) == 1 else None if devices else "cpu"
 
 
+def forget_devices() -> None:
+    """Look anew for GPUs when one is next asked for."""
+    _opened.clear()
+
+
+def device_name(device: str) -> str:
+    """The name by which tensors know a device: "gpu" for "gpu:0".
+
+    Errors: DeviceError for a name that is none. Whether the device is there is not asked.
+    """
+    kind, index = _parsed(device)
+    return f"{kind}:{index}" if index else kind
+
+
+def devices() -> list[Device]:
+    """The devices that can be computed on here, with their memory; where a kind has none, the reason.
+
+    >>> import tinynet as tn
+    >>> print(tn.devices()[0])                        # doctest: +ELLIPSIS
+    cpu ...
+    >>> [device.name for device in tn.devices() if device.is_available][0]
+    'cpu'
+    """
+    from tinynet.backend.cuda import devices as cuda
+
+    return [host(), *cuda.gpus(), cuda.emulator()]
+
+
 def as_array(data: Any, dtype: Any = None, device: str | None = None) -> Any:
-    """`data` as an array: one that is there already is shared; Python floats become float32."""
-    if not isinstance(data, np.ndarray) and not hasattr(data, "__cuda_array_interface__"):
+    """`data` as an array: one that is there already is shared; Python floats become float32.
+
+    What another library keeps on a GPU (it has a `__cuda_array_interface__`) is shared there, too.
+    """
+    if not isinstance(data, np.ndarray) and not _is_on_device(data):
         typed = hasattr(data, "dtype")
-        data = np.asarray(data)
+        data = _from_elsewhere(data)
         if not typed and dtype is None and data.dtype == np.float64:
             dtype = np.float32
     if not data.dtype.isnative:
@@ -105,6 +180,17 @@ def as_array(data: Any, dtype: Any = None, device: str | None = None) -> Any:
     if dtype is not None and data.dtype != dtype:
         data = data.astype(dtype)
     return data if device is None or device == device_of(data) else to_device(data, device)
+
+
+def from_dlpack(data: Any) -> Any:
+    """An array that shares the memory of another library's, by the DLPack protocol."""
+    kind, index = data.__dlpack_device__()
+    if kind == _DLPACK_CPU:
+        return np.from_dlpack(data)
+    if kind == _DLPACK_CUDA:
+        return namespace(device_name(f"gpu:{index}")).from_dlpack(data)
+    raise DeviceError(f"from_dlpack: the array must be on a CPU or an NVIDIA GPU (DLPack's device types {_DLPACK_CPU} "
+                      f"and {_DLPACK_CUDA}), got type {int(kind)}; move it to the CPU first, in the library it is from")
 
 
 def to_host(array: Any) -> np.ndarray:
@@ -115,36 +201,64 @@ def to_host(array: Any) -> np.ndarray:
 def to_device(array: Any, device: str) -> Any:
     """The array on `device`; the same array if it is there.
 
-    Errors: DeviceError, with the remedy, for a device that this machine or installation does not have.
+    Errors: DeviceError, with the remedy, for a device that this machine or installation does not have, or whose memory
+    is full.
     """
-    if device == device_of(array):
+    device, here = device_name(device), device_of(array)
+    if device == here:
         return array
     if device == "cpu":
         return to_host(array)
-    cupy = _cupy(device)
-    with cupy.cuda.Device(_gpu_index(device)):
-        return cupy.asarray(array)
-
-
-def _gpu_index(device: str) -> int:
-    kind, _, index = device.partition(":")
-    if kind != "gpu" or (index and not index.isdecimal()) or device.endswith(":"):
-        raise DeviceError(f'device: must be "cpu", "gpu" or "gpu:1", got {device!r}; model.to("cpu")?')
-    return int(index or 0)
-
-
-def _cupy(device: str) -> Any:
-    index = _gpu_index(device)
+    xp = namespace(device)
+    if "gpu-emulated" in (here, device):
+        array = to_host(array)
     try:
-        import cupy
-    except ImportError:
-        raise DeviceError(f"device: {device} needs CuPy, which is not installed; pip install 'tinynet[gpu-cuda13]' "
-                          "(gpu-cuda12 for a CUDA 12 driver), or use cpu") from None
-    try:
-        count = cupy.cuda.runtime.getDeviceCount()
-    except cupy.cuda.runtime.CUDARuntimeError as error:
-        raise DeviceError(f"device: {device} needs an NVIDIA GPU and its driver, and CuPy finds none ({error}); "
-                          "look at what nvidia-smi says, or use cpu") from None
-    if index >= count:
-        raise DeviceError(f"device: {device} is not there, this machine has {count} GPU(s); count from gpu:0")
-    return cupy
+        return _emulated().array(array) if device == "gpu-emulated" else xp.asarray(array)
+    except MemoryError as error:
+        raise out_of_memory("to", device, error) from None
+
+
+def out_of_memory(what: str, device: str, error: BaseException) -> DeviceError:
+    """What to raise where an op (or whatever `what` is) met a MemoryError."""
+    place = next((one for one in devices() if one.name == device), None)
+    return DeviceError(f"{what}: an array does not fit into the memory of {place or device}: {error}; make batch_size "
+                       "smaller, evaluate inside tn.no_grad(), or delete what is no longer needed")
+
+
+def _parsed(device: str) -> tuple[str, int]:
+    kind, colon, index = device.partition(":")
+    if kind not in _FOLDERS or (colon and (kind != "gpu" or not index.isdecimal())):
+        raise DeviceError('device: must be "cpu", "gpu", "gpu:1" or "gpu-emulated", got '
+                          f'{device!r}; model.to("cpu")? tn.devices() says what there is')
+    return kind, int(index or 0)
+
+
+def _open(device: str) -> tuple[Any, Callable[[], Any] | None]:
+    """The namespace of a device that is no CPU, and what makes it the current one, where there are several."""
+    kind, index = _parsed(device)
+    if kind == "gpu-emulated":
+        _opened[device] = _emulated().namespace, None
+    else:
+        from tinynet.backend.cuda.devices import open_gpu
+
+        _opened[device] = open_gpu(index)
+    return _opened[device]
+
+
+def _emulated() -> Any:
+    return importlib.import_module("tinynet.backend.cuda.emulated")
+
+
+def _type_of(module: str, name: str) -> Any:
+    """A class of a module that need not be loaded; if it is not, nothing is an instance of it."""
+    return getattr(sys.modules.get(module), name, ())
+
+
+def _is_on_device(data: Any) -> bool:
+    return isinstance(data, (_type_of("cupy", "ndarray"), _type_of("tinynet.backend.cuda.emulated", "Array")))
+
+
+def _from_elsewhere(data: Any) -> Any:
+    if hasattr(data, "__cuda_array_interface__"):
+        return namespace("gpu").asarray(data)
+    return np.asarray(data)

@@ -193,7 +193,11 @@ class Module:
         return self.train(False)
 
     def to(self, device: str) -> Self:
-        """Move all parameters and buffers to "cpu" or "gpu". The tensors stay the same objects."""
+        """Move all parameters and buffers to "cpu", "gpu", "gpu:1" or "gpu-emulated"; they stay the same objects.
+
+        Errors: DeviceError, with the remedy, if there is no such device, or if its memory is full.
+        """
+        backend.namespace(backend.device_name(device))  # also where there is nothing to move
         for tensor in self.tensors().values():
             _replace(tensor, lambda array: backend.to_device(array, device))
         return self

@@ -1,0 +1,136 @@
+"""All that a GPU is needed for, in one call of under eight minutes: is it right, and how fast is it?
+
+    python benchmarks/gpu.py
+    python benchmarks/gpu.py --device gpu-emulated --quick        # a tiny form, where there is no GPU
+
+It needs nothing but NumPy and CuPy, and makes its own data; PyTorch is compared with where it is installed and sees the
+device. Each section is a process of its own, which is ended when its time is up: what it has found until then is kept,
+and the others go on. A table comes last; the numbers are written to benchmarks/results/ as JSON.
+
+    tests     what must hold on a GPU: tests marked `gpu`, by pytest if it is installed
+    mnist     ten epochs of a job of the size of MNIST: the paper's LSTM-CNN, 60,000 images
+    launch    what it costs to run something small: an op, a product, a product in a CUDA graph
+    lstm      an LSTM, forward and backward, beside torch.nn.LSTM (cuDNN), in float32 and in TF32
+    steps     training steps of all models of the examples beside PyTorch, eager and as a CUDA graph; peak memory
+
+Nothing is timed beside PyTorch before both have computed the same. Exit code 0 if every section came to its end and all
+tests passed, else 1; 2 if the device is not there.
+"""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks import gpu_sections, machine, table  # noqa: E402
+from tinynet.errors import DeviceError  # noqa: E402
+
+SECONDS = {"tests": 130.0, "mnist": 110.0, "launch": 40.0, "lstm": 90.0, "steps": 80.0}  # at most, in this order
+IN_ALL = 465.0
+GRACE = 5.0  # seconds between asking a section to end and ending it
+PACKAGES = ["tinynet", "numpy", "numba", "cupy", "cupy-cuda12x", "cupy-cuda13x", "torch", "pytest"]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parse(arguments)
+    if options.section:
+        gpu_sections.run(options.section, options.device, options.quick, options.seconds)
+        return 0
+    try:
+        place = gpu_sections.described(options.device)
+    except DeviceError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(f"on {place}", flush=True)
+    start = time.monotonic()
+    sections = []
+    for name in options.sections or SECONDS:
+        seconds = min(SECONDS[name], options.seconds, start + options.seconds - time.monotonic())
+        sections.append(watched(name, options, seconds))
+        print(f"{time.monotonic() - start:5.0f} s  {summary(sections[-1])}", file=sys.stderr, flush=True)
+    found = {
+        "device": str(place), "quick": options.quick, "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        **gpu_sections.driver(options.device), **machine.commit(), "machine": machine.describe(),
+        "versions": machine.versions(PACKAGES), "seconds": time.monotonic() - start, "sections": sections,
+    }
+    path = options.out or ROOT / "benchmarks" / "results" / f"gpu-{time.strftime('%Y-%m-%d-%H%M', time.gmtime())}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    print(f"\n{tables(sections)}\n\non {place}, {found['seconds']:.0f} s; written to {path}")
+    return int(any(section["error"] or any("error" in row for row in section["rows"]) for section in sections))
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--device", default="gpu", help="gpu, gpu:1 ..., gpu-emulated or cpu (default: gpu)")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: to see that everything runs")
+    parser.add_argument("--sections", nargs="+", choices=SECONDS, help="only these (default: all)")
+    parser.add_argument("--seconds", type=float, default=IN_ALL, help=f"for all of it (default: {IN_ALL:.0f})")
+    parser.add_argument("--out", type=Path, help="the file to write (default: one in benchmarks/results)")
+    parser.add_argument("--section", choices=SECONDS, help=argparse.SUPPRESS)  # the process of this section
+    return parser.parse_args(arguments)
+
+
+def watched(name: str, options: argparse.Namespace, seconds: float) -> dict[str, Any]:
+    """Run a section in a process of its own, for so many seconds at most: its rows, and what went wrong if it did."""
+    start, error = time.monotonic(), ""
+    command = [sys.executable, __file__, "--section", name, "--device", options.device,
+               "--seconds", str(max(1.0, seconds - GRACE)), *(["--quick"] if options.quick else [])]
+    with tempfile.TemporaryFile() as rows, tempfile.TemporaryFile() as complaints:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=rows, stderr=complaints, start_new_session=True)
+        try:
+            if process.wait(timeout=max(1.0, seconds)):
+                error = f"ended with code {process.returncode}"
+        except subprocess.TimeoutExpired:
+            error = f"was ended after {seconds:.0f} s"
+        finally:
+            end(process)
+        rows.seek(0)
+        complaints.seek(0)
+        said = complaints.read().decode(errors="replace").strip().splitlines()
+        if error and said:
+            error += f": {said[-1][:300]}"
+        return {"section": name, "seconds": time.monotonic() - start, "error": error or None,
+                "rows": [json.loads(line) for line in rows.read().decode().splitlines() if line.endswith("}")]}
+
+
+def end(process: "subprocess.Popen[bytes]") -> None:
+    """End a section and whatever it has started."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def summary(section: dict[str, Any]) -> str:
+    wrong = sum("error" in row for row in section["rows"])
+    ending = f", {section['error']}" if section["error"] else ""
+    return f"{section['section']}: {len(section['rows'])} rows, {wrong} with errors{ending}"
+
+
+def tables(sections: list[dict[str, Any]]) -> str:
+    """What was found, a table for each section, and the errors."""
+    parts, errors = [], []
+    for section in sections:
+        lines = [["", "ours", "theirs", "ours/theirs", ""]]
+        for row in section["rows"]:
+            ours, theirs = (table.written(row[of], row["unit"]) if row.get(of) else "" for of in ("ours", "theirs"))
+            ratio = table.short(row["ours"] / row["theirs"]) if ours and theirs else ""
+            lines.append([row["name"], ours, theirs, ratio, row.get("note", "")])
+            errors += [f"  {section['section']}, {row['name']}: {row['error']}"] if "error" in row else []
+        errors += [f"  {section['section']}: {section['error']}"] if section["error"] else []
+        parts.append(f"{section['section']}, {section['seconds']:.0f} s\n{table.aligned(lines)}")
+    return "\n\n".join([*parts, *(["What went wrong\n" + "\n".join(errors)] if errors else [])])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""The compilers of CUDA, if there is one: nvcc, or NVRTC, which CuPy uses, from the wheel nvidia-cuda-nvrtc."""
+
+import ctypes
+import importlib.util
+import re
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ARCHITECTURE = "sm_90"
+
+
+class Compiled(NamedTuple):
+    """The assembly of a file of kernels, and what the assembler said of it (registers, spills)."""
+
+    ptx: str
+    report: str
+
+
+class CompileError(Exception):
+    """The file cannot be compiled; the message is the compiler's."""
+
+
+@cache
+def nvrtc() -> Any:
+    """NVRTC as a library, or None."""
+    places = getattr(importlib.util.find_spec("nvidia"), "submodule_search_locations", [])
+    folders = [Path(place, name, "lib") for place in places for name in ("cu13", "cuda_nvrtc")]
+    for folder in folders:
+        for library in folder.glob("libnvrtc.so.*"):
+            for part in folder.glob("libnvrtc-builtins.so.*"):  # which it looks for, and not in its own folder
+                ctypes.CDLL(str(part))
+            return ctypes.CDLL(str(library))
+    return None
+
+
+def compilers() -> list[str]:
+    """The names of those that are here."""
+    return [name for name, there in (("nvcc", shutil.which("nvcc")), ("nvrtc", nvrtc())) if there]
+
+
+def compiled(compiler: str, source: str) -> Compiled:
+    """Compile with nvcc or nvrtc for sm_90. CompileError with what it says."""
+    return (_by_nvcc if compiler == "nvcc" else _by_nvrtc)(source)
+
+
+def _by_nvcc(source: str) -> Compiled:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "kernels.cu").write_text(source, encoding="utf-8")
+        done = subprocess.run(["nvcc", f"-arch={ARCHITECTURE}", "-ftz=true", "-std=c++17", "-Xptxas", "-v,-warn-spills",
+                               "-cubin", "-keep", "kernels.cu"], cwd=folder, capture_output=True, text=True)
+        report = done.stdout + done.stderr
+        if done.returncode:
+            raise CompileError(report)
+        return Compiled(Path(folder, "kernels.ptx").read_text(encoding="utf-8"), report)
+
+
+def _by_nvrtc(source: str) -> Compiled:
+    options = [f"--gpu-architecture={ARCHITECTURE}", "--ftz=true", "--std=c++17", "--ptxas-options=-v",
+               "--ptxas-options=-warn-spills"]
+    library, program = nvrtc(), ctypes.c_void_p()
+    library.nvrtcCreateProgram(ctypes.byref(program), source.encode(), b"kernels.cu", 0, None, None)
+    try:
+        encoded = (ctypes.c_char_p * len(options))(*[option.encode() for option in options])
+        failed = library.nvrtcCompileProgram(program, len(options), encoded)
+        report = _text(library.nvrtcGetProgramLogSize, library.nvrtcGetProgramLog, program)
+        if failed:
+            raise CompileError(report)
+        return Compiled(_text(library.nvrtcGetPTXSize, library.nvrtcGetPTX, program), report)
+    finally:
+        library.nvrtcDestroyProgram(ctypes.byref(program))
+
+
+def _text(size_of: Any, get: Any, program: Any) -> str:
+    size = ctypes.c_size_t()
+    size_of(program, ctypes.byref(size))
+    buffer = ctypes.create_string_buffer(size.value)
+    get(program, buffer)
+    return buffer.value.decode()
+
+
+def faults(code: Compiled) -> list[str]:
+    """What no kernel may have: spilled registers, instructions in float64, atomic additions of floats."""
+    spills = [line for line in code.report.splitlines() if re.search(r"[1-9]\d* bytes spill|spill.*warning", line)]
+    doubles = re.findall(r"^.*\.f64.*$", code.ptx, re.M)
+    atomics = re.findall(r"^.*\b(?:atom|red)\b.*\.f(?:16|32|64).*$", code.ptx, re.M)
+    return [line.strip() for line in (*spills, *doubles, *atomics)]

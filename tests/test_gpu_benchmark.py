@@ -1,0 +1,116 @@
+"""The script for a GPU, in small and without one: that it runs to its end, and what it does when something does not."""
+
+import argparse
+import json
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tinynet as tn
+from benchmarks import gpu, gpu_sections
+from benchmarks.cases import case
+
+
+def run(out: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
+    code = gpu.main([*arguments, "--quick", "--out", str(out)])
+    return code, json.loads(out.read_text())
+
+
+@pytest.mark.skipif(not tn.devices()[-1].is_available, reason="there is no C++ compiler for the emulator")
+def test_it_runs_on_the_emulator(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    code, found = run(tmp_path / "out.json", "--device", "gpu-emulated")
+    assert code == 0, found
+    assert [section["section"] for section in found["sections"]] == list(gpu.SECONDS)
+    assert all(section["rows"] and not section["error"] for section in found["sections"])
+    assert all(row["ours"] > 0 for section in found["sections"][1:] for row in section["rows"])
+    assert found["device"].startswith("gpu-emulated")
+    assert found["versions"]["numpy"]
+    printed = capfd.readouterr().out
+    for part in ("2 epochs of 256 images", "passed, 0 failed", "LSTM 28 -> 8, batch 2, tf32", "written to"):
+        assert part in printed
+
+
+def test_pytorch_is_timed_if_it_computes_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    layer = tn.nn.Sequential(tn.nn.LSTM(5, 6))
+    for work in (case("an LSTM", "backward", layer, 3, (4, 5)),
+                 case("a step", "step", tn.nn.Sequential(tn.nn.Dropout(0.5), tn.nn.Dense(4, 3)), 2, (4,))):
+        (row,) = gpu_sections.beside(work, "cpu", "float32", 0.01)
+        assert row["ours"] > 0 and row["theirs"] > 0, row
+    right = gpu_sections.Ours.gradients
+    monkeypatch.setattr(gpu_sections.Ours, "gradients", lambda self: {
+        name: array * 1.001 for name, array in right(self).items()})
+    (row,) = gpu_sections.beside(work, "cpu", "float32", 0.01)
+    assert row["error"].startswith("disagrees with PyTorch: {'output': 0.0009")
+    assert "ours" not in row
+
+
+def test_a_row_that_fails_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: Any) -> Any:
+        raise RuntimeError("no kernel image")
+
+    monkeypatch.setattr(gpu_sections, "_beside", broken)
+    rows = list(gpu_sections.lstm("cpu", True, time.monotonic() + 9))
+    assert [row["error"] for row in rows] == ["RuntimeError: no kernel image"] * 2
+
+
+def options(**more: Any) -> argparse.Namespace:
+    return argparse.Namespace(**{"device": "cpu", "quick": True, "seconds": 60.0, **more})
+
+
+def test_a_section_that_hangs_is_ended_and_its_rows_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    script = tmp_path / "section.py"
+    script.write_text("import time\nprint('{\"name\": \"one\", \"unit\": \"s\", \"ours\": 1.0}', flush=True)\n"
+                      "print('{\"name\": \"two', end='', flush=True)\ntime.sleep(60)\n")
+    monkeypatch.setattr(gpu, "__file__", str(script))
+    section = gpu.watched("launch", options(), 2.0)
+    assert section["error"] == "was ended after 2 s"
+    assert [row["name"] for row in section["rows"]] == ["one"]
+    assert section["seconds"] < 20
+    assert "launch: was ended after 2 s" in gpu.tables([section])
+
+
+def test_a_section_that_breaks_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    script = tmp_path / "section.py"
+    script.write_text("raise SystemError('the driver is gone')")
+    monkeypatch.setattr(gpu, "__file__", str(script))
+    assert gpu.watched("launch", options(), 20.0)["error"] == "ended with code 1: SystemError: the driver is gone"
+    monkeypatch.setattr(gpu_sections, "described", lambda device: "a device")
+    assert gpu.main(["--device", "cpu", "--sections", "lstm", "--out", str(tmp_path / "out.json")]) == 1
+
+
+def test_a_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    assert gpu.main([]) == 2
+    assert "device: gpu needs CuPy, which is not installed" in capsys.readouterr().err
+
+
+def test_no_pytest_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where pytest cannot run the tests, the cases run one by one; and where the time is up, that is said."""
+    monkeypatch.setattr(gpu_sections, "is_gpu", lambda device: True)
+    monkeypatch.setattr(gpu_sections, "by_pytest", lambda seconds: None)
+    (row, *wrong) = gpu_sections.tests("cpu", True, time.monotonic() + 60)
+    assert not wrong
+    assert re.fullmatch(r"\d+ passed, 0 failed", row["note"])
+    (row, rest) = gpu_sections.tests("cpu", True, time.monotonic() - 1)
+    assert re.fullmatch(r"no time was left for (\d+) of \1 cases", rest["error"])
+
+
+def test_pytest_says_what_became_of_the_tests(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    names = [Path(path).name for path in gpu_sections.marked_files()]
+    assert {"test_devices.py", "test_cuda_kernels.py"} <= set(names)
+    file = tmp_path / "test_one.py"
+    monkeypatch.setattr(gpu_sections, "marked_files", lambda: [str(file)])
+    for body, more in (("pass", {}), ("assert 1 == 2", {"error": r"FAILED .*test_one.py::test_one - assert 1 == 2"}),
+                       ("import time; time.sleep(60)", {"error": "no end after 3 s"})):
+        file.write_text(f"import pytest\n@pytest.mark.gpu\ndef test_one():\n    {body}\n")
+        row = gpu_sections.by_pytest(3.0 if "sleep" in body else 60.0)
+        assert row is not None
+        assert ("error" in row) == bool(more)
+        assert re.search(more.get("error", ""), row.get("error", ""))
+    file.write_text("import a_module_that_is_not_installed")
+    assert gpu_sections.by_pytest(60.0) is None

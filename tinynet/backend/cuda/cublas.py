@@ -1,0 +1,146 @@
+"""The part of cuBLAS that we need, by ctypes: products of matrices, in the library that CuPy has loaded.
+
+`cupy.matmul` would do, but cannot be captured into a CUDA graph, takes longer on the host, and knows no precision. The
+order of the calls matters: SetStream puts the handle back to a workspace of cuBLAS's own, which a capture does not
+allow; so there is a handle for each stream, and SetWorkspace comes last. A handle is made by the first product on its
+stream: make one before a capture.
+
+Source: the cuBLAS reference, sections on GemmEx, GemmStridedBatchedEx, SetWorkspace, and on CUDA graphs.
+"""
+
+import ctypes
+import threading
+from functools import cache
+from typing import Any, NamedTuple
+
+from tinynet.errors import DeviceError
+
+WORKSPACE = 32 * 2**20  # bytes, what cuBLAS recommends on Hopper; elsewhere less would do
+_MOST = 2**31 - 1  # sizes are 32-bit
+
+_N, _T = 0, 1  # cublasOperation_t: as it is, or transposed
+_DEFAULT_ALGORITHM = -1
+
+
+class _Kind(NamedTuple):
+    """How numbers are stored and multiplied: cudaDataType, cublasComputeType_t, and the type of the factors."""
+
+    data: int
+    compute: int
+    scalar: Any
+
+
+# CUBLAS_COMPUTE_32F, _32F_FAST_TF32, _32F_FAST_16BF: all of them add up in float32.
+_SINGLE = {"float32": _Kind(0, 68, ctypes.c_float), "tf32": _Kind(0, 77, ctypes.c_float),
+           "bf16": _Kind(0, 75, ctypes.c_float)}
+_DOUBLE = _Kind(1, 70, ctypes.c_double)
+_SCALARS = {(scalar, value): scalar(value) for scalar in (ctypes.c_float, ctypes.c_double) for value in (0.0, 1.0)}
+
+_INT, _LONG, _POINTER, _SIZE = ctypes.c_int, ctypes.c_longlong, ctypes.c_void_p, ctypes.c_size_t
+_MATRIX, _BATCH = [_POINTER, _INT, _INT], [_POINTER, _INT, _INT, _LONG]  # address, dtype, leading dimension, stride
+_SIGNATURES = {
+    "cublasCreate_v2": [ctypes.POINTER(_POINTER)],
+    "cublasSetStream_v2": [_POINTER, _POINTER],
+    "cublasSetWorkspace_v2": [_POINTER, _POINTER, _SIZE],
+    # handle, two operations, m, n, k, alpha, A, B, beta, C, how to compute, algorithm
+    "cublasGemmEx": [_POINTER, *[_INT] * 5, _POINTER, *_MATRIX, *_MATRIX, _POINTER, *_MATRIX, _INT, _INT],
+    "cublasGemmStridedBatchedEx": [_POINTER, *[_INT] * 5, _POINTER, *_BATCH, *_BATCH, _POINTER, *_BATCH, _INT, _INT,
+                                   _INT],
+}
+
+
+class Matrix(NamedTuple):
+    """A matrix as cuBLAS sees it: where it begins, how far its columns are apart, and whether to transpose it.
+
+    `stride` is how far the matrices of a batch are apart. Distances count elements. `array` keeps the memory alive.
+    """
+
+    array: Any
+    pointer: int
+    leading: int
+    transposed: bool = False
+    stride: int = 0
+
+
+class Cublas:
+    """cuBLAS on the current GPU and stream. `library` has the functions of `_SIGNATURES`, `cupy` streams and memory."""
+
+    def __init__(self, library: Any, cupy: Any) -> None:
+        self.library, self.cupy = library, cupy
+        self._handles: dict[tuple[int, int, int], tuple[Any, Any]] = {}  # with their workspaces
+
+    def product(self, a: Matrix, b: Matrix, c: Matrix, sizes: tuple[int, int, int], dtype: Any, precision: str,
+                accumulate: bool = False, batch: int | None = None) -> None:
+        """C (m,n) = A (m,k) B (k,n), or C += A B, in column-major order, as cuBLAS has it.
+
+        Errors: DeviceError if cuBLAS reports one.
+        """
+        kind = _SINGLE[precision] if dtype.char == "f" else _DOUBLE
+        one, beta = _SCALARS[kind.scalar, 1.0], _SCALARS[kind.scalar, float(accumulate)]
+        start = (self._handle(), _T if a.transposed else _N, _T if b.transposed else _N, *sizes, ctypes.byref(one))
+        end = (kind.compute, _DEFAULT_ALGORITHM)
+        if batch is None:
+            status = self.library.cublasGemmEx(
+                *start, a.pointer, kind.data, a.leading, b.pointer, kind.data, b.leading, ctypes.byref(beta),
+                c.pointer, kind.data, c.leading, *end)
+        else:
+            status = self.library.cublasGemmStridedBatchedEx(
+                *start, a.pointer, kind.data, a.leading, a.stride, b.pointer, kind.data, b.leading, b.stride,
+                ctypes.byref(beta), c.pointer, kind.data, c.leading, c.stride, batch, *end)
+        _check(status, "GemmEx" if batch is None else "GemmStridedBatchedEx")
+
+    def _handle(self) -> Any:
+        """The handle for this thread, and for the GPU and the stream that are current."""
+        stream = self.cupy.cuda.get_current_stream().ptr
+        key = threading.get_ident(), self.cupy.cuda.runtime.getDevice(), stream
+        if key not in self._handles:
+            self._handles[key] = self._new_handle(stream)
+        return self._handles[key][0]
+
+    def _new_handle(self, stream: int) -> tuple[Any, Any]:
+        handle = ctypes.c_void_p()
+        _check(self.library.cublasCreate_v2(ctypes.byref(handle)), "Create")
+        _check(self.library.cublasSetStream_v2(handle, stream), "SetStream")
+        workspace = self.cupy.cuda.alloc(WORKSPACE)
+        _check(self.library.cublasSetWorkspace_v2(handle, workspace.ptr, WORKSPACE), "SetWorkspace")
+        return handle, workspace
+
+
+def fits(*sizes: int) -> bool:
+    """Whether cuBLAS can count so far."""
+    return max(sizes) <= _MOST
+
+
+@cache
+def load(cupy: Any) -> Cublas | None:
+    """The cuBLAS that CuPy loads, or None if it cannot be found: `cupy.matmul` has a say of its own then."""
+    try:
+        cupy.cuda.cublas.__name__  # noqa: B018  CuPy loads the library, wherever it is, when first asked for this module
+    except (AttributeError, ImportError, RuntimeError, OSError):
+        return None
+    major = cupy.cuda.runtime.runtimeGetVersion() // 1000
+    for name in (f"libcublas.so.{major}", f"cublas64_{major}.dll"):  # what is loaded is found by its name alone
+        try:
+            return Cublas(bound(ctypes.CDLL(name)), cupy)
+        except (OSError, AttributeError):
+            continue
+    return None
+
+
+def bound(library: Any) -> Any:
+    """The library, its functions told what they take. AttributeError if it lacks one."""
+    for name, arguments in _SIGNATURES.items():
+        function = getattr(library, name)
+        function.argtypes, function.restype = arguments, ctypes.c_int
+    return library
+
+
+_STATUS = {1: "it is not initialised", 3: "a resource could not be allocated", 7: "an argument is invalid",
+           8: "this GPU lacks a feature", 13: "the kernel failed", 14: "an internal operation failed",
+           15: "it is not supported"}
+
+
+def _check(status: int, function: str) -> None:
+    if status:
+        raise DeviceError(f"cublas{function}: must return 0, got {status} ({_STATUS.get(status, 'unknown')}); is the "
+                          "GPU's memory full? or did an earlier kernel fail? CUDA_LAUNCH_BLOCKING=1 shows which")
