@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 IN_VENV := $(VENV)/bin/python
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench results clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -13,6 +13,7 @@ help:
 	@echo 'make test    run all tests (make test ARGS="-k lstm")'
 	@echo 'make lint    check style and types'
 	@echo 'make bench   time it beside other frameworks (make bench ARGS="--rows step --peers torch")'
+	@echo 'make results write examples/RESULTS.md and its figures (make results ARGS="--add runs/mnist_table1")'
 	@echo 'make clean   remove .venv, caches and what building left behind'
 
 demo: $(VENV)/demo.installed
@@ -27,6 +28,9 @@ lint: $(VENV)/lint.installed
 
 bench: $(VENV)/bench.installed
 	$(IN_VENV) -m benchmarks $(ARGS)
+
+results: $(VENV)/demo.installed
+	$(IN_VENV) examples/results.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache

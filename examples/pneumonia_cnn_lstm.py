@@ -1,0 +1,84 @@
+"""CNN + LSTM on chest X-rays: NORMAL or PNEUMONIA? 224 x 224 x 3, 20 epochs, 20 % validation, five seeds.
+
+    python examples/pneumonia_cnn_lstm.py --data XRAY_FOLDER
+    python examples/pneumonia_cnn_lstm.py --data XRAY_FOLDER --size 96 --seed 0 --out runs/quick
+    python examples/pneumonia_cnn_lstm.py --data stand-in --size 48 --epochs 2 --seed 0
+
+XRAY_FOLDER holds train/CLASS/*.jpeg and test/CLASS/*.jpeg, as on Kaggle ("paultimothymooney/chest-xray-pneumonia").
+Validation is a fifth of the training part, by the patients' numbers in the file names; the test part stays as it is,
+and is looked at once in each run. An image counts as PNEUMONIA if its probability is at least 0.5: fixed beforehand.
+Without data ($TINYNET_DATA/chest_xray) it generates some in the same layout, and says so. Stopped or killed, the same
+command goes on. Written to --out: a JSON file and a model for each run; as pictures accuracies over the epochs, the
+confusion matrix as a heat map, ROC curves, and the worst mistakes of the first seed.
+
+Not a diagnostic tool. Exit codes: 0 done, 1 something is wrong with the data or a file, 2 with an option or the device,
+130 ended by Ctrl-C, 143 by SIGTERM.
+"""
+
+import argparse
+import sys
+from functools import partial
+from pathlib import Path
+
+import experiment
+import figures
+import models
+import numpy as np
+import results
+from experiment import Data, Job, Recipe
+from mnist_lstm_cnn import positive
+from records import Record
+
+import tinynet as tn
+
+EXPERIMENT = "pneumonia_cnn_lstm"
+RECIPE = Recipe(epochs=20, batch_size=32, peak=1e-3, max_norm=1.0,
+                augment={"shift": 0.08, "rotate": 10.0, "scale": 0.12, "shear": 5.0, "contrast": 0.3,
+                         "brightness": 0.1})
+SIDE, SMALLEST, LARGEST = 224, 32, 512  # pixels
+SHOWN = 25  # mistakes
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = experiment.parser(EXPERIMENT, __doc__, data=experiment.FOLDER)
+    parser.add_argument("--size", type=side, default=SIDE, help=f"pixels a side (default: {SIDE})")
+    return experiment.main(parser, work, arguments)
+
+
+def side(text: str) -> int:
+    size: int = positive(int)(text)
+    if not SMALLEST <= size <= LARGEST:
+        raise argparse.ArgumentTypeError(f"must be in [{SMALLEST}, {LARGEST}], got {size}")
+    return size
+
+
+def work(options: argparse.Namespace) -> None:
+    def generate(place: Path) -> Path:
+        return tn.data.write_chest_xray_stand_in(place, size=options.size, seed=0)
+
+    data = experiment.folder(options, "chest_xray", options.size, generate)[0]
+    make = partial(models.pneumonia_cnn_lstm, size=options.size)
+    jobs = [Job("pneumonia_cnn_lstm", make, seed, data, RECIPE) for seed in options.seeds]
+    runs = experiment.run_all(jobs, options)
+    results.show(EXPERIMENT, runs, options.out)
+    draw_mistakes(runs[0], data, options)
+
+
+def draw_mistakes(run: Record, data: Data, options: argparse.Namespace) -> None:
+    """The test images about which the network was most wrongly sure."""
+    order = worst(run)[:SHOWN]
+    if figures.available():
+        titles = [f"{data.classes[run.labels[index]]}, taken for\n{data.classes[run.predicted[index]]} "
+                  f"({abs(run.scores[index] - 1 + run.predicted[index]):.1%})" for index in order]
+        figures.images(options.out / "mistakes.png", [data.test[0][int(index)] for index in order], titles)
+        print(f"drawn: {options.out / 'mistakes.png'}")
+
+
+def worst(run: Record) -> np.ndarray:
+    """The test images that were wrong, the surest first."""
+    wrong = np.flatnonzero(run.predicted != run.labels)
+    return wrong[np.argsort(-np.abs(run.scores[wrong] - 0.5), kind="stable")]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
