@@ -271,3 +271,11 @@ def test_a_profile_on_a_device_waits_for_each_layer() -> None:
         assert fake_device.waits - before > 2 * 2 * layers, "two runs, forward and backward"
         assert profile.kept > 0 and profile.backward > 0
         assert {parameter.device for parameter in model.parameters()} == {"gpu"}
+
+
+@pytest.mark.parametrize(("number", "text"), [
+    (0, "0 B"), (10**15, "1,000,000.0 GB"), (10**400, "more than 1,000,000 GB")])
+def test_any_number_of_bytes_can_be_said(number: int, text: str) -> None:
+    from tinynet.nn.summary import in_bytes
+
+    assert in_bytes(number) == text
