@@ -73,6 +73,31 @@ def pair(op: str, name: str, value: Any) -> tuple[Any, Any]:
     return value, value
 
 
+def windows(op: str, image: tuple[int, int], width: tuple[int, int], stride: Any, padding: Any, dilation: Any
+            ) -> tuple[Window, Window]:
+    """The windows along height and width of an image; each option is one value for both, or a pair."""
+    stride, padding, dilation = (pair(op, name, value) for name, value in
+                                 (("stride", stride), ("padding", padding), ("dilation", dilation)))
+    return (window(op, "H", image[0], width[0], stride[0], padding[0], dilation[0]),
+            window(op, "W", image[1], width[1], stride[1], padding[1], dilation[1]))
+
+
+def pool_window(op: str, axis: str, elements: int, size: int, stride: int | None, padding: Any) -> Window:
+    """The window of a pooling op along an axis: none of its places lies in the padding alone."""
+    if padding == "causal" or (isinstance(padding, int) and isinstance(size, int) and padding >= max(size, 1)):
+        raise ArgumentError(f'{op}: padding must be "valid", "same" or an integer below size = {size}, got '
+                            f"{padding!r}; a window that lies in the padding alone has nothing to pool")
+    return window(op, axis, elements, size, size if stride is None else stride, padding)
+
+
+def pool_windows(op: str, image: tuple[int, int], size: Any, stride: Any, padding: Any) -> tuple[Window, Window]:
+    """The same along height and width of an image."""
+    size, stride, padding = (pair(op, name, value) for name, value in
+                             (("size", size), ("stride", stride), ("padding", padding)))
+    return (pool_window(op, "H", image[0], size[0], stride[0], padding[0]),
+            pool_window(op, "W", image[1], size[1], stride[1], padding[1]))
+
+
 def taps(rows: Window, columns: Window) -> Iterator[tuple[int, int, tuple[slice, slice, slice]]]:
     """Each element (i, j) of a two-dimensional window, and the index of what it meets in a padded (N,H,W,C) array."""
     for i in range(rows.width):

@@ -17,7 +17,7 @@ through the same slices as the forward, and adding δy W[k]ᵀ to slice k, is th
 from typing import Any
 
 from tinynet.op import op
-from tinynet.window import ONE_ROW, Window, padded, pair, taps, unpadded, window
+from tinynet.window import ONE_ROW, Window, padded, taps, unpadded, window, windows
 
 
 def _convolve(xp: Any, x: Any, W: Any, b: Any, rows: Window, columns: Window) -> Any:
@@ -47,14 +47,6 @@ def _dconvolve(xp: Any, dy: Any, cache: Any, needs: Any) -> Any:
             dW[i, j] = x[tap].reshape(-1, C).T @ dy  # (3)
     db = dy.sum(axis=0) if need_b else None  # (4)
     return unpadded(dx, rows, columns) if need_x else None, dW, db
-
-
-def _windows2d(size: tuple[int, int], width: tuple[int, int], stride: Any, padding: Any,
-               dilation: Any) -> tuple[Window, Window]:
-    stride, padding, dilation = (pair("conv2d", name, value) for name, value in
-                                 (("stride", stride), ("padding", padding), ("dilation", dilation)))
-    return (window("conv2d", "H", size[0], width[0], stride[0], padding[0], dilation[0]),
-            window("conv2d", "W", size[1], width[1], stride[1], padding[1], dilation[1]))
 
 
 def _conv1d_sizes(known: dict[str, Any], stride: int = 1, padding: Any = "valid", dilation: int = 1) -> dict[str, Any]:
@@ -101,7 +93,7 @@ def dconv1d(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
 
 
 def _conv2d_sizes(known: dict[str, Any], stride: Any = 1, padding: Any = "valid", dilation: Any = 1) -> dict[str, Any]:
-    rows, columns = _windows2d((known["H"], known["W"]), (known["KH"], known["KW"]), stride, padding, dilation)
+    rows, columns = windows("conv2d", (known["H"], known["W"]), (known["KH"], known["KW"]), stride, padding, dilation)
     return {"H'": rows.outputs, "W'": columns.outputs}
 
 
@@ -131,7 +123,7 @@ def conv2d(xp: Any, x: Any, W: Any, b: Any = None, *, stride: Any = 1, padding: 
     >>> tn.ops.conv2d(x, W).numpy().ravel()
     array([3., 7.], dtype=float32)
     """
-    rows, columns = _windows2d(x.shape[1:3], W.shape[:2], stride, padding, dilation)
+    rows, columns = windows("conv2d", x.shape[1:3], W.shape[:2], stride, padding, dilation)
     return _convolve(xp, x, W, b, rows, columns)  # (1)
 
 

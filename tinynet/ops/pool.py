@@ -2,34 +2,19 @@
 
 from typing import Any
 
-from tinynet.errors import ArgumentError
 from tinynet.op import op
-from tinynet.window import ONE_ROW, Window, padded, pair, taps, unpadded, window
-
-
-def _window(op: str, axis: str, elements: int, size: int, stride: int | None, padding: Any) -> Window:
-    if padding == "causal" or (isinstance(padding, int) and isinstance(size, int) and padding >= max(size, 1)):
-        raise ArgumentError(f'{op}: padding must be "valid", "same" or an integer below size = {size}, got '
-                            f"{padding!r}; a window that lies in the padding alone has nothing to pool")
-    return window(op, axis, elements, size, size if stride is None else stride, padding)
-
-
-def _windows2d(op: str, image: tuple[int, int], size: Any, stride: Any, padding: Any) -> tuple[Window, Window]:
-    size, stride, padding = (pair(op, name, value) for name, value in
-                             (("size", size), ("stride", stride), ("padding", padding)))
-    return (_window(op, "H", image[0], size[0], stride[0], padding[0]),
-            _window(op, "W", image[1], size[1], stride[1], padding[1]))
+from tinynet.window import ONE_ROW, Window, padded, pool_window, pool_windows, taps, unpadded
 
 
 def _sizes1d(name: str) -> Any:
     def sizes(known: dict[str, Any], size: int, stride: Any = None, padding: Any = "valid") -> dict[str, Any]:
-        return {"T'": _window(name, "T", known["T"], size, stride, padding).outputs}
+        return {"T'": pool_window(name, "T", known["T"], size, stride, padding).outputs}
     return sizes
 
 
 def _sizes2d(name: str) -> Any:
     def sizes(known: dict[str, Any], size: Any, stride: Any = None, padding: Any = "valid") -> dict[str, Any]:
-        rows, columns = _windows2d(name, (known["H"], known["W"]), size, stride, padding)
+        rows, columns = pool_windows(name, (known["H"], known["W"]), size, stride, padding)
         return {"H'": rows.outputs, "W'": columns.outputs}
     return sizes
 
@@ -99,7 +84,7 @@ def max_pool1d(xp: Any, x: Any, size: int, stride: int | None = None, padding: A
     >>> tn.ops.max_pool1d(tn.Tensor([[[1.0], [3.0], [2.0], [0.0]]]), 2).numpy().ravel()
     array([3., 2.], dtype=float32)
     """
-    columns = _window("max_pool1d", "T", x.shape[1], size, stride, padding)
+    columns = pool_window("max_pool1d", "T", x.shape[1], size, stride, padding)
     y, cache = _max_pool(xp, x[:, None], ONE_ROW, columns)  # (1)
     return y[:, 0], cache  # (N,T',C)
 
@@ -123,7 +108,7 @@ def max_pool2d(xp: Any, x: Any, size: Any, stride: Any = None, padding: Any = "v
     >>> tn.ops.max_pool2d(tn.Tensor([[[[1.0], [3.0]], [[2.0], [0.0]]]]), 2).numpy().ravel()
     array([3.], dtype=float32)
     """
-    rows, columns = _windows2d("max_pool2d", x.shape[1:3], size, stride, padding)
+    rows, columns = pool_windows("max_pool2d", x.shape[1:3], size, stride, padding)
     return _max_pool(xp, x, rows, columns)  # (1)
 
 
@@ -146,7 +131,7 @@ def avg_pool1d(xp: Any, x: Any, size: int, stride: int | None = None, padding: A
     >>> tn.ops.avg_pool1d(tn.Tensor([[[1.0], [3.0], [2.0]]]), 2, padding="same").numpy().ravel()
     array([2., 2.], dtype=float32)
     """
-    columns = _window("avg_pool1d", "T", x.shape[1], size, stride, padding)
+    columns = pool_window("avg_pool1d", "T", x.shape[1], size, stride, padding)
     y, cache = _avg_pool(xp, x[:, None], ONE_ROW, columns)  # (1)
     return y[:, 0], cache  # (N,T',C)
 
@@ -170,7 +155,7 @@ def avg_pool2d(xp: Any, x: Any, size: Any, stride: Any = None, padding: Any = "v
     >>> tn.ops.avg_pool2d(tn.Tensor([[[[1.0], [3.0]], [[2.0], [0.0]]]]), 2).numpy().ravel()
     array([1.5], dtype=float32)
     """
-    rows, columns = _windows2d("avg_pool2d", x.shape[1:3], size, stride, padding)
+    rows, columns = pool_windows("avg_pool2d", x.shape[1:3], size, stride, padding)
     return _avg_pool(xp, x, rows, columns)  # (1)
 
 

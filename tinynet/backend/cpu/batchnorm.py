@@ -59,11 +59,15 @@ def _width(x: Any) -> int:
     return C * -(-_WIDE // C)
 
 
+def _flat(dtype: Any, arrays: Any) -> list[Any]:
+    """Arrays as kernels take them: those of (...,C) flat, vectors of (C) in this dtype."""
+    return [array.reshape(-1) if array.ndim > 1 else array.astype(dtype) for array in arrays]
+
+
 def _along_rows(kernel: Any, *arrays: Any) -> None:
     """Run a kernel on arrays of (...,C), x the first of them, and vectors of (C)."""
     x = arrays[0]
-    run(kernel, _width(x), *(array.reshape(-1) if array.ndim > 1 else array.astype(x.dtype) for array in arrays),
-        shards=shards_for(x.size))
+    run(kernel, _width(x), *_flat(x.dtype, arrays), shards=shards_for(x.size))
 
 
 def _sums(kernel: Any, *arrays: Any) -> Any:
@@ -71,8 +75,7 @@ def _sums(kernel: Any, *arrays: Any) -> Any:
     x = arrays[0]
     shards = shards_for(x.size)
     sums = np.zeros((shards, 2, _width(x)))
-    run(kernel, sums, *(array.reshape(-1) if array.ndim > 1 else array.astype(x.dtype) for array in arrays),
-        shards=shards)
+    run(kernel, sums, *_flat(x.dtype, arrays), shards=shards)
     return sums.reshape(-1, 2, sums.shape[2] // x.shape[-1], x.shape[-1]).sum(axis=(0, 2))
 
 

@@ -18,7 +18,7 @@ from tinynet.backend.cpu.gemm import PANEL, product
 from tinynet.backend.cpu.memory import empty
 from tinynet.backend.cpu.panels import packed
 from tinynet.backend.cpu.threads import run, threads
-from tinynet.window import ONE_ROW, Window, pair, window
+from tinynet.window import ONE_ROW, Window, window, windows
 
 
 def conv1d(xp: Any, x: Any, W: Any, b: Any = None, *, stride: int = 1, padding: Any = "valid",
@@ -42,11 +42,7 @@ def conv2d(xp: Any, x: Any, W: Any, b: Any = None, *, stride: Any = 1, padding: 
     """See `tn.ops.conv2d`. float32."""
     if x.dtype != np.float32:
         return NotImplemented
-    stride, padding, dilation = (pair("conv2d", name, value) for name, value in
-                                 (("stride", stride), ("padding", padding), ("dilation", dilation)))
-    rows, columns = (window("conv2d", "HW"[i], x.shape[1 + i], W.shape[i], stride[i], padding[i], dilation[i])
-                     for i in range(2))
-    return _convolve(x, W, b, rows, columns)
+    return _convolve(x, W, b, *windows("conv2d", x.shape[1:3], W.shape[:2], stride, padding, dilation))
 
 
 def dconv2d(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:

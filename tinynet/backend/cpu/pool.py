@@ -12,14 +12,15 @@ from numba import njit
 from tinynet.backend.cpu.elementary import OPTIONS
 from tinynet.backend.cpu.memory import empty
 from tinynet.backend.cpu.threads import run, shards_for
-from tinynet.window import ONE_ROW, Window, pair, window
+from tinynet.window import ONE_ROW, Window, pool_window, pool_windows
 
 _TAPS = 255  # elements of a window that a byte can number
 
 
 def max_pool1d(xp: Any, x: Any, size: int, stride: int | None = None, padding: Any = "valid") -> Any:
     """See `tn.ops.max_pool1d`. float32."""
-    return _one_row(_max_pool(x[:, None], ONE_ROW, _window(x, 1, size, stride, padding)))
+    columns = pool_window("max_pool1d", "T", x.shape[1], size, stride, padding)
+    return _one_row(_max_pool(x[:, None], ONE_ROW, columns))
 
 
 def dmax_pool1d(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
@@ -29,7 +30,7 @@ def dmax_pool1d(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
 
 def max_pool2d(xp: Any, x: Any, size: Any, stride: Any = None, padding: Any = "valid") -> Any:
     """See `tn.ops.max_pool2d`. float32."""
-    return _max_pool(x, *_windows(x, size, stride, padding))
+    return _max_pool(x, *pool_windows("max_pool2d", x.shape[1:3], size, stride, padding))
 
 
 def dmax_pool2d(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
@@ -40,7 +41,8 @@ def dmax_pool2d(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
 
 def avg_pool1d(xp: Any, x: Any, size: int, stride: int | None = None, padding: Any = "valid") -> Any:
     """See `tn.ops.avg_pool1d`. float32."""
-    return _one_row(_avg_pool(x[:, None], ONE_ROW, _window(x, 1, size, stride, padding)))
+    columns = pool_window("avg_pool1d", "T", x.shape[1], size, stride, padding)
+    return _one_row(_avg_pool(x[:, None], ONE_ROW, columns))
 
 
 def davg_pool1d(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
@@ -50,7 +52,7 @@ def davg_pool1d(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
 
 def avg_pool2d(xp: Any, x: Any, size: Any, stride: Any = None, padding: Any = "valid") -> Any:
     """See `tn.ops.avg_pool2d`. float32."""
-    return _avg_pool(x, *_windows(x, size, stride, padding))
+    return _avg_pool(x, *pool_windows("avg_pool2d", x.shape[1:3], size, stride, padding))
 
 
 def davg_pool2d(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
@@ -89,15 +91,6 @@ def _spread(kernel: Any, dy: Any, shape: Any, *more: Any) -> Any:
     run(kernel, np.ascontiguousarray(dy).reshape(-1), dy.shape[:3], *more, dx.reshape(-1), shape[1:],
         shards=shards_for(dx.size, shape[0]))
     return dx
-
-
-def _window(x: Any, axis: int, size: int, stride: int | None, padding: Any) -> Window:
-    return window("pool", "THW"[axis], x.shape[axis], size, size if stride is None else stride, padding)
-
-
-def _windows(x: Any, *options: Any) -> list[Window]:
-    heights, widths = zip(*(pair("pool", "option", option) for option in options), strict=True)
-    return [_window(x, 1, *heights), _window(x, 2, *widths)]
 
 
 def _one_row(result: Any) -> Any:

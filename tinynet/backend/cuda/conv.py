@@ -11,7 +11,7 @@ from tinynet.backend.cuda.columns import add_bias, column_sums
 from tinynet.backend.cuda.launch import Kernels, one_each
 from tinynet.backend.cuda.products import matmul
 from tinynet.backend.cuda.windows import numbers
-from tinynet.window import ONE_ROW, Window, pair, window
+from tinynet.window import ONE_ROW, Window, window, windows
 
 _UNFOLDED = 1 << 25  # elements of unfolded images at a time: 128 MiB
 
@@ -39,11 +39,7 @@ def conv2d(xp: Any, x: Any, W: Any, b: Any = None, *, stride: Any = 1, padding: 
     """See `tn.ops.conv2d`. float32."""
     if x.dtype != xp.float32:
         return NotImplemented
-    stride, padding, dilation = (pair("conv2d", name, value) for name, value in
-                                 (("stride", stride), ("padding", padding), ("dilation", dilation)))
-    rows, columns = (window("conv2d", "HW"[i], x.shape[1 + i], W.shape[i], stride[i], padding[i], dilation[i])
-                     for i in range(2))
-    return _convolve(xp, x, W, b, rows, columns)
+    return _convolve(xp, x, W, b, *windows("conv2d", x.shape[1:3], W.shape[:2], stride, padding, dilation))
 
 
 def dconv2d(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:

@@ -4,14 +4,15 @@ from typing import Any
 
 from tinynet.backend.cuda.launch import Kernels, one_each
 from tinynet.backend.cuda.windows import numbers
-from tinynet.window import ONE_ROW, Window, pair, window
+from tinynet.window import ONE_ROW, Window, pool_window, pool_windows
 
 _cuda = Kernels("pool")
 
 
 def max_pool1d(xp: Any, x: Any, size: int, stride: int | None = None, padding: Any = "valid") -> Any:
     """See `tn.ops.max_pool1d`. float32."""
-    return _one_row(_max_pool(xp, x[:, None], ONE_ROW, _window(x, 1, size, stride, padding)))
+    columns = pool_window("max_pool1d", "T", x.shape[1], size, stride, padding)
+    return _one_row(_max_pool(xp, x[:, None], ONE_ROW, columns))
 
 
 def dmax_pool1d(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
@@ -21,7 +22,7 @@ def dmax_pool1d(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
 
 def max_pool2d(xp: Any, x: Any, size: Any, stride: Any = None, padding: Any = "valid") -> Any:
     """See `tn.ops.max_pool2d`. float32."""
-    return _max_pool(xp, x, *_windows(x, size, stride, padding))
+    return _max_pool(xp, x, *pool_windows("max_pool2d", x.shape[1:3], size, stride, padding))
 
 
 def dmax_pool2d(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
@@ -32,7 +33,8 @@ def dmax_pool2d(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
 
 def avg_pool1d(xp: Any, x: Any, size: int, stride: int | None = None, padding: Any = "valid") -> Any:
     """See `tn.ops.avg_pool1d`. float32."""
-    return _one_row(_avg_pool(xp, x[:, None], ONE_ROW, _window(x, 1, size, stride, padding)))
+    columns = pool_window("avg_pool1d", "T", x.shape[1], size, stride, padding)
+    return _one_row(_avg_pool(xp, x[:, None], ONE_ROW, columns))
 
 
 def davg_pool1d(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
@@ -42,7 +44,7 @@ def davg_pool1d(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
 
 def avg_pool2d(xp: Any, x: Any, size: Any, stride: Any = None, padding: Any = "valid") -> Any:
     """See `tn.ops.avg_pool2d`. float32."""
-    return _avg_pool(xp, x, *_windows(x, size, stride, padding))
+    return _avg_pool(xp, x, *pool_windows("avg_pool2d", x.shape[1:3], size, stride, padding))
 
 
 def davg_pool2d(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
@@ -80,15 +82,6 @@ def _spread(xp: Any, kernel: str, shape: Any, places: Any, dy: Any, *more: Any) 
     dx = xp.empty(shape, dy.dtype)
     _cuda.launch(kernel, one_each(dx.size), xp.ascontiguousarray(dy), *more, dx, dx.size, shape[3], *places)
     return dx
-
-
-def _window(x: Any, axis: int, size: int, stride: int | None, padding: Any) -> Window:
-    return window("pool", "THW"[axis], x.shape[axis], size, size if stride is None else stride, padding)
-
-
-def _windows(x: Any, *options: Any) -> list[Window]:
-    heights, widths = zip(*(pair("pool", "option", option) for option in options), strict=True)
-    return [_window(x, 1, *heights), _window(x, 2, *widths)]
 
 
 def _one_row(result: Any) -> Any:
