@@ -173,7 +173,7 @@ class Op:
     def _record(self, xp: Any, backward: Callable[..., Any], cache: Any, inputs: Sequence[Tensor | None],
                 outputs: Any) -> Any:
         arrays = [xp.asarray(array) for array in (outputs if isinstance(outputs, tuple) else (outputs,))]
-        tensors = [Tensor(array) for array in arrays]
+        tensors = [Tensor.of(array) for array in arrays]
         if backend.is_recording() and any(tensor is not None and tensor.requires_grad for tensor in inputs):
             node = Node(self, xp, backward, cache, inputs, arrays)
             for index, tensor in enumerate(tensors):

@@ -105,6 +105,13 @@ class Tensor:
         self.grad: Any = None
         self._origin: tuple[Node, int] | None = None
 
+    @classmethod
+    def of(cls, array: Any) -> "Tensor":
+        """A tensor around what is known to be an array of numbers: what an op has computed. Nothing is checked."""
+        tensor = cls.__new__(cls)
+        tensor.data, tensor.requires_grad, tensor.grad, tensor._origin = array, False, None, None
+        return tensor
+
     @property
     def shape(self) -> tuple[int, ...]:
         """The size of each axis."""

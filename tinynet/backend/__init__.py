@@ -133,8 +133,14 @@ def device_of(array: Any) -> str:
 
 def common_device(arrays: Iterable[Any]) -> str | None:
     """Where these arrays live, those that are not None: "cpu" if there are none, None if they live apart."""
-    devices = {device_of(array) for array in arrays if array is not None}
-    return devices.pop() if len(devices) == 1 else None if devices else "cpu"
+    common = None
+    for array in arrays:
+        if array is not None:
+            device = device_of(array)
+            if common not in (None, device):
+                return None
+            common = device
+    return common or "cpu"
 
 
 def forget_devices() -> None:

@@ -70,7 +70,7 @@ ROWS, PANEL = INSTRUCTIONS[_HERE].rows, INSTRUCTIONS[_HERE].panel
 # then stays in the second cache while all panels pass by. Where a column of A lies together, a cache line holds more
 # than one tile needs of it; steps are short, for the rest to be there still when the next tile comes.
 _DEEP, _SHALLOW, _STRIP = 512, 192, 96
-_WIDE = 4  # panels in the tile of a product of one row
+_AT_ONCE = 4  # rows of B that a product of one row passes through together
 
 
 # --- what kernels call ----------------------------------------------------------------------------------------------
@@ -155,7 +155,7 @@ def compile_pack(name: str) -> Any:
 
 def _product(name: str, width: int, fused: bool, most: int, vectors: int) -> Callable[..., None]:
     panel = width * vectors
-    wide, panel_of_step, tile = _WIDE * panel, _DEEP * panel, most * panel
+    panel_of_step, tile = _DEEP * panel, most * panel
 
     def product(M, N, K, blocks, A, a_row, a_k, a_block, B, b_k, b_panel, b_block,  # type: ignore[no-untyped-def]
                 C, c_row, c_panel, accumulate):
@@ -169,10 +169,12 @@ def _product(name: str, width: int, fused: bool, most: int, vectors: int) -> Cal
                 a = A + 4 * (p * a_block + k * a_k)
                 b = B + 4 * (p * b_block + k * b_k)
                 more = 1 if accumulate != 0 or p > 0 or k > 0 else 0
-                first = N // wide * wide if M == 1 and c_panel == panel else 0
-                for j in range(0, first, wide):
-                    _row(name, ps, ks, a, a_row, a_k, a_block, b + 4 * (j // panel * b_panel), b_k, b_panel, b_block,
-                         C + 4 * j, c_row, more)
+                first = N // panel * panel if M == 1 and b_panel == panel and c_panel == panel else 0
+                if first:
+                    for q in range(ps):
+                        for i in range(0, max(1, ks), _AT_ONCE):
+                            _row(name, min(_AT_ONCE, ks - i), first, a + 4 * (q * a_block + i * a_k), a_k,
+                                 b + 4 * (q * b_block + i * b_k), b_k, C, more if q + i == 0 else 1)
                 top = 0
                 for strips in range(-(-M // _STRIP), 0, -1):
                     bottom = top + _share(M - top, strips)
@@ -190,10 +192,10 @@ def _product(name: str, width: int, fused: bool, most: int, vectors: int) -> Cal
                             rows = _share(bottom - i, tiles)
                             if columns == panel:
                                 _tile(name, rows, ps, ks, a + 4 * i * a_row, a_row, a_k, a_block,
-                                      bj, bj_k, 0, bj_block, cj + 4 * i * c_row, c_row, more)
+                                      bj, bj_k, bj_block, cj + 4 * i * c_row, c_row, more)
                             else:
                                 _tile(name, rows, ps, ks, a + 4 * i * a_row, a_row, a_k, a_block,
-                                      bj, bj_k, 0, bj_block, corner, panel, 0)
+                                      bj, bj_k, bj_block, corner, panel, 0)
                                 _merge(width, rows, columns, corner, panel, cj + 4 * i * c_row, c_row, more)
                             i += rows
                     top = bottom
@@ -253,86 +255,119 @@ _I64, _I32, _FLOAT = ir.IntType(64), ir.IntType(32), ir.FloatType()
 _POINTER = _FLOAT.as_pointer()
 
 
-def tile_function(module: Any, instructions: Instructions, rows: int, panels: int = 1) -> Any:
-    """Write into a module the function that computes one tile: rows x (panels * panel) elements of C.
+def tile_function(module: Any, instructions: Instructions, rows: int) -> Any:
+    """Write into a module the function that computes one tile: rows x PANEL elements of C.
 
     For all blocks, for all k in a block:
         load a row of B, one vector after the other
         for each row: load the element of A, repeat it through a vector, multiply it with each vector of B, add
     """
-    name = f"tile_{rows}x{panels * instructions.panel}"
+    name = f"tile_{rows}"
     if name in module.globals:
         return module.globals[name]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [_I64] * 14), name)
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [_I64] * 13), name)
     function.attributes.add("noinline")
-    blocks, depth, a, a_row, a_three, a_k, a_block, b, b_k, b_panel, b_block, c, c_row, accumulate = function.args
+    blocks, depth, a, a_row, a_three, a_k, a_block, b, b_k, b_block, c, c_row, accumulate = function.args
     builder = ir.IRBuilder(function.append_basic_block())
-    width, vectors = instructions.width, instructions.vectors
+    width, vectors = instructions.width, range(instructions.vectors)
     vector = ir.VectorType(_FLOAT, width)
 
-    def move(pointer: Any, *distances: Any) -> Any:
-        for distance in distances:
-            pointer = builder.gep(pointer, [distance])
-        return pointer
-
-    def times(count: int, distance: Any) -> Any:
-        return builder.mul(_word(count), distance)
-
-    def load(pointer: Any, type: Any) -> Any:
-        return builder.load(builder.bitcast(pointer, type.as_pointer()), align=4)
-
-    def multiply_add(x: Any, y: Any, total: Any) -> Any:
-        if not instructions.fused:
-            return builder.fadd(builder.fmul(x, y), total)
-        fma = cgutils.get_or_insert_function(module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.v{width}f32")
-        return builder.call(fma, [x, y, total])
-
-    def repeat(number: Any) -> Any:
-        nothing = ir.Constant(vector, ir.Undefined)
-        first = builder.insert_element(nothing, number, ir.Constant(_I32, 0))
-        return builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(_I32, width), None))
-
     # Variables in memory, for LLVM to put into registers: the sums, and pointers that walk along with k.
-    columns = [(panel, v) for panel in range(panels) for v in range(vectors)]
-    sums = {(i, *column): builder.alloca(vector) for i in range(rows) for column in columns}
+    sums = {(i, v): builder.alloca(vector) for i in range(rows) for v in vectors}
     # From every third row to the next it is a_three, which is 3 a_row. LLVM does not know that: else it would reach
     # each row from the one before, in a chain of additions that takes as long as the multiplications.
     a_walks, b_walk = [builder.alloca(_POINTER) for _ in range(0, rows, 3)], builder.alloca(_POINTER)
     a, b, c = (builder.inttoptr(address, _POINTER) for address in (a, b, c))
-    results = {(i, panel, v): builder.bitcast(move(c, times(i, c_row), _word((panel * vectors + v) * width)),
-                                              vector.as_pointer()) for i, panel, v in sums}
+    results = {(i, v): _move(builder, c, _times(builder, i, c_row), _word(v * width)) for i, v in sums}
 
     for row in range(rows):  # ask for the lines that will be written, so that nobody waits for them then
-        for panel in range(panels):
-            _prefetch(builder, results[row, panel, 0])
+        _prefetch(builder, results[row, 0])
     with builder.if_else(builder.icmp_signed("!=", accumulate, _word(0))) as (more, anew):
         with more:
             for cell, total in sums.items():
-                builder.store(builder.load(results[cell], align=4), total)
+                builder.store(_vector(builder, results[cell], width), total)
         with anew:
             for total in sums.values():
                 builder.store(ir.Constant(vector, None), total)
     with cgutils.for_range(builder, blocks) as block:
         for group, walk in enumerate(a_walks):
-            builder.store(move(a, builder.mul(block.index, a_block), times(group, a_three)), walk)
-        builder.store(move(b, builder.mul(block.index, b_block)), b_walk)
+            builder.store(_move(builder, a, builder.mul(block.index, a_block), _times(builder, group, a_three)), walk)
+        builder.store(_move(builder, b, builder.mul(block.index, b_block)), b_walk)
         with cgutils.for_range(builder, depth):
             b_row = builder.load(b_walk)
-            Bs = {(panel, v): load(move(b_row, times(panel, b_panel), _word(v * width)), vector)
-                  for panel, v in columns}
+            Bs = [_vector(builder, _move(builder, b_row, _word(v * width)), width) for v in vectors]
             for i in range(rows):
-                element = load(move(builder.load(a_walks[i // 3]), times(i % 3, a_row)), _FLOAT)
-                repeated = repeat(element)
-                for column in columns:
-                    total = sums[i, *column]
-                    builder.store(multiply_add(repeated, Bs[column], builder.load(total)), total)
+                element = builder.load(_move(builder, builder.load(a_walks[i // 3]), _times(builder, i % 3, a_row)))
+                repeated = _repeat(builder, element, width)
+                for v in vectors:
+                    total = sums[i, v]
+                    builder.store(_multiply_add(builder, instructions, repeated, Bs[v], builder.load(total)), total)
             for walk in a_walks:
-                builder.store(move(builder.load(walk), a_k), walk)
-            builder.store(move(b_row, b_k), b_walk)
+                builder.store(_move(builder, builder.load(walk), a_k), walk)
+            builder.store(_move(builder, b_row, b_k), b_walk)
     for cell, total in sums.items():
-        builder.store(builder.load(total), results[cell], align=4)
+        builder.store(builder.load(total), builder.bitcast(results[cell], vector.as_pointer()), align=4)
     builder.ret_void()
     return function
+
+
+def row_function(module: Any, instructions: Instructions, rows: int) -> Any:
+    """Write into a module the function of a product of one row: to N elements of C, whole vectors, some rows of B, each
+    times an element of A. B is used but once here: what counts is to read it as it lies, from one end to the other.
+    """
+    name = f"row_{rows}"
+    if name in module.globals:
+        return module.globals[name]
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [_I64] * 7), name)
+    function.attributes.add("noinline")
+    N, a, a_k, b, b_k, c, accumulate = function.args
+    builder = ir.IRBuilder(function.append_basic_block())
+    width = instructions.width
+    a, b, c = (builder.inttoptr(address, _POINTER) for address in (a, b, c))
+    factors = [_repeat(builder, builder.load(_move(builder, a, _times(builder, i, a_k))), width) for i in range(rows)]
+    starts = [_move(builder, b, _times(builder, i, b_k)) for i in range(rows)]
+    kept = builder.icmp_signed("!=", accumulate, _word(0))
+
+    with cgutils.for_range(builder, builder.sdiv(N, _word(width))) as step:
+        j = builder.mul(step.index, _word(width))
+        place = _move(builder, c, j)
+        before = _vector(builder, place, width)
+        total = builder.select(kept, before, ir.Constant(before.type, None))
+        for factor, start in zip(factors, starts, strict=True):
+            row = _vector(builder, _move(builder, start, j), width)
+            total = _multiply_add(builder, instructions, factor, row, total)
+        builder.store(total, builder.bitcast(place, total.type.as_pointer()), align=4)
+    builder.ret_void()
+    return function
+
+
+def _move(builder: Any, pointer: Any, *distances: Any) -> Any:
+    for distance in distances:
+        pointer = builder.gep(pointer, [distance])
+    return pointer
+
+
+def _times(builder: Any, count: int, distance: Any) -> Any:
+    return builder.mul(_word(count), distance)
+
+
+def _vector(builder: Any, pointer: Any, width: int) -> Any:
+    return builder.load(builder.bitcast(pointer, ir.VectorType(_FLOAT, width).as_pointer()), align=4)
+
+
+def _repeat(builder: Any, number: Any, width: int) -> Any:
+    """A vector of one number."""
+    nothing = ir.Constant(ir.VectorType(number.type, width), ir.Undefined)
+    first = builder.insert_element(nothing, number, ir.Constant(_I32, 0))
+    return builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(_I32, width), None))
+
+
+def _multiply_add(builder: Any, instructions: Instructions, x: Any, y: Any, total: Any) -> Any:
+    if not instructions.fused:
+        return builder.fadd(builder.fmul(x, y), total)
+    fma = cgutils.get_or_insert_function(builder.module, ir.FunctionType(x.type, [x.type] * 3),
+                                         f"llvm.fma.v{instructions.width}f32")
+    return builder.call(fma, [x, y, total])
 
 
 def _prefetch(builder: Any, pointer: Any) -> None:
@@ -345,41 +380,42 @@ def _prefetch(builder: Any, pointer: Any) -> None:
 
 @intrinsic(prefer_literal=True)
 def _tile(typing: Any, name: Any, rows: Any, blocks: Any, depth: Any, a: Any, a_row: Any, a_k: Any, a_block: Any,
-          b: Any, b_k: Any, b_panel: Any, b_block: Any, c: Any, c_row: Any, accumulate: Any) -> Any:
+          b: Any, b_k: Any, b_block: Any, c: Any, c_row: Any, accumulate: Any) -> Any:
     """A tile of some rows and one panel: there is a function for each number of rows."""
     instructions = INSTRUCTIONS[name.literal_value]
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        rows, *rest = args[1:]
-        done = builder.append_basic_block()
-        switch = builder.switch(rows, done)
-        for count in range(1, instructions.rows + 1):
-            with builder.goto_block(builder.append_basic_block()):
-                switch.add_case(count, builder.block)
-                _call_tile(builder, instructions, count, 1, rest)
-                builder.branch(done)
-        builder.position_at_end(done)
-        return context.get_dummy_value()
-    return types.void(name, *[types.int64] * 14), generate
-
-
-@intrinsic(prefer_literal=True)
-def _row(typing: Any, name: Any, blocks: Any, depth: Any, a: Any, a_row: Any, a_k: Any, a_block: Any,
-         b: Any, b_k: Any, b_panel: Any, b_block: Any, c: Any, c_row: Any, accumulate: Any) -> Any:
-    """A tile of one row and several panels: the sums of one panel alone would wait for each other."""
-    instructions = INSTRUCTIONS[name.literal_value]
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        _call_tile(builder, instructions, 1, _WIDE, args[1:])
+        rows, blocks, depth, a, a_row, *rest = args[1:]
+        _call_one_of(builder, tile_function, instructions, range(1, instructions.rows + 1), rows,
+                     [blocks, depth, a, a_row, builder.mul(a_row, _word(3)), *rest])
         return context.get_dummy_value()
     return types.void(name, *[types.int64] * 13), generate
 
 
-def _call_tile(builder: Any, instructions: Instructions, rows: int, panels: int, args: Sequence[Any]) -> None:
-    function = tile_function(builder.module, instructions, rows, panels)
-    function.linkage = "internal"
-    blocks, depth, a, a_row, *rest = args
-    builder.call(function, [blocks, depth, a, a_row, builder.mul(a_row, _word(3)), *rest])
+@intrinsic(prefer_literal=True)
+def _row(typing: Any, name: Any, rows: Any, N: Any, a: Any, a_k: Any, b: Any, b_k: Any, c: Any, accumulate: Any) -> Any:
+    """To a row of C some rows of B: there is a function for each number of them."""
+    instructions = INSTRUCTIONS[name.literal_value]
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _call_one_of(builder, row_function, instructions, range(_AT_ONCE + 1), args[1], args[2:])
+        return context.get_dummy_value()
+    return types.void(name, *[types.int64] * 8), generate
+
+
+def _call_one_of(builder: Any, make: Callable[..., Any], instructions: Instructions, numbers: range, rows: Any,
+                 args: Sequence[Any]) -> None:
+    """Call the function for so many rows; there is one for each of these numbers."""
+    done = builder.append_basic_block()
+    switch = builder.switch(rows, done)
+    for count in numbers:
+        with builder.goto_block(builder.append_basic_block()):
+            switch.add_case(count, builder.block)
+            function = make(builder.module, instructions, count)
+            function.linkage = "internal"
+            builder.call(function, args)
+            builder.branch(done)
+    builder.position_at_end(done)
 
 
 # --- memory ---------------------------------------------------------------------------------------------------------
@@ -416,26 +452,17 @@ class _VectorModel(PrimitiveModel):
 @intrinsic(prefer_literal=True)
 def _load(typing: Any, width: Any, source: Any, count: Any) -> Any:
     """A vector: so many elements, at most, from an address, then zeros."""
-    vector = ir.VectorType(_FLOAT, width.literal_value)
-
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        _, source, count = args
-        return _masked(builder, "load", vector, [vector.as_pointer(), _I32, _lanes(vector), vector], [
-            builder.inttoptr(source, vector.as_pointer()), ir.Constant(_I32, 4), _first(builder, vector, count),
-            ir.Constant(vector, None)])
+        return _first_of(builder, builder.inttoptr(args[1], _POINTER), width.literal_value, args[2])
     return _Vector(width.literal_value)(width, types.int64, types.int64), generate
 
 
 @intrinsic(prefer_literal=True)
 def _store(typing: Any, width: Any, target: Any, value: Any, count: Any) -> Any:
     """Write the first elements of a vector, at most so many, to an address."""
-    vector = ir.VectorType(_FLOAT, width.literal_value)
-
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         _, target, value, count = args
-        _masked(builder, "store", ir.VoidType(), [vector, vector.as_pointer(), _I32, _lanes(vector)], [
-            value, builder.inttoptr(target, vector.as_pointer()), ir.Constant(_I32, 4),
-            _first(builder, vector, count)])
+        _write_first(builder, value, builder.inttoptr(target, _POINTER), count)
         return context.get_dummy_value()
     return types.void(width, types.int64, value, types.int64), generate
 
@@ -448,24 +475,31 @@ def _sum(typing: Any, width: Any, a: Any, b: Any) -> Any:
     return a(width, a, b), generate
 
 
-def _lanes(vector: Any) -> Any:
-    return ir.VectorType(ir.IntType(1), vector.count)
+def _first_of(builder: Any, pointer: Any, width: int, count: Any) -> Any:
+    """A vector of the first elements behind a pointer, at most so many, then zeros."""
+    vector = ir.VectorType(_FLOAT, width)
+    mask = _mask(builder, width, count)
+    load = _masked(builder, "load", vector, [vector.as_pointer(), _I32, mask.type, vector], vector)
+    return builder.call(load, [builder.bitcast(pointer, vector.as_pointer()), ir.Constant(_I32, 4), mask,
+                               ir.Constant(vector, None)])
 
 
-def _first(builder: Any, vector: Any, count: Any) -> Any:
-    """A mask of the first elements, all of them where the number is known to be large enough."""
-    numbers = ir.VectorType(_I64, vector.count)
-    nothing = ir.Constant(numbers, ir.Undefined)
-    repeated = builder.shuffle_vector(builder.insert_element(nothing, count, ir.Constant(_I32, 0)), nothing,
-                                      ir.Constant(ir.VectorType(_I32, vector.count), None))
-    return builder.icmp_signed("<", ir.Constant(numbers, list(range(vector.count))), repeated)
+def _write_first(builder: Any, value: Any, pointer: Any, count: Any) -> None:
+    """Write the first elements of a vector, at most so many."""
+    vector, mask = value.type, _mask(builder, value.type.count, count)
+    store = _masked(builder, "store", ir.VoidType(), [vector, vector.as_pointer(), _I32, mask.type], vector)
+    builder.call(store, [value, builder.bitcast(pointer, vector.as_pointer()), ir.Constant(_I32, 4), mask])
 
 
-def _masked(builder: Any, name: str, result: Any, types: Any, args: Any) -> Any:
-    vector = result if name == "load" else types[0]
-    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, types),
-                                              f"llvm.masked.{name}.v{vector.count}f32.p0")
-    return builder.call(function, args)
+def _mask(builder: Any, width: int, count: Any) -> Any:
+    """Of the first elements; all of them where the number is known to be large enough."""
+    numbers = ir.Constant(ir.VectorType(_I64, width), list(range(width)))
+    return builder.icmp_signed("<", numbers, _repeat(builder, count, width))
+
+
+def _masked(builder: Any, name: str, result: Any, args: Sequence[Any], vector: Any) -> Any:
+    return cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, args),
+                                          f"llvm.masked.{name}.v{vector.count}f32.p0")
 
 
 @intrinsic(prefer_literal=True)

@@ -41,10 +41,10 @@ def lstm(xp: Any, x: Any, h0: Any, c0: Any, W: Any, b: Any, recurrent_mask: Any 
         panels, places = packed(W), (PANEL, (H + D) * PANEL)
     else:
         panels, places = np.ascontiguousarray(W), (4 * H, PANEL)
+    h, CT = empty((N, H)), empty((N, H))  # after the last step
     run(_forward, np.ascontiguousarray(x), h0, c0, panels.reshape(-1), places, np.ascontiguousarray(b), m,
-        starts_at_zero, hx, gates, C, y, shards=_shards(N))
-    h = y[:, -1].copy() if T else h0.copy()
-    return (y, h, C[T % (kept + 1)].copy()), (hx, gates, C, y, h0, W, m, recurrent_mask is not None)
+        starts_at_zero, hx, gates, C, y, h, CT, shards=_shards(N))
+    return (y, h, CT), (hx, gates, C, y, h0, W, m, recurrent_mask is not None)
 
 
 def dlstm(xp: Any, dy: Any, dh: Any, dC: Any, *, cache: Any, needs: Any) -> Any:
@@ -75,7 +75,7 @@ def _shards(N: int) -> int:
 
 @njit(**OPTIONS)
 def _forward(shard: Any, shards: Any, x: Any, h0: Any, c0: Any, W: Any, places: Any, b: Any, m: Any,
-             starts_at_zero: Any, hx: Any, gates: Any, C: Any, y: Any) -> None:
+             starts_at_zero: Any, hx: Any, gates: Any, C: Any, y: Any, h: Any, CT: Any) -> None:
     """(1) to (6) for all steps of the shard's rows. Inside of `gates`, [h, x] W becomes the gates. The arrays hold all
     steps, or the last one or two."""
     N, T, D = x.shape
@@ -96,6 +96,10 @@ def _forward(shard: Any, shards: Any, x: Any, h0: Any, c0: Any, W: Any, places: 
                 W, (skipped * places[0], *places), gates, ((place * N + low) * G, G), False)
         for n in range(low, high):
             _gates(gates[place, n], b, C[now, n], C[then, n], y[n, t], m[n], hx[then, n])
+    for n in range(low, high):
+        for j in range(H):
+            h[n, j] = y[n, T - 1, j] if T else h0[n, j]
+            CT[n, j] = C[T % C.shape[0], n, j]
 
 
 @njit(**OPTIONS)
