@@ -95,7 +95,7 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCublas]:
 
 def device(array: np.ndarray) -> Any:
     """The same memory, as an array of the device: a view stays a view."""
-    return fake_device.DeviceArray(array)
+    return fake_device.GpuArray(array)
 
 
 # Each makes an array of a shape in memory of its own: without gaps, with gaps, by columns, ...
@@ -176,7 +176,7 @@ def test_a_batch_and_a_matrix_are_one_product(library: FakeCublas) -> None:
 
 
 def test_views_are_not_copied(library: FakeCublas, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fake_device.DeviceArray, "copy", None)
+    monkeypatch.setattr(fake_device.GpuArray, "copy", None)
     A, W = device(np.ones((3, 8), "float32")), device(np.ones((6, 9), "float32"))
     out = device(np.zeros((5, 20), "float32"))
     for product in (lambda: matmul(A[:, 2:6], W[2:, 1:]), lambda: matmul(A.T[1:5], A),

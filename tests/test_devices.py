@@ -3,6 +3,7 @@
 `fake_device.py` plays the GPUs, one or two of them, and the machines on which something is missing.
 """
 
+import configparser
 import re
 import subprocess
 import sys
@@ -15,12 +16,13 @@ import fake_device
 import gpu_cases
 import numpy as np
 import pytest
-from fake_device import HostError, no_waiting
 
 import tinynet as tn
 from tinynet import backend, train
 from tinynet.backend import device as places
 from tinynet.backend.cuda import devices as cuda
+from tinynet.backend.cuda import emulated, emulator
+from tinynet.backend.cuda.emulated import no_waiting
 from tinynet.errors import DeviceError, TinynetError
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -55,13 +57,14 @@ def test_devices_says_what_there_is(two_gpus: None) -> None:
 
 def test_devices_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cupy", None)
-    monkeypatch.setattr(cuda.shutil, "which", lambda name: None)
+    monkeypatch.setattr(emulator.shutil, "which", lambda name: "/usr/bin/clang++" if name == "clang++" else None)
     monkeypatch.setattr(places, "_text", lambda path: "")  # a system without /proc
-    cpu, gpu, emulated = tn.devices()
+    cpu, gpu, slow = tn.devices()
     assert cpu.is_available and cpu.memory is None
-    assert not gpu.is_available and not emulated.is_available
-    assert str(gpu).startswith("gpu (not available: needs CuPy, which is not installed; pip install 'tinynet[gpu-")
-    assert str(emulated) == "gpu-emulated (not available: needs a C++ compiler; apt install g++)"
+    assert not gpu.is_available and not slow.is_available
+    assert str(gpu).startswith("gpu (not available: needs CuPy, which is not installed; pip install cupy-cuda13x")
+    assert str(slow) == f"gpu-emulated (not available: {emulator.missing()})"
+    assert str(emulator.missing()).endswith("apt install g++ (Debian, Ubuntu)") or sys.platform != "linux"
 
 
 MACHINES = {
@@ -69,10 +72,12 @@ MACHINES = {
                                  r"\(cuda.*Driver\); look at what nvidia-smi says, or use cpu"),
     "no GPU": ({"count": 0}, r"device: gpu needs an NVIDIA GPU and its driver, and CuPy finds none \(cudaErrorNoDev"),
     "CuPy for a newer CUDA": ({"driver": 12040}, "device: gpu has a driver for CUDA 12, and CuPy is the one for CUDA "
-                              r"13; pip uninstall cupy-cuda13x, then pip install 'tinynet\[gpu-cuda12\]', or take a"),
-    "no libraries of CUDA": ({"built": 12090, "compiler": "no libnvrtc.so.12"}, "device: gpu needs the compiler of "
-                             r"CUDA 12 \(NVRTC\), and CuPy, .*, does not find it \(no libnvrtc.so.12\); pip install "
-                             r"'tinynet\[gpu-cuda12\]' installs both"),
+                              r"13; pip uninstall cupy-cuda13x, then pip install cupy-cuda12x nvidia-cublas-cu12 "
+                              "nvidia-cuda-nvrtc-cu12 nvidia-cuda-runtime-cu12, or take a newer driver"),
+    "no headers of CUDA": ({"compiler": "Failed to find CUDA headers."}, "device: gpu needs the compiler of CUDA 13 "
+                           r"\(NVRTC\) and its headers, and CuPy, .*, cannot compile with them \(Failed to find CUDA "
+                           r"headers.\); pip install cupy-cuda13x 'nvidia-cublas==13.\*' 'nvidia-cuda-nvrtc==13.\*' "
+                           r"'nvidia-cuda-runtime==13.\*'"),
 }
 
 
@@ -85,6 +90,15 @@ def test_what_is_missing_is_said_with_the_remedy(machine: str) -> None:
             with pytest.raises(DeviceError, match=message):
                 move()
         assert not tn.devices()[1].is_available
+
+
+@pytest.mark.parametrize("major", [12, 13])
+def test_the_packages_of_a_remedy_are_those_of_the_extra(major: int) -> None:
+    config = configparser.ConfigParser()
+    config.read(EXAMPLES.parent / "setup.cfg", encoding="utf-8")
+    extra = config["options.extras_require"][f"gpu-cuda{major}"].split("\n")
+    names = [re.match(r"'?([\w-]+)", package)[1] for package in cuda._wheels(major).split()]
+    assert names == [line.split()[0] for line in extra if line]
 
 
 def test_a_cupy_that_cannot_be_imported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -142,9 +156,14 @@ def test_two_gpus(two_gpus: None) -> None:
 
 def test_the_fake_device_knows_its_gpus_apart(two_gpus: None) -> None:
     x, _ = backend.to_device(np.ones(2), "gpu:1"), backend.namespace("gpu")
-    for offence in (lambda: x + 1, lambda: fake_device.xp.exp(x), lambda: x.__setitem__(0, 1), lambda: x.__iadd__(1)):
-        with pytest.raises(HostError, match="an array of gpu:1 is computed with while gpu:0 is current"):
+    for offence in (lambda: x + 1, lambda: fake_device.xp.exp(x), lambda: x.__setitem__(0, 1), lambda: x.__iadd__(1),
+                    lambda: x[:1], lambda: x.T, lambda: x.reshape(2, 1), lambda: x.fill(0), lambda: x.sum(),
+                    lambda: fake_device.xp.stack([x, x]), lambda: fake_device.xp.add.at(x, 0, 1)):
+        with pytest.raises(DeviceError, match="an array of gpu:1 is computed with while gpu:0 is current"):
             offence()
+    copy = fake_device.xp.asarray(x)
+    assert copy.device.id == 0 and x.device.id == 1
+    assert not np.shares_memory(emulated.memory(copy), emulated.memory(x))
 
 
 @pytest.mark.parametrize("device", ["gpu", "gpu-emulated"])
@@ -276,17 +295,13 @@ def test_what_another_library_has_on_a_gpu_stays_there(gpu: None) -> None:
 def test_a_step_of_fit_copies_the_batch_and_never_waits(gpu: None, device: str,
                                                         monkeypatch: pytest.MonkeyPatch) -> None:
     """All that `fit` does between two batches, its schedule, guard, callbacks and progress included: the first thing
-    that waits is an error. The device runs ahead of the host until the epoch ends."""
-    from tinynet.backend.cuda import emulated
-
+    that waits is an error. The device runs ahead of the host until the epoch ends. Of steps that are recorded, see
+    test_replay.py."""
     waits: list[int] = []
-
-    def count() -> int:
-        return fake_device.waits + emulated.waits
 
     class Count(tn.callbacks.Callback):
         def on_step(self, run: Any) -> None:
-            waits.append(count())
+            waits.append(emulated.waits)
 
     x, labels = np.ones((40, 6), "float32"), np.arange(40) % 3
     model = tn.nn.Sequential(tn.nn.Dense(6, 8), tn.nn.BatchNorm(8), tn.nn.ReLU(), tn.nn.Dropout(0.2), tn.nn.Dense(8, 3))
@@ -301,7 +316,7 @@ def test_a_step_of_fit_copies_the_batch_and_never_waits(gpu: None, device: str,
     monkeypatch.setattr(train, "_step", forbidden)
     loader = tn.data.Loader(x, labels, batch_size=4, shuffle=True, threads=1)
     tn.fit(model, optimizer, loader, epochs=1, schedule=tn.optim.OneCycle(optimizer, 1e-2, 10), max_norm=1.0,
-           callbacks=[Count()], show=False)
+           callbacks=[Count()], graph=False, show=False)
     assert len(calls) == len(waits) == 10
     assert len(set(waits)) == 1
 

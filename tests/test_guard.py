@@ -10,6 +10,7 @@ from safetensors.numpy import load_file
 
 import tinynet as tn
 from tinynet import checkpoint, nn, optim
+from tinynet.backend.cuda import emulated
 from tinynet.errors import NonFiniteError
 from tinynet.op import op
 
@@ -187,9 +188,9 @@ def test_on_a_device_no_step_waits() -> None:
     with fake_device.installed(), tn.using("reference"):
         for images in (24, 240):
             x, labels = np.repeat(X, images // 24, axis=0), np.repeat(Y, images // 24)
-            before = fake_device.waits
+            before = emulated.waits
             fit(model().to("gpu"), batches=tn.data.Loader(x, labels, batch_size=8), epochs=1)
-            waits.append(fake_device.waits - before)
+            waits.append(emulated.waits - before)
     assert waits[0] == waits[1] > 0  # 3 steps and 30
 
 

@@ -31,6 +31,7 @@ from tinynet.nn.module import Module, Parameter
 from tinynet.optim.clipping import clip_global_norm
 from tinynet.optim.optimizer import Optimizer
 from tinynet.optim.schedule import Schedule
+from tinynet.replay import Replay
 from tinynet.tape import Tensor, no_grad
 
 Metric = Callable[[Any, Any], float]  # of the labels and the model's outputs, as NumPy arrays
@@ -43,7 +44,7 @@ def fit(model: Module, optimizer: Optimizer, train: Batches, *, epochs: int, val
         loss: Loss = ops.cross_entropy, schedule: Schedule | None = None, max_norm: float | None = None,
         metrics: Mapping[str, Metric] | None = None, callbacks: Sequence[Callback] = (),
         checkpoint: PathLike | None = None, resume: bool = False, checkpoint_seconds: float = 60.0,
-        guard: bool = True, show: bool = True) -> list[dict[str, float]]:
+        guard: bool = True, graph: bool = True, show: bool = True) -> list[dict[str, float]]:
     """Train a model on batches of (inputs, labels), and say after each epoch how good it is.
 
     train, validation   iterables of pairs of arrays, one pass being one epoch: `tn.data.Loader`
@@ -56,6 +57,8 @@ def fit(model: Module, optimizer: Optimizer, train: Batches, *, epochs: int, val
                         epoch, and when Ctrl-C or SIGTERM ends the training after a step (a second one ends it at once)
     resume              go on from that file; from the beginning if there is none yet
     guard               stop at the first NaN or infinity, and name the tensor that it is in
+    graph               on a GPU, record a step as a CUDA graph and launch it as one: faster, and the same numbers;
+                        where that is not possible, steps run as usual
     show                a progress bar for each epoch (a plain line where the output is not a terminal)
 
     A run that was killed at any moment and resumed ends with the weights and the history (but for its times) of a run
@@ -83,7 +86,7 @@ def fit(model: Module, optimizer: Optimizer, train: Batches, *, epochs: int, val
     run = Run(model, optimizer, train, epochs, validation, schedule, callbacks)
     settings = checkpoints.settings(run, loss=getattr(loss, "__name__", type(loss).__name__), max_norm=max_norm,
                                     metrics=list(metrics or ()))
-    keeper = _Keeper(run, settings, checkpoint, checkpoint_seconds, guard, loss, max_norm)
+    keeper = _Keeper(run, settings, checkpoint, checkpoint_seconds, guard, graph, loss, max_norm)
     said = keeper.start(resume)
     if show and said:
         print(said, flush=True)
@@ -96,6 +99,8 @@ def fit(model: Module, optimizer: Optimizer, train: Batches, *, epochs: int, val
                 bar = _epoch(run, keeper, signals, metrics or {}, show)
                 each = (time.perf_counter() - start) / (run.epoch - first)
                 bar.close(run.history[-1], left=each * (epochs + 1 - run.epoch) * (not run.stopped))
+                if show and run.epoch == first + 1 and keeper.replay and keeper.replay.refused:
+                    print(f"steps run one kernel at a time: {keeper.replay.refused}", flush=True)
                 signals.end_if_received(run, keeper)
         finally:
             for callback in callbacks:
@@ -111,9 +116,9 @@ def _epoch(run: Run, keeper: "_Keeper", signals: "_Signals", metrics: Mapping[st
     meter = _Meter(run.sums, f"epoch {run.epoch}/{run.epochs}", run.batch, batches, show)
     run.model.train()
     for batch in _batches(run):
-        value, output, target = keeper.step(batch)
-        meter.add(value, output, target)
-        keeper.watch(value.device)
+        keeper.step(batch)
+        meter.tick()
+        keeper.watch()
         for callback in run.callbacks:
             callback.on_step(run)
         if keeper.is_due():
@@ -179,7 +184,8 @@ def evaluate(model: Module, batches: Batches, *, loss: Loss = ops.cross_entropy,
         for batch in batches:
             x, target = _on_device(device, *_pair("evaluate", batch))
             output = model(x)
-            meter.add(loss(output, target), output, target)
+            _add(meter.sums, loss(output, target), output, target)
+            meter.tick()
             if metrics:
                 seen.append((target.numpy(), output.numpy()))
     if not meter.sums["images"]:
@@ -241,10 +247,9 @@ def _describe(batch: Any) -> str:
     return f"{len(batch)} arrays" if isinstance(batch, tuple | list) else f"one {type(batch).__name__}"
 
 
-def _step(run: Run, batch: Any, model: Callable[[Any], Any], loss: Loss,
-          max_norm: float | None) -> tuple[Tensor, Tensor, Tensor]:
-    """One step of training: the loss, the outputs and the labels."""
-    x, target = _on_device(_device(run.optimizer.parameters), *_pair("fit", batch))
+def _step(run: Run, x: Tensor, target: Tensor, model: Callable[[Any], Any], loss: Loss,
+          max_norm: float | None) -> tuple[Tensor, Tensor]:
+    """One step of training, as far as the device is concerned: the loss and the outputs."""
     output = model(x)
     value = loss(output, target)
     run.optimizer.zero_grad()
@@ -252,11 +257,25 @@ def _step(run: Run, batch: Any, model: Callable[[Any], Any], loss: Loss,
     if max_norm is not None:
         clip_global_norm(run.optimizer.parameters, max_norm)
     run.optimizer.step()
+    return value, output
+
+
+def _next(run: Run) -> None:
+    """A step was made."""
     if run.schedule:
         run.schedule.step()
     run.batch += 1
     run.step += 1
-    return value, output, target
+
+
+def _add(sums: dict[str, Any], loss: Tensor, output: Tensor, labels: Tensor) -> None:
+    """Count a batch: images, loss and right answers. Nothing is read back from a device."""
+    n = len(labels)
+    sums["images"] += n
+    sums["loss"] = sums["loss"] + loss.data * n
+    if labels.dtype.kind in "iu" and output.ndim == labels.ndim + 1:
+        right = (output.data.argmax(axis=-1) == labels.data).sum() / labels.data[0].size
+        sums["right"] = sums["right"] + right
 
 
 def _device(parameters: Iterable[Parameter]) -> str:
@@ -272,9 +291,11 @@ class _Keeper:
     """Makes the steps of a run, and keeps its last good state: in memory, and in a file if there is to be one."""
 
     def __init__(self, run: Run, settings: dict[str, Any], path: PathLike | None, seconds: float, guard: bool,
-                 loss: Loss, max_norm: float | None) -> None:
+                 graph: bool, loss: Loss, max_norm: float | None) -> None:
         self.run, self.settings, self.path, self.seconds, self.guard = run, settings, path, seconds, guard
         self.loss, self.max_norm = loss, max_norm
+        self.device = _device(run.optimizer.parameters)
+        self.replay = Replay(run, self._learn, self.device) if graph and self.device != "cpu" else None
         self.good = checkpoints.capture(run, self.settings)
         self.saved = time.monotonic()
 
@@ -299,12 +320,18 @@ class _Keeper:
                                  "make the model again, or train with guard=False")
         return ""
 
-    def step(self, batch: Any) -> tuple[Tensor, Tensor, Tensor]:
-        return _step(self.run, batch, self.run.model, self.loss, self.max_norm)
+    def step(self, batch: Any) -> None:
+        (self.replay or self._learn)(*_on_device(self.device, *_pair("fit", batch)))
+        _next(self.run)
 
-    def watch(self, device: str) -> None:
+    def _learn(self, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        value, output = _step(self.run, x, target, self.run.model, self.loss, self.max_norm)
+        _add(self.run.sums, value, output, target)
+        return value, output
+
+    def watch(self) -> None:
         """Keep an eye on the step that was made. From a device nothing is read but now and then."""
-        if device == "cpu" or self.run.step % READ_EVERY == 0:
+        if self.device == "cpu" or self.run.step % READ_EVERY == 0:
             self.check()
 
     def check(self) -> None:
@@ -337,7 +364,9 @@ class _Keeper:
         try:
             with probing(run, self.loss) as (model, loss):
                 for batch in islice(_batches(run), last - good):
-                    _step(run, batch, model, loss, self.max_norm)
+                    x, target = _on_device(self.device, *_pair("fit", batch))
+                    _step(run, x, target, model, loss, self.max_norm)
+                    _next(run)
         except Found as first:
             found = f"in step {run.step + 1} (epoch {run.epoch}, batch {run.batch + 1}) {first}"
         checkpoints.restore(run, self.good)
@@ -393,15 +422,9 @@ class _Meter:
             self.bar = tqdm(total=batches, initial=done, desc=title, leave=False, unit="batch",
                             bar_format="{desc} {percentage:3.0f}% |{bar}| {elapsed} < {remaining}{postfix}")
 
-    def add(self, loss: Tensor, output: Tensor, labels: Tensor) -> None:
-        """Count a batch. Nothing is read back from a device here, but for the bar, every half a second."""
-        n = len(labels)
-        self.sums["images"] += n
-        self.sums["loss"] = self.sums["loss"] + loss.data * n
-        if labels.dtype.kind in "iu" and output.ndim == labels.ndim + 1:
-            right = (output.data.argmax(axis=-1) == labels.data).sum() / labels.data[0].size
-            self.sums["right"] = self.sums["right"] + right
-        self._tick()
+    def tick(self) -> None:
+        """A batch is done. Nothing is read back from a device here, but for the bar, every half a second."""
+        self._stop_watch()
         if self.bar is not None:
             self.bar.update()
             if self.last - self.shown > _SHOW_SECONDS:
@@ -412,7 +435,7 @@ class _Meter:
         """The means so far, and the speed. This waits for a device."""
         prefix, images = f"{name}_" if name else "", max(self.sums["images"], 1)
         loss, right = float(self.sums["loss"]), float(self.sums["right"])
-        self._tick()
+        self._stop_watch()
         seconds = self.sums["seconds"]
         return {f"{prefix}loss": loss / images, f"{prefix}accuracy": right / images,
                 "seconds": seconds, "images_per_second": self.sums["images"] / seconds}
@@ -426,7 +449,7 @@ class _Meter:
             more = f", {_duration(left)} left" if left else ""
             print(f"{self.title}  {self._line(shown)}  {row['seconds']:.1f} s{more}", flush=True)
 
-    def _tick(self) -> None:
+    def _stop_watch(self) -> None:
         now = time.perf_counter()
         self.sums["seconds"] += now - self.last
         self.last = now

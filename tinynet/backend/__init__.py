@@ -70,6 +70,11 @@ def precision(which: str) -> Iterator[None]:
         _precision.reset(token)
 
 
+def is_reference() -> bool:
+    """Whether `using("reference")` holds."""
+    return _reference.get()
+
+
 def current_precision() -> str:
     """The precision of products that was chosen last."""
     return _precision.get()
@@ -176,6 +181,8 @@ def as_array(data: Any, dtype: Any = None, device: str | None = None) -> Any:
 
     What another library keeps on a GPU (it has a `__cuda_array_interface__`) is shared there, too.
     """
+    if isinstance(data, bool | int | float) and device not in (None, "cpu"):  # it is made there: nothing is copied
+        return namespace(device).full((), data, dtype or as_array(data).dtype)
     if not isinstance(data, np.ndarray) and not _is_on_device(data):
         typed = hasattr(data, "dtype")
         data = _from_elsewhere(data)

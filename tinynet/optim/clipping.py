@@ -31,7 +31,7 @@ def clip_global_norm(parameters: Iterable[Parameter], max_norm: float) -> Any:
     if not gradients:
         return 0.0
     xp = backend.namespace(backend.device_of(gradients[0]))
-    norm = xp.sqrt(xp.stack([(g * g).sum() for g in gradients]).sum())  # (1)
+    norm = xp.sqrt(sum((g * g).sum() for g in gradients))  # (1)
     factor = max_norm / xp.maximum(norm, max_norm)  # equal to (2), and no division by 0
     for g in gradients:
         g *= factor  # (2)

@@ -13,16 +13,17 @@ def adam(xp: Any, value: Any, gradient: Any, m: Any, v: Any, *, lr: Any, betas: 
     """See `tinynet.optim.adam`. float32. A step and a rate on the device are not read back."""
     if value.dtype != xp.float32:
         return NotImplemented
-    beta1, beta2 = betas
-    arrays, means, size = (value, gradient, m, v), (beta1, 1 - beta1, beta2, 1 - beta2), value.size
-    if any(isinstance(number, xp.ndarray) for number in (lr, step)):
-        lr, step = xp.asarray(lr, xp.float32), xp.asarray(step, xp.int64)
-        logs = (math.log(beta) if beta else -math.inf for beta in betas)
-        _cuda.launch("adam_counted", one_each(size), *arrays, *means, lr, step, *logs, eps, weight_decay, decoupled,
-                     size)
-        return None
-    step, lr = int(step), float(lr)
-    rate, root = lr / (1 - beta1**step), 1 / math.sqrt(1 - beta2**step)  # (4)
-    shrink, decay = (1 - lr * weight_decay, 0.0) if decoupled else (1.0, float(weight_decay))
-    _cuda.launch("adam", one_each(size), *arrays, *means, rate, root, eps, shrink, decay, size)
+    counted = any(isinstance(number, xp.ndarray) for number in (lr, step))
+    if counted:
+        lr, step = _on_device(xp, lr, xp.float32), _on_device(xp, step, xp.int64)
+    else:
+        lr, step = float(lr), int(step)
+    means = [number for beta in betas for number in (beta, 1 - beta)]
+    logs = (math.log(beta) if beta else -math.inf for beta in betas)
+    _cuda.launch("adam_counted" if counted else "adam", one_each(value.size), value, gradient, m, v, *means, *logs, lr,
+                 step, eps, weight_decay, decoupled, value.size)
     return None
+
+
+def _on_device(xp: Any, number: Any, dtype: Any) -> Any:
+    return number.astype(dtype, copy=False) if isinstance(number, xp.ndarray) else xp.full((), number, dtype)

@@ -77,7 +77,7 @@ class Cublas:
         """
         kind = _SINGLE[precision] if dtype.char == "f" else _DOUBLE
         one, beta = _SCALARS[kind.scalar, 1.0], _SCALARS[kind.scalar, float(accumulate)]
-        start = (self._handle(), _T if a.transposed else _N, _T if b.transposed else _N, *sizes, ctypes.byref(one))
+        start = (self.handle(), _T if a.transposed else _N, _T if b.transposed else _N, *sizes, ctypes.byref(one))
         end = (kind.compute, _DEFAULT_ALGORITHM)
         if batch is None:
             status = self.library.cublasGemmEx(
@@ -89,7 +89,7 @@ class Cublas:
                 ctypes.byref(beta), c.pointer, kind.data, c.leading, c.stride, batch, *end)
         _check(status, "GemmEx" if batch is None else "GemmStridedBatchedEx")
 
-    def _handle(self) -> Any:
+    def handle(self) -> Any:
         """The handle for this thread, and for the GPU and the stream that are current."""
         stream = self.cupy.cuda.get_current_stream().ptr
         key = threading.get_ident(), self.cupy.cuda.runtime.getDevice(), stream
@@ -125,6 +125,13 @@ def load(cupy: Any) -> Cublas | None:
         except (OSError, AttributeError):
             continue
     return None
+
+
+def prepare(cupy: Any) -> None:
+    """Make the handle for the current stream, which is not possible any more while that is recorded."""
+    binding = load(cupy)
+    if binding:
+        binding.handle()
 
 
 def bound(library: Any) -> Any:

@@ -5,12 +5,17 @@ NumPy arrays by themselves, and to be mixed with them. What a reduction returns 
 What would make the host wait for a GPU (float(), bool(), item(), get()) is counted in `waits`, and is an error inside
 of `no_waiting()`, as is copying an array of the host's. Memory that nobody has written to yet is NaN.
 
+Whatever is computed, and every view, is made in one place, `DeviceArray.compute`, and whatever is changed, in another,
+`DeviceArray.change`. So what is done can be recorded instead, and done later, once or often: `capturing`.
+
 A function that is not in the lists below is an error: its entry is made after a look at CuPy's documentation.
 """
 
+import operator
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -36,41 +41,129 @@ METHODS = [
 DEVICE_ID = "emulated"  # where CuPy has the number of a GPU
 
 waits = 0  # how often the host would have waited for the device
-_waiting_forbidden = False
+_may_wait = _may_copy = True
 
 
 @contextmanager
-def no_waiting() -> Iterator[None]:
-    """Inside, whatever makes the host wait for the device is a DeviceError."""
-    global _waiting_forbidden
-    before, _waiting_forbidden = _waiting_forbidden, True
+def no_waiting(copying: bool = False) -> Iterator[None]:
+    """Inside, whatever makes the host wait for the device is a DeviceError; `copying` allows to copy arrays there."""
+    global _may_wait, _may_copy
+    before = _may_wait, _may_copy
+    _may_wait, _may_copy = False, copying
     try:
         yield
     finally:
-        _waiting_forbidden = before
+        _may_wait, _may_copy = before
 
 
 def _wait(what: str) -> None:
     global waits
     waits += 1
-    _check(what)
+    _check(_may_wait, what)
 
 
-def _check(what: str) -> None:
-    if _waiting_forbidden:
-        raise DeviceError(f"gpu-emulated: nothing may make the host wait here, and {what} does; keep the value on the "
+def _check(allowed: bool, what: str) -> None:
+    if not allowed:
+        raise DeviceError(f"no_waiting: nothing may make the host wait here, and {what} does; keep the value on the "
                           "device, and read it later")
 
 
-class Array:
-    """An array on the device. `memory(array)` is where it really is; only what belongs to the device may look."""
+class Graph:
+    """What was recorded inside of `capturing`: `launch` does it, on the arrays of then, with what they hold now."""
 
-    data = types.SimpleNamespace(device_id=DEVICE_ID)
+    def __init__(self) -> None:
+        self.actions: list[Callable[[], Any]] = []
+
+    def launch(self) -> None:
+        with _quiet():
+            for action in self.actions:
+                action()
+
+
+def _quiet() -> Any:
+    """A GPU says nothing of overflow and NaN."""
+    return np.errstate(all="ignore")
+
+
+_graph: Graph | None = None  # that is being recorded
+
+
+@contextmanager
+def capturing() -> Iterator[Graph]:
+    """Inside, nothing is changed and no kernel runs; it is recorded. Arrays that are made hold no sensible numbers yet.
+
+    What a CUDA graph cannot hold is a DeviceError: to wait for the device, and to copy from the host.
+    """
+    global _graph
+    _graph = graph = Graph()
+    try:
+        with no_waiting():
+            yield graph
+    finally:
+        _graph = None
+
+
+def is_capturing() -> bool:
+    return _graph is not None
+
+
+def perform(action: Callable[[], Any]) -> None:
+    """Do what changes memory of the device: now, or when the graph that is being recorded is launched."""
+    if _graph is None:
+        with _quiet():
+            action()
+    else:
+        _graph.actions.append(action)
+
+
+class DeviceArray:
+    """An array on a device, with NumPy's memory behind it. Each subclass is a kind of device, and refuses arrays of the
+    others. `memory(array)` is where it really is; only what belongs to the device may look.
+    """
+
+    place: str  # the device's name
     __array_ufunc__ = None  # so that NumPy's arrays leave `array + ours` to us, who refuse it
     __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, host: np.ndarray) -> None:
         self._host = host
+
+    @classmethod
+    def compute(cls, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """What a function of NumPy's makes of arrays of this device: new ones, or views."""
+        args = tuple(map(cls._unwrapped, args))
+        kwargs = {name: cls._unwrapped(value) for name, value in kwargs.items()}
+        with _quiet():
+            made = cls._wrapped(function(*args, **kwargs))
+        if _graph is not None and isinstance(made, cls) and not _share_memory(made._host, args):
+            perform(partial(_compute_again, made._host, function, args, kwargs))
+        return made
+
+    @classmethod
+    def change(cls, function: Callable[..., Any], /, *args: Any) -> None:
+        """Change an array of this device, the first of the arguments, by a function of NumPy's."""
+        perform(partial(function, *map(cls._unwrapped, args)))
+
+    @classmethod
+    def _unwrapped(cls, value: Any) -> Any:
+        """What NumPy is to compute with. Numbers pass; arrays of NumPy's, or of other devices, do not."""
+        if isinstance(value, cls):
+            return value._host
+        if isinstance(value, np.ndarray | DeviceArray):
+            raise DeviceError(f"{cls.place}: all arrays must be on the device, got {type(value).__name__} of shape "
+                              f"{value.shape} from elsewhere; tensor.to({cls.place!r}), or xp.asarray(array)")
+        if isinstance(value, list | tuple):
+            return type(value)(map(cls._unwrapped, value))
+        return value
+
+    @classmethod
+    def _wrapped(cls, value: Any) -> Any:
+        """What NumPy returned, as the device would: arrays, also of no axes."""
+        if isinstance(value, np.ndarray | np.generic):
+            return cls(np.asarray(value))
+        if isinstance(value, list | tuple):
+            return type(value)(map(cls._wrapped, value))
+        return value
 
     shape = property(lambda self: self._host.shape)
     ndim = property(lambda self: self._host.ndim)
@@ -80,9 +173,9 @@ class Array:
     nbytes = property(lambda self: self._host.nbytes)
     strides = property(lambda self: self._host.strides)
     flags = property(lambda self: self._host.flags)
-    real = property(lambda self: Array(self._host.real))
-    imag = property(lambda self: Array(self._host.imag))
-    T = property(lambda self: Array(self._host.T))
+    real = property(lambda self: self.compute(np.real, self))
+    imag = property(lambda self: self.compute(np.imag, self))
+    T = property(lambda self: self.compute(np.transpose, self))
 
     def get(self) -> np.ndarray:
         """The values as a NumPy array: a copy."""
@@ -96,9 +189,6 @@ class Array:
     def tolist(self) -> Any:
         _wait("tolist()")
         return self._host.tolist()
-
-    def fill(self, value: Any) -> None:
-        self._host.fill(_unwrapped(value))
 
     def __float__(self) -> float:
         _wait("float()")
@@ -116,22 +206,6 @@ class Array:
         _wait("bool(), or an if,")
         return bool(self._host)
 
-    def __array__(self, *args: Any, **kwargs: Any) -> Any:
-        raise TypeError("gpu-emulated: an array of the device does not turn into one of NumPy's by itself; "
-                        "array.get(), or tensor.numpy()")
-
-    def __len__(self) -> int:
-        return len(self._host)
-
-    def __iter__(self) -> Iterator["Array"]:
-        return (self[i] for i in range(len(self)))
-
-    def __getitem__(self, index: Any) -> "Array":
-        return Array(np.asarray(self._host[_unwrapped(index)]))
-
-    def __setitem__(self, index: Any, value: Any) -> None:
-        self._host[_unwrapped(index)] = _unwrapped(value)
-
     def __repr__(self) -> str:
         _wait("printing")
         return repr(self._host)
@@ -140,107 +214,116 @@ class Array:
         _wait("printing")
         return str(self._host)
 
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        raise DeviceError(f"{self.place}: an array of the device does not turn into one of NumPy's by itself; "
+                          "array.get(), or tensor.numpy()")
+
+    def __len__(self) -> int:
+        return len(self._host)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.compute(operator.getitem, self, index)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        self.change(operator.setitem, self, index, value)
+
+    def fill(self, value: Any) -> None:
+        self.change(np.ndarray.fill, self, value)
+
+
+def _method(name: str) -> Callable[..., Any]:
+    function = getattr(np.ndarray, name)
+
+    def method(self: DeviceArray, *args: Any, **kwargs: Any) -> Any:
+        return self.compute(function, self, *args, **kwargs)
+    return method
+
+
+def _in_place(name: str) -> Callable[..., Any]:
+    function = getattr(np.ndarray, name)
+
+    def method(self: DeviceArray, other: Any) -> DeviceArray:
+        self.change(function, self, other)
+        return self
+    return method
+
+
+for _name in METHODS:
+    setattr(DeviceArray, _name, _method(_name))
+for _name in OPERATORS:
+    setattr(DeviceArray, f"__{_name}__", _method(f"__{_name}__"))
+for _name in IN_PLACE:
+    setattr(DeviceArray, f"__{_name}__", _in_place(f"__{_name}__"))
+
+
+class Array(DeviceArray):
+    """An array on the device "gpu-emulated"."""
+
+    place = "gpu-emulated"
+    data = types.SimpleNamespace(device_id=DEVICE_ID)
+
 
 def array(host: Any) -> Array:
     """A copy of a NumPy array on the device."""
-    _check("copying an array of the host's")
-    return Array(np.array(host))
+    return namespace.asarray(np.asarray(host))
 
 
-def memory(array: Array) -> np.ndarray:
+def memory(array: DeviceArray) -> np.ndarray:
     """The memory of an array, for what runs on the device."""
     return array._host
 
 
-def _on_device(value: Any) -> Any:
-    """What NumPy returned, as the device would: arrays, also of no axes."""
-    if isinstance(value, np.ndarray | np.generic):
-        return Array(np.asarray(value))
-    if isinstance(value, list | tuple):
-        return type(value)(_on_device(one) for one in value)
-    return value
-
-
-def _unwrapped(value: Any) -> Any:
-    """What NumPy is to compute with. Numbers pass, arrays of NumPy's do not."""
-    if isinstance(value, Array):
-        return value._host
-    if isinstance(value, np.ndarray):
-        raise DeviceError(f"gpu-emulated: all arrays must be on the device, got one of NumPy's of shape {value.shape}; "
-                          'tensor.to("gpu-emulated"), or xp.asarray(array)')
-    if isinstance(value, list | tuple):
-        return type(value)(map(_unwrapped, value))
-    if isinstance(value, slice):
-        return slice(*map(_unwrapped, (value.start, value.stop, value.step)))
-    return value
-
-
-def _lifted(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of NumPy's for arrays of the device."""
-    def on_device(*args: Any, **kwargs: Any) -> Any:
-        return _on_device(function(*map(_unwrapped, args), **{name: _unwrapped(arg) for name, arg in kwargs.items()}))
-    return on_device
-
-
-def _in_place(name: str) -> Callable[..., Any]:
-    def update(self: Array, other: Any) -> Array:
-        getattr(self._host, name)(_unwrapped(other))
-        return self
-    return update
-
-
-for _name in OPERATORS:
-    setattr(Array, f"__{_name}__", _lifted(getattr(np.ndarray, f"__{_name}__")))
-for _name in IN_PLACE:
-    setattr(Array, f"__{_name}__", _in_place(f"__{_name}__"))
-for _name in METHODS:
-    setattr(Array, _name, _lifted(getattr(np.ndarray, _name)))
-
-
 class Namespace(types.ModuleType):
-    """What stands for the module `cupy`."""
+    """What stands for the module `cupy`. A subclass with arrays of another kind is that of another device."""
 
-    ndarray = Array
+    ndarray: type[DeviceArray] = Array
+    add = property(lambda self: types.SimpleNamespace(at=partial(self.ndarray.change, np.add.at)))
 
     def __getattr__(self, name: str) -> Any:
         if name in SHARED:
             return getattr(np, name)
         if name in FUNCTIONS:
-            return _lifted(getattr(np, name))
-        raise AttributeError(f"gpu-emulated: {name} is none of the functions of CuPy's that "
+            return partial(self.ndarray.compute, getattr(np, name))
+        raise AttributeError(f"cupy.{name} is none of the functions of CuPy's that "
                              "tinynet/backend/cuda/emulated.py lists; does CuPy have it? then add it")
 
-    @staticmethod
-    def asarray(data: Any, dtype: Any = None) -> Array:
+    def asarray(self, data: Any, dtype: Any = None) -> Any:
         """Unlike the other functions, this takes arrays of NumPy's: it is how they get here. They are copied."""
-        if isinstance(data, Array):
-            return data if dtype in (None, data.dtype) else Array(data._host.astype(dtype))
-        if isinstance(data, np.ndarray):
-            _check("copying an array of the host's")
-        return Array(np.array(data, dtype))
+        if isinstance(data, np.ndarray) or (_graph is not None and not isinstance(data, DeviceArray)):
+            _check(_may_copy, "copying from the host")
+            return self.ndarray(np.array(data, dtype))
+        if isinstance(data, self.ndarray) and dtype in (None, data.dtype):
+            return data
+        return self.ndarray.compute(np.array, data, dtype)
 
-    @staticmethod
-    def array(data: Any, dtype: Any = None, copy: bool = True, order: Any = "K") -> Array:
-        return Array(np.array(Namespace.asarray(data)._host, dtype, copy=copy, order=order))
+    def array(self, data: Any, dtype: Any = None, copy: bool = True, order: Any = "K") -> Any:
+        return self.ndarray.compute(np.array, self.asarray(data), dtype, copy=copy, order=order)
 
-    @staticmethod
-    def asnumpy(data: Any) -> np.ndarray:
-        return data.get() if isinstance(data, Array) else np.asarray(data)
+    def empty(self, shape: Any, dtype: Any = np.float64) -> Any:
+        return self.ndarray.compute(_unwritten, shape, dtype)
 
-    @staticmethod
-    def empty(shape: Any, dtype: Any = np.float64) -> Array:
-        made = np.empty(shape, dtype)
-        made.fill(np.nan if made.dtype.kind in "fc" else 1 if made.dtype.kind == "b" else np.iinfo(made.dtype).max)
-        return Array(made)
+    def empty_like(self, like: DeviceArray, dtype: Any = None) -> Any:
+        return self.empty(like.shape, like.dtype if dtype is None else dtype)
 
-    @staticmethod
-    def empty_like(like: Array, dtype: Any = None) -> Array:
-        return Namespace.empty(like.shape, like.dtype if dtype is None else dtype)
 
-    @staticmethod
-    def add_at(array: Array, index: Any, value: Any) -> None:
-        np.add.at(array._host, _unwrapped(index), _unwrapped(value))
+def _share_memory(made: np.ndarray, args: Any) -> bool:
+    """Whether an array is a view of one of the arguments."""
+    return any(_share_memory(made, arg) if isinstance(arg, list | tuple) else
+               isinstance(arg, np.ndarray) and np.may_share_memory(made, arg) for arg in args)
+
+
+def _compute_again(made: np.ndarray, function: Callable[..., Any], args: Any, kwargs: Any) -> None:
+    made[...] = function(*args, **kwargs)
+
+
+def _unwritten(shape: Any, dtype: Any) -> np.ndarray:
+    """New memory, full of what is no sensible number."""
+    made = np.empty(shape, dtype)
+    made.fill(np.nan if made.dtype.kind in "fc" else 1 if made.dtype.kind == "b" else np.iinfo(made.dtype).max)
+    return made
 
 
 namespace = Namespace("cupy", __doc__)
-namespace.add = types.SimpleNamespace(at=Namespace.add_at)  # type: ignore[attr-defined]

@@ -13,7 +13,7 @@ to the emulator.
 
 import math
 import re
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -128,8 +128,8 @@ class Kernels:
                                 f"{_SIDE_MOST} blocks along y and z, got blocks {grid.blocks} of {grid.threads}; use "
                                 "smaller batches")
         if place == emulated.DEVICE_ID:
-            self._emulated.run(name, parameters, grid, [
-                emulated.memory(value) if isinstance(value, emulated.Array) else value for value in values])
+            memories = [emulated.memory(value) if isinstance(value, emulated.Array) else value for value in values]
+            emulated.perform(partial(self._emulated.run, name, parameters, grid, memories))
         else:
             self._function(name)(grid.blocks, grid.threads, tuple(values))
 
