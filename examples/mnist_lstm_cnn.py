@@ -125,9 +125,11 @@ def loaders(dataset: tn.data.Dataset, options: argparse.Namespace) -> tuple[tn.d
     images, labels = dataset.train_images[: options.limit], dataset.train_labels[: options.limit]
     first, second = tn.data.split(len(images), VALIDATION)
     return (
-        tn.data.Loader(images[first], labels[first], batch_size=options.batch_size, shuffle=True, transform=scaled),
-        tn.data.Loader(images[second], labels[second], batch_size=512, transform=scaled),
-        tn.data.Loader(dataset.test_images, dataset.test_labels, batch_size=512, transform=scaled),
+        tn.data.Loader(images[first], labels[first], batch_size=options.batch_size, shuffle=True, transform=scaled,
+                       device=options.device),
+        tn.data.Loader(images[second], labels[second], batch_size=512, transform=scaled, device=options.device),
+        tn.data.Loader(dataset.test_images, dataset.test_labels, batch_size=512, transform=scaled,
+                       device=options.device),
     )
 
 

@@ -11,12 +11,15 @@ import sys
 import threading
 import time
 import tracemalloc
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from fake_device import installed
 
+import tinynet as tn
 from tinynet import random
 from tinynet.data import (
     Loader,
@@ -33,7 +36,7 @@ from tinynet.data import (
     split,
 )
 from tinynet.data.download import RemoteFile
-from tinynet.errors import ArgumentError, DataError
+from tinynet.errors import ArgumentError, DataError, DeviceError
 
 
 def idx_bytes(array):
@@ -590,7 +593,7 @@ def test_digits_are_split_alike_whatever_the_seed():
 
 def test_digits_without_scikit_learn(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
-    with pytest.raises(DataError, match=r"load_digits: .*scikit-learn.*; pip install 'tinynet\[demo\]'"):
+    with pytest.raises(DataError, match=r"load_digits: .*scikit-learn.*; pip install scikit-learn"):
         load_digits()
 
 
@@ -638,7 +641,7 @@ def test_load_auto_falls_back_to_digits_in_one_sentence(offline):
 
 def test_load_auto_without_anything_names_both_ways_out(offline, monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
-    with pytest.raises(DataError, match=r"pip install 'tinynet\[demo\]'\ndownload: no network"):
+    with pytest.raises(DataError, match=r"pip install scikit-learn\ndownload: no network"):
         load("auto")
 
 
@@ -685,6 +688,48 @@ def test_loader_in_order():
     np.testing.assert_array_equal(np.concatenate([b for _, b in batches]), y)
     assert all(type(batch) is tuple for batch in batches)
     assert not np.shares_memory(batches[0][0], x)
+
+
+@pytest.mark.parametrize("device", ["gpu", "gpu-emulated"])
+def test_batches_made_on_a_device_are_those_of_the_host(device: str) -> None:
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (11, 3, 5), np.uint8), rng.integers(0, 9, 11)
+
+    def scaled(images: Any, labels: Any) -> Any:
+        return images.astype("float32") / 255, labels
+
+    with installed(), tn.using("reference") if device == "gpu" else nullcontext():
+        here, there = (Loader(images, labels, batch_size=4, shuffle=True, seed=1, transform=scaled, device=place)
+                       for place in ("cpu", device))
+        for _ in range(2):
+            host, elsewhere = list(here), list(there)
+            assert len(host) == len(elsewhere) == 3
+            for batch, other in zip(host, elsewhere, strict=True):
+                for array, on_device in zip(batch, other, strict=True):
+                    assert tn.backend.device_of(on_device) == device
+                    np.testing.assert_array_equal(array, on_device.get())
+                    assert array.dtype == on_device.dtype
+
+
+def test_what_does_not_go_with_a_device() -> None:
+    images = np.zeros((4, 8, 8, 1), np.uint8)
+    with pytest.raises(ArgumentError, match="augment"):
+        Loader(images, batch_size=2, augment=tn.data.Augment(shift=0.1), device="gpu-emulated")
+    with pytest.raises(ArgumentError, match="in memory"):
+        Loader(Lazy(images), batch_size=2, device="gpu-emulated")
+    with pytest.raises(DeviceError):
+        Loader(images, batch_size=2, device="cuda")
+
+
+class Lazy:
+    """Reads what it is asked for."""
+
+    def __init__(self, images: np.ndarray) -> None:
+        self.images, self.shape = images, images.shape
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        return self.images[index]
+
 
 
 @pytest.mark.parametrize(("batch_size", "drop_last", "sizes"), [

@@ -36,13 +36,13 @@ LAYERS = [
     ["optim", "data"],
     ["saving", "metrics", "exchange"],
     ["callbacks"],
-    ["checkpoint", "guard"],
+    ["checkpoint", "guard", "replay"],
     ["train"],
     ["classifier"],
     ["__main__"],
 ]
 # Where arrays live concerns few; how an op runs fast (backend/cpu, backend/cuda) concerns only the backend itself.
-BACKEND_USERS = r"(tape|op|nn/module|optim/\w+|train)\.py"
+BACKEND_USERS = r"(tape|op|nn/module|optim/\w+|data/loader|replay|train)\.py"
 
 # What may be imported besides the standard library, and where: patterns of paths in tinynet/.
 PACKAGES = {
@@ -317,15 +317,17 @@ def setup_cfg() -> configparser.ConfigParser:
 
 
 def command_faults(path: str, text: str) -> list[str]:
-    """Commands that a document tells its reader to run, and that do not exist."""
+    """Commands that a document tells its reader to run, and that do not exist, or that install what is not ours: the
+    tinynet of a package index is another one."""
     targets, extras = re.findall(r"^([a-z]+):", read("Makefile"), re.M), setup_cfg()["options.extras_require"]
     code = "\n".join(re.findall(r"```.*?```", text, re.S) + re.findall(r"`([^`\n]+)`", text))
-    named = ",".join(re.findall(r"['\"](?:tinynet|\.)\[([\w,-]+)\]", text)).split(",")
+    named = ",".join(re.findall(r"['\"]\.\[([\w,-]+)\]", text)).split(",")
     made = re.findall(r"^[ $]*make ([a-z]+)", code, re.M)
     scripts = re.findall(r"python3? ([\w./-]+\.py)", text)
     return [*(f"{path}: make {name}" for name in made if name not in targets),
             *(f"{path}: python {name}" for name in scripts if not (ROOT / name).is_file()),
-            *(f"{path}: extra {name}" for name in named if name and name not in extras)]
+            *(f"{path}: extra {name}" for name in named if name and name not in extras),
+            *(f"{path}: {command}" for command in re.findall(r"pip install[\s\"'\w.=-]*\btinynet\b", text))]
 
 
 def test_documents_name_commands_that_exist() -> None:
@@ -336,6 +338,7 @@ def test_documents_name_commands_that_exist() -> None:
 
 @pytest.mark.parametrize("text", [
     "`make coffee`", "```\n$ make coffee\n```", "python examples/coffee.py", "pip install '.[demo,coffee]'",
+    "pip install 'tinynet[demo]'", "; pip install \"\n  \"'tinynet[demo]'",
 ])
 def test_a_command_that_does_not_exist_is_found(text: str) -> None:
     assert command_faults("README.md", text)

@@ -47,13 +47,14 @@ def lstm_cnn() -> Any:
 
 
 def train(device: str, *, graph: bool, make: Callable[[], Any] = lstm_cnn, epochs: int = 3,
-          optimizer: Callable[[Any], Any] = tn.optim.AdamW, **options: Any) -> tuple[dict[str, Any], list[Any]]:
+          optimizer: Callable[[Any], Any] = tn.optim.AdamW, data: str = "cpu",
+          **options: Any) -> tuple[dict[str, Any], list[Any]]:
     """The state of model and optimizer after some epochs, and the history but for its times."""
     tn.seed(3)
     model = make().to(device)
     rng = np.random.default_rng(0)
     images, labels = rng.standard_normal((IMAGES, 6, 5)).astype("float32"), rng.integers(0, 3, IMAGES)
-    loader = tn.data.Loader(images, labels, batch_size=BATCH, shuffle=True)
+    loader = tn.data.Loader(images, labels, batch_size=BATCH, shuffle=True, device=data)
     with_moments = optimizer(model.parameters())
     schedule = tn.optim.OneCycle(with_moments, peak=0.02, steps=epochs * len(loader))
     history = tn.fit(model, with_moments, loader, epochs=epochs, schedule=schedule, max_norm=1.0, graph=graph,
@@ -102,6 +103,18 @@ def test_a_replayed_step_neither_waits_nor_copies_more_than_its_batch(device: st
             assert run.batch == 1 or self.waits == before
 
     compare(device, callbacks=[Watch()])
+
+
+def test_data_on_the_device_give_the_same_run_without_any_copy(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = Replay.__call__
+
+    def forbidden(*args: Any) -> Any:
+        with emulated.no_waiting():
+            return step(*args)
+
+    expected = train(device, graph=False)
+    monkeypatch.setattr(Replay, "__call__", forbidden)
+    assert_equal_runs(expected, train(device, graph=True, data=device))
 
 
 def test_two_optimizers_one_model_and_a_second_fit(device: str) -> None:

@@ -66,8 +66,6 @@ class Replay:
         return result
 
     def _record(self, x: Tensor, target: Tensor) -> None:
-        from tinynet.backend.cuda.graph import capture
-
         xp, run = backend.namespace(self.device), self.run
         self.batch = Tensor(xp.array(x.data)), Tensor(xp.array(target.data))
         self.sums = {name: xp.zeros((), dtype) for name, dtype in self.dtypes.items()}
@@ -86,7 +84,7 @@ class Replay:
         self.settings = self._settings()
         with self._swapped():
             try:
-                self.outputs, self.launch = capture(self.device, work)
+                self.outputs, self.launch = backend.capture(self.device, work)
             finally:  # nothing was done, so nothing is to be counted
                 after = {name: getattr(*counter) for name, counter in counters.items()}
                 self.images = run.sums["images"]

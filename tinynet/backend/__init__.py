@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from tinynet.backend.device import Device, host
-from tinynet.errors import ArgumentError, DeviceError
+from tinynet.errors import ArgumentError, DeviceError, DtypeError
 
 Functions = tuple[Callable[..., Any], ...]
 
@@ -126,6 +126,13 @@ def namespace(device: str) -> Any:
     return xp
 
 
+def capture(device: str, work: Callable[[], Any]) -> tuple[Any, Callable[[], None]]:
+    """Record what `work` does on a GPU, as a CUDA graph: what it returned, and what does it. See `cuda/graph.py`."""
+    from tinynet.backend.cuda import graph
+
+    return graph.capture(device, work)
+
+
 def device_of(array: Any) -> str:
     """Where an array lives, as a name: "cpu", "gpu", "gpu:1", "gpu-emulated"."""
     if isinstance(array, np.ndarray):
@@ -197,11 +204,21 @@ def as_array(data: Any, dtype: Any = None, device: str | None = None) -> Any:
 
 def from_dlpack(data: Any) -> Any:
     """An array that shares the memory of another library's, by the DLPack protocol."""
+    if not hasattr(data, "__dlpack_device__"):
+        raise DtypeError("from_dlpack: data must be an array that can be shared by the DLPack protocol, got "
+                         f"{type(data).__name__}; tn.Tensor(data)?")
     kind, index = data.__dlpack_device__()
-    if kind == _DLPACK_CPU:
-        return np.from_dlpack(data)
-    if kind == _DLPACK_CUDA:
-        return namespace(device_name(f"gpu:{index}")).from_dlpack(data)
+    try:
+        if kind == _DLPACK_CPU:
+            return np.from_dlpack(data)
+        if kind == _DLPACK_CUDA:
+            return namespace(device_name(f"gpu:{index}")).from_dlpack(data)
+    except (BufferError, RuntimeError) as error:
+        if isinstance(error, DeviceError):
+            raise
+        raise DtypeError(f"from_dlpack: data must be numbers that NumPy knows, in memory that may be shared, got "
+                         f"{getattr(data, 'dtype', type(data).__name__)} ({error}); convert or detach it first, in the "
+                         "library it is from") from error
     raise DeviceError(f"from_dlpack: the array must be on a CPU or an NVIDIA GPU (DLPack's device types {_DLPACK_CPU} "
                       f"and {_DLPACK_CUDA}), got type {int(kind)}; move it to the CPU first, in the library it is from")
 
@@ -239,7 +256,7 @@ def out_of_memory(what: str, device: str, error: BaseException) -> DeviceError:
 
 
 def _parsed(device: str) -> tuple[str, int]:
-    kind, colon, index = device.partition(":")
+    kind, colon, index = device.partition(":") if isinstance(device, str) else ("", "", "")
     if kind not in _FOLDERS or (colon and (kind != "gpu" or not index.isdecimal())):
         raise DeviceError('device: must be "cpu", "gpu", "gpu:1" or "gpu-emulated", got '
                           f'{device!r}; model.to("cpu")? tn.devices() says what there is')

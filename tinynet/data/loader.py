@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from tinynet import backend
 from tinynet.data.ahead import ahead
+from tinynet.data.gather import gather
 from tinynet.errors import ArgumentError
 from tinynet.random import current_seed, permutation, stream
 
@@ -29,7 +31,12 @@ class Loader:
     `transform`. With `threads` all this is done ahead in the background, for at most threads + 1 batches; order and
     content do not depend on their number, and errors are raised where the batch would have come.
 
-    Raises `ArgumentError` where arrays are empty or of different lengths, or where no batch would come out.
+    With `device` the arrays are copied there, once, and batches are made there: gathered, then changed by `transform`,
+    which has to be made of what the device's arrays can do (`images.astype("float32") / 255`). `augment` works on the
+    host, and `threads` are not needed.
+
+    Raises `ArgumentError` where arrays are empty or of different lengths, where no batch would come out, or for what
+    does not go with a device; `DeviceError` for a device that is not there, or has no room for the arrays.
 
     >>> x, labels = np.arange(10.0).reshape(5, 2), np.arange(5)
     >>> [(a.shape, b.tolist()) for a, b in Loader(x, labels, batch_size=2)]
@@ -51,6 +58,7 @@ class Loader:
         transform: Callable[..., Any] | None = None,
         augment: Callable[[Any, np.ndarray, int, int], Any] | None = None,
         threads: int = 0,
+        device: str = "cpu",
     ) -> None:
         self.length = _common_length(arrays)
         if not _is_integer(batch_size) or batch_size < 1:
@@ -61,6 +69,9 @@ class Loader:
         if not _is_integer(threads) or not 0 <= threads <= MOST_THREADS:
             raise ArgumentError(f"Loader: threads must be an integer from 0 to {MOST_THREADS}, got {threads!r}; 1 is "
                                 "mostly enough, 0 for none")
+        self.device = backend.device_name(device)
+        if self.device != "cpu":
+            arrays = _copied(arrays, self.device, augment)
         self.arrays = arrays
         self.batch_size = batch_size
         self.shuffle = shuffle
@@ -80,7 +91,7 @@ class Loader:
 
     def __iter__(self) -> Iterator[Any]:
         seed = current_seed() if self.seed is None else self.seed
-        order, epoch, start = self._order(seed), self.epoch, self._start
+        order, epoch, start = backend.to_device(self._order(seed), self.device), self.epoch, self._start
         self.epoch, self._start, self._position = epoch + 1, 0, (epoch, start)
         return self._batches(order, seed, epoch, start)
 
@@ -118,19 +129,39 @@ class Loader:
             return np.arange(self.length)
         return permutation(self.length, key=(seed, stream("shuffle")), step=self.epoch)
 
-    def _batches(self, order: np.ndarray, seed: int, epoch: int, start: int) -> Iterator[Any]:
+    def _batches(self, order: Any, seed: int, epoch: int, start: int) -> Iterator[Any]:
         def make(number: int) -> Any:
             index = order[number * self.batch_size : (number + 1) * self.batch_size]
-            batch = tuple(array[index] for array in self.arrays)
+            batch = tuple(self._rows(array, index) for array in self.arrays)
             if self.augment is not None:
                 batch = self.augment(batch[0], index, epoch, seed), *batch[1:]
             return batch if self.transform is None else self.transform(*batch)
 
         numbers = range(start, len(self))
-        for number, batch in zip(numbers, ahead(make, numbers, self.threads), strict=True):
+        threads = self.threads if self.device == "cpu" else 0  # a device is ahead by itself
+        for number, batch in zip(numbers, ahead(make, numbers, threads), strict=True):
             self._position = epoch, number + 1
             yield batch
         self._position = None
+
+    def _rows(self, array: Any, index: Any) -> Any:
+        if self.device == "cpu":
+            return array[index]
+        rows = backend.namespace(self.device).empty((len(index), *array.shape[1:]), array.dtype)
+        gather(rows, array, index)
+        return rows
+
+
+def _copied(arrays: tuple[Any, ...], device: str, augment: Any) -> tuple[Any, ...]:
+    """The arrays on a device."""
+    if augment is not None:
+        raise ArgumentError(f"Loader: device must be cpu where there is an augment, got {device}; it changes images on "
+                            "the host, from where fit takes them to the device")
+    for position, array in enumerate(arrays):
+        if not hasattr(array, "dtype") or not hasattr(array, "flags"):
+            raise ArgumentError(f"Loader: array {position} must be an array in memory to lie on {device}, got "
+                                f"{type(array).__name__}; leave out device, or np.asarray(...) if it fits into memory")
+    return tuple(backend.to_device(array, device) for array in arrays)
 
 
 def split(n: int, fraction: float, seed: int | None = None) -> tuple[np.ndarray, np.ndarray]:
