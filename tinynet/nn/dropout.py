@@ -25,9 +25,9 @@ class Dropout(Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.p == 0:
             return x
-        counter = self.calls.data.copy()
+        y: Tensor = ops.dropout(x, self.p, key=self.random_key(), counter=self.calls.data)
         self.calls.data += 1
-        return ops.dropout(x, self.p, key=self.random_key(), counter=counter)
+        return y
 
 
 def check_rate(layer: str, name: str, p: float) -> None:

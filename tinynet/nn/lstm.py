@@ -59,16 +59,16 @@ class LSTM(Module):
             return x, None
         if x.ndim != 3:
             raise ArgumentError(f"lstm: x must be (N,T,D), got {x.shape}; x[None] adds a batch of one")
-        counter = self.calls.data.copy()
-        self.calls.data += 1
         recurrent_mask = None
         if self.dropout:
-            x = x * self._mask(x, "inputs", self.inputs, self.dropout, counter).reshape(-1, 1, self.inputs)
+            x = x * self._mask(x, "inputs", self.inputs, self.dropout).reshape(-1, 1, self.inputs)
         if self.recurrent_dropout:
-            recurrent_mask = self._mask(x, "recurrent", self.units, self.recurrent_dropout, counter)
+            recurrent_mask = self._mask(x, "recurrent", self.units, self.recurrent_dropout)
+        self.calls.data += 1
         return x, recurrent_mask
 
-    def _mask(self, x: Tensor, what: str, features: int, p: float, counter: Any) -> Tensor:
+    def _mask(self, x: Tensor, what: str, features: int, p: float) -> Tensor:
         """For each sequence and feature 0, or 1 / (1 - p): dropout on ones."""
-        mask: Tensor = ops.dropout(ones((x.shape[0], features), x), p, key=self.random_key(what), counter=counter)
+        mask: Tensor = ops.dropout(ones((x.shape[0], features), x), p, key=self.random_key(what),
+                                   counter=self.calls.data)
         return mask

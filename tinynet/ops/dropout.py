@@ -22,8 +22,8 @@ def dropout(xp: Any, x: Any, p: float, *, key: tuple[int, int], counter: Any) ->
     """Dropout: each element is 0 with probability p, and the others grow so that the mean stays.
 
     Which elements: those whose 32-bit word of Philox-4x32-10 is below floor(p 2³²), `key` being (seed, stream) and
-    `counter` the number of the draw (an integer, or a 0-d integer array on the device). Equal arguments give equal
-    masks on every device, and nothing has to be remembered to draw them again.
+    `counter` the number of the draw (an integer, or a 0-d integer array on the device, which may count on afterwards).
+    Equal arguments give equal masks on every device, and nothing has to be remembered to draw them again.
 
     Shapes    x (...)  →  y (...)
     Forward   (1)  y = x m / (1 − p)        m = 1 where word ≥ floor(p 2³²), else 0
