@@ -296,12 +296,12 @@ def test_on_a_cpu_nothing_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_device_that_forgets_to_count_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plant a bug: the count of steps stays on the host."""
-    prepare = Replay._swapped
+    make_room = Replay._make_room
 
-    def forgetful(self: Replay) -> Any:
+    def forgetful(self: Replay, *batch: Any) -> None:
+        make_room(self, *batch)
         del self.numbers["steps"]
-        return prepare(self)
 
-    monkeypatch.setattr(Replay, "_swapped", forgetful)
+    monkeypatch.setattr(Replay, "_make_room", forgetful)
     with pytest.raises(AssertionError):
         compare("gpu-emulated")

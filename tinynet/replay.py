@@ -1,9 +1,9 @@
 """Steps of training that a GPU makes by itself: recorded once, then launched as one.
 
-The GPU is done with a step of a small net before the host has launched the kernels of the next one. So after some steps
-that run as usual (`WARM_UP`, in which kernels are compiled), a step is recorded as a CUDA graph, see
-`backend/cuda/graph.py`, and from then on launched as a whole. The numbers are the same, bit for bit: they come from the
-same kernels.
+The GPU is done with a step of a small net before the host has launched the kernels of the next one. So a step is
+recorded as a CUDA graph, see `backend/cuda/graph.py`, and from then on launched as a whole. The numbers are the same,
+bit for bit: they come from the same kernels. Two steps (`WARM_UP`) run before that, the second of them as it will be
+recorded: then all kernels are compiled.
 
 A recorded step cannot see numbers of the host. So the batch is copied to where that of the recorded step lay; learning
 rate, count of steps and the sums of the epoch lie on the device while it runs; and what modules count on the host (the
@@ -23,7 +23,7 @@ from tinynet.callbacks import Run
 from tinynet.errors import DeviceError
 from tinynet.tape import Tensor
 
-WARM_UP = 2  # steps as usual, before one is recorded
+WARM_UP = 2  # steps before one is recorded
 
 Step = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # of inputs and targets: the loss and the outputs
 _PLAIN = (bool, int, float, str, tuple, type(None))  # what settings are
@@ -49,87 +49,94 @@ class Replay:
             self.shape = shape
         if self.refused or shape != self.shape:
             return self.step(x, target)
+        self.done += 1
         if self.done < WARM_UP:
-            self.done += 1
-            return self._as_usual(x, target)
+            result = self.step(x, target)
+            self._make_room(x, target)
+            return result
+        self._bring(x, target)
+        if self.done == WARM_UP:
+            with self._on_device():
+                result = self._work()
+            self._count({})
+            return result
         if self.launch is None or self.settings != self._settings():
             try:
-                self._record(x, target)
+                self._record()
             except DeviceError as error:
                 self.refused, self.launch = str(error), None
                 return self.step(x, target)
-        return self._replayed(x, target)
+        assert self.launch is not None
+        self.launch()
+        self._count(self.counted)
+        self.run.sums["images"] += self.images
+        return self.outputs
 
-    def _as_usual(self, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        result = self.step(x, target)
-        self.dtypes = {name: total.dtype for name, total in self.run.sums.items() if hasattr(total, "dtype")}
-        return result
-
-    def _record(self, x: Tensor, target: Tensor) -> None:
-        xp, run = backend.namespace(self.device), self.run
+    def _make_room(self, x: Tensor, target: Tensor) -> None:
+        """What recorded steps find where it was: a batch, the optimizer's numbers, the sums of the epoch."""
+        xp, optimizer, sums = backend.namespace(self.device), self.run.optimizer, self.run.sums
         self.batch = Tensor(xp.array(x.data)), Tensor(xp.array(target.data))
-        self.sums = {name: xp.zeros((), dtype) for name, dtype in self.dtypes.items()}
         self.numbers = {name: xp.zeros((), dtype) for name, dtype in (("steps", "int64"), ("lr", "float64"))
-                        if isinstance(getattr(run.optimizer, name), int | float)}
-        self.known: dict[str, Any] = {}  # numbers of the host's, as the device has them
+                        if isinstance(getattr(optimizer, name), int | float)}
+        self.known: dict[str, Any] = {}  # the optimizer's numbers, as the device has them
+        self.sums = {name: xp.zeros((), total.dtype) for name, total in sums.items() if hasattr(total, "dtype")}
 
-        def work() -> tuple[Tensor, Tensor]:
-            outputs = self.step(*self.batch)
-            for name, total in self.sums.items():
-                total[...] = run.sums[name]
-            return outputs
-
-        counters = run.model.counters()
-        before = {name: getattr(*counter) for name, counter in counters.items()}
-        self.settings = self._settings()
-        with self._swapped():
-            try:
-                self.outputs, self.launch = backend.capture(self.device, work)
-            finally:  # nothing was done, so nothing is to be counted
-                after = {name: getattr(*counter) for name, counter in counters.items()}
-                self.images = run.sums["images"]
-                for name, (module, attribute) in counters.items():
-                    setattr(module, attribute, before[name])
-        self.images -= run.sums["images"]
-        self.counted = {name: after[name] - before[name] for name in counters}
-        changed = self._changed()
-        if changed:
-            raise DeviceError(f"fit: a step that is recorded as a CUDA graph must not change numbers of the host, and "
-                              f"this one changes {changed}; a Buffer is counted on the device")
-
-    @contextmanager
-    def _swapped(self) -> Iterator[None]:
-        """Inside, the optimizer's numbers and the sums are those on the device."""
-        optimizer, sums = self.run.optimizer, self.run.sums
-        numbers, totals = {name: getattr(optimizer, name) for name in self.numbers}, dict(sums)
-        vars(optimizer).update(self.numbers)
-        sums.update(self.sums)
-        try:
-            yield
-        finally:
-            vars(optimizer).update(numbers)
-            sums.update(totals)
-
-    def _replayed(self, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        run, optimizer = self.run, self.run.optimizer
+    def _bring(self, x: Tensor, target: Tensor) -> None:
+        """Put there what this step is to find, as far as it is not there yet."""
+        sums, optimizer = self.run.sums, self.run.optimizer
         for place, given in zip(self.batch, (x, target), strict=True):
             place.data[...] = given.data
         for name, number in self.numbers.items():
             if self.known.get(name) != getattr(optimizer, name):
                 number.fill(getattr(optimizer, name))
         for name, total in self.sums.items():
-            if run.sums[name] is not total:
-                total[...] = run.sums[name]
-                run.sums[name] = total
-        assert self.launch is not None
-        self.launch()
-        run.sums["images"] += self.images
+            if sums[name] is not total:
+                total[...] = sums[name]
+                sums[name] = total
+
+    @contextmanager
+    def _on_device(self) -> Iterator[None]:
+        """Inside, the optimizer's numbers are those on the device."""
+        kept = {name: getattr(self.run.optimizer, name) for name in self.numbers}
+        vars(self.run.optimizer).update(self.numbers)
+        try:
+            yield
+        finally:
+            vars(self.run.optimizer).update(kept)
+
+    def _work(self) -> tuple[Tensor, Tensor]:
+        """The step that is recorded."""
+        result = self.step(*self.batch)
+        for name, total in self.sums.items():
+            total[...] = self.run.sums[name]
+        self.run.sums.update(self.sums)
+        return result
+
+    def _count(self, counted: dict[str, int]) -> None:
+        """On the host as on the device: what the optimizer and the modules count."""
         if "steps" in self.numbers:
-            optimizer.steps += 1  # so did the device
-        for name, (module, attribute) in run.model.counters().items():
-            setattr(module, attribute, getattr(module, attribute) + self.counted[name])
-        self.known = {name: getattr(optimizer, name) for name in self.numbers}
-        return self.outputs
+            self.run.optimizer.steps += 1
+        for name, (module, attribute) in self.run.model.counters().items():
+            setattr(module, attribute, getattr(module, attribute) + counted.get(name, 0))
+        self.known = {name: getattr(self.run.optimizer, name) for name in self.numbers}
+
+    def _record(self) -> None:
+        run, counters = self.run, self.run.model.counters()
+        before, images = {name: getattr(*counter) for name, counter in counters.items()}, run.sums["images"]
+        self.settings = self._settings()
+        with self._on_device():
+            try:
+                self.outputs, self.launch = backend.capture(self.device, self._work)
+            finally:  # nothing was done, so nothing is to be counted
+                self.counted = {name: getattr(*counter) - before[name] for name, counter in counters.items()}
+                for name, (module, attribute) in counters.items():
+                    setattr(module, attribute, before[name])
+                self.images, run.sums["images"] = run.sums["images"] - images, images
+                run.sums.update(self.sums)
+        changed = self._changed()
+        if changed:
+            raise DeviceError(f"fit: a step that is recorded as a CUDA graph must not change numbers of the host, and "
+                              f"this one changes {changed}; a Buffer is counted on the device")
 
     def _settings(self) -> dict[Any, Any]:
         """What a step depends on and should not change: numbers and words of the host's, and where the arrays lie."""
