@@ -42,6 +42,7 @@ def compilers() -> list[str]:
     return [name for name, there in (("nvcc", shutil.which("nvcc")), ("nvrtc", nvrtc())) if there]
 
 
+@cache
 def compiled(compiler: str, source: str) -> Compiled:
     """Compile with nvcc or nvrtc for sm_90. CompileError with what it says."""
     return (_by_nvcc if compiler == "nvcc" else _by_nvrtc)(source)

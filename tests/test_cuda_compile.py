@@ -1,5 +1,6 @@
 """Every file of kernels compiles for a GPU, without spilled registers, float64 or atomic additions of floats."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 from cuda_compiler import CompileError, compiled, compilers, faults
 
-from tinynet.backend.cuda import emulator
+from tinynet.backend.cuda import emulator, persistent
 from tinynet.backend.cuda.launch import FOLDER, signatures, source
 
 FILES = sorted(FOLDER.glob("*.cu"))
@@ -55,6 +56,18 @@ def test_compiles_for_a_gpu(path: Path, compiler: str) -> None:
     assert all(f".entry {name}(" in code.ptx for name in signatures(source(path)))
 
 
+@needs_compiler
+@pytest.mark.parametrize("compiler", compilers())
+def test_as_many_blocks_of_the_lstm_as_planned_have_registers(compiler: str) -> None:
+    """And no shared memory but what the launch asks for."""
+    report = compiled(compiler, source(FOLDER / "persistent.cu")).report
+    used = {name: int(registers) for name, registers in re.findall(
+        r"Compiling entry function '(\w+)'(?:.*\n)*?.*Used (\d+) registers(?!.* smem)", report)}
+    for size in persistent.SIZES:
+        for name in size.forward, size.backward:
+            assert -(-used[name] // 8) * 8 * 2 * size.units * size.blocks <= 64 * 1024
+
+
 @needs_gxx
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_no_warning_of_a_strict_compiler(path: Path) -> None:
@@ -92,4 +105,4 @@ def test_spills_are_found() -> None:
 @needs_compiler
 def test_a_mistake_in_the_source_is_told() -> None:
     with pytest.raises(CompileError, match="undefined"):
-        compiled(compilers()[0], changed("lstm", "tanhf(C[now])", "tanhf(state)"))
+        compiled(compilers()[0], changed("lstm", "tanhf(C)", "tanhf(state)"))

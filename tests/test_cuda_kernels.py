@@ -14,7 +14,9 @@ from cuda_places import DEVICES, without_waiting
 from op_cases import Pair, Trial, as_tuple, difference, draw
 
 from tinynet import backend
-from tinynet.backend.cuda import emulator
+from tinynet.backend.cuda import emulator, persistent
+from tinynet.backend.cuda.emulator import KernelError
+from tinynet.backend.cuda.launch import Kernels, Limits
 from tinynet.data.gather import gather
 from tinynet.op import REGISTRY
 from tinynet.optim.adam import adam
@@ -24,7 +26,10 @@ TOLERANCE = 1e-5
 LARGE: dict[str, list[dict[str, Any]]] = {
     "lstm": [{"N": 17, "T": 5, "D": 7, "H": 19}, {"N": 3, "T": 3, "D": 28, "H": 33, "recurrent_mask": None},
              {"N": 1, "T": 9, "D": 1, "H": 64, "h0": None, "c0": None, "recurrent_mask": None},
-             {"N": 9, "T": 0, "D": 3, "H": 4}],
+             {"N": 9, "T": 0, "D": 3, "H": 4}, {"N": 0, "T": 2, "D": 3, "H": 4},
+             {"N": 3, "T": 2, "D": 7, "H": 130}, {"N": 2, "T": 0, "D": 3, "H": 129},
+             # on a GPU, more sequences than its blocks take at once
+             {"N": 541, "T": 2, "D": 1, "H": 2}, {"N": 271, "T": 2, "D": 1, "H": 128, "h0": None}],
     "conv1d": [{"N": 5, "T": 26, "C": 33, "K": 3, "F": 18}, {"N": 3, "T": 9, "C": 5, "K": 4, "F": 1, "padding": "same"},
                {"N": 2, "T": 40, "C": 3, "K": 5, "F": 35, "stride": 3, "padding": "causal", "dilation": 2, "b": None}],
     "conv2d": [{"N": 3, "H": 9, "W": 13, "KH": 3, "KW": 3, "C": 17, "F": 33, "padding": "same"},
@@ -110,7 +115,11 @@ def test_values_of_both_passes(place: Place, name: str, case: dict[str, Any]) ->
     fast, exact, weights = place.trials(name, case)
     if fast.pair[0](np, *fast.arrays, **fast.options) is NotImplemented:
         assert case not in LARGE[name]
-        return
+    else:
+        check_values(fast, exact, weights)
+
+
+def check_values(fast: Trial, exact: Trial, weights: list[Any]) -> None:
     outputs, cache = fast.forward()
     for output, value in zip(outputs, exact.forward()[0], strict=True):
         assert output.dtype == np.float32
@@ -124,6 +133,58 @@ def test_values_of_both_passes(place: Place, name: str, case: dict[str, Any]) ->
         assert difference(gradients[i], gradient, 1e-2) <= TOLERANCE
         assert np.array_equal(gradients[i], again[i]), "backward, run twice, gives two results"
     assert all(map(np.array_equal, outputs, kept)), "an output was changed by backward"
+
+
+LSTMS: list[dict[str, Any]] = [
+    {"N": 5, "T": 7, "D": 2, "H": 1}, {"N": 3, "T": 2, "D": 3, "H": 3, "recurrent_mask": None},
+    {"N": 7, "T": 2, "D": 1, "H": 32}, {"N": 5, "T": 7, "D": 5, "H": 63}, {"N": 3, "T": 1, "D": 2, "H": 64},
+    {"N": 5, "T": 2, "D": 2, "H": 64, "recurrent_mask": None}, {"N": 5, "T": 2, "D": 2, "H": 65},
+    {"N": 3, "T": 7, "D": 4, "H": 128}, {"N": 1, "T": 1, "D": 1, "H": 128, "recurrent_mask": None},
+    {"N": 5, "T": 0, "D": 1, "H": 5}, {"N": 0, "T": 2, "D": 1, "H": 5}]
+WAYS = {"one sequence in a block": Limits(227 * 1024, 7), "two sequences": Limits(227 * 1024, 1), "step by step": None}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("case", LSTMS, ids=lambda case: "-".join(f"{key}{case[key]}" for key in "NTH"))
+def test_all_ways_of_the_lstm(place: Place, case: dict[str, Any], way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Persistent kernels and kernels for each step, whichever would be chosen; some cases leave half a block over."""
+    device, launched, launch = WAYS[way], set[str](), Kernels.launch
+    monkeypatch.setattr(Kernels, "launch", lambda self, name, *rest: (launched.add(name), launch(self, name, *rest)))
+    monkeypatch.setattr(persistent, "limits", lambda array: device or Limits(0, 1))
+    trials = fast, exact, _ = place.trials("lstm", case)
+    for trial in fast, exact:
+        trial.arrays[3] /= 8  # type: ignore[operator]  # with such W, rounding errors do not grow from step to step
+    check_values(*trials)
+    assert ("lstm_backward_64" in launched or "lstm_backward_128" in launched) == (device is not None)
+    assert device or not case["T"] or "lstm_dgates" in launched
+
+
+def test_an_lstm_takes_no_more_shared_memory_than_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def plan(N: int, H: int, T: int = 7, D: int = 3) -> persistent.Plan | None:
+        return persistent.plan(np.broadcast_to(np.float32(0), (N, T, H + D)), H)
+
+    monkeypatch.setattr(persistent, "limits", lambda array: Limits(64 * 1024, 40))  # of sm_75
+    assert plan(5, 64) and not plan(5, 65)
+    monkeypatch.setattr(persistent, "limits", lambda array: Limits(99 * 1024, 40))  # of sm_86
+    plans = [plan(N, H) for N, H in ((40, 64), (41, 64), (500, 64), (500, 65), (500, 128), (5, 17))]
+    assert [(plan.blocks, plan.threads, plan.sequences) for plan in plans if plan] == [
+        (40, 128, 1), (21, 128, 2), (80, 128, 2), (40, 160, 2), (40, 256, 2), (5, 64, 1)]
+    assert not plan(5, 129) and not plan(5, 0)
+    assert plan(2**10, 64, 2**13 - 2) and not plan(2**10, 64, 2**13 - 1) and not plan(2**10, 64, 2**10, 2**11)
+
+
+@pytest.mark.parametrize("place", DEVICES[:1], indirect=True)
+@pytest.mark.parametrize(("N", "H"), [(1, 64), (3, 64), (1, 128), (3, 128)])
+def test_an_lstm_needs_all_of_its_shared_memory(place: Place, N: int, H: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few bytes less, and the kernels write behind it."""
+    fast, _, weights = place.trials("lstm", {"N": N, "T": 1, "D": 1, "H": H})
+    _, cache = fast.forward()
+    grid = persistent.Plan.grid
+    monkeypatch.setattr(persistent.Plan, "grid", lambda *args: (g := grid(*args))._replace(shared=g.shared - 16))
+    with pytest.raises(KernelError, match=f"lstm_forward_{H}: a block must keep to"):
+        fast.forward()
+    with pytest.raises(KernelError, match=f"lstm_backward_{H}: a block must keep to"):
+        fast.backward(weights, cache)
 
 
 @pytest.mark.parametrize("name", OVERRIDDEN)

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ import pytest
 from op_cases import difference, draw
 
 from tinynet import backend
-from tinynet.backend.cuda import emulated, emulator
+from tinynet.backend.cuda import emulated, emulator, launch
 from tinynet.backend.cuda.emulator import KernelError
 from tinynet.backend.cuda.launch import FOLDER, Grid, Kernels, one_each, signatures, source
 from tinynet.errors import ArgumentError, DeviceError, DtypeError, ShapeError, TinynetError
@@ -125,6 +126,48 @@ def test_too_large_a_grid_is_refused_and_an_empty_one_does_nothing(kernels: Call
     assert np.array_equal(values[1].get(), np.ones(5))
 
 
+@pytest.mark.parametrize("place", [emulated.DEVICE_ID, 0])
+def test_shared_memory_is_asked_for_within_the_limits(kernels: Callable[[str], Kernels], place: Any,
+                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "_limits", lambda device: launch.Limits(2**16, 1))
+    function, kernel, values = Function(), kernels(SCALE), arguments()
+    kernel._functions["scale"] = function
+    for array in values[0], values[1], values[5]:
+        array.data = SimpleNamespace(device_id=place)
+    grid = Grid((1, 1, 1), (32, 1, 1))
+    with pytest.raises(ArgumentError, match="at most 65536 bytes of shared memory on this device, got 65537"):
+        kernel.launch("scale", grid._replace(shared=2**16 + 1), *values)
+    if place == emulated.DEVICE_ID:
+        return
+    for shared in 0, 49_152, 49_156, 65_536, 49_160:
+        kernel.launch("scale", grid._replace(shared=shared), *values)
+    assert function.shared == [0, 49_152, 49_156, 65_536, 49_160]
+    assert function.asked_for == [49_156, 65_536]  # at most once for each more
+
+
+def test_limits_are_those_of_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = SimpleNamespace(cudaDevAttrMaxSharedMemoryPerBlockOptin=97, cudaDevAttrMultiProcessorCount=16,
+                              deviceGetAttribute=lambda attribute, device: 1000 * device + attribute)
+    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(cuda=SimpleNamespace(runtime=runtime)))
+    monkeypatch.setattr(launch, "_limits", launch._limits.__wrapped__)  # not what is kept
+    array = device(1)
+    assert launch.limits(array) == (emulator.SHARED, emulator.MULTIPROCESSORS)
+    array.data = SimpleNamespace(device_id=3)
+    assert launch.limits(array) == (3097, 3016)
+
+
+class Function:
+    """A kernel of CuPy's: how much shared memory it was launched with, and was allowed to have before."""
+
+    def __init__(self) -> None:
+        self.shared, self.asked_for = list[int](), list[int]()
+
+    def __call__(self, blocks: Any, threads: Any, values: Any, shared_mem: int) -> None:
+        self.shared.append(shared_mem)
+
+    max_dynamic_shared_size_bytes = property(None, lambda self, size: self.asked_for.append(size))
+
+
 def test_arrays_of_two_devices_are_refused(kernels: Callable[[str], Kernels]) -> None:
     elsewhere = device(5)
     elsewhere.data = SimpleNamespace(device_id=1)
@@ -137,32 +180,34 @@ def test_arrays_of_a_gpu_go_to_the_compiled_kernel(kernels: Callable[[str], Kern
     launched, kernel, values = list[Any](), kernels(SCALE), arguments()
     for array in values[0], values[1], values[5]:
         array.data = SimpleNamespace(device_id=0)
-    kernel._functions["scale"] = lambda *call: launched.append(call)
+    kernel._functions["scale"] = lambda *call, shared_mem: launched.append((*call, shared_mem))
     kernel.launch("scale", one_each(5), *values)
-    (blocks, threads, given), = launched
-    assert (blocks, threads) == ((1, 1, 1), (256, 1, 1))
+    (blocks, threads, given, shared), = launched
+    assert (blocks, threads, shared) == ((1, 1, 1), (256, 1, 1), 0)
     assert [type(value) for value in given] == [emulated.Array, emulated.Array, np.float32, np.int32, np.bool_,
                                                 emulated.Array, np.uint32]
 
 
 # --- the emulator ---------------------------------------------------------------------------------------------------
 
-def run(kernel: Kernels, blocks: int, threads: int, *arrays: Any) -> None:
+def run(kernel: Kernels, blocks: int, threads: int, *arrays: Any, shared: int = 256) -> None:
     with emulator.checked():
-        kernel.launch("k", Grid((blocks, 1, 1), (threads, 1, 1)), *arrays)
+        kernel.launch("k", Grid((blocks, 1, 1), (threads, 1, 1), shared), *arrays)
 
 
 HEAD = 'extern "C" __global__ void k(const float* x, float* y) { int t = threadIdx.x, b = blockIdx.x; '
 REVERSE = HEAD + "__shared__ float s[64]; s[t] = x[t]; __syncthreads(); y[64 * b + t] = s[63 - t]; }"
+DYNAMIC = REVERSE.replace("__shared__ float s[64];", "extern __shared__ float s[];")
 WARPS = HEAD + """float v = x[t];
   for (int by = 16; by > 0; by /= 2) v += __shfl_xor_sync(0xffffffffu, v, by);
   y[64 * b + t] = v + __shfl_sync(0xffffffffu, x[t], 3) - __shfl_down_sync(0xffffffffu, x[t], 1); }"""
 
 
 @needs_gxx
-def test_barriers_shared_memory_and_blocks(kernels: Callable[[str], Kernels]) -> None:
+@pytest.mark.parametrize("text", [REVERSE, DYNAMIC])
+def test_barriers_shared_memory_and_blocks(kernels: Callable[[str], Kernels], text: str) -> None:
     x, y = np.arange(64, dtype="float32"), emulated.namespace.empty(128, "float32")
-    run(kernels(REVERSE), 2, 64, emulated.array(x), y)
+    run(kernels(text), 2, 64, emulated.array(x), y)
     assert np.array_equal(y.get(), np.tile(x[::-1], 2))
 
 
@@ -190,6 +235,8 @@ FAULTY = {
     "lanes left out": (HEAD + "y[t] = __shfl_sync(0xffffu, x[t], 0); }", "all lanes must take part"),
     "an index too large": (HEAD + "y[64 * b + t + 64] = x[t]; }", "written beside y"),
     "an index too small": (HEAD + "y[64 * b + t - 1] = x[t]; }", "written beside y"),
+    "more shared memory than asked for": (DYNAMIC.replace("s[t]", "s[t + 1]"), "keep to the 256 bytes of shared"),
+    "a missing barrier, dynamic": (DYNAMIC.replace("__syncthreads();", ""), "must not depend on the order"),
     "a constant written": (HEAD + "((float*)x)[t] = y[t]; }", "written beside x"),
     "an atomic sum of floats": (HEAD + "atomicAdd(&y[b], x[t]); }", "not deterministic"),
     "a misspelt name": (HEAD + "y[t] = z[t]; }", "planted.cu:1"),
@@ -212,6 +259,11 @@ def test_what_nobody_wrote_is_nan(kernels: Callable[[str], Kernels]) -> None:
     assert np.isnan(y.get()[60:]).all()
     run(kernels(HEAD + "y[t] = x[t + 1]; }"), 1, 64, device(64), y)  # one element too far
     assert np.isnan(y.get()[63])
+    run(kernels(HEAD + "extern __shared__ float s[]; if (t < 60) s[t] = 1.0f; __syncthreads(); y[t] = s[t]; }"), 1, 64,
+        device(64), y)
+    assert np.isnan(y.get()[60:]).all() and not np.isnan(y.get()[:60]).any()
+    run(kernels(HEAD + "extern __shared__ float s[]; y[t] = s[t + 1000]; }"), 1, 64, device(64), y)
+    assert np.isnan(y.get()).all()
 
 
 @needs_gxx
@@ -265,10 +317,22 @@ def test_a_cache_that_cannot_be_written_is_told(kernels: Callable[[str], Kernels
 
 # --- faults planted in our kernels ----------------------------------------------------------------------------------
 
-PLANTED = {  # op or module, its case, file, what stands there, what is planted
-    "lstm: a gate's column": ("lstm", "lstm.cu", "z[2 * H + j] + b[2 * H + j]", "z[2 * H + j] + b[H + j]"),
-    "lstm: no end": ("lstm", "lstm.cu", "if (unit >= N * H) return;", ""),
-    "lstm: the wrong step": ("lstm", "lstm.cu", "dC[unit] + dhj * o", "dC[unit] * f + dhj * o"),
+PLANTED = {  # case, file, what stands there, what is planted
+    "lstm: a gate's column": ("lstm, step by step", "lstm.cu", "z[2 * H + j] + b[2 * H + j]",
+                              "z[2 * H + j] + b[H + j]"),
+    "lstm: no end": ("lstm, step by step", "lstm.cu", "if (unit >= N * H) return;", ""),
+    "lstm: the wrong step": ("lstm", "lstm.h", "dC += dh", "dC = dC * gate.f + dh"),
+    "lstm: no barrier between steps": ("lstm", "persistent.cu", "mhs.turn();\n      __syncthreads();", "mhs.turn();"),
+    "lstm: no barrier before the first step": ("lstm", "persistent.cu", "    __syncthreads();\n    for (int t = 0",
+                                               "    for (int t = 0"),
+    "lstm: no barrier backward": ("lstm", "persistent.cu", "while we multiply\n      __syncthreads();",
+                                  "while we multiply"),
+    "lstm: one vector for two steps": ("lstm", "persistent.cu", "next(shared + SIZE)", "next(shared)"),
+    "lstm: units beyond H": ("lstm", "persistent.cu", "return k < H && unit < H ?", "return unit < H ?"),
+    "lstm: another sequence's sums": ("lstm", "persistent.cu", "sums[SEQUENCES - 1][c], 1)", "sums[0][c], 1)"),
+    "lstm: half of the lanes": ("lstm", "persistent.cu", "bit = LANES / 2; bit > 1", "bit = LANES / 2; bit > 2"),
+    "lstm: weights in one place": ("lstm, 128 units", "persistent.cu", "row - KEPT) * (COLUMNS / 4) * THREADS",
+                                   "row - KEPT) * THREADS"),
     "conv: two threads, one place": ("conv2d", "conv.cu", "dx[at] = sum", "dx[at / 2] = sum"),
     "conv: stride left out": ("conv2d", "window.h", "return t * w.stride +", "return t +"),
     "pool: the last of equals": ("max_pool2d", "pool.cu", "!(value <= largest)", "!(value < largest)"),
@@ -283,7 +347,8 @@ PLANTED = {  # op or module, its case, file, what stands there, what is planted
     "relu: no zero": ("relu", "activation.cu", "x[at] < 0.0f", "x[at] < -0.5f"),
 }
 CASES: dict[str, dict[str, Any]] = {
-    "lstm": {"N": 5, "T": 3, "D": 2, "H": 3}, "dense": {"...": (5,), "D": 3, "F": 4},
+    "lstm": {"N": 5, "T": 3, "D": 2, "H": 19}, "lstm, 128 units": {"N": 1, "T": 2, "D": 1, "H": 128},
+    "lstm, step by step": {"N": 5, "T": 3, "D": 2, "H": 129}, "dense": {"...": (5,), "D": 3, "F": 4},
     "conv2d": {"H": 5, "W": 6, "KH": 3, "KW": 2, "stride": 2},
     "max_pool2d": {"H": 5, "W": 6, "size": 2, "x": "boolean"},
     "batch_norm": {"...": (600, 3), "C": 3, "mean": None, "var": None},
@@ -291,12 +356,12 @@ CASES: dict[str, dict[str, Any]] = {
     "cross_entropy": {"...": (5,), "K": 40, "weight": None}, "relu": {"...": (50,)}}
 
 
-def agrees(name: str) -> bool:
+def agrees(case: str) -> bool:
     """Whether an op's override agrees with its specification in the case above; False also for a KernelError."""
-    op = REGISTRY[name]
-    forward, backward = backend.overrides(op.module, (name, f"d{name}"), "gpu-emulated")  # type: ignore[misc]
+    op = REGISTRY[case.split(",")[0]]
+    forward, backward = backend.overrides(op.module, (op.name, f"d{op.name}"), "gpu-emulated")  # type: ignore[misc]
     rng = np.random.default_rng(0)
-    arrays, options = draw(op, CASES[name], rng, "float32")
+    arrays, options = draw(op, CASES[case], rng, "float32")
     arrays = [array.astype("float32") if array is not None and array.dtype == bool else array for array in arrays]
     outputs, cache = op.forward(np, *arrays, **options)
     given = [np.asarray(rng.standard_normal(np.shape(y)), "float32") for y in tuple_of(outputs)]
@@ -328,7 +393,8 @@ def planted(tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) ->
         text = (folder / file).read_text()
         assert old in text
         (folder / file).write_text(text.replace(old, new, 1))
-        for stem in ("activation", "batchnorm", "columns", "conv", "dropout", "dense", "loss", "lstm", "pool"):
+        for stem in ("activation", "batchnorm", "columns", "conv", "dropout", "dense", "loss", "lstm", "persistent",
+                     "pool"):
             module = __import__(f"tinynet.backend.cuda.{stem}", fromlist=[stem])
             for name, value in list(vars(module).items()):
                 if isinstance(value, Kernels) and (value.path.name == file or f'#include "{file}"' in
@@ -342,8 +408,8 @@ def test_the_page_for_learners_is_true(planted: Callable[..., None], capfd: pyte
     """Its code runs, and the line to print with prints from the kernel."""
     page = (FOLDER / "README.md").read_text(encoding="utf-8")
     line, = re.findall(r"```c\n(.*?)```", page, re.S)
-    after = "  float h = o * tanhf(C[now]);                              // (6)\n"
-    planted("lstm.cu", after, after + line)
+    after = "      State state = state_of(gate, C_now);\n"
+    planted("persistent.cu", after, after + line)
     first, second = re.findall(r"```python\n(.*?)```", page, re.S)
     code: dict[str, Any] = {}
     exec(first, code)
@@ -351,17 +417,19 @@ def test_the_page_for_learners_is_true(planted: Callable[..., None], capfd: pyte
     assert re.findall(r"^step (\d): f 0\.\d{4}, i 0\.\d{4}, C -?0\.\d{4}, h (-?0\.\d{4})$", printed, re.M) == [
         (str(t), f"{h:.4f}") for t, h in enumerate(code["lstm"](code["x"]).numpy()[0, :, 2])]
     exec(second, code)
+    (file, line, equation), = re.findall(r"break ([\w.]+):(\d+) .*# equation (\(\d+\))", page)
+    assert equation in (FOLDER / file).read_text(encoding="utf-8").splitlines()[int(line) - 1]
 
 
 @needs_gxx
-@pytest.mark.parametrize("name", CASES)
-def test_the_cases_for_planted_faults_agree(name: str) -> None:
-    assert agrees(name)
+@pytest.mark.parametrize("case", CASES)
+def test_the_cases_for_planted_faults_agree(case: str) -> None:
+    assert agrees(case)
 
 
 @needs_gxx
 @pytest.mark.parametrize("fault", PLANTED)
 def test_faults_planted_in_our_kernels_are_found(planted: Callable[..., None], fault: str) -> None:
-    name, file, old, new = PLANTED[fault]
+    case, file, old, new = PLANTED[fault]
     planted(file, old, new)
-    assert not agrees(name)
+    assert not agrees(case)

@@ -136,7 +136,7 @@ class DeviceArray:
         with _quiet():
             made = cls._wrapped(function(*args, **kwargs))
         if _graph is not None and isinstance(made, cls) and not _share_memory(made._host, args):
-            perform(partial(_compute_again, made._host, function, args, kwargs))
+            perform(partial(compute_again, made._host, function, args, kwargs))
         return made
 
     @classmethod
@@ -303,7 +303,7 @@ class Namespace(types.ModuleType):
         return self.ndarray.compute(np.array, self.asarray(data), dtype, copy=copy, order=order)
 
     def empty(self, shape: Any, dtype: Any = np.float64) -> Any:
-        return self.ndarray.compute(_unwritten, shape, dtype)
+        return self.ndarray.compute(unwritten, shape, dtype)
 
     def empty_like(self, like: DeviceArray, dtype: Any = None) -> Any:
         return self.empty(like.shape, like.dtype if dtype is None else dtype)
@@ -315,11 +315,11 @@ def _share_memory(made: np.ndarray, args: Any) -> bool:
                isinstance(arg, np.ndarray) and np.may_share_memory(made, arg) for arg in args)
 
 
-def _compute_again(made: np.ndarray, function: Callable[..., Any], args: Any, kwargs: Any) -> None:
+def compute_again(made: np.ndarray, function: Callable[..., Any], args: Any, kwargs: Any) -> None:
     made[...] = function(*args, **kwargs)
 
 
-def _unwritten(shape: Any, dtype: Any) -> np.ndarray:
+def unwritten(shape: Any, dtype: Any) -> np.ndarray:
     """New memory, full of what is no sensible number."""
     made = np.empty(shape, dtype)
     made.fill(np.nan if made.dtype.kind in "fc" else 1 if made.dtype.kind == "b" else np.iinfo(made.dtype).max)

@@ -3,8 +3,11 @@
 // The threads of a block run one after the other, in an order that can be chosen. A thread that meets a barrier is left
 // where it stands (it has a stack of its own, a fiber), and the next one runs; when all have arrived, they go on. A
 // thread is never interrupted elsewhere, so each order is one that a GPU might have taken as well: a kernel whose
-// result depends on the order has a race. Shared memory is NaN before each block, since nobody has written to it yet.
+// result depends on the order has a race. Shared memory is NaN before each block, since nobody has written to it yet;
+// behind the shared memory that a launch asks for (extern __shared__) lies a margin that is NaN and has to stay so.
 #pragma once
+#undef _FORTIFY_SOURCE  // its longjmp takes a jump to another stack for an attack
+#include <setjmp.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +22,9 @@
 
 struct uint3 { unsigned x, y, z; };
 struct uint4 { unsigned x, y, z, w; };
+struct alignas(16) float4 { float x, y, z, w; };
 inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
+inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 
 static uint3 threadIdx, blockIdx, blockDim, gridDim;
 constexpr int warpSize = 32;
@@ -36,9 +41,12 @@ enum State { READY, AT_BLOCK_BARRIER, AT_WARP_BARRIER, DONE };
 
 constexpr size_t STACK = 256 * 1024;
 constexpr unsigned MOST_THREADS = 1024;
+constexpr unsigned MOST_SHARED = 227 * 1024, MARGIN = 8 * 1024;  // bytes
 
 struct Fiber {
-  ucontext_t context;
+  ucontext_t beginning;
+  jmp_buf place;  // to go on from: a jump costs no call of the system, as swapcontext does
+  bool begun;
   char stack[STACK];
 };
 
@@ -51,17 +59,20 @@ struct Thread {
 static void (*kernel)(void**);
 static void** arguments;
 static unsigned seed;
-static char error[200];
+static char error[300];
+
+alignas(16) static unsigned char dynamic_shared[MOST_SHARED + MARGIN];
+static unsigned shared_size;  // how much of it the launch has asked for
 
 static Thread threads[MOST_THREADS];  // of the block that runs
 static unsigned count;                // how many they are
 static unsigned turns[MOST_THREADS];  // their numbers, in the order in which they run
-static unsigned begun;                // how many of them have begun
+static unsigned begun, begin_until;   // how many of them have begun, and may begin now
 static unsigned current;              // the one that runs
 static Fiber* running;                // and its fiber
 static Fiber* idle[MOST_THREADS];     // fibers without a thread
 static unsigned idle_count;
-static ucontext_t scheduler;
+static jmp_buf scheduler;
 static uint64_t exchanged[MOST_THREADS];  // what the lanes of a warp show each other
 
 inline void become(unsigned thread) {
@@ -69,31 +80,40 @@ inline void become(unsigned thread) {
   threadIdx = {thread % blockDim.x, thread / blockDim.x % blockDim.y, thread / (blockDim.x * blockDim.y)};
 }
 
+// Go on with a fiber, until it leaves.
 inline void enter(Fiber* fiber) {
   running = fiber;
-  swapcontext(&scheduler, &fiber->context);
+  if (_setjmp(scheduler)) return;
+  if (fiber->begun) _longjmp(fiber->place, 1);
+  fiber->begun = true;
+  setcontext(&fiber->beginning);
+}
+
+inline void leave() {
+  if (!_setjmp(running->place)) _longjmp(scheduler, 1);
 }
 
 // What a fiber does: threads, one after the other, until one of them stops at a barrier. It belongs to that one then.
 inline void work() {
   for (;;) {
-    while (begun < count) {
+    while (begun < begin_until) {
       become(turns[begun++]);
       kernel(arguments);
       threads[current].state = DONE;
     }
     idle[idle_count++] = running;
-    swapcontext(&running->context, &scheduler);
+    leave();
   }
 }
 
 inline Fiber* idle_fiber() {
   if (idle_count) return idle[--idle_count];
   Fiber* fiber = (Fiber*)malloc(sizeof(Fiber));
-  getcontext(&fiber->context);
-  fiber->context.uc_stack.ss_sp = fiber->stack;
-  fiber->context.uc_stack.ss_size = STACK;
-  makecontext(&fiber->context, work, 0);
+  getcontext(&fiber->beginning);
+  fiber->beginning.uc_stack.ss_sp = fiber->stack;
+  fiber->beginning.uc_stack.ss_size = STACK;
+  makecontext(&fiber->beginning, work, 0);
+  fiber->begun = false;
   return fiber;
 }
 
@@ -102,7 +122,7 @@ inline void wait(State state, int line) {
   thread.state = state;
   thread.line = line;
   thread.fiber = running;
-  swapcontext(&running->context, &scheduler);
+  leave();
 }
 
 // Let the threads [first, last) go on if all of them wait at the same barrier of this kind. Whether they do.
@@ -113,11 +133,21 @@ inline bool passed(unsigned first, unsigned last, State barrier) {
   return true;
 }
 
-inline bool any_passed() {
-  bool any = passed(0, count, AT_BLOCK_BARRIER);
-  for (unsigned first = 0; first < count; first += warpSize)
-    any |= passed(first, first + warpSize < count ? first + warpSize : count, AT_WARP_BARRIER);
-  return any;
+// Let the threads whose turns are [from, to) go on, until each of them waits for the block or has ended.
+inline void advance(unsigned from, unsigned to) {
+  begin_until = to;
+  while (begun < to) enter(idle_fiber());
+  for (bool any = true; any;) {
+    for (unsigned turn = from; turn < to; turn++) {
+      unsigned t = turns[turn];
+      if (threads[t].state != READY) continue;
+      become(t);
+      enter(threads[t].fiber);
+    }
+    any = false;
+    for (unsigned first = 0; first < count; first += warpSize)
+      any |= passed(first, first + warpSize < count ? first + warpSize : count, AT_WARP_BARRIER);
+  }
 }
 
 // Whether threads are left that wait for others in vain. What they have on their fibers is given up.
@@ -126,8 +156,9 @@ inline bool stuck() {
   for (unsigned t = 0; t < count; t++) {
     if (threads[t].state == DONE) continue;
     if (!any)
-      snprintf(error, sizeof error, "thread %u of block (%u,%u,%u) waits at a barrier in line %d, and others of its %s "
-               "have ended or wait elsewhere", t, blockIdx.x, blockIdx.y, blockIdx.z, threads[t].line,
+      snprintf(error, sizeof error, "every thread of a block (or warp) must reach each of its barriers; thread %u of "
+               "block (%u,%u,%u) waits at a barrier in line %d, and others of its %s have ended or wait elsewhere; no "
+               "return and no if around a barrier", t, blockIdx.x, blockIdx.y, blockIdx.z, threads[t].line,
                threads[t].state == AT_BLOCK_BARRIER ? "block" : "warp");
     free(threads[t].fiber);
     any = true;
@@ -135,19 +166,30 @@ inline bool stuck() {
   return any;
 }
 
-inline bool run_block() {
+// Whether the block has written behind its shared memory.
+inline bool overflowed() {
+  const unsigned char* margin = dynamic_shared + shared_size;
+  if (margin[0] == 0xFF && !memcmp(margin, margin + 1, MARGIN - 1)) return false;
+  snprintf(error, sizeof error, "a block must keep to the %u bytes of shared memory of its launch, and block "
+           "(%u,%u,%u) has written behind them; a larger Grid.shared, or another index", shared_size, blockIdx.x,
+           blockIdx.y, blockIdx.z);
+  return true;
+}
+
+// Run the threads of a block: in ascending order one warp after the other, each as far ahead of the next as it can get;
+// in the other orders side by side.
+inline bool run_block(int order) {
+  memset(dynamic_shared, 0xFF, shared_size + MARGIN);
   if (__start_shared_memory) memset(__start_shared_memory, 0xFF, __stop_shared_memory - __start_shared_memory);
   for (unsigned t = 0; t < count; t++) threads[t].state = READY;
   begun = 0;
-  while (begun < count) enter(idle_fiber());
-  while (any_passed())
-    for (unsigned turn = 0; turn < count; turn++) {
-      unsigned t = turns[turn];
-      if (threads[t].state != READY) continue;
-      become(t);
-      enter(threads[t].fiber);
-    }
-  return !stuck();
+  unsigned together = order == ASCENDING ? warpSize : count;
+  do {
+    for (unsigned from = 0; from < count; from += together)
+      advance(from, from + together < count ? from + together : count);
+  } while (passed(0, count, AT_BLOCK_BARRIER));
+  bool fine = !stuck();
+  return fine && !overflowed();
 }
 
 inline void put_in_order(unsigned* numbers, unsigned size, int order) {
@@ -160,7 +202,7 @@ inline void put_in_order(unsigned* numbers, unsigned size, int order) {
   }
 }
 
-// Run a kernel on a grid of blocks, `shape` being both sizes. NULL, or what went wrong.
+// Run a kernel on a grid of blocks, `shape` being both sizes and the bytes of shared memory. NULL, or what went wrong.
 inline const char* launch(void (*entry)(void**), void** values, const unsigned* shape, int order) {
   kernel = entry;
   arguments = values;
@@ -168,6 +210,7 @@ inline const char* launch(void (*entry)(void**), void** values, const unsigned* 
   gridDim = {shape[0], shape[1], shape[2]};
   blockDim = {shape[3], shape[4], shape[5]};
   count = blockDim.x * blockDim.y * blockDim.z;
+  shared_size = shape[6];
   put_in_order(turns, count, order);
   unsigned size = gridDim.x * gridDim.y * gridDim.z;
   unsigned* blocks = (unsigned*)malloc(size * sizeof(unsigned));
@@ -175,7 +218,7 @@ inline const char* launch(void (*entry)(void**), void** values, const unsigned* 
   bool fine = true;
   for (unsigned i = 0; i < size && fine; i++) {
     blockIdx = {blocks[i] % gridDim.x, blocks[i] / gridDim.x % gridDim.y, blocks[i] / (gridDim.x * gridDim.y)};
-    fine = run_block();
+    fine = run_block(order);
   }
   free(blocks);
   fflush(stdout);  // what the kernel has printed
@@ -221,6 +264,7 @@ inline float __uint_as_float(unsigned bits) {
   memcpy(&number, &bits, sizeof number);
   return number;
 }
+inline float __fdividef(float x, float y) { return y > 0x1p126f ? 0.0f : x / y; }
 inline unsigned __umulhi(unsigned a, unsigned b) { return unsigned((uint64_t(a) * b) >> 32); }
 
 // The functions of CUDA's that our kernels use; one that is missing here can be added.

@@ -11,6 +11,7 @@ import hashlib
 import itertools
 import os
 import platform
+import re
 import shlex
 import shutil
 import subprocess
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 FLAGS = ("-std=c++17", "-O2", "-g", "-fPIC", "-ffp-contract=off", "-Wall", "-Wno-unknown-pragmas")
 ORDERS = 3  # ascending, descending, shuffled: see emulator.h
+SHARED = 227 * 1024  # bytes of shared memory that a block may have, as on sm_90 and in emulator.h
+MULTIPROCESSORS = 2  # few, so that small arrays keep all of them busy, too
 _MARGIN = 1 << 13  # elements before and after a copy of an array: as far as a wrong index may go without harm
 
 _checked: ContextVar[bool] = ContextVar("checked", default=False)
@@ -57,8 +60,15 @@ def checked() -> Iterator[None]:
         _checked.reset(token)
 
 
+_DYNAMIC_SHARED = re.compile(r"extern __shared__ (\w+) (\w+)\[\];")
+
+
 def program(source: str, signatures: Mapping[str, Sequence["Parameter"]]) -> str:
-    """What g++ compiles: the header, the kernels, and a function for each of them that ctypes can call."""
+    """What g++ compiles: the header, the kernels, and a function for each of them that ctypes can call.
+
+    An array `extern __shared__` becomes a pointer: C++ has no way to leave its place to the launch.
+    """
+    source = _DYNAMIC_SHARED.sub(r"\1* \2 = (\1*)emulator::dynamic_shared;", source)
     entries = [_entry(name, parameters) for name, parameters in signatures.items()]
     return "\n".join(['#include "emulator.h"', source, '#line 1 "<entries>"', *entries, ""])
 
@@ -138,10 +148,9 @@ class Library:
                 words[i : i + 1].view(value.dtype)[0] = value
         places = (ctypes.c_void_p * len(values))(*range(words.ctypes.data, words.ctypes.data + words.nbytes, 8))
         with _lock:
-            error = function(places, (ctypes.c_uint * 6)(*grid.blocks, *grid.threads), order)
+            error = function(places, (ctypes.c_uint * 7)(*grid.blocks, *grid.threads, grid.shared), order)
         if error:
-            raise KernelError(f"{name}: every thread of a block (or warp) must reach each of its barriers; "
-                              f"{error.decode()}; no return and no if around a barrier")
+            raise KernelError(f"{name}: {error.decode()}")
 
     def _run_checked(self, name: str, parameters: Sequence["Parameter"], grid: "Grid", values: Sequence[Any]) -> None:
         _check_apart(name, parameters, values)

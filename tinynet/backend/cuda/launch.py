@@ -13,7 +13,7 @@ to the emulator.
 
 import math
 import re
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +26,7 @@ FOLDER = Path(__file__).parent
 BLOCK = 256  # threads in a block, unless a kernel wants something else
 _BLOCK_MOST, _SIDE_MOST = 1024, 65535  # threads in a block, and blocks along y and z: CUDA has these limits
 _MOST = 2**31 - 1  # threads along x: they are counted in an int
+_SHARED_ALWAYS = 48 * 1024  # bytes of shared memory that every block may have, unasked
 
 _TYPES = {"float": np.float32, "int": np.int32, "unsigned": np.uint32, "long long": np.int64,
           "unsigned char": np.uint8, "bool": np.bool_}
@@ -47,10 +48,36 @@ class Parameter(NamedTuple):
 
 
 class Grid(NamedTuple):
-    """How many blocks, and how many threads in each, along x, y and z."""
+    """How many blocks, how many threads in each, along x, y and z, and its bytes of `extern __shared__` memory."""
 
     blocks: tuple[int, int, int]
     threads: tuple[int, int, int]
+    shared: int = 0
+
+
+class Limits(NamedTuple):
+    """What a device has: bytes of shared memory for a block, and multiprocessors, on which blocks run."""
+
+    shared: int
+    multiprocessors: int
+
+
+def limits(array: Any) -> Limits:
+    """Those of the device that an array is on."""
+    return _limits(array.data.device_id)
+
+
+@cache
+def _limits(device: Any) -> Limits:
+    if device == emulated.DEVICE_ID:
+        from tinynet.backend.cuda import emulator
+
+        return Limits(emulator.SHARED, emulator.MULTIPROCESSORS)
+    import cupy
+
+    runtime = cupy.cuda.runtime
+    return Limits(*(runtime.deviceGetAttribute(attribute, device) for attribute in (
+        runtime.cudaDevAttrMaxSharedMemoryPerBlockOptin, runtime.cudaDevAttrMultiProcessorCount)))
 
 
 def one_each(count: int) -> Grid:
@@ -96,12 +123,14 @@ class Kernels:
     def __init__(self, stem: str, path: Path | None = None) -> None:
         self.path = path or FOLDER / f"{stem}.cu"
         self._functions: dict[str, Any] = {}
+        self._shared: dict[tuple[str, Any], int] = {}  # bytes of shared memory that kernels may have on devices
 
     def launch(self, name: str, grid: Grid, *arguments: Any) -> None:
         """Run a kernel on arrays that are on one device, and numbers. Nothing happens where the grid is empty.
 
-        Errors: ArgumentError for a wrong number of arguments, a number out of range or too large a grid; DtypeError
-        for another type, ShapeError for an array with gaps, DeviceError for arrays of the host or of two devices.
+        Errors: ArgumentError for a wrong number of arguments, a number out of range, too large a grid or too much
+        shared memory (`limits` says how much there is); DtypeError for another type, ShapeError for an array with
+        gaps, DeviceError for arrays of the host or of two devices.
         """
         parameters = self._signatures[name]
         if len(arguments) != len(parameters):
@@ -127,11 +156,18 @@ class Kernels:
             raise ArgumentError(f"{name}: a block has at most {_BLOCK_MOST} threads, and a grid 2**31 - 1 along x and "
                                 f"{_SIDE_MOST} blocks along y and z, got blocks {grid.blocks} of {grid.threads}; use "
                                 "smaller batches")
+        if grid.shared > _SHARED_ALWAYS and grid.shared > _limits(place).shared:
+            raise ArgumentError(f"{name}: a block has at most {_limits(place).shared} bytes of shared memory on this "
+                                f"device, got {grid.shared}; look at `limits` first, and take another kernel")
         if place == emulated.DEVICE_ID:
             memories = [emulated.memory(value) if isinstance(value, emulated.Array) else value for value in values]
             emulated.perform(partial(self._emulated.run, name, parameters, grid, memories))
         else:
-            self._function(name)(grid.blocks, grid.threads, tuple(values))
+            function = self._function(name)
+            if grid.shared > self._shared.get((name, place), _SHARED_ALWAYS):
+                function.max_dynamic_shared_size_bytes = grid.shared  # asks for it, on the current device
+                self._shared[name, place] = grid.shared
+            function(grid.blocks, grid.threads, tuple(values), shared_mem=grid.shared)
 
     @cached_property
     def source(self) -> str:

@@ -1,25 +1,23 @@
-// The LSTM of ops/lstm.py: what lies between two products, at one step for one unit of one sequence in each thread.
-// The same names and the same equations. Arrays of all steps have time first, but for y and dy (N,T,H).
+// The LSTM of ops/lstm.py, step by step: what lies between two products, at one step for one unit of one sequence in
+// each thread. The same names and the same equations.
 #include "logistic.h"
+#include "lstm.h"
 
-// (1) to (6). At step t, `gates` (T,N,4H) holds [m ⊙ hₜ₋₁, xₜ] W, which becomes the gates.
+// (1) to (6). At step t, `gates` (N,T,4H) holds [m ⊙ hₜ₋₁, xₜ] W, which becomes the gates; `hx` is [m ⊙ hₜ₋₁, xₜ].
 extern "C" __global__ void lstm_gates(float* __restrict__ gates, const float* __restrict__ b,
-                                      const float* __restrict__ m, float* __restrict__ C, float* __restrict__ mh,
-                                      float* __restrict__ y, int t, int N, int T, int H) {
+                                      const float* __restrict__ m, float* __restrict__ C, float* __restrict__ hx,
+                                      float* __restrict__ y, int t, int N, int T, int H, int D) {
   int unit = blockIdx.x * blockDim.x + threadIdx.x;
   if (unit >= N * H) return;
   int n = unit / H, j = unit % H;
-  float* z = gates + ((size_t)t * N + n) * 4 * H;
-  float f = logistic(z[j] + b[j]);                          // (1)
-  float i = logistic(z[H + j] + b[H + j]);                  // (2)
-  float Ctilde = tanhf(z[2 * H + j] + b[2 * H + j]);        // (3)
-  float o = logistic(z[3 * H + j] + b[3 * H + j]);          // (5)
-  size_t before = (size_t)t * N * H + unit, now = before + (size_t)N * H;
-  C[now] = f * C[before] + i * Ctilde;                      // (4)
-  float h = o * tanhf(C[now]);                              // (6)
-  z[j] = f, z[H + j] = i, z[2 * H + j] = Ctilde, z[3 * H + j] = o;
-  mh[now] = m[unit] * h;
-  y[((size_t)n * T + t) * H + j] = h;
+  size_t at = (size_t)n * T + t, before = (at + n) * H + j;  // C has T + 1 rows for a sequence
+  float* z = gates + at * 4 * H;
+  Gates gate = gates_of({z[j] + b[j], z[H + j] + b[H + j], z[2 * H + j] + b[2 * H + j], z[3 * H + j] + b[3 * H + j]});
+  State state = state_of(gate, C[before]);
+  z[j] = gate.f, z[H + j] = gate.i, z[2 * H + j] = gate.Ctilde, z[3 * H + j] = gate.o;
+  C[before + H] = state.C;
+  y[at * H + j] = state.h;
+  if (t + 1 < T) hx[(at + 1) * (H + D) + j] = m[unit] * state.h;
 }
 
 // (7) to (11) and (13). `dh` and `dC` are what arrives from step t+1; dC becomes what goes to step t-1.
@@ -29,17 +27,11 @@ extern "C" __global__ void lstm_dgates(const float* __restrict__ gates, const fl
   int unit = blockIdx.x * blockDim.x + threadIdx.x;
   if (unit >= N * H) return;
   int n = unit / H, j = unit % H;
-  size_t row = ((size_t)t * N + n) * 4 * H, before = (size_t)t * N * H + unit, now = before + (size_t)N * H;
-  gates += row, dz += row;
-  float f = gates[j], i = gates[H + j], Ctilde = gates[2 * H + j], o = gates[3 * H + j];
-  float tanhC = tanhf(C[now]);
-  float dhj = dh[unit] + dy[((size_t)n * T + t) * H + j];
-  float dCj = dC[unit] + dhj * o * (1.0f - tanhC * tanhC);    // (7)
-  dz[j] = dCj * C[before] * f * (1.0f - f);                   // (8)
-  dz[H + j] = dCj * Ctilde * i * (1.0f - i);                  // (9)
-  dz[2 * H + j] = dCj * i * (1.0f - Ctilde * Ctilde);         // (10)
-  dz[3 * H + j] = dhj * tanhC * o * (1.0f - o);               // (11)
-  dC[unit] = dCj * f;                                         // (13)
+  size_t at = (size_t)n * T + t, before = (at + n) * H + j;
+  gates += at * 4 * H, dz += at * 4 * H;
+  Gates gate = {gates[j], gates[H + j], gates[2 * H + j], gates[3 * H + j]};
+  Gates z = dz_of(gate, C[before], tanhf(C[before + H]), dh[unit] + dy[at * H + j], dC[unit]);
+  dz[j] = z.f, dz[H + j] = z.i, dz[2 * H + j] = z.Ctilde, dz[3 * H + j] = z.o;
 }
 
 // (14) and (15): the gradient of m ⊙ hₜ₋₁ becomes that of hₜ₋₁.

@@ -1,0 +1,257 @@
+// The LSTM of ops/lstm.py, all steps in one launch, for at most 64 or 128 units: the kernels stand at the end.
+//
+// A block has one sequence or two, and goes through time with them, one barrier a step. What a step multiplies by, W_h or
+// its transpose, stays on the chip: each thread has a tile of it, 8 columns of ROWS rows, in its registers. Neighbouring
+// LANES have the same columns and different rows. They read the factors of their rows from shared memory, and add their
+// sums up by shuffles, in an order that depends on nothing. In the end two threads have unit j = threadIdx.x / 2: with
+// two sequences in the block, one each; with one, both do the same, and the first of them writes.
+//
+// Units beyond H, up to 4 ROWS, have weights of 0 and stay 0, also where others become NaN. An int counts all elements.
+#include "logistic.h"
+#include "lstm.h"
+
+#define COLUMNS 8
+
+// The sum of this lane's and its neighbour's `lower`, where the neighbour is the lane whose number differs in `bit`; for
+// the one of both that has the bit, of `upper`.
+__device__ __forceinline__ float halved(float lower, float upper, int bit) {
+  bool is_upper = threadIdx.x & bit;
+  return (is_upper ? upper : lower) + __shfl_xor_sync(0xffffffffu, is_upper ? lower : upper, bit);
+}
+
+// This thread's tile of a matrix: of the rows in fours, four number LANES i + lane for each i. Of every four, KEPT rows
+// are in registers. The others, if the registers cannot hold all, are in shared memory, where what neighbouring threads
+// read at once lies side by side.
+template <int LANES, int ROWS, int KEPT>
+struct Tile {
+  static constexpr int THREADS = 8 * ROWS;         // of a block, at most
+  static constexpr int VECTOR = LANES * ROWS / 4;  // float4: the factors of all rows
+  float kept[ROWS / 4][KEPT][COLUMNS];
+  float4* others;
+
+  // weight(four, row, column) is an element of the matrix.
+  template <class Weight>
+  __device__ __forceinline__ Tile(float4* shared, Weight weight) : others(shared + threadIdx.x) {
+#pragma unroll
+    for (int row = KEPT; row < 4; row++)
+#pragma unroll 4  // all at once would want registers that there are not
+      for (int i = 0; i < ROWS / 4; i++) {
+        int four = LANES * i + threadIdx.x % LANES;
+        other(i, row)[0] = make_float4(weight(four, row, 0), weight(four, row, 1), weight(four, row, 2),
+                                       weight(four, row, 3));
+        other(i, row)[THREADS] = make_float4(weight(four, row, 4), weight(four, row, 5), weight(four, row, 6),
+                                             weight(four, row, 7));
+      }
+#pragma unroll
+    for (int row = 0; row < KEPT; row++)
+#pragma unroll
+      for (int c = 0; c < COLUMNS; c++)
+#pragma unroll
+        for (int i = 0; i < ROWS / 4; i++) kept[i][row][c] = weight(LANES * i + threadIdx.x % LANES, row, c);
+  }
+
+  __device__ __forceinline__ float4* other(int i, int row) const {
+    return others + (i * (4 - KEPT) + row - KEPT) * (COLUMNS / 4) * THREADS;
+  }
+
+  // sums[0][c], for the columns c = 0, 1, ... that remain to this thread, becomes the product of its sequence's vector
+  // and the matrix. The vectors of the block's sequences lie one after the other.
+  template <int SEQUENCES>
+  __device__ __forceinline__ void multiply(const float4* vectors, float (&sums)[SEQUENCES][COLUMNS]) const {
+#pragma unroll
+    for (int s = 0; s < SEQUENCES; s++)
+#pragma unroll
+      for (int c = 0; c < COLUMNS; c++) sums[s][c] = 0.0f;
+#pragma unroll
+    for (int i = 0; i < ROWS / 4; i++) {
+      float v[SEQUENCES][4];
+#pragma unroll
+      for (int s = 0; s < SEQUENCES; s++) {
+        float4 four = vectors[s * VECTOR + LANES * i + threadIdx.x % LANES];
+        v[s][0] = four.x, v[s][1] = four.y, v[s][2] = four.z, v[s][3] = four.w;
+      }
+#pragma unroll
+      for (int row = 0; row < 4; row++) {
+        float w[COLUMNS];
+        if (row < KEPT) {
+#pragma unroll
+          for (int c = 0; c < COLUMNS; c++) w[c] = kept[i][row][c];
+        } else {
+          float4 low = other(i, row)[0], high = other(i, row)[THREADS];
+          w[0] = low.x, w[1] = low.y, w[2] = low.z, w[3] = low.w;
+          w[4] = high.x, w[5] = high.y, w[6] = high.z, w[7] = high.w;
+        }
+#pragma unroll
+        for (int s = 0; s < SEQUENCES; s++)
+#pragma unroll
+          for (int c = 0; c < COLUMNS; c++) sums[s][c] += v[s][row] * w[c];
+      }
+    }
+    int columns = COLUMNS;
+#pragma unroll
+    for (int bit = LANES / 2; bit > 1; bit /= 2) {
+      columns /= 2;
+#pragma unroll
+      for (int s = 0; s < SEQUENCES; s++)
+#pragma unroll
+        for (int c = 0; c < columns; c++) sums[s][c] = halved(sums[s][c], sums[s][columns + c], bit);
+    }
+#pragma unroll
+    for (int c = 0; c < columns; c++) sums[0][c] = halved(sums[0][c], sums[SEQUENCES - 1][c], 1);
+  }
+};
+
+// Shared memory begins with the vectors of this step and those of the next one, which change places.
+template <int SIZE>
+struct Vectors {
+  float4 *now, *next;
+
+  __device__ __forceinline__ Vectors(float4* shared) : now(shared), next(shared + SIZE) {
+    for (int i = threadIdx.x; i < 2 * SIZE; i += blockDim.x) shared[i] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+    __syncthreads();
+  }
+
+  __device__ __forceinline__ void turn() {
+    float4* before = now;
+    now = next, next = before;
+  }
+};
+
+// (1) to (6) at all steps. `gates` (N,T,4H) holds x W, which becomes the gates; `hx` gets m ⊙ hₜ₋₁. h and c are those of
+// the last step.
+template <int ROWS, int KEPT, int SEQUENCES>
+__device__ __forceinline__ void forward(float* __restrict__ gates, const float* __restrict__ W,
+                                        const float* __restrict__ b, const float* __restrict__ m,
+                                        const float* __restrict__ h0, const float* __restrict__ c0,
+                                        float* __restrict__ C, float* __restrict__ hx, float* __restrict__ y,
+                                        float* __restrict__ h, float* __restrict__ c, int N, int T, int H, int D) {
+  using HTile = Tile<4, ROWS, KEPT>;  // [m ⊙ h] by rows; columns: two units, with four gates each
+  extern __shared__ float4 shared[];
+  Vectors<SEQUENCES * HTile::VECTOR> mhs(shared);
+  const HTile W_h(shared + 2 * SEQUENCES * HTile::VECTOR, [&](unsigned four, unsigned row, unsigned column) {
+    unsigned k = 4 * four + row, gate = column % 4, unit = threadIdx.x / 4 * 2 + column / 4;
+    return k < H && unit < H ? W[k * 4 * H + gate * H + unit] : 0.0f;
+  });
+  int j = threadIdx.x / 2, s = threadIdx.x % SEQUENCES;
+  Gates bias = {};
+  if (j < H) bias = {b[j], b[H + j], b[2 * H + j], b[3 * H + j]};
+  for (int first = blockIdx.x * SEQUENCES; first < N; first += gridDim.x * SEQUENCES) {
+    int n = first + s;
+    bool exists = j < H && n < N, writes = exists && threadIdx.x % 2 == s;
+    int unit = n * H + j;
+    float mask = 0.0f, h_now = 0.0f, C_now = 0.0f;
+    if (exists) mask = m[unit], h_now = h0[unit], C_now = c0[unit];
+    if (writes) C[n * (T + 1) * H + j] = C_now, ((float*)(mhs.now + s * HTile::VECTOR))[j] = mask * h_now;
+    float* z = gates + n * T * 4 * H + j;
+    Gates input = {};  // at step t, x W
+    if (exists && T > 0) input = {z[0], z[H], z[2 * H], z[3 * H]};
+    __syncthreads();
+    for (int t = 0; t < T; t++) {
+      float *z_next = z + 4 * H, sums[SEQUENCES][COLUMNS];
+      Gates input_next = {};  // is on its way while we multiply
+      if (exists && t + 1 < T) input_next = {z_next[0], z_next[H], z_next[2 * H], z_next[3 * H]};
+      W_h.multiply(mhs.now, sums);
+      Gates gate = gates_of({input.f + sums[0][0] + bias.f, input.i + sums[0][1] + bias.i,
+                             input.Ctilde + sums[0][2] + bias.Ctilde, input.o + sums[0][3] + bias.o});
+      State state = state_of(gate, C_now);
+      if (writes) {
+        int at = (n * T + t) * H + j;
+        ((float*)(mhs.next + s * HTile::VECTOR))[j] = mask * state.h;
+        z[0] = gate.f, z[H] = gate.i, z[2 * H] = gate.Ctilde, z[3 * H] = gate.o;
+        hx[(n * T + t) * (H + D) + j] = mask * h_now, y[at] = state.h, C[(n * (T + 1) + t + 1) * H + j] = state.C;
+      }
+      h_now = state.h, C_now = state.C;
+      z = z_next, input = input_next;
+      mhs.turn();
+      __syncthreads();
+    }
+    if (writes) h[unit] = h_now, c[unit] = C_now;
+  }
+}
+
+// (7) to (15) at all steps, but for δx. dh and dC are those of h_T and C_T; dh0 and dc0 what is left of them.
+template <int ROWS, int KEPT, int SEQUENCES>
+__device__ __forceinline__ void backward(const float* __restrict__ gates, const float* __restrict__ W,
+                                         const float* __restrict__ m, const float* __restrict__ h0,
+                                         const float* __restrict__ C, const float* __restrict__ y,
+                                         const float* __restrict__ dy, const float* __restrict__ dh,
+                                         const float* __restrict__ dC, float* __restrict__ dz, float* __restrict__ dh0,
+                                         float* __restrict__ dc0, float* __restrict__ dm, int N, int T, int H) {
+  using ZTile = Tile<16, ROWS, KEPT>;  // δz by rows, a unit's four gates together; columns: eight units
+  extern __shared__ float4 shared[];
+  Vectors<SEQUENCES * ZTile::VECTOR> dzs(shared);
+  const ZTile W_hT(shared + 2 * SEQUENCES * ZTile::VECTOR, [&](unsigned unit, unsigned gate, unsigned column) {
+    unsigned k = threadIdx.x / 16 * 8 + column;
+    return k < H && unit < H ? W[k * 4 * H + gate * H + unit] : 0.0f;
+  });
+  int j = threadIdx.x / 2, s = threadIdx.x % SEQUENCES;
+  for (int first = blockIdx.x * SEQUENCES; first < N; first += gridDim.x * SEQUENCES) {
+    int n = first + s;
+    bool exists = j < H && n < N, writes = exists && threadIdx.x % 2 == s;
+    int unit = n * H + j;
+    float mask = 0.0f, dh_now = 0.0f, dC_now = 0.0f, dm_now = 0.0f, tanhC = 0.0f;
+    if (exists) mask = m[unit], dh_now = dh[unit], dC_now = dC[unit], tanhC = tanhf(C[(n * (T + 1) + T) * H + j]);
+    struct Saved { Gates gate; float C_before, dy, h_before; } saved = {}, saved_next = {};  // by forward, and δyₜ
+    auto load = [&](int t) {
+      if (!exists || t < 0) return;
+      const float* gate = gates + (n * T + t) * 4 * H + j;
+      int at = (n * T + t) * H + j;
+      saved_next = {{gate[0], gate[H], gate[2 * H], gate[3 * H]}, C[(n * (T + 1) + t) * H + j], dy[at],
+                    t > 0 ? y[at - H] : h0[unit]};
+    };
+    load(T - 1);
+    for (int t = T - 1; t >= 0; t--) {
+      saved = saved_next;
+      Gates z = dz_of(saved.gate, saved.C_before, tanhC, dh_now + saved.dy, dC_now);
+      if (writes) {
+        float* place = dz + (n * T + t) * 4 * H + j;
+        dzs.now[s * ZTile::VECTOR + j] = make_float4(z.f, z.i, z.Ctilde, z.o);
+        place[0] = z.f, place[H] = z.i, place[2 * H] = z.Ctilde, place[3 * H] = z.o;
+      }
+      load(t - 1);  // is on its way while we multiply
+      __syncthreads();
+      tanhC = tanhf(saved.C_before);  // of step t-1, here, where nothing waits for it
+      float sums[SEQUENCES][COLUMNS];
+      W_hT.multiply(dzs.now, sums);           // (12)
+      dm_now += saved.h_before * sums[0][0];  // (15)
+      dh_now = mask * sums[0][0];             // (14)
+      dzs.turn();
+    }
+    if (writes) dh0[unit] = dh_now, dc0[unit] = dC_now, dm[unit] = dm_now;
+  }
+}
+
+// A kernel for each size: the units there may be, 4 ROWS, and how many rows of four the registers hold.
+extern "C" __global__ void __launch_bounds__(128, 2) lstm_forward_64(
+    float* __restrict__ gates, const float* __restrict__ W, const float* __restrict__ b, const float* __restrict__ m,
+    const float* __restrict__ h0, const float* __restrict__ c0, float* __restrict__ C, float* __restrict__ hx,
+    float* __restrict__ y, float* __restrict__ h, float* __restrict__ c, int N, int T, int H, int D, int sequences) {
+  if (sequences == 1) forward<16, 4, 1>(gates, W, b, m, h0, c0, C, hx, y, h, c, N, T, H, D);
+  else forward<16, 4, 2>(gates, W, b, m, h0, c0, C, hx, y, h, c, N, T, H, D);
+}
+
+extern "C" __global__ void __launch_bounds__(256, 1) lstm_forward_128(
+    float* __restrict__ gates, const float* __restrict__ W, const float* __restrict__ b, const float* __restrict__ m,
+    const float* __restrict__ h0, const float* __restrict__ c0, float* __restrict__ C, float* __restrict__ hx,
+    float* __restrict__ y, float* __restrict__ h, float* __restrict__ c, int N, int T, int H, int D, int sequences) {
+  if (sequences == 1) forward<32, 3, 1>(gates, W, b, m, h0, c0, C, hx, y, h, c, N, T, H, D);
+  else forward<32, 3, 2>(gates, W, b, m, h0, c0, C, hx, y, h, c, N, T, H, D);
+}
+
+extern "C" __global__ void __launch_bounds__(128, 2) lstm_backward_64(
+    const float* __restrict__ gates, const float* __restrict__ W, const float* __restrict__ m,
+    const float* __restrict__ h0, const float* __restrict__ C, const float* __restrict__ y,
+    const float* __restrict__ dy, const float* __restrict__ dh, const float* __restrict__ dC, float* __restrict__ dz,
+    float* __restrict__ dh0, float* __restrict__ dc0, float* __restrict__ dm, int N, int T, int H, int sequences) {
+  if (sequences == 1) backward<16, 4, 1>(gates, W, m, h0, C, y, dy, dh, dC, dz, dh0, dc0, dm, N, T, H);
+  else backward<16, 4, 2>(gates, W, m, h0, C, y, dy, dh, dC, dz, dh0, dc0, dm, N, T, H);
+}
+
+extern "C" __global__ void __launch_bounds__(256, 1) lstm_backward_128(
+    const float* __restrict__ gates, const float* __restrict__ W, const float* __restrict__ m,
+    const float* __restrict__ h0, const float* __restrict__ C, const float* __restrict__ y,
+    const float* __restrict__ dy, const float* __restrict__ dh, const float* __restrict__ dC, float* __restrict__ dz,
+    float* __restrict__ dh0, float* __restrict__ dc0, float* __restrict__ dm, int N, int T, int H, int sequences) {
+  if (sequences == 1) backward<32, 3, 1>(gates, W, m, h0, C, y, dy, dh, dC, dz, dh0, dc0, dm, N, T, H);
+  else backward<32, 3, 2>(gates, W, m, h0, C, y, dy, dh, dC, dz, dh0, dc0, dm, N, T, H);
+}
