@@ -11,7 +11,10 @@ and the others go on. A table comes last; the numbers are written to benchmarks/
     mnist     ten epochs of a job of the size of MNIST: the paper's LSTM-CNN, 60,000 images
     launch    what it costs to run something small: an op, a product, a product in a CUDA graph
     lstm      an LSTM, forward and backward, beside torch.nn.LSTM (cuDNN), in float32 and in TF32
-    steps     training steps of all models of the examples beside PyTorch, eager and as a CUDA graph; peak memory
+    steps     training steps of all models of the examples beside PyTorch; peak memory
+
+The last two both as usual ("eager") and as a CUDA graph, on both sides. Beside each number stands what was predicted
+for an H200 before there was one to measure on (`gpu_predictions.py`), where there is a prediction.
 
 Nothing is timed beside PyTorch before both have computed the same. Exit code 0 if every section came to its end and all
 tests passed, else 1; 2 if the device is not there.
@@ -35,9 +38,10 @@ sys.path.insert(0, str(ROOT))
 from benchmarks import gpu_sections, machine, table  # noqa: E402
 from tinynet.errors import DeviceError  # noqa: E402
 
-SECONDS = {"tests": 130.0, "mnist": 110.0, "launch": 40.0, "lstm": 90.0, "steps": 80.0}  # at most, in this order
+SECONDS = {"tests": 130.0, "mnist": 80.0, "launch": 30.0, "lstm": 120.0, "steps": 105.0}  # at most, in this order
 IN_ALL = 465.0
 GRACE = 5.0  # seconds between asking a section to end and ending it
+PREDICTIONS = json.loads(Path(__file__).with_name("gpu_predictions.json").read_text(encoding="utf-8"))
 PACKAGES = ["tinynet", "numpy", "numba", "cupy", "cupy-cuda12x", "cupy-cuda13x", "torch", "pytest"]
 
 
@@ -60,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{time.monotonic() - start:5.0f} s  {summary(sections[-1])}", file=sys.stderr, flush=True)
     found = {
         "device": str(place), "quick": options.quick, "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
-        **gpu_sections.driver(options.device), **machine.commit(), "machine": machine.describe(),
+        **gpu_sections.driver(options.device), **machine.commit(options.commit), "machine": machine.describe(),
         "versions": machine.versions(PACKAGES), "seconds": time.monotonic() - start, "sections": sections,
     }
     path = options.out or ROOT / "benchmarks" / "results" / f"gpu-{time.strftime('%Y-%m-%d-%H%M', time.gmtime())}.json"
@@ -77,6 +81,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--sections", nargs="+", choices=SECONDS, help="only these (default: all)")
     parser.add_argument("--seconds", type=float, default=IN_ALL, help=f"for all of it (default: {IN_ALL:.0f})")
     parser.add_argument("--out", type=Path, help="the file to write (default: one in benchmarks/results)")
+    parser.add_argument("--commit", help="of this copy, to be written down; for one without git's history")
     parser.add_argument("--section", choices=SECONDS, help=argparse.SUPPRESS)  # the process of this section
     return parser.parse_args(arguments)
 
@@ -121,15 +126,21 @@ def tables(sections: list[dict[str, Any]]) -> str:
     """What was found, a table for each section, and the errors."""
     parts, errors = [], []
     for section in sections:
-        lines = [["", "ours", "theirs", "ours/theirs", ""]]
+        lines = [["", "ours", "theirs", "ours/theirs", "predicted", "ours/theirs", ""]]
         for row in section["rows"]:
-            ours, theirs = (table.written(row[of], row["unit"]) if row.get(of) else "" for of in ("ours", "theirs"))
-            ratio = table.short(row["ours"] / row["theirs"]) if ours and theirs else ""
-            lines.append([row["name"], ours, theirs, ratio, row.get("note", "")])
+            ours, theirs, ratio = times(row, row["unit"])
+            predicted, _, its_ratio = times(PREDICTIONS.get(row["name"], {}), row["unit"])
+            lines.append([row["name"], ours, theirs, ratio, predicted, its_ratio, row.get("note", "")])
             errors += [f"  {section['section']}, {row['name']}: {row['error']}"] if "error" in row else []
         errors += [f"  {section['section']}: {section['error']}"] if section["error"] else []
         parts.append(f"{section['section']}, {section['seconds']:.0f} s\n{table.aligned(lines)}")
     return "\n\n".join([*parts, *(["What went wrong\n" + "\n".join(errors)] if errors else [])])
+
+
+def times(row: dict[str, Any], unit: str) -> tuple[str, str, str]:
+    """Ours, theirs, and ours over theirs, as far as there are any."""
+    ours, theirs = (table.written(row[of], unit) if row.get(of) else "" for of in ("ours", "theirs"))
+    return ours, theirs, table.short(row["ours"] / row["theirs"]) if ours and theirs else ""
 
 
 if __name__ == "__main__":

@@ -102,21 +102,23 @@ def marked_files() -> list[str]:
 
 def by_pytest(seconds: float) -> Row | None:
     """What pytest says of the tests that are marked `gpu`; None if it cannot run them."""
-    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-p", "no:cacheprovider", "-W", "default",
-               "--tb=line", *marked_files()]
+    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-v", "-p", "no:cacheprovider", "-W", "default",
+               "--tb=line", "--color=no", *marked_files()]
     with tempfile.TemporaryFile("w+") as output:
         code: int | None = None
         with suppress(subprocess.TimeoutExpired):
             code = subprocess.run(command, cwd=ROOT, stdout=output, stderr=output, timeout=seconds,
-                                  env={**os.environ, "COLUMNS": "300"}).returncode
+                                  env={**os.environ, "COLUMNS": "300", "PYTHONUNBUFFERED": "1"}).returncode
         output.seek(0)
         lines = [line for line in output.read().splitlines() if line.strip()]
     if code not in (0, 1, None):  # it did not come to run a test: something that the tests need is missing
         return None
     row = {"name": "pytest -m gpu", "unit": "s", "note": lines[-1] if lines else ""}
-    if code != 0:
-        failed = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
-        row["error"] = "; ".join(failed)[:3000] or f"no end after {seconds:.0f} s"
+    if code == 1:
+        row["error"] = "; ".join(line for line in lines if line.startswith(("FAILED", "ERROR")))[:3000]
+    elif code is None:  # no summary: a line for each test that came to its end, and one for that which did not
+        failed = [f"{found[2]} {found[1]}" for line in lines if (found := re.match(r"(.*::.*) (FAILED|ERROR)\b", line))]
+        row["error"] = "; ".join([f"no end after {seconds:.0f} s, at {row['note']}", *failed])[:3000]
     return row
 
 
@@ -158,13 +160,13 @@ def mnist(device: str, quick: bool, deadline: float) -> Iterator[Row]:
     (train, labels), test = images(sizes[0], 0), images(sizes[1], 1)
     tn.seed(0)
     model = (small_model() if quick else _models().lstm_cnn()).to(device)
-    loader = tn.data.Loader(train, labels, batch_size=128, shuffle=True, transform=scaled, threads=1)
+    loader = tn.data.Loader(train, labels, batch_size=128, shuffle=True, transform=scaled, device=device)
     optimizer = tn.optim.Adam(model.parameters())
     schedule = tn.optim.OneCycle(optimizer, peak=3e-3, steps=epochs * len(loader))
     history = tn.fit(model, optimizer, loader, epochs=epochs, schedule=schedule, show=False,
                      callbacks=[UntilTime(deadline - 5)])
     seconds = [row["seconds"] for row in history]
-    tested = tn.evaluate(model, tn.data.Loader(*test, batch_size=512, transform=scaled))
+    tested = tn.evaluate(model, tn.data.Loader(*test, batch_size=512, transform=scaled, device=device))
     row: Row = {"name": f"{len(history)} epochs of {len(train):,} images", "unit": "s", "ours": sum(seconds),
                 "note": f"test accuracy {tested['accuracy']:.4f}, {history[-1]['images_per_second']:,.0f} images/s"}
     if len(loader) * epochs > optimizer.steps:
@@ -205,8 +207,8 @@ def launch(device: str, quick: bool, deadline: float) -> Iterator[Row]:
         for title, until_done in (("on the host", False), ("until it is done", True)):
             yield {"name": f"{name}, {title}", "unit": "s", "ours": per_call(ours, device, count, until_done),
                    "theirs": per_call(theirs, device, count, until_done) if theirs else None}
-    if is_gpu(device):
-        yield from in_a_graph(xp, matmul, A, out)
+    if device != "cpu":
+        yield from in_a_graph(device, lambda: matmul(A, A, out=out), 3 if quick else 100)
 
 
 def per_call(call: Callable[[], Any], device: str, count: int, until_done: bool) -> float:
@@ -241,24 +243,18 @@ def small_step(device: str) -> Callable[[], Any]:
     return step
 
 
-def in_a_graph(xp: Any, matmul: Callable[..., Any], A: Any, out: Any, count: int = 100) -> Iterator[Row]:
-    """The same product many times over in a CUDA graph: that it can be captured, and what it costs there."""
-    stream = xp.cuda.Stream(non_blocking=True)
-    with stream:
-        matmul(A, A, out=out)  # makes the handle, which a capture does not allow
-        stream.synchronize()
-        stream.begin_capture()
-        for _ in range(count):
-            matmul(A, A, out=out)
-        graph = stream.end_capture()
-        times = []
-        for _ in range(6):
-            start = time.perf_counter()
-            graph.launch(stream)
-            returned = time.perf_counter()
-            stream.synchronize()
-            times.append((returned - start, time.perf_counter() - start))
-        assert bool((out == A).all())
+def in_a_graph(device: str, work: Callable[[], Any], count: int) -> Iterator[Row]:
+    """The same call many times over in a CUDA graph: what the graph's launch costs, and each of them there."""
+    work()  # compiled, and with a handle of cuBLAS
+    _, launch = backend.capture(device, lambda: [work() for _ in range(count)])
+    times = []
+    for _ in range(6):
+        wait(device)
+        start = time.perf_counter()
+        launch()
+        returned = time.perf_counter()
+        wait(device)
+        times.append((returned - start, time.perf_counter() - start))
     yield {"name": f"graph of {count} products, launch", "unit": "s",
            "ours": statistics.median(host for host, _ in times[1:])}
     yield {"name": f"graph of {count} products, each", "unit": "s",
@@ -295,6 +291,14 @@ class Ours:
     def step(self) -> None:
         self.backward()
         self.optimizer.step()
+
+    def graphed(self, work: Callable[[], Any]) -> Callable[[], Any]:
+        """The same as a CUDA graph. As in `fit`, the optimizer's count of steps lies on the device then."""
+        self.optimizer.steps = backend.as_array(int(self.optimizer.steps), "int64", self.device)
+        for _ in range(2):
+            work()
+        _, launch = backend.capture(self.device, work)
+        return launch
 
     def gradients(self) -> Arrays:
         result = self.backward().numpy()
@@ -339,20 +343,21 @@ class Theirs:
         if self.device != "cpu":
             self.torch.cuda.synchronize()
 
-    def graphed(self) -> Callable[[], Any]:
-        """The step as a CUDA graph."""
+    def graphed(self, work: Callable[[], Any]) -> Callable[[], Any]:
+        """The same as a CUDA graph."""
         torch, network = self.torch, self.network
-        network.optimizer = torch.optim.Adam(list(network.model.parameters()), lr=LEARNING_RATE, fused=True,
-                                             capturable=True)
+        if network.optimizer is not None:
+            network.optimizer = torch.optim.Adam(list(network.model.parameters()), lr=LEARNING_RATE, fused=True,
+                                                 capturable=True)
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(3):
-                self.step()
+                work()
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            self.step()
+            work()
         return graph.replay  # type: ignore[no-any-return]
 
 
@@ -368,23 +373,35 @@ def torch_device(device: str) -> str | None:
     return f"cuda:{index or 0}" if is_gpu(device) and torch.cuda.is_available() else None
 
 
+def timed_cases(section: str = "", quick: bool = False) -> Iterator[tuple[Case, str]]:
+    """What is timed beside PyTorch, and in which precision: of one section, or of both."""
+    if section in ("", "lstm"):  # 28 steps of 28 inputs, as in MNIST, for many units and batches
+        batches, units = ((2,), (8,)) if quick else ((64, 256, 1024), (64, 128, 256, 512))
+        for H in units:
+            for N in batches:
+                for precision in ("float32", "tf32"):
+                    layer = tn.nn.Sequential(tn.nn.LSTM(28, H))
+                    yield case(f"LSTM 28 -> {H}, batch {N}, {precision}", "backward", layer, N, (28, 28)), precision
+    if section in ("", "steps"):  # at equal precision, without TF32
+        for name, batch in ({"small": 2} if quick else MODELS).items():
+            model = small_model() if quick else getattr(_models(), name)()
+            yield case(f"{name}, batch {batch}", "step", model, batch), "float32"
+
+
 def lstm(device: str, quick: bool, deadline: float) -> Iterator[Row]:
-    """28 steps of 28 inputs, as in MNIST, for many units and batches."""
-    batches, units = ((2,), (8,)) if quick else ((64, 256, 1024), (64, 128, 256, 512))
-    choices = [(H, N, precision) for H in units for N in batches for precision in ("float32", "tf32")]
-    for number, (H, N, precision) in enumerate(choices):
-        layer = tn.nn.Sequential(tn.nn.LSTM(28, H))
-        work = case(f"LSTM 28 -> {H}, batch {N}, {precision}", "backward", layer, N, (28, 28))
-        yield from beside(work, device, precision, remaining(deadline, len(choices) - number))
+    """An LSTM, forward and backward."""
+    yield from all_beside("lstm", device, quick, deadline)
 
 
 def steps(device: str, quick: bool, deadline: float) -> Iterator[Row]:
-    """A step of training of each model of the examples; at equal precision, without TF32."""
-    choices = {"small": 2} if quick else MODELS
-    for number, (name, batch) in enumerate(choices.items()):
-        model = small_model() if quick else getattr(_models(), name)()
-        yield from beside(case(f"{name}, batch {batch}", "step", model, batch), device, "float32",
-                          remaining(deadline, len(choices) - number))
+    """A step of training of each model of the examples."""
+    yield from all_beside("steps", device, quick, deadline)
+
+
+def all_beside(section: str, device: str, quick: bool, deadline: float) -> Iterator[Row]:
+    cases = list(timed_cases(section, quick))
+    for number, (work, precision) in enumerate(cases):
+        yield from beside(work, device, precision, remaining(deadline, len(cases) - number))
 
 
 def remaining(deadline: float, shares: int) -> float:
@@ -408,8 +425,9 @@ def _beside(work: Case, device: str, precision: str, seconds: float, data: Path)
     name, kind = work.name, work.work
     if theirs_device is None:
         ours = Ours(work, data, device)
-        times = block(ours, getattr(ours, kind))(3)
-        yield {"name": name, "unit": "s", "ours": statistics.median(times), "note": "no PyTorch for this device"}
+        for way, call in ways(ours, kind, device):
+            yield {"name": f"{name}, {way}", "unit": "s", "ours": statistics.median(block(ours, call)(3)),
+                   "note": "no PyTorch for this device"}
         return
     use_tf32(precision == "tf32")
     errors = agree.errors(found, Theirs(work.without_dropout(), data, theirs_device).gradients())
@@ -418,13 +436,24 @@ def _beside(work: Case, device: str, precision: str, seconds: float, data: Path)
         yield {"name": name, "unit": "s", "error": f"disagrees with PyTorch: {wrong}"}
         return
     ours, theirs = Ours(work, data, device), Theirs(work, data, theirs_device)
-    pair = timing.in_turn(block(ours, getattr(ours, kind)), block(theirs, getattr(theirs, kind)), seconds)
-    yield {"name": name, "unit": "s", **medians(pair), "note": f"PyTorch eager; agree to {max(errors.values()):.0e}"}
-    if kind != "step" or theirs_device == "cpu":
-        return
-    yield {"name": f"{name}, memory", "unit": "bytes", **peaks(ours, theirs, device)}
-    pair = timing.in_turn(block(ours, ours.step), block(theirs, theirs.graphed()), seconds / 2)
-    yield {"name": name, "unit": "s", **medians(pair), "note": "PyTorch as a CUDA graph"}
+    note = f"agree to {max(errors.values()):.0e}"
+    if kind == "step" and theirs_device != "cpu":
+        yield {"name": f"{name}, memory", "unit": "bytes", **peaks(ours, theirs, device)}
+    call_theirs = getattr(theirs, kind)
+    for way, call in ways(ours, kind, device):
+        pair = timing.in_turn(block(ours, call), block(theirs, call_theirs), seconds / 3)
+        yield {"name": f"{name}, {way}", "unit": "s", **medians(pair), "note": f"PyTorch eager; {note}"}
+    if theirs_device != "cpu":
+        pair = timing.in_turn(block(ours, call), block(theirs, theirs.graphed(call_theirs)), seconds / 3)
+        yield {"name": f"{name}, graph beside graph", "unit": "s", **medians(pair), "note": note}
+
+
+def ways(ours: Ours, kind: str, device: str) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """How we do it: as usual, and where there are graphs, as one."""
+    call = getattr(ours, kind)
+    yield "eager", call
+    if device != "cpu":
+        yield "graph", ours.graphed(call)
 
 
 def use_tf32(yes: bool) -> None:

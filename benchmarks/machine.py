@@ -40,12 +40,15 @@ def describe() -> dict[str, Any]:
     }
 
 
-def commit() -> dict[str, Any]:
-    """The commit of the working tree, and whether something in it differs from that."""
+def commit(said: str | None = None) -> dict[str, Any]:
+    """The commit of the working tree, and whether something in it differs from that; or what the caller says it is,
+    for a copy without its history."""
     def git(*arguments: str) -> str:
         done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
         return done.stdout.strip() if done.returncode == 0 else ""
 
+    if said:
+        return {"commit": said, "changed": None}
     try:
         return {"commit": git("rev-parse", "HEAD") or None, "changed": bool(git("status", "--porcelain"))}
     except OSError:  # no git

@@ -3,6 +3,7 @@
 import argparse
 import json
 import re
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -22,12 +23,13 @@ def run(out: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
 
 @pytest.mark.skipif(not tn.devices()[-1].is_available, reason="there is no C++ compiler for the emulator")
 def test_it_runs_on_the_emulator(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    code, found = run(tmp_path / "out.json", "--device", "gpu-emulated")
+    code, found = run(tmp_path / "out.json", "--device", "gpu-emulated", "--commit", "1a2b3c4")
     assert code == 0, found
     assert [section["section"] for section in found["sections"]] == list(gpu.SECONDS)
     assert all(section["rows"] and not section["error"] for section in found["sections"])
     assert all(row["ours"] > 0 for section in found["sections"][1:] for row in section["rows"])
     assert found["device"].startswith("gpu-emulated")
+    assert found["commit"] == "1a2b3c4"
     assert found["versions"]["numpy"]
     printed = capfd.readouterr().out
     for part in ("2 epochs of 256 images", "passed, 0 failed", "LSTM 28 -> 8, batch 2, tf32", "written to"):
@@ -47,6 +49,24 @@ def test_pytorch_is_timed_if_it_computes_the_same(monkeypatch: pytest.MonkeyPatc
     (row,) = gpu_sections.beside(work, "cpu", "float32", 0.01)
     assert row["error"].startswith("disagrees with PyTorch: {'output': 0.0009")
     assert "ours" not in row
+
+
+@pytest.mark.skipif(not tn.devices()[-1].is_available, reason="there is no C++ compiler for the emulator")
+def test_predictions_are_what_counting_gives() -> None:
+    """A few of them are made again, in a process of its own: it lets the emulator share work out as an H200 would."""
+    script = ("import json, itertools\nfrom benchmarks import gpu_predictions as made\n"
+              "print(json.dumps(dict(itertools.islice(made.predictions(), 9))))")
+    done = subprocess.run([sys.executable, "-c", script], cwd=gpu.ROOT, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    assert len(found) == 9
+    assert found.items() <= gpu.PREDICTIONS.items(), "python benchmarks/gpu_predictions.py writes them anew"
+
+
+def test_every_row_beside_pytorch_is_predicted() -> None:
+    names = {f"{work.name}, {way}" for work, _ in gpu_sections.timed_cases()
+             for way in ("eager", "graph", "graph beside graph")}
+    assert names <= gpu.PREDICTIONS.keys()
+    assert all(0 < value < 1 for name in names for value in gpu.PREDICTIONS[name].values())
 
 
 def test_a_row_that_fails_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,10 +125,12 @@ def test_pytest_says_what_became_of_the_tests(monkeypatch: pytest.MonkeyPatch, t
     assert {"test_devices.py", "test_cuda_kernels.py"} <= set(names)
     file = tmp_path / "test_one.py"
     monkeypatch.setattr(gpu_sections, "marked_files", lambda: [str(file)])
-    for body, more in (("pass", {}), ("assert 1 == 2", {"error": r"FAILED .*test_one.py::test_one - assert 1 == 2"}),
-                       ("import time; time.sleep(60)", {"error": "no end after 3 s"})):
-        file.write_text(f"import pytest\n@pytest.mark.gpu\ndef test_one():\n    {body}\n")
-        row = gpu_sections.by_pytest(3.0 if "sleep" in body else 60.0)
+    for body, more in (("pass", {}), ("assert 1 == 2", {"error": r"FAILED .*::test_one\[1\] - assert 1 == 2"}),
+                       ("assert i == 1; import time; time.sleep(60)", {
+                           "error": r"no end after 5 s, at .*::test_one\[1\]\W*; FAILED .*::test_one\[0\]$"})):
+        file.write_text("import pytest\n@pytest.mark.gpu\n@pytest.mark.parametrize('i', [0, 1])\n"
+                        f"def test_one(i):\n    {body}\n")
+        row = gpu_sections.by_pytest(5.0 if "sleep" in body else 60.0)
         assert row is not None
         assert ("error" in row) == bool(more)
         assert re.search(more.get("error", ""), row.get("error", ""))

@@ -1,0 +1,186 @@
+"""What an H200 will take for the rows of `gpu.py`: predicted before there was one, to be compared with the first run.
+
+    python benchmarks/gpu_predictions.py            # counts, and writes benchmarks/gpu_predictions.json
+
+Ours are counted, not guessed: a step is recorded on the emulated GPU, at full size, without running it, which gives all
+that a real one would launch, with the arrays that each launch reads and writes. In a graph a launch takes the longest
+of its limits, but no less than a node of a graph takes from its beginning to that of the next one:
+
+    (1)  seconds = max(NODE, bytes / BANDWIDTH, operations / RATE)
+    (2)  of a persistent LSTM kernel: START + rounds of blocks x steps x cycles of a step / CLOCK
+
+Launched one by one, they wait for the host, which takes HOST for each. PyTorch's are rougher: from its kernels for each
+layer, the operations of the products, what its host takes for an operation and for a step of the optimizer, and cuDNN's
+public times for a step of an LSTM.
+
+All constants are estimates, from data sheets and published measurements; none was fitted to a run of ours.
+"""
+
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import tinynet as tn  # noqa: E402
+from benchmarks import gpu_sections  # noqa: E402
+from benchmarks.cases import Case, build, output_shapes  # noqa: E402
+from benchmarks.flops import flops  # noqa: E402
+from tinynet import backend  # noqa: E402
+from tinynet.backend.cuda import emulated, emulator  # noqa: E402
+
+WRITTEN = Path(__file__).with_name("gpu_predictions.json")
+DEVICE = "gpu-emulated"
+
+CLOCK = 1.98e9  # cycles a second
+MULTIPROCESSORS = 132
+NODE = 1.8e-6  # seconds of a small kernel in a graph, with what lies between it and the next one
+BANDWIDTH = 3.5e12  # bytes a second; most of a small net's arrays lie in the second cache, which gives as much or more
+RATES = {"float32": 30e12, "tf32": 120e12}  # operations a second of products that are not large
+HOST = {"kernel": 14e-6, "product": 14e-6, "array": 9e-6}  # seconds of the host's, for one launch by itself
+emulator.MULTIPROCESSORS = MULTIPROCESSORS  # work is shared out as on an H200
+
+# Cycles of a step of the persistent LSTM with one sequence in a block, and with two: forward, backward.
+STEP = {64: ((440, 400), (680, 640)), 128: ((1100, 1050), (1650, 1620))}
+
+START = {64: 3e-6, 128: 5e-6}  # seconds until all weights are on the chip
+STEPWISE = {"lstm_gates", "lstm_dgates", "lstm_dmask"}
+
+# PyTorch: kernels of a layer, forward and backward, and the host's seconds for an operation.
+KERNELS = {"Dense": (1, 3), "Conv1D": (3, 5), "Conv2D": (2, 4), "BatchNorm": (2, 2), "ReLU": (1, 1), "Dropout": (1, 1),
+           "MaxPool1D": (1, 1), "MaxPool2D": (1, 1), "Reshape": (0, 0), "Flatten": (0, 0), "LSTM": (2, 3)}
+LOSS_AND_ADAM = (3, 5)
+OPERATION = (9e-6, 11e-6)  # seconds of the host's, forward and backward: autograd's part included
+OPTIMIZER = 120e-6  # of the host's, for zero_grad and a fused Adam
+CUDNN = {128: (1.5e-6, 3e-6), 100_000: (8e-6, 12e-6)}  # seconds of a step of the LSTM, up to so many units
+
+
+class Launch(NamedTuple):
+    """One launch: what kind, and what bounds it."""
+
+    kind: str  # "kernel", "product" or "array"
+    name: str
+    bytes: int
+    operations: int = 0
+    seconds: float = 0.0  # where these do not tell
+
+
+def launches(work: Callable[[], Any]) -> list[Launch]:
+    """All that a function launches on the emulated GPU. It is not run."""
+    _, launch = backend.capture(DEVICE, work)
+    found: list[Launch] = []
+    product: Any = None  # the result of the last product: what puts it in its place is no launch, cuBLAS does both
+    for action in launch.__self__.actions:  # type: ignore[attr-defined]
+        function, arguments = action.func, action.args
+        if function is emulated.compute_again:
+            made, function, arguments = arguments[:3]
+            if function is emulated.unwritten:
+                continue
+            arguments = (made, *arguments)
+        name = getattr(function, "__name__", str(function))
+        if name == "run":
+            name, parameters, grid, arguments = arguments
+            numbers = {parameter.name: value for parameter, value in zip(parameters, arguments, strict=True)}
+            steps = int(numbers["T"]) if name in STEPWISE else 1  # of their arrays, these take a part
+            found.append(Launch("kernel", name, _bytes(arguments) // steps, seconds=_persistent(name, grid, numbers)))
+        elif "matmul" in name:
+            made, A, _ = arguments
+            product = made
+            found.append(Launch("product", "product", _bytes(arguments), 2 * made.size * A.shape[-1]))
+        elif not any(argument is product for argument in arguments):
+            found.append(Launch("array", name, _bytes(arguments)))
+    return found
+
+
+def _bytes(arguments: Any) -> int:
+    return sum(argument.nbytes for argument in arguments if isinstance(argument, np.ndarray))
+
+
+def _persistent(name: str, grid: Any, numbers: dict[str, Any]) -> float:
+    """(2); 0 for another kernel."""
+    way, _, units = name.removeprefix("lstm_").rpartition("_")
+    if not units.isdecimal():
+        return 0.0
+    N, T, sequences = (int(numbers[name]) for name in ("N", "T", "sequences"))
+    cycles = STEP[int(units)][sequences - 1][way == "backward"]
+    together = max(1, math.ceil(grid.blocks[0] / MULTIPROCESSORS))  # blocks on one multiprocessor share its units
+    rounds = math.ceil(N / (sequences * grid.blocks[0]))
+    return START[int(units)] + rounds * T * cycles * (1 + 0.5 * (together - 1)) / CLOCK
+
+
+def in_graph(found: list[Launch], precision: str) -> float:
+    """(1)"""
+    return sum(max(NODE, one.bytes / BANDWIDTH, one.operations / RATES[precision], one.seconds) for one in found)
+
+
+def eager(found: list[Launch], precision: str) -> float:
+    """The slower of the host, which launches one after the other, and the device."""
+    return max(sum(HOST[one.kind] for one in found), in_graph(found, precision))
+
+
+def ours(work: Case) -> Callable[[], Any]:
+    """A step, or forward and backward, on inputs of zeros."""
+    model = build(work.layers).to(DEVICE)
+    optimizer = tn.optim.Adam(model.parameters())
+    optimizer.steps = backend.as_array(0, "int64", DEVICE)
+    x = tn.Tensor(np.zeros(work.shape, "float32"), device=DEVICE, requires_grad=work.objective == "product")
+    if work.objective == "product":
+        target = tn.Tensor(np.zeros(output_shapes(work)[-1], "float32"), device=DEVICE)
+        return lambda: model(x).backward(target)
+    labels = tn.Tensor(np.zeros(work.shape[0], "int64"), device=DEVICE)
+
+    def step() -> None:
+        loss = tn.ops.cross_entropy(model(x), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return step
+
+
+def theirs(work: Case, precision: str) -> tuple[float, float]:
+    """PyTorch's seconds, eager and as a graph."""
+    forward, backward = LOSS_AND_ADAM if work.work == "step" else (0, 0)
+    recurrent = 0.0
+    for (kind, options), shape in zip(work.layers, [work.shape, *output_shapes(work)], strict=False):
+        forward, backward = forward + KERNELS[kind][0], backward + KERNELS[kind][1]
+        if kind == "LSTM":
+            recurrent += shape[1] * sum(next(times for most, times in CUDNN.items() if options["units"] <= most))
+    device = max((forward + backward) * NODE + recurrent, sum(flops(work).values()) / RATES[precision])
+    host = forward * OPERATION[0] + backward * OPERATION[1] + OPTIMIZER * (work.work == "step")
+    return max(host, device), device
+
+
+def predictions() -> Iterator[tuple[str, dict[str, float]]]:
+    """For each row of `gpu.py` that is timed beside PyTorch: its name, our seconds and theirs."""
+    for work, precision in gpu_sections.timed_cases():
+        found, (their_eager, their_graph) = launches(ours(work)), theirs(work, precision)
+        one, whole = eager(found, precision), in_graph(found, precision)
+        for way, mine, other in (("eager", one, their_eager), ("graph", whole, their_eager),
+                                 ("graph beside graph", whole, their_graph)):
+            yield f"{work.name}, {way}", {"ours": rounded(mine), "theirs": rounded(other)}
+
+
+def rounded(seconds: float) -> float:
+    return float(f"{seconds:.3g}")
+
+
+def main() -> int:
+    found = dict(predictions())
+    steps = 10 * math.ceil(60_000 / 128)
+    found["10 epochs of 60,000 images"] = {"ours": rounded(steps * max(
+        found["lstm_cnn, batch 128, graph"]["ours"] + 6 * NODE, 20 * HOST["array"]))}  # the batch, gathered and scaled
+    rows = ",\n".join(f" {json.dumps(name)}: {json.dumps(row)}" for name, row in found.items())
+    WRITTEN.write_text(f"{{\n{rows}\n}}\n", encoding="utf-8")
+    for name, row in found.items():
+        print(f"{name:50s} {row['ours'] * 1e6:12,.0f} µs {row.get('theirs', 0) * 1e6:12,.0f} µs")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
