@@ -4,6 +4,8 @@
     python examples/lstm_by_hand.py --break carry      plants a classic mistake (or swap, scale): exit code 1
     python examples/lstm_by_hand.py --data digits --index 7 --units 16 --seed 0 --out runs/lstm_by_hand
 
+There is no --device: it computes in float64 and complex numbers, by hand on NumPy, as the proof needs.
+
 The rows of the digit are the sequence x_1 ... x_28. An untrained LSTM reads it; a Dense layer of its last state h_T
 and the softmax cross-entropy make the loss. h_0 and C_0 are not zero, and there is a recurrent mask m, so that every
 equation has something to say. Their numbers are those of tinynet/ops/lstm.py, where they are derived; dz is ∂loss/∂z.
@@ -276,7 +278,7 @@ def draw(path: Path, title: str, image: np.ndarray, steps: list[Step], chain: Va
         from matplotlib.colors import CenteredNorm, LogNorm, Normalize
         from matplotlib.figure import Figure  # without pyplot there is no window, only the file
     except ImportError:
-        print("There is no picture, because matplotlib is not installed; pip install 'tinynet[demo]'")
+        print("There is no picture, because matplotlib is not installed; pip install matplotlib")
         return
 
     T = len(steps)

@@ -179,7 +179,7 @@ def no_cupy(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_cupy_the_gpu_says_how_to_get_it() -> None:
     for move in (lambda: tn.Tensor([1.0]).to("gpu"), lambda: tn.nn.Dense(2, 3).to("gpu"),
                  lambda: tn.Tensor([1.0], device="gpu:1")):
-        with pytest.raises(DeviceError, match=r"device: gpu.* needs CuPy, .*; pip install 'tinynet\[gpu-cuda13\]'"):
+        with pytest.raises(DeviceError, match=r"device: gpu.* needs CuPy, .*; pip install cupy-cuda13x 'nvidia"):
             move()
 
 

@@ -195,7 +195,7 @@ def test_tensorboard(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_tensorboard(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
-    with pytest.raises(ArgumentError, match=r"tensorboardX must be installed.*; pip install 'tinynet\[tensorb"):
+    with pytest.raises(ArgumentError, match=r"tensorboardX must be installed.*; pip install tensorboardX"):
         fitted(TensorBoard("runs/one"))
 
 

@@ -193,6 +193,48 @@ def test_a_copy_lives_until_the_product_is_made(library: FakeCublas) -> None:
     np.testing.assert_allclose(matmul(device(A)[::2, ::2], device(B)[::2, ::2])._host, A[::2, ::2])
 
 
+# --- a @ b ----------------------------------------------------------------------------------------------------------
+
+STACKS = {"two matrices": ((3, 4), (4, 5), 3), "a stack and a matrix": ((2, 6, 3, 4), (4, 5), 3),
+          "two stacks": ((2, 3, 4), (2, 4, 5), 6), "no rows": ((0, 4), (4, 5), 0),
+          "sums of nothing": ((3, 0), (0, 5), 0)}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", STACKS)
+def test_the_op_multiplies_by_cublas(library: FakeCublas, name: str, dtype: str) -> None:
+    """Both passes, in one call of cuBLAS each for the product and the two gradients."""
+    rng, (*shapes, count) = np.random.default_rng(0), STACKS[name]
+    arrays = [rng.standard_normal(shape).astype(dtype) for shape in shapes]
+    exact, given = ([tn.Tensor(array, True, device=place) for array in arrays] for place in ("cpu", "gpu"))
+    for tensors in (exact, given):
+        y = tensors[0] @ tensors[1]
+        y.backward(tn.Tensor(np.cos(np.arange(y.size)).reshape(y.shape).astype(dtype), device=y.device))
+    for ours, wanted in zip(given, exact, strict=True):
+        np.testing.assert_allclose(ours.grad._host, wanted.grad, rtol=1e-5, atol=1e-5)
+        assert ours.grad.dtype == dtype
+    calls = [call for call in library.calls if call in COMPUTE.values()]
+    assert calls == [dtype] * count
+
+
+def test_the_op_takes_the_chosen_precision(library: FakeCublas) -> None:
+    a, b = (tn.Tensor(np.ones((2, 2), "float32"), True, device="gpu") for _ in range(2))
+    with tn.precision("tf32"):
+        (a @ b).sum().backward()
+        tn.ops.matmul(a, b)
+    assert [call for call in library.calls if call in COMPUTE.values()] == ["tf32"] * 4
+
+
+def test_stacks_that_broadcast_multiply_themselves(library: FakeCublas) -> None:
+    for shapes in (((3, 4), (2, 4, 5)), ((2, 1, 3, 4), (3, 4, 5)), ((1, 3, 4), (2, 4, 5))):
+        a, b = (tn.Tensor(np.ones(shape, "float32"), True, device="gpu") for shape in shapes)
+        y = a @ b
+        y.backward(y.detach())
+        assert y.shape == np.matmul(a.numpy(), b.numpy()).shape
+        assert (a.grad.shape, b.grad.shape) == shapes
+    assert not library.calls
+
+
 # --- precision, streams, errors -------------------------------------------------------------------------------------
 
 def test_precision_is_a_choice(library: FakeCublas) -> None:
@@ -249,6 +291,16 @@ def test_without_cublas_the_arrays_multiply_themselves(place: str, monkeypatch: 
         assert matmul(put(A), put(B), transpose_a=True, transpose_b=True, out=out, accumulate=True) is out
         np.testing.assert_allclose(backend.to_host(out), before + A.T @ B.T)
         np.testing.assert_allclose(backend.to_host(matmul(put(A.T), put(B.T))), A.T @ B.T)
+
+
+def test_without_cublas_there_is_one_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cublas, "load", lambda cupy: None)
+    with fake_device.installed(), tn.precision("tf32"):
+        A = np.ones((2, 2), "float32")
+        with pytest.raises(DeviceError, match=r"precision: products in tf32 need cuBLAS, .*; install the packages"):
+            matmul(device(A), device(A))
+        for one in (device(A.astype("float64")), A, emulated.array(A)):  # which it does not concern
+            assert backend.to_host(matmul(one, one)).tolist() == [[2, 2], [2, 2]]
 
 
 def test_integers_and_complex_numbers_are_not_for_cublas(library: FakeCublas) -> None:

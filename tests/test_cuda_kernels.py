@@ -41,6 +41,7 @@ LARGE: dict[str, list[dict[str, Any]]] = {
                    {"...": (5, 130, 35), "C": 35, "mean": None, "var": None}],
     "cross_entropy": [{"...": (37,), "K": 11, "weight": None},
                       {"...": (3, 5), "K": 70, "weight": None, "label_smoothing": 0.3, "reduction": "sum"}],
+    "matmul": [{"...A": (3,), "...B": (), "M": 17, "K": 35, "P": 5}, {"...A": (2, 3), "...B": (2, 3), "M": 5, "P": 33}],
     "relu": [{"...": (3, 207), "x": "distinct"}],
     "sigmoid": [{"...": (3, 207)}],
     "tanh": [{"...": (3, 207)}],

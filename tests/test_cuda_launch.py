@@ -18,6 +18,7 @@ from tinynet.backend.cuda.emulator import KernelError
 from tinynet.backend.cuda.launch import FOLDER, Grid, Kernels, one_each, signatures, source
 from tinynet.errors import ArgumentError, DeviceError, DtypeError, ShapeError, TinynetError
 from tinynet.op import REGISTRY
+from tinynet.optim.adam import adam
 
 xp = emulated.namespace
 needs_gxx = pytest.mark.skipif(not shutil.which("g++"), reason="kernels are emulated with g++, which is not here")
@@ -345,6 +346,18 @@ PLANTED = {  # case, file, what stands there, what is planted
     "dropout: another multiplier": ("dropout", "dropout.cu", "__umulhi(0xCD9E8D57u", "__umulhi(0xCD9E8D59u"),
     "dense: a bias too far": ("dense", "columns.cu", "b[at % F]", "b[at % F + 1]"),
     "relu: no zero": ("relu", "activation.cu", "x[at] < 0.0f", "x[at] < -0.5f"),
+    # One thread too many, or all of the last block: what they read beside an array, they write beside another.
+    "relu: no end": ("relu", "activation.cu", "if (at < size) y[at] = x", "y[at] = x"),
+    "relu: one too many backward": ("relu", "activation.cu", "if (at < size) dx[at] = dy[at] * (y",
+                                    "if (at <= size) dx[at] = dy[at] * (y"),
+    "dense: one bias too many": ("dense", "columns.cu", "if (at < size) y[at] += b", "if (at <= size) y[at] += b"),
+    "batch norm: one too many": ("batch_norm", "batchnorm.cu",
+                                 "if (at >= size) return;\n  int c = at % C;\n  float xhat",
+                                 "if (at > size) return;\n  int c = at % C;\n  float xhat"),
+    "lstm: a mask too many": ("lstm, step by step", "lstm.cu",
+                              "if (unit >= N * H) return;\n  int n = unit / H, j = unit % H;\n  float h_before",
+                              "if (unit > N * H) return;\n  int n = unit / H, j = unit % H;\n  float h_before"),
+    "cross-entropy: one too many": ("cross_entropy", "loss.cu", "if (at >= size) return;", "if (at > size) return;"),
 }
 CASES: dict[str, dict[str, Any]] = {
     "lstm": {"N": 5, "T": 3, "D": 2, "H": 19}, "lstm, 128 units": {"N": 1, "T": 2, "D": 1, "H": 128},
@@ -393,8 +406,8 @@ def planted(tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) ->
         text = (folder / file).read_text()
         assert old in text
         (folder / file).write_text(text.replace(old, new, 1))
-        for stem in ("activation", "batchnorm", "columns", "conv", "dropout", "dense", "loss", "lstm", "persistent",
-                     "pool"):
+        for stem in ("activation", "adam", "batchnorm", "columns", "conv", "dropout", "dense", "loss", "lstm",
+                     "persistent", "pool"):
             module = __import__(f"tinynet.backend.cuda.{stem}", fromlist=[stem])
             for name, value in list(vars(module).items()):
                 if isinstance(value, Kernels) and (value.path.name == file or f'#include "{file}"' in
@@ -433,3 +446,16 @@ def test_faults_planted_in_our_kernels_are_found(planted: Callable[..., None], f
     case, file, old, new = PLANTED[fault]
     planted(file, old, new)
     assert not agrees(case)
+
+
+@needs_gxx
+def test_a_parameter_too_many_is_found(planted: Callable[..., None]) -> None:
+    def step() -> None:
+        with emulator.checked():
+            adam(*(device(5) for _ in range(4)), lr=0.1, betas=(0.9, 0.999), eps=1e-8, step=1, weight_decay=0.0,
+                 decoupled=False)
+
+    step()
+    planted("adam.cu", "if (at >= size) return;", "if (at > size) return;")
+    with pytest.raises(KernelError, match="adam: numbers were written beside value, which has 5 elements"):
+        step()

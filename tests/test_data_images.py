@@ -237,7 +237,7 @@ def test_arguments(options, message):
 def test_without_pillow(tmp_path, monkeypatch):
     path = written(tmp_path, RGB)
     monkeypatch.setitem(sys.modules, "PIL.PngImagePlugin", None)
-    with pytest.raises(DataError, match=r"images are read by Pillow.*; pip install 'tinynet\[images\]'"):
+    with pytest.raises(DataError, match=r"images are read by Pillow.*; pip install pillow"):
         read_image(path)
 
 

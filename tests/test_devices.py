@@ -23,7 +23,7 @@ from tinynet.backend import device as places
 from tinynet.backend.cuda import devices as cuda
 from tinynet.backend.cuda import emulated, emulator
 from tinynet.backend.cuda.emulated import no_waiting
-from tinynet.errors import DeviceError, TinynetError
+from tinynet.errors import ArgumentError, DeviceError, DtypeError
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 MIB = 2**20
@@ -148,6 +148,11 @@ def test_two_gpus(two_gpus: None) -> None:
     assert models[1][0].W.device == models[1][0].W.to("gpu").to("gpu:1").device == "gpu:1"
     for name, array in weights[0].items():
         np.testing.assert_array_equal(array, weights[1][name])
+    first = tn.Tensor([1.0, 3.0, 2.0], device="gpu")
+    for use, wanted in ((lambda x: x > 2, [0, 1, 0]), (lambda x: x == 2, [0, 0, 1]), (tn.Tensor.argmax, 1),
+                        (tn.Tensor.argmin, 0)):
+        backend.namespace("gpu:1")
+        assert use(first).numpy().tolist() == wanted
     with pytest.raises(DeviceError, match=r'add: a is on gpu, b on gpu:1; call a.to\("gpu:1"\) or model.to\("gpu"\)'):
         models[0][0].b + models[1][0].b
     with pytest.raises(DeviceError, match="device: gpu:2 is not there, this machine has 2 GPU"):
@@ -182,6 +187,46 @@ def test_there_and_back(gpu: None, device: str) -> None:
     assert model.to("cpu")[0].W.device == "cpu"
 
 
+@pytest.mark.parametrize("device", ["gpu", "gpu-emulated"])
+def test_indexing_by_arrays_of_the_device(gpu: None, device: str) -> None:
+    """Shapes are known without reading the numbers; where they are what says the shape, there is an error."""
+    host = np.arange(24, dtype="float32").reshape(4, 3, 2)
+    x, rows = tn.Tensor(host, requires_grad=True).to(device), np.array([[3, 0], [3, 1]])
+    indices = [rows, (slice(1, None), rows % 3), (rows, ..., rows % 2), (None, rows[0], 1), np.array(2), np.int64(2),
+               (np.int32(1), slice(None))]
+    for index in indices:
+        wanted = host[index]
+        there = index if isinstance(index, tuple) else (index,)
+        there = tuple(tn.Tensor(part, device=device) if isinstance(part, np.ndarray) else part for part in there)
+        with no_waiting(copying=True):
+            y = x[there if isinstance(index, tuple) else there[0]]
+            x.zero_grad()
+            y.backward(tn.Tensor(wanted, device=device))
+        np.testing.assert_array_equal(y.numpy(), wanted)
+        gradient = np.zeros_like(host)
+        np.add.at(gradient, index, wanted)
+        np.testing.assert_array_equal(backend.to_host(x.grad), gradient)
+    with no_waiting(), pytest.raises(DeviceError, match=r"getitem: index must not be a mask .*, got booleans of shape "
+                                                       r"\(4, 3, 2\): .*; tn.ops.where\(mask, x, 0\) keeps"):
+        x[x > 3]
+
+
+@pytest.mark.parametrize(("name", "use"), [
+    ("less", lambda a, b: a < b), ("less_equal", lambda a, b: a <= b), ("greater", lambda a, b: a > b),
+    ("greater_equal", lambda a, b: a >= b), ("equal", lambda a, b: a == b), ("not_equal", lambda a, b: a != b),
+    ("getitem", lambda a, b: a[b]), ("getitem", lambda a, b: a[..., b])])
+def test_comparisons_and_indices_on_two_devices(gpu: None, name: str, use: Any) -> None:
+    here, there = (tn.Tensor(np.array([1, 0, 1]), device=device) for device in ("cpu", "gpu"))
+    first, second = ("x", "index") if name == "getitem" else ("a", "b")
+    for a, b, names in ((here, there, ("cpu", "gpu")), (there, here, ("gpu", "cpu")),
+                        (there, here.numpy(), ("gpu", "cpu"))):
+        with pytest.raises(DeviceError, match=rf'{name}: {first} is on {names[0]}, {second} on {names[1]}; call '
+                                              rf'{first}.to\("{names[1]}"\) or model.to\("{names[0]}"\)'):
+            use(a, b)
+    for a, b in ((here, here), (there, there)):
+        assert use(a, b).numpy().tolist() == use(here.numpy(), here.numpy()).tolist()
+
+
 def test_between_the_emulator_and_a_gpu(gpu: None) -> None:
     x = tn.Tensor([1.0, 2.0]).to("gpu-emulated")
     assert x.to("gpu").device == "gpu"
@@ -199,6 +244,17 @@ def test_nothing_comes_back_silently(gpu: None, device: str) -> None:
     with pytest.raises(DeviceError, match=rf"__array__: a tensor on {device} is not turned into .*; call .numpy\(\)"):
         np.asarray(x)
     assert np.asarray(tn.Tensor([1.0, 2.0])).tolist() == [1, 2]
+
+
+def test_a_copy_that_was_not_wanted() -> None:
+    x = tn.Tensor([1.0, 2.0])
+    assert np.shares_memory(np.array(x, copy=False), x.data)
+    assert np.shares_memory(np.asarray(x, "float32"), x.data)
+    assert not np.shares_memory(np.array(x), x.data)
+    assert np.asarray(x, "f8").dtype == "float64"
+    with pytest.raises(ArgumentError, match="__array__: copy=False cannot make an array of float64 of one of float32"):
+        np.array(x, copy=False, dtype="f8")
+    assert issubclass(ArgumentError, ValueError)
 
 
 def test_memory_that_is_full(gpu: None) -> None:
@@ -249,8 +305,10 @@ def test_dlpack_with_pytorch() -> None:
     made += 1
     assert shared.numpy()[0, 0] == 1.0
     assert tn.from_dlpack(torch.arange(3)).dtype == "int64"
-    with pytest.raises((TinynetError, BufferError, RuntimeError, TypeError), match=r"dtype|bfloat16|unsupported"):
-        tn.from_dlpack(torch.ones(2, dtype=torch.bfloat16))
+    for offered, said in ((torch.ones(2, dtype=torch.bfloat16), r"torch.bfloat16 \(Unsupported dtype"),
+                          (torch.ones(2, requires_grad=True), r"torch.float32 \(Can't export tensors that require")):
+        with pytest.raises(DtypeError, match=f"from_dlpack: data must be numbers .*, got {said}.*; convert or detach"):
+            tn.from_dlpack(offered)
 
 
 def test_dlpack_with_jax() -> None:
@@ -276,6 +334,10 @@ def test_dlpack_of_the_emulator_and_of_other_devices(gpu: None) -> None:
     for share in (x.__dlpack__, x.__dlpack_device__):
         with pytest.raises(DeviceError, match=r'cannot share memory on gpu-emulated, .*; call .to\("cpu"\) first'):
             share()
+    with pytest.raises(DtypeError, match=r"from_dlpack: data must be an array .*, got list; tn.Tensor\(data\)"):
+        tn.from_dlpack([1.0, 2.0])
+    with pytest.raises(DeviceError, match=r'device: must be "cpu", "gpu", .*, got None'):
+        x.to(None)  # type: ignore[arg-type]
     metal = types.SimpleNamespace(__dlpack_device__=lambda: (8, 0))
     with pytest.raises(DeviceError, match=r"from_dlpack: .* types 1 and 2\), got type 8; move it to the CPU first"):
         tn.from_dlpack(metal)
@@ -323,7 +385,18 @@ def test_a_step_of_fit_copies_the_batch_and_never_waits(gpu: None, device: str,
 
 # --- the examples ---------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("example", ["mnist_lstm_cnn.py", "train_folder.py"])
+TEXTS = {path.name: path.read_text(encoding="utf-8") for path in sorted(EXAMPLES.glob("*.py"))}
+WITH_DEVICES = [name for name, text in TEXTS.items() if '__name__ == "__main__"' in text
+                and ("experiment.parser(" in text or '"--device"' in text)]
+
+
+def test_every_example_that_trains_runs_on_any_device() -> None:
+    others = {name for name, text in TEXTS.items() if '__name__ == "__main__"' in text} - set(WITH_DEVICES)
+    assert others == {"lstm_by_hand.py", "results.py"}
+    assert "There is no --device: " in TEXTS["lstm_by_hand.py"]
+
+
+@pytest.mark.parametrize("example", WITH_DEVICES)
 def test_the_examples_name_the_devices(example: str) -> None:
     done = subprocess.run([sys.executable, EXAMPLES / example, "--help"], capture_output=True, text=True, timeout=120)
     assert re.search(r"cpu, gpu, gpu:1 \.\.\.,?\s+or\s+gpu-emulated", done.stdout), done.stdout

@@ -99,7 +99,7 @@ def test_without_a_gpu(digits: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
                        monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cupy", None)
     assert run(digits, tmp_path, "--device", "gpu") == 2
-    assert "gpu needs CuPy, which is not installed; pip install 'tinynet[gpu-cuda13]'" in capsys.readouterr().err
+    assert "gpu needs CuPy, which is not installed; pip install cupy-cuda13x 'nvidia" in capsys.readouterr().err
     assert run(digits, tmp_path, "--device", "tpu") == 2
     assert 'must be "cpu", "gpu", "gpu:1" or "gpu-emulated"' in capsys.readouterr().err
 

@@ -9,6 +9,7 @@ import doctest
 import importlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -342,6 +343,19 @@ def test_documents_name_commands_that_exist() -> None:
 ])
 def test_a_command_that_does_not_exist_is_found(text: str) -> None:
     assert command_faults("README.md", text)
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="there is no bash")
+def test_ci_demands_the_compiler_of_the_emulator(tmp_path: Path) -> None:
+    for tool in ("bash", "dirname"):
+        (tmp_path / tool).symlink_to(str(shutil.which(tool)))
+    for tool in ("make", "echo"):
+        (tmp_path / tool).write_text("#!/bin/sh\nexit 3\n")
+        (tmp_path / tool).chmod(0o755)
+    done = subprocess.run([tmp_path / "bash", ROOT / ".ci" / "run"], env={"PATH": str(tmp_path)}, capture_output=True,
+                          text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("g++ is missing, and without it")
 
 
 def test_version_is_the_same_everywhere() -> None:

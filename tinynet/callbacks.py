@@ -259,7 +259,7 @@ class TensorBoard(Callback):
             from tensorboardX import SummaryWriter
         except ImportError:
             raise ArgumentError("TensorBoard: tensorboardX must be installed, and is not; pip install "
-                                "'tinynet[tensorboard]', or use tn.callbacks.Log") from None
+                                "tensorboardX, or use tn.callbacks.Log") from None
         self.writer = SummaryWriter(os.fspath(self.folder), purge_step=run.epoch, filename_suffix=f".{run.step}")
 
     def on_epoch(self, run: Run) -> None:

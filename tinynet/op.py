@@ -75,6 +75,18 @@ def blank(shape: tuple[int, ...], dtype: Any = "float32") -> Tensor:
     return Tensor(xp.broadcast_to(xp.zeros((), dtype), shape))
 
 
+def stand_in(array: Any) -> Any:
+    """For an array on a device, one of the host with its shape and dtype; an array of the host itself."""
+    return array if backend.device_of(array) == "cpu" else blank(array.shape, array.dtype).data
+
+
+def namespace_of(op: str, *named: tuple[str, Tensor]) -> Any:
+    """The module that computes with these tensors, which have the names of an op's arguments. DeviceError if they live
+    on two devices."""
+    device = backend.common_device(tensor.data for _, tensor in named)
+    return backend.namespace(device or _on_two_devices(op, named))
+
+
 class Op:
     """A differentiable function of Tensors, made of two functions of arrays. See the module's text."""
 
@@ -122,7 +134,7 @@ class Op:
             blanks = tuple(blank(shape, dtype) for shape in self.contract.output_shapes(sizes))
             calls.append(Call(self.name, sizes, blanks, options))
             return blanks if len(blanks) > 1 else blanks[0]
-        device = backend.common_device(arrays) or self._on_two_devices(tensors)
+        device = backend.common_device(arrays) or _on_two_devices(self.name, self._named(tensors))
         if self.check and device == "cpu":  # reading values would make a GPU wait
             self.check(*arrays, sizes=sizes, **options)
         xp = backend.namespace(device)
@@ -181,14 +193,10 @@ class Op:
                 tensor.requires_grad = True
         return tuple(tensors) if isinstance(outputs, tuple) else tensors[0]
 
-    def _on_two_devices(self, tensors: Sequence[Tensor | None]) -> Any:
-        """Raise the DeviceError that names the first two."""
+    def _named(self, tensors: Sequence[Tensor | None]) -> Sequence[tuple[str, Tensor]]:
+        """The inputs that are there, with their names."""
         names = [f"{self._names[0]}[{i}]" for i in range(len(tensors))] if self.contract.variadic else self._names
-        places = [(name, tensor.device) for name, tensor in zip(names, tensors, strict=True) if tensor is not None]
-        first, device = places[0]
-        second, other = next(place for place in places if place[1] != device)
-        raise DeviceError(f"{self.name}: {first} is on {device}, {second} on {other}; "
-                          f'call {first}.to("{other}") or model.to("{device}")')
+        return [(name, tensor) for name, tensor in zip(names, tensors, strict=True) if tensor is not None]
 
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """The inputs in the order of the contract, and the options."""
@@ -241,6 +249,14 @@ class Kernel:
 def kernel(specification: Callable[..., None]) -> Kernel:
     """Make a kernel of a function f(xp, *arrays, **options) that changes its arrays in place."""
     return Kernel(specification)
+
+
+def _on_two_devices(op: str, named: Sequence[tuple[str, Tensor]]) -> Any:
+    """Raise the DeviceError that names the first two of these tensors that live apart."""
+    first, device = named[0][0], named[0][1].device
+    second, other = next((name, tensor.device) for name, tensor in named if tensor.device != device)
+    raise DeviceError(f"{op}: {first} is on {device}, {second} on {other}; "
+                      f'call {first}.to("{other}") or model.to("{device}")')
 
 
 def _as_tensors(values: Sequence[Any]) -> Sequence[Tensor | None]:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Union
 
 from tinynet import backend
-from tinynet.errors import DeviceError, DtypeError, GradientError, ShapeError
+from tinynet.errors import ArgumentError, DeviceError, DtypeError, GradientError, ShapeError
 
 _numbers = itertools.count()
 
@@ -149,6 +149,9 @@ class Tensor:
                               'that waits for the device and copies; call .numpy(), or .to("cpu") first')
         view = self.numpy()
         same = dtype is None or view.dtype == dtype
+        if copy is False and not same:
+            raise ArgumentError(f"__array__: copy=False cannot make an array of {dtype} of one of {view.dtype}; "
+                                "np.asarray(tensor, dtype) copies")
         return view if same and not copy else view.astype(dtype or view.dtype)
 
     def __dlpack__(self, **options: Any) -> Any:
@@ -332,7 +335,8 @@ def from_dlpack(data: Any, requires_grad: bool = False) -> Tensor:
     `data` is an array of PyTorch, JAX, CuPy, NumPy, ...; what changes in one changes in the other, where the other
     allows changes. Back again: `torch.from_dlpack(tensor)`, and the like.
 
-    Errors: DeviceError for memory of another kind; DtypeError for what is no number that NumPy knows.
+    Errors: DeviceError for memory of another kind; DtypeError for what is no array, or cannot be shared: numbers that
+    NumPy does not know, or a tensor that requires a gradient.
 
     >>> import numpy as np
     >>> theirs = np.array([1.0, 2.0])

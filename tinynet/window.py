@@ -60,7 +60,8 @@ def window(op: str, axis: str, size: int, width: int, stride: int, padding: str 
         least = max(1, span - before - after)
         raise ShapeError(f"{op}: {axis} must be at least {least} for a window of width {width}, "
                          f'dilation {dilation}, padding {padding!r}, got {size}; padding="same", or a smaller window')
-    return Window(width, stride, dilation, before, after, (size + before + after - span) // stride + 1)
+    outputs = (size + before + after - span) // stride + 1
+    return Window(*map(int, (width, stride, dilation, before, after, outputs)))  # of NumPy's numbers Python's
 
 
 def pair(op: str, name: str, value: Any) -> tuple[Any, Any]:

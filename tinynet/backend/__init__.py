@@ -54,7 +54,8 @@ def precision(which: str) -> Iterator[None]:
 
     tf32 rounds the factors to 10 bits behind the point, bf16 to 7; both add up in float32, and are several times faster
     on GPUs with tensor cores. Forward and backward take the precision that holds when they run, so the whole training
-    belongs inside. Other arithmetic, float64, and the other devices are not concerned.
+    belongs inside. Other arithmetic, float64, and the other devices are not concerned. On a GPU where cuBLAS is not
+    found there is float32 alone, and a product in another precision is a DeviceError.
 
     >>> import tinynet as tn
     >>> with tn.precision("tf32"):

@@ -25,7 +25,7 @@ def load_digits() -> Dataset:
         from sklearn import datasets
     except ImportError as fault:
         raise DataError(f"load_digits: the digits come with scikit-learn, which cannot be imported ({fault}); "
-                        "pip install 'tinynet[demo]'") from fault
+                        "pip install scikit-learn") from fault
     source = datasets.load_digits()
     images = enlarge(source.images.astype(np.int64), _SIDE, _BRIGHTEST)
     labels = source.target.astype(np.int64)

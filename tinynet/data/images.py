@@ -51,7 +51,7 @@ def read_image(path: str | os.PathLike[str], *, size: Size | None = None, channe
     channels   1 for grey, 3 for red, green, blue
 
     Raises `DataError`, which names the file, where it is not there, empty, damaged, of another format, or larger than
-    `MAX_PIXELS` pixels or `MAX_BYTES` bytes. Needs Pillow: pip install 'tinynet[images]'.
+    `MAX_PIXELS` pixels or `MAX_BYTES` bytes. Needs Pillow: pip install pillow.
 
     >>> import tempfile
     >>> from PIL import Image
@@ -230,7 +230,7 @@ def _opened(content: bytes) -> Any:
         from PIL.PngImagePlugin import PngImageFile
     except ImportError as fault:
         raise DataError(f"read_image: images are read by Pillow, which cannot be imported ({fault}); "
-                        "pip install 'tinynet[images]'") from fault
+                        "pip install pillow") from fault
     if not content:
         raise ImageFault("is empty; copy it again")
     if not content.startswith((_PNG, _JPEG)):

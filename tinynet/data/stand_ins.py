@@ -100,7 +100,7 @@ def _save(path: Path, pixels: np.ndarray) -> None:
         from PIL import Image
     except ImportError as fault:
         raise DataError(f"stand-in: images are written by Pillow, which cannot be imported ({fault}); "
-                        "pip install 'tinynet[images]'") from fault
+                        "pip install pillow") from fault
     buffer = io.BytesIO()
     options: dict[str, Any] = {"quality": 90} if path.suffix == ".jpeg" else {}
     Image.fromarray(np.clip(pixels + 0.5, 0, 255).astype(np.uint8)).save(

@@ -23,12 +23,13 @@ from tinynet.window import ONE_ROW, Window, padded, taps, unpadded, window, wind
 def _convolve(xp: Any, x: Any, W: Any, b: Any, rows: Window, columns: Window) -> Any:
     """The forward of both ops, on images x (N,H,W,C) and kernels W (KH,KW,C,F)."""
     N, C, F = x.shape[0], W.shape[2], W.shape[3]
+    R = N * rows.outputs * columns.outputs
     x = padded(xp, x, rows, columns)
-    y = xp.zeros((N * rows.outputs * columns.outputs, F), x.dtype)
+    y = xp.zeros((R, F), x.dtype)
     if b is not None:
         y += b
     for i, j, tap in taps(rows, columns):
-        y += x[tap].reshape(-1, C) @ W[i, j]  # (1) (R,C) (C,F)
+        y += x[tap].reshape(R, C) @ W[i, j]  # (1) (R,C) (C,F)
     return y.reshape(N, rows.outputs, columns.outputs, F), (x, W, rows, columns)
 
 
@@ -37,14 +38,15 @@ def _dconvolve(xp: Any, dy: Any, cache: Any, needs: Any) -> Any:
     x, W, rows, columns = cache
     need_x, need_W, need_b = needs
     N, C, F = x.shape[0], W.shape[2], W.shape[3]
-    dy = dy.reshape(-1, F)  # (R,F)
+    R = N * rows.outputs * columns.outputs
+    dy = dy.reshape(R, F)
     dx: Any = xp.zeros_like(x) if need_x else None
     dW: Any = xp.empty_like(W) if need_W else None
     for i, j, tap in taps(rows, columns):
         if need_x:
             dx[tap] += (dy @ W[i, j].T).reshape(N, rows.outputs, columns.outputs, C)  # (2)
         if need_W:
-            dW[i, j] = x[tap].reshape(-1, C).T @ dy  # (3)
+            dW[i, j] = x[tap].reshape(R, C).T @ dy  # (3)
     db = dy.sum(axis=0) if need_b else None  # (4)
     return unpadded(dx, rows, columns) if need_x else None, dW, db
 

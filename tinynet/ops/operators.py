@@ -4,9 +4,11 @@ The tape knows no op; this file hands it the methods. Nothing here computes a gr
 several.
 """
 
+from numbers import Integral
 from typing import Any
 
 from tinynet.errors import ArgumentError
+from tinynet.op import namespace_of
 from tinynet.ops.elementwise import absolute, add, divide, multiply, negative, power, sqrt, subtract
 from tinynet.ops.matmul import matmul
 from tinynet.ops.reduce import axes_of, max, mean, min, sum, var
@@ -91,6 +93,7 @@ def argmax(x: Tensor, axis: int | None = None) -> Tensor:
     >>> tn.Tensor([[1.0, 3.0], [2.0, 0.0]]).argmax(axis=1).numpy()
     array([1, 0])
     """
+    namespace_of("argmax", ("x", x))
     return Tensor(x.data.argmax(axis=axis))
 
 
@@ -101,6 +104,7 @@ def argmin(x: Tensor, axis: int | None = None) -> Tensor:
     >>> tn.Tensor([1.0, 3.0, 0.5]).argmin().item()
     2
     """
+    namespace_of("argmin", ("x", x))
     return Tensor(x.data.argmin(axis=axis))
 
 
@@ -115,13 +119,21 @@ def _matmul(a: Any, b: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """The array in a tensor, also inside of an index."""
+    """The array in a tensor, the Python number in one of NumPy's, also inside of an index."""
     if isinstance(value, tuple):
         return tuple(map(_plain, value))
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        return int(value)
     return value.data if isinstance(value, Tensor) else value
 
 
+def _is_array(value: Any) -> bool:
+    return isinstance(value, Tensor) or (hasattr(value, "dtype") and hasattr(value, "__len__"))
+
+
 def _getitem(x: Tensor, index: Any) -> Any:
+    arrays = filter(_is_array, index if isinstance(index, tuple) else (index,))
+    namespace_of("getitem", ("x", x), *(("index", Tensor(array)) for array in arrays))
     return getitem(x, _plain(index))
 
 
@@ -135,9 +147,10 @@ def _transpose(x: Tensor, *axes: Any) -> Any:
     return transpose(x, tuple(axes[0]) if isinstance(axes[0], tuple | list) else axes)
 
 
-def _compare(name: str) -> Any:
+def _compare(method: str, name: str) -> Any:
     def compare(a: Tensor, b: Any) -> Tensor:
-        return Tensor(getattr(a.data, name)(_plain(b)))
+        namespace_of(name, ("a", a), *([("b", Tensor(b))] if _is_array(b) else []))
+        return Tensor(getattr(a.data, method)(_plain(b)))
     return compare
 
 
@@ -159,9 +172,9 @@ _METHODS: dict[str, Any] = {
     "__truediv__": lambda a, b: divide(a, b), "__rtruediv__": _swapped(divide),
     "__matmul__": _matmul, "__rmatmul__": _swapped(_matmul),
     "__pow__": lambda x, p: power(x, p), "__neg__": lambda x: negative(x), "__abs__": lambda x: absolute(x),
-    "__lt__": _compare("__lt__"), "__le__": _compare("__le__"),
-    "__gt__": _compare("__gt__"), "__ge__": _compare("__ge__"),
-    "__eq__": _compare("__eq__"), "__ne__": _compare("__ne__"), "__hash__": object.__hash__,
+    "__lt__": _compare("__lt__", "less"), "__le__": _compare("__le__", "less_equal"),
+    "__gt__": _compare("__gt__", "greater"), "__ge__": _compare("__ge__", "greater_equal"),
+    "__eq__": _compare("__eq__", "equal"), "__ne__": _compare("__ne__", "not_equal"), "__hash__": object.__hash__,
     "__getitem__": _getitem, "reshape": _reshape, "transpose": _transpose, "T": property(_transpose),
     "sum": _reduction(sum), "mean": _reduction(mean), "max": _reduction(max), "min": _reduction(min),
     "var": _reduction(var), "std": std, "argmax": argmax, "argmin": argmin,

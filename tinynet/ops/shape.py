@@ -4,8 +4,8 @@ import itertools
 import math
 from typing import Any
 
-from tinynet.errors import ArgumentError, ShapeError
-from tinynet.op import blank, op
+from tinynet.errors import ArgumentError, DeviceError, ShapeError
+from tinynet.op import blank, op, stand_in
 
 
 def _reshape_sizes(known: dict[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:
@@ -76,7 +76,21 @@ def dtranspose(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
 
 
 def _getitem_sizes(known: dict[str, Any], index: Any) -> dict[str, Any]:
-    return {"...Y": blank(known["..."]).data[index].shape}
+    return {"...Y": blank(known["..."]).data[_unread(index)].shape}
+
+
+def _unread(index: Any) -> Any:
+    """An index that makes an array of the same shape, for which nothing on a device is read."""
+    if isinstance(index, tuple):
+        return tuple(map(_unread, index))
+    if not hasattr(index, "dtype"):
+        return index
+    host = stand_in(index)
+    if host is not index and host.dtype == bool:
+        raise DeviceError(f"getitem: index must not be a mask on a device, got booleans of shape {index.shape}: how "
+                          "many are true says the shape of the result, and would have to be read; tn.ops.where(mask, "
+                          "x, 0) keeps the shape, or give the numbers of the elements")
+    return host
 
 
 def _is_basic(index: Any) -> bool:
@@ -90,7 +104,10 @@ def _is_basic(index: Any) -> bool:
            {"...": (3, 4), "index": (None, Ellipsis, 0)}, {"...": (5, 2), "index": [0, 3, 3, 0]},
            {"...": (4, 3), "index": ([0, 1, 0], [2, 2, 2])}])
 def getitem(xp: Any, x: Any, index: Any) -> Any:
-    """Some of the elements, as NumPy indexes arrays: x[index].
+    """Some of the elements, as NumPy indexes arrays: x[index]. Arrays in the index are on the device of x.
+
+    On a GPU a number that is out of range is no error, masks are refused, and where arrays pick an element more than
+    once, the order in which (2) adds is by chance: its last bits may differ from run to run.
 
     Shapes    x (...)  →  y (...Y)
     Forward   (1)  y = x[index]

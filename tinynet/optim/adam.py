@@ -53,7 +53,7 @@ class Adam(Optimizer):
         if not all(0 <= beta < 1 for beta in betas):
             raise ArgumentError(f"{type(self).__name__}: betas must be in [0, 1), got {betas}; (0.9, 0.999) is usual")
         super().__init__(parameters, lr)
-        self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
+        self.betas, self.eps, self.weight_decay = (float(betas[0]), float(betas[1])), float(eps), float(weight_decay)
 
     def update(self, value: Any, gradient: Any, *moments: Any) -> None:
         adam(value, gradient, *moments, lr=self.lr, betas=self.betas, eps=self.eps, step=self.steps,

@@ -16,7 +16,7 @@ def batch_norm(xp: Any, x: Any, gamma: Any, beta: Any, mean: Any = None, var: An
     """See `tn.ops.batch_norm`. float32, channels last."""
     if x.dtype != xp.float32 or axis % x.ndim != x.ndim - 1 or (mean is None) != (var is None):
         return NotImplemented
-    given, C = mean is not None, x.shape[-1]
+    given, C, eps = mean is not None, x.shape[-1], float(eps)
     R = x.size // C
     x, gamma, beta = (xp.ascontiguousarray(array) for array in (x, gamma, beta))
     if given:

@@ -1,11 +1,12 @@
 """NVIDIA's GPUs, as CuPy sees them: what there is, and where one cannot be used, why, and what to do about it."""
 
-import shutil
 from collections.abc import Callable
 from typing import Any
 
 from tinynet.backend.device import Device
 from tinynet.errors import DeviceError
+
+_TRIVIAL = '#include <cuda_fp16.h>\nextern "C" __global__ void nothing() {}'  # the header that CuPy's kernels include
 
 
 def open_gpu(index: int) -> tuple[Any, Callable[[], Any] | None]:
@@ -33,9 +34,9 @@ def gpus() -> list[Device]:
 
 def emulator() -> Device:
     """The emulator of our kernels on the processor."""
-    compiler = any(map(shutil.which, ("c++", "g++", "clang++")))
-    return Device("gpu-emulated", "our CUDA kernels, run by the processor: slow, to look into",
-                  lack=None if compiler else "needs a C++ compiler; apt install g++")
+    from tinynet.backend.cuda.emulator import missing
+
+    return Device("gpu-emulated", "our CUDA kernels, run by the processor: slow, to look into", lack=missing())
 
 
 def _described(cupy: Any, index: int) -> Device:
@@ -50,11 +51,12 @@ def _cupy(device: str) -> Any:
     try:
         import cupy
     except ModuleNotFoundError:
-        raise DeviceError(f"device: {device} needs CuPy, which is not installed; pip install 'tinynet[gpu-cuda13]' "
-                          "(gpu-cuda12 for a CUDA 12 driver), or use cpu") from None
+        raise DeviceError(f"device: {device} needs CuPy, which is not installed; pip install {_wheels(13)}, or for "
+                          f"a CUDA 12 driver {_wheels(12)}, or use cpu") from None
     except ImportError as error:
         raise DeviceError(f"device: {device} needs CuPy, which is installed but cannot be imported ({error}); install "
-                          "it anew: pip install --force-reinstall 'tinynet[gpu-cuda13]', or use cpu") from None
+                          "it anew: pip install --force-reinstall cupy-cuda13x (cupy-cuda12x for a CUDA 12 driver), or "
+                          "use cpu") from None
     return cupy
 
 
@@ -71,18 +73,24 @@ def _count(cupy: Any, device: str) -> int:
     driver, built = runtime.driverGetVersion() // 1000, runtime.runtimeGetVersion() // 1000
     if 0 < driver < built:
         raise DeviceError(f"device: {device} has a driver for CUDA {driver}, and CuPy is the one for CUDA {built}; pip "
-                          f"uninstall cupy-cuda{built}x, then pip install 'tinynet[gpu-cuda{driver}]', or take a newer "
-                          "driver")
+                          f"uninstall cupy-cuda{built}x, then pip install {_wheels(driver)}, or take a newer driver")
     raise DeviceError(f"device: {device} needs an NVIDIA GPU and its driver, and CuPy finds none ({reason}); "
                       "look at what nvidia-smi says, or use cpu")
 
 
 def _check_compiler(cupy: Any, device: str) -> None:
-    """CuPy can be there without the libraries of its CUDA."""
+    """CuPy can be there without the compiler and the headers of its CUDA. It keeps what it has compiled."""
     built = cupy.cuda.runtime.runtimeGetVersion() // 1000
     try:
-        cupy.cuda.nvrtc.getVersion()
-    except (ImportError, RuntimeError, OSError) as error:
-        raise DeviceError(f"device: {device} needs the compiler of CUDA {built} (NVRTC), and CuPy, which is the one "
-                          f"for CUDA {built}, does not find it ({error}); pip install 'tinynet[gpu-cuda{built}]' "
-                          "installs both") from None
+        cupy.RawKernel(_TRIVIAL, "nothing").compile()
+    except Exception as error:  # of many kinds: no library, no header, an error of the compiler's
+        raise DeviceError(f"device: {device} needs the compiler of CUDA {built} (NVRTC) and its headers, and CuPy, "
+                          f"which is the one for CUDA {built}, cannot compile with them ({error}); pip install "
+                          f"{_wheels(built)}") from error
+
+
+def _wheels(cuda: int) -> str:
+    """The packages that suffice for a CUDA of this major version, as the extras of setup.cfg have them."""
+    libraries = ("nvidia-cublas", "nvidia-cuda-nvrtc", "nvidia-cuda-runtime")
+    wanted = [f"{name}-cu{cuda}" if cuda < 13 else f"'{name}=={cuda}.*'" for name in libraries]
+    return " ".join([f"cupy-cuda{cuda}x", *wanted])

@@ -19,7 +19,7 @@ def dropout(xp: Any, x: Any, p: float, *, key: tuple[int, int], counter: Any) ->
         kernel, step = "dropout_counted", counter.astype(xp.int64)  # a copy: it may have been counted on in backward
     else:
         kernel, step = "dropout", int(counter)
-    draw = kernel, step, seed, stream, int(p * 2.0**32), 1 / (1 - p)
+    draw = kernel, step, seed, stream, int(p * 2.0**32), float(1 / (1 - p))
     return _masked(xp, x, draw), draw  # (1)
 
 

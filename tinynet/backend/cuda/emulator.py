@@ -2,8 +2,8 @@
 
 What was compiled is kept in the user's cache folder, under a name made of the text and the flags, to which
 $TINYNET_EMULATOR_FLAGS adds some: "-O0" for stepping through a kernel. Inside `checked()`, a launch is made in three
-orders of the threads and blocks, on copies of the arrays; results that differ, and numbers written beside an array, are
-errors.
+orders of the threads and blocks, on copies of the arrays, and once more with other numbers around these; results that
+differ, and numbers written beside an array, are errors.
 """
 
 import ctypes
@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -154,15 +154,8 @@ class Library:
 
     def _run_checked(self, name: str, parameters: Sequence["Parameter"], grid: "Grid", values: Sequence[Any]) -> None:
         _check_apart(name, parameters, values)
-        results = []
-        for order in range(ORDERS):
-            copies = [_guarded(value) if isinstance(value, np.ndarray) else value for value in values]
-            kept = [copy.copy() for copy in copies]
-            self._call(name, grid, [_inner(copy) if isinstance(copy, np.ndarray) else copy for copy in copies], order)
-            for parameter, copy, before in zip(parameters, copies, kept, strict=True):
-                if parameter.is_pointer:
-                    _check_margins(name, parameter, copy, before)
-            results.append([_inner(copy) for copy, p in zip(copies, parameters, strict=True) if p.is_written])
+        results = [self._between_margins(name, parameters, grid, values, order, _nonsense) for order in range(ORDERS)]
+        self._between_margins(name, parameters, grid, values, 0, _own_number)  # NaN beside NaN would not be seen
         written = [(p, value) for p, value in zip(parameters, values, strict=True) if p.is_written]
         for i, (parameter, value) in enumerate(written):
             if any(result[i].tobytes() != results[0][i].tobytes() for result in results):
@@ -170,14 +163,33 @@ class Library:
                                   "does; is there a barrier missing, or do two threads write to one place?")
             value.reshape(-1)[...] = results[0][i]
 
+    def _between_margins(self, name: str, parameters: Sequence["Parameter"], grid: "Grid", values: Sequence[Any],
+                         order: int, margin: Callable[[Any, int], Any]) -> list[np.ndarray]:
+        """Run a kernel on copies of the arrays with margins full of margin(dtype, number of the argument), which must
+        stay as they are. Returns what is written."""
+        copies = [_guarded(value, margin(value.dtype, i)) if isinstance(value, np.ndarray) else value
+                  for i, value in enumerate(values)]
+        kept = [copy.copy() for copy in copies]
+        self._call(name, grid, [_inner(copy) if isinstance(copy, np.ndarray) else copy for copy in copies], order)
+        for parameter, copy, before in zip(parameters, copies, kept, strict=True):
+            if parameter.is_pointer:
+                _check_margins(name, parameter, copy, before)
+        return [_inner(copy) for copy, p in zip(copies, parameters, strict=True) if p.is_written]
 
-def _filler(dtype: Any) -> Any:
+
+def _nonsense(dtype: Any, number: int) -> Any:
+    """What spoils every result that it gets into."""
     return np.nan if dtype.kind == "f" else np.zeros((), dtype) if dtype.kind == "b" else np.iinfo(dtype).max
 
 
-def _guarded(array: np.ndarray) -> np.ndarray:
+def _own_number(dtype: Any, number: int) -> Any:
+    """Another one for each argument: one that is computed of those of others, or copied, is another one, too."""
+    return np.asarray(number + (0.5 if dtype.kind == "f" else 1)).astype(dtype)
+
+
+def _guarded(array: np.ndarray, margin: Any) -> np.ndarray:
     """A flat copy with margins."""
-    wide = np.full(array.size + 2 * _MARGIN, _filler(array.dtype), array.dtype)
+    wide = np.full(array.size + 2 * _MARGIN, margin, array.dtype)
     _inner(wide)[...] = array.reshape(-1)
     return wide
 

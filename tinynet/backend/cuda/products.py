@@ -17,7 +17,7 @@ import numpy as np
 from tinynet import backend
 from tinynet.backend.cuda import cublas
 from tinynet.backend.cuda.cublas import Matrix
-from tinynet.errors import ArgumentError, ShapeError
+from tinynet.errors import ArgumentError, DeviceError, ShapeError
 
 
 def matmul(A: Any, B: Any, *, transpose_a: bool = False, transpose_b: bool = False, out: Any = None,
@@ -29,7 +29,7 @@ def matmul(A: Any, B: Any, *, transpose_a: bool = False, transpose_b: bool = Fal
     accumulate                 add the product to `out`
 
     Returns `out`, or a new array. Errors: ShapeError for sizes that do not match; ArgumentError for `accumulate`
-    without `out`.
+    without `out`; DeviceError for another precision than float32 on a GPU without cuBLAS.
 
     >>> import numpy as np
     >>> A, B = np.ones((3, 2)), np.ones((3, 4))
@@ -79,7 +79,11 @@ def _binding(A: Any) -> Any:
         return None
     import cupy
 
-    return cublas.load(cupy)
+    binding = cublas.load(cupy)
+    if binding is None and A.dtype.char == "f" and backend.current_precision() != "float32":
+        raise DeviceError(f"precision: products in {backend.current_precision()} need cuBLAS, and CuPy does not find "
+                          "it; install the packages that the README names for a GPU, or leave tn.precision out")
+    return binding
 
 
 def _by_the_arrays(A: Any, B: Any, transpose_a: bool, transpose_b: bool, out: Any, accumulate: bool) -> Any:
