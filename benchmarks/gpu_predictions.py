@@ -32,6 +32,7 @@ import tinynet as tn  # noqa: E402
 from benchmarks import gpu_sections  # noqa: E402
 from benchmarks.cases import Case, build, output_shapes  # noqa: E402
 from benchmarks.flops import flops  # noqa: E402
+from benchmarks.table import written  # noqa: E402
 from tinynet import backend  # noqa: E402
 from tinynet.backend.cuda import emulated, emulator  # noqa: E402
 
@@ -46,9 +47,13 @@ RATES = {"float32": 30e12, "tf32": 120e12}  # operations a second of products th
 HOST = {"kernel": 14e-6, "product": 14e-6, "array": 9e-6}  # seconds of the host's, for one launch by itself
 emulator.MULTIPROCESSORS = MULTIPROCESSORS  # work is shared out as on an H200
 
+OP = 12e-6  # of the host's, for an op on the tape
+GRAPH = 8e-6  # of the host's, to launch a graph
+ALIVE = 0.6  # of all arrays that a step makes: how many are there at once
+RESERVED = 30e6  # bytes that PyTorch takes besides, for cuDNN and in blocks that it rounds up
+
 # Cycles of a step of the persistent LSTM with one sequence in a block, and with two: forward, backward.
 STEP = {64: ((440, 400), (680, 640)), 128: ((1100, 1050), (1650, 1620))}
-
 START = {64: 3e-6, 128: 5e-6}  # seconds until all weights are on the chip
 STEPWISE = {"lstm_gates", "lstm_dgates", "lstm_dmask"}
 
@@ -71,15 +76,17 @@ class Launch(NamedTuple):
     seconds: float = 0.0  # where these do not tell
 
 
-def launches(work: Callable[[], Any]) -> list[Launch]:
-    """All that a function launches on the emulated GPU. It is not run."""
+def launches(work: Callable[[], Any]) -> tuple[list[Launch], int]:
+    """All that a function launches on the emulated GPU, and the bytes of the arrays that it makes. It is not run."""
     _, launch = backend.capture(DEVICE, work)
     found: list[Launch] = []
+    made_bytes = 0
     product: Any = None  # the result of the last product: what puts it in its place is no launch, cuBLAS does both
     for action in launch.__self__.actions:  # type: ignore[attr-defined]
         function, arguments = action.func, action.args
         if function is emulated.compute_again:
             made, function, arguments = arguments[:3]
+            made_bytes += made.nbytes
             if function is emulated.unwritten:
                 continue
             arguments = (made, *arguments)
@@ -95,7 +102,7 @@ def launches(work: Callable[[], Any]) -> list[Launch]:
             found.append(Launch("product", "product", _bytes(arguments), 2 * made.size * A.shape[-1]))
         elif not any(argument is product for argument in arguments):
             found.append(Launch("array", name, _bytes(arguments)))
-    return found
+    return found, made_bytes
 
 
 def _bytes(arguments: Any) -> int:
@@ -157,28 +164,44 @@ def theirs(work: Case, precision: str) -> tuple[float, float]:
 
 
 def predictions() -> Iterator[tuple[str, dict[str, float]]]:
-    """For each row of `gpu.py` that is timed beside PyTorch: its name, our seconds and theirs."""
+    """For each row of `gpu.py` that is measured beside PyTorch: its name, what we take and what they do."""
     for work, precision in gpu_sections.timed_cases():
-        found, (their_eager, their_graph) = launches(ours(work)), theirs(work, precision)
+        (found, made), (their_eager, their_graph) = launches(ours(work)), theirs(work, precision)
         one, whole = eager(found, precision), in_graph(found, precision)
         for way, mine, other in (("eager", one, their_eager), ("graph", whole, their_eager),
                                  ("graph beside graph", whole, their_graph)):
             yield f"{work.name}, {way}", {"ours": rounded(mine), "theirs": rounded(other)}
+        if work.work == "step":
+            yield f"{work.name}, memory", {"ours": rounded(ALIVE * made), "theirs": rounded(ALIVE * made + RESERVED)}
 
 
-def rounded(seconds: float) -> float:
-    return float(f"{seconds:.3g}")
+def alone() -> Iterator[tuple[str, dict[str, float]]]:
+    """For the rows of the section `launch`."""
+    for name, mine, other in (
+            ("relu of 8 numbers, beside xp.maximum", OP + HOST["kernel"], HOST["array"]),
+            ("product 128 x 128, beside A @ A", HOST["product"], 2 * HOST["array"]),
+            ("a step of Adam on 8 numbers", OP / 2 + HOST["kernel"], 0),
+            ("forward and backward of a Dense(8, 8)", 5 * OP + 8 * HOST["kernel"], 0)):
+        for way in ("on the host", "until it is done"):
+            yield f"{name}, {way}", {"ours": rounded(mine), **({"theirs": rounded(other)} if other else {})}
+    yield "graph of 100 products, launch", {"ours": GRAPH}
+    yield "graph of 100 products, each", {"ours": rounded(1.5 * NODE)}
+
+
+def rounded(value: float) -> float:
+    return float(f"{value:.3g}")
 
 
 def main() -> int:
-    found = dict(predictions())
+    found = dict(predictions()) | dict(alone())
     steps = 10 * math.ceil(60_000 / 128)
     found["10 epochs of 60,000 images"] = {"ours": rounded(steps * max(
         found["lstm_cnn, batch 128, graph"]["ours"] + 6 * NODE, 20 * HOST["array"]))}  # the batch, gathered and scaled
     rows = ",\n".join(f" {json.dumps(name)}: {json.dumps(row)}" for name, row in found.items())
     WRITTEN.write_text(f"{{\n{rows}\n}}\n", encoding="utf-8")
     for name, row in found.items():
-        print(f"{name:50s} {row['ours'] * 1e6:12,.0f} µs {row.get('theirs', 0) * 1e6:12,.0f} µs")
+        unit = "bytes" if name.endswith("memory") else "s"
+        print(f"{name:60s}", *(f"{written(value, unit):>12s}" for value in row.values()))
     return 0
 
 

@@ -30,7 +30,8 @@ ROOT = Path(__file__).resolve().parents[1]
 Row = dict[str, Any]
 
 ROUNDING = {"float32": 1.0, "tf32": 300.0}  # how many times as far as in float32 two sides may be apart
-MODELS = {"lstm_cnn": 128, "deep_lstm_cnn": 128, "cnn_lstm": 128, "lstm": 128, "cnn": 128, "pneumonia_cnn_lstm": 16}
+MODELS = {"lstm_cnn": 128, "deep_lstm_cnn": 128, "cnn_lstm": 128, "lstm": 128, "cnn": 128, "idc_lstm_cnn": 128,
+          "idc_lstm": 128, "idc_cnn": 128, "pneumonia_cnn_lstm": 16}
 
 
 def run(section: str, device: str, quick: bool, seconds: float) -> None:

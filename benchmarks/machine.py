@@ -41,8 +41,8 @@ def describe() -> dict[str, Any]:
 
 
 def commit(said: str | None = None) -> dict[str, Any]:
-    """The commit of the working tree, and whether something in it differs from that; or what the caller says it is,
-    for a copy without its history."""
+    """The commit of the working tree, and whether something in it differs from that, but for results; or what the
+    caller says it is, for a copy without its history."""
     def git(*arguments: str) -> str:
         done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
         return done.stdout.strip() if done.returncode == 0 else ""
@@ -50,7 +50,8 @@ def commit(said: str | None = None) -> dict[str, Any]:
     if said:
         return {"commit": said, "changed": None}
     try:
-        return {"commit": git("rev-parse", "HEAD") or None, "changed": bool(git("status", "--porcelain"))}
+        changed = git("status", "--porcelain", "--", ".", ":!benchmarks/results")
+        return {"commit": git("rev-parse", "HEAD") or None, "changed": bool(changed)}
     except OSError:  # no git
         return {"commit": None, "changed": None}
 

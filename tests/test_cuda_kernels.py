@@ -19,6 +19,7 @@ from tinynet.backend.cuda.emulator import KernelError
 from tinynet.backend.cuda.launch import Kernels, Limits
 from tinynet.data.gather import gather
 from tinynet.op import REGISTRY
+from tinynet.ops.batchnorm import running_averages
 from tinynet.optim.adam import adam
 
 TOLERANCE = 1e-5
@@ -251,6 +252,17 @@ def test_dropout_has_the_bits_of_the_host(place: Place, on: str, p: float, key: 
         step += 1  # the next draw; this one's backward keeps its own
     dx = backward(place.xp, place.to(ones), cache=cache, needs=(True,))
     assert np.array_equal(dx.get(), expected)
+
+
+@pytest.mark.parametrize("C", [1, 3, 300])
+def test_running_averages(place: Place, C: int) -> None:
+    arrays = np.random.default_rng(0).standard_normal((4, C)).astype("float32")
+    exact, device = arrays.astype("float64"), [place.to(array) for array in arrays]
+    for _ in range(3):
+        running_averages(*device, momentum=0.9)
+        running_averages.specification(np, *exact, momentum=0.9)
+    for array, wanted in zip(device, exact, strict=True):
+        assert difference(array.get(), wanted) <= 1e-6
 
 
 @pytest.mark.parametrize("on", ["host", "device"])

@@ -67,6 +67,8 @@ def test_every_row_beside_pytorch_is_predicted() -> None:
              for way in ("eager", "graph", "graph beside graph")}
     assert names <= gpu.PREDICTIONS.keys()
     assert all(0 < value < 1 for name in names for value in gpu.PREDICTIONS[name].values())
+    launched = {row["name"] for row in gpu_sections.launch("cpu", True, time.monotonic() + 60)}
+    assert {name.replace("16 x 16", "128 x 128") for name in launched} <= gpu.PREDICTIONS.keys()
 
 
 def test_a_row_that_fails_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:

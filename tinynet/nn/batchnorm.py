@@ -6,6 +6,7 @@ from tinynet import init, ops
 from tinynet.errors import StateError
 from tinynet.nn.module import Buffer, Module, Parameter
 from tinynet.op import is_shapes_only
+from tinynet.ops.batchnorm import running_averages
 from tinynet.tape import Tensor
 
 
@@ -39,9 +40,8 @@ class BatchNorm(Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
             y, mean, var = ops.batch_norm(x, self.gamma, self.beta, axis=self.axis, eps=self.eps)
-            for running, batch in ((self.running_mean.data, mean.data), (self.running_var.data, var.data)):
-                running *= self.momentum
-                running += (1 - self.momentum) * batch.real  # in a complex step the batch is complex
+            running_averages(self.running_mean.data, self.running_var.data, mean.data.real, var.data.real,
+                             momentum=self.momentum)  # in a complex step the batch is complex
             self.batches_seen += 1
         else:
             if not self.batches_seen and not is_shapes_only():

@@ -19,7 +19,7 @@ import math
 from typing import Any
 
 from tinynet.errors import ArgumentError, ShapeError
-from tinynet.op import op
+from tinynet.op import kernel, op
 
 
 def _channel_axis(known: dict[str, Any], axis: int = -1, eps: float = 1e-5) -> dict[str, Any]:
@@ -109,3 +109,16 @@ def dbatch_norm(xp: Any, dy: Any, dmean: Any, dvar: Any, *, cache: Any, needs: A
     R = xhat.size // s.size
     dx = dxhat / s.reshape(along) + (dvar * 2 * s / R).reshape(along) * xhat + (dmean / R).reshape(along)  # (10)
     return dx, dgamma, dbeta, None, None
+
+
+@kernel
+def running_averages(xp: Any, running_mean: Any, running_var: Any, mean: Any, var: Any, *, momentum: float) -> None:
+    """Take the statistics of a batch, arrays (C), into running averages, in place.
+
+      (12)  running ← momentum running + (1 − momentum) batch
+
+    Source    Ioffe and Szegedy, ICML 2015, with the biased variance, as Keras has it.
+    """
+    for running, batch in ((running_mean, mean), (running_var, var)):
+        running *= momentum
+        running += (1 - momentum) * batch  # (12)

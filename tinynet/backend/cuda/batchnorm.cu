@@ -85,3 +85,13 @@ extern "C" __global__ void dnormalise(const float* __restrict__ x, const float* 
   float own = dy[at] * gamma[c] / sqrtf(var[c] + eps);                                                   // (7) (11)
   dx[at] = given ? own : own + (dvar[c] * 2.0f * (x[at] - mean[c]) + dmean[c]) / (float)R;               // (10)
 }
+
+// (12), for mean and variance; `taken` is 1 - momentum.
+extern "C" __global__ void running_averages(float* __restrict__ running_mean, float* __restrict__ running_var,
+                                            const float* __restrict__ mean, const float* __restrict__ var,
+                                            float momentum, float taken, int C) {
+  int c = blockIdx.x * blockDim.x + threadIdx.x;
+  if (c >= C) return;
+  running_mean[c] = momentum * running_mean[c] + taken * mean[c];
+  running_var[c] = momentum * running_var[c] + taken * var[c];
+}

@@ -49,3 +49,13 @@ def dbatch_norm(xp: Any, dy: Any, dmean: Any, dvar: Any, *, cache: Any, needs: A
         _cuda.launch("dnormalise", one_each(x.size), x, dy, mean, var, gamma, dmean, dvar, dx, eps, given, x.size, R,
                      C)  # (10) (11)
     return dx, dgamma, dbeta, dmean if given else None, dvar if given else None
+
+
+def running_averages(xp: Any, running_mean: Any, running_var: Any, mean: Any, var: Any, *, momentum: float) -> Any:
+    """See `tinynet.ops.batchnorm`. float32, in one launch: there is little to compute."""
+    if mean.dtype != xp.float32:
+        return NotImplemented
+    momentum = float(momentum)
+    _cuda.launch("running_averages", one_each(mean.size), running_mean, running_var, xp.ascontiguousarray(mean),
+                 xp.ascontiguousarray(var), momentum, 1 - momentum, mean.size)  # (12)
+    return None
