@@ -34,7 +34,8 @@ def curves(path: Path, models: Mapping[str, Sequence[Sequence[float]]], *, ylabe
     axes.set(xlabel="epoch", ylabel=ylabel, title=title)
     top = max(float(100 * np.max(runs)) for runs in models.values())
     half = min(float(100 * np.median(runs)) for runs in models.values())
-    axes.set_ylim(bottom=max(0.0, min(half - 1.5 * (top - half), half - 1)))  # the first epochs are cut off
+    bottom = max(0.0, min(half - 1.5 * (top - half), half - 1))  # the first epochs are cut off
+    axes.set_ylim(bottom, top + 0.05 * (top - bottom))
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend(loc="lower right")
     _save(figure, path)

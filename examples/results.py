@@ -589,7 +589,8 @@ Made by `python examples/results.py` from the files in `examples/results`, one f
 hand. Accuracies are in percent. The test images were looked at once in each run, after all choices were made on the
 validation images, which are a part of the training set. What the paper calls validation is not said there: its numbers
 stand beside ours, and are not the same thing. Intervals are of the mean over the seeds (Student's t) if nothing else is
-said; p-values are of McNemar's exact test, not corrected for their number."""
+said; p-values are of McNemar's exact test, not corrected for their number. Times are those of the runs, whatever else
+their machine did meanwhile."""
 
 def markdown(runs: Runs, drawn: Mapping[str, Sequence[str]]) -> str:
     """RESULTS.md. `drawn` are the names of the figures of each experiment."""
