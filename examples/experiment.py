@@ -264,8 +264,8 @@ def run(job: Job, options: argparse.Namespace) -> records.Record:
     probabilities = softmax(tn.predict(model, test_part))
     fields = {
         **known, "parameters": sum(parameter.size for parameter in model.parameters()),
-        "seconds": round(sum(row["seconds"] for row in history), 1),
-        "wall_seconds": round(time.perf_counter() - begun, 1),  # of the process that ended it
+        "seconds": round(sum(row["seconds"] for row in history), 3),
+        "wall_seconds": round(time.perf_counter() - begun, 3),  # of the process that ended it
         "curves": {name: [round(row[name], 6) for row in history] for name in records.CURVES},
         "labels": records.digits(job.data.test[1]), "predicted": records.digits(probabilities.argmax(axis=1)),
     }
