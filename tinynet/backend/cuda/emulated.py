@@ -104,6 +104,7 @@ def capturing() -> Iterator[Graph]:
 
 
 def is_capturing() -> bool:
+    """Whether what is done is recorded."""
     return _graph is not None
 
 
