@@ -106,10 +106,10 @@ class Op:
         self.__doc__ = forward.__doc__
         self.__signature__ = _public_signature(forward)
         self._inferred: dict[Any, dict[str, Any]] = {}  # of calls that were checked before
+        self._forms: dict[Any, tuple[Sequence[int], Sequence[tuple[str, int]]]] = {}  # of calls: where each value is
         self._names = tuple(argument.name for argument in self.contract.inputs)
         options = list(self.__signature__.parameters.values())
         self._pair = self.name, f"d{self.name}"
-        self._parameters = frozenset(self.__signature__.parameters)
         self._positional = tuple(p.name for p in options if p.kind is not p.KEYWORD_ONLY)
         self._defaults = {argument.name: None for argument in self.contract.inputs if argument.optional}
         self._defaults.update({p.name: p.default for p in options if p.default is not p.empty})
@@ -203,13 +203,25 @@ class Op:
         if self.contract.variadic:
             inputs = list(args[0]) if len(args) == 1 and isinstance(args[0], list | tuple) else list(args)
             return inputs, {**self._defaults, **kwargs}
-        bound = {**self._defaults, **dict(zip(self._positional, args, strict=False)), **kwargs}
-        if bound.keys() != self._parameters or len(args) > len(self._positional):
+        form = (len(args), *kwargs)
+        inputs_at, options_at = self._forms.get(form) or self._form(form, args, kwargs)
+        values = (*args, *kwargs.values(), *self._defaults.values())
+        return [values[place] for place in inputs_at], {name: values[place] for name, place in options_at}
+
+    def _form(self, form: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Where each input and option is among the arguments, the keywords and the defaults of such a call."""
+        given = (*self._positional[:len(args)], *kwargs)
+        places: dict[str, int] = {}
+        for place, name in enumerate((*given, *self._defaults)):
+            places.setdefault(name, place)
+        if places.keys() != self.__signature__.parameters.keys() or len({*given}) != len(args) + len(kwargs):
             try:
                 self.__signature__.bind(*args, **kwargs)
             except TypeError as error:
                 raise TypeError(f"{self.name}: {error}; call it as {self.name}{self.__signature__}") from None
-        return [bound.pop(name) for name in self._names], bound
+        known = [places.pop(name) for name in self._names], list(places.items())
+        self._forms[form] = known
+        return known
 
 
 def op(contract: str, *, cases: Sequence[dict[str, Any]], sizes: Callable[..., dict[str, Any]] | None = None,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from tinynet.backend.cpu.elementary import OPTIONS
+from tinynet.backend.cpu.elementary import OPTIONS, piece
 from tinynet.backend.cpu.memory import empty
 from tinynet.backend.cpu.threads import run, shards_for
 
@@ -79,7 +79,7 @@ def _sums(kernel: Any, *arrays: Any) -> Any:
     return sums.reshape(-1, 2, sums.shape[2] // x.shape[-1], x.shape[-1]).sum(axis=(0, 2))
 
 
-# In a kernel, arrays are flat, and a row is a slice of them that begins where another channel 0 stands: so that its
+# In a kernel, arrays are flat, and a row is a piece of them that begins where another channel 0 stands: so that its
 # loop counts from 0 and no index can be negative, which lets it become vector instructions.
 
 @njit(**OPTIONS)
@@ -104,7 +104,8 @@ def _sum(shard: Any, shards: Any, sums: Any, x: Any) -> None:
     start, end = _share(shard, shards, x.size, width)
     total = sums[shard, 0]
     for at in range(start, end, width):
-        row = x[at : min(at + width, end)]
+        length = min(width, end - at)
+        row = piece(x, at, length)
         for d in range(row.size):
             total[d] += row[d]
 
@@ -115,7 +116,8 @@ def _sum_of_squares(shard: Any, shards: Any, sums: Any, x: Any, mean: Any) -> No
     start, end = _share(shard, shards, x.size, width)
     total, mean = sums[shard, 0], _wide(mean, width)
     for at in range(start, end, width):
-        row = x[at : min(at + width, end)]
+        length = min(width, end - at)
+        row = piece(x, at, length)
         for d in range(row.size):
             centred = row[d] - mean[d]
             total[d] += centred * centred
@@ -128,7 +130,8 @@ def _sum_of_products(shard: Any, shards: Any, sums: Any, x: Any, mean: Any, dy: 
     start, end = _share(shard, shards, x.size, width)
     total, total_of_products, mean = sums[shard, 0], sums[shard, 1], _wide(mean, width)
     for at in range(start, end, width):
-        row, given = x[at : min(at + width, end)], dy[at : min(at + width, end)]
+        length = min(width, end - at)
+        row, given = piece(x, at, length), piece(dy, at, length)
         for d in range(row.size):
             total[d] += given[d]
             total_of_products[d] += given[d] * (row[d] - mean[d])
@@ -139,7 +142,8 @@ def _scaled(shard: Any, shards: Any, width: Any, x: Any, y: Any, mean: Any, scal
     start, end = _share(shard, shards, x.size, width)
     mean, scale, beta = _wide(mean, width), _wide(scale, width), _wide(beta, width)
     for at in range(start, end, width):
-        row, result = x[at : min(at + width, end)], y[at : min(at + width, end)]
+        length = min(width, end - at)
+        row, result = piece(x, at, length), piece(y, at, length)
         for d in range(row.size):
             result[d] = (row[d] - mean[d]) * scale[d] + beta[d]
 
@@ -150,6 +154,7 @@ def _combined(shard: Any, shards: Any, width: Any, x: Any, dy: Any, dx: Any, mea
     start, end = _share(shard, shards, x.size, width)
     mean, scale, by_x, constant = _wide(mean, width), _wide(scale, width), _wide(by_x, width), _wide(constant, width)
     for at in range(start, end, width):
-        row, given, result = x[at : min(at + width, end)], dy[at : min(at + width, end)], dx[at : min(at + width, end)]
+        length = min(width, end - at)
+        row, given, result = piece(x, at, length), piece(dy, at, length), piece(dx, at, length)
         for d in range(row.size):
             result[d] = given[d] * scale[d] + (row[d] - mean[d]) * by_x[d] + constant[d]

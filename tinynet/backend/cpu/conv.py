@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from tinynet.backend.cpu.elementary import OPTIONS
+from tinynet.backend.cpu.elementary import OPTIONS, piece
 from tinynet.backend.cpu.gemm import PANEL, product
 from tinynet.backend.cpu.memory import empty
 from tinynet.backend.cpu.panels import packed
 from tinynet.backend.cpu.threads import run, threads
 from tinynet.window import ONE_ROW, Window, window, windows
+
+_DEEP = 192  # columns of outputs that a product for dW sums over at once, where images are a single row
 
 
 def conv1d(xp: Any, x: Any, W: Any, b: Any = None, *, stride: int = 1, padding: Any = "valid",
@@ -194,31 +196,36 @@ def _add_apart(source: Any, s: Any, s_step: Any, target: Any, t: Any, t_step: An
 
 @njit(**OPTIONS)
 def _weights(shard: Any, shards: Any, x: Any, frame: Any, dy: Any, steps: Any, dW: Any, db: Any) -> None:
-    """The shard's share of dW and db, from its images."""
+    """The shard's share of dW and db: a product over an image, or over some at once if they are a single row."""
     N, height, width, C = x.shape
     _, rows, columns, F = dy.shape
     KH, KW = dW.shape[1], dW.shape[2]
     stride_h, stride_w, dilation_h, dilation_w = steps
     canvas_h, canvas_w = frame[2], frame[3]
+    row, image = canvas_w * C, canvas_h * canvas_w * C
     direct = canvas_h == height and canvas_w == width
-    canvas = np.zeros(0 if direct else canvas_h * canvas_w * C, x.dtype)
-    pixels = x.reshape(-1)
+    low, high = shard * N // shards, (shard + 1) * N // shards
+    together = max(1, _DEEP // columns) if rows == 1 else 1
+    canvas = np.zeros(0 if direct else together * image, x.dtype)
+    pixels, gradients = x.reshape(-1), dy.reshape(-1)
     depth, parts = (KW * C, 1) if dilation_w == 1 else (C, KW)
-    row = canvas_w * C
-    total = db[shard]
-    for n in range(shard * N // shards, (shard + 1) * N // shards):
-        source, first = pixels, n * height * row
+    total = piece(db, shard * F, F)
+    for n in range(low, high, together):
+        images = min(together, high - n)
+        blocks, block = (images, image) if rows == 1 else (rows, stride_h * row)
+        source, first = pixels, n * image
         if not direct:
-            _put(pixels, n * height * width * C, (height, width, C), frame, (1, 1), canvas)
+            for i in range(images):
+                _put(pixels, (n + i) * height * width * C, (height, width, C), (frame[0] + i * canvas_h, *frame[1:]),
+                     (1, 1), canvas)
             source, first = canvas, 0
         for k in range(KH):
             for part in range(parts):
                 start = first + k * dilation_h * row + part * dilation_w * C
-                product((depth, F, columns, rows), source, (start, 1, stride_w * C, stride_h * row),
+                product((depth, F, columns, blocks), source, (start, 1, stride_w * C, block),
                         dy, (n * rows * columns * F, F, PANEL, columns * F),
                         dW, (((shard * KH + k) * KW + part) * C * F, F), True)
-        for i in range(rows):
-            for j in range(columns):
-                pixel = dy[n, i, j]
-                for f in range(F):
-                    total[f] += pixel[f]
+        for pixel in range(n * rows * columns, (n + images) * rows * columns):
+            given = piece(gradients, pixel * F, F)
+            for f in range(F):
+                total[f] += given[f]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from tinynet.backend.cpu.elementary import OPTIONS
+from tinynet.backend.cpu.elementary import OPTIONS, piece
 from tinynet.backend.cpu.memory import empty
 from tinynet.backend.cpu.threads import run
 
@@ -66,6 +66,7 @@ def _mask(shard: Any, shards: Any, x: Any, y: Any, threshold: Any, factor: Any, 
             scale[4 * lane + 2] = factor if c2[lane] >= threshold else zero
             scale[4 * lane + 3] = factor if c3[lane] >= threshold else zero
         start = group * 4 * _LANES
-        some_x, some_y = x[start : start + 4 * _LANES], y[start : start + 4 * _LANES]
-        for i in range(some_x.size):
+        length = min(4 * _LANES, x.size - start)
+        some_x, some_y = piece(x, start, length), piece(y, start, length)
+        for i in range(length):
             some_y[i] = some_x[i] * scale[i]

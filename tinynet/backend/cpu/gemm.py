@@ -66,10 +66,11 @@ def best_instructions(features: dict[str, bool]) -> str:
 _HERE = best_instructions(llvm.get_host_cpu_features())
 ROWS, PANEL = INSTRUCTIONS[_HERE].rows, INSTRUCTIONS[_HERE].panel
 
-# A product goes through k in steps of so many elements, and within a step through A in strips of so many rows: a strip
-# then stays in the second cache while all panels pass by. Where a column of A lies together, a cache line holds more
-# than one tile needs of it; steps are short, for the rest to be there still when the next tile comes.
-_DEEP, _SHALLOW, _STRIP = 512, 192, 96
+# A product goes through k in steps of so many elements, and within a step through A in strips of so many elements: a
+# strip then stays in the second cache while all panels pass by. Where a column of A lies together, a cache line holds
+# more than one tile needs of it; steps are short, for the rest to be there still when the next tile comes.
+_DEEP, _SHALLOW, _STRIP = 512, 192, 96 * 512
+_BUSY = 8  # additions that must be under way for the units to be busy: two begin in each cycle, and take four
 _AT_ONCE = 4  # rows of B that a product of one row passes through together
 
 
@@ -91,7 +92,8 @@ def product(typing: Any, sizes: Any, A: Any, a: Any, B: Any, b: Any, C: Any, c: 
 
         product((high - low, N, K), x, (low * K, K, 1), packed, (0, PANEL, K * PANEL), y, (low * N, N), False)
 
-    Equal bits for equal sizes and strides. NaN and infinity go where NumPy lets them go.
+    Equal bits for equal sizes and strides, and for a row of C in whatever company, but not alone: a single row is added
+    up in another order. NaN and infinity go where NumPy lets them go.
     """
     _check("product", (A, B, C), (sizes, a, b), (3, 4))
     _check("product", (), (c,), (2, 3))
@@ -176,7 +178,7 @@ def _product(name: str, width: int, fused: bool, most: int, vectors: int) -> Cal
                             _row(name, min(_AT_ONCE, ks - i), first, a + 4 * (q * a_block + i * a_k), a_k,
                                  b + 4 * (q * b_block + i * b_k), b_k, C, more if q + i == 0 else 1)
                 top = 0
-                for strips in range(-(-M // _STRIP), 0, -1):
+                for strips in range(-(-M * max(1, ps * ks) // _STRIP), 0, -1):
                     bottom = top + _share(M - top, strips)
                     for j in range(first, N, panel):
                         columns = min(panel, N - j)
@@ -261,52 +263,67 @@ def tile_function(module: Any, instructions: Instructions, rows: int) -> Any:
     For all blocks, for all k in a block:
         load a row of B, one vector after the other
         for each row: load the element of A, repeat it through a vector, multiply it with each vector of B, add
+
+    An addition can begin when the one before it, to the same sum, is done. So a tile of a single row has several sums
+    for each place, which take turns: _BUSY additions are under way at any time.
     """
     name = f"tile_{rows}"
     if name in module.globals:
         return module.globals[name]
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [_I64] * 13), name)
     function.attributes.add("noinline")
+    function.attributes.add("optsize")  # no unrolling: the steps from load to load become too long to be foreseen
     blocks, depth, a, a_row, a_three, a_k, a_block, b, b_k, b_block, c, c_row, accumulate = function.args
     builder = ir.IRBuilder(function.append_basic_block())
     width, vectors = instructions.width, range(instructions.vectors)
     vector = ir.VectorType(_FLOAT, width)
 
     # Variables in memory, for LLVM to put into registers: the sums, and pointers that walk along with k.
-    sums = {(i, v): builder.alloca(vector) for i in range(rows) for v in vectors}
+    turns = -(-_BUSY // instructions.vectors) if rows == 1 else 1
+    sums = {(i, v): [builder.alloca(vector) for _ in range(turns)] for i in range(rows) for v in vectors}
     # From every third row to the next it is a_three, which is 3 a_row. LLVM does not know that: else it would reach
     # each row from the one before, in a chain of additions that takes as long as the multiplications.
     a_walks, b_walk = [builder.alloca(_POINTER) for _ in range(0, rows, 3)], builder.alloca(_POINTER)
     a, b, c = (builder.inttoptr(address, _POINTER) for address in (a, b, c))
     results = {(i, v): _move(builder, c, _times(builder, i, c_row), _word(v * width)) for i, v in sums}
 
+    def add_products(turn: int) -> None:
+        """For one k, to the sums whose turn it is."""
+        b_row = builder.load(b_walk)
+        Bs = [_vector(builder, _move(builder, b_row, _word(v * width)), width) for v in vectors]
+        for i in range(rows):
+            element = builder.load(_move(builder, builder.load(a_walks[i // 3]), _times(builder, i % 3, a_row)))
+            repeated = _repeat(builder, element, width)
+            for v in vectors:
+                total = sums[i, v][turn]
+                builder.store(_multiply_add(builder, instructions, repeated, Bs[v], builder.load(total)), total)
+        for walk in a_walks:
+            builder.store(_move(builder, builder.load(walk), a_k), walk)
+        builder.store(_move(builder, b_row, b_k), b_walk)
+
     for row in range(rows):  # ask for the lines that will be written, so that nobody waits for them then
         _prefetch(builder, results[row, 0])
-    with builder.if_else(builder.icmp_signed("!=", accumulate, _word(0))) as (more, anew):
-        with more:
-            for cell, total in sums.items():
-                builder.store(_vector(builder, results[cell], width), total)
-        with anew:
-            for total in sums.values():
-                builder.store(ir.Constant(vector, None), total)
+    for parts in sums.values():
+        for part in parts:
+            builder.store(ir.Constant(vector, None), part)
+    with builder.if_then(builder.icmp_signed("!=", accumulate, _word(0))):
+        for cell, parts in sums.items():
+            builder.store(_vector(builder, results[cell], width), parts[0])
     with cgutils.for_range(builder, blocks) as block:
         for group, walk in enumerate(a_walks):
             builder.store(_move(builder, a, builder.mul(block.index, a_block), _times(builder, group, a_three)), walk)
         builder.store(_move(builder, b, builder.mul(block.index, b_block)), b_walk)
-        with cgutils.for_range(builder, depth):
-            b_row = builder.load(b_walk)
-            Bs = [_vector(builder, _move(builder, b_row, _word(v * width)), width) for v in vectors]
-            for i in range(rows):
-                element = builder.load(_move(builder, builder.load(a_walks[i // 3]), _times(builder, i % 3, a_row)))
-                repeated = _repeat(builder, element, width)
-                for v in vectors:
-                    total = sums[i, v]
-                    builder.store(_multiply_add(builder, instructions, repeated, Bs[v], builder.load(total)), total)
-            for walk in a_walks:
-                builder.store(_move(builder, builder.load(walk), a_k), walk)
-            builder.store(_move(builder, b_row, b_k), b_walk)
-    for cell, total in sums.items():
-        builder.store(builder.load(total), builder.bitcast(results[cell], vector.as_pointer()), align=4)
+        with cgutils.for_range(builder, builder.sdiv(depth, _word(turns))):
+            for turn in range(turns):
+                add_products(turn)
+        if turns > 1:
+            with cgutils.for_range(builder, builder.srem(depth, _word(turns))):
+                add_products(0)
+    for cell, parts in sums.items():
+        total = builder.load(parts[0])
+        for part in parts[1:]:
+            total = builder.fadd(total, builder.load(part))
+        builder.store(total, builder.bitcast(results[cell], vector.as_pointer()), align=4)
     builder.ret_void()
     return function
 

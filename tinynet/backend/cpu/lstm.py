@@ -3,7 +3,8 @@
 What bounds it: the products, 2 N (H+D) 4H operations a step forward and twice that backward. The tricks: each thread
 takes its own rows of the batch through all the steps, so that nobody waits between steps and a thread's data stays in
 its cache; W is packed once for all steps; equations (1) to (6) are one loop over a row that has just been computed, and
-so are (7) to (11) and (13). The weight gradient (16) is one product over all steps, of which each thread takes columns.
+so are (7) to (11) and (13). What a thread's rows give to the weight gradient (16) it adds up itself, a product over a
+few steps at a time, while their δz is still near.
 """
 
 from typing import Any
@@ -12,16 +13,14 @@ import numpy as np
 from numba import njit
 
 from tinynet.backend import is_recording
-from tinynet.backend.cpu.elementary import OPTIONS, logistic, tanh
+from tinynet.backend.cpu.elementary import OPTIONS, logistic, piece, tanh
 from tinynet.backend.cpu.gemm import PANEL, product
 from tinynet.backend.cpu.memory import empty
 from tinynet.backend.cpu.panels import packed
 from tinynet.backend.cpu.threads import run, threads
 
-_FEW = 40  # rows, through all steps, for which it takes longer to pack W than to read it as it lies
-
-
-_NEAR = 1 << 19  # elements of δz that are kept until they go into δW: the second and third cache hold them
+_FEW = 12  # rows, through all steps, for which it takes longer to pack W than to read it as it lies
+_DEEP = 192  # rows of δz that a thread keeps until they go into δW: as many as a product likes at once
 
 
 def lstm(xp: Any, x: Any, h0: Any, c0: Any, W: Any, b: Any, recurrent_mask: Any = None) -> Any:
@@ -37,13 +36,14 @@ def lstm(xp: Any, x: Any, h0: Any, c0: Any, W: Any, b: Any, recurrent_mask: Any 
     starts_at_zero = h0 is None
     h0, c0 = (np.zeros((N, H), x.dtype) if state is None else np.ascontiguousarray(state) for state in (h0, c0))
     m = np.ones((N, H), x.dtype) if recurrent_mask is None else np.ascontiguousarray(recurrent_mask)
+    shards = _shards(N)
     if N * T > _FEW:
-        panels, places = packed(W), (PANEL, (H + D) * PANEL)
+        panels, places = packed(W, shards), (PANEL, (H + D) * PANEL)
     else:
         panels, places = np.ascontiguousarray(W), (4 * H, PANEL)
     h, CT = empty((N, H)), empty((N, H))  # after the last step
     run(_forward, np.ascontiguousarray(x), h0, c0, panels.reshape(-1), places, np.ascontiguousarray(b), m,
-        starts_at_zero, hx, gates, C, y, h, CT, shards=_shards(N))
+        starts_at_zero, hx, gates, C, y, h, CT, shards=shards)
     return (y, h, CT), (hx, gates, C, y, h0, W, m, recurrent_mask is not None)
 
 
@@ -51,21 +51,18 @@ def dlstm(xp: Any, dy: Any, dh: Any, dC: Any, *, cache: Any, needs: Any) -> Any:
     """See `tn.ops.lstm`."""
     hx, gates, C, y, h0, W, m, masked = cache
     (N, T, H), D = y.shape, hx.shape[2] - y.shape[2]
-    steps = max(1, min(T, _NEAR // max(1, N * 4 * H)))
+    shards = _shards(N)
+    steps = max(1, min(T, _DEEP * shards // max(1, N)))
     dz = empty((steps, N, 4 * H))
     dx = empty((N, T, D if needs[0] else 0))
     dh, dC = dh.copy(), dC.copy()
     dm = np.zeros_like(m)
-    db = np.zeros((_shards(N), 4 * H), dz.dtype)
-    W_h, W_x, dy = packed(W[:H].T), packed(W[H:].T), np.ascontiguousarray(dy)
-    dW = np.zeros_like(W, order="C")
-    for end in range(T, 0, -steps):
-        start = max(0, end - steps)
-        run(_backward, start, end, gates, C, y, h0, m, masked, W_h, W_x, dy, dz, dh, dC, dx, dm, db, shards=_shards(N))
-        if needs[3]:
-            run(_dW, start, end, hx, dz, dW)
-    return (dx if needs[0] else None, dh if needs[1] else None, dC if needs[2] else None, dW if needs[3] else None,
-            db.sum(axis=0) if needs[4] else None, dm if masked else None)
+    dW, db = np.zeros((shards, *W.shape) if needs[3] else (shards, 0, 0), W.dtype), np.zeros((shards, 4 * H), W.dtype)
+    W_h, W_x = packed(W[:H].T, shards), packed(W[H:].T, shards)
+    run(_backward, gates, C, y, h0, hx, m, masked, W_h, W_x, np.ascontiguousarray(dy), dz, dh, dC, dx, dm, dW, db,
+        shards=shards)
+    return (dx if needs[0] else None, dh if needs[1] else None, dC if needs[2] else None,
+            dW.sum(axis=0) if needs[3] else None, db.sum(axis=0) if needs[4] else None, dm if masked else None)
 
 
 def _shards(N: int) -> int:
@@ -95,7 +92,9 @@ def _forward(shard: Any, shards: Any, x: Any, h0: Any, c0: Any, W: Any, places: 
         product((high - low, G, K - skipped), hx, ((now * N + low) * K + skipped, K, 1),
                 W, (skipped * places[0], *places), gates, ((place * N + low) * G, G), False)
         for n in range(low, high):
-            _gates(gates[place, n], b, C[now, n], C[then, n], y[n, t], m[n], hx[then, n])
+            _gates(piece(gates, (place * N + n) * G, G), b, piece(C, (now * N + n) * H, H),
+                   piece(C, (then * N + n) * H, H), piece(y, (n * T + t) * H, H), piece(m, n * H, H),
+                   piece(hx, (then * N + n) * K, H))
     for n in range(low, high):
         for j in range(H):
             h[n, j] = y[n, T - 1, j] if T else h0[n, j]
@@ -119,23 +118,33 @@ def _gates(z: Any, b: Any, C_before: Any, C: Any, h: Any, m: Any, hx: Any) -> No
 
 
 @njit(**OPTIONS)
-def _backward(shard: Any, shards: Any, start: Any, end: Any, gates: Any, C: Any, y: Any, h0: Any, m: Any,
-              masked: Any, W_h: Any, W_x: Any, dy: Any, dz: Any, dh: Any, dC: Any, dx: Any, dm: Any, db: Any) -> None:
-    """(7) to (15) and the shard's part of (17), for some steps of its rows. `dz` holds these steps alone."""
+def _backward(shard: Any, shards: Any, gates: Any, C: Any, y: Any, h0: Any, hx: Any, m: Any, masked: Any, W_h: Any,
+              W_x: Any, dy: Any, dz: Any, dh: Any, dC: Any, dx: Any, dm: Any, dW: Any, db: Any) -> None:
+    """(7) to (17) for the shard's rows. `dz` holds some steps, which then go into the shard's part of (16)."""
     N, T, H = y.shape
-    G, D = 4 * H, dx.shape[2]
+    G, D, K = 4 * H, dx.shape[2], hx.shape[2]
     low, high = shard * N // shards, (shard + 1) * N // shards
-    for t in range(end - 1, start - 1, -1):
-        s = t - start
-        for n in range(low, high):
-            _dgates(gates[t, n], C[t, n], C[t + 1, n], dy[n, t], dh[n], dC[n], dz[s, n])
-            _added(dz[s, n], db[shard])  # (17)
-        rows = (s * N + low) * G, G, 1
-        product((high - low, H, G), dz, rows, W_h, (0, PANEL, G * PANEL), dh, (low * H, H), False)  # (12)
-        product((high - low, D, G), dz, rows, W_x, (0, PANEL, G * PANEL), dx, ((low * T + t) * D, T * D), False)
-        if masked:
+    total = piece(db, shard * G, G)
+    for end in range(T, 0, -dz.shape[0]):
+        start = max(0, end - dz.shape[0])
+        for t in range(end - 1, start - 1, -1):
+            s = t - start
             for n in range(low, high):
-                _dmasked(y[n, t - 1] if t else h0[n], m[n], dh[n], dm[n])
+                row = piece(dz, (s * N + n) * G, G)
+                _dgates(piece(gates, (t * N + n) * G, G), piece(C, (t * N + n) * H, H),
+                        piece(C, ((t + 1) * N + n) * H, H), piece(dy, (n * T + t) * H, H), piece(dh, n * H, H),
+                        piece(dC, n * H, H), row)
+                _added(row, total)  # (17)
+            rows = (s * N + low) * G, G, 1
+            product((high - low, H, G), dz, rows, W_h, (0, PANEL, G * PANEL), dh, (low * H, H), False)  # (12)
+            product((high - low, D, G), dz, rows, W_x, (0, PANEL, G * PANEL), dx, ((low * T + t) * D, T * D), False)
+            if masked:
+                for n in range(low, high):
+                    _dmasked(piece(y, (n * T + t - 1) * H, H) if t else piece(h0, n * H, H), piece(m, n * H, H),
+                             piece(dh, n * H, H), piece(dm, n * H, H))
+        if dW.size:
+            product((K, G, high - low, end - start), hx, ((start * N + low) * K, 1, K, N * K),
+                    dz, (low * G, G, PANEL, N * G), dW, (shard * K * G, G), True)  # (16)
 
 
 @njit(**OPTIONS)
@@ -165,13 +174,3 @@ def _dmasked(h_before: Any, m: Any, dh: Any, dm: Any) -> None:
 def _added(row: Any, total: Any) -> None:
     for j in range(row.size):
         total[j] += row[j]
-
-
-@njit(**OPTIONS)
-def _dW(shard: Any, shards: Any, start: Any, end: Any, hx: Any, dz: Any, dW: Any) -> None:
-    """Add to (16) what these steps give, for the shard's columns: one product over the steps and sequences."""
-    _, N, G = dz.shape
-    K = dW.shape[0]
-    panels = (G + PANEL - 1) // PANEL
-    low, high = shard * panels // shards * PANEL, min(G, (shard + 1) * panels // shards * PANEL)
-    product((K, high - low, (end - start) * N), hx, (start * N * K, 1, K), dz, (low, G, PANEL), dW, (low, G), True)

@@ -20,11 +20,14 @@ def flat(A: Any) -> tuple[Any, int, int]:
     return np.ascontiguousarray(A.T).reshape(-1), 1, A.shape[0]
 
 
-def packed(B: Any) -> Any:
-    """B (K,N) in panels of PANEL columns: (panels,K,PANEL), the last one filled up with zeros."""
+def packed(B: Any, shards: int | None = None) -> Any:
+    """B (K,N) in panels of PANEL columns: (panels,K,PANEL), the last one filled up with zeros.
+
+    `shards` of those who will read them: if that is one thread, it packs alone, and has them in its cache.
+    """
     K, N = B.shape
     panels = empty((-(-N // PANEL), K, PANEL))
-    run(_pack, *flat(B), K, N, panels, shards=1 if B.size < _SMALL else threads())
+    run(_pack, *flat(B), K, N, panels, shards=1 if B.size < _SMALL or shards == 1 else threads())
     return panels
 
 
