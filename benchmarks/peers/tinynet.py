@@ -28,8 +28,10 @@ class Tinynet(Peer):
         return tn.Tensor(np.ascontiguousarray(array))
 
     def product(self, size: int) -> Callable[[], Any] | None:
-        a = np.linspace(-1, 1, size * size, dtype=np.float32).reshape(size, size)
-        return lambda: a @ a  # NumPy's BLAS
+        import tinynet as tn
+
+        a = tn.Tensor(np.linspace(-1, 1, size * size, dtype=np.float32).reshape(size, size))
+        return lambda: tn.ops.dense(a, a)
 
     def chain(self, length: int) -> Callable[[], Any] | None:
         import tinynet as tn

@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 
 from tinynet.backend import is_recording
-from tinynet.backend.cpu.elementary import OPTIONS, logistic, piece, tanh
+from tinynet.backend.cpu.elementary import OPTIONS, apart, logistic, piece, tanh
 from tinynet.backend.cpu.gemm import PANEL, product
 from tinynet.backend.cpu.memory import empty
 from tinynet.backend.cpu.panels import packed
@@ -92,29 +92,28 @@ def _forward(shard: Any, shards: Any, x: Any, h0: Any, c0: Any, W: Any, places: 
         product((high - low, G, K - skipped), hx, ((now * N + low) * K + skipped, K, 1),
                 W, (skipped * places[0], *places), gates, ((place * N + low) * G, G), False)
         for n in range(low, high):
-            _gates(piece(gates, (place * N + n) * G, G), b, piece(C, (now * N + n) * H, H),
-                   piece(C, (then * N + n) * H, H), piece(y, (n * T + t) * H, H), piece(m, n * H, H),
-                   piece(hx, (then * N + n) * K, H))
+            row = (place * N + n) * G
+            _gates(piece(gates, row, H), piece(gates, row + H, H), piece(gates, row + 2 * H, H),
+                   piece(gates, row + 3 * H, H), b, piece(C, (now * N + n) * H, H), piece(C, (then * N + n) * H, H),
+                   piece(y, (n * T + t) * H, H), piece(m, n * H, H), piece(hx, (then * N + n) * K, H))
     for n in range(low, high):
         for j in range(H):
             h[n, j] = y[n, T - 1, j] if T else h0[n, j]
             CT[n, j] = C[T % C.shape[0], n, j]
 
 
-@njit(**OPTIONS)
-def _gates(z: Any, b: Any, C_before: Any, C: Any, h: Any, m: Any, hx: Any) -> None:
-    H = h.size
+@apart
+def _gates(f: Any, i: Any, Ctilde: Any, o: Any, b: Any, C_before: Any, C: Any, h: Any, m: Any, hx: Any) -> None:
+    """(1) to (6) for a row, in which each gate begins as its part of [h, x] W."""
+    H = f.size
     for j in range(H):
-        f = logistic(z[j] + b[j])  # (1)
-        i = logistic(z[H + j] + b[H + j])  # (2)
-        Ctilde = tanh(z[2 * H + j] + b[2 * H + j])  # (3)
-        o = logistic(z[3 * H + j] + b[3 * H + j])  # (5)
-        state = f * C_before[j] + i * Ctilde
-        z[j], z[H + j], z[2 * H + j], z[3 * H + j] = f, i, Ctilde, o
-        C[j] = state  # (4)
-        new = o * tanh(state)
-        h[j] = new  # (6)
-        hx[j] = m[j] * new
+        fj = logistic(f[j] + b[j])  # (1)
+        ij = logistic(i[j] + b[H + j])  # (2)
+        Ctildej = tanh(Ctilde[j] + b[2 * H + j])  # (3)
+        oj = logistic(o[j] + b[3 * H + j])  # (5)
+        Cj = fj * C_before[j] + ij * Ctildej  # (4)
+        hj = oj * tanh(Cj)  # (6)
+        f[j], i[j], Ctilde[j], o[j], C[j], h[j], hx[j] = fj, ij, Ctildej, oj, Cj, hj, m[j] * hj
 
 
 @njit(**OPTIONS)
@@ -130,11 +129,12 @@ def _backward(shard: Any, shards: Any, gates: Any, C: Any, y: Any, h0: Any, hx: 
         for t in range(end - 1, start - 1, -1):
             s = t - start
             for n in range(low, high):
-                row = piece(dz, (s * N + n) * G, G)
+                row = (s * N + n) * G
                 _dgates(piece(gates, (t * N + n) * G, G), piece(C, (t * N + n) * H, H),
                         piece(C, ((t + 1) * N + n) * H, H), piece(dy, (n * T + t) * H, H), piece(dh, n * H, H),
-                        piece(dC, n * H, H), row)
-                _added(row, total)  # (17)
+                        piece(dC, n * H, H), piece(dz, row, H), piece(dz, row + H, H), piece(dz, row + 2 * H, H),
+                        piece(dz, row + 3 * H, H))
+                _added(piece(dz, row, G), total)  # (17)
             rows = (s * N + low) * G, G, 1
             product((high - low, H, G), dz, rows, W_h, (0, PANEL, G * PANEL), dh, (low * H, H), False)  # (12)
             product((high - low, D, G), dz, rows, W_x, (0, PANEL, G * PANEL), dx, ((low * T + t) * D, T * D), False)
@@ -147,8 +147,10 @@ def _backward(shard: Any, shards: Any, gates: Any, C: Any, y: Any, h0: Any, hx: 
                     dz, (low * G, G, PANEL, N * G), dW, (shard * K * G, G), True)  # (16)
 
 
-@njit(**OPTIONS)
-def _dgates(gates: Any, C_before: Any, C: Any, dy: Any, dh: Any, dC: Any, dz: Any) -> None:
+@apart
+def _dgates(gates: Any, C_before: Any, C: Any, dy: Any, dh: Any, dC: Any, df: Any, di: Any, dCtilde: Any, do: Any
+            ) -> None:
+    """(7) to (11) and (13) for a row. Of each gate it is the gradient of what goes into its function."""
     H = dy.size
     one = np.float32(1)
     for j in range(H):
@@ -156,21 +158,21 @@ def _dgates(gates: Any, C_before: Any, C: Any, dy: Any, dh: Any, dC: Any, dz: An
         tanhC = tanh(C[j])
         dhj = dh[j] + dy[j]
         dCj = dC[j] + dhj * o * (one - tanhC * tanhC)  # (7)
-        dz[j] = dCj * C_before[j] * f * (one - f)  # (8)
-        dz[H + j] = dCj * Ctilde * i * (one - i)  # (9)
-        dz[2 * H + j] = dCj * i * (one - Ctilde * Ctilde)  # (10)
-        dz[3 * H + j] = dhj * tanhC * o * (one - o)  # (11)
+        df[j] = dCj * C_before[j] * f * (one - f)  # (8)
+        di[j] = dCj * Ctilde * i * (one - i)  # (9)
+        dCtilde[j] = dCj * i * (one - Ctilde * Ctilde)  # (10)
+        do[j] = dhj * tanhC * o * (one - o)  # (11)
         dC[j] = dCj * f  # (13)
 
 
-@njit(**OPTIONS)
+@apart
 def _dmasked(h_before: Any, m: Any, dh: Any, dm: Any) -> None:
     for j in range(m.size):
         dm[j] += h_before[j] * dh[j]  # (15)
         dh[j] *= m[j]  # (14)
 
 
-@njit(**OPTIONS)
+@apart
 def _added(row: Any, total: Any) -> None:
     for j in range(row.size):
         total[j] += row[j]
