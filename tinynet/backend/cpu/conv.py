@@ -16,7 +16,7 @@ from numba import njit
 from tinynet.backend.cpu.elementary import OPTIONS, piece
 from tinynet.backend.cpu.gemm import PANEL, product
 from tinynet.backend.cpu.memory import empty
-from tinynet.backend.cpu.panels import packed
+from tinynet.backend.cpu.panels import packed, summed
 from tinynet.backend.cpu.threads import run, threads
 from tinynet.window import ONE_ROW, Window, window, windows
 
@@ -87,7 +87,7 @@ def _dconvolve(dy: Any, cache: Any, needs: Any) -> Any:
         parts_W, parts_b = np.zeros((shards, *W.shape), x.dtype), np.zeros((shards, F), x.dtype)
         run(_weights, x, _frame(x, rows, columns), dy, _steps(rows, columns), parts_W, parts_b,
             shards=shards)  # (3) (4)
-        dW, db = parts_W.sum(axis=0), parts_b.sum(axis=0)
+        dW, db = summed(parts_W), summed(parts_b)
     return dx, dW if needs[1] else None, db if needs[2] else None
 
 

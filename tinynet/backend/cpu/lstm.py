@@ -16,7 +16,7 @@ from tinynet.backend import is_recording
 from tinynet.backend.cpu.elementary import OPTIONS, apart, logistic, piece, tanh
 from tinynet.backend.cpu.gemm import PANEL, product
 from tinynet.backend.cpu.memory import empty
-from tinynet.backend.cpu.panels import packed
+from tinynet.backend.cpu.panels import packed, summed
 from tinynet.backend.cpu.threads import run, threads
 
 _FEW = 12  # rows, through all steps, for which it takes longer to pack W than to read it as it lies
@@ -62,7 +62,7 @@ def dlstm(xp: Any, dy: Any, dh: Any, dC: Any, *, cache: Any, needs: Any) -> Any:
     run(_backward, gates, C, y, h0, hx, m, masked, W_h, W_x, np.ascontiguousarray(dy), dz, dh, dC, dx, dm, dW, db,
         shards=shards)
     return (dx if needs[0] else None, dh if needs[1] else None, dC if needs[2] else None,
-            dW.sum(axis=0) if needs[3] else None, db.sum(axis=0) if needs[4] else None, dm if masked else None)
+            summed(dW) if needs[3] else None, summed(db) if needs[4] else None, dm if masked else None)
 
 
 def _shards(N: int) -> int:

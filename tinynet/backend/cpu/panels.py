@@ -1,14 +1,14 @@
-"""Matrices as the product (gemm.py) wants them: flat, or packed into panels, by all threads."""
+"""What goes into products (gemm.py), matrices that are flat or packed into panels; and the sum of what comes out."""
 
 from typing import Any
 
 import numpy as np
 from numba import njit
 
-from tinynet.backend.cpu.elementary import OPTIONS
+from tinynet.backend.cpu.elementary import OPTIONS, piece
 from tinynet.backend.cpu.gemm import PANEL, pack
 from tinynet.backend.cpu.memory import empty
-from tinynet.backend.cpu.threads import run, threads
+from tinynet.backend.cpu.threads import run, shards_for, threads
 
 _SMALL = 1 << 14  # elements that are not worth a launch
 
@@ -31,7 +31,26 @@ def packed(B: Any, shards: int | None = None) -> Any:
     return panels
 
 
+def summed(parts: Any) -> Any:
+    """What shards have added up, each its part: parts (shards,...) -> (...)."""
+    if len(parts) == 1:
+        return parts[0]
+    total = empty(parts.shape[1:])
+    run(_summed, parts.reshape(-1), total.reshape(-1), shards=shards_for(parts.size))
+    return total
+
+
 @njit(**OPTIONS)
 def _pack(shard: Any, shards: Any, B: Any, b_k: Any, b_j: Any, K: Any, N: Any, panels: Any) -> None:
     for first in range(shard * PANEL, N, shards * PANEL):
         pack((K, min(PANEL, N - first)), B, (first * b_j, b_k, b_j), panels, (first * K, 0))
+
+
+@njit(**OPTIONS)
+def _summed(shard: Any, shards: Any, parts: Any, total: Any) -> None:
+    start, end = shard * total.size // shards, (shard + 1) * total.size // shards
+    result = piece(total, start, end - start)
+    for first in range(start, parts.size, total.size):
+        part = piece(parts, first, end - start)
+        for i in range(result.size):
+            result[i] = part[i] + (result[i] if first > start else np.float32(0))
