@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import benchmarks
-from benchmarks import machine, table
+from benchmarks import machine, report, table
 from benchmarks.bench import Bench, Options, titles
 from benchmarks.peers import OURS, names, peer
 from benchmarks.process import PeerError
 from benchmarks.rows import ROWS
 
 BUSY = 0.5  # a load average from which on somebody else is at work
-RESULTS = Path(__file__).parent / "results"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,6 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.list:
         show(lacking)
         return 0
+    if options.report:
+        return write_report()
     busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     if busy > BUSY and not options.quick:
         print(f"Other programs are running here (load {busy:.1f}): the times will be worth little.", file=sys.stderr)
@@ -35,8 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
                      quick=options.quick, say=progress())
     results = {**run(chosen, options.rows, shlex.join(["python", "-m", "benchmarks", *given])), "not_there": lacking}
     if options.out is None and not options.quick:
-        options.out = RESULTS / f"{slug(results['machine']['cpu'])}-{len(chosen.cpus)}.json"
-    print(f"\n{report(results)}")
+        options.out = report.RESULTS / f"{name_of(results['machine'], len(chosen.cpus))}.json"
+    print(f"\n{printed(results)}")
     if options.out is not None:
         from tinynet.files import write_whole
 
@@ -51,6 +52,7 @@ def parse(arguments: list[str], lacking: dict[str, str]) -> argparse.Namespace:
     cores = len(machine.cores())
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(benchmarks.__doc__ or "").split("\n")[0])
     parser.add_argument("--list", action="store_true", help="show the rows, and which peers can run here")
+    parser.add_argument("--report", action="store_true", help="measure nothing: write RESULTS.md of what was measured")
     parser.add_argument("--rows", type=listed(list(ROWS)), default=list(ROWS),
                         help="such as step,forward (default: all)")
     parser.add_argument("--peers", type=listed(names()[1:]), help="such as torch,jax (default: all that can run here)")
@@ -58,7 +60,7 @@ def parse(arguments: list[str], lacking: dict[str, str]) -> argparse.Namespace:
                         help=f"of every side (default: one for each core, {cores})")
     parser.add_argument("--seconds", type=float, default=2.0, help="for each pair of sides (default: 2)")
     parser.add_argument("--quick", action="store_true", help="small and few: whether it runs, not how fast")
-    parser.add_argument("--out", type=Path, help="file for the results (default: benchmarks/results/CPU-THREADS.json; "
+    parser.add_argument("--out", type=Path, help="file for the results (default: benchmarks/results/MACHINE.json; "
                                                  "with --quick none)")
     options = parser.parse_args(arguments)
     if not 1 <= options.threads <= cores:
@@ -89,7 +91,7 @@ def run(options: Options, rows: list[str], command: str) -> dict[str, Any]:
                 "records": bench.records}
 
 
-def report(results: dict[str, Any]) -> str:
+def printed(results: dict[str, Any]) -> str:
     """The tables, and where they come from."""
     versions = ", ".join(f"{package} {version}" for package, version in results["versions"].items())
     changed = " and changes" if results["changed"] else ""
@@ -128,8 +130,18 @@ def progress() -> Any:
     return lambda line: print(f"{time.perf_counter() - start:6.0f} s  {line}", file=sys.stderr, flush=True)
 
 
-def slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "machine"
+def write_report() -> int:
+    from tinynet.files import write_whole
+
+    write_whole(report.PLACE, report.text().encode())
+    print(f"written to {report.PLACE}")
+    return 0
+
+
+def name_of(machine: dict[str, Any], threads: int) -> str:
+    """Of the file of results of a machine."""
+    words = f"{machine['cpu']} {report.vectors(machine['features'])} {threads} threads"
+    return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
 
 
 if __name__ == "__main__":

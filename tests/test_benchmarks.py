@@ -14,7 +14,7 @@ import pytest
 
 import benchmarks.__main__ as command_line
 import tinynet as tn
-from benchmarks import agree, machine, ours, rows, table, timing
+from benchmarks import agree, machine, ours, report, rows, table, timing
 from benchmarks.bench import Bench, Options
 from benchmarks.cases import build, case, output_shapes, read_data, write_data
 from benchmarks.flops import flops
@@ -281,3 +281,30 @@ Not timed
 ])
 def test_numbers_are_written_with_three_digits(value: float, unit: str, text: str) -> None:
     assert table.written(value, unit) == text
+
+
+def test_the_report_is_made_of_the_files() -> None:
+    assert report.PLACE.read_text() == report.text(), "python -m benchmarks --report"
+
+
+def test_the_report_has_a_section_for_each_machine(tmp_path: Path) -> None:
+    def write(name: str, row: str, features: list[str], **more: Any) -> None:
+        machine = {"cpu": "A CPU", "family": "6", "model": "7", "features": features, "python": "3.11.7"}
+        (tmp_path / f"{name}.json").write_text(json.dumps({
+            "machine": machine, "threads": 2, "versions": {"numpy": "2.0"}, "commit": "c" * 40, "changed": False,
+            "date": "2026-01-01", "command": f"measure {row}", "titles": {OURS: "tinynet"},
+            "records": [{"row": row, "case": "a case", "unit": "s", "results": {OURS: {"value": 0.25}}}], **more}))
+
+    write("1", "growth", ["avx2"])
+    write("2", "step", ["avx2"])
+    write("3", "step", ["avx2", "avx512f"])
+    (tmp_path / "gpu.json").write_text('{"device": "a GPU"}')
+    text = report.text(tmp_path)
+    assert re.findall(r"^## (.*)$", text, re.M) == ["A CPU, AVX2, 2 threads", "A CPU, AVX-512, 2 threads"]
+    assert text.index("A step of training") < text.index("Growth") and text.count("a case   250 ms") == 3
+    assert "`measure growth`, commit cccccccccccc, 2026-01-01." in text
+
+
+def test_the_name_of_a_file_of_results() -> None:
+    described = {"cpu": "AMD EPYC (R)", "features": ["avx2", "avx512f"]}
+    assert command_line.name_of(described, 2) == "amd-epyc-r-avx-512-2-threads"

@@ -1,0 +1,55 @@
+"""The tables of all results, for reading: RESULTS.md, made of the files in results/ and of nothing else."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from benchmarks import table
+
+FOLDER = Path(__file__).parent
+PLACE, RESULTS = FOLDER / "RESULTS.md", FOLDER / "results"
+HEAD = """# Results
+
+Made by `python -m benchmarks --report` from the files in `benchmarks/results`; no number here is typed by hand. How
+they were measured, and how to read them: [README.md](README.md). Beside the time of a peer, in brackets, stands ours
+divided by it, the median over rounds that take turns: below 1 we are faster, or smaller."""
+
+
+def text(folder: Path = RESULTS) -> str:
+    """What RESULTS.md says: for each machine the tables of all its files, in the order of `table.TITLES`."""
+    machines: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for path in sorted(folder.glob("*.json")):
+        results = json.loads(path.read_text())
+        if "titles" in results:  # not those of a GPU
+            machines.setdefault(machine_of(results), []).append(results)
+    return "\n\n".join([HEAD, *(_section(name, files) for name, files in machines.items())]) + "\n"
+
+
+def machine_of(results: dict[str, Any]) -> tuple[str, ...]:
+    """What tells one machine from another."""
+    machine = results["machine"]
+    return (f"{machine['cpu']}, {vectors(machine['features'])}, {results['threads']} threads",
+            f"family {machine['family']}, model {machine['model']}", machine["python"])
+
+
+def vectors(features: Iterable[str]) -> str:
+    """The widest vectors of a processor with these features."""
+    return next((name for feature, name in (("avx512f", "AVX-512"), ("avx2", "AVX2"), ("asimd", "NEON"))
+                 if feature in features), "plain")
+
+
+def _section(name: tuple[str, ...], files: list[dict[str, Any]]) -> str:
+    title, kind, python = name
+    rows = list(table.TITLES)
+    files = sorted(files, key=lambda file: min(rows.index(record["row"]) for record in file["records"]))
+    versions = {package: number for file in files for package, number in file["versions"].items()}
+    return "\n\n".join([
+        f"## {title}", f"{kind.capitalize()}; Python {python}, "
+        + ", ".join(f"{package} {number}" for package, number in sorted(versions.items())) + ".",
+        *(f"```\n{table.tables(file['records'], file['titles'])}\n```\n\n{_origin(file)}" for file in files)])
+
+
+def _origin(file: dict[str, Any]) -> str:
+    changed = " and changes" if file["changed"] else ""
+    return f"`{file['command']}`, commit {(file['commit'] or 'unknown')[:12]}{changed}, {file['date']}."
