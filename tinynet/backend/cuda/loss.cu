@@ -13,13 +13,10 @@ __device__ __forceinline__ float share(int k, long long label, int K, float smoo
   return (1.0f - smoothing) * (k == label ? 1.0f : 0.0f) + smoothing / (float)K;
 }
 
-// (1) to (3): ln p (R,K) and the loss of each row.
-extern "C" __global__ void cross_entropy(const float* __restrict__ logits, const long long* __restrict__ labels,
-                                         float* __restrict__ logp, float* __restrict__ losses, float smoothing, int R,
-                                         int K) {
-  int row = (blockIdx.x * blockDim.x + threadIdx.x) / warpSize, lane = threadIdx.x % warpSize;
-  if (row >= R) return;  // the whole warp
-  const float* z = logits + (size_t)row * K;
+// (1) to (3) for a row: its ln p (K), and its loss, for all lanes.
+__device__ __forceinline__ float loss_of_row(const float* __restrict__ z, long long label, float* __restrict__ logp,
+                                             float smoothing, int K) {
+  int lane = threadIdx.x % warpSize;
   float largest = MINUS_INFINITY;
   int where = K;
   for (int k = lane; k < K; k += warpSize)
@@ -35,12 +32,28 @@ extern "C" __global__ void cross_entropy(const float* __restrict__ logits, const
   float log_of_sum = log1pf(warp_sum(rest));
   float loss = 0.0f;
   for (int k = lane; k < K; k += warpSize) {
-    float logp_k = z[k] - largest - log_of_sum;                 // (1)
-    logp[(size_t)row * K + k] = logp_k;
-    loss -= share(k, labels[row], K, smoothing) * logp_k;       // (2) (3)
+    float logp_k = z[k] - largest - log_of_sum;           // (1)
+    logp[k] = logp_k;
+    loss -= share(k, label, K, smoothing) * logp_k;       // (2) (3)
   }
-  loss = warp_sum(loss);
-  if (lane == 0) losses[row] = loss;
+  return warp_sum(loss);
+}
+
+// (1) to (4): ln p (R,K), and of each block's rows, the sum of their losses times a factor. The warps take turns.
+extern "C" __global__ void __launch_bounds__(1024) cross_entropy(
+    const float* __restrict__ logits, const long long* __restrict__ labels, float* __restrict__ logp,
+    float* __restrict__ losses, float smoothing, float factor, int R, int K, int rows) {
+  __shared__ float of_warps[32];
+  int warp = threadIdx.x / warpSize, warps = blockDim.x / warpSize, end = min(R, int((blockIdx.x + 1) * rows));
+  float loss = 0.0f;
+  for (int row = blockIdx.x * rows + warp; row < end; row += warps)
+    loss += loss_of_row(logits + (size_t)row * K, labels[row], logp + (size_t)row * K, smoothing, K);
+  if (threadIdx.x % warpSize == 0) of_warps[warp] = loss;
+  __syncthreads();
+  if (threadIdx.x > 0) return;
+  float sum = 0.0f;
+  for (int w = 0; w < warps; w++) sum += of_warps[w];
+  losses[blockIdx.x] = factor * sum;  // (4), or its part
 }
 
 // (5) and (6), where Σ q is 1: a thread for each score.
