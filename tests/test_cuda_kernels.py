@@ -20,6 +20,7 @@ from tinynet.backend.cuda.launch import Kernels, Limits
 from tinynet.data.gather import gather
 from tinynet.op import REGISTRY
 from tinynet.ops.batchnorm import running_averages
+from tinynet.ops.loss import tally
 from tinynet.optim.adam import adam
 
 TOLERANCE = 1e-5
@@ -60,6 +61,7 @@ LARGE: dict[str, list[dict[str, Any]]] = {
 }
 OVERRIDDEN = {name: pair for name, op in REGISTRY.items()
               if (pair := backend.overrides(op.module, (name, f"d{name}"), "gpu-emulated"))}
+(OVERRIDING_TALLY,) = backend.overrides(tally.module, ("tally",), "gpu-emulated") or (None,)
 CASES = [(name, case) for name in OVERRIDDEN for case in [*REGISTRY[name].cases, *LARGE.get(name, [])]]
 
 
@@ -294,6 +296,25 @@ def test_running_averages(place: Place, C: int) -> None:
         running_averages.specification(np, *exact, momentum=0.9)
     for array, wanted in zip(device, exact, strict=True):
         assert difference(array.get(), wanted) <= 1e-6
+
+
+@pytest.mark.parametrize(("N", "K"), [(1, 1), (37, 3), (150, 70)])
+def test_tally(place: Place, N: int, K: int) -> None:
+    """Of equal scores the first counts, and a NaN before all."""
+    rng = np.random.default_rng(0)
+    scores, labels = rng.integers(-1, 2, (N, K)).astype("float32"), rng.integers(0, K, N)
+    scores[: N // 3] = -np.inf
+    scores[N // 2 :: 5, K // 2 :] = np.nan
+    arrays = np.float32(0.5).reshape(()), np.asarray(3), np.asarray(1.25, "float32"), scores, labels
+    device, exact = [place.to(np.array(array)) for array in arrays], [np.array(array) for array in arrays]
+    for _ in range(2):
+        with without_waiting(place.device):
+            assert OVERRIDING_TALLY(place.xp, *device) is None
+        tally.specification(np, *exact)
+    assert device[0].get() == exact[0] == 0.5 + 2 * 1.25 * N
+    assert device[1].get() == exact[1] == 3 + 2 * (scores.argmax(axis=-1) == labels).sum()
+    several = place.to(scores[:, None]), place.to(labels[:, None])
+    assert OVERRIDING_TALLY(place.xp, *device[:3], *several) is NotImplemented
 
 
 @pytest.mark.parametrize("on", ["host", "device"])

@@ -68,7 +68,7 @@ def _convolve(x: Any, W: Any, b: Any, rows: Window, columns: Window) -> Any:
 
 def _dconvolve(dy: Any, cache: Any, needs: Any) -> Any:
     x, W, rows, columns = cache
-    N, shape, (KH, KW, C, F) = x.shape[0], W.shape, (rows.width, columns.width, *W.shape[-2:])
+    N, KH, KW, (C, F), shape = x.shape[0], rows.width, columns.width, W.shape[-2:], W.shape
     W = W.reshape(KH, KW, C, F)
     dy = np.ascontiguousarray(dy)
     dx = dW = db = None

@@ -15,8 +15,9 @@ def adam(xp: Any, value: Any, gradient: Any, m: Any, v: Any, *, lr: Any, betas: 
         return NotImplemented
     means = [number for beta in betas for number in (beta, 1 - beta)]
     logs = (math.log(beta) if beta else -math.inf for beta in betas)
-    _cuda.launch("adam", one_each(value.size), value, gradient, m, v, *means, *logs, *_here_and_there(xp, lr, xp.float32),
-                 *_here_and_there(xp, step, xp.int64), eps, weight_decay, decoupled, value.size)
+    numbers = *_here_and_there(xp, lr, xp.float32), *_here_and_there(xp, step, xp.int64)
+    _cuda.launch("adam", one_each(value.size), value, gradient, m, v, *means, *logs, *numbers, eps, weight_decay,
+                 decoupled, value.size)
     return None
 
 

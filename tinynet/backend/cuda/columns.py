@@ -1,8 +1,8 @@
 """Sums over the rows of a matrix, in columns.cu: they give the gradients of biases, means, and losses.
 
-What bounds it: launches, or memory. A block reads 8 columns, for these fill the 32 bytes that memory gives out at least,
-and has as many lanes as there may be threads: so one block, and one launch, does for some thousand rows. Where there
-are more, stretches of them are added up by many blocks, and their sums by another launch.
+What bounds it: launches, or memory. A block has 8 columns, as many as fill the 32 bytes that memory gives out at once, and
+otherwise lanes, as many as there may be: so one block, and one launch, does for some thousand rows. Where there are
+more, stretches of them are added up by many blocks, and their sums by another launch.
 """
 
 from typing import Any, NamedTuple
@@ -27,7 +27,7 @@ def share(R: int, C: int) -> Share:
     """For a matrix (R,C), one launch of those that add up its stretches."""
     columns = min(COLUMNS, _power_of_two(C))
     lanes = min(THREADS // columns, _power_of_two(R))
-    rows = max(1, R) if R <= _ROWS_ALONE * lanes else _ROWS_SHARED * lanes
+    rows = max(1, R) if _ROWS_ALONE * lanes >= R else _ROWS_SHARED * lanes
     stretches = max(1, -(-R // rows))
     return Share(Grid((-(-C // columns), stretches, 1), (columns, lanes, 1)), rows, stretches)
 

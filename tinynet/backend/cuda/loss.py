@@ -1,4 +1,5 @@
-"""The cross-entropy of ops/loss.py on a GPU, by the kernels of loss.cu: unweighted and reduced.
+"""The cross-entropy of ops/loss.py on a GPU, by the kernels of loss.cu: unweighted and reduced; and the tally of an
+epoch.
 
 What bounds it: launches, one forward and one backward; so one block has all rows, if these are few. Nothing comes back
 to the host: the loss stays on the device.
@@ -39,3 +40,13 @@ def dcross_entropy(xp: Any, dloss: Any, *, cache: Any, needs: Any) -> Any:
     _cuda.launch("dcross_entropy", one_each(logp.size), logp, labels, xp.ascontiguousarray(dloss), dlogits,
                  label_smoothing, one_over_S, logp.size, logp.shape[-1])
     return dlogits, None, None
+
+
+def tally(xp: Any, total: Any, right: Any, loss: Any, scores: Any, labels: Any) -> Any:
+    """See `tinynet.ops.loss`. float32, and one label for each image, in one launch."""
+    arrays = (total, right, loss, scores)
+    if labels.ndim != 1 or [array.dtype for array in arrays] != [xp.float32, xp.int64, xp.float32, xp.float32]:
+        return NotImplemented
+    _cuda.launch("tally", one_each(labels.size * _WARP), total, right, loss, xp.ascontiguousarray(scores),
+                 xp.ascontiguousarray(labels.astype(xp.int64, copy=False)), *scores.shape)
+    return None

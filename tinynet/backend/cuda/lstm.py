@@ -62,7 +62,7 @@ def dlstm(xp: Any, dy: Any, dh: Any, dC: Any, *, cache: Any, needs: Any) -> Any:
                 _cuda.launch("lstm_dmask", one_each(N * H), y, h0, m, dh0, dm, t, *sizes)  # (14) (15)
     dz = dz.reshape(N * T, 4 * H)
     dx = matmul(dz, W[H:].T).reshape(N, T, D) if needs[0] else None  # (12)
-    dW = room(xp, needs[3], W) if needs[3] else None
+    dW: Any = room(xp, needs[3], W) if needs[3] else None
     if needs[3]:
         matmul(mh.reshape(N * T, H).T, dz, out=dW[:H])  # (16)
         matmul(x.reshape(N * T, D).T, dz, out=dW[H:])
