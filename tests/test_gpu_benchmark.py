@@ -64,8 +64,8 @@ def test_predictions_are_what_counting_gives() -> None:
 
 @pytest.mark.skipif(not tn.devices()[-1].is_available, reason="there is no C++ compiler for the emulator")
 def test_a_step_launches_little_but_kernels_and_products() -> None:
-    """Of the LSTM-CNN: what its two dropouts and the optimizer count, and the gradient of the loss. Nothing is copied or
-    filled that a kernel can write, or leave out."""
+    """Of the LSTM-CNN: what its two dropouts and the optimizer count, and the gradient of the loss. Nothing is copied
+    or filled that a kernel can write, or leave out."""
     script = ("from benchmarks import gpu_predictions as made, gpu_sections\n"
               "work = next(work for work, _ in gpu_sections.timed_cases() if work.name.startswith('lstm_cnn'))\n"
               "found, _ = made.launches(made.ours(work))\n"

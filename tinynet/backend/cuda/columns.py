@@ -1,7 +1,7 @@
 """Sums over the rows of a matrix, in columns.cu: they give the gradients of biases, means, and losses.
 
-What bounds it: launches, or memory. A block has 8 columns, as many as fill the 32 bytes that memory gives out at once, and
-otherwise lanes, as many as there may be: so one block, and one launch, does for some thousand rows. Where there are
+What bounds it: launches, or memory. A block has 8 columns, as many as fill the 32 bytes that memory gives out at once,
+and for each as many threads as there may be: so one block, and one launch, does for some thousand rows. Where there are
 more, stretches of them are added up by many blocks, and their sums by another launch.
 """
 
