@@ -20,6 +20,7 @@ from tinynet.backend.cuda.launch import Kernels, Limits
 from tinynet.data.gather import gather
 from tinynet.op import REGISTRY
 from tinynet.ops.batchnorm import running_averages
+from tinynet.ops.loss import tally
 from tinynet.optim.adam import adam
 
 TOLERANCE = 1e-5
@@ -36,11 +37,13 @@ LARGE: dict[str, list[dict[str, Any]]] = {
     "conv2d": [{"N": 3, "H": 9, "W": 13, "KH": 3, "KW": 3, "C": 17, "F": 33, "padding": "same"},
                {"N": 2, "H": 11, "W": 8, "KH": 5, "KW": 2, "C": 1, "F": 16, "stride": (2, 3), "dilation": (1, 2)},
                {"N": 1, "H": 7, "W": 20, "KH": 2, "KW": 3, "C": 4, "F": 5, "stride": 2, "padding": (1, 2), "b": None}],
-    "dense": [{"...": (37,), "D": 19, "F": 45}, {"...": (3, 200), "D": 13, "F": 10, "b": None}],
+    "dense": [{"...": (37,), "D": 19, "F": 45}, {"...": (3, 200), "D": 13, "F": 10, "b": None},
+              {"...": (8200,), "D": 1, "F": 9}],
     "batch_norm": [{"...": (7, 11, 3), "C": 3, "mean": None, "var": None},
                    {"...": (1029, 1), "C": 1, "var": "positive"},
-                   {"...": (5, 130, 35), "C": 35, "mean": None, "var": None}],
-    "cross_entropy": [{"...": (37,), "K": 11, "weight": None},
+                   {"...": (5, 130, 35), "C": 35, "mean": None, "var": None},
+                   {"...": (9000, 5), "C": 5, "mean": None, "var": None}],
+    "cross_entropy": [{"...": (37,), "K": 11, "weight": None}, {"...": (150,), "K": 3, "weight": None},
                       {"...": (3, 5), "K": 70, "weight": None, "label_smoothing": 0.3, "reduction": "sum"}],
     "matmul": [{"...A": (3,), "...B": (), "M": 17, "K": 35, "P": 5}, {"...A": (2, 3), "...B": (2, 3), "M": 5, "P": 33}],
     "relu": [{"...": (3, 207), "x": "distinct"}],
@@ -58,6 +61,7 @@ LARGE: dict[str, list[dict[str, Any]]] = {
 }
 OVERRIDDEN = {name: pair for name, op in REGISTRY.items()
               if (pair := backend.overrides(op.module, (name, f"d{name}"), "gpu-emulated"))}
+(OVERRIDING_TALLY,) = backend.overrides(tally.module, ("tally",), "gpu-emulated") or (None,)
 CASES = [(name, case) for name in OVERRIDDEN for case in [*REGISTRY[name].cases, *LARGE.get(name, [])]]
 
 
@@ -81,7 +85,7 @@ class Place:
             return result if result is NotImplemented else (tuple(map(on_host, as_tuple(result[0]))), result[1])
 
         def backward(_: Any, *doutputs: Any, cache: Any, needs: Any) -> Any:
-            given = [self.to(np.asarray(d)) for d in doutputs]
+            given = [None if d is None else self.to(np.asarray(d)) for d in doutputs]
             with without_waiting(self.device):
                 gradients = pair[1](self.xp, *given, cache=cache, needs=needs)
             return tuple(map(on_host, as_tuple(gradients)))
@@ -162,8 +166,8 @@ def test_all_ways_of_the_lstm(place: Place, case: dict[str, Any], way: str, monk
 
 
 def test_an_lstm_takes_no_more_shared_memory_than_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    def plan(N: int, H: int, T: int = 7, D: int = 3) -> persistent.Plan | None:
-        return persistent.plan(np.broadcast_to(np.float32(0), (N, T, H + D)), H)
+    def plan(N: int, H: int, T: int = 7) -> persistent.Plan | None:
+        return persistent.plan(np.broadcast_to(np.float32(0), (N, T, H)))
 
     monkeypatch.setattr(persistent, "limits", lambda array: Limits(64 * 1024, 40))  # of sm_75
     assert plan(5, 64) and not plan(5, 65)
@@ -172,7 +176,7 @@ def test_an_lstm_takes_no_more_shared_memory_than_there_is(monkeypatch: pytest.M
     assert [(plan.blocks, plan.threads, plan.sequences) for plan in plans if plan] == [
         (40, 128, 1), (21, 128, 2), (80, 128, 2), (40, 160, 2), (40, 256, 2), (5, 64, 1)]
     assert not plan(5, 129) and not plan(5, 0)
-    assert plan(2**10, 64, 2**13 - 2) and not plan(2**10, 64, 2**13 - 1) and not plan(2**10, 64, 2**10, 2**11)
+    assert plan(2**10, 64, 2**13 - 2) and not plan(2**10, 64, 2**13 - 1)
 
 
 @pytest.mark.parametrize("place", DEVICES[:1], indirect=True)
@@ -224,6 +228,35 @@ def test_arrays_with_gaps_and_inputs_left_alone(place: Place, name: str) -> None
         assert array is None or np.array_equal(on_host(array), before), "an input was changed"
 
 
+PLACED = {"dense": (1, 2), "conv1d": (1, 2), "conv2d": (1, 2), "lstm": (3, 4), "batch_norm": (1, 2)}
+
+
+@pytest.mark.parametrize("name", OVERRIDDEN)
+def test_a_gradient_that_has_a_home_is_written_there(place: Place, name: str) -> None:
+    """The same bits; those of parameters, without a copy."""
+    fast, _, weights = place.trials(name, LARGE[name][0])
+    forward, backward = OVERRIDDEN[name]
+    _, cache = forward(place.xp, *map(place.to, fast.arrays), **fast.options)
+    given = [place.to(weight) for weight in weights]
+    expected = as_tuple(backward(place.xp, *given, cache=cache, needs=fast.needs()))
+    for i in fast.floats:
+        home = place.xp.empty(fast.arrays[i].shape, "float32")  # type: ignore[union-attr]
+        needs = tuple(backend.Home(home) if j == i else need for j, need in enumerate(fast.needs()))
+        gradient = as_tuple(backward(place.xp, *given, cache=cache, needs=needs))[i]
+        assert np.array_equal(on_host(gradient), on_host(expected[i]))
+        assert (gradient is home) == (i in PLACED.get(name, ()))
+
+
+@pytest.mark.parametrize(("name", "case"), [(name, case) for name in ("lstm", "batch_norm") for case in LARGE[name]])
+def test_an_output_that_nobody_used_counts_as_zero(place: Place, name: str, case: dict[str, Any]) -> None:
+    fast, _, weights = place.trials(name, case)
+    _, cache = fast.forward()
+    for used in range(len(weights)):
+        found = fast.backward([weight if i == used else None for i, weight in enumerate(weights)], cache)
+        wanted = fast.backward([weight * (i == used) for i, weight in enumerate(weights)], cache)
+        assert all(np.array_equal(found[i], wanted[i]) for i in fast.floats)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("name", OVERRIDDEN)
 def test_nan_and_infinity_as_in_the_specification(place: Place, name: str, value: float) -> None:
@@ -263,6 +296,25 @@ def test_running_averages(place: Place, C: int) -> None:
         running_averages.specification(np, *exact, momentum=0.9)
     for array, wanted in zip(device, exact, strict=True):
         assert difference(array.get(), wanted) <= 1e-6
+
+
+@pytest.mark.parametrize(("N", "K"), [(1, 1), (37, 3), (150, 70)])
+def test_tally(place: Place, N: int, K: int) -> None:
+    """Of equal scores the first counts, and a NaN before all."""
+    rng = np.random.default_rng(0)
+    scores, labels = rng.integers(-1, 2, (N, K)).astype("float32"), rng.integers(0, K, N)
+    scores[: N // 3] = -np.inf
+    scores[N // 2 :: 5, K // 2 :] = np.nan
+    arrays = np.float32(0.5).reshape(()), np.asarray(3), np.asarray(1.25, "float32"), scores, labels
+    device, exact = [place.to(np.array(array)) for array in arrays], [np.array(array) for array in arrays]
+    for _ in range(2):
+        with without_waiting(place.device):
+            assert OVERRIDING_TALLY(place.xp, *device) is None
+        tally.specification(np, *exact)
+    assert device[0].get() == exact[0] == 0.5 + 2 * 1.25 * N
+    assert device[1].get() == exact[1] == 3 + 2 * (scores.argmax(axis=-1) == labels).sum()
+    several = place.to(scores[:, None]), place.to(labels[:, None])
+    assert OVERRIDING_TALLY(place.xp, *device[:3], *several) is NotImplemented
 
 
 @pytest.mark.parametrize("on", ["host", "device"])

@@ -1,9 +1,11 @@
 """Launching kernels: what does not fit their signatures is refused, and faults in them are found by the emulator."""
 
+import itertools
 import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -30,6 +32,15 @@ scale(const float* __restrict__ x, float* __restrict__ out, /* finite */ float f
       int size, bool twice, const long long* count, unsigned bits) {
   int at = blockIdx.x * blockDim.x + threadIdx.x;
   if (at < size) out[at] = x[at] * factor * (twice ? 2.0f : 1.0f) + (float)count[0] + (float)bits;
+}
+"""
+
+
+OPTIONAL = """
+extern "C" __global__ void fill(const float* OR_NULL x, float* __restrict__ y, int* OR_NULL count, int size) {
+  int at = blockIdx.x * blockDim.x + threadIdx.x;
+  if (at < size) y[at] = x ? x[at] : 7.0f;
+  if (count && at == 0) count[0] = size;
 }
 """
 
@@ -67,6 +78,7 @@ def test_signatures_are_read_from_the_source() -> None:
         ("x", "float32", True, False), ("out", "float32", True, True), ("factor", "float32", False, False),
         ("size", "int32", False, False), ("twice", "bool", False, False), ("count", "int64", True, False),
         ("bits", "uint32", False, False)]
+    assert [p.name for p in signatures(OPTIONAL)["fill"] if p.is_optional] == ["x", "count"]
 
 
 @pytest.mark.parametrize("parameter", ["double x", "const double* x", "float** x", "size_t n", "half* x", "float x[4]"])
@@ -93,6 +105,29 @@ def test_a_kernel_runs(kernels: Callable[[str], Kernels], checked: bool) -> None
     else:
         kernels(SCALE).launch("scale", one_each(5), *values)
     assert np.array_equal(values[1].get(), np.full(5, 8, "float32"))
+
+
+@needs_gxx
+@pytest.mark.parametrize("checked", [False, True])
+def test_an_array_may_be_left_out_where_the_kernel_says_so(kernels: Callable[[str], Kernels], checked: bool) -> None:
+    kernel = kernels("#define OR_NULL __restrict__\n" + OPTIONAL)
+    with emulator.checked() if checked else nullcontext():
+        for x, count in itertools.product((None, device(5)), (None, device(1, dtype="int32"))):
+            y = device(5)
+            kernel.launch("fill", one_each(5), x, y, count, 5)
+            assert y.get().tolist() == [7.0 if x is None else 1.0] * 5
+            assert count is None or count.get().tolist() == [5]
+        with pytest.raises(DeviceError, match="y must be an array on the device, got NoneType"):
+            kernel.launch("fill", one_each(5), device(5), None, None, 5)
+
+
+def test_a_gpu_is_given_eight_bytes_of_zeros_for_an_array_that_is_left_out(kernels: Callable[[str], Kernels]) -> None:
+    launched, kernel, y = list[Any](), kernels(OPTIONAL), device(5)
+    kernel._functions["fill"] = lambda *call, **options: launched.append(call)
+    y.data = SimpleNamespace(device_id=0)
+    kernel.launch("fill", one_each(5), None, y, None, 5)
+    (_, _, (x, given, count, _)), = launched
+    assert given is y and x.tobytes() == count.tobytes() == bytes(8)
 
 
 @pytest.mark.parametrize(("changes", "error", "message"), [
@@ -339,8 +374,15 @@ PLANTED = {  # case, file, what stands there, what is planted
     "pool: the last of equals": ("max_pool2d", "pool.cu", "!(value <= largest)", "!(value < largest)"),
     "batch norm: no barrier": ("batch_norm", "columns.h", "    __syncthreads();\n  }", "  }"),
     "batch norm: shared memory too early": ("batch_norm", "columns.h", "= value;\n  __syncthreads();", "= value;"),
-    "batch norm: not all reach": ("batch_norm", "batchnorm.cu", "  float sum = 0.0f;\n  if (COLUMN < C)",
-                                  "  float sum = 0.0f;\n  if (COLUMN >= C) return;"),
+    "batch norm: not all reach": ("batch_norm", "batchnorm.cu", "  if (COLUMN < C)", "  if (COLUMN >= C) return;"),
+    "batch norm: the next sum too early": ("batch_norm", "columns.h", "shared[threadIdx.x];\n  __syncthreads();",
+                                           "shared[threadIdx.x];"),
+    "batch norm: a last stretch as long as all": ("batch_norm, stretches", "batchnorm.cu",
+                                                  "count = (float)(ROWS_END(R) - int(blockIdx.y * rows))",
+                                                  "count = (float)rows"),
+    "batch norm: stretches about their own means": ("batch_norm, stretches", "batchnorm.cu", " + away * away", ""),
+    "cross-entropy: no barrier": ("cross_entropy", "loss.cu", "of_warps[warp] = loss;\n  __syncthreads();",
+                                  "of_warps[warp] = loss;"),
     "cross-entropy: half a warp": ("cross_entropy", "loss.cu", "int bits = 16; bits > 0; bits /= 2) value",
                                    "int bits = 8; bits > 0; bits /= 2) value"),
     "dropout: another multiplier": ("dropout", "dropout.cu", "__umulhi(0xCD9E8D57u", "__umulhi(0xCD9E8D59u"),
@@ -365,6 +407,7 @@ CASES: dict[str, dict[str, Any]] = {
     "conv2d": {"H": 5, "W": 6, "KH": 3, "KW": 2, "stride": 2},
     "max_pool2d": {"H": 5, "W": 6, "size": 2, "x": "boolean"},
     "batch_norm": {"...": (600, 3), "C": 3, "mean": None, "var": None},
+    "batch_norm, stretches": {"...": (9000, 5), "C": 5, "mean": None, "var": None},
     "dropout": {"...": (50,), "p": 0.5, "key": (1, 2), "counter": 0},
     "cross_entropy": {"...": (5,), "K": 40, "weight": None}, "relu": {"...": (50,)}}
 

@@ -62,6 +62,20 @@ def test_predictions_are_what_counting_gives() -> None:
     assert found.items() <= gpu.PREDICTIONS.items(), "python benchmarks/gpu_predictions.py writes them anew"
 
 
+@pytest.mark.skipif(not tn.devices()[-1].is_available, reason="there is no C++ compiler for the emulator")
+def test_a_step_launches_little_but_kernels_and_products() -> None:
+    """Of the LSTM-CNN: what its two dropouts and the optimizer count, and the gradient of the loss. Nothing is copied
+    or filled that a kernel can write, or leave out."""
+    script = ("from benchmarks import gpu_predictions as made, gpu_sections\n"
+              "work = next(work for work, _ in gpu_sections.timed_cases() if work.name.startswith('lstm_cnn'))\n"
+              "found, _ = made.launches(made.ours(work))\n"
+              "print(len(found), *sorted(one.name for one in found if one.kind == 'array'))")
+    done = subprocess.run([sys.executable, "-c", script], cwd=gpu.ROOT, capture_output=True, text=True, check=True)
+    count, *arrays = done.stdout.split()
+    assert arrays == ["__iadd__"] * 3 + ["ones"]
+    assert int(count) <= 39
+
+
 def test_every_row_beside_pytorch_is_predicted() -> None:
     names = {f"{work.name}, {way}" for work, _ in gpu_sections.timed_cases()
              for way in ("eager", "graph", "graph beside graph")}

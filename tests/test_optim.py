@@ -73,6 +73,52 @@ def test_parameters_are_views_of_flat_arrays(make: Any) -> None:
         start += parameter.size
 
 
+WHERE = pytest.mark.parametrize("device", ["cpu", pytest.param("gpu-emulated", marks=pytest.mark.skipif(
+    not tn.devices()[-1].is_available, reason="there is no C++ compiler for the emulator"))])
+
+
+@WHERE
+def test_backward_writes_gradients_where_they_are_used(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All large ones, and none is copied."""
+    written, accumulate = list[bool](), nn.Parameter.accumulate
+
+    def noting(self: Any, dvalue: Any) -> None:
+        if self.ndim > 1:
+            written.append(dvalue is self.home)
+        accumulate(self, dvalue)
+
+    monkeypatch.setattr(nn.Parameter, "accumulate", noting)
+    model = nn.Sequential(nn.Conv2D(1, 2, 2), nn.Reshape((6, 4)), nn.LSTM(4, 5), nn.Conv1D(5, 3, 2), nn.Flatten(),
+                          nn.Dense(15, 2)).to(device)
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    for grad_is_there in (False, True):
+        model(tn.Tensor(np.ones((3, 4, 5, 1), "float32"), device=device)).sum().backward()
+        assert written == [not grad_is_there] * 4
+        written.clear()
+    assert all(parameter.grad is parameter.home for parameter in optimizer.parameters)
+
+
+@WHERE
+def test_a_parameter_that_is_used_several_times(device: str) -> None:
+    """Also twice by one op, and in two losses: its gradients are added up, wherever they are written."""
+    x, values = rng.standard_normal((2, 4, 4)).astype("float32")
+
+    def gradient(packed: bool) -> np.ndarray:
+        w = nn.Parameter(values.copy())
+        w.data = tn.backend.to_device(w.data, device)
+        optimizer = optim.SGD([w], lr=0.1) if packed else None
+        for _ in range(2):
+            y = tn.ops.dense(tn.ops.dense(tn.Tensor(x, device=device), w), w)
+            (y.sum() + tn.ops.dense(w, w).sum()).backward()
+        assert not optimizer or w.grad is w.home
+        return tn.backend.to_host(w.grad)
+
+    ones, wide, w = np.ones((4, 4)), x.astype("float64"), values.astype("float64")
+    expected = (wide @ w).T @ ones + wide.T @ ones @ w.T + w.T @ ones + ones @ w.T
+    np.testing.assert_allclose(gradient(packed=True), 2 * expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(gradient(packed=True), gradient(packed=False))
+
+
 @EACH
 def test_a_step_over_flat_arrays_is_a_step_over_each(make: Any) -> None:
     together, alone = network(), network()

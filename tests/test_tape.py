@@ -12,6 +12,7 @@ import pytest
 import tinynet as tn
 from tinynet.errors import DtypeError, GradientError, ShapeError
 from tinynet.op import REGISTRY, op
+from tinynet.tape import Node
 
 Array = np.ndarray
 
@@ -190,6 +191,30 @@ def test_unused_outputs_count_as_zero() -> None:
     mean.sum().backward()
     np.testing.assert_allclose(x.grad, np.full((4, 2), 0.25), rtol=1e-14)
     assert not gamma.grad.any()
+
+
+@pytest.mark.parametrize("which", ["fast", "reference"])
+def test_overrides_are_told_which_outputs_were_not_used(which: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    given, gradients = list[Any](), Node.gradients
+
+    def noting(self: Node, doutputs: list[Any]) -> Any:
+        backward = self.backward
+
+        def noted(xp: Any, *arrays: Any, **options: Any) -> Any:
+            given.append([None if array is None else float(abs(array).sum()) for array in arrays])
+            return backward(xp, *arrays, **options)
+
+        self.backward = noted
+        return gradients(self, doutputs)
+
+    monkeypatch.setattr(Node, "gradients", noting)
+    x, one, zero = (tn.Tensor(np.full(shape, value, "float32"), requires_grad=True)
+                    for shape, value in (((4, 2), 3), (2, 1), (2, 0)))
+    with tn.using(which):
+        _, mean, _ = tn.ops.batch_norm(x, one, zero)
+        mean.backward(np.ones(2, "float32"))
+    assert given == [[None, 2.0, None] if which == "fast" else [0.0, 2.0, 0.0]]
+    np.testing.assert_allclose(x.grad, np.full((4, 2), 0.25))
 
 
 def test_a_batch_of_two_losses() -> None:

@@ -76,7 +76,8 @@ class Replay:
         """What recorded steps find where it was: a batch, the optimizer's numbers, the sums of the epoch."""
         xp, optimizer, sums = backend.namespace(self.device), self.run.optimizer, self.run.sums
         self.batch = Tensor(xp.array(x.data)), Tensor(xp.array(target.data))
-        self.numbers = {name: xp.zeros((), dtype) for name, dtype in (("steps", "int64"), ("lr", "float64"))
+        precision = max((parameter.dtype for parameter in optimizer.parameters), key=lambda dtype: dtype.itemsize)
+        self.numbers = {name: xp.zeros((), dtype) for name, dtype in (("steps", "int64"), ("lr", precision))
                         if isinstance(getattr(optimizer, name), int | float)}
         self.known: dict[str, Any] = {}  # the optimizer's numbers, as the device has them
         self.sums = {name: xp.zeros((), total.dtype) for name, total in sums.items() if hasattr(total, "dtype")}
@@ -108,7 +109,8 @@ class Replay:
         """The step that is recorded."""
         result = self.step(*self.batch)
         for name, total in self.sums.items():
-            total[...] = self.run.sums[name]
+            if self.run.sums[name] is not total:
+                total[...] = self.run.sums[name]
         self.run.sums.update(self.sums)
         return result
 

@@ -39,13 +39,14 @@ def no_grad() -> Iterator[None]:
 class Node:
     """One op that was run: how to go back through it."""
 
-    __slots__ = ("backward", "cache", "edges", "needs", "number", "op", "outputs", "xp")
+    __slots__ = ("backward", "cache", "edges", "is_override", "needs", "number", "op", "outputs", "xp")
 
     def __init__(self, op: Any, xp: Any, backward: Callable[..., Any], cache: Any, inputs: Sequence["Tensor | None"],
                  outputs: Sequence[Any]) -> None:
         self.op = op
         self.xp = xp
         self.backward = backward
+        self.is_override = backward is not op.backward
         self.cache = cache
         self.needs = tuple(tensor is not None and tensor.requires_grad for tensor in inputs)
         # A node or a leaf for each input that needs a gradient; intermediate tensors themselves are not kept alive.
@@ -56,14 +57,26 @@ class Node:
         self.number = next(_numbers)
 
     def gradients(self, doutputs: list[Any]) -> tuple[Any, ...]:
-        """One gradient per input, from one per output; outputs that were not used arrive as zeros."""
-        arrays = [self.xp.zeros(shape, dtype) if dy is None else dy
-                  for dy, (shape, dtype) in zip(doutputs, self.outputs, strict=True)]
+        """One gradient per input, from one per output; outputs that were not used arrive as zeros. An override of the
+        op is spared these, and told where gradients may be written: see `backend`."""
+        needs: tuple[bool | backend.Home, ...] = self.needs
+        if self.is_override:
+            needs = self._homes()
+        else:
+            doutputs = [self.xp.zeros(shape, dtype) if dy is None else dy
+                        for dy, (shape, dtype) in zip(doutputs, self.outputs, strict=True)]
         try:
-            result = self.backward(self.xp, *arrays, cache=self.cache, needs=self.needs)
+            result = self.backward(self.xp, *doutputs, cache=self.cache, needs=needs)
         except MemoryError as error:
-            raise backend.out_of_memory(f"backward of {self.op.name}", backend.device_of(arrays[0]), error) from error
+            device = backend.common_device(doutputs) or "cpu"
+            raise backend.out_of_memory(f"backward of {self.op.name}", device, error) from error
         return result if isinstance(result, tuple) else (result,)
+
+    def _homes(self) -> tuple[bool | backend.Home, ...]:
+        """`needs`, with the homes of the leaves that have one: each but once, where a leaf is several inputs."""
+        edges = self.edges or ()
+        return tuple(edge.need() if isinstance(edge, Tensor) and not any(edge is other for other in edges[:i]) else need
+                     for i, (edge, need) in enumerate(zip(edges, self.needs, strict=True)))
 
     def release(self) -> None:
         self.cache = self.edges = None
@@ -255,6 +268,10 @@ class Tensor:
                 if edge is not None:
                     _check_gradient(node, edge, dinput)
                     deliver(edge, dinput)
+
+    def need(self) -> bool | backend.Home:
+        """What a backward is told that is to compute a gradient of this leaf: that it is needed."""
+        return True
 
     def accumulate(self, dvalue: Any) -> None:
         """Add to `.grad`."""

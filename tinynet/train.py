@@ -28,6 +28,7 @@ from tinynet.errors import ArgumentError, Interrupted, NonFiniteError
 from tinynet.files import remove_parts
 from tinynet.guard import READ_EVERY, Found, Loss, probing
 from tinynet.nn.module import Module, Parameter
+from tinynet.ops.loss import tally
 from tinynet.optim.clipping import clip_global_norm
 from tinynet.optim.optimizer import Optimizer
 from tinynet.optim.schedule import Schedule
@@ -270,12 +271,14 @@ def _next(run: Run) -> None:
 
 def _add(sums: dict[str, Any], loss: Tensor, output: Tensor, labels: Tensor) -> None:
     """Count a batch: images, loss and right answers. Nothing is read back from a device."""
-    n = len(labels)
-    sums["images"] += n
-    sums["loss"] = sums["loss"] + loss.data * n
+    sums["images"] += len(labels)
+    for name, dtype in (("loss", loss.dtype), ("right", "int64" if labels.ndim == 1 else "float64")):
+        if not hasattr(sums[name], "dtype"):  # an epoch begins, or goes on
+            sums[name] = backend.as_array(sums[name], dtype, loss.device)
     if labels.dtype.kind in "iu" and output.ndim == labels.ndim + 1:
-        right = (output.data.argmax(axis=-1) == labels.data).sum() / labels.data[0].size
-        sums["right"] = sums["right"] + right
+        tally(sums["loss"], sums["right"], loss.data.reshape(()), output.data, labels.data)
+    else:
+        sums["loss"] += loss.data.reshape(()) * len(labels)
 
 
 def _device(parameters: Iterable[Parameter]) -> str:

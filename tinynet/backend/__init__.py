@@ -4,6 +4,9 @@ The pair of functions in `ops/` is what an op means; it is array code that runs 
 in `backend/cpu` or `backend/cuda` may hold the same two functions, faster: `ops/lstm.py` has `lstm` and `dlstm`,
 and so has `backend/cpu/lstm.py`. Nothing else is needed to override an op; `with using("reference"):` leaves the
 overrides out. An override returns NotImplemented for arguments that it has no fast way for.
+
+Two things spare the backward of an override work that the specification is spared to know of. The gradient of an output
+that nobody used is None there, not zeros; and an element of `needs` that is true may be a `Home`.
 """
 
 import importlib
@@ -12,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +23,23 @@ from tinynet.backend.device import Device, host
 from tinynet.errors import ArgumentError, DeviceError, DtypeError
 
 Functions = tuple[Callable[..., Any], ...]
+
+
+class Home(NamedTuple):
+    """In `needs`, for True: whose gradient may be written into this array, which is to be returned then."""
+
+    array: Any
+
+
+def home(need: bool | Home) -> Any:
+    """The array that a gradient may be written into; None for a new one."""
+    return need.array if isinstance(need, Home) else None
+
+
+def room(xp: Any, need: bool | Home, like: Any) -> Any:
+    """The array that a gradient of `like` may be written into, or a new one."""
+    return need.array if isinstance(need, Home) else xp.empty_like(like)
+
 
 _FOLDERS = {"cpu": "tinynet.backend.cpu", "gpu": "tinynet.backend.cuda", "gpu-emulated": "tinynet.backend.cuda"}
 _DLPACK_CPU, _DLPACK_CUDA = 1, 2  # numbers of the DLPack protocol

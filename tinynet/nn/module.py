@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 
 class Parameter(Tensor):
-    """A tensor that is trained. `home` is where its gradient is written: a view of an optimizer's flat array.
+    """A tensor that is trained. `home` is where its gradient is to lie: a view of an optimizer's flat array. The
+    backward of an op writes it there by itself, or it is copied there.
 
     >>> import tinynet as tn
     >>> tn.nn.Parameter([1.0, 2.0]).requires_grad
@@ -34,9 +35,13 @@ class Parameter(Tensor):
         super().__init__(data, requires_grad)
         self.home: Any = None
 
+    def need(self) -> bool | backend.Home:
+        return True if self.home is None or self.grad is not None else backend.Home(self.home)
+
     def accumulate(self, dvalue: Any) -> None:
         if self.grad is None and self.home is not None:
-            self.home[...] = dvalue
+            if dvalue is not self.home:
+                self.home[...] = dvalue
             self.grad = self.home
         else:
             super().accumulate(dvalue)

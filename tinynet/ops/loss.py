@@ -1,9 +1,9 @@
-"""Losses: softmax cross-entropy on class numbers, and the mean squared error."""
+"""Losses: softmax cross-entropy on class numbers, and the mean squared error; and the tally of an epoch."""
 
 from typing import Any
 
 from tinynet.errors import ArgumentError, ShapeError
-from tinynet.op import op
+from tinynet.op import kernel, op
 from tinynet.ops.activation import log_of_softmax
 
 
@@ -84,6 +84,18 @@ def dcross_entropy(xp: Any, dloss: Any, *, cache: Any, needs: Any) -> Any:
         if S is not None:
             dweight -= dloss * loss / S * target.sum(axis=positions)
     return dlogits, None, dweight
+
+
+@kernel
+def tally(xp: Any, total: Any, right: Any, loss: Any, scores: Any, labels: Any) -> None:
+    """Add a batch of N to the sums of an epoch, arrays of no axes, in place: to `total` its losses, of which `loss` is
+    the mean; to `right` how many have their largest score, of scores (N,...,K), at their label, labels (N,...). Where
+    each of them has several labels, it is counted in parts.
+    """
+    total += loss * len(labels)
+    each = labels[0].size
+    count = (scores.argmax(axis=-1) == labels).sum()
+    right += count if each == 1 else count / each
 
 
 @op("prediction:(...) target:(...) -> loss:(...L)", sizes=_reduced("mse", "..."),

@@ -39,11 +39,11 @@ def batch_norm(xp: Any, x: Any, gamma: Any, beta: Any, mean: Any = None, var: An
 def dbatch_norm(xp: Any, dy: Any, dmean: Any, dvar: Any, *, cache: Any, needs: Any) -> Any:
     """See `tn.ops.batch_norm`."""
     x, mean, s, gamma, given = cache
-    dy = np.ascontiguousarray(dy)
+    dy = np.zeros(x.shape, x.dtype) if dy is None else np.ascontiguousarray(dy)
     dbeta, dgamma = _sums(_sum_of_products, x, mean, dy)  # (5) (6) (C)
     dgamma = dgamma / s
-    dvar = dvar - dgamma * gamma / (2 * s * s)  # (7) (8) (C)
-    dmean = dmean - dbeta * gamma / s  # (7) (9) (C)
+    dvar = (0 if dvar is None else dvar) - dgamma * gamma / (2 * s * s)  # (7) (8) (C)
+    dmean = (0 if dmean is None else dmean) - dbeta * gamma / s  # (7) (9) (C)
     dx = None
     if needs[0]:
         dx, R = empty(x.shape), x.size // x.shape[-1]

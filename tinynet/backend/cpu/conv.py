@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from tinynet.backend import home
 from tinynet.backend.cpu.elementary import OPTIONS, piece
 from tinynet.backend.cpu.gemm import PANEL, product
 from tinynet.backend.cpu.memory import empty
@@ -29,14 +30,14 @@ def conv1d(xp: Any, x: Any, W: Any, b: Any = None, *, stride: int = 1, padding: 
     if x.dtype != np.float32:
         return NotImplemented
     columns = window("conv1d", "T", x.shape[1], W.shape[0], stride, padding, dilation)
-    y, cache = _convolve(x[:, None], W[None], b, ONE_ROW, columns)
+    y, cache = _convolve(x[:, None], W, b, ONE_ROW, columns)
     return y[:, 0], cache  # (N,T',F)
 
 
 def dconv1d(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
     """See `tn.ops.conv1d`."""
     dx, dW, db = _dconvolve(dy[:, None], cache, needs)
-    return None if dx is None else dx[:, 0], None if dW is None else dW[0], db
+    return None if dx is None else dx[:, 0], dW, db
 
 
 def conv2d(xp: Any, x: Any, W: Any, b: Any = None, *, stride: Any = 1, padding: Any = "valid",
@@ -53,21 +54,22 @@ def dconv2d(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
 
 
 def _convolve(x: Any, W: Any, b: Any, rows: Window, columns: Window) -> Any:
-    N, F = x.shape[0], W.shape[3]
+    N, F = x.shape[0], W.shape[-1]
     x = np.ascontiguousarray(x)
     y = empty((N, rows.outputs, columns.outputs, F))
     bias = np.empty(0, x.dtype) if b is None else np.ascontiguousarray(b)
     kernel, places = np.ascontiguousarray(W), (F, PANEL)
     if N * rows.outputs > 1:  # a single product packs what it needs
         kernel, places = packed(W.reshape(-1, F)), (PANEL, W.size // F * PANEL)
-    run(_correlate, x, _frame(x, rows, columns), (1, 1), kernel.reshape(-1), places, bias, W.shape[:2],
-        _steps(rows, columns), (0, 0), y, shards=_shards(N))  # (1)
+    run(_correlate, x, _frame(x, rows, columns), (1, 1), kernel.reshape(-1), places, bias,
+        (rows.width, columns.width), _steps(rows, columns), (0, 0), y, shards=_shards(N))  # (1)
     return y, (x, W, rows, columns)
 
 
 def _dconvolve(dy: Any, cache: Any, needs: Any) -> Any:
     x, W, rows, columns = cache
-    N, (KH, KW, C, F) = x.shape[0], W.shape
+    N, KH, KW, (C, F), shape = x.shape[0], rows.width, columns.width, W.shape[-2:], W.shape
+    W = W.reshape(KH, KW, C, F)
     dy = np.ascontiguousarray(dy)
     dx = dW = db = None
     if needs[0]:
@@ -87,8 +89,9 @@ def _dconvolve(dy: Any, cache: Any, needs: Any) -> Any:
         parts_W, parts_b = np.zeros((shards, *W.shape), x.dtype), np.zeros((shards, F), x.dtype)
         run(_weights, x, _frame(x, rows, columns), dy, _steps(rows, columns), parts_W, parts_b,
             shards=shards)  # (3) (4)
-        dW, db = summed(parts_W), summed(parts_b)
-    return dx, dW if needs[1] else None, db if needs[2] else None
+        dW = summed(parts_W.reshape(shards, *shape), home(needs[1])) if needs[1] else None
+        db = summed(parts_b, home(needs[2])) if needs[2] else None
+    return dx, dW, db
 
 
 def _frame(x: Any, rows: Window, columns: Window) -> tuple[int, int, int, int]:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from tinynet.backend import home
 from tinynet.backend.cpu.elementary import OPTIONS
 from tinynet.backend.cpu.gemm import PANEL, ROWS, product
 from tinynet.backend.cpu.memory import empty
@@ -26,15 +27,15 @@ def ddense(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
     rows, W, shape = cache
     dy = np.ascontiguousarray(dy).reshape(-1, W.shape[1])  # (R,F)
     dx = _times(dy, W.T).reshape(shape) if needs[0] else None  # (2)
-    dW = _times(rows.T, dy) if needs[1] else None  # (3)
-    db = dy.sum(axis=0) if needs[2] else None  # (4)
+    dW = _times(rows.T, dy, out=home(needs[1])) if needs[1] else None  # (3)
+    db = dy.sum(axis=0, out=home(needs[2])) if needs[2] else None  # (4)
     return dx, dW, db
 
 
-def _times(A: Any, B: Any, start: Any = None) -> Any:
-    """A B, where A (R,D) may be transposed, beginning from a row (F) where one is given."""
+def _times(A: Any, B: Any, start: Any = None, out: Any = None) -> Any:
+    """A B, where A (R,D) may be transposed, beginning from a row (F) where one is given, in `out` or a new array."""
     R, D = A.shape
-    C = empty((R, B.shape[1]))
+    C = empty((R, B.shape[1])) if out is None else out
     start = np.empty(0, A.dtype) if start is None else np.ascontiguousarray(start)
     if R > 2 * ROWS or not B.flags.c_contiguous:
         panels, places = packed(B), (PANEL, D * PANEL)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from tinynet.backend import is_recording
+from tinynet.backend import home, is_recording
 from tinynet.backend.cpu.elementary import OPTIONS, apart, logistic, piece, tanh
 from tinynet.backend.cpu.gemm import PANEL, product
 from tinynet.backend.cpu.memory import empty
@@ -55,14 +55,15 @@ def dlstm(xp: Any, dy: Any, dh: Any, dC: Any, *, cache: Any, needs: Any) -> Any:
     steps = max(1, min(T, _DEEP * shards // max(1, N)))
     dz = empty((steps, N, 4 * H))
     dx = empty((N, T, D if needs[0] else 0))
-    dh, dC = dh.copy(), dC.copy()
+    dy = np.zeros(y.shape, y.dtype) if dy is None else np.ascontiguousarray(dy)
+    dh, dC = (np.zeros(m.shape, m.dtype) if state is None else state.copy() for state in (dh, dC))
     dm = np.zeros_like(m)
     dW, db = np.zeros((shards, *W.shape) if needs[3] else (shards, 0, 0), W.dtype), np.zeros((shards, 4 * H), W.dtype)
     W_h, W_x = packed(W[:H].T, shards), packed(W[H:].T, shards)
-    run(_backward, gates, C, y, h0, hx, m, masked, W_h, W_x, np.ascontiguousarray(dy), dz, dh, dC, dx, dm, dW, db,
-        shards=shards)
+    run(_backward, gates, C, y, h0, hx, m, masked, W_h, W_x, dy, dz, dh, dC, dx, dm, dW, db, shards=shards)
     return (dx if needs[0] else None, dh if needs[1] else None, dC if needs[2] else None,
-            summed(dW) if needs[3] else None, summed(db) if needs[4] else None, dm if masked else None)
+            summed(dW, home(needs[3])) if needs[3] else None, summed(db, home(needs[4])) if needs[4] else None,
+            dm if masked else None)
 
 
 def _shards(N: int) -> int:

@@ -31,11 +31,9 @@ def packed(B: Any, shards: int | None = None) -> Any:
     return panels
 
 
-def summed(parts: Any) -> Any:
-    """What shards have added up, each its part: parts (shards,...) -> (...)."""
-    if len(parts) == 1:
-        return parts[0]
-    total = empty(parts.shape[1:])
+def summed(parts: Any, out: Any = None) -> Any:
+    """What shards have added up, each its part: parts (shards,...) -> (...), in `out` or a new array."""
+    total = empty(parts.shape[1:]) if out is None else out
     run(_summed, parts.reshape(-1), total.reshape(-1), shards=shards_for(parts.size))
     return total
 

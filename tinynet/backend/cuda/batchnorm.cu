@@ -1,32 +1,47 @@
 // The batch normalisation of ops/batchnorm.py, for channels on the last axis: x is a matrix (R,C). Sums over the R
-// elements of a channel are made stretch by stretch (columns.h), into (P,C), and added up by who needs them.
+// elements of a channel are made stretch by stretch (columns.h), into (P,C), and then over the stretches.
 #include "columns.h"
+#include "optional.h"
 
-// Σ over the P stretches, for one channel.
-__device__ __forceinline__ float total(const float* sums, int P, int C, int c) {
-  float sum = 0.0f;
-  for (int p = 0; p < P; p++) sum += sums[p * C + c];
-  return sum;
-}
-
-// Of every stretch Σ (x − μ)², for (2).
-extern "C" __global__ void squares(const float* __restrict__ x, const float* __restrict__ mean,
-                                   float* __restrict__ sums, int R, int C) {
-  __shared__ float shared[LANES][COLUMNS];
-  float sum = 0.0f;
+// (1) and (2), for each stretch by itself: (P,C). The elements are read twice, for μ has to be known before the squares;
+// the second time they are near.
+extern "C" __global__ void __launch_bounds__(THREADS) statistics(
+    const float* __restrict__ x, float* __restrict__ mean, float* __restrict__ var, int R, int C, int rows) {
+  __shared__ float shared[THREADS];
+  float sum = 0.0f, sum_of_squares = 0.0f, count = (float)(ROWS_END(R) - int(blockIdx.y * rows));
   if (COLUMN < C)
-    for (int row = FIRST_ROW; row < ROWS_END(R); row += LANES) {
-      float centred = x[(size_t)row * C + COLUMN] - mean[COLUMN];
-      sum += centred * centred;
+    for (int row = FIRST_ROW; row < ROWS_END(R); row += blockDim.y) sum += x[(size_t)row * C + COLUMN];
+  float mu = over_lanes(sum, shared) / count;  // (1)
+  if (COLUMN < C)
+    for (int row = FIRST_ROW; row < ROWS_END(R); row += blockDim.y) {
+      float centred = x[(size_t)row * C + COLUMN] - mu;
+      sum_of_squares += centred * centred;
     }
-  sum = over_lanes(sum, shared);
-  if (threadIdx.y == 0 && COLUMN < C) sums[blockIdx.y * C + COLUMN] = sum;
+  float sigma2 = over_lanes(sum_of_squares, shared) / count;  // (2)
+  if (threadIdx.y > 0 || COLUMN >= C) return;
+  mean[blockIdx.y * C + COLUMN] = mu;
+  var[blockIdx.y * C + COLUMN] = sigma2;
 }
 
-// (1) or (2): a mean from the sums of all stretches.
-extern "C" __global__ void mean_of_sums(const float* __restrict__ sums, float* __restrict__ mean, int P, int R, int C) {
-  int c = blockIdx.x * blockDim.x + threadIdx.x;
-  if (c < C) mean[c] = total(sums, P, C, c) / (float)R;
+// (1) and (2) from those of the P stretches: their squares are about their own means, each of which is away from μ.
+// A block has all stretches of some columns.
+extern "C" __global__ void __launch_bounds__(THREADS) merged_statistics(
+    const float* __restrict__ means, const float* __restrict__ vars, float* __restrict__ mean, float* __restrict__ var,
+    int P, int R, int C, int rows) {
+  __shared__ float shared[THREADS];
+  float sum = 0.0f, sum_of_squares = 0.0f;
+  if (COLUMN < C)
+    for (int p = threadIdx.y; p < P; p += blockDim.y) sum += (float)min(rows, R - p * rows) * means[p * C + COLUMN];
+  float mu = over_lanes(sum, shared) / (float)R;  // (1)
+  if (COLUMN < C)
+    for (int p = threadIdx.y; p < P; p += blockDim.y) {
+      float away = means[p * C + COLUMN] - mu;
+      sum_of_squares += (float)min(rows, R - p * rows) * (vars[p * C + COLUMN] + away * away);
+    }
+  float sigma2 = over_lanes(sum_of_squares, shared) / (float)R;  // (2)
+  if (threadIdx.y > 0 || COLUMN >= C) return;
+  mean[COLUMN] = mu;
+  var[COLUMN] = sigma2;
 }
 
 // (3) and (4)
@@ -41,12 +56,13 @@ extern "C" __global__ void normalise(const float* __restrict__ x, const float* _
 }
 
 // Of every stretch Σ δy, for (5), and Σ δy (x − μ), for (6): the two halves of `sums` (2,P,C).
-extern "C" __global__ void dsums(const float* __restrict__ x, const float* __restrict__ mean,
-                                 const float* __restrict__ dy, float* __restrict__ sums, int R, int C) {
-  __shared__ float shared[LANES][COLUMNS];
+extern "C" __global__ void __launch_bounds__(THREADS) dsums(
+    const float* __restrict__ x, const float* __restrict__ mean, const float* __restrict__ dy, float* __restrict__ sums,
+    int R, int C, int rows) {
+  __shared__ float shared[THREADS];
   float sum = 0.0f, sum_of_products = 0.0f;
   if (COLUMN < C)
-    for (int row = FIRST_ROW; row < ROWS_END(R); row += LANES) {
+    for (int row = FIRST_ROW; row < ROWS_END(R); row += blockDim.y) {
       size_t at = (size_t)row * C + COLUMN;
       sum += dy[at];
       sum_of_products += dy[at] * (x[at] - mean[COLUMN]);
@@ -58,19 +74,28 @@ extern "C" __global__ void dsums(const float* __restrict__ x, const float* __res
   sums[(gridDim.y + blockIdx.y) * C + COLUMN] = sum_of_products;
 }
 
-// (5), (6), (8) and (9), for one channel in each thread. What arrives at the statistics is given in dmean0 and dvar0.
-extern "C" __global__ void dchannels(const float* __restrict__ sums, const float* __restrict__ var,
-                                     const float* __restrict__ gamma, const float* __restrict__ dmean0,
-                                     const float* __restrict__ dvar0, float* __restrict__ dgamma,
-                                     float* __restrict__ dbeta, float* __restrict__ dmean, float* __restrict__ dvar,
-                                     float eps, int P, int C) {
-  int c = blockIdx.x * blockDim.x + threadIdx.x;
-  if (c >= C) return;
-  float s = sqrtf(var[c] + eps);
-  dbeta[c] = total(sums, P, C, c);                                // (5)
-  dgamma[c] = total(sums + P * C, P, C, c) / s;                   // (6)
-  dvar[c] = dvar0[c] - gamma[c] * dgamma[c] / (2.0f * s * s);     // (7) (8)
-  dmean[c] = dmean0[c] - gamma[c] * dbeta[c] / s;                 // (7) (9)
+// (5), (6), (8) and (9), from the sums of the P stretches. What arrives at the statistics is given in dmean0 and dvar0.
+// A block has all stretches of some columns.
+extern "C" __global__ void __launch_bounds__(THREADS) dchannels(
+    const float* __restrict__ sums, const float* __restrict__ var, const float* __restrict__ gamma,
+    const float* OR_NULL dmean0, const float* OR_NULL dvar0, float* __restrict__ dgamma, float* __restrict__ dbeta,
+    float* __restrict__ dmean, float* __restrict__ dvar, float eps, int P, int C) {
+  __shared__ float shared[THREADS];
+  float sum = 0.0f, sum_of_products = 0.0f;
+  int c = COLUMN;
+  if (c < C)
+    for (int p = threadIdx.y; p < P; p += blockDim.y) {
+      sum += sums[p * C + c];
+      sum_of_products += sums[(P + p) * C + c];
+    }
+  sum = over_lanes(sum, shared);
+  sum_of_products = over_lanes(sum_of_products, shared);
+  if (threadIdx.y > 0 || c >= C) return;
+  float s = sqrtf(var[c] + eps), product = sum_of_products / s;
+  dbeta[c] = sum;                                                              // (5)
+  dgamma[c] = product;                                                         // (6)
+  dvar[c] = element_or(dvar0, c, 0.0f) - gamma[c] * product / (2.0f * s * s);  // (7) (8)
+  dmean[c] = element_or(dmean0, c, 0.0f) - gamma[c] * sum / s;                 // (7) (9)
 }
 
 // (10), or (11) with statistics that were given.

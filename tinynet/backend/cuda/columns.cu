@@ -8,11 +8,12 @@ extern "C" __global__ void add_bias(float* __restrict__ y, const float* __restri
 }
 
 // sums (P,C) = factor Σ x over each of the P stretches of the rows of x (R,C)
-extern "C" __global__ void column_sums(const float* __restrict__ x, float* __restrict__ sums, float factor, int R, int C) {
-  __shared__ float shared[LANES][COLUMNS];
+extern "C" __global__ void __launch_bounds__(THREADS) column_sums(
+    const float* __restrict__ x, float* __restrict__ sums, float factor, int R, int C, int rows) {
+  __shared__ float shared[THREADS];
   float sum = 0.0f;
   if (COLUMN < C)
-    for (int row = FIRST_ROW; row < ROWS_END(R); row += LANES) sum += x[(size_t)row * C + COLUMN];
+    for (int row = FIRST_ROW; row < ROWS_END(R); row += blockDim.y) sum += x[(size_t)row * C + COLUMN];
   sum = over_lanes(sum, shared);
   if (threadIdx.y == 0 && COLUMN < C) sums[blockIdx.y * C + COLUMN] = factor * sum;
 }

@@ -1,24 +1,25 @@
 // Sums over the rows of a matrix (R,C), for each of its columns, in an order that depends on its shape alone.
 //
-// A block takes 32 columns and a stretch of rows: thread (x,y) adds up every 8th row of column x, beginning with row y,
-// and the 8 partial sums of a column are added pairwise in shared memory. Neighbouring threads read neighbouring numbers.
-#define COLUMNS 32
-#define LANES 8      // threads for one column
-#define STRETCH 512  // rows for one block
+// A block takes some columns, 8 at most, and a stretch of rows. Neighbouring threads read neighbouring numbers: thread
+// (x,y) adds up every row of column x that is `blockDim.y` further than the last, beginning with row y, and the sums of
+// these lanes are added pairwise in shared memory. columns.py says how large blocks and stretches are.
+#define THREADS 1024  // of a block, at most
 
-// The column of this thread, its first row, and where the rows of its block end.
-#define COLUMN int(blockIdx.x * COLUMNS + threadIdx.x)
-#define FIRST_ROW int(blockIdx.y * STRETCH + threadIdx.y)
-#define ROWS_END(R) min(int(R), int((blockIdx.y + 1) * STRETCH))
+// The column of this thread, its first row, and where the rows of its block end: stretches have `rows` rows.
+#define COLUMN int(blockIdx.x * blockDim.x + threadIdx.x)
+#define FIRST_ROW int(blockIdx.y * rows + threadIdx.y)
+#define ROWS_END(R) min(int(R), int((blockIdx.y + 1) * rows))
 
-// The sum of what the threads of one column have, for the one with threadIdx.y = 0. Nobody else looks at shared[0], so
-// it may be called again at once.
-__device__ __forceinline__ float over_lanes(float value, float (*shared)[COLUMNS]) {
-  shared[threadIdx.y][threadIdx.x] = value;
+// The sum of what the lanes of one column have, for all of them.
+__device__ __forceinline__ float over_lanes(float value, float* shared) {
+  int here = threadIdx.y * blockDim.x + threadIdx.x;
+  shared[here] = value;
   __syncthreads();
-  for (int half = LANES / 2; half > 0; half /= 2) {
-    if (threadIdx.y < half) shared[threadIdx.y][threadIdx.x] += shared[threadIdx.y + half][threadIdx.x];
+  for (int half = blockDim.y / 2; half > 0; half /= 2) {
+    if (threadIdx.y < half) shared[here] += shared[here + half * blockDim.x];
     __syncthreads();
   }
-  return shared[0][threadIdx.x];
+  float sum = shared[threadIdx.x];
+  __syncthreads();  // now the next sum may be written there
+  return sum;
 }

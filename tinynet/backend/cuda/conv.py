@@ -7,6 +7,7 @@ images are unfolded at a time that this stays small; backward unfolds them again
 from collections.abc import Iterator
 from typing import Any
 
+from tinynet.backend import home, room
 from tinynet.backend.cuda.columns import add_bias, column_sums
 from tinynet.backend.cuda.launch import Kernels, one_each
 from tinynet.backend.cuda.products import matmul
@@ -24,14 +25,14 @@ def conv1d(xp: Any, x: Any, W: Any, b: Any = None, *, stride: int = 1, padding: 
     if x.dtype != xp.float32 or not W.size:
         return NotImplemented
     columns = window("conv1d", "T", x.shape[1], W.shape[0], stride, padding, dilation)
-    y, cache = _convolve(xp, x[:, None], W[None], b, ONE_ROW, columns)
+    y, cache = _convolve(xp, x[:, None], W, b, ONE_ROW, columns)
     return y[:, 0], cache  # (N,T',F)
 
 
 def dconv1d(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
     """See `tn.ops.conv1d`."""
     dx, dW, db = dconv2d(xp, dy, cache=cache, needs=needs)
-    return None if dx is None else dx[:, 0], None if dW is None else dW[0], db
+    return None if dx is None else dx[:, 0], dW, db
 
 
 def conv2d(xp: Any, x: Any, W: Any, b: Any = None, *, stride: Any = 1, padding: Any = "valid",
@@ -45,11 +46,11 @@ def conv2d(xp: Any, x: Any, W: Any, b: Any = None, *, stride: Any = 1, padding: 
 def dconv2d(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
     """See `tn.ops.conv2d`."""
     x, W, rows, columns = cache
-    C, F = W.shape[2:]
+    C, F = W.shape[-2:]
     outputs = rows.outputs * columns.outputs
-    W, dy = W.reshape(-1, F), xp.ascontiguousarray(dy).reshape(-1, F)  # (KH KW C,F), (N H' W',F)
     dx: Any = xp.empty(x.shape, x.dtype) if needs[0] else None
-    dW: Any = xp.zeros(W.shape, x.dtype) if needs[1] else None
+    dW: Any = room(xp, needs[1], W) if needs[1] else None
+    W, dy = W.reshape(-1, F), xp.ascontiguousarray(dy).reshape(-1, F)  # (KH KW C,F), (N H' W',F)
     for some in _chunks(x, rows, columns):
         its_dy = dy[some.start * outputs : some.stop * outputs]
         if needs[0]:
@@ -57,14 +58,15 @@ def dconv2d(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
             _cuda.launch("fold", one_each(part.size), matmul(its_dy, W.T), part, part.size, C,
                          *numbers(rows, x.shape[1]), *numbers(columns, x.shape[2]))  # (2)
         if needs[1]:
-            matmul(_unfolded(xp, x[some], rows, columns).T, its_dy, out=dW, accumulate=True)  # (3)
-    db = column_sums(xp, dy) if needs[2] else None  # (4)
-    return dx, dW.reshape(rows.width, columns.width, C, F) if needs[1] else None, db
+            matmul(_unfolded(xp, x[some], rows, columns).T, its_dy, out=dW.reshape(W.shape),
+                   accumulate=some.start > 0)  # (3)
+    db = column_sums(xp, dy, out=home(needs[2])) if needs[2] else None  # (4)
+    return dx, dW, db
 
 
 def _convolve(xp: Any, x: Any, W: Any, b: Any, rows: Window, columns: Window) -> Any:
     x, W = xp.ascontiguousarray(x), xp.ascontiguousarray(W)
-    N, F, outputs = x.shape[0], W.shape[3], rows.outputs * columns.outputs
+    N, F, outputs = x.shape[0], W.shape[-1], rows.outputs * columns.outputs
     y = xp.empty((N * outputs, F), x.dtype)
     for some in _chunks(x, rows, columns):
         matmul(_unfolded(xp, x[some], rows, columns), W.reshape(-1, F),
@@ -75,10 +77,10 @@ def _convolve(xp: Any, x: Any, W: Any, b: Any, rows: Window, columns: Window) ->
 
 
 def _chunks(x: Any, rows: Window, columns: Window) -> Iterator[slice]:
-    """So many images at a time that they may be unfolded."""
+    """So many images at a time that they may be unfolded; once none, if there are none."""
     each = rows.outputs * columns.outputs * rows.width * columns.width * x.shape[3]
     step = max(1, _UNFOLDED // each)
-    for start in range(0, x.shape[0], step):
+    for start in range(0, max(1, x.shape[0]), step):
         yield slice(start, min(start + step, x.shape[0]))
 
 

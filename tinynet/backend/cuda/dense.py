@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tinynet.backend import home
 from tinynet.backend.cuda.columns import add_bias, column_sums
 from tinynet.backend.cuda.products import matmul
 
@@ -22,6 +23,6 @@ def ddense(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
     rows, W, shape = cache
     dy = xp.ascontiguousarray(dy).reshape(-1, W.shape[1])  # (R,F)
     dx = matmul(dy, W.T).reshape(shape) if needs[0] else None  # (2)
-    dW = matmul(rows.T, dy) if needs[1] else None  # (3)
-    db = column_sums(xp, dy) if needs[2] else None  # (4)
+    dW = matmul(rows.T, dy, out=home(needs[1])) if needs[1] else None  # (3)
+    db = column_sums(xp, dy, out=home(needs[2])) if needs[2] else None  # (4)
     return dx, dW, db

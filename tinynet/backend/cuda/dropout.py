@@ -14,22 +14,22 @@ def dropout(xp: Any, x: Any, p: float, *, key: tuple[int, int], counter: Any) ->
     """See `tn.ops.dropout`. float32. A counter on the device is not read back."""
     if x.dtype != xp.float32:
         return NotImplemented
-    seed, stream = map(int, key)
+    step, counted, drawn = 0, None, None
     if isinstance(counter, xp.ndarray):
-        kernel, step = "dropout_counted", counter.astype(xp.int64)  # a copy: it may have been counted on in backward
+        counted, drawn = counter.astype(xp.int64, copy=False), xp.empty((), xp.int64)
     else:
-        kernel, step = "dropout", int(counter)
-    draw = kernel, step, seed, stream, int(p * 2.0**32), float(1 / (1 - p))
-    return _masked(xp, x, draw), draw  # (1)
+        step = int(counter)
+    mask = *map(int, key), int(p * 2.0**32), float(1 / (1 - p))
+    return _masked(xp, x, step, counted, drawn, mask), (step, drawn, mask)  # (1)
 
 
 def ddropout(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
     """See `tn.ops.dropout`."""
-    return _masked(xp, dy, cache)  # (2)
+    step, drawn, mask = cache
+    return _masked(xp, dy, step, drawn, None, mask)  # (2)
 
 
-def _masked(xp: Any, x: Any, draw: Any) -> Any:
-    kernel, *numbers = draw
+def _masked(xp: Any, x: Any, step: int, counted: Any, drawn: Any, mask: Any) -> Any:
     y = xp.empty(x.shape, x.dtype)
-    _cuda.launch(kernel, one_each(-(-x.size // 4)), xp.ascontiguousarray(x), y, *numbers, x.size)
+    _cuda.launch("dropout", one_each(-(-x.size // 4)), xp.ascontiguousarray(x), y, step, counted, drawn, *mask, x.size)
     return y

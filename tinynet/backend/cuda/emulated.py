@@ -28,7 +28,7 @@ FUNCTIONS = {
     "isfinite", "log", "log1p", "maximum", "minimum", "ones", "ones_like", "pad", "sign", "split", "sqrt", "stack",
     "swapaxes", "take_along_axis", "tanh", "where", "zeros", "zeros_like"}
 # What CuPy takes from NumPy: constants and types.
-SHARED = {"bool_", "float32", "float64", "inf", "int32", "int64", "nan", "pi", "uint8", "uint32", "uint64"}
+SHARED = {"bool_", "float32", "float64", "inf", "int32", "int64", "nan", "pi", "uint8", "uint16", "uint32", "uint64"}
 OPERATORS = [
     "add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor", "lshift", "rshift",
     "radd", "rsub", "rmul", "rtruediv", "rfloordiv", "rmod", "rpow", "rmatmul", "rand", "ror", "rxor",

@@ -80,8 +80,8 @@ def _entry(name: str, parameters: Sequence["Parameter"]) -> str:
             f"{{ return emulator::launch([](void** values) {{ {name}({values}); }}, values, shape, order); }}")
 
 
-_C_TYPES = {"float32": "float", "int32": "int", "uint32": "unsigned", "int64": "long long", "uint8": "unsigned char",
-            "bool": "bool"}
+_C_TYPES = {"float32": "float", "int32": "int", "uint32": "unsigned", "int64": "long long", "uint16": "unsigned short",
+            "uint8": "unsigned char", "bool": "bool"}
 
 
 def cache_folder() -> Path:
@@ -131,7 +131,7 @@ class Library:
         self._library = ctypes.CDLL(str(compiled(program(source, signatures))))
 
     def run(self, name: str, parameters: Sequence["Parameter"], grid: "Grid", values: Sequence[Any]) -> None:
-        """Run a kernel on NumPy arrays and numbers, which are as the signature wants them."""
+        """Run a kernel on NumPy arrays and numbers, which are as the signature wants them. 0 is a null pointer."""
         if _checked.get():
             self._run_checked(name, parameters, grid, values)
         else:
@@ -156,7 +156,7 @@ class Library:
         _check_apart(name, parameters, values)
         results = [self._between_margins(name, parameters, grid, values, order, _nonsense) for order in range(ORDERS)]
         self._between_margins(name, parameters, grid, values, 0, _own_number)  # NaN beside NaN would not be seen
-        written = [(p, value) for p, value in zip(parameters, values, strict=True) if p.is_written]
+        written = [(p, value) for p, value in _arrays(parameters, values) if p.is_written]
         for i, (parameter, value) in enumerate(written):
             if any(result[i].tobytes() != results[0][i].tobytes() for result in results):
                 raise KernelError(f"{name}: {parameter.name} must not depend on the order in which threads run, and "
@@ -171,10 +171,14 @@ class Library:
                   for i, value in enumerate(values)]
         kept = [copy.copy() for copy in copies]
         self._call(name, grid, [_inner(copy) if isinstance(copy, np.ndarray) else copy for copy in copies], order)
-        for parameter, copy, before in zip(parameters, copies, kept, strict=True):
-            if parameter.is_pointer:
-                _check_margins(name, parameter, copy, before)
-        return [_inner(copy) for copy, p in zip(copies, parameters, strict=True) if p.is_written]
+        for (parameter, copy), (_, before) in zip(_arrays(parameters, copies), _arrays(parameters, kept), strict=True):
+            _check_margins(name, parameter, copy, before)
+        return [_inner(copy) for parameter, copy in _arrays(parameters, copies) if parameter.is_written]
+
+
+def _arrays(parameters: Sequence["Parameter"], values: Sequence[Any]) -> list[tuple["Parameter", Any]]:
+    """The arrays among the arguments, with what they are called."""
+    return [(p, value) for p, value in zip(parameters, values, strict=True) if isinstance(value, np.ndarray)]
 
 
 def _nonsense(dtype: Any, number: int) -> Any:
@@ -206,8 +210,7 @@ def _check_margins(name: str, parameter: "Parameter", copy: np.ndarray, before: 
 
 
 def _check_apart(name: str, parameters: Sequence["Parameter"], values: Sequence[Any]) -> None:
-    arrays = [(p, value) for p, value in zip(parameters, values, strict=True) if p.is_pointer]
-    for (p, a), (q, b) in itertools.combinations(arrays, 2):
+    for (p, a), (q, b) in itertools.combinations(_arrays(parameters, values), 2):
         if (p.is_written or q.is_written) and np.may_share_memory(a, b):
             raise KernelError(f"{name}: what a kernel writes must be no other argument too, and {p.name} and {q.name} "
                               "share memory; pass one of them, or a copy")

@@ -5,7 +5,8 @@
 
 A GPU takes arguments as bytes: a Python float where the kernel has a `float`, or an array of other numbers or with
 gaps, is no error there, only a wrong result. So the signatures are read from the source, and what does not fit is
-refused here. Python numbers take the type that the kernel has for them; numbers of NumPy's must have it.
+refused here. Python numbers take the type that the kernel has for them; numbers of NumPy's must have it. None is a null
+pointer, where the kernel says OR_NULL (optional.h).
 
 Arrays of CuPy's go to the GPU, for which CuPy compiles the file when it is first used; arrays of the emulated device go
 to the emulator.
@@ -29,11 +30,12 @@ _MOST = 2**31 - 1  # threads along x: they are counted in an int
 _SHARED_ALWAYS = 48 * 1024  # bytes of shared memory that every block may have, unasked
 
 _TYPES = {"float": np.float32, "int": np.int32, "unsigned": np.uint32, "long long": np.int64,
-          "unsigned char": np.uint8, "bool": np.bool_}
+          "unsigned short": np.uint16, "unsigned char": np.uint8, "bool": np.bool_}
 _NUMBERS = {"f": (float, int), "i": (int, bool), "u": (int,), "b": (bool, int)}  # Python's, by the kind of dtype
 _OF_THE_HOST = (np.ndarray, np.generic)
 _KERNEL = re.compile(r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\s*\([^)]*\)\s*)?(\w+)\s*\(([^)]*)\)')
-_PARAMETER = re.compile(r"(const\s+)?([a-z ]+?)\s*(\*)?\s*(?:__restrict__\s+)?(\w+)")
+_PARAMETER = re.compile(r"(const\s+)?([a-z ]+?)\s*(\*)?\s*(?:(__restrict__|OR_NULL)\s+)?(\w+)")
+_NULL = np.uint64(0)  # a null pointer: CuPy passes a number as the bytes that it has
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.S)
 _INCLUDE = re.compile(r'^#include "(\w+\.h)"$', re.M)
 
@@ -45,6 +47,7 @@ class Parameter(NamedTuple):
     dtype: Any
     is_pointer: bool
     is_written: bool
+    is_optional: bool = False
 
 
 class Grid(NamedTuple):
@@ -114,7 +117,8 @@ def _parameter(kernel: str, text: str) -> Parameter:
     if not found or found[2] not in _TYPES:
         raise DtypeError(f"{kernel}: every parameter must be a number or a pointer to numbers of type "
                          f"{', '.join(_TYPES)}, got {text!r}; float64 is slow on a GPU, use float")
-    return Parameter(found[4], np.dtype(_TYPES[found[2]]), bool(found[3]), bool(found[3]) and not found[1])
+    return Parameter(found[5], np.dtype(_TYPES[found[2]]), bool(found[3]), bool(found[3]) and not found[1],
+                     found[4] == "OR_NULL")
 
 
 class Kernels:
@@ -139,7 +143,9 @@ class Kernels:
                                 f"compare with {self.path.name}")
         values, place = [], None
         for parameter, value in zip(parameters, arguments, strict=True):
-            if parameter.is_pointer:
+            if parameter.is_optional and value is None:
+                values.append(_NULL)
+            elif parameter.is_pointer:
                 _check_array(name, parameter, value)
                 if place is None:
                     place = value.data.device_id

@@ -1,14 +1,17 @@
-"""The cross-entropy of ops/loss.py on a GPU, by the kernels of loss.cu: unweighted and reduced.
+"""The cross-entropy of ops/loss.py on a GPU, by the kernels of loss.cu: unweighted and reduced; and the tally of an
+epoch.
 
-What bounds it: launches, two forward and one backward. Nothing comes back to the host: the loss stays on the device.
+What bounds it: launches, one forward and one backward; so one block has all rows, if these are few. Nothing comes back
+to the host: the loss stays on the device.
 """
 
 from typing import Any
 
 from tinynet.backend.cuda.columns import column_sums
-from tinynet.backend.cuda.launch import Kernels, one_each
+from tinynet.backend.cuda.launch import Grid, Kernels, one_each
 
-_WARP = 32  # threads for one row
+_WARP, _WARPS = 32, 32  # threads for one row, and rows at once in a block, at most
+_ROWS_ALONE = 4 * _WARPS  # that one block has, at most; if many have them, a warp has one row
 
 _cuda = Kernels("loss")
 
@@ -20,11 +23,14 @@ def cross_entropy(xp: Any, logits: Any, labels: Any, weight: Any = None, *, labe
         return NotImplemented
     R, K = labels.size, logits.shape[-1]
     logits, labels = xp.ascontiguousarray(logits), xp.ascontiguousarray(labels.astype(xp.int64, copy=False))
-    logp, losses = xp.empty(logits.shape, logits.dtype), xp.empty((R, 1), logits.dtype)
-    _cuda.launch("cross_entropy", one_each(R * _WARP), logits, labels, logp, losses, float(label_smoothing), R, K)
-    one_over_S = 1 / R if reduction == "mean" else 1.0
-    loss = column_sums(xp, losses, one_over_S).reshape(())  # (4) ()
-    return loss, (logp, labels, float(label_smoothing), one_over_S)
+    one_over_S, smoothing = 1 / R if reduction == "mean" else 1.0, float(label_smoothing)
+    rows = R if R <= _ROWS_ALONE else _WARPS
+    blocks = -(-R // rows)
+    logp, losses = xp.empty(logits.shape, logits.dtype), xp.empty((blocks, 1), logits.dtype)
+    _cuda.launch("cross_entropy", Grid((blocks, 1, 1), (_WARP * min(rows, _WARPS), 1, 1)), logits, labels, logp, losses,
+                 smoothing, one_over_S if blocks == 1 else 1.0, R, K, rows)
+    loss = losses if blocks == 1 else column_sums(xp, losses, one_over_S)  # (4)
+    return loss.reshape(()), (logp, labels, smoothing, one_over_S)
 
 
 def dcross_entropy(xp: Any, dloss: Any, *, cache: Any, needs: Any) -> Any:
@@ -34,3 +40,13 @@ def dcross_entropy(xp: Any, dloss: Any, *, cache: Any, needs: Any) -> Any:
     _cuda.launch("dcross_entropy", one_each(logp.size), logp, labels, xp.ascontiguousarray(dloss), dlogits,
                  label_smoothing, one_over_S, logp.size, logp.shape[-1])
     return dlogits, None, None
+
+
+def tally(xp: Any, total: Any, right: Any, loss: Any, scores: Any, labels: Any) -> Any:
+    """See `tinynet.ops.loss`. float32, and one label for each image, in one launch."""
+    arrays = (total, right, loss, scores)
+    if labels.ndim != 1 or [array.dtype for array in arrays] != [xp.float32, xp.int64, xp.float32, xp.float32]:
+        return NotImplemented
+    _cuda.launch("tally", one_each(labels.size * _WARP), total, right, loss, xp.ascontiguousarray(scores),
+                 xp.ascontiguousarray(labels.astype(xp.int64, copy=False)), *scores.shape)
+    return None

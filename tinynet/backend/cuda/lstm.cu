@@ -2,11 +2,12 @@
 // each thread. The same names and the same equations.
 #include "logistic.h"
 #include "lstm.h"
+#include "optional.h"
 
-// (1) to (6). At step t, `gates` (N,T,4H) holds [m ⊙ hₜ₋₁, xₜ] W, which becomes the gates; `hx` is [m ⊙ hₜ₋₁, xₜ].
-extern "C" __global__ void lstm_gates(float* __restrict__ gates, const float* __restrict__ b,
-                                      const float* __restrict__ m, float* __restrict__ C, float* __restrict__ hx,
-                                      float* __restrict__ y, int t, int N, int T, int H, int D) {
+// (1) to (6). At step t, `gates` (N,T,4H) holds [m ⊙ hₜ₋₁, xₜ] W, which becomes the gates; `mh` is m ⊙ hₜ₋₁.
+extern "C" __global__ void lstm_gates(float* __restrict__ gates, const float* __restrict__ b, const float* OR_NULL m,
+                                      float* __restrict__ C, float* __restrict__ mh, float* __restrict__ y, int t, int N,
+                                      int T, int H) {
   int unit = blockIdx.x * blockDim.x + threadIdx.x;
   if (unit >= N * H) return;
   int n = unit / H, j = unit % H;
@@ -17,12 +18,12 @@ extern "C" __global__ void lstm_gates(float* __restrict__ gates, const float* __
   z[j] = gate.f, z[H + j] = gate.i, z[2 * H + j] = gate.Ctilde, z[3 * H + j] = gate.o;
   C[before + H] = state.C;
   y[at * H + j] = state.h;
-  if (t + 1 < T) hx[(at + 1) * (H + D) + j] = m[unit] * state.h;
+  if (t + 1 < T) mh[(at + 1) * H + j] = element_or(m, unit, 1.0f) * state.h;
 }
 
 // (7) to (11) and (13). `dh` and `dC` are what arrives from step t+1; dC becomes what goes to step t-1.
 extern "C" __global__ void lstm_dgates(const float* __restrict__ gates, const float* __restrict__ C,
-                                       const float* __restrict__ dy, const float* __restrict__ dh,
+                                       const float* OR_NULL dy, const float* __restrict__ dh,
                                        float* __restrict__ dC, float* __restrict__ dz, int t, int N, int T, int H) {
   int unit = blockIdx.x * blockDim.x + threadIdx.x;
   if (unit >= N * H) return;
@@ -30,18 +31,18 @@ extern "C" __global__ void lstm_dgates(const float* __restrict__ gates, const fl
   size_t at = (size_t)n * T + t, before = (at + n) * H + j;
   gates += at * 4 * H, dz += at * 4 * H;
   Gates gate = {gates[j], gates[H + j], gates[2 * H + j], gates[3 * H + j]};
-  Gates z = dz_of(gate, C[before], tanhf(C[before + H]), dh[unit] + dy[at * H + j], dC[unit]);
+  Gates z = dz_of(gate, C[before], tanhf(C[before + H]), dh[unit] + element_or(dy, at * H + j, 0.0f), dC[unit]);
   dz[j] = z.f, dz[H + j] = z.i, dz[2 * H + j] = z.Ctilde, dz[3 * H + j] = z.o;
 }
 
 // (14) and (15): the gradient of m ⊙ hₜ₋₁ becomes that of hₜ₋₁.
-extern "C" __global__ void lstm_dmask(const float* __restrict__ y, const float* __restrict__ h0,
+extern "C" __global__ void lstm_dmask(const float* __restrict__ y, const float* OR_NULL h0,
                                       const float* __restrict__ m, float* __restrict__ dh, float* __restrict__ dm,
                                       int t, int N, int T, int H) {
   int unit = blockIdx.x * blockDim.x + threadIdx.x;
   if (unit >= N * H) return;
   int n = unit / H, j = unit % H;
-  float h_before = t > 0 ? y[((size_t)n * T + t - 1) * H + j] : h0[unit];
+  float h_before = t > 0 ? y[((size_t)n * T + t - 1) * H + j] : element_or(h0, unit, 0.0f);
   dm[unit] += h_before * dh[unit];  // (15)
   dh[unit] *= m[unit];              // (14)
 }

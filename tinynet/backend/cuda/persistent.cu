@@ -9,6 +9,7 @@
 // Units beyond H, up to 4 ROWS, have weights of 0 and stay 0, also where others become NaN. An int counts all elements.
 #include "logistic.h"
 #include "lstm.h"
+#include "optional.h"
 
 #define COLUMNS 8
 
@@ -117,14 +118,14 @@ struct Vectors {
   }
 };
 
-// (1) to (6) at all steps. `gates` (N,T,4H) holds x W, which becomes the gates; `hx` gets m ⊙ hₜ₋₁. h and c are those of
+// (1) to (6) at all steps. `gates` (N,T,4H) holds x W, which becomes the gates; `mh` gets m ⊙ hₜ₋₁. h and c are those of
 // the last step.
 template <int ROWS, int KEPT, int SEQUENCES>
 __device__ __forceinline__ void forward(float* __restrict__ gates, const float* __restrict__ W,
-                                        const float* __restrict__ b, const float* __restrict__ m,
-                                        const float* __restrict__ h0, const float* __restrict__ c0,
-                                        float* __restrict__ C, float* __restrict__ hx, float* __restrict__ y,
-                                        float* __restrict__ h, float* __restrict__ c, int N, int T, int H, int D) {
+                                        const float* __restrict__ b, const float* OR_NULL m, const float* OR_NULL h0,
+                                        const float* OR_NULL c0, float* __restrict__ C, float* __restrict__ mh,
+                                        float* __restrict__ y, float* __restrict__ h, float* __restrict__ c, int N,
+                                        int T, int H) {
   using HTile = Tile<4, ROWS, KEPT>;  // [m ⊙ h] by rows; columns: two units, with four gates each
   extern __shared__ float4 shared[];
   Vectors<SEQUENCES * HTile::VECTOR> mhs(shared);
@@ -140,7 +141,7 @@ __device__ __forceinline__ void forward(float* __restrict__ gates, const float* 
     bool exists = j < H && n < N, writes = exists && threadIdx.x % 2 == s;
     int unit = n * H + j;
     float mask = 0.0f, h_now = 0.0f, C_now = 0.0f;
-    if (exists) mask = m[unit], h_now = h0[unit], C_now = c0[unit];
+    if (exists) mask = element_or(m, unit, 1.0f), h_now = element_or(h0, unit, 0.0f), C_now = element_or(c0, unit, 0.0f);
     if (writes) C[n * (T + 1) * H + j] = C_now, ((float*)(mhs.now + s * HTile::VECTOR))[j] = mask * h_now;
     float* z = gates + n * T * 4 * H + j;
     Gates input = {};  // at step t, x W
@@ -158,7 +159,7 @@ __device__ __forceinline__ void forward(float* __restrict__ gates, const float* 
         int at = (n * T + t) * H + j;
         ((float*)(mhs.next + s * HTile::VECTOR))[j] = mask * state.h;
         z[0] = gate.f, z[H] = gate.i, z[2 * H] = gate.Ctilde, z[3 * H] = gate.o;
-        hx[(n * T + t) * (H + D) + j] = mask * h_now, y[at] = state.h, C[(n * (T + 1) + t + 1) * H + j] = state.C;
+        mh[at] = mask * h_now, y[at] = state.h, C[(n * (T + 1) + t + 1) * H + j] = state.C;
       }
       h_now = state.h, C_now = state.C;
       z = z_next, input = input_next;
@@ -172,11 +173,11 @@ __device__ __forceinline__ void forward(float* __restrict__ gates, const float* 
 // (7) to (15) at all steps, but for δx. dh and dC are those of h_T and C_T; dh0 and dc0 what is left of them.
 template <int ROWS, int KEPT, int SEQUENCES>
 __device__ __forceinline__ void backward(const float* __restrict__ gates, const float* __restrict__ W,
-                                         const float* __restrict__ m, const float* __restrict__ h0,
+                                         const float* OR_NULL m, const float* OR_NULL h0,
                                          const float* __restrict__ C, const float* __restrict__ y,
-                                         const float* __restrict__ dy, const float* __restrict__ dh,
-                                         const float* __restrict__ dC, float* __restrict__ dz, float* __restrict__ dh0,
-                                         float* __restrict__ dc0, float* __restrict__ dm, int N, int T, int H) {
+                                         const float* OR_NULL dy, const float* OR_NULL dh, const float* OR_NULL dC,
+                                         float* __restrict__ dz, float* __restrict__ dh0, float* __restrict__ dc0,
+                                         float* __restrict__ dm, int N, int T, int H) {
   using ZTile = Tile<16, ROWS, KEPT>;  // δz by rows, a unit's four gates together; columns: eight units
   extern __shared__ float4 shared[];
   Vectors<SEQUENCES * ZTile::VECTOR> dzs(shared);
@@ -190,14 +191,17 @@ __device__ __forceinline__ void backward(const float* __restrict__ gates, const 
     bool exists = j < H && n < N, writes = exists && threadIdx.x % 2 == s;
     int unit = n * H + j;
     float mask = 0.0f, dh_now = 0.0f, dC_now = 0.0f, dm_now = 0.0f, tanhC = 0.0f;
-    if (exists) mask = m[unit], dh_now = dh[unit], dC_now = dC[unit], tanhC = tanhf(C[(n * (T + 1) + T) * H + j]);
+    if (exists) {
+      mask = element_or(m, unit, 1.0f), dh_now = element_or(dh, unit, 0.0f), dC_now = element_or(dC, unit, 0.0f);
+      tanhC = tanhf(C[(n * (T + 1) + T) * H + j]);
+    }
     struct Saved { Gates gate; float C_before, dy, h_before; } saved = {}, saved_next = {};  // by forward, and δyₜ
     auto load = [&](int t) {
       if (!exists || t < 0) return;
       const float* gate = gates + (n * T + t) * 4 * H + j;
       int at = (n * T + t) * H + j;
-      saved_next = {{gate[0], gate[H], gate[2 * H], gate[3 * H]}, C[(n * (T + 1) + t) * H + j], dy[at],
-                    t > 0 ? y[at - H] : h0[unit]};
+      saved_next = {{gate[0], gate[H], gate[2 * H], gate[3 * H]}, C[(n * (T + 1) + t) * H + j],
+                    element_or(dy, at, 0.0f), t > 0 ? y[at - H] : element_or(h0, unit, 0.0f)};
     };
     load(T - 1);
     for (int t = T - 1; t >= 0; t--) {
@@ -223,35 +227,35 @@ __device__ __forceinline__ void backward(const float* __restrict__ gates, const 
 
 // A kernel for each size: the units there may be, 4 ROWS, and how many rows of four the registers hold.
 extern "C" __global__ void __launch_bounds__(128, 2) lstm_forward_64(
-    float* __restrict__ gates, const float* __restrict__ W, const float* __restrict__ b, const float* __restrict__ m,
-    const float* __restrict__ h0, const float* __restrict__ c0, float* __restrict__ C, float* __restrict__ hx,
-    float* __restrict__ y, float* __restrict__ h, float* __restrict__ c, int N, int T, int H, int D, int sequences) {
-  if (sequences == 1) forward<16, 4, 1>(gates, W, b, m, h0, c0, C, hx, y, h, c, N, T, H, D);
-  else forward<16, 4, 2>(gates, W, b, m, h0, c0, C, hx, y, h, c, N, T, H, D);
+    float* __restrict__ gates, const float* __restrict__ W, const float* __restrict__ b, const float* OR_NULL m,
+    const float* OR_NULL h0, const float* OR_NULL c0, float* __restrict__ C, float* __restrict__ mh,
+    float* __restrict__ y, float* __restrict__ h, float* __restrict__ c, int N, int T, int H, int sequences) {
+  if (sequences == 1) forward<16, 4, 1>(gates, W, b, m, h0, c0, C, mh, y, h, c, N, T, H);
+  else forward<16, 4, 2>(gates, W, b, m, h0, c0, C, mh, y, h, c, N, T, H);
 }
 
 extern "C" __global__ void __launch_bounds__(256, 1) lstm_forward_128(
-    float* __restrict__ gates, const float* __restrict__ W, const float* __restrict__ b, const float* __restrict__ m,
-    const float* __restrict__ h0, const float* __restrict__ c0, float* __restrict__ C, float* __restrict__ hx,
-    float* __restrict__ y, float* __restrict__ h, float* __restrict__ c, int N, int T, int H, int D, int sequences) {
-  if (sequences == 1) forward<32, 3, 1>(gates, W, b, m, h0, c0, C, hx, y, h, c, N, T, H, D);
-  else forward<32, 3, 2>(gates, W, b, m, h0, c0, C, hx, y, h, c, N, T, H, D);
+    float* __restrict__ gates, const float* __restrict__ W, const float* __restrict__ b, const float* OR_NULL m,
+    const float* OR_NULL h0, const float* OR_NULL c0, float* __restrict__ C, float* __restrict__ mh,
+    float* __restrict__ y, float* __restrict__ h, float* __restrict__ c, int N, int T, int H, int sequences) {
+  if (sequences == 1) forward<32, 3, 1>(gates, W, b, m, h0, c0, C, mh, y, h, c, N, T, H);
+  else forward<32, 3, 2>(gates, W, b, m, h0, c0, C, mh, y, h, c, N, T, H);
 }
 
 extern "C" __global__ void __launch_bounds__(128, 2) lstm_backward_64(
-    const float* __restrict__ gates, const float* __restrict__ W, const float* __restrict__ m,
-    const float* __restrict__ h0, const float* __restrict__ C, const float* __restrict__ y,
-    const float* __restrict__ dy, const float* __restrict__ dh, const float* __restrict__ dC, float* __restrict__ dz,
-    float* __restrict__ dh0, float* __restrict__ dc0, float* __restrict__ dm, int N, int T, int H, int sequences) {
+    const float* __restrict__ gates, const float* __restrict__ W, const float* OR_NULL m, const float* OR_NULL h0,
+    const float* __restrict__ C, const float* __restrict__ y, const float* OR_NULL dy, const float* OR_NULL dh,
+    const float* OR_NULL dC, float* __restrict__ dz, float* __restrict__ dh0, float* __restrict__ dc0,
+    float* __restrict__ dm, int N, int T, int H, int sequences) {
   if (sequences == 1) backward<16, 4, 1>(gates, W, m, h0, C, y, dy, dh, dC, dz, dh0, dc0, dm, N, T, H);
   else backward<16, 4, 2>(gates, W, m, h0, C, y, dy, dh, dC, dz, dh0, dc0, dm, N, T, H);
 }
 
 extern "C" __global__ void __launch_bounds__(256, 1) lstm_backward_128(
-    const float* __restrict__ gates, const float* __restrict__ W, const float* __restrict__ m,
-    const float* __restrict__ h0, const float* __restrict__ C, const float* __restrict__ y,
-    const float* __restrict__ dy, const float* __restrict__ dh, const float* __restrict__ dC, float* __restrict__ dz,
-    float* __restrict__ dh0, float* __restrict__ dc0, float* __restrict__ dm, int N, int T, int H, int sequences) {
+    const float* __restrict__ gates, const float* __restrict__ W, const float* OR_NULL m, const float* OR_NULL h0,
+    const float* __restrict__ C, const float* __restrict__ y, const float* OR_NULL dy, const float* OR_NULL dh,
+    const float* OR_NULL dC, float* __restrict__ dz, float* __restrict__ dh0, float* __restrict__ dc0,
+    float* __restrict__ dm, int N, int T, int H, int sequences) {
   if (sequences == 1) backward<32, 3, 1>(gates, W, m, h0, C, y, dy, dh, dC, dz, dh0, dc0, dm, N, T, H);
   else backward<32, 3, 2>(gates, W, m, h0, C, y, dy, dh, dC, dz, dh0, dc0, dm, N, T, H);
 }

@@ -57,7 +57,7 @@ class Plan(NamedTuple):
     sequences: int  # in a block at a time
 
     def forward(self, *arrays: Any) -> None:
-        """lstm_forward of persistent.cu, its arrays and N, T, H, D."""
+        """lstm_forward of persistent.cu, its arrays and N, T, H."""
         _cuda.launch(self.size.forward, self.grid(self.size.units), *arrays, self.sequences)
 
     def backward(self, *arrays: Any) -> None:
@@ -70,10 +70,10 @@ class Plan(NamedTuple):
         return Grid((self.blocks, 1, 1), (self.threads, 1, 1), 4 * (2 * self.sequences * factors + tiles))
 
 
-def plan(hx: Any, H: int) -> Plan | None:
-    """For the sequences of hx (N,T,H+D) on its device, and H units; None where there are no kernels for them."""
-    (N, T, _), device = hx.shape, limits(hx)
-    if max(hx.size, N * (T + 1) * 4 * H) > _ELEMENTS_MOST:
+def plan(y: Any) -> Plan | None:
+    """For the sequences of y (N,T,H) on its device; None where there are no kernels for them."""
+    (N, T, H), device = y.shape, limits(y)
+    if N * (T + 1) * 4 * H > _ELEMENTS_MOST:
         return None
     for size in SIZES:
         if 0 < H <= size.units:

@@ -4,8 +4,8 @@
 
 #define MINUS_INFINITY __uint_as_float(0xFF800000u)
 
-extern "C" __global__ void max_pool(const float* __restrict__ x, float* __restrict__ y, int* __restrict__ winner,
-                                    int size, int C,
+extern "C" __global__ void max_pool(const float* __restrict__ x, float* __restrict__ y,
+                                    unsigned short* __restrict__ winner, int size, int C,
                                     int width_h, int stride_h, int dilation_h, int before_h, int size_h, int outputs_h,
                                     int width_w, int stride_w, int dilation_w, int before_w, int size_w, int outputs_w) {
   int at = blockIdx.x * blockDim.x + threadIdx.x;
@@ -24,10 +24,10 @@ extern "C" __global__ void max_pool(const float* __restrict__ x, float* __restri
         largest = value, first = kh * columns.width + kw;
     }
   y[at] = largest;     // (1)
-  winner[at] = first;
+  winner[at] = (unsigned short)first;
 }
 
-extern "C" __global__ void dmax_pool(const float* __restrict__ dy, const int* __restrict__ winner,
+extern "C" __global__ void dmax_pool(const float* __restrict__ dy, const unsigned short* __restrict__ winner,
                                      float* __restrict__ dx, int size, int C,
                                      int width_h, int stride_h, int dilation_h, int before_h, int size_h, int outputs_h,
                                      int width_w, int stride_w, int dilation_w, int before_w, int size_w,

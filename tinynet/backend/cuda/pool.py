@@ -1,10 +1,14 @@
-"""The pooling of ops/pool.py on a GPU, by the kernels of pool.cu. What bounds it: memory."""
+"""The pooling of ops/pool.py on a GPU, by the kernels of pool.cu. What bounds it: memory; so what is remembered of a
+window, which tap had the largest, takes two bytes.
+"""
 
 from typing import Any
 
 from tinynet.backend.cuda.launch import Kernels, one_each
 from tinynet.backend.cuda.windows import numbers
 from tinynet.window import ONE_ROW, Window, pool_window, pool_windows
+
+_TAPS = 2**16  # of a window, whose numbers fit into two bytes
 
 _cuda = Kernels("pool")
 
@@ -54,9 +58,9 @@ def davg_pool2d(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
 
 
 def _max_pool(xp: Any, x: Any, rows: Window, columns: Window) -> Any:
-    if x.dtype != xp.float32:
+    if x.dtype != xp.float32 or rows.width * columns.width > _TAPS:
         return NotImplemented
-    winner = xp.empty((x.shape[0], rows.outputs, columns.outputs, x.shape[3]), xp.int32)
+    winner = xp.empty((x.shape[0], rows.outputs, columns.outputs, x.shape[3]), xp.uint16)
     y, places = _gathered(xp, "max_pool", x, rows, columns, winner)
     return y, (winner, x.shape, places)
 
