@@ -30,7 +30,8 @@ def capture(device: str, work: Callable[[], Any]) -> tuple[Any, Callable[[], Non
         with emulated.capturing() as graph:
             result = work()
         return result, graph.launch
-    xp, stream = backend.namespace(device), _stream(device)
+    xp = backend.namespace(device)
+    stream = _stream(xp, device)
     memory = _memory(xp)
     xp.get_default_memory_pool().free_all_blocks()  # there has to be room for the step twice: as usual, and recorded
     try:
@@ -69,6 +70,6 @@ def _memory(xp: Any) -> Callable[[int], Any]:
 
 
 @cache
-def _stream(device: str) -> Any:
+def _stream(xp: Any, device: str) -> Any:
     """The stream on which graphs are recorded: one that waits for no other, as CUDA wants it."""
-    return backend.namespace(device).cuda.Stream(non_blocking=True)
+    return xp.cuda.Stream(non_blocking=True)
