@@ -74,8 +74,8 @@ class Replay:
             return self._prove(self.launch)
         self.launch()
         self._count()
-        for name, (module, attribute) in self.run.model.counters().items():  # as Python would
-            setattr(module, attribute, getattr(module, attribute) + self.counted[name])
+        for module, attribute, count in self.counted:  # as Python would
+            setattr(module, attribute, getattr(module, attribute) + count)
         self.run.sums["images"] += self.images
         return self.outputs
 
@@ -149,8 +149,8 @@ class Replay:
 
     def _record(self) -> tuple[Tensor, Tensor]:
         """Record a step, and launch it, once: what Python has to do for it is done by recording it."""
-        run, counters = self.run, self.run.model.counters()
-        before, images = {name: getattr(*counter) for name, counter in counters.items()}, run.sums["images"]
+        run, counters = self.run, list(self.run.model.counters().values())
+        before, images = [getattr(*counter) for counter in counters], run.sums["images"]
         attributes = [vars(thing) for thing in (run.optimizer, *(module for _, module in run.model.modules()))]
         kept = [dict(names) for names in attributes]
         try:
@@ -162,7 +162,7 @@ class Replay:
             run.sums.update(self.sums, images=images)
             raise
         launch()
-        self.counted = {name: getattr(*counter) - before[name] for name, counter in counters.items()}
+        self.counted = [(*counter, getattr(*counter) - count) for counter, count in zip(counters, before, strict=True)]
         self.images = run.sums["images"] - images
         self._count()
         now = self._settings()
