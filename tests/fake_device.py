@@ -55,7 +55,7 @@ class GpuArray(emulated.DeviceArray):
         super().__init__(host)
         if host.base is None:
             pointer = _allocator(host.nbytes)
-            if emulated.is_capturing() and pointer.pool() in (None, _default_pool):
+            if emulated.is_capturing() and pointer.pool() is not _streams[-1].pool:
                 raise RuntimeError("an array of a graph takes memory that is not the graph's own")
             pointer.chunk.holds(host)
             weakref.finalize(host, lambda pointer: None, pointer)  # which it keeps, as long as it is there
@@ -135,6 +135,9 @@ class Stream:
     def begin_capture(self) -> None:
         if not self.non_blocking or _streams[-1:] != [self]:
             raise RuntimeError("only a stream that is current and waits for no other can be recorded")
+        self.pool = _allocator(0).pool()  # from which the graph's arrays have to be
+        if self.pool is _default_pool:
+            raise RuntimeError("a graph needs memory of its own")
         self.recording = emulated.capturing()
         self.graph = self.recording.__enter__()
 

@@ -398,10 +398,19 @@ def test_a_number_in_a_model_is_made_on_the_device(device: str, replays: list[Re
 
 
 def test_memory_that_is_not_the_graphs_own_is_found(monkeypatch: pytest.MonkeyPatch, replays: list[Replay]) -> None:
+    """A graph in the memory of everybody; and a layer that takes memory elsewhere."""
+    pool = fake_device.MemoryPool()
+
+    def elsewhere(layer: Any, x: Any) -> Any:
+        with fake_device.using_allocator(pool.malloc):
+            return tn.Tensor(fake_device.xp.ones(5, "float32"))
+
     with installed(), tn.using("reference"):
+        compare("gpu", make=lambda: tn.nn.Sequential(Layer(elsewhere), *lstm_cnn()))
         monkeypatch.setattr(fake_device.xp.cuda, "using_allocator", lambda malloc: nullcontext())
-        train("gpu", graph=True)
-    assert "memory" in replays[0].refused
+        compare("gpu")
+    assert "memory that is not the graph's own" in replays[0].refused
+    assert "memory of its own" in replays[1].refused
 
 
 def test_without_room_for_a_recorded_step_steps_run_as_usual(monkeypatch: pytest.MonkeyPatch,
