@@ -16,8 +16,9 @@ and the others go on. A table comes last; the numbers are written to benchmarks/
 The last two both as usual ("eager") and as a CUDA graph, on both sides. Beside each number stands what was predicted
 for an H200 before there was one to measure on (`gpu_predictions.py`), where there is a prediction.
 
-Nothing is timed beside PyTorch before both have computed the same. Exit code 0 if every section came to its end and all
-tests passed, else 1; 2 if the device is not there.
+Nothing is timed beside PyTorch before both have computed the same. The file is written after each section. Ctrl-C and
+SIGTERM end the section that runs, and the table of what was found comes as ever. Exit code 0 if every section came to
+its end and all tests passed, else 1; 2 if the device is not there.
 """
 
 import argparse
@@ -28,6 +29,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,7 @@ from tinynet.errors import DeviceError  # noqa: E402
 
 SECONDS = {"tests": 130.0, "mnist": 80.0, "launch": 30.0, "lstm": 120.0, "steps": 105.0}  # at most, in this order
 IN_ALL = 465.0
+STOPPED = "was stopped, and so were those behind it"
 GRACE = 5.0  # seconds between asking a section to end and ending it
 PREDICTIONS = json.loads(Path(__file__).with_name("gpu_predictions.json").read_text(encoding="utf-8"))
 PACKAGES = ["tinynet", "numpy", "numba", "cupy", "cupy-cuda12x", "cupy-cuda13x", "torch", "pytest"]
@@ -50,28 +53,39 @@ def main(arguments: list[str] | None = None) -> int:
     if options.section:
         gpu_sections.run(options.section, options.device, options.quick, options.seconds)
         return 0
+    start = time.monotonic()
     try:
         place = gpu_sections.described(options.device)
     except DeviceError as error:
         print(error, file=sys.stderr)
         return 2
     print(f"on {place}", flush=True)
-    start = time.monotonic()
-    sections = []
+    path = options.out or ROOT / "benchmarks" / "results" / f"gpu-{time.strftime('%Y-%m-%d-%H%M', time.gmtime())}.json"
+    found = {
+        "device": str(place), "quick": options.quick, "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        **gpu_sections.driver(options.device), **machine.commit(options.commit), "machine": machine.describe(),
+        "versions": machine.versions(PACKAGES),
+    }
+    sections: list[dict[str, Any]] = []
     for name in options.sections or SECONDS:
         seconds = min(SECONDS[name], options.seconds, start + options.seconds - time.monotonic())
         sections.append(watched(name, options, seconds))
         print(f"{time.monotonic() - start:5.0f} s  {summary(sections[-1])}", file=sys.stderr, flush=True)
-    found = {
-        "device": str(place), "quick": options.quick, "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
-        **gpu_sections.driver(options.device), **machine.commit(options.commit), "machine": machine.describe(),
-        "versions": machine.versions(PACKAGES), "seconds": time.monotonic() - start, "sections": sections,
-    }
-    path = options.out or ROOT / "benchmarks" / "results" / f"gpu-{time.strftime('%Y-%m-%d-%H%M', time.gmtime())}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    print(f"\n{tables(sections)}\n\non {place}, {found['seconds']:.0f} s; written to {path}")
+        where = keep(path, {**found, "seconds": time.monotonic() - start, "sections": sections})
+        if sections[-1]["error"] == STOPPED:
+            break
+    print(f"\n{tables(sections)}\n\non {place}, {time.monotonic() - start:.0f} s; {where}")
     return int(any(section["error"] or any("error" in row for row in section["rows"]) for section in sections))
+
+
+def keep(path: Path, found: dict[str, Any]) -> str:
+    """Write what was found into a file. Returns a phrase about it: the table is wanted also where that failed."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        return f"not written to {path}: {error.strerror or error}"
+    return f"written to {path}"
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -98,15 +112,26 @@ def watched(name: str, options: argparse.Namespace, seconds: float) -> dict[str,
                 error = f"ended with code {process.returncode}"
         except subprocess.TimeoutExpired:
             error = f"was ended after {seconds:.0f} s"
+        except KeyboardInterrupt:
+            error = STOPPED
         finally:
             end(process)
         rows.seek(0)
         complaints.seek(0)
         said = complaints.read().decode(errors="replace").strip().splitlines()
-        if error and said:
+        if error not in ("", STOPPED) and said:
             error += f": {said[-1][:300]}"
         return {"section": name, "seconds": time.monotonic() - start, "error": error or None,
-                "rows": [json.loads(line) for line in rows.read().decode().splitlines() if line.endswith("}")]}
+                "rows": list(whole(rows.read().decode(errors="replace").splitlines()))}
+
+
+def whole(lines: list[str]) -> Iterator[dict[str, Any]]:
+    """The rows among the lines that a section has printed: not what libraries print, nor the half of one."""
+    for line in lines:
+        with suppress(ValueError):
+            row = json.loads(line)
+            if isinstance(row, dict) and "name" in row:
+                yield row
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:
@@ -144,4 +169,5 @@ def times(row: dict[str, Any], unit: str) -> tuple[str, str, str]:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # who has no more time for us still wants the table
     sys.exit(main())

@@ -29,6 +29,7 @@ from tinynet import backend
 ROOT = Path(__file__).resolve().parents[1]
 Row = dict[str, Any]
 
+CPU_ACCURACY = 0.9962  # of ten epochs in the section mnist, measured there: --device cpu
 ROUNDING = {"float32": 1.0, "tf32": 300.0}  # how many times as far as in float32 two sides may be apart
 MODELS = {"lstm_cnn": 128, "deep_lstm_cnn": 128, "cnn_lstm": 128, "lstm": 128, "cnn": 128, "idc_lstm_cnn": 128,
           "idc_lstm": 128, "idc_cnn": 128, "pneumonia_cnn_lstm": 16}
@@ -137,7 +138,7 @@ class UntilTime(tn.callbacks.Callback):
 
 
 def images(count: int, draw: int) -> tuple[np.ndarray, np.ndarray]:
-    """Images (count, 28, 28) of ten shapes, moved about and noisy, bytes; and their labels."""
+    """Images (count, 28, 28) of ten shapes, moved about and faint in noise, bytes; and their labels."""
     key = (0, tn.random.stream("gpu"))
     shapes = np.kron(tn.random.normal((10, 7, 7), key, 0) > 0.3, np.ones((4, 4)))
     noise = tn.random.uniform((997, 28, 28), key, 1) * 110
@@ -147,7 +148,7 @@ def images(count: int, draw: int) -> tuple[np.ndarray, np.ndarray]:
     for shape in range(10):
         for move in range(49):
             moved = np.roll(shapes[shape], (move // 7 - 3, move % 7 - 3), (0, 1))
-            found[(labels == shape) & (moves == move)] += 140 * moved
+            found[(labels == shape) & (moves == move)] += 16 * moved
     return found.astype(np.uint8), labels
 
 
@@ -169,7 +170,8 @@ def mnist(device: str, quick: bool, deadline: float) -> Iterator[Row]:
     seconds = [row["seconds"] for row in history]
     tested = tn.evaluate(model, tn.data.Loader(*test, batch_size=512, transform=scaled, device=device))
     row: Row = {"name": f"{len(history)} epochs of {len(train):,} images", "unit": "s", "ours": sum(seconds),
-                "note": f"test accuracy {tested['accuracy']:.4f}, {history[-1]['images_per_second']:,.0f} images/s"}
+                "note": f"test accuracy {tested['accuracy']:.4f}{'' if quick else f', on a CPU {CPU_ACCURACY}'}, "
+                        f"{history[-1]['images_per_second']:,.0f} images/s"}
     if len(loader) * epochs > optimizer.steps:
         row["error"] = f"the time was up after {int(optimizer.steps)} of {len(loader) * epochs} steps"
     yield row
@@ -364,10 +366,10 @@ class Theirs:
 
 def torch_device(device: str) -> str | None:
     """PyTorch's name for a device; None if it is not installed, or cannot compute there."""
-    if importlib.util.find_spec("torch") is None:
+    try:
+        import torch
+    except (ImportError, OSError):  # it is not there, or lacks a library
         return None
-    import torch
-
     if device == "cpu":
         return "cpu"
     _, _, index = device.partition(":")

@@ -12,6 +12,7 @@ What is computed, what is refused and what waits is said there; here is what onl
 
 import sys
 import types
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -24,7 +25,6 @@ from tinynet.errors import DeviceError
 
 _current = 0  # the GPU on which new arrays are made
 _memory = 2**40  # bytes that an array may have
-_pool: "MemoryPool | None" = None  # where memory comes from; None: from that of everybody
 _streams: list["Stream"] = []  # those that were made current; the last one is
 
 
@@ -52,9 +52,13 @@ class GpuArray(emulated.DeviceArray):
     def __init__(self, host: np.ndarray) -> None:
         if host.base is None and host.nbytes > _memory:
             raise OutOfMemoryError(f"Out of memory allocating {host.nbytes:,} bytes")
-        if host.base is None and emulated.is_capturing() and _pool is None:
-            raise RuntimeError("an array of a graph takes memory that is not the graph's own")
         super().__init__(host)
+        if host.base is None:
+            pointer = _allocator(host.nbytes)
+            if emulated.is_capturing() and pointer.pool() is not _streams[-1].pool:
+                raise RuntimeError("an array of a graph takes memory that is not the graph's own")
+            pointer.chunk.holds(host)
+            weakref.finalize(host, lambda pointer: None, pointer)  # which it keeps, as long as it is there
         self.device = types.SimpleNamespace(id=_current)
 
     data = property(lambda self: types.SimpleNamespace(ptr=self._host.ctypes.data))
@@ -91,7 +95,7 @@ class Namespace(emulated.Namespace):
 
     @staticmethod
     def get_default_memory_pool() -> Any:
-        return types.SimpleNamespace(free_bytes=lambda: 2**20)
+        return _default_pool
 
 
 class Device:
@@ -131,6 +135,9 @@ class Stream:
     def begin_capture(self) -> None:
         if not self.non_blocking or _streams[-1:] != [self]:
             raise RuntimeError("only a stream that is current and waits for no other can be recorded")
+        self.pool = _allocator(0).pool()  # from which the graph's arrays have to be
+        if self.pool is _default_pool:
+            raise RuntimeError("a graph needs memory of its own")
         self.recording = emulated.capturing()
         self.graph = self.recording.__enter__()
 
@@ -139,19 +146,71 @@ class Stream:
         return self.graph
 
 
+class Chunk:
+    """A piece of a pool's memory. When it is freed, what was there is overwritten: it belongs to somebody else then."""
+
+    def __init__(self) -> None:
+        self.is_free = False
+        self.array: Any = lambda: None
+
+    def holds(self, array: np.ndarray) -> None:
+        self.array = weakref.ref(array)
+
+    def free(self) -> None:
+        self.is_free, array = True, self.array()
+        if array is not None:
+            array[...] = emulated.unwritten(array.shape, array.dtype)
+
+
 class MemoryPool:
-    def malloc(self, size: int) -> Any:
-        raise AssertionError("arrays here take NumPy's memory")
+    """As CuPy's: its memory is freed with it, whoever has a pointer there; a pointer does not keep it."""
+
+    def __init__(self) -> None:
+        self.chunks = weakref.WeakSet[Chunk]()
+
+    def __del__(self) -> None:
+        for chunk in self.chunks:
+            chunk.free()
+
+    def malloc(self, size: int) -> "MemoryPointer":
+        chunk = Chunk()
+        self.chunks.add(chunk)
+        return MemoryPointer(types.SimpleNamespace(ptr=id(chunk), chunk=chunk, pool=weakref.ref(self)))
+
+    def free_bytes(self) -> int:
+        return 2**20
+
+    def free_all_blocks(self) -> None:
+        """Of those that nobody has: there is nothing to be seen of it here."""
+
+
+class UnownedMemory:
+    """Memory at an address, as long as its owner is kept."""
+
+    def __init__(self, ptr: int, size: int, owner: Any, device_id: int) -> None:
+        assert ptr == owner[0].ptr and device_id == _current
+        self.ptr, self.owner, self.chunk, self.pool = ptr, owner, owner[0].chunk, owner[0].pool
+
+
+class MemoryPointer:
+    def __init__(self, memory: Any, offset: int = 0) -> None:
+        assert not offset
+        self.memory, self.device_id = memory, _current
+        self.ptr, self.chunk, self.pool = memory.ptr, memory.chunk, memory.pool
+
+
+_default_pool = MemoryPool()
+_allocator: Any = _default_pool.malloc
 
 
 @contextmanager
 def using_allocator(malloc: Any) -> Iterator[None]:
-    global _pool
-    before, _pool = _pool, malloc.__self__
+    global _allocator
+    before, _allocator = _allocator, malloc
     try:
         yield
     finally:
-        _pool = before
+        _allocator = before
 
 
 class Runtime:
@@ -193,9 +252,9 @@ def installed(count: int = 1, driver: int = 13000, built: int = 13000, compiler:
     xp.RawKernel = _raw_kernel(compiler)  # type: ignore[attr-defined]
     xp.cuda = types.SimpleNamespace(  # type: ignore[attr-defined]
         Device=Device, runtime=Runtime(count, driver, built),
-        Stream=Stream, MemoryPool=MemoryPool, using_allocator=using_allocator,
-        get_current_stream=lambda: _streams[-1] if _streams else Stream,
-        alloc=lambda size: types.SimpleNamespace(ptr=1))
+        Stream=Stream, MemoryPool=MemoryPool, MemoryPointer=MemoryPointer, UnownedMemory=UnownedMemory,
+        using_allocator=using_allocator, alloc=lambda size: _allocator(size),
+        get_current_stream=lambda: _streams[-1] if _streams else Stream)
     before = sys.modules.get("cupy")
     sys.modules["cupy"] = xp
     backend.forget_devices()

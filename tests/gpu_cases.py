@@ -4,6 +4,7 @@
 no pytest, so nothing here needs it.
 """
 
+import gc
 import itertools
 from collections.abc import Callable
 from functools import partial
@@ -18,6 +19,7 @@ from tinynet.backend.cuda.products import matmul
 from tinynet.op import REGISTRY, Op
 from tinynet.optim.adam import adam
 from tinynet.optim.sgd import sgd
+from tinynet.replay import Replay
 
 try:  # larger ones, of a module that needs pytest
     from test_cuda_kernels import LARGE
@@ -201,6 +203,57 @@ def fit_evaluate_predict(device: str) -> None:
     assert tn.predict(model, images).shape == (96, 4)
 
 
+def graphed_net() -> tn.nn.Sequential:
+    """Of every kind of layer that counts or keeps something, and both ways of the LSTM."""
+    tn.seed(0)
+    nn = tn.nn
+    return nn.Sequential(nn.BatchNorm(1), nn.Reshape((8, 8)), nn.LSTM(8, 12, dropout=0.1, recurrent_dropout=0.1),
+                         nn.Dropout(0.2), nn.LSTM(12, 130), nn.BatchNorm(130), nn.Conv1D(130, 6, 3), nn.ReLU(),
+                         nn.MaxPool1D(2), nn.Flatten(), nn.Dense(18, 4))
+
+
+def fitted(device: str, graph: bool) -> tuple[list[Replay], dict[str, np.ndarray]]:
+    """What made the steps, and all that they left, of a run with a rate that changes and layers that are frozen."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(88) % 4
+    images = (rng.standard_normal((88, 8, 8, 1)) + labels[:, None, None, None]).astype("float32")
+    model = graphed_net().to(device)
+    optimizer = tn.optim.AdamW(model.parameters())
+    batches = tn.data.Loader(images, labels, batch_size=16, shuffle=True, device=device)
+    schedule = tn.optim.OneCycle(optimizer, peak=1e-2, steps=4 * len(batches))
+    made: list[Replay] = []
+
+    class Freeze(tn.callbacks.Callback):
+        def on_step(self, run: Any) -> None:
+            if run.step == 14:
+                model[2].W.requires_grad = False
+
+    start = Replay.__init__
+    Replay.__init__ = lambda self, *given: (made.append(self), start(self, *given))[1]  # type: ignore[method-assign]
+    try:
+        history = tn.fit(model, optimizer, batches, epochs=4, schedule=schedule, max_norm=1.0, graph=graph, show=False,
+                         callbacks=[Freeze()])
+    finally:
+        Replay.__init__ = start  # type: ignore[method-assign]
+    sums = {f"{name} {row['epoch']}": np.array(row[name]) for row in history for name in row if "train" in name}
+    return made, {**model.state_dict(), **optimizer.state_dict(), **sums}
+
+
+@case
+def steps_of_a_graph_are_those_without(device: str) -> None:
+    """Bit for bit; and again, when the graphs of the first run are gone."""
+    _, usual = fitted(device, graph=False)
+    for _ in range(2):
+        made, launched = fitted(device, graph=True)
+        assert all(one.launch and one.is_proven for one in made), [one.refused for one in made]
+        assert bool(made) == (device != "cpu")
+        assert launched.keys() == usual.keys()
+        different = [name for name, array in launched.items() if not np.array_equal(array, usual[name])]
+        assert not different, different
+        del made
+        gc.collect()
+
+
 @case
 def memory_that_is_full_is_an_error_with_a_remedy(device: str) -> None:
     x, y = (tn.Tensor(np.zeros(shape, "float32"), device=device) for shape in ((2**24, 1), (1, 2**24)))
@@ -215,7 +268,7 @@ def memory_that_is_full_is_an_error_with_a_remedy(device: str) -> None:
 
 @case
 def arrays_are_shared_with_cupy_and_pytorch(device: str) -> None:
-    if device == "gpu-emulated":
+    if device in ("cpu", "gpu-emulated"):
         return
     x = tn.Tensor(np.arange(6, dtype="float32"), device=device)
     import cupy

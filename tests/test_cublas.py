@@ -5,6 +5,7 @@ of the arguments, the leading dimensions and the flags are checked by the values
 """
 
 import ctypes
+import gc
 import itertools
 import types
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ import pytest
 
 import tinynet as tn
 from tinynet import backend
-from tinynet.backend.cuda import cublas, emulated
+from tinynet.backend.cuda import cublas, emulated, graph
 from tinynet.backend.cuda.products import matmul
 from tinynet.errors import ArgumentError, DeviceError, ShapeError
 
@@ -54,9 +55,13 @@ class FakeCublas:
         assert type(alpha._obj) is type(beta._obj) is (ctypes.c_double if a_kind else ctypes.c_float)
         self.calls.append(COMPUTE[compute])
         A, B = _columns(a, lda, (k, m) if op_a else (m, k), dtype), _columns(b, ldb, (n, k) if op_b else (k, n), dtype)
-        C = _columns(c, ldc, (m, n), dtype)
-        product = (A.T if op_a else A) @ (B.T if op_b else B)
-        C[...] = alpha._obj.value * product + (beta._obj.value * C if beta._obj.value else 0)
+        C, factors = _columns(c, ldc, (m, n), dtype), (alpha._obj.value, beta._obj.value)
+
+        def multiply() -> None:
+            product = (A.T if op_a else A) @ (B.T if op_b else B)
+            C[...] = factors[0] * product + (factors[1] * C if factors[1] else 0)
+
+        emulated.perform(multiply)
         return self.status
 
     def cublasGemmStridedBatchedEx(self, handle: Any, op_a: int, op_b: int, m: int, n: int, k: int,
@@ -270,6 +275,24 @@ def test_a_handle_for_each_stream_gets_its_workspace_last(library: FakeCublas,
     monkeypatch.setattr(fake_device.xp.cuda, "get_current_stream", lambda: types.SimpleNamespace(ptr=8))
     matmul(A, A)
     assert library.calls[5:] == ["create", "stream 8", f"workspace {32 * 2**20}", "float32"]
+
+
+def test_products_are_recorded_with_a_workspace_that_outlives_the_graph(library: FakeCublas) -> None:
+    """The handle of the stream on which graphs are recorded, and its workspace, serve all graphs."""
+    A = device(np.ones((2, 2), "float32"))
+    for number in range(3):
+        library.calls.clear()
+        y, launch = graph.capture("gpu", lambda: matmul(A, A))
+        assert len(library.calls) == (1 if number else 4)
+        assert library.calls[-2:] == ([f"workspace {32 * 2**20}", "float32"] if not number else ["float32"])
+        for factor in 1.0, 3.0:
+            A.fill(factor)
+            launch()
+            assert y.get().tolist() == [[2 * factor**2] * 2] * 2
+        del y, launch
+        gc.collect()
+        (_, workspace), = cublas.load(fake_device.xp)._handles.values()  # type: ignore[union-attr]
+        assert not workspace.chunk.is_free
 
 
 def test_what_cublas_reports_is_an_error(library: FakeCublas) -> None:

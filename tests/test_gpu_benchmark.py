@@ -3,6 +3,7 @@
 import argparse
 import json
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -51,6 +52,14 @@ def test_pytorch_is_timed_if_it_computes_the_same(monkeypatch: pytest.MonkeyPatc
     assert "ours" not in row
 
 
+def test_without_pytorch_ours_are_timed_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    (row,) = gpu_sections.beside(case("an LSTM", "backward", tn.nn.Sequential(tn.nn.LSTM(5, 6)), 3, (4, 5)), "cpu",
+                                 "float32", 0.01)
+    assert row["ours"] > 0 and "theirs" not in row
+    assert row["note"] == "no PyTorch for this device"
+
+
 @pytest.mark.skipif(not tn.devices()[-1].is_available, reason="there is no C++ compiler for the emulator")
 def test_predictions_are_what_counting_gives() -> None:
     """A few of them are made again, in a process of its own: it lets the emulator share work out as an H200 would."""
@@ -80,7 +89,9 @@ def test_every_row_beside_pytorch_is_predicted() -> None:
     names = {f"{work.name}, {way}" for work, _ in gpu_sections.timed_cases()
              for way in ("eager", "graph", "graph beside graph")}
     assert names <= gpu.PREDICTIONS.keys()
-    assert all(0 < value < 1 for name in names for value in gpu.PREDICTIONS[name].values())
+    names |= {"the first epoch (it compiles)", "a later epoch", "10 epochs of 60,000 images"}
+    assert names <= gpu.PREDICTIONS.keys()
+    assert all(0 < value < 20 for name in names for value in gpu.PREDICTIONS[name].values())
     launched = {row["name"] for row in gpu_sections.launch("cpu", True, time.monotonic() + 60)}
     assert {name.replace("16 x 16", "128 x 128") for name in launched} <= gpu.PREDICTIONS.keys()
 
@@ -108,6 +119,42 @@ def test_a_section_that_hangs_is_ended_and_its_rows_are_kept(monkeypatch: pytest
     assert [row["name"] for row in section["rows"]] == ["one"]
     assert section["seconds"] < 20
     assert "launch: was ended after 2 s" in gpu.tables([section])
+
+
+def test_what_is_no_row_is_left_out() -> None:
+    lines = ['{"name": "one", "unit": "s"}', "a library says {hello}", '{"name": "two", "u', "{}", "[1]", "3"]
+    assert list(gpu.whole(lines)) == [{"name": "one", "unit": "s"}]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_whoever_stops_it_gets_the_table(tmp_path: Path, number: int) -> None:
+    """And the file, and no process is left."""
+    out = tmp_path / "out.json"
+    command = [sys.executable, gpu.__file__, "--device", "cpu", "--sections", "launch", "mnist", "lstm",
+               "--out", str(out)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in process.stderr or ():
+        if "launch: " in line:
+            break
+    time.sleep(1)
+    process.send_signal(number)
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "relu of 8 numbers" in printed
+    assert f"mnist: {gpu.STOPPED}" in printed
+    assert printed.endswith(f"; written to {out}\n")
+    assert [section["section"] for section in json.loads(out.read_text())["sections"]] == ["launch", "mnist"]
+
+
+def test_the_table_comes_also_where_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                           capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(gpu, "watched", lambda name, *more: {
+        "section": name, "seconds": 1.0, "error": None, "rows": [{"name": "one", "unit": "s", "ours": 1.0}]})
+    assert gpu.main(["--device", "cpu", "--sections", "launch", "--out", str(tmp_path / "file" / "out.json")]) == 0
+    printed = capsys.readouterr().out
+    assert "one  1.00 s" in printed
+    assert "not written to" in printed
 
 
 def test_a_section_that_breaks_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

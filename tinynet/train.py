@@ -58,8 +58,8 @@ def fit(model: Module, optimizer: Optimizer, train: Batches, *, epochs: int, val
                         epoch, and when Ctrl-C or SIGTERM ends the training after a step (a second one ends it at once)
     resume              go on from that file; from the beginning if there is none yet
     guard               stop at the first NaN or infinity, and name the tensor that it is in
-    graph               on a GPU, record a step as a CUDA graph and launch it as one: faster, and the same numbers;
-                        where that is not possible, steps run as usual
+    graph               on a GPU, record a step as a CUDA graph and launch it as one: faster, and the same numbers,
+                        which are compared once in each epoch; where that is not possible, steps run as usual
     show                a progress bar for each epoch (a plain line where the output is not a terminal)
 
     A run that was killed at any moment and resumed ends with the weights and the history (but for its times) of a run
@@ -95,13 +95,14 @@ def fit(model: Module, optimizer: Optimizer, train: Batches, *, epochs: int, val
         try:
             for callback in callbacks:
                 callback.on_start(run)
-            start, first = time.perf_counter(), run.epoch
+            start, first, refused = time.perf_counter(), run.epoch, ""
             while run.epoch <= epochs and not run.stopped:
                 bar = _epoch(run, keeper, signals, metrics or {}, show)
                 each = (time.perf_counter() - start) / (run.epoch - first)
                 bar.close(run.history[-1], left=each * (epochs + 1 - run.epoch) * (not run.stopped))
-                if show and run.epoch == first + 1 and keeper.replay and keeper.replay.refused:
-                    print(f"steps run one kernel at a time: {keeper.replay.refused}", flush=True)
+                if show and keeper.replay and keeper.replay.refused != refused:
+                    refused = keeper.replay.refused
+                    print(f"steps run one kernel at a time: {refused}", flush=True)
                 signals.end_if_received(run, keeper)
         finally:
             for callback in callbacks:

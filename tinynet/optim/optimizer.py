@@ -116,6 +116,10 @@ class Optimizer:
         """Change `value` and `moments`, flat arrays, in place."""
         raise NotImplementedError(f"{type(self).__name__}: an optimizer needs update(self, value, gradient, *moments)")
 
+    def arrays(self) -> list[Any]:
+        """What a step changes on the device, where it lies: the values of the parameters, and the moments, all flat."""
+        return [array for pack in self._packs for array in (pack.values, *pack.moments.values())]
+
     def state_dict(self) -> dict[str, Any]:
         """The number of steps, the rate, and the moments by parameter name (`1.W.m`), as NumPy arrays: copies."""
         state = {name: backend.to_host(backend.as_array(number, dtype)).copy()

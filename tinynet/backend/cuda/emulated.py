@@ -26,7 +26,7 @@ from tinynet.errors import DeviceError
 FUNCTIONS = {
     "abs", "arange", "ascontiguousarray", "broadcast_to", "clip", "concatenate", "exp", "expand_dims", "floor", "full",
     "isfinite", "log", "log1p", "maximum", "minimum", "ones", "ones_like", "pad", "sign", "split", "sqrt", "stack",
-    "swapaxes", "take_along_axis", "tanh", "where", "zeros", "zeros_like"}
+    "swapaxes", "take_along_axis", "tanh", "zeros", "zeros_like"}
 # What CuPy takes from NumPy: constants and types.
 SHARED = {"bool_", "float32", "float64", "inf", "int32", "int64", "nan", "pi", "uint8", "uint16", "uint32", "uint64"}
 OPERATORS = [
@@ -226,13 +226,24 @@ class DeviceArray:
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, index: Any) -> Any:
+        _check_index(index)
         return self.compute(operator.getitem, self, index)
 
     def __setitem__(self, index: Any, value: Any) -> None:
+        if isinstance(value, DeviceArray) or not isinstance(index, DeviceArray):  # a number goes where a mask says so
+            _check_index(index)
         self.change(operator.setitem, self, index, value)
 
     def fill(self, value: Any) -> None:
         self.change(np.ndarray.fill, self, value)
+
+
+def _check_index(index: Any) -> None:
+    """The host has to know how many elements a mask picks; a list of numbers is copied to the device."""
+    for part in index if isinstance(index, tuple) else (index,):
+        if isinstance(part, DeviceArray) and part.dtype == np.bool_:
+            _wait("a mask as an index")
+        _check(_may_copy or not isinstance(part, list), "copying an index from the host")
 
 
 def _method(name: str) -> Callable[..., Any]:
@@ -281,7 +292,16 @@ class Namespace(types.ModuleType):
     """What stands for the module `cupy`. A subclass with arrays of another kind is that of another device."""
 
     ndarray: type[DeviceArray] = Array
-    add = property(lambda self: types.SimpleNamespace(at=partial(self.ndarray.change, np.add.at)))
+    add = property(lambda self: types.SimpleNamespace(at=self._add_at))
+
+    def _add_at(self, array: DeviceArray, index: Any, values: Any) -> None:
+        _check_index(index)
+        self.ndarray.change(np.add.at, array, index, values)
+
+    def where(self, condition: Any, *arrays: Any) -> Any:
+        if not arrays:
+            _wait("where() of a condition alone")
+        return self.ndarray.compute(np.where, condition, *arrays)
 
     def __getattr__(self, name: str) -> Any:
         if name in SHARED:

@@ -22,27 +22,33 @@ def capture(device: str, work: Callable[[], Any]) -> tuple[Any, Callable[[], Non
     """Record what `work` does on a device. Returns what it returned, and a function that does it.
 
     Nothing is done while it is recorded: arrays that `work` makes hold nothing before the first launch, and are written
-    anew by each. They keep their memory as long as the function lives. Kernels must have run before, once.
+    anew by each. Kernels must have run before, once.
 
-    Errors: DeviceError if `work` does what cannot be recorded.
+    Errors: DeviceError if `work` does what cannot be recorded, or if there is no memory for it.
     """
     if device == "gpu-emulated":
         with emulated.capturing() as graph:
             result = work()
         return result, graph.launch
     xp = backend.namespace(device)
-    stream, memory = _stream(device), xp.cuda.MemoryPool()  # from which nobody else takes memory
+    stream = _stream(xp, device)
+    memory = _memory(xp)
+    xp.get_default_memory_pool().free_all_blocks()  # there has to be room for the step twice: as usual, and recorded
     try:
-        with stream, xp.cuda.using_allocator(memory.malloc):
-            cublas.prepare(xp)
-            stream.begin_capture()
-            try:
-                result = work()
-            except BaseException:
-                with suppress(RuntimeError):  # what was recorded is of no use
-                    stream.end_capture()
-                raise
-            graph = stream.end_capture()
+        with stream:
+            cublas.prepare(xp)  # with memory of everybody's: its workspace outlives this graph
+            with xp.cuda.using_allocator(memory):
+                stream.begin_capture()
+                try:
+                    result = work()
+                except BaseException:
+                    with suppress(RuntimeError):  # what was recorded is of no use
+                        stream.end_capture()
+                    raise
+                graph = stream.end_capture()
+    except MemoryError as error:
+        raise DeviceError(f"capture: {device} has no room for a step that is recorded, beside one that runs as usual "
+                          f"({error}); make batch_size smaller") from error
     except RuntimeError as error:  # CuPy's errors, and NotImplementedError
         raise DeviceError(f"capture: nothing may wait for {device} or copy to it in a step that is recorded as a CUDA "
                           f"graph, and something does ({error}); keep its numbers on the device") from error
@@ -52,7 +58,18 @@ def capture(device: str, work: Callable[[], Any]) -> tuple[Any, Callable[[], Non
     return result, launch
 
 
+def _memory(xp: Any) -> Callable[[int], Any]:
+    """Gives out memory from which nobody else takes any. It is freed when no array that lies there is left, nor who
+    gives it out."""
+    pool = xp.cuda.MemoryPool()
+
+    def allocate(size: int) -> Any:
+        memory = pool.malloc(size)  # which knows its pool, but does not keep it alive
+        return xp.cuda.MemoryPointer(xp.cuda.UnownedMemory(memory.ptr, size, (memory, pool), memory.device_id), 0)
+    return allocate
+
+
 @cache
-def _stream(device: str) -> Any:
+def _stream(xp: Any, device: str) -> Any:
     """The stream on which graphs are recorded: one that waits for no other, as CUDA wants it."""
-    return backend.namespace(device).cuda.Stream(non_blocking=True)
+    return xp.cuda.Stream(non_blocking=True)
