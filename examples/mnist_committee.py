@@ -23,10 +23,11 @@ import experiment
 import figures
 import models
 import numpy as np
-import results
+import sections
+from command import positive
+from committees import committee_of
 from experiment import Data, Job, Recipe
 from mnist_deep import AUGMENT
-from mnist_lstm_cnn import positive
 from records import Record
 
 EXPERIMENT = "mnist_committee"
@@ -45,7 +46,7 @@ def work(options: argparse.Namespace) -> None:
     data = experiment.mnist(options)
     jobs = [Job("lstm_cnn", models.lstm_cnn, seed, data, RECIPE, probabilities=True) for seed in options.seeds]
     members = experiment.run_all(jobs, options)
-    results.show(EXPERIMENT, members, options.out)
+    sections.show(EXPERIMENT, members, options.out)
     draw_disagreement(members, data, options)
 
 
@@ -53,7 +54,7 @@ def draw_disagreement(members: Sequence[Record], data: Data, options: argparse.N
     """The test images about which the members disagree most, with what they say."""
     votes = votes_of(members)
     order = most_disputed(votes)[:SHOWN]
-    together = results.committee_of(members).predicted
+    together = committee_of(members).predicted
     lines = []
     for index in order:
         said = ", ".join(f"{data.classes[k]} ({votes[index, k]})" for k in np.argsort(-votes[index], kind="stable")

@@ -24,9 +24,9 @@ import experiment
 import figures
 import models
 import numpy as np
-import results
+import sections
+from command import positive
 from experiment import Data, Job, Recipe
-from mnist_lstm_cnn import positive
 from records import Record
 
 import tinynet as tn
@@ -60,7 +60,7 @@ def work(options: argparse.Namespace) -> None:
     make = partial(models.pneumonia_cnn_lstm, size=options.size)
     jobs = [Job("pneumonia_cnn_lstm", make, seed, data, RECIPE) for seed in options.seeds]
     runs = experiment.run_all(jobs, options)
-    results.show(EXPERIMENT, runs, options.out)
+    sections.show(EXPERIMENT, runs, options.out)
     draw_mistakes(runs[0], data, options)
 
 

@@ -12,7 +12,8 @@ early when the validation stops getting better; the best model is kept, and look
 Written to --out: model.safetensors (for `python -m tinynet predict`), results.json, log.csv, checkpoint.safetensors
 (for --resume), and where matplotlib is installed curves.png, confusion.png, mistakes.png.
 
-Exit codes: 0 done, 1 something is wrong with the folder or a file, 2 with an option or the device, 130 interrupted.
+Exit codes: 0 done, 1 something is wrong with the folder or a file, 2 with an option or the device, 130 ended by
+Ctrl-C, 143 by SIGTERM.
 """
 
 import argparse
@@ -23,9 +24,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import command
 import models
 import numpy as np
-from mnist_lstm_cnn import positive, versions
+import provenance
+from command import positive
 
 import tinynet as tn
 from tinynet.classifier import Classifier, report, score
@@ -37,23 +40,7 @@ SHOWN = 25  # mistakes
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = parse(arguments)
-    try:
-        tn.backend.namespace(options.device)  # before anything takes time
-        train(options)
-    except tn.errors.DeviceError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except tn.errors.TinynetError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"{error.filename}: {error.strerror}; choose another folder with --out", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nInterrupted; the same command with --resume goes on from there.", file=sys.stderr)
-        return 130
-    return 0
+    return command.run(train, parse(arguments), again="the same command with --resume")
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -68,19 +55,18 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--augment", action="store_true", help="shift, turn, scale, shear, and brighten at random")
     parser.add_argument("--flip", choices=("horizontal", "vertical", "both"), help="also mirror them at random")
     parser.add_argument("--device", default="cpu", help="cpu, gpu, gpu:1 ..., or gpu-emulated (default: cpu)")
-    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+    parser.add_argument("--seed", type=command.seed, default=0, help="of everything random (default: 0)")
     parser.add_argument("--out", type=Path, default=Path("runs/folder"),
                         help="folder for what is written (default: runs/folder)")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     options = parser.parse_args(arguments)
-    if not 0 <= options.seed < 2**32:
-        parser.error("--seed must be in [0, 2**32)")
     if options.size is not None and not 8 <= options.size <= 1024:
         parser.error("--size must be in [8, 1024]")
     return options
 
 
 def train(options: argparse.Namespace) -> None:
+    tn.backend.namespace(options.device)  # before anything takes time
     start = time.perf_counter()
     folder = tn.data.scan_folder(options.folder)
     print(folder.report())
@@ -111,7 +97,7 @@ def train(options: argparse.Namespace) -> None:
         "test": found, "epochs": history, "classes": folder.classes, "layout": folder.layout, "parted": fold.sentence,
         "images": {name: len(part) for name, part in parts.items()}, "skipped": [list(one) for one in folder.skipped],
         "input_shape": model.input_shape, "parameters": sum(p.size for p in model.parameters()),
-        "seconds": time.perf_counter() - start, "versions": versions(),
+        "seconds": time.perf_counter() - start, "versions": provenance.versions(),
         "settings": {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()},
     }, parts["test"], probabilities)
 

@@ -26,6 +26,7 @@ import mnist_deep  # noqa: E402
 import mnist_table1  # noqa: E402
 import models  # noqa: E402
 import pneumonia_cnn_lstm  # noqa: E402
+import provenance  # noqa: E402
 import records  # noqa: E402
 from test_results import invented  # noqa: E402
 
@@ -333,9 +334,9 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_the_commit_and_the_hardware_are_known() -> None:
-    commit = experiment.commit()
+    commit = provenance.commit()
     assert commit == "unknown" or (len(commit.rstrip("+")) == 40 and int(commit.rstrip("+"), 16))
-    found = experiment.hardware("cpu")
+    found = provenance.hardware("cpu")
     assert found["processor"] in str(tn.devices()[0]) and found["device"] == "cpu"
 
 

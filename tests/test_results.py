@@ -19,11 +19,14 @@ from tinynet.errors import DataError
 EXAMPLES = Path(__file__).parent.parent / "examples"
 sys.path.insert(0, str(EXAMPLES))
 
-import experiment  # noqa: E402
+import committees  # noqa: E402
+import intervals  # noqa: E402
 import mnist_committee  # noqa: E402
 import pneumonia_cnn_lstm  # noqa: E402
 import records  # noqa: E402
 import results  # noqa: E402
+import sections  # noqa: E402
+import tables  # noqa: E402
 
 N = 200  # test images of an invented run
 
@@ -77,19 +80,18 @@ def write(folder: Path, made: list[dict[str, Any]]) -> Path:
 
 def test_the_published_results_are_what_the_runs_say() -> None:
     runs = results.load(EXAMPLES / "results")
-    assert (EXAMPLES / "RESULTS.md").read_bytes() == results.markdown(runs, results.FIGURES).encode(), \
+    assert (EXAMPLES / "RESULTS.md").read_bytes() == results.markdown(runs).encode(), \
         "RESULTS.md is not what the runs say: python examples/results.py"
     for name, made in runs.items():
-        assert name in results.SECTIONS
+        assert name in sections.SECTIONS
         assert not [run for run in made if run["data"]["stand_in"] or run["settings"]["limit"] is not None]
 
 
 def test_the_published_figures_are_there_and_can_be_drawn(tmp_path: Path) -> None:
-    runs = results.load(EXAMPLES / "results")
+    runs, text = results.load(EXAMPLES / "results"), (EXAMPLES / "RESULTS.md").read_text()
     for name in runs:
-        drawn = results.SECTIONS[name].draw(runs, tmp_path)
-        assert tuple(path.name for path in drawn) == results.FIGURES[name]
-        for path in drawn:
+        for path in sections.draw(name, runs, tmp_path):
+            assert path.is_file() and f"(figures/{path.name})" in text
             assert (EXAMPLES / "figures" / path.name).is_file()
 
 
@@ -97,7 +99,7 @@ def test_all_sections_and_figures(tmp_path: Path, capsys: pytest.CaptureFixture[
     folder = write(tmp_path / "results", everything())
     assert results.main(["--results", str(folder), "--out", str(tmp_path)]) == 0
     text = (tmp_path / "RESULTS.md").read_text()
-    assert text == results.markdown(results.load(folder), results.FIGURES)
+    assert text == results.markdown(results.load(folder))
     for part in ("| LSTM-CNN | 1,234 | 99.8261 | 98.267 |", ">= 99.2: not reached", ">= 99.5: ", "smoke test",
                  "| Cruz-Roa 2014, whole set |  | 84.23 | 71.80 |  |", "always \"negative\"", "Not a diagnostic tool",
                  "precision    recall  f1-score", "![figure4](figures/figure4.png)", "shift 0.1",
@@ -105,7 +107,10 @@ def test_all_sections_and_figures(tmp_path: Path, capsys: pytest.CaptureFixture[
                  "Seeds 0, 1, 2, 3, 4", "| deep LSTM-CNN | 5 |", "| both | 10 |", "65 runs"):
         assert part in text, part
     printed = capsys.readouterr().out
-    for name in (name for names in results.FIGURES.values() for name in names):
+    named = [name for section in sections.SECTIONS.values() for name in section.figures(results.load(folder))]
+    assert len(named) == 13
+    for name in named:
+        assert f"(figures/{name})" in text
         assert f"written: {tmp_path / 'figures' / name}" in printed
         with Image.open(tmp_path / "figures" / name) as picture:
             assert min(picture.size) > 300
@@ -114,7 +119,7 @@ def test_all_sections_and_figures(tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_the_numbers_are_right(tmp_path: Path) -> None:
     """Once more, from the JSON files, with nothing of results.py."""
     made = everything()
-    text = results.markdown(results.load(write(tmp_path, made)), results.FIGURES)
+    text = results.markdown(results.load(write(tmp_path, made)))
 
     def shares(experiment: str, model: str) -> list[float]:
         return [np.mean([a == b for a, b in zip(run["labels"], run["predicted"], strict=True)])
@@ -137,7 +142,7 @@ def test_the_numbers_are_right(tmp_path: Path) -> None:
     assert "they mean nothing" not in text
 
 
-@pytest.mark.parametrize("module", [results, records, experiment])
+@pytest.mark.parametrize("module", [intervals, records])
 def test_examples_in_the_texts(module: ModuleType) -> None:
     assert doctest.testmod(module, optionflags=doctest.ELLIPSIS).failed == 0
 
@@ -145,14 +150,14 @@ def test_examples_in_the_texts(module: ModuleType) -> None:
 def test_student_and_wilson() -> None:
     for freedom, level, value in ((1, 0.95, 12.706205), (4, 0.95, 2.776445), (9, 0.95, 2.262157), (4, 0.99, 4.604095),
                                   (34, 0.95, 2.032245)):
-        assert results.t_quantile(freedom, level) == pytest.approx(value, abs=2e-6)
-    for end in results.wilson(9920, 10000):  # where the share that was seen is just not surprising
+        assert intervals.t_quantile(freedom, level) == pytest.approx(value, abs=2e-6)
+    for end in intervals.wilson(9920, 10000):  # where the share that was seen is just not surprising
         assert abs(end - 0.992) == pytest.approx(1.959964 * math.sqrt(end * (1 - end) / 10000), rel=1e-5)
-    assert results.wilson(0, 10) == pytest.approx((0, 0.277533), abs=1e-6)
-    assert results.wilson(10, 10)[1] == 1
-    found = results.mean_of([0.99, 0.992, 0.991])
+    assert intervals.wilson(0, 10) == pytest.approx((0, 0.277533), abs=1e-6)
+    assert intervals.wilson(10, 10)[1] == 1
+    found = intervals.mean_of([0.99, 0.992, 0.991])
     assert found == pytest.approx((0.991, 0.001, 4.302653 * 0.001 / math.sqrt(3)), abs=1e-8)
-    assert results.mean_of([0.5]) == (0.5, 0, 0)
+    assert intervals.mean_of([0.5]) == (0.5, 0, 0)
 
 
 @pytest.mark.parametrize(("others", "verdict"), [
@@ -163,15 +168,15 @@ def test_student_and_wilson() -> None:
 def test_the_verdict_on_the_paper(others: dict[str, float], verdict: str, seeds: int) -> None:
     made = [records.checked(invented("mnist_table1", model, seed, wrong=wrong)) for seed in range(seeds)
             for model, wrong in {"lstm_cnn": 0.05, **others}.items()]
-    text = results.comparisons(made)
+    text = tables.comparisons(made)
     assert text.endswith(verdict)
     if seeds == 1:
-        assert "one run" in results.accuracies("mnist_table1", made)
+        assert "one run" in tables.accuracies("mnist_table1", made)
 
 
 def test_committees() -> None:
     made = [records.checked(invented("mnist_committee", "lstm_cnn", seed, wrong=0.2)) for seed in range(9)]
-    found = results.committee_of(made)
+    found = committees.committee_of(made)
     assert found.mean[0] == pytest.approx(np.mean([run.accuracy for run in made]))
     assert (found.low <= found.mean).all() and (found.mean <= found.high).all()
     assert found.mean[-1] == found.low[-1] == (found.predicted == found.labels).mean() > found.mean[0] + 0.1
@@ -201,8 +206,8 @@ def test_the_worst_mistakes_are_the_surest() -> None:
 
 
 def test_runs_that_are_missing_leave_the_rest() -> None:
-    text = results.markdown({}, results.FIGURES)
-    for name in results.SECTIONS:
+    text = results.markdown({})
+    for name in sections.SECTIONS:
         assert f"No runs yet: `python examples/{name}.py`." in text
     assert "![" not in text
 
