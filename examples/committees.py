@@ -7,7 +7,7 @@ from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
-from grouping import Runs, check_equal
+from grouping import Runs, by_model
 from records import Record
 
 from tinynet.errors import DataError
@@ -52,12 +52,10 @@ def committee_of(runs: Sequence[Record]) -> Committee:
 
 def committees(runs: Runs) -> dict[str, Committee]:
     """Of the LSTM-CNN networks; and of the deep ones, and of both, where they were trained, too."""
-    own = list(runs["mnist_committee"])
-    check_equal(own)
+    own, = by_model(runs["mnist_committee"]).values()
     found = {"LSTM-CNN": committee_of(own)}
-    others = [run for run in runs.get("mnist_deep", ()) if run.probabilities is not None
-              and run["labels"] == own[0]["labels"]]
-    if others:
+    others = [run for some in by_model(runs.get("mnist_deep", ())).values() for run in some]
+    if others and others[0]["labels"] == own[0]["labels"]:
         found["deep LSTM-CNN"] = committee_of(others)
         found["both"] = committee_of([*own, *others])
     return found

@@ -13,6 +13,7 @@ after the last epoch; the test images are looked at once, when the training is o
 
 import argparse
 import os
+import shlex
 import shutil
 import tempfile
 import time
@@ -131,8 +132,8 @@ def words_of(parser: argparse.ArgumentParser, options: argparse.Namespace) -> st
     words = ["python", f"examples/{options.experiment}.py"]
     for name, value in vars(options).items():
         if name not in ("experiment", "seeds", "out", "resume") and value != parser.get_default(name):
-            words += [f"--{name}", Path(str(value)).name if name == "data" else str(value)]
-    return " ".join(words)
+            words += [f"--{name}", Path(value).absolute().name if name == "data" else str(value)]
+    return shlex.join(words)
 
 
 # --- data -----------------------------------------------------------------------------------------------------------
@@ -158,7 +159,7 @@ def folder(options: argparse.Namespace, name: str, size: int, generate: Callable
     `--data` is a folder, or "auto": $TINYNET_DATA/NAME if that is there, else a generated one; or "stand-in".
     Raises DataError unless there are two classes.
     """
-    scanned = tn.data.scan_folder(_found(options, name) or _generated(options.out / "stand-in", generate))
+    scanned = tn.data.scan_folder(_found(options, name) or _generated(options.out / f"stand-in-{name}", generate))
     print(scanned.report())
     if len(scanned.classes) != 2:
         raise DataError(f"{options.experiment}: {scanned.root} must hold two classes, and holds "

@@ -23,12 +23,13 @@ import experiment
 import figures
 import models
 import numpy as np
-import sections
+import report
 from command import positive
 from committees import committee_of
 from experiment import Data, Job, Recipe
 from mnist_deep import AUGMENT
 from records import Record
+from tables import subject
 
 EXPERIMENT = "mnist_committee"
 MEMBERS = 10
@@ -46,8 +47,9 @@ def work(options: argparse.Namespace) -> None:
     data = experiment.mnist(options)
     jobs = [Job("lstm_cnn", models.lstm_cnn, seed, data, RECIPE, probabilities=True) for seed in options.seeds]
     members = experiment.run_all(jobs, options)
-    sections.show(EXPERIMENT, members, options.out)
-    draw_disagreement(members, data, options)
+    report.show(EXPERIMENT, members, options.out)
+    if len(members) > 1:
+        draw_disagreement(members, data, options)
 
 
 def draw_disagreement(members: Sequence[Record], data: Data, options: argparse.Namespace) -> None:
@@ -64,7 +66,9 @@ def draw_disagreement(members: Sequence[Record], data: Data, options: argparse.N
     disputed = int((votes.max(axis=1) < len(members)).sum())
     print(f"the {len(members)} members disagree about {disputed:,} of {len(votes):,} test images")
     if figures.available():
-        figures.images(options.out / "disagreement.png", [data.test[0][index] for index in order], lines)
+        figures.images(options.out / "disagreement.png", [data.test[0][index] for index in order], lines,
+                       title=f"{subject(members, 'MNIST')}: what {len(members)} LSTM-CNN networks disagree about most\n"
+                             f"({disputed:,} of {len(votes):,} test images; in brackets, how many of them say so)")
         print(f"drawn: {options.out / 'disagreement.png'}")
 
 

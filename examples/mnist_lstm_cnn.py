@@ -16,13 +16,13 @@ Exit codes: 0 done, 1 something is wrong with the data or a file, 2 with an opti
 """
 
 import argparse
-import io
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import command
+import figures
 import models
 import numpy as np
 import provenance
@@ -114,16 +114,11 @@ def write(folder: Path, results: dict[str, Any], model: tn.nn.Module) -> None:
 
 def draw(path: Path, results: dict[str, Any]) -> bool:
     """Training and validation accuracy over the epochs."""
-    try:
-        import matplotlib
-    except ImportError:
+    if not figures.available():
         print("matplotlib is not installed, so curves.png is left out: pip install matplotlib")
         return False
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
     epochs = [row["epoch"] for row in results["epochs"]]
-    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    figure, axes = figures.new()
     marker = "o" if len(epochs) < 20 else ""
     axes.plot(epochs, [100 * row["train_accuracy"] for row in results["epochs"]], marker=marker,
               label="training (while learning, with dropout)")
@@ -133,12 +128,8 @@ def draw(path: Path, results: dict[str, Any]) -> bool:
                  label=f"test, at the end: {100 * results['test_accuracy']:.2f} %")
     axes.set(xlabel="epoch", ylabel="accuracy (%)", title=f"LSTM-CNN on {results['data']}, seed {results['seed']}")
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
-    plt.close(figure)
-    write_whole(path, buffer.getvalue())
+    figures.save(figure, path)
     return True
 
 

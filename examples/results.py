@@ -3,24 +3,25 @@
     python examples/results.py                                # of the files in examples/results
     python examples/results.py --add runs/mnist_table1        # take over the finished runs of a folder first
 
-Only runs on real data, on all of it, are taken over. Runs that stand beside each other in a table must have been made
-under equal conditions, and be of the same test images; else it is an error that names what differs. The exit code is 0,
-or 1 if a file is at fault.
+Only runs on real data, on all of it, and as their scripts make them are taken over. Runs that stand beside each other
+in a table must have been made under equal conditions, and be of the same test images; else it is an error that names
+what differs, and nothing is written. Exit codes: 0 done, 1 a file is at fault, 2 an option, 130 ended by Ctrl-C.
 """
 
 import argparse
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import command
 import records
+from goals import TRIED
 from grouping import Runs, title
 from intervals import wilson
 from records import Record
-from sections import SECTIONS, draw, section
-from tables import minutes, percent, table
+from report import SECTIONS, draw, section
+from tables import NOT_REACHED, interval, listed, minutes, percent, table
 
 from tinynet.errors import DataError
 from tinynet.files import write_whole
@@ -29,35 +30,56 @@ HERE = Path(__file__).resolve().parent
 
 
 def load(folder: Path) -> dict[str, list[Record]]:
-    """The runs in a folder, by experiment. Raises DataError for a file that is none."""
+    """The runs in a folder, by experiment. Raises DataError for a file that is none, or is not for publication."""
+    return by_experiment(_published(path) for path in folder.glob("*.json"))
+
+
+def by_experiment(records: Iterable[Record]) -> dict[str, list[Record]]:
     found: dict[str, list[Record]] = {}
-    for path in sorted(folder.glob("*.json")):
-        record = records.read(path)
-        found.setdefault(record["experiment"], []).append(record)
+    for run in sorted(records, key=lambda run: (run["experiment"], run["model"], run["fold"], run["seed"])):
+        found.setdefault(run["experiment"], []).append(run)
     return found
 
 
-def add(source: Path, folder: Path) -> int:
-    """Take over the runs of a folder, and return their number. Raises DataError if one is not for publication."""
-    paths = sorted(source.glob("*.json"))
-    if not paths:
-        raise DataError(f"results: {source} must hold the JSON files of runs, and holds none; runs/mnist_table1?")
-    for path in paths:
-        record = records.read(path)
-        if record["data"]["stand_in"] or record["settings"].get("limit") is not None:
-            raise DataError(f"results: {path} must be a run on real data, and on all of it, and is of "
-                            f"{'a stand-in' if record['data']['stand_in'] else 'a part of it'}; leave it out")
-        records.write(folder / f"{record['experiment']}-{path.name}", record.fields)
-    return len(paths)
+def taken(sources: Iterable[Path]) -> dict[str, Record]:
+    """The runs in some folders, by the name of their file in examples/results. Raises DataError as `load`."""
+    found: dict[str, Record] = {}
+    for source in sources:
+        paths = sorted(source.glob("*.json"))
+        if not paths:
+            raise DataError(f"results: {source} must hold the JSON files of runs, and holds none; runs/mnist_table1?")
+        for path in paths:
+            run = _published(path)
+            name = f"{run['experiment']}-{title(run)}.json"
+            if name in found:
+                raise DataError(f"results: {path} must be the only file of {title(run)}, and there is another one; "
+                                "leave one out")
+            found[name] = run
+    return found
+
+
+def _published(path: Path) -> Record:
+    """A run that is for publication: of one of our experiments, as its script makes it, and on real data."""
+    run, words = records.read(path), {"--epochs", "--limit", "--size"}
+    experiment = SECTIONS.get(run["experiment"])
+    faults = {"of a stand-in": run["data"]["stand_in"], "of a part of it": run["settings"]["limit"] is not None,
+              f"made by `{run['command']}`": words & {*run["command"].split()},
+              f"of {run['model']} in {run['experiment']}": experiment is None or run["model"] not in experiment.models}
+    for fault, found in faults.items():
+        if found:
+            raise DataError(f"results: {path} must be a run on real data, and on all of it, as its script makes it "
+                            f"without {listed(sorted(words))}, and is {fault}; leave it out")
+    return run
 
 
 INTRODUCTION = """\
-Made by `python examples/results.py` from the files in `examples/results`, one for each run; no number here is typed by
-hand. Accuracies are in percent. The test images were looked at once in each run, after all choices were made on the
+Made by `python examples/results.py` from the files in `examples/results`, one for each run; no number of ours is typed
+by hand. Accuracies are in percent. The test images were looked at once in each run, after all choices were made on the
 validation images, which are a part of the training set. What the paper calls validation is not said there: its numbers
-stand beside ours, and are not the same thing. Intervals are of the mean over the seeds (Student's t) if nothing else is
-said; p-values are of McNemar's exact test, not corrected for their number. Times are those of the runs, whatever else
-their machine did meanwhile."""
+stand beside ours, and are not the same thing. Our training accuracies are those of the last epoch while it is
+learning, on images that are changed at random and with dropout, so that they can be lower than those on other images.
+Intervals are of the mean over the seeds (Student's t) if nothing else is said: they are about other seeds on the same
+test images, not about other images. Times are those of the runs, whatever else their machine did meanwhile."""
 
 
 def markdown(runs: Runs) -> str:
@@ -66,6 +88,8 @@ def markdown(runs: Runs) -> str:
     for experiment, one in SECTIONS.items():
         made = experiment in runs
         text = section(experiment, runs) if made else f"No runs yet: `python examples/{experiment}.py`."
+        if NOT_REACHED in text:
+            text += f"\n\nTo reach more: {TRIED.get(experiment, 'what was tried has not been written down.')}"
         pictures = "".join(f"\n\n![{Path(name).stem}](figures/{name})" for name in one.figures(runs)) if made else ""
         parts.append(f"## {one.title}\n\n{text}{pictures}")
     everything = [run for experiment in SECTIONS for run in runs.get(experiment, ())]
@@ -79,18 +103,16 @@ def all_runs(runs: Sequence[Record]) -> str:
     for run in runs:
         right = int((run.labels == run.predicted).sum())
         rows.append([run["experiment"], title(run), percent(run.accuracy),
-                     " to ".join(map(percent, wilson(right, run.images))), minutes(run["seconds"]),
+                     interval(wilson(right, run.images)), minutes(run["seconds"]),
                      run["started"][:10], run["commit"][:10] + "+" * run["commit"].endswith("+")])
     return (f"{len(runs)} runs, {math.fsum(run['seconds'] for run in runs) / 3600:.1f} hours of training.\n\n"
             + table(["experiment", "run", "test", "95 % interval (Wilson)", "training", "begun", "commit"], rows))
 
 
-def make(folder: Path, out: Path) -> list[Path]:
-    """Write RESULTS.md and the figures of the runs in a folder. Returns what was written."""
-    runs = load(folder)
-    text = markdown(runs)  # before anything is written
+def make(runs: Runs, out: Path) -> list[Path]:
+    """Write RESULTS.md and the figures of some runs. Returns what was written."""
     written = [out / "RESULTS.md"]
-    write_whole(written[0], text.encode())
+    write_whole(written[0], markdown(runs).encode())
     for experiment in SECTIONS:
         if experiment in runs:
             written += draw(experiment, runs, out / "figures")
@@ -109,10 +131,23 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def work(options: argparse.Namespace) -> None:
-    for source in options.add:
-        print(f"{add(source, options.results)} runs of {source} are in {options.results}")
-    for path in make(options.results, options.out):
+    there = {path.name: _published(path) for path in options.results.glob("*.json")}
+    added = taken(options.add)
+    runs = by_experiment({**there, **added}.values())
+    if not runs:
+        raise DataError(f"results: {options.results} must hold the JSON files of runs, and holds none; "
+                        "--add runs/mnist_table1?")
+    markdown(runs)  # before anything is written
+    for name, run in added.items():
+        records.write(options.results / name, run.fields)
+    if added:
+        replaced = [name for name, run in added.items() if name in there and there[name].fields != run.fields]
+        print(f"{len(added)} runs are in {options.results} now, {len(replaced)} of them instead of others")
+    written = make(runs, options.out)
+    for path in written:
         print(f"written: {path}")
+    if len(written) == 1:
+        print("matplotlib is not installed, so the figures are as they were: pip install matplotlib")
 
 
 if __name__ == "__main__":
