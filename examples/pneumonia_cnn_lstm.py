@@ -6,7 +6,7 @@
 
 XRAY_FOLDER holds train/CLASS/*.jpeg and test/CLASS/*.jpeg, as on Kaggle ("paultimothymooney/chest-xray-pneumonia").
 Validation is a fifth of the training part, by the patients' numbers in the file names; the test part stays as it is,
-and is looked at once in each run. An image counts as PNEUMONIA if its probability is at least 0.5: fixed beforehand.
+and is looked at once in each run. An image counts as PNEUMONIA if its probability is above 0.5: fixed beforehand.
 Without data ($TINYNET_DATA/chest_xray) it generates some in the same layout, and says so. Stopped or killed, the same
 command goes on. Written to --out: a JSON file and a model for each run; as pictures accuracies over the epochs, the
 confusion matrix as a heat map, ROC curves, and the worst mistakes of the first seed.

@@ -148,7 +148,8 @@ def _explained(found: Sequence[Comparison]) -> str:
                    "pairs together by Bonferroni) lies on one side of 0, which is about other seeds on these images",
              False: f"there is one seed, and McNemar's p, corrected, is below {limit}, which is about two networks"}
     kinds = sorted({len(one.tests) > 1 for one in found}, reverse=True)
-    return (f"One model is called better than another where {'; or where '.join(rules[kind] for kind in kinds)}. "
+    return ("Two models are compared with the seeds that both have. One is called better than the other where "
+            f"{'; or where '.join(rules[kind] for kind in kinds)}. "
             f"Significant are the seeds for which McNemar's p, corrected for all {tests} tests of the table (Holm), is "
             f"below {limit}; the column of p-values has them as they are.")
 
