@@ -13,10 +13,8 @@ after the last epoch; the test images are looked at once, when the training is o
 
 import argparse
 import os
-import platform
+import shlex
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -25,12 +23,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import command
 import numpy as np
+import provenance
 import records
-from mnist_lstm_cnn import positive, versions
+from command import positive
 
 import tinynet as tn
-from tinynet.errors import ArgumentError, DataError, DeviceError, Interrupted, NonFiniteError, TinynetError
+from tinynet.errors import ArgumentError, DataError, NonFiniteError
 
 SEEDS = 5
 SPLIT_SEED = 0  # of the parts of the data: they are the same in all runs
@@ -93,27 +93,12 @@ class Job:
 
 def main(parser: argparse.ArgumentParser, work: Callable[[argparse.Namespace], None],
          arguments: list[str] | None) -> int:
-    """Do the work. Exit codes: 0 done, 1 wrong data or file, 2 wrong option or device, 130 Ctrl-C, 143 SIGTERM."""
-    options = parse(parser, arguments)
-    try:
+    """Do the work; the exit codes are those of command.py."""
+    def checked(options: argparse.Namespace) -> None:
         tn.backend.namespace(options.device)  # before anything takes time
         work(options)
-    except DeviceError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except TinynetError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"{error.filename}: {error.strerror}; choose another folder with --out", file=sys.stderr)
-        return 1
-    except Interrupted as interrupted:
-        print(f"{interrupted}: the same command again", file=sys.stderr)
-        return interrupted.exit_code
-    except KeyboardInterrupt:
-        print("\nInterrupted. The same command again goes on from the last checkpoint.", file=sys.stderr)
-        return 130
-    return 0
+
+    return command.run(checked, parse(parser, arguments))
 
 
 def parser(experiment: str, text: str | None, *, data: str, seeds: int = SEEDS, counted: str = "seed"
@@ -123,7 +108,8 @@ def parser(experiment: str, text: str | None, *, data: str, seeds: int = SEEDS, 
     made.set_defaults(experiment=experiment, members=seeds)
     made.add_argument("--data", default="auto", metavar="SOURCE", help=f"{data} (default: auto)")
     made.add_argument("--device", default="cpu", help="cpu, gpu, gpu:1 ..., or gpu-emulated (default: cpu)")
-    made.add_argument("--seed", type=int, help=f"one run with this {counted} only (default: {seeds} of them, from 0)")
+    made.add_argument("--seed", type=command.seed,
+                      help=f"one run with this {counted} only (default: {seeds} of them, from 0)")
     made.add_argument("--epochs", type=positive(int), help="passes over the training images (default: as published)")
     made.add_argument("--limit", type=positive(int), help="train on so many of the images only")
     made.add_argument("--out", type=Path, default=Path("runs", experiment), metavar="FOLDER",
@@ -136,20 +122,18 @@ def parser(experiment: str, text: str | None, *, data: str, seeds: int = SEEDS, 
 
 def parse(parser: argparse.ArgumentParser, arguments: list[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
-    if options.seed is not None and not 0 <= options.seed < 2**32:
-        parser.error("--seed must be in [0, 2**32)")
     options.seeds = range(options.members) if options.seed is None else [options.seed]
-    options.command = command(parser, options)
+    options.command = words_of(parser, options)
     return options
 
 
-def command(parser: argparse.ArgumentParser, options: argparse.Namespace) -> str:
+def words_of(parser: argparse.ArgumentParser, options: argparse.Namespace) -> str:
     """The command that makes these runs again. Where files lie on this machine is nobody's business: names alone."""
     words = ["python", f"examples/{options.experiment}.py"]
     for name, value in vars(options).items():
         if name not in ("experiment", "seeds", "out", "resume") and value != parser.get_default(name):
-            words += [f"--{name}", Path(str(value)).name if name == "data" else str(value)]
-    return " ".join(words)
+            words += [f"--{name}", Path(value).absolute().name if name == "data" else str(value)]
+    return shlex.join(words)
 
 
 # --- data -----------------------------------------------------------------------------------------------------------
@@ -175,7 +159,7 @@ def folder(options: argparse.Namespace, name: str, size: int, generate: Callable
     `--data` is a folder, or "auto": $TINYNET_DATA/NAME if that is there, else a generated one; or "stand-in".
     Raises DataError unless there are two classes.
     """
-    scanned = tn.data.scan_folder(_found(options, name) or _generated(options.out / "stand-in", generate))
+    scanned = tn.data.scan_folder(_found(options, name) or _generated(options.out / f"stand-in-{name}", generate))
     print(scanned.report())
     if len(scanned.classes) != 2:
         raise DataError(f"{options.experiment}: {scanned.root} must hold two classes, and holds "
@@ -282,7 +266,8 @@ def beforehand(job: Job, options: argparse.Namespace) -> dict[str, Any]:
     return {
         "format": records.FORMAT, "experiment": options.experiment, "model": job.model, "seed": job.seed,
         "fold": job.data.fold, "command": options.command, "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit(), "hardware": hardware(options.device), "versions": versions(),
+        "commit": provenance.commit(), "hardware": provenance.hardware(options.device),
+        "versions": provenance.versions(),
         "settings": settings(job, options), "data": job.data.facts(), "classes": list(job.data.classes)}
 
 
@@ -336,27 +321,3 @@ def _existing(job: Job, options: argparse.Namespace) -> records.Record | None:
         raise ArgumentError(f"{options.experiment}: {path} must be a run like this one, but they differ in "
                             f"{'; '.join(differing)}; give another --out, or --no-resume to make it again")
     return record
-
-
-# --- where it was made ----------------------------------------------------------------------------------------------
-
-def commit() -> str:
-    """The commit of this program, with a "+" if files of it have been changed since; "unknown" without git."""
-    root = Path(__file__).resolve().parent.parent
-
-    def git(*words: str) -> str:
-        return subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=True,
-                              timeout=60).stdout.strip()
-
-    try:
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", "tinynet", "examples/*.py")
-        return git("rev-parse", "HEAD") + "+" * bool(changed)
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-
-
-def hardware(device: str) -> dict[str, Any]:
-    """The processor, and the device that computes."""
-    known = {one.name: one.title for one in tn.devices()}
-    return {"processor": known["cpu"], "system": f"{platform.system()} {platform.machine()}",
-            "device": "cpu" if device == "cpu" else known[tn.backend.device_name(device)]}

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import experiment
 import models
-import results
+import report
 from experiment import Job, Recipe
 
 import tinynet as tn
@@ -46,7 +46,7 @@ def work(options: argparse.Namespace) -> None:
     folds = experiment.folder(options, "idc", SIDE, generate)
     jobs = [Job(name, getattr(models, name), seed, data, RECIPE)
             for seed in options.seeds for data in folds for name in MODELS]
-    results.show(EXPERIMENT, experiment.run_all(jobs, options), options.out)
+    report.show(EXPERIMENT, experiment.run_all(jobs, options), options.out)
 
 
 if __name__ == "__main__":

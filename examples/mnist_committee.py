@@ -23,11 +23,13 @@ import experiment
 import figures
 import models
 import numpy as np
-import results
+import report
+from command import positive
+from committees import committee_of
 from experiment import Data, Job, Recipe
 from mnist_deep import AUGMENT
-from mnist_lstm_cnn import positive
 from records import Record
+from tables import subject
 
 EXPERIMENT = "mnist_committee"
 MEMBERS = 10
@@ -45,15 +47,16 @@ def work(options: argparse.Namespace) -> None:
     data = experiment.mnist(options)
     jobs = [Job("lstm_cnn", models.lstm_cnn, seed, data, RECIPE, probabilities=True) for seed in options.seeds]
     members = experiment.run_all(jobs, options)
-    results.show(EXPERIMENT, members, options.out)
-    draw_disagreement(members, data, options)
+    report.show(EXPERIMENT, members, options.out)
+    if len(members) > 1:
+        draw_disagreement(members, data, options)
 
 
 def draw_disagreement(members: Sequence[Record], data: Data, options: argparse.Namespace) -> None:
     """The test images about which the members disagree most, with what they say."""
     votes = votes_of(members)
     order = most_disputed(votes)[:SHOWN]
-    together = results.committee_of(members).predicted
+    together = committee_of(members).predicted
     lines = []
     for index in order:
         said = ", ".join(f"{data.classes[k]} ({votes[index, k]})" for k in np.argsort(-votes[index], kind="stable")
@@ -63,7 +66,9 @@ def draw_disagreement(members: Sequence[Record], data: Data, options: argparse.N
     disputed = int((votes.max(axis=1) < len(members)).sum())
     print(f"the {len(members)} members disagree about {disputed:,} of {len(votes):,} test images")
     if figures.available():
-        figures.images(options.out / "disagreement.png", [data.test[0][index] for index in order], lines)
+        figures.images(options.out / "disagreement.png", [data.test[0][index] for index in order], lines,
+                       title=f"{subject(members, 'MNIST')}: what {len(members)} LSTM-CNN networks disagree about most\n"
+                             f"({disputed:,} of {len(votes):,} test images; in brackets, how many of them say so)")
         print(f"drawn: {options.out / 'disagreement.png'}")
 
 

@@ -17,7 +17,7 @@ import sys
 
 import experiment
 import models
-import results
+import report
 from experiment import Job, Recipe
 
 EXPERIMENT = "mnist_deep"
@@ -33,7 +33,7 @@ def work(options: argparse.Namespace) -> None:
     data = experiment.mnist(options)
     jobs = [Job("deep_lstm_cnn", models.deep_lstm_cnn, seed, data, RECIPE, probabilities=True)
             for seed in options.seeds]
-    results.show(EXPERIMENT, experiment.run_all(jobs, options), options.out)
+    report.show(EXPERIMENT, experiment.run_all(jobs, options), options.out)
 
 
 if __name__ == "__main__":

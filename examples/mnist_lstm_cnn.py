@@ -16,16 +16,17 @@ Exit codes: 0 done, 1 something is wrong with the data or a file, 2 with an opti
 """
 
 import argparse
-import io
 import json
-import platform
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import command
+import figures
 import models
 import numpy as np
+import provenance
+from command import positive
 
 import tinynet as tn
 from tinynet.files import write_whole
@@ -35,26 +36,7 @@ VALIDATION = 0.1
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = parse(arguments)
-    try:
-        tn.backend.namespace(options.device)  # before anything takes time
-        train(options)
-    except tn.errors.DeviceError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except tn.errors.TinynetError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"{error.filename}: {error.strerror}; choose another folder with --out", file=sys.stderr)
-        return 1
-    except tn.errors.Interrupted as interrupted:
-        print(f"{interrupted}: the same command with --resume", file=sys.stderr)
-        return interrupted.exit_code
-    except KeyboardInterrupt:
-        print("\nInterrupted. The same command with --resume goes on from the last checkpoint.", file=sys.stderr)
-        return 130
-    return 0
+    return command.run(train, parse(arguments), again="the same command with --resume")
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -65,28 +47,16 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--epochs", type=positive(int), help="passes over the images (default: 10; 30 for the digits)")
     parser.add_argument("--batch-size", type=positive(int), default=128, help="images in a step (default: 128)")
     parser.add_argument("--lr", type=positive(float), default=3e-3, help="the highest learning rate (default: 0.003)")
-    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+    parser.add_argument("--seed", type=command.seed, default=0, help="of everything random (default: 0)")
     parser.add_argument("--limit", type=positive(int), help="train on the first LIMIT images only")
     parser.add_argument("--out", type=Path, default=Path("runs/mnist_lstm_cnn"),
                         help="folder for what is written (default: runs/mnist_lstm_cnn)")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in the folder --out")
-    options = parser.parse_args(arguments)
-    if not 0 <= options.seed < 2**32:
-        parser.error("--seed must be in [0, 2**32)")
-    return options
-
-
-def positive(kind: type) -> Any:
-    def convert(text: str) -> Any:
-        value = kind(text)
-        if not 0 < value < float("inf"):
-            raise argparse.ArgumentTypeError(f"must be positive, got {text}")
-        return value
-    convert.__name__ = kind.__name__
-    return convert
+    return parser.parse_args(arguments)
 
 
 def train(options: argparse.Namespace) -> None:
+    tn.backend.namespace(options.device)  # before anything takes time
     dataset, sentence = tn.data.load(options.data)
     print(sentence)
     epochs = options.epochs or EPOCHS[dataset.name]
@@ -112,7 +82,7 @@ def train(options: argparse.Namespace) -> None:
         "train_images": train_part.length, "validation_images": validation_part.length,
         "parameters": sum(p.size for p in model.parameters()),
         "images_per_second": sum(row["images_per_second"] for row in history) / len(history),
-        "settings": settings, "seed": options.seed, "versions": versions(),
+        "settings": settings, "seed": options.seed, "versions": provenance.versions(),
     }
     write(options.out, results, model)
 
@@ -133,16 +103,6 @@ def loaders(dataset: tn.data.Dataset, options: argparse.Namespace) -> tuple[tn.d
     )
 
 
-def versions() -> dict[str, str]:
-    found = {"python": platform.python_version(), "tinynet": tn.__version__}
-    for package in ("numpy", "numba", "cupy", "cupy-cuda12x", "cupy-cuda13x"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
 def write(folder: Path, results: dict[str, Any], model: tn.nn.Module) -> None:
     tn.save(folder / "model.safetensors", model)
     write_whole(folder / "results.json", json.dumps(results, indent=1).encode())
@@ -154,16 +114,11 @@ def write(folder: Path, results: dict[str, Any], model: tn.nn.Module) -> None:
 
 def draw(path: Path, results: dict[str, Any]) -> bool:
     """Training and validation accuracy over the epochs."""
-    try:
-        import matplotlib
-    except ImportError:
+    if not figures.available():
         print("matplotlib is not installed, so curves.png is left out: pip install matplotlib")
         return False
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
     epochs = [row["epoch"] for row in results["epochs"]]
-    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    figure, axes = figures.new()
     marker = "o" if len(epochs) < 20 else ""
     axes.plot(epochs, [100 * row["train_accuracy"] for row in results["epochs"]], marker=marker,
               label="training (while learning, with dropout)")
@@ -173,12 +128,8 @@ def draw(path: Path, results: dict[str, Any]) -> bool:
                  label=f"test, at the end: {100 * results['test_accuracy']:.2f} %")
     axes.set(xlabel="epoch", ylabel="accuracy (%)", title=f"LSTM-CNN on {results['data']}, seed {results['seed']}")
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
-    plt.close(figure)
-    write_whole(path, buffer.getvalue())
+    figures.save(figure, path)
     return True
 
 

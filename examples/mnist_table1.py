@@ -19,7 +19,7 @@ import sys
 
 import experiment
 import models
-import results
+import report
 from experiment import Job, Recipe
 
 EXPERIMENT = "mnist_table1"
@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
 def work(options: argparse.Namespace) -> None:
     data = experiment.mnist(options)
     jobs = [Job(name, getattr(models, name), seed, data, RECIPE) for seed in options.seeds for name in MODELS]
-    results.show(EXPERIMENT, experiment.run_all(jobs, options), options.out)
+    report.show(EXPERIMENT, experiment.run_all(jobs, options), options.out)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@
 
 XRAY_FOLDER holds train/CLASS/*.jpeg and test/CLASS/*.jpeg, as on Kaggle ("paultimothymooney/chest-xray-pneumonia").
 Validation is a fifth of the training part, by the patients' numbers in the file names; the test part stays as it is,
-and is looked at once in each run. An image counts as PNEUMONIA if its probability is at least 0.5: fixed beforehand.
+and is looked at once in each run. An image counts as PNEUMONIA if its probability is above 0.5: fixed beforehand.
 Without data ($TINYNET_DATA/chest_xray) it generates some in the same layout, and says so. Stopped or killed, the same
 command goes on. Written to --out: a JSON file and a model for each run; as pictures accuracies over the epochs, the
 confusion matrix as a heat map, ROC curves, and the worst mistakes of the first seed.
@@ -24,10 +24,11 @@ import experiment
 import figures
 import models
 import numpy as np
-import results
+import report
+from command import positive
 from experiment import Data, Job, Recipe
-from mnist_lstm_cnn import positive
 from records import Record
+from tables import subject
 
 import tinynet as tn
 
@@ -60,17 +61,19 @@ def work(options: argparse.Namespace) -> None:
     make = partial(models.pneumonia_cnn_lstm, size=options.size)
     jobs = [Job("pneumonia_cnn_lstm", make, seed, data, RECIPE) for seed in options.seeds]
     runs = experiment.run_all(jobs, options)
-    results.show(EXPERIMENT, runs, options.out)
+    report.show(EXPERIMENT, runs, options.out)
     draw_mistakes(runs[0], data, options)
 
 
 def draw_mistakes(run: Record, data: Data, options: argparse.Namespace) -> None:
     """The test images about which the network was most wrongly sure."""
-    order = worst(run)[:SHOWN]
+    order, wrong = worst(run)[:SHOWN], int((run.labels != run.predicted).sum())
     if figures.available():
         titles = [f"{data.classes[run.labels[index]]}, taken for\n{data.classes[run.predicted[index]]} "
                   f"({abs(run.scores[index] - 1 + run.predicted[index]):.1%})" for index in order]
-        figures.images(options.out / "mistakes.png", [data.test[0][int(index)] for index in order], titles)
+        figures.images(options.out / "mistakes.png", [data.test[0][int(index)] for index in order], titles,
+                       title=f"CNN + LSTM on {subject([run], 'chest X-rays')}, seed {run['seed']}: the surest of its "
+                             f"{wrong:,} mistakes on {run.images:,} test images.\nNot a diagnostic tool.")
         print(f"drawn: {options.out / 'mistakes.png'}")
 
 

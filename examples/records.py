@@ -12,7 +12,7 @@ units of 1/255, as bytes, deflated, in base64.
 import base64
 import binascii
 import json
-import math
+import re
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,11 +26,14 @@ from tinynet.files import write_whole
 FORMAT = "tinynet run 1"
 CURVES = ("train_accuracy", "train_loss", "validation_accuracy", "validation_loss", "seconds")
 LARGEST = 64 << 20  # bytes of a file that is read
+LARGEST_NUMBER = 2**53  # of images, parameters, seconds: whatever is more is no number of these
+ROUNDED = 1e-6  # of scores, which have six digits
 
 _FIELDS: dict[str, type] = {
     "format": str, "experiment": str, "model": str, "seed": int, "fold": str, "command": str, "started": str,
     "commit": str, "hardware": dict, "versions": dict, "settings": dict, "data": dict, "parameters": int,
     "seconds": float, "curves": dict, "classes": list, "labels": str, "predicted": str}
+_NAME, _FOLD = re.compile(r"[A-Za-z0-9_]+"), re.compile(r"[A-Za-z0-9_-]*")  # they become names of files
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,22 +125,29 @@ def checked(fields: Any) -> Record:
         value = fields.get(name)
         if not isinstance(value, kind) or isinstance(value, bool):
             raise ValueError(f"{name} must be of type {kind.__name__}, is {type(value).__name__}")
-    if not all(isinstance(fields["data"].get(name), kind) for name, kind in
-               {"name": str, "stand_in": bool, "parted": str, "train": int, "validation": int}.items()):
-        raise ValueError("data must have a name, stand_in, parted, and the numbers of images")
-    if not all(_is_number(fields[name]) for name in ("seconds", "parameters", "seed")):
-        raise ValueError("seconds, parameters and seed must be finite numbers of 0 or more")
+    names = {"experiment": _NAME, "model": _NAME, "fold": _FOLD}
+    if not all(pattern.fullmatch(fields[name]) for name, pattern in names.items()):
+        raise ValueError("experiment, model and fold must be names, of letters, digits, - and _")
+    if not all(_is_number(fields[name]) for name in ("seconds", "parameters", "seed")) or fields["seed"] >= 2**32:
+        raise ValueError("seconds, parameters and seed must be finite numbers of 0 or more, the seed below 2**32")
     _check_curves(fields["curves"])
+    _check_settings(fields["settings"], epochs=len(fields["curves"]["seconds"]))
     count = len(fields["classes"])
     if not 2 <= count <= 10 or not all(isinstance(name, str) for name in fields["classes"]):
         raise ValueError("classes must be the names of 2 to 10 classes")
     labels, predicted = (_classes(name, fields[name], count) for name in ("labels", "predicted"))
     if len(labels) != len(predicted):
         raise ValueError(f"labels and predicted must be as many, are {len(labels)} and {len(predicted)}")
+    _check_data(fields["data"], images=len(labels))
     scores, packed = fields.get("scores"), fields.get("probabilities")
-    if scores is not None and not (isinstance(scores, list) and len(scores) == len(labels) and count == 2
-                                   and all(_is_number(score) and score <= 1 for score in scores)):
-        raise ValueError(f"scores must be {len(labels)} probabilities, of the second of two classes")
+    if (scores is not None) != (count == 2):
+        raise ValueError("scores must be there if there are two classes, and only then")
+    if scores is not None and not (isinstance(scores, list) and len(scores) == len(labels)
+                                   and all(map(_is_share, scores))):
+        raise ValueError(f"scores must be {len(labels)} probabilities, of the second class")
+    if scores is not None and any(abs(score - 0.5) > ROUNDED and (score > 0.5) != bool(found)
+                                  for score, found in zip(scores, predicted, strict=True)):
+        raise ValueError("predicted must be the second class where its score is above 0.5, and the first elsewhere")
     if packed is not None and not isinstance(packed, str):
         raise ValueError("probabilities must be text")
     return Record(fields, labels, predicted, None if scores is None else np.array(scores, np.float64),
@@ -147,12 +157,32 @@ def checked(fields: Any) -> Record:
 def _check_curves(curves: dict[str, Any]) -> None:
     lengths = set()
     for name in CURVES:
-        values = curves.get(name)
-        if not isinstance(values, list) or not values or not all(map(_is_number, values)):
-            raise ValueError(f"curves must have {name}, a row of finite numbers")
+        values, fits = curves.get(name), _is_share if name.endswith("accuracy") else _is_number
+        if not isinstance(values, list) or not values or not all(map(fits, values)):
+            raise ValueError(f"curves must have {name}, a row of finite numbers; accuracies are at most 1")
         lengths.add(len(values))
     if len(lengths) > 1:
         raise ValueError(f"curves must be of one length, are of {sorted(lengths)}")
+
+
+def _check_settings(settings: dict[str, Any], epochs: int) -> None:
+    numbers, optional = ("epochs", "batch_size", "peak", "weight_decay", "label_smoothing"), ("limit", "max_norm")
+    if not all(_is_number(settings.get(name)) for name in numbers) or not all(
+            settings.get(name) is None or _is_number(settings[name]) for name in optional):
+        raise ValueError(f"settings must have {', '.join(numbers + optional)}, finite numbers of 0 or more")
+    if not isinstance(settings.get("augment"), dict) or not isinstance(settings.get("input"), list):
+        raise ValueError("settings must have augment, by name, and input, a list")
+    if settings["epochs"] != epochs:
+        raise ValueError(f"settings say {settings['epochs']} epochs, and curves have {epochs}")
+
+
+def _check_data(data: dict[str, Any], images: int) -> None:
+    kinds = {"name": str, "stand_in": bool, "parted": str}
+    if not all(isinstance(data.get(name), kind) for name, kind in kinds.items()) or not all(
+            _is_number(data.get(name)) for name in ("train", "validation", "test")):
+        raise ValueError("data must have a name, stand_in, parted, and the numbers of images")
+    if data["test"] != images:
+        raise ValueError(f"data say {data['test']} test images, and there are {images} labels")
 
 
 def _classes(name: str, text: str, count: int) -> np.ndarray:
@@ -162,7 +192,11 @@ def _classes(name: str, text: str, count: int) -> np.ndarray:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LARGEST_NUMBER
+
+
+def _is_share(value: Any) -> bool:
+    return _is_number(value) and value <= 1
 
 
 def _refuse(constant: str) -> float:

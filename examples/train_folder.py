@@ -12,20 +12,23 @@ early when the validation stops getting better; the best model is kept, and look
 Written to --out: model.safetensors (for `python -m tinynet predict`), results.json, log.csv, checkpoint.safetensors
 (for --resume), and where matplotlib is installed curves.png, confusion.png, mistakes.png.
 
-Exit codes: 0 done, 1 something is wrong with the folder or a file, 2 with an option or the device, 130 interrupted.
+Exit codes: 0 done, 1 something is wrong with the folder or a file, 2 with an option or the device, 130 ended by
+Ctrl-C, 143 by SIGTERM.
 """
 
 import argparse
-import io
 import json
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import command
+import figures
 import models
 import numpy as np
-from mnist_lstm_cnn import positive, versions
+import provenance
+from command import positive
 
 import tinynet as tn
 from tinynet.classifier import Classifier, report, score
@@ -37,23 +40,7 @@ SHOWN = 25  # mistakes
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = parse(arguments)
-    try:
-        tn.backend.namespace(options.device)  # before anything takes time
-        train(options)
-    except tn.errors.DeviceError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except tn.errors.TinynetError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"{error.filename}: {error.strerror}; choose another folder with --out", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nInterrupted; the same command with --resume goes on from there.", file=sys.stderr)
-        return 130
-    return 0
+    return command.run(train, parse(arguments), again="the same command with --resume")
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -68,19 +55,18 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--augment", action="store_true", help="shift, turn, scale, shear, and brighten at random")
     parser.add_argument("--flip", choices=("horizontal", "vertical", "both"), help="also mirror them at random")
     parser.add_argument("--device", default="cpu", help="cpu, gpu, gpu:1 ..., or gpu-emulated (default: cpu)")
-    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+    parser.add_argument("--seed", type=command.seed, default=0, help="of everything random (default: 0)")
     parser.add_argument("--out", type=Path, default=Path("runs/folder"),
                         help="folder for what is written (default: runs/folder)")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     options = parser.parse_args(arguments)
-    if not 0 <= options.seed < 2**32:
-        parser.error("--seed must be in [0, 2**32)")
     if options.size is not None and not 8 <= options.size <= 1024:
         parser.error("--size must be in [8, 1024]")
     return options
 
 
 def train(options: argparse.Namespace) -> None:
+    tn.backend.namespace(options.device)  # before anything takes time
     start = time.perf_counter()
     folder = tn.data.scan_folder(options.folder)
     print(folder.report())
@@ -111,7 +97,7 @@ def train(options: argparse.Namespace) -> None:
         "test": found, "epochs": history, "classes": folder.classes, "layout": folder.layout, "parted": fold.sentence,
         "images": {name: len(part) for name, part in parts.items()}, "skipped": [list(one) for one in folder.skipped],
         "input_shape": model.input_shape, "parameters": sum(p.size for p in model.parameters()),
-        "seconds": time.perf_counter() - start, "versions": versions(),
+        "seconds": time.perf_counter() - start, "versions": provenance.versions(),
         "settings": {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()},
     }, parts["test"], probabilities)
 
@@ -156,89 +142,43 @@ def write(options: argparse.Namespace, results: dict[str, Any], test: tn.data.Im
           probabilities: np.ndarray) -> None:
     write_whole(options.out / "results.json", json.dumps(results, indent=1).encode())
     written = ["model.safetensors", "results.json", "log.csv"]
-    try:
-        import matplotlib
-    except ImportError:
-        print("matplotlib is not installed, so the pictures are left out: pip install matplotlib")
-    else:
-        matplotlib.use("Agg")
+    if figures.available():
         draw_curves(options.out / "curves.png", results)
-        draw_confusion(options.out / "confusion.png", results)
+        figures.heat_map(options.out / "confusion.png", np.array(results["test"]["confusion_matrix"]),
+                         results["classes"], title="the best model on the test part")
         draw_mistakes(options.out / "mistakes.png", results, test, probabilities)
         written += ["curves.png", "confusion.png", "mistakes.png"]
+    else:
+        print("matplotlib is not installed, so the pictures are left out: pip install matplotlib")
     print(f"written to {options.out}: {', '.join(written)}")
     print(f"try it: python -m tinynet predict {options.out / 'model.safetensors'} IMAGE...")
 
 
 def draw_curves(path: Path, results: dict[str, Any]) -> None:
     """Loss and accuracy over the epochs."""
-    import matplotlib.pyplot as plt
-
     epochs = [row["epoch"] for row in results["epochs"]]
-    figure, both = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    figure, both = figures.new(10, 4, columns=2)
     for axes, what, factor in zip(both, ("loss", "accuracy"), (1, 100), strict=True):
         for part, label in (("train", "training, while learning"), ("validation", "validation")):
             axes.plot(epochs, [factor * row[f"{part}_{what}"] for row in results["epochs"]], label=label)
         axes.set(xlabel="epoch", ylabel=what + " (%)" * (what == "accuracy"))
         axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid(alpha=0.3)
     both[1].axhline(100 * results["test"]["accuracy"], color="grey", linestyle=":", label="test, the best model")
     both[1].legend()
-    save(figure, path)
-
-
-def draw_confusion(path: Path, results: dict[str, Any]) -> None:
-    """The confusion matrix: shares of each true class, and numbers of images."""
-    import matplotlib.pyplot as plt
-
-    table, names = np.array(results["test"]["confusion_matrix"]), results["classes"]
-    shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
-    side = 2.5 + 0.6 * len(names)
-    figure, axes = plt.subplots(figsize=(side, side), layout="constrained")
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for (i, j), count in np.ndenumerate(table):
-        axes.text(j, i, f"{count:,}", ha="center", va="center", color="white" if shares[i, j] > 0.5 else "black")
-    axes.set_xticks(range(len(names)), map(plain, names), rotation=45, ha="right")
-    axes.set_yticks(range(len(names)), map(plain, names))
-    axes.set(xlabel="predicted", ylabel="true", title="test part")
-    save(figure, path)
+    figures.save(figure, path)
 
 
 def draw_mistakes(path: Path, results: dict[str, Any], test: tn.data.ImageFolder, probabilities: np.ndarray) -> None:
     """The images of the test part about which the model was most wrongly sure."""
-    import matplotlib.pyplot as plt
-
-    predicted = probabilities.argmax(axis=1)
+    predicted, names = probabilities.argmax(axis=1), results["classes"]
     wrong = np.flatnonzero(predicted != test.labels)
-    wrong = wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")][:SHOWN]
-    columns = max(1, min(5, len(wrong)))
-    figure, grid = plt.subplots(-(-max(1, len(wrong)) // columns), columns, squeeze=False, layout="constrained",
-                                figsize=(2.4 * columns, 2.7 * -(-max(1, len(wrong)) // columns)))
+    order = wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")][:SHOWN]
     height, width, channels = results["input_shape"]
-    images, names = test.images((height, width), channels), results["classes"]
-    for axes in grid.flat:
-        axes.axis("off")
-    for axes, index in zip(grid.flat, wrong, strict=False):
-        axes.imshow(images[int(index)].squeeze(), cmap="gray", vmin=0, vmax=255)
-        axes.set_title(f"{plain(names[test.labels[index]])}, taken for\n{plain(names[predicted[index]])} "
-                       f"({probabilities[index].max():.0%})", fontsize=8)
-    if not len(wrong):
-        grid[0, 0].text(0.5, 0.5, "no mistakes", ha="center")
-    save(figure, path)
-
-
-def plain(name: str) -> str:
-    """A name in which matplotlib finds no formula."""
-    return name.replace("$", r"\$")
-
-
-def save(figure: Any, path: Path) -> None:
-    import matplotlib.pyplot as plt
-
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
-    plt.close(figure)
-    write_whole(path, buffer.getvalue())
+    images = test.images((height, width), channels)
+    captions = [f"{names[test.labels[index]]}, taken for\n{names[predicted[index]]} "
+                f"({probabilities[index].max():.0%})" for index in order]
+    figures.images(path, [images[int(index)] for index in order], captions,
+                   title=f"the surest of {len(wrong):,} mistakes on the {len(test):,} images of the test part")
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ import mnist_deep  # noqa: E402
 import mnist_table1  # noqa: E402
 import models  # noqa: E402
 import pneumonia_cnn_lstm  # noqa: E402
+import provenance  # noqa: E402
 import records  # noqa: E402
 from test_results import invented  # noqa: E402
 
@@ -103,7 +104,7 @@ def test_idc_leaves_each_of_two_patients_out(tmp_path: Path, capsys: pytest.Capt
     made = runs_in(tmp_path)
     assert list(made) == sorted(f"{model}-{patient}-seed0" for model in idc_table2.MODELS for patient in (90001, 90002))
     assert all(run["data"]["stand_in"] and run.images == 60 and run.scores is not None for run in made.values())
-    assert (tmp_path / "stand-in" / "STAND-IN.txt").is_file()
+    assert (tmp_path / "stand-in-idc" / "STAND-IN.txt").is_file()
 
 
 def test_idc_with_many_patients_is_parted_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -131,7 +132,7 @@ def test_pneumonia(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run["classes"] == ["NORMAL", "PNEUMONIA"]
     assert run["data"]["train"] + run["data"]["validation"] == 80 and run["data"]["test"] == 20
     assert ((run.scores > 0.5) == run.predicted).all()
-    folder = tn.data.scan_folder(tmp_path / "stand-in")
+    folder = tn.data.scan_folder(tmp_path / "stand-in-chest_xray")
     test = folder.select(folder.part_of == "test")
     model = tn.load(tmp_path / "pneumonia_cnn_lstm-seed5.safetensors")
     scores = tn.predict(model, test.images(32)[:] / np.float32(255))
@@ -202,6 +203,24 @@ def test_a_stand_in_that_was_interrupted_is_made_again(tmp_path: Path) -> None:
     assert [one.fold for one in data] == ["90001", "90002"]
     again = experiment.folder(options, "idc", 50, stopped)
     assert (again[0].test[1] == data[0].test[1]).all()
+
+
+def test_each_data_set_has_a_stand_in_of_its_own(tmp_path: Path) -> None:
+    """Also where two experiments are given one folder."""
+    options = experiment.parse(experiment.parser("x", "", data=""), ["--data", "stand-in", "--out", str(tmp_path)])
+    experiment.folder(options, "idc", 50, lambda place: tn.data.write_idc_stand_in(place, patients=2, patches=9))
+    data, = experiment.folder(options, "chest_xray", 32, lambda place: tn.data.write_chest_xray_stand_in(
+        place, train=12, test=4, size=32))
+    assert data.classes == ("NORMAL", "PNEUMONIA")
+
+
+def test_the_command_that_is_written_down_can_be_typed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the names of folders alone: where the user's data lie is nobody's business."""
+    (tmp_path / "my x-rays").mkdir()
+    monkeypatch.chdir(tmp_path / "my x-rays")
+    for given, written in ((str(tmp_path / "my x-rays"), "'my x-rays'"), (".", "'my x-rays'"), ("digits", "digits")):
+        options = experiment.parse(experiment.parser("x", "", data=""), ["--data", given, "--seed", "7"])
+        assert options.command == f"python examples/x.py --data {written} --seed 7"
 
 
 def test_data_is_found_in_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -333,9 +352,9 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_the_commit_and_the_hardware_are_known() -> None:
-    commit = experiment.commit()
+    commit = provenance.commit()
     assert commit == "unknown" or (len(commit.rstrip("+")) == 40 and int(commit.rstrip("+"), 16))
-    found = experiment.hardware("cpu")
+    found = provenance.hardware("cpu")
     assert found["processor"] in str(tn.devices()[0]) and found["device"] == "cpu"
 
 

@@ -1,0 +1,130 @@
+"""How sure a number is: intervals, and many tests at once. Each formula is written out; the tests compare with SciPy.
+
+    mean_of(accuracies)            # of some runs: mean, standard deviation, and half of Student's interval
+    wilson(right, n)               # the interval of a share
+    balanced([(right, n), ...])    # the interval of a mean of shares
+    delong(labels, scores)         # the interval of an area under the ROC curve
+    holm(p_values)                 # p-values of several tests, corrected for their number
+"""
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+
+LEVEL = 0.95  # of all intervals; a p below 1 - LEVEL is called significant
+
+
+class Mean(NamedTuple):
+    """The mean of some runs, their standard deviation, and half of the interval of the mean; both 0 for one run."""
+
+    mean: float
+    deviation: float
+    half: float
+
+
+@cache
+def t_quantile(freedom: int, level: float = LEVEL) -> float:
+    """Student's t: the middle `level` of the distribution lies between minus this and this.
+
+    With t = √freedom tan(angle), what lies in the middle is a finite sum of sines and cosines (Abramowitz and Stegun,
+    26.7.3 and 26.7.4).
+
+    >>> round(t_quantile(4), 3)
+    2.776
+    """
+    def inside(angle: float) -> float:
+        sine, cosine, power = math.sin(angle), math.cos(angle), freedom % 2
+        term, total = cosine**power, 0.0
+        while power <= freedom - 2:
+            total += term
+            term *= (power + 1) / (power + 2) * cosine * cosine
+            power += 2
+        return 2 / math.pi * (angle + sine * total) if freedom % 2 else sine * total
+
+    low, high = 0.0, math.pi / 2
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if inside(middle) < level else (low, middle)
+    return math.sqrt(freedom) * math.tan(low)
+
+
+def mean_of(values: Iterable[float], level: float = LEVEL) -> Mean:
+    """Mean, standard deviation, and half of the t-interval of the mean.
+
+    >>> mean_of([1.0, 2.0, 3.0])
+    Mean(mean=2.0, deviation=1.0, half=2.484...)
+    """
+    values = list(values)
+    if len(values) < 2:
+        return Mean(values[0], 0.0, 0.0)
+    deviation, root = statistics.stdev(values), math.sqrt(len(values))
+    return Mean(statistics.fmean(values), deviation, t_quantile(len(values) - 1, level) * deviation / root)
+
+
+def wilson(right: int, n: int) -> tuple[float, float]:
+    """The interval of a share of which `right` of `n` were seen (Wilson, 1927); where none were, from 0 to 1.
+
+    >>> tuple(round(end, 3) for end in wilson(9, 10))
+    (0.596, 0.982)
+    """
+    if not n:
+        return 0.0, 1.0
+    share, whole, z = right / n, 1 + _z() ** 2 / n, _z()
+    middle, half = share + z * z / (2 * n), z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return max(0.0, (middle - half) / whole), min(1.0, (middle + half) / whole)
+
+
+def balanced(shares: Iterable[tuple[int, int]]) -> tuple[float, float]:
+    """The interval of the mean of shares, each (right, n), of different images (Zou and Donner, 2008, of Wilson's).
+
+    >>> tuple(round(end, 3) for end in balanced([(9, 10), (9, 10)]))
+    (0.685, 0.958)
+    """
+    seen = [(right / n, *wilson(right, n)) for right, n in shares if n]
+    middle = statistics.fmean(share for share, _, _ in seen)
+    down, up = (math.hypot(*(share - ends[side] for share, *ends in seen)) / len(seen) for side in (0, 1))
+    return middle - down, middle + up
+
+
+def delong(labels: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
+    """The interval of the area under the ROC curve of labels 0 and 1 (DeLong, DeLong and Clarke-Pearson, 1988).
+
+    From 0 to 1 where there are not two of each class.
+
+    >>> tuple(round(end, 3) for end in delong(np.array([0, 0, 0, 1, 1, 1]), np.array([0.1, 0.3, 0.6, 0.4, 0.5, 0.9])))
+    (0.291, 1.0)
+    """
+    negatives, positives = np.sort(scores[labels == 0]), np.sort(scores[labels == 1])
+    if min(len(negatives), len(positives)) < 2:
+        return 0.0, 1.0
+
+    def below(these: np.ndarray, those: np.ndarray) -> np.ndarray:  # for each of those the share of these, ties by half
+        return np.asarray(sum(np.searchsorted(these, those, side) for side in ("left", "right")) / (2 * len(these)))
+
+    parts = below(negatives, positives), 1 - below(positives, negatives)
+    error = math.sqrt(sum(part.var(ddof=1) / len(part) for part in parts))
+    area = float(parts[0].mean())
+    return max(0.0, area - _z() * error), min(1.0, area + _z() * error)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """The p-values of several tests, corrected for their number (Holm, 1979), in their order.
+
+    >>> holm([0.04, 0.01])
+    [0.04, 0.02]
+    """
+    corrected, highest = [0.0] * len(p_values), 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        corrected[place] = highest
+    return corrected
+
+
+@cache
+def _z() -> float:
+    """Of the normal distribution, the middle LEVEL lies between minus this and this."""
+    return statistics.NormalDist().inv_cdf((1 + LEVEL) / 2)
