@@ -168,7 +168,7 @@ def _check_curves(curves: dict[str, Any]) -> None:
 def _check_settings(settings: dict[str, Any], epochs: int) -> None:
     numbers, optional = ("epochs", "batch_size", "peak", "weight_decay", "label_smoothing"), ("limit", "max_norm")
     if not all(_is_number(settings.get(name)) for name in numbers) or not all(
-            settings.get(name) is None or _is_number(settings[name]) for name in optional):
+            name in settings and (settings[name] is None or _is_number(settings[name])) for name in optional):
         raise ValueError(f"settings must have {', '.join(numbers + optional)}, finite numbers of 0 or more")
     if not isinstance(settings.get("augment"), dict) or not isinstance(settings.get("input"), list):
         raise ValueError("settings must have augment, by name, and input, a list")

@@ -7,6 +7,7 @@ import doctest
 import itertools
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -584,3 +585,35 @@ def test_scores_and_predictions_fit_each_other(wrong: dict[str, Any], said: str)
     fields = invented("idc_table2", "idc_cnn", 0, wrong=0.1, classes=2)
     with pytest.raises(ValueError, match=said):
         records.checked({**fields, **wrong})
+
+
+def places(fields: dict[str, Any]) -> list[tuple[dict[str, Any], str]]:
+    """Every dictionary in a file of a run, and every name in it."""
+    inner = [value for value in fields.values() if isinstance(value, dict)]
+    return [(fields, name) for name in fields] + [place for value in inner for place in places(value)]
+
+
+@pytest.mark.parametrize(("name", "model", "classes"), [
+    ("mnist_table1", "cnn", 10), ("mnist_committee", "lstm_cnn", 10), ("idc_table2", "idc_cnn", 2),
+    ("pneumonia_cnn_lstm", "pneumonia_cnn_lstm", 2)])
+@pytest.mark.parametrize("odd", ["missing", None, True, -1, 0, 10**400, "", "`|", [], {"a": 1}, 1e300], ids=str)
+def test_what_is_read_can_be_said(name: str, model: str, classes: int, odd: Any) -> None:
+    """Whatever one field of a file is, the file is refused, or RESULTS.md can be made of it."""
+    count = len(places(invented(name, model, 0, wrong=0.1, classes=classes)))
+    refused = 0
+    for number in range(count):
+        fields = invented(name, model, 0, wrong=0.1, classes=classes)
+        within, field = places(fields)[number]
+        if odd == "missing":
+            del within[field]
+        else:
+            within[field] = odd
+        try:
+            run = records.checked(fields)
+        except ValueError:
+            refused += 1
+        else:
+            if run["experiment"] == name and run["model"] == model:
+                with suppress(DataError):  # a committee needs probabilities
+                    results.markdown({name: [run]})
+    assert refused > 15
