@@ -226,7 +226,7 @@ def test_every_op_runs_on_a_device_and_never_waits(each: Op, case: dict[str, Any
     outputs, cache = each.forward(np, *arrays, **options)
     douts = [np.asarray(rng.standard_normal(np.shape(y)), np.asarray(y).dtype) for y in as_tuple(outputs)]
     gradients = as_tuple(each.backward(np, *douts, cache=cache, needs=needs))
-    with no_waiting():
+    with no_waiting(copying=each.name == "getitem"):  # a list of numbers is an index on the host
         there, cache = each.forward(fake_device.xp, *fake_device.to_device(arrays), **options)
         back = as_tuple(each.backward(fake_device.xp, *fake_device.to_device(douts), cache=cache, needs=needs))
     assert_same(as_tuple(there), as_tuple(outputs))
@@ -314,11 +314,12 @@ def test_steps_of_training_on_a_device_never_wait(make: Any, options: Any, gpu: 
 
 def test_fit_reads_from_the_device_once_an_epoch(gpu: None) -> None:
     """The mean loss and the accuracy, of training and of validation: so many reads, for any number of batches. A
-    copy of the state, to go back to, is made at the start, and with the guard after each epoch."""
+    copy of the state, to go back to, is made at the start, and with the guard after each epoch; in each, one step that
+    is launched is compared with a usual one."""
     rng = np.random.default_rng(0)
     images, labels = rng.uniform(0, 1, (32, 6, 4, 1)).astype("float32"), rng.integers(0, 4, 32)
     counts = {}
-    for guard, batch_size in itertools.product((False, True), (4, 16)):
+    for guard, batch_size in itertools.product((False, True), (4, 8)):
         model = lstm_cnn().to("gpu")
         loader = tn.data.Loader(images, labels, batch_size=batch_size)
         before = emulated.waits
@@ -326,8 +327,8 @@ def test_fit_reads_from_the_device_once_an_epoch(gpu: None) -> None:
                show=False)
         counts[guard, batch_size] = emulated.waits - before
     copy = len(model.tensors()) + 2 * len(model.parameters())
-    assert counts[False, 4] == counts[False, 16] <= 2 * 2 * 2 + copy
-    assert counts[True, 4] == counts[True, 16] <= 2 * 2 * 4 + 3 * (copy + 2)
+    assert counts[False, 4] == counts[False, 8] <= 2 * 2 * 2 + copy + 2
+    assert counts[True, 4] == counts[True, 8] <= 2 * 2 * 4 + 3 * (copy + 2) + 2
     assert tn.predict(model, images, batch_size=8).shape == (32, 4)
 
 
