@@ -26,8 +26,8 @@ from typing import Any
 import command
 import numpy as np
 import provenance
-import records
 from command import positive
+from reporting import records
 
 import tinynet as tn
 from tinynet.errors import ArgumentError, DataError, NonFiniteError

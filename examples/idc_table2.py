@@ -23,8 +23,8 @@ from pathlib import Path
 
 import experiment
 import models
-import report
 from experiment import Job, Recipe
+from reporting import report
 
 import tinynet as tn
 

@@ -20,16 +20,15 @@ import sys
 from collections.abc import Sequence
 
 import experiment
-import figures
 import models
 import numpy as np
-import report
 from command import positive
-from committees import committee_of
 from experiment import Data, Job, Recipe
 from mnist_deep import AUGMENT
-from records import Record
-from tables import subject
+from reporting import figures, report
+from reporting.committees import committee_of
+from reporting.records import Record
+from reporting.tables import subject
 
 EXPERIMENT = "mnist_committee"
 MEMBERS = 10

@@ -17,8 +17,8 @@ import sys
 
 import experiment
 import models
-import report
 from experiment import Job, Recipe
+from reporting import report
 
 EXPERIMENT = "mnist_deep"
 AUGMENT = {"shift": 0.08, "rotate": 12.0, "scale": 0.12, "shear": 8.0, "elastic": 0.03}

@@ -19,8 +19,8 @@ import sys
 
 import experiment
 import models
-import report
 from experiment import Job, Recipe
+from reporting import report
 
 EXPERIMENT = "mnist_table1"
 MODELS = ("lstm_cnn", "cnn_lstm", "lstm", "cnn")

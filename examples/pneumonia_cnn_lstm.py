@@ -21,14 +21,13 @@ from functools import partial
 from pathlib import Path
 
 import experiment
-import figures
 import models
 import numpy as np
-import report
 from command import positive
 from experiment import Data, Job, Recipe
-from records import Record
-from tables import subject
+from reporting import figures, report
+from reporting.records import Record
+from reporting.tables import subject
 
 import tinynet as tn
 

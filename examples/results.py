@@ -15,13 +15,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import command
-import records
-from goals import TRIED
-from grouping import Runs, title
-from intervals import wilson
-from records import Record
-from report import SECTIONS, draw, section
-from tables import NOT_REACHED, interval, listed, minutes, percent, table
+from reporting import records
+from reporting.goals import TRIED
+from reporting.grouping import Runs, title
+from reporting.intervals import wilson
+from reporting.records import Record
+from reporting.report import SECTIONS, draw, section
+from reporting.tables import NOT_REACHED, interval, listed, minutes, percent, table
 
 from tinynet.errors import DataError
 from tinynet.files import write_whole

@@ -24,11 +24,11 @@ from pathlib import Path
 from typing import Any
 
 import command
-import figures
 import models
 import numpy as np
 import provenance
 from command import positive
+from reporting import figures
 
 import tinynet as tn
 from tinynet.classifier import Classifier, report, score

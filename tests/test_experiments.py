@@ -27,7 +27,7 @@ import mnist_table1  # noqa: E402
 import models  # noqa: E402
 import pneumonia_cnn_lstm  # noqa: E402
 import provenance  # noqa: E402
-import records  # noqa: E402
+from reporting import records  # noqa: E402
 from test_results import invented  # noqa: E402
 
 SCRIPTS = {"mnist_table1": mnist_table1, "mnist_deep": mnist_deep, "mnist_committee": mnist_committee,

@@ -14,7 +14,7 @@ stats = pytest.importorskip("scipy.stats")
 EXAMPLES = Path(__file__).parent.parent / "examples"
 sys.path.insert(0, str(EXAMPLES))
 
-import intervals  # noqa: E402
+from reporting import intervals  # noqa: E402
 
 
 def test_examples_in_the_text() -> None:

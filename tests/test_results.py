@@ -24,20 +24,22 @@ sk = pytest.importorskip("sklearn.metrics")
 EXAMPLES = Path(__file__).parent.parent / "examples"
 sys.path.insert(0, str(EXAMPLES))
 
-import committees  # noqa: E402
 import experiment  # noqa: E402
-import figures  # noqa: E402
-import goals  # noqa: E402
-import grouping  # noqa: E402
-import intervals  # noqa: E402
 import mnist_committee  # noqa: E402
-import pairs  # noqa: E402
 import pneumonia_cnn_lstm  # noqa: E402
-import records  # noqa: E402
-import report  # noqa: E402
-import report_xrays  # noqa: E402
 import results  # noqa: E402
-import tables  # noqa: E402
+from reporting import (  # noqa: E402
+    committees,
+    figures,
+    goals,
+    grouping,
+    intervals,
+    pairs,
+    records,
+    report,
+    tables,
+    xrays,
+)
 
 N = 200  # test images of an invented run
 
@@ -99,7 +101,7 @@ def test_the_published_results_are_what_the_runs_say() -> None:
         assert name in report.SECTIONS
         assert not [run for run in made if run["data"]["stand_in"] or run["settings"]["limit"] is not None]
         assert tables.NOT_REACHED not in report.section(name, runs) or goals.TRIED.get(name), \
-            f"{name} misses a target or an aim: say in TRIED of examples/goals.py what was tried"
+            f"{name} misses a target or an aim: say in TRIED of examples/reporting/goals.py what was tried"
 
 
 def test_the_published_figures_are_there_and_can_be_drawn(tmp_path: Path) -> None:
@@ -436,7 +438,7 @@ def test_the_threshold_of_the_x_rays() -> None:
     fields = invented("pneumonia_cnn_lstm", "pneumonia_cnn_lstm", 0, wrong=0.1, classes=2)
     fields["scores"][:2] = [0.5, 0.5000004]
     fields["predicted"] = "01" + fields["predicted"][2:]
-    every = report_xrays.together(grouping.pooled([records.checked(fields)]))
+    every = xrays.together(grouping.pooled([records.checked(fields)]))
     assert every.predicted[:2].tolist() == [0, 1]
     assert every.predicted[2:].tolist() == list(map(int, fields["predicted"][2:]))
     text = report.section("pneumonia_cnn_lstm", {"pneumonia_cnn_lstm": [records.checked(fields)]})

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import records
-from goals import NAMES
-from records import Record
 
+from reporting import records
+from reporting.goals import NAMES
+from reporting.records import Record
 from tinynet.errors import DataError
 
 Runs = Mapping[str, Sequence[Record]]  # by experiment

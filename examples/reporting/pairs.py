@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from itertools import combinations, islice
 from typing import NamedTuple
 
-from grouping import Pooled
-from intervals import LEVEL, Mean, holm, mean_of
-
+from reporting.grouping import Pooled
+from reporting.intervals import LEVEL, Mean, holm, mean_of
 from tinynet import metrics
 from tinynet.errors import DataError
 

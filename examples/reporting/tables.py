@@ -3,11 +3,11 @@
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
-from goals import CLAIMED, NAMES, PAPER, TARGETS
-from grouping import by_model, incomplete, pooled, title
-from intervals import LEVEL, Mean, mean_of, wilson
-from pairs import Comparison, compare
-from records import Record
+from reporting.goals import CLAIMED, NAMES, PAPER, TARGETS
+from reporting.grouping import by_model, incomplete, pooled, title
+from reporting.intervals import LEVEL, Mean, mean_of, wilson
+from reporting.pairs import Comparison, compare
+from reporting.records import Record
 
 NOT_REACHED = "not reached"
 

@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from functools import partial
 
-import figures
-from committees import SUBSETS, committees
-from curves import accuracy_curves
-from figures import Figures
-from goals import CIRESAN, COMMITTEE_AIM
-from grouping import Runs
-from intervals import mean_of, wilson
-from records import Record
-from tables import accuracies, comparisons, interval, percent, reached, spread, subject, table
+from reporting import figures
+from reporting.committees import SUBSETS, committees
+from reporting.curves import accuracy_curves
+from reporting.figures import Figures
+from reporting.goals import CIRESAN, COMMITTEE_AIM
+from reporting.grouping import Runs
+from reporting.intervals import mean_of, wilson
+from reporting.records import Record
+from reporting.tables import accuracies, comparisons, interval, percent, reached, spread, subject, table
 
 
 def table1(runs: Runs) -> str:

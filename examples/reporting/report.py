@@ -4,14 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import figures
-import report_digits
-import report_idc
-import report_xrays
-from figures import Figures
-from grouping import Runs, title
-from records import Record
-from tables import conditions, warning
+from reporting import digits, figures, idc, xrays
+from reporting.figures import Figures
+from reporting.grouping import Runs, title
+from reporting.records import Record
+from reporting.tables import conditions, warning
 
 
 @dataclass(frozen=True)
@@ -26,15 +23,15 @@ class Section:
 
 SECTIONS = {
     "mnist_table1": Section("MNIST, the paper's table I", ("lstm_cnn", "cnn_lstm", "lstm", "cnn"),
-                            report_digits.table1, report_digits.table1_figures),
+                            digits.table1, digits.table1_figures),
     "mnist_deep": Section("MNIST, two more LSTM-CNN layers", ("deep_lstm_cnn",),
-                          report_digits.deep, report_digits.deep_figures),
+                          digits.deep, digits.deep_figures),
     "mnist_committee": Section("MNIST, a committee of LSTM-CNN networks", ("lstm_cnn",),
-                               report_digits.committee, report_digits.committee_figures),
+                               digits.committee, digits.committee_figures),
     "idc_table2": Section("IDC, the paper's table II", ("idc_lstm_cnn", "idc_lstm", "idc_cnn"),
-                          report_idc.idc, report_idc.idc_figures),
+                          idc.idc, idc.idc_figures),
     "pneumonia_cnn_lstm": Section("Chest X-rays, CNN + LSTM", ("pneumonia_cnn_lstm",),
-                                  report_xrays.pneumonia, report_xrays.pneumonia_figures)}
+                                  xrays.pneumonia, xrays.pneumonia_figures)}
 
 
 def section(experiment: str, runs: Runs) -> str:

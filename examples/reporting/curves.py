@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from functools import partial
 
-import figures
-from figures import Figures
-from goals import NAMES
-from grouping import by_model
-from records import Record
-from tables import subject
+from reporting import figures
+from reporting.figures import Figures
+from reporting.goals import NAMES
+from reporting.grouping import by_model
+from reporting.records import Record
+from reporting.tables import subject
 
 
 def accuracy_curves(runs: Sequence[Record], *, first: int, title: str) -> Figures:

@@ -7,9 +7,9 @@ from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
-from grouping import Runs, by_model
-from records import Record
 
+from reporting.grouping import Runs, by_model
+from reporting.records import Record
 from tinynet.errors import DataError
 from tinynet.random import permutation, stream
 

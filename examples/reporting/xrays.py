@@ -5,14 +5,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-import figures
 import numpy as np
-from figures import Figures
-from goals import XRAY
-from grouping import Pooled, Runs, by_model, pooled
-from intervals import balanced, delong, mean_of, wilson
-from tables import interval, minutes, percent, reached, spread, subject, table
 
+from reporting import figures
+from reporting.figures import Figures
+from reporting.goals import XRAY
+from reporting.grouping import Pooled, Runs, by_model, pooled
+from reporting.intervals import balanced, delong, mean_of, wilson
+from reporting.tables import interval, minutes, percent, reached, spread, subject, table
 from tinynet import metrics
 
 

@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 from functools import partial
 
-import figures
-from curves import accuracy_curves
-from figures import Figures
-from goals import CRUZ_ROA, NAMES
-from grouping import Runs, by_model, pooled
-from intervals import mean_of
-from records import Record
-from tables import accuracies, comparisons, percent, spread, subject, table
-
+from reporting import figures
+from reporting.curves import accuracy_curves
+from reporting.figures import Figures
+from reporting.goals import CRUZ_ROA, NAMES
+from reporting.grouping import Runs, by_model, pooled
+from reporting.intervals import mean_of
+from reporting.records import Record
+from reporting.tables import accuracies, comparisons, percent, spread, subject, table
 from tinynet import metrics
 
 
