@@ -48,7 +48,7 @@ def _pack(shard: Any, shards: Any, B: Any, b_k: Any, b_j: Any, K: Any, N: Any, p
 def _summed(shard: Any, shards: Any, parts: Any, total: Any) -> None:
     start, end = shard * total.size // shards, (shard + 1) * total.size // shards
     result = piece(total, start, end - start)
-    for first in range(start, parts.size, total.size):
+    for first in range(start, parts.size, max(1, total.size)):
         part = piece(parts, first, end - start)
         for i in range(result.size):
             result[i] = part[i] + (result[i] if first > start else np.float32(0))
