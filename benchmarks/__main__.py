@@ -94,12 +94,11 @@ def run(options: Options, rows: list[str], command: str) -> dict[str, Any]:
 def printed(results: dict[str, Any]) -> str:
     """The tables, and where they come from."""
     versions = ", ".join(f"{package} {version}" for package, version in results["versions"].items())
-    changed = " and changes" if results["changed"] else ""
     where = f"{results['machine']['cpu']}, {results['threads']} threads, Python {results['machine']['python']}"
     return (f"{table.tables(results['records'], results['titles'])}\n\n"
             "In brackets: ours divided by theirs, the median over rounds; below 1 we are faster, or smaller.\n"
             f"{where}, {versions}\n"
-            f"commit {(results['commit'] or 'unknown')[:12]}{changed}, {results['date']}, {results['seconds']} s")
+            f"{report.commit_of(results)}, {results['seconds']} s")
 
 
 def show(lacking: dict[str, str]) -> None:

@@ -39,6 +39,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks import gpu_sections, machine, table  # noqa: E402
 from tinynet.errors import DeviceError  # noqa: E402
+from tinynet.files import write_whole  # noqa: E402
 
 SECONDS = {"tests": 130.0, "mnist": 80.0, "launch": 30.0, "lstm": 120.0, "steps": 105.0}  # at most, in this order
 IN_ALL = 465.0
@@ -81,8 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
 def keep(path: Path, found: dict[str, Any]) -> str:
     """Write what was found into a file. Returns a phrase about it: the table is wanted also where that failed."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        write_whole(path, (json.dumps(found, indent=1) + "\n").encode())
     except OSError as error:
         return f"not written to {path}: {error.strerror or error}"
     return f"written to {path}"

@@ -51,5 +51,10 @@ def _section(name: tuple[str, ...], files: list[dict[str, Any]]) -> str:
 
 
 def _origin(file: dict[str, Any]) -> str:
-    changed = " and changes" if file["changed"] else ""
-    return f"`{file['command']}`, commit {(file['commit'] or 'unknown')[:12]}{changed}, {file['date']}."
+    return f"`{file['command']}`, {commit_of(file)}."
+
+
+def commit_of(results: dict[str, Any]) -> str:
+    """The commit that was measured, and the day."""
+    changed = " and changes" if results["changed"] else ""
+    return f"commit {(results['commit'] or 'unknown')[:12]}{changed}, {results['date']}"

@@ -38,7 +38,8 @@ def home(need: bool | Home) -> Any:
 
 def room(xp: Any, need: bool | Home, like: Any) -> Any:
     """The array that a gradient of `like` may be written into, or a new one."""
-    return need.array if isinstance(need, Home) else xp.empty_like(like)
+    array = home(need)
+    return xp.empty_like(like) if array is None else array
 
 
 _FOLDERS = {"cpu": "tinynet.backend.cpu", "gpu": "tinynet.backend.cuda", "gpu-emulated": "tinynet.backend.cuda"}

@@ -104,8 +104,7 @@ def _sum(shard: Any, shards: Any, sums: Any, x: Any) -> None:
     start, end = _share(shard, shards, x.size, width)
     total = sums[shard, 0]
     for at in range(start, end, width):
-        length = min(width, end - at)
-        row = piece(x, at, length)
+        row = piece(x, at, min(width, end - at))
         for d in range(row.size):
             total[d] += row[d]
 
@@ -116,8 +115,7 @@ def _sum_of_squares(shard: Any, shards: Any, sums: Any, x: Any, mean: Any) -> No
     start, end = _share(shard, shards, x.size, width)
     total, mean = sums[shard, 0], _wide(mean, width)
     for at in range(start, end, width):
-        length = min(width, end - at)
-        row = piece(x, at, length)
+        row = piece(x, at, min(width, end - at))
         for d in range(row.size):
             centred = row[d] - mean[d]
             total[d] += centred * centred

@@ -14,14 +14,12 @@ import numpy as np
 from numba import njit
 
 from tinynet.backend import home
-from tinynet.backend.cpu.elementary import OPTIONS, piece
-from tinynet.backend.cpu.gemm import PANEL, product
+from tinynet.backend.cpu.elementary import OPTIONS, add_row, piece
+from tinynet.backend.cpu.gemm import PANEL, SHALLOW, product
 from tinynet.backend.cpu.memory import empty
 from tinynet.backend.cpu.panels import packed, summed
 from tinynet.backend.cpu.threads import run, threads
 from tinynet.window import ONE_ROW, Window, window, windows
-
-_DEEP = 192  # columns of outputs that a product for dW sums over at once, where images are a single row
 
 
 def conv1d(xp: Any, x: Any, W: Any, b: Any = None, *, stride: int = 1, padding: Any = "valid",
@@ -208,7 +206,7 @@ def _weights(shard: Any, shards: Any, x: Any, frame: Any, dy: Any, steps: Any, d
     row, image = canvas_w * C, canvas_h * canvas_w * C
     direct = canvas_h == height and canvas_w == width
     low, high = shard * N // shards, (shard + 1) * N // shards
-    together = max(1, _DEEP // columns) if rows == 1 else 1
+    together = max(1, SHALLOW // columns) if rows == 1 else 1
     canvas = np.zeros(0 if direct else together * image, x.dtype)
     pixels, gradients = x.reshape(-1), dy.reshape(-1)
     depth, parts = (KW * C, 1) if dilation_w == 1 else (C, KW)
@@ -229,6 +227,4 @@ def _weights(shard: Any, shards: Any, x: Any, frame: Any, dy: Any, steps: Any, d
                         dy, (n * rows * columns * F, F, PANEL, columns * F),
                         dW, (((shard * KH + k) * KW + part) * C * F, F), True)
         for pixel in range(n * rows * columns, (n + images) * rows * columns):
-            given = piece(gradients, pixel * F, F)
-            for f in range(F):
-                total[f] += given[f]
+            add_row(piece(gradients, pixel * F, F), total)

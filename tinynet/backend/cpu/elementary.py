@@ -62,6 +62,13 @@ def _without_aliases(flags: Any) -> Any:
     return flags
 
 
+@apart
+def add_row(row: Any, total: Any) -> None:
+    """total += row, inside of a Numba function."""
+    for j in range(row.size):
+        total[j] += row[j]
+
+
 @intrinsic
 def piece(typing: Any, x: Any, start: Any, length: Any) -> Any:
     """x.reshape(-1)[start : start + length], for an array in C order, inside of a Numba function.

@@ -69,7 +69,7 @@ ROWS, PANEL = INSTRUCTIONS[_HERE].rows, INSTRUCTIONS[_HERE].panel
 # A product goes through k in steps of so many elements, and within a step through A in strips of so many elements: a
 # strip then stays in the second cache while all panels pass by. Where a column of A lies together, a cache line holds
 # more than one tile needs of it; steps are short, for the rest to be there still when the next tile comes.
-_DEEP, _SHALLOW, _STRIP = 512, 192, 96 * 512
+_DEEP, SHALLOW, _STRIP = 512, 192, 96 * 512
 _BUSY = 8  # additions that must be under way for the units to be busy: two begin in each cycle, and take four
 _AT_ONCE = 4  # rows of B that a product of one row passes through together
 
@@ -161,7 +161,7 @@ def _product(name: str, width: int, fused: bool, most: int, vectors: int) -> Cal
 
     def product(M, N, K, blocks, A, a_row, a_k, a_block, B, b_k, b_panel, b_block,  # type: ignore[no-untyped-def]
                 C, c_row, c_panel, accumulate):
-        limit = _SHALLOW if a_row == 1 else _DEEP
+        limit = SHALLOW if a_row == 1 else _DEEP
         depth = max(1, min(K, limit))
         group = max(1, limit // depth)  # a step is some blocks, or a part of one
         edge, corner = _stack(panel_of_step), _stack(tile)

@@ -13,14 +13,13 @@ import numpy as np
 from numba import njit
 
 from tinynet.backend import home, is_recording
-from tinynet.backend.cpu.elementary import OPTIONS, apart, logistic, piece, tanh
-from tinynet.backend.cpu.gemm import PANEL, product
+from tinynet.backend.cpu.elementary import OPTIONS, add_row, apart, logistic, piece, tanh
+from tinynet.backend.cpu.gemm import PANEL, SHALLOW, product
 from tinynet.backend.cpu.memory import empty
 from tinynet.backend.cpu.panels import packed, summed
 from tinynet.backend.cpu.threads import run, threads
 
 _FEW = 12  # rows, through all steps, for which it takes longer to pack W than to read it as it lies
-_DEEP = 192  # rows of δz that a thread keeps until they go into δW: as many as a product likes at once
 
 
 def lstm(xp: Any, x: Any, h0: Any, c0: Any, W: Any, b: Any, recurrent_mask: Any = None) -> Any:
@@ -52,7 +51,7 @@ def dlstm(xp: Any, dy: Any, dh: Any, dC: Any, *, cache: Any, needs: Any) -> Any:
     hx, gates, C, y, h0, W, m, masked = cache
     (N, T, H), D = y.shape, hx.shape[2] - y.shape[2]
     shards = _shards(N)
-    steps = max(1, min(T, _DEEP * shards // max(1, N)))
+    steps = max(1, min(T, SHALLOW * shards // max(1, N)))  # whose δz is kept, as much as goes into δW at once
     dz = empty((steps, N, 4 * H))
     dx = empty((N, T, D if needs[0] else 0))
     dy = np.zeros(y.shape, y.dtype) if dy is None else np.ascontiguousarray(dy)
@@ -135,7 +134,7 @@ def _backward(shard: Any, shards: Any, gates: Any, C: Any, y: Any, h0: Any, hx: 
                         piece(C, ((t + 1) * N + n) * H, H), piece(dy, (n * T + t) * H, H), piece(dh, n * H, H),
                         piece(dC, n * H, H), piece(dz, row, H), piece(dz, row + H, H), piece(dz, row + 2 * H, H),
                         piece(dz, row + 3 * H, H))
-                _added(piece(dz, row, G), total)  # (17)
+                add_row(piece(dz, row, G), total)  # (17)
             rows = (s * N + low) * G, G, 1
             product((high - low, H, G), dz, rows, W_h, (0, PANEL, G * PANEL), dh, (low * H, H), False)  # (12)
             product((high - low, D, G), dz, rows, W_x, (0, PANEL, G * PANEL), dx, ((low * T + t) * D, T * D), False)
@@ -171,9 +170,3 @@ def _dmasked(h_before: Any, m: Any, dh: Any, dm: Any) -> None:
     for j in range(m.size):
         dm[j] += h_before[j] * dh[j]  # (15)
         dh[j] *= m[j]  # (14)
-
-
-@apart
-def _added(row: Any, total: Any) -> None:
-    for j in range(row.size):
-        total[j] += row[j]
