@@ -21,10 +21,14 @@ from tinynet.op import REGISTRY
 
 pytest.importorskip("numba")
 
+from tinynet.backend.cpu.threads import set_threads, threads
+
 TOLERANCE = 2e-5  # of float32, for sums of some hundred products, and through some steps of an LSTM
 
 LARGE: dict[str, list[dict[str, Any]]] = {
     "lstm": [{"N": 17, "T": 5, "D": 7, "H": 19}, {"N": 40, "T": 3, "D": 28, "H": 33, "recurrent_mask": None},
+             {"N": 5, "T": 3, "D": 5, "H": 77, "recurrent_mask": None},
+             {"N": 4, "T": 4, "D": 40, "H": 101, "h0": None, "c0": None, "recurrent_mask": None},
              {"N": 1, "T": 9, "D": 1, "H": 64, "h0": None, "c0": None, "recurrent_mask": None},
              {"N": 9, "T": 0, "D": 3, "H": 4}],
     "conv1d": [{"N": 5, "T": 26, "C": 33, "K": 3, "F": 18}, {"N": 3, "T": 9, "C": 5, "K": 4, "F": 1, "padding": "same"},
@@ -97,6 +101,25 @@ def test_values_of_both_passes(name: str, case: dict[str, Any]) -> None:
         assert np.array_equal(gradients[i], again[i]), "backward, run twice, gives two results"
     assert all(map(np.array_equal, given, narrow(weights))), "a gradient of an output was changed"
     assert all(array is None or np.array_equal(array, copy) for array, copy in zip(fast.arrays, kept, strict=True))
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 5])
+@pytest.mark.parametrize(("name", "case"), [("lstm", {"N": 1, "T": 13, "D": 3, "H": 70, "recurrent_mask": None}),
+                                            *((name, case) for name in OVERRIDDEN for case in LARGE[name])])
+def test_values_where_nothing_is_recorded(name: str, case: dict[str, Any], number: int) -> None:
+    """Where nobody will go back, a forward may take another way, with any number of threads."""
+    fast, exact, _ = trials(name, case)
+    count = threads()
+    try:
+        set_threads(number)
+        with tn.no_grad():
+            (outputs, _), (again, _) = fast.forward(), fast.forward()
+    finally:
+        set_threads(count)
+    for output, value, other in zip(outputs, exact.forward()[0], again, strict=True):
+        assert output.dtype == np.float32
+        assert difference(output, value) <= TOLERANCE
+        assert np.array_equal(output, other), "forward, run twice, gives two results"
 
 
 @pytest.mark.parametrize("name", OVERRIDDEN)
@@ -172,7 +195,6 @@ def test_two_live_forwards_do_not_share_memory(name: str) -> None:
 @pytest.mark.parametrize("name", OVERRIDDEN)
 def test_the_number_of_threads(name: str) -> None:
     """Results are the same bits for the same number of threads, and the same values for any."""
-    from tinynet.backend.cpu.threads import set_threads, threads
     before, results = threads(), []
     fast, _, weights = trials(name, LARGE[name][0])
     try:

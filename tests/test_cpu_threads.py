@@ -17,7 +17,7 @@ from numba.core.errors import TypingError
 
 from tinynet.backend.cpu import threads as pool
 from tinynet.backend.cpu.elementary import OPTIONS
-from tinynet.backend.cpu.threads import run, set_threads, threads
+from tinynet.backend.cpu.threads import run, run_in_turns, set_threads, threads
 from tinynet.errors import ArgumentError
 
 
@@ -126,6 +126,82 @@ def test_thousands_of_launches() -> None:
             run(count, runs, shards=int(shards))
             expected[shards, :shards] += 1
     np.testing.assert_array_equal(runs, expected)
+
+
+@njit(**OPTIONS)
+def mix(shard: Any, shards: Any, turn: Any, x: Any, waits: Any) -> None:
+    """In two turns, of each row the next one: numbers of all shards. A shard that is late makes the others wait."""
+    t, size = turn // 2, x.shape[1]
+    low, high = shard * size // shards, (shard + 1) * size // shards
+    if turn % 2 and t < x.shape[0] - 1:
+        for i in range(low, high):
+            x[t + 1, i] = x[t, i] * 3  # what the shard itself has made
+    elif t > 0:
+        for i in range(low, high):
+            x[t, i] = (x[t, i] + x[t - 1, size - 1 - i] * 5 + i) % 1_000_003  # what another has
+        for _ in range(waits[(turn + shard) % waits.size]):
+            pool._pause()
+
+
+def mixed(x: Any) -> Any:
+    for t in range(1, x.shape[0]):
+        x[t] = (x[t - 1] * 3 + x[t - 1, ::-1] * 5 + np.arange(x.shape[1])) % 1_000_003
+    return x
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 5])
+@pytest.mark.parametrize("longest", [1, 40, 3000])
+def test_in_turns_each_finds_what_the_others_made(number: int, longest: int) -> None:
+    set_threads(number)
+    random = np.random.default_rng(number)
+    for shards in (1, 2, 3, 4, 7):
+        for steps in (1, 2, 30):
+            x = np.zeros((steps, 23), np.int64)
+            x[0] = random.integers(1000, size=23)
+            expected = mixed(x.copy())
+            run_in_turns(mix, 2 * steps - 1, x, random.integers(longest, size=29), shards=shards)
+            np.testing.assert_array_equal(x, expected)
+            run(count, np.zeros((9, 9), np.int64), shards=shards)
+
+
+def test_in_turns_while_others_launch_and_sleep() -> None:
+    set_threads(3)
+    wrong = []
+
+    def go(seed: int) -> None:
+        random = np.random.default_rng(seed)
+        for _ in range(60):
+            x = np.zeros((9, 23), np.int64)
+            x[0] = random.integers(1000, size=23)
+            expected = mixed(x.copy())
+            run_in_turns(mix, 17, x, random.integers(300, size=29))
+            wrong.extend([] if np.array_equal(x, expected) else [seed])
+            time.sleep(float(random.choice([0, 0.001, 0.004])))
+
+    callers = [threading.Thread(target=go, args=(seed,)) for seed in range(3)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert not wrong
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+def test_no_turns_and_a_turn_that_raises(shards: int) -> None:
+    set_threads(2)
+    x = np.zeros((3, 23), np.int64)
+    run_in_turns(mix, 0, x, np.zeros(1, np.int64), shards=shards)
+    assert not x.any()
+    with pytest.raises(RuntimeError, match="mix_and_fail raised"):
+        run_in_turns(mix_and_fail, 5, x, shards=shards)
+    run_in_turns(mix, 5, x, np.zeros(1, np.int64), shards=shards)
+    np.testing.assert_array_equal(x, mixed(np.zeros((3, 23), np.int64)))
+
+
+@njit(**OPTIONS)
+def mix_and_fail(shard: Any, shards: Any, turn: Any, x: Any) -> None:
+    if turn == 2:
+        raise ValueError("no")
 
 
 # --- who runs what --------------------------------------------------------------------------------------------------

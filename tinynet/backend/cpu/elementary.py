@@ -69,12 +69,25 @@ def add_row(row: Any, total: Any) -> None:
         total[j] += row[j]
 
 
+@apart
+def copy(row: Any, into: Any) -> None:
+    """into[...] = row, inside of a Numba function."""
+    for j in range(row.size):
+        into[j] = row[j]
+
+
+@apart
+def clear(row: Any) -> None:
+    """row[...] = 0, inside of a Numba function."""
+    for j in range(row.size):
+        row[j] = 0
+
+
 @intrinsic
 def piece(typing: Any, x: Any, start: Any, length: Any) -> Any:
     """x.reshape(-1)[start : start + length], for an array in C order, inside of a Numba function.
 
-    A slice is counted among those who look at x, and two threads that count their slices of one array wait for each
-    other at each of them. A piece is not counted: x must live on by itself, and the piece lie within it.
+    Cheaper than a slice: it is not asked whether the piece lies within x, which must live on by itself.
     """
     if not isinstance(x, types.Array) or x.layout != "C":
         raise TypingError(f"piece: x must be an array in C order, got {x}; np.ascontiguousarray(x)?")

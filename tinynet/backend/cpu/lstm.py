@@ -5,6 +5,10 @@ takes its own rows of the batch through all the steps, so that nobody waits betw
 its cache; W is packed once for all steps; equations (1) to (6) are one loop over a row that has just been computed, and
 so are (7) to (11) and (13). What a thread's rows give to the weight gradient (16) it adds up itself, a product over a
 few steps at a time, while their δz is still near.
+
+A few sequences, in evaluation, are bound by reading W once for each step, from the second cache. There each thread
+takes its own units instead of rows, and reads only its own columns of W; h has to travel between the threads at each
+step.
 """
 
 from typing import Any
@@ -13,13 +17,16 @@ import numpy as np
 from numba import njit
 
 from tinynet.backend import home, is_recording
-from tinynet.backend.cpu.elementary import OPTIONS, add_row, apart, logistic, piece, tanh
-from tinynet.backend.cpu.gemm import PANEL, SHALLOW, product
+from tinynet.backend.cpu.elementary import OPTIONS, add_row, apart, clear, copy, logistic, piece, tanh
+from tinynet.backend.cpu.gemm import PANEL, SHALLOW, pack, product
 from tinynet.backend.cpu.memory import empty
 from tinynet.backend.cpu.panels import packed, summed
-from tinynet.backend.cpu.threads import run, threads
+from tinynet.backend.cpu.threads import run, run_in_turns, threads
 
 _FEW = 12  # rows, through all steps, for which it takes longer to pack W than to read it as it lies
+_WORTH = 1 << 14  # elements of W, times rows, that take longer to go through than to meet
+_APART = 1024  # numbers that fill a page: a processor does not fetch ahead beyond it
+_ZERO = np.empty((0, 0), np.float32)
 
 
 def lstm(xp: Any, x: Any, h0: Any, c0: Any, W: Any, b: Any, recurrent_mask: Any = None) -> Any:
@@ -27,6 +34,9 @@ def lstm(xp: Any, x: Any, h0: Any, c0: Any, W: Any, b: Any, recurrent_mask: Any 
     if x.dtype != np.float32:
         return NotImplemented
     (N, T, D), H = x.shape, W.shape[1] // 4
+    by_units = _shards_of_units(N, W)
+    if not is_recording() and recurrent_mask is None and N * T > _FEW and by_units > _shards(N):
+        return _by_units(x, h0, c0, W, b, by_units), None
     kept = T if is_recording() else min(1, T)  # steps, for backward
     hx = empty((kept + 1, N, H + D))  # [m ⊙ hₜ₋₁, xₜ] for every t; the last one holds h_T alone
     gates = empty((kept, N, 4 * H))
@@ -70,6 +80,103 @@ def _shards(N: int) -> int:
     return max(1, min(threads(), N // 8))
 
 
+def _shards_of_units(N: int, W: Any) -> int:
+    """A thread for at least a panel of each gate, where that is worth a turn."""
+    return min(threads(), W.shape[1] // (4 * PANEL)) if N * W.size > _WORTH else 1
+
+
+def _by_units(x: Any, h0: Any, c0: Any, W: Any, b: Any, shards: int) -> tuple[Any, Any, Any]:
+    """(1) to (6) for a few sequences, each thread for its own units."""
+    (N, T, D), H = x.shape, W.shape[1] // 4
+    y, h, CT = empty((N, T, H)), empty((N, H)), empty((N, H))
+    most = -(-H // (PANEL * shards)) * PANEL  # units of a shard
+    region = 3 * (N * most + _APART) + N * (H + (6 + T) * most) + 4 * most * (H + D) + _APART
+    h0, c0 = (_ZERO if state is None else np.ascontiguousarray(state) for state in (h0, c0))
+    run_in_turns(_forward_by_units, 2 * T + 3, np.ascontiguousarray(x), h0, c0, np.ascontiguousarray(W),
+                 np.ascontiguousarray(b), most, empty((shards, region)), y, h, CT, shards=shards)
+    return y, h, CT
+
+
+@njit(**OPTIONS)
+def _forward_by_units(shard: Any, shards: Any, turn: Any, x: Any, h0: Any, c0: Any, W: Any, b: Any, most: Any,
+                      room: Any, y: Any, h: Any, CT: Any) -> None:
+    """(1) to (6) for the shard's units, from `low` to `high`. Two turns are a step t: in one the shard multiplies what
+    it has, x and its own part of h; in the other what the others have made meanwhile, and goes on to the gates.
+
+    Units come in blocks of PANEL, the four gates of a block side by side. Each shard has its room: for its part of h,
+    where the others look, for three steps; for all of h, for C, for z, for what it gives to y; and for its columns of
+    W, in the order of their use. What others write is never close to what it reads: the processor fetches ahead, and
+    would take away from them what is theirs.
+    """
+    (N, T, D), H = x.shape, h.shape[1]
+    G, region, slot = 4 * H, room.shape[1], N * most + _APART
+    low, high = min(H, shard * most), min(H, (shard + 1) * most)
+    own, columns = high - low, (high - low + PANEL - 1) // PANEL * 4 * PANEL  # units, and columns of z
+    mine = shard * region + 3 * slot
+    C = mine + N * H
+    z = C + 2 * N * most
+    past = z + 4 * N * most
+    W_own = past + T * N * most
+    W_x, W_low, W_high = W_own + own * columns, W_own + (own + D) * columns, W_own + (own + D + low) * columns
+    t = (turn - 1) // 2
+    if turn == 0:
+        for first in range(low, high, PANEL):
+            units = min(PANEL, H - first)
+            for gate in range(4):
+                p, column = (first - low) * 4 + gate * PANEL, gate * H + first
+                pack((own, units), W, (low * G + column, G, 1), room, (W_own + p * own, 0))
+                pack((D, units), W, (H * G + column, G, 1), room, (W_x + p * D, 0))
+                pack((low, units), W, (column, G, 1), room, (W_low + p * low, 0))
+                pack((H - high, units), W, (high * G + column, G, 1), room, (W_high + p * (H - high), 0))
+        for n in range(N):
+            for j in range(own):
+                room[shard, n * most + j] = h0[n, low + j] if h0.size else 0
+                piece(room, mine + n * H + low, own)[j] = h0[n, low + j] if h0.size else 0
+                piece(room, C + n * most, own)[j] = c0[n, low + j] if c0.size else 0
+    elif turn % 2 and t < T:
+        for n in range(N):
+            clear(piece(room, shard * region + (t + 1) % 3 * slot + n * most, own))  # asks for the lines in time
+        product((N, columns, own), room, (mine + low, H, 1), room, (W_own, PANEL, own * PANEL),
+                room, (z, columns), False)
+        product((N, columns, D), x, (t * D, T * D, 1), room, (W_x, PANEL, D * PANEL), room, (z, columns), True)
+    elif t < T:
+        for other in range(shards):
+            if other != shard:
+                for n in range(N):  # all at once, since they are far away
+                    start = min(H, other * most)
+                    units = min(H, start + most) - start
+                    copy(piece(room, other * region + t % 3 * slot + n * most, units),
+                         piece(room, mine + n * H + start, units))
+        if low:
+            product((N, columns, low), room, (mine, H, 1), room, (W_low, PANEL, low * PANEL), room, (z, columns), True)
+        if high < H:
+            product((N, columns, H - high), room, (mine + high, H, 1), room, (W_high, PANEL, (H - high) * PANEL),
+                    room, (z, columns), True)
+        for n in range(N):
+            for j in range(0, own, PANEL):
+                units, at, first = min(PANEL, own - j), z + n * columns + j * 4, low + j
+                _gates(piece(room, at, units), piece(room, at + PANEL, units), piece(room, at + 2 * PANEL, units),
+                       piece(room, at + 3 * PANEL, units), piece(b, first, units), piece(b, H + first, units),
+                       piece(b, 2 * H + first, units), piece(b, 3 * H + first, units),
+                       piece(room, C + (t % 2 * N + n) * most + j, units),
+                       piece(room, C + ((t + 1) % 2 * N + n) * most + j, units),
+                       piece(room, past + (t * N + n) * most + j, units))
+            made = piece(room, past + (t * N + n) * most, own)
+            copy(made, piece(room, shard * region + (t + 1) % 3 * slot + n * most, own))
+            copy(made, piece(room, mine + n * H + low, own))
+    elif turn % 2 == 0:
+        for t in range(shard * T // shards, (shard + 1) * T // shards):
+            for n in range(N):
+                for other in range(shards):
+                    start = min(H, other * most)
+                    units = min(H, start + most) - start
+                    copy(piece(room, past + (other - shard) * region + (t * N + n) * most, units),
+                         piece(y, (n * T + t) * H + start, units))
+        for n in range(N):
+            copy(piece(room, shard * region + T % 3 * slot + n * most, own), piece(h, n * H + low, own))
+            copy(piece(room, C + (T % 2 * N + n) * most, own), piece(CT, n * H + low, own))
+
+
 @njit(**OPTIONS)
 def _forward(shard: Any, shards: Any, x: Any, h0: Any, c0: Any, W: Any, places: Any, b: Any, m: Any,
              starts_at_zero: Any, hx: Any, gates: Any, C: Any, y: Any, h: Any, CT: Any) -> None:
@@ -94,8 +201,9 @@ def _forward(shard: Any, shards: Any, x: Any, h0: Any, c0: Any, W: Any, places: 
         for n in range(low, high):
             row = (place * N + n) * G
             _gates(piece(gates, row, H), piece(gates, row + H, H), piece(gates, row + 2 * H, H),
-                   piece(gates, row + 3 * H, H), b, piece(C, (now * N + n) * H, H), piece(C, (then * N + n) * H, H),
-                   piece(y, (n * T + t) * H, H), piece(m, n * H, H), piece(hx, (then * N + n) * K, H))
+                   piece(gates, row + 3 * H, H), piece(b, 0, H), piece(b, H, H), piece(b, 2 * H, H), piece(b, 3 * H, H),
+                   piece(C, (now * N + n) * H, H), piece(C, (then * N + n) * H, H), piece(y, (n * T + t) * H, H))
+            _masked(piece(y, (n * T + t) * H, H), piece(m, n * H, H), piece(hx, (then * N + n) * K, H))
     for n in range(low, high):
         for j in range(H):
             h[n, j] = y[n, T - 1, j] if T else h0[n, j]
@@ -103,17 +211,22 @@ def _forward(shard: Any, shards: Any, x: Any, h0: Any, c0: Any, W: Any, places: 
 
 
 @apart
-def _gates(f: Any, i: Any, Ctilde: Any, o: Any, b: Any, C_before: Any, C: Any, h: Any, m: Any, hx: Any) -> None:
+def _gates(f: Any, i: Any, Ctilde: Any, o: Any, b_f: Any, b_i: Any, b_C: Any, b_o: Any, C_before: Any, C: Any, h: Any
+           ) -> None:
     """(1) to (6) for a row, in which each gate begins as its part of [h, x] W."""
-    H = f.size
-    for j in range(H):
-        fj = logistic(f[j] + b[j])  # (1)
-        ij = logistic(i[j] + b[H + j])  # (2)
-        Ctildej = tanh(Ctilde[j] + b[2 * H + j])  # (3)
-        oj = logistic(o[j] + b[3 * H + j])  # (5)
+    for j in range(h.size):
+        fj = logistic(f[j] + b_f[j])  # (1)
+        ij = logistic(i[j] + b_i[j])  # (2)
+        Ctildej = tanh(Ctilde[j] + b_C[j])  # (3)
+        oj = logistic(o[j] + b_o[j])  # (5)
         Cj = fj * C_before[j] + ij * Ctildej  # (4)
-        hj = oj * tanh(Cj)  # (6)
-        f[j], i[j], Ctilde[j], o[j], C[j], h[j], hx[j] = fj, ij, Ctildej, oj, Cj, hj, m[j] * hj
+        f[j], i[j], Ctilde[j], o[j], C[j], h[j] = fj, ij, Ctildej, oj, Cj, oj * tanh(Cj)  # (6)
+
+
+@apart
+def _masked(h: Any, m: Any, hx: Any) -> None:
+    for j in range(m.size):
+        hx[j] = m[j] * h[j]
 
 
 @njit(**OPTIONS)

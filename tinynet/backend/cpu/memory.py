@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 SMALL = 1 << 16  # bytes; below it NumPy's own memory is as good
-_LINE = 64  # bytes of a line of the cache, where arrays begin
+_LINE = 128  # bytes of a line of the cache, where arrays begin
 
 _kept: dict[int, list[Any]] = {}  # by size, in bytes
 _made = _most = 0  # bytes that are kept or in use, and that were ever in use at once

@@ -22,6 +22,9 @@ others have its processor, and soon sleeps.
 
 Which thread runs a shard is left to chance; what a shard computes is not. Results depend on the number of shards alone.
 A caller that finds the pool in use, by another thread of the program, runs its shards alone, one after the other.
+
+A kernel of many steps, each of which needs all of the last, may take turns: see `run_in_turns`. Who has claimed a slot
+runs it in all turns, and waits for the others in between.
 """
 
 # What Numba says of the types of its own functions is not what they take.
@@ -75,17 +78,43 @@ def run(kernel: Any, *arguments: Any, shards: int | None = None) -> None:
     >>> x
     array([0, 2, 4, 6, 8])
     """
-    launch = _launchers.get(kernel) or _launcher(kernel)
+    _launch(kernel, _launchers.get(kernel) or _launcher(kernel, 2), shards, 1, arguments)
+
+
+def run_in_turns(kernel: Any, turns: int, *arguments: Any, shards: int | None = None) -> None:
+    """Run kernel(shard, shards, turn, *arguments) for every shard, turn by turn: for steps that need all of the last.
+
+    Turns come in pairs. The shards wait for each other before turns 2, 4, 6, ...: there a shard finds what all of them
+    did up to the last even turn. In an odd turn it has what itself did, and can go on with that while the others'
+    results are on their way; so waiting costs next to nothing, where a `run` for each step would cost 2 µs.
+
+    >>> import numpy as np
+    >>> from numba import njit
+    >>> @njit
+    ... def add_neighbours(shard, shards, turn, x):
+    ...     t = turn // 2
+    ...     for i in range(shard, x.shape[1], shards):
+    ...         x[t + 1, i] = x[t, i] if turn % 2 == 0 else x[t + 1, i] + x[t, i - 1]
+    >>> x = np.zeros((4, 4), int)
+    >>> x[0, 0] = 1
+    >>> run_in_turns(add_neighbours, 6, x)
+    >>> x[3]
+    array([1, 3, 3, 1])
+    """
+    _launch(kernel, _launchers.get(kernel) or _launcher(kernel, 3), shards, turns, arguments)
+
+
+def _launch(kernel: Any, launch: Any, shards: int | None, turns: int, arguments: tuple[Any, ...]) -> None:
     pool = _pool or _start()
     if shards is None:
         shards = pool.threads
     if shards == 1 or not pool.free.acquire(blocking=False):
-        failed = launch(0, shards, *arguments)
+        failed = launch(0, shards, turns, *arguments)
     else:
         try:
             if pool.sleepers:
                 pool.wake()
-            failed = launch(pool.address, shards, *arguments)
+            failed = launch(pool.address, shards, turns, *arguments)
         finally:
             pool.free.release()
     if failed:
@@ -123,11 +152,18 @@ def set_threads(count: int) -> None:
 
 # --- the threads ----------------------------------------------------------------------------------------------------
 
-# The mailbox is an array of words: a line of the cache for the launch, then one for each slot.
-_LINE = 8
-_SEQUENCE, _ENTRY, _ARGUMENTS, _SHARDS, _SLOTS, _FAILED = range(6)  # the launch; _SEQUENCE is its number
-_CLAIMED, _DONE = range(2)  # a slot: the number of the last launch in which it was claimed, and done
+# The mailbox is an array of words: some for the launch, some for each slot. What different threads write lies in
+# different lines of the cache, and in different pairs of lines, since a processor may fetch both at once.
+_PAIR = 128  # bytes
+_WORDS = _PAIR // 8
+_SEQUENCE, _ENTRY, _ARGUMENTS, _SHARDS, _TURNS, _SLOTS, _FAILED = range(7)  # the launch
+_CLAIMED, _DONE = 0, _WORDS  # a slot
+_SLOT = 2 * _WORDS  # words of a slot; the first one's come after those of the launch
 _STOP = -1  # in place of the number of a launch: there will be no more
+
+# Turns are counted through, from launch to launch: _SEQUENCE is the number of the last turn of a launch, and tells the
+# launch from others; _DONE is how far a slot is. _CLAIMED is the launch in which a slot was last claimed, and by whom.
+_OWNER = 16  # bits
 
 
 class _Pool:
@@ -137,8 +173,8 @@ class _Pool:
         self.threads = threads
         self.free = Lock()  # held while somebody launches
         self.sleepers: list[Lock] = []  # the bell of each worker that sleeps; to release it wakes the worker
-        memory = np.zeros((threads + 2) * _LINE, np.int64)
-        self._mailbox = memory[-memory.ctypes.data // 8 % _LINE:]
+        memory = np.zeros(2 * _WORDS + threads * _SLOT, np.int64)
+        self._mailbox = memory[-memory.ctypes.data // 8 % _WORDS:]
         self._mailbox[_SLOTS] = threads
         self.address = self._mailbox.ctypes.data
         self._workers: list[Thread] = []
@@ -230,49 +266,73 @@ def _serve(mailbox: Any, slot: Any, seen: Any, looks: Any) -> Any:
 
 
 @njit(nogil=True)
-def _perform(mailbox: Any, shards: Any, entry: Any, arguments: Any) -> Any:
+def _perform(mailbox: Any, shards: Any, turns: Any, entry: Any, arguments: Any) -> Any:
     """Launch, take part, and wait for the others; without a mailbox run every shard here. Whether one failed."""
     if mailbox == 0:
         failed = 0
-        for shard in range(shards):
-            failed |= _call(entry, arguments, shard, shards)
+        for turn in range(turns):
+            for shard in range(shards):
+                failed |= _call(entry, arguments, shard, shards, turn)
         return failed
-    sequence = _load(mailbox, _SEQUENCE) + 1
+    sequence = _load(mailbox, _SEQUENCE) + turns
     _store(mailbox, _ENTRY, entry)
     _store(mailbox, _ARGUMENTS, arguments)
     _store(mailbox, _SHARDS, shards)
+    _store(mailbox, _TURNS, turns)
     _store(mailbox, _FAILED, 0)
     _store(mailbox, _SEQUENCE, sequence)
     _take_part(mailbox, 0, sequence)
-    for slot in range(_load(mailbox, _SLOTS)):
-        idle = 0
-        while _load(mailbox, (1 + slot) * _LINE + _DONE) != sequence:
-            _wait(idle)
-            idle += 1
+    _wait_for_all(mailbox, sequence)
     return _load(mailbox, _FAILED)
 
 
 @njit(nogil=True)
 def _take_part(mailbox: Any, slot: Any, sequence: Any) -> None:
-    """Run the shards of every slot that nobody has claimed, the own one first.
+    """Run the shards of every slot that nobody has claimed, the own one first: all turns of what was claimed.
 
-    The caller too goes through all slots and then waits until they are done. So a claim succeeds only while the launch
-    is going on, however late the worker looked at its number; and the launch lasts until the worker is done.
+    The caller too claims all slots that are left and then waits until they are done. So a claim succeeds only while the
+    launch is going on, however late the worker looked at its number; and the launch lasts until the worker is done.
     """
     slots = _load(mailbox, _SLOTS)
+    mine = (sequence << _OWNER) + slot
+    turns = 0
     for i in range(slots):
         claimed = (slot + i) % slots
-        line = (1 + claimed) * _LINE
-        if _replace(mailbox, line + _CLAIMED, sequence - 1, sequence):
-            shards = _load(mailbox, _SHARDS)
-            for shard in range(claimed, shards, slots):
-                if _call(_load(mailbox, _ENTRY), _load(mailbox, _ARGUMENTS), shard, shards):
-                    _store(mailbox, _FAILED, 1)
-            _store(mailbox, line + _DONE, sequence)
+        before = _load(mailbox, _WORDS + claimed * _SLOT + _CLAIMED)
+        if before >> _OWNER < sequence and _replace(mailbox, _WORDS + claimed * _SLOT + _CLAIMED, before, mine):
+            turns = _load(mailbox, _TURNS)
+            _take_turn(mailbox, claimed, sequence - turns, 0)
+    for turn in range(1, turns):
+        if turn % 2 == 0:
+            _wait_for_all(mailbox, sequence - turns + turn - 1)
+        for claimed in range(slots):
+            if _load(mailbox, _WORDS + claimed * _SLOT + _CLAIMED) == mine:
+                _take_turn(mailbox, claimed, sequence - turns, turn)
+
+
+@njit(nogil=True)
+def _take_turn(mailbox: Any, slot: Any, before: Any, turn: Any) -> None:
+    """Run the shards of a slot for a turn. `before` is the number of the last turn of the launch before."""
+    shards, slots = _load(mailbox, _SHARDS), _load(mailbox, _SLOTS)
+    for shard in range(slot, shards, slots):
+        if _call(_load(mailbox, _ENTRY), _load(mailbox, _ARGUMENTS), shard, shards, turn):
+            _store(mailbox, _FAILED, 1)
+    if turn % 2 == 0 or turn + 1 == _load(mailbox, _TURNS):
+        _store(mailbox, _WORDS + slot * _SLOT + _DONE, before + turn + 1)
+
+
+@njit(nogil=True)
+def _wait_for_all(mailbox: Any, turn: Any) -> None:
+    """Until every slot has done the turn of this number."""
+    for slot in range(_load(mailbox, _SLOTS)):
+        looks = 0
+        while _load(mailbox, _WORDS + slot * _SLOT + _DONE) < turn:
+            _wait(looks)
+            looks += 1
 
 
 _WORD = ir.IntType(64)
-_ENTRY_TYPE = ir.FunctionType(_WORD, [_WORD] * 3)  # entry(arguments, shard, shards) -> whether it failed
+_ENTRY_TYPE = ir.FunctionType(_WORD, [_WORD] * 4)  # entry(arguments, shard, shards, turn) -> whether it failed
 
 
 @intrinsic
@@ -337,11 +397,11 @@ def _yield(typing: Any) -> Any:
 
 
 @intrinsic
-def _call(typing: Any, entry: Any, arguments: Any, shard: Any, shards: Any) -> Any:
-    """entry(arguments, shard, shards), from its address."""
+def _call(typing: Any, entry: Any, arguments: Any, shard: Any, shards: Any, turn: Any) -> Any:
+    """entry(arguments, shard, shards, turn), from its address."""
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.call(builder.inttoptr(args[0], _ENTRY_TYPE.as_pointer()), args[1:])
-    return types.int64(*[types.int64] * 4), generate
+    return types.int64(*[types.int64] * 5), generate
 
 
 # --- launchers ------------------------------------------------------------------------------------------------------
@@ -350,15 +410,17 @@ _launchers: dict[Any, Any] = {}
 _kernel: Any = None  # among the globals of a launcher it is its kernel
 
 
-def _launcher(kernel: Any) -> Any:
-    """Make the compiled function launch(mailbox, shards, *arguments) of a kernel.
+def _launcher(kernel: Any, places: int) -> Any:
+    """Make the compiled function launch(mailbox, shards, turns, *arguments) of a kernel.
+
+    `places` is how many of (shard, shards, turn) the kernel takes.
 
     It passes for a function of the kernel's file: so Numba keeps its code beside that file, and makes it anew when the
     file changes. `name` does this for the files that the kernel's own file imports functions from: it tells what they
     hold, and as the variable of a closure it is part of what Numba looks the code up by.
     """
     function = kernel.py_func
-    template = _template(f"{kernel.__name__}.{_digest(function)}")
+    template = _template(f"{kernel.__name__}.{_digest(function)}", places)
     code = template.__code__.replace(co_filename=function.__code__.co_filename,
                                      co_firstlineno=function.__code__.co_firstlineno)
     launch = FunctionType(code, {**globals(), "__name__": function.__module__, "_kernel": kernel},
@@ -369,10 +431,10 @@ def _launcher(kernel: Any) -> Any:
     return _launchers[kernel]
 
 
-def _template(name: str) -> Callable[..., Any]:
-    def launch(mailbox, shards, *arguments):  # type: ignore[no-untyped-def]
-        entry, address = _bind(_kernel, arguments, name)
-        return _perform(mailbox, shards, entry, address)
+def _template(name: str, places: int) -> Callable[..., Any]:
+    def launch(mailbox, shards, turns, *arguments):  # type: ignore[no-untyped-def]
+        entry, address = _bind(_kernel, arguments, name, places)
+        return _perform(mailbox, shards, turns, entry, address)
     return launch
 
 
@@ -387,36 +449,52 @@ def _digest(function: Any) -> str:
 
 
 @intrinsic(prefer_literal=True)
-def _bind(typing: Any, kernel: Any, arguments: Any, name: Any) -> Any:
+def _bind(typing: Any, kernel: Any, arguments: Any, name: Any, places: Any) -> Any:
     """The addresses of an entry to the kernel, made under this name, and of the arguments in the caller's frame."""
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        packed = cgutils.alloca_once_value(builder, args[1])
+        size = context.get_abi_sizeof(args[1].type)
+        room = cgutils.alloca_once(builder, ir.ArrayType(ir.IntType(8), -(-size // _PAIR) * _PAIR))
+        room.align = _PAIR  # for nobody to write beside what all threads read
+        packed = builder.bitcast(room, args[1].type.as_pointer())
+        builder.store(args[1], packed)
         entry = ir.Function(builder.module, _ENTRY_TYPE, name.literal_value)
         entry.linkage = "internal"
-        _fill(entry, packed.type, context, _compile(context, kernel.dispatcher, arguments))
+        compiled = _compile(context, kernel.dispatcher, places.literal_value, arguments)
+        _fill(entry, packed.type, context, compiled, places.literal_value)
         return context.make_tuple(builder, signature.return_type,
                                   [builder.ptrtoint(pointer, _WORD) for pointer in (entry, packed)])
-    return types.UniTuple(types.int64, 2)(kernel, arguments, name), generate
+    return types.UniTuple(types.int64, 2)(kernel, arguments, name, places), generate
 
 
-def _compile(context: Any, kernel: Any, arguments: Any) -> Any:
+def _compile(context: Any, kernel: Any, places: int, arguments: Any) -> Any:
     """Compile the kernel into the module that is being made, for both to be optimised together, once."""
     flags = compiler.Flags()
     kernel.targetdescr.options.parse_as_flags(flags, kernel.targetoptions)
     flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
     compiled = compiler.compile_internal(context.typing_context, context, context.active_code_library, kernel.py_func,
-                                         (types.int64, types.int64, *arguments), None, flags, {})
+                                         (*[types.int64] * places, *arguments), None, flags, {})
     if compiled.signature.return_type != types.none:
         raise TypingError(f"run: {kernel.__name__} must return nothing, it returns {compiled.signature.return_type}")
     return compiled
 
 
-def _fill(entry: Any, packed: Any, context: Any, kernel: Any) -> None:
+def _fill(entry: Any, packed: Any, context: Any, kernel: Any, places: int) -> None:
     builder = ir.IRBuilder(entry.append_basic_block())
-    address, shard, shards = entry.args
-    arguments = builder.load(builder.inttoptr(address, packed))
-    unpacked = cgutils.unpack_tuple(builder, arguments, len(kernel.signature.args) - 2)
+    address, *place = entry.args
+    arguments = cgutils.unpack_tuple(builder, builder.load(builder.inttoptr(address, packed)))
+    arguments = [_uncounted(context, builder, *pair)
+                 for pair in zip(kernel.signature.args[places:], arguments, strict=True)]
     function = context.declare_function(builder.module, kernel.fndesc)
     status, _ = context.call_conv.call_function(builder, function, types.none, kernel.signature.args,
-                                                [shard, shards, *unpacked], attrs=["noinline"])
+                                                [*place[:places], *arguments], attrs=["noinline"])
     builder.ret(builder.zext(status.is_error, _WORD))
+
+
+def _uncounted(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+    """An argument as a kernel gets it. Numba counts who looks at an array, and threads that count at the same place
+    wait for each other. The launch lasts longer than all who look at it, so nobody need count."""
+    if not isinstance(kind, types.Array):
+        return value
+    array = context.make_array(kind)(context, builder, value)
+    array.meminfo, array.parent = (cgutils.get_null_value(owner.type) for owner in (array.meminfo, array.parent))
+    return array._getvalue()
