@@ -12,7 +12,7 @@ that nobody used is None there, not zeros; and an element of `needs` that is tru
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple
@@ -153,6 +153,19 @@ def capture(device: str, work: Callable[[], Any]) -> tuple[Any, Callable[[], Non
     from tinynet.backend.cuda import graph
 
     return graph.capture(device, work)
+
+
+def record(work: Callable[[], Any], given: Sequence[Any], most: int) -> tuple[Any, Any]:
+    """Do `work` on the CPU and record it: the array that it returned, and a Graph that makes it anew of the arrays that
+    are given. See `cpu/graph.py`.
+
+    Errors: DeviceError if `work` does what cannot be recorded, or makes arrays of more than `most` bytes.
+    """
+    try:
+        from tinynet.backend.cpu import graph
+    except ImportError as error:
+        raise DeviceError(f"record: only kernels are recorded, and these need Numba ({error}); install it") from error
+    return graph.capture(work, given, most)
 
 
 def device_of(array: Any) -> str:

@@ -311,47 +311,6 @@ class Module:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 
-class Sequential(Module):
-    """Modules one after the other.
-
-    >>> import tinynet as tn
-    >>> model = tn.nn.Sequential(tn.nn.Dense(3, 2), tn.nn.ReLU())
-    >>> model(tn.Tensor([[1.0, 2.0, 3.0]])).shape
-    (1, 2)
-    """
-
-    def __init__(self, *layers: Module, input_shape: tuple[int, ...] | None = None) -> None:
-        for i, layer in enumerate(layers):
-            if not isinstance(layer, Module):
-                raise StateError(f"Sequential: layers must be modules, layer {i} is a {type(layer).__name__}; "
-                                 "write tn.nn.ReLU(), with brackets?")
-        self.layers = list(layers)
-        self.input_shape = None if input_shape is None else tuple(input_shape)
-
-    def forward(self, x: Any) -> Any:
-        for layer in self.layers:
-            x = layer(x)
-        return x
-
-    def children(self) -> Iterator[tuple[str, Module]]:
-        return ((str(i), layer) for i, layer in enumerate(self.layers))
-
-    def config(self) -> dict[str, Any]:
-        return {"layers": self.layers, "input_shape": self.input_shape}
-
-    def __len__(self) -> int:
-        return len(self.layers)
-
-    def __iter__(self) -> Iterator[Module]:
-        return iter(self.layers)
-
-    def __getitem__(self, index: int) -> Module:
-        return self.layers[index]
-
-    def __repr__(self) -> str:
-        return "Sequential(\n" + "".join(f"    {i}: {layer!r}\n" for i, layer in enumerate(self.layers)) + ")"
-
-
 def observed(model: Module, observer: Observer, *inputs: Any) -> Any:
     """Call a model. The observer is asked to run the forward of it and of each module inside of it."""
     token = _call.set(_Call(model, observer))
@@ -359,6 +318,11 @@ def observed(model: Module, observer: Observer, *inputs: Any) -> Any:
         return model(*inputs)
     finally:
         _call.reset(token)
+
+
+def is_outermost(module: Module) -> bool:
+    """Whether it is this module that was called, and nobody looks on."""
+    return _call.get() == (module, None)
 
 
 def ones(shape: tuple[int, ...], beside: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from tinynet.backend import is_recording
 from tinynet.backend.cpu.elementary import OPTIONS
 from tinynet.backend.cpu.memory import empty
 from tinynet.backend.cpu.threads import run, shards_for
@@ -14,7 +15,7 @@ def relu(xp: Any, x: Any) -> Any:
     """See `tn.ops.relu`. float32."""
     if x.dtype != np.float32:
         return NotImplemented
-    y, positive = empty(x.shape), empty(x.shape, np.bool_)
+    y, positive = empty(x.shape), empty(x.shape if is_recording() else (0,), np.bool_)
     run(_relu, np.ascontiguousarray(x).reshape(-1), y.reshape(-1), positive.reshape(-1), shards=shards_for(x.size))
     return y, positive
 
@@ -29,10 +30,13 @@ def drelu(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
 @njit(**OPTIONS)
 def _relu(shard: Any, shards: Any, x: Any, y: Any, positive: Any) -> None:
     start, end = shard * x.size // shards, (shard + 1) * x.size // shards
-    x, y, positive = x[start:end], y[start:end], positive[start:end]
+    x, y = x[start:end], y[start:end]
     for i in range(end - start):
         y[i] = np.float32(0) if x[i] < 0 else x[i]  # (1) NaN passes
-        positive[i] = x[i] > 0
+    if positive.size:
+        positive = positive[start:end]
+        for i in range(end - start):
+            positive[i] = x[i] > 0
 
 
 @njit(**OPTIONS)

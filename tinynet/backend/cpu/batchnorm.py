@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from tinynet.backend import is_recording
 from tinynet.backend.cpu.elementary import OPTIONS, piece
 from tinynet.backend.cpu.memory import empty
 from tinynet.backend.cpu.threads import run, shards_for
@@ -29,11 +30,10 @@ def batch_norm(xp: Any, x: Any, gamma: Any, beta: Any, mean: Any = None, var: An
     if not given:
         mean = _sums(_sum, x)[0] / R  # (1) (C)
         var = _sums(_sum_of_squares, x, mean)[0] / R  # (2) (C)
-    s = np.sqrt(var + eps)
     y = empty(x.shape)
-    _along_rows(_scaled, x, y, mean, gamma / s, beta)  # (3) (4)
-    mean, var = mean.astype(x.dtype), var.astype(x.dtype)
-    return (y, mean, var), (x, mean, s, gamma, given)
+    mean, narrow = (vector.astype(x.dtype, copy=False) for vector in (mean, var))
+    _along_rows(_normalised, x, y, mean, narrow, gamma, beta, np.float32(eps))  # (3) (4)
+    return (y, mean, narrow), (x, mean, np.sqrt(var + eps), gamma, given) if is_recording() else None
 
 
 def dbatch_norm(xp: Any, dy: Any, dmean: Any, dvar: Any, *, cache: Any, needs: Any) -> Any:
@@ -60,8 +60,8 @@ def _width(x: Any) -> int:
 
 
 def _flat(dtype: Any, arrays: Any) -> list[Any]:
-    """Arrays as kernels take them: those of (...,C) flat, vectors of (C) in this dtype."""
-    return [array.reshape(-1) if array.ndim > 1 else array.astype(dtype) for array in arrays]
+    """Arrays as kernels take them: those of (...,C) flat, vectors of (C) and numbers in this dtype."""
+    return [array.reshape(-1) if array.ndim > 1 else array.astype(dtype, copy=False) for array in arrays]
 
 
 def _along_rows(kernel: Any, *arrays: Any) -> None:
@@ -136,8 +136,12 @@ def _sum_of_products(shard: Any, shards: Any, sums: Any, x: Any, mean: Any, dy: 
 
 
 @njit(**OPTIONS)
-def _scaled(shard: Any, shards: Any, width: Any, x: Any, y: Any, mean: Any, scale: Any, beta: Any) -> None:
+def _normalised(shard: Any, shards: Any, width: Any, x: Any, y: Any, mean: Any, var: Any, gamma: Any, beta: Any,
+                eps: Any) -> None:
     start, end = _share(shard, shards, x.size, width)
+    scale = np.empty_like(gamma)
+    for c in range(scale.size):
+        scale[c] = gamma[c] / np.sqrt(var[c] + eps)
     mean, scale, beta = _wide(mean, width), _wide(scale, width), _wide(beta, width)
     for at in range(start, end, width):
         length = min(width, end - at)

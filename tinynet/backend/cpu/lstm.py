@@ -26,7 +26,7 @@ from tinynet.backend.cpu.threads import run, run_in_turns, threads
 _FEW = 12  # rows, through all steps, for which it takes longer to pack W than to read it as it lies
 _WORTH = 1 << 14  # elements of W, times rows, that take longer to go through than to meet
 _APART = 1024  # numbers that fill a page: a processor does not fetch ahead beyond it
-_ZERO = np.empty((0, 0), np.float32)
+_NONE = np.empty((0, 0), np.float32)  # a state of zeros, or a mask of ones
 
 
 def lstm(xp: Any, x: Any, h0: Any, c0: Any, W: Any, b: Any, recurrent_mask: Any = None) -> Any:
@@ -42,9 +42,7 @@ def lstm(xp: Any, x: Any, h0: Any, c0: Any, W: Any, b: Any, recurrent_mask: Any 
     gates = empty((kept, N, 4 * H))
     C = empty((kept + 1, N, H))
     y = empty((N, T, H))
-    starts_at_zero = h0 is None
-    h0, c0 = (np.zeros((N, H), x.dtype) if state is None else np.ascontiguousarray(state) for state in (h0, c0))
-    m = np.ones((N, H), x.dtype) if recurrent_mask is None else np.ascontiguousarray(recurrent_mask)
+    h0, c0, m = (_NONE if state is None else np.ascontiguousarray(state) for state in (h0, c0, recurrent_mask))
     shards = _shards(N)
     if N * T > _FEW:
         panels, places = packed(W, shards), (PANEL, (H + D) * PANEL)
@@ -52,27 +50,27 @@ def lstm(xp: Any, x: Any, h0: Any, c0: Any, W: Any, b: Any, recurrent_mask: Any 
         panels, places = np.ascontiguousarray(W), (4 * H, PANEL)
     h, CT = empty((N, H)), empty((N, H))  # after the last step
     run(_forward, np.ascontiguousarray(x), h0, c0, panels.reshape(-1), places, np.ascontiguousarray(b), m,
-        starts_at_zero, hx, gates, C, y, h, CT, shards=shards)
-    return (y, h, CT), (hx, gates, C, y, h0, W, m, recurrent_mask is not None)
+        hx, gates, C, y, h, CT, shards=shards)
+    return (y, h, CT), (hx, gates, C, y, h0, W, m)
 
 
 def dlstm(xp: Any, dy: Any, dh: Any, dC: Any, *, cache: Any, needs: Any) -> Any:
     """See `tn.ops.lstm`."""
-    hx, gates, C, y, h0, W, m, masked = cache
+    hx, gates, C, y, h0, W, m = cache
     (N, T, H), D = y.shape, hx.shape[2] - y.shape[2]
     shards = _shards(N)
     steps = max(1, min(T, SHALLOW * shards // max(1, N)))  # whose δz is kept, as much as goes into δW at once
     dz = empty((steps, N, 4 * H))
     dx = empty((N, T, D if needs[0] else 0))
     dy = np.zeros(y.shape, y.dtype) if dy is None else np.ascontiguousarray(dy)
-    dh, dC = (np.zeros(m.shape, m.dtype) if state is None else state.copy() for state in (dh, dC))
+    dh, dC = (np.zeros((N, H), W.dtype) if state is None else state.copy() for state in (dh, dC))
     dm = np.zeros_like(m)
     dW, db = np.zeros((shards, *W.shape) if needs[3] else (shards, 0, 0), W.dtype), np.zeros((shards, 4 * H), W.dtype)
     W_h, W_x = packed(W[:H].T, shards), packed(W[H:].T, shards)
-    run(_backward, gates, C, y, h0, hx, m, masked, W_h, W_x, dy, dz, dh, dC, dx, dm, dW, db, shards=shards)
+    run(_backward, gates, C, y, h0, hx, m, W_h, W_x, dy, dz, dh, dC, dx, dm, dW, db, shards=shards)
     return (dx if needs[0] else None, dh if needs[1] else None, dC if needs[2] else None,
             summed(dW, home(needs[3])) if needs[3] else None, summed(db, home(needs[4])) if needs[4] else None,
-            dm if masked else None)
+            None if m is _NONE else dm)
 
 
 def _shards(N: int) -> int:
@@ -91,7 +89,7 @@ def _by_units(x: Any, h0: Any, c0: Any, W: Any, b: Any, shards: int) -> tuple[An
     y, h, CT = empty((N, T, H)), empty((N, H)), empty((N, H))
     most = -(-H // (PANEL * shards)) * PANEL  # units of a shard
     region = 3 * (N * most + _APART) + N * (H + (6 + T) * most) + 4 * most * (H + D) + _APART
-    h0, c0 = (_ZERO if state is None else np.ascontiguousarray(state) for state in (h0, c0))
+    h0, c0 = (_NONE if state is None else np.ascontiguousarray(state) for state in (h0, c0))
     run_in_turns(_forward_by_units, 2 * T + 3, np.ascontiguousarray(x), h0, c0, np.ascontiguousarray(W),
                  np.ascontiguousarray(b), most, empty((shards, region)), y, h, CT, shards=shards)
     return y, h, CT
@@ -178,24 +176,24 @@ def _forward_by_units(shard: Any, shards: Any, turn: Any, x: Any, h0: Any, c0: A
 
 
 @njit(**OPTIONS)
-def _forward(shard: Any, shards: Any, x: Any, h0: Any, c0: Any, W: Any, places: Any, b: Any, m: Any,
-             starts_at_zero: Any, hx: Any, gates: Any, C: Any, y: Any, h: Any, CT: Any) -> None:
+def _forward(shard: Any, shards: Any, x: Any, h0: Any, c0: Any, W: Any, places: Any, b: Any, m: Any, hx: Any,
+             gates: Any, C: Any, y: Any, h: Any, CT: Any) -> None:
     """(1) to (6) for all steps of the shard's rows. Inside of `gates`, [h, x] W becomes the gates. The arrays hold all
     steps, or the last one or two."""
-    N, T, D = x.shape
-    H = m.shape[1]
+    (N, T, D), H = x.shape, h.shape[1]
     K, G = H + D, 4 * H
     low, high = shard * N // shards, (shard + 1) * N // shards
     for n in range(low, high):
         for j in range(H):
-            C[0, n, j] = c0[n, j]
-            hx[0, n, j] = m[n, j] * h0[n, j]
+            C[0, n, j] = c0[n, j] if c0.size else 0
+            h[n, j] = h0[n, j] if h0.size else 0
+        _masked(piece(h, n * H, H), piece(m, n * H, H if m.size else 0), piece(hx, n * K, H))
     for t in range(T):
         now, then, place = t % C.shape[0], (t + 1) % C.shape[0], t % gates.shape[0]
         for n in range(low, high):
             for d in range(D):
                 hx[now, n, H + d] = x[n, t, d]
-        skipped = H if t == 0 and starts_at_zero else 0  # h₀ = 0 adds nothing
+        skipped = H if t == 0 and h0.size == 0 else 0  # h₀ = 0 adds nothing
         product((high - low, G, K - skipped), hx, ((now * N + low) * K + skipped, K, 1),
                 W, (skipped * places[0], *places), gates, ((place * N + low) * G, G), False)
         for n in range(low, high):
@@ -203,11 +201,12 @@ def _forward(shard: Any, shards: Any, x: Any, h0: Any, c0: Any, W: Any, places: 
             _gates(piece(gates, row, H), piece(gates, row + H, H), piece(gates, row + 2 * H, H),
                    piece(gates, row + 3 * H, H), piece(b, 0, H), piece(b, H, H), piece(b, 2 * H, H), piece(b, 3 * H, H),
                    piece(C, (now * N + n) * H, H), piece(C, (then * N + n) * H, H), piece(y, (n * T + t) * H, H))
-            _masked(piece(y, (n * T + t) * H, H), piece(m, n * H, H), piece(hx, (then * N + n) * K, H))
+            _masked(piece(y, (n * T + t) * H, H), piece(m, n * H, H if m.size else 0),
+                    piece(hx, (then * N + n) * K, H))
     for n in range(low, high):
-        for j in range(H):
-            h[n, j] = y[n, T - 1, j] if T else h0[n, j]
-            CT[n, j] = C[T % C.shape[0], n, j]
+        if T:
+            copy(piece(y, (n * T + T - 1) * H, H), piece(h, n * H, H))
+        copy(piece(C, (T % C.shape[0] * N + n) * H, H), piece(CT, n * H, H))
 
 
 @apart
@@ -225,13 +224,16 @@ def _gates(f: Any, i: Any, Ctilde: Any, o: Any, b_f: Any, b_i: Any, b_C: Any, b_
 
 @apart
 def _masked(h: Any, m: Any, hx: Any) -> None:
+    """m ⊙ h for a row; h where there is no mask."""
+    if m.size == 0:
+        copy(h, hx)
     for j in range(m.size):
         hx[j] = m[j] * h[j]
 
 
 @njit(**OPTIONS)
-def _backward(shard: Any, shards: Any, gates: Any, C: Any, y: Any, h0: Any, hx: Any, m: Any, masked: Any, W_h: Any,
-              W_x: Any, dy: Any, dz: Any, dh: Any, dC: Any, dx: Any, dm: Any, dW: Any, db: Any) -> None:
+def _backward(shard: Any, shards: Any, gates: Any, C: Any, y: Any, h0: Any, hx: Any, m: Any, W_h: Any, W_x: Any,
+              dy: Any, dz: Any, dh: Any, dC: Any, dx: Any, dm: Any, dW: Any, db: Any) -> None:
     """(7) to (17) for the shard's rows. `dz` holds some steps, which then go into the shard's part of (16)."""
     N, T, H = y.shape
     G, D, K = 4 * H, dx.shape[2], hx.shape[2]
@@ -251,10 +253,10 @@ def _backward(shard: Any, shards: Any, gates: Any, C: Any, y: Any, h0: Any, hx: 
             rows = (s * N + low) * G, G, 1
             product((high - low, H, G), dz, rows, W_h, (0, PANEL, G * PANEL), dh, (low * H, H), False)  # (12)
             product((high - low, D, G), dz, rows, W_x, (0, PANEL, G * PANEL), dx, ((low * T + t) * D, T * D), False)
-            if masked:
+            if m.size:
                 for n in range(low, high):
-                    _dmasked(piece(y, (n * T + t - 1) * H, H) if t else piece(h0, n * H, H), piece(m, n * H, H),
-                             piece(dh, n * H, H), piece(dm, n * H, H))
+                    before = piece(y, (n * T + t - 1) * H, H) if t else piece(h0, n * H, H if h0.size else 0)
+                    _dmasked(before, piece(m, n * H, H), piece(dh, n * H, H), piece(dm, n * H, H))
         if dW.size:
             product((K, G, high - low, end - start), hx, ((start * N + low) * K, 1, K, N * K),
                     dz, (low * G, G, PANEL, N * G), dW, (shard * K * G, G), True)  # (16)
@@ -280,6 +282,7 @@ def _dgates(gates: Any, C_before: Any, C: Any, dy: Any, dh: Any, dC: Any, df: An
 
 @apart
 def _dmasked(h_before: Any, m: Any, dh: Any, dm: Any) -> None:
-    for j in range(m.size):
+    for j in range(h_before.size):
         dm[j] += h_before[j] * dh[j]  # (15)
+    for j in range(m.size):
         dh[j] *= m[j]  # (14)

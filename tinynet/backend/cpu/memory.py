@@ -10,6 +10,7 @@ use at once; beyond that, all of it goes back to the system.
 """
 
 import os
+from collections.abc import Callable
 from threading import RLock
 from typing import Any
 
@@ -54,7 +55,16 @@ def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> Any:
     >>> empty((2, 3)).shape
     (2, 3)
     """
-    dtype = np.dtype(dtype)
+    array = _empty(shape, np.dtype(dtype))
+    if (listener := on_empty) is not None:
+        listener(array)
+    return array
+
+
+on_empty: Callable[[Any], None] | None = None  # is told of every array, where it is set
+
+
+def _empty(shape: tuple[int, ...], dtype: Any) -> Any:
     size = dtype.itemsize
     for length in shape:
         size *= length

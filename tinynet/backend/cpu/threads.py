@@ -78,7 +78,7 @@ def run(kernel: Any, *arguments: Any, shards: int | None = None) -> None:
     >>> x
     array([0, 2, 4, 6, 8])
     """
-    _launch(kernel, _launchers.get(kernel) or _launcher(kernel, 2), shards, 1, arguments)
+    _run(kernel, 2, shards, 1, arguments)
 
 
 def run_in_turns(kernel: Any, turns: int, *arguments: Any, shards: int | None = None) -> None:
@@ -92,33 +92,66 @@ def run_in_turns(kernel: Any, turns: int, *arguments: Any, shards: int | None = 
     >>> from numba import njit
     >>> @njit
     ... def add_neighbours(shard, shards, turn, x):
-    ...     t = turn // 2
+    ...     t = (turn + 1) // 2
     ...     for i in range(shard, x.shape[1], shards):
-    ...         x[t + 1, i] = x[t, i] if turn % 2 == 0 else x[t + 1, i] + x[t, i - 1]
+    ...         if turn % 2:
+    ...             x[t, i] = x[t - 1, i]
+    ...         elif t > 0:
+    ...             x[t, i] += x[t - 1, i - 1]
     >>> x = np.zeros((4, 4), int)
     >>> x[0, 0] = 1
-    >>> run_in_turns(add_neighbours, 6, x)
+    >>> run_in_turns(add_neighbours, 7, x)
     >>> x[3]
     array([1, 3, 3, 1])
     """
-    _launch(kernel, _launchers.get(kernel) or _launcher(kernel, 3), shards, turns, arguments)
+    _run(kernel, 3, shards, turns, arguments)
 
 
-def _launch(kernel: Any, launch: Any, shards: int | None, turns: int, arguments: tuple[Any, ...]) -> None:
+def run_kept(launches: Any) -> None:
+    """Make some launches, one after the other: what `keep` gave for each, as rows of a `table`."""
+    if _launch(_perform_kept, _threads, launches):
+        _raised("a kernel that was kept")
+
+
+def keep(launch: Any, shards: int, turns: int, arguments: Any) -> Any:
+    """A launch as a row of words. Arrays among the arguments are for the caller to keep alive."""
+    words = np.zeros(KEPT, np.int64)
+    words[:3] = launch(words.ctypes.data + _PAIR, 0, 0, *arguments), shards, turns
+    return words
+
+
+def table(rows: int, words: int) -> Any:
+    """Rows of words, zeros, in memory that begins with a pair of lines."""
+    memory = np.zeros(rows * words + _WORDS, np.int64)
+    return memory[-memory.ctypes.data // 8 % _WORDS:][:rows * words].reshape(rows, words)
+
+
+on_launch: Callable[[Any, int, int, tuple[Any, ...]], None] | None = None  # is told of every launch, where it is set
+
+
+def _run(kernel: Any, places: int, shards: int | None, turns: int, arguments: tuple[Any, ...]) -> None:
+    launch = _launchers.get(kernel) or _launcher(kernel, places)
+    shards = _threads if shards is None else shards
+    if (listener := on_launch) is not None:
+        listener(launch, shards, turns, arguments)
+    if _launch(launch, shards, turns, *arguments):
+        _raised(kernel.__name__)
+
+
+def _launch(launch: Any, shards: int, *arguments: Any) -> Any:
     pool = _pool or _start()
-    if shards is None:
-        shards = pool.threads
     if shards == 1 or not pool.free.acquire(blocking=False):
-        failed = launch(0, shards, turns, *arguments)
-    else:
-        try:
-            if pool.sleepers:
-                pool.wake()
-            failed = launch(pool.address, shards, turns, *arguments)
-        finally:
-            pool.free.release()
-    if failed:
-        raise RuntimeError(f"run: a shard of {kernel.__name__} raised, which kernels must not; is there enough memory?")
+        return launch(0, shards, *arguments)
+    try:
+        if pool.sleepers:
+            pool.wake()
+        return launch(pool.address, shards, *arguments)
+    finally:
+        pool.free.release()
+
+
+def _raised(kernel: str) -> None:
+    raise RuntimeError(f"run: a shard of {kernel} raised, which kernels must not; is there enough memory?")
 
 
 def threads() -> int:
@@ -161,6 +194,8 @@ _CLAIMED, _DONE = 0, _WORDS  # a slot
 _SLOT = 2 * _WORDS  # words of a slot; the first one's come after those of the launch
 _STOP = -1  # in place of the number of a launch: there will be no more
 
+KEPT = 4096 // 8  # words of a launch that is kept: its entry, shards, turns, and after the first pair its arguments
+
 # Turns are counted through, from launch to launch: _SEQUENCE is the number of the last turn of a launch, and tells the
 # launch from others; _DONE is how far a slot is. _CLAIMED is the launch in which a slot was last claimed, and by whom.
 _OWNER = 16  # bits
@@ -173,8 +208,7 @@ class _Pool:
         self.threads = threads
         self.free = Lock()  # held while somebody launches
         self.sleepers: list[Lock] = []  # the bell of each worker that sleeps; to release it wakes the worker
-        memory = np.zeros(2 * _WORDS + threads * _SLOT, np.int64)
-        self._mailbox = memory[-memory.ctypes.data // 8 % _WORDS:]
+        self._mailbox = table(1, _WORDS + threads * _SLOT)[0]
         self._mailbox[_SLOTS] = threads
         self.address = self._mailbox.ctypes.data
         self._workers: list[Thread] = []
@@ -284,6 +318,16 @@ def _perform(mailbox: Any, shards: Any, turns: Any, entry: Any, arguments: Any) 
     _take_part(mailbox, 0, sequence)
     _wait_for_all(mailbox, sequence)
     return _load(mailbox, _FAILED)
+
+
+@njit(nogil=True, cache=True)
+def _perform_kept(mailbox: Any, shards: Any, launches: Any) -> Any:
+    failed = 0
+    for i in range(launches.shape[0]):
+        entry, shards, turns = launches[i, 0], launches[i, 1], launches[i, 2]
+        arguments = launches.ctypes.data + 8 * i * KEPT + _PAIR
+        failed |= _perform(mailbox if shards > 1 else 0, shards, turns, entry, arguments)
+    return failed
 
 
 @njit(nogil=True)
@@ -411,7 +455,8 @@ _kernel: Any = None  # among the globals of a launcher it is its kernel
 
 
 def _launcher(kernel: Any, places: int) -> Any:
-    """Make the compiled function launch(mailbox, shards, turns, *arguments) of a kernel.
+    """Make the compiled function launch(mailbox, shards, turns, *arguments) of a kernel. Without shards it writes the
+    arguments to where the mailbox would be, and returns the entry.
 
     `places` is how many of (shard, shards, turn) the kernel takes.
 
@@ -434,6 +479,8 @@ def _launcher(kernel: Any, places: int) -> Any:
 def _template(name: str, places: int) -> Callable[..., Any]:
     def launch(mailbox, shards, turns, *arguments):  # type: ignore[no-untyped-def]
         entry, address = _bind(_kernel, arguments, name, places)
+        if shards == 0:
+            return _keep(mailbox, entry, arguments)
         return _perform(mailbox, shards, turns, entry, address)
     return launch
 
@@ -464,6 +511,17 @@ def _bind(typing: Any, kernel: Any, arguments: Any, name: Any, places: Any) -> A
         return context.make_tuple(builder, signature.return_type,
                                   [builder.ptrtoint(pointer, _WORD) for pointer in (entry, packed)])
     return types.UniTuple(types.int64, 2)(kernel, arguments, name, places), generate
+
+
+@intrinsic
+def _keep(typing: Any, address: Any, entry: Any, arguments: Any) -> Any:
+    """Write the arguments to an address. Returns the entry."""
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        if context.get_abi_sizeof(args[2].type) > 8 * KEPT - _PAIR:
+            raise TypingError(f"keep: arguments must fit into {8 * KEPT - _PAIR} bytes; pass fewer arrays")
+        builder.store(args[2], builder.inttoptr(args[0], args[2].type.as_pointer()))
+        return args[1]
+    return types.int64(types.int64, types.int64, arguments), generate
 
 
 def _compile(context: Any, kernel: Any, places: int, arguments: Any) -> Any:

@@ -1,0 +1,97 @@
+"""Evaluations of a model that a CPU makes by itself: recorded once, then launched as one.
+
+For a single image Python takes longer, between the kernels, than these take themselves. So a Sequential of tinynet's
+own layers that is called for the second time with inputs of a shape, in evaluation and inside of `no_grad()`, is
+recorded, see `backend/cpu/graph.py`, and from then on launched. The numbers are the same, bit for bit: they come from
+the same kernels and the same arrays of weights, which may change in place.
+
+What else a forward depends on is compared before each launch: the attributes of all layers, and which arrays their
+tensors hold. Where something is not what it was, the forward runs as usual, and is recorded anew later. A forward that
+NumPy has a part in, or that needs so much memory that Python hardly counts, always runs as usual.
+"""
+
+from collections.abc import Callable
+from operator import attrgetter, is_
+from threading import Lock
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from tinynet import backend
+from tinynet.errors import DeviceError
+from tinynet.nn.module import Module, is_outermost
+from tinynet.op import is_shapes_only
+from tinynet.tape import Tensor
+
+_MOST = 1 << 22  # bytes that a recorded forward may keep
+_SHAPES = 8  # of inputs, for which a model keeps its forwards
+
+_data = attrgetter("data")
+
+
+class Evaluation:
+    """A forward of a model for inputs of one shape, recorded."""
+
+    def __init__(self, model: Module, forward: Callable[[Tensor], Tensor], x: Any) -> None:
+        self.x, self.tensors = x.copy(), list(model.tensors().values())
+        self.arrays = list(map(_data, self.tensors))
+        self.y, self.graph = backend.record(lambda: forward(Tensor.of(self.x)).data, [self.x, *self.arrays], _MOST)
+        self.attributes: list[Any] = [vars(module) for _, module in model.modules()]
+        self.attributes += [value for names in self.attributes for value in names.values() if isinstance(value, list)]
+        self.kept = [value.copy() for value in self.attributes]
+        self.is_free = Lock()
+
+    def is_current(self) -> bool:
+        """Whether a forward would do now what it did when it was recorded."""
+        try:
+            return (self.attributes == self.kept and all(map(is_, map(_data, self.tensors), self.arrays))
+                    and self.graph.is_current())
+        except ValueError:  # there are arrays among the attributes, and not the same
+            return False
+
+    def __call__(self, x: Any) -> Tensor | None:
+        """The output for these inputs; None if another thread is just about to get one."""
+        if not self.is_free.acquire(blocking=False):
+            return None
+        try:
+            self.x[...] = x
+            self.graph.launch()
+            return Tensor.of(self.y.copy())
+        finally:
+            self.is_free.release()
+
+
+_evaluations: WeakKeyDictionary[Module, dict[Any, Evaluation | bool]] = WeakKeyDictionary()  # or whether to make one
+
+
+def evaluate(model: Module, forward: Callable[[Tensor], Tensor], x: Any) -> Tensor | None:
+    """What `forward` gives for x, by what was recorded before; None if that is not there, or not what it would do."""
+    if not (isinstance(x, Tensor) and isinstance(x.data, np.ndarray) and is_outermost(model)) \
+            or backend.is_reference() or is_shapes_only():
+        return None
+    known = _evaluations.get(model)
+    if known is None:
+        known = _evaluations[model] = {}
+    key = x.data.shape, x.data.dtype
+    found = known.get(key)
+    if isinstance(found, Evaluation):
+        if found.is_current():
+            return found(x.data)
+        del known[key]
+    elif found is None:
+        if len(known) >= _SHAPES:
+            known.clear()
+        known[key] = True
+    elif found and not any(module.training for _, module in model.modules()):
+        known[key] = _record(model, forward, x.data)
+    return None
+
+
+def _record(model: Module, forward: Callable[[Tensor], Tensor], x: Any) -> Evaluation | bool:
+    if all(type(module).__module__.startswith("tinynet.nn.") for _, module in model.modules()):
+        try:
+            return Evaluation(model, forward, x)
+        except DeviceError:
+            pass
+    return False
