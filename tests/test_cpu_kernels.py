@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from tinynet.op import REGISTRY
 
 pytest.importorskip("numba")
 
+from tinynet.backend.cpu import conv, lstm
 from tinynet.backend.cpu.threads import set_threads, threads
 
 TOLERANCE = 2e-5  # of float32, for sums of some hundred products, and through some steps of an LSTM
@@ -103,19 +105,34 @@ def test_values_of_both_passes(name: str, case: dict[str, Any]) -> None:
     assert all(array is None or np.array_equal(array, copy) for array, copy in zip(fast.arrays, kept, strict=True))
 
 
+@pytest.fixture
+def work_is_shared_out(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """However small it is, among any number of threads."""
+    count = threads()
+    monkeypatch.setattr(conv, "_WORTH", 1)
+    monkeypatch.setattr(lstm, "_WORTH", 1)
+    yield
+    set_threads(count)
+
+
+@pytest.mark.parametrize("number", [2, 3, 5])
+@pytest.mark.parametrize(("name", "case"), [(name, case) for name in ("conv1d", "conv2d") for case in LARGE[name]])
+@pytest.mark.usefixtures("work_is_shared_out")
+def test_parts_of_an_image(name: str, case: dict[str, Any], number: int) -> None:
+    set_threads(number)
+    test_values_of_both_passes(name, case)
+
+
 @pytest.mark.parametrize("number", [1, 2, 3, 5])
 @pytest.mark.parametrize(("name", "case"), [("lstm", {"N": 1, "T": 13, "D": 3, "H": 70, "recurrent_mask": None}),
                                             *((name, case) for name in OVERRIDDEN for case in LARGE[name])])
+@pytest.mark.usefixtures("work_is_shared_out")
 def test_values_where_nothing_is_recorded(name: str, case: dict[str, Any], number: int) -> None:
     """Where nobody will go back, a forward may take another way, with any number of threads."""
     fast, exact, _ = trials(name, case)
-    count = threads()
-    try:
-        set_threads(number)
-        with tn.no_grad():
-            (outputs, _), (again, _) = fast.forward(), fast.forward()
-    finally:
-        set_threads(count)
+    set_threads(number)
+    with tn.no_grad():
+        (outputs, _), (again, _) = fast.forward(), fast.forward()
     for output, value, other in zip(outputs, exact.forward()[0], again, strict=True):
         assert output.dtype == np.float32
         assert difference(output, value) <= TOLERANCE

@@ -265,6 +265,7 @@ def test_several_threads_at_once() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.filterwarnings(r"ignore:os\.fork\(\) was called:RuntimeWarning")  # by JAX, where other tests imported it
 def test_after_a_fork() -> None:
     model, x = ready(), inputs(1, 14, 9, 1)
     assert is_launched(model, x)

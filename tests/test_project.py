@@ -43,7 +43,7 @@ LAYERS = [
     ["__main__"],
 ]
 # Where arrays live concerns few; how an op runs fast (backend/cpu, backend/cuda) concerns only the backend itself.
-BACKEND_USERS = r"(tape|op|nn/module|optim/\w+|data/loader|replay|train)\.py"
+BACKEND_USERS = r"(tape|op|nn/module|nn/evaluation|optim/\w+|data/loader|replay|train)\.py"
 
 # What may be imported besides the standard library, and where: patterns of paths in tinynet/.
 PACKAGES = {

@@ -16,8 +16,6 @@ from threading import Lock
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import numpy as np
-
 from tinynet import backend
 from tinynet.errors import DeviceError
 from tinynet.nn.module import Module, is_outermost
@@ -67,8 +65,8 @@ _evaluations: WeakKeyDictionary[Module, dict[Any, Evaluation | bool]] = WeakKeyD
 
 def evaluate(model: Module, forward: Callable[[Tensor], Tensor], x: Any) -> Tensor | None:
     """What `forward` gives for x, by what was recorded before; None if that is not there, or not what it would do."""
-    if not (isinstance(x, Tensor) and isinstance(x.data, np.ndarray) and is_outermost(model)) \
-            or backend.is_reference() or is_shapes_only():
+    if model.training or backend.is_recording() or backend.is_reference() or is_shapes_only() \
+            or not (isinstance(x, Tensor) and x.device == "cpu" and is_outermost(model)):
         return None
     known = _evaluations.get(model)
     if known is None:

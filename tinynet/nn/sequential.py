@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Any
 
-from tinynet import backend
 from tinynet.errors import StateError
 from tinynet.nn.evaluation import evaluate
 from tinynet.nn.module import Module
@@ -27,11 +26,8 @@ class Sequential(Module):
         self.input_shape = None if input_shape is None else tuple(input_shape)
 
     def forward(self, x: Any) -> Any:
-        if not self.training and not backend.is_recording():
-            y = evaluate(self, self._through, x)
-            if y is not None:
-                return y
-        return self._through(x)
+        y = evaluate(self, self._through, x)
+        return self._through(x) if y is None else y
 
     def _through(self, x: Any) -> Any:
         for layer in self.layers:

@@ -21,6 +21,8 @@ from tinynet.backend.cpu.panels import packed, summed
 from tinynet.backend.cpu.threads import run, threads
 from tinynet.window import ONE_ROW, Window, window, windows
 
+_WORTH = 1 << 18  # multiplications that take longer than a launch
+
 
 def conv1d(xp: Any, x: Any, W: Any, b: Any = None, *, stride: int = 1, padding: Any = "valid",
            dilation: int = 1) -> Any:
@@ -59,8 +61,9 @@ def _convolve(x: Any, W: Any, b: Any, rows: Window, columns: Window) -> Any:
     kernel, places = np.ascontiguousarray(W), (F, PANEL)
     if N * rows.outputs > 1:  # a single product packs what it needs
         kernel, places = packed(W.reshape(-1, F)), (PANEL, W.size // F * PANEL)
-    run(_correlate, x, _frame(x, rows, columns), (1, 1), kernel.reshape(-1), places, bias,
-        (rows.width, columns.width), _steps(rows, columns), (0, 0), y, shards=_shards(N))  # (1)
+    shards, unit = _units(y, W.size)
+    run(_correlate, unit, x, _frame(x, rows, columns), (1, 1), kernel.reshape(-1), places, bias,
+        (rows.width, columns.width), _steps(rows, columns), (0, 0), y, shards=shards)  # (1)
     return y, (x, W, rows, columns)
 
 
@@ -79,9 +82,10 @@ def _dconvolve(dy: Any, cache: Any, needs: Any) -> Any:
         else:
             turned = packed(np.ascontiguousarray(W[::-1, ::-1].transpose(0, 1, 3, 2)).reshape(-1, C))  # (KH KW F,C)
             top, left = (KH - 1) * rows.dilation, (KW - 1) * columns.dilation
-            run(_correlate, dy, (top, left, frame[2] + top, frame[3] + left), (rows.stride, columns.stride),
+            shards, unit = _units(dx, W.size)
+            run(_correlate, unit, dy, (top, left, frame[2] + top, frame[3] + left), (rows.stride, columns.stride),
                 turned.reshape(-1), (PANEL, KH * KW * F * PANEL), np.empty(0, x.dtype), (KH, KW),
-                (1, 1, rows.dilation, columns.dilation), frame[:2], dx, shards=_shards(N))  # (2)
+                (1, 1, rows.dilation, columns.dilation), frame[:2], dx, shards=shards)  # (2)
     if needs[1] or needs[2]:
         shards = _shards(N)
         parts_W, parts_b = np.zeros((shards, *W.shape), x.dtype), np.zeros((shards, F), x.dtype)
@@ -107,16 +111,26 @@ def _shards(N: int) -> int:
     return max(1, min(threads(), N))
 
 
+def _units(y: Any, taps: int) -> tuple[int, int]:
+    """How many shards for outputs y, each of which costs so many multiplications in all its channels; and how many
+    outputs they do not divide: those of an image, or where there are few images those of a row, or one."""
+    N, rows, columns, _ = y.shape
+    shards = max(_shards(N), min(threads(), N * rows * columns * taps // _WORTH))
+    return shards, rows * columns if shards <= N else columns if N * rows >= shards else 1
+
+
 # Places are unsigned in the loops over channels: an index that cannot be negative lets them become vector instructions.
 
 @njit(**OPTIONS)
-def _put(image: Any, start: Any, size: Any, frame: Any, gaps: Any, canvas: Any) -> None:
-    """Put an image of this size (h,w,C) on a canvas of zeros, its pixels `gaps` apart."""
+def _put(image: Any, start: Any, size: Any, frame: Any, gaps: Any, top: Any, bottom: Any, canvas: Any) -> None:
+    """Put an image of this size (h,w,C) on a canvas of zeros, its pixels `gaps` apart: what is from `top` to `bottom`
+    there."""
     height, width, C = size
     for i in range(height):
-        for j in range(width):
+        row = frame[0] + i * gaps[0]
+        for j in range(width if top <= row < bottom else 0):
             pixel = np.uint64(start + (i * width + j) * C)
-            place = np.uint64(((frame[0] + i * gaps[0]) * frame[3] + frame[1] + j * gaps[1]) * C)
+            place = np.uint64((row * frame[3] + frame[1] + j * gaps[1]) * C)
             for c in range(np.uint64(C)):
                 canvas[place + c] = image[pixel + c]
 
@@ -131,9 +145,9 @@ def _repeat(b: Any, y: Any, start: Any, count: Any) -> None:
 
 
 @njit(**OPTIONS)
-def _correlate(shard: Any, shards: Any, x: Any, frame: Any, gaps: Any, W: Any, places: Any, b: Any, kernel: Any,
-               steps: Any, origin: Any, y: Any) -> None:
-    """y = b + the sum over the kernel of slices of x times W, for the shard's images."""
+def _correlate(shard: Any, shards: Any, unit: Any, x: Any, frame: Any, gaps: Any, W: Any, places: Any, b: Any,
+               kernel: Any, steps: Any, origin: Any, y: Any) -> None:
+    """y = b + the sum over the kernel of slices of x times W, for the shard's outputs: whole units of them."""
     N, height, width, C = x.shape
     _, rows, columns, F = y.shape
     KH, KW = kernel
@@ -144,18 +158,24 @@ def _correlate(shard: Any, shards: Any, x: Any, frame: Any, gaps: Any, W: Any, p
     pixels, outputs = x.reshape(-1), y.reshape(-1)
     depth, parts = (KW * C, 1) if dilation_w == 1 else (C, KW)  # a row of the kernel at once, or tap by tap
     row = canvas_w * C
-    for n in range(shard * N // shards, (shard + 1) * N // shards):
+    units = N * rows * columns // unit
+    low, high = shard * units // shards * unit, (shard + 1) * units // shards * unit
+    top, bottom = low // columns, (high + columns - 1) // columns  # rows, counted through all images
+    for n in range(top // rows, (bottom + rows - 1) // rows):
         source, first = pixels, n * height * row
+        begin, end = max(0, top - n * rows), min(rows, bottom - n * rows)
         if not direct:
-            _put(pixels, n * height * width * C, (height, width, C), frame, gaps, canvas)
+            _put(pixels, n * height * width * C, (height, width, C), frame, gaps, origin[0] + begin * stride_h,
+                 origin[0] + (end - 1) * stride_h + (KH - 1) * dilation_h + 1, canvas)
             source, first = canvas, 0
-        for i in range(rows):
-            out = (n * rows + i) * columns * F
+        for i in range(begin, end):
+            left, right = max(0, low - (n * rows + i) * columns), min(columns, high - (n * rows + i) * columns)
+            out = ((n * rows + i) * columns + left) * F
             if b.size:
-                _repeat(b, outputs, out, columns)
-            start = first + (origin[0] + i * stride_h) * row + origin[1] * C
+                _repeat(b, outputs, out, right - left)
+            start = first + (origin[0] + i * stride_h) * row + (origin[1] + left * stride_w) * C
             for part in range(parts):
-                product((columns, F, depth, KH),
+                product((right - left, F, depth, KH),
                         source, (start + part * dilation_w * C, stride_w * C, 1, dilation_h * row),
                         W, (part * C * places[0], *places, KW * C * places[0]), y, (out, F), b.size > 0 or part > 0)
 
@@ -218,7 +238,7 @@ def _weights(shard: Any, shards: Any, x: Any, frame: Any, dy: Any, steps: Any, d
         if not direct:
             for i in range(images):
                 _put(pixels, (n + i) * height * width * C, (height, width, C), (frame[0] + i * canvas_h, *frame[1:]),
-                     (1, 1), canvas)
+                     (1, 1), 0, images * canvas_h, canvas)
             source, first = canvas, 0
         for k in range(KH):
             for part in range(parts):
