@@ -7,9 +7,11 @@ import numpy as np
 from benchmarks.peers.base import Arrays
 
 # The largest relative error that passes, max|a - b| / max(|a|, |b|) over an array, in float32. Sums over a batch and
-# its pixels are added in another order by each peer, so their gradients differ by more than one rounding. Where such a
-# sum cancels, its own size is no measure: below SMALL of the largest gradient, that share of the largest is.
-OUTPUTS, GRADIENTS, SMALL = 1e-5, 1e-4, 1e-2
+# its pixels are added in another order by each peer, so their gradients differ by more than one rounding. And which of
+# two numbers in a pooling window is the largest is chance where they are a rounding apart: on X-rays that moves the
+# gradients of anybody, beside those in float64, by 1e-6 to 1e-3 from draw to draw. Where such a sum cancels, its own
+# size is no measure: below SMALL of the largest gradient, that share of the largest is.
+OUTPUTS, GRADIENTS, SMALL = 1e-5, 5e-4, 1e-2
 FORWARD = ("output", "loss")  # everything else is a gradient
 
 

@@ -212,14 +212,19 @@ def _forward(shard: Any, shards: Any, x: Any, h0: Any, c0: Any, W: Any, places: 
 @apart
 def _gates(f: Any, i: Any, Ctilde: Any, o: Any, b_f: Any, b_i: Any, b_C: Any, b_o: Any, C_before: Any, C: Any, h: Any
            ) -> None:
-    """(1) to (6) for a row, in which each gate begins as its part of [h, x] W."""
+    """(1) to (6) for a row, in which each gate begins as its part of [h, x] W.
+
+    Two loops, for a processor to have more elements under way at once than in one: all of their results are needed only
+    at the end of a long chain.
+    """
     for j in range(h.size):
         fj = logistic(f[j] + b_f[j])  # (1)
         ij = logistic(i[j] + b_i[j])  # (2)
         Ctildej = tanh(Ctilde[j] + b_C[j])  # (3)
+        f[j], i[j], Ctilde[j], C[j] = fj, ij, Ctildej, fj * C_before[j] + ij * Ctildej  # (4)
+    for j in range(h.size):
         oj = logistic(o[j] + b_o[j])  # (5)
-        Cj = fj * C_before[j] + ij * Ctildej  # (4)
-        f[j], i[j], Ctilde[j], o[j], C[j], h[j] = fj, ij, Ctildej, oj, Cj, oj * tanh(Cj)  # (6)
+        o[j], h[j] = oj, oj * tanh(C[j])  # (6)
 
 
 @apart
