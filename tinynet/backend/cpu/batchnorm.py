@@ -16,7 +16,7 @@ from tinynet.backend.cpu.elementary import OPTIONS, piece
 from tinynet.backend.cpu.memory import empty
 from tinynet.backend.cpu.threads import run, shards_for
 
-_WIDE = 64  # elements that a row has at least
+_WIDE = 256  # elements that a row has at least
 
 
 def batch_norm(xp: Any, x: Any, gamma: Any, beta: Any, mean: Any = None, var: Any = None, *, axis: int = -1,
