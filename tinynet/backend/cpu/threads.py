@@ -344,13 +344,17 @@ def _take_part(mailbox: Any, slot: Any, sequence: Any) -> None:
         claimed = (slot + i) % slots
         before = _load(mailbox, _WORDS + claimed * _SLOT + _CLAIMED)
         if before >> _OWNER < sequence and _replace(mailbox, _WORDS + claimed * _SLOT + _CLAIMED, before, mine):
-            turns = _load(mailbox, _TURNS)
-            _take_turn(mailbox, claimed, sequence - turns, 0)
+            if claimed < _load(mailbox, _SHARDS):
+                turns = _load(mailbox, _TURNS)
+                _take_turn(mailbox, claimed, sequence - turns, 0)
+            else:  # there is nothing to do there
+                _store(mailbox, _WORDS + claimed * _SLOT + _DONE, sequence)
     for turn in range(1, turns):
         if turn % 2 == 0:
             _wait_for_all(mailbox, sequence - turns + turn - 1)
         for claimed in range(slots):
-            if _load(mailbox, _WORDS + claimed * _SLOT + _CLAIMED) == mine:
+            if _load(mailbox, _WORDS + claimed * _SLOT + _CLAIMED) == mine and \
+                    _load(mailbox, _WORDS + claimed * _SLOT + _DONE) < sequence:
                 _take_turn(mailbox, claimed, sequence - turns, turn)
 
 
