@@ -243,6 +243,18 @@ def test_a_model_goes_with_all_that_was_recorded() -> None:
     assert gone[0]() is None and gone[1]() is None
 
 
+def test_arrays_that_a_model_has_no_more_are_gone() -> None:
+    model, x = ready(), inputs(1, 14, 9, 1)
+    assert is_launched(model, x) and is_launched(model, inputs(2, 14, 9, 1))
+    gone = [weakref.ref(tensor.data) for tensor in model.tensors().values() if tensor.data.size > 4]
+    model.astype("float64")
+    gc.collect()
+    assert gone and all(array() is None for array in gone)
+    with tn.no_grad():
+        model.astype("float32")(x)
+    assert recorded(model) == []
+
+
 def test_several_threads_at_once() -> None:
     model, wrong = ready(), []
     x = [inputs(1, 14, 9, 1) for _ in range(4)]

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from operator import attrgetter, is_
 from threading import Lock
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from tinynet import backend
 from tinynet.errors import DeviceError
@@ -22,8 +22,8 @@ from tinynet.nn.module import Module, is_outermost
 from tinynet.op import is_shapes_only
 from tinynet.tape import Tensor
 
-_MOST = 1 << 22  # bytes that a recorded forward may keep
-_SHAPES = 8  # of inputs, for which a model keeps its forwards
+_MOST = 1 << 23  # bytes that a recorded forward may keep
+_SHAPES = 4  # of inputs, for which a model keeps its forwards
 
 _data = attrgetter("data")
 
@@ -33,24 +33,26 @@ class Evaluation:
 
     def __init__(self, model: Module, forward: Callable[[Tensor], Tensor], x: Any) -> None:
         self.x, self.tensors = x.copy(), list(model.tensors().values())
-        self.arrays = list(map(_data, self.tensors))
-        self.y, self.graph = backend.record(lambda: forward(Tensor.of(self.x)).data, [self.x, *self.arrays], _MOST)
+        arrays = list(map(_data, self.tensors))
+        self.y, self.graph = backend.record(lambda: forward(Tensor.of(self.x)).data, [self.x, *arrays], _MOST)
+        self.arrays = list(map(ref, arrays))  # which may go, when the model gets others
         self.attributes: list[Any] = [vars(module) for _, module in model.modules()]
         self.attributes += [value for names in self.attributes for value in names.values() if isinstance(value, list)]
         self.kept = [value.copy() for value in self.attributes]
         self.is_free = Lock()
 
-    def is_current(self) -> bool:
-        """Whether a forward would do now what it did when it was recorded."""
+    def is_current(self, arrays: list[Any]) -> bool:
+        """Whether a forward would do now what it did when it was recorded, the tensors having these arrays."""
         try:
-            return (self.attributes == self.kept and all(map(is_, map(_data, self.tensors), self.arrays))
+            return (self.attributes == self.kept and all(map(is_, arrays, [array() for array in self.arrays]))
                     and self.graph.is_current())
         except ValueError:  # there are arrays among the attributes, and not the same
             return False
 
     def __call__(self, x: Any) -> Tensor | None:
-        """The output for these inputs; None if another thread is just about to get one."""
-        if not self.is_free.acquire(blocking=False):
+        """The output for these inputs; None if something has changed, or another thread is just about to get one."""
+        arrays = list(map(_data, self.tensors))  # which stay while kernels look at them
+        if not self.is_current(arrays) or not self.is_free.acquire(blocking=False):
             return None
         try:
             self.x[...] = x
@@ -74,10 +76,11 @@ def evaluate(model: Module, forward: Callable[[Tensor], Tensor], x: Any) -> Tens
     key = x.data.shape, x.data.dtype
     found = known.get(key)
     if isinstance(found, Evaluation):
-        if found.is_current():
-            return found(x.data)
-        del known[key]
-    elif found is None:
+        y = found(x.data)
+        if y is None and not found.is_current(list(map(_data, found.tensors))):
+            known.clear()
+        return y
+    if found is None:
         if len(known) >= _SHAPES:
             known.clear()
         known[key] = True

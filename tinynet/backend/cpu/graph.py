@@ -23,10 +23,11 @@ _recording = Lock()
 
 
 class Graph:
-    """Launches, and the arrays that they look at and write to: two at once would mix them up."""
+    """Launches, and the arrays that they write to: two at once would mix them up. The arrays that were given are not
+    kept; they must be there when it is launched."""
 
-    def __init__(self, launches: Sequence[Any], made: Sequence[Any], given: Sequence[Any]) -> None:
-        self._arrays, self._threads = [*made, *given], threads.threads()
+    def __init__(self, launches: Sequence[Any], arrays: Sequence[Any]) -> None:
+        self._arrays, self._threads = arrays, threads.threads()
         self._launches = threads.table(len(launches), threads.KEPT)
         self._launches[...] = launches
 
@@ -75,7 +76,7 @@ def capture(work: Callable[[], Any], given: Sequence[Any], most: int) -> tuple[A
         what = f"an array of shape {strange[0].shape} that NumPy made" if strange else "nothing"
         raise DeviceError("capture: kernels must do everything, with what is given and what `empty` makes, got "
                           f"{what}; write a kernel")
-    return result, Graph(launches, made, given)
+    return result, Graph(launches, made)
 
 
 def _arrays_in(arguments: tuple[Any, ...]) -> Iterator[Any]:
