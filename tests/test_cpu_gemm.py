@@ -64,7 +64,8 @@ def assert_product(C: Any, A: Any, B: Any, start: Any = 0.0) -> None:
 def sizes(name: str) -> Iterator[tuple[int, int, int]]:
     """All edges of the tile, then some of everything."""
     rows, panel = INSTRUCTIONS[name].rows, INSTRUCTIONS[name].panel
-    yield from ((M, N, 3) for M in range(1, 2 * rows + 2) for N in (1, panel - 1, panel, panel + 1, 2 * panel))
+    edges = 1, panel // 2, panel // 2 + 1, panel - 1, panel, panel + 1, 2 * panel
+    yield from ((M, N, 3) for M in range(1, 2 * rows + 2) for N in edges)
     yield from ((1, N, 5) for N in range(1, 9 * panel, 7))
     generator = np.random.default_rng(1)
     yield from (tuple(generator.integers(1, limit)) for limit in 40 * [(50, 150, 80)] + 4 * [(210, 100, 1200)])
@@ -138,7 +139,7 @@ def test_pack(name: str, K: int, N: int) -> None:
 
 
 @every_instructions
-@pytest.mark.parametrize(("M", "N", "K"), [(1, 200, 30), (11, 70, 40), (9, 20, 600)])
+@pytest.mark.parametrize(("M", "N", "K"), [(1, 200, 30), (11, 70, 40), (9, 20, 600), (13, 16, 40), (9, 3, 7), (1, 8, 90)])
 def test_nan_and_infinity_go_where_numpy_lets_them(name: str, M: int, N: int, K: int) -> None:
     for strange in (np.nan, np.inf, -np.inf):
         A, B = random(M, K), random(K, N, seed=1)
@@ -292,11 +293,11 @@ def test_the_best_instructions(features: dict[str, bool], name: str) -> None:
     assert best_instructions(features) == name
 
 
-def assembly(name: str, processor: str, rows: int) -> list[str]:
+def assembly(name: str, processor: str, rows: int, vectors: int) -> list[str]:
     """The tile's code for a processor that need not be this one."""
     module = ir.Module()
     module.triple = "x86_64-unknown-linux-gnu"
-    gemm.tile_function(module, INSTRUCTIONS[name], rows)
+    gemm.tile_function(module, INSTRUCTIONS[name], rows, vectors)
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     machine = llvm.Target.from_triple(module.triple).create_target_machine(cpu=processor, opt=3)
@@ -315,9 +316,10 @@ def assembly(name: str, processor: str, rows: int) -> list[str]:
     ("avx2", "haswell", "ymm", "vfmadd"),
     ("plain", "x86-64", "xmm", "mulps"),
 ])
-def test_the_sums_stay_in_registers(name: str, processor: str, register: str, instruction: str) -> None:
-    rows, vectors = INSTRUCTIONS[name].rows, INSTRUCTIONS[name].vectors
-    lines = assembly(name, processor, rows)
+@pytest.mark.parametrize("vectors", [1, 2])
+def test_the_sums_stay_in_registers(name: str, processor: str, register: str, instruction: str, vectors: int) -> None:
+    rows = INSTRUCTIONS[name].rows
+    lines = assembly(name, processor, rows, vectors)
     products = [line for line in lines if instruction in line]
     assert len(products) >= rows * vectors and all(register in line for line in products)
     assert len(set(re.findall(register + r"\d+", " ".join(lines)))) > rows * vectors

@@ -182,7 +182,7 @@ def test_layers_of_others_and_of_numpy(layer: Any) -> None:
 
 def test_float64_and_batches_that_are_large() -> None:
     assert not is_launched(nn.Sequential(nn.Dense(4, 3)).eval().astype("float64"), Tensor(np.ones((2, 4))))
-    assert not is_launched(nn.Sequential(nn.Dense(40, 300)).eval(), inputs(5000, 40))
+    assert not is_launched(nn.Sequential(nn.Dense(40, 300)).eval(), inputs(9000, 40))
 
 
 def test_training_recording_the_specification_and_parts_of_a_model() -> None:

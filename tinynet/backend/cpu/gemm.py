@@ -3,7 +3,7 @@
 What bounds it: operations, 2 M N K of them. In each cycle a core begins two vector instructions s + a b ("fma") and
 reads two vectors from its cache, so what is read once must be used often. Therefore a tile of C, ROWS x PANEL, stays in
 registers while k runs: two vectors of B and ROWS numbers of A are read for 2 ROWS fmas. How many registers there are
-decides the size of the tile. A compiler does not find such a loop, so `_tile_function` writes it in LLVM's language.
+decides the size of the tile. A compiler does not find such a loop, so `tile_function` writes it in LLVM's language.
 
 A is read where it lies, with any strides: to transpose it is to exchange them. B is best packed into panels of PANEL
 columns, whose vectors lie one after the other: rows that are far apart meet in few places of the cache, and drive each
@@ -192,11 +192,11 @@ def _product(name: str, width: int, fused: bool, most: int, vectors: int) -> Cal
                         i = top
                         for tiles in range(-(-(bottom - top) // most), 0, -1):
                             rows = _share(bottom - i, tiles)
-                            if columns == panel:
-                                _tile(name, rows, ps, ks, a + 4 * i * a_row, a_row, a_k, a_block,
+                            if columns % width == 0:
+                                _tile(name, rows, columns // width, ps, ks, a + 4 * i * a_row, a_row, a_k, a_block,
                                       bj, bj_k, bj_block, cj + 4 * i * c_row, c_row, more)
                             else:
-                                _tile(name, rows, ps, ks, a + 4 * i * a_row, a_row, a_k, a_block,
+                                _tile(name, rows, -(-columns // width), ps, ks, a + 4 * i * a_row, a_row, a_k, a_block,
                                       bj, bj_k, bj_block, corner, panel, 0)
                                 _merge(width, rows, columns, corner, panel, cj + 4 * i * c_row, c_row, more)
                             i += rows
@@ -257,8 +257,9 @@ _I64, _I32, _FLOAT = ir.IntType(64), ir.IntType(32), ir.FloatType()
 _POINTER = _FLOAT.as_pointer()
 
 
-def tile_function(module: Any, instructions: Instructions, rows: int) -> Any:
-    """Write into a module the function that computes one tile: rows x PANEL elements of C.
+def tile_function(module: Any, instructions: Instructions, rows: int, vectors: int) -> Any:
+    """Write into a module the function that computes one tile of C, some rows of some vectors: all of a panel, or its
+    left part where C ends there.
 
     For all blocks, for all k in a block:
         load a row of B, one vector after the other
@@ -267,7 +268,7 @@ def tile_function(module: Any, instructions: Instructions, rows: int) -> Any:
     An addition can begin when the one before it, to the same sum, is done. So a tile of a single row has several sums
     for each place, which take turns: _BUSY additions are under way at any time.
     """
-    name = f"tile_{rows}"
+    name = f"tile_{rows}_{vectors}"
     if name in module.globals:
         return module.globals[name]
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [_I64] * 13), name)
@@ -275,12 +276,12 @@ def tile_function(module: Any, instructions: Instructions, rows: int) -> Any:
     function.attributes.add("optsize")  # no unrolling: the steps from load to load become too long to be foreseen
     blocks, depth, a, a_row, a_three, a_k, a_block, b, b_k, b_block, c, c_row, accumulate = function.args
     builder = ir.IRBuilder(function.append_basic_block())
-    width, vectors = instructions.width, range(instructions.vectors)
+    width, side_by_side = instructions.width, range(vectors)
     vector = ir.VectorType(_FLOAT, width)
 
     # Variables in memory, for LLVM to put into registers: the sums, and pointers that walk along with k.
-    turns = -(-_BUSY // instructions.vectors) if rows == 1 else 1
-    sums = {(i, v): [builder.alloca(vector) for _ in range(turns)] for i in range(rows) for v in vectors}
+    turns = -(-_BUSY // vectors) if rows == 1 else 1
+    sums = {(i, v): [builder.alloca(vector) for _ in range(turns)] for i in range(rows) for v in side_by_side}
     # From every third row to the next it is a_three, which is 3 a_row. LLVM does not know that: else it would reach
     # each row from the one before, in a chain of additions that takes as long as the multiplications.
     a_walks, b_walk = [builder.alloca(_POINTER) for _ in range(0, rows, 3)], builder.alloca(_POINTER)
@@ -290,11 +291,11 @@ def tile_function(module: Any, instructions: Instructions, rows: int) -> Any:
     def add_products(turn: int) -> None:
         """For one k, to the sums whose turn it is."""
         b_row = builder.load(b_walk)
-        Bs = [_vector(builder, _move(builder, b_row, _word(v * width)), width) for v in vectors]
+        Bs = [_vector(builder, _move(builder, b_row, _word(v * width)), width) for v in side_by_side]
         for i in range(rows):
             element = builder.load(_move(builder, builder.load(a_walks[i // 3]), _times(builder, i % 3, a_row)))
             repeated = _repeat(builder, element, width)
-            for v in vectors:
+            for v in side_by_side:
                 total = sums[i, v][turn]
                 builder.store(_multiply_add(builder, instructions, repeated, Bs[v], builder.load(total)), total)
         for walk in a_walks:
@@ -396,17 +397,21 @@ def _prefetch(builder: Any, pointer: Any) -> None:
 
 
 @intrinsic(prefer_literal=True)
-def _tile(typing: Any, name: Any, rows: Any, blocks: Any, depth: Any, a: Any, a_row: Any, a_k: Any, a_block: Any,
-          b: Any, b_k: Any, b_block: Any, c: Any, c_row: Any, accumulate: Any) -> Any:
-    """A tile of some rows and one panel: there is a function for each number of rows."""
+def _tile(typing: Any, name: Any, rows: Any, vectors: Any, blocks: Any, depth: Any, a: Any, a_row: Any, a_k: Any,
+          a_block: Any, b: Any, b_k: Any, b_block: Any, c: Any, c_row: Any, accumulate: Any) -> Any:
+    """A tile of some rows and vectors: there is a function for each number of them."""
     instructions = INSTRUCTIONS[name.literal_value]
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        rows, blocks, depth, a, a_row, *rest = args[1:]
-        _call_one_of(builder, tile_function, instructions, range(1, instructions.rows + 1), rows,
+        rows, vectors, blocks, depth, a, a_row, *rest = args[1:]
+        functions = {(r, v): tile_function(builder.module, instructions, r, v)
+                     for v in range(1, instructions.vectors + 1) for r in range(1, instructions.rows + 1)}
+        most = instructions.rows + 1
+        _call_one_of(builder, {v * most + r: function for (r, v), function in functions.items()},
+                     builder.add(builder.mul(vectors, _word(most)), rows),
                      [blocks, depth, a, a_row, builder.mul(a_row, _word(3)), *rest])
         return context.get_dummy_value()
-    return types.void(name, *[types.int64] * 13), generate
+    return types.void(name, *[types.int64] * 14), generate
 
 
 @intrinsic(prefer_literal=True)
@@ -415,20 +420,19 @@ def _row(typing: Any, name: Any, rows: Any, N: Any, a: Any, a_k: Any, b: Any, b_
     instructions = INSTRUCTIONS[name.literal_value]
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        _call_one_of(builder, row_function, instructions, range(_AT_ONCE + 1), args[1], args[2:])
+        functions = {count: row_function(builder.module, instructions, count) for count in range(_AT_ONCE + 1)}
+        _call_one_of(builder, functions, args[1], args[2:])
         return context.get_dummy_value()
     return types.void(name, *[types.int64] * 8), generate
 
 
-def _call_one_of(builder: Any, make: Callable[..., Any], instructions: Instructions, numbers: range, rows: Any,
-                 args: Sequence[Any]) -> None:
-    """Call the function for so many rows; there is one for each of these numbers."""
+def _call_one_of(builder: Any, functions: dict[int, Any], which: Any, args: Sequence[Any]) -> None:
+    """Call the function of this number."""
     done = builder.append_basic_block()
-    switch = builder.switch(rows, done)
-    for count in numbers:
+    switch = builder.switch(which, done)
+    for number, function in functions.items():
         with builder.goto_block(builder.append_basic_block()):
-            switch.add_case(count, builder.block)
-            function = make(builder.module, instructions, count)
+            switch.add_case(number, builder.block)
             function.linkage = "internal"
             builder.call(function, args)
             builder.branch(done)
