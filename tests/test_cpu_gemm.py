@@ -139,7 +139,7 @@ def test_pack(name: str, K: int, N: int) -> None:
 
 
 @every_instructions
-@pytest.mark.parametrize(("M", "N", "K"), [(1, 200, 30), (11, 70, 40), (9, 20, 600), (13, 16, 40), (9, 3, 7), (1, 8, 90)])
+@pytest.mark.parametrize(("M", "N", "K"), [(1, 200, 30), (11, 70, 40), (9, 20, 600), (13, 16, 40), (9, 3, 7)])
 def test_nan_and_infinity_go_where_numpy_lets_them(name: str, M: int, N: int, K: int) -> None:
     for strange in (np.nan, np.inf, -np.inf):
         A, B = random(M, K), random(K, N, seed=1)

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 SMALL = 1 << 16  # bytes; below it NumPy's own memory is as good
-_LINE = 128  # bytes of a line of the cache, where arrays begin
+_LINE = 128  # bytes of two lines of the cache, where arrays begin: a processor may fetch both at once
 
-_kept: dict[int, list[Any]] = {}  # by size, in bytes
+_kept: dict[int, list[Any]] = {}  # by size, in bytes: memory, and where in it an array begins
 _made = _most = 0  # bytes that are kept or in use, and that were ever in use at once
 _changing = RLock()
 
@@ -37,16 +37,14 @@ if hasattr(os, "register_at_fork"):
 class _Block:
     """The owner of an array's memory: the array and its views refer to it."""
 
-    __slots__ = ("__array_interface__", "memory")
+    __slots__ = ("__array_interface__", "memory", "start")
 
-    def __init__(self, memory: Any, shape: tuple[int, ...], dtype: Any) -> None:
-        start = memory.ctypes.data
-        self.memory = memory
-        self.__array_interface__ = {"shape": shape, "typestr": dtype.str, "version": 3,
-                                    "data": (start + -start % _LINE, False)}
+    def __init__(self, memory: Any, start: int, shape: tuple[int, ...], dtype: Any) -> None:
+        self.memory, self.start = memory, start
+        self.__array_interface__ = {"shape": shape, "typestr": dtype.str, "version": 3, "data": (start, False)}
 
     def __del__(self, kept: dict[int, list[Any]] = _kept) -> None:
-        kept.setdefault(self.memory.size, []).append(self.memory)
+        kept.setdefault(self.memory.size, []).append((self.memory, self.start))
 
 
 def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> Any:
@@ -72,10 +70,10 @@ def _empty(shape: tuple[int, ...], dtype: Any) -> Any:
         return np.empty(shape, dtype)
     size = _rounded(size + _LINE)
     try:
-        memory = _kept[size].pop()
+        memory, start = _kept[size].pop()
     except (KeyError, IndexError):
-        memory = _more(size)
-    return np.asarray(_Block(memory, shape, dtype))
+        memory, start = _more(size)
+    return np.asarray(_Block(memory, start, shape, dtype))
 
 
 def release() -> None:
@@ -94,8 +92,8 @@ def _rounded(size: int) -> int:
     return -(-size // step) * step
 
 
-def _more(size: int) -> Any:
-    """Memory from the system."""
+def _more(size: int) -> tuple[Any, int]:
+    """Memory from the system, and where in it an array begins."""
     global _made, _most
     with _changing:
         kept = sum(size * len(blocks) for size, blocks in list(_kept.items()))
@@ -104,7 +102,9 @@ def _more(size: int) -> Any:
             release()
         _made += size
     try:
-        return np.empty(size, np.uint8)
+        memory = np.empty(size, np.uint8)
     except MemoryError:
         release()
-        return np.empty(size, np.uint8)
+        memory = np.empty(size, np.uint8)
+    start = memory.ctypes.data
+    return memory, start + -start % _LINE
