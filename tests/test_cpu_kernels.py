@@ -124,12 +124,15 @@ def test_parts_of_an_image(name: str, case: dict[str, Any], number: int) -> None
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 5])
-@pytest.mark.parametrize(("name", "case"), [("lstm", {"N": 1, "T": 13, "D": 3, "H": 70, "recurrent_mask": None}),
+@pytest.mark.parametrize(("name", "case"), [("lstm", {"N": 1, "T": 30, "D": 3, "H": 70, "recurrent_mask": None}),
                                             *((name, case) for name in OVERRIDDEN for case in LARGE[name])])
 @pytest.mark.usefixtures("work_is_shared_out")
 def test_values_where_nothing_is_recorded(name: str, case: dict[str, Any], number: int) -> None:
     """Where nobody will go back, a forward may take another way, with any number of threads."""
     fast, exact, _ = trials(name, case)
+    if name == "lstm":
+        for trial in (fast, exact):
+            trial.arrays[3] *= 0.25  # type: ignore[operator]  # large weights make errors grow from step to step
     set_threads(number)
     with tn.no_grad():
         (outputs, _), (again, _) = fast.forward(), fast.forward()
