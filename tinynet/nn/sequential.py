@@ -11,6 +11,9 @@ from tinynet.nn.module import Module
 class Sequential(Module):
     """Modules one after the other.
 
+    One of tinynet's own layers that is evaluated on a CPU, inside of `no_grad()`, is recorded at its second call with
+    inputs of a shape and made by a single call from then on, with the same bits: see `tinynet/nn/evaluation.py`.
+
     >>> import tinynet as tn
     >>> model = tn.nn.Sequential(tn.nn.Dense(3, 2), tn.nn.ReLU())
     >>> model(tn.Tensor([[1.0, 2.0, 3.0]])).shape
