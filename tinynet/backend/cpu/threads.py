@@ -13,12 +13,12 @@ Why not Numba's own `prange`: its OpenMP layer does not survive a fork, its work
 and aborts the process when two threads launch at once, and `parallel=True` doubles the time to compile.
 
 How a launch works. For each kernel and types of arguments `run` compiles a launcher. It lays the arguments into its
-stack frame, has a C function `entry(arguments, shard, shards)` that finds them there and calls the kernel, and writes
-the addresses of both into a mailbox. Workers watch the mailbox: Python threads in a compiled loop, which do not hold
-the interpreter's lock. Each thread, the caller's included, has a slot there. Whoever claims a slot runs its shards: its
-owner first, but then anybody who has nothing left to do. So a launch never waits for a worker that sleeps or that the
-system has put aside: the caller does what nobody else has begun. A worker that sees no launch for a while first lets
-others have its processor, and soon sleeps.
+stack frame, has a C function `entry(arguments, shard, shards, turn)` that finds them there and calls the kernel, and
+writes the addresses of both into a mailbox. Workers watch the mailbox: Python threads in a compiled loop, which do not
+hold the interpreter's lock. Each thread, the caller's included, has a slot there. Whoever claims a slot runs its
+shards: its owner first, but then anybody who has nothing left to do. So a launch never waits for a worker that sleeps
+or that the system has put aside: the caller does what nobody else has begun. A worker that sees no launch for a while
+first lets others have its processor, and soon sleeps.
 
 Which thread runs a shard is left to chance; what a shard computes is not. Results depend on the number of shards alone.
 A caller that finds the pool in use, by another thread of the program, runs its shards alone, one after the other.
