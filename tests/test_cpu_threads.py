@@ -1,6 +1,7 @@
 """The pool of threads: every shard runs once, whoever launches, sleeps, forks or leaves."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -322,6 +323,39 @@ def test_a_kernel_that_raises(shards: int) -> None:
     with pytest.raises(RuntimeError, match="a shard of raising raised"):
         run(raising, shards - 1, shards=shards)
     run(raising, -1, shards=shards)
+
+
+@pytest.mark.parametrize("shards", [0, -1])
+def test_no_shards(shards: int) -> None:
+    with pytest.raises(ArgumentError, match="run: shards must be at least 1, got"):
+        run(raising, 5, shards=shards)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs signals")
+def test_an_interrupt_does_not_leave_the_pool_locked() -> None:
+    set_threads(2)
+    runs, interrupts = np.zeros((9, 9), np.int64), 0
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        end = time.monotonic() + 1
+        while time.monotonic() < end:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.0005)
+                while True:
+                    run(count, runs)
+            except KeyboardInterrupt:
+                interrupts += 1
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert interrupts > 10
+    assert together(2)
 
 
 def test_a_kernel_that_returns_something() -> None:

@@ -180,6 +180,76 @@ def test_layers_of_others_and_of_numpy(layer: Any) -> None:
     assert not is_launched(model, inputs(2, 4))
 
 
+def patched(model: Any) -> None:
+    usual = model[1].forward
+    model[1].forward = lambda x: usual(x)
+
+
+def scalar(model: Any) -> None:
+    model[2].calls.data = model[2].calls.data * 0  # NumPy gives a number
+
+
+@pytest.mark.parametrize("spoil", [
+    patched, scalar,
+    lambda model: setattr(model, "predict", model.forward),
+    lambda model: setattr(model[0], "note", np.ones(2)),
+    lambda model: setattr(model[0], "notes", {}),
+])
+def test_attributes_that_are_not_plain(spoil: Callable[[Any], Any]) -> None:
+    model = nn.Sequential(nn.Dense(4, 4), nn.ReLU(), nn.Dropout(0.5)).eval()
+    spoil(model)
+    assert not is_launched(model, inputs(2, 4))
+
+
+def test_a_forward_that_gives_no_tensor() -> None:
+    model = nn.Sequential(nn.ReLU(), nn.LSTM(3, 64, return_state=True)).eval()
+    x = inputs(1, 13, 3)
+    with tn.no_grad():
+        usual = model._through(x)
+        for _ in range(4):
+            assert all(np.array_equal(a.numpy(), b.numpy()) for a, b in zip(model(x), usual, strict=True))
+
+
+class Equal(nn.Sequential):
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Equal)
+
+
+def test_a_model_that_has_no_hash() -> None:
+    model = Equal(nn.Dense(4, 4)).eval()
+    with tn.no_grad():
+        assert [model(inputs(2, 4)).shape for _ in range(4)] == [(2, 4)] * 4
+
+
+def test_a_plain_tensor_in_the_place_of_a_parameter() -> None:
+    model, x = nn.Sequential(nn.Dense(4, 4), nn.ReLU(), nn.Dense(4, 4)).eval(), inputs(2, 4)
+    model[2].W = Tensor(model[0].W.data.T)
+    is_launched(model, x)
+    model[2].W.data = np.ones((4, 4), "float32")
+    is_launched(model, x)
+
+
+def test_code_that_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, x = nn.Sequential(nn.Dense(4, 4), nn.ReLU()).eval(), inputs(2, 4)
+    assert is_launched(model, x)
+    monkeypatch.setattr(nn.ReLU, "forward", lambda self, x: x * 2.0)
+    assert not is_launched(model, x)
+    monkeypatch.undo()
+    model = nn.Sequential(*model.layers).eval()
+    assert is_launched(model, x)
+    model[1].__class__ = nn.Tanh
+    assert not is_launched(model, x)
+
+
+def test_a_tensor_that_has_lost_its_array() -> None:
+    model, x = nn.Sequential(nn.Dense(4, 4), nn.ReLU()).eval(), inputs(2, 4)
+    assert is_launched(model, x)
+    model[0].W.data = None
+    gc.collect()
+    with tn.no_grad(), pytest.raises(AttributeError):
+        model(x)
+
+
 def test_float64_and_batches_that_are_large() -> None:
     assert not is_launched(nn.Sequential(nn.Dense(4, 3)).eval().astype("float64"), Tensor(np.ones((2, 4))))
     assert not is_launched(nn.Sequential(nn.Dense(40, 300)).eval(), inputs(9000, 40))

@@ -322,7 +322,8 @@ def observed(model: Module, observer: Observer, *inputs: Any) -> Any:
 
 def is_outermost(module: Module) -> bool:
     """Whether it is this module that was called, and nobody looks on."""
-    return _call.get() == (module, None)
+    call = _call.get()
+    return call is not None and call.root is module and call.observer is None
 
 
 def ones(shape: tuple[int, ...], beside: Tensor) -> Tensor:

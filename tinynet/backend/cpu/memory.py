@@ -44,7 +44,8 @@ class _Block:
         self.__array_interface__ = {"shape": shape, "typestr": dtype.str, "version": 3, "data": (start, False)}
 
     def __del__(self, kept: dict[int, list[Any]] = _kept) -> None:
-        kept.setdefault(self.memory.size, []).append((self.memory, self.start))
+        if hasattr(self, "start"):  # not if somebody interrupted the beginning
+            kept.setdefault(self.memory.size, []).append((self.memory, self.start))
 
 
 def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> Any:

@@ -49,7 +49,7 @@ from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
 import tinynet.backend.cpu.notice  # noqa: F401  # it listens from now on
-from tinynet.errors import ArgumentError
+from tinynet.errors import ArgumentError, DeviceError
 
 MOST_THREADS = 16  # by default; set_threads may ask for more
 LOOKS = 4_000  # into the mailbox before a worker sleeps: about a millisecond; to wake one takes a tenth of that
@@ -114,9 +114,14 @@ def run_kept(launches: Any) -> None:
 
 
 def keep(launch: Any, shards: int, turns: int, arguments: Any) -> Any:
-    """A launch as a row of words. Arrays among the arguments are for the caller to keep alive."""
+    """A launch as a row of words. Arrays among the arguments are for the caller to keep alive.
+
+    Errors: DeviceError if there are too many arguments.
+    """
     words = np.zeros(KEPT, np.int64)
     words[:3] = launch(words.ctypes.data + _PAIR, 0, 0, *arguments), shards, turns
+    if not words[0]:
+        raise DeviceError(f"keep: arguments must fit into {8 * KEPT - _PAIR} bytes, got more; pass fewer arrays")
     return words
 
 
@@ -132,6 +137,8 @@ on_launch: Callable[[Any, int, int, tuple[Any, ...]], None] | None = None  # is 
 def _run(kernel: Any, places: int, shards: int | None, turns: int, arguments: tuple[Any, ...]) -> None:
     launch = _launchers.get(kernel) or _launcher(kernel, places)
     shards = _threads if shards is None else shards
+    if shards < 1:
+        raise ArgumentError(f"run: shards must be at least 1, got {shards}; leave it out for one for each thread")
     if (listener := on_launch) is not None:
         listener(launch, shards, turns, arguments)
     if _launch(launch, shards, turns, *arguments):
@@ -140,14 +147,19 @@ def _run(kernel: Any, places: int, shards: int | None, turns: int, arguments: tu
 
 def _launch(launch: Any, shards: int, *arguments: Any) -> Any:
     pool = _pool or _start()
-    if shards == 1 or not pool.free.acquire(blocking=False):
+    if shards == 1 or pool.free._is_owned():  # a kernel may launch another
         return launch(0, shards, *arguments)
     try:
+        if not pool.free.acquire(blocking=False):
+            return launch(0, shards, *arguments)
         if pool.sleepers:
             pool.wake()
         return launch(pool.address, shards, *arguments)
-    finally:
-        pool.free.release()
+    finally:  # a signal may interrupt after any call: here the first one releases
+        try:  # noqa: SIM105  # suppress() would come before
+            pool.free.release()
+        except RuntimeError:  # it is not ours
+            pass
 
 
 def _raised(kernel: str) -> None:
@@ -206,7 +218,7 @@ class _Pool:
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
-        self.free = Lock()  # held while somebody launches
+        self.free: Any = RLock()  # held while somebody launches
         self.sleepers: list[Lock] = []  # the bell of each worker that sleeps; to release it wakes the worker
         self._mailbox = table(1, _WORDS + threads * _SLOT)[0]
         self._mailbox[_SLOTS] = threads
@@ -220,10 +232,10 @@ class _Pool:
                 self._workers.append(worker)
 
     def wake(self) -> None:
-        """Wake two of those who sleep; they wake the others."""
-        with suppress(IndexError):
-            self.sleepers.pop().release()
-            self.sleepers.pop().release()
+        """Wake two of those who sleep; they wake the others. Each strikes itself off the list."""
+        for bell in self.sleepers[-2:]:
+            with suppress(RuntimeError):  # somebody has rung it, and the sleeper is not up yet
+                bell.release()
 
     def stop(self) -> None:
         """End the workers. Who still launches here finds the pool in use for ever, and works alone."""
@@ -241,6 +253,7 @@ class _Pool:
             self.sleepers.append(bell)
             if self._mailbox[_SEQUENCE] == seen:
                 bell.acquire()
+            self.sleepers.remove(bell)
             self.wake()
 
 
@@ -519,10 +532,10 @@ def _bind(typing: Any, kernel: Any, arguments: Any, name: Any, places: Any) -> A
 
 @intrinsic
 def _keep(typing: Any, address: Any, entry: Any, arguments: Any) -> Any:
-    """Write the arguments to an address. Returns the entry."""
+    """Write the arguments to an address. Returns the entry; 0 if they are too many."""
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         if context.get_abi_sizeof(args[2].type) > 8 * KEPT - _PAIR:
-            raise TypingError(f"keep: arguments must fit into {8 * KEPT - _PAIR} bytes; pass fewer arrays")
+            return _WORD(0)
         builder.store(args[2], builder.inttoptr(args[0], args[2].type.as_pointer()))
         return args[1]
     return types.int64(types.int64, types.int64, arguments), generate
@@ -555,6 +568,9 @@ def _fill(entry: Any, packed: Any, context: Any, kernel: Any, places: int) -> No
 def _uncounted(context: Any, builder: Any, kind: Any, value: Any) -> Any:
     """An argument as a kernel gets it. Numba counts who looks at an array, and threads that count at the same place
     wait for each other. The launch lasts longer than all who look at it, so nobody need count."""
+    if isinstance(kind, types.BaseTuple):
+        parts = zip(kind, cgutils.unpack_tuple(builder, value), strict=True)
+        return context.make_tuple(builder, kind, [_uncounted(context, builder, *part) for part in parts])
     if not isinstance(kind, types.Array):
         return value
     array = context.make_array(kind)(context, builder, value)
