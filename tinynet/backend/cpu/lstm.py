@@ -191,8 +191,7 @@ def _forward(shard: Any, shards: Any, x: Any, h0: Any, c0: Any, W: Any, places: 
     for t in range(T):
         now, then, place = t % C.shape[0], (t + 1) % C.shape[0], t % gates.shape[0]
         for n in range(low, high):
-            for d in range(D):
-                hx[now, n, H + d] = x[n, t, d]
+            copy(piece(x, (n * T + t) * D, D), piece(hx, (now * N + n) * K + H, D))
         skipped = H if t == 0 and h0.size == 0 else 0  # h₀ = 0 adds nothing
         product((high - low, G, K - skipped), hx, ((now * N + low) * K + skipped, K, 1),
                 W, (skipped * places[0], *places), gates, ((place * N + low) * G, G), False)
