@@ -1,9 +1,7 @@
 """Launches that are recorded and made again: what every override gives for other inputs, and what is refused."""
 
 import os
-import signal
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +9,7 @@ import numpy as np
 import pytest
 from op_cases import as_tuple, draw
 from test_cpu_kernels import LARGE, OVERRIDDEN
+from test_cpu_threads import in_a_child
 
 import tinynet as tn
 from tinynet.errors import DeviceError
@@ -191,34 +190,18 @@ def test_a_fork_while_another_thread_records() -> None:
         done.wait(60)
         return doubled(x)
 
+    def in_the_child() -> None:
+        assert memory.on_empty is None and pool.on_launch is None
+        y, made = graph.capture(lambda: doubled(x), [x], MOST)
+        x[...] += 1
+        made.launch()
+        assert y.tolist() == [4] * 5
+
     x = ones()
     recorder = threading.Thread(target=lambda: graph.capture(slowly, [x], MOST))
     recorder.start()
     begun.wait(60)
-    child = os.fork()
-    if child == 0:
-        try:
-            free = memory.on_empty is None and pool.on_launch is None
-            y, made = graph.capture(lambda: doubled(x), [x], MOST)
-            x += 1
-            made.launch()
-            os._exit(0 if free and y.tolist() == [4] * 5 else 1)
-        except BaseException:
-            os._exit(2)
-    status = wait_for(child)
+    status = in_a_child(in_the_child)
     done.set()
     recorder.join()
     assert status == 0
-
-
-def wait_for(child: int, seconds: float = 60) -> int:
-    """The exit status of a child; -1 if it does not end."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        ended, status = os.waitpid(child, os.WNOHANG)
-        if ended:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.01)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return -1

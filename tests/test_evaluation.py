@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from test_cpu_threads import in_a_child
 
 import tinynet as tn
 from tinynet import nn
@@ -352,14 +353,11 @@ def test_after_a_fork() -> None:
     model, x = ready(), inputs(1, 14, 9, 1)
     assert is_launched(model, x)
     expected = as_usual(model, x)
-    child = os.fork()
-    if child == 0:
-        try:
-            with tn.no_grad():
-                right = all(np.array_equal(model(x).numpy(), expected) for _ in range(3))
-                right = right and is_launched(ready(cnn_lstm), x)
-            os._exit(0 if right else 1)
-        except BaseException:
-            os._exit(2)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+    def in_the_child() -> None:
+        with tn.no_grad():
+            assert all(np.array_equal(model(x).numpy(), expected) for _ in range(3))
+        assert is_launched(ready(cnn_lstm), x)
+
+    assert in_a_child(in_the_child) == 0
     assert is_launched(model, inputs(2, 14, 9, 1))
