@@ -68,9 +68,8 @@ class Evaluation:
             return False
 
     def __call__(self, x: Any) -> Tensor | None:
-        """The output for these inputs; None if something has changed, or another thread is just about to get one."""
-        arrays = list(map(_data, self.tensors))  # which stay while kernels look at them
-        if not self.is_current(arrays) or not self.is_free.acquire(blocking=False):
+        """The output for these inputs; None if another thread is just about to get one."""
+        if not self.is_free.acquire(blocking=False):
             return None
         try:
             self.x[...] = x
@@ -94,11 +93,11 @@ def evaluate(model: Module, forward: Callable[[Tensor], Tensor], x: Any) -> Tens
     key = x.data.shape, x.data.dtype
     found = known.get(key)
     if isinstance(found, Evaluation):
-        y = found(x.data)
-        if y is None and not found.is_current(list(map(_data, found.tensors))):
-            known.clear()
-        return y
-    if found is None:
+        arrays = list(map(_data, found.tensors))  # which stay while kernels look at them
+        if found.is_current(arrays):
+            return found(x.data)
+        known.clear()
+    elif found is None:
         if len(known) >= _SHAPES:
             known.clear()
         known[key] = True

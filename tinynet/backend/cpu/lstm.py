@@ -127,10 +127,11 @@ def _forward_by_units(shard: Any, shards: Any, turn: Any, x: Any, h0: Any, c0: A
                 pack((low, units), W, (column, G, 1), room, (W_low + p * low, 0))
                 pack((H - high, units), W, (high * G + column, G, 1), room, (W_high + p * (H - high), 0))
         for n in range(N):
+            h_before, C_before = piece(room, mine + n * H + low, own), piece(room, C + n * most, own)
             for j in range(own):
-                room[shard, n * most + j] = h0[n, low + j] if h0.size else 0
-                piece(room, mine + n * H + low, own)[j] = h0[n, low + j] if h0.size else 0
-                piece(room, C + n * most, own)[j] = c0[n, low + j] if c0.size else 0
+                h_before[j] = h0[n, low + j] if h0.size else 0
+                C_before[j] = c0[n, low + j] if c0.size else 0
+            copy(h_before, piece(room, shard * region + n * most, own))
     elif turn % 2 and t < T:
         for n in range(N):
             clear(piece(room, shard * region + (t + 1) % 3 * slot + n * most, own))  # asks for the lines in time

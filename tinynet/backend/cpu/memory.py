@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 SMALL = 1 << 16  # bytes; below it NumPy's own memory is as good
-_LINE = 128  # bytes of two lines of the cache, where arrays begin: a processor may fetch both at once
+PAIR = 128  # bytes of two lines of the cache, where arrays begin: a processor may fetch both at once
 
 _kept: dict[int, list[Any]] = {}  # by size, in bytes: memory, and where in it an array begins
 _made = _most = 0  # bytes that are kept or in use, and that were ever in use at once
@@ -69,7 +69,7 @@ def _empty(shape: tuple[int, ...], dtype: Any) -> Any:
         size *= length
     if size < SMALL:
         return np.empty(shape, dtype)
-    size = _rounded(size + _LINE)
+    size = _rounded(size + PAIR)
     try:
         memory, start = _kept[size].pop()
     except (KeyError, IndexError):
@@ -108,4 +108,4 @@ def _more(size: int) -> tuple[Any, int]:
         release()
         memory = np.empty(size, np.uint8)
     start = memory.ctypes.data
-    return memory, start + -start % _LINE
+    return memory, start + -start % PAIR

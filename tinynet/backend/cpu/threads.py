@@ -49,6 +49,7 @@ from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
 import tinynet.backend.cpu.notice  # noqa: F401  # it listens from now on
+from tinynet.backend.cpu.memory import PAIR
 from tinynet.errors import ArgumentError, DeviceError
 
 MOST_THREADS = 16  # by default; set_threads may ask for more
@@ -119,9 +120,9 @@ def keep(launch: Any, shards: int, turns: int, arguments: Any) -> Any:
     Errors: DeviceError if there are too many arguments.
     """
     words = np.zeros(KEPT, np.int64)
-    words[:3] = launch(words.ctypes.data + _PAIR, 0, 0, *arguments), shards, turns
+    words[:3] = launch(words.ctypes.data + PAIR, 0, 0, *arguments), shards, turns
     if not words[0]:
-        raise DeviceError(f"keep: arguments must fit into {8 * KEPT - _PAIR} bytes, got more; pass fewer arrays")
+        raise DeviceError(f"keep: arguments must fit into {8 * KEPT - PAIR} bytes, got more; pass fewer arrays")
     return words
 
 
@@ -199,8 +200,7 @@ def set_threads(count: int) -> None:
 
 # The mailbox is an array of words: some for the launch, some for each slot. What different threads write lies in
 # different lines of the cache, and in different pairs of lines, since a processor may fetch both at once.
-_PAIR = 128  # bytes
-_WORDS = _PAIR // 8
+_WORDS = PAIR // 8
 _SEQUENCE, _ENTRY, _ARGUMENTS, _SHARDS, _TURNS, _SLOTS, _FAILED = range(7)  # the launch
 _CLAIMED, _DONE = 0, _WORDS  # a slot
 _SLOT = 2 * _WORDS  # words of a slot; the first one's come after those of the launch
@@ -338,7 +338,7 @@ def _perform_kept(mailbox: Any, shards: Any, launches: Any) -> Any:
     failed = 0
     for i in range(launches.shape[0]):
         entry, shards, turns = launches[i, 0], launches[i, 1], launches[i, 2]
-        arguments = launches.ctypes.data + 8 * i * KEPT + _PAIR
+        arguments = launches.ctypes.data + 8 * i * KEPT + PAIR
         failed |= _perform(mailbox if shards > 1 else 0, shards, turns, entry, arguments)
     return failed
 
@@ -355,19 +355,20 @@ def _take_part(mailbox: Any, slot: Any, sequence: Any) -> None:
     turns = 0
     for i in range(slots):
         claimed = (slot + i) % slots
-        before = _load(mailbox, _WORDS + claimed * _SLOT + _CLAIMED)
-        if before >> _OWNER < sequence and _replace(mailbox, _WORDS + claimed * _SLOT + _CLAIMED, before, mine):
+        place = _WORDS + claimed * _SLOT
+        before = _load(mailbox, place + _CLAIMED)
+        if before >> _OWNER < sequence and _replace(mailbox, place + _CLAIMED, before, mine):
             if claimed < _load(mailbox, _SHARDS):
                 turns = _load(mailbox, _TURNS)
                 _take_turn(mailbox, claimed, sequence - turns, 0)
             else:  # there is nothing to do there
-                _store(mailbox, _WORDS + claimed * _SLOT + _DONE, sequence)
+                _store(mailbox, place + _DONE, sequence)
     for turn in range(1, turns):
         if turn % 2 == 0:
             _wait_for_all(mailbox, sequence - turns + turn - 1)
         for claimed in range(slots):
-            if _load(mailbox, _WORDS + claimed * _SLOT + _CLAIMED) == mine and \
-                    _load(mailbox, _WORDS + claimed * _SLOT + _DONE) < sequence:
+            place = _WORDS + claimed * _SLOT
+            if _load(mailbox, place + _CLAIMED) == mine and _load(mailbox, place + _DONE) < sequence:
                 _take_turn(mailbox, claimed, sequence - turns, turn)
 
 
@@ -517,8 +518,8 @@ def _bind(typing: Any, kernel: Any, arguments: Any, name: Any, places: Any) -> A
     """The addresses of an entry to the kernel, made under this name, and of the arguments in the caller's frame."""
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         size = context.get_abi_sizeof(args[1].type)
-        room = cgutils.alloca_once(builder, ir.ArrayType(ir.IntType(8), -(-size // _PAIR) * _PAIR))
-        room.align = _PAIR  # for nobody to write beside what all threads read
+        room = cgutils.alloca_once(builder, ir.ArrayType(ir.IntType(8), -(-size // PAIR) * PAIR))
+        room.align = PAIR  # for nobody to write beside what all threads read
         packed = builder.bitcast(room, args[1].type.as_pointer())
         builder.store(args[1], packed)
         entry = ir.Function(builder.module, _ENTRY_TYPE, name.literal_value)
@@ -534,7 +535,7 @@ def _bind(typing: Any, kernel: Any, arguments: Any, name: Any, places: Any) -> A
 def _keep(typing: Any, address: Any, entry: Any, arguments: Any) -> Any:
     """Write the arguments to an address. Returns the entry; 0 if they are too many."""
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        if context.get_abi_sizeof(args[2].type) > 8 * KEPT - _PAIR:
+        if context.get_abi_sizeof(args[2].type) > 8 * KEPT - PAIR:
             return _WORD(0)
         builder.store(args[2], builder.inttoptr(args[0], args[2].type.as_pointer()))
         return args[1]
