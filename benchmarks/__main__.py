@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         options.out = report.RESULTS / f"{name_of(results['machine'], len(chosen.cpus))}.json"
     print(f"\n{printed(results)}")
     if options.out is not None:
-        from tinynet.files import write_whole
+        from tinynet.atomic import write_whole
 
         options.out.parent.mkdir(parents=True, exist_ok=True)
         write_whole(options.out, (json.dumps(results, indent=1) + "\n").encode())
@@ -130,7 +130,7 @@ def progress() -> Any:
 
 
 def write_report() -> int:
-    from tinynet.files import write_whole
+    from tinynet.atomic import write_whole
 
     write_whole(report.PLACE, report.text().encode())
     print(f"written to {report.PLACE}")

@@ -38,8 +38,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import gpu_sections, machine, table  # noqa: E402
+from tinynet.atomic import write_whole  # noqa: E402
 from tinynet.errors import DeviceError  # noqa: E402
-from tinynet.files import write_whole  # noqa: E402
 
 SECONDS = {"tests": 130.0, "mnist": 80.0, "launch": 30.0, "lstm": 120.0, "steps": 105.0}  # at most, in this order
 IN_ALL = 465.0

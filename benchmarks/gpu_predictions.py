@@ -34,7 +34,7 @@ from benchmarks.cases import Case, build, output_shapes  # noqa: E402
 from benchmarks.flops import flops  # noqa: E402
 from benchmarks.table import written  # noqa: E402
 from tinynet import backend  # noqa: E402
-from tinynet.backend.cuda import cublas, emulated, emulator  # noqa: E402
+from tinynet.backend.cuda.runtime import cublas, emulator, fake_cupy  # noqa: E402
 
 WRITTEN = Path(__file__).with_name("gpu_predictions.json")
 DEVICE = "gpu-emulated"
@@ -87,10 +87,10 @@ def launches(work: Callable[[], Any]) -> tuple[list[Launch], int]:
     for action in launch.__self__.actions:  # type: ignore[attr-defined]
         function, arguments = action.func, action.args
         last_product, product = product, None  # what puts it in its place at once is no launch: cuBLAS does both
-        if function is emulated.compute_again:
+        if function is fake_cupy.compute_again:
             made, function, arguments = arguments[:3]
             made_bytes += made.nbytes
-            if function is emulated.unwritten:
+            if function is fake_cupy.unwritten:
                 continue
             arguments = (made, *arguments)
         name = getattr(function, "__name__", str(function))

@@ -80,8 +80,7 @@ def tests(device: str, quick: bool, deadline: float) -> Iterator[Row]:
         if row is not None:
             yield row
             return
-    sys.path.insert(0, str(ROOT / "tests"))
-    import gpu_cases
+    from tests.support import gpu_cases
 
     names = list(gpu_cases.CASES)[:: 12 if quick else 1]
     passed, wrong = 0, {}
@@ -98,8 +97,8 @@ def tests(device: str, quick: bool, deadline: float) -> Iterator[Row]:
 
 def marked_files() -> list[str]:
     """The files with tests for a GPU: to import all the others would take a while."""
-    return [str(path) for path in sorted((ROOT / "tests").glob("test_*.py"))
-            if re.search(r"mark\.gpu|from cuda_places import", path.read_text(encoding="utf-8"))]
+    return [str(path) for path in sorted((ROOT / "tests").rglob("test_*.py"))
+            if re.search(r"mark\.gpu|support.cuda_places import", path.read_text(encoding="utf-8"))]
 
 
 def by_pytest(seconds: float) -> Row | None:
@@ -190,7 +189,7 @@ def small_model() -> Any:
 
 def launch(device: str, quick: bool, deadline: float) -> Iterator[Row]:
     """On the host: how long until a call returns; and the whole, until its result is there, of many calls in a row."""
-    from tinynet.backend.cuda.products import matmul
+    from tinynet.backend.cuda.runtime.gemm import matmul
 
     count, size, xp = 3 if quick else 300, 16 if quick else 128, backend.namespace(device)
     x, A = tn.Tensor(np.ones(8, np.float32), device=device), backend.to_device(np.eye(size, dtype=np.float32), device)

@@ -21,10 +21,10 @@ import argparse
 import sys
 from pathlib import Path
 
-import experiment
 import models
-from experiment import Job, Recipe
-from reporting import report
+from paper import experiment
+from paper.experiment import Job, Recipe
+from paper.reporting import report
 
 import tinynet as tn
 

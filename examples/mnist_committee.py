@@ -19,16 +19,16 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-import experiment
 import models
 import numpy as np
 from command import positive
-from experiment import Data, Job, Recipe
 from mnist_deep import AUGMENT
-from reporting import figures, report
-from reporting.committees import committee_of
-from reporting.records import Record
-from reporting.tables import subject
+from paper import experiment
+from paper.experiment import Data, Job, Recipe
+from paper.reporting import figures, report
+from paper.reporting.committees import committee_of
+from paper.reporting.records import Record
+from paper.reporting.tables import subject
 
 EXPERIMENT = "mnist_committee"
 MEMBERS = 10

@@ -15,10 +15,10 @@ Exit codes: 0 done, 1 something is wrong with the data or a file, 2 with an opti
 import argparse
 import sys
 
-import experiment
 import models
-from experiment import Job, Recipe
-from reporting import report
+from paper import experiment
+from paper.experiment import Job, Recipe
+from paper.reporting import report
 
 EXPERIMENT = "mnist_deep"
 AUGMENT = {"shift": 0.08, "rotate": 12.0, "scale": 0.12, "shear": 8.0, "elastic": 0.03}

@@ -24,12 +24,12 @@ from typing import Any
 import command
 import models
 import numpy as np
-import provenance
 from command import positive
-from reporting import figures
+from paper import provenance
+from paper.reporting import figures
 
 import tinynet as tn
-from tinynet.files import write_whole
+from tinynet.atomic import write_whole
 
 EPOCHS = {"mnist": 10, "digits": 30}  # a small set needs more passes
 VALIDATION = 0.1

@@ -17,10 +17,10 @@ Exit codes: 0 done, 1 something is wrong with the data or a file, 2 with an opti
 import argparse
 import sys
 
-import experiment
 import models
-from experiment import Job, Recipe
-from reporting import report
+from paper import experiment
+from paper.experiment import Job, Recipe
+from paper.reporting import report
 
 EXPERIMENT = "mnist_table1"
 MODELS = ("lstm_cnn", "cnn_lstm", "lstm", "cnn")

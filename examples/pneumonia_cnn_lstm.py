@@ -20,14 +20,14 @@ import sys
 from functools import partial
 from pathlib import Path
 
-import experiment
 import models
 import numpy as np
 from command import positive
-from experiment import Data, Job, Recipe
-from reporting import figures, report
-from reporting.records import Record
-from reporting.tables import subject
+from paper import experiment
+from paper.experiment import Data, Job, Recipe
+from paper.reporting import figures, report
+from paper.reporting.records import Record
+from paper.reporting.tables import subject
 
 import tinynet as tn
 

@@ -15,16 +15,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import command
-from reporting import records
-from reporting.goals import TRIED
-from reporting.grouping import Runs, title
-from reporting.intervals import wilson
-from reporting.records import Record
-from reporting.report import SECTIONS, draw, section
-from reporting.tables import NOT_REACHED, interval, listed, minutes, percent, table
+from paper.reporting import records
+from paper.reporting.goals import TRIED
+from paper.reporting.grouping import Runs, title
+from paper.reporting.intervals import wilson
+from paper.reporting.records import Record
+from paper.reporting.report import SECTIONS, draw, section
+from paper.reporting.tables import NOT_REACHED, interval, listed, minutes, percent, table
 
+from tinynet.atomic import write_whole
 from tinynet.errors import DataError
-from tinynet.files import write_whole
 
 HERE = Path(__file__).resolve().parent
 

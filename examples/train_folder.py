@@ -26,13 +26,13 @@ from typing import Any
 import command
 import models
 import numpy as np
-import provenance
 from command import positive
-from reporting import figures
+from paper import provenance
+from paper.reporting import figures
 
 import tinynet as tn
+from tinynet.atomic import write_whole
 from tinynet.classifier import Classifier, report, score
-from tinynet.files import write_whole
 
 LARGEST = 128  # pixels a side, unless --size says more
 AUGMENT = {"shift": 0.1, "rotate": 10.0, "scale": 0.1, "shear": 5.0, "contrast": 0.1, "brightness": 0.05}

@@ -26,11 +26,12 @@ from typing import Any
 
 import numpy as np
 
-from tests import model_files
-from tinynet.data import images, read_idx, scan_folder
-from tinynet.data.folder import _Found, recognise
+from tests.support import model_files
+from tinynet.atomic import write_whole
+from tinynet.data import read_idx, scan_folder
+from tinynet.data.images import read as images
+from tinynet.data.images.folder import _Found, recognise
 from tinynet.errors import DataError
-from tinynet.files import write_whole
 
 Random = np.random.Generator
 

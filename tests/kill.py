@@ -30,7 +30,8 @@ from typing import Any
 import numpy as np
 
 import tinynet as tn
-from tinynet import checkpoint, files
+from tinynet import atomic
+from tinynet.training import checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
 EPOCHS, BATCHES = 3, 8
@@ -174,7 +175,7 @@ def kill_saves(count: int, dice: random.Random, folder: Path) -> bool:
 
             def trace(frame: FrameType, event: str, _: Any) -> Any:
                 nonlocal left
-                if frame.f_code is not files.write_whole.__code__:
+                if frame.f_code is not atomic.write_whole.__code__:
                     return None
                 left -= event == "line"
                 if left < 0:
@@ -194,7 +195,7 @@ def kill_saves(count: int, dice: random.Random, folder: Path) -> bool:
         assert step >= int(known.read_text()), f"checkpoint {step} is older than one that was written"
         saved.add(step)
         parts += len(list(folder.glob("*.part")) + list(folder.glob(".*.part")))
-        files.remove_parts(path)
+        atomic.remove_parts(path)
     print(f"{count} kills at random moments and {lines} at lines of write_whole left a whole checkpoint each time; "
           f"{max(saved)} were written, {parts} were cut off half-way")
     return True

@@ -44,7 +44,7 @@ def set_threads(count: int) -> None:
     if hasattr(tn, "set_threads"):
         tn.set_threads(count)
     else:
-        from tinynet.backend.cpu import threads
+        from tinynet.backend.cpu.runtime import threads
 
         threads.set_threads(count)
 

@@ -10,19 +10,22 @@
     tn.nn, tn.init                      layers, their parameters and initial values        nn/, init.py
     tn.optim                            SGD, Adam, AdamW, schedules, clipping              optim/
     tn.data                             readers and loaders                                data/
-    tn.fit, tn.evaluate, tn.predict     the training loop, which can be killed and resumed train.py, checkpoint.py
-    tn.callbacks, tn.metrics            early stopping, logs; how good is it?              callbacks.py, metrics.py
-    tn.save, tn.load, tn.exchange       a model in one file; weights of PyTorch, Keras     saving.py, exchange.py
+    tn.fit, tn.evaluate, tn.predict     the training loop, which can be killed and resumed training/
+    tn.callbacks                        early stopping, logs                               training/callbacks.py
+    tn.metrics                          how good is it?                                    metrics.py
+    tn.save, tn.load, tn.exchange       a model in one file; weights of PyTorch, Keras     saving/
     tn.gradcheck, tn.seed               is a gradient right? the same bits again           gradcheck.py, random.py
 """
 
-from tinynet import backend, callbacks, data, errors, exchange, init, metrics, nn, ops, optim, random
+from tinynet import backend, data, errors, init, metrics, nn, ops, optim, random
 from tinynet.backend import devices, precision, using
 from tinynet.gradcheck import Report, gradcheck
 from tinynet.random import seed
-from tinynet.saving import load, save
+from tinynet.saving import exchange
+from tinynet.saving.models import load, save
 from tinynet.tape import Tensor, from_dlpack, no_grad
-from tinynet.train import evaluate, fit, predict
+from tinynet.training import callbacks
+from tinynet.training.fit import evaluate, fit, predict
 
 __version__ = "0.1.0"
 

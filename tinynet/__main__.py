@@ -23,12 +23,12 @@ from typing import Any
 from tinynet.classifier import Classifier, report, score
 from tinynet.data import load as load_data
 from tinynet.data import read_image, scan_folder
-from tinynet.data.images import shown
-from tinynet.data.mnist import find_below
+from tinynet.data.digits.mnist import find_below
+from tinynet.data.images.read import shown
 from tinynet.errors import DataError, DeviceError, TinynetError
 from tinynet.nn.module import Module
 from tinynet.nn.summary import rows
-from tinynet.saving import load
+from tinynet.saving.models import load
 
 _AT_ONCE = 64  # images
 

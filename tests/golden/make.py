@@ -12,11 +12,11 @@ numbers, but for the last bits where PyTorch or the processor is another one.
 
 from pathlib import Path
 
-import comparison
 import numpy as np
 import torch
-import torch_side
 from safetensors.numpy import save_file
+
+from tests.support import comparison, torch_side
 
 PATH = Path(__file__).with_name("torch.safetensors")
 

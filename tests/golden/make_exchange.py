@@ -10,11 +10,11 @@ its outputs, `NAME outputs`, for `exchange_models.inputs`; all in float64.
 import json
 from pathlib import Path
 
-import exchange_models
-import exchange_torch
 import numpy as np
 import torch
 from safetensors.numpy import save_file
+
+from tests.support import exchange_models, exchange_torch
 
 PATH = Path(__file__).with_name("exchange.safetensors")
 

@@ -150,7 +150,7 @@ def namespace(device: str) -> Any:
 
 def capture(device: str, work: Callable[[], Any]) -> tuple[Any, Callable[[], None]]:
     """Record what `work` does on a GPU, as a CUDA graph: what it returned, and what does it. See `cuda/graph.py`."""
-    from tinynet.backend.cuda import graph
+    from tinynet.backend.cuda.runtime import graph
 
     return graph.capture(device, work)
 
@@ -162,7 +162,7 @@ def record(work: Callable[[], Any], given: Sequence[Any], most: int) -> tuple[An
     Errors: DeviceError if `work` does what cannot be recorded, or makes arrays of more than `most` bytes.
     """
     try:
-        from tinynet.backend.cpu import graph
+        from tinynet.backend.cpu.runtime import graph
     except ImportError as error:
         raise DeviceError(f"record: only kernels are recorded, and these need Numba ({error}); install it") from error
     return graph.capture(work, given, most)
@@ -172,7 +172,7 @@ def device_of(array: Any) -> str:
     """Where an array lives, as a name: "cpu", "gpu", "gpu:1", "gpu-emulated"."""
     if isinstance(array, np.ndarray):
         return "cpu"
-    if isinstance(array, _type_of("tinynet.backend.cuda.emulated", "Array")):
+    if isinstance(array, _type_of("tinynet.backend.cuda.runtime.fake_cupy", "Array")):
         return "gpu-emulated"
     index = array.device.id
     return f"gpu:{index}" if index else "gpu"
@@ -213,7 +213,7 @@ def devices() -> list[Device]:
     >>> [device.name for device in tn.devices() if device.is_available][0]
     'cpu'
     """
-    from tinynet.backend.cuda import devices as cuda
+    from tinynet.backend.cuda.runtime import gpu as cuda
 
     return [host(), *cuda.gpus(), cuda.emulator()]
 
@@ -304,14 +304,14 @@ def _open(device: str) -> tuple[Any, Callable[[], Any] | None]:
     if kind == "gpu-emulated":
         _opened[device] = _emulated().namespace, None
     else:
-        from tinynet.backend.cuda.devices import open_gpu
+        from tinynet.backend.cuda.runtime.gpu import open_gpu
 
         _opened[device] = open_gpu(index)
     return _opened[device]
 
 
 def _emulated() -> Any:
-    return importlib.import_module("tinynet.backend.cuda.emulated")
+    return importlib.import_module("tinynet.backend.cuda.runtime.fake_cupy")
 
 
 def _type_of(module: str, name: str) -> Any:
@@ -320,7 +320,7 @@ def _type_of(module: str, name: str) -> Any:
 
 
 def _is_on_device(data: Any) -> bool:
-    return isinstance(data, (_type_of("cupy", "ndarray"), _type_of("tinynet.backend.cuda.emulated", "Array")))
+    return isinstance(data, (_type_of("cupy", "ndarray"), _type_of("tinynet.backend.cuda.runtime.fake_cupy", "Array")))
 
 
 def _from_elsewhere(data: Any) -> Any:

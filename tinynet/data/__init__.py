@@ -30,16 +30,16 @@ augment.py changes images; stand_ins.py generates some. Whatever is wrong with a
 """
 
 from tinynet.data.augment import Augment
-from tinynet.data.dataset import Dataset
-from tinynet.data.digits import load_digits
-from tinynet.data.folder import ImageFolder, Skipped, scan_folder
-from tinynet.data.idx import read_idx
-from tinynet.data.images import Images, read_image
+from tinynet.data.digits.dataset import Dataset
+from tinynet.data.digits.idx import read_idx
+from tinynet.data.digits.load import load
+from tinynet.data.digits.mnist import download_mnist, find_mnist, load_mnist
+from tinynet.data.digits.small import load_digits
+from tinynet.data.images.folder import ImageFolder, Skipped, scan_folder
+from tinynet.data.images.read import Images, read_image
+from tinynet.data.images.splits import Fold, folds, split_groups
+from tinynet.data.images.stand_ins import write_chest_xray_stand_in, write_idc_stand_in
 from tinynet.data.loader import Loader, split
-from tinynet.data.mnist import download_mnist, find_mnist, load_mnist
-from tinynet.data.sources import load
-from tinynet.data.splits import Fold, folds, split_groups
-from tinynet.data.stand_ins import write_chest_xray_stand_in, write_idc_stand_in
 
 __all__ = ["Augment", "Dataset", "Fold", "ImageFolder", "Images", "Loader", "Skipped", "download_mnist", "find_mnist",
            "folds", "load", "load_digits", "load_mnist", "read_idx", "read_image", "scan_folder", "split",

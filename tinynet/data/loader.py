@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from tinynet import backend
-from tinynet.data.ahead import ahead
 from tinynet.data.gather import gather
+from tinynet.data.prefetch import ahead
 from tinynet.errors import ArgumentError
 from tinynet.random import current_seed, permutation, stream
 

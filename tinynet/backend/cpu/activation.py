@@ -6,9 +6,9 @@ import numpy as np
 from numba import njit
 
 from tinynet.backend import is_recording
-from tinynet.backend.cpu.elementary import OPTIONS
-from tinynet.backend.cpu.memory import empty
-from tinynet.backend.cpu.threads import run, shards_for
+from tinynet.backend.cpu.runtime.memory import empty
+from tinynet.backend.cpu.runtime.threads import run, shards_for
+from tinynet.backend.cpu.runtime.vector import OPTIONS
 
 
 def relu(xp: Any, x: Any) -> Any:

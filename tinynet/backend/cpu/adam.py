@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from tinynet.backend.cpu.elementary import OPTIONS
-from tinynet.backend.cpu.threads import run
+from tinynet.backend.cpu.runtime.threads import run
+from tinynet.backend.cpu.runtime.vector import OPTIONS
 
 
 def adam(xp: Any, value: Any, gradient: Any, m: Any, v: Any, *, lr: Any, betas: tuple[float, float], eps: float,

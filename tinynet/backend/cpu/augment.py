@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from tinynet.backend.cpu.threads import run
+from tinynet.backend.cpu.runtime.threads import run
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 

@@ -14,11 +14,11 @@ import numpy as np
 from numba import njit
 
 from tinynet.backend import home
-from tinynet.backend.cpu.elementary import OPTIONS, add_row, piece
-from tinynet.backend.cpu.gemm import PANEL, SHALLOW, product
-from tinynet.backend.cpu.memory import empty
-from tinynet.backend.cpu.panels import packed, summed
-from tinynet.backend.cpu.threads import run, threads
+from tinynet.backend.cpu.runtime.gemm import PANEL, SHALLOW, product
+from tinynet.backend.cpu.runtime.memory import empty
+from tinynet.backend.cpu.runtime.packing import packed, summed
+from tinynet.backend.cpu.runtime.threads import run, threads
+from tinynet.backend.cpu.runtime.vector import OPTIONS, add_row, piece
 from tinynet.window import ONE_ROW, Window, window, windows
 
 _WORTH = 1 << 18  # multiplications that take longer than a launch

@@ -6,11 +6,11 @@ import numpy as np
 from numba import njit
 
 from tinynet.backend import home
-from tinynet.backend.cpu.elementary import OPTIONS
-from tinynet.backend.cpu.gemm import PANEL, ROWS, product
-from tinynet.backend.cpu.memory import empty
-from tinynet.backend.cpu.panels import flat, packed
-from tinynet.backend.cpu.threads import run, threads
+from tinynet.backend.cpu.runtime.gemm import PANEL, ROWS, product
+from tinynet.backend.cpu.runtime.memory import empty
+from tinynet.backend.cpu.runtime.packing import flat, packed
+from tinynet.backend.cpu.runtime.threads import run, threads
+from tinynet.backend.cpu.runtime.vector import OPTIONS
 
 
 def dense(xp: Any, x: Any, W: Any, b: Any = None) -> Any:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from tinynet.backend.cpu.elementary import OPTIONS, piece
-from tinynet.backend.cpu.memory import empty
-from tinynet.backend.cpu.threads import run
+from tinynet.backend.cpu.runtime.memory import empty
+from tinynet.backend.cpu.runtime.threads import run
+from tinynet.backend.cpu.runtime.vector import OPTIONS, piece
 
 _LANES = 16  # counters side by side; each gives four words
 _WORD = np.uint64(0xFFFFFFFF)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from tinynet.backend.cpu.elementary import OPTIONS
-from tinynet.backend.cpu.memory import empty
-from tinynet.backend.cpu.threads import run
+from tinynet.backend.cpu.runtime.memory import empty
+from tinynet.backend.cpu.runtime.threads import run
+from tinynet.backend.cpu.runtime.vector import OPTIONS
 
 
 def cross_entropy(xp: Any, logits: Any, labels: Any, weight: Any = None, *, label_smoothing: float = 0.0,

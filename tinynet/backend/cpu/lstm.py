@@ -17,11 +17,11 @@ import numpy as np
 from numba import njit
 
 from tinynet.backend import home, is_recording
-from tinynet.backend.cpu.elementary import OPTIONS, add_row, apart, clear, copy, logistic, piece, tanh
-from tinynet.backend.cpu.gemm import PANEL, SHALLOW, pack, product
-from tinynet.backend.cpu.memory import empty
-from tinynet.backend.cpu.panels import packed, summed
-from tinynet.backend.cpu.threads import run, run_in_turns, threads
+from tinynet.backend.cpu.runtime.gemm import PANEL, SHALLOW, pack, product
+from tinynet.backend.cpu.runtime.memory import empty
+from tinynet.backend.cpu.runtime.packing import packed, summed
+from tinynet.backend.cpu.runtime.threads import run, run_in_turns, threads
+from tinynet.backend.cpu.runtime.vector import OPTIONS, add_row, apart, clear, copy, logistic, piece, tanh
 
 _FEW = 12  # rows, through all steps, for which it takes longer to pack W than to read it as it lies
 _WORTH = 1 << 14  # elements of W, times rows, that take longer to go through than to meet

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from tinynet.backend.cpu.elementary import OPTIONS
-from tinynet.backend.cpu.memory import empty
-from tinynet.backend.cpu.threads import run, shards_for
+from tinynet.backend.cpu.runtime.memory import empty
+from tinynet.backend.cpu.runtime.threads import run, shards_for
+from tinynet.backend.cpu.runtime.vector import OPTIONS
 from tinynet.window import ONE_ROW, Window, pool_window, pool_windows
 
 _TAPS = 255  # elements of a window that a byte can number

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tinynet.backend.cuda.launch import Kernels, one_each
+from tinynet.backend.cuda.runtime.launch import Kernels, one_each
 
 _cuda = Kernels("activation")
 

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from tinynet.backend.cuda.launch import Kernels, one_each
+from tinynet.backend.cuda.runtime.launch import Kernels, one_each
 
 _cuda = Kernels("adam")
 

@@ -1,6 +1,6 @@
 // The batch normalisation of ops/batchnorm.py, for channels on the last axis: x is a matrix (R,C). Sums over the R
-// elements of a channel are made stretch by stretch (columns.h), into (P,C), and then over the stretches.
-#include "columns.h"
+// elements of a channel are made stretch by stretch (column_sums.h), into (P,C), and then over the stretches.
+#include "column_sums.h"
 #include "optional.h"
 
 // (1) and (2), for each stretch by itself: (P,C). The elements are read twice, for μ has to be known before the squares;

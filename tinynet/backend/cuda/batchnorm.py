@@ -7,8 +7,8 @@ reads x and dy twice and writes dx.
 from typing import Any
 
 from tinynet.backend import room
-from tinynet.backend.cuda.columns import share, whole
-from tinynet.backend.cuda.launch import Kernels, one_each
+from tinynet.backend.cuda.column_sums import share, whole
+from tinynet.backend.cuda.runtime.launch import Kernels, one_each
 
 _cuda = Kernels("batchnorm")
 

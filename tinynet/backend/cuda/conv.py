@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from tinynet.backend import home, room
-from tinynet.backend.cuda.columns import add_bias, column_sums
-from tinynet.backend.cuda.launch import Kernels, one_each
-from tinynet.backend.cuda.products import matmul
-from tinynet.backend.cuda.windows import numbers
+from tinynet.backend.cuda.column_sums import add_bias, column_sums
+from tinynet.backend.cuda.runtime.gemm import matmul
+from tinynet.backend.cuda.runtime.launch import Kernels, one_each
+from tinynet.backend.cuda.runtime.windows import numbers
 from tinynet.window import ONE_ROW, Window, window, windows
 
 _UNFOLDED = 1 << 25  # elements of unfolded images at a time: 128 MiB

@@ -1,10 +1,10 @@
-"""The dense layer of ops/dense.py on a GPU: products by cuBLAS, the bias and its gradient by kernels of columns.cu."""
+"""The dense layer of ops/dense.py on a GPU: products by cuBLAS, biases and their gradients by column_sums.cu."""
 
 from typing import Any
 
 from tinynet.backend import home
-from tinynet.backend.cuda.columns import add_bias, column_sums
-from tinynet.backend.cuda.products import matmul
+from tinynet.backend.cuda.column_sums import add_bias, column_sums
+from tinynet.backend.cuda.runtime.gemm import matmul
 
 
 def dense(xp: Any, x: Any, W: Any, b: Any = None) -> Any:

@@ -5,7 +5,7 @@ The mask is a function of the key and the counter, so backward draws it again, a
 
 from typing import Any
 
-from tinynet.backend.cuda.launch import Kernels, one_each
+from tinynet.backend.cuda.runtime.launch import Kernels, one_each
 
 _cuda = Kernels("dropout")
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from tinynet.backend.cuda import emulated
-from tinynet.backend.cuda.launch import Kernels, one_each
+from tinynet.backend.cuda.runtime import fake_cupy
+from tinynet.backend.cuda.runtime.launch import Kernels, one_each
 
 _cuda = Kernels("gather")
 
@@ -24,5 +24,5 @@ def gather(xp: Any, batch: Any, rows: Any, index: Any) -> Any:
 
 def _address(array: Any) -> int:
     """Where an array begins; one that another library shares may begin anywhere."""
-    emulates = isinstance(array, emulated.Array)
-    return int(emulated.memory(array).ctypes.data if emulates else array.data.ptr)
+    emulates = isinstance(array, fake_cupy.Array)
+    return int(fake_cupy.memory(array).ctypes.data if emulates else array.data.ptr)

@@ -7,8 +7,8 @@ to the host: the loss stays on the device.
 
 from typing import Any
 
-from tinynet.backend.cuda.columns import column_sums
-from tinynet.backend.cuda.launch import Grid, Kernels, one_each
+from tinynet.backend.cuda.column_sums import column_sums
+from tinynet.backend.cuda.runtime.launch import Grid, Kernels, one_each
 
 _WARP, _WARPS = 32, 32  # threads for one row, and rows at once in a block, at most
 _ROWS_ALONE = 4 * _WARPS  # that one block has, at most; if many have them, a warp has one row

@@ -1,21 +1,21 @@
 """The LSTM of ops/lstm.py on a GPU: products by cuBLAS, and the time loop in one launch, or in one or two a step.
 
 What bounds it: the steps wait for each other. Launched one by one (lstm.cu), a step costs a product and a kernel, 5 µs
-or more, however small N and H are. In one launch (persistent.cu, up to 128 units), it costs what a chain of arithmetic
-takes on one multiprocessor, 0.2 to 0.6 µs: `persistent.py` counts it. The tricks of both: the inputs' part of all
-products is one product in front of the loop; a step's gates replace the sums they were made of; δz of all steps stays,
-so that δx and both parts of (16) are one product each over all steps, and x need not be copied beside m ⊙ h. The
-sequence comes before the time in all arrays, as in x, so that nothing is transposed. What was left out (states, a mask,
-gradients of outputs that nobody used) is left out here, too, and not written as zeros or ones first.
+or more, however small N and H are. In one launch (lstm_persistent.cu, up to 128 units), it costs what a chain of
+arithmetic takes on one multiprocessor, 0.2 to 0.6 µs: `lstm_persistent.py` counts it. The tricks of both: the inputs'
+part of all products is one product in front of the loop; a step's gates replace the sums they were made of; δz of all
+steps stays, so that δx and both parts of (16) are one product each over all steps, and x need not be copied beside
+m ⊙ h. The sequence comes before the time in all arrays, as in x, so that nothing is transposed. What was left out
+(states, a mask, gradients of outputs that nobody used) is left out here, too, and not written as zeros or ones first.
 """
 
 from typing import Any
 
 from tinynet.backend import home, room
-from tinynet.backend.cuda import persistent
-from tinynet.backend.cuda.columns import column_sums
-from tinynet.backend.cuda.launch import Kernels, one_each
-from tinynet.backend.cuda.products import matmul
+from tinynet.backend.cuda import lstm_persistent
+from tinynet.backend.cuda.column_sums import column_sums
+from tinynet.backend.cuda.runtime.gemm import matmul
+from tinynet.backend.cuda.runtime.launch import Kernels, one_each
 
 _cuda = Kernels("lstm")
 
@@ -30,7 +30,7 @@ def lstm(xp: Any, x: Any, h0: Any, c0: Any, W: Any, b: Any, recurrent_mask: Any 
     gates = matmul(x.reshape(N * T, D), W[H:]).reshape(N, T, 4 * H)
     C, mh = xp.empty((N, T + 1, H), x.dtype), xp.empty((N, T, H), x.dtype)  # before each step, and the last C
     y, sizes = xp.empty((N, T, H), x.dtype), (N, T, H)
-    if kernels := persistent.plan(y):
+    if kernels := lstm_persistent.plan(y):
         h, c = xp.empty((N, H), x.dtype), xp.empty((N, H), x.dtype)
         kernels.forward(gates, W, b, m, h0, c0, C, mh, y, h, c, *sizes)  # (1) to (6)
     else:
@@ -49,7 +49,7 @@ def dlstm(xp: Any, dy: Any, dh: Any, dC: Any, *, cache: Any, needs: Any) -> Any:
     (N, T, D), H = x.shape, y.shape[2]
     dy, dh, dC = (None if array is None else xp.ascontiguousarray(array) for array in (dy, dh, dC))
     dz, sizes = xp.empty((N, T, 4 * H), x.dtype), (N, T, H)
-    if kernels := persistent.plan(y):
+    if kernels := lstm_persistent.plan(y):
         dh0, dc0, dm = (xp.empty((N, H), x.dtype) for _ in range(3))
         kernels.backward(gates, W, m, h0, C, y, dy, dh, dC, dz, dh0, dc0, dm, *sizes)  # (7) to (15)
     else:

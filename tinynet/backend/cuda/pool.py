@@ -4,8 +4,8 @@ window, which tap had the largest, takes two bytes.
 
 from typing import Any
 
-from tinynet.backend.cuda.launch import Kernels, one_each
-from tinynet.backend.cuda.windows import numbers
+from tinynet.backend.cuda.runtime.launch import Kernels, one_each
+from tinynet.backend.cuda.runtime.windows import numbers
 from tinynet.window import ONE_ROW, Window, pool_window, pool_windows
 
 _TAPS = 2**16  # of a window, whose numbers fit into two bytes

@@ -1,0 +1,323 @@
+"""What the scripts of the paper's experiments have in common: options, data, and runs that are recorded and resumed.
+
+An experiment is a list of jobs: a model, a seed, the data, and the recipe by which it is trained. `run_all` makes those
+of them that are missing in `--out`, where each leaves
+
+    NAME.json           what is known of it, see records.py; written last, and whole: if it is there, the run is done
+    NAME.safetensors    the model, for `python -m tinynet predict` and `evaluate`
+    NAME.checkpoint     the state of a run that is not done, from which the same command goes on
+
+The rules: the validation images are a part of the training set, and all choices were made on them; the model is the one
+after the last epoch; the test images are looked at once, when the training is over.
+"""
+
+import argparse
+import os
+import shlex
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import command
+import numpy as np
+from command import positive
+
+import tinynet as tn
+from paper import provenance
+from paper.reporting import records
+from tinynet.errors import ArgumentError, DataError, NonFiniteError
+
+SEEDS = 5
+SPLIT_SEED = 0  # of the parts of the data: they are the same in all runs
+VALIDATION = {"mnist": 0.1, "folder": 0.2}  # of the training images
+EVALUATED = 256  # images at a time
+DIGITS = "auto, mnist, digits, or a folder with the files of MNIST"  # what --data may be
+FOLDER = "auto, stand-in, or the folder of the images"
+
+Images = Any  # uint8 (N,H,W,C), or something of this shape that reads them as it is indexed
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How models are trained: AdamW, one cycle of the rate up to `peak`; the rest as in `fit` and `Augment`."""
+
+    epochs: int
+    batch_size: int = 128
+    peak: float = 3e-3
+    weight_decay: float = 0.01
+    label_smoothing: float = 0.0
+    max_norm: float | None = None
+    augment: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """Images and labels in three parts, and what is to be known of them. `fold` names one of several ways to part."""
+
+    train: tuple[Images, np.ndarray]
+    validation: tuple[Images, np.ndarray]
+    test: tuple[Images, np.ndarray]
+    classes: tuple[str, ...]
+    name: str
+    stand_in: bool
+    parted: str
+    fold: str = ""
+
+    def facts(self) -> dict[str, Any]:
+        return {"name": self.name, "stand_in": self.stand_in, "parted": self.parted, "train": len(self.train[1]),
+                "validation": len(self.validation[1]), "test": len(self.test[1])}
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One run. `probabilities`: they are kept, for a committee."""
+
+    model: str
+    make: Callable[[], tn.nn.Sequential]
+    seed: int
+    data: Data
+    recipe: Recipe
+    probabilities: bool = False
+
+    @property
+    def name(self) -> str:
+        return records.name_of(self.model, self.seed, self.data.fold)
+
+
+# --- the command ----------------------------------------------------------------------------------------------------
+
+def main(parser: argparse.ArgumentParser, work: Callable[[argparse.Namespace], None],
+         arguments: list[str] | None) -> int:
+    """Do the work; the exit codes are those of command.py."""
+    def checked(options: argparse.Namespace) -> None:
+        tn.backend.namespace(options.device)  # before anything takes time
+        work(options)
+
+    return command.run(checked, parse(parser, arguments))
+
+
+def parser(experiment: str, text: str | None, *, data: str, seeds: int = SEEDS, counted: str = "seed"
+           ) -> argparse.ArgumentParser:
+    """The options that all experiments have. `data` is what `--data` may be."""
+    made = argparse.ArgumentParser(prog=f"{experiment}.py", description=(text or "").partition("\n")[0])
+    made.set_defaults(experiment=experiment, members=seeds)
+    made.add_argument("--data", default="auto", metavar="SOURCE", help=f"{data} (default: auto)")
+    made.add_argument("--device", default="cpu", help="cpu, gpu, gpu:1 ..., or gpu-emulated (default: cpu)")
+    made.add_argument("--seed", type=command.seed,
+                      help=f"one run with this {counted} only (default: {seeds} of them, from 0)")
+    made.add_argument("--epochs", type=positive(int), help="passes over the training images (default: as published)")
+    made.add_argument("--limit", type=positive(int), help="train on so many of the images only")
+    made.add_argument("--out", type=Path, default=Path("runs", experiment), metavar="FOLDER",
+                      help=f"for what is written (default: runs/{experiment})")
+    made.add_argument("--resume", action=argparse.BooleanOptionalAction, default=True,
+                      help="skip the runs that are done in --out, and go on with the one that is not; "
+                           "or make all of them again (default: --resume)")
+    return made
+
+
+def parse(parser: argparse.ArgumentParser, arguments: list[str] | None) -> argparse.Namespace:
+    options = parser.parse_args(arguments)
+    options.seeds = range(options.members) if options.seed is None else [options.seed]
+    options.command = words_of(parser, options)
+    return options
+
+
+def words_of(parser: argparse.ArgumentParser, options: argparse.Namespace) -> str:
+    """The command that makes these runs again. Where files lie on this machine is nobody's business: names alone."""
+    words = ["python", f"examples/{options.experiment}.py"]
+    for name, value in vars(options).items():
+        if name not in ("experiment", "seeds", "out", "resume") and value != parser.get_default(name):
+            words += [f"--{name}", Path(value).absolute().name if name == "data" else str(value)]
+    return shlex.join(words)
+
+
+# --- data -----------------------------------------------------------------------------------------------------------
+
+def mnist(options: argparse.Namespace) -> Data:
+    """The digits that `--data` names. Validation is the same tenth of the training set in all runs."""
+    dataset, sentence = tn.data.load(options.data)
+    print(sentence)
+    stand_in = dataset.name != "mnist"
+    if stand_in:
+        print("STAND-IN: these digits stand for MNIST, and what comes out is no result on MNIST.")
+    first, second = tn.data.split(len(dataset.train_images), VALIDATION["mnist"], seed=SPLIT_SEED)
+    first = limited(first, options.limit)
+    images, labels = dataset.train_images[..., None], dataset.train_labels  # (N,28,28,1)
+    return Data((images[first], labels[first]), (images[second], labels[second]),
+                (dataset.test_images[..., None], dataset.test_labels), dataset.classes, dataset.name, stand_in,
+                f"validation: {VALIDATION['mnist']:.0%} of the training set, at random, the same in all runs")
+
+
+def folder(options: argparse.Namespace, name: str, size: int, generate: Callable[[Path], Path]) -> list[Data]:
+    """The images of a folder, parted so that no patient is in two parts; several ways where patients are few.
+
+    `--data` is a folder, or "auto": $TINYNET_DATA/NAME if that is there, else a generated one; or "stand-in".
+    Raises DataError unless there are two classes.
+    """
+    scanned = tn.data.scan_folder(_found(options, name) or _generated(options.out / f"stand-in-{name}", generate))
+    print(scanned.report())
+    if len(scanned.classes) != 2:
+        raise DataError(f"{options.experiment}: {scanned.root} must hold two classes, and holds "
+                        f"{', '.join(scanned.classes)}; examples/train_folder.py takes any number")
+    if scanned.stand_in:
+        print("STAND-IN: these images were generated, and what comes out is no result on anything real.")
+    found, folds = [], tn.data.folds(scanned, validation=VALIDATION["folder"], seed=SPLIT_SEED)
+    for fold in folds:
+        def part(indices: np.ndarray, keep: bool = True) -> tuple[Images, np.ndarray]:
+            some = scanned.select(indices)
+            images = some.images(size)
+            return images.in_memory() if keep else images, some.labels
+
+        left_out = str(scanned.groups[fold.test[0]]) if len(folds) > 1 else ""  # of a few patients, one after the other
+        found.append(Data(part(limited(fold.train, options.limit)), part(fold.validation), part(fold.test, keep=False),
+                          scanned.classes, name, scanned.stand_in, fold.sentence, left_out))
+    return found
+
+
+def limited(indices: np.ndarray, limit: int | None) -> np.ndarray:
+    """So many of them, from the first to the last at equal distances, so that all classes are among them."""
+    if limit is None or limit >= len(indices):
+        return indices
+    return indices[np.linspace(0, len(indices) - 1, limit).astype(np.int64)]
+
+
+def _found(options: argparse.Namespace, name: str) -> Path | None:
+    if options.data == "stand-in":
+        return None
+    if options.data != "auto":
+        given = Path(options.data)
+        return given / name if (given / name).is_dir() else given
+    root = os.environ.get("TINYNET_DATA")
+    return Path(root, name) if root and Path(root, name).is_dir() else None
+
+
+def _generated(place: Path, generate: Callable[[Path], Path]) -> Path:
+    """A folder of generated images, which is there as a whole or not at all."""
+    if not place.exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(prefix=".stand-in.", dir=place.parent))
+        try:
+            generate(unfinished).rename(place)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    return place
+
+
+# --- runs -----------------------------------------------------------------------------------------------------------
+
+def run_all(jobs: Sequence[Job], options: argparse.Namespace) -> list[records.Record]:
+    """Make the runs that are missing, one after the other."""
+    done = []
+    for number, job in enumerate(jobs, 1):
+        title = f"run {number} of {len(jobs)}: {job.name}"
+        record = _existing(job, options)
+        if record is None:
+            print(f"\n{title}", flush=True)
+            record = run(job, options)
+            print(f"{title}: test accuracy {record.accuracy:.4f} on {record.images:,} images", flush=True)
+        else:
+            print(f"{title} is done: test accuracy {record.accuracy:.4f}", flush=True)
+        _paths(job, options)["checkpoint"].unlink(missing_ok=True)
+        done.append(record)
+    return done
+
+
+def run(job: Job, options: argparse.Namespace) -> records.Record:
+    """Train one model, look at the test images once, and write down all there is to know."""
+    begun, known, paths = time.perf_counter(), beforehand(job, options), _paths(job, options)
+    recipe = recipe_of(job, options)
+    tn.seed(job.seed)
+    model = job.make().to(options.device)
+    model.classes, model.scaling = job.data.classes, tn.nn.Scaling()
+    train_part, validation_part, test_part = loaders(job.data, recipe, model.scaling)
+    optimizer = tn.optim.AdamW(model.parameters(), weight_decay=recipe.weight_decay)
+    schedule = tn.optim.OneCycle(optimizer, peak=recipe.peak, steps=max(2, recipe.epochs * len(train_part)))
+
+    def loss(scores: tn.Tensor, labels: tn.Tensor) -> tn.Tensor:
+        return tn.ops.cross_entropy(scores, labels, label_smoothing=recipe.label_smoothing)
+
+    history = tn.fit(model, optimizer, train_part, epochs=recipe.epochs, validation=validation_part, loss=loss,
+                     schedule=schedule, max_norm=recipe.max_norm, checkpoint=paths["checkpoint"],
+                     resume=options.resume)
+    tn.save(paths["model"], model)
+    probabilities = softmax(tn.predict(model, test_part))
+    fields = {
+        **known, "parameters": sum(parameter.size for parameter in model.parameters()),
+        "seconds": round(sum(row["seconds"] for row in history), 3),
+        "wall_seconds": round(time.perf_counter() - begun, 3),  # of the process that ended it
+        "curves": {name: [round(row[name], 6) for row in history] for name in records.CURVES},
+        "labels": records.digits(job.data.test[1]), "predicted": records.digits(probabilities.argmax(axis=1)),
+    }
+    if len(job.data.classes) == 2:
+        fields["scores"] = probabilities[:, 1].round(6).tolist()
+    if job.probabilities:
+        fields["probabilities"] = records.pack(probabilities)
+    records.write(paths["json"], fields)
+    return records.read(paths["json"])
+
+
+def beforehand(job: Job, options: argparse.Namespace) -> dict[str, Any]:
+    """What is known of a run before it has begun."""
+    return {
+        "format": records.FORMAT, "experiment": options.experiment, "model": job.model, "seed": job.seed,
+        "fold": job.data.fold, "command": options.command, "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": provenance.commit(), "hardware": provenance.hardware(options.device),
+        "versions": provenance.versions(),
+        "settings": settings(job, options), "data": job.data.facts(), "classes": list(job.data.classes)}
+
+
+def recipe_of(job: Job, options: argparse.Namespace) -> Recipe:
+    return replace(job.recipe, epochs=options.epochs or job.recipe.epochs)
+
+
+def settings(job: Job, options: argparse.Namespace) -> dict[str, Any]:
+    """What is equal in runs that are compared."""
+    return {**asdict(recipe_of(job, options)), "limit": options.limit, "input": list(job.make().input_shape or ())}
+
+
+def loaders(data: Data, recipe: Recipe, scaling: Callable[[Any], Any]) -> tuple[tn.data.Loader, ...]:
+    """Batches to train on, to validate on, and to test on."""
+    def scaled(images: Any, labels: Any) -> tuple[Any, Any]:
+        return scaling(images), labels
+
+    augment = tn.data.Augment(**recipe.augment) if recipe.augment else None
+    return (tn.data.Loader(*data.train, batch_size=recipe.batch_size, shuffle=True, transform=scaled, augment=augment,
+                           threads=1),
+            *(tn.data.Loader(*part, batch_size=EVALUATED, transform=scaled, threads=1)
+              for part in (data.validation, data.test)))
+
+
+def softmax(scores: Any) -> np.ndarray:
+    """Probabilities, float64 (N, K). Raises NonFiniteError for scores that are none."""
+    scores = scores.astype(np.float64)
+    if not np.isfinite(scores).all():
+        raise NonFiniteError("test: the scores of the model must be finite, and are not for some test images; "
+                             "has the training diverged? a smaller peak of the learning rate")
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def _paths(job: Job, options: argparse.Namespace) -> dict[str, Path]:
+    return {kind: options.out / f"{job.name}.{suffix}" for kind, suffix in
+            (("json", "json"), ("model", "safetensors"), ("checkpoint", "checkpoint"))}
+
+
+def _existing(job: Job, options: argparse.Namespace) -> records.Record | None:
+    """The run as it was made before. Raises ArgumentError if that was another one than the one that is asked for."""
+    path = _paths(job, options)["json"]
+    if not options.resume or not path.exists():
+        return None
+    record = records.read(path)
+    there = {**record["settings"], **record["data"], "experiment": record["experiment"]}
+    here = {**settings(job, options), **job.data.facts(), "experiment": options.experiment}
+    differing = [f"{name}: {there.get(name)} there, {here.get(name)} here" for name in {**here, **there}
+                 if there.get(name) != here.get(name)]
+    if differing:
+        raise ArgumentError(f"{options.experiment}: {path} must be a run like this one, but they differ in "
+                            f"{'; '.join(differing)}; give another --out, or --no-resume to make it again")
+    return record

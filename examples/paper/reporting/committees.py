@@ -1,0 +1,61 @@
+"""Committees of networks, which choose the class with the highest mean of their probabilities."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+
+from paper.reporting.grouping import Runs, by_model
+from paper.reporting.records import Record
+from tinynet.errors import DataError
+from tinynet.random import permutation, stream
+
+SUBSETS = 100  # committees of one size that are tried at most
+
+
+class Committee(NamedTuple):
+    """Committees of the networks of some runs: by size the mean, lowest and highest accuracy; and that of all of them.
+
+    `predicted` are the classes that all of them together choose: the highest mean of their probabilities.
+    """
+
+    labels: np.ndarray
+    predicted: np.ndarray
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def committee_of(runs: Sequence[Record]) -> Committee:
+    """All subsets of each size, or SUBSETS of them at random. Raises DataError without probabilities."""
+    if any(run.probabilities is None for run in runs):
+        raise DataError("results: the runs of a committee must hold probabilities, and some do not; make them again")
+    members, labels = len(runs), runs[0].labels
+    units = np.stack([np.rint(255 * run.probabilities) for run in runs]).astype(np.float32)  # whole numbers
+    found, together = [], np.zeros((0, 0))
+    for size in range(1, members + 1):
+        chosen = np.zeros((min(SUBSETS, math.comb(members, size)), members), np.float32)
+        subsets = (combinations(range(members), size) if math.comb(members, size) <= SUBSETS else
+                   (permutation(members, key=(0, stream("committee")), step=step * members + size)[:size]
+                    for step in range(SUBSETS)))
+        for row, subset in zip(chosen, subsets, strict=True):
+            row[list(subset)] = 1
+        sums = chosen @ units.reshape(members, -1)  # (subsets, N K)
+        together = sums.reshape(len(chosen), *units.shape[1:]).argmax(axis=2)
+        shares = (together == labels).mean(axis=1).tolist()
+        found.append((statistics.fmean(shares), min(shares), max(shares)))
+    return Committee(labels, together[0], *np.array(found).T)
+
+
+def committees(runs: Runs) -> dict[str, Committee]:
+    """Of the LSTM-CNN networks; and of the deep ones, and of both, where they were trained, too."""
+    own, = by_model(runs["mnist_committee"]).values()
+    found = {"LSTM-CNN": committee_of(own)}
+    others = [run for some in by_model(runs.get("mnist_deep", ())).values() for run in some]
+    if others and others[0]["labels"] == own[0]["labels"]:
+        found["deep LSTM-CNN"] = committee_of(others)
+        found["both"] = committee_of([*own, *others])
+    return found

@@ -1,0 +1,64 @@
+"""What is said and drawn of the experiments on MNIST: table I, the deep LSTM-CNN, the committee."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from paper.reporting import figures
+from paper.reporting.committees import SUBSETS, committees
+from paper.reporting.curves import accuracy_curves
+from paper.reporting.figures import Figures
+from paper.reporting.goals import CIRESAN, COMMITTEE_AIM
+from paper.reporting.grouping import Runs
+from paper.reporting.intervals import mean_of, wilson
+from paper.reporting.records import Record
+from paper.reporting.tables import accuracies, comparisons, interval, percent, reached, spread, subject, table
+
+
+def table1(runs: Runs) -> str:
+    own = runs["mnist_table1"]
+    return f"{accuracies('mnist_table1', own)}\n\n{comparisons('mnist_table1', own)}"
+
+
+def table1_figures(runs: Runs) -> Figures:
+    return accuracy_curves(runs["mnist_table1"], first=4, title="MNIST")
+
+
+def deep(runs: Runs) -> str:
+    return accuracies("mnist_deep", runs["mnist_deep"])
+
+
+def deep_figures(runs: Runs) -> Figures:
+    return accuracy_curves(runs["mnist_deep"], first=6, title="MNIST, deep LSTM-CNN")
+
+
+def committee(runs: Runs) -> str:
+    found = committees(runs)
+    rows = []
+    for name, one in found.items():
+        right, n = int((one.predicted == one.labels).sum()), len(one.labels)
+        rows.append([name, str(len(one.mean)), percent(float(one.mean[0])), percent(right / n),
+                     interval(wilson(right, n)), f"{n - right:,}",
+                     reached(100 * right / n, COMMITTEE_AIM)])
+    sizes = max(len(one.mean) for one in found.values())
+    against = [[str(size), *(percent(float(one.mean[size - 1])) if size <= len(one.mean) else ""
+                             for one in found.values())] for size in range(1, sizes + 1)]
+    alone = members_alone(runs["mnist_committee"])
+    peers = ", ".join(f"{value:g} % ({name})" for name, value in CIRESAN.items())
+    return "\n\n".join([
+        "A committee chooses the class with the highest mean of its members' probabilities. Which networks it has was "
+        f"fixed before the test images were looked at: all that were trained. {alone} Ciresan: {peers}.",
+        table(["members", "number", "one of them, mean", "all together", "95 % interval (Wilson)", "wrong", "aim"],
+              rows),
+        f"Mean test accuracy of committees by size, over all choices of so many members, or {SUBSETS} of them:",
+        table(["size", *found], against)])
+
+
+def members_alone(runs: Sequence[Record]) -> str:
+    mean, ends = spread(mean_of(run.accuracy for run in runs), len(runs))
+    return f"Each alone, the LSTM-CNN networks reach {mean} % ({ends})."
+
+
+def committee_figures(runs: Runs) -> Figures:
+    kinds = {name: (one.mean, one.low, one.high) for name, one in committees(runs).items()}
+    title = f"{subject(runs['mnist_committee'], 'MNIST')}: committees of LSTM-CNN networks"
+    return {"committee.png": partial(figures.against_size, kinds=kinds, title=title)}

@@ -1,0 +1,59 @@
+"""What each experiment says of its runs, and draws: for RESULTS.md, and at the end of its script."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from paper.reporting import digits, figures, idc, xrays
+from paper.reporting.figures import Figures
+from paper.reporting.grouping import Runs, title
+from paper.reporting.records import Record
+from paper.reporting.tables import conditions, warning
+
+
+@dataclass(frozen=True)
+class Section:
+    """What is said of an experiment, and what is drawn; `models` are those that it is about."""
+
+    title: str
+    models: tuple[str, ...]
+    text: Callable[[Runs], str]
+    figures: Callable[[Runs], Figures]
+
+
+SECTIONS = {
+    "mnist_table1": Section("MNIST, the paper's table I", ("lstm_cnn", "cnn_lstm", "lstm", "cnn"),
+                            digits.table1, digits.table1_figures),
+    "mnist_deep": Section("MNIST, two more LSTM-CNN layers", ("deep_lstm_cnn",),
+                          digits.deep, digits.deep_figures),
+    "mnist_committee": Section("MNIST, a committee of LSTM-CNN networks", ("lstm_cnn",),
+                               digits.committee, digits.committee_figures),
+    "idc_table2": Section("IDC, the paper's table II", ("idc_lstm_cnn", "idc_lstm", "idc_cnn"),
+                          idc.idc, idc.idc_figures),
+    "pneumonia_cnn_lstm": Section("Chest X-rays, CNN + LSTM", ("pneumonia_cnn_lstm",),
+                                  xrays.pneumonia, xrays.pneumonia_figures)}
+
+
+def section(experiment: str, runs: Runs) -> str:
+    """All that is said of one experiment, but for its figures."""
+    own = list(runs[experiment])
+    return f"{warning(own)}{conditions(own)}\n\n{SECTIONS[experiment].text(runs)}"
+
+
+def draw(experiment: str, runs: Runs, folder: Path) -> list[Path]:
+    """Draw the figures of an experiment; their paths. Nothing without matplotlib."""
+    made = SECTIONS[experiment].figures(runs) if figures.available() else {}
+    for name, paint in made.items():
+        paint(folder / name)
+    return [folder / name for name in made]
+
+
+def show(experiment: str, own: Sequence[Record], folder: Path) -> None:
+    """What an experiment says of its own runs at its end: text on the screen, figures in the folder."""
+    runs = {experiment: own}
+    print(f"\n{section(experiment, runs)}\n")
+    drawn = ", ".join(map(str, draw(experiment, runs, folder)))
+    print(f"drawn: {drawn}" if drawn else
+          "matplotlib is not installed, so the figures are left out: pip install matplotlib")
+    print(f"The runs and their models are in {folder}. To use one: python -m tinynet predict "
+          f"{folder / title(own[0])}.safetensors IMAGE...")

@@ -1,0 +1,116 @@
+"""What is said and drawn of the experiment on chest X-rays."""
+
+import statistics
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from paper.reporting import figures
+from paper.reporting.figures import Figures
+from paper.reporting.goals import XRAY
+from paper.reporting.grouping import Pooled, Runs, by_model, pooled
+from paper.reporting.intervals import balanced, delong, mean_of, wilson
+from paper.reporting.tables import interval, minutes, percent, reached, spread, subject, table
+from tinynet import metrics
+
+
+def pneumonia(runs: Runs) -> str:
+    own, = by_model(runs["pneumonia_cnn_lstm"]).values()
+    found, positive = pooled(own), own[0]["classes"][1]
+    every, seeds = together(found), len(found)
+    rows = []
+    for name, measure in MEASURES.items():
+        ours = mean_of(measure.of(one) for one in found.values())
+        rows.append([name, *spread(ours, seeds, measure.factor, measure.digits), measure.shown(every),
+                     measure.ends(every), *(reached(measure.factor * ours.mean, wanted)
+                                            for wanted in XRAY.get(name, (None, None)))])
+    each = [[str(seed), *(f"{measure.shown(one)} ({measure.ends(one)})" for measure in MEASURES.values())]
+            for seed, one in found.items()]
+    first_seed, first = next(iter(found.items()))
+    report = metrics.classification_report(first.labels, first.predicted, own[0]["classes"], digits=4)
+    validation = statistics.fmean(run["curves"]["validation_accuracy"][-1] for run in own)
+    return "\n\n".join([
+        f"**Not a diagnostic tool.** An image counts as {positive} if its probability is above 0.5: this rule was "
+        "fixed beforehand. \"Together\" are the mean probabilities of the networks of all seeds, also fixed "
+        f"beforehand. The network has {own[0]['parameters']:,} parameters for images of "
+        f"{' x '.join(map(str, own[0]['settings']['input']))}; to train it took "
+        f"{minutes(statistics.fmean(run['seconds'] for run in own))}. On the validation images its accuracy is "
+        f"{percent(validation)} %; in Kaggle's set the test part is harder than the training part, and of another "
+        "mixture, and whether a number in the names of files of both parts is of one child is not known.",
+        "Intervals over the seeds are about other seeds on these images, intervals over the images (Wilson's; of the "
+        "AUC DeLong's) about other images, as if no two of them were of one child.",
+        table(["test images", "mean of the seeds ± sd", "95 % over the seeds", "together", "95 % over the images",
+               "target", "aim"], rows),
+        "Each seed, with 95 % intervals over the images:",
+        table(["seed", *MEASURES], each),
+        f"Confusion matrix of seed {first_seed} (rows are the true classes):",
+        table(["", *own[0]["classes"]], [[name, *(f"{count:,}" for count in counts)] for name, counts in
+                                         zip(own[0]["classes"], confusion(first), strict=True)]),
+        f"```\n{report.rstrip()}\n```"])
+
+
+def together(found: Mapping[int, Pooled]) -> Pooled:
+    """The mean of the probabilities of all seeds."""
+    first = next(iter(found.values()))
+    scores = np.mean([one.scores for one in found.values()], axis=0)
+    return Pooled(first.labels, (scores > 0.5).astype(np.int64), scores)
+
+
+def confusion(one: Pooled) -> np.ndarray:
+    return metrics.confusion_matrix(one.labels, one.predicted, 2)
+
+
+def pneumonia_figures(runs: Runs) -> Figures:
+    some, = by_model(runs["pneumonia_cnn_lstm"]).values()
+    found = pooled(some)
+    seed, first = next(iter(found.items()))
+    accuracy = {what: [run["curves"][curve] for run in some] for what, curve in
+                (("training, while learning", "train_accuracy"), ("validation", "validation_accuracy"))}
+    what = f"CNN + LSTM on {subject(some, 'chest X-rays')}"
+    lines = {f"seed {seed}": (one.labels, one.predicted, one.scores) for seed, one in found.items()}
+    if len(found) > 1:
+        every = together(found)
+        lines["together"] = every.labels, every.predicted, every.scores
+    return {
+        "pneumonia_accuracy.png": partial(figures.curves, models=accuracy, ylabel="accuracy (%)", title=what),
+        "pneumonia_confusion.png": partial(figures.heat_map, table=confusion(first), classes=some[0]["classes"],
+                                           title=f"{what}:\ntest part, seed {seed}"),
+        "pneumonia_roc.png": partial(figures.roc, runs=lines, title=f"{what}:\ntest part")}
+
+
+# --- measures -------------------------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class Measure:
+    """How good predictions on two classes are: a number, and its interval, both shown times `factor`."""
+
+    of: Callable[[Pooled], float]
+    interval_of: Callable[[Pooled], tuple[float, float]]
+    factor: float = 100
+    digits: int = 2
+
+    def shown(self, one: Pooled) -> str:
+        return f"{self.factor * self.of(one):.{self.digits}f}"
+
+    def ends(self, one: Pooled) -> str:
+        return interval(self.interval_of(one), self.factor, self.digits)
+
+
+def of_class(one: Pooled, k: int) -> tuple[int, int]:
+    """How many images of class k are right, and how many there are."""
+    row = confusion(one)[k]
+    return int(row[k]), int(row.sum())
+
+
+MEASURES = {
+    "accuracy": Measure(lambda one: one.accuracy, lambda one: wilson(one.right, len(one.labels))),
+    "sensitivity": Measure(lambda one: metrics.sensitivity(one.labels, one.predicted),
+                           lambda one: wilson(*of_class(one, 1))),
+    "specificity": Measure(lambda one: metrics.specificity(one.labels, one.predicted),
+                           lambda one: wilson(*of_class(one, 0))),
+    "balanced accuracy": Measure(lambda one: metrics.balanced_accuracy(one.labels, one.predicted),
+                                 lambda one: balanced(of_class(one, k) for k in (0, 1))),
+    "AUC": Measure(lambda one: metrics.roc_auc(one.labels, one.scores), lambda one: delong(one.labels, one.scores),
+                   factor=1, digits=4)}

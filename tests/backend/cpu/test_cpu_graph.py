@@ -1,0 +1,207 @@
+"""Launches that are recorded and made again: what every override gives for other inputs, and what is refused."""
+
+import os
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from test_cpu_kernels import LARGE, OVERRIDDEN
+from test_cpu_threads import in_a_child
+
+import tinynet as tn
+from tests.support.op_cases import as_tuple, draw
+from tinynet.errors import DeviceError
+from tinynet.op import REGISTRY
+
+pytest.importorskip("numba")
+
+from numba import njit
+
+from tinynet.backend.cpu.runtime import graph, memory
+from tinynet.backend.cpu.runtime import threads as pool
+from tinynet.backend.cpu.runtime.memory import empty
+from tinynet.backend.cpu.runtime.threads import run, set_threads, threads
+from tinynet.backend.cpu.runtime.vector import OPTIONS
+
+MOST = 1 << 24
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    count = threads()
+    yield
+    set_threads(count)
+    assert memory.on_empty is None and pool.on_launch is None
+
+
+@njit(**OPTIONS)
+def double(shard: Any, shards: Any, x: Any, y: Any) -> None:
+    for i in range(shard, x.size, shards):
+        y[i] = 2 * x[i]
+
+
+def doubled(x: Any) -> Any:
+    y = empty(x.shape)
+    run(double, x, y)
+    return y
+
+
+def ones(size: int = 5) -> Any:
+    return np.ones(size, np.float32)
+
+
+# --- what an op gives for other inputs ------------------------------------------------------------------------------
+
+def repeats(forward: Any, arrays: list[Any], others: list[Any], options: dict[str, Any]) -> bool:
+    """Whether a forward, recorded with some inputs, gives for others what it gives them as usual, bit for bit."""
+    outputs = len(as_tuple(forward(np, *arrays, **options)[0]))
+    recorded = [graph.capture(lambda i=i: as_tuple(forward(np, *arrays, **options)[0])[i],
+                              [array for array in arrays if array is not None], MOST) for i in range(outputs)]
+    for array, other in zip(arrays, others, strict=True):
+        if array is not None:
+            array[...] = other
+    expected = as_tuple(forward(np, *arrays, **options)[0])
+    for (output, made), value in zip(recorded, expected, strict=True):
+        made.launch()
+        if not np.array_equal(output, value):
+            return False
+    return True
+
+
+CAN_BE_RECORDED = {"lstm", "conv1d", "conv2d", "dense", "relu", "batch_norm", "max_pool1d", "max_pool2d", "avg_pool1d",
+                   "avg_pool2d", "dropout"}  # whose mask is one of the numbers that stay: nobody records a training
+
+
+@pytest.mark.parametrize("name", OVERRIDDEN)
+def test_what_is_recorded_gives_for_other_inputs_what_they_give(name: str) -> None:
+    op, found = REGISTRY[name], 0
+    for case in [*op.cases, *LARGE[name]]:
+        first, second = np.random.default_rng(1), np.random.default_rng(2)
+        (arrays, options), (others, _) = draw(op, case, first, "float32"), draw(op, case, second, "float32")
+        with tn.no_grad():
+            if OVERRIDDEN[name][0](np, *arrays, **options) is NotImplemented:
+                continue
+            try:
+                assert repeats(OVERRIDDEN[name][0], arrays, others, options)
+            except DeviceError:
+                continue
+        found += 1
+    assert (found > 0) == (name in CAN_BE_RECORDED)
+
+
+def test_what_numpy_does_to_an_array_that_kernels_write_to_is_found() -> None:
+    """A forward that breaks the rule, so that nobody can refuse it, does not pass the check above."""
+    def honest(xp: Any, x: Any) -> Any:
+        return doubled(x), None
+
+    def dishonest(xp: Any, x: Any) -> Any:
+        y = doubled(x)
+        y += x
+        return y, None
+
+    assert repeats(honest, [ones()], [ones() * 3], {})
+    assert not repeats(dishonest, [ones()], [ones() * 3], {})
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_launches_in_turn_with_any_number_of_threads(number: int) -> None:
+    set_threads(number)
+    x = np.arange(1000, dtype=np.float32)
+    y, made = graph.capture(lambda: doubled(doubled(doubled(x))), [x], MOST)
+    assert np.array_equal(y, 8 * x)
+    for factor in (1, 2):
+        x *= factor
+        y.fill(0)
+        made.launch()
+        assert np.array_equal(y, 8 * x)
+    assert made.is_current()
+    set_threads(number + 1)
+    assert not made.is_current()
+    made.launch()
+    assert np.array_equal(y, 8 * x)
+
+
+# --- what is refused ------------------------------------------------------------------------------------------------
+
+def test_what_cannot_be_recorded() -> None:
+    x = ones()
+    refused = [
+        (lambda: doubled(np.sqrt(x)), r"capture: kernels must do everything, .* got an array of shape \(5,\)"),
+        (lambda: doubled(x) + 1, r"capture: .* got an array of shape \(5,\) that NumPy made; write a kernel"),
+        (lambda: run(into_a_pair, (x, np.zeros_like(x))) or x, r"capture: .* an array of shape \(5,\)"),
+        (lambda: x, r"capture: .* got nothing"),
+        (lambda: doubled(empty((MOST,))[:5]), r"capture: arrays must have 16777216 bytes at most, got \d+; make batch"),
+    ]
+    for work, message in refused:
+        with pytest.raises(DeviceError, match=message):
+            graph.capture(work, [x], MOST)
+    y, made = graph.capture(lambda: doubled(x[1:3]), [x], MOST)
+    x += 1
+    made.launch()
+    assert y.tolist() == [4, 4]
+
+
+@njit(**OPTIONS)
+def into_a_pair(shard: Any, shards: Any, pair: Any) -> None:
+    pair[1][:] = pair[0]
+
+
+def test_work_that_fails_is_not_recorded() -> None:
+    def fails() -> Any:
+        doubled(ones())
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        graph.capture(fails, [], MOST)
+
+
+def test_what_other_threads_do_meanwhile_is_not_recorded() -> None:
+    x, others, failed = ones(), np.zeros(5, np.float32), []
+
+    def work() -> Any:
+        def elsewhere() -> None:
+            try:
+                others[...] = doubled(np.sqrt(ones() * 4))  # which would be refused
+            except BaseException as error:
+                failed.append(error)
+
+        y = doubled(x)
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+        return y
+
+    y, made = graph.capture(work, [x], MOST)
+    assert others.tolist() == [4] * 5 and not failed
+    x += 1
+    made.launch()
+    assert y.tolist() == [4] * 5 and others.tolist() == [4] * 5
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_fork_while_another_thread_records() -> None:
+    begun, done = threading.Event(), threading.Event()
+
+    def slowly() -> Any:
+        begun.set()
+        done.wait(60)
+        return doubled(x)
+
+    def in_the_child() -> None:
+        assert memory.on_empty is None and pool.on_launch is None
+        y, made = graph.capture(lambda: doubled(x), [x], MOST)
+        x[...] += 1
+        made.launch()
+        assert y.tolist() == [4] * 5
+
+    x = ones()
+    recorder = threading.Thread(target=lambda: graph.capture(slowly, [x], MOST))
+    recorder.start()
+    begun.wait(60)
+    status = in_a_child(in_the_child)
+    done.set()
+    recorder.join()
+    assert status == 0

@@ -1,0 +1,331 @@
+"""The fast kernels of the CPU: every override in float32 against the specification in float64, values of both passes.
+
+The ordinary check of an op (op_cases.py) runs in float64, for which kernels decline; here they may not. Sizes are odd
+and large enough to fill vectors, tiles and panels, and to leave remainders of each.
+"""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinynet as tn
+from tests.support.op_cases import Trial, as_tuple, difference, draw
+from tinynet import backend
+from tinynet.op import REGISTRY
+
+pytest.importorskip("numba")
+
+from tinynet.backend.cpu import conv, lstm
+from tinynet.backend.cpu.runtime.threads import set_threads, threads
+
+TOLERANCE = 2e-5  # of float32, for sums of some hundred products, and through some steps of an LSTM
+
+LARGE: dict[str, list[dict[str, Any]]] = {
+    "lstm": [{"N": 17, "T": 5, "D": 7, "H": 19}, {"N": 40, "T": 3, "D": 28, "H": 33, "recurrent_mask": None},
+             {"N": 5, "T": 3, "D": 5, "H": 77, "recurrent_mask": None},
+             {"N": 4, "T": 4, "D": 40, "H": 101, "h0": None, "c0": None, "recurrent_mask": None},
+             {"N": 1, "T": 9, "D": 1, "H": 64, "h0": None, "c0": None, "recurrent_mask": None},
+             {"N": 9, "T": 0, "D": 3, "H": 4}],
+    "conv1d": [{"N": 5, "T": 26, "C": 33, "K": 3, "F": 18}, {"N": 3, "T": 9, "C": 5, "K": 4, "F": 1, "padding": "same"},
+               {"N": 2, "T": 40, "C": 3, "K": 5, "F": 35, "stride": 3, "padding": "causal", "dilation": 2, "b": None}],
+    "conv2d": [{"N": 3, "H": 9, "W": 13, "KH": 3, "KW": 3, "C": 17, "F": 33, "padding": "same"},
+               {"N": 2, "H": 11, "W": 8, "KH": 5, "KW": 2, "C": 1, "F": 16, "stride": (2, 3), "dilation": (1, 2)},
+               {"N": 1, "H": 7, "W": 20, "KH": 2, "KW": 3, "C": 4, "F": 5, "stride": 2, "padding": (1, 2), "b": None}],
+    "dense": [{"...": (37,), "D": 19, "F": 45}, {"...": (3, 50), "D": 130, "F": 10, "b": None}],
+    "batch_norm": [{"...": (7, 11, 3), "C": 3, "mean": None, "var": None}, {"...": (129, 1), "C": 1, "var": "positive"},
+                   {"...": (5, 130), "C": 130, "mean": None, "var": None}],
+    "cross_entropy": [{"...": (37,), "K": 11, "weight": None},
+                      {"...": (3, 5), "K": 4, "weight": None, "label_smoothing": 0.3, "reduction": "sum"}],
+    "relu": [{"...": (3, 6007), "x": "distinct"}],
+    "max_pool1d": [{"N": 3, "T": 31, "C": 17, "size": 3, "stride": 2, "padding": 1, "x": "distinct"}],
+    "max_pool2d": [{"N": 3, "H": 26, "W": 27, "C": 33, "size": 2, "x": "distinct"},
+                   {"N": 2, "H": 19, "W": 14, "C": 40, "size": (3, 2), "stride": (2, 3), "padding": "same",
+                    "x": "distinct"}],
+    "avg_pool1d": [{"N": 3, "T": 31, "C": 17, "size": 3, "stride": 2, "padding": "same"}],
+    "avg_pool2d": [{"N": 3, "H": 26, "W": 27, "C": 33, "size": 2},
+                   {"N": 2, "H": 19, "W": 14, "C": 40, "size": (3, 2), "stride": (2, 3), "padding": 1}],
+    "dropout": [{"...": (3, 67), "p": 0.3, "key": (2**32 - 1, 7), "counter": 2**33 + 5},
+                {"...": (1000,), "p": 0.5, "key": (0, 0), "counter": np.int64(2)}],
+}
+OVERRIDDEN = {name: pair for name, op in REGISTRY.items()
+              if (pair := backend.overrides(op.module, (name, f"d{name}"), "cpu"))}
+CASES = [(name, case) for name in OVERRIDDEN for case in [*REGISTRY[name].cases, *LARGE.get(name, [])]]
+
+
+def trials(name: str, case: dict[str, Any]) -> tuple[Trial, Trial, list[Any]]:
+    """The override in float32, the specification at the same point in float64, and gradients of the outputs."""
+    op, rng = REGISTRY[name], np.random.default_rng(1)
+    arrays, options = draw(op, case, rng, "float32")
+    wide = [None if array is None else array.astype("float64") if array.dtype.kind == "f" else array
+            for array in arrays]
+    exact = Trial(op, (op.forward, op.backward), wide, options)
+    weights = [rng.standard_normal(np.shape(output)) for output in exact.forward()[0]]
+    return Trial(op, OVERRIDDEN[name], arrays, options), exact, weights
+
+
+def narrow(weights: list[Any]) -> list[Any]:
+    return [np.asarray(weight, "float32") for weight in weights]
+
+
+def declines(trial: Trial) -> bool:
+    return trial.pair[0](np, *trial.arrays, **trial.options) is NotImplemented
+
+
+def test_every_override_has_large_cases() -> None:
+    assert OVERRIDDEN.keys() == LARGE.keys()
+
+
+@pytest.mark.parametrize(("name", "case"), CASES)
+def test_values_of_both_passes(name: str, case: dict[str, Any]) -> None:
+    fast, exact, weights = trials(name, case)
+    if declines(fast):
+        assert case not in LARGE[name]
+        return
+    kept = [None if array is None else array.copy() for array in fast.arrays]
+    outputs, cache = fast.forward()
+    for output, value in zip(outputs, exact.forward()[0], strict=True):
+        assert output.dtype == np.float32
+        assert difference(output, value) <= TOLERANCE
+    given = narrow(weights)
+    gradients, again = fast.backward(given, cache), fast.backward(given, cache)
+    for i, gradient in enumerate(exact.gradients(weights)):
+        if i not in exact.floats:
+            continue
+        assert gradients[i].dtype == np.float32
+        assert difference(gradients[i], gradient, 1e-2) <= TOLERANCE
+        assert np.array_equal(gradients[i], again[i]), "backward, run twice, gives two results"
+    assert all(map(np.array_equal, given, narrow(weights))), "a gradient of an output was changed"
+    assert all(array is None or np.array_equal(array, copy) for array, copy in zip(fast.arrays, kept, strict=True))
+
+
+@pytest.fixture
+def work_is_shared_out(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """However small it is, among any number of threads."""
+    count = threads()
+    monkeypatch.setattr(conv, "_WORTH", 1)
+    monkeypatch.setattr(lstm, "_WORTH", 1)
+    yield
+    set_threads(count)
+
+
+@pytest.mark.parametrize("number", [2, 3, 5])
+@pytest.mark.parametrize(("name", "case"), [(name, case) for name in ("conv1d", "conv2d") for case in LARGE[name]])
+@pytest.mark.usefixtures("work_is_shared_out")
+def test_parts_of_an_image(name: str, case: dict[str, Any], number: int) -> None:
+    set_threads(number)
+    test_values_of_both_passes(name, case)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 5])
+@pytest.mark.parametrize(("name", "case"), [("lstm", {"N": 1, "T": 30, "D": 3, "H": 70, "recurrent_mask": None}),
+                                            *((name, case) for name in OVERRIDDEN for case in LARGE[name])])
+@pytest.mark.usefixtures("work_is_shared_out")
+def test_values_where_nothing_is_recorded(name: str, case: dict[str, Any], number: int) -> None:
+    """Where nobody will go back, a forward may take another way, with any number of threads."""
+    fast, exact, _ = trials(name, case)
+    if name == "lstm":
+        for trial in (fast, exact):
+            trial.arrays[3] *= 0.25  # type: ignore[operator]  # large weights make errors grow from step to step
+    set_threads(number)
+    with tn.no_grad():
+        (outputs, _), (again, _) = fast.forward(), fast.forward()
+    for output, value, other in zip(outputs, exact.forward()[0], again, strict=True):
+        assert output.dtype == np.float32
+        assert difference(output, value) <= TOLERANCE
+        assert np.array_equal(output, other), "forward, run twice, gives two results"
+
+
+@pytest.mark.parametrize("name", OVERRIDDEN)
+def test_what_nobody_needs_is_left_out(name: str) -> None:
+    fast, _, weights = trials(name, LARGE[name][0])
+    given, (_, cache) = narrow(weights), fast.forward()
+    everything = fast.backward(given, cache)
+    for i in fast.floats:
+        alone = as_tuple(fast.pair[1](np, *given, cache=cache, needs=fast.needs(i)))
+        assert np.array_equal(alone[i], everything[i])
+
+
+PLACED = {"dense": (1, 2), "conv1d": (1, 2), "conv2d": (1, 2), "lstm": (3, 4)}
+
+
+@pytest.mark.parametrize("name", OVERRIDDEN)
+def test_a_gradient_that_has_a_home_is_written_there(name: str) -> None:
+    """The same bits; those of large parameters, without a copy."""
+    fast, _, weights = trials(name, LARGE[name][0])
+    given, (_, cache) = narrow(weights), fast.forward()
+    expected = fast.backward(given, cache)
+    for i in fast.floats:
+        odd = np.full(fast.arrays[i].size + 1, np.nan, "float32")[1:]  # type: ignore[union-attr]
+        home = odd.reshape(fast.arrays[i].shape)  # type: ignore[union-attr]
+        needs = tuple(backend.Home(home) if j == i else need for j, need in enumerate(fast.needs()))
+        gradient = fast.backward(given, cache, needs)[i]
+        assert np.array_equal(gradient, expected[i])
+        assert (gradient is home) == (i in PLACED.get(name, ()))
+
+
+@pytest.mark.parametrize(("name", "case"), [(name, case) for name in ("lstm", "batch_norm") for case in LARGE[name]])
+def test_an_output_that_nobody_used_counts_as_zero(name: str, case: dict[str, Any]) -> None:
+    fast, _, weights = trials(name, case)
+    given, (_, cache) = narrow(weights), fast.forward()
+    for used in range(len(given)):
+        found = fast.backward([dy if i == used else None for i, dy in enumerate(given)], cache)
+        wanted = fast.backward([dy * (i == used) for i, dy in enumerate(given)], cache)
+        assert all(np.array_equal(found[i], wanted[i]) for i in fast.floats)
+
+
+@pytest.mark.parametrize("name", OVERRIDDEN)
+def test_any_layout_of_the_arrays(name: str) -> None:
+    fast, _, weights = trials(name, LARGE[name][0])
+    given = narrow(weights)
+    def scattered(array: Any) -> Any:
+        """The same values, every second element of a larger array, in Fortran's order."""
+        if array is None or array.ndim == 0:
+            return array
+        filler = np.nan if array.dtype.kind == "f" else 10**6
+        larger = np.full([2 * size for size in array.shape], filler, array.dtype, order="F")
+        larger[tuple(slice(None, None, 2) for _ in array.shape)] = array
+        return larger[tuple(slice(None, None, 2) for _ in array.shape)]
+    other = fast.at([scattered(array) for array in fast.arrays])
+    outputs, cache = other.forward()
+    assert all(map(np.array_equal, outputs, fast.forward()[0]))
+    gradients, expected = other.backward([scattered(w) for w in given], cache), fast.gradients(given)
+    assert all(np.array_equal(gradients[i], expected[i]) for i in fast.floats)
+
+
+@pytest.mark.parametrize("name", OVERRIDDEN)
+def test_two_live_forwards_do_not_share_memory(name: str) -> None:
+    fast, _, weights = trials(name, LARGE[name][0])
+    given = narrow(weights)
+    outputs, cache = fast.forward()
+    kept, expected = [output.copy() for output in outputs], fast.backward(given, cache)
+    other = fast.at([array * 3 if array is not None and array.dtype.kind == "f" else array for array in fast.arrays])
+    other.backward(given, other.forward()[1])
+    assert all(map(np.array_equal, outputs, kept))
+    again = fast.backward(given, cache)
+    assert all(np.array_equal(again[i], expected[i]) for i in fast.floats)
+
+
+@pytest.mark.parametrize("name", OVERRIDDEN)
+def test_the_number_of_threads(name: str) -> None:
+    """Results are the same bits for the same number of threads, and the same values for any."""
+    before, results = threads(), []
+    fast, _, weights = trials(name, LARGE[name][0])
+    try:
+        for count in (1, 2, 3, 2):
+            set_threads(count)
+            outputs, cache = fast.forward()
+            results.append([*outputs, *(g for g in fast.backward(narrow(weights), cache) if g is not None)])
+    finally:
+        set_threads(before)
+    for other in results:
+        assert all(difference(a, b, 1e-2) <= TOLERANCE for a, b in zip(results[0], other, strict=True))
+    assert all(map(np.array_equal, results[1], results[3]))
+
+
+@pytest.mark.parametrize("name", OVERRIDDEN)
+def test_two_callers_at_once(name: str) -> None:
+    fast, _, _ = trials(name, LARGE[name][0])
+    expected, wrong = fast.forward()[0], []
+    def call() -> None:
+        for _ in range(20):
+            if not all(difference(a, b) <= TOLERANCE for a, b in zip(fast.forward()[0], expected, strict=True)):
+                wrong.append(name)
+    callers = [threading.Thread(target=call) for _ in range(3)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert not wrong
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", OVERRIDDEN)
+def test_nan_and_infinity_as_in_the_specification(name: str, value: float) -> None:
+    fast, exact, _ = trials(name, LARGE[name][0])
+    for trial in (fast, exact):
+        trial.arrays[0].reshape(-1)[3] = value  # type: ignore[union-attr]
+    with np.errstate(all="ignore"):
+        for output, wanted in zip(fast.forward()[0], exact.forward()[0], strict=True):
+            finite = np.isfinite(wanted)
+            assert np.array_equal(np.isnan(output), np.isnan(wanted))
+            assert np.array_equal(output[~finite], wanted[~finite].astype("float32"), equal_nan=True)
+            assert difference(output[finite], wanted[finite]) <= TOLERANCE
+
+
+@pytest.mark.parametrize("options", [{}, {"weight_decay": 0.1}, {"weight_decay": 0.1, "decoupled": True}])
+def test_adam(options: dict[str, Any]) -> None:
+    from tinynet.optim.adam import adam
+    rng = np.random.default_rng(0)
+    value, gradient, m, v = rng.standard_normal((4, 1003)).astype("float32")
+    v = abs(v)
+    exact = [array.astype("float64") for array in (value, gradient, m, v)]
+    settings = {"lr": 0.01, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0, "decoupled": False, **options}
+    for step in (1, 2, 3):
+        adam(value, gradient, m, v, step=step, **settings)
+        adam.specification(np, *exact, step=step, **settings)
+    for array, wanted in zip((value, gradient, m, v), exact, strict=True):
+        assert difference(array, wanted) <= 1e-6
+
+
+def test_a_model_trains_to_the_same_weights_as_the_specification() -> None:
+    results = []
+    for mode in ("fast", "reference"):
+        tn.seed(3)
+        model = tn.nn.Sequential(tn.nn.BatchNorm(9), tn.nn.LSTM(9, 20), tn.nn.Dropout(0.2), tn.nn.Conv1D(20, 18, 3),
+                                 tn.nn.ReLU(), tn.nn.Flatten(), tn.nn.Dense(18 * 5, 4))
+        optimizer = tn.optim.Adam(model.parameters(), lr=1e-3)
+        rng = np.random.default_rng(0)
+        images, labels = rng.standard_normal((8, 11, 7, 9)).astype("float32"), rng.integers(0, 4, (8, 11))
+        with tn.using(mode):
+            for x, y in zip(images, labels, strict=True):
+                loss = tn.ops.cross_entropy(model(tn.Tensor(x)), y)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+        results.append(model.state_dict())
+    for name, array in results[0].items():
+        assert difference(array, results[1][name]) <= 1e-4, name
+
+
+@pytest.mark.parametrize("shape", [(17, 5, 7, 19), (1, 9, 3, 64), (5, 0, 3, 4), (5, 1, 3, 4), (40, 6, 28, 33)])
+def test_an_lstm_that_keeps_nothing_gives_the_same(shape: tuple[int, ...]) -> None:
+    N, T, D, H = shape
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal(size).astype("float32")
+              for size in ((N, T, D), (N, H), (N, H), (H + D, 4 * H), (4 * H,), (N, H))]
+    expected = tn.ops.lstm(*map(tn.Tensor, arrays))
+    with tn.no_grad():
+        outputs = tn.ops.lstm(*map(tn.Tensor, arrays))
+    assert all(np.array_equal(a.numpy(), b.numpy()) for a, b in zip(outputs, expected, strict=True))
+
+
+ONE_STEP = """
+import hashlib, sys
+import numpy as np
+import tinynet as tn
+
+tn.seed(0)
+model = tn.nn.Sequential(tn.nn.BatchNorm(28), tn.nn.LSTM(28, 128), tn.nn.Dropout(0.2), tn.nn.Flatten(),
+                         tn.nn.Dense(640, 3))
+optimizer = tn.optim.Adam(model.parameters())
+x = tn.random.normal((32, 5, 28), (0, 1), 0).astype("float32")
+for _ in range(3):
+    tn.ops.cross_entropy(model(tn.Tensor(x)), np.arange(32) % 3).backward()
+    optimizer.step()
+print(hashlib.sha256(b"".join(array.tobytes() for array in model.state_dict().values())).hexdigest())
+"""
+
+
+def test_equal_bits_from_kernels_just_compiled_and_from_the_disk(tmp_path: Path) -> None:
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(Path(tn.__file__).parents[1])}
+    first, second = (subprocess.run([sys.executable, "-c", ONE_STEP], env=environment, capture_output=True, text=True,
+                                    check=True) for _ in range(2))
+    assert "compiling" in first.stderr and "compiling" not in second.stderr
+    assert first.stdout == second.stdout

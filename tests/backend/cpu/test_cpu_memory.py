@@ -1,0 +1,88 @@
+"""Memory that is used again: never two arrays at once, never too much."""
+
+import gc
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinynet.backend.cpu.runtime import memory
+from tinynet.backend.cpu.runtime.memory import SMALL, empty, release
+
+SHAPE = (SMALL // 4, 3)
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept() -> Any:
+    gc.collect()
+    release()
+    yield
+    release()
+
+
+def address(array: Any) -> int:
+    return int(array.__array_interface__["data"][0])
+
+
+def test_an_array_like_any_other() -> None:
+    for shape, dtype in ((SHAPE, "float32"), ((5, 0, 7), "float32"), ((), "float64"), ((SMALL, 1, 2), "uint8"),
+                         ((SMALL,), "bool")):
+        array = empty(shape, dtype)
+        assert array.shape == shape and array.dtype == dtype and array.flags.c_contiguous and array.flags.writeable
+        assert type(array) is np.ndarray
+        array[...] = 1
+        assert (array == 1).all()
+    assert address(empty(SHAPE)) % 64 == 0
+
+
+def test_memory_is_used_again_when_the_array_is_gone() -> None:
+    array = empty(SHAPE)
+    place = address(array)
+    del array
+    assert address(empty(SHAPE)) == place
+    smaller = empty((SHAPE[0] - 1, SHAPE[1]))
+    assert address(smaller) == place, "sizes that differ little take each other's place"
+
+
+def test_not_while_a_view_of_it_is_alive() -> None:
+    array = empty(SHAPE)
+    array[:] = 5
+    view = array.reshape(-1)[10:20].view()
+    del array
+    for _ in range(3):
+        empty(SHAPE)[:] = 7
+    assert (view == 5).all()
+
+
+def test_two_live_arrays_share_nothing() -> None:
+    arrays = [empty(SHAPE) for _ in range(5)]
+    for i, array in enumerate(arrays):
+        array[:] = i
+    assert all((array == i).all() for i, array in enumerate(arrays))
+
+
+def test_no_more_is_kept_than_twice_what_was_in_use_at_once() -> None:
+    memory._most = 0
+    for rows in range(SHAPE[0], 40 * SHAPE[0], SHAPE[0]):  # each of another size, one at a time
+        empty((rows, 3))
+    kept = sum(size * len(blocks) for size, blocks in memory._kept.items())
+    assert 0 < kept <= 3 * memory._most
+    assert memory._made == kept
+    release()
+    assert memory._made == 0 and not any(memory._kept.values())
+
+
+def test_when_the_system_has_none_left_what_is_kept_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    del_me = empty(SHAPE)
+    del del_me
+    refusals = [True]
+    real = np.empty
+
+    def sparing(size: Any, dtype: Any) -> Any:
+        if refusals:
+            refusals.pop()
+            raise MemoryError
+        return real(size, dtype)
+    monkeypatch.setattr(memory.np, "empty", sparing)
+    array = empty((2 * SHAPE[0], 3))
+    assert array.size and not any(memory._kept.values())

@@ -1,0 +1,109 @@
+"""Every file of kernels compiles for a GPU, without spilled registers, float64 or atomic additions of floats."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.cuda_compiler import CompileError, compiled, compilers, faults
+from tinynet.backend.cuda import lstm_persistent
+from tinynet.backend.cuda.runtime import emulator
+from tinynet.backend.cuda.runtime.launch import FOLDER, signatures, source
+
+FILES = sorted(FOLDER.glob("*.cu"))
+STRICT = ["-fsyntax-only", "-Wall", "-Wextra", "-Wdouble-promotion", "-Wfloat-conversion", "-Werror",
+          "-Wno-unknown-pragmas", "-Wno-sign-compare"]
+
+needs_compiler = pytest.mark.skipif(not compilers(), reason="neither nvcc nor the wheel nvidia-cuda-nvrtc is here")
+needs_gxx = pytest.mark.skipif(not shutil.which("g++"), reason="no g++ is here")
+
+
+def strict(text: str) -> str:
+    """What g++ has to say about a source: nothing, unless numbers become float64 on their way, say."""
+    program = emulator.program(text, signatures(text))
+    return subprocess.run(["g++", *emulator.FLAGS, *STRICT, f"-I{FOLDER / 'runtime'}", "-x", "c++", "-"], input=program,
+                          capture_output=True, text=True).stderr
+
+
+def changed(stem: str, old: str, new: str) -> str:
+    text = source(FOLDER / f"{stem}.cu")
+    assert old in text
+    return text.replace(old, new, 1)
+
+
+def test_there_are_kernels_and_each_file_has_its_python() -> None:
+    assert len(FILES) >= 10
+    assert all(path.with_suffix(".py").exists() for path in FILES)
+
+
+def test_every_kernel_is_launched() -> None:
+    python = "\n".join(path.read_text(encoding="utf-8") for path in FOLDER.glob("*.py"))
+    assert not [name for path in FILES for name in signatures(source(path)) if f'"{name}"' not in python]
+
+
+def test_the_page_names_every_file_of_kernels() -> None:
+    page = (FOLDER / "README.md").read_text(encoding="utf-8")
+    assert not [path.name for path in FILES if f"| `{path.name}` |" not in page]
+
+
+@needs_compiler
+@pytest.mark.parametrize("compiler", compilers())
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_compiles_for_a_gpu(path: Path, compiler: str) -> None:
+    code = compiled(compiler, source(path))
+    assert not faults(code)
+    assert all(f".entry {name}(" in code.ptx for name in signatures(source(path)))
+
+
+@needs_compiler
+@pytest.mark.parametrize("compiler", compilers())
+def test_as_many_blocks_of_the_lstm_as_planned_have_registers(compiler: str) -> None:
+    """And no shared memory but what the launch asks for."""
+    report = compiled(compiler, source(FOLDER / "lstm_persistent.cu")).report
+    used = {name: int(registers) for name, registers in re.findall(
+        r"Compiling entry function '(\w+)'(?:.*\n)*?.*Used (\d+) registers(?!.* smem)", report)}
+    for size in lstm_persistent.SIZES:
+        for name in size.forward, size.backward:
+            assert -(-used[name] // 8) * 8 * 2 * size.units * size.blocks <= 64 * 1024
+
+
+@needs_gxx
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_no_warning_of_a_strict_compiler(path: Path) -> None:
+    assert not strict(source(path))
+
+
+PLANTED = {
+    "a float64 literal": changed("activation", "(1.0f - y[at])", "(1.0 - y[at])"),
+    "a float64 variable": changed("column_sums", "float sum = 0.0f;", "double sum = 0;"),
+    "an atomic addition of floats": changed("column_sums", "y[at] += b[at % F]", "atomicAdd(&y[at], b[at % F])"),
+}
+
+
+@needs_compiler
+@pytest.mark.parametrize("fault", PLANTED)
+def test_planted_faults_are_found(fault: str) -> None:
+    assert faults(compiled(compilers()[0], PLANTED[fault]))
+
+
+@needs_gxx
+@pytest.mark.parametrize("fault", PLANTED)
+def test_planted_faults_are_found_without_a_compiler_of_cuda(fault: str) -> None:
+    assert "error" in strict(PLANTED[fault])
+
+
+@needs_compiler
+def test_spills_are_found() -> None:
+    many = " ".join(f"float a{i} = x[{i} * n];" for i in range(99))
+    used = " + ".join(f"a{i} * a{(7 * i) % 99}" for i in range(99))
+    text = f'extern "C" __global__ void __launch_bounds__(1024) hog(float* x, int n) {{ {many} __syncthreads(); ' \
+           f"x[n] = {used}; {' '.join(f'x[{i} * n + 1] = a{i};' for i in range(99))} }}"
+    assert any("spill" in fault for fault in faults(compiled(compilers()[0], text)))
+
+
+@needs_compiler
+def test_a_mistake_in_the_source_is_told() -> None:
+    with pytest.raises(CompileError, match="undefined"):
+        compiled(compilers()[0], changed("lstm", "tanhf(C)", "tanhf(state)"))

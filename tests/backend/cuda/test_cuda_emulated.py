@@ -1,0 +1,128 @@
+"""Arrays that play those of a GPU refuse what those refuse: on the device "gpu-emulated", and in `fake_device.py`."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.support import fake_device
+from tinynet.backend.cuda.runtime import fake_cupy
+from tinynet.errors import DeviceError
+
+host = np.arange(6, dtype="float32").reshape(2, 3)
+
+
+@pytest.fixture(params=[fake_cupy.namespace, fake_device.xp], ids=["gpu-emulated", "gpu"])
+def xp(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+def test_arrays_come_and_go_as_copies(xp: Any) -> None:
+    for make in (xp.asarray, xp.array, fake_cupy.array):
+        there = make(host)
+        assert type(there) is (fake_cupy.Array if make is fake_cupy.array else xp.ndarray)
+        there += 1
+        back = there.get()
+        assert isinstance(back, np.ndarray)
+        assert np.array_equal(back, host + 1)
+        back[...] = 0
+        assert np.array_equal(there.get(), host + 1)
+    there = xp.asarray(host)
+    assert xp.asarray(there) is there
+    assert xp.asarray(there, "float64").dtype == np.float64
+
+
+MIXED: list[Callable[[Any, Any, Any], Any]] = [
+    lambda xp, x, other: x + other, lambda xp, x, other: other + x, lambda xp, x, other: other * x,
+    lambda xp, x, other: other @ x.T, lambda xp, x, other: x.__iadd__(other),
+    lambda xp, x, other: x.__setitem__(0, other[0]), lambda xp, x, other: x[other[0, :1]],
+    lambda xp, x, other: x.fill(other), lambda xp, x, other: x.take(other),
+    lambda xp, x, other: xp.maximum(x, other), lambda xp, x, other: xp.concatenate([x, other]),
+    lambda xp, x, other: xp.stack((x, other)), lambda xp, x, other: xp.where(x > 0, x, other),
+    lambda xp, x, other: xp.clip(x, None, other), lambda xp, x, other: xp.clip(x, 0, a_max=other),
+    lambda xp, x, other: xp.add.at(x, 0, other[0]), lambda xp, x, other: xp.asarray([x, other]),
+]
+
+
+@pytest.mark.parametrize("mix", MIXED)
+def test_arrays_of_the_host_and_of_other_devices_are_refused(mix: Callable[[Any, Any, Any], Any], xp: Any) -> None:
+    others = fake_cupy.namespace if xp is fake_device.xp else fake_device.xp
+    for other in (host.astype("int64"), others.asarray(host.astype("int64"))):
+        with pytest.raises((DeviceError, TypeError)):
+            mix(xp, xp.asarray(host), other)
+
+
+@pytest.mark.parametrize("leak", [
+    np.asarray, np.exp, lambda x: np.maximum(x, 1), lambda x: np.stack([x, x]), lambda x: np.ones(3) + x])
+def test_arrays_do_not_turn_into_those_of_the_host(leak: Callable[[Any], Any], xp: Any) -> None:
+    with pytest.raises((DeviceError, TypeError)):
+        leak(xp.asarray(host))
+
+
+def test_results_are_arrays_without_axes_and_numbers_are_weak(xp: Any) -> None:
+    there = xp.asarray(host)
+    for result in (there.sum(), there.max(), there[0, 1], xp.zeros(()), there.mean() / 2):
+        assert type(result) is xp.ndarray
+        assert result.shape == ()
+    assert (there * 2 + 1.5).dtype == np.float32
+    assert np.array_equal((there @ there.T - 1).get(), host @ host.T - 1)
+    assert np.array_equal((np.float32(2) * there).get(), 2 * host)
+
+
+def test_views_share_memory_and_changes_are_made_in_place(xp: Any) -> None:
+    there = same = xp.zeros((2, 3), xp.float32)
+    for view in (there[1:], there.T, there.reshape(3, 2), there.transpose(1, 0), there.real, *there,
+                 *xp.split(there, 2)):
+        assert type(view) is xp.ndarray
+        assert np.shares_memory(fake_cupy.memory(view), fake_cupy.memory(there))
+    there += 1
+    there.T[0] = 5
+    there[1:].fill(7)
+    xp.add.at(there, (0, xp.asarray([1, 1])), 2)
+    assert there is same
+    assert there.get().tolist() == [[5, 5, 1], [7, 7, 7]]
+    tensor = type("Tensor", (), {"__array_ufunc__": None})()
+    with pytest.raises(TypeError, match="'Tensor' does not support"):
+        there += tensor
+
+
+WAITS: list[Callable[[Any], Any]] = [
+    float, int, bool, str, repr, lambda x: x.get(), lambda x: x.item(), lambda x: x.tolist(), lambda x: [0, 1][x],
+    lambda x: 1 if x.max() > 0 else 0, lambda x: x.reshape(1)[x:]]
+
+
+@pytest.mark.parametrize("wait", WAITS)
+def test_what_makes_the_host_wait_is_counted_and_can_be_forbidden(wait: Callable[[Any], Any], xp: Any) -> None:
+    there, before = xp.asarray(np.asarray(1)), fake_cupy.waits
+    wait(there)
+    assert fake_cupy.waits == before + 1
+    for copying in (False, True):
+        with fake_cupy.no_waiting(copying), pytest.raises(DeviceError, match="nothing may make the host wait"):
+            wait(there)
+    wait(there)
+
+
+def test_copying_from_the_host_can_be_forbidden_and_numbers_pass(xp: Any) -> None:
+    with fake_cupy.no_waiting():
+        assert xp.full((2,), 3.0).shape == xp.asarray([3.0, 4.0]).shape == (2,)
+        for make in (fake_cupy.array, xp.asarray, xp.array):
+            with pytest.raises(DeviceError, match="nothing may make the host wait here, and copying"):
+                make(host)
+        with fake_cupy.no_waiting(copying=True):
+            assert xp.asarray(host).shape == (2, 3)
+        with pytest.raises(DeviceError, match="copying"):
+            xp.asarray(host)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int64", "uint8"])
+def test_memory_that_nobody_wrote_to_is_no_sensible_number(dtype: str, xp: Any) -> None:
+    values = xp.empty((3, 2), dtype).get()
+    assert np.isnan(values).all() if dtype == "float32" else (values == np.iinfo(dtype).max).all()
+    assert xp.empty_like(xp.asarray(host)).dtype == np.float32
+
+
+def test_a_function_that_cupy_may_not_have_is_refused(xp: Any) -> None:
+    for name in ("nanargmax", "fft"):
+        with pytest.raises(AttributeError, match=f"cupy.{name} is none .*; does CuPy have it"):
+            getattr(xp, name)

@@ -1,0 +1,358 @@
+"""The kernels of the GPU: every override in float32 against the specification in float64.
+
+They run in the emulator, where each launch is made in three orders of threads and blocks, between margins
+(emulator.checked), and nothing may make the host wait; and on a GPU, if there is one. Sizes are odd and large enough
+for several blocks and stretches of rows, and leave remainders of each.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.support.cuda_places import DEVICES, without_waiting
+from tests.support.op_cases import Pair, Trial, as_tuple, difference, draw
+from tinynet import backend
+from tinynet.backend.cuda import lstm_persistent
+from tinynet.backend.cuda.runtime import emulator
+from tinynet.backend.cuda.runtime.emulator import KernelError
+from tinynet.backend.cuda.runtime.launch import Kernels, Limits
+from tinynet.data.gather import gather
+from tinynet.op import REGISTRY
+from tinynet.ops.batchnorm import running_averages
+from tinynet.ops.loss import tally
+from tinynet.optim.adam import adam
+
+TOLERANCE = 1e-5
+
+LARGE: dict[str, list[dict[str, Any]]] = {
+    "lstm": [{"N": 17, "T": 5, "D": 7, "H": 19}, {"N": 3, "T": 3, "D": 28, "H": 33, "recurrent_mask": None},
+             {"N": 1, "T": 9, "D": 1, "H": 64, "h0": None, "c0": None, "recurrent_mask": None},
+             {"N": 9, "T": 0, "D": 3, "H": 4}, {"N": 0, "T": 2, "D": 3, "H": 4},
+             {"N": 3, "T": 2, "D": 7, "H": 130}, {"N": 2, "T": 0, "D": 3, "H": 129},
+             # on a GPU, more sequences than its blocks take at once
+             {"N": 541, "T": 2, "D": 1, "H": 2}, {"N": 271, "T": 2, "D": 1, "H": 128, "h0": None}],
+    "conv1d": [{"N": 5, "T": 26, "C": 33, "K": 3, "F": 18}, {"N": 3, "T": 9, "C": 5, "K": 4, "F": 1, "padding": "same"},
+               {"N": 2, "T": 40, "C": 3, "K": 5, "F": 35, "stride": 3, "padding": "causal", "dilation": 2, "b": None}],
+    "conv2d": [{"N": 3, "H": 9, "W": 13, "KH": 3, "KW": 3, "C": 17, "F": 33, "padding": "same"},
+               {"N": 2, "H": 11, "W": 8, "KH": 5, "KW": 2, "C": 1, "F": 16, "stride": (2, 3), "dilation": (1, 2)},
+               {"N": 1, "H": 7, "W": 20, "KH": 2, "KW": 3, "C": 4, "F": 5, "stride": 2, "padding": (1, 2), "b": None}],
+    "dense": [{"...": (37,), "D": 19, "F": 45}, {"...": (3, 200), "D": 13, "F": 10, "b": None},
+              {"...": (8200,), "D": 1, "F": 9}],
+    "batch_norm": [{"...": (7, 11, 3), "C": 3, "mean": None, "var": None},
+                   {"...": (1029, 1), "C": 1, "var": "positive"},
+                   {"...": (5, 130, 35), "C": 35, "mean": None, "var": None},
+                   {"...": (9000, 5), "C": 5, "mean": None, "var": None}],
+    "cross_entropy": [{"...": (37,), "K": 11, "weight": None}, {"...": (150,), "K": 3, "weight": None},
+                      {"...": (3, 5), "K": 70, "weight": None, "label_smoothing": 0.3, "reduction": "sum"}],
+    "matmul": [{"...A": (3,), "...B": (), "M": 17, "K": 35, "P": 5}, {"...A": (2, 3), "...B": (2, 3), "M": 5, "P": 33}],
+    "relu": [{"...": (3, 207), "x": "distinct"}],
+    "sigmoid": [{"...": (3, 207)}],
+    "tanh": [{"...": (3, 207)}],
+    "max_pool1d": [{"N": 3, "T": 31, "C": 17, "size": 3, "stride": 2, "padding": 1, "x": "distinct"}],
+    "max_pool2d": [{"N": 3, "H": 16, "W": 17, "C": 5, "size": 2, "x": "distinct"},
+                   {"N": 2, "H": 19, "W": 14, "C": 4, "size": (3, 2), "stride": (2, 3), "padding": "same",
+                    "x": "distinct"}],
+    "avg_pool1d": [{"N": 3, "T": 31, "C": 17, "size": 3, "stride": 2, "padding": "same"}],
+    "avg_pool2d": [{"N": 3, "H": 16, "W": 17, "C": 5, "size": 2},
+                   {"N": 2, "H": 19, "W": 14, "C": 4, "size": (3, 2), "stride": (2, 3), "padding": 1}],
+    "dropout": [{"...": (3, 667), "p": 0.3, "key": (2**32 - 1, 7), "counter": 2**33 + 5},
+                {"...": (1000,), "p": 0.5, "key": (0, 0), "counter": 2}],
+}
+OVERRIDDEN = {name: pair for name, op in REGISTRY.items()
+              if (pair := backend.overrides(op.module, (name, f"d{name}"), "gpu-emulated"))}
+(OVERRIDING_TALLY,) = backend.overrides(tally.module, ("tally",), "gpu-emulated") or (None,)
+CASES = [(name, case) for name in OVERRIDDEN for case in [*REGISTRY[name].cases, *LARGE.get(name, [])]]
+
+
+class Place:
+    """A device to test on."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self.xp = backend.namespace(device)
+
+    def to(self, value: Any) -> Any:
+        """An array of NumPy's on the device; anything else as it is."""
+        return backend.to_device(value, self.device) if isinstance(value, np.ndarray) else value
+
+    def hosted(self, pair: Pair) -> Pair:
+        """An override that takes and returns arrays of NumPy's."""
+        def forward(_: Any, *arrays: Any, **options: Any) -> Any:
+            given = [self.to(array) for array in arrays]
+            with without_waiting(self.device):
+                result = pair[0](self.xp, *given, **options)
+            return result if result is NotImplemented else (tuple(map(on_host, as_tuple(result[0]))), result[1])
+
+        def backward(_: Any, *doutputs: Any, cache: Any, needs: Any) -> Any:
+            given = [None if d is None else self.to(np.asarray(d)) for d in doutputs]
+            with without_waiting(self.device):
+                gradients = pair[1](self.xp, *given, cache=cache, needs=needs)
+            return tuple(map(on_host, as_tuple(gradients)))
+        return forward, backward
+
+    def trials(self, name: str, case: dict[str, Any]) -> tuple[Trial, Trial, list[Any]]:
+        """The override in float32, the specification at the same point in float64, and gradients of the outputs."""
+        op, rng = REGISTRY[name], np.random.default_rng(1)
+        arrays, options = draw(op, case, rng, "float32")
+        wide = [None if array is None else array.astype("float64") if array.dtype.kind == "f" else array
+                for array in arrays]
+        exact = Trial(op, (op.forward, op.backward), wide, options)
+        weights = [np.asarray(rng.standard_normal(np.shape(output)), "float32") for output in exact.forward()[0]]
+        return Trial(op, self.hosted(OVERRIDDEN[name]), arrays, options), exact, weights
+
+
+def on_host(value: Any) -> Any:
+    return value if value is None else backend.to_host(value)
+
+
+@pytest.fixture(params=DEVICES)
+def place(request: pytest.FixtureRequest) -> Iterator[Place]:
+    with emulator.checked():
+        yield Place(request.param)
+
+
+def test_every_override_has_large_cases() -> None:
+    assert OVERRIDDEN.keys() == LARGE.keys()
+
+
+@pytest.mark.parametrize(("name", "case"), CASES)
+def test_values_of_both_passes(place: Place, name: str, case: dict[str, Any]) -> None:
+    fast, exact, weights = place.trials(name, case)
+    if fast.pair[0](np, *fast.arrays, **fast.options) is NotImplemented:
+        assert case not in LARGE[name]
+    else:
+        check_values(fast, exact, weights)
+
+
+def check_values(fast: Trial, exact: Trial, weights: list[Any]) -> None:
+    outputs, cache = fast.forward()
+    for output, value in zip(outputs, exact.forward()[0], strict=True):
+        assert output.dtype == np.float32
+        assert difference(output, value) <= TOLERANCE
+    kept = [output.copy() for output in outputs]
+    gradients, again = fast.backward(weights, cache), fast.backward(weights, cache)
+    for i, gradient in enumerate(exact.gradients(weights)):
+        if i not in exact.floats:
+            continue
+        assert gradients[i].dtype == np.float32
+        assert difference(gradients[i], gradient, 1e-2) <= TOLERANCE
+        assert np.array_equal(gradients[i], again[i]), "backward, run twice, gives two results"
+    assert all(map(np.array_equal, outputs, kept)), "an output was changed by backward"
+
+
+LSTMS: list[dict[str, Any]] = [
+    {"N": 5, "T": 7, "D": 2, "H": 1}, {"N": 3, "T": 2, "D": 3, "H": 3, "recurrent_mask": None},
+    {"N": 7, "T": 2, "D": 1, "H": 32}, {"N": 5, "T": 7, "D": 5, "H": 63}, {"N": 3, "T": 1, "D": 2, "H": 64},
+    {"N": 5, "T": 2, "D": 2, "H": 64, "recurrent_mask": None}, {"N": 5, "T": 2, "D": 2, "H": 65},
+    {"N": 3, "T": 7, "D": 4, "H": 128}, {"N": 1, "T": 1, "D": 1, "H": 128, "recurrent_mask": None},
+    {"N": 5, "T": 0, "D": 1, "H": 5}, {"N": 0, "T": 2, "D": 1, "H": 5}]
+WAYS = {"one sequence in a block": Limits(227 * 1024, 7), "two sequences": Limits(227 * 1024, 1), "step by step": None}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("case", LSTMS, ids=lambda case: "-".join(f"{key}{case[key]}" for key in "NTH"))
+def test_all_ways_of_the_lstm(place: Place, case: dict[str, Any], way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Persistent kernels and kernels for each step, whichever would be chosen; some cases leave half a block over."""
+    device, launched, launch = WAYS[way], set[str](), Kernels.launch
+    monkeypatch.setattr(Kernels, "launch", lambda self, name, *rest: (launched.add(name), launch(self, name, *rest)))
+    monkeypatch.setattr(lstm_persistent, "limits", lambda array: device or Limits(0, 1))
+    trials = fast, exact, _ = place.trials("lstm", case)
+    for trial in fast, exact:
+        trial.arrays[3] /= 8  # type: ignore[operator]  # with such W, rounding errors do not grow from step to step
+    check_values(*trials)
+    assert ("lstm_backward_64" in launched or "lstm_backward_128" in launched) == (device is not None)
+    assert device or not case["T"] or "lstm_dgates" in launched
+
+
+def test_an_lstm_takes_no_more_shared_memory_than_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def plan(N: int, H: int, T: int = 7) -> lstm_persistent.Plan | None:
+        return lstm_persistent.plan(np.broadcast_to(np.float32(0), (N, T, H)))
+
+    monkeypatch.setattr(lstm_persistent, "limits", lambda array: Limits(64 * 1024, 40))  # of sm_75
+    assert plan(5, 64) and not plan(5, 65)
+    monkeypatch.setattr(lstm_persistent, "limits", lambda array: Limits(99 * 1024, 40))  # of sm_86
+    plans = [plan(N, H) for N, H in ((40, 64), (41, 64), (500, 64), (500, 65), (500, 128), (5, 17))]
+    assert [(plan.blocks, plan.threads, plan.sequences) for plan in plans if plan] == [
+        (40, 128, 1), (21, 128, 2), (80, 128, 2), (40, 160, 2), (40, 256, 2), (5, 64, 1)]
+    assert not plan(5, 129) and not plan(5, 0)
+    assert plan(2**10, 64, 2**13 - 2) and not plan(2**10, 64, 2**13 - 1)
+
+
+@pytest.mark.parametrize("place", DEVICES[:1], indirect=True)
+@pytest.mark.parametrize(("N", "H"), [(1, 64), (3, 64), (1, 128), (3, 128)])
+def test_an_lstm_needs_all_of_its_shared_memory(place: Place, N: int, H: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few bytes less, and the kernels write behind it."""
+    fast, _, weights = place.trials("lstm", {"N": N, "T": 1, "D": 1, "H": H})
+    _, cache = fast.forward()
+    grid = lstm_persistent.Plan.grid
+    monkeypatch.setattr(lstm_persistent.Plan, "grid", lambda *args: (g := grid(*args))._replace(shared=g.shared - 16))
+    with pytest.raises(KernelError, match=f"lstm_forward_{H}: a block must keep to"):
+        fast.forward()
+    with pytest.raises(KernelError, match=f"lstm_backward_{H}: a block must keep to"):
+        fast.backward(weights, cache)
+
+
+@pytest.mark.parametrize("name", OVERRIDDEN)
+def test_what_nobody_needs_is_left_out(place: Place, name: str) -> None:
+    fast, _, weights = place.trials(name, LARGE[name][0])
+    _, cache = fast.forward()
+    everything = fast.backward(weights, cache)
+    for i in fast.floats:
+        alone = fast.backward(weights, cache, fast.needs(i))
+        assert np.array_equal(alone[i], everything[i])
+
+
+@pytest.mark.parametrize("name", OVERRIDDEN)
+def test_arrays_with_gaps_and_inputs_left_alone(place: Place, name: str) -> None:
+    fast, _, weights = place.trials(name, LARGE[name][0])
+
+    def scattered(array: Any) -> Any:
+        """On the device, the same values, every second element of a larger array in Fortran's order."""
+        if array is None or array.ndim == 0:
+            return place.to(array)
+        larger = np.full([2 * size for size in array.shape], 99, array.dtype, order="F")
+        half = tuple(slice(None, None, 2) for _ in array.shape)
+        larger[half] = array
+        return place.to(larger)[half]
+
+    given, doutputs = [scattered(array) for array in fast.arrays], [scattered(weight) for weight in weights]
+    forward, backward = OVERRIDDEN[name]
+    outputs, cache = forward(place.xp, *given, **fast.options)
+    gradients = as_tuple(backward(place.xp, *doutputs, cache=cache, needs=fast.needs()))
+    expected, cache = fast.forward()
+    assert all(np.array_equal(on_host(a), b) for a, b in zip(as_tuple(outputs), expected, strict=True))
+    wanted = fast.backward(weights, cache)
+    assert all(np.array_equal(on_host(gradients[i]), wanted[i]) for i in fast.floats)
+    for array, before in zip([*given, *doutputs], [*fast.arrays, *weights], strict=True):
+        assert array is None or np.array_equal(on_host(array), before), "an input was changed"
+
+
+PLACED = {"dense": (1, 2), "conv1d": (1, 2), "conv2d": (1, 2), "lstm": (3, 4), "batch_norm": (1, 2)}
+
+
+@pytest.mark.parametrize("name", OVERRIDDEN)
+def test_a_gradient_that_has_a_home_is_written_there(place: Place, name: str) -> None:
+    """The same bits; those of parameters, without a copy."""
+    fast, _, weights = place.trials(name, LARGE[name][0])
+    forward, backward = OVERRIDDEN[name]
+    _, cache = forward(place.xp, *map(place.to, fast.arrays), **fast.options)
+    given = [place.to(weight) for weight in weights]
+    expected = as_tuple(backward(place.xp, *given, cache=cache, needs=fast.needs()))
+    for i in fast.floats:
+        home = place.xp.empty(fast.arrays[i].shape, "float32")  # type: ignore[union-attr]
+        needs = tuple(backend.Home(home) if j == i else need for j, need in enumerate(fast.needs()))
+        gradient = as_tuple(backward(place.xp, *given, cache=cache, needs=needs))[i]
+        assert np.array_equal(on_host(gradient), on_host(expected[i]))
+        assert (gradient is home) == (i in PLACED.get(name, ()))
+
+
+@pytest.mark.parametrize(("name", "case"), [(name, case) for name in ("lstm", "batch_norm") for case in LARGE[name]])
+def test_an_output_that_nobody_used_counts_as_zero(place: Place, name: str, case: dict[str, Any]) -> None:
+    fast, _, weights = place.trials(name, case)
+    _, cache = fast.forward()
+    for used in range(len(weights)):
+        found = fast.backward([weight if i == used else None for i, weight in enumerate(weights)], cache)
+        wanted = fast.backward([weight * (i == used) for i, weight in enumerate(weights)], cache)
+        assert all(np.array_equal(found[i], wanted[i]) for i in fast.floats)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", OVERRIDDEN)
+def test_nan_and_infinity_as_in_the_specification(place: Place, name: str, value: float) -> None:
+    fast, exact, _ = place.trials(name, LARGE[name][0])
+    for trial in (fast, exact):
+        trial.arrays[0].reshape(-1)[3] = value  # type: ignore[union-attr]
+    with np.errstate(all="ignore"):
+        for output, wanted in zip(fast.forward()[0], exact.forward()[0], strict=True):
+            finite = np.isfinite(wanted)
+            assert np.array_equal(np.isnan(output), np.isnan(wanted))
+            assert np.array_equal(output[~finite], wanted[~finite].astype("float32"), equal_nan=True)
+            assert difference(output[finite], wanted[finite]) <= TOLERANCE
+
+
+@pytest.mark.parametrize("on", ["host", "device"])
+@pytest.mark.parametrize(("p", "key", "counter"), [(0.3, (5, 2**32 - 1), 2**40 + 3), (0.0, (0, 0), 0)])
+def test_dropout_has_the_bits_of_the_host(place: Place, on: str, p: float, key: tuple[int, int],
+                                          counter: int) -> None:
+    ones = np.ones((7, 143), "float32")
+    expected, _ = REGISTRY["dropout"].forward(np, ones, p, key=key, counter=counter)
+    forward, backward = OVERRIDDEN["dropout"]
+    step = counter if on == "host" else place.to(np.asarray(counter))
+    y, cache = forward(place.xp, place.to(ones), p, key=key, counter=step)
+    assert np.array_equal(y.get(), expected)
+    if on == "device":
+        step += 1  # the next draw; this one's backward keeps its own
+    dx = backward(place.xp, place.to(ones), cache=cache, needs=(True,))
+    assert np.array_equal(dx.get(), expected)
+
+
+@pytest.mark.parametrize("C", [1, 3, 300])
+def test_running_averages(place: Place, C: int) -> None:
+    arrays = np.random.default_rng(0).standard_normal((4, C)).astype("float32")
+    exact, device = arrays.astype("float64"), [place.to(array) for array in arrays]
+    for _ in range(3):
+        running_averages(*device, momentum=0.9)
+        running_averages.specification(np, *exact, momentum=0.9)
+    for array, wanted in zip(device, exact, strict=True):
+        assert difference(array.get(), wanted) <= 1e-6
+
+
+@pytest.mark.parametrize(("N", "K"), [(1, 1), (37, 3), (150, 70)])
+def test_tally(place: Place, N: int, K: int) -> None:
+    """Of equal scores the first counts, and a NaN before all."""
+    rng = np.random.default_rng(0)
+    scores, labels = rng.integers(-1, 2, (N, K)).astype("float32"), rng.integers(0, K, N)
+    scores[: N // 3] = -np.inf
+    scores[N // 2 :: 5, K // 2 :] = np.nan
+    arrays = np.float32(0.5).reshape(()), np.asarray(3), np.asarray(1.25, "float32"), scores, labels
+    device, exact = [place.to(np.array(array)) for array in arrays], [np.array(array) for array in arrays]
+    for _ in range(2):
+        with without_waiting(place.device):
+            assert OVERRIDING_TALLY(place.xp, *device) is None
+        tally.specification(np, *exact)
+    assert device[0].get() == exact[0] == 0.5 + 2 * 1.25 * N
+    assert device[1].get() == exact[1] == 3 + 2 * (scores.argmax(axis=-1) == labels).sum()
+    several = place.to(scores[:, None]), place.to(labels[:, None])
+    assert OVERRIDING_TALLY(place.xp, *device[:3], *several) is NotImplemented
+
+
+@pytest.mark.parametrize("on", ["host", "device"])
+@pytest.mark.parametrize("options", [{}, {"weight_decay": 0.1}, {"weight_decay": 0.1, "decoupled": True},
+                                     {"betas": (0.0, 0.99)}])
+def test_adam(place: Place, options: dict[str, Any], on: str) -> None:
+    rng = np.random.default_rng(0)
+    arrays = rng.standard_normal((4, 1003)).astype("float32")
+    arrays[3] = abs(arrays[3])
+    exact, device = arrays.astype("float64"), [place.to(array) for array in arrays]
+    settings: dict[str, Any] = {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0, "decoupled": False, **options}
+    for step in (1, 2, 3):
+        lr, count = (0.01, step) if on == "host" else (place.to(np.array(0.01, "float32")), place.to(np.array(step)))
+        with without_waiting(place.device):
+            adam(*device, lr=lr, step=count, **settings)
+        adam.specification(np, *exact, lr=0.01, step=step, **settings)
+    for array, wanted in zip(device, exact, strict=True):
+        assert difference(array.get(), wanted) <= 1e-6
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint8", "int64", "float64"])
+@pytest.mark.parametrize("shape", [(), (3,), (5, 7), (4, 2)])
+def test_gather(place: Place, dtype: str, shape: tuple[int, ...]) -> None:
+    rows = np.random.default_rng(0).integers(0, 100, (50, *shape)).astype(dtype)
+    index = np.random.default_rng(1).permutation(50)[:33]
+    batch = place.xp.empty((33, *shape), dtype)
+    gather(batch, place.to(rows), place.to(index))
+    assert np.array_equal(batch.get(), rows[index])
+    gather(batch[:0], place.to(rows), place.to(index[:0]))
+
+
+def test_large_images_are_unfolded_a_few_at_a_time(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tinynet.backend.cuda import conv
+    fast, _, weights = place.trials("conv2d", LARGE["conv2d"][0])
+    expected, cache = fast.forward()
+    gradients = fast.backward(weights, cache)
+    monkeypatch.setattr(conv, "_UNFOLDED", 2 * 9 * 13 * 9 * 17)  # two of three images
+    outputs, cache = fast.forward()
+    assert difference(outputs[0], expected[0]) <= TOLERANCE
+    assert all(difference(a, b) <= TOLERANCE for a, b in zip(fast.backward(weights, cache), gradients, strict=True))

@@ -1,0 +1,505 @@
+"""Launching kernels: what does not fit their signatures is refused, and faults in them are found by the emulator."""
+
+import itertools
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.support.op_cases import difference, draw
+from tinynet import backend
+from tinynet.backend.cuda.runtime import emulator, fake_cupy, launch
+from tinynet.backend.cuda.runtime.emulator import KernelError
+from tinynet.backend.cuda.runtime.launch import FOLDER, Grid, Kernels, one_each, signatures, source
+from tinynet.errors import ArgumentError, DeviceError, DtypeError, ShapeError, TinynetError
+from tinynet.op import REGISTRY
+from tinynet.optim.adam import adam
+
+xp = fake_cupy.namespace
+needs_gxx = pytest.mark.skipif(not shutil.which("g++"), reason="kernels are emulated with g++, which is not here")
+
+SCALE = """
+// out = x * factor
+extern "C" __global__ void __launch_bounds__(256)
+scale(const float* __restrict__ x, float* __restrict__ out, /* finite */ float factor,
+      int size, bool twice, const long long* count, unsigned bits) {
+  int at = blockIdx.x * blockDim.x + threadIdx.x;
+  if (at < size) out[at] = x[at] * factor * (twice ? 2.0f : 1.0f) + (float)count[0] + (float)bits;
+}
+"""
+
+
+OPTIONAL = """
+extern "C" __global__ void fill(const float* OR_NULL x, float* __restrict__ y, int* OR_NULL count, int size) {
+  int at = blockIdx.x * blockDim.x + threadIdx.x;
+  if (at < size) y[at] = x ? x[at] : 7.0f;
+  if (count && at == 0) count[0] = size;
+}
+"""
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("TINYNET_EMULATOR_FLAGS", "-O0")
+    return tmp_path / "cache" / "tinynet" / "kernels"
+
+
+@pytest.fixture
+def kernels(tmp_path: Path, own_cache: Path) -> Callable[[str], Kernels]:
+    def make(text: str) -> Kernels:
+        path = tmp_path / "planted.cu"
+        path.write_text(text, encoding="utf-8")
+        return Kernels("planted", path)
+    return make
+
+
+def device(*shape: int, dtype: str = "float32") -> Any:
+    return fake_cupy.array(np.ones(shape, dtype))
+
+
+def arguments(**changes: Any) -> list[Any]:
+    return list({"x": device(5), "out": device(5), "factor": 3.0, "size": 5, "twice": True,
+                 "count": device(1, dtype="int64"), "bits": np.uint32(1), **changes}.values())
+
+
+# --- signatures -----------------------------------------------------------------------------------------------------
+
+def test_signatures_are_read_from_the_source() -> None:
+    found = signatures(SCALE)["scale"]
+    assert [(p.name, p.dtype.name, p.is_pointer, p.is_written) for p in found] == [
+        ("x", "float32", True, False), ("out", "float32", True, True), ("factor", "float32", False, False),
+        ("size", "int32", False, False), ("twice", "bool", False, False), ("count", "int64", True, False),
+        ("bits", "uint32", False, False)]
+    assert [p.name for p in signatures(OPTIONAL)["fill"] if p.is_optional] == ["x", "count"]
+
+
+@pytest.mark.parametrize("parameter", ["double x", "const double* x", "float** x", "size_t n", "half* x", "float x[4]"])
+def test_parameters_of_other_types_are_refused(parameter: str) -> None:
+    with pytest.raises(DtypeError, match="every parameter must be"):
+        signatures(f'extern "C" __global__ void bad({parameter}) {{}}')
+
+
+def test_headers_are_put_into_the_source_and_lines_keep_their_numbers(tmp_path: Path) -> None:
+    (tmp_path / "own.h").write_text("int one;\n")
+    (tmp_path / "a.cu").write_text('// first\n#include "own.h"\nint two;\n')
+    lines = source(tmp_path / "a.cu").splitlines()
+    assert lines[lines.index("int one;") - 1] == f'#line 1 "{tmp_path / "own.h"}"'
+    assert lines[lines.index("int two;") - 1] == f'#line 3 "{tmp_path / "a.cu"}"'
+
+
+@needs_gxx
+@pytest.mark.parametrize("checked", [False, True])
+def test_a_kernel_runs(kernels: Callable[[str], Kernels], checked: bool) -> None:
+    values = arguments()
+    if checked:
+        with emulator.checked():
+            kernels(SCALE).launch("scale", one_each(5), *values)
+    else:
+        kernels(SCALE).launch("scale", one_each(5), *values)
+    assert np.array_equal(values[1].get(), np.full(5, 8, "float32"))
+
+
+@needs_gxx
+@pytest.mark.parametrize("checked", [False, True])
+def test_an_array_may_be_left_out_where_the_kernel_says_so(kernels: Callable[[str], Kernels], checked: bool) -> None:
+    kernel = kernels("#define OR_NULL __restrict__\n" + OPTIONAL)
+    with emulator.checked() if checked else nullcontext():
+        for x, count in itertools.product((None, device(5)), (None, device(1, dtype="int32"))):
+            y = device(5)
+            kernel.launch("fill", one_each(5), x, y, count, 5)
+            assert y.get().tolist() == [7.0 if x is None else 1.0] * 5
+            assert count is None or count.get().tolist() == [5]
+        with pytest.raises(DeviceError, match="y must be an array on the device, got NoneType"):
+            kernel.launch("fill", one_each(5), device(5), None, None, 5)
+
+
+def test_a_gpu_is_given_eight_bytes_of_zeros_for_an_array_that_is_left_out(kernels: Callable[[str], Kernels]) -> None:
+    launched, kernel, y = list[Any](), kernels(OPTIONAL), device(5)
+    kernel._functions["fill"] = lambda *call, **options: launched.append(call)
+    y.data = SimpleNamespace(device_id=0)
+    kernel.launch("fill", one_each(5), None, y, None, 5)
+    (_, _, (x, given, count, _)), = launched
+    assert given is y and x.tobytes() == count.tobytes() == bytes(8)
+
+
+@pytest.mark.parametrize(("changes", "error", "message"), [
+    ({"factor": np.float64(3)}, DtypeError, "factor must be a number of float32, got float64"),
+    ({"factor": fake_cupy.array(np.float32(1))}, DtypeError, "factor must be a number"),
+    ({"factor": "3"}, DtypeError, "got str"),
+    ({"size": 5.0}, DtypeError, "size must be a number of int32, got float"),
+    ({"size": np.int64(5)}, DtypeError, "size must be a number of int32, got int64"),
+    ({"size": 2**31}, ArgumentError, "size must fit into int32, got 2147483648"),
+    ({"bits": -1}, ArgumentError, "bits must fit into uint32"),
+    ({"x": np.ones(5, "float32")}, DeviceError, "x must be an array on the device, got ndarray"),
+    ({"x": 1.0}, DeviceError, "got float"),
+    ({"x": None}, DeviceError, "got NoneType"),
+    ({"x": device(5, dtype="float64")}, DtypeError, "x must be of float32, got float64"),
+    ({"count": device(1, dtype="int32")}, DtypeError, "count must be of int64, got int32"),
+    ({"x": device(5, 5).T}, ShapeError, "x must lie in one piece"),
+    ({"x": device(10)[::2]}, ShapeError, "x must lie in one piece"),
+    ({"more": 1}, ArgumentError, "scale: must get 7 arguments, x, out, factor"),
+])
+def test_what_does_not_fit_is_refused(kernels: Callable[[str], Kernels], changes: dict[str, Any],
+                                      error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        kernels(SCALE).launch("scale", one_each(5), *arguments(**changes))
+
+
+def test_too_large_a_grid_is_refused_and_an_empty_one_does_nothing(kernels: Callable[[str], Kernels]) -> None:
+    for grid in one_each(2**31), Grid((1, 1, 1), (64, 32, 1)), Grid((1, 2**16, 1), (32, 1, 1)):
+        with pytest.raises(ArgumentError, match="a block has at most 1024 threads, and a grid"):
+            kernels(SCALE).launch("scale", grid, *arguments())
+    values = arguments()
+    kernels(SCALE).launch("scale", one_each(0), *values)
+    assert np.array_equal(values[1].get(), np.ones(5))
+
+
+@pytest.mark.parametrize("place", [fake_cupy.DEVICE_ID, 0])
+def test_shared_memory_is_asked_for_within_the_limits(kernels: Callable[[str], Kernels], place: Any,
+                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "_limits", lambda device: launch.Limits(2**16, 1))
+    function, kernel, values = Function(), kernels(SCALE), arguments()
+    kernel._functions["scale"] = function
+    for array in values[0], values[1], values[5]:
+        array.data = SimpleNamespace(device_id=place)
+    grid = Grid((1, 1, 1), (32, 1, 1))
+    with pytest.raises(ArgumentError, match="at most 65536 bytes of shared memory on this device, got 65537"):
+        kernel.launch("scale", grid._replace(shared=2**16 + 1), *values)
+    if place == fake_cupy.DEVICE_ID:
+        return
+    for shared in 0, 49_152, 49_156, 65_536, 49_160:
+        kernel.launch("scale", grid._replace(shared=shared), *values)
+    assert function.shared == [0, 49_152, 49_156, 65_536, 49_160]
+    assert function.asked_for == [49_156, 65_536]  # at most once for each more
+
+
+def test_limits_are_those_of_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = SimpleNamespace(cudaDevAttrMaxSharedMemoryPerBlockOptin=97, cudaDevAttrMultiProcessorCount=16,
+                              deviceGetAttribute=lambda attribute, device: 1000 * device + attribute)
+    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(cuda=SimpleNamespace(runtime=runtime)))
+    monkeypatch.setattr(launch, "_limits", launch._limits.__wrapped__)  # not what is kept
+    array = device(1)
+    assert launch.limits(array) == (emulator.SHARED, emulator.MULTIPROCESSORS)
+    array.data = SimpleNamespace(device_id=3)
+    assert launch.limits(array) == (3097, 3016)
+
+
+class Function:
+    """A kernel of CuPy's: how much shared memory it was launched with, and was allowed to have before."""
+
+    def __init__(self) -> None:
+        self.shared, self.asked_for = list[int](), list[int]()
+
+    def __call__(self, blocks: Any, threads: Any, values: Any, shared_mem: int) -> None:
+        self.shared.append(shared_mem)
+
+    max_dynamic_shared_size_bytes = property(None, lambda self, size: self.asked_for.append(size))
+
+
+def test_arrays_of_two_devices_are_refused(kernels: Callable[[str], Kernels]) -> None:
+    elsewhere = device(5)
+    elsewhere.data = SimpleNamespace(device_id=1)
+    with pytest.raises(DeviceError, match="scale: its arrays must be on one device, got out on 1, others on emulated"):
+        kernels(SCALE).launch("scale", one_each(5), *arguments(out=elsewhere))
+
+
+def test_arrays_of_a_gpu_go_to_the_compiled_kernel(kernels: Callable[[str], Kernels]) -> None:
+    """With the numbers in the kernel's types: a GPU takes bytes."""
+    launched, kernel, values = list[Any](), kernels(SCALE), arguments()
+    for array in values[0], values[1], values[5]:
+        array.data = SimpleNamespace(device_id=0)
+    kernel._functions["scale"] = lambda *call, shared_mem: launched.append((*call, shared_mem))
+    kernel.launch("scale", one_each(5), *values)
+    (blocks, threads, given, shared), = launched
+    assert (blocks, threads, shared) == ((1, 1, 1), (256, 1, 1), 0)
+    assert [type(value) for value in given] == [fake_cupy.Array, fake_cupy.Array, np.float32, np.int32, np.bool_,
+                                                fake_cupy.Array, np.uint32]
+
+
+# --- the emulator ---------------------------------------------------------------------------------------------------
+
+def run(kernel: Kernels, blocks: int, threads: int, *arrays: Any, shared: int = 256) -> None:
+    with emulator.checked():
+        kernel.launch("k", Grid((blocks, 1, 1), (threads, 1, 1), shared), *arrays)
+
+
+HEAD = 'extern "C" __global__ void k(const float* x, float* y) { int t = threadIdx.x, b = blockIdx.x; '
+REVERSE = HEAD + "__shared__ float s[64]; s[t] = x[t]; __syncthreads(); y[64 * b + t] = s[63 - t]; }"
+DYNAMIC = REVERSE.replace("__shared__ float s[64];", "extern __shared__ float s[];")
+WARPS = HEAD + """float v = x[t];
+  for (int by = 16; by > 0; by /= 2) v += __shfl_xor_sync(0xffffffffu, v, by);
+  y[64 * b + t] = v + __shfl_sync(0xffffffffu, x[t], 3) - __shfl_down_sync(0xffffffffu, x[t], 1); }"""
+
+
+@needs_gxx
+@pytest.mark.parametrize("text", [REVERSE, DYNAMIC])
+def test_barriers_shared_memory_and_blocks(kernels: Callable[[str], Kernels], text: str) -> None:
+    x, y = np.arange(64, dtype="float32"), fake_cupy.namespace.empty(128, "float32")
+    run(kernels(text), 2, 64, fake_cupy.array(x), y)
+    assert np.array_equal(y.get(), np.tile(x[::-1], 2))
+
+
+@needs_gxx
+def test_shuffles_stay_in_their_warp(kernels: Callable[[str], Kernels]) -> None:
+    x, y = np.arange(64, dtype="float32"), fake_cupy.namespace.empty(64, "float32")
+    run(kernels(WARPS), 1, 64, fake_cupy.array(x), y)
+    warps = x.reshape(2, 32)
+    next_lane = np.concatenate([warps[:, 1:], warps[:, -1:]], axis=1)
+    assert np.array_equal(y.get().reshape(2, 32), warps.sum(1, keepdims=True) + warps[:, 3:4] - next_lane)
+
+
+FAULTY = {
+    "a missing barrier": (REVERSE.replace("__syncthreads();", ""), "must not depend on the order"),
+    "two threads, one place": (HEAD + "y[b] = x[t]; }", "must not depend on the order"),
+    "two blocks, one place": (HEAD + "y[t] = (float)b; }", "must not depend on the order"),
+    "a sum in another's place": (HEAD + "y[0] += x[t] / 3.0f; }", "must not depend on the order"),
+    "a barrier not all reach": (HEAD + "if (t < 32) __syncthreads(); y[64 * b + t] = x[t]; }", "every thread"),
+    "a return before a barrier": (HEAD + "if (t > 40) return; __syncthreads(); y[64 * b + t] = x[t]; }",
+                                  "every thread"),
+    "a barrier in each branch": (HEAD + "if (t < 32) { __syncthreads(); }\nelse { __syncthreads(); } y[t] = 0.0f; }",
+                                 "every thread"),
+    "a shuffle not all reach": (HEAD + "float v = x[t]; if (t % 2) v = __shfl_sync(0xffffffffu, v, 0); y[t] = v; }",
+                                "every thread"),
+    "lanes left out": (HEAD + "y[t] = __shfl_sync(0xffffu, x[t], 0); }", "all lanes must take part"),
+    "an index too large": (HEAD + "y[64 * b + t + 64] = x[t]; }", "written beside y"),
+    "an index too small": (HEAD + "y[64 * b + t - 1] = x[t]; }", "written beside y"),
+    "more shared memory than asked for": (DYNAMIC.replace("s[t]", "s[t + 1]"), "keep to the 256 bytes of shared"),
+    "a missing barrier, dynamic": (DYNAMIC.replace("__syncthreads();", ""), "must not depend on the order"),
+    "a constant written": (HEAD + "((float*)x)[t] = y[t]; }", "written beside x"),
+    "an atomic sum of floats": (HEAD + "atomicAdd(&y[b], x[t]); }", "not deterministic"),
+    "a misspelt name": (HEAD + "y[t] = z[t]; }", "planted.cu:1"),
+}
+
+
+@needs_gxx
+@pytest.mark.parametrize("fault", FAULTY)
+def test_faults_are_found(kernels: Callable[[str], Kernels], fault: str) -> None:
+    text, message = FAULTY[fault]
+    with pytest.raises(KernelError, match=message):
+        run(kernels(text), 2, 64, fake_cupy.array(np.sqrt(np.arange(64, dtype="float32"))), device(128))
+
+
+@needs_gxx
+def test_what_nobody_wrote_is_nan(kernels: Callable[[str], Kernels]) -> None:
+    y = xp.empty(64, "float32")
+    run(kernels(HEAD + "__shared__ float s[64]; if (t < 60) s[t] = 1.0f; __syncthreads(); y[t] = s[t]; }"), 1, 64,
+        device(64), y)
+    assert np.isnan(y.get()[60:]).all()
+    run(kernels(HEAD + "y[t] = x[t + 1]; }"), 1, 64, device(64), y)  # one element too far
+    assert np.isnan(y.get()[63])
+    run(kernels(HEAD + "extern __shared__ float s[]; if (t < 60) s[t] = 1.0f; __syncthreads(); y[t] = s[t]; }"), 1, 64,
+        device(64), y)
+    assert np.isnan(y.get()[60:]).all() and not np.isnan(y.get()[:60]).any()
+    run(kernels(HEAD + "extern __shared__ float s[]; y[t] = s[t + 1000]; }"), 1, 64, device(64), y)
+    assert np.isnan(y.get()).all()
+
+
+@needs_gxx
+def test_arguments_that_share_memory_are_found(kernels: Callable[[str], Kernels]) -> None:
+    both = device(64)
+    with pytest.raises(KernelError, match="x and y share memory"):
+        run(kernels(HEAD + "y[t] = x[t]; }"), 1, 64, both, both)
+
+
+@needs_gxx
+def test_after_a_fault_other_kernels_run(kernels: Callable[[str], Kernels]) -> None:
+    y = xp.empty(128, "float32")
+    with pytest.raises(KernelError):
+        run(kernels(FAULTY["a return before a barrier"][0]), 2, 64, device(64), y)
+    run(kernels(REVERSE), 2, 64, device(64), y)
+    assert np.array_equal(y.get(), np.ones(128))
+
+
+# --- compiling ------------------------------------------------------------------------------------------------------
+
+@needs_gxx
+def test_what_was_compiled_is_kept_by_its_content(kernels: Callable[[str], Kernels], own_cache: Path,
+                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    run(kernels(REVERSE), 2, 64, device(64), xp.empty(128, "float32"))
+    kept = list(own_cache.iterdir())
+    assert len(kept) == 1
+    before = kept[0].stat().st_mtime_ns
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", "")  # no compiler is needed now
+        run(kernels(REVERSE), 2, 64, device(64), xp.empty(128, "float32"))
+    assert kept[0].stat().st_mtime_ns == before
+    run(kernels(REVERSE.replace("63 - t", "t")), 2, 64, device(64), xp.empty(128, "float32"))
+    assert len(list(own_cache.iterdir())) == 2
+
+
+def test_without_a_compiler_the_remedy_is_told(kernels: Callable[[str], Kernels],
+                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(DeviceError, match=r"compiled by g\+\+, and there is none; apt install g\+\+.*use cpu"):
+        run(kernels(REVERSE), 2, 64, device(64), xp.empty(128, "float32"))
+
+
+@needs_gxx
+def test_a_cache_that_cannot_be_written_is_told(kernels: Callable[[str], Kernels], tmp_path: Path,
+                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(DeviceError, match="set XDG_CACHE_HOME"):
+        run(kernels(REVERSE), 2, 64, device(64), xp.empty(128, "float32"))
+
+
+# --- faults planted in our kernels ----------------------------------------------------------------------------------
+
+PLANTED = {  # case, file, what stands there, what is planted
+    "lstm: a gate's column": ("lstm, step by step", "lstm.cu", "z[2 * H + j] + b[2 * H + j]",
+                              "z[2 * H + j] + b[H + j]"),
+    "lstm: no end": ("lstm, step by step", "lstm.cu", "if (unit >= N * H) return;", ""),
+    "lstm: the wrong step": ("lstm", "lstm.h", "dC += dh", "dC = dC * gate.f + dh"),
+    "lstm: no barrier between steps": ("lstm", "lstm_persistent.cu", "mhs.turn();\n      __syncthreads();",
+                                       "mhs.turn();"),
+    "lstm: no barrier before the first step": ("lstm", "lstm_persistent.cu", "    __syncthreads();\n    for (int t = 0",
+                                               "    for (int t = 0"),
+    "lstm: no barrier backward": ("lstm", "lstm_persistent.cu", "while we multiply\n      __syncthreads();",
+                                  "while we multiply"),
+    "lstm: one vector for two steps": ("lstm", "lstm_persistent.cu", "next(shared + SIZE)", "next(shared)"),
+    "lstm: units beyond H": ("lstm", "lstm_persistent.cu", "return k < H && unit < H ?", "return unit < H ?"),
+    "lstm: another sequence's sums": ("lstm", "lstm_persistent.cu", "sums[SEQUENCES - 1][c], 1)", "sums[0][c], 1)"),
+    "lstm: half of the lanes": ("lstm", "lstm_persistent.cu", "bit = LANES / 2; bit > 1", "bit = LANES / 2; bit > 2"),
+    "lstm: weights in one place": ("lstm, 128 units", "lstm_persistent.cu", "row - KEPT) * (COLUMNS / 4) * THREADS",
+                                   "row - KEPT) * THREADS"),
+    "conv: two threads, one place": ("conv2d", "conv.cu", "dx[at] = sum", "dx[at / 2] = sum"),
+    "conv: stride left out": ("conv2d", "window.h", "return t * w.stride +", "return t +"),
+    "pool: the last of equals": ("max_pool2d", "pool.cu", "!(value <= largest)", "!(value < largest)"),
+    "batch norm: no barrier": ("batch_norm", "column_sums.h", "    __syncthreads();\n  }", "  }"),
+    "batch norm: shared memory too early": ("batch_norm", "column_sums.h", "= value;\n  __syncthreads();", "= value;"),
+    "batch norm: not all reach": ("batch_norm", "batchnorm.cu", "  if (COLUMN < C)", "  if (COLUMN >= C) return;"),
+    "batch norm: the next sum too early": ("batch_norm", "column_sums.h", "shared[threadIdx.x];\n  __syncthreads();",
+                                           "shared[threadIdx.x];"),
+    "batch norm: a last stretch as long as all": ("batch_norm, stretches", "batchnorm.cu",
+                                                  "count = (float)(ROWS_END(R) - int(blockIdx.y * rows))",
+                                                  "count = (float)rows"),
+    "batch norm: stretches about their own means": ("batch_norm, stretches", "batchnorm.cu", " + away * away", ""),
+    "cross-entropy: no barrier": ("cross_entropy", "loss.cu", "of_warps[warp] = loss;\n  __syncthreads();",
+                                  "of_warps[warp] = loss;"),
+    "cross-entropy: half a warp": ("cross_entropy", "loss.cu", "int bits = 16; bits > 0; bits /= 2) value",
+                                   "int bits = 8; bits > 0; bits /= 2) value"),
+    "dropout: another multiplier": ("dropout", "dropout.cu", "__umulhi(0xCD9E8D57u", "__umulhi(0xCD9E8D59u"),
+    "dense: a bias too far": ("dense", "column_sums.cu", "b[at % F]", "b[at % F + 1]"),
+    "relu: no zero": ("relu", "activation.cu", "x[at] < 0.0f", "x[at] < -0.5f"),
+    # One thread too many, or all of the last block: what they read beside an array, they write beside another.
+    "relu: no end": ("relu", "activation.cu", "if (at < size) y[at] = x", "y[at] = x"),
+    "relu: one too many backward": ("relu", "activation.cu", "if (at < size) dx[at] = dy[at] * (y",
+                                    "if (at <= size) dx[at] = dy[at] * (y"),
+    "dense: one bias too many": ("dense", "column_sums.cu", "if (at < size) y[at] += b", "if (at <= size) y[at] += b"),
+    "batch norm: one too many": ("batch_norm", "batchnorm.cu",
+                                 "if (at >= size) return;\n  int c = at % C;\n  float xhat",
+                                 "if (at > size) return;\n  int c = at % C;\n  float xhat"),
+    "lstm: a mask too many": ("lstm, step by step", "lstm.cu",
+                              "if (unit >= N * H) return;\n  int n = unit / H, j = unit % H;\n  float h_before",
+                              "if (unit > N * H) return;\n  int n = unit / H, j = unit % H;\n  float h_before"),
+    "cross-entropy: one too many": ("cross_entropy", "loss.cu", "if (at >= size) return;", "if (at > size) return;"),
+}
+CASES: dict[str, dict[str, Any]] = {
+    "lstm": {"N": 5, "T": 3, "D": 2, "H": 19}, "lstm, 128 units": {"N": 1, "T": 2, "D": 1, "H": 128},
+    "lstm, step by step": {"N": 5, "T": 3, "D": 2, "H": 129}, "dense": {"...": (5,), "D": 3, "F": 4},
+    "conv2d": {"H": 5, "W": 6, "KH": 3, "KW": 2, "stride": 2},
+    "max_pool2d": {"H": 5, "W": 6, "size": 2, "x": "boolean"},
+    "batch_norm": {"...": (600, 3), "C": 3, "mean": None, "var": None},
+    "batch_norm, stretches": {"...": (9000, 5), "C": 5, "mean": None, "var": None},
+    "dropout": {"...": (50,), "p": 0.5, "key": (1, 2), "counter": 0},
+    "cross_entropy": {"...": (5,), "K": 40, "weight": None}, "relu": {"...": (50,)}}
+
+
+def agrees(case: str) -> bool:
+    """Whether an op's override agrees with its specification in the case above; False also for a KernelError."""
+    op = REGISTRY[case.split(",")[0]]
+    forward, backward = backend.overrides(op.module, (op.name, f"d{op.name}"), "gpu-emulated")  # type: ignore[misc]
+    rng = np.random.default_rng(0)
+    arrays, options = draw(op, CASES[case], rng, "float32")
+    arrays = [array.astype("float32") if array is not None and array.dtype == bool else array for array in arrays]
+    outputs, cache = op.forward(np, *arrays, **options)
+    given = [np.asarray(rng.standard_normal(np.shape(y)), "float32") for y in tuple_of(outputs)]
+    needs = tuple(array is not None and array.dtype == "float32" for array in arrays)
+    expected = [*tuple_of(outputs), *tuple_of(op.backward(np, *given, cache=cache, needs=needs))]
+    try:
+        with emulator.checked():
+            outputs, cache = forward(xp, *map(on_device, arrays), **options)
+            results = [*tuple_of(outputs), *tuple_of(backward(xp, *map(on_device, given), cache=cache, needs=needs))]
+    except TinynetError:
+        return False
+    return all(difference(a.get(), b, 1e-2) <= 1e-5 for a, b in zip(results, expected, strict=True) if b is not None)
+
+
+def on_device(array: Any) -> Any:
+    return None if array is None else fake_cupy.array(array)
+
+
+def tuple_of(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+@pytest.fixture
+def planted(tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    def plant(file: str, old: str, new: str) -> None:
+        """Let all kernels be those of a copy of our folder, with a change in one file."""
+        folder = tmp_path / "kernels"
+        shutil.copytree(FOLDER, folder, ignore=lambda _, names: [n for n in names if not n.endswith((".cu", ".h"))])
+        text = (folder / file).read_text()
+        assert old in text
+        (folder / file).write_text(text.replace(old, new, 1))
+        for stem in ("activation", "adam", "batchnorm", "column_sums", "conv", "dropout", "dense", "loss", "lstm",
+                     "lstm_persistent", "pool"):
+            module = __import__(f"tinynet.backend.cuda.{stem}", fromlist=[stem])
+            for name, value in list(vars(module).items()):
+                if isinstance(value, Kernels) and (value.path.name == file or f'#include "{file}"' in
+                                                   value.path.read_text(encoding="utf-8")):
+                    monkeypatch.setattr(module, name, Kernels(stem, folder / value.path.name))
+    yield plant
+
+
+@needs_gxx
+def test_the_page_for_learners_is_true(planted: Callable[..., None], capfd: pytest.CaptureFixture[str]) -> None:
+    """Its code runs, and the line to print with prints from the kernel."""
+    page = (FOLDER / "README.md").read_text(encoding="utf-8")
+    line, = re.findall(r"```c\n(.*?)```", page, re.S)
+    after = "      State state = state_of(gate, C_now);\n"
+    planted("lstm_persistent.cu", after, after + line)
+    first, second = re.findall(r"```python\n(.*?)```", page, re.S)
+    code: dict[str, Any] = {}
+    exec(first, code)
+    printed = capfd.readouterr().out
+    assert re.findall(r"^step (\d): f 0\.\d{4}, i 0\.\d{4}, C -?0\.\d{4}, h (-?0\.\d{4})$", printed, re.M) == [
+        (str(t), f"{h:.4f}") for t, h in enumerate(code["lstm"](code["x"]).numpy()[0, :, 2])]
+    exec(second, code)
+    (file, line, equation), = re.findall(r"break ([\w.]+):(\d+) .*# equation (\(\d+\))", page)
+    assert equation in (FOLDER / file).read_text(encoding="utf-8").splitlines()[int(line) - 1]
+
+
+@needs_gxx
+@pytest.mark.parametrize("case", CASES)
+def test_the_cases_for_planted_faults_agree(case: str) -> None:
+    assert agrees(case)
+
+
+@needs_gxx
+@pytest.mark.parametrize("fault", PLANTED)
+def test_faults_planted_in_our_kernels_are_found(planted: Callable[..., None], fault: str) -> None:
+    case, file, old, new = PLANTED[fault]
+    planted(file, old, new)
+    assert not agrees(case)
+
+
+@needs_gxx
+def test_a_parameter_too_many_is_found(planted: Callable[..., None]) -> None:
+    def step() -> None:
+        with emulator.checked():
+            adam(*(device(5) for _ in range(4)), lr=0.1, betas=(0.9, 0.999), eps=1e-8, step=1, weight_decay=0.0,
+                 decoupled=False)
+
+    step()
+    planted("adam.cu", "if (at >= size) return;", "if (at > size) return;")
+    with pytest.raises(KernelError, match="adam: numbers were written beside value, which has 5 elements"):
+        step()

@@ -1,0 +1,435 @@
+"""Folders of images: each layout is found and reported as it is, and parts never share a patient."""
+
+import os
+import re
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("PIL")
+from PIL import Image
+
+from tinynet import random
+from tinynet.data import folds, scan_folder, split_groups, write_chest_xray_stand_in, write_idc_stand_in
+from tinynet.data.images import folder, splits
+from tinynet.data.images.folder import natural, recognise
+from tinynet.errors import ArgumentError, DataError
+
+
+def fill(root, *names, size=(4, 5)):
+    for name in names:
+        path = Path(root, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix.lower() in (".png", ".jpg", ".jpeg"):
+            Image.new("RGB", size[::-1], (3, 3, 3)).save(path, {".png": "PNG"}.get(path.suffix.lower(), "JPEG"))
+        else:
+            path.write_bytes(b"something")
+    return Path(root)
+
+
+def idc(patient, label, x, y):
+    return f"{patient}/{label}/{patient}_idx5_x{x}_y{y}_class{label}.png"
+
+
+# --- layouts --------------------------------------------------------------------------------------------------------
+
+def test_a_folder_for_each_class(tmp_path):
+    fill(tmp_path, "cat/b.png", "cat/a.JPG", "dog/1.jpeg", "10/x.png", "9/x.png", ".hidden/x.png", "cat/.DS_Store")
+    found = scan_folder(tmp_path)
+    assert found.layout == "a folder for each class" and found.classes == ("9", "10", "cat", "dog")
+    assert found.names == ("9/x.png", "10/x.png", "cat/a.JPG", "cat/b.png", "dog/1.jpeg")
+    assert found.labels.tolist() == [0, 1, 2, 2, 3] and found.labels.dtype == np.int64
+    assert found.groups is None and found.positions is None and found.parts == () and not found.skipped
+    np.testing.assert_array_equal(found.sizes, [[4, 5, 3]] * 5)
+    assert found.report() == (f"{tmp_path}: 5 images, a folder for each class\n"
+                              "  images: 1 9, 1 10, 2 cat, 1 dog\n"
+                              "  height x width: 4 x 5; 0 are grey, 5 in colour")
+    assert repr(found) == f"ImageFolder('{tmp_path}': 5 images, 4 classes, a folder for each class)"
+
+
+@pytest.mark.parametrize("above", ["", "data/", "kaggle/data/"])
+def test_chest_xrays(tmp_path, above):
+    fill(tmp_path / above, "train/NORMAL/IM-0115-0001.jpeg", "train/NORMAL/NORMAL2-IM-0115-0002.jpeg",
+         "train/PNEUMONIA/person12_virus_4.jpeg", "test/NORMAL/IM-0007-0001-0002.jpeg",
+         "test/PNEUMONIA/person12_bacteria_46.jpeg", "val/PNEUMONIA/person3_bacteria_1.jpeg",
+         "__MACOSX/train/NORMAL/._IM-0115-0001.jpeg", "chest_xray/train/NORMAL/IM-0115-0001.jpeg")
+    found = scan_folder(tmp_path)
+    assert found.layout == "chest X-rays in parts" and found.classes == ("NORMAL", "PNEUMONIA")
+    assert found.parts == ("train", "val", "test")
+    by_name = {name.removeprefix(above): index for index, name in enumerate(found.names)}
+    assert len(by_name) == len(found) == 6
+    for name, part, label, group in [("train/NORMAL/IM-0115-0001.jpeg", "train", 0, "IM-115"),
+                                     ("train/NORMAL/NORMAL2-IM-0115-0002.jpeg", "train", 0, "IM-115"),
+                                     ("test/PNEUMONIA/person12_bacteria_46.jpeg", "test", 1, "person12"),
+                                     ("val/PNEUMONIA/person3_bacteria_1.jpeg", "val", 1, "person3")]:
+        index = by_name[name]
+        assert (found.part_of[index], found.labels[index], found.groups[index]) == (part, label, group)
+    report = found.report()
+    assert "train: 2 NORMAL, 1 PNEUMONIA" in report and "4 groups: numbers in the file names" in report
+    assert "1 of them occur in more than one part" in report
+    assert f"left out 1 files elsewhere in the folder, the first is {above}chest_xray/train/NORMAL/IM" in report
+
+
+@pytest.mark.parametrize("above", ["", "IDC_regular_ps50_idx5/"])
+def test_idc(tmp_path, above):
+    fill(tmp_path / above, idc(9, 0, 1, 51), idc(9, 1, 101, 7), idc(10, 0, 5, 6), idc(10, 1, 8, 9), size=(50, 50))
+    found = scan_folder(tmp_path)
+    assert found.layout == "IDC patches" and found.classes == ("0", "1")
+    assert found.names == tuple(above + name for name in (idc(9, 0, 1, 51), idc(9, 1, 101, 7), idc(10, 0, 5, 6),
+                                                          idc(10, 1, 8, 9)))
+    assert found.groups.tolist() == ["9", "9", "10", "10"] and found.group_name == "patients"
+    assert found.positions.tolist() == [[1, 51], [101, 7], [5, 6], [8, 9]] and found.labels.tolist() == [0, 1, 0, 1]
+
+
+def test_idc_twice_as_kaggle_packs_it(tmp_path):
+    fill(tmp_path, *(above + name for above in ("", "IDC_regular_ps50_idx5/")
+                     for name in (idc(9, 0, 1, 51), idc(9, 1, 101, 7))))
+    found = scan_folder(tmp_path)
+    assert found.names == (idc(9, 0, 1, 51), idc(9, 1, 101, 7))
+    assert "left out 2 files elsewhere" in found.report()
+
+
+def test_idc_of_one_patient_alone(tmp_path):
+    found = scan_folder(fill(tmp_path, idc(9, 0, 1, 51), idc(9, 1, 101, 7)) / "9")
+    assert found.layout == "a folder for each class" and found.groups.tolist() == ["9", "9"]
+    assert found.positions.tolist() == [[1, 51], [101, 7]]
+
+
+def test_idc_names_that_do_not_fit(tmp_path):
+    good = [idc(9, label, x, 1) for label in (0, 1) for x in range(1, 301, 50)]
+    fill(tmp_path, *good, "9/0/9_idx5_x1_y1_class1.png", "9/1/8_idx5_x1_y1_class1.png", "9/1/other.png")
+    assert [(one.name, one.reason) for one in scan_folder(tmp_path).skipped] == [
+        ("9/0/9_idx5_x1_y1_class1.png", "lies in 9/0, but its name says patient 9, class 1; move it"),
+        ("9/1/8_idx5_x1_y1_class1.png", "lies in 9/1, but its name says patient 8, class 1; move it"),
+        ("9/1/other.png", "must be called PATIENT_idx5_xX_yY_classC.png; rename it")]
+
+
+def test_groups_by_a_pattern(tmp_path):
+    fill(tmp_path, "a/p1_x.png", "a/p1_y.png", "b/p22_x.png")
+    assert scan_folder(tmp_path).groups is None
+    found = scan_folder(tmp_path, groups=r"^p(\d+)_")
+    assert found.groups.tolist() == ["1", "1", "22"] and found.group_name == r"what '^p(\\d+)_' finds in the file names"
+    for pattern, error, message in ((r"p(\d", ArgumentError, "must be a regular expression"),
+                                    (r"p\d+", ArgumentError, "must have one group in parentheses, .* has 0"),
+                                    ("(y)", DataError, r"must be found in every file name, '\(y\)' is not in p1_x")):
+        with pytest.raises(error, match=f"scan_folder: groups {message}"):
+            scan_folder(tmp_path, groups=pattern)
+    fill(tmp_path / "x", "NORMAL/IM-0001-1.jpeg", "SICK/person1_x.jpeg")
+    assert scan_folder(tmp_path / "x").groups.tolist() == ["IM-1", "person1"]
+    assert scan_folder(tmp_path / "x", groups=None).groups is None
+
+
+@pytest.mark.parametrize(("names", "message"), [
+    ([], "found no files at all; sort the images"),
+    (["a.png", "b.png"], "found 2 files, the first is a.png"),
+    (["a/x.png", "a/y.png"], "must hold a folder of PNG or JPEG files for each of at least 2 classes"),
+    (["a/x.txt", "b/x.txt"], "found 2 files, the first is a/x.txt"),
+    (["1/a/x.png", "1/b/x.png", "2/a/x.png", "2/b/x.png"], "must hold one set of images, holds 2: 1, 2; name one"),
+    (["1/2/3/a/x.png", "1/2/3/b/x.png"], "found 2 files"),
+])
+def test_no_layout(tmp_path, names, message):
+    with pytest.raises(DataError, match=rf"scan_folder: .*{message}"):
+        scan_folder(fill(tmp_path, *names))
+
+
+def test_folders_that_are_none(tmp_path):
+    with pytest.raises(DataError, match=r"nothing is not there; name the folder"):
+        scan_folder(tmp_path / "nothing")
+    with pytest.raises(DataError, match=r"file\.txt is not a folder; name"):
+        scan_folder(fill(tmp_path, "file.txt") / "file.txt")
+
+
+def test_natural_order():
+    names = ["", "09", "9", "10", "A", "a", "a9b", "a10b", "²"]
+    assert sorted(names[::-1], key=natural) == names
+    assert sorted(["1" * 400, "2"], key=natural) == ["2", "1" * 400]
+
+
+# --- what cannot be used --------------------------------------------------------------------------------------------
+
+def many(root, count=20):
+    return fill(root, *(f"{label}/{number}.png" for label in "ab" for number in range(count)))
+
+
+def test_unusable_files_are_named_and_skipped(tmp_path):
+    outside = fill(tmp_path / "outside", "x.png")
+    root = many(tmp_path / "root")
+    good = (root / "a" / "0.png").read_bytes()
+    for name, content in [("empty.png", b""), ("cut.png", good[:-32]), ("text.png", b"hello"), ("notes.txt", b"x")]:
+        (root / "a" / name).write_bytes(content)
+    os.symlink(outside / "x.png", root / "a" / "out.png")
+    os.symlink(root / "a" / "1.png", root / "a" / "inside.png")
+    os.symlink(root / "nothing.png", root / "b" / "broken.png")
+    os.symlink(outside, root / "c")
+    os.symlink(root / "b" / "loop.png", root / "b" / "loop.png")
+    os.mkfifo(root / "b" / "pipe.png")
+    (root / "b" / "line\nbreak.png").write_bytes(b"")
+    Path(os.fsdecode(os.fsencode(root) + b"/b/\xff.png")).write_bytes(good)
+    found = scan_folder(root)
+    assert len(found) == 41 and "a/inside.png" in found.names
+    reasons = {one.name: one.reason for one in found.skipped}
+    assert len(reasons) == len(found.skipped) == 11
+    for name, reason in [("a/empty.png", "is empty; copy it again"), ("a/cut.png", "is damaged"),
+                         ("a/text.png", "must be a PNG or a JPEG, starts with 68 65 6c 6c; convert it"),
+                         ("a/notes.txt", "is no PNG or JPEG by its name; convert it"),
+                         ("a/out.png", "is a link out of the folder; copy what it holds"),
+                         ("b/broken.png", "is not there"), ("c/", "is a link to a folder; copy what it holds"),
+                         ("b/loop.png", "is not there|cannot be read"),
+                         ("b/pipe.png", "is not a regular file"), ("b/line\nbreak.png", "is empty"),
+                         ("b/\udcff.png", "has a name that is not UTF-8; rename it")]:
+        assert re.match(reason, reasons[name])
+    report = found.report()
+    assert "skipped 11 files:" in report and "a/empty.png is empty" in report
+    assert all(line.isprintable() for line in report.split("\n")) and "b/line\\nbreak.png is empty" in report
+
+
+def test_too_many_unusable_files_are_refused(tmp_path):
+    root = many(tmp_path, 8)
+    for number in range(5):
+        (root / "a" / f"empty{number}.png").write_bytes(b"")
+    found = scan_folder(root)
+    assert len(found) == 16 and len(found.skipped) == 5
+    (root / "a" / "empty5.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"at most 25% may be unusable, but 6 of 22 are; (?s:.*)\n  a/empty0.png is"):
+        scan_folder(root)
+    assert len(scan_folder(root, max_skipped=0.5)) == 16
+    unchecked = scan_folder(root, check=False)
+    assert len(unchecked) == 22 and unchecked.sizes is None and "height" not in unchecked.report()
+
+
+def test_a_long_list_of_skipped_files_is_cut(tmp_path):
+    root = many(tmp_path)
+    for number in range(13):
+        (root / "a" / f"empty{number}.png").write_bytes(b"")
+    report = scan_folder(root).report()
+    assert report.count("is empty") == 10 and report.endswith("... and 3 more")
+
+
+def test_a_class_of_damaged_images_alone(tmp_path):
+    root = fill(tmp_path, *(f"a/{number}.png" for number in range(9)))
+    (root / "b").mkdir()
+    (root / "b" / "x.png").write_bytes(b"")
+    with pytest.raises(DataError, match="must hold images of at least 2 classes, holds readable ones of 1; add"):
+        scan_folder(root)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_unreadable_folder_and_file(tmp_path):
+    root = many(tmp_path)
+    (root / "a" / "0.png").chmod(0)
+    (root / "c").mkdir(stat.S_IWUSR)
+    reasons = {one.name: one.reason for one in scan_folder(root).skipped}
+    assert reasons.keys() == {"a/0.png", "c/"} and all("Permission denied" in reason for reason in reasons.values())
+
+
+def test_unreadable_folders_are_named(tmp_path, monkeypatch):
+    root, listing = many(tmp_path), os.scandir
+
+    def scandir(path):
+        if str(path).endswith("/a/deep"):
+            raise PermissionError(13, "Permission denied")
+        return listing(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    (root / "a" / "deep").mkdir()
+    found = scan_folder(root)
+    assert len(found) == 40
+    assert found.skipped == (("a/deep/", "cannot be read (Permission denied); check its permissions"),)
+
+
+def test_deep_folders_end(tmp_path):
+    deep = many(tmp_path) / Path(*"cdefghijkl")
+    fill(deep, "x.png")
+    assert len(scan_folder(tmp_path)) == 40
+
+
+# --- the images -----------------------------------------------------------------------------------------------------
+
+def test_images_and_selections(tmp_path):
+    fill(tmp_path, "train/a/x.png", "train/b/x.png", "test/a/x.png", "test/b/y.png")
+    Image.new("L", (9, 9), 200).save(tmp_path / "test" / "b" / "y.png")
+    found = scan_folder(tmp_path, groups="(.)")
+    part = found.select(found.part_of == "test")
+    assert part.names == ("test/a/x.png", "test/b/y.png") and part.labels.tolist() == [0, 1]
+    assert part.groups.tolist() == ["x", "y"] and part.parts == ("test",) and part.classes == ("a", "b")
+    assert part.sizes.tolist() == [[4, 5, 3], [9, 9, 1]] and "4 x 5 to 9 x 9; 1 are grey" in part.report()
+    pictures = part.images((6, 7), channels=1)
+    assert pictures.shape == (2, 6, 7, 1) and pictures[[1, 0]][:, 0, 0, 0].tolist() == [200, 3]
+    assert found.select([3, 1]).names == (found.names[3], found.names[1])
+
+
+# --- splits ---------------------------------------------------------------------------------------------------------
+
+def assert_parts(whole, *parts):
+    np.testing.assert_array_equal(np.sort(np.concatenate(parts)), whole)
+    assert all(part.dtype == np.int64 and (np.diff(part) > 0).all() and len(part) for part in parts)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_groups_stay_together_and_classes_balanced(seed):
+    rng = np.random.default_rng(seed)
+    groups = rng.integers(0, 120, 1000) * 7
+    labels = (rng.random(1000) < 0.2 + 0.5 * (groups % 2)).astype(int)
+    train, validation = split_groups(labels, groups, 0.2, seed=seed)
+    assert_parts(np.arange(1000), train, validation)
+    assert not {*groups[train]} & {*groups[validation]}
+    for label in (0, 1):
+        assert abs((labels[validation] == label).sum() / (labels == label).sum() - 0.2) < 0.02
+
+
+def test_without_groups_every_class_is_parted_alike():
+    labels = np.repeat([0, 1, 2], [100, 50, 10])
+    train, validation = split_groups(labels, None, 0.2, seed=3)
+    assert_parts(np.arange(160), train, validation)
+    assert np.bincount(labels[validation]).tolist() == [20, 10, 2]
+    assert validation[:20].tolist() != list(range(20))
+
+
+def test_splits_depend_on_the_seed_alone():
+    labels, groups = np.arange(300) % 3, np.arange(300) // 5
+    for given in (groups, None):
+        first, again, other = (split_groups(labels, given, 0.3, seed=seed)[1].tolist() for seed in (1, 1, 2))
+        assert first == again != other
+        random.seed(2)
+        assert split_groups(labels, given, 0.3)[1].tolist() == other
+
+
+@pytest.mark.parametrize(("labels", "groups", "fraction", "message"), [
+    ([0, 1], None, 0.0, "fraction must lie between 0 and 1, got 0.0; try 0.2"),
+    ([0, 1], None, 1.5, "fraction must lie between 0 and 1"),
+    ([0, 1], [1], 0.5, "groups must be as many as labels, 2, got 1; one for each image"),
+    ([0, 1], [1, 1], 0.5, "both parts must have at least 1 element, but fraction 0.5 of 1 groups leaves one empty"),
+    ([0], None, 0.5, "fraction 0.5 of 1 images leaves one empty; change fraction, or take more data"),
+    ([], None, 0.5, "of 0 images"), ([], [], 0.5, "of 0 groups"),
+])
+def test_split_arguments(labels, groups, fraction, message):
+    with pytest.raises(ArgumentError, match=f"split_groups: .*{message}"):
+        split_groups(np.array(labels, int), None if groups is None else np.array(groups), fraction, seed=0)
+
+
+def test_strip_is_a_strip_with_all_classes():
+    x, y = (axis.reshape(-1) for axis in np.meshgrid(np.arange(20) * 50, np.arange(10) * 50))
+    labels = (y > 220).astype(int)  # horizontal halves: only a strip at the left or right has both
+    rest, end = splits.strip(np.stack([x, y], axis=1), labels, 0.2)
+    assert_parts(np.arange(200), rest, end)
+    assert x[end].max() < x[rest].min() or x[end].min() > x[rest].max()
+    assert len(end) == 40 and labels[end].mean() == 0.5
+    with pytest.raises(ArgumentError, match="strip: patches must stand in at least 2 columns or rows, got 3 in one"):
+        splits.strip(np.zeros((3, 2), int), np.array([0, 1, 0]), 0.2)
+    with pytest.raises(ArgumentError, match="strip: fraction"):
+        splits.strip(np.zeros((3, 2), int), np.array([0, 1, 0]), 1.0)
+
+
+def test_folds_of_many_patients(tmp_path):
+    found = scan_folder(write_idc_stand_in(tmp_path / "x", patients=10, patches=20, seed=1), check=False)
+    fold, = folds(found, seed=4)
+    assert_parts(np.arange(200), fold.train, fold.validation, fold.test)
+    groups = [{*found.groups[part]} for part in (fold.train, fold.validation, fold.test)]
+    assert [len(each) for each in groups] == [6, 2, 2] and len(set.union(*groups)) == 10
+    assert fold.sentence == "test and validation: shares of 20% and 20%, by patients"
+    assert folds(found, seed=5)[0].test.tolist() != fold.test.tolist()
+
+
+def test_folds_of_two_patients_leave_one_out(tmp_path):
+    found = scan_folder(write_idc_stand_in(tmp_path / "x", patients=2, patches=64, seed=1), check=False)
+    first, second = folds(found)
+    for fold, patient in ((first, "90001"), (second, "90002")):
+        assert_parts(np.arange(128), fold.train, fold.validation, fold.test)
+        assert {*found.groups[fold.test]} == {patient} and patient not in found.groups[fold.train]
+        inside, outside = found.positions[fold.validation], found.positions[fold.train]
+        assert any(inside[:, axis].max() < outside[:, axis].min() or inside[:, axis].min() > outside[:, axis].max()
+                   for axis in (0, 1))
+        assert fold.sentence == f"test: patient {patient}; validation: a strip of the slide of the others"
+
+
+def test_folds_of_one_patient(tmp_path):
+    found = scan_folder(write_idc_stand_in(tmp_path / "x", patients=1, patches=64, seed=1), check=False)
+    fold, = folds(found)
+    assert_parts(np.arange(64), fold.train, fold.validation, fold.test)
+    assert "the only one" in fold.sentence
+
+
+def test_folds_of_parts(tmp_path):
+    found = scan_folder(write_chest_xray_stand_in(tmp_path / "x", train=80, test=20, size=16, seed=1), check=False)
+    fold, = folds(found, seed=1)
+    assert_parts(np.arange(100), fold.train, fold.validation, fold.test)
+    assert (found.part_of[fold.test] == "test").all() and len(fold.test) == 20
+    assert not {*found.groups[fold.train]} & {*found.groups[fold.validation]} and 14 <= len(fold.validation) <= 18
+    assert fold.sentence == ("test: the part `test`, 20 images; validation: 20% of `train`, by numbers in the file "
+                             "names")
+
+
+@pytest.mark.parametrize(("counts", "sizes", "said"), [
+    ({"train": 200, "val": 3}, None, "(and of `val`, which has 3 images)"),
+    ({"train": 100, "val": 20, "test": 30}, [100, 20, 30], "validation: the part `val`, 20 images"),
+    ({"train": 100, "test": 30}, [80, 20, 30], "20% of `train`, at random"),
+    ({"train": 100}, [64, 16, 20], "test: 20% of `train`"),
+])
+def test_folds_of_parts_of_all_kinds(counts, sizes, said):
+    names = [f"{part}/{'ab'[number % 2]}/{number}.png" for part, count in counts.items() for number in range(count)]
+    _, found, _, _ = recognise("x", names)
+    kept = folder._folder(Path("x"), "in parts", [(one, None) for one in found], [], [], None, False)
+    fold, = folds(kept, seed=0)
+    assert_parts(np.arange(len(names)), fold.train, fold.validation, fold.test)
+    assert said in fold.sentence
+    if sizes:
+        assert [len(fold.train), len(fold.validation), len(fold.test)] == sizes
+
+
+def test_folds_of_two_groups_without_positions(tmp_path):
+    found = scan_folder(fill(tmp_path, "a/p1.png", "b/p2.png"), groups=r"p(\d)")
+    with pytest.raises(DataError, match=r"folds: groups must be at least 3, got 2 in .*; take more patients, or"):
+        folds(found)
+
+
+# --- stand-ins ------------------------------------------------------------------------------------------------------
+
+def contents(root):
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in Path(root).rglob("*") if path.is_file()}
+
+
+def test_stand_ins_are_said_to_be_some(tmp_path):
+    root = write_idc_stand_in(tmp_path / "x", patients=2, patches=12, seed=0)
+    assert b"stand for real ones" in (root / "STAND-IN.txt").read_bytes()
+    found = scan_folder(root)
+    assert found.stand_in and "results on them mean nothing" in found.report() and not found.skipped
+    assert (found.sizes == [50, 50, 3]).all() and (np.bincount(found.labels) >= 4).all()
+
+
+def test_stand_ins_are_seeded(tmp_path):
+    for write, options in ((write_idc_stand_in, {"patients": 2, "patches": 6}),
+                           (write_chest_xray_stand_in, {"train": 6, "test": 4, "size": 24})):
+        roots = [write(tmp_path / f"{write.__name__}{number}", seed=seed, **options)
+                 for number, seed in enumerate((0, 0, 1))]
+        first, again, other = (contents(root) for root in roots)
+        assert first == again and first != other
+        assert len(first) == len({*first.values()})  # no two images are equal
+
+
+@pytest.mark.parametrize("write", [write_idc_stand_in, write_chest_xray_stand_in])
+def test_stand_ins_never_mix_with_what_is_there(tmp_path, write):
+    (tmp_path / "mine.png").write_bytes(b"")
+    with pytest.raises(DataError, match=f"{write.__name__}: .* must be a new or an empty folder"):
+        write(tmp_path)
+    assert contents(tmp_path) == {"mine.png": b""}
+    with pytest.raises(ArgumentError, match="must be at least 1, got 0"):
+        write(tmp_path / "x", **{"patients" if "idc" in write.__name__ else "train": 0})
+
+
+@pytest.mark.parametrize(("write", "options", "size"), [
+    (write_idc_stand_in, {"patients": 3, "patches": 40}, 50),
+    (write_chest_xray_stand_in, {"train": 120, "test": 40, "size": 48}, 48),
+])
+def test_stand_ins_can_be_learned_but_not_by_heart(tmp_path, write, options, size):
+    """The nearest of the class means of a few plain features is better than chance, and not perfect by one pixel."""
+    found = scan_folder(write(tmp_path / "x", seed=3, **options))
+    pictures = found.images(size, channels=1).in_memory().astype(float)
+    features = np.stack([pictures.mean(axis=(1, 2, 3)), pictures.std(axis=(1, 2, 3)),
+                         np.abs(np.diff(pictures, axis=1)).mean(axis=(1, 2, 3))], axis=1)
+    features = (features - features.mean(axis=0)) / features.std(axis=0)
+    half = np.arange(len(found)) % 2 == 0 if write is write_idc_stand_in else np.arange(len(found)) // 2 % 2 == 0
+    means = np.stack([features[half & (found.labels == label)].mean(axis=0) for label in (0, 1)])
+    guess = ((features[~half][:, None] - means) ** 2).sum(axis=-1).argmin(axis=1)
+    assert (guess == found.labels[~half]).mean() > 0.6

@@ -1,0 +1,284 @@
+"""Pictures of every kind come out as the bytes that they show, and damaged ones as one clear error."""
+
+import io
+import os
+import struct
+import sys
+import zlib
+
+import numpy as np
+import pytest
+
+pytest.importorskip("PIL")
+from PIL import Image
+
+from tinynet.data import Images, read_image
+from tinynet.data.images import read as images
+from tinynet.errors import ArgumentError, DataError
+
+RGB = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3) * 3
+GREY = RGB[..., 0]
+
+
+def written(tmp_path, array, name="a.png", mode=None, **options):
+    path = tmp_path / name
+    (array if isinstance(array, Image.Image) else Image.fromarray(array, mode)).save(path, **options)
+    return path
+
+
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(width, height, bits, colour, rows, *extra):
+    """The bytes of a PNG file, made by hand: rows are bytes without their filter byte."""
+    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    body = zlib.compress(b"".join(b"\0" + row for row in rows))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + b"".join(extra) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+
+
+# --- what pictures show ---------------------------------------------------------------------------------------------
+
+def test_colours_and_grey(tmp_path):
+    path = written(tmp_path, RGB)
+    np.testing.assert_array_equal(read_image(path), RGB, strict=True)
+    np.testing.assert_array_equal(read_image(str(path)), RGB)
+    luma = (RGB @ np.array([0.299, 0.587, 0.114]))[..., None]
+    assert np.abs(read_image(path, channels=1) - luma).max() <= 0.51
+    path = written(tmp_path, GREY)
+    np.testing.assert_array_equal(read_image(path, channels=1), GREY[..., None], strict=True)
+    np.testing.assert_array_equal(read_image(path), np.repeat(GREY[..., None], 3, axis=-1), strict=True)
+
+
+def test_equal_channels_stay_what_they_are_in_grey(tmp_path):
+    values = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    path = written(tmp_path, np.repeat(values[..., None], 3, axis=-1))
+    np.testing.assert_array_equal(read_image(path, channels=1)[..., 0], values)
+
+
+def test_black_and_white_and_palette(tmp_path):
+    bits = GREY > 30
+    np.testing.assert_array_equal(read_image(written(tmp_path, bits), channels=1)[..., 0], 255 * bits)
+    palette = Image.fromarray(np.array([[0, 1], [2, 1]], np.uint8), "P")
+    palette.putpalette([10, 20, 30, 200, 100, 50, 7, 8, 9])
+    colours = np.array([[10, 20, 30], [200, 100, 50], [7, 8, 9]], np.uint8)
+    np.testing.assert_array_equal(read_image(written(tmp_path, palette)), colours[[[0, 1], [2, 1]]])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_is_transparent_is_white(tmp_path, channels):
+    alpha = np.array([[0, 255, 128]], np.uint8)
+    black = np.zeros((1, 3, 4), np.uint8)
+    black[..., 3] = alpha
+    assert read_image(written(tmp_path, black), channels=channels)[0, :, 0].tolist() == [255, 0, 127]
+    black_and_alpha = Image.merge("LA", [Image.new("L", (3, 1), 0), Image.fromarray(alpha)])
+    assert read_image(written(tmp_path, black_and_alpha), channels=channels)[0, :, 0].tolist() == [255, 0, 127]
+    palette = Image.fromarray(np.array([[0, 1]], np.uint8), "P")
+    palette.putpalette([10, 10, 10, 200, 200, 200])
+    path = written(tmp_path, palette, transparency=0)
+    assert read_image(path, channels=channels)[0, :, 0].tolist() == [255, 200]
+    path = written(tmp_path, palette, transparency=bytes([255, 0]))
+    assert read_image(path, channels=channels)[0, :, 0].tolist() == [10, 255]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_of_16_bits_the_high_byte_counts(tmp_path, channels):
+    values = np.array([[0, 255, 256, 65535], [1, 32767, 32768, 65280]], np.uint16)
+    path = written(tmp_path, values)
+    with Image.open(path) as image:
+        assert image.mode.startswith("I")
+    np.testing.assert_array_equal(read_image(path, channels=channels)[..., 0], values >> 8)
+    colour = tmp_path / "colour.png"
+    colour.write_bytes(png(2, 1, 16, 2, [struct.pack(">6H", 0, 255, 65535, 256, 512, 40000)]))
+    assert read_image(colour).tolist() == [[[0, 0, 255], [1, 2, 156]]]
+
+
+def test_cmyk(tmp_path):
+    cmyk = Image.merge("CMYK", [Image.new("L", (16, 16), value) for value in (255, 0, 0, 0)])
+    path = written(tmp_path, cmyk, "a.jpg", quality=95)
+    assert np.abs(read_image(path).astype(int) - [0, 255, 255]).max() < 8
+
+
+ORIENTED = {1: lambda a: a, 2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1],
+            5: lambda a: a.swapaxes(0, 1), 6: lambda a: np.rot90(a, -1), 7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
+            8: lambda a: np.rot90(a)}
+
+
+@pytest.mark.parametrize("orientation", [*ORIENTED, 0, 9])
+def test_exif_orientation(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    expected = ORIENTED.get(orientation, ORIENTED[1])(RGB)
+    np.testing.assert_array_equal(read_image(written(tmp_path, RGB, exif=exif)), expected)
+
+    big = np.zeros((64, 128, 3), np.uint8)
+    big[:32, :32] = 255
+    path = written(tmp_path, big, "a.jpg", exif=exif, quality=95)
+    expected = ORIENTED.get(orientation, ORIENTED[1])(big)
+    assert read_image(path).shape == expected.shape
+    tiny, wanted = read_image(path, size=(expected.shape[0] // 16, expected.shape[1] // 16)), expected[8::16, 8::16]
+    np.testing.assert_array_equal(tiny > 128, wanted > 128)  # decoded at a fraction of its size, and turned
+
+
+def test_damaged_exif_does_not_matter(tmp_path):
+    path = written(tmp_path, RGB, exif=b"Exif\0\0MM\0*\xff\xff\xff\xff")
+    np.testing.assert_array_equal(read_image(path), RGB)
+
+
+def test_resizing_averages(tmp_path):
+    checks = np.indices((32, 48)).sum(axis=0) % 2 * 255
+    path = written(tmp_path, checks.astype(np.uint8))
+    small = read_image(path, size=(4, 6), channels=1)
+    assert small.shape == (4, 6, 1) and np.abs(small.astype(int) - 127.5).max() < 8
+    ramp = np.repeat(np.arange(0, 250, 10, dtype=np.uint8)[None], 20, axis=0)
+    large = read_image(written(tmp_path, ramp), size=(7, 50), channels=1)
+    assert large.shape == (7, 50, 1) and (np.diff(large[3, :, 0].astype(int)) >= 0).all()
+    np.testing.assert_array_equal(read_image(written(tmp_path, RGB), size=(4, 6)), RGB)
+    assert read_image(written(tmp_path, RGB), size=5).shape == (5, 5, 3)
+
+
+def test_large_jpegs_are_decoded_small_and_look_the_same(tmp_path):
+    y, x = np.mgrid[:700, :1000]
+    picture = np.stack([127 + 100 * np.sin(x / 90), 127 + 100 * np.cos(y / 70), (x + y) / 8], axis=-1).astype(np.uint8)
+    path = written(tmp_path, picture, "a.jpg", quality=95)
+    expected = np.asarray(Image.fromarray(picture).resize((100, 70), Image.Resampling.BILINEAR)).astype(int)
+    assert np.abs(read_image(path, size=(70, 100)) - expected).max() < 6
+
+
+def test_a_turned_jpeg_is_decoded_large_enough(tmp_path):
+    """128 wide, as it is seen, and wanted 64 wide: its stripes of 4 must stay, whatever happens to the other axis."""
+    stripes = (np.arange(128) + 2) // 4 % 2 * 255
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = written(tmp_path, np.repeat(stripes[:, None], 1024, axis=1).astype(np.uint8), "a.jpg", exif=exif, quality=95)
+    assert read_image(path, size=(16, 64), channels=1).std() > 90
+
+
+# --- what is wrong --------------------------------------------------------------------------------------------------
+
+def jpeg():
+    buffer = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 60, 3), dtype=np.uint8)).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+GOOD = png(6, 4, 8, 2, [bytes(row.reshape(-1)) for row in RGB])
+FAULTS = {
+    "empty": (b"", "is empty; copy it again"),
+    "text": (b"hello", "must be a PNG or a JPEG, starts with 68 65 6c 6c; convert it"),
+    "gif": (b"GIF89a" + bytes(30), "must be a PNG or a JPEG, starts with 47 49 46 38"),
+    "png signature alone": (GOOD[:8], "is damaged"),
+    "png cut in its header": (GOOD[:20], "is damaged"),
+    "png cut": (GOOD[:-30], "is damaged"),
+    "png without data": (GOOD[:33] + GOOD[-12:], "is damaged"),
+    "png checksum": (GOOD[:30] + b"\0" + GOOD[31:], "is damaged"),
+    "jpeg start alone": (b"\xff\xd8\xff", "is damaged"),
+    "jpeg cut": (jpeg()[:-400], "is damaged .*truncated"),
+    "jpeg header": (jpeg()[:100], "is damaged"),
+    "no pixels": (png(0, 4, 8, 2, []), "must have 1 to 67,108,864 pixels, its header promises 4 x 0|is damaged"),
+    "bomb": (png(60000, 60000, 1, 0, []), "must have 1 to 67,108,864 pixels, its header promises 60,000 x 60,000;"),
+    "little more than allowed": (png(8193, 8192, 8, 0, []), "must have .* its header promises 8,192 x 8,193"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_damage_is_one_error_that_names_file_and_fault(tmp_path, fault):
+    content, message = FAULTS[fault]
+    path = tmp_path / "picture.png"
+    path.write_bytes(content)
+    for options in ({}, {"size": 8, "channels": 1}):
+        with pytest.raises(DataError, match=f"^read_image: .*picture.png ({message})") as caught:
+            read_image(path, **options)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(images.ImageFault, match=message):
+        images.measure(content)
+
+
+def test_paths_that_are_no_files(tmp_path):
+    with pytest.raises(DataError, match="is a folder, not a file"):
+        read_image(tmp_path)
+    with pytest.raises(DataError, match="is not there; check the path"):
+        read_image(tmp_path / "nothing.png")
+    with pytest.raises(DataError, match="cannot be read"):
+        read_image(tmp_path / "zero\0byte.png")
+    with pytest.raises(DataError, match="null is not a regular file"):
+        read_image("/dev/null")
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(DataError, match="is not a regular file"):
+        read_image(tmp_path / "pipe.png")
+
+
+def test_a_name_cannot_write_to_the_terminal(tmp_path):
+    path = tmp_path / "red\x1b[31m\nnew line \udcff.png"
+    path.write_bytes(b"")
+    with pytest.raises(DataError) as caught:
+        read_image(path)
+    assert str(caught.value).isprintable() and "red\\x1b[31m\\nnew line \\udcff.png is empty" in str(caught.value)
+
+
+def test_large_files_are_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(images, "MAX_BYTES", 100)
+    path = tmp_path / "a.png"
+    path.write_bytes(GOOD + bytes(200))
+    with pytest.raises(DataError, match="must have at most 100 bytes, has more; make it smaller"):
+        read_image(path)
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"channels": 2}, r"channels must be 1 \(grey\) or 3 \(colours\), got 2; channels=3\?"),
+    ({"size": 0}, r"size must be \(height, width\).* got 0; size=\(224, 224\)"),
+    ({"size": (3, 4, 5)}, "size must be"), ({"size": (3.0, 4)}, "size must be"), ({"size": "a"}, "size must be"),
+    ({"size": True}, "size must be"), ({"size": (2**20, 2**20)}, ".*67,108,864 pixels at most"),
+])
+def test_arguments(options, message):
+    with pytest.raises(ArgumentError, match=f"read_image: {message}"):
+        read_image("a.png", **options)
+
+
+def test_without_pillow(tmp_path, monkeypatch):
+    path = written(tmp_path, RGB)
+    monkeypatch.setitem(sys.modules, "PIL.PngImagePlugin", None)
+    with pytest.raises(DataError, match=r"images are read by Pillow.*; pip install pillow"):
+        read_image(path)
+
+
+# --- many -----------------------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def source(tmp_path):
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (150, 5, 4, 3), dtype=np.uint8)
+    for number, picture in enumerate(pictures):
+        written(tmp_path, picture, f"{number}.png")
+    return Images(tmp_path, [f"{number}.png" for number in range(150)], size=(5, 4)), pictures
+
+
+def test_images_are_an_array(source):
+    source, pictures = source
+    assert source.shape == pictures.shape and source.dtype == np.uint8 and len(source) == 150 and source.ndim == 4
+    assert source.nbytes == pictures.nbytes and repr(source).endswith("150 x 5 x 4 x 3)")
+    for index in (np.array([3, 0, 3]), [7], slice(2, 9, 3), np.arange(150) % 2 == 0, np.array([], int), 5, -1):
+        np.testing.assert_array_equal(source[index], pictures[index], strict=True)
+    with pytest.raises(IndexError):
+        source[150]
+
+
+@pytest.mark.parametrize("threads", [None, 1, 3])
+def test_images_in_memory_if_they_fit(source, threads):
+    source, pictures = source
+    np.testing.assert_array_equal(source.in_memory(threads=threads), pictures, strict=True)
+    assert source.in_memory(pictures.nbytes) is not source
+    assert source.in_memory(pictures.nbytes - 1) is source
+
+
+def test_an_image_that_became_unreadable(source):
+    source, _ = source
+    (source.root / "77.png").write_bytes(b"")
+    for use in (lambda: source[[1, 77]], lambda: source.in_memory(threads=2)):
+        with pytest.raises(DataError, match=r"Images: .*77\.png is empty"):
+            use()
+
+
+def test_images_need_a_size(tmp_path):
+    with pytest.raises(ArgumentError, match="Images: size must be given"):
+        Images(tmp_path, ["a.png"], size=None)

@@ -1,0 +1,70 @@
+"""How the scripts of the examples end: exit codes, and one sentence on stderr."""
+
+import argparse
+import errno
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tinynet.errors import DataError, DeviceError, Interrupted
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+sys.path.insert(0, str(EXAMPLES))
+
+import command  # noqa: E402
+from test_train_folder import write_images  # noqa: E402
+
+
+@pytest.mark.parametrize(("raised", "code", "said"), [
+    (None, 0, ""), (DeviceError("gpu needs a GPU"), 2, "gpu needs a GPU\n"), (DataError("no data"), 1, "no data\n"),
+    (PermissionError(errno.EACCES, "Permission denied", "there"), 1,
+     "there: Permission denied; choose another folder with --out\n"),
+    (OSError(errno.ENOSPC, "No space left"), 1, "No space left; choose another folder with --out\n"),
+    (Interrupted("stopped by SIGTERM", signal.SIGTERM), 143, "stopped by SIGTERM: do it again\n"),
+    (Interrupted("stopped by SIGINT", signal.SIGINT), 130, "stopped by SIGINT: do it again\n"),
+    (KeyboardInterrupt(), 130, "\nInterrupted. To go on: do it again.\n")], ids=str)
+def test_each_end_has_its_code(raised: BaseException | None, code: int, said: str,
+                               capsys: pytest.CaptureFixture[str]) -> None:
+    def work(options: argparse.Namespace) -> None:
+        if raised is not None:
+            raise raised
+
+    assert command.run(work, argparse.Namespace(), again="do it again") == code
+    assert capsys.readouterr().err == said
+
+
+def test_what_is_no_fault_of_the_user_is_not_hidden() -> None:
+    def work(options: argparse.Namespace) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        command.run(work, argparse.Namespace())
+
+
+def test_no_script_ends_in_a_way_of_its_own() -> None:
+    """All but the walk through an LSTM, which trains nothing."""
+    for path in EXAMPLES.glob("*.py"):
+        if path.name not in ("command.py", "lstm_by_hand.py"):
+            assert not re.search(r"except .*(TinynetError|DeviceError|KeyboardInterrupt|Interrupted)",
+                                 path.read_text(encoding="utf-8")), path.name
+
+
+@pytest.mark.parametrize(("script", "again"), [("train_folder.py", "the same command with --resume"),
+                                               ("mnist_table1.py", "the same command again")])
+def test_sigterm_in_the_middle_of_training(script: str, again: str, tmp_path: Path) -> None:
+    source = [str(write_images(tmp_path / "mine", 24))] if script == "train_folder.py" else ["--data", "digits"]
+    running = subprocess.Popen(
+        [sys.executable, "-u", str(EXAMPLES / script), *source, "--epochs", "10000", "--out", str(tmp_path / "out")],
+        env={**os.environ, "PYTHONPATH": str(EXAMPLES.parent)}, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE)
+    assert running.stdout is not None
+    next(line for line in running.stdout if line.startswith("epoch 1/"))
+    running.send_signal(signal.SIGTERM)
+    _, err = running.communicate(timeout=150)
+    assert running.returncode == 143
+    assert "stopped by SIGTERM" in err and err.endswith(f": {again}\n") and "Traceback" not in err

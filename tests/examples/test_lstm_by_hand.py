@@ -1,0 +1,183 @@
+"""The page that proves the LSTM's equations: it finds all of them right, and each mistake in its own equation."""
+
+import importlib.util
+import re
+import runpy
+import struct
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tinynet as tn
+
+PAGE = Path(__file__).resolve().parents[2] / "examples" / "lstm_by_hand.py"
+
+
+def load_page(path=PAGE):
+    spec = importlib.util.spec_from_file_location("lstm_by_hand", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+page = load_page()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with two images for training and three for testing, in the format of MNIST."""
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 2), ("t10k", 3)):
+        images = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        for kind, array in (("images-idx3", images), ("labels-idx1", np.arange(count, dtype=np.uint8))):
+            header = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
+            (tmp_path / f"{part}-{kind}-ubyte").write_bytes(header + array.tobytes())
+    return tmp_path
+
+
+def arguments(folder, *more):
+    return ["--data", str(folder), "--out", str(folder / "out"), "--units", "3", *more]
+
+
+@pytest.fixture
+def without_picture(monkeypatch):
+    monkeypatch.setattr(page, "draw", lambda *arguments: None)
+
+
+def failed(text):
+    """The equations that the summary names."""
+    line = re.search(r"^FAILED: (.*)$", text, re.M)
+    return [int(number) for number in re.findall(r"(?:^|; )\((\d+)\)", line[1])] if line else []
+
+
+def test_every_equation_holds_and_the_picture_is_drawn(folder, capsys):
+    assert page.main(arguments(folder, "--index", "2")) == 0
+    text, complaints = capsys.readouterr()
+    assert not complaints
+    assert "(7) dC" in text
+    verdicts = re.findall(r"^ *\((\d+)\) \S+ +(\S+) (\w+) +(\S+) (\w+)  ", text, re.M)
+    assert [int(number) for number, *_ in verdicts] == list(range(7, 18))
+    assert all(float(alone) <= 1e-12 >= float(chain) for _, alone, _, chain, _ in verdicts)
+    assert {word for _, _, own, _, accumulated in verdicts for word in (own, accumulated)} == {"ok"}
+    assert "All 11 equations hold." in text
+    assert len(re.findall(r"^ ?\d+ .{28}(?: +-?\d\.\d\d){12}$", text, re.M)) == 28
+    assert len(re.findall(r"^on (?:arrays|Tensors) (?: +\de[-+]\d\d){9}  ok$", text, re.M)) == 2
+    assert max(len(line) for line in text.splitlines() if str(folder) not in line) <= 100
+    assert text.isascii()
+    assert [path.name for path in (folder / "out").iterdir()] == ["lstm_by_hand.png"]
+    picture = (folder / "out" / "lstm_by_hand.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    assert len(picture) > 20_000
+
+
+@pytest.mark.usefixtures("without_picture")
+@pytest.mark.parametrize(("mistake", "equations", "name"), [
+    ("carry", [13], "dropped carry"), ("swap", [8, 9], "swapped gates"), ("scale", [12], "factor of 1.0001"),
+])
+def test_a_classic_mistake_is_found_in_its_equation_and_named(folder, capsys, mistake, equations, name):
+    assert page.main(arguments(folder, "--break", mistake)) == 1
+    text = capsys.readouterr().out
+    assert failed(text) == equations
+    assert name in text
+    assert "All 11 equations hold" not in text
+    assert len(re.findall(r"^on (?:arrays|Tensors) .* WRONG$", text, re.M)) == 2
+
+
+def small_case(page):
+    """Sizes that all differ, nothing zero: N = 1, T = 4, D = 2, H = 3."""
+    def draw(step, *shape):
+        return tn.random.normal(shape, key=(0, 1), step=step)
+    net = page.Network(draw(0, 5, 12), draw(1, 1, 12), draw(2, 1, 3), draw(3, 1, 3), draw(4, 1, 3), draw(5, 3, 10))
+    return net, draw(6, 4, 2), 7
+
+
+def prove(page):
+    net, x, label = small_case(page)
+    _, steps = page.forward(net, x, label)
+    chain = page.go_back(net, label, steps, None)
+    truth = page.measure(net, x, label, chain)
+    return page.show_proof(page.go_back(net, label, steps, None, truth), chain, truth)
+
+
+def test_the_equations_hold_for_other_sizes():
+    assert prove(page)
+
+
+@pytest.mark.parametrize(("number", "right", "wrong"), [
+    (7, "(1 - np.tanh(C) ** 2)", "(1 - C**2)"),
+    (7, "dC + dh * o", "dh * o"),
+    (8, "dC * C_before * f", "dC * C * f"),
+    (9, "i * (1 - i)", "i"),
+    (10, "(1 - Ctilde**2)", "Ctilde * (1 - Ctilde)"),
+    (11, "dh * np.tanh(C)", "dC * np.tanh(C)"),
+    (12, "dz @ net.W.T", "(dz @ net.W.T)[:, ::-1]"),
+    (13, "dC * f)", "dC)"),
+    (14, "net.m * dhx[:, :H]", "dhx[:, :H]"),
+    (15, "dm + h_before", "dm + C_before"),
+    (16, "dW + hx.T @ dz", "hx.T @ dz"),
+    (17, "db = db + dz", "db = db + 1.000001 * dz"),
+])
+def test_a_mistake_in_any_equation_is_found_in_that_equation(tmp_path, capsys, number, right, wrong):
+    source = PAGE.read_text(encoding="utf-8")
+    line = re.search(rf"^.*  # \({number}\)$", source, re.M)[0]
+    assert right in line
+    planted = tmp_path / "planted.py"
+    planted.write_text(source.replace(line, line.replace(right, wrong)), encoding="utf-8")
+    assert not prove(load_page(planted))
+    assert failed(capsys.readouterr().out) == [number]
+
+
+def test_a_difference_from_the_library_is_found(capsys):
+    net, x, label = small_case(page)
+    _, steps = page.forward(net, x, label)
+    chain = page.go_back(net, label, steps, None)
+    assert page.show_library(net, x, label, steps, chain)
+    chain["b", 0] = chain["b", 0] * (1 + 1e-9)
+    assert not page.show_library(net, x, label, steps, chain)
+    assert capsys.readouterr().out.count("WRONG") == 2
+
+
+@pytest.mark.usefixtures("without_picture")
+@pytest.mark.parametrize(("more", "word"), [
+    (["--index", "3"], "--index"), (["--index", "-1"], "--index"), (["--units", "0"], "--units"),
+    (["--seed", "-1"], "seed"), (["--data", "there/is/nothing"], "there/is/nothing"),
+    (["--out", str(PAGE)], "lstm_by_hand.py"),
+])
+def test_bad_use_ends_with_one_sentence(folder, capsys, more, word):
+    assert page.main(arguments(folder, *more)) == 1
+    text, complaint = capsys.readouterr()
+    assert not text
+    assert word in complaint
+    assert complaint.count("\n") == 1
+
+
+def test_a_damaged_file_ends_with_one_sentence(folder, capsys):
+    path = folder / "t10k-images-idx3-ubyte"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert page.main(arguments(folder)) == 1
+    assert path.name in capsys.readouterr().err
+
+
+def test_without_matplotlib_one_sentence_says_so(folder, capsys, monkeypatch):
+    for name in ("matplotlib", "matplotlib.colors", "matplotlib.figure"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert page.main(arguments(folder)) == 0
+    assert "no picture, because matplotlib is not installed" in capsys.readouterr().out
+    assert not list((folder / "out").iterdir())
+
+
+def test_as_a_script_the_exit_code_is_mains(folder, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [str(PAGE), *arguments(folder, "--index", "99")])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(PAGE), run_name="__main__")
+    assert end.value.code == 1
+
+
+def test_the_seed_decides_all_of_the_network():
+    first, again, other = (page.untrained(28, 3, 10, seed) for seed in (1, 1, 2))
+    for name, a, b, c in zip(page.Network._fields, first, again, other, strict=True):
+        assert (a == b).all(), name
+        assert name == "b" or (a != c).any(), name  # forget bias 1, else 0
+        assert a.dtype == np.float64, name

@@ -1,0 +1,621 @@
+"""Results: RESULTS.md is what the committed runs say, and runs that are damaged or unequal are refused."""
+
+import argparse
+import copy
+import dataclasses
+import doctest
+import itertools
+import json
+import sys
+from contextlib import suppress
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tinynet.errors import DataError
+
+stats = pytest.importorskip("scipy.stats")
+sk = pytest.importorskip("sklearn.metrics")
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+sys.path.insert(0, str(EXAMPLES))
+
+import mnist_committee  # noqa: E402
+import pneumonia_cnn_lstm  # noqa: E402
+import results  # noqa: E402
+from paper import experiment  # noqa: E402
+from paper.reporting import (  # noqa: E402
+    committees,
+    figures,
+    goals,
+    grouping,
+    intervals,
+    pairs,
+    records,
+    report,
+    tables,
+    xrays,
+)
+
+N = 200  # test images of an invented run
+
+
+def invented(experiment: str, model: str, seed: int, *, wrong: float, classes: int = 10,
+             fold: str = "") -> dict[str, Any]:
+    """The fields of a run that nobody made: `wrong` of its predictions are."""
+    truth = np.random.default_rng(7).integers(0, classes, N)
+    rng = np.random.default_rng([seed, len(model), ord(model[0]), int(1000 * wrong)])
+    probabilities = rng.uniform(0, 0.5, (N, classes)) / classes
+    said = np.where(rng.uniform(size=N) < wrong, (truth + 1) % classes, truth)
+    probabilities[np.arange(N), said] += 1 - probabilities.sum(axis=1)
+    curve = np.linspace(0.5, 1 - wrong, 4).tolist()
+    parted = f"test: patient {fold}; validation: a strip of the slide of the others" if fold else "by hand"
+    fields = {
+        "format": records.FORMAT, "experiment": experiment, "model": model, "seed": seed, "fold": fold,
+        "command": f"python examples/{experiment}.py", "started": "2020-02-03T04:05:06+00:00", "commit": 40 * "a",
+        "hardware": {"processor": "abacus, 2 processors", "system": "none", "device": "cpu"},
+        "versions": {"tinynet": "0"},
+        "settings": {"epochs": 4, "batch_size": 8, "peak": 0.01, "weight_decay": 0.1, "label_smoothing": 0.0,
+                     "max_norm": None, "augment": {"shift": 0.1}, "limit": None, "input": [28, 28, 1]},
+        "data": {"name": "real", "stand_in": False, "parted": parted, "train": 90, "validation": 10, "test": N},
+        "parameters": 1234, "seconds": 60.5, "curves": {name: curve for name in records.CURVES},
+        "classes": ["NORMAL", "PNEUMONIA"] if classes == 2 else list("0123456789"),
+        "labels": records.digits(truth), "predicted": records.digits(said)}
+    if classes == 2:
+        fields["scores"] = probabilities[:, 1].round(6).tolist()
+    else:
+        fields["probabilities"] = records.pack(probabilities)
+    return fields
+
+
+def everything(seeds: int = 5) -> list[dict[str, Any]]:
+    """Runs of all experiments."""
+    made = []
+    for seed in range(seeds):
+        made += [invented("mnist_table1", model, seed, wrong=wrong) for model, wrong in
+                 (("lstm_cnn", 0.05), ("cnn_lstm", 0.05), ("lstm", 0.2), ("cnn", 0.01))]
+        made += [invented("mnist_deep", "deep_lstm_cnn", seed, wrong=0.004),
+                 invented("mnist_committee", "lstm_cnn", seed, wrong=0.05),
+                 invented("pneumonia_cnn_lstm", "pneumonia_cnn_lstm", seed, wrong=0.1, classes=2)]
+        made += [invented("idc_table2", f"idc_{model}", seed, wrong=wrong, classes=2, fold=fold)
+                 for fold in ("8", "9") for model, wrong in (("lstm_cnn", 0.1), ("lstm", 0.2), ("cnn", 0.2))]
+    return made
+
+
+def write(folder: Path, made: list[dict[str, Any]]) -> Path:
+    for fields in made:
+        name = records.name_of(fields["model"], fields["seed"], fields["fold"])
+        records.write(folder / f"{fields['experiment']}-{name}.json", fields)
+    return folder
+
+
+def test_the_published_results_are_what_the_runs_say() -> None:
+    runs = results.load(EXAMPLES / "results")
+    assert (EXAMPLES / "RESULTS.md").read_bytes() == results.markdown(runs).encode(), \
+        "RESULTS.md is not what the runs say: python examples/results.py"
+    for name, made in runs.items():
+        assert name in report.SECTIONS
+        assert not [run for run in made if run["data"]["stand_in"] or run["settings"]["limit"] is not None]
+        assert tables.NOT_REACHED not in report.section(name, runs) or goals.TRIED.get(name), \
+            f"{name} misses a target or an aim: say in TRIED of examples/paper/reporting/goals.py what was tried"
+
+
+def test_the_published_figures_are_there_and_can_be_drawn(tmp_path: Path) -> None:
+    runs, text = results.load(EXAMPLES / "results"), (EXAMPLES / "RESULTS.md").read_text()
+    for name in runs:
+        for path in report.draw(name, runs, tmp_path):
+            assert path.is_file() and f"(figures/{path.name})" in text
+            assert (EXAMPLES / "figures" / path.name).is_file()
+
+
+def test_all_sections_and_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write(tmp_path / "results", everything())
+    assert results.main(["--results", str(folder), "--out", str(tmp_path)]) == 0
+    text = (tmp_path / "RESULTS.md").read_text()
+    assert text == results.markdown(results.load(folder))
+    for part in ("| LSTM-CNN | 1,234 | 99.8261 | 98.267 |", ">= 99.2: not reached", ">= 99.5: ", "smoke test",
+                 "| Cruz-Roa 2014, whole set |  | 84.23 | 71.80 |  |", "always \"negative\"", "Not a diagnostic tool",
+                 "precision    recall  f1-score", "![figure4](figures/figure4.png)", "shift 0.1",
+                 "Made on abacus, 2 processors (device: cpu), by",
+                 "Seeds 0, 1, 2, 3, 4", "| deep LSTM-CNN | 5 |", "| both | 10 |", "65 runs"):
+        assert part in text, part
+    printed = capsys.readouterr().out
+    named = [name for section in report.SECTIONS.values() for name in section.figures(results.load(folder))]
+    assert len(named) == 13
+    for name in named:
+        assert f"(figures/{name})" in text
+        assert f"written: {tmp_path / 'figures' / name}" in printed
+        with Image.open(tmp_path / "figures" / name) as picture:
+            assert min(picture.size) > 300
+
+
+def row(text: str, start: str) -> list[str]:
+    """The cells of the only row of a table that begins so."""
+    line, = (line for line in text.splitlines() if line.startswith(f"| {start} | "))
+    return line.removeprefix("| ").removesuffix(" |").split(" | ")
+
+
+def student(values: list[float], level: float = 0.95, digits: int = 2) -> tuple[str, str]:
+    """Two cells, with SciPy."""
+    low, high = stats.t.interval(level, len(values) - 1, np.mean(values), stats.sem(values))
+    return (f"{np.mean(values):.{digits}f} ± {np.std(values, ddof=1):.{digits}f}",
+            f"{low:.{digits}f} to {high:.{digits}f}")
+
+
+def arrays(made: list[dict[str, Any]], experiment: str, model: str) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Labels, predictions and scores, by seed, the folds one after the other."""
+    found: dict[int, list[dict[str, Any]]] = {}
+    for run in made:
+        if (run["experiment"], run["model"]) == (experiment, model):
+            found.setdefault(run["seed"], []).append(run)
+    return [tuple(np.array([value for run in found[seed] for value in run.get(name, ())], float)
+                  for name in ("labels", "predicted", "scores")) for seed in sorted(found)]
+
+
+def test_the_numbers_of_table_1_are_right(tmp_path: Path) -> None:
+    """Once more, from the JSON files, with SciPy, and with nothing of results.py."""
+    made = everything()
+    text = results.markdown(results.load(write(tmp_path, made))).partition("## MNIST, two more")[0]
+    right = {}
+    for model, name in (("lstm_cnn", "LSTM-CNN"), ("cnn_lstm", "CNN-LSTM"), ("lstm", "LSTM"), ("cnn", "CNN")):
+        right[name] = [labels == predicted for labels, predicted, _ in arrays(made, "mnist_table1", model)]
+        cells = row(text, name)
+        assert cells[6] == "5" and (cells[7], cells[8]) == student([100 * one.mean() for one in right[name]])
+    tests = {}
+    for first, second in itertools.combinations(right, 2):
+        both = list(zip(right[first], right[second], strict=True))
+        tests[first, second] = [(int((a & ~b).sum()), int((b & ~a).sum())) for a, b in both]
+    p_values = {pair: [stats.binomtest(one[0], sum(one)).pvalue if sum(one) else 1.0 for one in some]
+                for pair, some in tests.items()}
+    ranked = sorted(p for some in p_values.values() for p in some)
+    for (first, second), some in tests.items():
+        cells = row(text, f"{first} - {second}")
+        differences = [100 * float(a.mean() - b.mean()) for a, b in zip(right[first], right[second], strict=True)]
+        low, high = stats.t.interval(1 - 0.05 / 6, 4, np.mean(differences), stats.sem(differences))
+        assert cells[1] == f"{np.mean(differences):+.2f} ± {(high - low) / 2:.2f}"
+        assert cells[2] == " : ".join(f"{sum(counts):,}" for counts in zip(*some, strict=True))
+        assert cells[3] == ", ".join(f"{p:.2g}" for p in p_values[first, second])
+        wins = [0, 0]
+        for (a, b), p in zip(some, p_values[first, second], strict=True):
+            if max((30 - k) * ranked[k] for k in range(ranked.index(p) + 1)) < 0.05:
+                wins[a < b] += 1
+        assert cells[4] == f"{wins[0]} : {wins[1]} of 5"
+        assert cells[5] == ("not shown" if low <= 0 <= high else f"{first if low > 0 else second} is better")
+    assert "it does not: it is better than LSTM, not shown to be better or worse than CNN-LSTM, worse than CNN." in text
+    assert "they mean nothing" not in text
+
+
+def test_the_numbers_of_table_2_are_right(tmp_path: Path) -> None:
+    made = everything()
+    _, _, text = results.markdown(results.load(write(tmp_path, made))).partition("## IDC")
+    text = text.partition("## Chest")[0].partition("| model | accuracy,")[2]
+    for model, name in (("idc_lstm_cnn", "LSTM-CNN"), ("idc_lstm", "LSTM"), ("idc_cnn", "CNN")):
+        seeds = arrays(made, "idc_table2", model)
+        assert all(len(labels) == 2 * N for labels, _, _ in seeds)
+        measured = [[100 * measure(labels, scores if measure is sk.average_precision_score else predicted)
+                     for labels, predicted, scores in seeds]
+                    for measure in (sk.accuracy_score, sk.balanced_accuracy_score, sk.f1_score,
+                                    sk.average_precision_score)]
+        cells = row(text.partition("\n\n")[0], name)
+        assert cells[1:] == [" (".join(student(values)) + ")" for values in measured]
+
+
+def test_the_numbers_of_the_x_rays_are_right(tmp_path: Path) -> None:
+    made = everything()
+    _, _, text = results.markdown(results.load(write(tmp_path, made))).partition("## Chest")
+    seeds = arrays(made, "pneumonia_cnn_lstm", "pneumonia_cnn_lstm")
+    labels, every = seeds[0][0], np.mean([scores for _, _, scores in seeds], axis=0)
+    measures = {
+        "accuracy": lambda labels, predicted, scores: 100 * sk.accuracy_score(labels, predicted),
+        "sensitivity": lambda labels, predicted, scores: 100 * sk.recall_score(labels, predicted),
+        "specificity": lambda labels, predicted, scores: 100 * sk.recall_score(labels, predicted, pos_label=0),
+        "balanced accuracy": lambda labels, predicted, scores: 100 * sk.balanced_accuracy_score(labels, predicted),
+        "AUC": lambda labels, predicted, scores: sk.roc_auc_score(labels, scores)}
+    targets = {"accuracy": (87, 91), "AUC": (0.93, 0.96)}
+    first = row(text, "0")
+    for column, (name, measure) in enumerate(measures.items(), 1):
+        cells, digits = row(text, name), 4 if name == "AUC" else 2
+        values = [measure(*one) for one in seeds]
+        assert (cells[1], cells[2]) == student(values, digits=digits)
+        assert cells[3] == f"{measure(labels, every > 0.5, every):.{digits}f}"
+        assert first[column].startswith(f"{values[0]:.{digits}f} (")
+        for cell, target in zip(cells[5:], targets.get(name, ()), strict=False):
+            assert cell == f">= {target:g}: {'reached' if np.mean(values) >= target else 'not reached'}"
+    _, predicted, _ = seeds[0]
+    for column, kind in ((1, labels >= 0), (2, labels == 1), (3, labels == 0)):
+        right = int((labels == predicted)[kind].sum())
+        ends = stats.binomtest(right, int(kind.sum())).proportion_ci(0.95, method="wilson")
+        assert first[column].endswith(f"({100 * ends.low:.2f} to {100 * ends.high:.2f})")
+    report_of_theirs = sk.classification_report(labels, predicted, target_names=["NORMAL", "PNEUMONIA"], digits=4)
+    assert report_of_theirs.rstrip() in text
+
+
+@pytest.mark.parametrize("module", [records, tables])
+def test_examples_in_the_texts(module: ModuleType) -> None:
+    assert doctest.testmod(module, optionflags=doctest.ELLIPSIS).failed == 0
+
+
+@pytest.mark.parametrize(("others", "verdict"), [
+    ({"cnn_lstm": 0.3, "lstm": 0.2, "cnn": 0.2}, "it does: it is better than CNN-LSTM, LSTM and CNN."),
+    ({"cnn_lstm": 0.3, "lstm": 0.2, "cnn": 0.0}, "it does not: it is better than CNN-LSTM and LSTM, worse than CNN."),
+    ({"lstm": 0.2, "cnn": 0.2}, "it cannot be said yet: it is better than LSTM and CNN. Not compared: CNN-LSTM."),
+    ({"lstm": 0.05}, "it does not: it is not shown to be better or worse than LSTM. Not compared: CNN-LSTM and CNN.")])
+@pytest.mark.parametrize("seeds", [1, 5])
+def test_the_verdict_on_the_paper(others: dict[str, float], verdict: str, seeds: int) -> None:
+    made = [records.checked(invented("mnist_table1", model, seed, wrong=wrong)) for seed in range(seeds)
+            for model, wrong in {"lstm_cnn": 0.05, **others}.items()]
+    text = tables.comparisons("mnist_table1", made)
+    assert f"that the LSTM-CNN is better than CNN-LSTM, LSTM and CNN? Under these equal conditions {verdict}" in text
+    assert ("there is one seed, and" in text) == (seeds == 1)
+    if seeds == 1:
+        assert "one run" in tables.accuracies("mnist_table1", made)
+
+
+def test_the_claim_is_about_the_papers_model() -> None:
+    """And not about whichever stands first."""
+    made = [records.checked(invented("mnist_table1", model, 0, wrong=wrong))
+            for model, wrong in {"cnn_lstm": 0.0, "lstm": 0.3}.items()]
+    text = tables.comparisons("mnist_table1", made)
+    assert "CNN-LSTM is better |" in text and "cannot be said yet. Not compared: CNN-LSTM, LSTM and CNN." in text
+
+
+def test_many_tests_at_once() -> None:
+    """A difference that is significant alone, and is not among six pairs of five seeds."""
+    differences = [0.0009, 0.002, 0.0005, 0.0015, 0.002]
+    labels = np.zeros(10_000, np.int64)
+
+    def model(wrong: list[float]) -> dict[int, grouping.Pooled]:
+        return {seed: grouping.Pooled(labels, (np.arange(10_000) < round(10_000 * share)).astype(np.int64), None)
+                for seed, share in enumerate(wrong)}
+
+    better = [0.005, 0.004, 0.0045, 0.005, 0.0045]
+    two = {"a": model(better), "b": model([x + y for x, y in zip(better, differences, strict=True)])}
+    alone, among = pairs.compare(two), pairs.compare({**two, "c": two["a"], "d": two["b"]})
+    assert alone["a", "b"].verdict == 1 and among["a", "b"].verdict == 0
+    mean, _, half = alone["a", "b"].difference
+    low, high = stats.t.interval(0.95, 4, mean, stats.sem(differences))
+    assert (mean - half, mean + half) == pytest.approx((low, high), rel=1e-9)
+    half = among["a", "b"].difference.half
+    low, high = stats.t.interval(1 - 0.05 / 6, 4, mean, stats.sem(differences))
+    assert (mean - half, mean + half) == pytest.approx((low, high), rel=1e-9)
+    assert [test.p for test in alone["a", "b"].tests] == pytest.approx([2**-8, 2**-19, 2**-4, 2**-14, 2**-19])
+    assert alone["a", "b"].wins == (4, 0) and among["a", "b"].wins == (3, 0)
+    assert among["a", "b"].corrected[0] == pytest.approx(18 * 2**-8)  # 12 of the 30 tests have smaller p
+
+
+def test_targets_that_are_missed_ask_what_was_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = {"mnist_deep": [records.checked(invented("mnist_deep", "deep_lstm_cnn", 0, wrong=0.1))]}
+    assert "\n\nTo reach more: what was tried has not been written down.\n" in results.markdown(runs)
+    monkeypatch.setitem(goals.TRIED, "mnist_deep", "more of everything was tried, and did not help.")
+    assert "\n\nTo reach more: more of everything was tried, and did not help.\n" in results.markdown(runs)
+    runs = {"mnist_deep": [records.checked(invented("mnist_deep", "deep_lstm_cnn", 0, wrong=0.0))]}
+    assert ">= 99.5: reached" in results.markdown(runs) and "To reach more" not in results.markdown(runs)
+
+
+def test_an_interval_of_shares_ends_at_0_and_1() -> None:
+    assert tables.spread(intervals.mean_of([0.0, 0.02]), 2)[1].startswith("0.00 to 13.")
+    assert tables.spread(intervals.mean_of([1.0, 0.98]), 2)[1].endswith(" to 100.00")
+
+
+def test_a_target_is_reached_whatever_the_last_bit_of_a_sum() -> None:
+    shares = [0.9862, 0.9884, 0.9924]  # 98.9 percent, and a little less in floats
+    assert 100 * np.mean(shares) < 98.9
+    assert tables.reached(100 * float(np.mean(shares)), 98.9) == ">= 98.9: reached"
+    assert tables.reached(98.8999, 98.9) == ">= 98.9: not reached"
+
+
+def test_committees() -> None:
+    made = [records.checked(invented("mnist_committee", "lstm_cnn", seed, wrong=0.2)) for seed in range(9)]
+    found = committees.committee_of(made)
+    assert found.mean[0] == pytest.approx(np.mean([run.accuracy for run in made]))
+    assert (found.low <= found.mean).all() and (found.mean <= found.high).all()
+    assert found.mean[-1] == found.low[-1] == (found.predicted == found.labels).mean() > found.mean[0] + 0.1
+    by_hand = np.mean([run.probabilities for run in made], axis=0).argmax(axis=1)
+    assert (by_hand == found.predicted).all()
+    two = [np.mean([made[i].probabilities, made[j].probabilities], axis=0).argmax(axis=1) == made[0].labels
+           for i in range(9) for j in range(i)]
+    assert found.mean[1] == pytest.approx(np.mean(two), abs=0.01)  # which differs in ties of rounded numbers
+
+
+def test_what_the_members_disagree_about() -> None:
+    made = [records.checked(invented("mnist_committee", "lstm_cnn", seed, wrong=0.2)) for seed in range(5)]
+    votes = mnist_committee.votes_of(made)
+    assert votes.shape == (N, 10) and (votes.sum(axis=1) == 5).all()
+    assert votes[3, made[1].predicted[3]] == sum(run.predicted[3] == made[1].predicted[3] for run in made)
+    order = mnist_committee.most_disputed(votes)
+    most = votes.max(axis=1)
+    assert (np.diff(most[order]) >= 0).all() and (most[order] < 5).all() and len(order) == (most < 5).sum() > 0
+
+
+def test_the_worst_mistakes_are_the_surest() -> None:
+    run = records.checked(invented("pneumonia_cnn_lstm", "pneumonia_cnn_lstm", 0, wrong=0.2, classes=2))
+    order = pneumonia_cnn_lstm.worst(run)
+    assert set(order.tolist()) == set(np.flatnonzero(run.labels != run.predicted).tolist())
+    assert run.scores is not None
+    assert (np.diff(np.abs(run.scores[order] - 0.5)) <= 0).all()
+
+
+def test_runs_that_are_missing_leave_the_rest() -> None:
+    text = results.markdown({})
+    for name in report.SECTIONS:
+        assert f"No runs yet: `python examples/{name}.py`." in text
+    assert "![" not in text
+
+
+def test_each_mean_says_of_how_many_seeds_it_is() -> None:
+    made = [records.checked(invented("mnist_table1", model, seed, wrong=0.1)) for model, seed in
+            (("lstm_cnn", 0), ("lstm_cnn", 1), ("lstm_cnn", 7), ("cnn", 1), ("cnn", 7), ("lstm", 1))]
+    text = report.section("mnist_table1", {"mnist_table1": made})
+    assert "Seeds 0, 1, 7." in text
+    assert [row(text, name)[6] for name in ("LSTM-CNN", "LSTM", "CNN")] == ["3", "1", "2"]
+    assert row(text, "LSTM")[8].endswith("(one run)")
+    assert row(text, "LSTM-CNN - CNN")[4].endswith("of 2")
+    assert "lies on one side of 0" in text and "; or where there is one seed, and" in text
+
+
+def folds(*left_out: tuple[str, int, str], **more: Any) -> list[records.Record]:
+    """Runs of table II on two patients, but for some that are missing."""
+    return [records.checked({**invented("idc_table2", model, seed, wrong=0.1, classes=2, fold=fold), **more})
+            for model in ("idc_lstm_cnn", "idc_cnn") for seed in (0, 1) for fold in ("8", "9")
+            if (model, seed, fold) not in left_out]
+
+
+def test_a_seed_without_one_of_its_folds_is_left_out_and_named() -> None:
+    """Else it would be compared on other images than the others."""
+    text = report.section("idc_table2", {"idc_table2": folds(("idc_cnn", 1, "9"))})
+    assert "Left out of tables and figures, for other folds of them are missing: idc_cnn-8-seed1." in text
+    accuracies = text.partition("| model | accuracy,")[0]
+    assert [row(accuracies, name)[6] for name in ("LSTM-CNN", "CNN")] == ["2", "1"]
+    assert "Left out" not in report.section("idc_table2", {"idc_table2": folds()})
+    with pytest.raises(DataError, match="idc_table2 must have runs of all folds of a seed, and has none"):
+        grouping.by_model([run for run in folds() if (run["model"], run["fold"]) in (("idc_cnn", "8"),
+                                                                                   ("idc_lstm_cnn", "9"))])
+
+
+def test_what_a_few_patients_can_tell() -> None:
+    two = report.section("idc_table2", {"idc_table2": folds()})
+    assert "**This is a smoke test: the patches are of 2 patients only" in two
+    assert "a model that has not seen its patient" in two and "p is too small" in two
+    facts, slide = folds()[0]["data"], "test and validation: strips of the slide of patient 8, the only one"
+    one = report.section("idc_table2", {"idc_table2": [
+        records.checked({**run.fields, "fold": "", "data": {**facts, "parted": slide}}) for run in folds()
+        if run["fold"] == "8"]})
+    assert "**This is a smoke test: the patches are of one patient only" in one
+    assert "another part of the slide that was trained on" in one and "has not seen its patient" not in one
+    many = report.section("idc_table2", {"idc_table2": [
+        records.checked({**run.fields, "fold": "", "data": {**facts, "parted": "shares of 20%, by patients"}})
+        for run in folds() if run["fold"] == "8"]})
+    assert "smoke" not in many and "has not seen its patient" in many
+
+
+def test_a_stand_in_is_called_so_in_text_and_figures() -> None:
+    for name in report.SECTIONS:
+        real = [run for run in map(records.checked, everything(2)) if run["experiment"] == name]
+        generated = [records.checked({**run.fields, "data": {**run["data"], "stand_in": True}}) for run in real]
+        for made, stand_in in ((real, False), (generated, True)):
+            text, drawn = report.section(name, {name: made}), report.SECTIONS[name].figures({name: made})
+            assert text.startswith("**These are results on a STAND-IN") == stand_in
+            for paint in drawn.values():
+                assert ("STAND-IN for " in paint.keywords["title"]) == stand_in
+    with pytest.raises(DataError, match="differ in data"):
+        grouping.by_model([*real[:1], *generated[1:]])
+
+
+def test_no_title_or_label_of_a_figure_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of a stand-in are the longest."""
+    saved = []
+
+    def save(figure: Any, path: Path) -> None:
+        figure.draw_without_rendering()
+        texts = [text for axes in figure.axes for text in (axes.title, axes.xaxis.label, axes.yaxis.label)]
+        texts += [figure._suptitle] if figure._suptitle else []
+        for text in (text for text in texts if text.get_text()):
+            box = text.get_window_extent()
+            assert min(box.x0, box.y0) >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1, text
+        saved.append(path.name)
+
+    monkeypatch.setattr(figures, "save", save)
+    late = {"stand_in": True}, {name: [0.1, 0.97, 0.98, 0.99] for name in records.CURVES}
+    runs = results.by_experiment([records.checked({**fields, "data": {**fields["data"], **late[0]}, "curves": late[1]})
+                                  for fields in everything(3)])
+    for name in report.SECTIONS:
+        report.draw(name, runs, tmp_path)
+    image = np.zeros((28, 28, 1), np.uint8)
+    digits = experiment.Data(*[([image] * N, np.zeros(N, int))] * 3, tuple("0123456789"), "digits", True, "")
+    options = argparse.Namespace(out=tmp_path)
+    mnist_committee.draw_disagreement(runs["mnist_committee"], digits, options)
+    rays = dataclasses.replace(digits, classes=("NORMAL", "PNEUMONIA"))
+    pneumonia_cnn_lstm.draw_mistakes(runs["pneumonia_cnn_lstm"][0], rays, options)
+    assert len(saved) == 15
+
+
+def test_the_threshold_of_the_x_rays() -> None:
+    """A probability of one half is not above it: for one network, for all together, and in the texts."""
+    fields = invented("pneumonia_cnn_lstm", "pneumonia_cnn_lstm", 0, wrong=0.1, classes=2)
+    fields["scores"][:2] = [0.5, 0.5000004]
+    fields["predicted"] = "01" + fields["predicted"][2:]
+    every = xrays.together(grouping.pooled([records.checked(fields)]))
+    assert every.predicted[:2].tolist() == [0, 1]
+    assert every.predicted[2:].tolist() == list(map(int, fields["predicted"][2:]))
+    text = report.section("pneumonia_cnn_lstm", {"pneumonia_cnn_lstm": [records.checked(fields)]})
+    assert "counts as PNEUMONIA if its probability is above 0.5" in text
+
+
+def test_committees_do_not_depend_on_the_order_of_the_files() -> None:
+    made = [records.checked(invented("mnist_committee", "lstm_cnn", seed, wrong=0.2)) for seed in range(12)]
+    first, second = (committees.committees({"mnist_committee": some})["LSTM-CNN"] for some in
+                     (made, sorted(made, key=grouping.title)))
+    assert (first.mean == second.mean).all()
+
+
+def changed(**more: Any) -> dict[str, Any]:
+    return {**invented("mnist_table1", "cnn", 1, wrong=0.1), **more}
+
+
+@pytest.mark.parametrize(("other", "what"), [
+    (changed(settings={**changed()["settings"], "peak": 0.1}), "differ in settings"),
+    (changed(labels=records.digits(np.zeros(N, int))), "differ in test images"),
+    (changed(classes=list("abcdefghij")), "differ in classes"),
+    (changed(data={**changed()["data"], "train": 91}), "differ in data")])
+def test_unequal_conditions_are_refused(other: dict[str, Any], what: str, tmp_path: Path,
+                                        capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path / "results", [invented("mnist_table1", "lstm_cnn", 0, wrong=0.1), other])
+    assert results.main(["--results", str(tmp_path / "results"), "--out", str(tmp_path)]) == 1
+    assert what in capsys.readouterr().err
+    assert not (tmp_path / "RESULTS.md").exists()
+
+
+def test_conditions_are_equal_in_all_folds() -> None:
+    other = {**folds()[0]["settings"], "peak": 0.5}
+    mixed = [records.checked({**run.fields, "settings": other}) if run["fold"] == "9" else run for run in folds()]
+    with pytest.raises(DataError, match="idc_lstm_cnn-8-seed0 and idc_lstm_cnn-9-seed0 differ in settings"):
+        grouping.by_model(mixed)
+
+
+def test_a_run_that_is_there_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write(tmp_path / "results", [changed()])
+    (folder / "copy.json").write_bytes((folder / "mnist_table1-cnn-seed1.json").read_bytes())
+    assert results.main(["--results", str(folder), "--out", str(tmp_path)]) == 1
+    assert "has cnn-seed1 twice" in capsys.readouterr().err
+    write(tmp_path / "a", [changed()])
+    write(tmp_path / "b", [changed(seconds=1.0)])
+    (folder / "copy.json").unlink()
+    command = ["--results", str(folder), "--out", str(tmp_path), "--add"]
+    assert results.main([*command, str(tmp_path / "a"), str(tmp_path / "b")]) == 1
+    assert "must be the only file of cnn-seed1" in capsys.readouterr().err
+    assert results.main([*command, str(tmp_path / "a")]) == 0
+    assert f"1 runs are in {folder} now, 0 of them instead of others" in capsys.readouterr().out
+    assert results.main([*command, str(tmp_path / "b")]) == 0
+    assert "1 of them instead of others" in capsys.readouterr().out
+
+
+def test_runs_are_taken_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = [fields for fields in everything(2) if fields["experiment"] == "mnist_table1"]
+    for fields in made:
+        records.write(tmp_path / "runs" / f"{records.name_of(fields['model'], fields['seed'])}.json", fields)
+    command = ["--results", str(tmp_path / "results"), "--out", str(tmp_path)]
+    assert results.main([*command, "--add", str(tmp_path / "runs")]) == 0
+    assert (tmp_path / "results" / "mnist_table1-cnn-seed1.json").is_file()
+    before = (tmp_path / "RESULTS.md").read_bytes()
+    assert results.main(command) == 0
+    assert (tmp_path / "RESULTS.md").read_bytes() == before
+    assert results.main([*command, "--add", str(tmp_path / "nowhere")]) == 1
+    assert "holds none" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("wrong", "said"), [
+    ({"data": {**changed()["data"], "stand_in": True}}, "and is of a stand-in"),
+    ({"settings": {**changed()["settings"], "limit": 9}}, "and is of a part of it"),
+    ({"command": "python examples/mnist_table1.py --epochs 4"}, "made by `python examples/mnist_table1.py --epochs 4`"),
+    ({"command": "python examples/pneumonia_cnn_lstm.py --size 96"}, "without --epochs, --limit and --size"),
+    ({"experiment": "mine"}, "and is of cnn in mine"), ({"model": "idc_cnn"}, "and is of idc_cnn in mnist_table1"),
+    ({"settings": {**changed()["settings"], "peak": 0.5}}, "differ in settings")], ids=str)
+def test_what_is_not_for_publication_changes_nothing(wrong: dict[str, Any], said: str, tmp_path: Path,
+                                                     capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither what is taken over, the good runs beside it included, nor what lies in the folder of results."""
+    write(tmp_path / "results", [changed(seed=0)])
+    records.write(tmp_path / "runs" / "a.json", changed())
+    records.write(tmp_path / "runs" / "b.json", changed(seed=2, **wrong))
+    command = ["--results", str(tmp_path / "results"), "--out", str(tmp_path)]
+    assert results.main([*command, "--add", str(tmp_path / "runs")]) == 1
+    assert said in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "results").iterdir()] == ["mnist_table1-cnn-seed0.json"]
+    assert not (tmp_path / "RESULTS.md").exists()
+    records.write(tmp_path / "results" / "b.json", changed(seed=2, **wrong))
+    assert results.main(command) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_a_folder_without_runs_is_no_reason_to_empty_the_results(tmp_path: Path,
+                                                                 capsys: pytest.CaptureFixture[str]) -> None:
+    assert results.main(["--results", str(tmp_path / "resluts"), "--out", str(tmp_path)]) == 1
+    assert "resluts must hold the JSON files of runs" in capsys.readouterr().err
+    assert not (tmp_path / "RESULTS.md").exists()
+
+
+def test_a_run_is_read_as_it_was_written(tmp_path: Path) -> None:
+    for fields in (invented("mnist_deep", "deep_lstm_cnn", 3, wrong=0.1),
+                   invented("idc_table2", "idc_lstm", 3, wrong=0.1, classes=2, fold="9")):
+        records.write(tmp_path / "run.json", fields)
+        record = records.read(tmp_path / "run.json")
+        assert record.fields == fields
+        assert record.accuracy == np.mean([a == b for a, b in zip(fields["labels"], fields["predicted"], strict=True)])
+        assert (record.scores is None) != (record.probabilities is None)
+
+
+def damaged(name: str, value: Any) -> Any:
+    fields = copy.deepcopy(invented("mnist_table1", "lstm_cnn", 0, wrong=0.1))
+    place = fields
+    *way, last = name.split("/")
+    for step in way:
+        place = place[step]
+    place[last] = value
+    return fields
+
+
+@pytest.mark.parametrize("content", [
+    "", "{", "[]", "{}", "null", "[" * 100_000, '{"format": NaN}', b"\xff\xfe",
+    *(json.dumps(damaged(name, value)) for name, value in (
+        ("format", "tinynet run 9"), ("seed", True), ("seed", "0"), ("labels", ""), ("labels", "12"), ("labels", "12x"),
+        ("predicted", "²" * N), ("classes", ["a"]), ("classes", list(range(10))), ("classes", ["a", "b"]),
+        ("curves", {}), ("curves/seconds", []), ("curves/seconds", [1.0]), ("curves/train_loss", ["a"] * 4),
+        ("seconds", -1.0), ("seconds", 10**400), ("scores", [0.5] * N), ("data", {}), ("data/stand_in", 1),
+        ("probabilities", 5), ("probabilities", "!"), ("experiment", "../mine"), ("model", "a/b"), ("fold", "a|b"),
+        ("seed", 2**32), ("parameters", 10**400), ("curves/train_loss", [10**400] * 4), ("data/train", "many"),
+        ("curves/train_accuracy", [1.5] * 4), ("data/test", N + 1), ("settings", {}), ("settings/epochs", 5),
+        ("settings/max_norm", "1"), ("settings/limit", "9"), ("settings/augment", []), ("settings/input", 28),
+        ("probabilities", "eNr7DwAAAQEBAA=="),
+        ("probabilities", records.pack(np.zeros((5000, 5000))))))])
+def test_a_damaged_file_is_one_sentence(content: str | bytes, tmp_path: Path,
+                                        capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "run.json").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(DataError, match=r"run\.json must be the file of a run, and is not"):
+        records.read(tmp_path / "run.json")
+    assert results.main(["--results", str(tmp_path), "--out", str(tmp_path)]) == 1
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("wrong", "said"), [
+    ({"scores": None}, "scores must be there"), ({"scores": [0.5] * (N - 1)}, "scores must be 200 probabilities"),
+    ({"scores": [1.5] * N}, "scores must be 200 probabilities"), ({"scores": [10**400] * N}, "200 probabilities"),
+    ({"scores": [0.9] * N}, "predicted must be the second class where its score is above 0.5")])
+def test_scores_and_predictions_fit_each_other(wrong: dict[str, Any], said: str) -> None:
+    fields = invented("idc_table2", "idc_cnn", 0, wrong=0.1, classes=2)
+    with pytest.raises(ValueError, match=said):
+        records.checked({**fields, **wrong})
+
+
+def places(fields: dict[str, Any]) -> list[tuple[dict[str, Any], str]]:
+    """Every dictionary in a file of a run, and every name in it."""
+    inner = [value for value in fields.values() if isinstance(value, dict)]
+    return [(fields, name) for name in fields] + [place for value in inner for place in places(value)]
+
+
+@pytest.mark.parametrize(("name", "model", "classes"), [
+    ("mnist_table1", "cnn", 10), ("mnist_committee", "lstm_cnn", 10), ("idc_table2", "idc_cnn", 2),
+    ("pneumonia_cnn_lstm", "pneumonia_cnn_lstm", 2)])
+@pytest.mark.parametrize("odd", ["missing", None, True, -1, 0, 10**400, "", "`|", [], {"a": 1}, 1e300], ids=str)
+def test_what_is_read_can_be_said(name: str, model: str, classes: int, odd: Any) -> None:
+    """Whatever one field of a file is, the file is refused, or RESULTS.md can be made of it."""
+    count = len(places(invented(name, model, 0, wrong=0.1, classes=classes)))
+    refused = 0
+    for number in range(count):
+        fields = invented(name, model, 0, wrong=0.1, classes=classes)
+        within, field = places(fields)[number]
+        if odd == "missing":
+            del within[field]
+        else:
+            within[field] = odd
+        try:
+            run = records.checked(fields)
+        except ValueError:
+            refused += 1
+        else:
+            if run["experiment"] == name and run["model"] == model:
+                with suppress(DataError):  # a committee needs probabilities
+                    results.markdown({name: [run]})
+    assert refused > 15

@@ -1,0 +1,282 @@
+"""What a model costs: inferred by summary() without running it, and measured by profile()."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinynet as tn
+from tests.support import fake_device
+from tinynet import nn
+from tinynet.backend.cuda.runtime import fake_cupy
+from tinynet.errors import ArgumentError, ShapeError
+from tinynet.nn.summary import in_bytes, rows
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
+
+import models
+
+SUMMARY = """\
+layer       output shape     parameters       FLOPs   activations
+BatchNorm   (N, 28, 28, 1)            2         784        3.1 kB
+Reshape     (N, 28, 28)               0           0           0 B
+LSTM        (N, 28, 128)         80,384   4,519,424      103.5 kB
+Dropout     (N, 28, 128)              0           0           0 B
+Conv1D      (N, 26, 64)          24,640   1,279,616        6.7 kB
+ReLU        (N, 26, 64)               0       1,664        6.7 kB
+Dropout     (N, 26, 64)               0           0           0 B
+Flatten     (N, 1664)                 0           0           0 B
+Dense       (N, 10)              16,650      33,290          40 B
+total                           121,676   5,834,778      120.0 kB"""
+
+
+class Custom(nn.Module):
+    """A model with a list, a layer that is called twice, a parameter and an op of its own."""
+
+    def __init__(self) -> None:
+        self.scale = nn.Parameter([2.0])
+        self.blocks = [nn.Dense(3, 3, bias=False), nn.ReLU()]
+        self.tied = self.blocks[0]
+        self.inner = nn.Sequential(nn.BatchNorm(3), nn.Dropout(0.5))
+
+    def forward(self, x: Any) -> Any:
+        for block in (self.inner, *self.blocks, self.tied):
+            x = block(x)
+        return x * self.scale
+
+
+def images(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).uniform(0, 1, shape).astype("float32")
+
+
+# --- summary --------------------------------------------------------------------------------------------------------
+
+def test_the_summary_of_the_lstm_cnn() -> None:
+    assert models.lstm_cnn().summary() == SUMMARY
+    model = models.lstm_cnn()
+    model.input_shape = None
+    assert model.summary((28, 28, 1)) == SUMMARY
+
+
+def test_a_summary_computes_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = models.lstm_cnn()
+    model[3].eval()
+    before, modes = model.state_dict(), [module.training for _, module in model.modules()]
+    for each in tn.op.REGISTRY.values():
+        monkeypatch.setattr(each, "forward", None)
+    assert model.summary() == SUMMARY
+    wide = [line.rpartition("   ")[0].split() for line in model.astype("float64").summary().splitlines()]
+    assert wide == [line.rpartition("   ")[0].split() for line in SUMMARY.splitlines()], "but for the memory"
+    assert model.summary().endswith("240.0 kB")
+    assert [module.training for _, module in model.modules()] == modes
+    assert all((array == before[name]).all() for name, array in model.state_dict().items())
+    assert tn.random.next_draw() == tn.random.next_draw() - 1
+
+
+def test_a_summary_without_a_shape() -> None:
+    assert nn.Sequential(nn.Dense(3, 2), nn.ReLU()).summary().splitlines() == [
+        "layer   output shape   parameters",
+        "Dense                           8",
+        "ReLU                            0",
+        "total                           8"]
+    assert nn.Sequential(nn.Dense(3, 2), input_shape=(3,)).summary() == nn.Sequential(nn.Dense(3, 2)).summary((3,))
+    assert nn.Dense(3, 2).summary((3,)).splitlines()[1].split() == ["Dense", "(N,", "2)", "8", "14", "8", "B"]
+
+
+def test_the_summary_of_nested_and_custom_modules() -> None:
+    model = nn.Sequential(nn.Sequential(nn.Dense(3, 4), nn.ReLU()), nn.Dense(4, 2))
+    assert [(row.name, row.layer) for row in rows(model, (3,))] == [("0.0", "Dense"), ("0.1", "ReLU"), ("1", "Dense")]
+    for shape in ((3,), None):
+        found = {(row.name, row.layer, row.parameters) for row in rows(Custom(), shape)}
+        assert found >= {("", "Custom", 1), ("blocks.0", "Dense", 9), ("inner.0", "BatchNorm", 6)}
+        assert sum(row.parameters for row in rows(Custom(), shape)) == 1 + 9 + 6
+    called = [(row.layer, row.parameters, row.flops) for row in rows(Custom(), (3,))]
+    assert called == [("BatchNorm", 6, 3), ("Dropout", 0, 0), ("Dense", 9, 21), ("ReLU", 0, 3), ("Dense", 0, 21),
+                      ("Custom", 1, 3)]
+
+
+def test_a_summary_of_a_wrong_shape_says_what_is_wrong() -> None:
+    with pytest.raises(ShapeError, match="reshape: shape must have as many elements as x"):
+        models.lstm_cnn().summary((28, 27, 1))
+    assert tn.Tensor([1.0]).sum().item() == 1.0, "shapes alone are over"
+
+
+@pytest.mark.parametrize(("layer", "shape", "flops"), [
+    (nn.Dense(5, 7), (5,), 5 * 7 * 2 + 7),
+    (nn.Dense(5, 7), (3, 5), 3 * (5 * 7 * 2 + 7)),
+    (nn.LSTM(5, 7), (4, 5), 4 * (4 * 7 * (2 * 12 + 1) + 4 * 7 + 5 * 7)),  # z = [h, x] W + b, four functions, (4), (6)
+    (nn.Conv1D(5, 7, 3), (6, 5), 4 * (7 * 5 * 3 * 2 + 7)),
+    (nn.Conv2D(5, 7, (3, 2), padding="same", stride=2), (6, 8, 5), 3 * 4 * (7 * 5 * 6 * 2 + 7)),
+    (nn.MaxPool1D(3, 1), (7, 2), 5 * 2 * 3),
+    (nn.AvgPool2D(2), (6, 4, 3), 3 * 2 * 3 * 4), (nn.MaxPool2D((3, 2)), (6, 4, 3), 2 * 2 * 3 * 6),
+    (nn.GlobalAveragePool(), (6, 4, 3), 6 * 4 * 3),
+    (nn.ReLU(), (6, 4), 24), (nn.Sigmoid(), (3,), 3), (nn.BatchNorm(3), (4, 3), 12),
+    (nn.Flatten(), (6, 4), 0), (nn.Reshape((4, 6)), (6, 4), 0), (nn.Dropout(0.5), (6, 4), 0)])
+def test_operations(layer: Any, shape: tuple[int, ...], flops: int) -> None:
+    row, = rows(layer, shape)
+    assert row.flops == flops
+
+
+@pytest.mark.parametrize(("layer", "shape", "elements"), [
+    (nn.Dense(5, 7), (3, 5), 21), (nn.LSTM(5, 7), (4, 5), 4 * (7 * 7 + 5)), (nn.Flatten(), (3, 4), 0),
+    (nn.LSTM(5, 7, return_sequences=False), (4, 5), 4 * (7 * 7 + 5)), (nn.MaxPool2D(2), (4, 6, 3), 2 * 3 * 3)])
+def test_memory_for_the_way_back(layer: Any, shape: tuple[int, ...], elements: int) -> None:
+    row, = rows(layer, shape)
+    assert row.activations == 4 * elements
+
+
+@pytest.mark.parametrize(("layer", "shape", "elements"), [
+    (nn.Dense(5, 7), (3, 5), 21),
+    (nn.Conv1D(2, 3, 3, padding=50), (4, 2), 102 * 3),
+    (nn.Conv1D(9, 1, 3, padding=50), (4, 9), 104 * 9),
+    (nn.Conv1D(9, 1, 3, padding="causal", dilation=20), (4, 9), 44 * 9),
+    (nn.Conv2D(3, 1, (1, 3), padding=(0, 1), stride=2), (4, 6, 3), 4 * 8 * 3),
+    (nn.Conv2D(3, 1, 1, stride=(1, 4), padding=(0, 30)), (4, 6, 3), 4 * 66 * 3),
+    (nn.MaxPool1D(9, 1, padding="same"), (4, 2), 12 * 2),
+    (nn.AvgPool2D((9, 2), padding="same"), (4, 6, 3), 9 * 6 * 3)])
+def test_the_largest_array(layer: Any, shape: tuple[int, ...], elements: int) -> None:
+    row, = rows(layer, shape)
+    assert row.largest == 4 * elements
+
+
+def test_bytes_in_words() -> None:
+    assert [in_bytes(n) for n in (0, 999, 1000, 999_949, 999_950, 10**9, 10**13)] == [
+        "0 B", "999 B", "1.0 kB", "999.9 kB", "1.0 MB", "1.0 GB", "10,000.0 GB"]
+
+
+# --- profile --------------------------------------------------------------------------------------------------------
+
+class Wait(nn.Module):
+    """Takes 20 ms forward and 10 ms backward, and keeps its input."""
+
+    def forward(self, x: Any) -> Any:
+        time.sleep(0.02)
+        y = x * 1.0
+        if y.requires_grad:
+            node = y._origin[0]
+            backward = node.backward
+            node.backward = lambda *arrays, **options: (time.sleep(0.01), backward(*arrays, **options))[1]
+        return y
+
+
+class Outer(nn.Module):
+    def __init__(self) -> None:
+        self.before, self.waits = nn.Dense(3, 3), [Wait(), Wait()]
+
+    def forward(self, x: Any) -> Any:
+        x = self.before(x)
+        for one in self.waits:
+            x = one(x)
+        return x + 1.0
+
+
+def test_time_is_that_of_the_layer_alone() -> None:
+    profile = Outer().profile(images(2, 3), repeat=2)
+    assert [(row.name, row.layer) for row in profile.rows] == [
+        ("before", "Dense"), ("waits.0", "Wait"), ("waits.1", "Wait"), ("", "Outer")]
+    for row in profile.rows[1:3]:
+        assert 0.02 <= row.forward < 0.04
+        assert 0.01 <= row.backward < 0.03
+    for row in (profile.rows[0], profile.rows[3]):  # without what they called
+        assert 0 < row.forward < 0.015
+        assert 0 < row.backward < 0.01
+    assert profile.forward >= 0.04
+    assert profile.backward >= 0.02
+
+
+def test_a_profile_as_a_table() -> None:
+    text = str(models.lstm_cnn().profile(images(4, 28, 28, 1), repeat=1))
+    lines = text.splitlines()
+    assert lines[0].split() == ["layer", "name", "forward", "backward", "share", "kept"]
+    assert [line.split()[0] for line in lines[1:-1]] == [
+        "BatchNorm", "Reshape", "LSTM", "Dropout", "Conv1D", "ReLU", "Dropout", "Flatten", "Dense"]
+    assert lines[-1].startswith("batch of 4 ")
+    shares = [int(line.split("%")[0].split()[-1]) for line in lines[1:-1]]
+    assert 95 < sum(shares) < 105
+    assert len({len(line) for line in lines}) == 1
+
+
+@pytest.mark.parametrize("name", ["lstm_cnn", "cnn_lstm", "lstm", "cnn"])
+def test_memory_is_about_what_the_summary_says(name: str) -> None:
+    """On the specification, without dropout. What a convolution gives is dropped once its ReLU has a mask of it."""
+    model = getattr(models, name)()
+    for _, module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    with tn.using("reference"):
+        profile = model.profile(images(8, 28, 28, 1), repeat=1)
+    inferred = 8 * sum(row.activations for row in rows(model, (28, 28, 1)))
+    assert 0.3 * inferred < profile.kept < 1.2 * inferred
+    measured = {row.layer: row.kept for row in profile.rows}
+    lstms = [row for row in rows(model, (28, 28, 1)) if row.layer == "LSTM"]
+    for row in lstms:
+        assert measured["LSTM"] == pytest.approx(8 * row.activations, rel=0.05)
+
+
+def test_memory_is_counted_once() -> None:
+    """What is kept by two, or is a view, counts once, for the layer that made it; x and W were there before."""
+    with tn.using("reference"):
+        profile = nn.Sequential(nn.Tanh(), nn.Flatten(), nn.Dense(12, 5), nn.Tanh(), nn.Sigmoid()).profile(
+            images(8, 3, 4), repeat=1)
+    assert [row.kept for row in profile.rows] == [8 * 12 * 4, 0, 0, 8 * 5 * 4, 8 * 5 * 4]
+    with tn.using("reference"):
+        profile = nn.Sequential(nn.Dense(3, 5), nn.ReLU(), nn.Tanh(), nn.Dense(5, 2)).profile(images(8, 3), repeat=1)
+    assert [row.kept for row in profile.rows] == [0, 8 * 5, 8 * 5 * 4, 0]  # of the Dense nothing, of the ReLU a mask
+
+
+def test_a_profile_changes_nothing() -> None:
+    model = models.lstm_cnn()
+    optimizer = tn.optim.Adam(model.parameters())
+    x, labels = tn.Tensor(images(4, 28, 28, 1)), np.arange(4)
+    tn.ops.cross_entropy(model(x), labels).backward()
+    model[3].eval()
+    state = model.state_dict()
+    gradients = [parameter.grad.copy() for parameter in model.parameters()]
+    modes = [module.training for _, module in model.modules()]
+    model.profile(x, repeat=2)
+    assert [module.training for _, module in model.modules()] == modes
+    assert all((array == state[name]).all() for name, array in model.state_dict().items())
+    for parameter, gradient in zip(model.parameters(), gradients, strict=True):
+        np.testing.assert_array_equal(parameter.grad, gradient)
+        assert np.shares_memory(parameter.grad, parameter.home)
+    optimizer.step()
+    assert (model[2].W.numpy() != state["2.W"]).any()
+
+
+def test_a_profile_that_fails_changes_nothing() -> None:
+    model = models.lstm_cnn().eval()
+    with pytest.raises(ShapeError):
+        model.profile(images(4, 28, 27, 1))
+    assert not any(module.training for _, module in model.modules())
+    with pytest.raises(ArgumentError, match="profile: repeat must be at least 1, got 0; 5 is usual"):
+        model.profile(images(4, 28, 28, 1), repeat=0)
+
+
+def test_a_model_without_parameters_has_no_way_back() -> None:
+    profile = nn.Sequential(nn.Tanh(), nn.Flatten()).profile(images(2, 3, 4), repeat=1)
+    assert profile.backward == 0
+    assert profile.kept == 0
+    assert len(profile.rows) == 2
+    assert len(str(profile).splitlines()) == 4
+
+
+def test_a_profile_on_a_device_waits_for_each_layer() -> None:
+    with fake_device.installed(), tn.using("reference"):
+        model = models.lstm_cnn().to("gpu")
+        before = fake_cupy.waits
+        profile = model.profile(images(2, 28, 28, 1), repeat=1)
+        layers = len(profile.rows)
+        assert fake_cupy.waits - before > 2 * 2 * layers, "two runs, forward and backward"
+        assert profile.kept > 0 and profile.backward > 0
+        assert {parameter.device for parameter in model.parameters()} == {"gpu"}
+
+
+@pytest.mark.parametrize(("number", "text"), [
+    (0, "0 B"), (10**15, "1,000,000.0 GB"), (10**400, "more than 1,000,000 GB")])
+def test_any_number_of_bytes_can_be_said(number: int, text: str) -> None:
+    from tinynet.nn.summary import in_bytes
+
+    assert in_bytes(number) == text

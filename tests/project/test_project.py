@@ -1,0 +1,431 @@
+"""What holds for the project as a whole: who may import whom, what no file may contain, that the documents are true.
+
+Each rule is a function that returns what it found wrong, so that it can also be shown something that is wrong.
+"""
+
+import ast
+import configparser
+import doctest
+import importlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import Any
+
+import pytest
+
+import tinynet as tn
+from tinynet.op import Kernel, Op
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Who may import whom: each module or package of tinynet imports itself and what stands in the rows above its own.
+LAYERS = [
+    ["errors"],
+    ["contract", "window", "random", "atomic"],
+    ["backend"],
+    ["tape"],
+    ["op"],
+    ["ops", "gradcheck"],
+    ["init"],
+    ["nn"],
+    ["optim", "data"],
+    ["saving", "metrics"],
+    ["training"],
+    ["classifier"],
+    ["__main__"],
+]
+# Where arrays live concerns few; how an op runs fast (backend/cpu, backend/cuda) concerns only the backend itself.
+BACKEND_USERS = r"(tape|op|nn/module|nn/evaluation|optim/\w+|data/loader|training/replay|training/fit)\.py"
+
+# What may be imported besides the standard library, and where: patterns of paths in tinynet/.
+PACKAGES = {
+    "numpy": r"(?!ops/)",  # an op's math runs on any module of array functions, which it is given as xp
+    "numba": r"backend/cpu/",
+    "llvmlite": r"backend/cpu/",
+    "cupy": r"backend/(__init__\.py|cuda/)",
+    "cupyx": r"backend/(__init__\.py|cuda/)",
+    "safetensors": r"",
+    "tqdm": r"",
+    "matplotlib": r"",
+    "sklearn": r"",
+    "PIL": r"",
+    "tensorboardX": r"training/callbacks\.py",
+}
+# All but NumPy only inside of functions, for `import tinynet` to be quick. Kernels may: they are imported when used.
+HEAVY = [name for name in PACKAGES if name != "numpy"]
+MAY_BE_HEAVY = r"backend/cpu/(?!(runtime/)?__init__)"
+
+NEVER = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib"}
+DATA_FILES = (".gz", ".zip", ".jpg", ".jpeg", ".pkl", ".pickle", ".pt", ".pth", ".h5", "-ubyte")
+MEBIBYTE = 2**20
+
+
+def paths(folder: str) -> list[str]:
+    """The Python files in a folder of the project, relative to it."""
+    return sorted(path.relative_to(ROOT / folder).as_posix() for path in (ROOT / folder).rglob("*.py"))
+
+
+def read(path: str) -> str:
+    return (ROOT / path).read_text(encoding="utf-8")
+
+
+# --- who may import whom --------------------------------------------------------------------------------------------
+
+def imports(path: str, source: str) -> Iterator[tuple[str, bool]]:
+    """What a file of tinynet imports, as full dotted names, and whether it does so inside of a function."""
+    package = ["tinynet", *path.split("/")[:-1]]
+
+    def visit(node: ast.AST, inside: bool) -> Iterator[tuple[str, bool]]:
+        match node:
+            case ast.Import(names=names):
+                yield from ((alias.name, inside) for alias in names)
+            case ast.ImportFrom(module=module, names=names, level=level):
+                base = [*package[: len(package) - level + 1] * bool(level), *([module] if module else [])]
+                yield from ((".".join([*base, alias.name]), inside) for alias in names)
+            case ast.Call(func=ast.Name(id="import_module" | "__import__") | ast.Attribute(attr="import_module"),
+                          args=[ast.Constant(value=str(name)), *_]):
+                yield name, inside
+        inside = inside or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        for child in ast.iter_child_nodes(node):
+            yield from visit(child, inside)
+
+    yield from visit(ast.parse(source), False)
+
+
+def layer(room: str) -> int:
+    """The row of a room of tinynet; -1 for what is none, such as a name taken from the package itself."""
+    return next((i for i, rooms in enumerate(LAYERS) if room in rooms), -1)
+
+
+def import_faults(path: str, source: str) -> list[str]:
+    """The imports of one file (path relative to tinynet/) that the tables above do not allow."""
+    room, faults = path.partition("/")[0].removesuffix(".py"), []
+    if path != "__init__.py" and layer(room) < 0:
+        faults.append(f"{path}: {room} stands in no row of LAYERS")
+    for name, inside in imports(path, source):
+        top, _, rest = name.partition(".")
+        if top == "tinynet":
+            faults += [f"{path} imports {name}: {why}" for why in inner_faults(path, room, rest)]
+        elif top in PACKAGES and not re.match(PACKAGES[top], path):
+            faults.append(f"{path} imports {name}: {top} belongs into {PACKAGES[top]}")
+        elif top not in PACKAGES and top not in sys.stdlib_module_names:
+            faults.append(f"{path} imports {name}: {top} is no dependency of tinynet")
+        if top in (*HEAVY, "urllib") and not inside and not re.match(MAY_BE_HEAVY, path):
+            faults.append(f"{path} imports {name} at its top: import it inside of the function that needs it")
+    return faults
+
+
+def inner_faults(path: str, room: str, imported: str) -> Iterator[str]:
+    other, _, rest = imported.partition(".")
+    if path == "__init__.py" or other == room:
+        return
+    if not 0 <= layer(other) < layer(room):
+        yield f"{room} may import only what stands above it"
+    if other == "backend" and not re.match(BACKEND_USERS, path):
+        yield f"the backend is for {BACKEND_USERS}"
+    if other == "backend" and rest.partition(".")[0] in ("cpu", "cuda"):
+        yield "what is inside the backend is its own"
+
+
+def test_modules_import_only_what_stands_above_them() -> None:
+    assert not [fault for path in paths("tinynet") for fault in import_faults(path, read(f"tinynet/{path}"))]
+
+
+@pytest.mark.parametrize(("path", "source", "fault"), [
+    ("tape.py", "from tinynet.op import op", "tape may import only what stands above it"),
+    ("tape.py", "from tinynet import ops", "tape may import only what stands above it"),
+    ("ops/lstm.py", "import tinynet.nn.lstm", "ops may import only what stands above it"),
+    ("ops/lstm.py", "from ..nn import LSTM", "ops may import only what stands above it"),
+    ("ops/lstm.py", "def f():\n from tinynet import backend", "the backend is for"),
+    ("ops/lstm.py", "import numpy as np", "numpy belongs into"),
+    ("ops/lstm.py", "def f():\n from numpy import tanh", "numpy belongs into"),
+    ("nn/lstm.py", "from tinynet import Tensor", "nn may import only what stands above it"),
+    ("nn/lstm.py", "from tinynet.backend import namespace", "the backend is for"),
+    ("op.py", "from tinynet.backend.cpu import lstm", "what is inside the backend is its own"),
+    ("op.py", "import importlib\nimportlib.import_module('tinynet.backend.cpu')", "inside the backend"),
+    ("gradcheck.py", "from tinynet.ops import lstm", "gradcheck may import only what stands above it"),
+    ("backend/cpu/lstm.py", "from tinynet.ops import lstm", "backend may import only what stands above it"),
+    ("backend/cpu/lstm.py", "def f():\n import cupy", "cupy belongs into"),
+    ("backend/cpu/__init__.py", "import numba", "at its top"),
+    ("backend/__init__.py", "try:\n import cupy\nexcept ImportError: pass", "at its top"),
+    ("backend/__init__.py", "def f():\n import numba", "numba belongs into"),
+    ("nn/lstm.py", "class A:\n from tqdm import tqdm", "at its top"),
+    ("data/digits/download.py", "from urllib.request import urlopen", "at its top"),
+    ("data/digits/small.py", "import pandas", "pandas is no dependency"),
+    ("misc.py", "", "misc stands in no row"),
+])
+def test_a_forbidden_import_is_found(path: str, source: str, fault: str) -> None:
+    assert fault in "\n".join(import_faults(path, source))
+
+
+def test_an_allowed_import_is_no_fault() -> None:
+    assert not import_faults("nn/lstm.py", "from tinynet.errors import ShapeError\nfrom .dense import Dense")
+    assert not import_faults("backend/cpu/lstm.py", "import numpy as np\nfrom numba import njit\nfrom . import gemm")
+    assert not import_faults("saving/models.py", "def f():\n from safetensors.numpy import load\n import tinynet.nn")
+    assert not import_faults("training/fit.py", "from tinynet import backend\nfrom tinynet.data.loader import Loader")
+
+
+# --- what no code may do --------------------------------------------------------------------------------------------
+
+def habit_faults(path: str, source: str) -> list[str]:
+    """Ways to run code that came with data, and random numbers that do not come from tinynet.random."""
+    faults = []
+    for name, _ in imports(path, source):
+        if name.split(".")[0] in NEVER:
+            faults.append(f"{path} imports {name}")
+        if name == "random" or name.startswith(("random.", "numpy.random")):
+            faults.append(f"{path} imports {name}: draw from tinynet.random")
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Call(func=ast.Name(id="eval" | "exec" as name)):
+                faults.append(f"{path}:{node.lineno} calls {name}")
+            case ast.keyword(arg="allow_pickle", value=value) if ast.unparse(value) != "False":
+                faults.append(f"{path}:{value.lineno} allows pickle")
+            case ast.Attribute(value=ast.Name(id="np" | "numpy"), attr="random") if path != "tinynet/gradcheck.py":
+                faults.append(f"{path}:{node.lineno} uses np.random: draw from tinynet.random")
+    return faults
+
+
+def test_no_pickle_no_eval_and_one_source_of_randomness() -> None:
+    files = [f"{folder}/{path}" for folder in ("tinynet", "examples", "benchmarks") for path in paths(folder)]
+    assert not [fault for path in files for fault in habit_faults(path, read(path))]
+
+
+@pytest.mark.parametrize("source", [
+    "import pickle", "def f():\n from marshal import loads", "import shelve as s", "eval('1')", "x = exec(code)",
+    "np.load(path, allow_pickle=True)", "np.load(path, allow_pickle=flag)", "np.random.seed(0)", "import random",
+    "from numpy.random import default_rng",
+])
+def test_a_bad_habit_is_found(source: str) -> None:
+    assert habit_faults("tinynet/saving/models.py", source)
+
+
+def test_what_only_looks_like_a_bad_habit_is_none() -> None:
+    assert not habit_faults("tinynet/saving/models.py",
+                            "model.eval()\nnp.load(path, allow_pickle=False)\ntn.random.seed(0)")
+
+
+# --- import tinynet -------------------------------------------------------------------------------------------------
+
+def run_fresh(code: str, **environment: str) -> str:
+    """What a fresh Python process prints."""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env={**os.environ, **environment},
+                          capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def import_cost(statement: str, bytecode: Path) -> tuple[float, list[str]]:
+    """The seconds of processor time that an import takes in a fresh process, and the heavy packages that it loads."""
+    printed = run_fresh(f"import sys, time; start = time.process_time(); {statement}; "
+                        "print(time.process_time() - start, *sys.modules)",
+                        PYTHONPYCACHEPREFIX=str(bytecode), PYTHONDONTWRITEBYTECODE="")
+    seconds, *loaded = printed.split()
+    return float(seconds), [name for name in HEAVY if name in loaded]
+
+
+def test_import_is_quick_and_loads_nothing_heavy(tmp_path: Path) -> None:
+    best = 9.0
+    for _ in range(6):  # the first one compiles
+        seconds, loaded = import_cost("import tinynet", tmp_path)
+        assert not loaded
+        best = min(best, seconds)
+        if best < 0.3:
+            return
+    pytest.fail(f"import tinynet took {best:.2f} s at best")
+
+
+def test_a_slow_import_is_found(tmp_path: Path) -> None:
+    seconds, loaded = import_cost("import tinynet, tqdm; sum(range(30_000_000))", tmp_path)
+    assert seconds > 0.3
+    assert loaded == ["tqdm"]
+
+
+LSTM_STEP = """
+import numpy as np, tinynet as tn
+lstm = tn.nn.LSTM(3, 5)
+x = tn.Tensor(np.linspace(-1, 1, 2 * 4 * 3, dtype="float32").reshape(2, 4, 3), requires_grad=True)
+with tn.using({which!r}):
+    (lstm(x) ** 2).sum().backward()
+for parameter in lstm.parameters(): print(np.linalg.norm(parameter.grad))
+print(np.linalg.norm(x.grad))
+"""
+
+
+def test_everything_runs_without_numba() -> None:
+    without = "import sys; sys.modules['numba'] = sys.modules['llvmlite'] = None\n" + LSTM_STEP.format(which="fast")
+    norms = [float(norm) for norm in run_fresh(without).split()]
+    assert norms == [float(norm) for norm in run_fresh(LSTM_STEP.format(which="reference")).split()]
+    assert min(norms) > 0
+
+
+# --- files ----------------------------------------------------------------------------------------------------------
+
+def project_files() -> list[str]:
+    """The files that belong to the project: those that git tracks; without git, those in its folders."""
+    names = []
+    if (ROOT / ".git").exists():
+        names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True).stdout.split("\0")
+    if not any(names):
+        found = [*ROOT.glob("*"), *(path for folder in (".ci", "tinynet", "examples", "benchmarks", "tests")
+                                    for path in (ROOT / folder).rglob("*"))]
+        names = [path.relative_to(ROOT).as_posix() for path in found if "__pycache__" not in path.parts]
+    return [name for name in names if (ROOT / name).is_file()]
+
+
+def file_faults(path: str, content: bytes) -> list[str]:
+    """What does not belong into a project that speaks only of itself: data of others, places on one machine."""
+    faults = []
+    if len(content) > MEBIBYTE:
+        faults.append(f"{path} is larger than 1 MiB")
+    if path.endswith(DATA_FILES):
+        faults.append(f"{path} is a data file")
+    text = content.decode(errors="replace")
+    patterns = [r"/(root|work)/", r"(pypi|pythonhosted|anaconda|npmjs)\.(org|com)"]
+    if not path.startswith(".ci/"):
+        patterns.append(r"\.\./shared")
+    return faults + [f"{path} mentions {match[0]}" for pattern in patterns for match in re.finditer(pattern, text)]
+
+
+def test_files_hold_nothing_foreign() -> None:
+    files = project_files()
+    assert "tinynet/__init__.py" in files
+    assert not [fault for path in files for fault in file_faults(path, (ROOT / path).read_bytes())]
+
+
+@pytest.mark.parametrize(("path", "content"), [
+    ("README.md", "data lies in .." "/shared/data"), ("a.py", "open('/wo" "rk/x')"), ("a.sh", "cd /ro" "ot/x"),
+    ("README.md", "https://pypi" ".org/simple"), ("a.py", " " * (MEBIBYTE + 1)), ("tests/x-ubyte.gz", ""),
+    ("examples/xray.jpeg", ""),
+])
+def test_a_foreign_file_is_found(path: str, content: str) -> None:
+    assert file_faults(path, content.encode())
+
+
+# --- documents ------------------------------------------------------------------------------------------------------
+
+def setup_cfg() -> configparser.ConfigParser:
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    return config
+
+
+def command_faults(path: str, text: str) -> list[str]:
+    """Commands that a document tells its reader to run, and that do not exist, or that install what is not ours: the
+    tinynet of a package index is another one."""
+    targets, extras = re.findall(r"^([a-z]+):", read("Makefile"), re.M), setup_cfg()["options.extras_require"]
+    code = "\n".join(re.findall(r"```.*?```", text, re.S) + re.findall(r"`([^`\n]+)`", text))
+    named = ",".join(re.findall(r"['\"]\.\[([\w,-]+)\]", text)).split(",")
+    made = re.findall(r"^[ $]*make ([a-z]+)", code, re.M)
+    scripts = re.findall(r"python3? ([\w./-]+\.py)", text)
+    return [*(f"{path}: make {name}" for name in made if name not in targets),
+            *(f"{path}: python {name}" for name in scripts if not (ROOT / name).is_file()),
+            *(f"{path}: extra {name}" for name in named if name and name not in extras),
+            *(f"{path}: {command}" for command in re.findall(r"pip install[\s\"'\w.=-]*\btinynet\b", text))]
+
+
+def test_documents_name_commands_that_exist() -> None:
+    files = ["README.md", "CHANGELOG.md", *(f"tinynet/{path}" for path in paths("tinynet")),
+             *(f"examples/{path}" for path in paths("examples"))]
+    assert not [fault for path in files for fault in command_faults(path, read(path))]
+
+
+@pytest.mark.parametrize("text", [
+    "`make coffee`", "```\n$ make coffee\n```", "python examples/coffee.py", "pip install '.[demo,coffee]'",
+    "pip install 'tinynet[demo]'", "; pip install \"\n  \"'tinynet[demo]'",
+])
+def test_a_command_that_does_not_exist_is_found(text: str) -> None:
+    assert command_faults("README.md", text)
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="there is no bash")
+def test_ci_demands_the_compiler_of_the_emulator(tmp_path: Path) -> None:
+    for tool in ("bash", "dirname"):
+        (tmp_path / tool).symlink_to(str(shutil.which(tool)))
+    for tool in ("make", "echo"):
+        (tmp_path / tool).write_text("#!/bin/sh\nexit 3\n")
+        (tmp_path / tool).chmod(0o755)
+    done = subprocess.run([tmp_path / "bash", ROOT / ".ci" / "run"], env={"PATH": str(tmp_path)}, capture_output=True,
+                          text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("g++ is missing, and without it")
+
+
+def test_version_is_the_same_everywhere() -> None:
+    version = setup_cfg()["metadata"]["version"]
+    assert version == tn.__version__
+    assert re.search(rf"^## \[({re.escape(version)}|Unreleased)\]", read("CHANGELOG.md"), re.M)
+
+
+def has_example(thing: Any) -> bool:
+    """Whether something public shows how it is used. The text of a class does not count as that of its instances."""
+    own = thing.__doc__ if isinstance(thing, type | FunctionType) else vars(thing).get("__doc__")
+    return bool(own) and ">>>" in own
+
+
+def public_things(room: ModuleType) -> dict[str, Any]:
+    """What a module offers to be called: what is in its `__all__`, or else what it defines."""
+    names = getattr(room, "__all__", None) or [
+        name for name, thing in vars(room).items()
+        if not name.startswith("_") and getattr(thing, "__module__", None) == room.__name__]
+    return {f"{room.__name__}.{name}": getattr(room, name) for name in names if callable(getattr(room, name))}
+
+
+@pytest.mark.parametrize("room", [tn, tn.ops, tn.nn, tn.optim, tn.init, tn.metrics, tn.callbacks],
+                         ids=lambda room: room.__name__)
+def test_every_public_name_has_an_example(room: ModuleType) -> None:
+    things = public_things(room)
+    assert len(things) > 5
+    assert not [name for name, thing in things.items() if not has_example(thing)]
+
+
+def test_a_missing_example_is_found() -> None:
+    def bare() -> None:
+        """Do something."""
+    op = Op(bare, "x:(N) -> y:(N)", [], None, None, True)
+    assert not has_example(bare)
+    assert not has_example(op)
+    assert not has_example(type("Bare", (tn.Tensor,), {}))
+    assert has_example(tn.ops.lstm)
+
+
+def failing_examples(module: ModuleType) -> str:
+    """Run the examples in the texts of a module; what went wrong, as doctest says it."""
+    finder, said = doctest.DocTestFinder(), list[str]()
+    found = finder.find(module)
+    for name, value in vars(module).items():  # ops are objects, which doctest does not look into
+        if isinstance(value, Op | Kernel) and value.module == module.__name__:
+            found += finder.find(value, f"{module.__name__}.{name}", module)
+    runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    for example in found:
+        runner.run(example, out=said.append)
+    return "".join(said)
+
+
+@pytest.mark.parametrize("path", paths("tinynet"))
+def test_examples_run(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = "tinynet." + path.removesuffix("__init__.py").removesuffix(".py").replace("/", ".")
+    monkeypatch.chdir(tmp_path)
+    failed = failing_examples(importlib.import_module(module.rstrip(".")))
+    if failed:
+        pytest.fail(failed, pytrace=False)
+
+
+def test_an_example_that_is_wrong_is_found() -> None:
+    def half(xp: Any, x: Any) -> Any:
+        """
+        >>> 1 / 2
+        0.25
+        """
+    module = ModuleType("planted", ">>> 1 + 1\n3\n")
+    half.__module__ = module.__name__
+    module.half = Op(half, "x:(N) -> y:(N)", [], None, None, True)  # type: ignore[attr-defined]
+    failed = failing_examples(module)
+    assert "1 + 1" in failed
+    assert "1 / 2" in failed

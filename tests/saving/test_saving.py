@@ -1,0 +1,661 @@
+"""Models in files: what comes back is what was saved, nothing that is in a file can do harm, and whatever is wrong with
+one is a ModelFileError that names it."""
+
+import errno
+import inspect
+import json
+import os
+import struct
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.numpy import save as to_bytes
+
+import tinynet as tn
+from tinynet import atomic, nn
+from tinynet.errors import ModelFileError
+from tinynet.saving import models
+from tinynet.saving.models import FORMAT, LAYERS
+
+# What the tests give for a constructor's argument of this name, where its default is not enough.
+VALUES = {"inputs": 3, "units": 2, "features": 3, "filters": 2, "width": 2, "size": (2, 1), "p": 0.25, "shape": (3, -1),
+          "bias": False, "stride": 2, "padding": "same", "dilation": 2, "axis": 1, "momentum": 0.5, "eps": 1e-3,
+          "return_sequences": False, "return_state": True, "go_backwards": True, "dropout": 0.5,
+          "recurrent_dropout": 0.25}
+
+
+def examples() -> list[Any]:
+    """Every layer: with its defaults, and with everything else."""
+    found = []
+    for layer in LAYERS.values():
+        if layer is nn.Sequential:
+            continue
+        parameters = inspect.signature(layer).parameters.values()
+        found.append(layer(**{p.name: VALUES[p.name] for p in parameters if p.default is p.empty}))
+        found.append(layer(**{p.name: VALUES[p.name] for p in parameters}))
+    return found
+
+
+EXAMPLES = examples()
+
+
+def lstm_cnn() -> Any:
+    return nn.Sequential(nn.BatchNorm(1), nn.Reshape((6, 4)), nn.LSTM(4, 5, dropout=0.1), nn.Dropout(0.2),
+                         nn.Conv1D(5, 3, 3), nn.ReLU(), nn.Sequential(nn.Dropout(0.2), nn.Flatten()), nn.Dense(12, 4),
+                         input_shape=(6, 4, 1))
+
+
+IMAGES = np.random.default_rng(0).uniform(0, 1, (3, 6, 4, 1)).astype("float32")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "model.safetensors"
+
+
+@pytest.fixture
+def content(path: Path) -> bytes:
+    """A saved model of a layer with an odd and an even number of bytes."""
+    tn.save(path, nn.Sequential(nn.Dense(3, 2), nn.Dropout(0.5), nn.BatchNorm(2)))
+    return path.read_bytes()
+
+
+def refused(path: Path, *words: str) -> str:
+    """That loading fails as it should, and what it says."""
+    with pytest.raises(ModelFileError) as caught:
+        tn.load(path)
+    message = str(caught.value)
+    assert path.name in message
+    for word in words:
+        assert word in message, message
+    assert message.count(";") >= 1, "the third part of a message is the likely fix"
+    return message
+
+
+def file_with(path: Path, architecture: Any, arrays: dict[str, np.ndarray] | None = None, form: str = FORMAT) -> Path:
+    """A file of our format with this description, which may be text that is no JSON."""
+    text = architecture if isinstance(architecture, str) else json.dumps(architecture)
+    path.write_bytes(to_bytes(arrays or {}, {form: text}))
+    return path
+
+
+# --- what comes back ------------------------------------------------------------------------------------------------
+
+def test_the_closed_list_holds_every_layer() -> None:
+    public = [getattr(nn, name) for name in nn.__all__ if issubclass(getattr(nn, name), nn.Module)]
+    assert set(LAYERS.values()) == set(public) - {nn.Module}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("layer", EXAMPLES, ids=repr)
+def test_every_layer_comes_back(layer: Any, dtype: str, path: Path) -> None:
+    model = nn.Sequential(layer).astype(dtype)
+    for tensor in model.tensors().values():
+        tensor.data[...] += 1
+    tn.save(path, model)
+    again = tn.load(path)
+    assert type(again[0]) is type(layer)
+    assert repr(again) == repr(model)
+    assert again[0].config() == layer.config()
+    before, after = model.state_dict(), again.state_dict()
+    assert list(before) == list(after)
+    for name, array in before.items():
+        np.testing.assert_array_equal(after[name], array)
+        assert after[name].dtype == array.dtype
+    assert not again.training
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_model_computes_the_same_afterwards(dtype: str, path: Path) -> None:
+    model = lstm_cnn().astype(dtype)
+    x = tn.Tensor(IMAGES.astype(dtype))
+    optimizer = tn.optim.Adam(model.parameters())
+    for _ in range(2):
+        tn.ops.cross_entropy(model(x), np.array([0, 1, 2])).backward()
+        optimizer.step()
+    tn.save(path, model)
+    again = tn.load(path)
+    assert again.input_shape == (6, 4, 1)
+    np.testing.assert_array_equal(again(x).numpy(), model.eval()(x).numpy())
+    assert again.parameters().names == model.parameters().names
+    np.testing.assert_array_equal(again.train()(x).numpy(), model.train()(x).numpy())  # the same masks, too
+
+
+def test_a_loaded_model_can_be_trained(path: Path) -> None:
+    tn.save(path, lstm_cnn())
+    model = tn.load(path).train()
+    before = model.state_dict()
+    optimizer = tn.optim.SGD(model.parameters(), lr=0.1)
+    tn.ops.cross_entropy(model(tn.Tensor(IMAGES)), np.array([0, 1, 2])).backward()
+    optimizer.step()
+    assert all((model.state_dict()[name] != before[name]).any() for name in model.parameters().names)
+
+
+def test_a_single_layer_and_an_empty_model(path: Path) -> None:
+    for model in (nn.Dense(3, 2), nn.Sequential(), nn.Sequential(nn.Sequential(nn.Sequential()))):
+        tn.save(path, model)
+        assert repr(tn.load(path)) == repr(model)
+
+
+def test_precision_may_differ_between_layers(path: Path) -> None:
+    model = nn.Sequential(nn.Dense(3, 2), nn.Dense(2, 2).astype("float64"))
+    tn.save(path, model)
+    assert [p.dtype for p in tn.load(path).parameters()] == ["float32", "float32", "float64", "float64"]
+
+
+def test_options_may_be_numbers_of_numpy(path: Path) -> None:
+    """np.prod of a shape is one."""
+    tn.save(path, nn.Sequential(nn.Dense(np.int64(3), 2), nn.Reshape((np.int64(2),)), nn.Softmax(axis=np.int32(-1))))
+    assert repr(tn.load(path)) == repr(nn.Sequential(nn.Dense(3, 2), nn.Reshape((2,)), nn.Softmax()))
+
+
+def test_the_same_model_makes_the_same_bytes(path: Path) -> None:
+    tn.seed(0)
+    model = lstm_cnn()
+    tn.save(path, model)
+    first = path.read_bytes()
+    tn.seed(0)
+    tn.save(path, lstm_cnn())
+    assert path.read_bytes() == first
+
+
+def test_other_readers_can_read_the_arrays(path: Path) -> None:
+    from safetensors.numpy import load_file
+
+    model = lstm_cnn()
+    tn.save(str(path), model)
+    arrays = load_file(path)
+    assert arrays.keys() == model.state_dict().keys()
+    np.testing.assert_array_equal(arrays["2.W"], model[2].W.numpy())
+
+
+def test_odd_names_of_files(tmp_path: Path) -> None:
+    for name in ("größe σ.safetensors", "with blank", ".hidden", "a" * 150, "new/folder/model"):
+        tn.save(tmp_path / name, nn.Dense(1, 1))
+        assert repr(tn.load(tmp_path / name)) == "Dense(inputs=1, units=1)"
+
+
+# --- what is needed to use a model -----------------------------------------------------------------------------------
+
+def complete(**changes: Any) -> Any:
+    """A description of lstm_cnn with all that can be said about it, some of it changed; None leaves it out."""
+    about = {"classes": ["a", "b", "c", "d"], "scaling": {"mean": [1.0], "scale": [2.0]}, **changes}
+    description = {**models._describe(lstm_cnn()), **about}
+    return {name: value for name, value in description.items() if value is not None or name == "input_shape"}
+
+
+def test_classes_and_scaling_come_back(path: Path) -> None:
+    model = lstm_cnn()
+    tn.save(path, model, classes=["größe", "a b", "c", "d"], scaling=nn.Scaling(mean=0.5, scale=(0.1,)))
+    assert (model.classes, model.scaling) == (None, None), "saving changes nothing"
+    again = tn.load(path)
+    assert again.classes == ("größe", "a b", "c", "d")
+    assert again.scaling == nn.Scaling(mean=(0.5,), scale=(0.1,))
+    assert again.input_shape == (6, 4, 1)
+    first = path.read_bytes()
+    tn.save(path, again)  # what a model remembers is saved again
+    assert path.read_bytes() == first
+    tn.save(path, again, classes="wxyz")
+    assert tn.load(path).classes == ("w", "x", "y", "z")
+
+
+def test_without_them_nothing_is_assumed(path: Path) -> None:
+    tn.save(path, lstm_cnn())
+    assert (tn.load(path).classes, tn.load(path).scaling) == (None, None)
+
+
+def test_classes_of_a_model_whose_input_is_not_known(path: Path) -> None:
+    tn.save(path, nn.Dense(3, 2), classes=["a", "b", "c"])  # how many outputs there are is not known either
+    assert tn.load(path).classes == ("a", "b", "c")
+
+
+def test_files_written_before_there_were_classes_are_read(path: Path) -> None:
+    """Also without a checksum."""
+    arrays = lstm_cnn().state_dict()
+    model = tn.load(file_with(path, models._describe(lstm_cnn()), arrays))
+    np.testing.assert_array_equal(model[2].W.numpy(), arrays["2.W"])
+    assert tn.load(file_with(path, complete(), arrays)).classes == ("a", "b", "c", "d")
+
+
+@pytest.mark.parametrize(("changes", "words"), [
+    ({"classes": []}, "classes must be different names that can be printed, got []"),
+    ({"classes": "abcd"}, "classes must be different names that can be printed, got 'abcd'"),
+    ({"classes": ["a", "b", "c", 4]}, "classes must be"), ({"classes": ["a", "b", "a", "d"]}, "classes must be"),
+    ({"classes": ["a", "b", "c", ""]}, "classes must be"),
+    ({"classes": ["a", "b", "c", "x\x1b[2J"]}, "classes must be"),
+    ({"classes": ["a", "b", "c", ["d"]]}, "classes must be"), ({"classes": {"a": 1}}, "classes must be"),
+    ({"classes": ["x" * 10**6] * 2}, "classes must be"), ({"classes": ["a", "b", "c", "\ud800"]}, "classes must be"),
+    ({"classes": ["a", "b"]}, "classes must be as many as the outputs, (4,), got 2"),
+    ({"scaling": 255}, "scaling must have a mean and a scale"), ({"scaling": {"mean": [0.0]}}, "scaling must have"),
+    ({"scaling": {"mean": [0.0], "scale": [1.0], "more": 1}}, "scaling must have"),
+    ({"scaling": {"mean": [0.0], "scale": [0.0]}}, "scale must be positive"),
+    ({"scaling": {"mean": [0.0], "scale": [-1.0]}}, "scale must be positive"),
+    ({"scaling": {"mean": [float("nan")], "scale": [1.0]}}, "mean must be finite"),
+    ({"scaling": {"mean": [0.0], "scale": [float("inf")]}}, "scale must be positive"),
+    ({"scaling": {"mean": "0", "scale": [1.0]}}, "mean must be finite"),
+    ({"scaling": {"mean": [True], "scale": [1.0]}}, "mean must be finite"),
+    ({"scaling": {"mean": [], "scale": [1.0]}}, "mean must be finite"),
+    ({"scaling": {"mean": [10**400], "scale": [1.0]}}, "mean must be finite"),
+    ({"scaling": {"mean": [0.0, 0.0], "scale": [1.0]}}, "one for each channel of (6, 4, 1)"),
+    ({"input_shape": [6, 5, 1]}, "input_shape (6, 5, 1) must fit the layers, and does not (reshape: "),
+    ({"input_shape": [6, 4]}, "must fit the layers"), ({"input_shape": []}, "must fit the layers"),
+    ({"input_shape": [-6, -4, 1]}, "must fit the layers"), ({"input_shape": ["6", 4, 1]}, "must fit the layers"),
+    ({"input_shape": [10**30, 4, 1]}, "must fit the layers"), ({"input_shape": [6.5, 4, 1]}, "must fit the layers"),
+    ({"crc32": 1}, "checksum does not fit"), ({"crc32": "x"}, "checksum does not fit"),
+    ({"license": "MIT"}, "Sequential must have the options")], ids=str)
+def test_what_does_not_fit_the_layers(changes: Any, words: str, path: Path) -> None:
+    message = refused(file_with(path, complete(**changes), lstm_cnn().state_dict()), words)
+    assert len(message) < 1000
+    assert message.isprintable()
+
+
+def test_what_could_not_be_loaded_is_not_saved_either(path: Path) -> None:
+    for options, words in (({"classes": ["a"]}, "save: classes must be as many as the outputs, (4,), got 1"),
+                           ({"classes": ["a", "b", "c", "c"]}, "save: classes must be different names"),
+                           ({"classes": ["a", "b", "c", 7]}, "save: classes must be different names"),
+                           ({"scaling": nn.Scaling(mean=(0, 0))}, "save: scaling must have one number, or one for")):
+        with pytest.raises(ModelFileError) as caught:
+            tn.save(path, lstm_cnn(), **options)
+        assert words in str(caught.value)
+    model = lstm_cnn()
+    model.input_shape = (28, 28, 1)
+    with pytest.raises(ModelFileError, match=r"save: input_shape \(28, 28, 1\) must fit the layers, and does not"):
+        tn.save(path, model)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("layers", [
+    [nn.Conv2D(1, 1, 1, padding=10**6)], [nn.Conv1D(1, 1, 1, padding=10**12), nn.Reshape((-1,))],
+    [nn.Conv2D(1, 1, 3, padding="same", dilation=10**5)], [nn.Conv2D(1, 1, 1, padding=10**6, stride=10**6)],
+    [nn.MaxPool2D(10**6, padding="same")], [nn.AvgPool1D(10**11, 1, padding="same")]], ids=repr)
+def test_layers_that_would_fill_the_memory(layers: Any, path: Path) -> None:
+    """Their weights are small; what they would make of one sample is not."""
+    rank = 2 if "1D" in repr(layers[0]) else 3
+    model = nn.Sequential(*layers)
+    description = {**models._describe(model), "input_shape": [9] * (rank - 1) + [1]}
+    tracemalloc.start()
+    try:
+        refused(file_with(path, description, model.state_dict()), "must make arrays of 4.3 GB at most", "and needs ")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 20e6
+
+
+def test_a_weight_that_changed_on_the_disk_is_found(path: Path, content: bytes) -> None:
+    header = 8 + struct.unpack("<Q", content[:8])[0]
+    for place in range(header, len(content)):
+        changed = bytearray(content)
+        changed[place] ^= 1
+        path.write_bytes(changed)
+        refused(path, "must be as it was written, but its checksum does not fit")
+
+
+# --- what cannot be saved -------------------------------------------------------------------------------------------
+
+class Custom(nn.Module):
+    def __init__(self) -> None:
+        self.dense = nn.Dense(2, 2)
+
+    def forward(self, x: Any) -> Any:
+        return self.dense(x)
+
+
+class Dense(nn.Dense):
+    """Somebody's layer that has the name of one of ours."""
+
+
+def with_foreign_weights() -> Any:
+    layer = nn.Dense(3, 2)
+    layer.W = nn.Parameter(np.zeros((4, 2), "float32"))
+    return layer
+
+
+def deep() -> Any:
+    model = nn.Sequential()
+    for _ in range(51):
+        model = nn.Sequential(model)
+    return model
+
+
+def tied() -> Any:
+    layer = nn.Dense(3, 3)
+    return nn.Sequential(layer, nn.ReLU(), layer)
+
+
+@pytest.mark.parametrize(("make", "message"), [
+    (Custom, "save: model must be made of the layers of tinynet.nn, and Custom is none of them; build it as a "
+     "tn.nn.Sequential, or save model.state_dict() with safetensors"),
+    (lambda: nn.Sequential(nn.ReLU(), Custom()), "and Custom is none of them"),
+    (lambda: Dense(2, 2), "and Dense is none of them"),
+    (tied, "save: model must have the tensors that its layers are made with, and differs in 2.W, 2.b; layers that "
+     "share weights, or hold others than their own, cannot be told from a file: save model.state_dict() with "
+     "safetensors"),
+    (deep, "save: model must be nested at most 50 deep; put the layers into one tn.nn.Sequential"),
+    (with_foreign_weights, "and differs in W; "),
+    (lambda: nn.Dense(3, 2).astype("float16"), "and differs in W, b; ")])
+def test_what_could_not_be_loaded_is_not_saved(make: Callable[[], Any], message: str, path: Path) -> None:
+    path.write_bytes(b"old")
+    with pytest.raises(ModelFileError) as caught:
+        tn.save(path, make())
+    assert message in str(caught.value)
+    assert path.read_bytes() == b"old"
+
+
+# --- written whole or not at all ------------------------------------------------------------------------------------
+
+def full_disk(*args: Any) -> Any:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("existing", [True, False])
+@pytest.mark.parametrize("failing", ["fsync", "replace", "interrupted"])
+def test_a_failing_write_leaves_the_old_file(existing: bool, failing: str, path: Path,
+                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    if existing:
+        path.write_bytes(b"old")
+    with monkeypatch.context() as patch:
+        if failing == "fsync":
+            patch.setattr(os, "fsync", full_disk)
+        elif failing == "replace":
+            patch.setattr(Path, "replace", full_disk)
+        else:
+            patch.setattr(os, "fsync", lambda file: (_ for _ in ()).throw(KeyboardInterrupt()))
+        with pytest.raises(KeyboardInterrupt if failing == "interrupted" else ModelFileError) as caught:
+            tn.save(path, lstm_cnn())
+    if failing != "interrupted":
+        assert str(caught.value) == (f"save: {path} cannot be written (No space left on device); "
+                                     "is there space, and may you write there?")
+    assert [file.name for file in path.parent.iterdir()] == ([path.name] if existing else [])
+    assert not existing or path.read_bytes() == b"old"
+
+
+def test_a_disk_that_is_full_half_way(path: Path) -> None:
+    """Or rather, files may not be larger than 10 kB."""
+    resource = pytest.importorskip("resource")
+    tn.save(path, nn.Dense(2, 2))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(ModelFileError, match=r"save: .* cannot be written \(File too large\)"):
+            tn.save(path, nn.Dense(300, 300))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    assert repr(tn.load(path)) == "Dense(inputs=2, units=2)"
+
+
+def test_a_reader_never_sees_half_a_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tn.save(path, nn.Dense(1, 1))
+    replace = Path.replace
+
+    def look_first(self: Path, target: Path) -> Path:
+        assert repr(tn.load(path)) == "Dense(inputs=1, units=1)", "the old one, until the new one is complete"
+        assert repr(tn.load(self)) == "Dense(inputs=2, units=2)", "the new one is complete before it gets its name"
+        assert self.parent == path.parent
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", look_first)
+    tn.save(path, nn.Dense(2, 2))
+    assert repr(tn.load(path)) == "Dense(inputs=2, units=2)"
+
+
+def test_a_folder_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    with pytest.raises(ModelFileError, match=r"save: .*model cannot be written \(Is a directory\)"):
+        tn.save(tmp_path / "model", nn.Dense(1, 1))
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ModelFileError, match=r"save: .*model cannot be written \((Not a directory|File exists)\)"):
+        tn.save(tmp_path / "file" / "model", nn.Dense(1, 1))
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["file", "model"]
+
+
+def test_files_are_private_to_nobody_else_than_before(path: Path) -> None:
+    """The umask decides, as for any other file."""
+    umask = os.umask(0o022)
+    try:
+        atomic.write_whole(path, b"x")
+    finally:
+        os.umask(umask)
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+# --- what is no model -----------------------------------------------------------------------------------------------
+
+def test_no_file(path: Path) -> None:
+    assert refused(path) == (f"load: {path} must be a saved model, but it is not there; "
+                             "tn.save(path, model) writes one")
+
+
+def test_a_folder(tmp_path: Path) -> None:
+    refused(tmp_path, "load: ", "is a folder")
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a\0b"])
+def test_names_that_no_file_can_have(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ModelFileError, match="load: "):
+        tn.load(tmp_path / name)
+
+
+def test_a_file_that_may_not_be_read(path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    path.chmod(0)
+    if os.access(path, os.R_OK):  # for root everything may be read
+        import safetensors
+
+        def denied(*args: Any, **kwargs: Any) -> Any:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        monkeypatch.setattr(safetensors, "safe_open", denied)
+    refused(path, "cannot be read (Permission denied); may you read it?")
+
+
+@pytest.mark.parametrize("junk", [b"", b"x", b"\0" * 8, b"\0" * 100, b"\x80\x04\x95", b"PK\x03\x04" + b"\0" * 60,
+                                  b"\xff" * 64, b"{}" * 40, struct.pack("<Q", 2**63) + b"{}",
+                                  struct.pack("<Q", 2) + b"{}", struct.pack("<Q", 2) + b"[]",
+                                  struct.pack("<Q", 4) + b"null"])
+def test_not_safetensors(junk: bytes, path: Path) -> None:
+    path.write_bytes(junk)
+    refused(path)
+
+
+def test_another_safetensors_file(path: Path) -> None:
+    path.write_bytes(to_bytes({"W": np.zeros((2, 2), "float32")}))
+    refused(path, "must be of format 'tinynet 1', got []; was it written by tn.save")
+
+
+@pytest.mark.parametrize("form", ["tinynet 2", "tinynet", "", "pt", "tinynet 1 "])
+def test_another_version(form: str, path: Path) -> None:
+    refused(file_with(path, {"layer": "ReLU"}, form=form), f"must be of format 'tinynet 1', got [{form!r}]")
+
+
+# --- damaged files --------------------------------------------------------------------------------------------------
+
+def test_truncated_at_every_length(path: Path, content: bytes) -> None:
+    header = 8 + struct.unpack("<Q", content[:8])[0]
+    for length in [*range(20), *range(20, header, 7), *range(header, len(content))]:
+        path.write_bytes(content[:length])
+        refused(path)
+
+
+def test_longer_than_it_should_be(path: Path, content: bytes) -> None:
+    for more in (b"\0", content):
+        path.write_bytes(content + more)
+        refused(path)
+
+
+def loads_or_is_refused(path: Path) -> bool:
+    """Whether a file can be loaded. If not, it is refused as it should be; if it can, the model can be used."""
+    try:
+        model = tn.load(path)
+    except ModelFileError as error:
+        assert path.name in str(error)
+        return False
+    repr(model)
+    model.state_dict()
+    return True
+
+
+@given(data=st.data())
+def test_changed_bytes(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Anywhere, also several: nothing else than ModelFileError is raised."""
+    path = tmp_path_factory.getbasetemp() / "changed.safetensors"
+    tn.seed(0)
+    tn.save(path, nn.Sequential(nn.LSTM(1, 1, dropout=0.5), nn.Dropout(0.5), nn.Conv1D(1, 1, 2), nn.BatchNorm(1)))
+    content = bytearray(path.read_bytes())
+    header = struct.unpack("<Q", content[:8])[0]
+    places = st.one_of(st.integers(0, 7), st.integers(8, 7 + header), st.integers(0, len(content) - 1))
+    values = st.one_of(st.integers(0, 255), st.sampled_from(list(b'0123456789-+.eE"{}[],:\\ ntfu')))
+    for place, value in data.draw(st.lists(st.tuples(places, values), min_size=1, max_size=4)):
+        content[place] = value
+    path.write_bytes(content)
+    loads_or_is_refused(path)
+
+
+def test_every_byte_of_the_header_changed(path: Path, content: bytes) -> None:
+    header = 8 + struct.unpack("<Q", content[:8])[0]
+    loaded = 0
+    for place in range(header):
+        for value in (content[place] ^ 1, ord("9")):
+            changed = bytearray(content)
+            changed[place] = value
+            path.write_bytes(changed)
+            loaded += loads_or_is_refused(path) and value != content[place]
+    assert loaded < 0.1 * header, "a file with a changed header is mostly refused"
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 5) | st.integers() | st.floats() | st.text(max_size=5)
+    | st.sampled_from(["same", "valid", "causal", "Dense", 10**9, 2**63, 10**400, float("nan")]),
+    lambda inner: (st.lists(inner, max_size=3)
+                   | st.dictionaries(st.text(max_size=3) | st.just("layer"), inner, max_size=3)), max_leaves=5)
+
+
+@given(data=st.data())
+def test_options_of_any_kind(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Every layer with any JSON for any of its options, and arrays that fit or do not."""
+    path = tmp_path_factory.getbasetemp() / "options.safetensors"
+    layer = data.draw(st.sampled_from([nn.Sequential(), *EXAMPLES]), label="layer")
+    description = models._describe(nn.Sequential(layer))
+    options = description["layers"][0]
+    for name in data.draw(st.sets(st.sampled_from(sorted(options)), min_size=1)):
+        options[name] = data.draw(json_values, label=name)
+    wrapped = data.draw(st.booleans())
+    arrays = nn.Sequential(layer).state_dict() if wrapped else layer.state_dict()
+    if data.draw(st.booleans()):
+        arrays = {name: np.resize(array, (1,) * array.ndim) for name, array in arrays.items()}
+    loads_or_is_refused(file_with(path, description if wrapped else options, arrays))
+
+
+# --- what a description may say -------------------------------------------------------------------------------------
+
+DENSE = {"layer": "Dense", "inputs": 3, "units": 2, "bias": True}
+ARRAYS = {"W": np.zeros((3, 2), "float32"), "b": np.zeros(2, "float32")}
+
+
+def test_the_description_that_the_others_spoil_is_good(path: Path) -> None:
+    assert repr(tn.load(file_with(path, DENSE, ARRAYS))) == "Dense(inputs=3, units=2)"
+
+
+@pytest.mark.parametrize(("description", "words"), [
+    ("", ["the description of the layers in", "must be JSON"]), ("{", ["must be JSON"]), ("nonsense", ["must be JSON"]),
+    ('{"layer": "Dense", "inputs": ' + "9" * 5000 + "}", ["must be JSON"]),
+    ("null", ["names None"]), ("5", ["names 5"]), ("[]", ["names []"]), ({}, ["names None"]),
+    ({"layer": ["Dense"]}, ["names"]), ({"layer": {}}, ["names"]), ({"layer": 1}, ["names 1"]),
+    ({**DENSE, "layer": "Evil"}, ["must be made of AvgPool1D, ", "names 'Evil'; was it written by another version?"]),
+    ({**DENSE, "layer": "Module"}, ["names 'Module'"]), ({**DENSE, "layer": "os.system"}, ["names 'os.system'"]),
+    ({**DENSE, "layer": "x" * 10**5}, ["names 'xxxxxxxxxxxx...xxxxxxxxxxxxx'"]),
+    ({**DENSE, "layer": "\ud800σ"}, ["names"]),
+    ({**DENSE, "more": 1}, ["model.safetensors: Dense must have the options ['bias', 'inputs', 'units'], got ['bias',",
+                            "'more'"]),
+    ({"layer": "Dense", "inputs": 3, "units": 2}, ["must have the options", "got ['inputs', 'units']"]),
+    ({**DENSE, "inputs": -3}, ["model.safetensors: Dense cannot be made with"]),
+    ({**DENSE, "inputs": 0}, ["cannot be made with"]),
+    ({**DENSE, "inputs": "3"}, ["cannot be made with"]), ({**DENSE, "inputs": None}, ["cannot be made with"]),
+    ({**DENSE, "inputs": 3.5}, ["cannot be made with"]), ({**DENSE, "inputs": [3]}, ["cannot be made with"]),
+    ({**DENSE, "inputs": 10**40}, ["cannot be made with"]),
+    ({**DENSE, "inputs": float("inf")}, ["cannot be made with"]),
+    ({"layer": "Dropout", "p": 2}, ["cannot be made with", "p must be in [0, 1)"]),
+    ({"layer": "Dropout", "p": float("nan")}, ["cannot be made with"]),
+    ({"layer": "Reshape", "shape": 5}, ["cannot be made with"]),
+    ({"layer": "Sequential", "layers": 5, "input_shape": None}, ["cannot be made with"]),
+    ({"layer": "Sequential", "layers": [5], "input_shape": None}, ["names 5"]),
+    ({"layer": "Sequential", "layers": {"a": 1}, "input_shape": None}, ["names 'a'"]),
+    ({"layer": "Sequential", "layers": [], "input_shape": 5}, ["cannot be made with"]),
+], ids=lambda value: str(value)[:40] if not isinstance(value, list) else "")
+def test_descriptions(description: Any, words: list[str], path: Path) -> None:
+    refused(file_with(path, description, ARRAYS), *words)
+
+
+@pytest.mark.parametrize("depth", [10, 100, 900, 10_000, 100_000])
+def test_deep_nesting(depth: int, path: Path) -> None:
+    """Deeper than modules may be nested, deeper than Python's stack: refused; also what is deep and no layer."""
+    head, tail = '{"layer": "Sequential", "input_shape": null, "layers": [', "]}"
+    file_with(path, head * depth + tail * depth)
+    assert loads_or_is_refused(path) == (depth == 10)
+    for text in ("[" * depth + "]" * depth, '{"layer": ' * depth + "0" + "}" * depth,
+                 '{"layer": "Dense", "units": 1, "bias": true, "inputs": ' + "[" * depth + "]" * depth + "}"):
+        refused(file_with(path, text))
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    (lambda a: a.pop("b"), ["must hold b, which its layers have, and does not"]),
+    (lambda a: a.update(x=a["b"]), ["must hold only what its layers have, and holds ['x']"]),
+    (lambda a: a.update(W=a["W"].T.copy()), ["W in", "must be (3, 2) of float32, got (2, 3) of F32"]),
+    (lambda a: a.update(W=a["W"].ravel()), ["W in", "must be (3, 2) of float32, got (6,) of F32"]),
+    (lambda a: a.update(W=a["W"].astype("int64")), ["W in", "must be (3, 2) of float32, got (3, 2) of I64"]),
+    (lambda a: a.update(W=a["W"].astype("float16")), ["W in", "got (3, 2) of F16"]),
+    (lambda a: a.update(W=a["W"].astype(bool)), ["W in", "got (3, 2) of BOOL"]),
+    (lambda a: a.update({"b\nσ": a.pop("b")}), ["must hold b"])])
+def test_other_arrays_than_the_layers_have(change: Any, words: list[str], path: Path) -> None:
+    arrays = dict(ARRAYS)
+    change(arrays)
+    refused(file_with(path, DENSE, arrays), *words)
+
+
+@pytest.mark.parametrize(("counter", "words"), [
+    (np.array(1.5, "float32"), ["batches_seen"]), (np.array(np.nan), ["batches_seen"]),
+    (np.zeros(2, "int64"), ["batches_seen"]), (np.array(True), ["batches_seen"])])
+def test_counters_are_integers(counter: np.ndarray, words: list[str], path: Path) -> None:
+    layer = nn.BatchNorm(2)
+    refused(file_with(path, models._describe(layer), {**layer.state_dict(), "batches_seen": counter}), *words)
+
+
+@pytest.mark.parametrize("description", [
+    {**DENSE, "inputs": 10**9, "units": 10**9}, {**DENSE, "inputs": 10**5, "units": 10**5},
+    {**DENSE, "inputs": 2**40, "units": 2**40},
+    {**models._describe(nn.LSTM(1, 1)), "inputs": 10**9, "units": 10**9},
+    {**models._describe(nn.Conv2D(1, 1, 1)), "inputs": 10**5, "filters": 10**5, "size": 10**4},
+    {**models._describe(nn.BatchNorm(1)), "features": 10**12},
+    {"layer": "Sequential", "input_shape": None, "layers": [{**DENSE, "inputs": 10**9, "units": 10**9}] * 1000}])
+def test_claims_take_no_memory(description: Any, path: Path) -> None:
+    file_with(path, description, ARRAYS)
+    tracemalloc.start()
+    try:
+        refused(path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 20e6
+
+
+def test_a_header_that_claims_more_than_the_file_holds(path: Path) -> None:
+    header = {"__metadata__": {FORMAT: json.dumps({**DENSE, "inputs": 10**6, "units": 10**6})},
+              "W": {"dtype": "F32", "shape": [10**6, 10**6], "data_offsets": [0, 4 * 10**12]},
+              "b": {"dtype": "F32", "shape": [10**6], "data_offsets": [4 * 10**12, 4 * 10**12 + 4 * 10**6]}}
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + b"\0" * 1000)
+    refused(path, "damaged")
+
+
+def test_nothing_that_was_refused_stays_open(path: Path, content: bytes) -> None:
+    """Warnings are errors here, an unclosed file would be one; and the file can be replaced at once."""
+    path.write_bytes(content[:-1])
+    refused(path)
+    path.write_bytes(content)
+    tn.load(path)
+    path.unlink()

@@ -1,0 +1,212 @@
+"""What callbacks are told, and what those that come with tinynet do."""
+
+import csv
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinynet as tn
+from tinynet.errors import ArgumentError
+from tinynet.training.callbacks import BestModel, Callback, EarlyStopping, Log, Run, TensorBoard
+
+X, Y = np.random.default_rng(0).standard_normal((12, 3)).astype("float32"), np.arange(12) % 2
+
+
+def fitted(*callbacks: Callback, epochs: int = 3, **options: Any) -> list[dict[str, float]]:
+    tn.seed(0)
+    model = tn.nn.Sequential(tn.nn.Dense(3, 2))
+    batches = tn.data.Loader(X, Y, batch_size=5)
+    return tn.fit(model, tn.optim.SGD(model.parameters()), batches, epochs=epochs, validation=batches,
+                  callbacks=callbacks, show=False, **options)
+
+
+def after(values: list[float], *callbacks: Callback, metric: str = "validation_loss") -> Run:
+    """A run with this history, of which the callbacks were told epoch by epoch until it was stopped."""
+    run = Run(tn.nn.Sequential(), None, None, 99)  # type: ignore[arg-type]
+    for epoch, value in enumerate(values, 1):
+        run.history.append({"epoch": epoch, metric: value})
+        for callback in callbacks:
+            callback.on_epoch(run)
+        if run.stopped:
+            break
+    return run
+
+
+class Diary(Callback):
+    """Write down what happens."""
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        self.lines: list[Any] = []
+        self._stop_at = stop_at
+
+    def on_start(self, run: Run) -> None:
+        self.lines.append("start")
+
+    def on_step(self, run: Run) -> None:
+        self.lines.append((run.epoch, run.batch, run.step))
+        if run.step == self._stop_at:
+            run.stop("enough")
+
+    def on_epoch(self, run: Run) -> None:
+        self.lines.append(("epoch", run.epoch, run.history[-1]["epoch"]))
+
+    def on_end(self, run: Run) -> None:
+        self.lines.append("end")
+
+
+def test_when_callbacks_are_told() -> None:
+    diary = Diary()
+    fitted(diary, epochs=2)
+    assert diary.lines == ["start", (1, 1, 1), (1, 2, 2), (1, 3, 3), ("epoch", 1, 1),
+                           (2, 1, 4), (2, 2, 5), (2, 3, 6), ("epoch", 2, 2), "end"]
+
+
+def test_the_end_is_told_after_an_error_too() -> None:
+    class Fails(Diary):
+        def on_epoch(self, run: Run) -> None:
+            raise RuntimeError("mine")
+
+    diary = Fails()
+    with pytest.raises(RuntimeError, match="mine"):
+        fitted(diary)
+    assert diary.lines[-1] == "end"
+
+
+def test_a_callback_may_end_the_training_after_a_step(capsys: pytest.CaptureFixture[str]) -> None:
+    diary = Diary(stop_at=5)
+    history = fitted(diary)
+    assert diary.lines[-3:] == [(2, 2, 5), ("epoch", 2, 2), "end"]
+    assert len(history) == 2
+    tn.fit(model := tn.nn.Sequential(tn.nn.Dense(3, 2)), tn.optim.SGD(model.parameters()), [(X, Y)], epochs=9,
+           callbacks=[Diary(stop_at=1)])
+    assert capsys.readouterr().out.splitlines()[-1] == "stopped: enough"
+
+
+# --- early stopping -------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("values", "options", "epochs"), [
+    ([5, 4, 3, 2, 1], {"patience": 1}, None),
+    ([5, 4, 4, 4, 4], {"patience": 2}, 4),
+    ([5, 4, 6, 3, 6, 7, 8], {"patience": 2}, 6),
+    ([5, 4.5, 3.9, 3.8, 3.5], {"patience": 2, "min_delta": 1.0}, 5),
+    ([5, 4.5, 4.4, 4.3], {"patience": 2, "min_delta": 1.0}, 3),
+    ([1, 2, 3, 3, 3], {"patience": 2, "mode": "max"}, 5),
+    ([float("nan"), float("nan"), 3, 2], {"patience": 3}, None),
+    ([3, float("nan"), float("nan"), 2], {"patience": 2}, 3),
+    ([float("inf"), 3, 2], {"patience": 1}, None),
+])
+def test_early_stopping(values: list[float], options: dict[str, Any], epochs: int | None) -> None:
+    run = after(values, EarlyStopping(**options))
+    assert bool(run.stopped) == (epochs is not None)
+    assert len(run.history) == (epochs or len(values))
+
+
+def test_the_name_says_what_is_better() -> None:
+    assert after([0.5, 0.6, 0.7, 0.7], EarlyStopping("validation_accuracy", patience=1),
+                 metric="validation_accuracy").stopped == \
+        "validation_accuracy has not become better than 0.7 for 1 epochs"
+
+
+def test_early_stopping_goes_on_where_it_was() -> None:
+    values = [5, 4, 6, 6, 6]
+    for cut in range(4):
+        first, second = EarlyStopping(patience=3), EarlyStopping(patience=3)
+        after(values[:cut], first)
+        second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+        assert len(after(values[cut:], second).history) == 5 - cut
+
+
+def test_training_stops_early() -> None:
+    assert len(fitted(EarlyStopping(patience=2, min_delta=1e9), epochs=10)) == 3
+
+
+# --- the best model -------------------------------------------------------------------------------------------------
+
+def test_the_best_model_is_kept(tmp_path: Path) -> None:
+    saved: list[int] = []
+    best = BestModel(tmp_path / "best", save=lambda path, model: saved.append(path == tmp_path / "best"))
+    after([3, 2, 4, 2, float("nan"), 1], best)
+    assert len(saved) == 3 and all(saved)
+    assert best.best == 1
+
+
+def test_the_saved_model_is_the_best_one(tmp_path: Path) -> None:
+    path = tmp_path / "best.safetensors"
+    history = fitted(BestModel(path), epochs=3)
+    assert tn.evaluate(tn.load(path), tn.data.Loader(X, Y, batch_size=5))["loss"] == min(
+        row["validation_loss"] for row in history)
+
+
+def test_a_metric_that_is_not_there() -> None:
+    with pytest.raises(ArgumentError, match=r"EarlyStopping: metric must be one of epoch, .*, got 'f1'"):
+        fitted(EarlyStopping("f1"))
+
+
+# --- logs -----------------------------------------------------------------------------------------------------------
+
+def test_logs_say_what_the_history_says(tmp_path: Path) -> None:
+    history = fitted(Log(tmp_path / "log.csv"), Log(tmp_path / "deep" / "log.jsonl"))
+    with (tmp_path / "log.csv").open(newline="") as file:
+        table = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    lines = [json.loads(line) for line in (tmp_path / "deep" / "log.jsonl").read_text().splitlines()]
+    assert lines == table == history
+
+
+def test_a_new_run_begins_a_new_log(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text("of yesterday\n")
+    fitted(Log(path), epochs=0)
+    assert path.read_text() == ""
+
+
+# --- TensorBoard ----------------------------------------------------------------------------------------------------
+
+def test_tensorboard(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+
+    class SummaryWriter:
+        def __init__(self, folder: str, purge_step: int, filename_suffix: str) -> None:
+            calls.append((folder, purge_step))
+
+        def add_scalar(self, *values: Any) -> None:
+            calls.append(values)
+
+        def flush(self) -> None:
+            calls.append("flush")
+
+        def close(self) -> None:
+            calls.append("close")
+
+    module = ModuleType("tensorboardX")
+    module.SummaryWriter = SummaryWriter  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "tensorboardX", module)
+    history = fitted(TensorBoard("runs/one"), epochs=2)
+    assert calls[0] == ("runs/one", 1)
+    assert ("train/loss", history[0]["train_loss"], 1) in calls
+    assert ("images_per_second", history[0]["images_per_second"], 1) in calls
+    assert ("validation/accuracy", history[1]["validation_accuracy"], 2) in calls
+    assert calls[-2:] == ["flush", "close"]
+
+
+def test_without_tensorboard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    with pytest.raises(ArgumentError, match=r"tensorboardX must be installed.*; pip install tensorboardX"):
+        fitted(TensorBoard("runs/one"))
+
+
+# --- odd options ----------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("make", "message"), [
+    (lambda: EarlyStopping(patience=0), "EarlyStopping: patience must be at least 1 epoch, got 0; 5 is usual"),
+    (lambda: EarlyStopping(min_delta=-1.0), "EarlyStopping: min_delta must not be negative, got -1.0"),
+    (lambda: BestModel("x", mode="least"), "BestModel: mode must be \"min\" or \"max\", got 'least'"),
+    (lambda: Log("log.txt"), "Log: path must end in .csv or .jsonl, got 'log.txt'"),
+])
+def test_odd_options_are_named(make: Any, message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        make()

@@ -1,0 +1,251 @@
+"""Checkpoints: whole or not there, and refused where they are damaged or of another run."""
+
+import errno
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinynet as tn
+from tinynet.errors import CheckpointError
+from tinynet.training import checkpoint
+from tinynet.training.checkpoint import FORMAT, State
+
+ROOT = Path(__file__).resolve().parents[2]
+X, Y = np.random.default_rng(0).standard_normal((12, 3)).astype("float32"), np.arange(12) % 2
+
+
+def state(step: int = 3) -> State:
+    return State({"model/W": np.arange(6, dtype="float32").reshape(2, 3), "optimizer/steps": np.array(step)},
+                 {"settings": {"seed": 0}, "step": step, "history": [{"loss": 0.1, "accuracy": float("nan")}]})
+
+
+def trained(path: Path | None, resume: bool = False, epochs: int = 2, seed: int = 0, units: int = 4,
+            options: dict[str, Any] | None = None, **more: Any) -> Any:
+    tn.seed(seed)
+    model = tn.nn.Sequential(tn.nn.Dense(3, units), tn.nn.Dropout(0.1), tn.nn.Dense(units, 2))
+    optimizer = tn.optim.Adam(model.parameters(), **(options or {}))
+    loader = tn.data.Loader(X, Y, batch_size=5, shuffle=True)
+    tn.fit(model, optimizer, **{"train": loader, "epochs": epochs, "checkpoint": path, "resume": resume,
+                                "show": False, **more})
+    return model
+
+
+# --- there and back -------------------------------------------------------------------------------------------------
+
+def test_there_and_back(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "checkpoint.safetensors"
+    checkpoint.write(path, state())
+    found = checkpoint.read(path, like=state(0))
+    assert repr(found.facts) == repr(state().facts)  # NaN is not equal to itself
+    for name, array in state().arrays.items():
+        assert found.arrays[name].dtype == array.dtype
+        np.testing.assert_array_equal(found.arrays[name], array)
+    assert [one.name for one in path.parent.iterdir()] == [path.name]
+
+
+def test_what_a_callback_remembers_must_be_words_and_numbers() -> None:
+    class Remembers(tn.callbacks.Callback):
+        def state_dict(self) -> dict[str, Any]:
+            return {"weights": np.zeros(3)}
+
+    with pytest.raises(CheckpointError, match=r"a callback's state_dict\(\) returns must be words and num.*ndarray"):
+        trained(None, callbacks=[Remembers()])
+
+
+# --- damaged --------------------------------------------------------------------------------------------------------
+
+def test_a_file_cut_off_anywhere_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    checkpoint.write(path, state())
+    whole = path.read_bytes()
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(CheckpointError, match=r"resume: .*damaged"):
+            checkpoint.read(path, like=state())
+    path.write_bytes(whole + b"more")
+    with pytest.raises(CheckpointError, match="damaged"):
+        checkpoint.read(path, like=state())
+
+
+def test_every_bit_counts(tmp_path: Path) -> None:
+    """A bit that falls over is found, be it in a weight, a number of the description or a name."""
+    path = tmp_path / "c"
+    checkpoint.write(path, state())
+    whole = bytearray(path.read_bytes())
+    for place in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        try:
+            found = checkpoint.read(path, like=state())
+        except CheckpointError:
+            continue
+        assert repr(found) == repr(state()), f"byte {place}"  # it was in what only separates, such as a space
+
+
+@pytest.mark.parametrize(("metadata", "message"), [
+    (None, r"must be of format 'tinynet checkpoint 1', got \[\]; was it written by tn.fit"),
+    ({"tinynet 1": "{}"}, r"must be of format 'tinynet checkpoint 1', got \['tinynet 1'\]"),
+    ({FORMAT: "{"}, r"must be JSON, and is not"),
+    ({FORMAT: "[" * 100_000}, r"must be JSON, and is not"),
+    ({FORMAT: "[1]"}, r"must have settings, and has none"),
+    ({FORMAT: '{"settings": 3}'}, r"must have settings, and has none"),
+    ({FORMAT: '{"settings": {"seed": 0}}'}, r"checksum does not fit"),
+])
+def test_foreign_files(tmp_path: Path, metadata: Any, message: str) -> None:
+    from safetensors.numpy import save_file
+
+    path = tmp_path / "c"
+    save_file(state().arrays, path, metadata)
+    with pytest.raises(CheckpointError, match=message):
+        checkpoint.read(path, like=state())
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="not there; start without resume"):
+        checkpoint.read(tmp_path / "c", like=state())
+    with pytest.raises(CheckpointError, match="a folder"):
+        checkpoint.read(tmp_path, like=state())
+    with pytest.raises(CheckpointError, match="a folder"):
+        trained(tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("change", [
+    {"epoch": -1}, {"epoch": "1"}, {"batch": True}, {"step": 2**70}, {"history": 7}, {"sums": {}}, {"random": {}},
+    {"random": {"seed": -1, "draws": 0}}, {"streams": {"no layer": "x"}}, {"streams": 3}, {"callbacks": [{}]},
+    {"loaders": []}, {"loaders": [{"epoch": 0, "batch": 99}]}, {"loaders": [{"epoch": -1, "batch": 0}]},
+    {"history": [[1]]}, {"stopped": None, "sums": {"images": -1}},
+])
+def test_a_description_that_makes_no_sense(tmp_path: Path, change: dict[str, Any]) -> None:
+    """Of a file whose checksum fits: somebody has written it on purpose."""
+    path = tmp_path / "c"
+    trained(path)
+    kept: list[State] = []
+
+    def peek(path: Any, like: State) -> State:
+        kept.append(original(path, like))
+        return kept[0]
+    original = checkpoint.read
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "read", peek)
+        trained(path, resume=True)
+    checkpoint.write(path, State(kept[0].arrays, {**kept[0].facts, **change}))
+    with pytest.raises(CheckpointError, match=r"does not make sense \(.*\); it is damaged"):
+        trained(path, resume=True)
+
+
+# --- of another run -------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("other", "message"), [
+    ({"seed": 1}, r"differ in seed: 0 there, 1 here; give the same options as then"),
+    ({"units": 5}, r"differ in layer 0: \['Dense', {.*; layer 2: .*; array model/0.W: .*, and \d+ more; give"),
+    ({"options": {"betas": (0.5, 0.9)}}, r"differ in optimizer: "),
+    ({"options": {"lr": 0.5}}, r"differ in learning rate at the start: 0.001 there, 0.5 here"),
+    ({"train": tn.data.Loader(X, Y, batch_size=6, shuffle=True)}, r"differ in training data: "),
+    ({"callbacks": [tn.callbacks.Callback()]}, r"differ in callbacks: \[\] there, \['Callback'\] here"),
+    ({"loss": lambda output, labels: tn.ops.cross_entropy(output, labels)}, r"differ in loss: cross_entropy there"),
+    ({"max_norm": 1.0}, r"differ in max_norm: none there, 1.0 here"),
+])
+def test_another_run_is_told(tmp_path: Path, other: dict[str, Any], message: str) -> None:
+    path = tmp_path / "c"
+    trained(path)
+    with pytest.raises(CheckpointError, match=message):
+        trained(path, resume=True, **other)
+
+
+def test_arrays_that_do_not_fit_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    checkpoint.write(path, state())
+    for like, message in (
+            (np.zeros((2, 4), "float32"), r"array model/W: float32 \(2, 3\) there, float32 \(2, 4\) here"),
+            (np.zeros((2, 3)), r"array model/W: float32 \(2, 3\) there, float64 \(2, 3\) here")):
+        with pytest.raises(CheckpointError, match=message):
+            checkpoint.read(path, State({**state().arrays, "model/W": like}, state().facts))
+    with pytest.raises(CheckpointError, match=r"array model/W: float32 \(2, 3\) there, none here"):
+        checkpoint.read(path, State({"optimizer/steps": np.array(0)}, state().facts))
+
+
+def test_resume_needs_a_checkpoint() -> None:
+    with pytest.raises(tn.errors.ArgumentError, match=r"fit: resume needs the checkpoint to go on from, and got none"):
+        trained(None, resume=True)
+
+
+# --- a full disk ----------------------------------------------------------------------------------------------------
+
+@contextmanager
+def small_disk() -> Iterator[None]:
+    """No file may become larger than 600 bytes, and writing more is an OSError. That goes for pytest's own output, too:
+    so it must end before the test does."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (600, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    large = State({"model/W": np.zeros(1000, "float32")}, {"settings": {}})
+    with small_disk():
+        checkpoint.write(path, state(1))
+        with pytest.raises(CheckpointError, match=r"cannot be written \(File too large\), the checkpoint before it is"):
+            checkpoint.write(path, large)
+        with pytest.raises(CheckpointError, match=r"cannot be written \(File too large\), there is none yet"):
+            checkpoint.write(tmp_path / "d", large)
+    assert checkpoint.read(path, like=state()).facts["step"] == 1
+    assert [one.name for one in tmp_path.iterdir()] == ["c"]
+
+
+@pytest.mark.parametrize("failing", ["fsync", "replace"])
+def test_a_disk_that_is_full_while_training(tmp_path: Path, failing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The training ends with an error; the checkpoint before is whole, and the run goes on from it."""
+    path = tmp_path / "c"
+    calls = 0
+
+    def full(*args: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls > 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return original(*args)
+
+    owner: Any = os if failing == "fsync" else Path
+    original = getattr(owner, failing)
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, failing, full)
+        with pytest.raises(CheckpointError, match=r"No space left on device\), the checkpoint before it is still"):
+            trained(path, checkpoint_seconds=0)
+    assert [one.name for one in tmp_path.iterdir()] == ["c"]
+    one, other = trained(path, resume=True), trained(None)
+    assert all((a == b).all() for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
+
+
+def test_a_folder_that_cannot_be_written_is_told_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match=r"cannot be written .*there is none yet"):
+        trained(tmp_path / "file" / "c")
+
+
+# --- killed while writing -------------------------------------------------------------------------------------------
+
+def test_kills_while_saving() -> None:
+    done = subprocess.run([sys.executable, "-m", "tests.kill", "--saves", "15"], cwd=ROOT, capture_output=True,
+                          text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "left a whole checkpoint each time" in done.stdout
+
+
+def test_what_kills_left_is_cleared_away(tmp_path: Path) -> None:
+    for name in (".c.0123456789abcdef.part", ".other.0123456789abcdef.part", "c.part"):
+        (tmp_path / name).write_text("half")
+    trained(tmp_path / "c")
+    assert sorted(one.name for one in tmp_path.iterdir()) == [".other.0123456789abcdef.part", "c", "c.part"]

@@ -1,0 +1,355 @@
+"""The training loop: what it returns, that it is repeatable, and what it shows."""
+
+import io
+import re
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinynet as tn
+from tinynet import nn, optim
+from tinynet.data import Loader
+from tinynet.errors import ArgumentError, DtypeError, ShapeError
+from tinynet.training import fit
+
+rng = np.random.default_rng(0)
+IMAGES = rng.uniform(0, 1, (22, 6, 4, 1)).astype("float32")
+LABELS = np.arange(22) % 3
+COLUMNS = ["epoch", "train_loss", "train_accuracy", "seconds", "images_per_second"]
+
+
+def lstm_cnn() -> Any:
+    return nn.Sequential(nn.BatchNorm(1), nn.Reshape((6, 4)), nn.LSTM(4, 5, dropout=0.1, recurrent_dropout=0.1),
+                         nn.Dropout(0.2), nn.Conv1D(5, 3, 3), nn.ReLU(), nn.Dropout(0.2), nn.Flatten(), nn.Dense(12, 3))
+
+
+def batches(batch_size: int = 8, shuffle: bool = True) -> Loader:
+    return Loader(IMAGES, LABELS, batch_size=batch_size, shuffle=shuffle)
+
+
+def fitted(seed: int = 0, epochs: int = 2, **options: Any) -> tuple[Any, list[dict[str, float]]]:
+    tn.seed(seed)
+    model = lstm_cnn()
+    history = tn.fit(model, optim.Adam(model.parameters(), lr=0.01), batches(), epochs=epochs,
+                     **{"show": False, **options})
+    return model, history
+
+
+def assert_same_state(one: Any, other: Any) -> None:
+    for (name, a), b in zip(one.state_dict().items(), other.state_dict().values(), strict=True):
+        np.testing.assert_array_equal(a, b, err_msg=name)
+
+
+# --- what comes out -------------------------------------------------------------------------------------------------
+
+def test_the_history() -> None:
+    _, history = fitted(validation=batches(5, shuffle=False))
+    assert [row["epoch"] for row in history] == [1, 2]
+    assert all(list(row) == [*COLUMNS, "validation_loss", "validation_accuracy"] for row in history)
+    assert all(type(value) in (int, float) and np.isfinite(value) for row in history for value in row.values())
+    assert all(row["images_per_second"] == pytest.approx(22 / row["seconds"]) for row in history)
+    assert list(fitted(epochs=1)[1][0]) == COLUMNS
+    assert fitted(epochs=0)[1] == []
+
+
+def test_training_learns() -> None:
+    tn.seed(0)
+    model = nn.Sequential(nn.Dense(2, 8), nn.Tanh(), nn.Dense(8, 2))
+    x = np.random.default_rng(0).standard_normal((64, 2)).astype("float32")
+    labels = (x[:, 0] * x[:, 1] > 0).astype(int)
+    optimizer, loader = optim.Adam(model.parameters(), lr=0.05), Loader(x, labels, batch_size=16)
+    history = tn.fit(model, optimizer, loader, epochs=30, show=False)
+    assert history[-1]["train_accuracy"] > 0.95
+    assert history[-1]["train_loss"] < 0.3 * history[0]["train_loss"]
+    assert tn.evaluate(model, loader)["accuracy"] > 0.95
+
+
+def test_the_same_seed_gives_the_same_bits() -> None:
+    (one, first), (again, second), (other, _) = fitted(3), fitted(3), fitted(4)
+    assert_same_state(one, again)
+    for a, b in zip(first, second, strict=True):
+        assert (a["train_loss"], a["train_accuracy"]) == (b["train_loss"], b["train_accuracy"])
+    assert any((one.state_dict()[name] != array).any() for name, array in other.state_dict().items())
+
+
+def test_fit_is_the_loop_that_it_says() -> None:
+    """Written out: forward, loss, backward, step for each batch; means over images; dropout on."""
+    model, history = fitted(5, epochs=1)
+    tn.seed(5)
+    byhand = lstm_cnn().train()
+    optimizer = optim.Adam(byhand.parameters(), lr=0.01)
+    losses, right = [], 0
+    for images, labels in batches():
+        output = byhand(tn.Tensor(images))
+        loss = tn.ops.cross_entropy(output, labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item() * len(images))
+        right += int((output.numpy().argmax(axis=1) == labels).sum())
+    assert_same_state(model, byhand)
+    assert history[0]["train_loss"] == pytest.approx(sum(losses) / 22, rel=1e-6)
+    assert history[0]["train_accuracy"] == right / 22
+
+
+def test_fit_switches_to_training() -> None:
+    model = lstm_cnn().eval()
+    tn.fit(model, optim.SGD(model.parameters()), batches(), epochs=1, show=False)
+    assert all(module.training for _, module in model.modules())
+    assert model[0].batches_seen == model[3].calls.item() == 3
+
+
+def test_the_last_batch_counts_by_its_images() -> None:
+    """22 = 8 + 8 + 6: means do not depend on how the images are cut."""
+    model, _ = fitted()
+    whole = tn.evaluate(model, batches(22, shuffle=False))
+    for size in (1, 5, 8, 21):
+        parts = tn.evaluate(model, batches(size, shuffle=False))
+        assert parts["loss"] == pytest.approx(whole["loss"], rel=1e-6)
+        assert parts["accuracy"] == whole["accuracy"]
+        assert parts["images"] == whole["images"] == 22
+    scores = tn.predict(model, IMAGES)
+    assert whole["accuracy"] == (scores.argmax(axis=1) == LABELS).mean()
+    logp = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
+    assert whole["loss"] == pytest.approx(-logp[np.arange(22), LABELS].mean(), rel=1e-5)
+
+
+def test_accuracy_of_sequences_counts_positions() -> None:
+    model = nn.Sequential(nn.ReLU())
+    scores = np.array([[[5, 0], [5, 0]], [[0, 5], [0, 5]], [[5, 0], [0, 5]]], "float32")
+    labels = np.array([[0, 1], [1, 1], [1, 1]])
+    assert tn.evaluate(model, [(scores, labels)])["accuracy"] == pytest.approx(4 / 6)
+
+
+def test_another_loss() -> None:
+    tn.seed(0)
+    x = np.linspace(-1, 1, 20, dtype="float32").reshape(-1, 1)
+    model = nn.Sequential(nn.Dense(1, 1))
+    history = tn.fit(model, optim.SGD(model.parameters(), lr=0.3), Loader(x, 3 * x + 1, batch_size=10), epochs=40,
+                     loss=tn.ops.mse, show=False)
+    assert history[-1]["train_loss"] < 1e-3
+    assert history[-1]["train_accuracy"] == 0
+    assert tn.evaluate(model, [(x, 3 * x + 1)], loss=tn.ops.mse)["loss"] < 1e-3
+
+
+def test_more_metrics() -> None:
+    """Functions of all labels and all outputs, in the order of the batches, whatever these are."""
+    seen: list[Any] = []
+
+    def share(labels: Any, outputs: Any) -> float:
+        seen.append((labels, outputs))
+        return tn.metrics.balanced_accuracy(labels, outputs.argmax(axis=1))
+
+    model, history = fitted(validation=batches(5, shuffle=False), metrics={"balanced": share})
+    assert all(list(row)[-3:] == ["validation_loss", "validation_accuracy", "validation_balanced"] for row in history)
+    found = tn.evaluate(model, batches(5, shuffle=False), metrics={"balanced": share})
+    assert list(found) == ["loss", "accuracy", "balanced", "images"]
+    assert found["balanced"] == history[-1]["validation_balanced"]
+    np.testing.assert_array_equal(seen[-1][0], LABELS)
+    np.testing.assert_allclose(seen[-1][1], tn.predict(model, IMAGES), atol=1e-6)
+
+
+# --- what stays -----------------------------------------------------------------------------------------------------
+
+def test_validation_leaves_training_alone() -> None:
+    """Dropout's counters, running averages and masks: the weights are those without validation."""
+    assert_same_state(fitted()[0], fitted(validation=batches(5, shuffle=False))[0])
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_evaluate_and_predict_change_nothing(training: bool) -> None:
+    model, _ = fitted()
+    model.train(training)
+    model[0].train(not training)  # a layer that the user has frozen
+    model[3].training = training
+    modes, before = [module.training for _, module in model.modules()], model.state_dict()
+    tn.evaluate(model, batches())
+    tn.predict(model, IMAGES)
+    assert [module.training for _, module in model.modules()] == modes
+    assert all((array == before[name]).all() for name, array in model.state_dict().items())
+
+
+def test_modes_come_back_after_an_error() -> None:
+    model = lstm_cnn().train()
+    model(tn.Tensor(IMAGES))
+    for call in (lambda: tn.predict(model, IMAGES[:, :3]), lambda: tn.evaluate(model, [(IMAGES[:, :3], LABELS)])):
+        with pytest.raises(ShapeError):
+            call()
+        assert all(module.training for _, module in model.modules())
+        assert model(tn.Tensor(IMAGES)).requires_grad
+
+
+def test_evaluation_leaves_no_tape() -> None:
+    model = nn.Sequential(nn.Dense(4, 3))
+    seen = []
+    tn.evaluate(model, [(np.ones((2, 4), "float32"), np.array([0, 1]))],
+                loss=lambda output, labels: seen.append(output.requires_grad) or tn.ops.cross_entropy(output, labels))
+    assert seen == [False]
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 22, 100])
+def test_predict(batch_size: int) -> None:
+    model, _ = fitted()
+    with tn.no_grad():
+        expected = model.eval()(tn.Tensor(IMAGES)).numpy()
+    model.train()
+    scores = tn.predict(model, IMAGES, batch_size=batch_size)
+    assert type(scores) is np.ndarray
+    np.testing.assert_allclose(scores, expected, atol=1e-6)
+
+
+def test_predict_from_batches() -> None:
+    model, _ = fitted()
+    scores = tn.predict(model, IMAGES)
+    for given in (batches(8, shuffle=False), Loader(IMAGES, batch_size=5), [IMAGES[:10], IMAGES[10:]],
+                  (part for part in (IMAGES[:10], IMAGES[10:]))):
+        np.testing.assert_allclose(tn.predict(model, given), scores, atol=1e-6)
+
+
+# --- rates and clipping ---------------------------------------------------------------------------------------------
+
+def test_the_schedule_makes_a_step_for_each_batch() -> None:
+    model = lstm_cnn()
+    optimizer = optim.SGD(model.parameters(), lr=1.0)
+    rates: list[float] = []
+
+    class Noted(optim.Schedule):
+        def rate(self, step: int) -> float:
+            return 1.0 / (1 + step)
+
+    update = optimizer.update
+    optimizer.update = lambda *args: (rates.append(optimizer.lr), update(*args))[1]
+    schedule = Noted(optimizer)
+    tn.fit(model, optimizer, batches(), epochs=2, schedule=schedule, show=False)
+    assert rates == [1 / (1 + step) for step in range(6)]
+    assert schedule.steps == 6
+
+
+def test_gradients_are_clipped() -> None:
+    norms = []
+    for max_norm in (None, 1e9, 1e-3):
+        tn.seed(0)
+        model = lstm_cnn()
+        optimizer = optim.SGD(model.parameters(), lr=0.0)
+        tn.fit(model, optimizer, batches(22), epochs=1, max_norm=max_norm, show=False)
+        norms.append(np.sqrt(sum((p.grad**2).sum() for p in model.parameters())))
+    assert norms[0] == norms[1] > 1e-3
+    assert norms[2] == pytest.approx(1e-3, rel=1e-5)
+
+
+# --- what is shown --------------------------------------------------------------------------------------------------
+
+LINE = r"epoch {}/2  loss \d+\.\d{{4}}  accuracy \d\.\d{{4}}{}  [\d,]+ images/s  \d+\.\d s{}"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_plain_lines_where_the_output_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    fitted(show=True)
+    fitted(show=True, validation=batches())
+    captured = capsys.readouterr()
+    lines = captured.out.splitlines()
+    assert captured.err == ""
+    assert len(lines) == 4
+    for line, epoch, more in zip(lines, (1, 2, 1, 2), ["", "", *[r"  validation accuracy \d\.\d{4}"] * 2], strict=True):
+        assert re.fullmatch(LINE.format(epoch, more, r", \d+ s left" if epoch == 1 else ""), line), line
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(0.4, "0 s"), (89, "89 s"), (90, "2 min"), (3540, "59 min"),
+                                                (3600, "1 h 0 min"), (9000, "2 h 30 min")])
+def test_time_left_as_one_would_say_it(seconds: float, words: str) -> None:
+    assert fit._duration(seconds) == words
+
+
+def test_time_left_is_what_the_epochs_to_come_take(capsys: pytest.CaptureFixture[str],
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = iter(range(10_000))
+    monkeypatch.setattr(fit.time, "perf_counter", lambda: 100.0 * next(ticks))
+    fitted(show=True, epochs=3)
+    lines = capsys.readouterr().out.splitlines()
+    spent = [re.search(r"  ([\d.]+) s, (\d+) min left", line) for line in lines[:2]]
+    assert all(spent)
+    seconds, left = (float(part) for part in spent[0].groups())  # type: ignore[union-attr]
+    assert left * 60 >= 2 * seconds
+    assert float(spent[1][2]) == pytest.approx(left / 2, rel=0.1)  # type: ignore[index]
+    assert "left" not in lines[2]
+
+
+def test_the_line_says_what_the_history_says(capsys: pytest.CaptureFixture[str]) -> None:
+    _, history = fitted(show=True, validation=batches())
+    for line, row in zip(capsys.readouterr().out.splitlines(), history, strict=True):
+        assert f"loss {row['train_loss']:.4f}  accuracy {row['train_accuracy']:.4f}  validation" in line
+        assert f"validation accuracy {row['validation_accuracy']:.4f}" in line
+
+
+def test_a_bar_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(fit, "_SHOW_SECONDS", 0.0)
+    _, history = fitted(show=True)
+    shown = terminal.getvalue()
+    assert "\r" in shown
+    assert "epoch 1/2" in shown
+    assert "100%" in shown
+    assert re.search(r"loss \d\.\d{4}  accuracy \d\.\d{4}  [\d,]+ images/s", shown)
+    assert len(history) == len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_nothing_is_shown_unless_asked_for(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    fitted(show=False)
+    assert terminal.getvalue() == capsys.readouterr().out == ""
+
+
+def test_what_is_shown_does_not_change_what_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = fitted()[0]
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setattr(fit, "_SHOW_SECONDS", 0.0)
+    assert_same_state(plain, fitted(show=True)[0])
+
+
+# --- odd input ------------------------------------------------------------------------------------------------------
+
+def generator() -> Iterator[Any]:
+    yield IMAGES, LABELS
+
+
+@pytest.mark.parametrize(("call", "error", "message"), [
+    (lambda m, o: tn.fit(m, o, batches(), epochs=-1), ArgumentError, r"fit: epochs must not be negative, got -1"),
+    (lambda m, o: tn.fit(m, o, [], epochs=1), ArgumentError,
+     r"fit: train must have at least one batch in every epoch, got none in epoch 1; "),
+    (lambda m, o: tn.fit(m, o, generator(), epochs=2), ArgumentError,
+     r"fit: train must have at least one batch in every epoch, got none in epoch 2; a generator can be gone through"),
+    (lambda m, o: tn.evaluate(m, []), ArgumentError, r"evaluate: batches must be at least one, got none; "),
+    (lambda m, o: tn.fit(m, o, [(IMAGES, LABELS + 1)], epochs=1), ArgumentError,
+     r"cross_entropy: labels must be in \[0, K\) = \[0, 3\), got values from 1 to 3"),
+    (lambda m, o: tn.fit(m, o, [(IMAGES, LABELS[:5])], epochs=1), ShapeError, r"cross_entropy: "),
+    (lambda m, o: tn.fit(m, o, [((IMAGES * 255).astype("uint8"), LABELS)], epochs=1), DtypeError,
+     r"batch_norm: x must hold floats, got uint8; .*and / 255"),
+    (lambda m, o: tn.fit(m, o, [(IMAGES, LABELS.astype(float))], epochs=1), DtypeError,
+     r"cross_entropy: labels must hold integers, got float64"),
+    (lambda m, o: tn.fit(m, o, [(IMAGES[:0], LABELS[:0])], epochs=1), ShapeError,
+     r"batch_norm: x must have at least one"),
+    (lambda m, o: tn.fit(m, o, [IMAGES], epochs=1), ArgumentError,
+     r"fit: a batch must be a pair \(inputs, labels\), got one ndarray; tn.data.Loader"),
+    (lambda m, o: tn.evaluate(m, [(IMAGES,)]), ArgumentError,
+     r"evaluate: a batch must be a pair \(inputs, labels\), got 1 arrays; tn.data.Loader"),
+    (lambda m, o: tn.predict(m, IMAGES, batch_size=0), ArgumentError,
+     r"predict: batch_size must be at least 1, got 0; 256 is usual"),
+])
+def test_odd_input_is_named(call: Any, error: type[Exception], message: str) -> None:
+    model = lstm_cnn()
+    with pytest.raises(error, match=message):
+        call(model, optim.SGD(model.parameters()))
+
+
+def test_nothing_to_predict() -> None:
+    model = nn.Sequential(nn.Dense(4, 3))
+    assert tn.predict(model, np.zeros((0, 4), "float32")).shape[0] == 0

@@ -1,0 +1,530 @@
+"""Steps that are recorded once and launched as one: the numbers of those that run as usual, bit for bit."""
+
+import gc
+import random
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+import tinynet as tn
+from tests.support import fake_device
+from tests.support.fake_device import installed
+from tinynet import backend
+from tinynet.backend.cuda.runtime import fake_cupy, graph
+from tinynet.errors import DeviceError, NonFiniteError
+from tinynet.training import replay
+from tinynet.training.callbacks import Callback, Run
+from tinynet.training.replay import Replay
+
+BATCH, IMAGES = 8, 35  # four batches, and a smaller one
+
+
+@pytest.fixture(params=["gpu", "gpu-emulated"])
+def device(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A stand-in for CuPy's GPU, which has CuPy's way to record, and the emulated one, which has our kernels."""
+    with installed(), tn.using("reference") if request.param == "gpu" else nullcontext():
+        yield request.param
+
+
+@pytest.fixture
+def replays(monkeypatch: pytest.MonkeyPatch) -> list[Replay]:
+    """The Replay of each `fit`."""
+    made: list[Replay] = []
+    start = Replay.__init__
+
+    def noting(self: Replay, *arguments: Any) -> None:
+        made.append(self)
+        start(self, *arguments)
+
+    monkeypatch.setattr(Replay, "__init__", noting)
+    return made
+
+
+def lstm_cnn() -> Any:
+    nn = tn.nn
+    return nn.Sequential(nn.BatchNorm(5), nn.LSTM(5, 6, recurrent_dropout=0.1), nn.Dropout(0.2), nn.Conv1D(6, 4, 3),
+                         nn.ReLU(), nn.Flatten(), nn.Dense(16, 3))
+
+
+def train(device: str, *, graph: bool, make: Callable[[], Any] = lstm_cnn, epochs: int = 3,
+          optimizer: Callable[[Any], Any] = tn.optim.AdamW, data: str = "cpu",
+          **options: Any) -> tuple[dict[str, Any], list[Any]]:
+    """The state of model and optimizer after some epochs, and the history but for its times."""
+    tn.seed(3)
+    model = make().to(device)
+    rng = np.random.default_rng(0)
+    images, labels = rng.standard_normal((IMAGES, 6, 5)).astype("float32"), rng.integers(0, 3, IMAGES)
+    loader = tn.data.Loader(images, labels, batch_size=BATCH, shuffle=True, device=data)
+    with_moments = optimizer(model.parameters())
+    schedule = tn.optim.OneCycle(with_moments, peak=0.02, steps=epochs * len(loader))
+    history = tn.fit(model, with_moments, loader, epochs=epochs, schedule=schedule, max_norm=1.0, graph=graph,
+                     show=False, **options)
+    state = {**model.state_dict(), **{f"optimizer {name}": array for name, array in with_moments.state_dict().items()}}
+    return state, [{name: value for name, value in row.items() if "seconds" not in name and "second" not in name}
+                   for row in history]
+
+
+def assert_equal_runs(first: Any, second: Any) -> None:
+    assert first[0].keys() == second[0].keys()
+    for name, array in first[0].items():
+        np.testing.assert_array_equal(array, second[0][name], err_msg=name)
+    assert first[1] == second[1]
+
+
+def compare(device: str, **options: Any) -> None:
+    assert_equal_runs(train(device, graph=False, **options), train(device, graph=True, **options))
+
+
+# --- the same numbers -----------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("optimizer", [tn.optim.Adam, tn.optim.AdamW, tn.optim.SGD])
+def test_replayed_steps_end_as_eager_ones_bit_for_bit(device: str, replays: list[Replay], optimizer: Any) -> None:
+    compare(device, optimizer=optimizer)
+    assert [one.refused for one in replays] == [""]
+    assert replays[0].launch is not None
+
+
+def test_python_makes_the_first_steps_and_those_of_other_shapes(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, forward = [], tn.nn.Dense.forward
+
+    def noting(self: Any, x: Any) -> Any:
+        calls.append(len(x))
+        return forward(self, x)
+
+    monkeypatch.setattr(tn.nn.Dense, "forward", noting)
+    train(device, graph=True)
+    rest = IMAGES % BATCH  # as usual, rehearsed, recorded, and to compare; then to compare once in each epoch
+    assert calls == [BATCH, BATCH, BATCH, BATCH, rest, BATCH, rest, BATCH, rest]
+
+
+def test_a_replayed_step_neither_waits_nor_copies_more_than_its_batch(device: str) -> None:
+    class Watch(Callback):
+        def on_step(self, run: Run) -> None:
+            self.waits, before = fake_cupy.waits, getattr(self, "waits", fake_cupy.waits)
+            assert run.batch == 1 or run.step == 4 or self.waits == before  # those that are made twice wait
+
+    compare(device, callbacks=[Watch()])
+
+
+def test_data_on_the_device_give_the_same_run_without_any_copy(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = Replay.__call__
+
+    def forbidden(*args: Any) -> Any:
+        with fake_cupy.no_waiting():
+            return step(*args)
+
+    def equal(xp: Any, *lists: list[Any]) -> bool:
+        return all(np.array_equal(fake_cupy.memory(a), fake_cupy.memory(b)) for a, b in zip(*lists, strict=True))
+
+    expected = train(device, graph=False)
+    monkeypatch.setattr(Replay, "__call__", forbidden)
+    monkeypatch.setattr(replay, "_same_bits", equal)  # the one thing that waits
+    assert_equal_runs(expected, train(device, graph=True, data=device))
+
+
+def test_two_optimizers_one_model_and_a_second_fit(device: str) -> None:
+    def twice(graph: bool) -> Any:
+        tn.seed(3)
+        made = lstm_cnn()
+        train(device, graph=graph, make=lambda: made, epochs=1)
+        return train(device, graph=graph, make=lambda: made, epochs=2, optimizer=tn.optim.SGD)
+
+    assert_equal_runs(twice(False), twice(True))
+
+
+class Change(Callback):
+    """Do something to the run after some steps."""
+
+    def __init__(self, change: Callable[[Run], None], step: int = 7) -> None:
+        self.change, self.step = change, step
+
+    def on_step(self, run: Run) -> None:
+        if run.step == self.step:
+            self.change(run)
+
+
+def freeze(run: Run) -> None:
+    for parameter in run.model[1].parameters():
+        parameter.requires_grad = False
+
+
+def move(run: Run) -> None:
+    device = run.model[0].gamma.device
+    run.model.to("cpu").to(device)
+
+
+def renew(run: Run) -> None:
+    buffer = run.model[0].running_mean
+    buffer.data = buffer.data * 2
+
+
+def another_optimizer(run: Run) -> None:
+    run.optimizer, run.schedule = tn.optim.SGD(run.model.parameters(), lr=0.1), None
+
+
+def rate_on_the_device(run: Run) -> None:
+    run.optimizer.lr, run.schedule = backend.as_array(0.03, "float32", run.model[0].gamma.device), None
+
+
+CHANGES: dict[str, Callable[[Run], Any]] = {
+    "the rate of dropout": lambda run: setattr(run.model[2], "p", 0.7),
+    "betas": lambda run: setattr(run.optimizer, "betas", (0.5, 0.6)),
+    "weight decay": lambda run: setattr(run.optimizer, "weight_decay", 0.5),
+    "the mode of a layer": lambda run: run.model[0].eval(),
+    "frozen layers": freeze,
+    "the seed": lambda run: tn.seed(99),
+    "weights in other memory": move,
+    "a buffer in other memory": renew,
+    "another layer": lambda run: run.model.layers.__setitem__(4, tn.nn.Tanh()),
+    "a layer less": lambda run: run.model.layers.pop(2),
+    "another optimizer": another_optimizer,
+    "a rate on the device": rate_on_the_device,
+    "weights": lambda run: run.model.load_state_dict({name: array * 0.5 if array.dtype.kind == "f" else array
+                                                      for name, array in run.model.state_dict().items()}),
+    "the optimizer's state": lambda run: run.optimizer.load_state_dict(
+        {name: array * 2 for name, array in run.optimizer.state_dict().items()}),
+}
+
+
+@pytest.mark.parametrize("step", [7, 9], ids=["before a launched step", "before a usual one"])
+@pytest.mark.parametrize("what", CHANGES)
+def test_what_a_callback_changes_counts_from_the_next_step(device: str, replays: list[Replay], what: str,
+                                                           step: int) -> None:
+    compare(device, callbacks=[Change(CHANGES[what], step)])
+    assert replays[0].refused == ""
+    assert replays[0].launch is not None
+
+
+def test_what_nobody_sees_counts_from_the_next_epoch(device: str, replays: list[Replay]) -> None:
+    """A loss is scaled by a number that is in no attribute."""
+    scale = [1.0]
+
+    class Scale(Callback):
+        def on_start(self, run: Run) -> None:
+            scale[0] = 1.0
+
+        def on_epoch(self, run: Run) -> None:
+            scale[0] /= 4
+
+    def loss(output: Any, labels: Any) -> Any:
+        return scale[0] * tn.ops.cross_entropy(output, labels)
+
+    compare(device, loss=loss, callbacks=[Scale()])
+    assert replays[0].refused == ""
+    assert replays[0].launch is not None
+
+
+def test_rates_of_numpy_and_optimizers_of_ones_own(device: str, replays: list[Replay]) -> None:
+    class Descent(tn.optim.Optimizer):
+        def update(self, value: Any, gradient: Any, *moments: Any) -> None:
+            value -= self.lr * gradient
+
+    class Numpys(tn.optim.Schedule):
+        def rate(self, step: int) -> Any:
+            return np.float32(0.05) / np.float32(step + 1)
+
+    def run(graph: bool) -> Any:
+        tn.seed(3)
+        model = lstm_cnn().to(device)
+        optimizer = Descent(model.parameters(), lr=0.1)
+        batches = [(np.full((BATCH, 6, 5), i, "float32"), np.arange(BATCH) % 3) for i in range(7)]
+        tn.fit(model, optimizer, batches, epochs=1, schedule=Numpys(optimizer), graph=graph, show=False)
+        return model.state_dict(), []
+
+    assert_equal_runs(run(False), run(True))
+    assert replays[0].refused == ""
+
+
+@pytest.mark.parametrize("sizes", [[3, 8, 8, 8, 8, 3], [8, 3, 8, 8, 3, 8], [8, 3]])
+def test_the_first_shape_to_come_twice_is_recorded(device: str, replays: list[Replay], sizes: list[int]) -> None:
+    def run(graph: bool) -> Any:
+        tn.seed(3)
+        model = lstm_cnn().to(device)
+        rng = np.random.default_rng(0)
+        batches = [(rng.standard_normal((size, 6, 5)).astype("float32"), np.arange(size) % 3) for size in sizes]
+        history = tn.fit(model, tn.optim.Adam(model.parameters()), batches, epochs=3, graph=graph, show=False)
+        return model.state_dict(), [row["train_loss"] for row in history]
+
+    assert_equal_runs(run(False), run(True))
+    assert replays[0].shape[0] == (8, 6, 5)
+    assert replays[0].launch is not None
+
+
+def test_a_run_that_was_stopped_goes_on(device: str, tmp_path: Any) -> None:
+    whole = train(device, graph=True)
+
+    class Enough(Exception):
+        pass
+
+    def stop(run: Run) -> None:
+        raise Enough
+
+    with pytest.raises(Enough):
+        train(device, graph=True, checkpoint=tmp_path / "run", checkpoint_seconds=0,
+              callbacks=[Change(stop)])
+    assert_equal_runs(whole, train(device, graph=True, checkpoint=tmp_path / "run", resume=True,
+                                   callbacks=[Change(lambda run: None)]))
+
+
+def test_the_guard_names_the_tensor_of_a_replayed_step(device: str, replays: list[Replay]) -> None:
+    tn.seed(3)
+    model = lstm_cnn().to(device)
+    batches = [(np.ones((BATCH, 6, 5), "float32"), np.arange(BATCH) % 3) for _ in range(8)]
+    batches[5][0][2, 1, 3] = np.nan
+    with pytest.raises(NonFiniteError, match=r"in step 6 .*the input of the model"):
+        tn.fit(model, tn.optim.Adam(model.parameters()), batches, epochs=1, show=False)
+    assert replays[0].launch is not None
+    assert all(np.isfinite(array).all() for array in model.state_dict().values())
+
+
+# --- what cannot be recorded ----------------------------------------------------------------------------------------
+
+class Layer(tn.nn.Module):
+    """Multiplies by what a function gives: of itself, and of x."""
+
+    calls: Any = 0
+
+    def __init__(self, factor: Callable[[Any, Any], Any]) -> None:
+        self.factor = factor
+        self.calls = 0
+
+    def forward(self, x: Any) -> Any:
+        return x * (1.0 + self.factor(self, x)) if self.training else x
+
+
+class Counted(Layer):
+    """What it counts belongs to its state. To count it is no fault, but to look at it is one."""
+
+    host_state: ClassVar[dict[str, int]] = {"calls": 0}
+
+
+SEEN = [0]
+
+
+def count(layer: Any, x: Any, start: Any = 0) -> Any:
+    layer.calls = (layer.calls or start) + 1
+    return layer.calls
+
+
+def count_in_a_list(layer: Any, x: Any) -> Any:
+    layer.calls = layer.calls or []
+    layer.calls.append(0)
+    return len(layer.calls)
+
+
+def count_for_all(layer: Any, x: Any) -> Any:
+    SEEN[0] += 1
+    return SEEN[0] % 7
+
+
+def draw(layer: Any, x: Any) -> Any:
+    vars(layer).setdefault("generator", np.random.default_rng(0))
+    return float(layer.generator.random())
+
+
+def average(layer: Any, x: Any) -> Any:
+    layer.calls = layer.calls * 0.5 + x.data.mean()  # a new array each time
+    return tn.Tensor(layer.calls)
+
+
+def picked(layer: Any, x: Any) -> Any:
+    return 1.0 / (1 + x.data[x.data > 0].size)
+
+
+def found(layer: Any, x: Any) -> Any:
+    return 1.0 / (1 + len(backend.namespace(x.device).where(x.data > 0)[0]))
+
+
+FAULTS: dict[str, tuple[Callable[[], Any], str]] = {
+    "counts": (lambda: Layer(count), "changes 0.calls;"),
+    "counts in NumPy's numbers": (lambda: Layer(lambda layer, x: float(count(layer, x, np.int64(0)))), "0.calls;"),
+    "counts in a list": (lambda: Layer(count_in_a_list), "0.calls;"),
+    "replaces an array": (lambda: Layer(average), "0.calls;"),
+    "counts its state, and looks at it": (lambda: Counted(count), "bit for bit"),
+    "counts in a global variable": (lambda: Layer(count_for_all), "bit for bit"),
+    "draws a number": (lambda: Layer(lambda layer, x: random.random()), "bit for bit"),
+    "draws one of NumPy's": (lambda: Layer(draw), "bit for bit"),
+    "reads a number": (lambda: Layer(lambda layer, x: float(x.data.sum())), "wait"),
+    "reads an array": (lambda: Layer(lambda layer, x: float(x.numpy()[0, 0, 0])), "wait"),
+    "decides by a number": (lambda: Layer(lambda layer, x: 1.0 if x.data.sum() > 0 else 2.0), "wait"),
+    "picks by a mask": (lambda: Layer(picked), "a mask"),
+    "looks for elements": (lambda: Layer(found), "where()"),
+    "copies an array": (lambda: Layer(lambda layer, x: tn.Tensor(np.full(5, 2.0, "float32"), device=x.device)),
+                        "copying"),
+    "copies an index": (lambda: Layer(lambda layer, x: tn.Tensor(x.data[:, [0, 0, 1, 2, 3, 4]])), "copying"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_step_that_cannot_be_recorded_runs_as_usual(device: str, replays: list[Replay], fault: str) -> None:
+    layer, reason = FAULTS[fault]
+
+    def make() -> Any:
+        random.seed(0)
+        SEEN[0] = 0
+        return tn.nn.Sequential(layer(), *lstm_cnn())
+
+    compare(device, make=make, guard=False)
+    assert reason in replays[0].refused
+    assert replays[0].launch is None or "bit for bit" in reason
+
+
+def test_counting_alone_is_no_fault(device: str, replays: list[Replay]) -> None:
+    compare(device, make=lambda: tn.nn.Sequential(Counted(lambda layer, x: count(layer, x) * 0), *lstm_cnn()))
+    assert replays[0].refused == ""
+
+
+def test_fit_says_why_steps_are_not_recorded(capsys: pytest.CaptureFixture[str]) -> None:
+    """Once, after the epoch in which it was found."""
+    for batches, epoch in (4, 1), (1, 3):
+        tn.seed(0)
+        model = tn.nn.Sequential(FAULTS["reads a number"][0](), tn.nn.Dense(4, 2)).to("gpu-emulated")
+        tn.fit(model, tn.optim.SGD(model.parameters()), [(np.ones((2, 4), "float32"), np.array([0, 1]))] * batches,
+               epochs=4, guard=False)
+        lines = capsys.readouterr().out.splitlines()
+        assert [line.startswith("steps run one kernel at a time: ") for line in lines].index(True) == epoch
+        assert len(lines) == 5
+
+
+def test_a_number_in_a_model_is_made_on_the_device(device: str, replays: list[Replay]) -> None:
+    class Half(tn.nn.Module):
+        def forward(self, x: Any) -> Any:
+            return 0.5 * x + 1
+
+    compare(device, make=lambda: tn.nn.Sequential(Half(), *lstm_cnn()))
+    assert replays[0].refused == ""
+
+
+def test_memory_that_is_not_the_graphs_own_is_found(monkeypatch: pytest.MonkeyPatch, replays: list[Replay]) -> None:
+    """A graph in the memory of everybody; and a layer that takes memory elsewhere."""
+    pool = fake_device.MemoryPool()
+
+    def elsewhere(layer: Any, x: Any) -> Any:
+        with fake_device.using_allocator(pool.malloc):
+            return tn.Tensor(fake_device.xp.ones(5, "float32"))
+
+    with installed(), tn.using("reference"):
+        compare("gpu", make=lambda: tn.nn.Sequential(Layer(elsewhere), *lstm_cnn()))
+        monkeypatch.setattr(fake_device.xp.cuda, "using_allocator", lambda malloc: nullcontext())
+        compare("gpu")
+    assert "memory that is not the graph's own" in replays[0].refused
+    assert "memory of its own" in replays[1].refused
+
+
+def test_without_room_for_a_recorded_step_steps_run_as_usual(monkeypatch: pytest.MonkeyPatch,
+                                                             replays: list[Replay]) -> None:
+    malloc = fake_device.MemoryPool.malloc
+
+    def full(self: Any, size: int) -> Any:
+        if fake_cupy.is_capturing():
+            raise fake_device.OutOfMemoryError("Out of memory")
+        return malloc(self, size)
+
+    monkeypatch.setattr(fake_device.MemoryPool, "malloc", full)
+    with installed(), tn.using("reference"):
+        compare("gpu")
+    assert "memory" in replays[0].refused
+
+
+def test_without_room_for_a_comparison_steps_run_as_usual(device: str, monkeypatch: pytest.MonkeyPatch,
+                                                          replays: list[Replay]) -> None:
+    class Full:
+        def copy(self) -> Any:
+            raise MemoryError("Out of memory")
+
+    monkeypatch.setattr(Replay, "_places", lambda self: [Full()])
+    compare(device)
+    assert "no room to compare" in replays[0].refused
+
+
+# --- recording itself -----------------------------------------------------------------------------------------------
+
+def test_recording_does_nothing_and_each_launch_does_all(device: str) -> None:
+    xp = backend.namespace(device)
+    x, total = xp.asarray(np.arange(4.0)), xp.zeros((), "float64")
+
+    def work() -> Any:
+        nonlocal total
+        y = xp.zeros(4)
+        y[1:3] = x[::2] * 2
+        total += y.sum()
+        x.fill(1.0)
+        return y
+
+    y, launch = graph.capture(device, work)
+    np.testing.assert_array_equal(x.get(), np.arange(4.0))
+    assert float(total) == 0
+    launch()
+    np.testing.assert_array_equal(y.get(), [0, 0, 4, 0])
+    np.testing.assert_array_equal(x.get(), np.ones(4))
+    launch()
+    np.testing.assert_array_equal(y.get(), [0, 2, 2, 0])
+    assert float(total) == 8
+
+
+def test_after_an_error_the_device_works_as_before(device: str) -> None:
+    xp = backend.namespace(device)
+    x = xp.ones(3)
+    with pytest.raises(DeviceError):
+        graph.capture(device, lambda: float(x.sum()))
+    x += 1
+    assert x.get().tolist() == [2, 2, 2]
+
+
+def test_on_a_cpu_nothing_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay, "Replay", None)
+    compare("cpu", epochs=1)
+
+
+def test_a_device_that_forgets_to_count_is_noticed(monkeypatch: pytest.MonkeyPatch, replays: list[Replay]) -> None:
+    """Plant bugs: numbers that stay on the host, and a rate that nobody brings."""
+    choose, bring = Replay._choose_numbers, Replay._bring
+    for name in ("steps", "lr"):
+        def forgetful(self: Replay, name: str = name) -> None:
+            choose(self)
+            del self.numbers[name]
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Replay, "_choose_numbers", forgetful)
+            compare("gpu-emulated")
+    assert "the optimizer.steps" in replays[0].refused
+    assert replays[1].launch is None  # it was never twice the same
+
+    def lazy(self: Replay, *batch: Any) -> None:
+        self.known = dict.fromkeys(self.numbers, 0.1)
+        bring(self, *batch)
+        self.numbers["lr"].fill(0.1)
+
+    monkeypatch.setattr(Replay, "_bring", lazy)
+    with pytest.raises(AssertionError):
+        compare("gpu-emulated")
+
+
+def test_arrays_of_a_graph_keep_their_memory() -> None:
+    """Also when the graph is gone; and while it is there, memory that no array has any more."""
+    with installed():
+        xp = fake_device.xp
+        x = xp.ones(3)
+        y, launch = graph.capture("gpu", lambda: ((x + 1) * 2).reshape(3, 1)[1:])
+        for _ in range(2):
+            gc.collect()
+            launch()
+            assert y.get().tolist() == [[4], [4]]
+        del launch
+        gc.collect()
+        assert y.get().tolist() == [[4], [4]]
+
+
+def test_the_fake_device_overwrites_what_is_freed() -> None:
+    """As somebody else would."""
+    with installed():
+        xp = fake_device.xp
+        pool = xp.cuda.MemoryPool()
+        with xp.cuda.using_allocator(pool.malloc):
+            x = xp.ones(3)
+        assert x.get().tolist() == [1, 1, 1]
+        del pool
+        assert np.isnan(x.get()).all()

@@ -1,0 +1,397 @@
+"""A training that was stopped at any moment, and resumed, ends as one that was never stopped: bit for bit."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinynet as tn
+from tests import kill
+from tests.support import fake_device
+from tinynet import nn, optim
+from tinynet.errors import Interrupted
+from tinynet.training import checkpoint
+from tinynet.training.callbacks import Callback, EarlyStopping, Log, Run
+
+ROOT = Path(__file__).resolve().parents[2]
+numbers = np.random.default_rng(0)
+IMAGES, LABELS = numbers.uniform(0, 1, (30, 6, 4, 1)).astype("float32"), numbers.integers(0, 3, 30)
+EPOCHS, BATCHES = 3, 3
+
+
+def lstm_cnn() -> Any:
+    return nn.Sequential(nn.BatchNorm(1), nn.Reshape((6, 4)), nn.LSTM(4, 5, dropout=0.1, recurrent_dropout=0.1),
+                         nn.Dropout(0.2), nn.Conv1D(5, 3, 3), nn.ReLU(), nn.Dropout(0.2), nn.Flatten(), nn.Dense(12, 3))
+
+
+class Die(Callback):
+    """Ends the training in a certain step, or in a certain epoch's end, as abruptly as an exception can."""
+
+    def __init__(self, step: int | None = None, epoch: int | None = None) -> None:
+        self._step, self._epoch = step, epoch
+
+    def on_step(self, run: Run) -> None:
+        if run.step == self._step:
+            raise ZeroDivisionError
+
+    def on_epoch(self, run: Run) -> None:
+        if run.epoch == self._epoch:
+            raise ZeroDivisionError
+
+
+Made = Callable[[Any], tuple[Any, Any]]
+OPTIMIZERS: dict[str, Made] = {
+    "sgd": lambda p: (optim.SGD(p, 0.1, momentum=0.9), None),
+    "adam, one cycle": lambda p: ((o := optim.Adam(p)), optim.OneCycle(o, peak=0.02, steps=EPOCHS * BATCHES)),
+    "adamw, cosine": lambda p: ((o := optim.AdamW(p, 0.01)), optim.Cosine(o, steps=EPOCHS * BATCHES)),
+    "sgd, decay": lambda p: ((o := optim.SGD(p, 0.1)), optim.StepDecay(o, every=2, factor=0.7)),
+}
+
+
+def loaders() -> tuple[Any, Any]:
+    return (tn.data.Loader(IMAGES[:20], LABELS[:20], batch_size=8, shuffle=True),
+            tn.data.Loader(IMAGES[20:], LABELS[20:], batch_size=4, shuffle=True))
+
+
+def threaded() -> tuple[Any, Any]:
+    """Batches that are made ahead, and changed at random."""
+    def scaled(images: Any, labels: Any) -> Any:
+        return images.astype("float32") / 255, labels
+
+    bytes_ = (IMAGES[:20] * 255).astype("uint8")
+    return (tn.data.Loader(bytes_, LABELS[:20], batch_size=8, shuffle=True, threads=2, transform=scaled,
+                           augment=tn.data.Augment(shift=0.2, flip="horizontal")), loaders()[1])
+
+
+def lists() -> tuple[Any, Any]:
+    return [[(IMAGES[i : i + 8], LABELS[i : i + 8]) for i in range(start, end, 8)]
+            for start, end in ((0, 20), (20, 30))]  # type: ignore[return-value]
+
+
+def fitted(path: Path | None = None, *, optimizer: str = "adam, one cycle", data: Any = loaders, die: Any = None,
+           make: Any = lstm_cnn, epochs: int = EPOCHS, show: bool = False, **options: Any) -> tuple[Any, Any, Any]:
+    """The model, its optimizer and the history."""
+    tn.seed(1)
+    model = make()
+    update, schedule = OPTIMIZERS[optimizer](model.parameters())
+    train, validation = data()
+    stopping = EarlyStopping("train_loss" if validation is None else "validation_loss", patience=2)
+    history = tn.fit(model, update, train, epochs=epochs, validation=validation, schedule=schedule, show=show,
+                     checkpoint=path, callbacks=[stopping, die or Die()], **{"checkpoint_seconds": 0, **options})
+    return model, update, history
+
+
+def assert_same(one: tuple[Any, Any, Any], other: tuple[Any, Any, Any]) -> None:
+    for a, b in zip(one[:2], other[:2], strict=True):
+        for (name, x), y in zip(a.state_dict().items(), b.state_dict().values(), strict=True):
+            np.testing.assert_array_equal(x, y, err_msg=name)
+    assert without_times(one[2]) == without_times(other[2])
+
+
+def without_times(history: list[dict[str, float]]) -> list[dict[str, float]]:
+    return [{name: value for name, value in row.items() if name not in kill.TIMES} for row in history]
+
+
+# --- stopped anywhere -----------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("optimizer", "data"), [
+    *((optimizer, data) for optimizer in OPTIMIZERS for data in (loaders, lists)), ("sgd", threaded)])
+def test_any_step(tmp_path: Path, optimizer: str, data: Any) -> None:
+    expected = fitted(optimizer=optimizer, data=data)
+    for step in range(1, EPOCHS * BATCHES + 1):
+        path = tmp_path / f"{step}"
+        with pytest.raises(ZeroDivisionError):
+            fitted(path, optimizer=optimizer, data=data, die=Die(step))
+        assert_same(fitted(path, optimizer=optimizer, data=data, resume=True), expected)
+
+
+@pytest.mark.parametrize("seconds", [0, 1e9])
+@pytest.mark.parametrize("epoch", [1, 2, 3])
+def test_between_epochs(tmp_path: Path, epoch: int, seconds: float) -> None:
+    with pytest.raises(ZeroDivisionError):
+        fitted(tmp_path / "c", die=Die(epoch=epoch), checkpoint_seconds=seconds)
+    assert_same(fitted(tmp_path / "c", resume=True), fitted())
+
+
+def test_again_and_again(tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    for step in (1, 2, 5, 5, 9):
+        with pytest.raises(ZeroDivisionError):
+            fitted(path, die=Die(step), resume=path.exists())
+    assert_same(fitted(path, resume=True), fitted())
+
+
+@pytest.mark.parametrize("make", [
+    lambda: nn.LSTM(4, 3, dropout=0.3, recurrent_dropout=0.3, return_sequences=False),
+    lambda: nn.Sequential(nn.LSTM(4, 3, return_sequences=False), nn.Sequential(nn.Dropout(0.5), nn.Dense(3, 3))),
+])
+def test_random_masks_of_other_models(tmp_path: Path, make: Any) -> None:
+    """A layer that is the whole model draws from a stream of its own, which is part of the state."""
+    def data() -> Any:
+        return tn.data.Loader(IMAGES[..., 0], LABELS, batch_size=10, shuffle=True), None
+
+    expected = fitted(make=make, data=data)
+    for step in range(1, EPOCHS * BATCHES + 1):
+        with pytest.raises(ZeroDivisionError):
+            fitted(tmp_path / f"{step}", make=make, data=data, die=Die(step))
+        assert_same(fitted(tmp_path / f"{step}", make=make, data=data, resume=True), expected)
+
+
+def test_on_a_device(tmp_path: Path) -> None:
+    with fake_device.installed(), tn.using("reference"):
+        def make() -> Any:
+            return lstm_cnn().to("gpu")
+
+        expected = fitted(make=make)
+        with pytest.raises(ZeroDivisionError):
+            fitted(tmp_path / "c", make=make, die=Die(5))
+        assert_same(fitted(tmp_path / "c", make=make, resume=True), expected)
+
+
+def test_the_position_in_the_epoch_counts(tmp_path: Path) -> None:
+    """Each image is seen once in each epoch, before and after."""
+    seen: list[Any] = []
+
+    def noted(images: Any, labels: Any) -> Any:
+        seen.extend(labels.tolist())
+        return images, labels
+
+    def data() -> Any:
+        return tn.data.Loader(IMAGES[:20], np.arange(20), batch_size=8, shuffle=True, transform=noted), None
+
+    def run(**options: Any) -> None:
+        tn.seed(0)
+        model = nn.Sequential(nn.Flatten(), nn.Dense(24, 20))
+        tn.fit(model, optim.SGD(model.parameters()), data()[0], epochs=2, show=False, checkpoint=tmp_path / "c",
+               checkpoint_seconds=0, **options)
+
+    run()
+    expected, seen[:] = list(seen), []
+    with pytest.raises(ZeroDivisionError):
+        run(callbacks=[Die(5)])
+    del seen[-8:]  # of the step that was not saved
+    run(callbacks=[Die()], resume=True)
+    assert seen == expected
+    assert sorted(seen[:20]) == sorted(seen[20:]) == list(range(20))
+
+
+# --- over, longer, anew ---------------------------------------------------------------------------------------------
+
+def test_a_run_that_is_over_stays_as_it_is(tmp_path: Path) -> None:
+    expected = fitted(tmp_path / "c")
+    assert_same(fitted(tmp_path / "c", resume=True, die=Die(step=1)), expected)
+
+
+def test_more_epochs(tmp_path: Path) -> None:
+    options = {"optimizer": "sgd", "data": lists}
+    fitted(tmp_path / "c", epochs=1, **options)
+    assert_same(fitted(tmp_path / "c", epochs=3, resume=True, **options), fitted(epochs=3, **options))
+
+
+def test_a_run_that_stopped_early_stays_stopped(tmp_path: Path) -> None:
+    def run(**options: Any) -> Any:
+        tn.seed(0)
+        model = nn.Sequential(nn.Flatten(), nn.Dense(24, 3))
+        train, validation = loaders()
+        return tn.fit(model, optim.SGD(model.parameters()), train, validation=validation, epochs=9, show=False,
+                      checkpoint=tmp_path / "c", callbacks=[EarlyStopping(patience=2, min_delta=1e9)], **options)
+
+    assert len(run()) == len(run(resume=True)) == 3
+
+
+def test_nothing_to_resume_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    expected = fitted()
+    capsys.readouterr()
+    assert_same(fitted(tmp_path / "c", resume=True, show=True), expected)
+    assert capsys.readouterr().out.splitlines()[0] == f"no checkpoint yet at {tmp_path / 'c'}: from the beginning"
+
+
+def test_it_says_where_it_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ZeroDivisionError):
+        fitted(tmp_path / "c", die=Die(6))
+    fitted(tmp_path / "c", resume=True, show=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"resumed from {tmp_path / 'c'}: 5 steps are done, 1 of 3 epochs"
+    assert lines[1].startswith("epoch 2/3")
+
+
+def test_without_resume_it_begins_anew(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        fitted(tmp_path / "c", die=Die(6))
+    assert_same(fitted(tmp_path / "c"), fitted())
+
+
+# --- signals --------------------------------------------------------------------------------------------------------
+
+class Raise(Callback):
+    """Sends a signal to this process, in a step or after an epoch."""
+
+    def __init__(self, number: int, step: int, times: int = 1) -> None:
+        self._number, self._step, self._times = number, step, times
+
+    def on_step(self, run: Run) -> None:
+        if run.step == self._step:
+            for _ in range(self._times):
+                os.kill(os.getpid(), self._number)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("step", [1, 3, 5, 9])
+def test_a_signal_ends_it_after_the_step(tmp_path: Path, number: signal.Signals, code: int, step: int,
+                                         capfd: pytest.CaptureFixture[str]) -> None:
+    before = signal.getsignal(number)
+    message = rf"stopped by {number.name} after {step} steps, .*/c; resume=True goes on"
+    with pytest.raises(Interrupted, match=message) as caught:
+        fitted(tmp_path / "c", die=Raise(number, step), checkpoint_seconds=1e9)
+    assert caught.value.exit_code == code
+    assert signal.getsignal(number) == before
+    assert "stopping after this step; once more, and it stops at once" in capfd.readouterr().err
+    assert_same(fitted(tmp_path / "c", resume=True, die=Raise(number, 99)), fitted())
+
+
+def test_a_signal_while_validating(tmp_path: Path) -> None:
+    def data() -> Any:
+        train, validation = loaders()
+        batches = iter(range(99))
+
+        def interrupting(*batch: Any) -> Any:
+            if next(batches) == 1:
+                os.kill(os.getpid(), signal.SIGINT)
+            return batch
+        validation.transform = interrupting
+        return train, validation
+
+    with pytest.raises(Interrupted, match=r"after 3 steps, 0 of 3 epochs"):
+        fitted(tmp_path / "c", data=data)
+    assert_same(fitted(tmp_path / "c", resume=True), fitted())
+
+
+def test_a_second_one_ends_it_at_once(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt) as caught:
+        fitted(tmp_path / "c", die=Raise(signal.SIGINT, 5, times=2))
+    assert not isinstance(caught.value, Interrupted)
+    assert_same(fitted(tmp_path / "c", resume=True, die=Raise(signal.SIGINT, 99)), fitted())
+
+
+def test_without_a_checkpoint_there_is_nothing_to_wait_for() -> None:
+    with pytest.raises(KeyboardInterrupt) as caught:
+        fitted(die=Raise(signal.SIGINT, 5))
+    assert not isinstance(caught.value, Interrupted)
+
+
+def test_signals_that_are_ignored_stay_so(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert len(fitted(tmp_path / "c", die=Raise(signal.SIGINT, 5))[2]) == EPOCHS
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+# --- killed ---------------------------------------------------------------------------------------------------------
+
+def test_killed_and_resumed(tmp_path: Path) -> None:
+    """SIGKILL, in processes of their own, at steps in each epoch: weights, best model, logs. More: tests/kill.py."""
+    folders = {step: tmp_path / f"step{step}" for step in (1, kill.BATCHES, 13, kill.STEPS, None)}
+    for folder in folders.values():
+        folder.mkdir()
+    more = "--reference"
+    first = [kill.start(folder, more, *([] if step is None else ["--kill-at", str(step)]))
+             for step, folder in folders.items()]
+    for process in first:
+        process.communicate()
+    assert [process.returncode for process in first] == [-signal.SIGKILL] * 4 + [0]
+    again = [kill.start(folder, more, resume=True) for step, folder in folders.items() if step]
+    for process in again:
+        process.communicate()
+    assert [process.returncode for process in again] == [0] * 4
+    expected = kill.outcome(folders[None])
+    assert len(expected["log.csv"]) == len(expected["log.jsonl"]) == kill.EPOCHS
+    for step, folder in folders.items():
+        assert kill.outcome(folder) == expected, step
+
+
+def test_the_example_ends_with_the_same_weights(tmp_path: Path) -> None:
+    """Interrupted in its first epoch, killed in its second, and resumed each time by the same command."""
+    def start(name: str, *more: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "examples/mnist_lstm_cnn.py", "--data", "digits", "--limit", "600", "--epochs", "3",
+                   "--batch-size", "32", "--out", str(tmp_path / name), *more]
+        return subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def read_until(process: subprocess.Popen[str], part: str) -> None:
+        assert process.stdout is not None
+        while part not in (line := process.stdout.readline()):
+            assert line, process.communicate()[1]
+
+    whole, stopped = start("whole"), start("stopped")
+    read_until(stopped, "total")  # the table of layers; now it trains
+    while not (tmp_path / "stopped" / "checkpoint.safetensors").exists():
+        time.sleep(0.001)
+    time.sleep(0.05)
+    stopped.send_signal(signal.SIGINT)
+    _, said = stopped.communicate()
+    assert stopped.returncode == 130
+    assert re.search(r"stopped by SIGINT after \d+ steps, .* the same command with --resume", said)
+    killed = start("stopped", "--resume")
+    read_until(killed, "resumed from")
+    read_until(killed, "epoch 2/3")
+    killed.kill()
+    killed.communicate()
+    last = start("stopped", "--resume")
+    for process in (last, whole):
+        _, said = process.communicate()
+        assert process.returncode == 0, said
+    results = []
+    for name in ("whole", "stopped"):
+        found = json.loads((tmp_path / name / "results.json").read_text())
+        results.append([found["test_accuracy"], found["test_loss"], without_times(found["epochs"])])
+    assert results[0] == results[1]
+    one, other = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "stopped"))
+    assert one == other
+
+
+def test_what_was_not_resumed_differs(tmp_path: Path) -> None:
+    """The comparison can fail: a training that starts with a part of the state only ends elsewhere."""
+    expected = fitted()
+    with pytest.raises(ZeroDivisionError):
+        fitted(tmp_path / "c", die=Die(6))
+    restore = checkpoint.restore
+    for name in ("batches_seen", "calls", "optimizer/2.W.m", "running_mean"):
+        def partly(run: Any, state: Any, name: str = name) -> None:
+            restore(run, state._replace(arrays={key: array * (name not in key) for key, array in state.arrays.items()}))
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(checkpoint, "restore", partly)
+            resumed = fitted(tmp_path / "c", resume=True, guard=False)
+        with pytest.raises(AssertionError):
+            assert_same(resumed, expected)
+
+
+def test_logs_have_each_line_once(tmp_path: Path) -> None:
+    """Also where the run was stopped between the log and the checkpoint."""
+    tn.seed(1)
+
+    def run(**options: Any) -> Any:
+        tn.seed(1)
+        model = nn.Sequential(nn.Flatten(), nn.Dense(24, 3))
+        return tn.fit(model, optim.SGD(model.parameters()), loaders()[0], epochs=4, show=False,
+                      checkpoint=tmp_path / "c", **options)
+
+    log = Log(tmp_path / "log.jsonl")
+    for epoch in (1, 2, 2, 4, None):
+        try:
+            history = run(callbacks=[log, Die(epoch=epoch)], resume=(tmp_path / "c").exists())
+        except ZeroDivisionError:
+            lines = (tmp_path / "log.jsonl").read_text().splitlines()
+            assert len(lines) == epoch  # it was written, the checkpoint was not
+    assert [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()] == history
+    assert [row["epoch"] for row in history] == [1, 2, 3, 4]

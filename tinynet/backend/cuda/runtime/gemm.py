@@ -1,0 +1,144 @@
+"""Products of matrices on a device: by cuBLAS, in the precision of `tn.precision`, or else by the arrays' own matmul.
+
+cuBLAS has matrices in column-major order, ours are row-major. The memory of a row-major X (r,c) is that of Xᵀ (c,r) in
+column-major order, so nothing needs to be copied or transposed:
+
+    C = A B     in row-major order is     Cᵀ = Bᵀ Aᵀ     in column-major order
+
+cuBLAS is given B first, then A, and writes C. A view with gaps between its rows has a larger leading dimension; the
+transpose of an array, X.T, is the array itself, with the flag for transposing turned over. What is neither (every
+second column, say) is copied.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from tinynet import backend
+from tinynet.backend.cuda.runtime import cublas
+from tinynet.backend.cuda.runtime.cublas import Matrix
+from tinynet.errors import ArgumentError, DeviceError, ShapeError
+
+
+def matmul(A: Any, B: Any, *, transpose_a: bool = False, transpose_b: bool = False, out: Any = None,
+           accumulate: bool = False) -> Any:
+    """A B, of matrices (M,K) and (K,N), or of batches of them (...,M,K) and (...,K,N), or a batch and a matrix.
+
+    transpose_a, transpose_b   take Aᵀ or Bᵀ, of A (...,K,M), B (...,N,K)
+    out                        an array (...,M,N) for the product, any view; it must not overlap A and B
+    accumulate                 add the product to `out`
+
+    Returns `out`, or a new array. Errors: ShapeError for sizes that do not match; ArgumentError for `accumulate`
+    without `out`; DeviceError for another precision than float32 on a GPU without cuBLAS.
+
+    >>> import numpy as np
+    >>> A, B = np.ones((3, 2)), np.ones((3, 4))
+    >>> matmul(A, B, transpose_a=True)
+    array([[3., 3., 3., 3.],
+           [3., 3., 3., 3.]])
+    """
+    shape = _shape(A, B, transpose_a, transpose_b, out)
+    if out is None and accumulate:
+        raise ArgumentError("matmul: accumulate needs the array to add to, and got none; out=y?")
+    binding = _binding(A)
+    if binding is None or A.dtype != B.dtype or A.dtype.char not in "fd":
+        return _by_the_arrays(A, B, transpose_a, transpose_b, out, accumulate)
+    xp = binding.cupy
+    written = out if out is not None and out.dtype == A.dtype and _is_writable(out) else xp.empty(shape, A.dtype)
+    adds = accumulate and written is out
+    if written.size and shape[-1] and A.size and B.size:
+        _by_cublas(binding, A, B, transpose_a, transpose_b, written, adds)
+    elif not adds:
+        written[...] = 0  # a sum of nothing
+    if out is None or written is out:
+        return written
+    return _put(written, out, accumulate)
+
+
+def _shape(A: Any, B: Any, transpose_a: bool, transpose_b: bool, out: Any) -> tuple[int, ...]:
+    """The shape of the product."""
+    if A.ndim < 2 or B.ndim < 2:
+        raise ShapeError(f"matmul: A and B must have at least 2 axes, got {A.shape} and {B.shape}; "
+                         "x[None] makes a row of a vector")
+    M, K = A.shape[:-3:-1] if transpose_a else A.shape[-2:]
+    L, N = B.shape[:-3:-1] if transpose_b else B.shape[-2:]
+    batch = A.shape[:-2] or B.shape[:-2]
+    if K != L or any(X.shape[:-2] not in ((), batch) for X in (A, B)):
+        raise ShapeError(f"matmul: A must be (...,M,K) and B (...,K,N) after transposing, got {A.shape}"
+                         f"{' transposed' * transpose_a} and {B.shape}{' transposed' * transpose_b}; "
+                         "transpose_a or transpose_b the other way?")
+    shape = (*batch, M, N)
+    if out is not None and tuple(out.shape) != shape:
+        raise ShapeError(f"matmul: out must be {shape}, got {tuple(out.shape)}; xp.empty({shape}, A.dtype)?")
+    return shape
+
+
+def _binding(A: Any) -> Any:
+    """cuBLAS for an array of CuPy's, or None."""
+    if isinstance(A, np.ndarray) or backend.device_of(A) == "gpu-emulated":
+        return None
+    import cupy
+
+    binding = cublas.load(cupy)
+    if binding is None and A.dtype.char == "f" and backend.current_precision() != "float32":
+        raise DeviceError(f"precision: products in {backend.current_precision()} need cuBLAS, and CuPy does not find "
+                          "it; install the packages that the README names for a GPU, or leave tn.precision out")
+    return binding
+
+
+def _by_the_arrays(A: Any, B: Any, transpose_a: bool, transpose_b: bool, out: Any, accumulate: bool) -> Any:
+    product = (A.swapaxes(-1, -2) if transpose_a else A) @ (B.swapaxes(-1, -2) if transpose_b else B)
+    return product if out is None else _put(product, out, accumulate)
+
+
+def _put(product: Any, out: Any, accumulate: bool) -> Any:
+    if accumulate:
+        out += product
+    else:
+        out[...] = product
+    return out
+
+
+def _by_cublas(binding: Any, A: Any, B: Any, transpose_a: bool, transpose_b: bool, C: Any, accumulate: bool) -> None:
+    if A.ndim > 2 and B.ndim == 2 and not transpose_a:  # one product of a taller matrix
+        A, C = A.reshape(-1, A.shape[-1]), C.reshape(-1, C.shape[-1])
+    batch = None
+    if C.ndim > 2:
+        A, B, C = (X if X.ndim <= 3 else X.reshape(-1, *X.shape[-2:]) for X in (A, B, C))
+        batch = C.shape[0]
+    if not _is_row_major(C):  # Cᵀ = op(B)ᵀ op(A)ᵀ is
+        A, B, C = B, A, C.swapaxes(-1, -2)
+        transpose_a, transpose_b = not transpose_b, not transpose_a
+    M, N = C.shape[-2:]
+    K = A.shape[-2 if transpose_a else -1]
+    first, second, written = _matrix(B, transpose_b), _matrix(A, transpose_a), _matrix(C, False)
+    if not cublas.fits(M, N, K, batch or 0, first.leading, second.leading, written.leading):
+        raise ArgumentError(f"matmul: cuBLAS counts to 2**31 - 1, got a product of {(M, K)} and {(K, N)}; use smaller "
+                            "batches")
+    binding.product(first, second, written, (N, M, K), C.dtype, backend.current_precision(), accumulate, batch)
+
+
+def _matrix(X: Any, transposed: bool) -> Matrix:
+    """A row-major matrix, or a batch of them, as cuBLAS is to see it; a copy where it cannot be seen so."""
+    if _is_row_major(X):
+        pass
+    elif _is_row_major(X.swapaxes(-1, -2)):
+        X, transposed = X.swapaxes(-1, -2), not transposed
+    else:
+        X = X.copy(order="C")
+    rows, columns = X.shape[-2:]
+    leading = X.strides[-2] // X.itemsize if rows > 1 else columns
+    stride = X.strides[0] // X.itemsize if X.ndim > 2 else 0
+    return Matrix(X, X.data.ptr, leading, transposed, stride)
+
+
+def _is_row_major(X: Any) -> bool:
+    """Whether the last axis has no gaps, and no two rows overlap; an axis of size 1 may have any stride."""
+    rows, columns = X.shape[-2:]
+    row, column = X.strides[-2] // X.itemsize, X.strides[-1] // X.itemsize
+    return (columns == 1 or column == 1) and (rows == 1 or row >= columns) and X.strides[0] >= 0
+
+
+def _is_writable(C: Any) -> bool:
+    """Whether cuBLAS can write there: a matrix by its rows or by its columns, or a batch without gaps."""
+    return C.flags.c_contiguous if C.ndim > 2 else _is_row_major(C) or _is_row_major(C.T)

@@ -1,0 +1,96 @@
+"""NVIDIA's GPUs, as CuPy sees them: what there is, and where one cannot be used, why, and what to do about it."""
+
+from collections.abc import Callable
+from typing import Any
+
+from tinynet.backend.device import Device
+from tinynet.errors import DeviceError
+
+_TRIVIAL = '#include <cuda_fp16.h>\nextern "C" __global__ void nothing() {}'  # the header that CuPy's kernels include
+
+
+def open_gpu(index: int) -> tuple[Any, Callable[[], Any] | None]:
+    """CuPy, and what makes this GPU the current one; None where there is but one.
+
+    Errors: DeviceError, with the remedy, if CuPy, the driver, the GPU or a library of CUDA's is not there.
+    """
+    device = f"gpu:{index}" if index else "gpu"
+    cupy = _cupy(device)
+    count = _count(cupy, device)
+    if index >= count:
+        raise DeviceError(f"device: {device} is not there, this machine has {count} GPU(s); count from gpu:0")
+    _check_compiler(cupy, device)
+    return cupy, cupy.cuda.Device(index).use if count > 1 else None
+
+
+def gpus() -> list[Device]:
+    """All GPUs of this machine; a single line with the reason, if there are none that can be used."""
+    try:
+        cupy, _ = open_gpu(0)
+    except DeviceError as error:
+        return [Device("gpu", lack=str(error).removeprefix("device: gpu "))]
+    return [_described(cupy, index) for index in range(_count(cupy, "gpu"))]
+
+
+def emulator() -> Device:
+    """The emulator of our kernels on the processor."""
+    from tinynet.backend.cuda.runtime.emulator import missing
+
+    return Device("gpu-emulated", "our CUDA kernels, run by the processor: slow, to look into", lack=missing())
+
+
+def _described(cupy: Any, index: int) -> Device:
+    with cupy.cuda.Device(index):
+        free, total = cupy.cuda.runtime.memGetInfo()
+        free += cupy.get_default_memory_pool().free_bytes()  # CuPy's own, to be used again
+    title = cupy.cuda.runtime.getDeviceProperties(index)["name"].decode()
+    return Device(f"gpu:{index}" if index else "gpu", title, total, free)
+
+
+def _cupy(device: str) -> Any:
+    try:
+        import cupy
+    except ModuleNotFoundError:
+        raise DeviceError(f"device: {device} needs CuPy, which is not installed; pip install {_wheels(13)}, or for "
+                          f"a CUDA 12 driver {_wheels(12)}, or use cpu") from None
+    except ImportError as error:
+        raise DeviceError(f"device: {device} needs CuPy, which is installed but cannot be imported ({error}); install "
+                          "it anew: pip install --force-reinstall cupy-cuda13x (cupy-cuda12x for a CUDA 12 driver), or "
+                          "use cpu") from None
+    return cupy
+
+
+def _count(cupy: Any, device: str) -> int:
+    """The number of GPUs, at least 1."""
+    runtime = cupy.cuda.runtime
+    try:
+        count = runtime.getDeviceCount()
+        if count:
+            return int(count)
+        reason: Any = "it counts 0"
+    except runtime.CUDARuntimeError as error:
+        reason = error
+    driver, built = runtime.driverGetVersion() // 1000, runtime.runtimeGetVersion() // 1000
+    if 0 < driver < built:
+        raise DeviceError(f"device: {device} has a driver for CUDA {driver}, and CuPy is the one for CUDA {built}; pip "
+                          f"uninstall cupy-cuda{built}x, then pip install {_wheels(driver)}, or take a newer driver")
+    raise DeviceError(f"device: {device} needs an NVIDIA GPU and its driver, and CuPy finds none ({reason}); "
+                      "look at what nvidia-smi says, or use cpu")
+
+
+def _check_compiler(cupy: Any, device: str) -> None:
+    """CuPy can be there without the compiler and the headers of its CUDA. It keeps what it has compiled."""
+    built = cupy.cuda.runtime.runtimeGetVersion() // 1000
+    try:
+        cupy.RawKernel(_TRIVIAL, "nothing").compile()
+    except Exception as error:  # of many kinds: no library, no header, an error of the compiler's
+        raise DeviceError(f"device: {device} needs the compiler of CUDA {built} (NVRTC) and its headers, and CuPy, "
+                          f"which is the one for CUDA {built}, cannot compile with them ({error}); pip install "
+                          f"{_wheels(built)}") from error
+
+
+def _wheels(cuda: int) -> str:
+    """The packages that suffice for a CUDA of this major version, as the extras of setup.cfg have them."""
+    libraries = ("nvidia-cublas", "nvidia-cuda-nvrtc", "nvidia-cuda-runtime")
+    wanted = [f"{name}-cu{cuda}" if cuda < 13 else f"'{name}=={cuda}.*'" for name in libraries]
+    return " ".join([f"cupy-cuda{cuda}x", *wanted])

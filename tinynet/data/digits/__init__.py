@@ -1,0 +1,1 @@
+"""Handwritten digits: MNIST, and the small ones of scikit-learn."""

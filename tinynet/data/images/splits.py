@@ -1,0 +1,206 @@
+"""Parts to train on, to validate on and to test on, which share no patient.
+
+Pictures of one patient resemble each other. A model that has seen some of them recognises the others, and the number
+that comes out is not the one for a new patient. So whole groups go into one part or the other.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinynet.data.images.folder import ImageFolder
+from tinynet.data.loader import checked_seed
+from tinynet.errors import ArgumentError, DataError
+from tinynet.random import current_seed, permutation, stream
+
+_TRIES = 16  # orders of the groups, of which the best is taken
+_SMALL = 0.02  # of the training part: a `val` that is smaller says nothing, and is trained on
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """Indices (int64, sorted) of what to train on, to validate on and to test on, and a sentence that says how."""
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+    sentence: str
+
+
+def split_groups(labels: np.ndarray, groups: np.ndarray | None, fraction: float, seed: int | None = None
+                 ) -> tuple[np.ndarray, np.ndarray]:
+    """Part 0 ... N - 1 into indices to train on and about N * fraction indices to validate on, whole groups each.
+
+    labels   int64 (N), the class of each element; every class is to have the same share in both parts
+    groups   (N), anything that can be compared, such as the number of a patient; None if each stands for itself
+    seed     None stands for the one last set by `tn.seed`
+
+    The parts are as near to their sizes, class by class, as the best of 16 random orders of the groups brings them,
+    each filled greedily. Without groups every class is parted exactly. Both results are sorted int64.
+    Raises `ArgumentError` where one part would be empty.
+
+    >>> labels, patients = np.array([0, 0, 1, 1, 0, 1, 0, 1]), np.array([3, 3, 3, 3, 5, 5, 8, 8])
+    >>> train, validation = split_groups(labels, patients, 0.25, seed=0)
+    >>> sorted({*patients[validation].tolist()} & {*patients[train].tolist()}), np.bincount(labels[validation])
+    ([], array([1, 1]))
+    """
+    labels = np.asarray(labels)
+    if not 0 < fraction < 1:
+        raise ArgumentError(f"split_groups: fraction must lie between 0 and 1, got {fraction!r}; try 0.2")
+    if groups is not None and len(groups) != len(labels):
+        raise ArgumentError(f"split_groups: groups must be as many as labels, {len(labels)}, got {len(groups)}; "
+                            "one for each image")
+    seed = current_seed() if seed is None else checked_seed("split_groups", seed)
+    chosen = _chosen(labels, fraction, seed) if groups is None else _chosen_groups(labels, groups, fraction, seed)
+    if not chosen.any() or chosen.all():
+        what = f"{len(labels)} images" if groups is None else f"{len(np.unique(groups))} groups"
+        raise ArgumentError(f"split_groups: both parts must have at least 1 element, but fraction {fraction} of {what} "
+                            "leaves one empty; change fraction, or take more data")
+    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
+
+
+def _chosen(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    """Each element for itself: of every class the same share, and one more of some, for the total to be right."""
+    order = permutation(len(labels), key=(seed, stream("split")), step=0)
+    order = order[np.argsort(labels[order], kind="stable")]  # class by class, at random within each
+    ends = np.floor(fraction * np.arange(1, len(labels) + 1) + 0.5).astype(np.int64)
+    chosen = np.zeros(len(labels), bool)
+    chosen[order] = np.diff(ends, prepend=0) > 0
+    return chosen
+
+
+def _chosen_groups(labels: np.ndarray, groups: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    _, group = np.unique(groups, return_inverse=True)
+    _, label = np.unique(labels, return_inverse=True)
+    counts = np.zeros((group.max(initial=-1) + 1, label.max(initial=-1) + 1))
+    np.add.at(counts, (group, label), 1)
+    counts /= np.maximum(counts.sum(axis=0), 1)  # the share that each group has of each class
+    best, least = np.zeros(len(counts), bool), np.inf
+    for attempt in range(_TRIES):
+        taken = _filled(counts, fraction, permutation(len(counts), key=(seed, stream("split")), step=attempt))
+        distance = float(((counts[taken].sum(axis=0) - fraction) ** 2).sum())
+        if distance < least and taken.any() and not taken.all():
+            best, least = taken, distance
+    return best[group]
+
+
+def _filled(counts: np.ndarray, fraction: float, order: np.ndarray) -> np.ndarray:
+    """The groups, gone through in order, that bring the share of every class nearer to `fraction`."""
+    taken = np.zeros(len(counts), bool)
+    missing = np.full(counts.shape[1], fraction)
+    for group in order:
+        after = missing - counts[group]
+        if after @ after < missing @ missing:
+            missing, taken[group] = after, True
+    return taken
+
+
+def strip(positions: np.ndarray, labels: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
+    """Part the patches of one slide by a straight line: indices of about N * (1 - fraction), and of the strip.
+
+    positions   (N, 2), x and y of each patch; patches in one column or row stay together
+    Of the four strips, at the left, right, top and bottom, it is the one whose shares of the classes are most like
+    those of the whole. Raises `ArgumentError` where no strip leaves two parts.
+
+    >>> rest, end = strip(np.array([[x, 0] for x in range(10)]), np.array([0, 1] * 5), 0.2)
+    >>> rest.tolist(), end.tolist()
+    ([2, 3, 4, 5, 6, 7, 8, 9], [0, 1])
+    """
+    if not 0 < fraction < 1:
+        raise ArgumentError(f"strip: fraction must lie between 0 and 1, got {fraction!r}; try 0.2")
+    share = np.bincount(labels) / max(1, len(labels))
+    best, least = None, np.inf
+    for along in (*positions.T, *-positions.T):
+        inside = along <= np.quantile(along, fraction)
+        if inside.all():
+            continue
+        distance = float(np.abs(np.bincount(labels[inside], minlength=len(share)) / inside.sum() - share).sum())
+        if distance < least:
+            best, least = inside, distance
+    if best is None:
+        raise ArgumentError(f"strip: patches must stand in at least 2 columns or rows, got {len(labels)} in one; "
+                            "take another slide")
+    return np.flatnonzero(~best), np.flatnonzero(best)
+
+
+def folds(folder: ImageFolder, *, validation: float = 0.2, test: float = 0.2, seed: int | None = None) -> list[Fold]:
+    """How a folder of images is to be parted into training, validation and test; mostly one way, sometimes several.
+
+    With parts       `test` is what the folder says. `val` is, too, unless it has less than 2 % of the images of
+                     `train`, as in Kaggle's X-rays: then it is trained on, and validation is a share of `train`.
+    With groups      three or more: test and validation are shares, by groups. Fewer, with positions, as in IDC: leave
+                     one out, a fold for each patient, which is the test; validation is a position strip of the other.
+                     One patient alone: both are strips of it.
+    With neither     at random, class by class.
+
+    validation, test   shares of all images (of `train`, where the folder has a part `test`)
+
+    Raises `DataError` where groups are too few and have no positions.
+
+    >>> import tempfile
+    >>> from tinynet.data import scan_folder, write_idc_stand_in
+    >>> folder = scan_folder(write_idc_stand_in(tempfile.mkdtemp(), patients=2, patches=30, seed=0))
+    >>> [fold.sentence for fold in folds(folder)]
+    ['test: patient 90001; validation: a strip of the slide of the others', ...]
+    """
+    if "test" in folder.parts or "train" in folder.parts:
+        return [_by_parts(folder, validation, test, seed)]
+    everything = np.arange(len(folder))
+    if folder.groups is None or len(np.unique(folder.groups)) >= 3:
+        rest, last = _split(folder, everything, test, seed)
+        train, middle = _split(folder, rest, validation / (1 - test), seed)
+        sentence = f"test and validation: shares of {test:.0%} and {validation:.0%}, {_how(folder)}"
+        return [Fold(train, middle, last, sentence)]
+    if folder.positions is None:
+        raise DataError(f"folds: groups must be at least 3, got {len(np.unique(folder.groups))} in {folder.root}; "
+                        "take more patients, or scan_folder(..., groups=None) if these are none")
+    return _leave_one_out(folder, everything, validation, test)
+
+
+def _by_parts(folder: ImageFolder, validation: float, test: float, seed: int | None) -> Fold:
+    train, middle, last = (np.flatnonzero(folder.part_of == part) for part in ("train", "val", "test"))
+    said = [f"test: the part `test`, {len(last):,} images"]
+    if not len(last):
+        train, last = _split(folder, train, test, seed)
+        said = [f"test: {test:.0%} of `train`, {_how(folder)}"]
+    if len(middle) < max(1, _SMALL * len(train)):
+        added = f" (and of `val`, which has {len(middle)} images)" if len(middle) else ""
+        train, middle = _split(folder, np.sort(np.concatenate([train, middle])), validation, seed)
+        said.append(f"validation: {validation:.0%} of `train`{added}, {_how(folder)}")
+    else:
+        said.append(f"validation: the part `val`, {len(middle):,} images")
+    return Fold(train, middle, last, "; ".join(said))
+
+
+def _leave_one_out(folder: ImageFolder, everything: np.ndarray, validation: float, test: float) -> list[Fold]:
+    assert folder.groups is not None
+    patients = np.unique(folder.groups)
+    if len(patients) == 1:
+        rest, last = _strip(folder, everything, test)
+        train, middle = _strip(folder, rest, validation / (1 - test))
+        return [Fold(train, middle, last, f"test and validation: strips of the slide of patient {patients[0]}, the "
+                                          "only one; this says nothing about other patients")]
+    found = []
+    for patient in patients:
+        last, rest = np.flatnonzero(folder.groups == patient), np.flatnonzero(folder.groups != patient)
+        train, middle = _strip(folder, rest, validation)
+        found.append(Fold(train, middle, last,
+                          f"test: patient {patient}; validation: a strip of the slide of the others"))
+    return found
+
+
+def _split(folder: ImageFolder, indices: np.ndarray, fraction: float, seed: int | None
+           ) -> tuple[np.ndarray, np.ndarray]:
+    groups = None if folder.groups is None else folder.groups[indices]
+    first, second = split_groups(folder.labels[indices], groups, fraction, seed)
+    return indices[first], indices[second]
+
+
+def _strip(folder: ImageFolder, indices: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
+    assert folder.positions is not None
+    first, second = strip(folder.positions[indices], folder.labels[indices], fraction)
+    return indices[first], indices[second]
+
+
+def _how(folder: ImageFolder) -> str:
+    return "at random, class by class" if folder.groups is None else f"by {folder.group_name}"

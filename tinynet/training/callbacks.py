@@ -1,0 +1,275 @@
+"""What may be done during training, besides training: stop early, keep the best model, write a log.
+
+    tn.fit(model, optimizer, train, epochs=50, validation=validation, callbacks=[
+        tn.callbacks.EarlyStopping("validation_loss", patience=5),
+        tn.callbacks.BestModel("runs/best.safetensors", "validation_accuracy"),
+        tn.callbacks.Log("runs/log.csv")])
+
+A callback is told of the start, of each step, of each epoch and of the end, and is given the `Run`: it may read all of
+it, and ask for its end. What a callback has to remember from epoch to epoch, it gives to the checkpoint as its
+`state_dict()`, so that a run that is resumed decides as one that never stopped.
+"""
+
+import csv
+import io
+import json
+import math
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tinynet.atomic import write_whole
+from tinynet.errors import ArgumentError
+from tinynet.nn.module import Module
+from tinynet.optim.optimizer import Optimizer
+from tinynet.optim.schedule import Schedule
+from tinynet.saving import models
+
+PathLike = str | os.PathLike[str]
+
+
+def no_sums() -> dict[str, Any]:
+    """The sums of an epoch that has not begun: of images, their losses, right answers, and seconds.
+
+    >>> no_sums()["images"]
+    0
+    """
+    return {"images": 0, "loss": 0.0, "right": 0.0, "seconds": 0.0}
+
+
+@dataclass
+class Run:
+    """A training in progress: what is trained, and how far it is.
+
+    `epoch` (from 1) is the one in progress, `batch` the number of its batches that are done, `step` that of all steps;
+    `validating` says that no more batches are to come in this epoch. `history` has a row for each epoch that is over,
+    `sums` are those of the epoch in progress.
+
+    >>> run = Run(None, None, None, epochs=9)                 # as `fit` makes them
+    >>> run.next_epoch(); run.epoch
+    2
+    """
+
+    model: Module
+    optimizer: Optimizer
+    train: Any
+    epochs: int
+    validation: Any = None
+    schedule: Schedule | None = None
+    callbacks: Sequence["Callback"] = ()
+    epoch: int = 1
+    batch: int = 0
+    step: int = 0
+    validating: bool = False
+    history: list[dict[str, float]] = field(default_factory=list)
+    sums: dict[str, Any] = field(default_factory=no_sums)
+    stopped: str = ""
+
+    def stop(self, reason: str) -> None:
+        """End the training after this step, or this epoch."""
+        self.stopped = reason
+
+    def next_epoch(self) -> None:
+        """The epoch is over."""
+        self.epoch, self.batch, self.validating, self.sums = self.epoch + 1, 0, False, no_sums()
+
+
+class Callback:
+    """The base of callbacks. All methods do nothing; a subclass writes those that it needs.
+
+    >>> import tinynet as tn
+    >>> class Announce(tn.callbacks.Callback):
+    ...     def on_epoch(self, run):
+    ...         print(f"epoch {run.epoch} is over after {run.step} steps")
+    >>> model, batch = tn.nn.Sequential(tn.nn.Dense(2, 2)), (tn.init.ones((4, 2)), tn.Tensor([0, 1, 0, 1]).numpy())
+    >>> history = tn.fit(model, tn.optim.SGD(model.parameters()), [batch], epochs=2, callbacks=[Announce()], show=False)
+    epoch 1 is over after 1 steps
+    epoch 2 is over after 2 steps
+    """
+
+    def on_start(self, run: Run) -> None:
+        """Training begins, or goes on: `run.history` has the epochs that a checkpoint brought."""
+
+    def on_step(self, run: Run) -> None:
+        """A step was made: `run.step` in all, `run.batch` in this epoch. To read a number here makes a GPU wait."""
+
+    def on_epoch(self, run: Run) -> None:
+        """An epoch is over: its numbers are in `run.history[-1]`."""
+
+    def on_end(self, run: Run) -> None:
+        """Training is over, be it by an error. What is open can be closed."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What has to be remembered from step to step, in words and numbers (as JSON knows them)."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave. Called before `on_start`."""
+
+
+class _Watch(Callback):
+    """The base of what follows the best value of a number of the history."""
+
+    def __init__(self, metric: str, mode: str | None) -> None:
+        if mode not in (None, "min", "max"):
+            raise ArgumentError(f'{type(self).__name__}: mode must be "min" or "max", got {mode!r}; "min" for a loss')
+        self.metric = metric
+        self.mode = mode or ("min" if metric.endswith("loss") else "max")
+        self.best: float | None = None
+
+    def improvement(self, run: Run) -> float:
+        """By how much the last epoch is better than the best before it; negative or NaN if it is not."""
+        row = run.history[-1]
+        if self.metric not in row:
+            raise ArgumentError(f"{type(self).__name__}: metric must be one of {', '.join(row)}, got {self.metric!r}; "
+                                "give fit validation data, or another name")
+        value = row[self.metric]
+        if self.best is None or math.isnan(self.best):
+            return math.nan if math.isnan(value) else math.inf
+        return self.best - value if self.mode == "min" else value - self.best
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.best = None if state["best"] is None else float(state["best"])
+
+
+class EarlyStopping(_Watch):
+    """End the training when a number has not become better for `patience` epochs.
+
+    metric      a column of the history, such as "validation_loss"
+    min_delta   better is what is better by more than this
+    mode        "min" or "max"; None: a metric whose name ends in "loss" is to fall, any other to rise
+
+    >>> import tinynet as tn
+    >>> stopping = tn.callbacks.EarlyStopping("validation_loss", patience=2)
+    >>> run = tn.callbacks.Run(model=None, optimizer=None, train=None, epochs=9)
+    >>> for loss in (0.5, 0.4, 0.6, 0.4):
+    ...     run.history.append({"validation_loss": loss})
+    ...     stopping.on_epoch(run)
+    >>> run.stopped
+    'validation_loss has not become better than 0.4 for 2 epochs'
+    """
+
+    def __init__(self, metric: str = "validation_loss", *, patience: int = 5, min_delta: float = 0.0,
+                 mode: str | None = None) -> None:
+        if patience < 1:
+            raise ArgumentError(f"EarlyStopping: patience must be at least 1 epoch, got {patience}; 5 is usual")
+        if not min_delta >= 0:
+            raise ArgumentError(f"EarlyStopping: min_delta must not be negative, got {min_delta}; 0.0 is usual")
+        super().__init__(metric, mode)
+        self.patience, self.min_delta = patience, min_delta
+        self.waited = 0
+
+    def on_epoch(self, run: Run) -> None:
+        if self.improvement(run) > self.min_delta:
+            self.best, self.waited = run.history[-1][self.metric], 0
+            return
+        self.waited += 1
+        if self.waited >= self.patience:
+            run.stop(f"{self.metric} has not become better than {self.best} for {self.waited} epochs")
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "waited": self.waited}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.waited = int(state["waited"])
+
+
+class BestModel(_Watch):
+    """Save the model after each epoch that is better than all before it.
+
+    path     of the file, which is replaced as a whole
+    metric   a column of the history; mode as of `EarlyStopping`
+    save     save(path, model) writes it: `tn.save`, or that with more options
+
+    >>> import tempfile, tinynet as tn
+    >>> path = Path(tempfile.mkdtemp()) / "best.safetensors"
+    >>> model, batch = tn.nn.Sequential(tn.nn.Dense(2, 2)), (tn.init.ones((4, 2)), tn.Tensor([0, 1, 0, 1]).numpy())
+    >>> best = tn.callbacks.BestModel(path, "train_loss")
+    >>> history = tn.fit(model, tn.optim.SGD(model.parameters()), [batch], epochs=2, callbacks=[best], show=False)
+    >>> best.best == min(row["train_loss"] for row in history), len(tn.load(path))
+    (True, 1)
+    """
+
+    def __init__(self, path: PathLike, metric: str = "validation_loss", *, mode: str | None = None,
+                 save: Callable[[PathLike, Module], None] = models.save) -> None:
+        super().__init__(metric, mode)
+        self.path, self.save = path, save
+
+    def on_epoch(self, run: Run) -> None:
+        if self.improvement(run) > 0:
+            self.best = run.history[-1][self.metric]
+            self.save(self.path, run.model)
+
+
+class Log(Callback):
+    """The history in a file: a table (`.csv`), or one JSON object in each line (`.jsonl`). Its name decides.
+
+    After each epoch the file is written anew, as a whole: at any moment it has a line for each epoch of this run, none
+    twice, none by half, also when the run was killed and resumed.
+
+    >>> import tempfile, tinynet as tn
+    >>> path = Path(tempfile.mkdtemp()) / "log.csv"
+    >>> tn.callbacks.Log(path).on_epoch(tn.callbacks.Run(None, None, None, 2, history=[{"epoch": 1, "loss": 0.5}]))
+    >>> print(path.read_text())
+    epoch,loss
+    1,0.5
+    """
+
+    def __init__(self, path: PathLike) -> None:
+        self.path = Path(path)
+        if self.path.suffix not in (".csv", ".jsonl"):
+            raise ArgumentError(f"Log: path must end in .csv or .jsonl, got {str(path)!r}; runs/log.csv?")
+
+    def on_start(self, run: Run) -> None:
+        self.on_epoch(run)
+
+    def on_epoch(self, run: Run) -> None:
+        text = io.StringIO()
+        if self.path.suffix == ".jsonl":
+            text.writelines(json.dumps(row) + "\n" for row in run.history)
+        elif run.history:
+            table = csv.DictWriter(text, list(run.history[0]), lineterminator="\n")
+            table.writeheader()
+            table.writerows(run.history)
+        write_whole(self.path, text.getvalue().encode())
+
+
+class TensorBoard(Callback):
+    """The history as curves for TensorBoard, in a folder of its own for each run. Needs tensorboardX.
+
+    A run that starts anew or goes on hides what the folder holds of the epochs that it does again.
+
+    >>> import tinynet as tn
+    >>> callback = tn.callbacks.TensorBoard("runs/one")        # then: tensorboard --logdir runs
+    """
+
+    def __init__(self, folder: PathLike) -> None:
+        self.folder = folder
+        self.writer: Any = None
+
+    def on_start(self, run: Run) -> None:
+        try:
+            from tensorboardX import SummaryWriter
+        except ImportError:
+            raise ArgumentError("TensorBoard: tensorboardX must be installed, and is not; pip install "
+                                "tensorboardX, or use tn.callbacks.Log") from None
+        self.writer = SummaryWriter(os.fspath(self.folder), purge_step=run.epoch, filename_suffix=f".{run.step}")
+
+    def on_epoch(self, run: Run) -> None:
+        row = run.history[-1]
+        for name, value in row.items():
+            if name != "epoch":
+                tag = re.sub("^(train|validation)_", r"\1/", name)  # which makes a group of them
+                self.writer.add_scalar(tag, value, row["epoch"])
+        self.writer.flush()
+
+    def on_end(self, run: Run) -> None:
+        if self.writer is not None:
+            self.writer.close()

@@ -1,0 +1,116 @@
+"""Which number was the first to become NaN or infinite?
+
+While training, nothing is looked at but the sum of the losses, which stays NaN or infinite once one of them was. On a
+device it is read there only now and then. Gradients and weights need no look of their own: what is wrong with them
+shows in the next loss, or when the state is to be kept. Then the run is put back to its last good state and does the
+steps since then again, which gives the same numbers bit by bit, and this time each tensor is looked at (`probing`).
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from tinynet.nn.module import Buffer, Module, observed
+from tinynet.tape import Node, Tensor
+from tinynet.training.callbacks import Run
+
+Loss = Callable[[Tensor, Any], Tensor]
+
+READ_EVERY = 64  # steps between two looks at a sum that lives on a device; on the CPU it is looked at in each step
+
+
+class Found(Exception):
+    """A tensor that holds a number that is not finite: `what` names it."""
+
+    def __init__(self, what: str, array: Any) -> None:
+        values = Tensor(array).numpy()
+        bad = ~np.isfinite(values)
+        first = tuple(int(i) for i in np.argwhere(bad)[0])
+        where = f" at {list(first)}" if first else ""
+        super().__init__(f"{what} is the first that is not finite: {values[first]}{where}, "
+                         f"{int(bad.sum()):,} of its {values.size:,} numbers")
+
+
+@contextmanager
+def probing(run: Run, loss: Loss) -> Iterator[tuple[Callable[[Any], Any], Loss]]:
+    """Look at each tensor of the steps that are made inside, in the order in which they are computed.
+
+    Yields the model and the loss to be called. Raises `Found` at the first tensor that is not finite: an input, the
+    output of a layer, the loss, a gradient on its way back, and after the update weights, moments and buffers.
+    """
+    names = {id(parameter): name for name, parameter in run.model.parameters().items()}
+    titles = {id(module): _title(path, module) for path, module in reversed(list(run.model.modules()))}
+
+    def observer(module: Module, forward: Callable[[], Any]) -> Any:
+        output = forward()
+        for one in output if isinstance(output, tuple) else (output,):
+            _watch_backward(titles[id(module)], one, names)
+            _check(f"the output of {titles[id(module)]}", one.data)
+        return output
+
+    def watched_model(x: Tensor) -> Any:
+        _check("the input of the model", x.data)
+        return observed(run.model, observer, x)
+
+    def watched_loss(output: Tensor, target: Any) -> Tensor:
+        _check("the labels, the target of the loss,", target.data)
+        value = loss(output, target)
+        _watch_backward("the loss", value, names)
+        _check("the loss", value.data)
+        return value
+
+    vars(run.optimizer)["step"] = _watched_step(run, run.optimizer.step)  # of this object, before that of its class
+    try:
+        with np.errstate(all="ignore"):
+            yield watched_model, watched_loss
+    finally:
+        del vars(run.optimizer)["step"]
+
+
+def _watched_step(run: Run, step: Callable[[], None]) -> Callable[[], None]:
+    def watched() -> None:
+        for name, parameter in run.optimizer.parameters.items():
+            if parameter.grad is not None:
+                _check(f"the gradient of {name}", parameter.grad)
+        step()
+        for name, tensor in run.model.tensors().items():
+            what = "the buffer" if isinstance(tensor, Buffer) else "after the update the parameter"
+            _check(f"{what} {name}", tensor.data)
+        for name, array in run.optimizer.state_dict().items():
+            _check(f"after the update the optimizer's {name}", array)
+    return watched
+
+
+def _watch_backward(title: str, output: Tensor, names: dict[int, str]) -> None:
+    """Look at what the nodes behind a tensor pass back, those that are not watched yet."""
+    waiting = [output._origin[0]] if output._origin else []
+    while waiting:
+        node = waiting.pop()
+        if not hasattr(node.backward, "is_watched"):
+            waiting.extend(edge[0] for edge in node.edges or () if isinstance(edge, tuple))
+            node.backward = _watched_backward(title, node, node.backward, names)
+
+
+def _watched_backward(title: str, node: Node, backward: Callable[..., Any], names: dict[int, str]) -> Any:
+    def watched(xp: Any, *doutputs: Any, **options: Any) -> Any:
+        gradients = backward(xp, *doutputs, **options)
+        rows = gradients if isinstance(gradients, tuple) else (gradients,)
+        for edge, gradient in zip(node.edges or (), rows, strict=False):
+            if edge is not None and gradient is not None:
+                name = names.get(id(edge))
+                _check(f"the gradient of {name}, from {node.op.name} of {title}," if name else
+                       f"the gradient that {node.op.name} of {title} passes back", gradient)
+        return gradients
+    watched.is_watched = True  # type: ignore[attr-defined]
+    return watched
+
+
+def _check(what: str, array: Any) -> None:
+    if array.dtype.kind == "f" and not bool((array - array == 0).all()):
+        raise Found(what, array)
+
+
+def _title(path: str, module: Module) -> str:
+    return f"layer {path} ({type(module).__name__})" if path else f"the model ({type(module).__name__})"
