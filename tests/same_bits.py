@@ -12,6 +12,7 @@ processor and on the versions of NumPy and Numba. The exit code is 0 if everythi
 """
 
 import argparse
+import importlib.util
 import inspect
 import os
 import subprocess
@@ -38,15 +39,14 @@ def models() -> dict[str, tuple[Any, dict[str, int]]]:
 
 
 def set_threads(count: int) -> None:
-    """Choose the number of threads, in old commits too."""
+    """Choose the number of threads, in commits from before `tn.set_threads` too."""
     import tinynet as tn
 
     if hasattr(tn, "set_threads"):
         tn.set_threads(count)
-    else:
-        from tinynet.backend.cpu.runtime import threads
-
-        threads.set_threads(count)
+        return
+    room = "tinynet.backend.cpu" + (".runtime" if importlib.util.find_spec("tinynet.backend.cpu.runtime") else "")
+    importlib.import_module(f"{room}.threads").set_threads(count)
 
 
 def train(setting: str, chosen: list[str]) -> dict[str, np.ndarray]:

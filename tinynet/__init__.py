@@ -18,7 +18,8 @@
 """
 
 from tinynet import backend, data, errors, init, metrics, nn, ops, optim, random
-from tinynet.backend import devices, precision, using
+from tinynet.backend import precision, using
+from tinynet.backend.devices import devices
 from tinynet.gradcheck import Report, gradcheck
 from tinynet.random import seed
 from tinynet.saving import exchange

@@ -139,7 +139,7 @@ class Op:
             self.check(*arrays, sizes=sizes, **options)
         xp = backend.namespace(device)
         result = NotImplemented
-        fast = backend.overrides(self.module, self._pair, device)
+        fast = backend.find_override(self.module, self._pair, device)
         try:
             if fast:
                 forward, backward = fast
@@ -253,7 +253,7 @@ class Kernel:
     def __call__(self, *arrays: Any, **options: Any) -> None:
         device = backend.device_of(arrays[0])
         xp = backend.namespace(device)
-        fast = backend.overrides(self.module, (self.name,), device)
+        fast = backend.find_override(self.module, (self.name,), device)
         if not fast or fast[0](xp, *arrays, **options) is NotImplemented:
             self.specification(xp, *arrays, **options)
 

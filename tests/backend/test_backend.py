@@ -55,7 +55,7 @@ def dfast_doubled(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
 @pytest.fixture
 def overridden(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Puts functions into a module that lies where overrides of this file's ops are looked for."""
-    monkeypatch.setattr(backend, "_overrides", {})
+    monkeypatch.setattr(backend.overrides, "_overrides", {})
 
     def override(**functions: Any) -> None:
         module = types.ModuleType("tinynet.backend.cpu.test_backend")
@@ -126,18 +126,18 @@ def test_an_override_whose_module_needs_what_is_not_there_is_left_out(
         monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     (tmp_path / "fast_ops.py").write_text("import a_module_that_is_not_installed\ndef doubled(): ...\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert backend._look_up("fast_ops", ("doubled", "ddoubled")) is None
-    assert backend._look_up("no_such_package.fast_ops", ("doubled", "ddoubled")) is None
+    assert backend.overrides._look_up("fast_ops", ("doubled", "ddoubled")) is None
+    assert backend.overrides._look_up("no_such_package.fast_ops", ("doubled", "ddoubled")) is None
 
 
 def test_everything_runs_without_numba(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backend, "_overrides", {})
+    monkeypatch.setattr(backend.overrides, "_overrides", {})
     for name in [name for name in sys.modules if name.startswith(("tinynet.backend.cpu", "numba"))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "numba", None)  # import numba: ImportError
     x, y = tn.Tensor(np.ones((2, 3, 4), "float32")), tn.nn.LSTM(4, 5)
     without = y(x).numpy().copy()
-    assert all(pair is None for pair in backend._overrides.values())
+    assert all(pair is None for pair in backend.overrides._overrides.values())
     with tn.using("reference"):
         assert np.array_equal(without, y(x).numpy())
 
@@ -157,7 +157,7 @@ def test_kernels_are_overridden_like_ops(overridden: Any) -> None:
     value = np.zeros(2)
     grown(value, by=1.0)
     assert value.tolist() == [1, 1]
-    backend._overrides.clear()
+    backend.overrides._overrides.clear()
     overridden(grown=fast_grown)
     grown(value, by=1.0)
     assert value.tolist() == [102, 102]

@@ -18,7 +18,7 @@ import pytest
 import tinynet as tn
 from tests.support import fake_device, gpu_cases
 from tinynet import backend
-from tinynet.backend import device as places
+from tinynet.backend import devices as places
 from tinynet.backend.cuda.runtime import emulator, fake_cupy
 from tinynet.backend.cuda.runtime import gpu as cuda
 from tinynet.backend.cuda.runtime.fake_cupy import no_waiting

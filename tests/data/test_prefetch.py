@@ -99,8 +99,8 @@ def test_threads_use_what_the_caller_uses():
     from tinynet import backend
 
     with tn.using("reference"):
-        assert list(ahead(lambda n: backend._reference.get(), range(3), 2)) == [True] * 3
-    assert list(ahead(lambda n: backend._reference.get(), range(3), 2)) == [False] * 3
+        assert list(ahead(lambda n: backend.overrides._reference.get(), range(3), 2)) == [True] * 3
+    assert list(ahead(lambda n: backend.overrides._reference.get(), range(3), 2)) == [False] * 3
 
 
 def run(code):

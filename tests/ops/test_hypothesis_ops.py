@@ -1,7 +1,7 @@
 """`check_op` in thousands of random cases: whatever the sizes and options, what is right raises no alarm.
 
 The cases are the same in every run. Sizes are small and odd, options are combined freely; what an op refuses (a window
-that never fits) is not a case. New ones, and fifty times as many: pytest tests/test_hypothesis_ops.py
+that never fits) is not a case. New ones, and fifty times as many: pytest tests/ops/test_hypothesis_ops.py
 --hypothesis-profile=long
 """
 

@@ -53,7 +53,7 @@ def op_agrees(op: Op, options: dict[str, Any], device: str) -> None:
     exact = Trial(op, (op.forward, op.backward), wide, options)
     expected = exact.forward()[0]
     weights = [np.asarray(rng.standard_normal(np.shape(output)), "float32") for output in expected]
-    xp, fast = backend.namespace(device), backend.overrides(op.module, (op.name, f"d{op.name}"), device)
+    xp, fast = backend.namespace(device), backend.find_override(op.module, (op.name, f"d{op.name}"), device)
     forward, backward = falling_back(fast, op) if fast else (op.forward, op.backward)
     outputs, cache = forward(xp, *(there(array, device) for array in arrays), **options)
     gradients = as_tuple(backward(xp, *(there(weight, device) for weight in weights), cache=cache, needs=exact.needs()))
@@ -184,7 +184,7 @@ def training_twice_gives_the_same_bits(device: str) -> None:
 @case
 def masks_are_those_of_the_host(device: str) -> None:
     ones, options = np.ones((130, 77), "float32"), {"p": 0.3, "key": (2**32 - 1, 7), "counter": 2**33 + 5}
-    fast = backend.overrides(tn.ops.dropout.module, ("dropout", "ddropout"), device)
+    fast = backend.find_override(tn.ops.dropout.module, ("dropout", "ddropout"), device)
     forward = fast[0] if fast else tn.ops.dropout.forward
     found, _ = forward(backend.namespace(device), there(ones, device), **options)
     assert np.array_equal(here(found), tn.ops.dropout.forward(np, ones, **options)[0])

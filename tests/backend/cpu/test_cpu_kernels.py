@@ -55,7 +55,7 @@ LARGE: dict[str, list[dict[str, Any]]] = {
                 {"...": (1000,), "p": 0.5, "key": (0, 0), "counter": np.int64(2)}],
 }
 OVERRIDDEN = {name: pair for name, op in REGISTRY.items()
-              if (pair := backend.overrides(op.module, (name, f"d{name}"), "cpu"))}
+              if (pair := backend.find_override(op.module, (name, f"d{name}"), "cpu"))}
 CASES = [(name, case) for name in OVERRIDDEN for case in [*REGISTRY[name].cases, *LARGE.get(name, [])]]
 
 

@@ -61,8 +61,8 @@ LARGE: dict[str, list[dict[str, Any]]] = {
                 {"...": (1000,), "p": 0.5, "key": (0, 0), "counter": 2}],
 }
 OVERRIDDEN = {name: pair for name, op in REGISTRY.items()
-              if (pair := backend.overrides(op.module, (name, f"d{name}"), "gpu-emulated"))}
-(OVERRIDING_TALLY,) = backend.overrides(tally.module, ("tally",), "gpu-emulated") or (None,)
+              if (pair := backend.find_override(op.module, (name, f"d{name}"), "gpu-emulated"))}
+(OVERRIDING_TALLY,) = backend.find_override(tally.module, ("tally",), "gpu-emulated") or (None,)
 CASES = [(name, case) for name in OVERRIDDEN for case in [*REGISTRY[name].cases, *LARGE.get(name, [])]]
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from tinynet.backend.device import Device
+from tinynet.backend.devices import Device
 from tinynet.errors import DeviceError
 
 _TRIVIAL = '#include <cuda_fp16.h>\nextern "C" __global__ void nothing() {}'  # the header that CuPy's kernels include

@@ -1,0 +1,85 @@
+"""Arrays on any device, made of what users give, and copied from one device to another."""
+
+from typing import Any
+
+import numpy as np
+
+from tinynet.backend.devices import device_name, device_of, emulated, namespace, out_of_memory, type_of
+from tinynet.errors import DeviceError, DtypeError
+
+_DLPACK_CPU, _DLPACK_CUDA = 1, 2  # numbers of the DLPack protocol
+
+
+def as_array(data: Any, dtype: Any = None, device: str | None = None) -> Any:
+    """`data` as an array: one that is there already is shared; Python floats become float32.
+
+    What another library keeps on a GPU (it has a `__cuda_array_interface__`) is shared there, too.
+    """
+    if isinstance(data, bool | int | float) and device not in (None, "cpu"):  # it is made there: nothing is copied
+        return namespace(device).full((), data, dtype or as_array(data).dtype)
+    if not isinstance(data, np.ndarray) and not _is_on_device(data):
+        typed = hasattr(data, "dtype")
+        data = _from_elsewhere(data)
+        if not typed and dtype is None and data.dtype == np.float64:
+            dtype = np.float32
+    if not data.dtype.isnative:
+        data = data.astype(data.dtype.newbyteorder("="))
+    if dtype is not None and data.dtype != dtype:
+        data = data.astype(dtype)
+    return data if device is None or device == device_of(data) else to_device(data, device)
+
+
+def from_dlpack(data: Any) -> Any:
+    """An array that shares the memory of another library's, by the DLPack protocol."""
+    if not hasattr(data, "__dlpack_device__"):
+        raise DtypeError("from_dlpack: data must be an array that can be shared by the DLPack protocol, got "
+                         f"{type(data).__name__}; tn.Tensor(data)?")
+    kind, index = data.__dlpack_device__()
+    try:
+        if kind == _DLPACK_CPU:
+            return np.from_dlpack(data)
+        if kind == _DLPACK_CUDA:
+            return namespace(device_name(f"gpu:{index}")).from_dlpack(data)
+    except (BufferError, RuntimeError) as error:
+        if isinstance(error, DeviceError):
+            raise
+        raise DtypeError(f"from_dlpack: data must be numbers that NumPy knows, in memory that may be shared, got "
+                         f"{getattr(data, 'dtype', type(data).__name__)} ({error}); convert or detach it first, in the "
+                         "library it is from") from error
+    raise DeviceError(f"from_dlpack: the array must be on a CPU or an NVIDIA GPU (DLPack's device types {_DLPACK_CPU} "
+                      f"and {_DLPACK_CUDA}), got type {int(kind)}; move it to the CPU first, in the library it is from")
+
+
+def to_host(array: Any) -> np.ndarray:
+    """A NumPy array of the same values; the same array if it is one."""
+    return array if isinstance(array, np.ndarray) else array.get()
+
+
+def to_device(array: Any, device: str) -> Any:
+    """The array on `device`; the same array if it is there.
+
+    Errors: DeviceError, with the remedy, for a device that this machine or installation does not have, or whose memory
+    is full.
+    """
+    device, here = device_name(device), device_of(array)
+    if device == here:
+        return array
+    if device == "cpu":
+        return to_host(array)
+    xp = namespace(device)
+    if "gpu-emulated" in (here, device):
+        array = to_host(array)
+    try:
+        return emulated().array(array) if device == "gpu-emulated" else xp.asarray(array)
+    except MemoryError as error:
+        raise out_of_memory("to", device, error) from None
+
+
+def _is_on_device(data: Any) -> bool:
+    return isinstance(data, (type_of("cupy", "ndarray"), type_of("tinynet.backend.cuda.runtime.fake_cupy", "Array")))
+
+
+def _from_elsewhere(data: Any) -> Any:
+    if hasattr(data, "__cuda_array_interface__"):
+        return namespace("gpu").asarray(data)
+    return np.asarray(data)

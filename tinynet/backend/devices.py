@@ -1,0 +1,168 @@
+"""Which devices there are, by name, and the module of array functions for each."""
+
+import importlib
+import os
+import platform
+import re
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinynet.errors import DeviceError
+
+FOLDERS = {"cpu": "tinynet.backend.cpu", "gpu": "tinynet.backend.cuda", "gpu-emulated": "tinynet.backend.cuda"}
+_opened: dict[str, tuple[Any, Callable[[], Any] | None]] = {}  # what `namespace` found, by device
+GIBIBYTE = 2**30
+
+
+@dataclass(frozen=True, repr=False)
+class Device:
+    """A line of `tn.devices()`: `name` is what `.to(name)` takes, memory is in bytes, `lack` says what is missing."""
+
+    name: str
+    title: str = ""
+    memory: int | None = None
+    free: int | None = None
+    lack: str | None = None
+
+    @property
+    def is_available(self) -> bool:
+        """Whether it can be computed on."""
+        return self.lack is None
+
+    def __str__(self) -> str:
+        if self.lack is not None:
+            return f"{self.name} (not available: {self.lack})"
+        known = [self.title] if self.title else []
+        if self.memory is not None and self.free is not None:
+            known.append(f"{self.free / GIBIBYTE:.1f} of {self.memory / GIBIBYTE:.1f} GiB free")
+        return f"{self.name} ({', '.join(known)})"
+
+    __repr__ = __str__
+
+
+def host() -> Device:
+    """The processor, and the memory of this machine."""
+    model = re.search(r"^model name\s*:\s*(.+)$", _text("/proc/cpuinfo"), re.M)
+    title = model[1].strip() if model else platform.processor() or platform.machine()
+    total, free = (_meminfo(field) for field in ("MemTotal", "MemAvailable"))
+    return Device("cpu", f"{title}, {os.cpu_count()} processors", total, free)
+
+
+def _meminfo(field: str) -> int | None:
+    found = re.search(rf"^{field}:\s+(\d+) kB", _text("/proc/meminfo"), re.M)
+    return int(found[1]) * 1024 if found else None
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except OSError:  # not a Linux
+        return ""
+
+
+def namespace(device: str) -> Any:
+    """The module of array functions for a device: `numpy`, `cupy`, or the emulator's. Of several GPUs, this one is from
+    now on where new arrays are made.
+
+    Errors: DeviceError, with the remedy, for a device that this machine or installation does not have.
+    """
+    if device == "cpu":
+        return np
+    xp, make_current = _opened.get(device) or _open(device)
+    if make_current:
+        make_current()
+    return xp
+
+
+def device_of(array: Any) -> str:
+    """Where an array lives, as a name: "cpu", "gpu", "gpu:1", "gpu-emulated"."""
+    if isinstance(array, np.ndarray):
+        return "cpu"
+    if isinstance(array, type_of("tinynet.backend.cuda.runtime.fake_cupy", "Array")):
+        return "gpu-emulated"
+    index = array.device.id
+    return f"gpu:{index}" if index else "gpu"
+
+
+def common_device(arrays: Iterable[Any]) -> str | None:
+    """Where these arrays live, those that are not None: "cpu" if there are none, None if they live apart."""
+    common = None
+    for array in arrays:
+        if array is not None:
+            device = device_of(array)
+            if common not in (None, device):
+                return None
+            common = device
+    return common or "cpu"
+
+
+def forget_devices() -> None:
+    """Look anew for GPUs when one is next asked for."""
+    _opened.clear()
+
+
+def device_name(device: str) -> str:
+    """The name by which tensors know a device: "gpu" for "gpu:0".
+
+    Errors: DeviceError for a name that is none. Whether the device is there is not asked.
+    """
+    kind, index = _parsed(device)
+    return f"{kind}:{index}" if index else kind
+
+
+def devices() -> list[Device]:
+    """The devices that can be computed on here, with their memory; where a kind has none, the reason.
+
+    >>> import tinynet as tn
+    >>> print(tn.devices()[0])                        # doctest: +ELLIPSIS
+    cpu ...
+    >>> [device.name for device in tn.devices() if device.is_available][0]
+    'cpu'
+    """
+    gpu = module_for("gpu", "runtime.gpu")
+    return [host(), *gpu.gpus(), gpu.emulator()]
+
+
+def out_of_memory(what: str, device: str, error: BaseException) -> DeviceError:
+    """What to raise where an op (or whatever `what` is) met a MemoryError."""
+    place = next((one for one in devices() if one.name == device), None)
+    return DeviceError(f"{what}: an array does not fit into the memory of {place or device}: {error}; make batch_size "
+                       "smaller, evaluate inside tn.no_grad(), or delete what is no longer needed")
+
+
+def _parsed(device: str) -> tuple[str, int]:
+    kind, colon, index = device.partition(":") if isinstance(device, str) else ("", "", "")
+    if kind not in FOLDERS or (colon and (kind != "gpu" or not index.isdecimal())):
+        raise DeviceError('device: must be "cpu", "gpu", "gpu:1" or "gpu-emulated", got '
+                          f'{device!r}; model.to("cpu")? tn.devices() says what there is')
+    return kind, int(index or 0)
+
+
+def _open(device: str) -> tuple[Any, Callable[[], Any] | None]:
+    """The namespace of a device that is no CPU, and what makes it the current one, where there are several."""
+    kind, index = _parsed(device)
+    if kind == "gpu-emulated":
+        _opened[device] = emulated().namespace, None
+    else:
+        _opened[device] = module_for("gpu", "runtime.gpu").open_gpu(index)
+    return _opened[device]
+
+
+def module_for(device: str, name: str) -> Any:
+    """A module of the backend of a device, by its name in the backend's folder. Nothing else imports by name."""
+    return importlib.import_module(f"{FOLDERS[device.partition(':')[0]]}.{name}")
+
+
+def emulated() -> Any:
+    """The module whose arrays live on "gpu-emulated"."""
+    return module_for("gpu-emulated", "runtime.fake_cupy")
+
+
+def type_of(module: str, name: str) -> Any:
+    """A class of a module that need not be loaded; if it is not, nothing is an instance of it."""
+    return getattr(sys.modules.get(module), name, ())

@@ -1,0 +1,146 @@
+"""Which code runs an op: the specification in `ops/`, or an override of it for one device.
+
+The pair of functions in `ops/` is what an op means; it is array code that runs on any device. A file of the same name
+in `backend/cpu` or `backend/cuda` may hold the same two functions, faster: `ops/lstm.py` has `lstm` and `dlstm`,
+and so has `backend/cpu/lstm.py`. Nothing else is needed to override an op; `with using("reference"):` leaves the
+overrides out. An override returns NotImplemented for arguments that it has no fast way for.
+
+Two things spare the backward of an override work that the specification is spared to know of. The gradient of an output
+that nobody used is None there, not zeros; and an element of `needs` that is true may be a `Home`.
+"""
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+
+from tinynet.backend.devices import FOLDERS, module_for
+from tinynet.errors import ArgumentError, DeviceError
+
+Functions = tuple[Callable[..., Any], ...]
+
+
+class Home(NamedTuple):
+    """In `needs`, for True: whose gradient may be written into this array, which is to be returned then."""
+
+    array: Any
+
+
+def home(need: bool | Home) -> Any:
+    """The array that a gradient may be written into; None for a new one."""
+    return need.array if isinstance(need, Home) else None
+
+
+def room(xp: Any, need: bool | Home, like: Any) -> Any:
+    """The array that a gradient of `like` may be written into, or a new one."""
+    array = home(need)
+    return xp.empty_like(like) if array is None else array
+
+
+PRECISIONS = ("float32", "tf32", "bf16")
+_reference: ContextVar[bool] = ContextVar("reference", default=False)
+recording: ContextVar[bool] = ContextVar("recording", default=True)  # set by `tape.no_grad`
+_precision: ContextVar[str] = ContextVar("precision", default="float32")
+_overrides: dict[tuple[str, str, tuple[str, ...]], Any] = {}  # Functions or None, once looked up
+
+
+@contextmanager
+def using(which: str) -> Iterator[None]:
+    """Choose the code that runs: "reference" for the specification in `ops/`, "fast" for the overrides (the default).
+
+    >>> import tinynet as tn
+    >>> with tn.using("reference"):
+    ...     y = tn.ops.relu(tn.Tensor([-1.0, 2.0]))
+    """
+    if which not in ("reference", "fast"):
+        raise ArgumentError(f'using: which must be "reference" or "fast", got {which!r}; with tn.using("reference"):')
+    token = _reference.set(which == "reference")
+    try:
+        yield
+    finally:
+        _reference.reset(token)
+
+
+@contextmanager
+def precision(which: str) -> Iterator[None]:
+    """Choose how a GPU multiplies matrices of float32 numbers: "float32" (the default), "tf32" or "bf16".
+
+    tf32 rounds the factors to 10 bits behind the point, bf16 to 7; both add up in float32, and are several times faster
+    on GPUs with tensor cores. Forward and backward take the precision that holds when they run, so the whole training
+    belongs inside. Other arithmetic, float64, and the other devices are not concerned. On a GPU where cuBLAS is not
+    found there is float32 alone, and a product in another precision is a DeviceError.
+
+    >>> import tinynet as tn
+    >>> with tn.precision("tf32"):
+    ...     y = tn.Tensor([[1.0, 2.0]]) @ tn.Tensor([[3.0], [4.0]])
+    """
+    if which not in PRECISIONS:
+        raise ArgumentError(f'precision: which must be "float32", "tf32" or "bf16", got {which!r}; '
+                            'with tn.precision("tf32"):')
+    token = _precision.set(which)
+    try:
+        yield
+    finally:
+        _precision.reset(token)
+
+
+def is_reference() -> bool:
+    """Whether `using("reference")` holds."""
+    return _reference.get()
+
+
+def current_precision() -> str:
+    """The precision of products that was chosen last."""
+    return _precision.get()
+
+
+def is_recording() -> bool:
+    """Whether ops leave nodes on the tape: True, except inside `no_grad()`. If not, nobody will ask for a backward, and
+    the forward of an override may return any cache."""
+    return recording.get()
+
+
+def find_override(module: str, names: tuple[str, ...], device: str) -> Functions | None:
+    """The fast functions of these names for what a module of tinynet's specifies, or None to run the specification."""
+    if _reference.get():
+        return None
+    key = device.partition(":")[0], module, names
+    if key not in _overrides:
+        package, _, stem = module.rpartition(".")
+        is_ours = package.partition(".")[0] == "tinynet"  # somebody else's lstm.py is not ours made fast
+        _overrides[key] = _look_up(f"{FOLDERS[key[0]]}.{stem}", names) if is_ours else None
+    return _overrides[key]
+
+
+def _look_up(module: str, names: tuple[str, ...]) -> Functions | None:
+    try:
+        if importlib.util.find_spec(module) is None:
+            return None
+    except ModuleNotFoundError:
+        return None
+    try:
+        found = importlib.import_module(module)
+    except ImportError:  # Numba or CuPy is not there: the specification needs NumPy alone
+        return None
+    functions = vars(found)
+    return tuple(functions[name] for name in names) if functions.keys() >= set(names) else None
+
+
+def capture(device: str, work: Callable[[], Any]) -> tuple[Any, Callable[[], None]]:
+    """Record what `work` does on a GPU, as a CUDA graph: what it returned, and what does it. See `cuda/graph.py`."""
+    return module_for(device, "runtime.graph").capture(device, work)
+
+
+def record(work: Callable[[], Any], given: Sequence[Any], most: int) -> tuple[Any, Any]:
+    """Do `work` on the CPU and record it: the array that it returned, and a Graph that makes it anew of the arrays that
+    are given. See `cpu/graph.py`.
+
+    Errors: DeviceError if `work` does what cannot be recorded, or makes arrays of more than `most` bytes.
+    """
+    try:
+        graph = module_for("cpu", "runtime.graph")
+    except ImportError as error:
+        raise DeviceError(f"record: only kernels are recorded, and these need Numba ({error}); install it") from error
+    return graph.capture(work, given, most)
