@@ -1,16 +1,20 @@
-"""The long short-term memory: the paper's equations (1) to (6), and their way back.
+"""The long short-term memory: equations (1) to (6) of the paper and their gradients (7) to (14); a mask, (15) to (17).
 
-Where the backward equations come from. The loss L depends on the cell state Cₜ in two ways: through hₜ = oₜ ⊙ tanh Cₜ,
-and through the next state Cₜ₊₁ = fₜ₊₁ ⊙ Cₜ + ... So, writing δz for ∂L/∂z,
+Derivation. δq means ∂loss/∂q. The loss depends on the cell state Cₜ through hₜ = oₜ ⊙ tanh Cₜ (6), and through the next
+state Cₜ₊₁ = fₜ₊₁ ⊙ Cₜ + iₜ₊₁ ⊙ C̃ₜ₊₁ (4). The two contributions add up:
 
-    δCₜ = δhₜ ⊙ oₜ ⊙ (1 − tanh² Cₜ)  +  δCₜ₊₁ ⊙ fₜ₊₁                                       that is (7), after (13)
+    δCₜ = δhₜ ⊙ oₜ ⊙ (1 − tanh² Cₜ)  +  δCₜ₊₁ ⊙ fₜ₊₁        (7); the second term is (13) of step t+1
 
-and on hₜ through the output yₜ and through [hₜ, xₜ₊₁] W at the next step: δhₜ = δyₜ + (what (12) sent back from t+1).
-From δC, (4) is a sum of products, and each factor gets the other: δf = δC ⊙ Cₜ₋₁, δi = δC ⊙ C̃, δC̃ = δC ⊙ i; from (6),
-δo = δh ⊙ tanh C. Each gate is σ or tanh of its z = [h, x] W + b, with σ' = σ (1 − σ) and tanh' = 1 − tanh²: that makes
-(8) to (11). The four z stand side by side, as the columns of W do, so the rest is the gradient of a product of
-matrices: δ[h, x] = δz Wᵀ, δW = [h, x]ᵀ δz, δb = δz, the last two summed over time and the batch, since one W serves
-every step.
+The loss depends on hₜ through the output yₜ = hₜ, and through [hₜ, xₜ₊₁] of the next step: δhₜ is δyₜ plus what (12)
+gives at step t+1. In the products of (4), the gradient of one factor is δC times the other factor: δf = δC ⊙ Cₜ₋₁,
+δi = δC ⊙ C̃, δC̃ = δC ⊙ i. Likewise δo = δh ⊙ tanh C, from (6). Each gate is σ or tanh of its z = [h, x] W + b. With
+σ' = σ (1 − σ) and tanh' = 1 − tanh², the four gradients become (8), (9), (10) and (11).
+
+The four z stand side by side, as the column blocks of W do. So (12) and (14) are the gradients of one matrix product,
+derived in ops/dense.py. All steps share W and b, which is why (14) sums over time.
+
+With a recurrent mask m, the gates read h̃ₜ₋₁ = m ⊙ hₜ₋₁ (15) in place of hₜ₋₁. This product passes δh̃ on to both of its
+factors: δh = m ⊙ δh̃ (16) and δm = h ⊙ δh̃ (17). All steps share m, so (17) sums over time.
 """
 
 from typing import Any
@@ -26,34 +30,35 @@ from tinynet.ops.activation import logistic
 def lstm(xp: Any, x: Any, h0: Any, c0: Any, W: Any, b: Any, recurrent_mask: Any = None) -> Any:
     """Long short-term memory over a whole sequence.
 
-    h0 and c0 may be None, which means zeros. W has rows for [h, x] and column blocks for f, i, C̃, o, in the order of
-    the equations. `recurrent_mask` m multiplies hₜ₋₁ on its way into the gates, the same at every step (recurrent
-    dropout); None means ones.
+    W has the rows of h above those of x, and a block of H columns for each of f, i, C̃, o, in this order. h0 and c0 are
+    the initial states; None means zeros. `recurrent_mask` is the mask of recurrent dropout, the same at all steps; None
+    means ones.
 
     Shapes    x (N,T,D) · h0, c0 (N,H) · W (H+D,4H) · b (4H) · recurrent_mask (N,H)  →  y (N,T,H) · h, c (N,H)
-    Forward   for t = 1 … T                          ⊙ elementwise, σ the logistic function
-      (1)  fₜ = σ([m ⊙ hₜ₋₁, xₜ] W_f + b_f)         what to forget
-      (2)  iₜ = σ([m ⊙ hₜ₋₁, xₜ] W_i + b_i)         what to take in
-      (3)  C̃ₜ = tanh([m ⊙ hₜ₋₁, xₜ] W_C + b_C)      what there is to take in
-      (4)  Cₜ = fₜ ⊙ Cₜ₋₁ + iₜ ⊙ C̃ₜ                 the cell's state
-      (5)  oₜ = σ([m ⊙ hₜ₋₁, xₜ] W_o + b_o)         what to show
-      (6)  hₜ = oₜ ⊙ tanh Cₜ                        yₜ = hₜ; at the end h = h_T and c = C_T
-    Backward  for t = T … 1, given δyₜ and the δh, δC that arrive from t+1        (δz means ∂loss/∂z)
-      (7)  δC ← δC + δh ⊙ o ⊙ (1 − tanh² C)         with δh ← δh + δyₜ
+    Forward   for t = 1 … T, from h₀ = h0 and C₀ = c0        ⊙ elementwise, σ the logistic function
+      (1)  fₜ = σ([hₜ₋₁, xₜ] W_f + b_f)             forget gate
+      (2)  iₜ = σ([hₜ₋₁, xₜ] W_i + b_i)             input gate
+      (3)  C̃ₜ = tanh([hₜ₋₁, xₜ] W_C + b_C)          candidate state
+      (4)  Cₜ = fₜ ⊙ Cₜ₋₁ + iₜ ⊙ C̃ₜ                 cell state
+      (5)  oₜ = σ([hₜ₋₁, xₜ] W_o + b_o)             output gate
+      (6)  hₜ = oₜ ⊙ tanh Cₜ                        hidden state; yₜ = hₜ, h = h_T and c = C_T
+    Backward  for t = T … 1, given δyₜ, and δh and δC from step t+1 (at t = T: those of the outputs h and c)
+      (7)  δC ← δC + δh ⊙ o ⊙ (1 − tanh² C)         after δh ← δh + δyₜ
       (8)  δz_f = δC ⊙ Cₜ₋₁ ⊙ f ⊙ (1 − f)
       (9)  δz_i = δC ⊙ C̃ ⊙ i ⊙ (1 − i)
       (10) δz_C = δC ⊙ i ⊙ (1 − C̃²)
       (11) δz_o = δh ⊙ tanh C ⊙ o ⊙ (1 − o)
-      (12) [δ(m ⊙ hₜ₋₁), δxₜ] = δz Wᵀ
-      (13) δCₜ₋₁ = δC ⊙ f                            the carry: what keeps long sequences alive
-      (14) δhₜ₋₁ = m ⊙ δ(m ⊙ hₜ₋₁)
-      (15) δm = Σₜ hₜ₋₁ ⊙ δ(m ⊙ hₜ₋₁)
-      (16) δW = Σₜ [m ⊙ hₜ₋₁, xₜ]ᵀ δz
-      (17) δb = Σₜ δz
-    Cache     [m ⊙ hₜ₋₁, xₜ] (H+D), the four gates (4H), Cₜ (H) and hₜ (H) for every step and sequence: 4 (7H + D)
-              bytes in float32. tanh C is computed again, which costs less than reading it back.
-    Source    Hochreiter and Schmidhuber 1997; Gers, Schmidhuber, Cummins 2000 (the forget gate). The derivation stands
-              at the top of this file.
+      (12) [δhₜ₋₁, δxₜ] = δz Wᵀ
+      (13) δCₜ₋₁ = δC ⊙ f                           the carry: gradients survive many steps while f is near 1
+      (14) δW = Σₜ [hₜ₋₁, xₜ]ᵀ δz,  δb = Σₜ δz
+    Mask      with m = recurrent_mask, h̃ takes the place of h in (1), (2), (3), (5), (12) and (14)
+      (15) h̃ₜ₋₁ = m ⊙ hₜ₋₁
+      (16) δhₜ₋₁ = m ⊙ δh̃ₜ₋₁
+      (17) δm = Σₜ hₜ₋₁ ⊙ δh̃ₜ₋₁
+    Because   the derivation stands at the top of this file
+    Cache     [h̃ₜ₋₁, xₜ] (H+D), the four gates (4H), Cₜ (H) and hₜ (H) for each step and sequence: 4 (7H + D) bytes in
+              float32; tanh C is computed again in the backward pass
+    Source    Hochreiter and Schmidhuber 1997; Gers, Schmidhuber, Cummins 2000 (the forget gate)
 
     >>> import tinynet as tn
     >>> x, W, b = tn.Tensor([[[1.0], [1.0]]]), tn.Tensor([[0.0] * 4, [1.0] * 4]), tn.Tensor([0.0] * 4)
@@ -62,15 +67,15 @@ def lstm(xp: Any, x: Any, h0: Any, c0: Any, W: Any, b: Any, recurrent_mask: Any 
     (array([0.37 , 0.545], dtype=float32), array([0.964], dtype=float32))
     """
     (N, T, D), H = x.shape, W.shape[1] // 4
-    hx = xp.empty((T, N, H + D), x.dtype)  # [m ⊙ hₜ₋₁, xₜ] for every t, so that (16) is one product
+    hx = xp.empty((T, N, H + D), x.dtype)  # [h̃ₜ₋₁, xₜ] of all steps: δW (14) is one product
     hx[:, :, H:] = x.transpose(1, 0, 2)  # (T,N,D)
     gates = xp.empty((T, 4, N, H), x.dtype)
-    C = xp.empty((T + 1, N, H), x.dtype)  # C[t] is the state before step t, h[t] likewise
+    C = xp.empty((T + 1, N, H), x.dtype)  # C[t] and h[t]: the states before step t
     h = xp.empty((T + 1, N, H), x.dtype)
     C[0] = 0 if c0 is None else c0
     h[0] = 0 if h0 is None else h0
     for t in range(T):
-        hx[t, :, :H] = h[t] if recurrent_mask is None else recurrent_mask * h[t]
+        hx[t, :, :H] = h[t] if recurrent_mask is None else recurrent_mask * h[t]  # (15)
         z = hx[t] @ W + b  # (N,4H)
         z_f, z_i, z_C, z_o = z[:, :H], z[:, H : 2 * H], z[:, 2 * H : 3 * H], z[:, 3 * H :]  # (N,H)
         f = logistic(xp, z_f)  # (1)
@@ -104,9 +109,9 @@ def dlstm(xp: Any, dy: Any, dh: Any, dC: Any, *, cache: Any, needs: Any) -> Any:
         dh, dx[:, t] = dhx[:, :H], dhx[:, H:]
         dC = dC * f  # (13)
         if m is not None:
-            dm += h[t] * dh  # (15)
-            dh = m * dh  # (14)
+            dm += h[t] * dh  # (17)
+            dh = m * dh  # (16)
     dz = dz.reshape(T * N, 4 * H)  # (TN,4H)
-    dW = hx.reshape(T * N, HD).T @ dz if needs[3] else None  # (16)
-    db = dz.sum(axis=0) if needs[4] else None  # (17)
+    dW = hx.reshape(T * N, HD).T @ dz if needs[3] else None  # (14)
+    db = dz.sum(axis=0) if needs[4] else None  # (14)
     return dx, dh if needs[1] else None, dC if needs[2] else None, dW, db, dm

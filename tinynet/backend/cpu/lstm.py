@@ -3,7 +3,7 @@
 What bounds it: the products, 2 N (H+D) 4H operations a step forward and twice that backward. The tricks: each thread
 takes its own rows of the batch through all the steps, so that nobody waits between steps and a thread's data stays in
 its cache; W is packed once for all steps; equations (1) to (6) are one loop over a row that has just been computed, and
-so are (7) to (11) and (13). What a thread's rows give to the weight gradient (16) it adds up itself, a product over a
+so are (7) to (11) and (13). What a thread's rows give to the weight gradient (14) it adds up itself, a product over a
 few steps at a time, while their δz is still near.
 
 A few sequences, in evaluation, are bound by reading W once for each step, from the second cache. There each thread
@@ -233,13 +233,13 @@ def _masked(h: Any, m: Any, hx: Any) -> None:
     if m.size == 0:
         copy(h, hx)
     for j in range(m.size):
-        hx[j] = m[j] * h[j]
+        hx[j] = m[j] * h[j]  # (15)
 
 
 @njit(**OPTIONS)
 def _backward(shard: Any, shards: Any, gates: Any, C: Any, y: Any, h0: Any, hx: Any, m: Any, W_h: Any, W_x: Any,
               dy: Any, dz: Any, dh: Any, dC: Any, dx: Any, dm: Any, dW: Any, db: Any) -> None:
-    """(7) to (17) for the shard's rows. `dz` holds some steps, which then go into the shard's part of (16)."""
+    """(7) to (14), (16), (17) for the shard's rows. `dz` holds some steps, which then go into its part of δW (14)."""
     N, T, H = y.shape
     G, D, K = 4 * H, dx.shape[2], hx.shape[2]
     low, high = shard * N // shards, (shard + 1) * N // shards
@@ -254,7 +254,7 @@ def _backward(shard: Any, shards: Any, gates: Any, C: Any, y: Any, h0: Any, hx: 
                         piece(C, ((t + 1) * N + n) * H, H), piece(dy, (n * T + t) * H, H), piece(dh, n * H, H),
                         piece(dC, n * H, H), piece(dz, row, H), piece(dz, row + H, H), piece(dz, row + 2 * H, H),
                         piece(dz, row + 3 * H, H))
-                add_row(piece(dz, row, G), total)  # (17)
+                add_row(piece(dz, row, G), total)  # (14)
             rows = (s * N + low) * G, G, 1
             product((high - low, H, G), dz, rows, W_h, (0, PANEL, G * PANEL), dh, (low * H, H), False)  # (12)
             product((high - low, D, G), dz, rows, W_x, (0, PANEL, G * PANEL), dx, ((low * T + t) * D, T * D), False)
@@ -264,7 +264,7 @@ def _backward(shard: Any, shards: Any, gates: Any, C: Any, y: Any, h0: Any, hx: 
                     _dmasked(before, piece(m, n * H, H), piece(dh, n * H, H), piece(dm, n * H, H))
         if dW.size:
             product((K, G, high - low, end - start), hx, ((start * N + low) * K, 1, K, N * K),
-                    dz, (low * G, G, PANEL, N * G), dW, (shard * K * G, G), True)  # (16)
+                    dz, (low * G, G, PANEL, N * G), dW, (shard * K * G, G), True)  # (14)
 
 
 @apart
@@ -288,6 +288,6 @@ def _dgates(gates: Any, C_before: Any, C: Any, dy: Any, dh: Any, dC: Any, df: An
 @apart
 def _dmasked(h_before: Any, m: Any, dh: Any, dm: Any) -> None:
     for j in range(h_before.size):
-        dm[j] += h_before[j] * dh[j]  # (15)
+        dm[j] += h_before[j] * dh[j]  # (17)
     for j in range(m.size):
-        dh[j] *= m[j]  # (14)
+        dh[j] *= m[j]  # (16)

@@ -4,7 +4,7 @@
 #include "lstm.h"
 #include "optional.h"
 
-// (1) to (6). At step t, `gates` (N,T,4H) holds [m ⊙ hₜ₋₁, xₜ] W, which becomes the gates; `mh` is m ⊙ hₜ₋₁.
+// (1) to (6) and (15). At step t, `gates` (N,T,4H) holds [m ⊙ hₜ₋₁, xₜ] W, which becomes the gates; `mh` is m ⊙ hₜ₋₁.
 extern "C" __global__ void lstm_gates(float* __restrict__ gates, const float* __restrict__ b, const float* OR_NULL m,
                                       float* __restrict__ C, float* __restrict__ mh, float* __restrict__ y, int t, int N,
                                       int T, int H) {
@@ -18,7 +18,7 @@ extern "C" __global__ void lstm_gates(float* __restrict__ gates, const float* __
   z[j] = gate.f, z[H + j] = gate.i, z[2 * H + j] = gate.Ctilde, z[3 * H + j] = gate.o;
   C[before + H] = state.C;
   y[at * H + j] = state.h;
-  if (t + 1 < T) mh[(at + 1) * H + j] = element_or(m, unit, 1.0f) * state.h;
+  if (t + 1 < T) mh[(at + 1) * H + j] = element_or(m, unit, 1.0f) * state.h;  // (15)
 }
 
 // (7) to (11) and (13). `dh` and `dC` are what arrives from step t+1; dC becomes what goes to step t-1.
@@ -35,7 +35,7 @@ extern "C" __global__ void lstm_dgates(const float* __restrict__ gates, const fl
   dz[j] = z.f, dz[H + j] = z.i, dz[2 * H + j] = z.Ctilde, dz[3 * H + j] = z.o;
 }
 
-// (14) and (15): the gradient of m ⊙ hₜ₋₁ becomes that of hₜ₋₁.
+// (16) and (17): the gradient of m ⊙ hₜ₋₁ becomes that of hₜ₋₁.
 extern "C" __global__ void lstm_dmask(const float* __restrict__ y, const float* OR_NULL h0,
                                       const float* __restrict__ m, float* __restrict__ dh, float* __restrict__ dm,
                                       int t, int N, int T, int H) {
@@ -43,6 +43,6 @@ extern "C" __global__ void lstm_dmask(const float* __restrict__ y, const float* 
   if (unit >= N * H) return;
   int n = unit / H, j = unit % H;
   float h_before = t > 0 ? y[((size_t)n * T + t - 1) * H + j] : element_or(h0, unit, 0.0f);
-  dm[unit] += h_before * dh[unit];  // (15)
-  dh[unit] *= m[unit];              // (14)
+  dm[unit] += h_before * dh[unit];  // (17)
+  dh[unit] *= m[unit];              // (16)
 }

@@ -4,7 +4,7 @@ What bounds it: the steps wait for each other. Launched one by one (lstm.cu), a 
 or more, however small N and H are. In one launch (lstm_persistent.cu, up to 128 units), it costs what a chain of
 arithmetic takes on one multiprocessor, 0.2 to 0.6 µs: `lstm_persistent.py` counts it. The tricks of both: the inputs'
 part of all products is one product in front of the loop; a step's gates replace the sums they were made of; δz of all
-steps stays, so that δx and both parts of (16) are one product each over all steps, and x need not be copied beside
+steps stays, so that δx and both parts of δW (14) are one product each over all steps, and x need not be copied beside
 m ⊙ h. The sequence comes before the time in all arrays, as in x, so that nothing is transposed. What was left out
 (states, a mask, gradients of outputs that nobody used) is left out here, too, and not written as zeros or ones first.
 """
@@ -51,7 +51,7 @@ def dlstm(xp: Any, dy: Any, dh: Any, dC: Any, *, cache: Any, needs: Any) -> Any:
     dz, sizes = xp.empty((N, T, 4 * H), x.dtype), (N, T, H)
     if kernels := lstm_persistent.plan(y):
         dh0, dc0, dm = (xp.empty((N, H), x.dtype) for _ in range(3))
-        kernels.backward(gates, W, m, h0, C, y, dy, dh, dC, dz, dh0, dc0, dm, *sizes)  # (7) to (15)
+        kernels.backward(gates, W, m, h0, C, y, dy, dh, dC, dz, dh0, dc0, dm, *sizes)  # (7) to (13), (16), (17)
     else:
         dh0, dc0 = _copy(xp, dh, (N, H)), _copy(xp, dC, (N, H))  # at each step, what arrives from the next one
         dm = None if m is None else xp.zeros_like(m)
@@ -59,14 +59,14 @@ def dlstm(xp: Any, dy: Any, dh: Any, dC: Any, *, cache: Any, needs: Any) -> Any:
             _cuda.launch("lstm_dgates", one_each(N * H), gates, C, dy, dh0, dc0, dz, t, *sizes)  # (7) to (11), (13)
             matmul(dz[:, t], W[:H].T, out=dh0)  # (12)
             if m is not None:
-                _cuda.launch("lstm_dmask", one_each(N * H), y, h0, m, dh0, dm, t, *sizes)  # (14) (15)
+                _cuda.launch("lstm_dmask", one_each(N * H), y, h0, m, dh0, dm, t, *sizes)  # (16) (17)
     dz = dz.reshape(N * T, 4 * H)
     dx = matmul(dz, W[H:].T).reshape(N, T, D) if needs[0] else None  # (12)
     dW: Any = room(xp, needs[3], W) if needs[3] else None
     if needs[3]:
-        matmul(mh.reshape(N * T, H).T, dz, out=dW[:H])  # (16)
+        matmul(mh.reshape(N * T, H).T, dz, out=dW[:H])  # (14)
         matmul(x.reshape(N * T, D).T, dz, out=dW[H:])
-    db = column_sums(xp, dz, out=home(needs[4])) if needs[4] else None  # (17)
+    db = column_sums(xp, dz, out=home(needs[4])) if needs[4] else None  # (14)
     return dx, dh0 if needs[1] else None, dc0 if needs[2] else None, dW, db, dm if needs[5] else None
 
 

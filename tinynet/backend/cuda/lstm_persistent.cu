@@ -170,7 +170,7 @@ __device__ __forceinline__ void forward(float* __restrict__ gates, const float* 
   }
 }
 
-// (7) to (15) at all steps, but for δx. dh and dC are those of h_T and C_T; dh0 and dc0 what is left of them.
+// (7) to (13), (16) and (17) at all steps, but for δx. dh and dC are those of h_T and C_T; dh0 and dc0 what is left of them.
 template <int ROWS, int KEPT, int SEQUENCES>
 __device__ __forceinline__ void backward(const float* __restrict__ gates, const float* __restrict__ W,
                                          const float* OR_NULL m, const float* OR_NULL h0,
@@ -217,8 +217,8 @@ __device__ __forceinline__ void backward(const float* __restrict__ gates, const 
       tanhC = tanhf(saved.C_before);  // of step t-1, here, where nothing waits for it
       float sums[SEQUENCES][COLUMNS];
       W_hT.multiply(dzs.now, sums);           // (12)
-      dm_now += saved.h_before * sums[0][0];  // (15)
-      dh_now = mask * sums[0][0];             // (14)
+      dm_now += saved.h_before * sums[0][0];  // (17)
+      dh_now = mask * sums[0][0];             // (16)
       dzs.turn();
     }
     if (writes) dh0[unit] = dh_now, dc0[unit] = dC_now, dm[unit] = dm_now;
