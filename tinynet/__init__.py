@@ -3,9 +3,9 @@
     import tinynet as tn
     model = tn.nn.Sequential(tn.nn.LSTM(28, 128), tn.nn.Flatten(), tn.nn.Dense(28 * 128, 10))
 
-    tn.Tensor, tn.no_grad, tn.using     arrays that remember how they were made            tape.py, backend/
+    tn.Tensor, tn.no_grad, tn.using     arrays that remember how they were made            tensor.py, tape.py
     tn.devices, tn.precision            what can be computed on; products in TF32 or bf16  backend/
-    tn.from_dlpack                      arrays shared with PyTorch, JAX, CuPy              tape.py
+    tn.from_dlpack                      arrays shared with PyTorch, JAX, CuPy              tensor.py
     tn.ops                              the math, op by op                                 ops/
     tn.nn, tn.init                      layers, their parameters and initial values        nn/, init.py
     tn.optim                            SGD, Adam, AdamW, schedules, clipping              optim/
@@ -24,7 +24,8 @@ from tinynet.gradcheck import Report, gradcheck
 from tinynet.random import seed
 from tinynet.saving import exchange
 from tinynet.saving.models import load, save
-from tinynet.tape import Tensor, from_dlpack, no_grad
+from tinynet.tape import no_grad
+from tinynet.tensor import Tensor, from_dlpack
 from tinynet.training import callbacks
 from tinynet.training.fit import evaluate, fit, predict
 

@@ -19,7 +19,8 @@ import numpy as np
 
 from tinynet.errors import ArgumentError
 from tinynet.random import normal, stream
-from tinynet.tape import Tensor, no_grad
+from tinynet.tape import no_grad, nodes_behind
+from tinynet.tensor import Tensor
 
 Function = Callable[..., Any]
 
@@ -162,7 +163,7 @@ def _size(f: Function, points: list[np.ndarray], weights: list[np.ndarray], outp
 def _is_analytic(f: Function, points: list[np.ndarray]) -> bool:
     """Whether every op that f runs may be differentiated by a complex step."""
     outputs = _as_tuple(f(*[Tensor(point.copy(), requires_grad=True) for point in points]))
-    return all(node.op.analytic for output in outputs if output.requires_grad for node in output._nodes_behind())
+    return all(node.op.analytic for output in outputs if output.requires_grad for node in nodes_behind(output))
 
 
 def _gradients(f: Function, points: list[np.ndarray], weights: list[np.ndarray]) -> list[np.ndarray]:

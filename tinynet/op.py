@@ -24,7 +24,8 @@ from typing import Any, NamedTuple
 from tinynet import backend
 from tinynet.contract import Contract
 from tinynet.errors import DeviceError
-from tinynet.tape import Node, Tensor
+from tinynet.tape import Node
+from tinynet.tensor import Tensor
 
 _REMEMBERED = 256  # calls that an op knows to be right, by shapes, dtypes and options
 
@@ -189,7 +190,7 @@ class Op:
         if backend.is_recording() and any(tensor is not None and tensor.requires_grad for tensor in inputs):
             node = Node(self, xp, backward, cache, inputs, arrays)
             for index, tensor in enumerate(tensors):
-                tensor._origin = node, index
+                tensor.origin = node, index
                 tensor.requires_grad = True
         return tuple(tensors) if isinstance(outputs, tuple) else tensors[0]
 

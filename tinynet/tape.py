@@ -1,26 +1,25 @@
-"""Tensor, and the tape that leads from a loss back to what it was made of.
+"""The tape: which ops led to a loss, and the way back through them.
 
-Every op that meets a tensor with `requires_grad` leaves a Node: which function computes its gradients, what that
-function needs (the cache), and where its inputs came from. `backward()` collects the nodes that the loss depends on
-and visits them from the youngest to the oldest. An op can only use what was there before it, so the order of creation
-is a topological order: no recursion, no sorting by dependencies, and a chain of any length is walked in linear time.
-The tape knows no op; `ops/operators.py` gives tensors their arithmetic.
+An op that is called on a tensor with `requires_grad` leaves a Node: the function that computes its gradients, what that
+function needs (the cache), and where its inputs came from. `backward()` collects the nodes that a tensor depends on and
+visits them from the youngest to the oldest. An op only uses tensors that existed before it, so the order of creation
+is a topological order: no recursion, no sorting by dependencies, and a chain of any length takes linear time.
 """
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Union
+from typing import Any, Protocol
 
 from tinynet import backend
-from tinynet.errors import ArgumentError, DeviceError, DtypeError, GradientError, ShapeError
+from tinynet.errors import GradientError, ShapeError
 
 _numbers = itertools.count()
 
 
 @contextmanager
 def no_grad() -> Iterator[None]:
-    """Compute without leaving anything on the tape: for evaluation, or to change parameters by hand.
+    """Compute without leaving nodes on the tape: for evaluation, or to change parameters by hand.
 
     >>> import tinynet as tn
     >>> x = tn.Tensor([1.0, 2.0], requires_grad=True)
@@ -36,12 +35,28 @@ def no_grad() -> Iterator[None]:
         backend.recording.reset(token)
 
 
+class Value(Protocol):
+    """What the tape knows of a tensor. `origin` is the node that made it and which of its outputs; None for a leaf."""
+
+    requires_grad: bool
+    origin: "tuple[Node, int] | None"
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def accumulate(self, dvalue: Any) -> None:
+        """Add to the gradient of a leaf."""
+
+    def need(self) -> bool | backend.Home:
+        """The element of `needs` for a leaf whose gradient is computed."""
+
+
 class Node:
     """One op that was run: how to go back through it."""
 
     __slots__ = ("backward", "cache", "edges", "is_override", "needs", "number", "op", "outputs", "xp")
 
-    def __init__(self, op: Any, xp: Any, backward: Callable[..., Any], cache: Any, inputs: Sequence["Tensor | None"],
+    def __init__(self, op: Any, xp: Any, backward: Callable[..., Any], cache: Any, inputs: Sequence[Value | None],
                  outputs: Sequence[Any]) -> None:
         self.op = op
         self.xp = xp
@@ -51,7 +66,7 @@ class Node:
         self.needs = tuple(tensor is not None and tensor.requires_grad for tensor in inputs)
         # A node or a leaf for each input that needs a gradient; intermediate tensors themselves are not kept alive.
         self.edges: tuple[Edge, ...] | None = tuple(
-            (tensor._origin or tensor) if tensor is not None and need else None
+            (tensor.origin or tensor) if tensor is not None and need else None
             for tensor, need in zip(inputs, self.needs, strict=True))
         self.outputs = tuple((array.shape, array.dtype) for array in outputs)
         self.number = next(_numbers)
@@ -75,299 +90,73 @@ class Node:
     def _homes(self) -> tuple[bool | backend.Home, ...]:
         """`needs`, with the homes of the leaves that have one: each but once, where a leaf is several inputs."""
         edges = self.edges or ()
-        return tuple(edge.need() if isinstance(edge, Tensor) and not any(edge is other for other in edges[:i]) else need
-                     for i, (edge, need) in enumerate(zip(edges, self.needs, strict=True)))
+        return tuple(need if edge is None or isinstance(edge, tuple) or any(edge is other for other in edges[:i])
+                     else edge.need() for i, (edge, need) in enumerate(zip(edges, self.needs, strict=True)))
 
     def release(self) -> None:
         self.cache = self.edges = None
 
 
-Edge = Union[None, "Tensor", tuple[Node, int]]
+Edge = Value | tuple[Node, int] | None
 
 
-class Tensor:
-    """An array that remembers how it was made.
+def backward(tensor: Value, gradient: Any) -> None:
+    """Propagate the gradient of a tensor to all leaves behind it, to their `accumulate`. The tape is used up.
 
-    `data` is anything NumPy makes an array of; an array is shared, not copied. Lists of Python numbers become
-    float32. `.grad` is a plain array of the same shape, dtype and device, None before the first `backward()`, which
-    adds to it.
-
-    Errors: DtypeError for what is not made of numbers, and for `requires_grad` on integers.
-
-    >>> import tinynet as tn
-    >>> x = tn.Tensor([1.0, 2.0, 3.0], requires_grad=True)
-    >>> (x * x).sum().backward()
-    >>> x.grad
-    array([2., 4., 6.], dtype=float32)
+    Errors: GradientError if an earlier `backward()` has used up a part of it.
     """
+    pending: dict[Node, list[Any]] = {}
+    owned: set[int] = set()  # ids of gradient arrays that were made here, and so may be added to in place
 
-    __slots__ = ("__weakref__", "_origin", "data", "grad", "requires_grad")
-    __array_ufunc__ = None  # so that `array + tensor` asks the tensor
+    def deliver(edge: Edge, dvalue: Any) -> None:
+        if isinstance(edge, tuple):
+            slots, index = pending.setdefault(edge[0], [None] * len(edge[0].outputs)), edge[1]
+            if slots[index] is None:
+                slots[index] = dvalue
+            elif id(slots[index]) in owned:
+                slots[index] += dvalue
+            else:
+                slots[index] = slots[index] + dvalue
+                if slots[index].ndim:  # a sum of NumPy's 0-d arrays is a scalar, and cannot be added to in place
+                    owned.add(id(slots[index]))
+        elif edge is not None:
+            edge.accumulate(dvalue)
 
-    def __init__(self, data: Any, requires_grad: bool = False, *, dtype: Any = None, device: str | None = None) -> None:
-        if isinstance(data, Tensor):
-            data = data.data
-        self.data: Any = backend.as_array(data, dtype, device)
-        if self.data.dtype.kind not in "fciub":
-            raise DtypeError(f"Tensor: data must be numbers, got an array of {self.data.dtype}; "
-                             'np.asarray(data, "float32")? (rows of unequal length make an array of objects)')
-        if requires_grad and self.data.dtype.kind not in "fc":
-            raise DtypeError(f"Tensor: requires_grad needs floats, got {self.data.dtype}; "
-                             'Tensor(data, requires_grad=True, dtype="float32")?')
-        self.requires_grad: bool = requires_grad
-        self.grad: Any = None
-        self._origin: tuple[Node, int] | None = None
-
-    @classmethod
-    def of(cls, array: Any) -> "Tensor":
-        """A tensor around what is known to be an array of numbers: what an op has computed. Nothing is checked."""
-        tensor = cls.__new__(cls)
-        tensor.data, tensor.requires_grad, tensor.grad, tensor._origin = array, False, None, None
-        return tensor
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The size of each axis."""
-        return tuple(self.data.shape)
-
-    @property
-    def ndim(self) -> int:
-        """The number of axes."""
-        return int(self.data.ndim)
-
-    @property
-    def size(self) -> int:
-        """The number of elements."""
-        return int(self.data.size)
-
-    @property
-    def dtype(self) -> Any:
-        """The kind of number, as NumPy names it."""
-        return self.data.dtype
-
-    @property
-    def device(self) -> str:
-        """Where the array lives: "cpu", "gpu" (the first one), "gpu:1", ..., "gpu-emulated"."""
-        return backend.device_of(self.data)
-
-    def numpy(self) -> Any:
-        """The values as a NumPy array: a read-only view on a CPU, a copy from elsewhere."""
-        view = backend.to_host(self.data).view()
-        view.flags.writeable = False
-        return view
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        if self.device != "cpu":
-            raise DeviceError(f"__array__: a tensor on {self.device} is not turned into a NumPy array by itself, since "
-                              'that waits for the device and copies; call .numpy(), or .to("cpu") first')
-        view = self.numpy()
-        same = dtype is None or view.dtype == dtype
-        if copy is False and not same:
-            raise ArgumentError(f"__array__: copy=False cannot make an array of {dtype} of one of {view.dtype}; "
-                                "np.asarray(tensor, dtype) copies")
-        return view if same and not copy else view.astype(dtype or view.dtype)
-
-    def __dlpack__(self, **options: Any) -> Any:
-        """The memory of this tensor, for another library to share: `torch.from_dlpack(tensor)`. No gradient passes."""
-        return self._dlpack("__dlpack__")(**options)
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        """Where that memory is, in the numbers of the DLPack protocol."""
-        kind, index = self._dlpack("__dlpack_device__")()
-        return int(kind), int(index)
-
-    def _dlpack(self, method: str) -> Any:
-        if not hasattr(self.data, method):
-            raise DeviceError(f"{method}: other libraries cannot share memory on {self.device}, only on the CPU or a "
-                              'GPU; call .to("cpu") first')
-        return getattr(self.data, method)
-
-    def item(self) -> float:
-        """The one value of a tensor of size 1, as a Python number. From a GPU, this waits for it."""
-        return self.data.item()
-
-    def __float__(self) -> float:
-        return float(self.item())
-
-    def __int__(self) -> int:
-        return int(self.item())
-
-    def __bool__(self) -> bool:
-        return bool(self.item())
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-    def __iter__(self) -> Iterator["Tensor"]:
-        return (self[i] for i in range(len(self)))
-
-    def __repr__(self) -> str:
-        values = backend.to_host(self.data)
-        flags = "".join([f", device={self.device!r}" if self.device != "cpu" else "",
-                         ", requires_grad=True" if self.requires_grad else ""])
-        return f"{type(self).__name__}({str(values).replace(chr(10), chr(10) + ' ' * 7)}, dtype={self.dtype}{flags})"
-
-    def detach(self) -> "Tensor":
-        """A tensor of the same values (not a copy) that remembers nothing."""
-        return Tensor(self.data)
-
-    def to(self, device: str) -> "Tensor":
-        """This tensor on a device, "cpu", "gpu", "gpu:1" or "gpu-emulated"; itself if it is there already.
-
-        Errors: DeviceError if there is no such device, or if its memory is full; GradientError for a tensor in the
-        middle of a computation.
-        """
-        if backend.device_name(device) == self.device:
-            return self
-        if self._origin is not None and self.requires_grad:
-            raise GradientError(f"to: a tensor made by {self._origin[0].op.name} cannot change its device, since its "
-                                "gradient would be lost; move the inputs before computing, or call .detach() first")
-        return Tensor(backend.to_device(self.data, device), self.requires_grad)
-
-    def zero_grad(self) -> None:
-        """Forget the gradient."""
-        self.grad = None
-
-    def backward(self, gradient: Any = None) -> None:
-        """Add d(self)/d(leaf) to the `.grad` of every leaf tensor with `requires_grad` that self was made of.
-
-        `gradient` (default 1, for a tensor of size 1) is the gradient of what follows with respect to self, an array
-        of its shape. The tape is used up: each forward goes with one backward.
-
-        Errors: GradientError if self needs no gradient, has more than one element and no `gradient`, or has been
-        through `backward()` before; ShapeError if `gradient` has another shape.
-        """
-        nodes = self._nodes_behind()
-        pending: dict[Node, list[Any]] = {}
-        owned: set[int] = set()  # ids of gradient arrays that were made here, and so may be added to in place
-
-        def deliver(edge: Edge, dvalue: Any) -> None:
-            if isinstance(edge, Tensor):
-                edge.accumulate(dvalue)
-            elif edge is not None:
-                slots, index = pending.setdefault(edge[0], [None] * len(edge[0].outputs)), edge[1]
-                if slots[index] is None:
-                    slots[index] = dvalue
-                elif id(slots[index]) in owned:
-                    slots[index] += dvalue
-                else:
-                    slots[index] = slots[index] + dvalue
-                    if slots[index].ndim:  # a sum of NumPy's 0-d arrays is no array, and cannot be added to in place
-                        owned.add(id(slots[index]))
-
-        deliver(self._origin or self, self._seed(gradient))
-        for node in nodes:
-            doutputs = pending.pop(node)
-            edges, dinputs = node.edges, node.gradients(doutputs)
-            owned.difference_update(map(id, doutputs))
-            node.release()
-            if edges is None or len(dinputs) != len(edges):
-                raise GradientError(f"{node.op.name}: backward returned {len(dinputs)} gradients for "
-                                    f"{len(edges or ())} inputs; return one for each, None where needs is False")
-            for edge, dinput in zip(edges, dinputs, strict=True):
-                if edge is not None:
-                    _check_gradient(node, edge, dinput)
-                    deliver(edge, dinput)
-
-    def need(self) -> bool | backend.Home:
-        """What a backward is told that is to compute a gradient of this leaf: that it is needed."""
-        return True
-
-    def accumulate(self, dvalue: Any) -> None:
-        """Add to `.grad`."""
-        if self.grad is None:
-            self.grad = backend.namespace(self.device).array(dvalue, order="C")
-        else:
-            self.grad += dvalue
-
-    def _seed(self, gradient: Any) -> Any:
-        xp = backend.namespace(self.device)
-        if gradient is None:
-            if self.size != 1:
-                raise GradientError(f"backward: starts at a tensor of one element, got {self.shape}; take a loss such "
-                                    "as .mean() first, or pass the gradient: y.backward(dy)")
-            return xp.ones(self.shape, self.dtype)
-        array = gradient.data if isinstance(gradient, Tensor) else backend.as_array(gradient, self.dtype, self.device)
-        if array.shape != self.shape:
-            raise ShapeError(f"backward: gradient must have the shape of the tensor, {self.shape}, got {array.shape}; "
-                             "pass one number for each element")
-        return array
-
-    def _nodes_behind(self) -> list[Node]:
-        """The nodes that self depends on, the youngest first."""
-        if not self.requires_grad:
-            raise GradientError("backward: nothing that this tensor was made of has requires_grad; make it outside of "
-                                "tn.no_grad(), from tensors with requires_grad=True or from a model's parameters")
-        found: set[Node] = set()
-        waiting = [self._origin[0]] if self._origin else []
-        while waiting:
-            node = waiting.pop()
-            if node in found:
-                continue
-            if node.edges is None:
-                raise GradientError(f"backward: the tape behind {node.op.name} was used up by an earlier backward(), "
-                                    "each forward goes with one; compute the loss again, or add the losses first")
-            found.add(node)
-            waiting.extend(edge[0] for edge in node.edges if isinstance(edge, tuple))
-        return sorted(found, key=lambda node: -node.number)
-
-    if TYPE_CHECKING:  # attached by ops/operators.py, so that the tape need not know the ops
-        def __add__(self, other: Any) -> "Tensor": ...
-        def __radd__(self, other: Any) -> "Tensor": ...
-        def __sub__(self, other: Any) -> "Tensor": ...
-        def __rsub__(self, other: Any) -> "Tensor": ...
-        def __mul__(self, other: Any) -> "Tensor": ...
-        def __rmul__(self, other: Any) -> "Tensor": ...
-        def __truediv__(self, other: Any) -> "Tensor": ...
-        def __rtruediv__(self, other: Any) -> "Tensor": ...
-        def __pow__(self, other: float) -> "Tensor": ...
-        def __matmul__(self, other: Any) -> "Tensor": ...
-        def __neg__(self) -> "Tensor": ...
-        def __abs__(self) -> "Tensor": ...
-        def __lt__(self, other: Any) -> "Tensor": ...
-        def __le__(self, other: Any) -> "Tensor": ...
-        def __gt__(self, other: Any) -> "Tensor": ...
-        def __ge__(self, other: Any) -> "Tensor": ...
-        def __getitem__(self, index: Any) -> "Tensor": ...
-        def sum(self, axis: Any = None, keepdims: bool = False) -> "Tensor": ...
-        def mean(self, axis: Any = None, keepdims: bool = False) -> "Tensor": ...
-        def var(self, axis: Any = None, keepdims: bool = False) -> "Tensor": ...
-        def std(self, axis: Any = None, keepdims: bool = False) -> "Tensor": ...
-        def max(self, axis: Any = None, keepdims: bool = False) -> "Tensor": ...
-        def min(self, axis: Any = None, keepdims: bool = False) -> "Tensor": ...
-        def argmax(self, axis: Any = None) -> "Tensor": ...
-        def argmin(self, axis: Any = None) -> "Tensor": ...
-        def reshape(self, *shape: Any) -> "Tensor": ...
-        def transpose(self, *axes: Any) -> "Tensor": ...
-        def flatten(self) -> "Tensor": ...
-        def squeeze(self, axis: Any = None) -> "Tensor": ...
-        def astype(self, dtype: Any) -> "Tensor": ...
-        @property
-        def T(self) -> "Tensor": ...
+    nodes = nodes_behind(tensor)
+    deliver(tensor.origin or tensor, gradient)
+    for node in nodes:
+        doutputs = pending.pop(node)
+        edges, dinputs = node.edges, node.gradients(doutputs)
+        owned.difference_update(map(id, doutputs))
+        node.release()
+        if edges is None or len(dinputs) != len(edges):
+            raise GradientError(f"{node.op.name}: backward returned {len(dinputs)} gradients for "
+                                f"{len(edges or ())} inputs; return one for each, None where needs is False")
+        for edge, dinput in zip(edges, dinputs, strict=True):
+            if edge is not None:
+                _check_gradient(node, edge, dinput)
+                deliver(edge, dinput)
 
 
-def from_dlpack(data: Any, requires_grad: bool = False) -> Tensor:
-    """A tensor that shares the memory of another library's array, on a CPU or an NVIDIA GPU, by the DLPack protocol.
-
-    `data` is an array of PyTorch, JAX, CuPy, NumPy, ...; what changes in one changes in the other, where the other
-    allows changes. Back again: `torch.from_dlpack(tensor)`, and the like.
-
-    Errors: DeviceError for memory of another kind; DtypeError for what is no array, or cannot be shared: numbers that
-    NumPy does not know, or a tensor that requires a gradient.
-
-    >>> import numpy as np
-    >>> theirs = np.array([1.0, 2.0])
-    >>> ours = from_dlpack(theirs)
-    >>> theirs[0] = 5.0
-    >>> ours.numpy()
-    array([5., 2.])
-    """
-    return Tensor(backend.from_dlpack(data), requires_grad)
+def nodes_behind(tensor: Value) -> list[Node]:
+    """The nodes that a tensor depends on, the youngest first. Errors: GradientError if one of them is used up."""
+    found: set[Node] = set()
+    waiting = [tensor.origin[0]] if tensor.origin else []
+    while waiting:
+        node = waiting.pop()
+        if node in found:
+            continue
+        if node.edges is None:
+            raise GradientError(f"backward: the tape behind {node.op.name} was used up by an earlier backward(), "
+                                "each forward goes with one; compute the loss again, or add the losses first")
+        found.add(node)
+        waiting.extend(edge[0] for edge in node.edges if isinstance(edge, tuple))
+    return sorted(found, key=lambda node: -node.number)
 
 
-def _check_gradient(node: Node, edge: "Tensor | tuple[Node, int]", dinput: Any) -> None:
+def _check_gradient(node: Node, edge: Value | tuple[Node, int], dinput: Any) -> None:
     """A gradient has the shape of what it is the gradient of: a mistake here would spread silently."""
-    shape = edge.shape if isinstance(edge, Tensor) else edge[0].outputs[edge[1]][0]
+    shape = edge[0].outputs[edge[1]][0] if isinstance(edge, tuple) else edge.shape
     if dinput is None or dinput.shape != shape:
         got = "None" if dinput is None else str(dinput.shape)
         raise ShapeError(f"{node.op.name}: backward returned a gradient of shape {got} for an input of shape {shape}; "

@@ -488,7 +488,7 @@ def test_memory_is_released_without_backward() -> None:
     try:
         y, _, _ = tn.ops.lstm(tn.Tensor(np.ones((2, 3, 2))), None, None, leaf_of(np.ones((5, 12))),
                               tn.Tensor(np.zeros(12)))
-        array = weakref.ref(y._origin[0].cache[0]) if y._origin else None
+        array = weakref.ref(y.origin[0].cache[0]) if y.origin else None
         assert array is not None
         assert array() is not None
         del y, _

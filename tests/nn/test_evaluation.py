@@ -17,7 +17,7 @@ from tinynet.errors import ShapeError
 from tinynet.nn import evaluation
 from tinynet.nn.evaluation import Evaluation
 from tinynet.op import shapes_only
-from tinynet.tape import Tensor
+from tinynet.tensor import Tensor
 
 pytest.importorskip("numba")
 

@@ -156,7 +156,7 @@ class Wait(nn.Module):
         time.sleep(0.02)
         y = x * 1.0
         if y.requires_grad:
-            node = y._origin[0]
+            node = y.origin[0]
             backward = node.backward
             node.backward = lambda *arrays, **options: (time.sleep(0.01), backward(*arrays, **options))[1]
         return y

@@ -30,6 +30,7 @@ LAYERS = [
     ["contract", "window", "random", "atomic"],
     ["backend"],
     ["tape"],
+    ["tensor"],
     ["op"],
     ["ops", "gradcheck"],
     ["init"],
@@ -41,7 +42,7 @@ LAYERS = [
     ["__main__"],
 ]
 # Where arrays live concerns few; how an op runs fast (backend/cpu, backend/cuda) concerns only the backend itself.
-BACKEND_USERS = r"(tape|op|nn/module|nn/evaluation|optim/\w+|data/loader|training/replay|training/fit)\.py"
+BACKEND_USERS = r"(tape|tensor|op|nn/(module|parameter|evaluation)|optim/\w+|data/loader|training/(replay|fit))\.py"
 
 # What may be imported besides the standard library, and where: patterns of paths in tinynet/.
 PACKAGES = {

@@ -6,7 +6,8 @@ from tinynet.nn.conv import Conv1D, Conv2D
 from tinynet.nn.dense import Dense
 from tinynet.nn.dropout import Dropout
 from tinynet.nn.lstm import LSTM
-from tinynet.nn.module import Buffer, Module, Parameter, Parameters
+from tinynet.nn.module import Module
+from tinynet.nn.parameter import Buffer, Parameter, Parameters
 from tinynet.nn.pool import AvgPool1D, AvgPool2D, GlobalAveragePool, MaxPool1D, MaxPool2D
 from tinynet.nn.scaling import Scaling
 from tinynet.nn.sequential import Sequential

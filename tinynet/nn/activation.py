@@ -2,7 +2,7 @@
 
 from tinynet import ops
 from tinynet.nn.module import Module
-from tinynet.tape import Tensor
+from tinynet.tensor import Tensor
 
 
 class ReLU(Module):

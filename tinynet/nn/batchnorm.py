@@ -4,10 +4,11 @@ from typing import ClassVar
 
 from tinynet import init, ops
 from tinynet.errors import StateError
-from tinynet.nn.module import Buffer, Module, Parameter
+from tinynet.nn.module import Module
+from tinynet.nn.parameter import Buffer, Parameter
 from tinynet.op import is_shapes_only
 from tinynet.ops.batchnorm import running_averages
-from tinynet.tape import Tensor
+from tinynet.tensor import Tensor
 
 
 class BatchNorm(Module):

@@ -3,8 +3,9 @@
 from typing import Any
 
 from tinynet import init, ops
-from tinynet.nn.module import Module, Parameter
-from tinynet.tape import Tensor
+from tinynet.nn.module import Module
+from tinynet.nn.parameter import Parameter
+from tinynet.tensor import Tensor
 from tinynet.window import pair
 
 

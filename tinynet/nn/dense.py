@@ -1,8 +1,9 @@
 """The dense layer. Its math is in ops/dense.py."""
 
 from tinynet import init, ops
-from tinynet.nn.module import Module, Parameter
-from tinynet.tape import Tensor
+from tinynet.nn.module import Module
+from tinynet.nn.parameter import Parameter
+from tinynet.tensor import Tensor
 
 
 class Dense(Module):

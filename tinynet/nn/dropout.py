@@ -2,8 +2,9 @@
 
 from tinynet import init, ops
 from tinynet.errors import ArgumentError
-from tinynet.nn.module import Buffer, Module
-from tinynet.tape import Tensor
+from tinynet.nn.module import Module
+from tinynet.nn.parameter import Buffer
+from tinynet.tensor import Tensor
 
 
 class Dropout(Module):

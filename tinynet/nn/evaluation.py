@@ -25,7 +25,7 @@ from tinynet.errors import DeviceError
 from tinynet.nn.module import Module, is_outermost
 from tinynet.nn.scaling import Scaling
 from tinynet.op import is_shapes_only
-from tinynet.tape import Tensor
+from tinynet.tensor import Tensor
 
 _MOST = 1 << 23  # bytes that a recorded forward may keep
 _SHAPES = 4  # of inputs, for which a model keeps its forwards
@@ -40,7 +40,7 @@ class Evaluation:
 
     def __init__(self, model: Module, forward: Callable[[Tensor], Tensor], x: Any) -> None:
         modules = [module for _, module in model.modules()]
-        members = [value for module in modules for _, value in module._members()]
+        members = [value for module in modules for _, value in module.members()]
         self.x, self.layers = x.copy(), modules[1:]
         self.tensors = [value for value in members if isinstance(value, Tensor)]
         arrays = list(map(_data, self.tensors))

@@ -6,97 +6,19 @@ were set; nothing is registered. What leads to a tensor is its path, `1.W` for t
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from tinynet import backend
 from tinynet.errors import ShapeError, StateError
+from tinynet.nn.parameter import Buffer, Parameter, Parameters
 from tinynet.nn.scaling import Scaling
 from tinynet.random import current_seed, next_draw, stream
-from tinynet.tape import Tensor
+from tinynet.tensor import Tensor
 
 if TYPE_CHECKING:
     from tinynet.nn.profile import Profile
-
-
-class Parameter(Tensor):
-    """A tensor that is trained. `home` is where its gradient is to lie: a view of an optimizer's flat array. The
-    backward of an op writes it there by itself, or it is copied there.
-
-    >>> import tinynet as tn
-    >>> tn.nn.Parameter([1.0, 2.0]).requires_grad
-    True
-    """
-
-    __slots__ = ("home",)
-
-    def __init__(self, data: Any, requires_grad: bool = True) -> None:
-        super().__init__(data, requires_grad)
-        self.home: Any = None
-
-    def need(self) -> bool | backend.Home:
-        return True if self.home is None or self.grad is not None else backend.Home(self.home)
-
-    def accumulate(self, dvalue: Any) -> None:
-        if self.grad is None and self.home is not None:
-            if dvalue is not self.home:
-                self.home[...] = dvalue
-            self.grad = self.home
-        else:
-            super().accumulate(dvalue)
-
-
-class Buffer(Tensor):
-    """A tensor that belongs to a module's state and is not trained: running averages, counters.
-
-    >>> import tinynet as tn
-    >>> tn.nn.Buffer([0.0]).requires_grad
-    False
-    """
-
-    __slots__ = ()
-
-
-class Parameters(Sequence[Parameter]):
-    """Parameters in order, each once, with their names.
-
-    >>> import tinynet as tn
-    >>> tn.nn.Dense(3, 2).parameters().names
-    ('W', 'b')
-    """
-
-    def __init__(self, named: Iterable[tuple[str, Parameter]]) -> None:
-        unique: dict[int, tuple[str, Parameter]] = {}
-        for name, parameter in named:
-            unique.setdefault(id(parameter), (name, parameter))
-        self._items = tuple(unique.values())
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(name for name, _ in self._items)
-
-    def items(self) -> tuple[tuple[str, Parameter], ...]:
-        """Pairs of name and parameter."""
-        return self._items
-
-    def zero_grad(self) -> None:
-        """Forget all gradients."""
-        for _, parameter in self._items:
-            parameter.zero_grad()
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return Parameters(self._items[index])
-        if isinstance(index, str):
-            return dict(self._items)[index]
-        return self._items[index][1]
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def __repr__(self) -> str:
-        return "\n".join(f"{name} {parameter.shape} {parameter.dtype}" for name, parameter in self._items)
 
 
 Observer = Callable[["Module", Callable[[], Any]], Any]  # (module, forward) -> what forward() gives
@@ -150,9 +72,9 @@ class Module:
 
     def children(self) -> Iterator[tuple[str, "Module"]]:
         """The modules that are attributes of this one, or elements of a list that is, with their names."""
-        return ((name, value) for name, value in self._members() if isinstance(value, Module))
+        return ((name, value) for name, value in self.members() if isinstance(value, Module))
 
-    def _members(self) -> Iterator[tuple[str, Any]]:
+    def members(self) -> Iterator[tuple[str, Any]]:
         """All attributes with their names, those in lists one by one: `blocks.0`, `blocks.1`, ..."""
         for name, value in vars(self).items():
             if isinstance(value, list | tuple):
@@ -170,7 +92,7 @@ class Module:
         """All parameters and buffers by name, tied ones once."""
         found: dict[int, tuple[str, Tensor]] = {}
         for path, module in self.modules():
-            for name, value in module._members():
+            for name, value in module.members():
                 if isinstance(value, Parameter | Buffer):
                     found.setdefault(id(value), (_join(path, name), value))
         return dict(found.values())
@@ -263,7 +185,7 @@ class Module:
         root = call.root if call else self
         path = next((path for path, module in root.modules() if module is self), "")
         if not path:  # called on its own: told from others of its kind by the order in which they were first called
-            path = vars(self).setdefault("_own_stream", f"{type(self).__name__}:{next_draw()}")
+            path = vars(self).setdefault("own_stream", f"{type(self).__name__}:{next_draw()}")
         return current_seed(), stream(_join(path, what))
 
     def summary(self, input_shape: tuple[int, ...] | None = None) -> str:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from tinynet import ops
 from tinynet.errors import ShapeError
 from tinynet.nn.module import Module
-from tinynet.tape import Tensor
+from tinynet.tensor import Tensor
 
 
 class _Pool(Module):

@@ -16,7 +16,8 @@ from weakref import ref
 from tinynet.errors import ArgumentError
 from tinynet.nn.module import Module, observed, ones
 from tinynet.nn.summary import aligned, in_bytes
-from tinynet.tape import Node, Tensor
+from tinynet.tape import Node, nodes_behind
+from tinynet.tensor import Tensor
 
 
 @dataclass
@@ -154,7 +155,7 @@ def _memory(array: Any) -> Any:
 
 
 def _nodes(tensor: Tensor) -> list[Node]:
-    return tensor._nodes_behind() if tensor.requires_grad else []
+    return nodes_behind(tensor) if tensor.requires_grad else []
 
 
 def _first(output: Any) -> Tensor:

@@ -3,7 +3,7 @@
 import math
 
 from tinynet.nn.module import Module
-from tinynet.tape import Tensor
+from tinynet.tensor import Tensor
 
 
 class Flatten(Module):

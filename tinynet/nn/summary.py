@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tinynet.nn.module import Module, Parameter, observed
+from tinynet.nn.module import Module, observed
+from tinynet.nn.parameter import Parameter
 from tinynet.op import Call, blank, shapes_only
 from tinynet.tape import no_grad
 from tinynet.window import pair, window
@@ -58,7 +59,7 @@ def rows(model: Module, input_shape: tuple[int, ...] | None) -> list[Row]:
     counted: set[int] = set()
 
     def add(module: Module, shape: tuple[int, ...] | None, calls: list[Call]) -> None:
-        own = {id(one): one.size for _, one in module._members() if isinstance(one, Parameter)}
+        own = {id(one): one.size for _, one in module.members() if isinstance(one, Parameter)}
         parameters = sum(size for key, size in own.items() if key not in counted)
         counted.update(own)
         flops = sum(map(_flops, calls))

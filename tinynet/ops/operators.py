@@ -13,7 +13,7 @@ from tinynet.ops.elementwise import absolute, add, divide, multiply, negative, p
 from tinynet.ops.matmul import matmul
 from tinynet.ops.reduce import axes_of, max, mean, min, sum, var
 from tinynet.ops.shape import astype, concatenate, getitem, reshape, transpose
-from tinynet.tape import Tensor
+from tinynet.tensor import Tensor
 
 
 def stack(tensors: Any, axis: int = 0) -> Tensor:

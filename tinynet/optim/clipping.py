@@ -5,7 +5,7 @@ from typing import Any
 
 from tinynet import backend
 from tinynet.errors import ArgumentError
-from tinynet.nn.module import Parameter
+from tinynet.nn.parameter import Parameter
 
 
 def clip_global_norm(parameters: Iterable[Parameter], max_norm: float) -> Any:

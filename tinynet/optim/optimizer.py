@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from tinynet import backend
 from tinynet.errors import ArgumentError, ShapeError, StateError
-from tinynet.nn.module import Parameter, Parameters
+from tinynet.nn.parameter import Parameter, Parameters
 
 
 def scalar(number: Any, like: Any) -> Any:

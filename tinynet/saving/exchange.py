@@ -213,7 +213,7 @@ def _layers(function: str, model: Module) -> list[tuple[str, Module]]:
     """The layers that have weights, each once, in the order of the attributes."""
     found: dict[int, tuple[str, Module]] = {}
     for path, module in model.modules():
-        if any(isinstance(one, nn.Parameter) for _, one in module._members()):
+        if any(isinstance(one, nn.Parameter) for _, one in module.members()):
             if type(module) not in (nn.LSTM, *TORCH.names):
                 raise StateError(f"{function}: weights must be those of Dense, Conv1D, Conv2D, LSTM and BatchNorm, and "
                                  f"{path or 'the model'} is a {type(module).__name__}; exchange its parts")

@@ -31,7 +31,7 @@ from tinynet.errors import ArgumentError, ModelFileError
 from tinynet.nn.module import Module
 from tinynet.nn.summary import in_bytes, rows
 from tinynet.op import shapes_only
-from tinynet.tape import Tensor
+from tinynet.tensor import Tensor
 
 FORMAT = "tinynet 1"  # the name of the description: one entry, since several are written in no certain order
 DEPTH = 50  # of modules in modules

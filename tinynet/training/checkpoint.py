@@ -47,8 +47,8 @@ def capture(run: Run, settings: Mapping[str, Any]) -> State:
         "history": run.history, "stopped": run.stopped,
         "sums": {name: value if name == "images" else float(value) for name, value in run.sums.items()},
         "random": random.state_dict(),
-        "streams": {path: vars(module)["_own_stream"] for path, module in run.model.modules()
-                    if "_own_stream" in vars(module)},
+        "streams": {path: vars(module)["own_stream"] for path, module in run.model.modules()
+                    if "own_stream" in vars(module)},
         "schedule": run.schedule.state_dict() if run.schedule else {},
         "callbacks": [callback.state_dict() for callback in run.callbacks],
         "loaders": [loader.state_dict() for loader in _loaders(run)],
@@ -74,7 +74,7 @@ def restore(run: Run, state: State) -> None:
             thing.load_state_dict(its_state)
     modules = dict(run.model.modules())
     for path, name in facts["streams"].items():
-        vars(modules[path])["_own_stream"] = str(name)
+        vars(modules[path])["own_stream"] = str(name)
     random.load_state_dict(facts["random"])
     run.epoch, run.batch, run.step = (_count(facts[name]) for name in ("epoch", "batch", "step"))
     run.sums = {name: (_count if name == "images" else float)(facts["sums"][name]) for name in run.sums}

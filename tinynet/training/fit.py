@@ -24,12 +24,14 @@ from typing import Any, Self
 from tinynet import backend, ops
 from tinynet.atomic import remove_parts
 from tinynet.errors import ArgumentError, Interrupted, NonFiniteError
-from tinynet.nn.module import Module, Parameter
+from tinynet.nn.module import Module
+from tinynet.nn.parameter import Parameter
 from tinynet.ops.loss import tally
 from tinynet.optim.clipping import clip_global_norm
 from tinynet.optim.optimizer import Optimizer
 from tinynet.optim.schedule import Schedule
-from tinynet.tape import Tensor, no_grad
+from tinynet.tape import no_grad
+from tinynet.tensor import Tensor
 from tinynet.training import checkpoint as checkpoints
 from tinynet.training.callbacks import Callback, PathLike, Run, no_sums
 from tinynet.training.guard import READ_EVERY, Found, Loss, probing

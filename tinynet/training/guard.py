@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from tinynet.nn.module import Buffer, Module, observed
-from tinynet.tape import Node, Tensor
+from tinynet.nn.module import Module, observed
+from tinynet.nn.parameter import Buffer
+from tinynet.tape import Node
+from tinynet.tensor import Tensor
 from tinynet.training.callbacks import Run
 
 Loss = Callable[[Tensor, Any], Tensor]
@@ -85,7 +87,7 @@ def _watched_step(run: Run, step: Callable[[], None]) -> Callable[[], None]:
 
 def _watch_backward(title: str, output: Tensor, names: dict[int, str]) -> None:
     """Look at what the nodes behind a tensor pass back, those that are not watched yet."""
-    waiting = [output._origin[0]] if output._origin else []
+    waiting = [output.origin[0]] if output.origin else []
     while waiting:
         node = waiting.pop()
         if not hasattr(node.backward, "is_watched"):

@@ -28,8 +28,8 @@ import numpy as np
 
 from tinynet import backend, random
 from tinynet.errors import DeviceError
-from tinynet.nn.module import Parameter
-from tinynet.tape import Tensor
+from tinynet.nn.parameter import Parameter
+from tinynet.tensor import Tensor
 from tinynet.training.callbacks import Run
 
 Step = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # of inputs and targets: the loss and the outputs
@@ -203,7 +203,7 @@ class Replay:
     def _places(self) -> list[Any]:
         """What a step changes on the device: weights, moments, buffers and other arrays of modules, numbers, sums."""
         xp = backend.namespace(self.device)
-        members = [value for _, module in self.run.model.modules() for _, value in module._members()]
+        members = [value for _, module in self.run.model.modules() for _, value in module.members()]
         buffers = [value.data for value in members if isinstance(value, Tensor) and not isinstance(value, Parameter)]
         return [*self.run.optimizer.arrays(), *buffers, *(value for value in members if isinstance(value, xp.ndarray)),
                 *self.numbers.values(), *self.sums.values()]

@@ -1,0 +1,86 @@
+"""The tensors of a module: those that are trained, and those that are not."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from tinynet import backend
+from tinynet.tensor import Tensor
+
+
+class Parameter(Tensor):
+    """A tensor that is trained. `home` is where its gradient is to lie: a view of an optimizer's flat array. The
+    backward of an op writes it there by itself, or it is copied there.
+
+    >>> import tinynet as tn
+    >>> tn.nn.Parameter([1.0, 2.0]).requires_grad
+    True
+    """
+
+    __slots__ = ("home",)
+
+    def __init__(self, data: Any, requires_grad: bool = True) -> None:
+        super().__init__(data, requires_grad)
+        self.home: Any = None
+
+    def need(self) -> bool | backend.Home:
+        return True if self.home is None or self.grad is not None else backend.Home(self.home)
+
+    def accumulate(self, dvalue: Any) -> None:
+        if self.grad is None and self.home is not None:
+            if dvalue is not self.home:
+                self.home[...] = dvalue
+            self.grad = self.home
+        else:
+            super().accumulate(dvalue)
+
+
+class Buffer(Tensor):
+    """A tensor that belongs to a module's state and is not trained: running averages, counters.
+
+    >>> import tinynet as tn
+    >>> tn.nn.Buffer([0.0]).requires_grad
+    False
+    """
+
+    __slots__ = ()
+
+
+class Parameters(Sequence[Parameter]):
+    """Parameters in order, each once, with their names.
+
+    >>> import tinynet as tn
+    >>> tn.nn.Dense(3, 2).parameters().names
+    ('W', 'b')
+    """
+
+    def __init__(self, named: Iterable[tuple[str, Parameter]]) -> None:
+        unique: dict[int, tuple[str, Parameter]] = {}
+        for name, parameter in named:
+            unique.setdefault(id(parameter), (name, parameter))
+        self._items = tuple(unique.values())
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(name for name, _ in self._items)
+
+    def items(self) -> tuple[tuple[str, Parameter], ...]:
+        """Pairs of name and parameter."""
+        return self._items
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for _, parameter in self._items:
+            parameter.zero_grad()
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return Parameters(self._items[index])
+        if isinstance(index, str):
+            return dict(self._items)[index]
+        return self._items[index][1]
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{name} {parameter.shape} {parameter.dtype}" for name, parameter in self._items)
