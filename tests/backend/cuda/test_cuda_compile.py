@@ -10,7 +10,7 @@ import pytest
 from tests.support.cuda_compiler import CompileError, compiled, compilers, faults
 from tinynet.backend.cuda import lstm_persistent
 from tinynet.backend.cuda.runtime import emulator
-from tinynet.backend.cuda.runtime.launch import FOLDER, signatures, source
+from tinynet.backend.cuda.runtime.source import FOLDER, assemble, signatures
 
 FILES = sorted(FOLDER.glob("*.cu"))
 STRICT = ["-fsyntax-only", "-Wall", "-Wextra", "-Wdouble-promotion", "-Wfloat-conversion", "-Werror",
@@ -28,7 +28,7 @@ def strict(text: str) -> str:
 
 
 def changed(stem: str, old: str, new: str) -> str:
-    text = source(FOLDER / f"{stem}.cu")
+    text = assemble(FOLDER / f"{stem}.cu")
     assert old in text
     return text.replace(old, new, 1)
 
@@ -40,7 +40,7 @@ def test_there_are_kernels_and_each_file_has_its_python() -> None:
 
 def test_every_kernel_is_launched() -> None:
     python = "\n".join(path.read_text(encoding="utf-8") for path in FOLDER.glob("*.py"))
-    assert not [name for path in FILES for name in signatures(source(path)) if f'"{name}"' not in python]
+    assert not [name for path in FILES for name in signatures(assemble(path)) if f'"{name}"' not in python]
 
 
 def test_the_page_names_every_file_of_kernels() -> None:
@@ -52,16 +52,16 @@ def test_the_page_names_every_file_of_kernels() -> None:
 @pytest.mark.parametrize("compiler", compilers())
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_compiles_for_a_gpu(path: Path, compiler: str) -> None:
-    code = compiled(compiler, source(path))
+    code = compiled(compiler, assemble(path))
     assert not faults(code)
-    assert all(f".entry {name}(" in code.ptx for name in signatures(source(path)))
+    assert all(f".entry {name}(" in code.ptx for name in signatures(assemble(path)))
 
 
 @needs_compiler
 @pytest.mark.parametrize("compiler", compilers())
 def test_as_many_blocks_of_the_lstm_as_planned_have_registers(compiler: str) -> None:
     """And no shared memory but what the launch asks for."""
-    report = compiled(compiler, source(FOLDER / "lstm_persistent.cu")).report
+    report = compiled(compiler, assemble(FOLDER / "lstm_persistent.cu")).report
     used = {name: int(registers) for name, registers in re.findall(
         r"Compiling entry function '(\w+)'(?:.*\n)*?.*Used (\d+) registers(?!.* smem)", report)}
     for size in lstm_persistent.SIZES:
@@ -72,7 +72,7 @@ def test_as_many_blocks_of_the_lstm_as_planned_have_registers(compiler: str) -> 
 @needs_gxx
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_no_warning_of_a_strict_compiler(path: Path) -> None:
-    assert not strict(source(path))
+    assert not strict(assemble(path))
 
 
 PLANTED = {

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -17,7 +17,8 @@ from tests.support.op_cases import difference, draw
 from tinynet import backend
 from tinynet.backend.cuda.runtime import emulator, fake_cupy, launch
 from tinynet.backend.cuda.runtime.emulator import KernelError
-from tinynet.backend.cuda.runtime.launch import FOLDER, Grid, Kernels, one_each, signatures, source
+from tinynet.backend.cuda.runtime.launch import Grid, Kernels, one_each
+from tinynet.backend.cuda.runtime.source import FOLDER, assemble, signatures
 from tinynet.errors import ArgumentError, DeviceError, DtypeError, ShapeError, TinynetError
 from tinynet.op import REGISTRY
 from tinynet.optim.adam import adam
@@ -43,6 +44,26 @@ extern "C" __global__ void fill(const float* OR_NULL x, float* __restrict__ y, i
   if (count && at == 0) count[0] = size;
 }
 """
+
+STRUCT = """
+struct Part { int first, step; float factor; bool twice; long long offset; };  // of an array
+extern "C" __global__ void pick(const float* __restrict__ x, float* __restrict__ y, const Part part, int size) {
+  int at = blockIdx.x * blockDim.x + threadIdx.x;
+  if (at < size)
+    y[at] = x[part.first + at * part.step] * part.factor * (part.twice ? 2.0f : 1.0f) + (float)part.offset;
+}
+"""
+
+
+class Part(NamedTuple):
+    """What STRUCT has, in another order, with a field that the kernel does not take."""
+
+    offset: Any = 2**40
+    first: Any = 1
+    step: Any = 2
+    twice: Any = True
+    factor: Any = 3
+    note: str = ""
 
 
 @pytest.fixture
@@ -81,16 +102,48 @@ def test_signatures_are_read_from_the_source() -> None:
     assert [p.name for p in signatures(OPTIONAL)["fill"] if p.is_optional] == ["x", "count"]
 
 
-@pytest.mark.parametrize("parameter", ["double x", "const double* x", "float** x", "size_t n", "half* x", "float x[4]"])
+@pytest.mark.parametrize("parameter", ["double x", "const double* x", "float** x", "size_t n", "half* x", "float x[4]",
+                                       "Pair p", "Both* b", "Other o"])
 def test_parameters_of_other_types_are_refused(parameter: str) -> None:
     with pytest.raises(DtypeError, match="every parameter must be"):
-        signatures(f'extern "C" __global__ void bad({parameter}) {{}}')
+        signatures("struct Pair { int a; double b; }; struct Both { int a, b; };\n"
+                   f'extern "C" __global__ void bad({parameter}) {{}}')
+
+
+def test_a_struct_is_laid_out_as_the_compiler_does() -> None:
+    part = signatures(STRUCT)["pick"][2]
+    assert (part.name, part.type, part.is_pointer) == ("part", "Part", False)
+    assert part.dtype.names == ("first", "step", "factor", "twice", "offset")
+    assert [part.dtype.fields[name][1] for name in part.dtype.names] == [0, 4, 8, 12, 16]  # type: ignore[index]
+    assert part.dtype.itemsize == 24
+
+
+@needs_gxx
+@pytest.mark.parametrize("checked", [False, True])
+def test_a_struct_is_passed_by_value(kernels: Callable[[str], Kernels], checked: bool) -> None:
+    """Its fields are looked up by name."""
+    x, y = fake_cupy.array(np.arange(9, dtype="float32")), device(4)
+    with emulator.checked() if checked else nullcontext():
+        kernels(STRUCT).launch("pick", one_each(4), x, y, Part(offset=np.int64(1000)), 4)
+    assert y.get().tolist() == [1006, 1018, 1030, 1042]
+
+
+@pytest.mark.parametrize(("part", "error", "message"), [
+    (Part(step=1.0), DtypeError, "pick: part.step must be a number of int32, got float"),
+    (Part(factor=np.float64(1)), DtypeError, "part.factor must be a number of float32, got float64"),
+    (Part(first=2**31), ArgumentError, "part.first must fit into int32, got 2147483648"),
+    ((1, 2), DtypeError, "part must have the fields first, step, .* of struct Part, got tuple without first, step"),
+])
+def test_a_struct_that_does_not_fit_is_refused(kernels: Callable[[str], Kernels], part: Any, error: type[Exception],
+                                               message: str) -> None:
+    with pytest.raises(error, match=message):
+        kernels(STRUCT).launch("pick", one_each(4), device(9), device(4), part, 4)
 
 
 def test_headers_are_put_into_the_source_and_lines_keep_their_numbers(tmp_path: Path) -> None:
     (tmp_path / "own.h").write_text("int one;\n")
     (tmp_path / "a.cu").write_text('// first\n#include "own.h"\nint two;\n')
-    lines = source(tmp_path / "a.cu").splitlines()
+    lines = assemble(tmp_path / "a.cu").splitlines()
     assert lines[lines.index("int one;") - 1] == f'#line 1 "{tmp_path / "own.h"}"'
     assert lines[lines.index("int two;") - 1] == f'#line 3 "{tmp_path / "a.cu"}"'
 

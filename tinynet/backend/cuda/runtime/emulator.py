@@ -30,7 +30,8 @@ from tinynet.atomic import write_whole
 from tinynet.errors import DeviceError
 
 if TYPE_CHECKING:
-    from tinynet.backend.cuda.runtime.launch import Grid, Parameter
+    from tinynet.backend.cuda.runtime.launch import Grid
+    from tinynet.backend.cuda.runtime.source import Parameter
 
 FLAGS = ("-std=c++17", "-O2", "-g", "-fPIC", "-ffp-contract=off", "-Wall", "-Wno-unknown-pragmas")
 ORDERS = 3  # ascending, descending, shuffled: see emulator.h
@@ -74,14 +75,10 @@ def program(source: str, signatures: Mapping[str, Sequence["Parameter"]]) -> str
 
 
 def _entry(name: str, parameters: Sequence["Parameter"]) -> str:
-    types = [_C_TYPES[parameter.dtype.name] + "*" * parameter.is_pointer for parameter in parameters]
+    types = [parameter.type + "*" * parameter.is_pointer for parameter in parameters]
     values = ", ".join(f"*({type_}*)values[{i}]" for i, type_ in enumerate(types))
     return (f'extern "C" const char* launch_{name}(void** values, const unsigned* shape, int order) '
             f"{{ return emulator::launch([](void** values) {{ {name}({values}); }}, values, shape, order); }}")
-
-
-_C_TYPES = {"float32": "float", "int32": "int", "uint32": "unsigned", "int64": "long long", "uint16": "unsigned short",
-            "uint8": "unsigned char", "bool": "bool"}
 
 
 def cache_folder() -> Path:
@@ -140,13 +137,9 @@ class Library:
     def _call(self, name: str, grid: "Grid", values: Sequence[Any], order: int) -> None:
         function = getattr(self._library, f"launch_{name}")
         function.restype = ctypes.c_char_p
-        words = np.zeros(len(values), np.uint64)  # each value, or the address of an array
-        for i, value in enumerate(values):
-            if isinstance(value, np.ndarray):
-                words[i] = value.ctypes.data
-            else:
-                words[i : i + 1].view(value.dtype)[0] = value
-        places = (ctypes.c_void_p * len(values))(*range(words.ctypes.data, words.ctypes.data + words.nbytes, 8))
+        bytes_ = [np.asarray(np.uint64(value.ctypes.data) if isinstance(value, np.ndarray) else value)
+                  for value in values]  # numbers, structs, and addresses of arrays
+        places = (ctypes.c_void_p * len(bytes_))(*[one.ctypes.data for one in bytes_])
         with _lock:
             error = function(places, (ctypes.c_uint * 7)(*grid.blocks, *grid.threads, grid.shared), order)
         if error:

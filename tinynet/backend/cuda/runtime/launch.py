@@ -13,7 +13,6 @@ to the emulator.
 """
 
 import math
-import re
 from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,33 +20,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinynet.backend.cuda.runtime import fake_cupy
+from tinynet.backend.cuda.runtime.source import FOLDER, Parameter, assemble, signatures
 from tinynet.errors import ArgumentError, DeviceError, DtypeError, ShapeError
 
-FOLDER = Path(__file__).resolve().parents[1]
 BLOCK = 256  # threads in a block, unless a kernel wants something else
 _BLOCK_MOST, _SIDE_MOST = 1024, 65535  # threads in a block, and blocks along y and z: CUDA has these limits
 _MOST = 2**31 - 1  # threads along x: they are counted in an int
 _SHARED_ALWAYS = 48 * 1024  # bytes of shared memory that every block may have, unasked
 
-_TYPES = {"float": np.float32, "int": np.int32, "unsigned": np.uint32, "long long": np.int64,
-          "unsigned short": np.uint16, "unsigned char": np.uint8, "bool": np.bool_}
 _NUMBERS = {"f": (float, int), "i": (int, bool), "u": (int,), "b": (bool, int)}  # Python's, by the kind of dtype
 _OF_THE_HOST = (np.ndarray, np.generic)
-_KERNEL = re.compile(r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\s*\([^)]*\)\s*)?(\w+)\s*\(([^)]*)\)')
-_PARAMETER = re.compile(r"(const\s+)?([a-z ]+?)\s*(\*)?\s*(?:(__restrict__|OR_NULL)\s+)?(\w+)")
 _NULL = np.uint64(0)  # a null pointer: CuPy passes a number as the bytes that it has
-_COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.S)
-_INCLUDE = re.compile(r'^#include "(\w+\.h)"$', re.M)
-
-
-class Parameter(NamedTuple):
-    """What a kernel takes in one place: a number, or a pointer to many."""
-
-    name: str
-    dtype: Any
-    is_pointer: bool
-    is_written: bool
-    is_optional: bool = False
 
 
 class Grid(NamedTuple):
@@ -88,39 +71,6 @@ def one_each(count: int) -> Grid:
     return Grid((-(-count // BLOCK), 1, 1), (BLOCK, 1, 1))
 
 
-def source(path: Path) -> str:
-    """The text of a file of kernels, with the headers of ours that it includes put in their places: then a compiler
-    needs no folder to look in, and whoever keeps compiled code by its source notices a change of them."""
-    text = path.read_text(encoding="utf-8")
-
-    def header(match: re.Match[str]) -> str:
-        name = path.with_name(match[1])
-        line = text[: match.end()].count("\n") + 2
-        return f'#line 1 "{name}"\n{name.read_text(encoding="utf-8")}\n#line {line} "{path}"'
-
-    return f'#line 1 "{path}"\n' + _INCLUDE.sub(header, text)
-
-
-def signatures(text: str) -> dict[str, tuple[Parameter, ...]]:
-    """The kernels in a source by their names, and what they take. DtypeError for a type that no kernel should have.
-
-    >>> text = 'extern "C" __global__ void scale(const float* x, float* y, float factor, int n) {}'
-    >>> [(parameter.name, parameter.is_pointer) for parameter in signatures(text)["scale"]]
-    [('x', True), ('y', True), ('factor', False), ('n', False)]
-    """
-    return {name: tuple(_parameter(name, part.strip()) for part in parts.split(","))
-            for name, parts in _KERNEL.findall(_COMMENT.sub(" ", text))}
-
-
-def _parameter(kernel: str, text: str) -> Parameter:
-    found = _PARAMETER.fullmatch(text)
-    if not found or found[2] not in _TYPES:
-        raise DtypeError(f"{kernel}: every parameter must be a number or a pointer to numbers of type "
-                         f"{', '.join(_TYPES)}, got {text!r}; float64 is slow on a GPU, use float")
-    return Parameter(found[5], np.dtype(_TYPES[found[2]]), bool(found[3]), bool(found[3]) and not found[1],
-                     found[4] == "OR_NULL")
-
-
 class Kernels:
     """The kernels of `stem`.cu in this folder, or of the file at `path`."""
 
@@ -154,7 +104,7 @@ class Kernels:
                                       f"{value.data.device_id}, others on {place}; move them with .to()")
                 values.append(value)
             else:
-                values.append(_number(name, parameter, value))
+                values.append(_value(name, parameter, value))
         if min(grid.blocks) == 0:
             return
         if (math.prod(grid.threads) > _BLOCK_MOST or grid.blocks[0] * grid.threads[0] > _MOST
@@ -177,7 +127,7 @@ class Kernels:
 
     @cached_property
     def source(self) -> str:
-        return source(self.path)
+        return assemble(self.path)
 
     @cached_property
     def _signatures(self) -> dict[str, tuple[Parameter, ...]]:
@@ -216,14 +166,27 @@ def _check_array(kernel: str, parameter: Parameter, array: Any) -> None:
                          f"{array.shape} with gaps; xp.ascontiguousarray copies it")
 
 
-def _number(kernel: str, parameter: Parameter, value: Any) -> Any:
-    """The number in the kernel's type: one of NumPy's must have it, one of Python's takes it."""
-    kind, dtype = type(value), parameter.dtype
+def _value(kernel: str, parameter: Parameter, value: Any) -> Any:
+    """A number in the kernel's type, or a struct, whose fields are the attributes of `value` of the same names."""
+    name, dtype = parameter.name, parameter.dtype
+    if dtype.names is None:
+        return _number(kernel, name, dtype, value)
+    missing = [field for field in dtype.names if not hasattr(value, field)]
+    if missing:
+        raise DtypeError(f"{kernel}: {name} must have the fields {', '.join(dtype.names)} of struct {parameter.type}, "
+                         f"got {type(value).__name__} without {', '.join(missing)}; a named tuple with these fields?")
+    return np.void(tuple(_number(kernel, f"{name}.{field}", dtype[field], getattr(value, field))
+                         for field in dtype.names), dtype)
+
+
+def _number(kernel: str, name: str, dtype: Any, value: Any) -> Any:
+    """A number in the kernel's type. A NumPy number must have this type already; a Python number is converted."""
+    kind = type(value)
     if kind not in _NUMBERS[dtype.kind] and kind is not dtype.type:
         got = value.dtype if hasattr(value, "dtype") else kind.__name__
-        raise DtypeError(f"{kernel}: {parameter.name} must be a number of {dtype}, got {got}; np.{dtype}(...)?")
+        raise DtypeError(f"{kernel}: {name} must be a number of {dtype}, got {got}; np.{dtype}(...)?")
     try:
         return dtype.type(value)
     except OverflowError:
-        raise ArgumentError(f"{kernel}: {parameter.name} must fit into {dtype}, got {value}; "
+        raise ArgumentError(f"{kernel}: {name} must fit into {dtype}, got {value}; "
                             "use smaller batches") from None
