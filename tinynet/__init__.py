@@ -27,7 +27,8 @@ from tinynet.saving.models import load, save
 from tinynet.tape import no_grad
 from tinynet.tensor import Tensor, from_dlpack
 from tinynet.training import callbacks
-from tinynet.training.fit import evaluate, fit, predict
+from tinynet.training.evaluate import evaluate, predict
+from tinynet.training.fit import fit
 
 __version__ = "0.1.0"
 

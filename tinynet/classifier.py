@@ -17,7 +17,7 @@ from tinynet.data.loader import Loader
 from tinynet.errors import DataError, ModelFileError
 from tinynet.nn.module import Module
 from tinynet.nn.summary import aligned, rows
-from tinynet.training.fit import predict
+from tinynet.training.evaluate import predict
 
 
 class Classifier:

@@ -23,7 +23,7 @@ from tinynet.backend.cuda.runtime import emulator, fake_cupy
 from tinynet.backend.cuda.runtime import gpu as cuda
 from tinynet.backend.cuda.runtime.fake_cupy import no_waiting
 from tinynet.errors import ArgumentError, DeviceError, DtypeError
-from tinynet.training import fit as train
+from tinynet.training import session
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 MIB = 2**20
@@ -368,14 +368,14 @@ def test_a_step_of_fit_copies_the_batch_and_never_waits(gpu: None, device: str,
     x, labels = np.ones((40, 6), "float32"), np.arange(40) % 3
     model = tn.nn.Sequential(tn.nn.Dense(6, 8), tn.nn.BatchNorm(8), tn.nn.ReLU(), tn.nn.Dropout(0.2), tn.nn.Dense(8, 3))
     optimizer = tn.optim.Adam(model.to(device).parameters())
-    step, calls = train._step, []
+    step, calls = session.train_step, []
 
     def forbidden(*args: Any) -> Any:
         calls.append(1)
         with no_waiting(copying=True):
             return step(*args)
 
-    monkeypatch.setattr(train, "_step", forbidden)
+    monkeypatch.setattr(session, "train_step", forbidden)
     loader = tn.data.Loader(x, labels, batch_size=4, shuffle=True, threads=1)
     tn.fit(model, optimizer, loader, epochs=1, schedule=tn.optim.OneCycle(optimizer, 1e-2, 10), max_norm=1.0,
            callbacks=[Count()], graph=False, show=False)

@@ -42,7 +42,7 @@ LAYERS = [
     ["__main__"],
 ]
 # Where arrays live concerns few; how an op runs fast (backend/cpu, backend/cuda) concerns only the backend itself.
-BACKEND_USERS = r"(tape|tensor|op|nn/(module|parameter|evaluation)|optim/\w+|data/loader|training/(replay|fit))\.py"
+BACKEND_USERS = r"(tape|tensor|op|nn/(module|parameter|evaluation)|optim/\w+|data/loader|training/(replay|step|evaluate))\.py"
 
 # What may be imported besides the standard library, and where: patterns of paths in tinynet/.
 PACKAGES = {
@@ -169,7 +169,7 @@ def test_an_allowed_import_is_no_fault() -> None:
     assert not import_faults("nn/lstm.py", "from tinynet.errors import ShapeError\nfrom .dense import Dense")
     assert not import_faults("backend/cpu/lstm.py", "import numpy as np\nfrom numba import njit\nfrom . import gemm")
     assert not import_faults("saving/models.py", "def f():\n from safetensors.numpy import load\n import tinynet.nn")
-    assert not import_faults("training/fit.py", "from tinynet import backend\nfrom tinynet.data.loader import Loader")
+    assert not import_faults("training/step.py", "from tinynet import backend\nfrom tinynet.data.loader import Loader")
 
 
 # --- what no code may do --------------------------------------------------------------------------------------------

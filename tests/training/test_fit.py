@@ -13,7 +13,7 @@ import tinynet as tn
 from tinynet import nn, optim
 from tinynet.data import Loader
 from tinynet.errors import ArgumentError, DtypeError, ShapeError
-from tinynet.training import fit
+from tinynet.training import fit, progress
 
 rng = np.random.default_rng(0)
 IMAGES = rng.uniform(0, 1, (22, 6, 4, 1)).astype("float32")
@@ -264,7 +264,7 @@ def test_plain_lines_where_the_output_is_no_terminal(capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(("seconds", "words"), [(0.4, "0 s"), (89, "89 s"), (90, "2 min"), (3540, "59 min"),
                                                 (3600, "1 h 0 min"), (9000, "2 h 30 min")])
 def test_time_left_as_one_would_say_it(seconds: float, words: str) -> None:
-    assert fit._duration(seconds) == words
+    assert progress.duration(seconds) == words
 
 
 def test_time_left_is_what_the_epochs_to_come_take(capsys: pytest.CaptureFixture[str],
@@ -291,7 +291,7 @@ def test_the_line_says_what_the_history_says(capsys: pytest.CaptureFixture[str])
 def test_a_bar_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    monkeypatch.setattr(fit, "_SHOW_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "SHOW_SECONDS", 0.0)
     _, history = fitted(show=True)
     shown = terminal.getvalue()
     assert "\r" in shown
@@ -311,7 +311,7 @@ def test_nothing_is_shown_unless_asked_for(capsys: pytest.CaptureFixture[str], m
 def test_what_is_shown_does_not_change_what_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = fitted()[0]
     monkeypatch.setattr(sys, "stderr", Terminal())
-    monkeypatch.setattr(fit, "_SHOW_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "SHOW_SECONDS", 0.0)
     assert_same_state(plain, fitted(show=True)[0])
 
 
@@ -326,7 +326,7 @@ def generator() -> Iterator[Any]:
     (lambda m, o: tn.fit(m, o, [], epochs=1), ArgumentError,
      r"fit: train must have at least one batch in every epoch, got none in epoch 1; "),
     (lambda m, o: tn.fit(m, o, generator(), epochs=2), ArgumentError,
-     r"fit: train must have at least one batch in every epoch, got none in epoch 2; a generator can be gone through"),
+     r"fit: train must have at least one batch in every epoch, got none in epoch 2; a generator yields its batches"),
     (lambda m, o: tn.evaluate(m, []), ArgumentError, r"evaluate: batches must be at least one, got none; "),
     (lambda m, o: tn.fit(m, o, [(IMAGES, LABELS + 1)], epochs=1), ArgumentError,
      r"cross_entropy: labels must be in \[0, K\) = \[0, 3\), got values from 1 to 3"),

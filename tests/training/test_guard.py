@@ -13,8 +13,7 @@ from tinynet import nn, optim
 from tinynet.backend.cuda.runtime import fake_cupy
 from tinynet.errors import NonFiniteError
 from tinynet.op import op
-from tinynet.training import checkpoint
-from tinynet.training import fit as fit_module
+from tinynet.training import checkpoint, session
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's, of the numbers that are meant to overflow
 
@@ -207,7 +206,7 @@ def test_on_a_device_the_step_is_found_afterwards(tmp_path: Path) -> None:
 
 def test_on_a_device_the_losses_are_read_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not only at the end of the epoch."""
-    monkeypatch.setattr(fit_module, "READ_EVERY", 4)
+    monkeypatch.setattr(session, "READ_EVERY", 4)
     steps: list[int] = []
 
     class Count(tn.callbacks.Callback):

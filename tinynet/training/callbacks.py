@@ -16,98 +16,17 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from tinynet.atomic import write_whole
 from tinynet.errors import ArgumentError
 from tinynet.nn.module import Module
-from tinynet.optim.optimizer import Optimizer
-from tinynet.optim.schedule import Schedule
 from tinynet.saving import models
+from tinynet.training.run import Callback, PathLike, Run
 
-PathLike = str | os.PathLike[str]
-
-
-def no_sums() -> dict[str, Any]:
-    """The sums of an epoch that has not begun: of images, their losses, right answers, and seconds.
-
-    >>> no_sums()["images"]
-    0
-    """
-    return {"images": 0, "loss": 0.0, "right": 0.0, "seconds": 0.0}
-
-
-@dataclass
-class Run:
-    """A training in progress: what is trained, and how far it is.
-
-    `epoch` (from 1) is the one in progress, `batch` the number of its batches that are done, `step` that of all steps;
-    `validating` says that no more batches are to come in this epoch. `history` has a row for each epoch that is over,
-    `sums` are those of the epoch in progress.
-
-    >>> run = Run(None, None, None, epochs=9)                 # as `fit` makes them
-    >>> run.next_epoch(); run.epoch
-    2
-    """
-
-    model: Module
-    optimizer: Optimizer
-    train: Any
-    epochs: int
-    validation: Any = None
-    schedule: Schedule | None = None
-    callbacks: Sequence["Callback"] = ()
-    epoch: int = 1
-    batch: int = 0
-    step: int = 0
-    validating: bool = False
-    history: list[dict[str, float]] = field(default_factory=list)
-    sums: dict[str, Any] = field(default_factory=no_sums)
-    stopped: str = ""
-
-    def stop(self, reason: str) -> None:
-        """End the training after this step, or this epoch."""
-        self.stopped = reason
-
-    def next_epoch(self) -> None:
-        """The epoch is over."""
-        self.epoch, self.batch, self.validating, self.sums = self.epoch + 1, 0, False, no_sums()
-
-
-class Callback:
-    """The base of callbacks. All methods do nothing; a subclass writes those that it needs.
-
-    >>> import tinynet as tn
-    >>> class Announce(tn.callbacks.Callback):
-    ...     def on_epoch(self, run):
-    ...         print(f"epoch {run.epoch} is over after {run.step} steps")
-    >>> model, batch = tn.nn.Sequential(tn.nn.Dense(2, 2)), (tn.init.ones((4, 2)), tn.Tensor([0, 1, 0, 1]).numpy())
-    >>> history = tn.fit(model, tn.optim.SGD(model.parameters()), [batch], epochs=2, callbacks=[Announce()], show=False)
-    epoch 1 is over after 1 steps
-    epoch 2 is over after 2 steps
-    """
-
-    def on_start(self, run: Run) -> None:
-        """Training begins, or goes on: `run.history` has the epochs that a checkpoint brought."""
-
-    def on_step(self, run: Run) -> None:
-        """A step was made: `run.step` in all, `run.batch` in this epoch. To read a number here makes a GPU wait."""
-
-    def on_epoch(self, run: Run) -> None:
-        """An epoch is over: its numbers are in `run.history[-1]`."""
-
-    def on_end(self, run: Run) -> None:
-        """Training is over, be it by an error. What is open can be closed."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """What has to be remembered from step to step, in words and numbers (as JSON knows them)."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` gave. Called before `on_start`."""
+__all__ = ["BestModel", "Callback", "EarlyStopping", "Log", "Run", "TensorBoard"]
 
 
 class _Watch(Callback):

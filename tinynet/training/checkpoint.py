@@ -20,7 +20,7 @@ import numpy as np
 from tinynet import random
 from tinynet.atomic import write_whole
 from tinynet.errors import CheckpointError, TinynetError
-from tinynet.training.callbacks import Run
+from tinynet.training.run import Run
 
 FORMAT = "tinynet checkpoint 1"
 _DTYPES = {"F16": "float16", "F32": "float32", "F64": "float64", "I32": "int32", "I64": "int64"}

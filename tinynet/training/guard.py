@@ -16,11 +16,7 @@ from tinynet.nn.module import Module, observed
 from tinynet.nn.parameter import Buffer
 from tinynet.tape import Node
 from tinynet.tensor import Tensor
-from tinynet.training.callbacks import Run
-
-Loss = Callable[[Tensor, Any], Tensor]
-
-READ_EVERY = 64  # steps between two looks at a sum that lives on a device; on the CPU it is looked at in each step
+from tinynet.training.run import Loss, Run
 
 
 class Found(Exception):

@@ -30,7 +30,7 @@ from tinynet import backend, random
 from tinynet.errors import DeviceError
 from tinynet.nn.parameter import Parameter
 from tinynet.tensor import Tensor
-from tinynet.training.callbacks import Run
+from tinynet.training.run import Run
 
 Step = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # of inputs and targets: the loss and the outputs
 _PLAIN = (bool, int, float, complex, str, bytes, np.generic, type(None))

@@ -1,0 +1,94 @@
+"""Loss, accuracy and outputs of a model in evaluation mode: `evaluate` and `predict`."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from tinynet import backend, ops
+from tinynet.errors import ArgumentError
+from tinynet.nn.module import Module
+from tinynet.tape import no_grad
+from tinynet.training.progress import Meter
+from tinynet.training.run import Batches, Loss, no_sums
+from tinynet.training.step import add_batch, device_of, pair, to_device
+
+Metric = Callable[[Any, Any], float]  # of all labels and all outputs, NumPy arrays
+
+
+def evaluate(model: Module, batches: Batches, *, loss: Loss = ops.cross_entropy,
+             metrics: Mapping[str, Metric] | None = None) -> dict[str, float]:
+    """The mean loss and the accuracy of a model on batches of (inputs, labels), in evaluation mode.
+
+    metrics   more numbers by name: functions of all labels (N, ...) and all outputs (N, ..., K), NumPy arrays
+
+    Returns a dictionary: `loss`, `accuracy` (a share, 0 to 1), the metrics, and `images`, their number.
+
+    Errors: ArgumentError if there is no batch, or a batch is not a pair.
+
+    >>> import tinynet as tn
+    >>> model = tn.nn.Sequential(tn.nn.Flatten())
+    >>> scores, labels = tn.Tensor([[5.0, 0.0], [0.0, 5.0]]).numpy(), tn.Tensor([0, 0]).numpy()
+    >>> tn.evaluate(model, tn.data.Loader(scores, labels, batch_size=1))["accuracy"]
+    0.5
+    >>> recall = {"recall": lambda labels, outputs: tn.metrics.sensitivity(labels, outputs.argmax(axis=-1), positive=0)}
+    >>> tn.evaluate(model, tn.data.Loader(scores, labels, batch_size=1), metrics=recall)["recall"]
+    0.5
+    """
+    meter = Meter(no_sums())
+    seen: list[tuple[Any, Any]] = []
+    device = device_of(model.parameters())
+    with _evaluating(model):
+        for batch in batches:
+            x, target = to_device(device, *pair("evaluate", batch))
+            output = model(x)
+            add_batch(meter.sums, loss(output, target), output, target)
+            meter.tick()
+            if metrics:
+                seen.append((target.numpy(), output.numpy()))
+    if not meter.sums["images"]:
+        raise ArgumentError("evaluate: batches must be at least one, got none; a generator yields its batches only "
+                            "once: list(batches), or a tn.data.Loader?")
+    means = meter.means("")
+    result = {"loss": means["loss"], "accuracy": means["accuracy"]}
+    if metrics:
+        labels, outputs = (backend.namespace("cpu").concatenate(parts) for parts in zip(*seen, strict=True))
+        result.update({name: float(metric(labels, outputs)) for name, metric in metrics.items()})
+    return {**result, "images": meter.sums["images"]}
+
+
+def predict(model: Module, inputs: Any, *, batch_size: int = 256) -> Any:
+    """The outputs of a model for all inputs, a NumPy array, computed in batches in evaluation mode.
+
+    inputs   an array, which is cut into batches of `batch_size`; or an iterable of batches, such as a `tn.data.Loader`:
+             arrays, or tuples whose first element is taken
+
+    Errors: ArgumentError for a batch size below 1.
+
+    >>> import tinynet as tn
+    >>> tn.predict(tn.nn.Sequential(tn.nn.ReLU()), tn.Tensor([[-1.0], [2.0]]).numpy())
+    array([[0.],
+           [2.]], dtype=float32)
+    """
+    if batch_size < 1:
+        raise ArgumentError(f"predict: batch_size must be at least 1, got {batch_size}; 256 is usual")
+    if hasattr(inputs, "shape"):
+        batches: Any = (inputs[start : start + batch_size] for start in range(0, len(inputs), batch_size))
+    else:
+        batches = (batch[0] if isinstance(batch, tuple | list) else batch for batch in inputs)
+    with _evaluating(model):
+        device = device_of(model.parameters())
+        parts = [model(*to_device(device, batch)).numpy() for batch in batches]
+    return backend.namespace("cpu").concatenate(parts) if parts else backend.namespace("cpu").zeros((0,), "float32")
+
+
+@contextmanager
+def _evaluating(model: Module) -> Iterator[None]:
+    """Evaluation mode without a tape. Afterwards each module has its own mode again."""
+    modes = [(module, module.training) for _, module in model.modules()]
+    model.eval()
+    try:
+        with no_grad():
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode

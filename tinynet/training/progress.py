@@ -1,0 +1,78 @@
+"""Means and times of an epoch, and the progress bar."""
+
+import sys
+import time
+from typing import Any
+
+SHOW_SECONDS = 0.5  # between two updates of the numbers behind the bar; each reads the sums back from the device
+
+
+class Meter:
+    """Measures the time of an epoch, computes its means, and shows both.
+
+    sums      the run's: images, losses, right answers, seconds; the steps add to all but the seconds
+    title     the beginning of the line
+    done      batches done before, of `batches`, which may be unknown
+    show      a progress bar on a terminal, and one line at the end
+    """
+
+    def __init__(self, sums: dict[str, Any], title: str = "", done: int = 0, batches: int | None = None,
+                 show: bool = False) -> None:
+        self.sums, self.title, self.show = sums, title, show
+        self.last = self.shown = time.perf_counter()
+        self.bar: Any = None
+        if show and sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self.bar = tqdm(total=batches, initial=done, desc=title, leave=False, unit="batch",
+                            bar_format="{desc} {percentage:3.0f}% |{bar}| {elapsed} < {remaining}{postfix}")
+
+    def tick(self) -> None:
+        """Count a batch. The sums are read back from a device only to update the bar's numbers."""
+        self._add_time()
+        if self.bar is not None:
+            self.bar.update()
+            if self.last - self.shown > SHOW_SECONDS:
+                self.shown = self.last
+                self.bar.set_postfix_str(self._line(self.means("")))
+
+    def means(self, name: str) -> dict[str, float]:
+        """The means so far, `name` before their names, and the speed. This waits for a device."""
+        prefix, images = f"{name}_" if name else "", max(self.sums["images"], 1)
+        loss, right = float(self.sums["loss"]), float(self.sums["right"])
+        self._add_time()
+        seconds = self.sums["seconds"]
+        return {f"{prefix}loss": loss / images, f"{prefix}accuracy": right / images,
+                "seconds": seconds, "images_per_second": self.sums["images"] / seconds}
+
+    def close(self, row: dict[str, float], left: float) -> None:
+        """Print the line of the epoch: its row of the history, and the seconds that remain for the others."""
+        if self.bar is not None:
+            self.bar.close()
+        if self.show:
+            shown = {name.removeprefix("train_"): value for name, value in row.items()}
+            more = f", {duration(left)} left" if left else ""
+            print(f"{self.title}  {self._line(shown)}  {row['seconds']:.1f} s{more}", flush=True)
+
+    def _add_time(self) -> None:
+        now = time.perf_counter()
+        self.sums["seconds"] += now - self.last
+        self.last = now
+
+    def _line(self, row: dict[str, float]) -> str:
+        parts = [f"loss {row['loss']:.4f}", f"accuracy {row['accuracy']:.4f}"]
+        if "validation_accuracy" in row:
+            parts.append(f"validation accuracy {row['validation_accuracy']:.4f}")
+        return "  ".join([*parts, f"{row['images_per_second']:,.0f} images/s"])
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit that fits.
+
+    >>> duration(45), duration(720), duration(12000)
+    ('45 s', '12 min', '3 h 20 min')
+    """
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,121 @@
+"""The steps of a run, its last good state, and its checkpoint file."""
+
+import math
+import time
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from tinynet.atomic import remove_parts
+from tinynet.errors import Interrupted, NonFiniteError
+from tinynet.tensor import Tensor
+from tinynet.training import checkpoint
+from tinynet.training.guard import Found, probing
+from tinynet.training.replay import Replay
+from tinynet.training.run import Loss, PathLike, Run
+from tinynet.training.signals import Signals
+from tinynet.training.step import add_batch, device_of, pair, to_device, train_step
+
+READ_EVERY = 64  # steps between two reads of the loss from a device; on the CPU each step reads it
+
+
+class Session:
+    """Makes the steps of a run. Keeps its last good state in memory, and in the file `path` if given.
+
+    Options are those of `fit`; `settings` is what a resumed run must share with the checkpoint.
+    """
+
+    def __init__(self, run: Run, settings: dict[str, Any], signals: Signals, *, path: PathLike | None, seconds: float,
+                 guard: bool, graph: bool, loss: Loss, max_norm: float | None) -> None:
+        self.run, self.settings, self.signals, self.path, self.seconds = run, settings, signals, path, seconds
+        self.guard, self.loss, self.max_norm = guard, loss, max_norm
+        self.device = device_of(run.optimizer.parameters)
+        self.replay = Replay(run, self._learn, self.device) if graph and self.device != "cpu" else None
+        self.good = checkpoint.capture(run, self.settings)
+        self.saved = time.monotonic()
+
+    def start(self, resume: bool) -> str:
+        """Begin, or continue from the file. Returns a sentence about it for the user, or ""."""
+        if self.path is None:
+            return self._check_start()
+        remove_parts(self.path)
+        if resume and Path(self.path).exists():
+            self.good = checkpoint.resume(self.run, self.path, self.good)
+            self._check_start()
+            return (f"resumed from {self.path}: {self.run.step} steps are done, "
+                    f"{len(self.run.history)} of {self.run.epochs} epochs")
+        self._check_start()
+        checkpoint.write(self.path, self.good)
+        return f"no checkpoint yet at {self.path}: from the beginning" if resume else ""
+
+    def _check_start(self) -> str:
+        name = checkpoint.not_finite(self.good) if self.guard else None
+        if name:
+            raise NonFiniteError(f"fit: all weights must be finite at the start, and {name} is not; "
+                                 "make the model again, or train with guard=False")
+        return ""
+
+    def step(self, batch: Any) -> None:
+        """Make a step with a batch (inputs, labels)."""
+        (self.replay or self._learn)(*to_device(self.device, *pair("fit", batch)))
+        self.run.next_step()
+
+    def _learn(self, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        value, output = train_step(self.run, x, target, self.run.model, self.loss, self.max_norm)
+        add_batch(self.run.sums, value, output, target)
+        return value, output
+
+    def watch(self) -> None:
+        """Check the step that was made; on a device, one of `READ_EVERY` steps, since reading waits for it."""
+        if self.device == "cpu" or self.run.step % READ_EVERY == 0:
+            self.check()
+
+    def check(self) -> None:
+        """Raise NonFiniteError if a loss of this epoch was not finite."""
+        if self.guard and not math.isfinite(float(self.run.sums["loss"])):
+            raise self._explain()
+
+    def save_if_due(self) -> None:
+        """Save the state if the last save is more than `seconds` ago."""
+        if time.monotonic() - self.saved >= self.seconds:
+            self.save()
+
+    def save(self) -> None:
+        """Make the current state the last good one, and write it. Errors: NonFiniteError if it is not finite."""
+        if not self.guard and self.path is None:
+            return
+        self.check()
+        state = checkpoint.capture(self.run, self.settings)
+        if self.guard and checkpoint.not_finite(state):
+            raise self._explain()
+        if self.path is not None:
+            checkpoint.write(self.path, state)
+        self.good, self.saved = state, time.monotonic()
+
+    def end_if_interrupted(self) -> None:
+        """Save and raise Interrupted if a signal was received."""
+        if self.signals.received:
+            self.save()
+            raise Interrupted(f"fit: stopped by {self.signals.name} after {self.run.step} steps, "
+                              f"{len(self.run.history)} of {self.run.epochs} epochs, and all of it is in {self.path}; "
+                              "resume=True goes on from there", self.signals.received)
+
+    def _explain(self) -> NonFiniteError:
+        """Repeat the steps since the last good state, with a check of every tensor, and restore that state."""
+        run, last = self.run, self.run.step
+        checkpoint.restore(run, self.good)
+        good = run.step
+        found = f"the loss or a weight was not finite in one of the steps {good + 1} to {last}, but not when they " \
+                "were made again (are the batches the same in each pass?)"
+        try:
+            with probing(run, self.loss) as (model, loss):
+                for batch in islice(run.batches_left(), last - good):
+                    x, target = to_device(self.device, *pair("fit", batch))
+                    train_step(run, x, target, model, loss, self.max_norm)
+                    run.next_step()
+        except Found as first:
+            found = f"in step {run.step + 1} (epoch {run.epoch}, batch {run.batch + 1}) {first}"
+        checkpoint.restore(run, self.good)
+        kept = f", which is in {self.path}" if self.path is not None else ""
+        return NonFiniteError(f"fit: {found}; the model is back at step {good}, the last good state{kept}; "
+                              "a lower learning rate, max_norm=1.0, or is it the data of that batch?")
