@@ -42,7 +42,8 @@ LAYERS = [
     ["__main__"],
 ]
 # Where arrays live concerns few; how an op runs fast (backend/cpu, backend/cuda) concerns only the backend itself.
-BACKEND_USERS = r"(tape|tensor|op|nn/(module|parameter|evaluation)|optim/\w+|data/loader|training/(replay|step|evaluate))\.py"
+BACKEND_USERS = (r"(tape|tensor|op|nn/(module|parameter|evaluation)|optim/\w+|data/loader|"
+                 r"training/(replay|step|evaluate))\.py")
 
 # What may be imported besides the standard library, and where: patterns of paths in tinynet/.
 PACKAGES = {
