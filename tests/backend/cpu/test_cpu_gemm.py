@@ -13,13 +13,12 @@ import llvmlite.binding as llvm
 import numpy as np
 import pytest
 from llvmlite import ir
-from numba import njit
 from numba.core.errors import TypingError
 
 from tinynet.backend.cpu.runtime import gemm
 from tinynet.backend.cpu.runtime.gemm import INSTRUCTIONS, PANEL, best_instructions, pack, product
-from tinynet.backend.cpu.runtime.threads import run
-from tinynet.backend.cpu.runtime.vector import OPTIONS
+from tinynet.backend.cpu.runtime.jit import njit
+from tinynet.backend.cpu.runtime.threads import launch
 
 GUARD = np.float32(12345)
 Placed = Callable[[tuple[int, ...], float], np.ndarray]  # an array of this shape, and what surrounds it
@@ -222,21 +221,21 @@ def test_nothing_beside_is_read(name: str) -> None:
 
 # --- in kernels -----------------------------------------------------------------------------------------------------
 
-@njit(**OPTIONS)
+@njit
 def pack_shared(shard: Any, shards: Any, W: Any, packed: Any) -> None:
     K, N = W.shape
     for first in range(shard * PANEL, N, shards * PANEL):
         pack((K, min(PANEL, N - first)), W, (first, N, 1), packed, (first * K, 0))
 
 
-@njit(**OPTIONS)
+@njit
 def dense(shard: Any, shards: Any, x: Any, packed: Any, y: Any, accumulate: Any) -> None:
     (M, K), N = x.shape, y.shape[1]
     low, high = shard * M // shards, (shard + 1) * M // shards
     product((high - low, N, K), x, (low * K, K, 1), packed, (0, PANEL, K * PANEL), y, (low * N, N), accumulate)
 
 
-@njit(**OPTIONS)
+@njit
 def convolve(shard: Any, shards: Any, x: Any, W: Any, y: Any) -> None:
     """Conv1D over (N,T,C) with W (k,C,F), not packed, without unfolding."""
     (N, T, C), (k, _, F) = x.shape, W.shape
@@ -250,18 +249,18 @@ def test_a_product_in_shards(shards: int) -> None:
     for M, N, K in ((61, 109, 56), (2, 10, 300), (128, 2 * PANEL, 64)):
         x, W, y = random(M, K), random(K, N, seed=1), np.full((M, N), np.nan, np.float32)
         packed = np.full((-(-N // PANEL), K, PANEL), np.nan, np.float32)
-        run(pack_shared, W, packed, shards=shards)
-        run(dense, x, packed, y, False, shards=shards)
+        launch(pack_shared, W, packed, shards=shards)
+        launch(dense, x, packed, y, False, shards=shards)
         assert_product(y, x, W)
         once = y.astype(np.float64)
-        run(dense, x, packed, y, True, shards=shards)
+        launch(dense, x, packed, y, True, shards=shards)
         assert_product(y, x, W, start=once)
 
 
 def test_a_convolution_is_a_product_in_blocks() -> None:
     x, W = random(5, 28, 40), random(3, 40, 70, seed=1)
     y = np.full((5, 26, 70), np.nan, np.float32)
-    run(convolve, x, W, y)
+    launch(convolve, x, W, y)
     windows = np.lib.stride_tricks.sliding_window_view(x, 3, axis=1).transpose(0, 1, 3, 2).reshape(5 * 26, 3 * 40)
     assert_product(y.reshape(5 * 26, 70), windows, W.reshape(3 * 40, 70))
 
@@ -269,16 +268,16 @@ def test_a_convolution_is_a_product_in_blocks() -> None:
 def test_what_does_not_fit_is_refused_when_a_kernel_is_compiled() -> None:
     x, packed, y = random(4, 4), random(1, 4, PANEL), random(4, 4)
     with pytest.raises(TypingError, match="product: arrays must be of float32, got array\\(float64"):
-        run(dense, x.astype(np.float64), packed, y, False)
+        launch(dense, x.astype(np.float64), packed, y, False)
     with pytest.raises(TypingError, match="pack: arrays must be of float32"):
-        run(pack_shared, x, packed.astype(np.float64))
+        launch(pack_shared, x, packed.astype(np.float64))
 
     @njit
     def short(shard: Any, shards: Any, x: Any) -> None:
         product((4, 4), x, (0, 4, 1), x, (0, 4, PANEL), x, (0, 4), False)
 
     with pytest.raises(TypingError, match="product: sizes and places must be tuples of 3 or 4 integers"):
-        run(short, x)
+        launch(short, x)
 
 
 # --- machine code ---------------------------------------------------------------------------------------------------

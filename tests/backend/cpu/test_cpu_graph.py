@@ -17,13 +17,12 @@ from tinynet.op import REGISTRY
 
 pytest.importorskip("numba")
 
-from numba import njit
 
 from tinynet.backend.cpu.runtime import graph, memory
 from tinynet.backend.cpu.runtime import threads as pool
+from tinynet.backend.cpu.runtime.jit import njit
 from tinynet.backend.cpu.runtime.memory import empty
-from tinynet.backend.cpu.runtime.threads import run, set_threads, threads
-from tinynet.backend.cpu.runtime.vector import OPTIONS
+from tinynet.backend.cpu.runtime.threads import launch, set_threads, threads
 
 MOST = 1 << 24
 
@@ -36,7 +35,7 @@ def nothing_is_left() -> Iterator[None]:
     assert memory.on_empty is None and pool.on_launch is None
 
 
-@njit(**OPTIONS)
+@njit
 def double(shard: Any, shards: Any, x: Any, y: Any) -> None:
     for i in range(shard, x.size, shards):
         y[i] = 2 * x[i]
@@ -44,7 +43,7 @@ def double(shard: Any, shards: Any, x: Any, y: Any) -> None:
 
 def doubled(x: Any) -> Any:
     y = empty(x.shape)
-    run(double, x, y)
+    launch(double, x, y)
     return y
 
 
@@ -130,7 +129,7 @@ def test_what_cannot_be_recorded() -> None:
     refused = [
         (lambda: doubled(np.sqrt(x)), r"capture: kernels must do everything, .* got an array of shape \(5,\)"),
         (lambda: doubled(x) + 1, r"capture: .* got an array of shape \(5,\) that NumPy made; write a kernel"),
-        (lambda: run(into_a_pair, (x, np.zeros_like(x))) or x, r"capture: .* an array of shape \(5,\)"),
+        (lambda: launch(into_a_pair, (x, np.zeros_like(x))) or x, r"capture: .* an array of shape \(5,\)"),
         (lambda: x, r"capture: .* got nothing"),
         (lambda: doubled(empty((MOST,))[:5]), r"capture: arrays must have 16777216 bytes at most, got \d+; make batch"),
     ]
@@ -143,7 +142,7 @@ def test_what_cannot_be_recorded() -> None:
     assert y.tolist() == [4, 4]
 
 
-@njit(**OPTIONS)
+@njit
 def into_a_pair(shard: Any, shards: Any, pair: Any) -> None:
     pair[1][:] = pair[0]
 

@@ -3,12 +3,11 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from tinynet.backend import is_recording
+from tinynet.backend.cpu.runtime.jit import njit
 from tinynet.backend.cpu.runtime.memory import empty
-from tinynet.backend.cpu.runtime.threads import run, shards_for
-from tinynet.backend.cpu.runtime.vector import OPTIONS
+from tinynet.backend.cpu.runtime.threads import launch, shards_for
 
 
 def relu(xp: Any, x: Any) -> Any:
@@ -16,18 +15,19 @@ def relu(xp: Any, x: Any) -> Any:
     if x.dtype != np.float32:
         return NotImplemented
     y, positive = empty(x.shape), empty(x.shape if is_recording() else (0,), np.bool_)
-    run(_relu, np.ascontiguousarray(x).reshape(-1), y.reshape(-1), positive.reshape(-1), shards=shards_for(x.size))
+    launch(_relu, np.ascontiguousarray(x).reshape(-1), y.reshape(-1), positive.reshape(-1), shards=shards_for(x.size))
     return y, positive
 
 
 def drelu(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
     """See `tn.ops.relu`."""
     positive, dx = cache, empty(dy.shape)
-    run(_drelu, np.ascontiguousarray(dy).reshape(-1), positive.reshape(-1), dx.reshape(-1), shards=shards_for(dy.size))
+    launch(_drelu, np.ascontiguousarray(dy).reshape(-1), positive.reshape(-1), dx.reshape(-1),
+           shards=shards_for(dy.size))
     return dx
 
 
-@njit(**OPTIONS)
+@njit
 def _relu(shard: Any, shards: Any, x: Any, y: Any, positive: Any) -> None:
     start, end = shard * x.size // shards, (shard + 1) * x.size // shards
     x, y = x[start:end], y[start:end]
@@ -39,7 +39,7 @@ def _relu(shard: Any, shards: Any, x: Any, y: Any, positive: Any) -> None:
             positive[i] = x[i] > 0
 
 
-@njit(**OPTIONS)
+@njit
 def _drelu(shard: Any, shards: Any, dy: Any, positive: Any, dx: Any) -> None:
     start, end = shard * dy.size // shards, (shard + 1) * dy.size // shards
     dy, positive, dx = dy[start:end], positive[start:end], dx[start:end]

@@ -8,10 +8,9 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 
-from tinynet.backend.cpu.runtime.threads import run
-from tinynet.backend.cpu.runtime.vector import OPTIONS
+from tinynet.backend.cpu.runtime.jit import njit
+from tinynet.backend.cpu.runtime.threads import launch
 
 
 def adam(xp: Any, value: Any, gradient: Any, m: Any, v: Any, *, lr: Any, betas: tuple[float, float], eps: float,
@@ -24,11 +23,11 @@ def adam(xp: Any, value: Any, gradient: Any, m: Any, v: Any, *, lr: Any, betas: 
     rate, root = lr / (1 - beta1**step), 1 / math.sqrt(1 - beta2**step)  # (4)
     shrink, decay = (1 - lr * weight_decay, 0.0) if decoupled else (1.0, weight_decay)
     numbers = map(np.float32, (beta1, 1 - beta1, beta2, 1 - beta2, rate, root, eps, shrink, decay))
-    run(_adam, value, gradient, m, v, *numbers)
+    launch(_adam, value, gradient, m, v, *numbers)
     return None
 
 
-@njit(**OPTIONS)
+@njit
 def _adam(shard: Any, shards: Any, value: Any, gradient: Any, m: Any, v: Any, keep1: Any, take1: Any, keep2: Any,
           take2: Any, rate: Any, root: Any, eps: Any, shrink: Any, decay: Any) -> None:
     start, end = shard * value.size // shards, (shard + 1) * value.size // shards

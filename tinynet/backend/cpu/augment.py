@@ -9,21 +9,19 @@ pool are training meanwhile.
 from typing import Any
 
 import numpy as np
-from numba import njit
 
-from tinynet.backend.cpu.runtime.threads import run
-
-OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+from tinynet.backend.cpu.runtime.jit import njit
+from tinynet.backend.cpu.runtime.threads import launch
 
 _ZERO, _REFLECT = 0, 2
 
 
 def warp(xp: Any, out: Any, images: Any, matrices: Any, levels: Any, bends: Any, *splines: Any, border: int) -> None:
     """See `tinynet.data.augment.warp`."""
-    run(_warp, out, images, matrices, levels, bends, *splines, border, shards=1)
+    launch(_warp, out, images, matrices, levels, bends, *splines, border, shards=1)
 
 
-@njit(**OPTIONS)
+@njit
 def _warp(shard: Any, shards: Any, out: Any, images: Any, matrices: Any, levels: Any, bends: Any, cell_y: Any,
           weights_y: Any, cell_x: Any, weights_x: Any, border: Any) -> None:
     N, H, W, C = images.shape
@@ -50,7 +48,7 @@ def _warp(shard: Any, shards: Any, out: Any, images: Any, matrices: Any, levels:
             _blend(out[n, i].reshape(-1), padded, near_y, near_x, fy, fx, levels[n, 0], levels[n, 1])  # (3)
 
 
-@njit(**OPTIONS)
+@njit
 def _neighbours(near: Any, share: Any, q: Any, size: Any, border: Any) -> None:
     """The places before and behind each q in the padded image, and the share of the one behind."""
     end = np.int32(size)
@@ -72,7 +70,7 @@ def _neighbours(near: Any, share: Any, q: Any, size: Any, border: Any) -> None:
                 places[j] = min(max(places[j], np.int32(0)), end - np.int32(1))
 
 
-@njit(**OPTIONS)
+@njit
 def _blend(out: Any, padded: Any, near_y: Any, near_x: Any, shares_y: Any, shares_x: Any, gain: Any, offset: Any
            ) -> None:
     zero, one, most, half = np.float32(0), np.float32(1), np.float32(255), np.float32(0.5)
@@ -91,7 +89,7 @@ def _blend(out: Any, padded: Any, near_y: Any, near_x: Any, shares_y: Any, share
             out[np.uint64(j * C + k)] = np.uint8(np.int32(value + half))
 
 
-@njit(**OPTIONS)
+@njit
 def _bend(row: Any, qy: Any, qx: Any, bends: Any, cell: Any, weights: Any, cell_x: Any, weights_x: Any, H: Any) -> None:
     """Add the displacements of one row of pixels to where they come from; first along the columns of points."""
     W = qy.size

@@ -9,12 +9,12 @@ the row keeps its own sums, in float64, and those of one channel are added at th
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from tinynet.backend import is_recording
+from tinynet.backend.cpu.runtime.jit import njit
 from tinynet.backend.cpu.runtime.memory import empty
-from tinynet.backend.cpu.runtime.threads import run, shards_for
-from tinynet.backend.cpu.runtime.vector import OPTIONS, piece
+from tinynet.backend.cpu.runtime.threads import launch, shards_for
+from tinynet.backend.cpu.runtime.vector import view
 
 _WIDE = 256  # elements that a row has at least
 
@@ -67,7 +67,7 @@ def _flat(dtype: Any, arrays: Any) -> list[Any]:
 def _along_rows(kernel: Any, *arrays: Any) -> None:
     """Run a kernel on arrays of (...,C), x the first of them, and vectors of (C)."""
     x = arrays[0]
-    run(kernel, _width(x), *_flat(x.dtype, arrays), shards=shards_for(x.size))
+    launch(kernel, _width(x), *_flat(x.dtype, arrays), shards=shards_for(x.size))
 
 
 def _sums(kernel: Any, *arrays: Any) -> Any:
@@ -75,21 +75,21 @@ def _sums(kernel: Any, *arrays: Any) -> Any:
     x = arrays[0]
     shards = shards_for(x.size)
     sums = np.zeros((shards, 2, _width(x)))
-    run(kernel, sums, *_flat(x.dtype, arrays), shards=shards)
+    launch(kernel, sums, *_flat(x.dtype, arrays), shards=shards)
     return sums.reshape(-1, 2, sums.shape[2] // x.shape[-1], x.shape[-1]).sum(axis=(0, 2))
 
 
 # In a kernel, arrays are flat, and a row is a piece of them that begins where another channel 0 stands: so that its
 # loop counts from 0 and no index can be negative, which lets it become vector instructions.
 
-@njit(**OPTIONS)
+@njit
 def _share(shard: Any, shards: Any, size: Any, width: Any) -> Any:
     """Where the shard's rows begin and end."""
     rows = (size + width - 1) // width
     return shard * rows // shards * width, min(size, (shard + 1) * rows // shards * width)
 
 
-@njit(**OPTIONS)
+@njit
 def _wide(vector: Any, width: Any) -> Any:
     """A vector (C), repeated to the width of a row."""
     wide = np.empty(width, vector.dtype)
@@ -98,30 +98,30 @@ def _wide(vector: Any, width: Any) -> Any:
     return wide
 
 
-@njit(**OPTIONS)
+@njit
 def _sum(shard: Any, shards: Any, sums: Any, x: Any) -> None:
     width = sums.shape[2]
     start, end = _share(shard, shards, x.size, width)
     total = sums[shard, 0]
     for at in range(start, end, width):
-        row = piece(x, at, min(width, end - at))
+        row = view(x, at, min(width, end - at))
         for d in range(row.size):
             total[d] += row[d]
 
 
-@njit(**OPTIONS)
+@njit
 def _sum_of_squares(shard: Any, shards: Any, sums: Any, x: Any, mean: Any) -> None:
     width = sums.shape[2]
     start, end = _share(shard, shards, x.size, width)
     total, mean = sums[shard, 0], _wide(mean, width)
     for at in range(start, end, width):
-        row = piece(x, at, min(width, end - at))
+        row = view(x, at, min(width, end - at))
         for d in range(row.size):
             centred = row[d] - mean[d]
             total[d] += centred * centred
 
 
-@njit(**OPTIONS)
+@njit
 def _sum_of_products(shard: Any, shards: Any, sums: Any, x: Any, mean: Any, dy: Any) -> None:
     """Of dy, and of dy (x - mean)."""
     width = sums.shape[2]
@@ -129,13 +129,13 @@ def _sum_of_products(shard: Any, shards: Any, sums: Any, x: Any, mean: Any, dy: 
     total, total_of_products, mean = sums[shard, 0], sums[shard, 1], _wide(mean, width)
     for at in range(start, end, width):
         length = min(width, end - at)
-        row, given = piece(x, at, length), piece(dy, at, length)
+        row, given = view(x, at, length), view(dy, at, length)
         for d in range(row.size):
             total[d] += given[d]
             total_of_products[d] += given[d] * (row[d] - mean[d])
 
 
-@njit(**OPTIONS)
+@njit
 def _normalised(shard: Any, shards: Any, width: Any, x: Any, y: Any, mean: Any, var: Any, gamma: Any, beta: Any,
                 eps: Any) -> None:
     start, end = _share(shard, shards, x.size, width)
@@ -145,18 +145,18 @@ def _normalised(shard: Any, shards: Any, width: Any, x: Any, y: Any, mean: Any, 
     mean, scale, beta = _wide(mean, width), _wide(scale, width), _wide(beta, width)
     for at in range(start, end, width):
         length = min(width, end - at)
-        row, result = piece(x, at, length), piece(y, at, length)
+        row, result = view(x, at, length), view(y, at, length)
         for d in range(row.size):
             result[d] = (row[d] - mean[d]) * scale[d] + beta[d]
 
 
-@njit(**OPTIONS)
+@njit
 def _combined(shard: Any, shards: Any, width: Any, x: Any, dy: Any, dx: Any, mean: Any, scale: Any, by_x: Any,
               constant: Any) -> None:
     start, end = _share(shard, shards, x.size, width)
     mean, scale, by_x, constant = _wide(mean, width), _wide(scale, width), _wide(by_x, width), _wide(constant, width)
     for at in range(start, end, width):
         length = min(width, end - at)
-        row, given, result = piece(x, at, length), piece(dy, at, length), piece(dx, at, length)
+        row, given, result = view(x, at, length), view(dy, at, length), view(dx, at, length)
         for d in range(row.size):
             result[d] = given[d] * scale[d] + (row[d] - mean[d]) * by_x[d] + constant[d]

@@ -11,14 +11,14 @@ columns of that product empty, and gets its gradient output by output.
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from tinynet.backend import home
 from tinynet.backend.cpu.runtime.gemm import PANEL, SHALLOW, product
+from tinynet.backend.cpu.runtime.jit import njit
 from tinynet.backend.cpu.runtime.memory import empty
 from tinynet.backend.cpu.runtime.packing import packed, summed
-from tinynet.backend.cpu.runtime.threads import run, threads
-from tinynet.backend.cpu.runtime.vector import OPTIONS, add_row, piece
+from tinynet.backend.cpu.runtime.threads import launch, threads
+from tinynet.backend.cpu.runtime.vector import add_row, view
 from tinynet.window import ONE_ROW, Window, window, windows
 
 _WORTH = 1 << 18  # multiplications that take longer than a launch
@@ -62,8 +62,8 @@ def _convolve(x: Any, W: Any, b: Any, rows: Window, columns: Window) -> Any:
     if N * rows.outputs > 1:  # a single product packs what it needs
         kernel, places = packed(W.reshape(-1, F)), (PANEL, W.size // F * PANEL)
     shards, unit = _units(y, W.size)
-    run(_correlate, unit, x, _frame(x, rows, columns), (1, 1), kernel.reshape(-1), places, bias,
-        (rows.width, columns.width), _steps(rows, columns), (0, 0), y, shards=shards)  # (1)
+    launch(_correlate, unit, x, _frame(x, rows, columns), (1, 1), kernel.reshape(-1), places, bias,
+           (rows.width, columns.width), _steps(rows, columns), (0, 0), y, shards=shards)  # (1)
     return y, (x, W, rows, columns)
 
 
@@ -77,20 +77,20 @@ def _dconvolve(dy: Any, cache: Any, needs: Any) -> Any:
         dx = empty(x.shape)
         frame = _frame(x, rows, columns)
         if C <= PANEL // 2:
-            run(_scatter, dy, packed(W.reshape(-1, F).T), W.shape, frame, _steps(rows, columns), dx,
-                shards=_shards(N))  # (2)
+            launch(_scatter, dy, packed(W.reshape(-1, F).T), W.shape, frame, _steps(rows, columns), dx,
+                   shards=_shards(N))  # (2)
         else:
             turned = packed(np.ascontiguousarray(W[::-1, ::-1].transpose(0, 1, 3, 2)).reshape(-1, C))  # (KH KW F,C)
             top, left = (KH - 1) * rows.dilation, (KW - 1) * columns.dilation
             shards, unit = _units(dx, W.size)
-            run(_correlate, unit, dy, (top, left, frame[2] + top, frame[3] + left), (rows.stride, columns.stride),
-                turned.reshape(-1), (PANEL, KH * KW * F * PANEL), np.empty(0, x.dtype), (KH, KW),
-                (1, 1, rows.dilation, columns.dilation), frame[:2], dx, shards=shards)  # (2)
+            launch(_correlate, unit, dy, (top, left, frame[2] + top, frame[3] + left), (rows.stride, columns.stride),
+                   turned.reshape(-1), (PANEL, KH * KW * F * PANEL), np.empty(0, x.dtype), (KH, KW),
+                   (1, 1, rows.dilation, columns.dilation), frame[:2], dx, shards=shards)  # (2)
     if needs[1] or needs[2]:
         shards = _shards(N)
         parts_W, parts_b = np.zeros((shards, *W.shape), x.dtype), np.zeros((shards, F), x.dtype)
-        run(_weights, x, _frame(x, rows, columns), dy, _steps(rows, columns), parts_W, parts_b,
-            shards=shards)  # (3) (4)
+        launch(_weights, x, _frame(x, rows, columns), dy, _steps(rows, columns), parts_W, parts_b,
+               shards=shards)  # (3) (4)
         dW = summed(parts_W.reshape(shards, *shape), home(needs[1])) if needs[1] else None
         db = summed(parts_b, home(needs[2])) if needs[2] else None
     return dx, dW, db
@@ -121,7 +121,7 @@ def _units(y: Any, taps: int) -> tuple[int, int]:
 
 # Places are unsigned in the loops over channels: an index that cannot be negative lets them become vector instructions.
 
-@njit(**OPTIONS)
+@njit
 def _put(image: Any, start: Any, size: Any, frame: Any, gaps: Any, top: Any, bottom: Any, canvas: Any) -> None:
     """Put an image of this size (h,w,C) on a canvas of zeros, its pixels `gaps` apart: what is from `top` to `bottom`
     there."""
@@ -135,7 +135,7 @@ def _put(image: Any, start: Any, size: Any, frame: Any, gaps: Any, top: Any, bot
                 canvas[place + c] = image[pixel + c]
 
 
-@njit(**OPTIONS)
+@njit
 def _repeat(b: Any, y: Any, start: Any, count: Any) -> None:
     """Write b `count` times, one after the other."""
     F = np.uint64(b.size)
@@ -144,7 +144,7 @@ def _repeat(b: Any, y: Any, start: Any, count: Any) -> None:
             y[np.uint64(start) + j * F + f] = b[f]
 
 
-@njit(**OPTIONS)
+@njit
 def _correlate(shard: Any, shards: Any, unit: Any, x: Any, frame: Any, gaps: Any, W: Any, places: Any, b: Any,
                kernel: Any, steps: Any, origin: Any, y: Any) -> None:
     """y = b + the sum over the kernel of slices of x times W, for the shard's outputs: whole units of them."""
@@ -180,7 +180,7 @@ def _correlate(shard: Any, shards: Any, unit: Any, x: Any, frame: Any, gaps: Any
                         W, (part * C * places[0], *places, KW * C * places[0]), y, (out, F), b.size > 0 or part > 0)
 
 
-@njit(**OPTIONS)
+@njit
 def _scatter(shard: Any, shards: Any, dy: Any, W: Any, kernel: Any, frame: Any, steps: Any, dx: Any) -> None:
     """What each output of the shard's images gives back, W times dy, added to the pixels that it came from."""
     N, height, width, C = dx.shape
@@ -207,7 +207,7 @@ def _scatter(shard: Any, shards: Any, dy: Any, W: Any, kernel: Any, frame: Any, 
                     dx[n, i, j, c] = drawn[((top + i) * canvas_w + left + j) * C + c]
 
 
-@njit(**OPTIONS)
+@njit
 def _add_apart(source: Any, s: Any, s_step: Any, target: Any, t: Any, t_step: Any, count: Any, C: Any) -> None:
     """Add `count` times C elements, `s_step` apart, to others, `t_step` apart."""
     for j in range(count):
@@ -215,7 +215,7 @@ def _add_apart(source: Any, s: Any, s_step: Any, target: Any, t: Any, t_step: An
             target[np.uint64(t + j * t_step + c)] += source[np.uint64(s + j * s_step + c)]
 
 
-@njit(**OPTIONS)
+@njit
 def _weights(shard: Any, shards: Any, x: Any, frame: Any, dy: Any, steps: Any, dW: Any, db: Any) -> None:
     """The shard's share of dW and db: a product over an image, or over some at once if they are a single row."""
     N, height, width, C = x.shape
@@ -230,7 +230,7 @@ def _weights(shard: Any, shards: Any, x: Any, frame: Any, dy: Any, steps: Any, d
     canvas = np.zeros(0 if direct else together * image, x.dtype)
     pixels, gradients = x.reshape(-1), dy.reshape(-1)
     depth, parts = (KW * C, 1) if dilation_w == 1 else (C, KW)
-    total = piece(db, shard * F, F)
+    total = view(db, shard * F, F)
     for n in range(low, high, together):
         images = min(together, high - n)
         blocks, block = (images, image) if rows == 1 else (rows, stride_h * row)
@@ -247,4 +247,4 @@ def _weights(shard: Any, shards: Any, x: Any, frame: Any, dy: Any, steps: Any, d
                         dy, (n * rows * columns * F, F, PANEL, columns * F),
                         dW, (((shard * KH + k) * KW + part) * C * F, F), True)
         for pixel in range(n * rows * columns, (n + images) * rows * columns):
-            add_row(piece(gradients, pixel * F, F), total)
+            add_row(view(gradients, pixel * F, F), total)

@@ -3,14 +3,13 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from tinynet.backend import home
 from tinynet.backend.cpu.runtime.gemm import PANEL, ROWS, product
+from tinynet.backend.cpu.runtime.jit import njit
 from tinynet.backend.cpu.runtime.memory import empty
 from tinynet.backend.cpu.runtime.packing import flat, packed
-from tinynet.backend.cpu.runtime.threads import run, threads
-from tinynet.backend.cpu.runtime.vector import OPTIONS
+from tinynet.backend.cpu.runtime.threads import launch, threads
 
 
 def dense(xp: Any, x: Any, W: Any, b: Any = None) -> Any:
@@ -41,11 +40,11 @@ def _times(A: Any, B: Any, start: Any = None, out: Any = None) -> Any:
         panels, places = packed(B), (PANEL, D * PANEL)
     else:  # packing takes as long as so few rows
         panels, places = B, (B.shape[1], PANEL)
-    run(_rows, *flat(A), panels.reshape(-1), places, D, start, C, shards=max(1, min(threads(), R // 16)))
+    launch(_rows, *flat(A), panels.reshape(-1), places, D, start, C, shards=max(1, min(threads(), R // 16)))
     return C
 
 
-@njit(**OPTIONS)
+@njit
 def _rows(shard: Any, shards: Any, A: Any, a_row: Any, a_k: Any, B: Any, places: Any, depth: Any, start: Any,
           C: Any) -> None:
     R, F = C.shape

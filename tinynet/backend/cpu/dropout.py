@@ -8,11 +8,11 @@ again: that takes less time than storing and reading it, and no memory.
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from tinynet.backend.cpu.runtime.jit import njit
 from tinynet.backend.cpu.runtime.memory import empty
-from tinynet.backend.cpu.runtime.threads import run
-from tinynet.backend.cpu.runtime.vector import OPTIONS, piece
+from tinynet.backend.cpu.runtime.threads import launch
+from tinynet.backend.cpu.runtime.vector import view
 
 _LANES = 16  # counters side by side; each gives four words
 _WORD = np.uint64(0xFFFFFFFF)
@@ -35,11 +35,11 @@ def ddropout(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
 
 def _masked(x: Any, draw: Any) -> Any:
     y = empty(x.shape)
-    run(_mask, np.ascontiguousarray(x).reshape(-1), y.reshape(-1), *draw)
+    launch(_mask, np.ascontiguousarray(x).reshape(-1), y.reshape(-1), *draw)
     return y
 
 
-@njit(**OPTIONS)
+@njit
 def _mask(shard: Any, shards: Any, x: Any, y: Any, threshold: Any, factor: Any, key0: Any, key1: Any, low: Any,
           high: Any) -> None:
     """(1): y = x m / (1 - p), by groups of 64 elements."""
@@ -67,6 +67,6 @@ def _mask(shard: Any, shards: Any, x: Any, y: Any, threshold: Any, factor: Any, 
             scale[4 * lane + 3] = factor if c3[lane] >= threshold else zero
         start = group * 4 * _LANES
         length = min(4 * _LANES, x.size - start)
-        some_x, some_y = piece(x, start, length), piece(y, start, length)
+        some_x, some_y = view(x, start, length), view(y, start, length)
         for i in range(length):
             some_y[i] = some_x[i] * scale[i]

@@ -7,11 +7,10 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from tinynet.backend.cpu.runtime.jit import njit
 from tinynet.backend.cpu.runtime.memory import empty
-from tinynet.backend.cpu.runtime.threads import run
-from tinynet.backend.cpu.runtime.vector import OPTIONS
+from tinynet.backend.cpu.runtime.threads import launch
 
 
 def cross_entropy(xp: Any, logits: Any, labels: Any, weight: Any = None, *, label_smoothing: float = 0.0,
@@ -22,8 +21,8 @@ def cross_entropy(xp: Any, logits: Any, labels: Any, weight: Any = None, *, labe
     labels = np.ascontiguousarray(labels.reshape(-1), np.int64)
     S = labels.size if reduction == "mean" else 1
     total, logp = np.zeros(1), empty(logits.shape)
-    run(_forward, np.ascontiguousarray(logits).reshape(labels.size, -1), labels, label_smoothing,
-        logp.reshape(labels.size, -1), total, shards=1)
+    launch(_forward, np.ascontiguousarray(logits).reshape(labels.size, -1), labels, label_smoothing,
+           logp.reshape(labels.size, -1), total, shards=1)
     return np.asarray(total[0] / S, logits.dtype), (logp, labels, label_smoothing, S)  # (4) ()
 
 
@@ -31,12 +30,12 @@ def dcross_entropy(xp: Any, dloss: Any, *, cache: Any, needs: Any) -> Any:
     """See `tn.ops.cross_entropy`."""
     logp, labels, label_smoothing, S = cache
     dlogits = empty(logp.shape)
-    run(_backward, np.float32(dloss / S), labels, label_smoothing, logp.reshape(labels.size, -1),
-        dlogits.reshape(labels.size, -1), shards=1)
+    launch(_backward, np.float32(dloss / S), labels, label_smoothing, logp.reshape(labels.size, -1),
+           dlogits.reshape(labels.size, -1), shards=1)
     return dlogits, None, None
 
 
-@njit(**OPTIONS)
+@njit
 def _forward(shard: Any, shards: Any, logits: Any, labels: Any, smoothing: Any, logp: Any, total: Any) -> None:
     R, K = logits.shape
     for r in range(R):
@@ -55,7 +54,7 @@ def _forward(shard: Any, shards: Any, logits: Any, labels: Any, smoothing: Any, 
             total[0] -= _share(k == labels[r], K, smoothing) * logp[r, k]  # (2) (3)
 
 
-@njit(**OPTIONS)
+@njit
 def _backward(shard: Any, shards: Any, dl: Any, labels: Any, smoothing: Any, logp: Any, dlogits: Any) -> None:
     R, K = logp.shape
     for r in range(R):
@@ -64,7 +63,7 @@ def _backward(shard: Any, shards: Any, dl: Any, labels: Any, smoothing: Any, log
             dlogits[r, k] = dl * (math.exp(logp[r, k]) - q)  # (5) (6), where the sum of q is 1
 
 
-@njit(**OPTIONS)
+@njit
 def _share(true: Any, K: Any, smoothing: Any) -> Any:
     """Of a class in the target."""
     return (1 - smoothing) * (1.0 if true else 0.0) + smoothing / K

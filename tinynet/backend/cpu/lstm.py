@@ -14,14 +14,14 @@ step.
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from tinynet.backend import home, is_recording
 from tinynet.backend.cpu.runtime.gemm import PANEL, SHALLOW, pack, product
+from tinynet.backend.cpu.runtime.jit import njit, noalias
 from tinynet.backend.cpu.runtime.memory import empty
 from tinynet.backend.cpu.runtime.packing import packed, summed
-from tinynet.backend.cpu.runtime.threads import run, run_in_turns, threads
-from tinynet.backend.cpu.runtime.vector import OPTIONS, add_row, apart, clear, copy, logistic, piece, tanh
+from tinynet.backend.cpu.runtime.threads import launch, launch_in_turns, threads
+from tinynet.backend.cpu.runtime.vector import add_row, clear, copy, logistic, tanh, view
 
 _FEW = 12  # rows, through all steps, for which it takes longer to pack W than to read it as it lies
 _WORTH = 1 << 14  # elements of W, times rows, that take longer to go through than to meet
@@ -49,8 +49,8 @@ def lstm(xp: Any, x: Any, h0: Any, c0: Any, W: Any, b: Any, recurrent_mask: Any 
     else:
         panels, places = np.ascontiguousarray(W), (4 * H, PANEL)
     h, CT = empty((N, H)), empty((N, H))  # after the last step
-    run(_forward, np.ascontiguousarray(x), h0, c0, panels.reshape(-1), places, np.ascontiguousarray(b), m,
-        hx, gates, C, y, h, CT, shards=shards)
+    launch(_forward, np.ascontiguousarray(x), h0, c0, panels.reshape(-1), places, np.ascontiguousarray(b), m,
+           hx, gates, C, y, h, CT, shards=shards)
     return (y, h, CT), (hx, gates, C, y, h0, W, m)
 
 
@@ -67,7 +67,7 @@ def dlstm(xp: Any, dy: Any, dh: Any, dC: Any, *, cache: Any, needs: Any) -> Any:
     dm = np.zeros_like(m)
     dW, db = np.zeros((shards, *W.shape) if needs[3] else (shards, 0, 0), W.dtype), np.zeros((shards, 4 * H), W.dtype)
     W_h, W_x = packed(W[:H].T, shards), packed(W[H:].T, shards)
-    run(_backward, gates, C, y, h0, hx, m, W_h, W_x, dy, dz, dh, dC, dx, dm, dW, db, shards=shards)
+    launch(_backward, gates, C, y, h0, hx, m, W_h, W_x, dy, dz, dh, dC, dx, dm, dW, db, shards=shards)
     return (dx if needs[0] else None, dh if needs[1] else None, dC if needs[2] else None,
             summed(dW, home(needs[3])) if needs[3] else None, summed(db, home(needs[4])) if needs[4] else None,
             None if m is _NONE else dm)
@@ -90,12 +90,12 @@ def _by_units(x: Any, h0: Any, c0: Any, W: Any, b: Any, shards: int) -> tuple[An
     most = -(-H // (PANEL * shards)) * PANEL  # units of a shard
     region = 3 * (N * most + _APART) + N * (H + (6 + T) * most) + 4 * most * (H + D) + _APART
     h0, c0 = (_NONE if state is None else np.ascontiguousarray(state) for state in (h0, c0))
-    run_in_turns(_forward_by_units, 2 * T + 3, np.ascontiguousarray(x), h0, c0, np.ascontiguousarray(W),
-                 np.ascontiguousarray(b), most, empty((shards, region)), y, h, CT, shards=shards)
+    launch_in_turns(_forward_by_units, 2 * T + 3, np.ascontiguousarray(x), h0, c0, np.ascontiguousarray(W),
+                    np.ascontiguousarray(b), most, empty((shards, region)), y, h, CT, shards=shards)
     return y, h, CT
 
 
-@njit(**OPTIONS)
+@njit
 def _forward_by_units(shard: Any, shards: Any, turn: Any, x: Any, h0: Any, c0: Any, W: Any, b: Any, most: Any,
                       room: Any, y: Any, h: Any, CT: Any) -> None:
     """(1) to (6) for the shard's units, from `low` to `high`. Two turns are a step t: in one the shard multiplies what
@@ -127,14 +127,14 @@ def _forward_by_units(shard: Any, shards: Any, turn: Any, x: Any, h0: Any, c0: A
                 pack((low, units), W, (column, G, 1), room, (W_low + p * low, 0))
                 pack((H - high, units), W, (high * G + column, G, 1), room, (W_high + p * (H - high), 0))
         for n in range(N):
-            h_before, C_before = piece(room, mine + n * H + low, own), piece(room, C + n * most, own)
+            h_before, C_before = view(room, mine + n * H + low, own), view(room, C + n * most, own)
             for j in range(own):
                 h_before[j] = h0[n, low + j] if h0.size else 0
                 C_before[j] = c0[n, low + j] if c0.size else 0
-            copy(h_before, piece(room, shard * region + n * most, own))
+            copy(h_before, view(room, shard * region + n * most, own))
     elif turn % 2 and t < T:
         for n in range(N):
-            clear(piece(room, shard * region + (t + 1) % 3 * slot + n * most, own))  # asks for the lines in time
+            clear(view(room, shard * region + (t + 1) % 3 * slot + n * most, own))  # asks for the lines in time
         product((N, columns, own), room, (mine + low, H, 1), room, (W_own, PANEL, own * PANEL),
                 room, (z, columns), False)
         product((N, columns, D), x, (t * D, T * D, 1), room, (W_x, PANEL, D * PANEL), room, (z, columns), True)
@@ -144,8 +144,8 @@ def _forward_by_units(shard: Any, shards: Any, turn: Any, x: Any, h0: Any, c0: A
                 for n in range(N):  # all at once, since they are far away
                     start = min(H, other * most)
                     units = min(H, start + most) - start
-                    copy(piece(room, other * region + t % 3 * slot + n * most, units),
-                         piece(room, mine + n * H + start, units))
+                    copy(view(room, other * region + t % 3 * slot + n * most, units),
+                         view(room, mine + n * H + start, units))
         if low:
             product((N, columns, low), room, (mine, H, 1), room, (W_low, PANEL, low * PANEL), room, (z, columns), True)
         if high < H:
@@ -154,29 +154,29 @@ def _forward_by_units(shard: Any, shards: Any, turn: Any, x: Any, h0: Any, c0: A
         for n in range(N):
             for j in range(0, own, PANEL):
                 units, at, first = min(PANEL, own - j), z + n * columns + j * 4, low + j
-                _gates(piece(room, at, units), piece(room, at + PANEL, units), piece(room, at + 2 * PANEL, units),
-                       piece(room, at + 3 * PANEL, units), piece(b, first, units), piece(b, H + first, units),
-                       piece(b, 2 * H + first, units), piece(b, 3 * H + first, units),
-                       piece(room, C + (t % 2 * N + n) * most + j, units),
-                       piece(room, C + ((t + 1) % 2 * N + n) * most + j, units),
-                       piece(room, past + (t * N + n) * most + j, units))
-            made = piece(room, past + (t * N + n) * most, own)
-            copy(made, piece(room, shard * region + (t + 1) % 3 * slot + n * most, own))
-            copy(made, piece(room, mine + n * H + low, own))
+                _gates(view(room, at, units), view(room, at + PANEL, units), view(room, at + 2 * PANEL, units),
+                       view(room, at + 3 * PANEL, units), view(b, first, units), view(b, H + first, units),
+                       view(b, 2 * H + first, units), view(b, 3 * H + first, units),
+                       view(room, C + (t % 2 * N + n) * most + j, units),
+                       view(room, C + ((t + 1) % 2 * N + n) * most + j, units),
+                       view(room, past + (t * N + n) * most + j, units))
+            made = view(room, past + (t * N + n) * most, own)
+            copy(made, view(room, shard * region + (t + 1) % 3 * slot + n * most, own))
+            copy(made, view(room, mine + n * H + low, own))
     elif turn % 2 == 0:
         for t in range(shard * T // shards, (shard + 1) * T // shards):
             for n in range(N):
                 for other in range(shards):
                     start = min(H, other * most)
                     units = min(H, start + most) - start
-                    copy(piece(room, past + (other - shard) * region + (t * N + n) * most, units),
-                         piece(y, (n * T + t) * H + start, units))
+                    copy(view(room, past + (other - shard) * region + (t * N + n) * most, units),
+                         view(y, (n * T + t) * H + start, units))
         for n in range(N):
-            copy(piece(room, shard * region + T % 3 * slot + n * most, own), piece(h, n * H + low, own))
-            copy(piece(room, C + (T % 2 * N + n) * most, own), piece(CT, n * H + low, own))
+            copy(view(room, shard * region + T % 3 * slot + n * most, own), view(h, n * H + low, own))
+            copy(view(room, C + (T % 2 * N + n) * most, own), view(CT, n * H + low, own))
 
 
-@njit(**OPTIONS)
+@njit
 def _forward(shard: Any, shards: Any, x: Any, h0: Any, c0: Any, W: Any, places: Any, b: Any, m: Any, hx: Any,
              gates: Any, C: Any, y: Any, h: Any, CT: Any) -> None:
     """(1) to (6) for all steps of the shard's rows. Inside of `gates`, [h, x] W becomes the gates. The arrays hold all
@@ -188,28 +188,28 @@ def _forward(shard: Any, shards: Any, x: Any, h0: Any, c0: Any, W: Any, places: 
         for j in range(H):
             C[0, n, j] = c0[n, j] if c0.size else 0
             h[n, j] = h0[n, j] if h0.size else 0
-        _masked(piece(h, n * H, H), piece(m, n * H, H if m.size else 0), piece(hx, n * K, H))
+        _masked(view(h, n * H, H), view(m, n * H, H if m.size else 0), view(hx, n * K, H))
     for t in range(T):
         now, then, place = t % C.shape[0], (t + 1) % C.shape[0], t % gates.shape[0]
         for n in range(low, high):
-            copy(piece(x, (n * T + t) * D, D), piece(hx, (now * N + n) * K + H, D))
+            copy(view(x, (n * T + t) * D, D), view(hx, (now * N + n) * K + H, D))
         skipped = H if t == 0 and h0.size == 0 else 0  # h₀ = 0 adds nothing
         product((high - low, G, K - skipped), hx, ((now * N + low) * K + skipped, K, 1),
                 W, (skipped * places[0], *places), gates, ((place * N + low) * G, G), False)
         for n in range(low, high):
             row = (place * N + n) * G
-            _gates(piece(gates, row, H), piece(gates, row + H, H), piece(gates, row + 2 * H, H),
-                   piece(gates, row + 3 * H, H), piece(b, 0, H), piece(b, H, H), piece(b, 2 * H, H), piece(b, 3 * H, H),
-                   piece(C, (now * N + n) * H, H), piece(C, (then * N + n) * H, H), piece(y, (n * T + t) * H, H))
-            _masked(piece(y, (n * T + t) * H, H), piece(m, n * H, H if m.size else 0),
-                    piece(hx, (then * N + n) * K, H))
+            _gates(view(gates, row, H), view(gates, row + H, H), view(gates, row + 2 * H, H),
+                   view(gates, row + 3 * H, H), view(b, 0, H), view(b, H, H), view(b, 2 * H, H), view(b, 3 * H, H),
+                   view(C, (now * N + n) * H, H), view(C, (then * N + n) * H, H), view(y, (n * T + t) * H, H))
+            _masked(view(y, (n * T + t) * H, H), view(m, n * H, H if m.size else 0),
+                    view(hx, (then * N + n) * K, H))
     for n in range(low, high):
         if T:
-            copy(piece(y, (n * T + T - 1) * H, H), piece(h, n * H, H))
-        copy(piece(C, (T % C.shape[0] * N + n) * H, H), piece(CT, n * H, H))
+            copy(view(y, (n * T + T - 1) * H, H), view(h, n * H, H))
+        copy(view(C, (T % C.shape[0] * N + n) * H, H), view(CT, n * H, H))
 
 
-@apart
+@noalias
 def _gates(f: Any, i: Any, Ctilde: Any, o: Any, b_f: Any, b_i: Any, b_C: Any, b_o: Any, C_before: Any, C: Any, h: Any
            ) -> None:
     """(1) to (6) for a row, in which each gate begins as its part of [h, x] W.
@@ -227,7 +227,7 @@ def _gates(f: Any, i: Any, Ctilde: Any, o: Any, b_f: Any, b_i: Any, b_C: Any, b_
         o[j], h[j] = oj, oj * tanh(C[j])  # (6)
 
 
-@apart
+@noalias
 def _masked(h: Any, m: Any, hx: Any) -> None:
     """m ⊙ h for a row; h where there is no mask."""
     if m.size == 0:
@@ -236,38 +236,38 @@ def _masked(h: Any, m: Any, hx: Any) -> None:
         hx[j] = m[j] * h[j]  # (15)
 
 
-@njit(**OPTIONS)
+@njit
 def _backward(shard: Any, shards: Any, gates: Any, C: Any, y: Any, h0: Any, hx: Any, m: Any, W_h: Any, W_x: Any,
               dy: Any, dz: Any, dh: Any, dC: Any, dx: Any, dm: Any, dW: Any, db: Any) -> None:
     """(7) to (14), (16), (17) for the shard's rows. `dz` holds some steps, which then go into its part of δW (14)."""
     N, T, H = y.shape
     G, D, K = 4 * H, dx.shape[2], hx.shape[2]
     low, high = shard * N // shards, (shard + 1) * N // shards
-    total = piece(db, shard * G, G)
+    total = view(db, shard * G, G)
     for end in range(T, 0, -dz.shape[0]):
         start = max(0, end - dz.shape[0])
         for t in range(end - 1, start - 1, -1):
             s = t - start
             for n in range(low, high):
                 row = (s * N + n) * G
-                _dgates(piece(gates, (t * N + n) * G, G), piece(C, (t * N + n) * H, H),
-                        piece(C, ((t + 1) * N + n) * H, H), piece(dy, (n * T + t) * H, H), piece(dh, n * H, H),
-                        piece(dC, n * H, H), piece(dz, row, H), piece(dz, row + H, H), piece(dz, row + 2 * H, H),
-                        piece(dz, row + 3 * H, H))
-                add_row(piece(dz, row, G), total)  # (14)
+                _dgates(view(gates, (t * N + n) * G, G), view(C, (t * N + n) * H, H),
+                        view(C, ((t + 1) * N + n) * H, H), view(dy, (n * T + t) * H, H), view(dh, n * H, H),
+                        view(dC, n * H, H), view(dz, row, H), view(dz, row + H, H), view(dz, row + 2 * H, H),
+                        view(dz, row + 3 * H, H))
+                add_row(view(dz, row, G), total)  # (14)
             rows = (s * N + low) * G, G, 1
             product((high - low, H, G), dz, rows, W_h, (0, PANEL, G * PANEL), dh, (low * H, H), False)  # (12)
             product((high - low, D, G), dz, rows, W_x, (0, PANEL, G * PANEL), dx, ((low * T + t) * D, T * D), False)
             if m.size:
                 for n in range(low, high):
-                    before = piece(y, (n * T + t - 1) * H, H) if t else piece(h0, n * H, H if h0.size else 0)
-                    _dmasked(before, piece(m, n * H, H), piece(dh, n * H, H), piece(dm, n * H, H))
+                    before = view(y, (n * T + t - 1) * H, H) if t else view(h0, n * H, H if h0.size else 0)
+                    _dmasked(before, view(m, n * H, H), view(dh, n * H, H), view(dm, n * H, H))
         if dW.size:
             product((K, G, high - low, end - start), hx, ((start * N + low) * K, 1, K, N * K),
                     dz, (low * G, G, PANEL, N * G), dW, (shard * K * G, G), True)  # (14)
 
 
-@apart
+@noalias
 def _dgates(gates: Any, C_before: Any, C: Any, dy: Any, dh: Any, dC: Any, df: Any, di: Any, dCtilde: Any, do: Any
             ) -> None:
     """(7) to (11) and (13) for a row. Of each gate it is the gradient of what goes into its function."""
@@ -285,7 +285,7 @@ def _dgates(gates: Any, C_before: Any, C: Any, dy: Any, dh: Any, dC: Any, df: An
         dC[j] = dCj * f  # (13)
 
 
-@apart
+@noalias
 def _dmasked(h_before: Any, m: Any, dh: Any, dm: Any) -> None:
     for j in range(h_before.size):
         dm[j] += h_before[j] * dh[j]  # (17)

@@ -7,11 +7,10 @@ window's element is a row of channels, and the largest of each channel is kept i
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from tinynet.backend.cpu.runtime.jit import njit
 from tinynet.backend.cpu.runtime.memory import empty
-from tinynet.backend.cpu.runtime.threads import run, shards_for
-from tinynet.backend.cpu.runtime.vector import OPTIONS
+from tinynet.backend.cpu.runtime.threads import launch, shards_for
 from tinynet.window import ONE_ROW, Window, pool_window, pool_windows
 
 _TAPS = 255  # elements of a window that a byte can number
@@ -80,16 +79,16 @@ def _gathered(kernel: Any, x: Any, rows: Window, columns: Window, *more: Any) ->
     """The outputs, and width, stride, padding of the window along both axes."""
     places = (rows.width, rows.stride, rows.before), (columns.width, columns.stride, columns.before)
     y = empty((x.shape[0], rows.outputs, columns.outputs, x.shape[3]))
-    run(kernel, np.ascontiguousarray(x).reshape(-1), x.shape[1:], places, y.reshape(-1), y.shape[:3], *more,
-        shards=shards_for(x.size))
+    launch(kernel, np.ascontiguousarray(x).reshape(-1), x.shape[1:], places, y.reshape(-1), y.shape[:3], *more,
+           shards=shards_for(x.size))
     return y, places
 
 
 def _spread(kernel: Any, dy: Any, shape: Any, *more: Any) -> Any:
     """dx, of this shape."""
     dx = empty(shape)
-    run(kernel, np.ascontiguousarray(dy).reshape(-1), dy.shape[:3], *more, dx.reshape(-1), shape[1:],
-        shards=shards_for(dx.size, shape[0]))
+    launch(kernel, np.ascontiguousarray(dy).reshape(-1), dy.shape[:3], *more, dx.reshape(-1), shape[1:],
+           shards=shards_for(dx.size, shape[0]))
     return dx
 
 
@@ -101,26 +100,26 @@ def _one_row(result: Any) -> Any:
 # Kernels count along flat arrays in unsigned numbers: a slice costs more than it is long, and an index that cannot be
 # negative lets the loop over the channels become vector instructions.
 
-@njit(**OPTIONS)
+@njit
 def _offset(row: Any, column: Any, columns: Any, C: Any) -> Any:
     """Where a pixel begins, if rows are counted through all images."""
     return np.uint64((row * columns + column) * C)
 
 
-@njit(**OPTIONS)
+@njit
 def _fill(x: Any, start: Any, length: Any, value: Any) -> None:
     for c in range(length):
         x[start + c] = value
 
 
-@njit(**OPTIONS)
+@njit
 def _span(tap: Any, place: Any, outputs: Any, size: Any) -> Any:
     """The first output, and the one behind the last, whose element `tap` lies in the image."""
     _, stride, before = place
     return max(0, (before - tap + stride - 1) // stride), min(outputs, (size - 1 - tap + before) // stride + 1)
 
 
-@njit(**OPTIONS)
+@njit
 def _max(shard: Any, shards: Any, x: Any, image: Any, places: Any, y: Any, outputs: Any, winner: Any) -> None:
     """(1) for the shard's rows of outputs, tap by tap."""
     height, width, C = image
@@ -141,7 +140,7 @@ def _max(shard: Any, shards: Any, x: Any, image: Any, places: Any, y: Any, outpu
                             _offset(row, first, columns, C), np.uint64(end - first), np.uint64(C))
 
 
-@njit(**OPTIONS)
+@njit
 def _better(x: Any, pixel: Any, step: Any, tap: Any, y: Any, winner: Any, out: Any, columns: Any, C: Any) -> None:
     """Where a pixel is larger than the best, or the first that is NaN, it is the best now."""
     for j in range(columns):
@@ -152,7 +151,7 @@ def _better(x: Any, pixel: Any, step: Any, tap: Any, y: Any, winner: Any, out: A
             winner[out + j * C + c] = first + np.uint8(better) * np.uint8(tap - first)
 
 
-@njit(**OPTIONS)
+@njit
 def _dmax(shard: Any, shards: Any, dy: Any, outputs: Any, winner: Any, places: Any, dx: Any, image: Any) -> None:
     """(2) for the shard's images, tap by tap."""
     height, width, C = image
@@ -171,7 +170,7 @@ def _dmax(shard: Any, shards: Any, dy: Any, outputs: Any, winner: Any, places: A
                                    dx, pixel, np.uint64(stride_w * C), np.uint64(end - first), np.uint64(C))
 
 
-@njit(**OPTIONS)
+@njit
 def _give_back(dy: Any, winner: Any, out: Any, tap: Any, dx: Any, pixel: Any, step: Any, columns: Any, C: Any) -> None:
     for j in range(columns):
         for c in range(C):
@@ -179,7 +178,7 @@ def _give_back(dy: Any, winner: Any, out: Any, tap: Any, dx: Any, pixel: Any, st
             dx[pixel + j * step + c] += dy[out + j * C + c] * won
 
 
-@njit(**OPTIONS)
+@njit
 def _avg(shard: Any, shards: Any, x: Any, image: Any, places: Any, y: Any, outputs: Any) -> None:
     """(1) for the shard's rows of outputs."""
     height, width, C = image
@@ -201,7 +200,7 @@ def _avg(shard: Any, shards: Any, x: Any, image: Any, places: Any, y: Any, outpu
                 y[out + c] *= share
 
 
-@njit(**OPTIONS)
+@njit
 def _davg(shard: Any, shards: Any, dy: Any, outputs: Any, places: Any, dx: Any, image: Any) -> None:
     """(2) for the shard's images."""
     height, width, C = image
@@ -221,7 +220,7 @@ def _davg(shard: Any, shards: Any, dy: Any, outputs: Any, places: Any, dx: Any, 
                             dx[pixel + c] += dy[out + c] * share
 
 
-@njit(**OPTIONS)
+@njit
 def _inside(output: Any, place: Any, size: Any) -> Any:
     """Where an output's window begins and ends, as far as it lies in the image."""
     width, stride, before = place

@@ -3,12 +3,12 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from tinynet.backend.cpu.runtime.gemm import PANEL, pack
+from tinynet.backend.cpu.runtime.jit import njit
 from tinynet.backend.cpu.runtime.memory import empty
-from tinynet.backend.cpu.runtime.threads import run, shards_for, threads
-from tinynet.backend.cpu.runtime.vector import OPTIONS, piece
+from tinynet.backend.cpu.runtime.threads import launch, shards_for, threads
+from tinynet.backend.cpu.runtime.vector import view
 
 _SMALL = 1 << 14  # elements that are not worth a launch
 
@@ -27,28 +27,28 @@ def packed(B: Any, shards: int | None = None) -> Any:
     """
     K, N = B.shape
     panels = empty((-(-N // PANEL), K, PANEL))
-    run(_pack, *flat(B), K, N, panels, shards=1 if B.size < _SMALL or shards == 1 else threads())
+    launch(_pack, *flat(B), K, N, panels, shards=1 if B.size < _SMALL or shards == 1 else threads())
     return panels
 
 
 def summed(parts: Any, out: Any = None) -> Any:
     """What shards have added up, each its part: parts (shards,...) -> (...), in `out` or a new array."""
     total = empty(parts.shape[1:]) if out is None else out
-    run(_summed, parts.reshape(-1), total.reshape(-1), shards=shards_for(parts.size))
+    launch(_summed, parts.reshape(-1), total.reshape(-1), shards=shards_for(parts.size))
     return total
 
 
-@njit(**OPTIONS)
+@njit
 def _pack(shard: Any, shards: Any, B: Any, b_k: Any, b_j: Any, K: Any, N: Any, panels: Any) -> None:
     for first in range(shard * PANEL, N, shards * PANEL):
         pack((K, min(PANEL, N - first)), B, (first * b_j, b_k, b_j), panels, (first * K, 0))
 
 
-@njit(**OPTIONS)
+@njit
 def _summed(shard: Any, shards: Any, parts: Any, total: Any) -> None:
     start, end = shard * total.size // shards, (shard + 1) * total.size // shards
-    result = piece(total, start, end - start)
+    result = view(total, start, end - start)
     for first in range(start, parts.size, max(1, total.size)):
-        part = piece(parts, first, end - start)
+        part = view(parts, first, end - start)
         for i in range(result.size):
             result[i] = part[i] + (result[i] if first > start else np.float32(0))

@@ -7,12 +7,12 @@
             for j in range(x.shape[1]):
                 y[n, j] = factor * x[n, j]
 
-    run(scale_rows, x, y, np.float32(2))  # all shards at once; returns when the last one is done
+    launch(scale_rows, x, y, np.float32(2))  # all shards at once; returns when the last one is done
 
 Why not Numba's own `prange`: its OpenMP layer does not survive a fork, its workqueue layer takes 100 µs for a launch
 and aborts the process when two threads launch at once, and `parallel=True` doubles the time to compile.
 
-How a launch works. For each kernel and types of arguments `run` compiles a launcher. It lays the arguments into its
+How a launch works. For each kernel and types of arguments `launch` compiles a launcher. It lays the arguments into its
 stack frame, has a C function `entry(arguments, shard, shards, turn)` that finds them there and calls the kernel, and
 writes the addresses of both into a mailbox. Workers watch the mailbox: Python threads in a compiled loop, which do not
 hold the interpreter's lock. Each thread, the caller's included, has a slot there. Whoever claims a slot runs its
@@ -23,8 +23,8 @@ first lets others have its processor, and soon sleeps.
 Which thread runs a shard is left to chance; what a shard computes is not. Results depend on the number of shards alone.
 A caller that finds the pool in use, by another thread of the program, runs its shards alone, one after the other.
 
-A kernel of many steps, each of which needs all of the last, may take turns: see `run_in_turns`. Who has claimed a slot
-runs it in all turns, and waits for the others in between.
+A kernel of many steps, each of which needs all of the last, may take turns: see `launch_in_turns`. A thread keeps the
+slots that it claimed for all turns, and a barrier separates the turns.
 """
 
 # What Numba says of the types of its own functions is not what they take.
@@ -58,7 +58,7 @@ WORTH = 8_192  # elements of a pass that take about as long as a launch
 PATIENCE = 2_000  # looks, some 50 µs, before one who waits lets others have the processor in between
 
 
-def run(kernel: Any, *arguments: Any, shards: int | None = None) -> None:
+def launch(kernel: Any, *arguments: Any, shards: int | None = None) -> None:
     """Run kernel(shard, shards, *arguments) for every shard, at once on the threads of the pool.
 
     kernel     a function decorated with `@njit(**OPTIONS)`. Its code is kept on disk without `cache=True`
@@ -75,19 +75,19 @@ def run(kernel: Any, *arguments: Any, shards: int | None = None) -> None:
     ...     for i in range(shard, x.size, shards):
     ...         x[i] *= 2
     >>> x = np.arange(5)
-    >>> run(double, x)
+    >>> launch(double, x)
     >>> x
     array([0, 2, 4, 6, 8])
     """
     _run(kernel, 2, shards, 1, arguments)
 
 
-def run_in_turns(kernel: Any, turns: int, *arguments: Any, shards: int | None = None) -> None:
+def launch_in_turns(kernel: Any, turns: int, *arguments: Any, shards: int | None = None) -> None:
     """Run kernel(shard, shards, turn, *arguments) for every shard, turn by turn: for steps that need all of the last.
 
     Turns come in pairs. The shards wait for each other before turns 2, 4, 6, ...: there a shard finds what all of them
     did up to the last even turn. In an odd turn it has what itself did, and can go on with that while the others'
-    results are on their way; so waiting costs next to nothing, where a `run` for each step would cost 2 µs.
+    results are on their way; so waiting costs next to nothing, where a `launch` for each step would cost 2 µs.
 
     >>> import numpy as np
     >>> from numba import njit
@@ -101,7 +101,7 @@ def run_in_turns(kernel: Any, turns: int, *arguments: Any, shards: int | None = 
     ...             x[t, i] += x[t - 1, i - 1]
     >>> x = np.zeros((4, 4), int)
     >>> x[0, 0] = 1
-    >>> run_in_turns(add_neighbours, 7, x)
+    >>> launch_in_turns(add_neighbours, 7, x)
     >>> x[3]
     array([1, 3, 3, 1])
     """
@@ -139,7 +139,7 @@ def _run(kernel: Any, places: int, shards: int | None, turns: int, arguments: tu
     launch = _launchers.get(kernel) or _launcher(kernel, places)
     shards = _threads if shards is None else shards
     if shards < 1:
-        raise ArgumentError(f"run: shards must be at least 1, got {shards}; leave it out for one for each thread")
+        raise ArgumentError(f"launch: shards must be at least 1, got {shards}; leave it out for one for each thread")
     if (listener := on_launch) is not None:
         listener(launch, shards, turns, arguments)
     if _launch(launch, shards, turns, *arguments):
@@ -164,7 +164,7 @@ def _launch(launch: Any, shards: int, *arguments: Any) -> Any:
 
 
 def _raised(kernel: str) -> None:
-    raise RuntimeError(f"run: a shard of {kernel} raised, which kernels must not; is there enough memory?")
+    raise RuntimeError(f"launch: a shard of {kernel} raised, which kernels must not; is there enough memory?")
 
 
 def threads() -> int:
@@ -271,7 +271,7 @@ def _start() -> _Pool:
 
 
 def _stop() -> None:
-    """End the pool; the next run starts another."""
+    """End the pool; the next launch starts another."""
     global _pool
     with _changing:
         if _pool is not None:
@@ -550,7 +550,7 @@ def _compile(context: Any, kernel: Any, places: int, arguments: Any) -> Any:
     compiled = compiler.compile_internal(context.typing_context, context, context.active_code_library, kernel.py_func,
                                          (*[types.int64] * places, *arguments), None, flags, {})
     if compiled.signature.return_type != types.none:
-        raise TypingError(f"run: {kernel.__name__} must return nothing, it returns {compiled.signature.return_type}")
+        raise TypingError(f"launch: {kernel.__name__} must return nothing, it returns {compiled.signature.return_type}")
     return compiled
 
 

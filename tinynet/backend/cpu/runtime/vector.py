@@ -1,4 +1,4 @@
-"""What loops in Numba are made of: tanh, the logistic function, pieces of arrays; so that LLVM makes vectors of them.
+"""What loops in Numba are made of: tanh, the logistic function, views of arrays; so that LLVM makes vectors of them.
 
 In float32 tanh is a quotient of two polynomials, odd of degree 13 over even of degree 6, within 3e-7 of the true value.
 float64 takes the C library's tanh: exact, and slow. One option matters as much as the formula: `error_model="numpy"`,
@@ -19,13 +19,13 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.core.errors import TypingError
 from numba.extending import intrinsic, overload
 from numba.np.arrayobj import populate_array
 
-OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+from tinynet.backend.cpu.runtime.jit import OPTIONS, njit, noalias
 
 _LIMIT = np.float32(7.90531110763549805)  # beyond it tanh is 1 to 2.7e-7
 _A13, _A11, _A9, _A7, _A5, _A3, _A1 = (np.float32(a) for a in (
@@ -46,37 +46,21 @@ def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
     return a(a, a, a), generate
 
 
-def apart(function: Any) -> Any:
-    """`@njit(**OPTIONS)` for a function whose arrays do not overlap, and are changed by nobody else while it runs.
-
-    Else LLVM asks before each vectorised loop whether any two of them do: of ten arrays, that takes as long as a row of
-    128 numbers.
-    """
-    dispatcher = njit(forceinline=True, **OPTIONS)(function)
-    dispatcher._compiler._customize_flags = _without_aliases
-    return dispatcher
-
-
-def _without_aliases(flags: Any) -> Any:
-    flags.noalias = True
-    return flags
-
-
-@apart
+@noalias
 def add_row(row: Any, total: Any) -> None:
     """total += row, inside of a Numba function."""
     for j in range(row.size):
         total[j] += row[j]
 
 
-@apart
+@noalias
 def copy(row: Any, into: Any) -> None:
     """into[...] = row, inside of a Numba function."""
     for j in range(row.size):
         into[j] = row[j]
 
 
-@apart
+@noalias
 def clear(row: Any) -> None:
     """row[...] = 0, inside of a Numba function."""
     for j in range(row.size):
@@ -84,13 +68,13 @@ def clear(row: Any) -> None:
 
 
 @intrinsic
-def piece(typing: Any, x: Any, start: Any, length: Any) -> Any:
+def view(typing: Any, x: Any, start: Any, length: Any) -> Any:
     """x.reshape(-1)[start : start + length], for an array in C order, inside of a Numba function.
 
     Cheaper than a slice: it is not asked whether the piece lies within x, which must live on by itself.
     """
     if not isinstance(x, types.Array) or x.layout != "C":
-        raise TypingError(f"piece: x must be an array in C order, got {x}; np.ascontiguousarray(x)?")
+        raise TypingError(f"view: x must be an array in C order, got {x}; np.ascontiguousarray(x)?")
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         start, length = (context.cast(builder, value, type, types.intp)
@@ -124,7 +108,7 @@ def _tanh(x):  # type: ignore[no-untyped-def]  # Numba compares the two signatur
     return rational
 
 
-@njit(cache=True, **OPTIONS)
+@njit(cache=True)
 def logistic(z: Any) -> Any:
     """1 / (1 + exp(-z)), as (1 + tanh(z / 2)) / 2."""
     half = type(z)(0.5)
