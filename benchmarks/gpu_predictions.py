@@ -80,11 +80,12 @@ class Launch(NamedTuple):
 
 def launches(work: Callable[[], Any]) -> tuple[list[Launch], int]:
     """All that a function launches on the emulated GPU, and the bytes of the arrays that it makes. It is not run."""
-    _, launch = backend.capture(DEVICE, work)
+    with fake_cupy.capturing() as graph:
+        work()
     found: list[Launch] = []
     made_bytes = 0
     product: Any = None
-    for action in launch.__self__.actions:  # type: ignore[attr-defined]
+    for action in graph.actions:
         function, arguments = action.func, action.args
         last_product, product = product, None  # what puts it in its place at once is no launch: cuBLAS does both
         if function is fake_cupy.compute_again:

@@ -248,12 +248,12 @@ def small_step(device: str) -> Callable[[], Any]:
 def in_a_graph(device: str, work: Callable[[], Any], count: int) -> Iterator[Row]:
     """The same call many times over in a CUDA graph: what the graph's launch costs, and each of them there."""
     work()  # compiled, and with a handle of cuBLAS
-    _, launch = backend.capture(device, lambda: [work() for _ in range(count)])
+    _, graph = backend.record(device, lambda: [work() for _ in range(count)])
     times = []
     for _ in range(6):
         wait(device)
         start = time.perf_counter()
-        launch()
+        graph.launch()
         returned = time.perf_counter()
         wait(device)
         times.append((returned - start, time.perf_counter() - start))
@@ -299,8 +299,8 @@ class Ours:
         self.optimizer.steps = backend.as_array(int(self.optimizer.steps), "int64", self.device)
         for _ in range(2):
             work()
-        _, launch = backend.capture(self.device, work)
-        return launch
+        _, graph = backend.record(self.device, work)
+        return graph.launch  # type: ignore[no-any-return]
 
     def gradients(self) -> Arrays:
         result = self.backward().numpy()

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_cpu_threads import in_a_child
 
 import tinynet as tn
+from tests.support.child import in_a_child
 from tinynet import nn
 from tinynet.errors import ShapeError
 from tinynet.nn import evaluation

@@ -149,8 +149,8 @@ class Stream:
 class Chunk:
     """A piece of a pool's memory. When it is freed, what was there is overwritten: it belongs to somebody else then."""
 
-    def __init__(self) -> None:
-        self.is_free = False
+    def __init__(self, size: int) -> None:
+        self.size, self.is_free = size, False
         self.array: Any = lambda: None
 
     def holds(self, array: np.ndarray) -> None:
@@ -173,12 +173,15 @@ class MemoryPool:
             chunk.free()
 
     def malloc(self, size: int) -> "MemoryPointer":
-        chunk = Chunk()
+        chunk = Chunk(size)
         self.chunks.add(chunk)
         return MemoryPointer(types.SimpleNamespace(ptr=id(chunk), chunk=chunk, pool=weakref.ref(self)))
 
     def free_bytes(self) -> int:
         return 2**20
+
+    def total_bytes(self) -> int:
+        return sum(chunk.size for chunk in self.chunks)
 
     def free_all_blocks(self) -> None:
         """Of those that nobody has: there is nothing to be seen of it here."""

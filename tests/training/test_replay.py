@@ -454,13 +454,13 @@ def test_recording_does_nothing_and_each_launch_does_all(device: str) -> None:
         x.fill(1.0)
         return y
 
-    y, launch = graph.capture(device, work)
+    y, recorded = graph.capture(device, work)
     np.testing.assert_array_equal(x.get(), np.arange(4.0))
     assert float(total) == 0
-    launch()
+    recorded.launch()
     np.testing.assert_array_equal(y.get(), [0, 0, 4, 0])
     np.testing.assert_array_equal(x.get(), np.ones(4))
-    launch()
+    recorded.launch()
     np.testing.assert_array_equal(y.get(), [0, 2, 2, 0])
     assert float(total) == 8
 
@@ -508,12 +508,12 @@ def test_arrays_of_a_graph_keep_their_memory() -> None:
     with installed():
         xp = fake_device.xp
         x = xp.ones(3)
-        y, launch = graph.capture("gpu", lambda: ((x + 1) * 2).reshape(3, 1)[1:])
+        y, recorded = graph.capture("gpu", lambda: ((x + 1) * 2).reshape(3, 1)[1:])
         for _ in range(2):
             gc.collect()
-            launch()
+            recorded.launch()
             assert y.get().tolist() == [[4], [4]]
-        del launch
+        del recorded
         gc.collect()
         assert y.get().tolist() == [[4], [4]]
 

@@ -12,7 +12,6 @@ from tinynet.backend.devices import (
 )
 from tinynet.backend.overrides import (
     Home,
-    capture,
     current_precision,
     find_override,
     home,
@@ -25,6 +24,6 @@ from tinynet.backend.overrides import (
     using,
 )
 
-__all__ = ["Device", "Home", "as_array", "capture", "common_device", "current_precision", "device_name", "device_of",
+__all__ = ["Device", "Home", "as_array", "common_device", "current_precision", "device_name", "device_of",
            "find_override", "forget_devices", "from_dlpack", "home", "is_recording", "is_reference", "namespace",
            "out_of_memory", "precision", "record", "recording", "room", "to_device", "to_host", "using"]

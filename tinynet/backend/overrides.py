@@ -11,6 +11,7 @@ that nobody used is None there, not zeros; and an element of `needs` that is tru
 
 import importlib
 import importlib.util
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -128,19 +129,20 @@ def _look_up(module: str, names: tuple[str, ...]) -> Functions | None:
     return tuple(functions[name] for name in names) if functions.keys() >= set(names) else None
 
 
-def capture(device: str, work: Callable[[], Any]) -> tuple[Any, Callable[[], None]]:
-    """Record what `work` does on a GPU, as a CUDA graph: what it returned, and what does it. See `cuda/graph.py`."""
-    return module_for(device, "runtime.graph").capture(device, work)
+def record(device: str, work: Callable[[], Any], given: Sequence[Any] = (), limit: float = math.inf) -> tuple[Any, Any]:
+    """Do `work` once on a device and record its kernel launches. Returns its result and a graph that does it again.
 
+    given   arrays that `work` may read and write besides those that it makes; on a GPU it may use any
+    limit   bytes of the arrays that it makes
 
-def record(work: Callable[[], Any], given: Sequence[Any], most: int) -> tuple[Any, Any]:
-    """Do `work` on the CPU and record it: the array that it returned, and a Graph that makes it anew of the arrays that
-    are given. See `cpu/graph.py`.
+    `graph.launch()` repeats the launches: on the same memory, into the arrays of the result. `graph.is_current()` tells
+    whether it may be launched now. See `runtime/graph.py` of `backend/cpu` and `backend/cuda`.
 
-    Errors: DeviceError if `work` does what cannot be recorded, or makes arrays of more than `most` bytes.
+    Errors: DeviceError if `work` does what cannot be recorded or exceeds the limit. A CPU has then done the work, a GPU
+    has not.
     """
     try:
-        graph = module_for("cpu", "runtime.graph")
+        graph = module_for(device, "runtime.graph")
     except ImportError as error:
         raise DeviceError(f"record: only kernels are recorded, and these need Numba ({error}); install it") from error
-    return graph.capture(work, given, most)
+    return graph.record(device, work, given, limit)

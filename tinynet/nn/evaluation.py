@@ -50,7 +50,7 @@ class Evaluation:
         if strange:
             raise DeviceError("evaluate: layers must be tinynet's, and their attributes plain, got "
                               f"{[type(one).__name__ for one in strange]}; the forward runs as usual")
-        self.y, self.graph = backend.record(lambda: _array(forward(Tensor.of(self.x))), [self.x, *arrays], _MOST)
+        self.y, self.graph = backend.record("cpu", lambda: _array(forward(Tensor.of(self.x))), [self.x, *arrays], _MOST)
         self.arrays = list(map(ref, arrays))  # which may go, when the model gets others
         self.forwards = list(map(_forward, self.layers))
         self.attributes: list[Any] = list(map(vars, modules))

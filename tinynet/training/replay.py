@@ -155,14 +155,13 @@ class Replay:
         attributes = [vars(thing) for thing in (run.optimizer, *(module for _, module in run.model.modules()))]
         kept = [dict(names) for names in attributes]
         try:
-            self.outputs, launch = backend.capture(self.device, self._work)
+            self.outputs, graph = backend.record(self.device, self._work)
         except BaseException:  # nothing was done
             for names, values in zip(attributes, kept, strict=True):
                 names.clear()
                 names.update(values)
             run.sums.update(self.sums, images=images)
             raise
-        launch()
         self.counted = [(*counter, getattr(*counter) - count) for counter, count in zip(counters, before, strict=True)]
         self.images = run.sums["images"] - images
         self._count()
@@ -173,7 +172,7 @@ class Replay:
             self.refused = ("fit: a step that is recorded as a CUDA graph must not change numbers of the host, and "
                             f"this one changes {what}; a Buffer is counted on the device")
         else:
-            self.launch, self.is_proven = launch, False
+            self.launch, self.is_proven = graph.launch, False
         return self.outputs
 
     def _prove(self, launch: Callable[[], None]) -> tuple[Tensor, Tensor]:

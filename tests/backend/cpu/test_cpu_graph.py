@@ -8,18 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 from test_cpu_kernels import LARGE, OVERRIDDEN
-from test_cpu_threads import in_a_child
 
 import tinynet as tn
+from tests.support.child import in_a_child
 from tests.support.op_cases import as_tuple, draw
 from tinynet.errors import DeviceError
 from tinynet.op import REGISTRY
 
 pytest.importorskip("numba")
 
-
-from tinynet.backend.cpu.runtime import graph, memory
-from tinynet.backend.cpu.runtime import threads as pool
+from tinynet.backend.cpu.runtime import graph, observer
 from tinynet.backend.cpu.runtime.jit import njit
 from tinynet.backend.cpu.runtime.memory import empty
 from tinynet.backend.cpu.runtime.threads import launch, set_threads, threads
@@ -32,7 +30,7 @@ def nothing_is_left() -> Iterator[None]:
     count = threads()
     yield
     set_threads(count)
-    assert memory.on_empty is None and pool.on_launch is None
+    assert observer.current.get() is None
 
 
 @njit
@@ -56,7 +54,7 @@ def ones(size: int = 5) -> Any:
 def repeats(forward: Any, arrays: list[Any], others: list[Any], options: dict[str, Any]) -> bool:
     """Whether a forward, recorded with some inputs, gives for others what it gives them as usual, bit for bit."""
     outputs = len(as_tuple(forward(np, *arrays, **options)[0]))
-    recorded = [graph.capture(lambda i=i: as_tuple(forward(np, *arrays, **options)[0])[i],
+    recorded = [graph.record("cpu", lambda i=i: as_tuple(forward(np, *arrays, **options)[0])[i],
                               [array for array in arrays if array is not None], MOST) for i in range(outputs)]
     for array, other in zip(arrays, others, strict=True):
         if array is not None:
@@ -108,7 +106,7 @@ def test_what_numpy_does_to_an_array_that_kernels_write_to_is_found() -> None:
 def test_launches_in_turn_with_any_number_of_threads(number: int) -> None:
     set_threads(number)
     x = np.arange(1000, dtype=np.float32)
-    y, made = graph.capture(lambda: doubled(doubled(doubled(x))), [x], MOST)
+    y, made = graph.record("cpu", lambda: doubled(doubled(doubled(x))), [x], MOST)
     assert np.array_equal(y, 8 * x)
     for factor in (1, 2):
         x *= factor
@@ -127,16 +125,16 @@ def test_launches_in_turn_with_any_number_of_threads(number: int) -> None:
 def test_what_cannot_be_recorded() -> None:
     x = ones()
     refused = [
-        (lambda: doubled(np.sqrt(x)), r"capture: kernels must do everything, .* got an array of shape \(5,\)"),
-        (lambda: doubled(x) + 1, r"capture: .* got an array of shape \(5,\) that NumPy made; write a kernel"),
-        (lambda: launch(into_a_pair, (x, np.zeros_like(x))) or x, r"capture: .* an array of shape \(5,\)"),
-        (lambda: x, r"capture: .* got nothing"),
-        (lambda: doubled(empty((MOST,))[:5]), r"capture: arrays must have 16777216 bytes at most, got \d+; make batch"),
+        (lambda: doubled(np.sqrt(x)), r"record: kernels must do all the work, .* got an array of shape \(5,\)"),
+        (lambda: doubled(x) + 1, r"record: .* got an array of shape \(5,\) that NumPy made; write a kernel"),
+        (lambda: launch(into_a_pair, (x, np.zeros_like(x))) or x, r"record: .* an array of shape \(5,\)"),
+        (lambda: x, r"record: .* got no kernel"),
+        (lambda: doubled(empty((MOST,))[:5]), r"record: arrays must have 16777216 bytes at most, got \d+; make batch"),
     ]
     for work, message in refused:
         with pytest.raises(DeviceError, match=message):
-            graph.capture(work, [x], MOST)
-    y, made = graph.capture(lambda: doubled(x[1:3]), [x], MOST)
+            graph.record("cpu", work, [x], MOST)
+    y, made = graph.record("cpu", lambda: doubled(x[1:3]), [x], MOST)
     x += 1
     made.launch()
     assert y.tolist() == [4, 4]
@@ -153,7 +151,7 @@ def test_work_that_fails_is_not_recorded() -> None:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        graph.capture(fails, [], MOST)
+        graph.record("cpu", fails, [], MOST)
 
 
 def test_what_other_threads_do_meanwhile_is_not_recorded() -> None:
@@ -172,7 +170,7 @@ def test_what_other_threads_do_meanwhile_is_not_recorded() -> None:
         thread.join()
         return y
 
-    y, made = graph.capture(work, [x], MOST)
+    y, made = graph.record("cpu", work, [x], MOST)
     assert others.tolist() == [4] * 5 and not failed
     x += 1
     made.launch()
@@ -190,14 +188,14 @@ def test_a_fork_while_another_thread_records() -> None:
         return doubled(x)
 
     def in_the_child() -> None:
-        assert memory.on_empty is None and pool.on_launch is None
-        y, made = graph.capture(lambda: doubled(x), [x], MOST)
+        assert observer.current.get() is None
+        y, made = graph.record("cpu", lambda: doubled(x), [x], MOST)
         x[...] += 1
         made.launch()
         assert y.tolist() == [4] * 5
 
     x = ones()
-    recorder = threading.Thread(target=lambda: graph.capture(slowly, [x], MOST))
+    recorder = threading.Thread(target=lambda: graph.record("cpu", slowly, [x], MOST))
     recorder.start()
     begun.wait(60)
     status = in_a_child(in_the_child)

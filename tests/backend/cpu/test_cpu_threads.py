@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from numba.core.errors import TypingError
 
+from tests.support.child import in_a_child
 from tinynet.backend.cpu.runtime import threads as pool
 from tinynet.backend.cpu.runtime.jit import njit
 from tinynet.backend.cpu.runtime.threads import launch, launch_in_turns, set_threads, threads
@@ -367,25 +368,6 @@ def test_a_kernel_that_returns_something() -> None:
 
 
 # --- processes ------------------------------------------------------------------------------------------------------
-
-def in_a_child(work: Any) -> int:
-    """Fork, run `work` in the child, and return its exit status: 0 if it returned."""
-    child = os.fork()
-    if child == 0:
-        try:
-            work()
-            os._exit(0)
-        except BaseException:
-            os._exit(1)
-    for _ in range(2000):
-        ended, status = os.waitpid(child, os.WNOHANG)
-        if ended:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.01)
-    os.kill(child, 9)
-    os.waitpid(child, 0)
-    return -1
-
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_after_a_fork_both_go_on() -> None:

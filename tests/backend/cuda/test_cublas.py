@@ -282,14 +282,14 @@ def test_products_are_recorded_with_a_workspace_that_outlives_the_graph(library:
     A = device(np.ones((2, 2), "float32"))
     for number in range(3):
         library.calls.clear()
-        y, launch = graph.capture("gpu", lambda: matmul(A, A))
+        y, recorded = graph.capture("gpu", lambda: matmul(A, A))
         assert len(library.calls) == (1 if number else 4)
         assert library.calls[-2:] == ([f"workspace {32 * 2**20}", "float32"] if not number else ["float32"])
         for factor in 1.0, 3.0:
             A.fill(factor)
-            launch()
+            recorded.launch()
             assert y.get().tolist() == [[2 * factor**2] * 2] * 2
-        del y, launch
+        del y, recorded
         gc.collect()
         (_, workspace), = cublas.load(fake_device.xp)._handles.values()  # type: ignore[union-attr]
         assert not workspace.chunk.is_free

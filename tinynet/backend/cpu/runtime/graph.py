@@ -1,30 +1,28 @@
-"""Launches of kernels that are recorded once and then made as one: on a CPU what a CUDA graph is on a GPU.
+"""CPU graphs: the kernel launches of a function, recorded once and then made by a single call.
 
-Between two kernels Python takes some microseconds, to look at shapes and to make arrays; for a single image the kernels
-take no longer themselves. What is recorded are kernels with their arguments, so each launch works on the same memory,
-with the same numbers: whatever is to change from launch to launch must lie in the arrays that are given.
+Between two kernels Python spends some microseconds on shapes and new arrays; for a single image the kernels take no
+longer. A graph holds each launch with its arguments, so every run uses the same memory: what changes from run to run
+must lie in the arrays that were given.
 
-What NumPy computes is not recorded, and would stay as it was. So kernels may look only at what was given and at what
-`empty` made meanwhile, which is for kernels to write to; where one looks at anything else, nothing is recorded.
+NumPy's work is not recorded. So kernels may take only the given arrays and those from `memory.empty`, which kernels
+alone fill; any other array ends the recording with a DeviceError.
 """
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from threading import Lock, get_ident
 from typing import Any
 
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
-from tinynet.backend.cpu.runtime import memory, threads
+from tinynet.backend.cpu.runtime import observer, threads
 from tinynet.errors import DeviceError
-
-_recording = Lock()
 
 
 class Graph:
-    """Launches, and the arrays that they write to: two at once would mix them up. The arrays that were given are not
-    kept; they must be there when it is launched."""
+    """Recorded launches and the arrays that they write to. Not reentrant: each launch writes to the same arrays.
+
+    The graph keeps its own arrays alive, not the given ones: these must exist when it is launched.
+    """
 
     def __init__(self, launches: Sequence[Any], arrays: Sequence[Any]) -> None:
         self._arrays, self._threads = arrays, threads.threads()
@@ -32,51 +30,60 @@ class Graph:
         self._launches[...] = launches
 
     def is_current(self) -> bool:
-        """Whether the same would be recorded now: the number of threads decides how work is shared out."""
+        """Whether a recording made now would hold the same launches: the number of threads decides their shards."""
         return threads.threads() == self._threads
 
     def launch(self) -> None:
+        """Run all kernels, in their order."""
         threads.run_kept(self._launches)
 
 
-def capture(work: Callable[[], Any], given: Sequence[Any], most: int) -> tuple[Any, Graph]:
-    """Do `work`, which gives an array, and record it. Returns that array, and what writes it anew.
+class _Recorder:
+    """Collects the launches and the new arrays of one thread. `limit` is in bytes."""
 
-    Errors: DeviceError if `work` does what cannot be recorded, or makes arrays of more than `most` bytes.
+    def __init__(self, given: Sequence[Any], limit: float) -> None:
+        self.limit, self.size = limit, 0
+        self.known = list(map(byte_bounds, given))  # where kernels may read and write
+        self.made, self.foreign, self.launches = list[Any](), list[Any](), list[Any]()
+
+    def on_empty(self, array: Any) -> None:
+        self.size += array.nbytes
+        self.made.append(array)
+        self.known.append(byte_bounds(array))
+        if self.size > self.limit:  # nothing will come of the recording: let arrays be freed as usual
+            self.made.clear()
+
+    def on_launch(self, launch: Any, shards: int, turns: int, arguments: tuple[Any, ...]) -> None:
+        if self.size <= self.limit:
+            self.check(_arrays_in(arguments))
+            self.launches.append(threads.keep(launch, shards, turns, arguments))
+
+    def check(self, arrays: Iterable[Any]) -> None:
+        """Note the arrays that lie neither in given memory nor in memory from `empty`."""
+        self.foreign.extend(array for array in arrays if not _lies_in(self.known, array))
+
+
+def record(device: str, work: Callable[[], Any], given: Sequence[Any], limit: float) -> tuple[Any, Graph]:
+    """Do `work`, which returns an array or a tuple of arrays, and record it. Returns these and the graph.
+
+    Errors: DeviceError if `work` uses arrays that are neither `given` nor from `memory.empty`, or makes arrays of more
+    than `limit` bytes. The work has been done all the same.
     """
-    me, left = get_ident(), most
-    made, strange, launches = list[Any](), list[Any](), list[Any]()
-
-    def on_empty(array: Any) -> None:
-        nonlocal left
-        if get_ident() == me:
-            left -= array.nbytes
-            made.append(array)
-            if left < 0:  # it will come to nothing: arrays may go as usual
-                made.clear()
-
-    def on_launch(launch: Any, shards: int, turns: int, arguments: tuple[Any, ...]) -> None:
-        if get_ident() == me and left >= 0:
-            look_at(_arrays_in(arguments))
-            launches.append(threads.keep(launch, shards, turns, arguments))
-
-    def look_at(arrays: Iterable[Any]) -> None:
-        strange.extend(array for array in arrays if not _lies_in([*given, *made], array))
-
-    with _recording:
-        memory.on_empty, threads.on_launch = on_empty, on_launch
-        try:
-            result = work()
-        finally:
-            memory.on_empty = threads.on_launch = None
-    if left < 0:
-        raise DeviceError(f"capture: arrays must have {most} bytes at most, got {most - left}; make batch_size smaller")
-    look_at([result])
-    if strange or not launches:
-        what = f"an array of shape {strange[0].shape} that NumPy made" if strange else "nothing"
-        raise DeviceError("capture: kernels must do everything, with what is given and what `empty` makes, got "
-                          f"{what}; write a kernel")
-    return result, Graph(launches, made)
+    recorder = _Recorder(given, limit)
+    token = observer.current.set(recorder)
+    try:
+        result = work()
+    finally:
+        observer.current.reset(token)
+    if recorder.size > limit:
+        raise DeviceError(f"record: arrays must have {limit} bytes at most, got {recorder.size}; "
+                          "make batch_size smaller")
+    recorder.check(_arrays_in((result,)))
+    if recorder.foreign or not recorder.launches:
+        what = f"an array of shape {recorder.foreign[0].shape} that NumPy made" if recorder.foreign else "no kernel"
+        raise DeviceError("record: kernels must do all the work, on the given arrays and on those that `empty` makes, "
+                          f"got {what}; write a kernel for it")
+    return result, Graph(recorder.launches, recorder.made)
 
 
 def _arrays_in(arguments: tuple[Any, ...]) -> Iterator[Any]:
@@ -87,17 +94,7 @@ def _arrays_in(arguments: tuple[Any, ...]) -> Iterator[Any]:
             yield argument
 
 
-def _lies_in(known: Sequence[Any], array: Any) -> bool:
-    """Whether all of an array is memory of others."""
+def _lies_in(known: Sequence[tuple[int, int]], array: Any) -> bool:
+    """Whether all of an array lies in one of the known ranges of addresses."""
     low, high = byte_bounds(array)
-    return array.size == 0 or any(start <= low and high <= end for start, end in map(byte_bounds, known))
-
-
-def _forget() -> None:
-    """In a forked child: whoever was recording is not there."""
-    global _recording
-    _recording, memory.on_empty, threads.on_launch = Lock(), None, None
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+    return array.size == 0 or any(start <= low and high <= end for start, end in known)

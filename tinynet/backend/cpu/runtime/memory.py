@@ -10,11 +10,12 @@ use at once; beyond that, all of it goes back to the system.
 """
 
 import os
-from collections.abc import Callable
 from threading import RLock
 from typing import Any
 
 import numpy as np
+
+from tinynet.backend.cpu.runtime import observer
 
 SMALL = 1 << 16  # bytes; below it NumPy's own memory is as good
 PAIR = 128  # bytes of two lines of the cache, where arrays begin: a processor may fetch both at once
@@ -55,12 +56,9 @@ def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> Any:
     (2, 3)
     """
     array = _empty(shape, np.dtype(dtype))
-    if (listener := on_empty) is not None:
-        listener(array)
+    if (watching := observer.current.get()) is not None:
+        watching.on_empty(array)
     return array
-
-
-on_empty: Callable[[Any], None] | None = None  # is told of every array, where it is set
 
 
 def _empty(shape: tuple[int, ...], dtype: Any) -> Any:

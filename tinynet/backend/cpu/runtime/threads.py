@@ -49,6 +49,7 @@ from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
 import tinynet.backend.cpu.runtime.notice  # noqa: F401  # it listens from now on
+from tinynet.backend.cpu.runtime import observer
 from tinynet.backend.cpu.runtime.memory import PAIR
 from tinynet.errors import ArgumentError, DeviceError
 
@@ -132,16 +133,13 @@ def table(rows: int, words: int) -> Any:
     return memory[-memory.ctypes.data // 8 % _WORDS:][:rows * words].reshape(rows, words)
 
 
-on_launch: Callable[[Any, int, int, tuple[Any, ...]], None] | None = None  # is told of every launch, where it is set
-
-
 def _run(kernel: Any, places: int, shards: int | None, turns: int, arguments: tuple[Any, ...]) -> None:
     launch = _launchers.get(kernel) or _launcher(kernel, places)
     shards = _threads if shards is None else shards
     if shards < 1:
         raise ArgumentError(f"launch: shards must be at least 1, got {shards}; leave it out for one for each thread")
-    if (listener := on_launch) is not None:
-        listener(launch, shards, turns, arguments)
+    if (watching := observer.current.get()) is not None:
+        watching.on_launch(launch, shards, turns, arguments)
     if _launch(launch, shards, turns, *arguments):
         _raised(kernel.__name__)
 

@@ -15,6 +15,7 @@ import operator
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
@@ -41,25 +42,23 @@ METHODS = [
 DEVICE_ID = "emulated"  # where CuPy has the number of a GPU
 
 waits = 0  # how often the host would have waited for the device
-_may_wait = _may_copy = True
+_allowed: ContextVar[tuple[bool, bool]] = ContextVar("allowed", default=(True, True))  # to wait, to copy
 
 
 @contextmanager
 def no_waiting(copying: bool = False) -> Iterator[None]:
     """Inside, whatever makes the host wait for the device is a DeviceError; `copying` allows to copy arrays there."""
-    global _may_wait, _may_copy
-    before = _may_wait, _may_copy
-    _may_wait, _may_copy = False, copying
+    token = _allowed.set((False, copying))
     try:
         yield
     finally:
-        _may_wait, _may_copy = before
+        _allowed.reset(token)
 
 
 def _wait(what: str) -> None:
     global waits
     waits += 1
-    _check(_may_wait, what)
+    _check(_allowed.get()[0], what)
 
 
 def _check(allowed: bool, what: str) -> None:
@@ -73,6 +72,7 @@ class Graph:
 
     def __init__(self) -> None:
         self.actions: list[Callable[[], Any]] = []
+        self.size = 0  # bytes of the arrays that were made
 
     def launch(self) -> None:
         with _quiet():
@@ -85,7 +85,7 @@ def _quiet() -> Any:
     return np.errstate(all="ignore")
 
 
-_graph: Graph | None = None  # that is being recorded
+_recorded: ContextVar[Graph | None] = ContextVar("recorded", default=None)  # the graph that this thread records
 
 
 @contextmanager
@@ -94,27 +94,27 @@ def capturing() -> Iterator[Graph]:
 
     What a CUDA graph cannot hold is a DeviceError: to wait for the device, and to copy from the host.
     """
-    global _graph
-    _graph = graph = Graph()
+    token = _recorded.set(graph := Graph())
     try:
         with no_waiting():
             yield graph
     finally:
-        _graph = None
+        _recorded.reset(token)
 
 
 def is_capturing() -> bool:
     """Whether what is done is recorded."""
-    return _graph is not None
+    return _recorded.get() is not None
 
 
 def perform(action: Callable[[], Any]) -> None:
     """Do what changes memory of the device: now, or when the graph that is being recorded is launched."""
-    if _graph is None:
+    graph = _recorded.get()
+    if graph is None:
         with _quiet():
             action()
     else:
-        _graph.actions.append(action)
+        graph.actions.append(action)
 
 
 class DeviceArray:
@@ -136,7 +136,9 @@ class DeviceArray:
         kwargs = {name: cls._unwrapped(value) for name, value in kwargs.items()}
         with _quiet():
             made = cls._wrapped(function(*args, **kwargs))
-        if _graph is not None and isinstance(made, cls) and not _share_memory(made._host, args):
+        graph = _recorded.get()
+        if graph is not None and isinstance(made, cls) and not _share_memory(made._host, args):
+            graph.size += made.nbytes
             perform(partial(compute_again, made._host, function, args, kwargs))
         return made
 
@@ -243,7 +245,7 @@ def _check_index(index: Any) -> None:
     for part in index if isinstance(index, tuple) else (index,):
         if isinstance(part, DeviceArray) and part.dtype == np.bool_:
             _wait("a mask as an index")
-        _check(_may_copy or not isinstance(part, list), "copying an index from the host")
+        _check(_allowed.get()[1] or not isinstance(part, list), "copying an index from the host")
 
 
 def _method(name: str) -> Callable[..., Any]:
@@ -313,8 +315,8 @@ class Namespace(types.ModuleType):
 
     def asarray(self, data: Any, dtype: Any = None) -> Any:
         """Unlike the other functions, this takes arrays of NumPy's: it is how they get here. They are copied."""
-        if isinstance(data, np.ndarray) or (_graph is not None and not isinstance(data, DeviceArray)):
-            _check(_may_copy, "copying from the host")
+        if isinstance(data, np.ndarray) or (is_capturing() and not isinstance(data, DeviceArray)):
+            _check(_allowed.get()[1], "copying from the host")
             return self.ndarray(np.array(data, dtype))
         if isinstance(data, self.ndarray) and dtype in (None, data.dtype):
             return data

@@ -1,14 +1,15 @@
-"""CUDA graphs: what a function launches on a GPU, recorded once, and then launched as one.
+"""CUDA graphs: the launches of a function on a GPU, recorded once and then made by a single call.
 
-A step of training is a few hundred launches, each of some microseconds on the host; a small net computes faster than
-that. Launching a graph costs a few microseconds, whatever its size. What is recorded are kernels with their arguments,
-so each launch works on the same memory, with the same numbers: whatever is to change from launch to launch must lie on
-the device. Nothing may wait for the device, and nothing may be copied from the host.
+A training step is a few hundred launches of some microseconds each on the host; a small net computes faster than that.
+Launching a graph takes a few microseconds, whatever its size. The graph holds kernels with their arguments, so every
+run uses the same memory: what changes from run to run must lie on the device. While a graph is recorded, nothing may
+wait for the device or copy from the host.
 
 Source: the CUDA programming guide, section on CUDA graphs; CuPy's `Stream.begin_capture`.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
 from typing import Any
@@ -18,58 +19,92 @@ from tinynet.backend.cuda.runtime import cublas, fake_cupy
 from tinynet.errors import DeviceError
 
 
-def capture(device: str, work: Callable[[], Any]) -> tuple[Any, Callable[[], None]]:
-    """Record what `work` does on a device. Returns what it returned, and a function that does it.
+class Graph:
+    """A recorded CUDA graph and the private pool with its arrays. Not reentrant: each launch writes to the same arrays.
 
-    Nothing is done while it is recorded: arrays that `work` makes hold nothing before the first launch, and are written
-    anew by each. Kernels must have run before, once.
+    It belongs to the stream that was current when it was recorded: on another one it could overlap with itself.
+    """
 
-    Errors: DeviceError if `work` does what cannot be recorded, or if there is no memory for it.
+    def __init__(self, graph: Any, size: int = 0, xp: Any = None, allocate: Any = None) -> None:
+        self._graph, self._xp, self._allocate = graph, xp, allocate
+        self._stream = _current_stream(xp)
+        self.size = size  # bytes of its arrays
+
+    def is_current(self) -> bool:
+        """Whether the graph may be launched now: whether its stream is the current one."""
+        return bool(_current_stream(self._xp) == self._stream)
+
+    def launch(self) -> None:
+        """Queue all kernels on the current stream, in turn with all other work."""
+        self._graph.launch()
+
+
+def record(device: str, work: Callable[[], Any], given: Sequence[Any], limit: float) -> tuple[Any, Graph]:
+    """Record `work`, then launch it once. Returns its result and the graph. Arrays need not be `given` on a GPU.
+
+    Errors: DeviceError as of `capture`, or if the graph's arrays have more than `limit` bytes. Nothing is done then.
+    """
+    result, graph = capture(device, work, is_large=limit == math.inf)
+    if graph.size > limit:
+        raise DeviceError(f"record: arrays must have {limit} bytes at most, got {graph.size}; make batch_size smaller")
+    graph.launch()
+    return result, graph
+
+
+def capture(device: str, work: Callable[[], Any], is_large: bool = True) -> tuple[Any, Graph]:
+    """Record `work` without running it. Returns its result and the graph.
+
+    The arrays that `work` makes are undefined before the first launch, and each launch writes them anew. Every kernel
+    must have run once before. `is_large`: free all unused memory first, to make room for large arrays.
+
+    Errors: DeviceError if `work` does what cannot be recorded, or if its arrays do not fit into memory.
     """
     if device == "gpu-emulated":
         with fake_cupy.capturing() as graph:
             result = work()
-        return result, graph.launch
+        return result, Graph(graph, graph.size)
     xp = backend.namespace(device)
-    stream = _stream(xp, device)
-    memory = _memory(xp)
-    xp.get_default_memory_pool().free_all_blocks()  # there has to be room for the step twice: as usual, and recorded
+    stream = _stream(xp, device, _current_stream(xp))
+    pool = xp.cuda.MemoryPool()
+    allocate = _allocator(xp, pool)
+    if is_large:
+        xp.get_default_memory_pool().free_all_blocks()
     try:
         with stream:
-            cublas.prepare(xp)  # with memory of everybody's: its workspace outlives this graph
-            with xp.cuda.using_allocator(memory):
+            cublas.prepare(xp)  # before the private pool: the workspace of cuBLAS outlives this graph
+            with xp.cuda.using_allocator(allocate):
                 stream.begin_capture()
                 try:
                     result = work()
                 except BaseException:
-                    with suppress(RuntimeError):  # what was recorded is of no use
+                    with suppress(RuntimeError):  # the error of `work` says more
                         stream.end_capture()
                     raise
                 graph = stream.end_capture()
     except MemoryError as error:
-        raise DeviceError(f"capture: {device} has no room for a step that is recorded, beside one that runs as usual "
-                          f"({error}); make batch_size smaller") from error
+        raise DeviceError(f"capture: {device} has no room for the arrays of a recording ({error}); "
+                          "make batch_size smaller") from error
     except RuntimeError as error:  # CuPy's errors, and NotImplementedError
-        raise DeviceError(f"capture: nothing may wait for {device} or copy to it in a step that is recorded as a CUDA "
-                          f"graph, and something does ({error}); keep its numbers on the device") from error
-
-    def launch(kept: Any = memory) -> None:
-        graph.launch()  # on the current stream: in turn with everything else
-    return result, launch
+        raise DeviceError(f"capture: nothing may wait for {device} or copy to it while a CUDA graph is recorded, and "
+                          f"something does ({error}); keep its numbers on the device") from error
+    return result, Graph(graph, pool.total_bytes(), xp, allocate)
 
 
-def _memory(xp: Any) -> Callable[[int], Any]:
-    """Gives out memory from which nobody else takes any. It is freed when no array that lies there is left, nor who
-    gives it out."""
-    pool = xp.cuda.MemoryPool()
-
+def _allocator(xp: Any, pool: Any) -> Callable[[int], Any]:
+    """An allocator with a private pool. The pool lives as long as the allocator or any of its arrays."""
     def allocate(size: int) -> Any:
-        memory = pool.malloc(size)  # which knows its pool, but does not keep it alive
+        memory = pool.malloc(size)  # it refers to the pool, but does not keep it alive
         return xp.cuda.MemoryPointer(xp.cuda.UnownedMemory(memory.ptr, size, (memory, pool), memory.device_id), 0)
     return allocate
 
 
+def _current_stream(xp: Any) -> Any:
+    """The address of the current stream; None on the emulated GPU, which has no streams."""
+    return xp and xp.cuda.get_current_stream().ptr
+
+
 @cache
-def _stream(xp: Any, device: str) -> Any:
-    """The stream on which graphs are recorded: one that waits for no other, as CUDA wants it."""
+def _stream(xp: Any, device: str, current: Any) -> Any:
+    """The stream to record on, one for each stream to launch on: cuBLAS has a workspace for each. Recording needs a
+    stream that does not wait for others."""
     return xp.cuda.Stream(non_blocking=True)
