@@ -73,7 +73,8 @@ def build(layers: tuple[Layer, ...]) -> Any:
 def output_shapes(case: Case) -> list[tuple[int, ...]]:
     """The shape of the output of each layer."""
     import tinynet as tn
-    from tinynet.op import blank, shapes_only
+    from tinynet.tensor import blank
+    from tinynet.tracing import shapes_only
 
     shapes, x = [], blank(case.shape)
     with tn.no_grad(), shapes_only():

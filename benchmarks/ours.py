@@ -28,31 +28,23 @@ def profile(step: Callable[[], Any], count: int) -> dict[str, list[float]]:
 
 @contextmanager
 def _watched() -> Iterator[dict[str, float]]:
-    """Add up the time within ops, their gradients, and kernels, by their names."""
-    from tinynet.op import Kernel, Op
-    from tinynet.tape import Node
+    """Add up the time within ops, their gradients and the optimizer, by name."""
+    from tinynet.tracing import observe
 
     spent: dict[str, float] = defaultdict(float)
-    places = [(Op, "__call__", lambda op: op.name), (Node, "gradients", lambda node: f"d{node.op.name}"),
-              (Kernel, "__call__", lambda kernel: kernel.name)]
-    originals = [vars(owner)[method] for owner, method, _ in places]
 
-    def timed(function: Callable[..., Any], name: Callable[[Any], str]) -> Callable[..., Any]:
-        def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def timed(name: Callable[[Any], str]) -> Callable[[Any, Callable[[], Any]], Any]:
+        def observer(part: Any, run: Callable[[], Any]) -> Any:
             start = time.perf_counter()
             try:
-                return function(self, *args, **kwargs)
+                return run()
             finally:
-                spent[name(self)] += time.perf_counter() - start
-        return call
+                spent[name(part)] += time.perf_counter() - start
+        return observer
 
-    try:
-        for (owner, method, name), original in zip(places, originals, strict=True):
-            setattr(owner, method, timed(original, name))
+    with observe(op=timed(lambda call: call.op), backward=timed(lambda node: f"d{node.op.name}"),
+                 step=timed(lambda optimizer: type(optimizer).__name__.lower())):
         yield spent
-    finally:
-        for (owner, method, _), original in zip(places, originals, strict=True):
-            setattr(owner, method, original)
 
 
 def epoch(case: Case, images: int, rounds: int) -> dict[str, list[float]]:

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from tinynet.errors import ArgumentError
-from tinynet.op import blank, is_shapes_only
 from tinynet.random import current_seed, next_draw, normal, stream, uniform
+from tinynet.tensor import blank
+from tinynet.tracing import is_shapes_only
 
 Shape = tuple[int, ...]
 

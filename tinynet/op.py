@@ -16,69 +16,20 @@ of. `cases` says how the tests should try it.
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 from tinynet import backend
 from tinynet.contract import Contract
 from tinynet.errors import DeviceError
 from tinynet.tape import Node
-from tinynet.tensor import Tensor
+from tinynet.tensor import Tensor, blank
+from tinynet.tracing import UNOBSERVED, Call, observers
 
 _REMEMBERED = 256  # calls that an op knows to be right, by shapes, dtypes and options
 
 REGISTRY: dict[str, "Op"] = {}  # every op by its name; the tests walk it
-
-
-class Call(NamedTuple):
-    """An op that was called on shapes alone: its name, the letters of its contract, its outputs, its options."""
-
-    op: str
-    sizes: dict[str, Any]
-    outputs: tuple[Tensor, ...]
-    options: dict[str, Any]
-
-
-_shapes_only: ContextVar[list[Call] | None] = ContextVar("shapes_only", default=None)
-
-
-@contextmanager
-def shapes_only() -> Iterator[list[Call]]:
-    """Run ops on their contracts alone: outputs have the right shape and dtype, and no memory or values.
-
-    What it gives is the list of the ops that were called, as it grows.
-
-    >>> import tinynet as tn
-    >>> with shapes_only() as calls:
-    ...     tn.ops.dense(blank((32, 784)), blank((784, 10))).shape
-    (32, 10)
-    >>> calls[0].op, calls[0].sizes
-    ('dense', {'...': (32,), 'D': 784, 'F': 10})
-    """
-    calls: list[Call] = []
-    token = _shapes_only.set(calls)
-    try:
-        yield calls
-    finally:
-        _shapes_only.reset(token)
-
-
-def is_shapes_only() -> bool:
-    """Whether ops run on their contracts alone."""
-    return _shapes_only.get() is not None
-
-
-def blank(shape: tuple[int, ...], dtype: Any = "float32") -> Tensor:
-    """A tensor of zeros that takes the memory of one."""
-    xp = backend.namespace("cpu")
-    return Tensor(xp.broadcast_to(xp.zeros((), dtype), shape))
-
-
-def stand_in(array: Any) -> Any:
-    """For an array on a device, one of the host with its shape and dtype; an array of the host itself."""
-    return array if backend.device_of(array) == "cpu" else blank(array.shape, array.dtype).data
 
 
 def namespace_of(op: str, *named: tuple[str, Tensor]) -> Any:
@@ -128,13 +79,15 @@ class Op:
         tensors = _as_tensors(inputs)
         arrays = [None if tensor is None else tensor.data for tensor in tensors]
         sizes = self.infer(arrays, options)
-        calls = _shapes_only.get()
-        if calls is not None:
-            dtypes = [array.dtype for array in arrays if array is not None]
-            dtype = next((dtype for dtype in dtypes if dtype.kind in "fc"), dtypes[0])
-            blanks = tuple(blank(shape, dtype) for shape in self.contract.output_shapes(sizes))
-            calls.append(Call(self.name, sizes, blanks, options))
-            return blanks if len(blanks) > 1 else blanks[0]
+        watching = observers.get()
+        if watching is UNOBSERVED:
+            return self._run(tensors, arrays, sizes, options)
+        run = partial(self._blanks if watching.shapes_only else self._run, tensors, arrays, sizes, options)
+        return run() if watching.op is None else watching.op(Call(self.name, sizes, tuple(tensors), (), options), run)
+
+    def _run(self, tensors: Sequence[Tensor | None], arrays: list[Any], sizes: dict[str, Any],
+             options: dict[str, Any]) -> Any:
+        """Compute the outputs, and leave a node if one of the inputs needs a gradient."""
         device = backend.common_device(arrays) or _on_two_devices(self.name, self._named(tensors))
         if self.check and device == "cpu":  # reading values would make a GPU wait
             self.check(*arrays, sizes=sizes, **options)
@@ -151,7 +104,22 @@ class Op:
         except MemoryError as error:
             raise backend.out_of_memory(self.name, device, error) from error
         outputs, cache = result
-        return self._record(xp, backward, cache, tensors, outputs)
+        made = [xp.asarray(array) for array in (outputs if isinstance(outputs, tuple) else (outputs,))]
+        results = [Tensor.of(array) for array in made]
+        if backend.is_recording() and any(tensor is not None and tensor.requires_grad for tensor in tensors):
+            node = Node(self, xp, backward, cache, tensors, made)
+            for index, tensor in enumerate(results):
+                tensor.origin = node, index
+                tensor.requires_grad = True
+        return tuple(results) if isinstance(outputs, tuple) else results[0]
+
+    def _blanks(self, tensors: Sequence[Tensor | None], arrays: list[Any], sizes: dict[str, Any],
+                options: dict[str, Any]) -> Any:
+        """Outputs without memory, of the shapes of the contract and the dtype of the inputs."""
+        dtypes = [array.dtype for array in arrays if array is not None]
+        dtype = next((dtype for dtype in dtypes if dtype.kind in "fc"), dtypes[0])
+        blanks = tuple(blank(shape, dtype) for shape in self.contract.output_shapes(sizes))
+        return blanks if len(blanks) > 1 else blanks[0]
 
     def infer(self, arrays: Sequence[Any], options: dict[str, Any]) -> dict[str, Any]:
         """The value of every letter of the contract, from the inputs and the options. Errors as of the contract."""
@@ -182,17 +150,6 @@ class Op:
         if self.sizes:
             sizes.update(self.sizes(sizes, **options))
         return sizes
-
-    def _record(self, xp: Any, backward: Callable[..., Any], cache: Any, inputs: Sequence[Tensor | None],
-                outputs: Any) -> Any:
-        arrays = [xp.asarray(array) for array in (outputs if isinstance(outputs, tuple) else (outputs,))]
-        tensors = [Tensor.of(array) for array in arrays]
-        if backend.is_recording() and any(tensor is not None and tensor.requires_grad for tensor in inputs):
-            node = Node(self, xp, backward, cache, inputs, arrays)
-            for index, tensor in enumerate(tensors):
-                tensor.origin = node, index
-                tensor.requires_grad = True
-        return tuple(tensors) if isinstance(outputs, tuple) else tensors[0]
 
     def _named(self, tensors: Sequence[Tensor | None]) -> Sequence[tuple[str, Tensor]]:
         """The inputs that are there, with their names."""

@@ -9,10 +9,12 @@ is a topological order: no recursion, no sorting by dependencies, and a chain of
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Protocol
 
 from tinynet import backend
 from tinynet.errors import GradientError, ShapeError
+from tinynet.tracing import observers
 
 _numbers = itertools.count()
 
@@ -122,11 +124,12 @@ def backward(tensor: Value, gradient: Any) -> None:
         elif edge is not None:
             edge.accumulate(dvalue)
 
-    nodes = nodes_behind(tensor)
+    nodes, observer = nodes_behind(tensor), observers.get().backward
     deliver(tensor.origin or tensor, gradient)
     for node in nodes:
         doutputs = pending.pop(node)
-        edges, dinputs = node.edges, node.gradients(doutputs)
+        edges = node.edges
+        dinputs = observer(node, partial(node.gradients, doutputs)) if observer else node.gradients(doutputs)
         owned.difference_update(map(id, doutputs))
         node.release()
         if edges is None or len(dinputs) != len(edges):

@@ -244,3 +244,19 @@ def from_dlpack(data: Any, requires_grad: bool = False) -> Tensor:
     array([5., 2.])
     """
     return Tensor(backend.from_dlpack(data), requires_grad)
+
+
+def blank(shape: tuple[int, ...], dtype: Any = "float32") -> Tensor:
+    """A tensor of zeros that takes the memory of one number."""
+    xp = backend.namespace("cpu")
+    return Tensor(xp.broadcast_to(xp.zeros((), dtype), shape))
+
+
+def stand_in(array: Any) -> Any:
+    """An array on the host with the shape and dtype of this one: itself if it is there, else zeros without memory."""
+    return array if backend.device_of(array) == "cpu" else blank(array.shape, array.dtype).data
+
+
+def ones(shape: tuple[int, ...], beside: Tensor) -> Tensor:
+    """Ones with the dtype and on the device of another tensor."""
+    return Tensor(backend.namespace(beside.device).ones(shape, beside.dtype))

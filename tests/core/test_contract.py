@@ -9,7 +9,9 @@ import tinynet as tn
 from tests.support import fake_device
 from tinynet.contract import Contract, Run, Size
 from tinynet.errors import ArgumentError, DeviceError, DtypeError, ShapeError
-from tinynet.op import REGISTRY, blank, shapes_only
+from tinynet.op import REGISTRY
+from tinynet.tensor import blank
+from tinynet.tracing import shapes_only
 
 Array = np.ndarray
 

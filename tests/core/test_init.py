@@ -9,7 +9,7 @@ import pytest
 import tinynet as tn
 from tinynet import init
 from tinynet.errors import ArgumentError
-from tinynet.op import shapes_only
+from tinynet.tracing import shapes_only
 
 # fan_in and fan_out of some shapes: inputs before outputs, a kernel's field multiplies both
 FANS = {(300, 200): (300, 200), (3, 100, 50): (300, 150), (3, 4, 20, 30): (240, 360)}

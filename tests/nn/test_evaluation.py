@@ -16,8 +16,8 @@ from tinynet import nn
 from tinynet.errors import ShapeError
 from tinynet.nn import evaluation
 from tinynet.nn.evaluation import Evaluation
-from tinynet.op import shapes_only
 from tinynet.tensor import Tensor
+from tinynet.tracing import observe, shapes_only
 
 pytest.importorskip("numba")
 
@@ -272,7 +272,8 @@ def test_training_recording_the_specification_and_parts_of_a_model() -> None:
                 model(x)
         for _ in range(4):
             model.forward(x)
-            nn.module.observed(model, lambda module, forward: forward(), x)
+            with observe(module=lambda module, run: run()):
+                model(x)
         with shapes_only():
             for _ in range(4):
                 model(x)

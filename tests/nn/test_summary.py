@@ -14,6 +14,7 @@ from tinynet import nn
 from tinynet.backend.cuda.runtime import fake_cupy
 from tinynet.errors import ArgumentError, ShapeError
 from tinynet.nn.summary import in_bytes, rows
+from tinynet.op import op
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
 
@@ -149,17 +150,27 @@ def test_bytes_in_words() -> None:
 
 # --- profile --------------------------------------------------------------------------------------------------------
 
+@op("x:(...) -> y:(...)", cases=[{}])
+def wait(xp: Any, x: Any) -> Any:
+    """The same, after 20 ms."""
+    time.sleep(0.02)
+    return x + 0, None
+
+
+@wait.gradient
+def dwait(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+    time.sleep(0.01)
+    return dy
+
+
+del tn.op.REGISTRY["wait"]  # the tests of all ops are not for it
+
+
 class Wait(nn.Module):
-    """Takes 20 ms forward and 10 ms backward, and keeps its input."""
+    """Takes 20 ms forward and 10 ms backward."""
 
     def forward(self, x: Any) -> Any:
-        time.sleep(0.02)
-        y = x * 1.0
-        if y.requires_grad:
-            node = y.origin[0]
-            backward = node.backward
-            node.backward = lambda *arrays, **options: (time.sleep(0.01), backward(*arrays, **options))[1]
-        return y
+        return wait(x)
 
 
 class Outer(nn.Module):

@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # Who may import whom: each module or package of tinynet imports itself and what stands in the rows above its own.
 LAYERS = [
     ["errors"],
-    ["contract", "window", "random", "atomic"],
+    ["contract", "window", "random", "atomic", "tracing"],
     ["backend"],
     ["tape"],
     ["tensor"],

@@ -1,5 +1,6 @@
 """Layers: parameters, and a call of an op. The math of `nn/lstm.py` is in `ops/lstm.py`, and so on."""
 
+from tinynet.nn import profile, summary  # noqa: F401  attaches Module.profile and Module.summary
 from tinynet.nn.activation import ReLU, Sigmoid, Softmax, Tanh
 from tinynet.nn.batchnorm import BatchNorm
 from tinynet.nn.conv import Conv1D, Conv2D

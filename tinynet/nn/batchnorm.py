@@ -6,9 +6,9 @@ from tinynet import init, ops
 from tinynet.errors import StateError
 from tinynet.nn.module import Module
 from tinynet.nn.parameter import Buffer, Parameter
-from tinynet.op import is_shapes_only
 from tinynet.ops.batchnorm import running_averages
 from tinynet.tensor import Tensor
+from tinynet.tracing import is_shapes_only
 
 
 class BatchNorm(Module):

@@ -24,7 +24,6 @@ from tinynet import backend
 from tinynet.errors import DeviceError
 from tinynet.nn.module import Module, is_outermost
 from tinynet.nn.scaling import Scaling
-from tinynet.op import is_shapes_only
 from tinynet.tensor import Tensor
 
 _MOST = 1 << 23  # bytes that a recorded forward may keep
@@ -84,7 +83,7 @@ _evaluations: WeakKeyDictionary[Module, dict[Any, Evaluation | bool]] = WeakKeyD
 
 def evaluate(model: Module, forward: Callable[[Tensor], Tensor], x: Any) -> Tensor | None:
     """What `forward` gives for x, by what was recorded before; None if that is not there, or not what it would do."""
-    if model.training or backend.is_recording() or backend.is_reference() or is_shapes_only() \
+    if model.training or backend.is_recording() or backend.is_reference() \
             or not (isinstance(x, Tensor) and x.device == "cpu" and is_outermost(model) and _is_ours(type(model))):
         return None
     known = _evaluations.get(model)

@@ -5,9 +5,9 @@ from typing import Any
 from tinynet import init, ops
 from tinynet.errors import ArgumentError
 from tinynet.nn.dropout import check_rate
-from tinynet.nn.module import Module, ones
+from tinynet.nn.module import Module
 from tinynet.nn.parameter import Buffer, Parameter
-from tinynet.tensor import Tensor
+from tinynet.tensor import Tensor, ones
 
 GATES = 4  # f, i, C̃, o: the column blocks of W and b
 

@@ -6,9 +6,9 @@ were set; nothing is registered. What leads to a tensor is its path, `1.W` for t
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from tinynet import backend
 from tinynet.errors import ShapeError, StateError
@@ -16,22 +16,13 @@ from tinynet.nn.parameter import Buffer, Parameter, Parameters
 from tinynet.nn.scaling import Scaling
 from tinynet.random import current_seed, next_draw, stream
 from tinynet.tensor import Tensor
+from tinynet.tracing import UNOBSERVED, observers
 
 if TYPE_CHECKING:
     from tinynet.nn.profile import Profile
 
 
-Observer = Callable[["Module", Callable[[], Any]], Any]  # (module, forward) -> what forward() gives
-
-
-class _Call(NamedTuple):
-    """The outermost module that is being called, and who looks on, if anybody."""
-
-    root: "Module"
-    observer: Observer | None = None
-
-
-_call: ContextVar[_Call | None] = ContextVar("call", default=None)
+_root: ContextVar["Module | None"] = ContextVar("root", default=None)  # the outermost module that is being called
 
 
 class Module:
@@ -59,16 +50,15 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__}: a module needs a forward(self, x)")
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
-        call = _call.get()
-        if call is None:
-            token = _call.set(_Call(self))
-            try:
+        token = _root.set(self) if _root.get() is None else None
+        try:
+            observer = observers.get().module
+            if observer is None:
                 return self.forward(*inputs, **options)
-            finally:
-                _call.reset(token)
-        if call.observer is None:
-            return self.forward(*inputs, **options)
-        return call.observer(self, lambda: self.forward(*inputs, **options))
+            return observer(self, lambda: self.forward(*inputs, **options))
+        finally:
+            if token is not None:
+                _root.reset(token)
 
     def children(self) -> Iterator[tuple[str, "Module"]]:
         """The modules that are attributes of this one, or elements of a list that is, with their names."""
@@ -181,48 +171,18 @@ class Module:
 
     def random_key(self, what: str = "") -> tuple[int, int]:
         """The key of this module's random numbers: the seed, and the stream of its path in the model being called."""
-        call = _call.get()
-        root = call.root if call else self
+        root = _root.get() or self
         path = next((path for path, module in root.modules() if module is self), "")
         if not path:  # called on its own: told from others of its kind by the order in which they were first called
             path = vars(self).setdefault("own_stream", f"{type(self).__name__}:{next_draw()}")
         return current_seed(), stream(_join(path, what))
 
-    def summary(self, input_shape: tuple[int, ...] | None = None) -> str:
-        """A table of the layers, for printing: shape of the output, parameters, operations, memory.
+    if TYPE_CHECKING:  # attached by nn/summary.py and nn/profile.py, which import this file
+        def summary(self, input_shape: tuple[int, ...] | None = None) -> str:
+            """A table of the layers: shape of the output, parameters, operations, memory."""
 
-        `input_shape` is that of one sample, without the batch; the model's own by default. The shapes come from the
-        contracts of the ops: nothing is computed. If no shape is known, only the parameters are shown. For one sample:
-
-        FLOPs        operations of the forward pass: a multiply-add is two, a bias, a function value or an element of a
-                     window one. Forward and backward together are about three times as many.
-        activations  bytes of what the layers give, and of what an LSTM keeps of every step for the way back. In
-                     training, dropout makes as much again as it is given; `profile` measures what is really kept.
-
-        >>> import tinynet as tn
-        >>> print(tn.nn.Sequential(tn.nn.Dense(3, 2), tn.nn.ReLU()).summary((3,)))
-        layer   output shape   parameters   FLOPs   activations
-        Dense   (N, 2)                  8      14           8 B
-        ReLU    (N, 2)                  0       2           8 B
-        total                           8      16          16 B
-        """
-        from tinynet.nn.summary import table
-
-        return table(self, input_shape or self.input_shape)
-
-    def profile(self, x: Any, *, repeat: int = 5) -> "Profile":
-        """Time and memory of each layer in a step of training on a batch x (N, ...): forward and backward.
-
-        It is printed as a table; `.rows` are its numbers. See `tinynet.nn.profile`. Afterwards the model is as before.
-
-        >>> import tinynet as tn
-        >>> profile = tn.nn.Sequential(tn.nn.Dense(3, 2), tn.nn.ReLU()).profile(tn.init.ones((8, 3)))
-        >>> [row.layer for row in profile.rows], profile.forward > 0, profile.backward > 0
-        (['Dense', 'ReLU'], True, True)
-        """
-        from tinynet.nn.profile import profile
-
-        return profile(self, x, repeat)
+        def profile(self, x: Any, *, repeat: int = 5) -> "Profile":
+            """Time and memory of each layer in a step of training on a batch x (N, ...): forward and backward."""
 
     def __repr__(self) -> str:
         try:
@@ -233,24 +193,9 @@ class Module:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 
-def observed(model: Module, observer: Observer, *inputs: Any) -> Any:
-    """Call a model. The observer is asked to run the forward of it and of each module inside of it."""
-    token = _call.set(_Call(model, observer))
-    try:
-        return model(*inputs)
-    finally:
-        _call.reset(token)
-
-
 def is_outermost(module: Module) -> bool:
-    """Whether it is this module that was called, and nobody looks on."""
-    call = _call.get()
-    return call is not None and call.root is module and call.observer is None
-
-
-def ones(shape: tuple[int, ...], beside: Tensor) -> Tensor:
-    """Ones of the dtype of another tensor, made on its device: nothing has to travel there."""
-    return Tensor(backend.namespace(beside.device).ones(shape, beside.dtype))
+    """Whether this is the module that was called, and the call is not observed."""
+    return _root.get() is module and observers.get() is UNOBSERVED
 
 
 def _join(path: str, name: str) -> str:

@@ -1,8 +1,8 @@
 """Where a step of training spends time and memory, layer by layer: `print(model.profile(x))`.
 
-The model is called in training mode; an observer stands around each module and looks at the clock, and the nodes that a
-module leaves on the tape get a clock around their backward. Everything is run once to warm up and then `repeat` times;
-the times are medians. On a GPU each layer is waited for, so there the sum is more than a step without looking takes.
+The model is called in training mode. Observers (`tracing.observe`) time each module and the gradients of each op. One
+step warms up, and the times are medians over `repeat` more. On a GPU each layer is waited for, so there the sum is more
+than the time of a step that is not observed.
 """
 
 import statistics
@@ -14,10 +14,11 @@ from typing import Any
 from weakref import ref
 
 from tinynet.errors import ArgumentError
-from tinynet.nn.module import Module, observed, ones
+from tinynet.nn.module import Module
 from tinynet.nn.summary import aligned, in_bytes
 from tinynet.tape import Node, nodes_behind
-from tinynet.tensor import Tensor
+from tinynet.tensor import Tensor, ones
+from tinynet.tracing import observe
 
 
 @dataclass
@@ -60,8 +61,18 @@ class Profile:
 Owners = dict[int, tuple["ref[Any]", LayerProfile]]  # which layer's output lies in a piece of memory, while it is alive
 
 
-def profile(model: Module, x: Any, repeat: int) -> Profile:
-    """Measure a model on a batch; see `Module.profile`. Errors: ArgumentError if there is nothing to repeat."""
+def profile(model: Module, x: Any, *, repeat: int = 5) -> Profile:
+    """Time and memory of each layer in a step of training on a batch x (N, ...): forward and backward.
+
+    The result prints as a table; `.rows` are its numbers. The model is as before afterwards.
+
+    Errors: ArgumentError if `repeat` is less than 1.
+
+    >>> import tinynet as tn
+    >>> profile = tn.nn.Sequential(tn.nn.Dense(3, 2), tn.nn.ReLU()).profile(tn.init.ones((8, 3)))
+    >>> [row.layer for row in profile.rows], profile.forward > 0, profile.backward > 0
+    (['Dense', 'ReLU'], True, True)
+    """
     if repeat < 1:
         raise ArgumentError(f"profile: repeat must be at least 1, got {repeat}; 5 is usual")
     device = next((parameter.device for parameter in model.parameters()), None)
@@ -81,10 +92,10 @@ def _run(model: Module, x: Tensor) -> Profile:
     made: Owners = {}
     inside = [0.0]  # seconds in modules that were called by each of those that run
 
-    def observe(module: Module, forward: Callable[[], Any]) -> Any:
+    def forward(module: Module, run: Callable[[], Any]) -> Any:
         inside.append(0.0)
         start = time.perf_counter()
-        output = forward()
+        output = run()
         first = _first(output)
         _wait_for(first.data)
         seconds = time.perf_counter() - start
@@ -95,34 +106,30 @@ def _run(model: Module, x: Tensor) -> Profile:
             rows.append(row)
             nodes.update(dict.fromkeys(own, row))
             memory = _memory(first.data)
-            if _owner(made, memory) is None:  # else it is a view of what another layer has made
+            if _owner(made, memory) is None:  # else it is a view of the output of another layer
                 made[id(memory)] = ref(memory), row
         return output
 
-    output = _first(observed(model, observe, x))
-    whole = Profile(rows, inside[0], 0.0, len(x))
-    _share_out_memory(nodes, made, {id(_memory(tensor.data)) for tensor in (x, *model.parameters())})
-    for node, row in nodes.items():
-        node.backward = _timed(node.backward, row)
-    if output.requires_grad:
-        gradient = ones(output.shape, output)
+    def backward(node: Node, run: Callable[[], Any]) -> Any:
         start = time.perf_counter()
-        output.backward(gradient)
-        whole.backward = time.perf_counter() - start
-    model.zero_grad()
-    return whole
-
-
-def _timed(backward: Callable[..., Any], row: LayerProfile) -> Callable[..., Any]:
-    def timed(*arrays: Any, **options: Any) -> Any:
-        start = time.perf_counter()
-        gradients = backward(*arrays, **options)
-        for gradient in gradients if isinstance(gradients, tuple) else (gradients,):
+        gradients = run()
+        for gradient in gradients:
             if gradient is not None:
                 _wait_for(gradient)
-        row.backward += time.perf_counter() - start
+        nodes[node].backward += time.perf_counter() - start
         return gradients
-    return timed
+
+    with observe(module=forward, backward=backward):
+        output = _first(model(x))
+        whole = Profile(rows, inside[0], 0.0, len(x))
+        _share_out_memory(nodes, made, {id(_memory(tensor.data)) for tensor in (x, *model.parameters())})
+        if output.requires_grad:
+            gradient = ones(output.shape, output)
+            start = time.perf_counter()
+            output.backward(gradient)
+            whole.backward = time.perf_counter() - start
+    model.zero_grad()
+    return whole
 
 
 def _share_out_memory(nodes: dict[Node, LayerProfile], made: Owners, known: set[int]) -> None:
@@ -191,3 +198,6 @@ def _median(runs: Any, name: str) -> float:
 
 def _ms(seconds: float) -> str:
     return f"{seconds * 1e3:,.2f} ms"
+
+
+Module.profile = profile  # type: ignore[assignment, method-assign]

@@ -1,7 +1,7 @@
 """What a model costs: shapes, parameters, operations and memory, layer by layer, from the contracts of the ops alone.
 
-Nothing is computed: the model is called once in evaluation on a tensor without memory (`tinynet.op.shapes_only`), which
-leaves a list of ops with the letters of their contracts. What each of them costs stands in two small tables here.
+Nothing is computed: the model is called once in evaluation on a tensor without memory (`tracing.shapes_only`), which
+gives a list of the ops with the sizes of their letters. Two small tables say what each op costs.
 """
 
 import math
@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tinynet.nn.module import Module, observed
+from tinynet.nn.module import Module
 from tinynet.nn.parameter import Parameter
-from tinynet.op import Call, blank, shapes_only
 from tinynet.tape import no_grad
+from tinynet.tensor import blank
+from tinynet.tracing import Call, observe, shapes_only
 from tinynet.window import pair, window
 
 # Operations of an op, from the letters of its contract and its options: a multiply-add is two, an added bias, a
@@ -79,9 +80,9 @@ def trace(model: Module, input_shape: tuple[int, ...],
           visit: Callable[[Module, tuple[int, ...], list[Call]], None]) -> None:
     """Call a model in evaluation on the shape of one sample. After each module inside of it, and at last after itself:
     visit(module, the shape of its output without the batch, the ops that it called on its own)."""
-    def observe(module: Module, forward: Callable[[], Any]) -> Any:
+    def look(module: Module, run: Callable[[], Any]) -> Any:
         begun = len(calls)
-        output = forward()
+        output = run()
         own = calls[begun:]
         del calls[begun:]  # what is left for the caller is its own
         visit(module, (output[0] if isinstance(output, tuple) else output).shape[1:], own)
@@ -90,22 +91,39 @@ def trace(model: Module, input_shape: tuple[int, ...],
     modes = [(module, module.training) for _, module in model.modules()]
     dtype = next((parameter.dtype for parameter in model.parameters()), "float32")
     try:
-        with no_grad(), shapes_only() as calls:
-            observed(model.eval(), observe, blank((1, *input_shape), dtype))
+        with no_grad(), shapes_only() as calls, observe(module=look):
+            model.eval()(blank((1, *input_shape), dtype))
     finally:
         for module, mode in modes:
             module.training = mode
 
 
-def table(model: Module, input_shape: tuple[int, ...] | None) -> str:
-    """The rows as text, with their sums."""
-    layers = rows(model, input_shape)
+def summary(model: Module, input_shape: tuple[int, ...] | None = None) -> str:
+    """A table of the layers, for printing: shape of the output, parameters, operations, memory.
+
+    `input_shape` is the shape of one sample, without the batch; `model.input_shape` by default. The shapes come from
+    the contracts of the ops: nothing is computed. Without a shape only the parameters are shown. For one sample:
+
+    FLOPs        operations of the forward pass: a multiply-add counts as two; a bias, a function value and an element
+                 of a window as one. Forward and backward together take about three times as many.
+    activations  bytes of the outputs of the layers, and of what an LSTM keeps of every step for its backward pass.
+                 In training, dropout adds the size of its input; `profile` measures what is really kept.
+
+    >>> import tinynet as tn
+    >>> print(tn.nn.Sequential(tn.nn.Dense(3, 2), tn.nn.ReLU()).summary((3,)))
+    layer   output shape   parameters   FLOPs   activations
+    Dense   (N, 2)                  8      14           8 B
+    ReLU    (N, 2)                  0       2           8 B
+    total                           8      16          16 B
+    """
+    shape = input_shape or model.input_shape
+    layers = rows(model, shape)
     lines = [("layer", "output shape", "parameters", "FLOPs", "activations")]
     lines += [(row.layer, "" if row.shape is None else f"({', '.join(['N', *map(str, row.shape)])})",
                f"{row.parameters:,}", f"{row.flops:,}", in_bytes(row.activations)) for row in layers]
     lines.append(("total", "", f"{sum(row.parameters for row in layers):,}", f"{sum(row.flops for row in layers):,}",
                   in_bytes(sum(row.activations for row in layers))))
-    columns = 5 if input_shape is not None else 3
+    columns = 5 if shape is not None else 3
     return aligned([line[:columns] for line in lines], left=2)
 
 
@@ -172,3 +190,6 @@ def _padded(call: Call) -> int:
                        option("dilation", options.get("dilation", 1)))
         elements *= sizes[axis] + stood.before + stood.after
     return int(elements)
+
+
+Module.summary = summary  # type: ignore[assignment, method-assign]

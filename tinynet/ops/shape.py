@@ -5,7 +5,8 @@ import math
 from typing import Any
 
 from tinynet.errors import ArgumentError, DeviceError, ShapeError
-from tinynet.op import blank, op, stand_in
+from tinynet.op import op
+from tinynet.tensor import blank, stand_in
 
 
 def _reshape_sizes(known: dict[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from tinynet import backend
 from tinynet.errors import ArgumentError, ShapeError, StateError
 from tinynet.nn.parameter import Parameter, Parameters
+from tinynet.tracing import observers
 
 
 def scalar(number: Any, like: Any) -> Any:
@@ -105,6 +106,13 @@ class Optimizer:
 
     def step(self) -> None:
         """Change the parameters, once, by their gradients."""
+        observer = observers.get().step
+        if observer is None:
+            self._step()
+        else:
+            observer(self, self._step)
+
+    def _step(self) -> None:
         if not all(pack.is_current() for pack in self._packs):
             self._pack(self._moments())
         self.steps += 1

@@ -30,8 +30,8 @@ from tinynet.data.images.read import shown
 from tinynet.errors import ArgumentError, ModelFileError
 from tinynet.nn.module import Module
 from tinynet.nn.summary import in_bytes, rows
-from tinynet.op import shapes_only
 from tinynet.tensor import Tensor
+from tinynet.tracing import shapes_only
 
 FORMAT = "tinynet 1"  # the name of the description: one entry, since several are written in no certain order
 DEPTH = 50  # of modules in modules

@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from tinynet.nn.module import Module, observed
+from tinynet.nn.module import Module
 from tinynet.nn.parameter import Buffer
-from tinynet.tape import Node
+from tinynet.optim.optimizer import Optimizer
+from tinynet.tape import Node, nodes_behind
 from tinynet.tensor import Tensor
+from tinynet.tracing import observe
 from tinynet.training.run import Loss, Run
 
 
@@ -40,69 +42,53 @@ def probing(run: Run, loss: Loss) -> Iterator[tuple[Callable[[Any], Any], Loss]]
     """
     names = {id(parameter): name for name, parameter in run.model.parameters().items()}
     titles = {id(module): _title(path, module) for path, module in reversed(list(run.model.modules()))}
+    made_by: dict[Node, str] = {}
 
-    def observer(module: Module, forward: Callable[[], Any]) -> Any:
-        output = forward()
-        for one in output if isinstance(output, tuple) else (output,):
-            _watch_backward(titles[id(module)], one, names)
-            _check(f"the output of {titles[id(module)]}", one.data)
+    def forward(module: Module, compute: Callable[[], Any]) -> Any:
+        output = compute()
+        if id(module) in titles:  # else a module of the loss
+            for one in output if isinstance(output, tuple) else (output,):
+                note(titles[id(module)], one)
+                _check(f"the output of {titles[id(module)]}", one.data)
         return output
+
+    def note(title: str, output: Tensor) -> None:
+        for node in nodes_behind(output) if output.requires_grad else ():
+            made_by.setdefault(node, title)
+
+    def backward(node: Node, compute: Callable[[], Any]) -> Any:
+        gradients, source = compute(), f"{node.op.name} of {made_by[node]}"
+        for edge, gradient in zip(node.edges or (), gradients, strict=False):
+            if edge is not None and gradient is not None:
+                name = names.get(id(edge))
+                _check(f"the gradient of {name}, from {source}," if name else
+                       f"the gradient that {source} passes back", gradient)
+        return gradients
+
+    def step(optimizer: Optimizer, compute: Callable[[], Any]) -> None:
+        for name, parameter in optimizer.parameters.items():
+            if parameter.grad is not None:
+                _check(f"the gradient of {name}", parameter.grad)
+        compute()
+        for name, tensor in run.model.tensors().items():
+            what = "the buffer" if isinstance(tensor, Buffer) else "after the update the parameter"
+            _check(f"{what} {name}", tensor.data)
+        for name, array in optimizer.state_dict().items():
+            _check(f"after the update the optimizer's {name}", array)
 
     def watched_model(x: Tensor) -> Any:
         _check("the input of the model", x.data)
-        return observed(run.model, observer, x)
+        return run.model(x)
 
     def watched_loss(output: Tensor, target: Any) -> Tensor:
         _check("the labels, the target of the loss,", target.data)
         value = loss(output, target)
-        _watch_backward("the loss", value, names)
+        note("the loss", value)
         _check("the loss", value.data)
         return value
 
-    vars(run.optimizer)["step"] = _watched_step(run, run.optimizer.step)  # of this object, before that of its class
-    try:
-        with np.errstate(all="ignore"):
-            yield watched_model, watched_loss
-    finally:
-        del vars(run.optimizer)["step"]
-
-
-def _watched_step(run: Run, step: Callable[[], None]) -> Callable[[], None]:
-    def watched() -> None:
-        for name, parameter in run.optimizer.parameters.items():
-            if parameter.grad is not None:
-                _check(f"the gradient of {name}", parameter.grad)
-        step()
-        for name, tensor in run.model.tensors().items():
-            what = "the buffer" if isinstance(tensor, Buffer) else "after the update the parameter"
-            _check(f"{what} {name}", tensor.data)
-        for name, array in run.optimizer.state_dict().items():
-            _check(f"after the update the optimizer's {name}", array)
-    return watched
-
-
-def _watch_backward(title: str, output: Tensor, names: dict[int, str]) -> None:
-    """Look at what the nodes behind a tensor pass back, those that are not watched yet."""
-    waiting = [output.origin[0]] if output.origin else []
-    while waiting:
-        node = waiting.pop()
-        if not hasattr(node.backward, "is_watched"):
-            waiting.extend(edge[0] for edge in node.edges or () if isinstance(edge, tuple))
-            node.backward = _watched_backward(title, node, node.backward, names)
-
-
-def _watched_backward(title: str, node: Node, backward: Callable[..., Any], names: dict[int, str]) -> Any:
-    def watched(xp: Any, *doutputs: Any, **options: Any) -> Any:
-        gradients = backward(xp, *doutputs, **options)
-        rows = gradients if isinstance(gradients, tuple) else (gradients,)
-        for edge, gradient in zip(node.edges or (), rows, strict=False):
-            if edge is not None and gradient is not None:
-                name = names.get(id(edge))
-                _check(f"the gradient of {name}, from {node.op.name} of {title}," if name else
-                       f"the gradient that {node.op.name} of {title} passes back", gradient)
-        return gradients
-    watched.is_watched = True  # type: ignore[attr-defined]
-    return watched
+    with np.errstate(all="ignore"), observe(module=forward, backward=backward, step=step):
+        yield watched_model, watched_loss
 
 
 def _check(what: str, array: Any) -> None:

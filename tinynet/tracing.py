@@ -1,0 +1,107 @@
+"""Observe a computation while it runs, or run it on shapes alone.
+
+`observe` calls a function around each part of a computation; `shapes_only` replaces the values by shapes and returns
+the list of calls. The guard of `fit`, `Module.profile`, `Module.summary` and the benchmark are made of these two.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+
+Observer = Callable[[Any, Callable[[], Any]], Any]
+
+
+class Observers(NamedTuple):
+    """The functions of `observe` that are in force, and whether ops run on shapes alone."""
+
+    module: Observer | None = None
+    op: Observer | None = None
+    backward: Observer | None = None
+    step: Observer | None = None
+    shapes_only: bool = False
+
+
+UNOBSERVED = Observers()
+observers: ContextVar[Observers] = ContextVar("observers", default=UNOBSERVED)
+
+
+class Call(NamedTuple):
+    """One call of an op: its name, the sizes of the letters of its contract, its tensors and its options.
+
+    `inputs` are in the order of the contract, None for those left out. `outputs` are empty before the op has run.
+    """
+
+    op: str
+    sizes: dict[str, Any]
+    inputs: tuple[Any, ...]
+    outputs: tuple[Any, ...]
+    options: dict[str, Any]
+
+
+@contextmanager
+def observe(*, module: Observer | None = None, op: Observer | None = None, backward: Observer | None = None,
+            step: Observer | None = None) -> Iterator[None]:
+    """Call observers around parts of a computation. Each is given what runs and a function that runs it:
+
+    module    f(module, run)     the forward pass of a module; run() returns its output
+    op        f(call, run)       an op; run() returns its output, or a tuple of them
+    backward  f(node, run)       the gradients of one op; run() returns a tuple, one for each input
+    step      f(optimizer, run)  `Optimizer.step`; run() returns None
+
+    An observer returns what run() returned. In nested contexts the outer observer is called around the inner one.
+
+    >>> import tinynet as tn
+    >>> names = []
+    >>> with observe(op=lambda call, run: (names.append(call.op), run())[1]):
+    ...     y = tn.Tensor([1.0]) * 2 + 1
+    >>> names
+    ['multiply', 'add']
+    """
+    outer = observers.get()
+    token = observers.set(Observers(_nested(outer.module, module), _nested(outer.op, op),
+                                    _nested(outer.backward, backward), _nested(outer.step, step), outer.shapes_only))
+    try:
+        yield
+    finally:
+        observers.reset(token)
+
+
+@contextmanager
+def shapes_only() -> Iterator[list[Call]]:
+    """Run ops on their contracts alone: outputs have shape and dtype, but neither memory nor values.
+
+    Yields the list of the calls of ops, which grows as they are made.
+
+    >>> import tinynet as tn
+    >>> from tinynet.tensor import blank
+    >>> with shapes_only() as calls:
+    ...     tn.ops.dense(blank((32, 784)), blank((784, 10))).shape
+    (32, 10)
+    >>> calls[0].op, calls[0].sizes
+    ('dense', {'...': (32,), 'D': 784, 'F': 10})
+    """
+    calls: list[Call] = []
+
+    def note(call: Call, run: Callable[[], Any]) -> Any:
+        outputs = run()
+        calls.append(call._replace(outputs=outputs if isinstance(outputs, tuple) else (outputs,)))
+        return outputs
+
+    with observe(op=note):
+        token = observers.set(observers.get()._replace(shapes_only=True))
+        try:
+            yield calls
+        finally:
+            observers.reset(token)
+
+
+def is_shapes_only() -> bool:
+    """Whether ops run on their contracts alone."""
+    return observers.get().shapes_only
+
+
+def _nested(outer: Observer | None, inner: Observer | None) -> Observer | None:
+    if outer is None or inner is None:
+        return inner or outer
+    return lambda part, run: outer(part, lambda: inner(part, run))
