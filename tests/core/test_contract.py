@@ -180,10 +180,10 @@ MESSAGES: list[tuple[str, Any, type[Exception], str]] = [
      'cross_entropy: labels must hold integers, got float64; labels.astype("int64")? '
      "(one-hot rows: labels.argmax(-1))"),
     ("labels too large", lambda: tn.ops.cross_entropy(zeros(2, 10), np.array([1, 10])), ArgumentError,
-     "cross_entropy: labels must be in [0, K) = [0, 10), got values from 1 to 10; do they count from 1, or are there "
+     "cross_entropy: labels must be in [0, K) = [0, 10), got values from 1 to 10; do labels count from 1, or are there "
      "more classes than logits?"),
     ("labels below zero", lambda: tn.ops.cross_entropy(zeros(2, 10), np.array([-1, 3])), ArgumentError,
-     "cross_entropy: labels must be in [0, K) = [0, 10), got values from -1 to 3; do they count from 1, or are there "
+     "cross_entropy: labels must be in [0, K) = [0, 10), got values from -1 to 3; do labels count from 1, or are there "
      "more classes than logits?"),
 ]
 

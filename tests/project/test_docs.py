@@ -10,9 +10,12 @@ from pathlib import Path
 
 import pytest
 
+import tinynet as tn
 from tinynet.op import REGISTRY, Op
 
-PARTS = ["Shapes", "Forward", "Backward", "Cache"]
+PARTS = ["Shapes", "Forward", "Backward", "Because", "Cache"]
+TOP = "at the top of this file"  # what a derivation says that stands there, for a family of ops or for a long one
+LONGEST = 5  # lines of a derivation
 TRIVIAL = ["elementwise", "reduce", "shape", "matmul", "activation"]  # files of ops that need no source
 SOURCED = ["softmax"]  # and what needs one nevertheless
 
@@ -60,6 +63,16 @@ def equations_in_code(source: str) -> set[int]:
     return {int(number) for run in re.findall(r"#((?: \(\d+\))+)", source) for number in re.findall(r"\d+", run)}
 
 
+def derivation_faults(text: str, top: str) -> list[str]:
+    """A derivation has one to five lines and a formula, or stands at the top of the file and names each equation."""
+    because, backward = parts(text).get("Because", "").strip(), parts(text).get("Backward", "")
+    if TOP not in because:
+        return (["the derivation has no formula"] if not re.search("[∂δ=]", because) else []) + (
+            [f"the derivation is longer than {LONGEST} lines"] if len(because.split("\n")) > LONGEST else [])
+    return [f"({number}) is not derived {TOP}" for number in re.findall(r"^ *\((\d+)\)", backward.strip("\n"), re.M)
+            if f"({number})" not in top]
+
+
 def functions(path: Path) -> dict[str, tuple[str, set[str]]]:
     """The functions of a file: the source of each, without its text, and the names that it uses."""
     source = path.read_text(encoding="utf-8")
@@ -104,6 +117,7 @@ def test_text_of_an_op(op: Op) -> None:
     text = op.__doc__ or ""
     assert not part_faults(text, needs_source(op))
     assert not shape_faults(op, text)
+    assert not derivation_faults(text, sys.modules[op.module].__doc__ or "")
     assert not equation_faults(text, code_of(op))
 
 
@@ -123,8 +137,9 @@ TEXT = """A function.
 
     Shapes    x (N,D) · w (D) or None  →  y (N)
     Forward   (1)  y = x w
-    Backward  (2)  δx = δy w        because of (1)
+    Backward  (2)  δx = δy w
               (3)  δw = δy x
+    Because   ∂y/∂x = w, and ∂y/∂w = x
     Cache     x and w
     Source    Gauss 1809
 
@@ -135,8 +150,8 @@ CODE = "y = x @ w  # (1)\ndx = dy * w  # (2) (3) (N,D)\nreturn dx  # (N,D), so t
 OP = Op(lambda xp, x, w=None: (x, None), "x:(N,D) w?:(D) -> y:(N)", [], None, None, True)
 
 
-def faults(text: str, code: str = CODE) -> list[str]:
-    return part_faults(text, True) + shape_faults(OP, text) + equation_faults(text, code)
+def faults(text: str, code: str = CODE, top: str = "From (1) follow (2) and (3).") -> list[str]:
+    return part_faults(text, True) + shape_faults(OP, text) + derivation_faults(text, top) + equation_faults(text, code)
 
 
 def test_a_good_text_has_no_faults() -> None:
@@ -146,6 +161,9 @@ def test_a_good_text_has_no_faults() -> None:
 @pytest.mark.parametrize(("old", "new", "fault"), [
     *[(name, "Other ", f"no {name}") for name in [*PARTS, "Source"]],
     ("Cache     x and w", "Cache     ", "no Cache"),
+    ("Because   ∂y/∂x = w, and ∂y/∂w = x", "Because   ", "no Because"),
+    ("∂y/∂x = w, and ∂y/∂w = x", "it is well known", "the derivation has no formula"),
+    ("and ∂y/∂w = x", "and\n\n\n\n\n∂y/∂w = x", "the derivation is longer than 5 lines"),
     (">>> 1 + 1", "1 + 1", "no example"),
     ("Cache     x", "Forward   (1)  y = x w\n    Cache     x", "the parts are not"),
     ("x (N,D) ·", "(N,D) ·", "Shapes does not name x"),
@@ -174,5 +192,36 @@ def test_code_that_is_numbered_otherwise_is_found(old: str, new: str, fault: str
 
 def test_a_text_in_another_order_is_found() -> None:
     lines = TEXT.split("\n")
-    lines.insert(3, lines.pop(6))
-    assert "the parts are not Shapes, Forward, Backward, Cache in this order" in faults("\n".join(lines))
+    lines.insert(3, lines.pop(7))
+    assert f"the parts are not {', '.join(PARTS)} in this order" in faults("\n".join(lines))
+
+
+def test_a_derivation_at_the_top_of_the_file_names_each_backward_equation() -> None:
+    text = TEXT.replace("∂y/∂x = w, and ∂y/∂w = x", f"the derivation stands {TOP}")
+    assert not faults(text)
+    assert faults(text, top="From (1) follows (2).") == [f"(3) is not derived {TOP}"]
+
+
+# --- names that texts and messages give -------------------------------------------------------------------------------
+
+def unknown_names(source: str) -> list[str]:
+    """The names `tn.…` in texts and messages of a file that tinynet does not have."""
+    strings = [node.value for node in ast.walk(ast.parse(source))
+               if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    return [name for string in strings for name in re.findall(r"(?<![\w.])tn(?:\.[A-Za-z_]\w*)+", string)
+            if not exists(name.split(".")[1:])]
+
+
+def exists(names: list[str]) -> bool:
+    thing: object = tn
+    for name in names:
+        thing = getattr(thing, name, None)
+    return thing is not None
+
+
+def test_names_in_texts_and_messages_exist() -> None:
+    folder = Path(str(tn.__file__)).parent
+    wrong = {str(path.relative_to(folder)): unknown_names(path.read_text(encoding="utf-8"))
+             for path in folder.rglob("*.py")}
+    assert not {path: names for path, names in wrong.items() if names}
+    assert unknown_names("raise ValueError('tn.stack makes a new axis, tn.ops.stack too')") == ["tn.stack"]

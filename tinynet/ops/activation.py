@@ -1,8 +1,8 @@
 """Activations: relu, sigmoid, tanh, softmax and its logarithm.
 
-`logistic` and `log_of_softmax` are the same functions on plain arrays, for the ops that contain them (the LSTM's gates,
-the cross-entropy). Both are written so that no exponential overflows, and remain analytic: comparisons look at the real
-part alone, so that a complex step passes through.
+`logistic` and `log_of_softmax` are the functions on plain arrays that other ops contain: the gates of the LSTM and the
+cross-entropy. No exponential in them overflows. Their comparisons read the real part alone, so that the complex step of
+the gradient check passes through.
 """
 
 from typing import Any
@@ -12,17 +12,17 @@ from tinynet.op import op
 
 
 def logistic(xp: Any, z: Any) -> Any:
-    """σ(z) = 1 / (1 + e⁻ᶻ) = eᶻ / (1 + eᶻ), the first for z ≥ 0 and the second below: e is never large."""
+    """σ(z) = 1 / (1 + e⁻ᶻ) for z ≥ 0 and eᶻ / (1 + eᶻ) for z < 0: the exponential is at most 1."""
     right = z.real >= 0
     small = xp.exp(xp.where(right, -z, z))
     return xp.where(right, xp.ones((), z.dtype), small) / (1 + small)
 
 
 def log_of_softmax(xp: Any, z: Any, axis: int) -> Any:
-    """ln (eᶻ / Σ eᶻ) = s − ln(1 + Σ' eˢ) with s = z − the largest z, and Σ' the sum over all the others.
+    """ln (eᶻ / Σ eᶻ) = s − ln(1 + Σ' eˢ), where s = z − max z and Σ' leaves out the first maximum.
 
-    The largest contributes e⁰ = 1, so the sum is never 0 and nothing overflows; log1p keeps a small Σ', so that a
-    probability close to 1 has an exact logarithm.
+    The maximum contributes e⁰ = 1: the sum is at least 1, and no exponential overflows. log1p keeps a small Σ', so the
+    logarithm of a probability close to 1 is exact.
     """
     largest = xp.expand_dims(z.real.argmax(axis=axis), axis)
     index = xp.arange(z.shape[axis]).reshape([-1 if i == axis % z.ndim else 1 for i in range(z.ndim)])
@@ -33,11 +33,12 @@ def log_of_softmax(xp: Any, z: Any, axis: int) -> Any:
 
 @op("x:(...) -> y:(...)", analytic=False, cases=[{"x": "distinct"}, {"x": "distinct", "...": ()}])
 def relu(xp: Any, x: Any) -> Any:
-    """The rectifier: what is positive passes.
+    """The rectified linear unit: x where it is positive, else 0.
 
     Shapes    x (...)  →  y (...)
     Forward   (1)  y = max(x, 0)
-    Backward  (2)  δx = δy where x > 0, else 0        0 at x = 0
+    Backward  (2)  δx = δy where x > 0, else 0
+    Because   y = x for x > 0 and y = 0 for x < 0; at 0, where no derivative exists, 0 is used
     Cache     where x > 0
 
     >>> import tinynet as tn
@@ -55,11 +56,12 @@ def drelu(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
 
 @op("x:(...) -> y:(...)", cases=[{}, {"...": ()}])
 def sigmoid(xp: Any, x: Any) -> Any:
-    """The logistic function, from 0 to 1.
+    """The logistic function, with values in (0, 1).
 
     Shapes    x (...)  →  y (...)
     Forward   (1)  y = σ(x) = 1 / (1 + e⁻ˣ)
     Backward  (2)  δx = δy y (1 − y)
+    Because   ∂y/∂x = e⁻ˣ / (1 + e⁻ˣ)² = y · e⁻ˣ / (1 + e⁻ˣ) = y (1 − y)
     Cache     y
 
     >>> import tinynet as tn
@@ -78,11 +80,12 @@ def dsigmoid(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
 
 @op("x:(...) -> y:(...)", cases=[{}, {"...": ()}])
 def tanh(xp: Any, x: Any) -> Any:
-    """The hyperbolic tangent, from -1 to 1.
+    """The hyperbolic tangent, with values in (-1, 1).
 
     Shapes    x (...)  →  y (...)
     Forward   (1)  y = tanh x
     Backward  (2)  δx = δy (1 − y²)
+    Because   tanh = sinh / cosh, so ∂y/∂x = (cosh² x − sinh² x) / cosh² x = 1 − y²
     Cache     y
 
     >>> import tinynet as tn
@@ -111,12 +114,13 @@ def _axis_size(name: str) -> Any:
 
 @op("x:(...) -> y:(...)", sizes=_axis_size("softmax"), cases=[{"...": (3, 5)}, {"...": (2, 4, 3), "axis": 1}])
 def softmax(xp: Any, x: Any, *, axis: int = -1) -> Any:
-    """Probabilities from scores: positive, with the sum 1 along an axis.
+    """Probabilities from scores: positive numbers with the sum 1 along `axis`.
 
     Shapes    x (...)  →  y (...)
     Forward   (1)  yᵢ = e^xᵢ / Σⱼ e^xⱼ
-    Backward  (2)  δxᵢ = yᵢ (δyᵢ − Σⱼ δyⱼ yⱼ)        because ∂yⱼ/∂xᵢ = yⱼ (1[i=j] − yᵢ)
-    Cache     y and the axis
+    Backward  (2)  δxᵢ = yᵢ (δyᵢ − Σⱼ δyⱼ yⱼ)
+    Because   ∂yⱼ/∂xᵢ = yⱼ ∂ ln yⱼ/∂xᵢ = yⱼ (1[i=j] − yᵢ), by the derivation of log_softmax; summed with δyⱼ over j
+    Cache     y and axis
     Source    Bridle 1990
 
     >>> import tinynet as tn
@@ -135,12 +139,13 @@ def dsoftmax(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
 
 @op("x:(...) -> y:(...)", sizes=_axis_size("log_softmax"), cases=[{"...": (3, 5)}, {"...": (2, 4, 3), "axis": 1}])
 def log_softmax(xp: Any, x: Any, *, axis: int = -1) -> Any:
-    """The logarithm of the softmax, exact also where the softmax itself would round to 0 or 1.
+    """The logarithm of the softmax along `axis`, exact also where the softmax itself rounds to 0 or 1.
 
     Shapes    x (...)  →  y (...)
     Forward   (1)  yᵢ = xᵢ − ln Σⱼ e^xⱼ
-    Backward  (2)  δxᵢ = δyᵢ − e^yᵢ Σⱼ δyⱼ        because ∂yⱼ/∂xᵢ = 1[i=j] − e^yᵢ
-    Cache     y and the axis
+    Backward  (2)  δxᵢ = δyᵢ − e^yᵢ Σⱼ δyⱼ
+    Because   ∂yⱼ/∂xᵢ = 1[i=j] − e^xᵢ / Σₖ e^xₖ = 1[i=j] − e^yᵢ; summed with δyⱼ over j
+    Cache     y and axis
 
     >>> import tinynet as tn
     >>> tn.ops.log_softmax(tn.Tensor([0.0, 10000.0])).numpy()

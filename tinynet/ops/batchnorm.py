@@ -1,18 +1,19 @@
 """Batch normalisation.
 
-Why the gradient has three terms. Each channel of R elements is centred and scaled by numbers that are made of the very
-elements they act on, so x moves y in three ways:
+Derivation. A channel has R elements x. Its mean and variance are made of the same elements that they normalise,
 
-    y = γ x̂ + β,   x̂ = (x − μ) / s,   s = √(σ² + ε),   μ = Σ x / R,   σ² = Σ (x − μ)² / R
+    μ = Σ x / R,   σ² = Σ (x − μ)² / R,   s = √(σ² + ε),   x̂ = (x − μ) / s,   y = γ x̂ + β
 
-  directly, through x̂ with μ and σ² held still:    ∂x̂/∂x = 1/s
-  through σ²:   ∂x̂/∂σ² = −(x − μ) / 2s³ = −x̂ / 2s²,   so δσ² = −Σ δx̂ x̂ / 2s²;   ∂σ²/∂x = 2 (x − μ) / R
-                (the part of ∂σ²/∂x that goes through μ is −2 Σ (x − μ) / R² = 0)
-  through μ:    ∂x̂/∂μ = −1/s,   so δμ = −Σ δx̂ / s;   ∂μ/∂x = 1/R
+so x changes y in three ways, and δx is the sum of three terms. With δx̂ = δy γ (7):
 
-Their sum is (10). Put into one line, with bars for means over the channel, it is the formula of the books:
-δx = (δx̂ − mean(δx̂) − x̂ mean(δx̂ x̂)) / s. We keep the three terms apart: with given statistics (evaluation) the first
-alone is left, and δμ and δσ² are the gradients of the statistics that were given.
+    directly     ∂x̂/∂x = 1 / s
+    through σ²   ∂x̂/∂σ² = −(x − μ) / 2s³ = −x̂ / 2s², so δσ² = −Σ δx̂ x̂ / 2s² (8);   ∂σ²/∂x = 2 (x − μ) / R
+                 (the part of ∂σ²/∂x through μ is 0: it is −2 Σ (x − μ) / R²)
+    through μ    ∂x̂/∂μ = −1 / s, so δμ = −Σ δx̂ / s (9);   ∂μ/∂x = 1 / R
+
+Their sum is (10). Written in one line, with means over the channel, it is the usual formula,
+δx = (δx̂ − mean(δx̂) − x̂ mean(δx̂ x̂)) / s. With given statistics the direct term alone is left (11), and (8) and (9) are
+the gradients of the given ones. β and γ occur once in y, in every element: ∂y/∂β = 1 gives (5), ∂y/∂γ = x̂ gives (6).
 """
 
 import math
@@ -27,7 +28,7 @@ def _channel_axis(known: dict[str, Any], axis: int = -1, eps: float = 1e-5) -> d
     rank = len(shape)
     if not -rank <= axis < rank:
         raise ArgumentError(f"batch_norm: axis must be in [-{rank}, {rank}) for x of shape {shape}, got {axis}; "
-                            "axis=-1 is the channels")
+                            "axis=-1 is the last axis")
     if shape[axis] != C:
         hint = (f"channels come last here, x.transpose({','.join(map(str, (0, *range(2, rank), 1)))})?"
                 if rank > 2 and axis in (-1, rank - 1) and shape[1] == C else "make gamma and beta for this axis")
@@ -46,28 +47,29 @@ def _channel_axis(known: dict[str, Any], axis: int = -1, eps: float = 1e-5) -> d
            {"...": (3, 4), "C": 4, "var": "positive"}, {"...": (2, 3, 2), "C": 3, "axis": -2, "var": "positive"}])
 def batch_norm(xp: Any, x: Any, gamma: Any, beta: Any, mean: Any = None, var: Any = None, *, axis: int = -1,
                eps: float = 1e-5) -> Any:
-    """Batch normalisation: every channel with mean β and standard deviation γ, whatever it was before.
+    """Batch normalisation: each channel is shifted and scaled to mean β and standard deviation γ.
 
-    Without `mean` and `var` the statistics are those of the batch, over every axis but `axis`; var is that of a
-    population (divided by R). They are returned, for whoever keeps running averages: the op itself is pure. With
-    `mean` and `var`, as in evaluation, these are used and returned.
+    Without `mean` and `var` (training), the statistics are those of the batch, over all axes but `axis`; var is the
+    population variance, divided by R. With `mean` and `var` (evaluation), these are used. The statistics used are
+    returned, for the layer's running averages.
 
     Shapes    x (...) with C channels on `axis` · gamma, beta (C) · mean, var (C) or None  →  y (...) · mean, var (C)
-    Forward   for each channel, over its R elements
+    Forward   for each channel, Σ over its R elements
       (1)  μ = Σ x / R
       (2)  σ² = Σ (x − μ)² / R
       (3)  x̂ = (x − μ) / s        with s = √(σ² + ε)
       (4)  y = γ x̂ + β
-    Backward  given δy, and the gradients δmean, δvar that arrive at the returned statistics
+    Backward  given δy, and δmean and δvar of the returned statistics
       (5)  δβ = Σ δy
       (6)  δγ = Σ δy x̂
       (7)  δx̂ = δy γ
       (8)  δσ² = δvar − Σ δx̂ x̂ / 2s²
       (9)  δμ = δmean − Σ δx̂ / s
-      (10) δx = δx̂ / s + δσ² 2 (x − μ) / R + δμ / R        with statistics of the batch
-      (11) δx = δx̂ / s                                      with given ones, whose gradients are (8) and (9)
-    Cache     x̂, s and γ: x − μ is x̂ s, so x itself is not kept
-    Source    Ioffe and Szegedy 2015. The derivation stands at the top of this file.
+      (10) δx = δx̂ / s + δσ² 2 (x − μ) / R + δμ / R        with the statistics of the batch
+      (11) δx = δx̂ / s                                      with given statistics; (8) and (9) are their gradients
+    Because   the derivation stands at the top of this file
+    Cache     x̂, s and γ; not x, since x − μ = x̂ s
+    Source    Ioffe and Szegedy 2015
 
     >>> import tinynet as tn
     >>> x, one, zero = tn.Tensor([[1.0], [3.0]]), tn.Tensor([1.0]), tn.Tensor([0.0])
@@ -113,11 +115,13 @@ def dbatch_norm(xp: Any, dy: Any, dmean: Any, dvar: Any, *, cache: Any, needs: A
 
 @kernel
 def running_averages(xp: Any, running_mean: Any, running_var: Any, mean: Any, var: Any, *, momentum: float) -> None:
-    """Take the statistics of a batch, arrays (C), into running averages, in place.
+    """Update the running averages (C) of mean and variance by the statistics (C) of a batch, in place.
 
       (12)  running ← momentum running + (1 − momentum) batch
 
-    Source    Ioffe and Szegedy, ICML 2015, with the biased variance, as Keras has it.
+    Because   after t batches, batch s has the weight (1 − momentum) momentumᵗ⁻ˢ: an average over about
+              1 / (1 − momentum) batches
+    Source    Ioffe and Szegedy 2015, with the population variance, as in Keras
     """
     for running, batch in ((running_mean, mean), (running_var, var)):
         running *= momentum

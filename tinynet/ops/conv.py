@@ -1,17 +1,18 @@
 """Convolutions, one- and two-dimensional. Conv1D is Conv2D on images of height 1.
 
-A convolution is a sum of products. Element k of the kernel meets, in all the places where the window stands, a slice of
-the input; that slice times the matrix W[k] (C,F) is its share of the output:
+Derivation. A convolution is a sum of matrix products. Output t reads, for element k of the kernel, the input position
+u = t s + k d − p, with stride s, dilation d and padding p in front:
 
-    y[n,t] = Σₖ x[n, t s + k d − p] W[k] + b        s stride, d dilation, p padding in front
+    y[n,t] = Σₖ x[n, t s + k d − p] W[k] + b        x[n,u] (C), W[k] (C,F), y[n,t] (F)
 
-Why the gradient of x is a correlation with the flipped kernel: x[n,u] takes part in y[n,t] through W[k] wherever
-t s + k d − p = u. So
+Each term is a product of a row x[n,u] and a matrix W[k], with the gradients of ops/dense.py: δy[n,t] W[k]ᵀ for x[n,u]
+and x[n,u]ᵀ δy[n,t] for W[k]. Adding them over all terms in which x[n,u] or W[k] occurs gives (2) and (3); b occurs once
+in each output, which gives (4). In (2) these are the terms with t = (u + p − k d) / s, where s divides u + p − k d:
 
-    δx[n,u] = Σₖ δy[n, (u + p − k d) / s] W[k]ᵀ      over those k for which the division leaves no remainder
+    δx[n,u] = Σₖ δy[n, (u + p − k d) / s] W[k]ᵀ
 
-As k grows, the place in δy falls: the kernel runs backwards over δy, that is, flipped. We need not flip anything: going
-through the same slices as the forward, and adding δy W[k]ᵀ to slice k, is this sum in another order.
+As k grows, the position in δy falls: (2) is a correlation of δy with the flipped kernel. The code flips nothing. It
+adds δy W[k]ᵀ to the positions that the forward pass read for k, which is the same sum in another order.
 """
 
 from typing import Any
@@ -21,7 +22,7 @@ from tinynet.window import ONE_ROW, Window, padded, taps, unpadded, window, wind
 
 
 def _convolve(xp: Any, x: Any, W: Any, b: Any, rows: Window, columns: Window) -> Any:
-    """The forward of both ops, on images x (N,H,W,C) and kernels W (KH,KW,C,F)."""
+    """The forward pass of both ops: x (N,H,W,C), W (KH,KW,C,F) and b (F) or None to y (N,H',W',F)."""
     N, C, F = x.shape[0], W.shape[2], W.shape[3]
     R = N * rows.outputs * columns.outputs
     x = padded(xp, x, rows, columns)
@@ -34,7 +35,7 @@ def _convolve(xp: Any, x: Any, W: Any, b: Any, rows: Window, columns: Window) ->
 
 
 def _dconvolve(xp: Any, dy: Any, cache: Any, needs: Any) -> Any:
-    """The backward of both ops: δx, δW, δb."""
+    """The backward pass of both ops: δx (N,H,W,C), δW (KH,KW,C,F) and δb (F) of δy (N,H',W',F)."""
     x, W, rows, columns = cache
     need_x, need_W, need_b = needs
     N, C, F = x.shape[0], W.shape[2], W.shape[3]
@@ -64,19 +65,19 @@ def _conv1d_sizes(known: dict[str, Any], stride: int = 1, padding: Any = "valid"
            {"K": 3, "T": 5, "padding": 2, "stride": 2}])
 def conv1d(xp: Any, x: Any, W: Any, b: Any = None, *, stride: int = 1, padding: Any = "valid",
            dilation: int = 1) -> Any:
-    """A one-dimensional convolution over sequences: F patterns of K steps, looked for in every place.
+    """A one-dimensional convolution: F kernels of K steps slide over sequences.
 
-    As in every library of this field the kernel is not flipped (a correlation). `padding` is "valid" (none), "same"
-    (as TensorFlow pads: the odd step at the end), "causal" (all in front), or a number of steps on both sides.
+    The kernel is not flipped (a correlation), as in other libraries. `padding` is "valid" (none), "same" (as TensorFlow
+    pads, the odd step at the end), "causal" (all in front), or a number of steps on both sides.
 
     Shapes    x (N,T,C) · W (K,C,F) · b (F) or None  →  y (N,T',F)
     Forward   (1)  yₜ = Σₖ x[t s + k d − p] Wₖ + b        s stride, d dilation, p padding in front
     Backward  (2)  δx[t s + k d − p] += δyₜ Wₖᵀ           for all t and k
               (3)  δWₖ = Σ x[t s + k d − p]ᵀ δyₜ          over t and the batch
               (4)  δb = Σ δyₜ                             over t and the batch
-    Cache     x with its padding, and W: nothing is unfolded
-    Source    LeCun et al. 1989; Waibel et al. 1989 (over time). The derivation stands at the top of this file, the
-              code in _convolve and _dconvolve.
+    Because   the derivation stands at the top of this file
+    Cache     x with its padding, and W
+    Source    LeCun et al. 1989; Waibel et al. 1989 (over time)
 
     >>> import tinynet as tn
     >>> x, W = tn.Tensor([[[1.0], [2.0], [4.0]]]), tn.Tensor([[[-1.0]], [[1.0]]])
@@ -107,18 +108,19 @@ def _conv2d_sizes(known: dict[str, Any], stride: Any = 1, padding: Any = "valid"
            {"H": 5, "W": 5, "KH": 2, "KW": 2, "stride": 3, "padding": 1}])
 def conv2d(xp: Any, x: Any, W: Any, b: Any = None, *, stride: Any = 1, padding: Any = "valid",
            dilation: Any = 1) -> Any:
-    """A two-dimensional convolution over images, channels last: F patterns of KH x KW pixels, looked for everywhere.
+    """A two-dimensional convolution: F kernels of KH x KW pixels slide over images, channels last.
 
-    As in every library of this field the kernel is not flipped (a correlation). `stride`, `padding` and `dilation` are
-    one value, or a pair (height, width); padding is "valid", "same" (as TensorFlow pads) or a number.
+    The kernel is not flipped (a correlation), as in other libraries. `stride`, `padding` and `dilation` are one value,
+    or a pair (height, width); padding is "valid", "same" (as TensorFlow pads) or a number of pixels on both sides.
 
     Shapes    x (N,H,W,C) · W (KH,KW,C,F) · b (F) or None  →  y (N,H',W',F)
     Forward   (1)  yₜ = Σₖ x[t s + k d − p] Wₖ + b        t, k, s, d, p: pairs, one number for each axis
     Backward  (2)  δx[t s + k d − p] += δyₜ Wₖᵀ           for all t and k
               (3)  δWₖ = Σ x[t s + k d − p]ᵀ δyₜ          over t and the batch
               (4)  δb = Σ δyₜ                             over t and the batch
-    Cache     x with its padding, and W: nothing is unfolded
-    Source    LeCun et al. 1989. The derivation stands at the top of this file, the code in _convolve and _dconvolve.
+    Because   the derivation stands at the top of this file
+    Cache     x with its padding, and W
+    Source    LeCun et al. 1989
 
     >>> import tinynet as tn
     >>> x, W = tn.Tensor([[[[1.0], [2.0]], [[3.0], [4.0]]]]), tn.Tensor([[[[1.0]], [[1.0]]]])

@@ -8,15 +8,19 @@ from tinynet.op import op
 @op("x:(...,D) W:(D,F) b?:(F) -> y:(...,F)",
     cases=[{"...": (4,)}, {"...": (2, 3), "b": None}, {"...": (), "D": 1}, {"...": (1, 7), "F": 1}])
 def dense(xp: Any, x: Any, W: Any, b: Any = None) -> Any:
-    """A fully connected layer: every output is a weighted sum of all the features on the last axis.
+    """A fully connected layer: each output is a weighted sum of the features on the last axis.
 
     Shapes    x (...,D) · W (D,F) · b (F) or None  →  y (...,F)
     Forward   (1)  y = x W + b
     Backward  (2)  δx = δy Wᵀ
-              (3)  δW = xᵀ δy,  summed over all positions
-              (4)  δb = Σ δy,   summed over all positions
+              (3)  δW = xᵀ δy        summed over all positions
+              (4)  δb = Σ δy         summed over all positions
+    Because   at position r, y[r,f] = Σ_d x[r,d] W[d,f] + b[f]. The chain rule gives, with the three derivatives
+              ∂y[r,f]/∂x[r,d] = W[d,f]        δx[r,d] = Σ_f δy[r,f] W[d,f] = (δy Wᵀ)[r,d]
+              ∂y[r,f]/∂W[d,f] = x[r,d]        δW[d,f] = Σ_r x[r,d] δy[r,f] = (xᵀ δy)[d,f]
+              ∂y[r,f]/∂b[f] = 1               δb[f] = Σ_r δy[r,f]
     Cache     x and W
-    Source    Rosenblatt 1958; the gradients are those of a product of matrices
+    Source    Rosenblatt 1958
 
     >>> import tinynet as tn
     >>> x, W, b = tn.Tensor([[1.0, 2.0]]), tn.Tensor([[1.0], [3.0]]), tn.Tensor([0.5])

@@ -1,4 +1,4 @@
-"""Dropout, with a mask that is a function of a key and a counter."""
+"""Dropout. Its mask is a function of a key and a counter."""
 
 from typing import Any
 
@@ -19,17 +19,18 @@ def _check_p(known: dict[str, Any], p: float, key: Any, counter: Any) -> dict[st
     cases=[{"...": (3, 5), "p": 0.5, "key": (1, 2), "counter": 0}, {"...": (7,), "p": 0.2, "key": (0, 9), "counter": 3},
            {"...": (2, 3, 2), "p": 0.0, "key": (1, 2), "counter": 0}])
 def dropout(xp: Any, x: Any, p: float, *, key: tuple[int, int], counter: Any) -> Any:
-    """Dropout: each element is 0 with probability p, and the others grow so that the mean stays.
+    """Dropout: each element is set to 0 with probability p; the others are divided by 1 − p.
 
-    Which elements: those whose 32-bit word of Philox-4x32-10 is below floor(p 2³²), `key` being (seed, stream) and
-    `counter` the number of the draw (an integer, or a 0-d integer array on the device, which may count on afterwards).
-    Equal arguments give equal masks on every device, and nothing has to be remembered to draw them again.
+    An element is dropped if its 32-bit word of Philox-4x32-10 is below floor(p 2³²). `key` is (seed, stream); `counter`
+    is the number of the draw, an integer or a 0-d integer array on the device, which may be incremented afterwards.
+    Equal arguments give equal masks on every device.
 
     Shapes    x (...)  →  y (...)
     Forward   (1)  y = x m / (1 − p)        m = 1 where word ≥ floor(p 2³²), else 0
     Backward  (2)  δx = δy m / (1 − p)
-    Cache     m, 1 byte an element, and the factor
-    Source    Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov 2014; Philox: see tinynet/random.py
+    Because   m does not depend on x, so ∂y/∂x = m / (1 − p). The factor keeps the mean: E[m] = 1 − p, so E[y] = x
+    Cache     m, 1 byte an element, and 1 / (1 − p)
+    Source    Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov 2014; Philox: tinynet/random.py
 
     >>> import tinynet as tn
     >>> tn.ops.dropout(tn.Tensor([1.0, 1.0, 1.0, 1.0]), 0.5, key=(0, 0), counter=0).numpy()

@@ -1,40 +1,18 @@
-"""Arithmetic, element by element. The only ops that broadcast.
+"""Elementwise arithmetic. Two inputs broadcast, by NumPy's rules.
 
-Where an input was stretched to a larger shape, each of its elements stands in several places of the result, and its
-gradient is the sum over those places. `unbroadcast` takes that sum; no other op needs to know of it.
+An element of an input that is broadcast occurs at several places of the result. Its gradient is the sum over those
+places, which `unbroadcast` takes. The derivations below are of one place.
 """
 
 from typing import Any
 
-from tinynet.errors import ArgumentError, ShapeError
+from tinynet.errors import ArgumentError
 from tinynet.op import op
+from tinynet.ops.axes import broadcast, unbroadcast
 
 _PAIRS: list[dict[str, Any]] = [
     {"...A": (3, 4), "...B": (3, 4)}, {"...A": (3, 1, 2, 1), "...B": (4, 1, 1)}, {"...A": (), "...B": (5,)},
     {"...A": (2, 3), "...B": ()}]
-
-
-def broadcast(op: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape that arrays of these shapes have together, by NumPy's rules. ShapeError if there is none."""
-    rank = max(map(len, shapes))
-    result: list[int] = []
-    for sizes in zip(*[(1,) * (rank - len(shape)) + shape for shape in shapes], strict=True):
-        wide = {size for size in sizes if size != 1}
-        if len(wide) > 1:
-            listed = " and ".join("(" + ",".join(map(str, shape)) + ")" for shape in shapes)
-            raise ShapeError(f"{op}: shapes must be equal or 1 on every axis, counted from the last, got {listed}; "
-                             "reshape one, or index it with None where an axis is missing")
-        result.append(wide.pop() if wide else 1)
-    return tuple(result)
-
-
-def unbroadcast(xp: Any, dy: Any, shape: tuple[int, ...]) -> Any:
-    """Sum `dy` over the axes along which an array of `shape` was stretched."""
-    if dy.shape == shape:
-        return dy
-    extra = dy.ndim - len(shape)
-    axes = (*range(extra), *(i + extra for i, size in enumerate(shape) if size == 1))
-    return dy.sum(axis=axes).reshape(shape)
 
 
 def _pair(name: str) -> Any:
@@ -45,12 +23,13 @@ def _pair(name: str) -> Any:
 
 @op("a:(...A) b:(...B) -> y:(...Y)", sizes=_pair("add"), cases=_PAIRS)
 def add(xp: Any, a: Any, b: Any) -> Any:
-    """The sum of two arrays.
+    """The sum of two arrays, elementwise.
 
     Shapes    a (...A) · b (...B)  →  y (...Y), broadcast
     Forward   (1)  y = a + b
     Backward  (2)  δa = δy
               (3)  δb = δy
+    Because   ∂y/∂a = ∂y/∂b = 1
     Cache     the two shapes
 
     >>> import tinynet as tn
@@ -70,12 +49,13 @@ def dadd(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
 
 @op("a:(...A) b:(...B) -> y:(...Y)", sizes=_pair("subtract"), cases=_PAIRS)
 def subtract(xp: Any, a: Any, b: Any) -> Any:
-    """The difference of two arrays.
+    """The difference of two arrays, elementwise.
 
     Shapes    a (...A) · b (...B)  →  y (...Y), broadcast
     Forward   (1)  y = a − b
     Backward  (2)  δa = δy
               (3)  δb = −δy
+    Because   ∂y/∂a = 1 and ∂y/∂b = −1
     Cache     the two shapes
 
     >>> import tinynet as tn
@@ -95,12 +75,13 @@ def dsubtract(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
 
 @op("a:(...A) b:(...B) -> y:(...Y)", sizes=_pair("multiply"), cases=_PAIRS)
 def multiply(xp: Any, a: Any, b: Any) -> Any:
-    """The product of two arrays, element by element.
+    """The product of two arrays, elementwise.
 
     Shapes    a (...A) · b (...B)  →  y (...Y), broadcast
     Forward   (1)  y = a b
     Backward  (2)  δa = δy b
               (3)  δb = δy a
+    Because   ∂y/∂a = b and ∂y/∂b = a
     Cache     a and b
 
     >>> import tinynet as tn
@@ -120,12 +101,13 @@ def dmultiply(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
 
 @op("a:(...A) b:(...B) -> y:(...Y)", sizes=_pair("divide"), cases=[{**case, "b": "positive"} for case in _PAIRS])
 def divide(xp: Any, a: Any, b: Any) -> Any:
-    """The quotient of two arrays, element by element.
+    """The quotient of two arrays, elementwise.
 
     Shapes    a (...A) · b (...B)  →  y (...Y), broadcast
     Forward   (1)  y = a / b
     Backward  (2)  δa = δy / b
               (3)  δb = −δy y / b
+    Because   ∂y/∂a = 1 / b and ∂y/∂b = −a / b² = −y / b
     Cache     the shape of a; b and y
 
     >>> import tinynet as tn
@@ -150,12 +132,13 @@ def _extremum_case(case: dict[str, Any]) -> dict[str, Any]:
 
 @op("a:(...A) b:(...B) -> y:(...Y)", sizes=_pair("maximum"), analytic=False, cases=[_extremum_case(c) for c in _PAIRS])
 def maximum(xp: Any, a: Any, b: Any) -> Any:
-    """The larger of two arrays, element by element.
+    """The larger of two arrays, elementwise.
 
     Shapes    a (...A) · b (...B)  →  y (...Y), broadcast
     Forward   (1)  y = a where a ≥ b, else b
-    Backward  (2)  δa = δy where a ≥ b, else 0        a tie goes to the first
+    Backward  (2)  δa = δy where a ≥ b, else 0
               (3)  δb = δy where a < b, else 0
+    Because   y copies a where a ≥ b and b elsewhere: ∂y/∂a is 1 or 0, and ∂y/∂b = 1 − ∂y/∂a; a tie counts as a
     Cache     where a ≥ b; the two shapes
 
     >>> import tinynet as tn
@@ -175,12 +158,13 @@ def dmaximum(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
 
 @op("a:(...A) b:(...B) -> y:(...Y)", sizes=_pair("minimum"), analytic=False, cases=[_extremum_case(c) for c in _PAIRS])
 def minimum(xp: Any, a: Any, b: Any) -> Any:
-    """The smaller of two arrays, element by element.
+    """The smaller of two arrays, elementwise.
 
     Shapes    a (...A) · b (...B)  →  y (...Y), broadcast
     Forward   (1)  y = a where a ≤ b, else b
-    Backward  (2)  δa = δy where a ≤ b, else 0        a tie goes to the first
+    Backward  (2)  δa = δy where a ≤ b, else 0
               (3)  δb = δy where a > b, else 0
+    Because   y copies a where a ≤ b and b elsewhere: ∂y/∂a is 1 or 0, and ∂y/∂b = 1 − ∂y/∂a; a tie counts as a
     Cache     where a ≤ b; the two shapes
 
     >>> import tinynet as tn
@@ -206,12 +190,13 @@ def _where_sizes(known: dict[str, Any]) -> dict[str, Any]:
     cases=[{"...P": (3, 4), "...A": (3, 4), "...B": (4,), "condition": "boolean"},
            {"...P": (3, 1), "...A": (), "...B": (1, 2), "condition": "boolean"}])
 def where(xp: Any, condition: Any, a: Any, b: Any) -> Any:
-    """Elements of a where a condition holds, of b where it does not.
+    """Elements of a where `condition` is true, of b where it is false.
 
     Shapes    condition (...P) of booleans · a (...A) · b (...B)  →  y (...Y), broadcast
     Forward   (1)  y = a where condition, else b
     Backward  (2)  δa = δy where condition, else 0
               (3)  δb = 0 where condition, else δy
+    Because   y copies a where the condition is true and b elsewhere: ∂y/∂a is 1 or 0, and ∂y/∂b = 1 − ∂y/∂a
     Cache     the condition; the shapes of a and b
 
     >>> import tinynet as tn
@@ -233,11 +218,12 @@ def dwhere(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
 
 @op("x:(...) -> y:(...)", cases=[{"...": (3, 4)}, {"...": ()}])
 def negative(xp: Any, x: Any) -> Any:
-    """Minus x.
+    """The negative of x.
 
     Shapes    x (...)  →  y (...)
     Forward   (1)  y = −x
     Backward  (2)  δx = −δy
+    Because   ∂y/∂x = −1
     Cache     nothing
 
     >>> import tinynet as tn
@@ -255,18 +241,19 @@ def dnegative(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
 def _power_sizes(known: dict[str, Any], exponent: Any) -> dict[str, Any]:
     if isinstance(exponent, bool) or not isinstance(exponent, int | float):
         raise ArgumentError(f"power: exponent must be a Python number, got {type(exponent).__name__}; "
-                            "for a tensor in the exponent, exp(log(x) * p)")
+                            "for a tensor p write exp(log(x) * p)")
     return {}
 
 
 @op("x:(...) -> y:(...)", sizes=_power_sizes,
     cases=[{"exponent": 3}, {"exponent": 0}, {"exponent": -0.5, "x": "positive"}, {"exponent": 1, "...": ()}])
 def power(xp: Any, x: Any, exponent: float) -> Any:
-    """x to the power of a number.
+    """x to the power of a Python number p, the exponent.
 
     Shapes    x (...)  →  y (...)
     Forward   (1)  y = xᵖ
-    Backward  (2)  δx = δy p xᵖ⁻¹,  and 0 for p = 0, also at x = 0
+    Backward  (2)  δx = δy p xᵖ⁻¹;  0 for p = 0
+    Because   ∂y/∂x = p xᵖ⁻¹; a constant (p = 0) has slope 0 also at x = 0, where 0 · 0⁻¹ would be NaN
     Cache     x and p
 
     >>> import tinynet as tn
@@ -284,11 +271,12 @@ def dpower(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
 
 @op("x:(...) -> y:(...)", cases=[{}, {"...": ()}])
 def exp(xp: Any, x: Any) -> Any:
-    """The exponential.
+    """The exponential function.
 
     Shapes    x (...)  →  y (...)
     Forward   (1)  y = eˣ
     Backward  (2)  δx = δy y
+    Because   ∂y/∂x = eˣ = y
     Cache     y
 
     >>> import tinynet as tn
@@ -312,6 +300,7 @@ def log(xp: Any, x: Any) -> Any:
     Shapes    x (...)  →  y (...)
     Forward   (1)  y = ln x
     Backward  (2)  δx = δy / x
+    Because   x = eʸ has the derivative ∂x/∂y = eʸ = x, so ∂y/∂x = 1 / x
     Cache     x
 
     >>> import tinynet as tn
@@ -334,6 +323,7 @@ def sqrt(xp: Any, x: Any) -> Any:
     Shapes    x (...)  →  y (...)
     Forward   (1)  y = √x
     Backward  (2)  δx = δy / 2y
+    Because   x = y² has the derivative ∂x/∂y = 2y, so ∂y/∂x = 1 / 2y
     Cache     y
 
     >>> import tinynet as tn
@@ -356,7 +346,8 @@ def absolute(xp: Any, x: Any) -> Any:
 
     Shapes    x (...)  →  y (...)
     Forward   (1)  y = |x|
-    Backward  (2)  δx = δy sign x        0 at x = 0
+    Backward  (2)  δx = δy sign x
+    Because   y = x for x > 0 and y = −x for x < 0; at 0, where no derivative exists, sign x = 0 is used
     Cache     x
 
     >>> import tinynet as tn
@@ -381,11 +372,12 @@ def _clip_sizes(known: dict[str, Any], low: float, high: float) -> dict[str, Any
 @op("x:(...) -> y:(...)", sizes=_clip_sizes, analytic=False,
     cases=[{"x": "distinct", "low": -0.31, "high": 0.43}, {"x": "distinct", "low": -9.0, "high": 0.0, "...": ()}])
 def clip(xp: Any, x: Any, low: float, high: float) -> Any:
-    """Values kept between two numbers.
+    """x limited to the interval [low, high].
 
     Shapes    x (...)  →  y (...)
     Forward   (1)  y = min(max(x, low), high)
     Backward  (2)  δx = δy where low ≤ x ≤ high, else 0
+    Because   y = x inside the interval and constant outside, so ∂y/∂x is 1 or 0; the end points count as inside
     Cache     where low ≤ x ≤ high
 
     >>> import tinynet as tn

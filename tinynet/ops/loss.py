@@ -1,4 +1,4 @@
-"""Losses: softmax cross-entropy on class numbers, and the mean squared error; and the tally of an epoch."""
+"""Losses: softmax cross-entropy on class numbers, and the mean squared error; and the sums of an epoch."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from tinynet.ops.activation import log_of_softmax
 
 
 def _reduced(name: str, group: str) -> Any:
-    """The shape of a loss: one number, or one for each position."""
+    """The rule for the shape of a loss: (), or one number for each position. Checks the options too."""
     def sizes(known: dict[str, Any], reduction: str = "mean", **options: Any) -> dict[str, Any]:
         if reduction not in ("mean", "sum", "none"):
             raise ArgumentError(f'{name}: reduction must be "mean", "sum" or "none", got {reduction!r}; '
@@ -27,7 +27,7 @@ def _check_labels(logits: Any, labels: Any, weight: Any, *, sizes: dict[str, Any
     K = sizes["K"]
     if labels.size and (labels.min() < 0 or labels.max() >= K):
         raise ArgumentError(f"cross_entropy: labels must be in [0, K) = [0, {K}), got values from {labels.min()} to "
-                            f"{labels.max()}; do they count from 1, or are there more classes than logits?")
+                            f"{labels.max()}; do labels count from 1, or are there more classes than logits?")
 
 
 @op("logits:(...,K) labels:int(...) weight?:(K) -> loss:(...L)", sizes=_reduced("cross_entropy", "..."),
@@ -38,20 +38,24 @@ def _check_labels(logits: Any, labels: Any, weight: Any, *, sizes: dict[str, Any
            {"...": (3, 4), "K": 2, "weight": "positive", "reduction": "none"}, {"...": (1,), "K": 1, "weight": None}])
 def cross_entropy(xp: Any, logits: Any, labels: Any, weight: Any = None, *, label_smoothing: float = 0.0,
                   reduction: str = "mean") -> Any:
-    """Softmax cross-entropy: minus the logarithm of the probability that the scores give to the true class.
+    """Softmax cross-entropy: −ln p[label], where p is the softmax of the logits.
 
-    `labels` are class numbers in [0, K). `weight` counts some classes more than others; the mean is then the weighted
-    one. `label_smoothing` takes this share of the target from the true class and spreads it over all K. `reduction` is
-    "mean", "sum" or "none". Finite and exact for logits of any finite size: no exponential overflows.
+    `labels` are class numbers in [0, K). `weight` holds a weight for each class; the mean is then the weighted mean.
+    `label_smoothing` moves this share of the target from the true class to all K classes evenly. `reduction` is "mean",
+    "sum" or "none". No exponential overflows: the loss is finite and exact for all finite logits.
 
     Shapes    logits (...,K) · labels (...) of integers · weight (K) or None  →  loss (), or (...) unreduced
     Forward   (1)  ln pₖ = zₖ − ln Σⱼ e^zⱼ
               (2)  qₖ = (1 − ε) 1[k = label] + ε / K        ε the label smoothing
               (3)  l = −Σₖ wₖ qₖ ln pₖ                      at each position
-              (4)  loss = Σ l / S        S = Σ w[label] (mean), 1 (sum)
+              (4)  loss = Σ l / S                           S = Σ w[label] (mean), 1 (sum); no sum ("none")
     Backward  (5)  δl = δloss / S
-              (6)  δz = δl (p Σⱼ wⱼ qⱼ − w q)               because ∂ ln pⱼ / ∂zₖ = 1[j=k] − pₖ
-              (7)  δwₖ = −Σ δl qₖ ln pₖ − δS' count(label = k)        with δS' = δloss loss / S (mean), else 0
+              (6)  δz = δl (p Σⱼ wⱼ qⱼ − w q)
+              (7)  δwₖ = −Σ δl qₖ ln pₖ − count(label = k) δloss loss / S        the last term for the mean alone
+    Because   ∂ ln pⱼ/∂zₖ = 1[j=k] − pₖ (see log_softmax), so (3) has ∂l/∂zₖ = −wₖ qₖ + pₖ Σⱼ wⱼ qⱼ, which is (6).
+              Without weights Σⱼ wⱼ qⱼ = 1, and (6) is δl (p − q): probabilities minus target, p − y in textbooks.
+              Each wₖ occurs in (3), where ∂l/∂wₖ = −qₖ ln pₖ, and for the mean in S: ∂loss/∂S = −loss / S, and
+              ∂S/∂wₖ is the number of labels k. The two terms are (7).
     Cache     ln p and q, (...,K) each; the weights; S and the loss
     Source    Bridle 1990; label smoothing: Szegedy et al. 2016
 
@@ -74,7 +78,7 @@ def cross_entropy(xp: Any, logits: Any, labels: Any, weight: Any = None, *, labe
 @cross_entropy.gradient
 def dcross_entropy(xp: Any, dloss: Any, *, cache: Any, needs: Any) -> Any:
     logp, q, w, target, S, loss = cache
-    dl = (dloss if S is None else dloss / S)[..., None]  # (5) (...,1), or (1) to stretch
+    dl = (dloss if S is None else dloss / S)[..., None]  # (5) (...,1), or (1)
     wq = w * q
     dlogits = dl * (xp.exp(logp) * wq.sum(axis=-1, keepdims=True) - wq) if needs[0] else None  # (6)
     dweight = None
@@ -88,14 +92,15 @@ def dcross_entropy(xp: Any, dloss: Any, *, cache: Any, needs: Any) -> Any:
 
 @kernel
 def tally(xp: Any, total: Any, right: Any, loss: Any, scores: Any, labels: Any) -> None:
-    """Add a batch of N to the sums of an epoch, arrays of no axes, in place: to `total` its losses, of which `loss` is
-    the mean; to `right` how many have their largest score, of scores (N,...,K), at their label, labels (N,...). Where
-    each of them has several labels, it is counted in parts.
+    """Add a batch of N samples to the sums of an epoch, 0-d arrays, in place.
+
+      (1)  total ← total + N loss                               loss () the mean loss of the batch
+      (2)  right ← right + count(argmax scores = labels) / L    scores (N,...,K), labels (N,...): L labels a sample
     """
-    total += loss * len(labels)
+    total += loss * len(labels)  # (1)
     each = labels[0].size
     count = (scores.argmax(axis=-1) == labels).sum()
-    right += count if each == 1 else count / each
+    right += count if each == 1 else count / each  # (2)
 
 
 @op("prediction:(...) target:(...) -> loss:(...L)", sizes=_reduced("mse", "..."),
@@ -105,10 +110,12 @@ def mse(xp: Any, prediction: Any, target: Any, *, reduction: str = "mean") -> An
 
     Shapes    prediction (...) · target (...)  →  loss (), or (...) unreduced
     Forward   (1)  l = (prediction − target)²        at each element
-              (2)  loss = Σ l / R        R the number of elements (mean), 1 (sum)
+              (2)  loss = Σ l / R                        R the number of elements (mean), 1 (sum)
     Backward  (3)  δprediction = 2 (prediction − target) δloss / R
               (4)  δtarget = −δprediction
-    Cache     prediction − target, and R
+    Because   l = e² with e = prediction − target has ∂l/∂e = 2e; ∂e/∂prediction = 1 and ∂e/∂target = −1. In (2)
+              each l has ∂loss/∂l = 1 / R
+    Cache     e = prediction − target, and R
     Source    Gauss 1809
 
     >>> import tinynet as tn

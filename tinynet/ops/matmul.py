@@ -1,9 +1,9 @@
-"""Products of matrices, a @ b."""
+"""The matrix product, a @ b."""
 
 from typing import Any
 
 from tinynet.op import op
-from tinynet.ops.elementwise import broadcast, unbroadcast
+from tinynet.ops.axes import broadcast, unbroadcast
 
 
 def _matmul_sizes(known: dict[str, Any]) -> dict[str, Any]:
@@ -13,12 +13,14 @@ def _matmul_sizes(known: dict[str, Any]) -> dict[str, Any]:
 @op("a:(...A,M,K) b:(...B,K,P) -> y:(...Y,M,P)", sizes=_matmul_sizes,
     cases=[{"...A": (), "...B": ()}, {"...A": (2, 1), "...B": (3,)}, {"...A": (2,), "...B": (), "M": 1}])
 def matmul(xp: Any, a: Any, b: Any) -> Any:
-    """The product of two matrices, or of two stacks of matrices.
+    """The product of two matrices, or of two stacks of matrices. The axes before the last two broadcast.
 
-    Shapes    a (...A,M,K) · b (...B,K,P)  →  y (...Y,M,P); the axes in front broadcast
-    Forward   (1)  y = a b,  yᵢⱼ = Σₖ aᵢₖ bₖⱼ
-    Backward  (2)  δa = δy bᵀ        because ∂yᵢⱼ/∂aᵢₖ = bₖⱼ, summed over j
-              (3)  δb = aᵀ δy        because ∂yᵢⱼ/∂bₖⱼ = aᵢₖ, summed over i
+    Shapes    a (...A,M,K) · b (...B,K,P)  →  y (...Y,M,P)
+    Forward   (1)  y = a b
+    Backward  (2)  δa = δy bᵀ        summed over the axes along which a was broadcast
+              (3)  δb = aᵀ δy        summed over the axes along which b was broadcast
+    Because   yᵢⱼ = Σₖ aᵢₖ bₖⱼ. Row i of y alone reads aᵢₖ, with ∂yᵢⱼ/∂aᵢₖ = bₖⱼ: δaᵢₖ = Σⱼ δyᵢⱼ bₖⱼ = (δy bᵀ)ᵢₖ.
+              Column j of y alone reads bₖⱼ, with ∂yᵢⱼ/∂bₖⱼ = aᵢₖ: δbₖⱼ = Σᵢ aᵢₖ δyᵢⱼ = (aᵀ δy)ₖⱼ.
     Cache     a and b
 
     >>> import tinynet as tn

@@ -9,9 +9,10 @@ from typing import Any
 
 from tinynet.errors import ArgumentError
 from tinynet.op import namespace_of
+from tinynet.ops.axes import axes_of
 from tinynet.ops.elementwise import absolute, add, divide, multiply, negative, power, sqrt, subtract
 from tinynet.ops.matmul import matmul
-from tinynet.ops.reduce import axes_of, max, mean, min, sum, var
+from tinynet.ops.reduce import max, mean, min, sum, var
 from tinynet.ops.shape import astype, concatenate, getitem, reshape, transpose
 from tinynet.tensor import Tensor
 

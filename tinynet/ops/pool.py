@@ -1,4 +1,4 @@
-"""Pooling: the largest or the mean of each window. The one-dimensional ops are the two-dimensional on height 1."""
+"""Pooling: the maximum or the mean of each window. A one-dimensional op is the two-dimensional one on height 1."""
 
 from typing import Any
 
@@ -20,12 +20,12 @@ def _sizes2d(name: str) -> Any:
 
 
 def _max_pool(xp: Any, x: Any, rows: Window, columns: Window) -> Any:
-    """The largest element of each window of x (N,H,W,C), and the number of the tap that it came from."""
+    """The maximum of each window of x (N,H,W,C), and the number of its element in the window, both (N,H',W',C)."""
     x = padded(xp, x, rows, columns, value=-xp.inf)
     y = xp.full((x.shape[0], rows.outputs, columns.outputs, x.shape[3]), -xp.inf, x.dtype)
     winner = xp.zeros(y.shape, xp.int32)
     for k, (_, _, tap) in enumerate(taps(rows, columns)):
-        better = (x[tap] > y) | ((x[tap] != x[tap]) & (y == y))  # the first NaN wins, and stays
+        better = (x[tap] > y) | ((x[tap] != x[tap]) & (y == y))  # the first NaN wins and stays
         y = xp.where(better, x[tap], y)  # (1)
         winner = xp.where(better, xp.int32(k), winner)
     return y, (winner, x.shape, rows, columns)
@@ -40,7 +40,7 @@ def _dmax_pool(xp: Any, dy: Any, cache: Any) -> Any:
 
 
 def _avg_pool(xp: Any, x: Any, rows: Window, columns: Window) -> Any:
-    """The mean of each window of x (N,H,W,C), over those of its elements that are not padding."""
+    """The mean of each window of x (N,H,W,C) over the elements that are not padding, (N,H',W',C)."""
     shape = x.shape
     count = padded(xp, xp.ones((1, *shape[1:3], 1), x.dtype), rows, columns)
     x = padded(xp, x, rows, columns)
@@ -61,23 +61,20 @@ _CASES1D: list[dict[str, Any]] = [
     {"T": 6, "size": 2}, {"T": 7, "size": 3, "stride": 2}, {"T": 5, "size": 2, "padding": "same"},
     {"T": 7, "size": 3, "stride": 1, "padding": 1}, {"T": 1, "N": 1, "size": 1}, {"T": 5, "size": 2, "stride": 3}]
 _CASES2D: list[dict[str, Any]] = [
-    {"H": 4, "W": 6, "size": 2}, {"H": 5, "W": 7, "size": 3, "stride": 2},
-    {"H": 5, "W": 5, "size": 2, "padding": "same"},
-    {"H": 5, "W": 4, "size": (2, 3), "stride": (1, 2), "padding": (1, 0)}, {"H": 1, "W": 1, "N": 1, "size": 1}]
+    {"H": 4, "W": 6, "size": 2}, {"H": 5, "W": 5, "size": 2, "padding": "same"}, {"H": 1, "W": 1, "N": 1, "size": 1},
+    {"H": 5, "W": 7, "size": 3, "stride": 2}, {"H": 5, "W": 4, "size": (2, 3), "stride": (1, 2), "padding": (1, 0)}]
 
 
-def _distinct(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{**case, "x": "distinct"} for case in cases]
-
-
-@op("x:(N,T,C) -> y:(N,T',C)", sizes=_sizes1d("max_pool1d"), analytic=False, cases=_distinct(_CASES1D))
+@op("x:(N,T,C) -> y:(N,T',C)", sizes=_sizes1d("max_pool1d"), analytic=False,
+    cases=[{**case, "x": "distinct"} for case in _CASES1D])
 def max_pool1d(xp: Any, x: Any, size: int, stride: int | None = None, padding: Any = "valid") -> Any:
-    """The largest of every window of `size` steps; `stride` is `size` unless given.
+    """The maximum of each window of `size` steps; `stride` is `size` by default.
 
     Shapes    x (N,T,C)  →  y (N,T',C)
     Forward   (1)  yₜ = maxₖ x[t s + k − p]        padding counts as −∞
-    Backward  (2)  δx[t s + k − p] += δyₜ          for the first k at which the window has its largest
-    Cache     that k for each output: 4 bytes
+    Backward  (2)  δx[t s + k − p] += δyₜ          for the first k at which the window has its maximum
+    Because   yₜ copies one element of its window, with ∂yₜ/∂x = 1; the others have 0. Of equal ones, the first counts
+    Cache     this k, 4 bytes an output
     Source    Zhou and Chellappa 1988
 
     >>> import tinynet as tn
@@ -94,14 +91,16 @@ def dmax_pool1d(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
     return _dmax_pool(xp, dy[:, None], cache)[:, 0]  # (2) (N,T,C)
 
 
-@op("x:(N,H,W,C) -> y:(N,H',W',C)", sizes=_sizes2d("max_pool2d"), analytic=False, cases=_distinct(_CASES2D))
+@op("x:(N,H,W,C) -> y:(N,H',W',C)", sizes=_sizes2d("max_pool2d"), analytic=False,
+    cases=[{**case, "x": "distinct"} for case in _CASES2D])
 def max_pool2d(xp: Any, x: Any, size: Any, stride: Any = None, padding: Any = "valid") -> Any:
-    """The largest of every window of an image; options are one number, or a pair (height, width).
+    """The maximum of each window of an image; options are one number, or a pair (height, width).
 
     Shapes    x (N,H,W,C)  →  y (N,H',W',C)
     Forward   (1)  yₜ = maxₖ x[t s + k − p]        t, k, s, p: pairs; padding counts as −∞
-    Backward  (2)  δx[t s + k − p] += δyₜ          for the first k, row by row, at which the window has its largest
-    Cache     that k for each output: 4 bytes
+    Backward  (2)  δx[t s + k − p] += δyₜ          for the first k, row by row, at which the window has its maximum
+    Because   yₜ copies one element of its window, with ∂yₜ/∂x = 1; the others have 0. Of equal ones, the first counts
+    Cache     this k, 4 bytes an output
     Source    Zhou and Chellappa 1988
 
     >>> import tinynet as tn
@@ -119,11 +118,12 @@ def dmax_pool2d(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
 
 @op("x:(N,T,C) -> y:(N,T',C)", sizes=_sizes1d("avg_pool1d"), cases=_CASES1D)
 def avg_pool1d(xp: Any, x: Any, size: int, stride: int | None = None, padding: Any = "valid") -> Any:
-    """The mean of every window of `size` steps; `stride` is `size` unless given. Padding is not counted.
+    """The mean of each window of `size` steps; `stride` is `size` by default. Padding is not counted.
 
     Shapes    x (N,T,C)  →  y (N,T',C)
     Forward   (1)  yₜ = Σₖ x[t s + k − p] / Rₜ        over the Rₜ elements of the window that are not padding
     Backward  (2)  δx[t s + k − p] += δyₜ / Rₜ        for all t and k
+    Because   ∂yₜ/∂x[t s + k − p] = 1 / Rₜ, in every window t that holds the element
     Cache     Rₜ
     Source    LeCun et al. 1990
 
@@ -143,11 +143,12 @@ def davg_pool1d(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
 
 @op("x:(N,H,W,C) -> y:(N,H',W',C)", sizes=_sizes2d("avg_pool2d"), cases=_CASES2D)
 def avg_pool2d(xp: Any, x: Any, size: Any, stride: Any = None, padding: Any = "valid") -> Any:
-    """The mean of every window of an image; options are one number, or a pair (height, width).
+    """The mean of each window of an image; options are one number, or a pair (height, width). Padding is not counted.
 
     Shapes    x (N,H,W,C)  →  y (N,H',W',C)
     Forward   (1)  yₜ = Σₖ x[t s + k − p] / Rₜ        over the Rₜ pixels of the window that are not padding
     Backward  (2)  δx[t s + k − p] += δyₜ / Rₜ        for all t and k
+    Because   ∂yₜ/∂x[t s + k − p] = 1 / Rₜ, in every window t that holds the pixel
     Cache     Rₜ
     Source    LeCun et al. 1990
 

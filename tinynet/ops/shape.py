@@ -1,4 +1,4 @@
-"""Ops that move elements about and compute nothing: each gradient moves them back."""
+"""Ops that move elements and compute nothing. Each gradient moves the elements of δy back."""
 
 import itertools
 import math
@@ -16,18 +16,19 @@ def _reshape_sizes(known: dict[str, Any], shape: tuple[int, ...]) -> dict[str, A
         return {"...Y": tuple(size // rest if n == -1 else n for n in shape)}
     if -1 in shape or size != rest:
         raise ShapeError(f"reshape: shape must have as many elements as x, {size} in {before}, got {tuple(shape)}; "
-                         "at most one -1 stands for what is left")
+                         "-1 at most once, for the remaining size")
     return {"...Y": tuple(shape)}
 
 
 @op("x:any(...) -> y:any(...Y)", sizes=_reshape_sizes,
     cases=[{"...": (3, 4), "shape": (2, 6)}, {"...": (2, 3, 4), "shape": (-1, 4)}, {"...": (1,), "shape": ()}])
 def reshape(xp: Any, x: Any, shape: tuple[int, ...]) -> Any:
-    """The same elements, in the same order, in another shape; one size may be -1.
+    """The elements of x, in the same order, in another shape. One size may be -1: it is computed from the others.
 
-    Shapes    x (...)  →  y (...Y), as many elements
+    Shapes    x (...)  →  y (...Y), the same number of elements
     Forward   (1)  y = x
     Backward  (2)  δx = δy, in the shape of x
+    Because   y holds the elements of x in the same order: ∂y/∂x = 1 between elements at equal positions
     Cache     the shape of x
 
     >>> import tinynet as tn
@@ -48,7 +49,7 @@ def _transpose_sizes(known: dict[str, Any], axes: tuple[int, ...]) -> dict[str, 
     rank = len(shape)
     if sorted(axis % rank if -rank <= axis < rank else rank for axis in axes) != list(range(rank)):
         raise ArgumentError(f"transpose: axes must name each of the {rank} axes of x once, got {tuple(axes)}; "
-                            "x.T turns them all round")
+                            "x.T reverses all axes")
     return {"...Y": tuple(shape[axis] for axis in axes)}
 
 
@@ -56,11 +57,12 @@ def _transpose_sizes(known: dict[str, Any], axes: tuple[int, ...]) -> dict[str, 
     cases=[{"...": (3, 4), "axes": (1, 0)}, {"...": (2, 3, 4), "axes": (2, 0, 1)},
            {"...": (2, 3, 4), "axes": (-1, 0, 1)}])
 def transpose(xp: Any, x: Any, axes: tuple[int, ...]) -> Any:
-    """The axes in another order: axis i of the result is axis `axes[i]` of x.
+    """x with permuted axes: axis i of y is axis `axes[i]` of x.
 
     Shapes    x (...)  →  y (...Y)
-    Forward   (1)  y = x with its axes in the new order
-    Backward  (2)  δx = δy with its axes in the old order
+    Forward   (1)  y = x, its axes in the order `axes`
+    Backward  (2)  δx = δy, its axes in the order of x
+    Because   each element of y is one of x: ∂y/∂x = 1 between the two, so δy moves back by the inverse permutation
     Cache     the axes
 
     >>> import tinynet as tn
@@ -81,21 +83,21 @@ def _getitem_sizes(known: dict[str, Any], index: Any) -> dict[str, Any]:
 
 
 def _unread(index: Any) -> Any:
-    """An index that makes an array of the same shape, for which nothing on a device is read."""
+    """`index` with arrays on a device replaced by zeros on the host, for the shape of the result alone."""
     if isinstance(index, tuple):
         return tuple(map(_unread, index))
     if not hasattr(index, "dtype"):
         return index
     host = stand_in(index)
     if host is not index and host.dtype == bool:
-        raise DeviceError(f"getitem: index must not be a mask on a device, got booleans of shape {index.shape}: how "
-                          "many are true says the shape of the result, and would have to be read; tn.ops.where(mask, "
-                          "x, 0) keeps the shape, or give the numbers of the elements")
+        raise DeviceError(f"getitem: index must not be a mask on a device, got booleans of shape {index.shape}: the "
+                          "shape of the result is the number of true elements, and reading it would synchronise; "
+                          "tn.ops.where(mask, x, 0) keeps the shape, or give the indices of the elements")
     return host
 
 
 def _is_basic(index: Any) -> bool:
-    """Whether an index picks no element twice: numbers, slices, None and ..., but no arrays."""
+    """Whether `index` holds integers, slices, None and ... alone: no arrays, so no element is selected twice."""
     parts = index if isinstance(index, tuple) else (index,)
     return all(part is None or part is Ellipsis or isinstance(part, int | slice) for part in parts)
 
@@ -105,14 +107,15 @@ def _is_basic(index: Any) -> bool:
            {"...": (3, 4), "index": (None, Ellipsis, 0)}, {"...": (5, 2), "index": [0, 3, 3, 0]},
            {"...": (4, 3), "index": ([0, 1, 0], [2, 2, 2])}])
 def getitem(xp: Any, x: Any, index: Any) -> Any:
-    """Some of the elements, as NumPy indexes arrays: x[index]. Arrays in the index are on the device of x.
+    """Selected elements, x[index], by NumPy's rules. Arrays in the index are on the device of x.
 
-    On a GPU a number that is out of range is no error, masks are refused, and where arrays pick an element more than
-    once, the order in which (2) adds is by chance: its last bits may differ from run to run.
+    On a GPU an index out of range is no error, and masks are refused. If arrays select an element more than once, the
+    order of the sum in (2) is not fixed on a GPU: its last bits may differ from run to run.
 
     Shapes    x (...)  →  y (...Y)
     Forward   (1)  y = x[index]
-    Backward  (2)  δx[index] = δy, added where an element was picked more than once, and 0 elsewhere
+    Backward  (2)  δx[index] += δy, from δx = 0
+    Because   ∂y/∂x = 1 between an element and each of its copies, so δx is the sum of δy over the copies
     Cache     the shape of x and the index
 
     >>> import tinynet as tn
@@ -138,10 +141,10 @@ def _concatenate_sizes(known: dict[str, Any], axis: int = 0) -> dict[str, Any]:
     first = shapes[0] if shapes else ()
     if not -len(first) <= axis < len(first):
         raise ArgumentError(f"concatenate: axis must be an axis of the arrays, got axis = {axis} for "
-                            f"{len(shapes)} arrays, the first of shape {first}; tn.stack makes a new axis")
+                            f"{len(shapes)} arrays, the first of shape {first}; tn.ops.stack makes a new axis")
     rests = {(len(shape), *shape[: axis % len(first)], *shape[axis % len(first) + 1 :]) for shape in shapes}
     if len(rests) > 1:
-        raise ShapeError(f"concatenate: xs must have equal shapes but for axis {axis}, got {shapes}; "
+        raise ShapeError(f"concatenate: xs must have equal shapes except on axis {axis}, got {shapes}; "
                          "reshape or slice them first")
     joined = list(first)
     joined[axis] = 0
@@ -153,12 +156,13 @@ def _concatenate_sizes(known: dict[str, Any], axis: int = 0) -> dict[str, Any]:
 @op("*xs:any(...) -> y:any(...Y)", sizes=_concatenate_sizes,
     cases=[{"*xs": [(2, 3), (4, 3)]}, {"*xs": [(2, 3), (2, 1), (2, 2)], "axis": 1}, {"*xs": [(2, 3, 1)], "axis": -1}])
 def concatenate(xp: Any, *xs: Any, axis: int = 0) -> Any:
-    """Arrays end to end along an axis that they have. Takes a list, or the arrays one by one.
+    """Arrays joined along an existing axis. Takes a list, or the arrays as arguments.
 
-    Shapes    xs (...) equal but for one axis  →  y (...Y)
-    Forward   (1)  y = x₁, x₂, ... one after the other
-    Backward  (2)  δxᵢ = the part of δy that came from xᵢ
-    Cache     the sizes along the axis, and the axis
+    Shapes    xs (...), equal except on `axis`  →  y (...Y)
+    Forward   (1)  y = x₁, x₂, ... along `axis`
+    Backward  (2)  δxᵢ = the part of δy at the place of xᵢ
+    Because   each element of y is one of some xᵢ, with ∂y/∂xᵢ = 1
+    Cache     the sizes along `axis`, and axis
 
     >>> import tinynet as tn
     >>> tn.ops.concatenate([tn.Tensor([1.0]), tn.Tensor([2.0, 3.0])]).numpy()
@@ -175,7 +179,7 @@ def dconcatenate(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
 
 
 def _pad_widths(width: Any, rank: int) -> tuple[tuple[int, int], ...]:
-    """(before, after) for each axis, from NumPy's short forms: a number, a pair, or a pair for each axis."""
+    """(before, after) for each axis, from a number, a pair, or a pair for each axis."""
     if isinstance(width, int):
         return ((width, width),) * rank
     if len(width) == 2 and all(isinstance(n, int) for n in width):
@@ -196,14 +200,15 @@ def _pad_sizes(known: dict[str, Any], width: Any, value: float = 0.0) -> dict[st
     cases=[{"...": (3, 4), "width": 1}, {"...": (3, 4), "width": ((0, 2), (1, 0)), "value": 7.0},
            {"...": (2, 3, 2), "width": (1, 2)}])
 def pad(xp: Any, x: Any, width: Any, *, value: float = 0.0) -> Any:
-    """x with a margin of one value.
+    """x with a margin of a constant value.
 
-    `width` is a number, a pair (before, after) for all axes, or such a pair for each axis.
+    `width` is a number, a pair (before, after) for all axes, or a pair for each axis.
 
     Shapes    x (...)  →  y (...Y)
     Forward   (1)  y = x inside, value in the margin
     Backward  (2)  δx = δy inside
-    Cache     where the inside is
+    Because   ∂y/∂x = 1 inside; the margin does not depend on x
+    Cache     the slices of the inside
 
     >>> import tinynet as tn
     >>> tn.ops.pad(tn.Tensor([1.0, 2.0]), (1, 0)).numpy()
@@ -221,11 +226,12 @@ def dpad(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
 
 @op("x:any(...) -> y:any(...)", analytic=False, cases=[{"dtype": "float64"}])
 def astype(xp: Any, x: Any, dtype: Any) -> Any:
-    """The same numbers in another precision.
+    """x in another dtype.
 
     Shapes    x (...)  →  y (...)
     Forward   (1)  y = x, rounded to dtype
     Backward  (2)  δx = δy, rounded to the dtype of x
+    Because   rounding is treated as the identity, ∂y/∂x = 1
     Cache     the dtype of x
 
     >>> import tinynet as tn

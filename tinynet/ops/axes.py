@@ -1,0 +1,44 @@
+"""Axes: the shape of a broadcast, the sum that undoes one, and the axes of a reduction."""
+
+from numbers import Integral
+from typing import Any
+
+from tinynet.errors import ArgumentError, ShapeError
+
+
+def broadcast(op: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that arrays of these shapes broadcast to. ShapeError if sizes on one axis differ and neither is 1."""
+    rank = max(map(len, shapes))
+    result: list[int] = []
+    for sizes in zip(*[(1,) * (rank - len(shape)) + shape for shape in shapes], strict=True):
+        wide = {size for size in sizes if size != 1}
+        if len(wide) > 1:
+            listed = " and ".join("(" + ",".join(map(str, shape)) + ")" for shape in shapes)
+            raise ShapeError(f"{op}: shapes must be equal or 1 on every axis, counted from the last, got {listed}; "
+                             "reshape one, or index it with None where an axis is missing")
+        result.append(wide.pop() if wide else 1)
+    return tuple(result)
+
+
+def unbroadcast(xp: Any, dy: Any, shape: tuple[int, ...]) -> Any:
+    """Sum `dy` over the axes along which an array of `shape` was broadcast: the gradient of that array."""
+    if dy.shape == shape:
+        return dy
+    extra = dy.ndim - len(shape)
+    axes = (*range(extra), *(i + extra for i, size in enumerate(shape) if size == 1))
+    return dy.sum(axis=axes).reshape(shape)
+
+
+def axes_of(name: str, axis: Any, rank: int) -> tuple[int, ...]:
+    """The axes that `axis` names in an array of `rank` axes, sorted, from 0. ArgumentError for any other."""
+    listed = range(rank) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    for one in listed:
+        if not isinstance(one, Integral) or not -rank <= int(one) < rank:
+            raise ArgumentError(f"{name}: axis must be None or in [-{rank}, {rank}) for an array of {rank} axes, got "
+                                f"{axis}; axis=-1 is the last one")
+    return tuple(sorted({int(one) % rank for one in listed}))
+
+
+def kept(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
+    """`shape` with 1 for each reduced axis."""
+    return tuple(1 if i in axes else size for i, size in enumerate(shape))
