@@ -330,12 +330,12 @@ def tied() -> Any:
 
 
 @pytest.mark.parametrize(("make", "message"), [
-    (Custom, "save: model must be made of the layers of tinynet.nn, and Custom is none of them; build it as a "
+    (Custom, "save: model must be made of the layers of tinynet.nn, and Custom is not one of them; build it as a "
      "tn.nn.Sequential, or save model.state_dict() with safetensors"),
-    (lambda: nn.Sequential(nn.ReLU(), Custom()), "and Custom is none of them"),
-    (lambda: Dense(2, 2), "and Dense is none of them"),
+    (lambda: nn.Sequential(nn.ReLU(), Custom()), "and Custom is not one of them"),
+    (lambda: Dense(2, 2), "and Dense is not one of them"),
     (tied, "save: model must have the tensors that its layers are made with, and differs in 2.W, 2.b; layers that "
-     "share weights, or hold others than their own, cannot be told from a file: save model.state_dict() with "
+     "share weights, or hold others than their own, cannot be described in a file: save model.state_dict() with "
      "safetensors"),
     (deep, "save: model must be nested at most 50 deep; put the layers into one tn.nn.Sequential"),
     (with_foreign_weights, "and differs in W; "),
@@ -370,8 +370,9 @@ def test_a_failing_write_leaves_the_old_file(existing: bool, failing: str, path:
         with pytest.raises(KeyboardInterrupt if failing == "interrupted" else ModelFileError) as caught:
             tn.save(path, lstm_cnn())
     if failing != "interrupted":
-        assert str(caught.value) == (f"save: {path} cannot be written (No space left on device); "
-                                     "is there space, and may you write there?")
+        kept = "the old file is unchanged" if existing else "no file was written"
+        assert str(caught.value) == (f"save: {path} cannot be written (No space left on device), {kept}; "
+                                     "is there enough space, and permission to write?")
     assert [file.name for file in path.parent.iterdir()] == ([path.name] if existing else [])
     assert not existing or path.read_bytes() == b"old"
 
@@ -430,7 +431,7 @@ def test_files_are_private_to_nobody_else_than_before(path: Path) -> None:
 
 def test_no_file(path: Path) -> None:
     assert refused(path) == (f"load: {path} must be a saved model, but it is not there; "
-                             "tn.save(path, model) writes one")
+                             "tn.save writes one")
 
 
 def test_a_folder(tmp_path: Path) -> None:
@@ -451,7 +452,7 @@ def test_a_file_that_may_not_be_read(path: Path, content: bytes, monkeypatch: py
         def denied(*args: Any, **kwargs: Any) -> Any:
             raise PermissionError(errno.EACCES, "Permission denied")
         monkeypatch.setattr(safetensors, "safe_open", denied)
-    refused(path, "cannot be read (Permission denied); may you read it?")
+    refused(path, "cannot be read (Permission denied); is there permission to read it?")
 
 
 @pytest.mark.parametrize("junk", [b"", b"x", b"\0" * 8, b"\0" * 100, b"\x80\x04\x95", b"PK\x03\x04" + b"\0" * 60,
@@ -562,7 +563,7 @@ def test_the_description_that_the_others_spoil_is_good(path: Path) -> None:
 
 
 @pytest.mark.parametrize(("description", "words"), [
-    ("", ["the description of the layers in", "must be JSON"]), ("{", ["must be JSON"]), ("nonsense", ["must be JSON"]),
+    ("", ["the header of", "must be JSON"]), ("{", ["must be JSON"]), ("nonsense", ["must be JSON"]),
     ('{"layer": "Dense", "inputs": ' + "9" * 5000 + "}", ["must be JSON"]),
     ("null", ["names None"]), ("5", ["names 5"]), ("[]", ["names []"]), ({}, ["names None"]),
     ({"layer": ["Dense"]}, ["names"]), ({"layer": {}}, ["names"]), ({"layer": 1}, ["names 1"]),
@@ -605,10 +606,10 @@ def test_deep_nesting(depth: int, path: Path) -> None:
 @pytest.mark.parametrize(("change", "words"), [
     (lambda a: a.pop("b"), ["must hold b, which its layers have, and does not"]),
     (lambda a: a.update(x=a["b"]), ["must hold only what its layers have, and holds ['x']"]),
-    (lambda a: a.update(W=a["W"].T.copy()), ["W in", "must be (3, 2) of float32, got (2, 3) of F32"]),
-    (lambda a: a.update(W=a["W"].ravel()), ["W in", "must be (3, 2) of float32, got (6,) of F32"]),
-    (lambda a: a.update(W=a["W"].astype("int64")), ["W in", "must be (3, 2) of float32, got (3, 2) of I64"]),
-    (lambda a: a.update(W=a["W"].astype("float16")), ["W in", "got (3, 2) of F16"]),
+    (lambda a: a.update(W=a["W"].T.copy()), ["W in", "must be (3, 2) of float32, got (2, 3) of float32"]),
+    (lambda a: a.update(W=a["W"].ravel()), ["W in", "must be (3, 2) of float32, got (6,) of float32"]),
+    (lambda a: a.update(W=a["W"].astype("int64")), ["W in", "must be (3, 2) of float32, got (3, 2) of int64"]),
+    (lambda a: a.update(W=a["W"].astype("float16")), ["W in", "got (3, 2) of float16"]),
     (lambda a: a.update(W=a["W"].astype(bool)), ["W in", "got (3, 2) of BOOL"]),
     (lambda a: a.update({"b\nσ": a.pop("b")}), ["must hold b"])])
 def test_other_arrays_than_the_layers_have(change: Any, words: list[str], path: Path) -> None:

@@ -56,7 +56,7 @@ def test_what_a_callback_remembers_must_be_words_and_numbers() -> None:
         def state_dict(self) -> dict[str, Any]:
             return {"weights": np.zeros(3)}
 
-    with pytest.raises(CheckpointError, match=r"a callback's state_dict\(\) returns must be words and num.*ndarray"):
+    with pytest.raises(CheckpointError, match=r"a callback's state_dict\(\) must return what JSON.*ndarray"):
         trained(None, callbacks=[Remembers()])
 
 
@@ -110,7 +110,7 @@ def test_foreign_files(tmp_path: Path, metadata: Any, message: str) -> None:
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="not there; start without resume"):
+    with pytest.raises(CheckpointError, match=r"a checkpoint, but it is not there; tn.fit writes one"):
         checkpoint.read(tmp_path / "c", like=state())
     with pytest.raises(CheckpointError, match="a folder"):
         checkpoint.read(tmp_path, like=state())
@@ -145,7 +145,7 @@ def test_a_description_that_makes_no_sense(tmp_path: Path, change: dict[str, Any
 # --- of another run -------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(("other", "message"), [
-    ({"seed": 1}, r"differ in seed: 0 there, 1 here; give the same options as then"),
+    ({"seed": 1}, r"differ in seed: 0 there, 1 here; give the options of that run"),
     ({"units": 5}, r"differ in layer 0: \['Dense', {.*; layer 2: .*; array model/0.W: .*, and \d+ more; give"),
     ({"options": {"betas": (0.5, 0.9)}}, r"differ in optimizer: "),
     ({"options": {"lr": 0.5}}, r"differ in learning rate at the start: 0.001 there, 0.5 here"),
@@ -197,9 +197,9 @@ def test_a_full_disk(tmp_path: Path) -> None:
     large = State({"model/W": np.zeros(1000, "float32")}, {"settings": {}})
     with small_disk():
         checkpoint.write(path, state(1))
-        with pytest.raises(CheckpointError, match=r"cannot be written \(File too large\), the checkpoint before it is"):
+        with pytest.raises(CheckpointError, match=r"cannot be written \(File too large\), the old file is unchanged"):
             checkpoint.write(path, large)
-        with pytest.raises(CheckpointError, match=r"cannot be written \(File too large\), there is none yet"):
+        with pytest.raises(CheckpointError, match=r"cannot be written \(File too large\), no file was written"):
             checkpoint.write(tmp_path / "d", large)
     assert checkpoint.read(path, like=state()).facts["step"] == 1
     assert [one.name for one in tmp_path.iterdir()] == ["c"]
@@ -222,7 +222,7 @@ def test_a_disk_that_is_full_while_training(tmp_path: Path, failing: str, monkey
     original = getattr(owner, failing)
     with monkeypatch.context() as patch:
         patch.setattr(owner, failing, full)
-        with pytest.raises(CheckpointError, match=r"No space left on device\), the checkpoint before it is still"):
+        with pytest.raises(CheckpointError, match=r"No space left on device\), the old file is unchanged"):
             trained(path, checkpoint_seconds=0)
     assert [one.name for one in tmp_path.iterdir()] == ["c"]
     one, other = trained(path, resume=True), trained(None)
@@ -231,7 +231,7 @@ def test_a_disk_that_is_full_while_training(tmp_path: Path, failing: str, monkey
 
 def test_a_folder_that_cannot_be_written_is_told_at_the_start(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(CheckpointError, match=r"cannot be written .*there is none yet"):
+    with pytest.raises(CheckpointError, match=r"cannot be written .*no file was written"):
         trained(tmp_path / "file" / "c")
 
 
