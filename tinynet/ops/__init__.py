@@ -1,11 +1,18 @@
-"""The math: one file per op, each with its equations, its derivation and its two functions.
+"""The math: each op with its equations, their derivation, and two functions, forward and backward.
 
-Every name here that is an `Op` has `.forward(xp, *arrays, **options) -> outputs, cache`,
-`.backward(xp, *doutputs, cache=..., needs=...) -> gradients`, `.contract` and its text in `.__doc__`.
+δq means ∂loss/∂q, an array of the shape of q; in code, `dq`. The backward pass computes δx from δy by the chain rule,
+
+    δxᵢ = Σⱼ δyⱼ ∂yⱼ/∂xᵢ        over all elements j of the outputs
+
+so a derivation (the part "Because" of an op's text) says what ∂y/∂x is.
+
+An op has `.forward(xp, *arrays, **options) -> outputs, cache`, `.backward(xp, *doutputs, cache=..., needs=...) ->
+gradients`, `.contract`, and its text in `.__doc__`. The functions of composed.py call ops and have no such parts.
 """
 
 from tinynet.ops.activation import log_softmax, relu, sigmoid, softmax, tanh
 from tinynet.ops.batchnorm import batch_norm
+from tinynet.ops.composed import argmax, argmin, expand_dims, flatten, flip, squeeze, stack, std
 from tinynet.ops.conv import conv1d, conv2d
 from tinynet.ops.dense import dense
 from tinynet.ops.dropout import dropout
@@ -25,13 +32,14 @@ from tinynet.ops.elementwise import (
     subtract,
     where,
 )
+from tinynet.ops.indexing import concatenate, getitem, pad
 from tinynet.ops.loss import cross_entropy, mse
 from tinynet.ops.lstm import lstm
 from tinynet.ops.matmul import matmul
-from tinynet.ops.operators import argmax, argmin, expand_dims, flatten, flip, squeeze, stack, std
+from tinynet.ops.operators import attach_operators
 from tinynet.ops.pool import avg_pool1d, avg_pool2d, max_pool1d, max_pool2d
 from tinynet.ops.reduce import max, mean, min, sum, var
-from tinynet.ops.shape import astype, concatenate, getitem, pad, reshape, transpose
+from tinynet.ops.shape import astype, reshape, transpose
 
 __all__ = [
     "absolute", "add", "argmax", "argmin", "astype", "avg_pool1d", "avg_pool2d", "batch_norm", "clip", "concatenate",
@@ -40,3 +48,5 @@ __all__ = [
     "minimum", "mse", "multiply", "negative", "pad", "power", "relu", "reshape", "sigmoid", "softmax", "sqrt",
     "squeeze", "stack", "std", "subtract", "sum", "tanh", "transpose", "var", "where",
 ]
+
+attach_operators()

@@ -1,116 +1,23 @@
-"""Gives Tensor its arithmetic, `a + b`, `x.sum()`, `x[0]`, and the functions that are ops under another name.
+"""The operators and methods of Tensor, such as `a + b`, `x.sum()` and `x[0]`: each is the call of an op.
 
-The tape knows no op; this file hands it the methods. Nothing here computes a gradient: each is a call of an op, or of
-several.
+Tensor does not import the ops; `attach_operators` gives it the methods.
 """
 
 from numbers import Integral
 from typing import Any
 
-from tinynet.errors import ArgumentError
 from tinynet.op import namespace_of
-from tinynet.ops.axes import axes_of
-from tinynet.ops.elementwise import absolute, add, divide, multiply, negative, power, sqrt, subtract
+from tinynet.ops.composed import argmax, argmin, flatten, squeeze, std
+from tinynet.ops.elementwise import absolute, add, divide, multiply, negative, power, subtract
+from tinynet.ops.indexing import getitem
 from tinynet.ops.matmul import matmul
 from tinynet.ops.reduce import max, mean, min, sum, var
-from tinynet.ops.shape import astype, concatenate, getitem, reshape, transpose
+from tinynet.ops.shape import astype, reshape, transpose
 from tinynet.tensor import Tensor
 
 
-def stack(tensors: Any, axis: int = 0) -> Tensor:
-    """Tensors of one shape side by side along a new axis.
-
-    >>> import tinynet as tn
-    >>> tn.ops.stack([tn.Tensor([1.0, 2.0]), tn.Tensor([3.0, 4.0])]).shape
-    (2, 2)
-    """
-    return concatenate([expand_dims(tensor, axis) for tensor in tensors], axis=axis)
-
-
-def expand_dims(x: Tensor, axis: int) -> Tensor:
-    """x with a new axis of size 1 at place `axis` of the result.
-
-    >>> import tinynet as tn
-    >>> tn.ops.expand_dims(tn.Tensor([1.0, 2.0]), -1).shape
-    (2, 1)
-    """
-    place, = axes_of("expand_dims", axis, x.ndim + 1)
-    return x.reshape(*x.shape[:place], 1, *x.shape[place:])
-
-
-def squeeze(x: Tensor, axis: int | tuple[int, ...] | None = None) -> Tensor:
-    """x without its axes of size 1: all of them, or those named.
-
-    Errors: ArgumentError if a named axis has another size.
-
-    >>> import tinynet as tn
-    >>> tn.Tensor([[[1.0], [2.0]]]).squeeze().shape
-    (2,)
-    """
-    if axis is None:
-        return x.reshape(*[size for size in x.shape if size != 1])
-    axes = axes_of("squeeze", axis, x.ndim)
-    if any(x.shape[one] != 1 for one in axes):
-        raise ArgumentError(f"squeeze: axis must name axes of size 1, got {axis} for shape {x.shape}; "
-                            "index one element instead, x[0]?")
-    return x.reshape(*[size for i, size in enumerate(x.shape) if i not in axes])
-
-
-def flatten(x: Tensor) -> Tensor:
-    """All elements in one axis.
-
-    >>> import tinynet as tn
-    >>> tn.Tensor([[1.0], [2.0]]).flatten().shape
-    (2,)
-    """
-    return x.reshape(-1)
-
-
-def flip(x: Tensor, axis: int) -> Tensor:
-    """x backwards along an axis.
-
-    >>> import tinynet as tn
-    >>> tn.ops.flip(tn.Tensor([1.0, 2.0]), 0).numpy()
-    array([2., 1.], dtype=float32)
-    """
-    backwards = axes_of("flip", axis, x.ndim)
-    return x[tuple(slice(None, None, -1) if i in backwards else slice(None) for i in range(x.ndim))]
-
-
-def std(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """The standard deviation of elements as a population: the root of `var`.
-
-    >>> import tinynet as tn
-    >>> tn.Tensor([1.0, 3.0]).std().item()
-    1.0
-    """
-    return sqrt(var(x, axis=axis, keepdims=keepdims))
-
-
-def argmax(x: Tensor, axis: int | None = None) -> Tensor:
-    """The place of the first largest element, as integers, without a gradient.
-
-    >>> import tinynet as tn
-    >>> tn.Tensor([[1.0, 3.0], [2.0, 0.0]]).argmax(axis=1).numpy()
-    array([1, 0])
-    """
-    namespace_of("argmax", ("x", x))
-    return Tensor(x.data.argmax(axis=axis))
-
-
-def argmin(x: Tensor, axis: int | None = None) -> Tensor:
-    """The place of the first smallest element, as integers, without a gradient.
-
-    >>> import tinynet as tn
-    >>> tn.Tensor([1.0, 3.0, 0.5]).argmin().item()
-    2
-    """
-    namespace_of("argmin", ("x", x))
-    return Tensor(x.data.argmin(axis=axis))
-
-
 def _matmul(a: Any, b: Any) -> Any:
-    """a @ b, where either may be a vector, as in NumPy."""
+    """a @ b; either may be a vector, as in NumPy."""
     a, b = (value if isinstance(value, Tensor) else Tensor(value) for value in (a, b))
     if b.ndim == 1:
         return _matmul(a, b.reshape(-1, 1))[..., 0]
@@ -120,7 +27,7 @@ def _matmul(a: Any, b: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """The array in a tensor, the Python number in one of NumPy's, also inside of an index."""
+    """A tensor's array, a NumPy integer as a Python int, other values unchanged; in a tuple, of each part."""
     if isinstance(value, tuple):
         return tuple(map(_plain, value))
     if isinstance(value, Integral) and not isinstance(value, bool):
@@ -181,5 +88,9 @@ _METHODS: dict[str, Any] = {
     "var": _reduction(var), "std": std, "argmax": argmax, "argmin": argmin,
     "flatten": flatten, "squeeze": squeeze, "astype": lambda x, dtype: astype(x, dtype),
 }
-for _name, _method in _METHODS.items():
-    setattr(Tensor, _name, _method)
+
+
+def attach_operators() -> None:
+    """Make the methods of Tensor."""
+    for name, method in _METHODS.items():
+        setattr(Tensor, name, method)

@@ -1,0 +1,109 @@
+"""Functions of tensors that are not ops themselves: each calls one op or several, which have the gradients.
+
+`argmax` and `argmin` have no gradient: their results are integers.
+"""
+
+from typing import Any
+
+from tinynet.errors import ArgumentError
+from tinynet.op import namespace_of
+from tinynet.ops.axes import axes_of
+from tinynet.ops.elementwise import sqrt
+from tinynet.ops.indexing import concatenate, getitem
+from tinynet.ops.reduce import var
+from tinynet.ops.shape import reshape
+from tinynet.tensor import Tensor
+
+
+def stack(tensors: Any, axis: int = 0) -> Tensor:
+    """Join tensors of one shape along a new axis.
+
+    >>> import tinynet as tn
+    >>> tn.ops.stack([tn.Tensor([1.0, 2.0]), tn.Tensor([3.0, 4.0])]).shape
+    (2, 2)
+    """
+    return concatenate([expand_dims(tensor, axis) for tensor in tensors], axis=axis)
+
+
+def expand_dims(x: Tensor, axis: int) -> Tensor:
+    """x with a new axis of size 1: axis `axis` of the result.
+
+    >>> import tinynet as tn
+    >>> tn.ops.expand_dims(tn.Tensor([1.0, 2.0]), -1).shape
+    (2, 1)
+    """
+    place, = axes_of("expand_dims", axis, x.ndim + 1)
+    return reshape(x, (*x.shape[:place], 1, *x.shape[place:]))
+
+
+def squeeze(x: Tensor, axis: int | tuple[int, ...] | None = None) -> Tensor:
+    """x without its axes of size 1: without all of them, or without those in `axis`.
+
+    Errors: ArgumentError if a named axis has another size.
+
+    >>> import tinynet as tn
+    >>> tn.Tensor([[[1.0], [2.0]]]).squeeze().shape
+    (2,)
+    """
+    if axis is None:
+        return reshape(x, tuple(size for size in x.shape if size != 1))
+    axes = axes_of("squeeze", axis, x.ndim)
+    if any(x.shape[one] != 1 for one in axes):
+        raise ArgumentError(f"squeeze: axis must name axes of size 1, got {axis} for shape {x.shape}; "
+                            "index one element instead, x[0]?")
+    return reshape(x, tuple(size for i, size in enumerate(x.shape) if i not in axes))
+
+
+def flatten(x: Tensor) -> Tensor:
+    """All elements of x along one axis.
+
+    >>> import tinynet as tn
+    >>> tn.Tensor([[1.0], [2.0]]).flatten().shape
+    (2,)
+    """
+    return reshape(x, (-1,))
+
+
+def flip(x: Tensor, axis: int) -> Tensor:
+    """x with the order of its elements reversed along `axis`.
+
+    >>> import tinynet as tn
+    >>> tn.ops.flip(tn.Tensor([1.0, 2.0]), 0).numpy()
+    array([2., 1.], dtype=float32)
+    """
+    backwards = axes_of("flip", axis, x.ndim)
+    return getitem(x, tuple(slice(None, None, -1) if i in backwards else slice(None) for i in range(x.ndim)))
+
+
+def std(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """The population standard deviation over axes: y = √(var x), with the gradient δx = δy (x − μ) / (R y).
+
+    That is the chain rule: sqrt has δvar = δy / 2y, and var has δx = δvar 2 (x − μ) / R. It is NaN where y = 0.
+
+    >>> import tinynet as tn
+    >>> tn.Tensor([1.0, 3.0]).std().item()
+    1.0
+    """
+    return sqrt(var(x, axis=axis, keepdims=keepdims))
+
+
+def argmax(x: Tensor, axis: int | None = None) -> Tensor:
+    """The index of the first maximum along `axis`, or in the flattened array, as integers.
+
+    >>> import tinynet as tn
+    >>> tn.Tensor([[1.0, 3.0], [2.0, 0.0]]).argmax(axis=1).numpy()
+    array([1, 0])
+    """
+    namespace_of("argmax", ("x", x))
+    return Tensor(x.data.argmax(axis=axis))
+
+
+def argmin(x: Tensor, axis: int | None = None) -> Tensor:
+    """The index of the first minimum along `axis`, or in the flattened array, as integers.
+
+    >>> import tinynet as tn
+    >>> tn.Tensor([1.0, 3.0, 0.5]).argmin().item()
+    2
+    """
+    namespace_of("argmin", ("x", x))
+    return Tensor(x.data.argmin(axis=axis))

@@ -1,0 +1,154 @@
+"""Selecting, joining and padding. Each gradient moves the elements of δy back to where they came from."""
+
+import itertools
+from typing import Any
+
+from tinynet.errors import ArgumentError, DeviceError, ShapeError
+from tinynet.op import op
+from tinynet.tensor import blank, stand_in
+
+
+def _getitem_sizes(known: dict[str, Any], index: Any) -> dict[str, Any]:
+    return {"...Y": blank(known["..."]).data[_unread(index)].shape}
+
+
+def _unread(index: Any) -> Any:
+    """`index` with arrays on a device replaced by zeros on the host, for the shape of the result alone."""
+    if isinstance(index, tuple):
+        return tuple(map(_unread, index))
+    if not hasattr(index, "dtype"):
+        return index
+    host = stand_in(index)
+    if host is not index and host.dtype == bool:
+        raise DeviceError(f"getitem: index must not be a mask on a device, got booleans of shape {index.shape}: the "
+                          "shape of the result is the number of true elements, and reading it would synchronise; "
+                          "tn.ops.where(mask, x, 0) keeps the shape, or give the indices of the elements")
+    return host
+
+
+def _is_basic(index: Any) -> bool:
+    """Whether `index` holds integers, slices, None and ... alone: no arrays, so no element is selected twice."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return all(part is None or part is Ellipsis or isinstance(part, int | slice) for part in parts)
+
+
+@op("x:any(...) -> y:any(...Y)", sizes=_getitem_sizes,
+    cases=[{"...": (3, 4), "index": 1}, {"...": (5, 4), "index": (slice(None, None, -2), slice(1, 3))},
+           {"...": (3, 4), "index": (None, Ellipsis, 0)}, {"...": (5, 2), "index": [0, 3, 3, 0]},
+           {"...": (4, 3), "index": ([0, 1, 0], [2, 2, 2])}])
+def getitem(xp: Any, x: Any, index: Any) -> Any:
+    """Selected elements, x[index], by NumPy's rules. Arrays in the index are on the device of x.
+
+    On a GPU an index out of range is no error, and masks are refused. If arrays select an element more than once, the
+    order of the sum in (2) is not fixed on a GPU: its last bits may differ from run to run.
+
+    Shapes    x (...)  →  y (...Y)
+    Forward   (1)  y = x[index]
+    Backward  (2)  δx[index] += δy, from δx = 0
+    Because   ∂y/∂x = 1 between an element and each of its copies, so δx is the sum of δy over the copies
+    Cache     the shape of x and the index
+
+    >>> import tinynet as tn
+    >>> tn.Tensor([1.0, 2.0, 3.0])[1:].numpy()
+    array([2., 3.], dtype=float32)
+    """
+    return x[index], (x.shape, index)  # (1)
+
+
+@getitem.gradient
+def dgetitem(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+    shape, index = cache
+    dx = xp.zeros(shape, dy.dtype)
+    if _is_basic(index):
+        dx[index] = dy  # (2)
+    else:
+        xp.add.at(dx, index, dy)
+    return dx
+
+
+def _concatenate_sizes(known: dict[str, Any], axis: int = 0) -> dict[str, Any]:
+    shapes = known["*xs"]
+    first = shapes[0] if shapes else ()
+    if not -len(first) <= axis < len(first):
+        raise ArgumentError(f"concatenate: axis must be an axis of the arrays, got axis = {axis} for "
+                            f"{len(shapes)} arrays, the first of shape {first}; tn.ops.stack makes a new axis")
+    rests = {(len(shape), *shape[: axis % len(first)], *shape[axis % len(first) + 1 :]) for shape in shapes}
+    if len(rests) > 1:
+        raise ShapeError(f"concatenate: xs must have equal shapes except on axis {axis}, got {shapes}; "
+                         "reshape or slice them first")
+    joined = list(first)
+    joined[axis] = 0
+    for shape in shapes:
+        joined[axis] += shape[axis]
+    return {"...Y": tuple(joined)}
+
+
+@op("*xs:any(...) -> y:any(...Y)", sizes=_concatenate_sizes,
+    cases=[{"*xs": [(2, 3), (4, 3)]}, {"*xs": [(2, 3), (2, 1), (2, 2)], "axis": 1}, {"*xs": [(2, 3, 1)], "axis": -1}])
+def concatenate(xp: Any, *xs: Any, axis: int = 0) -> Any:
+    """Arrays joined along an existing axis. Takes a list, or the arrays as arguments.
+
+    Shapes    xs (...), equal except on `axis`  →  y (...Y)
+    Forward   (1)  y = x₁, x₂, ... along `axis`
+    Backward  (2)  δxᵢ = the part of δy at the place of xᵢ
+    Because   each element of y is one of some xᵢ, with ∂y/∂xᵢ = 1
+    Cache     the sizes along `axis`, and axis
+
+    >>> import tinynet as tn
+    >>> tn.ops.concatenate([tn.Tensor([1.0]), tn.Tensor([2.0, 3.0])]).numpy()
+    array([1., 2., 3.], dtype=float32)
+    """
+    return xp.concatenate(xs, axis=axis), ([x.shape[axis] for x in xs], axis)  # (1)
+
+
+@concatenate.gradient
+def dconcatenate(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+    sizes, axis = cache
+    ends = list(itertools.accumulate(sizes))
+    return tuple(xp.split(dy, ends[:-1], axis=axis))  # (2)
+
+
+def _pad_widths(width: Any, rank: int) -> tuple[tuple[int, int], ...]:
+    """(before, after) for each axis, from a number, a pair, or a pair for each axis."""
+    if isinstance(width, int):
+        return ((width, width),) * rank
+    if len(width) == 2 and all(isinstance(n, int) for n in width):
+        return ((width[0], width[1]),) * rank
+    return tuple((before, after) for before, after in width)
+
+
+def _pad_sizes(known: dict[str, Any], width: Any, value: float = 0.0) -> dict[str, Any]:
+    shape = known["..."]
+    widths = _pad_widths(width, len(shape))
+    if len(widths) != len(shape) or any(n < 0 for pair in widths for n in pair):
+        raise ArgumentError(f"pad: width must be a number, a pair, or a pair (before, after) for each of the "
+                            f"{len(shape)} axes, none negative, got {width}; (0, 0) leaves an axis as it is")
+    return {"...Y": tuple(before + size + after for size, (before, after) in zip(shape, widths, strict=True))}
+
+
+@op("x:any(...) -> y:any(...Y)", sizes=_pad_sizes,
+    cases=[{"...": (3, 4), "width": 1}, {"...": (3, 4), "width": ((0, 2), (1, 0)), "value": 7.0},
+           {"...": (2, 3, 2), "width": (1, 2)}])
+def pad(xp: Any, x: Any, width: Any, *, value: float = 0.0) -> Any:
+    """x with a margin of a constant value.
+
+    `width` is a number, a pair (before, after) for all axes, or a pair for each axis.
+
+    Shapes    x (...)  →  y (...Y)
+    Forward   (1)  y = x inside, value in the margin
+    Backward  (2)  δx = δy inside
+    Because   ∂y/∂x = 1 inside; the margin does not depend on x
+    Cache     the slices of the inside
+
+    >>> import tinynet as tn
+    >>> tn.ops.pad(tn.Tensor([1.0, 2.0]), (1, 0)).numpy()
+    array([0., 1., 2.], dtype=float32)
+    """
+    widths = _pad_widths(width, x.ndim)
+    inside = tuple(slice(before, before + size) for size, (before, _) in zip(x.shape, widths, strict=True))
+    return xp.pad(x, widths, constant_values=value), inside  # (1)
+
+
+@pad.gradient
+def dpad(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+    return dy[cache]  # (2)
