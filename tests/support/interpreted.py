@@ -1,0 +1,89 @@
+"""The overrides of the CPU as plain Python, in a moment and without compiling: for bugs planted into single lines.
+
+A kernel of Numba's is a Python function too. What it calls and Python has not (the product of machine code, views
+without a check, launches) is here in NumPy. Compiled kernels are tested by `test_cpu_kernels.py`.
+"""
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numba.core.dispatcher import Dispatcher
+
+from tinynet.backend.cpu.runtime import packing
+from tinynet.backend.cpu.runtime.gemm import PANEL
+
+SHARDS = 2  # of a launch: enough for the lines that share the work out to be taken
+
+
+def launch(kernel: Any, *arguments: Any, shards: int | None = None) -> None:
+    for shard in range(count := SHARDS if shards is None else shards):
+        kernel(shard, count, *arguments)
+
+
+def launch_in_turns(kernel: Any, turns: int, *arguments: Any, shards: int | None = None) -> None:
+    for turn in range(turns):
+        for shard in range(count := SHARDS if shards is None else shards):
+            kernel(shard, count, turn, *arguments)
+
+
+def view(x: Any, start: int, length: int) -> Any:
+    assert x.flags.c_contiguous
+    start, length = int(start), int(length)
+    assert 0 <= start <= start + length <= x.size or length <= 0, f"[{start}, {start + length}) of {x.size} elements"
+    return x.reshape(-1)[start : start + length]
+
+
+def product(sizes: Any, A: Any, a: Any, B: Any, b: Any, C: Any, c: Any, accumulate: Any) -> None:
+    M, N, K, blocks = (*sizes, 1)[:4]
+    (a0, a_row, a_k, a_block), (b0, b_k, b_panel, b_block) = (*a, 0)[:4], (*b, 0)[:4]
+    c0, c_row, c_panel = (*c, PANEL)[:3]
+    i, p, k, j = np.arange(M), np.arange(blocks)[:, None], np.arange(K), np.arange(N)
+    left = A.reshape(-1)[a0 + i[:, None] * a_row + (p * a_block + k * a_k).reshape(-1)]
+    right = B.reshape(-1)[b0 + (p * b_block + k * b_k).reshape(-1, 1) + j // PANEL * b_panel + j % PANEL]
+    at = c0 + i[:, None] * c_row + j // PANEL * c_panel + j % PANEL
+    assert C.flags.c_contiguous
+    C.reshape(-1)[at] = left @ right + (C.reshape(-1)[at] if accumulate else np.float32(0))
+
+
+def pack(sizes: Any, B: Any, b: Any, panels: Any, p: Any) -> None:
+    (K, N), (b0, b_k, b_j), (p0, p_panel) = sizes, b, p
+    k, j = np.arange(K)[:, None], np.arange(-(-N // PANEL) * PANEL)
+    matrix = B.reshape(-1)[np.where(j < N, b0 + k * b_k + j * b_j, 0)] if K and N else np.zeros((K, len(j)), "float32")
+    panels.reshape(-1)[p0 + j // PANEL * p_panel + k * PANEL + j % PANEL] = np.where(j < N, matrix, np.float32(0))
+
+
+def logistic(z: Any) -> Any:
+    return type(z)(1 / (1 + np.exp(-np.float64(z))))
+
+
+def tanh(x: Any) -> Any:
+    return type(x)(np.tanh(np.float64(x)))
+
+
+def empty(shape: Any, dtype: Any = np.float32) -> Any:
+    """With what spoils every result that it gets into."""
+    return np.full(shape, np.nan if np.dtype(dtype).kind == "f" else 1, dtype)
+
+
+OWN = {"run": launch, "run_in_turns": launch_in_turns, "launch": launch, "launch_in_turns": launch_in_turns,
+       "piece": view, "view": view, "product": product, "pack": pack, "logistic": logistic, "tanh": tanh,
+       "empty": empty, "threads": lambda: SHARDS, "shards_for": lambda *given: SHARDS}
+
+
+def module(path: Path, text: str = "") -> ModuleType:
+    """A file of the backend, with this text in the place of its own, as Python runs it."""
+    made = ModuleType(f"interpreted.{path.stem}")
+    made.__file__ = str(path)
+    exec(compile(text or path.read_text(encoding="utf-8"), str(path), "exec"), vars(made))
+    for name, value in list(vars(made).items()):
+        if name in OWN:
+            setattr(made, name, OWN[name])
+        elif isinstance(value, Dispatcher):
+            setattr(made, name, value.py_func)
+    return made
+
+
+_packing = module(Path(packing.__file__))
+OWN.update(packed=_packing.packed, summed=_packing.summed)
