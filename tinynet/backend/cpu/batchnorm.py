@@ -1,9 +1,12 @@
-"""Batch normalisation of ops/batchnorm.py in Numba, for channels on the last axis.
+"""Batch normalisation of ops/batchnorm.py in Numba, for float32 with the channels on the last axis.
 
-What bounds it: memory. Forward reads x three times (for the mean, the variance, the output) and writes once; backward
-reads x and dy twice and writes once. The trick: one channel's elements lie C apart, and with a single channel there
-would be nothing to fill a vector with; so as many positions as make a wide row are taken side by side. Each place in
-the row keeps its own sums, in float64, and those of one channel are added at the end.
+Layout    R elements in each of C channels. A row is the elements of m = ⌈256 / C⌉ positions, side by side.
+
+  quantity         here                                      specification
+  x, y, δy, δx     (R C), flat; in a kernel rows of m C      (..., C)
+  μ, σ², γ, β, s   (C); in a kernel repeated to m C          (C)
+  sums             float64 (shards, 2, m C)                  Σ over the R elements of a channel, (C)
+  cache            x, μ, s, γ, whether μ and σ² were given   x̂, s, γ: here x̂ = (x − μ) / s is computed again
 """
 
 from typing import Any
@@ -11,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinynet.backend import is_recording
-from tinynet.backend.cpu.runtime.jit import njit
+from tinynet.backend.cpu.runtime.jit import njit, noalias
 from tinynet.backend.cpu.runtime.memory import empty
 from tinynet.backend.cpu.runtime.threads import launch, shards_for
 from tinynet.backend.cpu.runtime.vector import view
@@ -19,72 +22,63 @@ from tinynet.backend.cpu.runtime.vector import view
 _WIDE = 256  # elements that a row has at least
 
 
-def batch_norm(xp: Any, x: Any, gamma: Any, beta: Any, mean: Any = None, var: Any = None, *, axis: int = -1,
-               eps: float = 1e-5) -> Any:
-    """See `tn.ops.batch_norm`. float32, channels last."""
-    if x.dtype != np.float32 or axis % x.ndim != x.ndim - 1 or (mean is None) != (var is None):
-        return NotImplemented
-    given = mean is not None
-    x = np.ascontiguousarray(x)
-    R = x.size // x.shape[-1]
-    if not given:
-        mean = _sums(_sum, x)[0] / R  # (1) (C)
-        var = _sums(_sum_of_squares, x, mean)[0] / R  # (2) (C)
-    y = empty(x.shape)
-    mean, narrow = (vector.astype(x.dtype, copy=False) for vector in (mean, var))
-    _along_rows(_normalised, x, y, mean, narrow, gamma, beta, np.float32(eps))  # (3) (4)
-    return (y, mean, narrow), (x, mean, np.sqrt(var + eps), gamma, given) if is_recording() else None
+# --- Equations ------------------------------------------------------------------------------------------------------
+# Each function takes one row, and vectors repeated to its width. Sums of a row's places are float64.
+
+@noalias
+def _add(x: Any, total: Any) -> None:
+    for d in range(x.size):
+        total[d] += x[d]  # (1)
 
 
-def dbatch_norm(xp: Any, dy: Any, dmean: Any, dvar: Any, *, cache: Any, needs: Any) -> Any:
-    """See `tn.ops.batch_norm`."""
-    x, mean, s, gamma, given = cache
-    dy = np.zeros(x.shape, x.dtype) if dy is None else np.ascontiguousarray(dy)
-    dbeta, dgamma = _sums(_sum_of_products, x, mean, dy)  # (5) (6) (C)
-    dgamma = dgamma / s
-    dvar = (0 if dvar is None else dvar) - dgamma * gamma / (2 * s * s)  # (7) (8) (C)
-    dmean = (0 if dmean is None else dmean) - dbeta * gamma / s  # (7) (9) (C)
-    dx = None
-    if needs[0]:
-        dx, R = empty(x.shape), x.size // x.shape[-1]
-        terms = (np.zeros_like(s), np.zeros_like(s)) if given else (2 * dvar / R, dmean / R)
-        _along_rows(_combined, x, dy, dx, mean, gamma / s, *terms)  # (10) (11)
-    gradients = [dgamma, dbeta, dmean if given else None, dvar if given else None]
-    return dx, *(None if gradient is None else gradient.astype(x.dtype) for gradient in gradients)
+@noalias
+def _add_squares(x: Any, mean: Any, total: Any) -> None:
+    for d in range(x.size):
+        centred = x[d] - mean[d]
+        total[d] += centred * centred  # (2)
 
 
-def _width(x: Any) -> int:
-    """Of a wide row: as many elements as the channels, or a multiple of it."""
-    C = x.shape[-1]
-    return C * -(-_WIDE // C)
+@noalias
+def _normalise(x: Any, mean: Any, scale: Any, beta: Any, y: Any) -> None:
+    """`scale` is γ / s."""
+    for d in range(x.size):
+        y[d] = (x[d] - mean[d]) * scale[d] + beta[d]  # (3) (4)
 
 
-def _flat(dtype: Any, arrays: Any) -> list[Any]:
-    """Arrays as kernels take them: those of (...,C) flat, vectors of (C) and numbers in this dtype."""
-    return [array.reshape(-1) if array.ndim > 1 else array.astype(dtype, copy=False) for array in arrays]
+@noalias
+def _add_products(x: Any, mean: Any, dy: Any, total: Any, products: Any) -> None:
+    """Σ δy, and Σ δy (x − μ), which is s Σ δy x̂."""
+    for d in range(x.size):
+        total[d] += dy[d]  # (5)
+        products[d] += dy[d] * (x[d] - mean[d])  # (6)
 
 
-def _along_rows(kernel: Any, *arrays: Any) -> None:
-    """Run a kernel on arrays of (...,C), x the first of them, and vectors of (C)."""
-    x = arrays[0]
-    launch(kernel, _width(x), *_flat(x.dtype, arrays), shards=shards_for(x.size))
+def _channel_gradients(total: Any, products: Any, s: Any, gamma: Any, dmean: Any, dvar: Any) -> Any:
+    """δγ, δμ and δσ² of all channels (C), from their sums; Σ δx̂ = γ Σ δy, so that (7) needs no pass of its own."""
+    dgamma = products / s  # (6)
+    dvar = (0 if dvar is None else dvar) - dgamma * gamma / (2 * s * s)  # (7) (8)
+    dmean = (0 if dmean is None else dmean) - total * gamma / s  # (7) (9)
+    return dgamma, dmean, dvar
 
 
-def _sums(kernel: Any, *arrays: Any) -> Any:
-    """Two sums for each channel, float64 (2,C), by a kernel that adds to sums of each place in a row."""
-    x = arrays[0]
-    shards = shards_for(x.size)
-    sums = np.zeros((shards, 2, _width(x)))
-    launch(kernel, sums, *_flat(x.dtype, arrays), shards=shards)
-    return sums.reshape(-1, 2, sums.shape[2] // x.shape[-1], x.shape[-1]).sum(axis=(0, 2))
+@noalias
+def _combine(x: Any, mean: Any, dy: Any, scale: Any, by_x: Any, constant: Any, dx: Any) -> None:
+    """`scale` is γ / s, `by_x` is 2 δσ² / R and `constant` is δμ / R; both are 0 with statistics that were given."""
+    for d in range(x.size):
+        dx[d] = dy[d] * scale[d] + (x[d] - mean[d]) * by_x[d] + constant[d]  # (10) (11)
 
 
-# In a kernel, arrays are flat, and a row is a piece of them that begins where another channel 0 stands: so that its
-# loop counts from 0 and no index can be negative, which lets it become vector instructions.
+# --- Schedule -------------------------------------------------------------------------------------------------------
+# Bound by memory: forward reads x three times (for μ, σ² and y) and writes y; backward reads x and δy twice and writes
+# δx. The elements of one channel are C apart, and a loop over one channel would not fill a vector. So the loops run
+# over rows of m positions, each place of a row has its own sum, and the sums of a channel's places are added at the
+# end. Threads take equal numbers of rows.
+#
+# A row is a view that starts at channel 0: its loop counts from 0, so no index can be negative and LLVM vectorises it.
 
 @njit
 def _share(shard: Any, shards: Any, size: Any, width: Any) -> Any:
-    """Where the shard's rows begin and end."""
+    """The first element of the shard's rows, and the first behind them."""
     rows = (size + width - 1) // width
     return shard * rows // shards * width, min(size, (shard + 1) * rows // shards * width)
 
@@ -102,37 +96,17 @@ def _wide(vector: Any, width: Any) -> Any:
 def _sum(shard: Any, shards: Any, sums: Any, x: Any) -> None:
     width = sums.shape[2]
     start, end = _share(shard, shards, x.size, width)
-    total = sums[shard, 0]
     for at in range(start, end, width):
-        row = view(x, at, min(width, end - at))
-        for d in range(row.size):
-            total[d] += row[d]
+        _add(view(x, at, min(width, end - at)), view(sums, shard * 2 * width, width))
 
 
 @njit
 def _sum_of_squares(shard: Any, shards: Any, sums: Any, x: Any, mean: Any) -> None:
     width = sums.shape[2]
     start, end = _share(shard, shards, x.size, width)
-    total, mean = sums[shard, 0], _wide(mean, width)
+    mean = _wide(mean, width)
     for at in range(start, end, width):
-        row = view(x, at, min(width, end - at))
-        for d in range(row.size):
-            centred = row[d] - mean[d]
-            total[d] += centred * centred
-
-
-@njit
-def _sum_of_products(shard: Any, shards: Any, sums: Any, x: Any, mean: Any, dy: Any) -> None:
-    """Of dy, and of dy (x - mean)."""
-    width = sums.shape[2]
-    start, end = _share(shard, shards, x.size, width)
-    total, total_of_products, mean = sums[shard, 0], sums[shard, 1], _wide(mean, width)
-    for at in range(start, end, width):
-        length = min(width, end - at)
-        row, given = view(x, at, length), view(dy, at, length)
-        for d in range(row.size):
-            total[d] += given[d]
-            total_of_products[d] += given[d] * (row[d] - mean[d])
+        _add_squares(view(x, at, min(width, end - at)), mean, view(sums, shard * 2 * width, width))
 
 
 @njit
@@ -141,13 +115,22 @@ def _normalised(shard: Any, shards: Any, width: Any, x: Any, y: Any, mean: Any, 
     start, end = _share(shard, shards, x.size, width)
     scale = np.empty_like(gamma)
     for c in range(scale.size):
-        scale[c] = gamma[c] / np.sqrt(var[c] + eps)
+        scale[c] = gamma[c] / np.sqrt(var[c] + eps)  # (3)
     mean, scale, beta = _wide(mean, width), _wide(scale, width), _wide(beta, width)
     for at in range(start, end, width):
         length = min(width, end - at)
-        row, result = view(x, at, length), view(y, at, length)
-        for d in range(row.size):
-            result[d] = (row[d] - mean[d]) * scale[d] + beta[d]
+        _normalise(view(x, at, length), mean, scale, beta, view(y, at, length))
+
+
+@njit
+def _sum_of_products(shard: Any, shards: Any, sums: Any, x: Any, mean: Any, dy: Any) -> None:
+    width = sums.shape[2]
+    start, end = _share(shard, shards, x.size, width)
+    mean, first = _wide(mean, width), shard * 2 * width
+    for at in range(start, end, width):
+        length = min(width, end - at)
+        _add_products(view(x, at, length), mean, view(dy, at, length), view(sums, first, width),
+                      view(sums, first + width, width))
 
 
 @njit
@@ -157,6 +140,64 @@ def _combined(shard: Any, shards: Any, width: Any, x: Any, dy: Any, dx: Any, mea
     mean, scale, by_x, constant = _wide(mean, width), _wide(scale, width), _wide(by_x, width), _wide(constant, width)
     for at in range(start, end, width):
         length = min(width, end - at)
-        row, given, result = view(x, at, length), view(dy, at, length), view(dx, at, length)
-        for d in range(row.size):
-            result[d] = given[d] * scale[d] + (row[d] - mean[d]) * by_x[d] + constant[d]
+        _combine(view(x, at, length), mean, view(dy, at, length), scale, by_x, constant, view(dx, at, length))
+
+
+def _width(x: Any) -> int:
+    """The elements of a row, m C."""
+    C = x.shape[-1]
+    return C * -(-_WIDE // C)
+
+
+def _flat(dtype: Any, arrays: Any) -> list[Any]:
+    """Arrays as kernels take them: those of (..., C) flat, vectors of (C) and numbers in this dtype."""
+    return [array.reshape(-1) if array.ndim > 1 else array.astype(dtype, copy=False) for array in arrays]
+
+
+def _along_rows(kernel: Any, *arrays: Any) -> None:
+    """Run a kernel on arrays of (..., C), x the first of them, and vectors of (C)."""
+    x = arrays[0]
+    launch(kernel, _width(x), *_flat(x.dtype, arrays), shards=shards_for(x.size))
+
+
+def _sums(kernel: Any, *arrays: Any) -> Any:
+    """Two sums for each channel, float64 (2, C), by a kernel that adds to the sums of each place in a row."""
+    x = arrays[0]
+    shards = shards_for(x.size)
+    sums = np.zeros((shards, 2, _width(x)))
+    launch(kernel, sums, *_flat(x.dtype, arrays), shards=shards)
+    return sums.reshape(-1, 2, sums.shape[2] // x.shape[-1], x.shape[-1]).sum(axis=(0, 2))
+
+
+# --- Entry ----------------------------------------------------------------------------------------------------------
+
+def batch_norm(xp: Any, x: Any, gamma: Any, beta: Any, mean: Any = None, var: Any = None, *, axis: int = -1,
+               eps: float = 1e-5) -> Any:
+    """See `tn.ops.batch_norm`. float32, channels last."""
+    if x.dtype != np.float32 or axis % x.ndim != x.ndim - 1 or (mean is None) != (var is None):
+        return NotImplemented
+    given = mean is not None
+    x = np.ascontiguousarray(x)
+    R = x.size // x.shape[-1]
+    if not given:
+        mean = _sums(_sum, x)[0] / R  # (1) (C)
+        var = _sums(_sum_of_squares, x, mean)[0] / R  # (2) (C)
+    y = empty(x.shape)
+    mean, narrow = (vector.astype(x.dtype, copy=False) for vector in (mean, var))
+    _along_rows(_normalised, x, y, mean, narrow, gamma, beta, np.float32(eps))
+    return (y, mean, narrow), (x, mean, np.sqrt(var + eps), gamma, given) if is_recording() else None
+
+
+def dbatch_norm(xp: Any, dy: Any, dmean: Any, dvar: Any, *, cache: Any, needs: Any) -> Any:
+    """See `tn.ops.batch_norm`."""
+    x, mean, s, gamma, given = cache
+    dy = np.zeros(x.shape, x.dtype) if dy is None else np.ascontiguousarray(dy)
+    dbeta, products = _sums(_sum_of_products, x, mean, dy)  # (5) (C), (C)
+    dgamma, dmean, dvar = _channel_gradients(dbeta, products, s, gamma, dmean, dvar)
+    dx = None
+    if needs[0]:
+        dx, R = empty(x.shape), x.size // x.shape[-1]
+        terms = (np.zeros_like(s), np.zeros_like(s)) if given else (2 * dvar / R, dmean / R)  # (10)
+        _along_rows(_combined, x, dy, dx, mean, gamma / s, *terms)
+    gradients = [dgamma, dbeta, dmean if given else None, dvar if given else None]
+    return dx, *(None if gradient is None else gradient.astype(x.dtype) for gradient in gradients)
