@@ -1,4 +1,12 @@
-"""The rectifier of ops/activation.py in Numba: one pass over the elements, by all threads. What bounds it: memory."""
+"""The rectifier of ops/activation.py in Numba, for float32.
+
+Layout
+
+  quantity        here                                        specification
+  x, y, δy, δx    flat, in C order                            (...)
+  cache           x > 0, a byte for each element; empty       x > 0
+                  where no backward pass will follow
+"""
 
 from typing import Any
 
@@ -9,6 +17,42 @@ from tinynet.backend.cpu.runtime.jit import njit
 from tinynet.backend.cpu.runtime.memory import empty
 from tinynet.backend.cpu.runtime.threads import launch, shards_for
 
+# --- Equations ------------------------------------------------------------------------------------------------------
+
+@njit
+def _rectified(x: Any) -> Any:
+    return np.float32(0) if x < 0 else x  # (1) NaN passes
+
+
+@njit
+def _passed(dy: Any, positive: Any) -> Any:
+    return dy * np.float32(positive)  # (2)
+
+
+# --- Schedule -------------------------------------------------------------------------------------------------------
+# Bound by memory: one pass over the elements, of which each thread takes an equal part.
+
+@njit
+def _relu(shard: Any, shards: Any, x: Any, y: Any, positive: Any) -> None:
+    start, end = shard * x.size // shards, (shard + 1) * x.size // shards
+    x, y = x[start:end], y[start:end]
+    for i in range(end - start):
+        y[i] = _rectified(x[i])
+    if positive.size:
+        positive = positive[start:end]
+        for i in range(end - start):
+            positive[i] = x[i] > 0
+
+
+@njit
+def _drelu(shard: Any, shards: Any, dy: Any, positive: Any, dx: Any) -> None:
+    start, end = shard * dy.size // shards, (shard + 1) * dy.size // shards
+    dy, positive, dx = dy[start:end], positive[start:end], dx[start:end]
+    for i in range(end - start):
+        dx[i] = _passed(dy[i], positive[i])
+
+
+# --- Entry ----------------------------------------------------------------------------------------------------------
 
 def relu(xp: Any, x: Any) -> Any:
     """See `tn.ops.relu`. float32."""
@@ -22,26 +66,5 @@ def relu(xp: Any, x: Any) -> Any:
 def drelu(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
     """See `tn.ops.relu`."""
     positive, dx = cache, empty(dy.shape)
-    launch(_drelu, np.ascontiguousarray(dy).reshape(-1), positive.reshape(-1), dx.reshape(-1),
-           shards=shards_for(dy.size))
+    launch(_drelu, np.ascontiguousarray(dy).reshape(-1), positive.reshape(-1), dx.reshape(-1), shards=shards_for(dy.size))
     return dx
-
-
-@njit
-def _relu(shard: Any, shards: Any, x: Any, y: Any, positive: Any) -> None:
-    start, end = shard * x.size // shards, (shard + 1) * x.size // shards
-    x, y = x[start:end], y[start:end]
-    for i in range(end - start):
-        y[i] = np.float32(0) if x[i] < 0 else x[i]  # (1) NaN passes
-    if positive.size:
-        positive = positive[start:end]
-        for i in range(end - start):
-            positive[i] = x[i] > 0
-
-
-@njit
-def _drelu(shard: Any, shards: Any, dy: Any, positive: Any, dx: Any) -> None:
-    start, end = shard * dy.size // shards, (shard + 1) * dy.size // shards
-    dy, positive, dx = dy[start:end], positive[start:end], dx[start:end]
-    for i in range(end - start):
-        dx[i] = dy[i] * np.float32(positive[i])  # (2)

@@ -1,22 +1,83 @@
-"""Dropout of ops/dropout.py in Numba, with Philox in the loop.
+"""Dropout of ops/dropout.py in Numba, for float32, with the random numbers drawn inside of the loop.
 
-What bounds it: the ten rounds of Philox, some 60 integer operations for four elements, in vectors of 8 or 16 counters;
-reading and writing the elements is cheaper. The mask is a function of the key and the counter, so backward draws it
-again: that takes less time than storing and reading it, and no memory.
+Layout    a group is 64 elements; the four words of a counter belong to four neighbouring elements
+
+  quantity        here                                              specification
+  x, y, δy, δx    flat, in groups                                   (...)
+  m / (1 − p)     float32 (64), for one group at a time             m (...), and the factor
+  cache           threshold ⌊p 2³²⌋, factor, key, number of draw    m and the factor: here backward draws m again
 """
 
 from typing import Any
 
 import numpy as np
 
-from tinynet.backend.cpu.runtime.jit import njit
+from tinynet.backend.cpu.runtime.jit import njit, noalias
 from tinynet.backend.cpu.runtime.memory import empty
 from tinynet.backend.cpu.runtime.threads import launch
 from tinynet.backend.cpu.runtime.vector import view
 
-_LANES = 16  # counters side by side; each gives four words
+_LANES = 16  # counters of a group; each gives four words
 _WORD = np.uint64(0xFFFFFFFF)
 
+
+# --- Equations ------------------------------------------------------------------------------------------------------
+
+@noalias
+def _philox(first: Any, low: Any, high: Any, key0: Any, key1: Any, c0: Any, c1: Any, c2: Any, c3: Any) -> None:
+    """The four words of Philox-4x32-10 (tinynet/random.py) for each counter (first + lane, low, high, 0)."""
+    for lane in range(_LANES):
+        w0, w1, w2, w3 = np.uint32(first + lane), low, high, np.uint32(0)
+        k0, k1 = key0, key1
+        for _ in range(10):
+            p0 = np.uint64(w0) * np.uint64(0xD2511F53)
+            p1 = np.uint64(w2) * np.uint64(0xCD9E8D57)
+            w0 = np.uint32(p1 >> np.uint64(32)) ^ w1 ^ k0
+            w2 = np.uint32(p0 >> np.uint64(32)) ^ w3 ^ k1
+            w1, w3 = np.uint32(p1 & _WORD), np.uint32(p0 & _WORD)
+            k0, k1 = np.uint32(k0 + np.uint32(0x9E3779B9)), np.uint32(k1 + np.uint32(0xBB67AE85))
+        c0[lane], c1[lane], c2[lane], c3[lane] = w0, w1, w2, w3
+
+
+@njit
+def _scale(word: Any, threshold: Any, factor: Any) -> Any:
+    """m / (1 − p)"""
+    return factor if word >= threshold else np.float32(0)  # (1) (2)
+
+
+# --- Schedule -------------------------------------------------------------------------------------------------------
+# Bound by the ten rounds of Philox, about 60 integer operations for four elements, in vectors of 8 or 16 counters. To
+# draw the mask again in backward takes less time than to write it and to read it, and no memory. Each thread takes an
+# equal number of groups.
+
+@njit
+def _mask(shard: Any, shards: Any, x: Any, y: Any, threshold: Any, factor: Any, key0: Any, key1: Any, low: Any,
+          high: Any) -> None:
+    c0, c1, c2, c3 = (np.empty(_LANES, np.uint32), np.empty(_LANES, np.uint32), np.empty(_LANES, np.uint32),
+                      np.empty(_LANES, np.uint32))
+    scale = np.empty(4 * _LANES, np.float32)
+    groups = (x.size + 4 * _LANES - 1) // (4 * _LANES)
+    for group in range(shard * groups // shards, (shard + 1) * groups // shards):
+        _philox(group * _LANES, low, high, key0, key1, c0, c1, c2, c3)
+        for lane in range(_LANES):
+            scale[4 * lane] = _scale(c0[lane], threshold, factor)
+            scale[4 * lane + 1] = _scale(c1[lane], threshold, factor)
+            scale[4 * lane + 2] = _scale(c2[lane], threshold, factor)
+            scale[4 * lane + 3] = _scale(c3[lane], threshold, factor)
+        start = group * 4 * _LANES
+        length = min(4 * _LANES, x.size - start)
+        some_x, some_y = view(x, start, length), view(y, start, length)
+        for i in range(length):
+            some_y[i] = some_x[i] * scale[i]  # (1) (2)
+
+
+def _masked(x: Any, draw: Any) -> Any:
+    y = empty(x.shape)
+    launch(_mask, np.ascontiguousarray(x).reshape(-1), y.reshape(-1), *draw)
+    return y
+
+
+# --- Entry ----------------------------------------------------------------------------------------------------------
 
 def dropout(xp: Any, x: Any, p: float, *, key: tuple[int, int], counter: Any) -> Any:
     """See `tn.ops.dropout`. float32."""
@@ -30,43 +91,4 @@ def dropout(xp: Any, x: Any, p: float, *, key: tuple[int, int], counter: Any) ->
 
 def ddropout(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
     """See `tn.ops.dropout`."""
-    return _masked(dy, cache)  # (2)
-
-
-def _masked(x: Any, draw: Any) -> Any:
-    y = empty(x.shape)
-    launch(_mask, np.ascontiguousarray(x).reshape(-1), y.reshape(-1), *draw)
-    return y
-
-
-@njit
-def _mask(shard: Any, shards: Any, x: Any, y: Any, threshold: Any, factor: Any, key0: Any, key1: Any, low: Any,
-          high: Any) -> None:
-    """(1): y = x m / (1 - p), by groups of 64 elements."""
-    zero = np.float32(0)
-    c0, c1, c2, c3 = (np.empty(_LANES, np.uint32), np.empty(_LANES, np.uint32), np.empty(_LANES, np.uint32),
-                      np.empty(_LANES, np.uint32))
-    scale = np.empty(4 * _LANES, np.float32)
-    groups = (x.size + 4 * _LANES - 1) // (4 * _LANES)
-    for group in range(shard * groups // shards, (shard + 1) * groups // shards):
-        for lane in range(_LANES):
-            w0, w1, w2, w3 = np.uint32(group * _LANES + lane), low, high, np.uint32(0)
-            k0, k1 = key0, key1
-            for _ in range(10):
-                p0 = np.uint64(w0) * np.uint64(0xD2511F53)
-                p1 = np.uint64(w2) * np.uint64(0xCD9E8D57)
-                w0 = np.uint32(p1 >> np.uint64(32)) ^ w1 ^ k0
-                w2 = np.uint32(p0 >> np.uint64(32)) ^ w3 ^ k1
-                w1, w3 = np.uint32(p1 & _WORD), np.uint32(p0 & _WORD)
-                k0, k1 = np.uint32(k0 + np.uint32(0x9E3779B9)), np.uint32(k1 + np.uint32(0xBB67AE85))
-            c0[lane], c1[lane], c2[lane], c3[lane] = w0, w1, w2, w3
-        for lane in range(_LANES):
-            scale[4 * lane] = factor if c0[lane] >= threshold else zero
-            scale[4 * lane + 1] = factor if c1[lane] >= threshold else zero
-            scale[4 * lane + 2] = factor if c2[lane] >= threshold else zero
-            scale[4 * lane + 3] = factor if c3[lane] >= threshold else zero
-        start = group * 4 * _LANES
-        length = min(4 * _LANES, x.size - start)
-        some_x, some_y = view(x, start, length), view(y, start, length)
-        for i in range(length):
-            some_y[i] = some_x[i] * scale[i]
+    return _masked(dy, cache)

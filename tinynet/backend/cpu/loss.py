@@ -1,6 +1,15 @@
-"""The cross-entropy of ops/loss.py in Numba, unweighted and reduced: one pass over the scores.
+"""The cross-entropy of ops/loss.py in Numba, for float32, without weights, reduced to a mean or a sum.
 
-What bounds it: a handful of numbers is not worth threads, and not the twenty passes of array code either.
+Left to the specification: (7) of cross_entropy, and all calls with weights or without a reduction.
+
+Layout    R positions
+
+  quantity          here                         specification
+  logits, δlogits   (R, K), in C order           (..., K)
+  labels            int64 (R)                    integers (...)
+  q                 not stored                   (..., K)
+  S                 R for the mean, else 1       Σ w[label] for the mean: all w are 1 here
+  cache             ln p, labels, ε, S           ln p, q, w, whether k = label, S, the loss
 """
 
 import math
@@ -8,10 +17,64 @@ from typing import Any
 
 import numpy as np
 
-from tinynet.backend.cpu.runtime.jit import njit
+from tinynet.backend.cpu.runtime.jit import njit, noalias
 from tinynet.backend.cpu.runtime.memory import empty
 from tinynet.backend.cpu.runtime.threads import launch
+from tinynet.backend.cpu.runtime.vector import view
 
+# --- Equations ------------------------------------------------------------------------------------------------------
+
+@njit
+def _target(true: Any, K: Any, smoothing: Any) -> Any:
+    """q of a class, float64; `true` says whether it is that of the label."""
+    return (1 - smoothing) * (1.0 if true else 0.0) + smoothing / K  # (2)
+
+
+@noalias
+def _loss(z: Any, label: Any, smoothing: Any, logp: Any, total: Any) -> None:
+    """ln p (K) of a position with scores z (K). Its loss is added to total[0], in float64."""
+    K = z.size
+    largest = 0
+    for k in range(K):
+        if z[k] > z[largest] or (z[k] != z[k] and z[largest] == z[largest]):  # the first NaN counts as the largest
+            largest = k
+    rest = 0.0
+    for k in range(K):
+        if k != largest:
+            rest += math.exp(z[k] - z[largest])
+    log_of_sum = math.log1p(rest)
+    for k in range(K):
+        logp[k] = z[k] - z[largest] - log_of_sum  # (1)
+        total[0] -= _target(k == label, K, smoothing) * logp[k]  # (3)
+
+
+@noalias
+def _dloss(dl: Any, logp: Any, label: Any, smoothing: Any, dz: Any) -> None:
+    """δz (K) of a position; Σ q is 1."""
+    K = logp.size
+    for k in range(K):
+        dz[k] = dl * (math.exp(logp[k]) - _target(k == label, K, smoothing))  # (6)
+
+
+# --- Schedule -------------------------------------------------------------------------------------------------------
+# A batch has a few thousand scores, which take less time than a launch on several threads. One pass by one thread
+# replaces the twenty passes of array code.
+
+@njit
+def _forward(shard: Any, shards: Any, logits: Any, labels: Any, smoothing: Any, logp: Any, total: Any) -> None:
+    R, K = logits.shape
+    for r in range(R):
+        _loss(view(logits, r * K, K), labels[r], smoothing, view(logp, r * K, K), total)
+
+
+@njit
+def _backward(shard: Any, shards: Any, dl: Any, labels: Any, smoothing: Any, logp: Any, dlogits: Any) -> None:
+    R, K = logp.shape
+    for r in range(R):
+        _dloss(dl, view(logp, r * K, K), labels[r], smoothing, view(dlogits, r * K, K))
+
+
+# --- Entry ----------------------------------------------------------------------------------------------------------
 
 def cross_entropy(xp: Any, logits: Any, labels: Any, weight: Any = None, *, label_smoothing: float = 0.0,
                   reduction: str = "mean") -> Any:
@@ -22,48 +85,14 @@ def cross_entropy(xp: Any, logits: Any, labels: Any, weight: Any = None, *, labe
     S = labels.size if reduction == "mean" else 1
     total, logp = np.zeros(1), empty(logits.shape)
     launch(_forward, np.ascontiguousarray(logits).reshape(labels.size, -1), labels, label_smoothing,
-           logp.reshape(labels.size, -1), total, shards=1)
+        logp.reshape(labels.size, -1), total, shards=1)
     return np.asarray(total[0] / S, logits.dtype), (logp, labels, label_smoothing, S)  # (4) ()
 
 
 def dcross_entropy(xp: Any, dloss: Any, *, cache: Any, needs: Any) -> Any:
     """See `tn.ops.cross_entropy`."""
     logp, labels, label_smoothing, S = cache
-    dlogits = empty(logp.shape)
-    launch(_backward, np.float32(dloss / S), labels, label_smoothing, logp.reshape(labels.size, -1),
-           dlogits.reshape(labels.size, -1), shards=1)
+    dl, dlogits = np.float32(dloss / S), empty(logp.shape)  # (5)
+    launch(_backward, dl, labels, label_smoothing, logp.reshape(labels.size, -1), dlogits.reshape(labels.size, -1),
+        shards=1)
     return dlogits, None, None
-
-
-@njit
-def _forward(shard: Any, shards: Any, logits: Any, labels: Any, smoothing: Any, logp: Any, total: Any) -> None:
-    R, K = logits.shape
-    for r in range(R):
-        largest = 0
-        for k in range(K):
-            z, best = logits[r, k], logits[r, largest]
-            if z > best or (z != z and best == best):  # the first NaN is the largest
-                largest = k
-        rest = 0.0
-        for k in range(K):
-            if k != largest:
-                rest += math.exp(logits[r, k] - logits[r, largest])
-        log_of_sum = math.log1p(rest)
-        for k in range(K):
-            logp[r, k] = logits[r, k] - logits[r, largest] - log_of_sum  # (1)
-            total[0] -= _share(k == labels[r], K, smoothing) * logp[r, k]  # (2) (3)
-
-
-@njit
-def _backward(shard: Any, shards: Any, dl: Any, labels: Any, smoothing: Any, logp: Any, dlogits: Any) -> None:
-    R, K = logp.shape
-    for r in range(R):
-        for k in range(K):
-            q = _share(k == labels[r], K, smoothing)
-            dlogits[r, k] = dl * (math.exp(logp[r, k]) - q)  # (5) (6), where the sum of q is 1
-
-
-@njit
-def _share(true: Any, K: Any, smoothing: Any) -> Any:
-    """Of a class in the target."""
-    return (1 - smoothing) * (1.0 if true else 0.0) + smoothing / K
