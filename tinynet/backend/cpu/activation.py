@@ -66,5 +66,6 @@ def relu(xp: Any, x: Any) -> Any:
 def drelu(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
     """See `tn.ops.relu`."""
     positive, dx = cache, empty(dy.shape)
-    launch(_drelu, np.ascontiguousarray(dy).reshape(-1), positive.reshape(-1), dx.reshape(-1), shards=shards_for(dy.size))
+    launch(_drelu, np.ascontiguousarray(dy).reshape(-1), positive.reshape(-1), dx.reshape(-1),
+           shards=shards_for(dy.size))
     return dx

@@ -85,7 +85,7 @@ def cross_entropy(xp: Any, logits: Any, labels: Any, weight: Any = None, *, labe
     S = labels.size if reduction == "mean" else 1
     total, logp = np.zeros(1), empty(logits.shape)
     launch(_forward, np.ascontiguousarray(logits).reshape(labels.size, -1), labels, label_smoothing,
-        logp.reshape(labels.size, -1), total, shards=1)
+           logp.reshape(labels.size, -1), total, shards=1)
     return np.asarray(total[0] / S, logits.dtype), (logp, labels, label_smoothing, S)  # (4) ()
 
 
@@ -94,5 +94,5 @@ def dcross_entropy(xp: Any, dloss: Any, *, cache: Any, needs: Any) -> Any:
     logp, labels, label_smoothing, S = cache
     dl, dlogits = np.float32(dloss / S), empty(logp.shape)  # (5)
     launch(_backward, dl, labels, label_smoothing, logp.reshape(labels.size, -1), dlogits.reshape(labels.size, -1),
-        shards=1)
+           shards=1)
     return dlogits, None, None
