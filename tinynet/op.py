@@ -29,7 +29,8 @@ from tinynet.tracing import UNOBSERVED, Call, observers
 
 _REMEMBERED = 256  # calls that an op knows to be right, by shapes, dtypes and options
 
-REGISTRY: dict[str, "Op"] = {}  # every op by its name; the tests walk it
+REGISTRY: dict[str, "Op"] = {}  # every op by name, for the tests
+UPDATES: dict[str, "Update"] = {}  # every update in place, likewise
 
 
 def namespace_of(op: str, *named: tuple[str, Tensor]) -> Any:
@@ -67,7 +68,7 @@ class Op:
         self._defaults.update({p.name: p.default for p in options if p.default is not p.empty})
 
     def __repr__(self) -> str:
-        return f"<op {self.name}: {self.contract.text}>"
+        return f"<op {self.name}: {self.contract.text}\n  {_files(self.module, self._pair)}>"
 
     def gradient(self, backward: Callable[..., Any]) -> Callable[..., Any]:
         """Decorate the function that computes this op's gradients."""
@@ -199,14 +200,20 @@ def op(contract: str, *, cases: Sequence[dict[str, Any]], sizes: Callable[..., d
     return decorate
 
 
-class Kernel:
-    """A function that updates arrays in place, such as an optimizer's step. A backend overrides it by its name."""
+class Update:
+    """A function that changes arrays in place, such as the step of an optimizer: `f(xp, *arrays, **options)`.
+
+    A backend overrides it as it does an op, by its name. `specification` is the function itself.
+    """
 
     def __init__(self, specification: Callable[..., None]) -> None:
         self.name = specification.__name__
         self.module = specification.__module__
         self.specification = specification
         self.__doc__ = specification.__doc__
+
+    def __repr__(self) -> str:
+        return f"<update {self.name}\n  {_files(self.module, (self.name,))}>"
 
     def __call__(self, *arrays: Any, **options: Any) -> None:
         device = backend.device_of(arrays[0])
@@ -216,9 +223,14 @@ class Kernel:
             self.specification(xp, *arrays, **options)
 
 
-def kernel(specification: Callable[..., None]) -> Kernel:
-    """Make a kernel of a function f(xp, *arrays, **options) that changes its arrays in place."""
-    return Kernel(specification)
+def update(specification: Callable[..., None]) -> Update:
+    """Make an update of a function f(xp, *arrays, **options) that changes its arrays in place, and register it."""
+    UPDATES[specification.__name__] = made = Update(specification)
+    return made
+
+
+def _files(module: str, names: tuple[str, ...]) -> str:
+    return " · ".join(f"{where} {file}" for where, file in backend.implementations(module, names).items())
 
 
 def _on_two_devices(op: str, named: Sequence[tuple[str, Tensor]]) -> Any:

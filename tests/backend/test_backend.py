@@ -15,8 +15,8 @@ from tests.support.op_cases import draw
 from tinynet import backend
 from tinynet.backend.cuda.runtime import fake_cupy
 from tinynet.backend.cuda.runtime.fake_cupy import no_waiting
-from tinynet.errors import ArgumentError, DeviceError
-from tinynet.op import REGISTRY, Op, kernel, op
+from tinynet.errors import ArgumentError, DeviceError, GradientError
+from tinynet.op import REGISTRY, UPDATES, Op, Update, op, update
 from tinynet.optim.adam import adam
 from tinynet.optim.sgd import sgd
 
@@ -111,9 +111,17 @@ def test_an_override_may_decline(overridden: Any) -> None:
     assert run(1) == ([2], [2])
 
 
-def test_an_override_without_a_backward_is_not_used(overridden: Any) -> None:
-    overridden(doubled=fast_doubled)
-    assert run(1, 2) == ([2, 4], [2, 2])
+@pytest.mark.parametrize(("functions", "message"), [
+    ({"doubled": fast_doubled}, "and ddoubled is missing; write it, or remove the other one"),
+    ({"ddoubled": dfast_doubled}, "and doubled is missing; write it, or remove the other one")])
+def test_half_an_override_is_refused(overridden: Any, functions: dict[str, Any], message: str) -> None:
+    overridden(**functions)
+    for _ in range(2):
+        with pytest.raises(GradientError, match="doubled: backend/cpu/test_backend.py must define both doubled and "
+                                                f"ddoubled, {message}"):
+            run(1, 2)
+    with tn.using("reference"):
+        assert run(1, 2) == ([2, 4], [2, 2])
 
 
 def test_using_takes_one_of_two_words() -> None:
@@ -124,10 +132,34 @@ def test_using_takes_one_of_two_words() -> None:
 
 def test_an_override_whose_module_needs_what_is_not_there_is_left_out(
         monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    (tmp_path / "fast_ops.py").write_text("import a_module_that_is_not_installed\ndef doubled(): ...\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    assert backend.overrides._look_up("fast_ops", ("doubled", "ddoubled")) is None
-    assert backend.overrides._look_up("no_such_package.fast_ops", ("doubled", "ddoubled")) is None
+    monkeypatch.setattr("tinynet.backend.cpu.__path__", [str(tmp_path)])
+    monkeypatch.setattr(backend.overrides, "_overrides", {})
+    names = "doubled", "ddoubled"
+    for text in ("import a_module_that_is_not_installed", "import numba_that_is_not_installed.jit as njit"):
+        (tmp_path / "fast_ops.py").write_text(f"{text}\ndef doubled(): ...\n")
+        assert backend.find_override("tinynet.ops.fast_ops", names, "cpu") is None
+    assert backend.find_override("tinynet.ops.no_such_ops", names, "cpu") is None
+    assert backend.find_override("fast_ops", names, "cpu") is None
+    (tmp_path / "fast_wrong.py").write_text("from tinynet.errors import NoSuchError\n")
+    with pytest.raises(ImportError, match="NoSuchError"):  # a mistake is not passed over in silence
+        backend.find_override("tinynet.ops.fast_wrong", names, "cpu")
+
+
+def test_the_text_of_an_op_names_the_files_that_implement_it() -> None:
+    assert repr(tn.ops.lstm) == (f"<op lstm: {tn.ops.lstm.contract.text}\n"
+                                 "  specification ops/lstm.py · cpu backend/cpu/lstm.py · gpu backend/cuda/lstm.py>")
+    assert repr(adam) == ("<update adam\n"
+                          "  specification optim/adam.py · cpu backend/cpu/adam.py · gpu backend/cuda/adam.py>")
+    assert repr(doubled).endswith("specification ops/test_backend.py>")
+
+
+@pytest.mark.parametrize("each", [*OPS.values(), *UPDATES.values()], ids=[*OPS, *UPDATES])
+def test_the_files_that_are_named_are_those_that_run(each: Any) -> None:
+    names = (each.name,) if isinstance(each, Update) else (each.name, f"d{each.name}")
+    named = backend.implementations(each.module, names)
+    pytest.importorskip("numba")
+    for device, emulated in (("cpu", "cpu"), ("gpu", "gpu-emulated")):
+        assert (device in named) == (backend.find_override(each.module, names, emulated) is not None)
 
 
 def test_everything_runs_without_numba(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,8 +174,8 @@ def test_everything_runs_without_numba(monkeypatch: pytest.MonkeyPatch) -> None:
         assert np.array_equal(without, y(x).numpy())
 
 
-def test_kernels_are_overridden_like_ops(overridden: Any) -> None:
-    @kernel
+def test_updates_are_overridden_like_ops(overridden: Any) -> None:
+    @update
     def grown(xp: Any, value: Any, *, by: float) -> None:
         value += by
 
@@ -153,6 +185,7 @@ def test_kernels_are_overridden_like_ops(overridden: Any) -> None:
         value += by + 100
         return None
 
+    del UPDATES["grown"]
     grown.module = "tinynet.optim.test_backend"
     value = np.zeros(2)
     grown(value, by=1.0)

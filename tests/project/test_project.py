@@ -6,6 +6,7 @@ Each rule is a function that returns what it found wrong, so that it can also be
 import ast
 import configparser
 import doctest
+import graphlib
 import importlib
 import os
 import re
@@ -20,11 +21,11 @@ from typing import Any
 import pytest
 
 import tinynet as tn
-from tinynet.op import Kernel, Op
+from tinynet.op import Op, Update
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Who may import whom: each module or package of tinynet imports itself and what stands in the rows above its own.
+# The layers: each module or package of tinynet may import itself and the rows above its own.
 LAYERS = [
     ["errors"],
     ["contract", "window", "random", "atomic", "tracing"],
@@ -80,11 +81,15 @@ def read(path: str) -> str:
 # --- who may import whom --------------------------------------------------------------------------------------------
 
 def imports(path: str, source: str) -> Iterator[tuple[str, bool]]:
-    """What a file of tinynet imports, as full dotted names, and whether it does so inside of a function."""
+    """What a file of tinynet imports when it runs, as full dotted names, and whether inside a function."""
     package = ["tinynet", *path.split("/")[:-1]]
 
     def visit(node: ast.AST, inside: bool) -> Iterator[tuple[str, bool]]:
         match node:
+            case ast.If(test=ast.Name(id="TYPE_CHECKING"), orelse=children):
+                for child in children:
+                    yield from visit(child, inside)
+                return
             case ast.Import(names=names):
                 yield from ((alias.name, inside) for alias in names)
             case ast.ImportFrom(module=module, names=names, level=level):
@@ -171,6 +176,81 @@ def test_an_allowed_import_is_no_fault() -> None:
     assert not import_faults("backend/cpu/lstm.py", "import numpy as np\nfrom numba import njit\nfrom . import gemm")
     assert not import_faults("saving/models.py", "def f():\n from safetensors.numpy import load\n import tinynet.nn")
     assert not import_faults("training/step.py", "from tinynet import backend\nfrom tinynet.data.loader import Loader")
+
+
+# --- no import cycles ----------------------------------------------------------------------------------------------
+
+# The one place that imports tinynet's own modules by name: the overrides of ops, and what each device needs.
+IMPORTS_BY_NAME = "backend/devices.py"
+
+
+def modules_imported(sources: dict[str, str]) -> dict[str, set[str]]:
+    """The import graph: for each module, the modules of tinynet that it imports, at its top or inside a function."""
+    names = {path: ".".join(["tinynet", *path.removesuffix(".py").removesuffix("__init__").strip("/").split("/")])
+             .rstrip(".") for path in sources}
+    known = {*names.values()}
+
+    def module(name: str) -> str:
+        return name if name in known or not name else module(name.rpartition(".")[0])
+
+    return {names[path]: {module(name) for name, _ in imports(path, source)} - {"", names[path]}
+            for path, source in sources.items()}
+
+
+def cycle(sources: dict[str, str]) -> list[str]:
+    """Modules that import each other in a circle, the first again at the end; empty if there is no circle."""
+    try:
+        graphlib.TopologicalSorter(modules_imported(sources)).prepare()
+    except graphlib.CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def imports_by_name(path: str, source: str) -> list[str]:
+    """Imports of modules whose names are computed, which the graph cannot show."""
+    return [f"{path}:{node.lineno} imports by name: only {IMPORTS_BY_NAME} may" for node in ast.walk(ast.parse(source))
+            if isinstance(node, ast.Name | ast.Attribute | ast.alias) and path != IMPORTS_BY_NAME
+            and re.match(r"import_module$|__import__$|importlib\b", getattr(node, "id", "") or getattr(node, "attr", "")
+                         or getattr(node, "name", ""))]
+
+
+def test_there_are_no_import_cycles() -> None:
+    sources = {path: read(f"tinynet/{path}") for path in paths("tinynet")}
+    assert len(modules_imported(sources)["tinynet"]) > 10
+    sources["backend/cuda/runtime/launch.py"] = ""  # it goes when the emulator is a library like CuPy
+    assert not cycle(sources)
+
+
+def test_only_the_devices_import_by_name() -> None:
+    sources = {path: read(f"tinynet/{path}") for path in paths("tinynet")}
+    assert not [fault for path, source in sources.items() for fault in imports_by_name(path, source)]
+
+
+@pytest.mark.parametrize("sources", [
+    {"a.py": "from tinynet import b", "b.py": "from tinynet.a import f"},
+    {"a.py": "import tinynet.b.c", "b/__init__.py": "", "b/c.py": "def f():\n from ..a import g"},
+    {"a.py": "from tinynet.b import C", "b/__init__.py": "from .c import C", "b/c.py": "if x:\n from tinynet import a"},
+    {"b/__init__.py": "from tinynet.b import c", "b/c.py": "class C:\n def f(self):\n  from tinynet.b import name"},
+    {"__init__.py": "from tinynet.a import f", "a.py": "def f():\n import tinynet as tn"},
+])
+def test_an_import_cycle_is_found(sources: dict[str, str]) -> None:
+    found = cycle(sources)
+    assert len(found) > 2
+    assert found[0] == found[-1]
+
+
+def test_imports_for_types_make_no_cycle() -> None:
+    assert not cycle({"a.py": "from tinynet.b import c, d", "b/__init__.py": "", "b/c.py": "",
+                       "b/d.py": "from . import c"})
+    assert not cycle({"a.py": "if TYPE_CHECKING:\n from tinynet.b import C", "b.py": "import tinynet.a"})
+
+
+@pytest.mark.parametrize("source", [
+    "import importlib", "from importlib import import_module", "def f(name):\n return __import__(name)",
+    "import importlib.util as util"])
+def test_an_import_by_name_is_found(source: str) -> None:
+    assert imports_by_name("nn/module.py", source)
+    assert not imports_by_name(IMPORTS_BY_NAME, source)
 
 
 # --- what no code may do --------------------------------------------------------------------------------------------
@@ -402,7 +482,7 @@ def failing_examples(module: ModuleType) -> str:
     finder, said = doctest.DocTestFinder(), list[str]()
     found = finder.find(module)
     for name, value in vars(module).items():  # ops are objects, which doctest does not look into
-        if isinstance(value, Op | Kernel) and value.module == module.__name__:
+        if isinstance(value, Op | Update) and value.module == module.__name__:
             found += finder.find(value, f"{module.__name__}.{name}", module)
     runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     for example in found:

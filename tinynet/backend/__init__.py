@@ -15,6 +15,7 @@ from tinynet.backend.overrides import (
     current_precision,
     find_override,
     home,
+    implementations,
     is_recording,
     is_reference,
     precision,
@@ -25,5 +26,5 @@ from tinynet.backend.overrides import (
 )
 
 __all__ = ["Device", "Home", "as_array", "common_device", "current_precision", "device_name", "device_of",
-           "find_override", "forget_devices", "from_dlpack", "home", "is_recording", "is_reference", "namespace",
-           "out_of_memory", "precision", "record", "recording", "room", "to_device", "to_host", "using"]
+           "find_override", "forget_devices", "from_dlpack", "home", "implementations", "is_recording", "is_reference",
+           "namespace", "out_of_memory", "precision", "record", "recording", "room", "to_device", "to_host", "using"]

@@ -154,7 +154,7 @@ def _open(device: str) -> tuple[Any, Callable[[], Any] | None]:
 
 
 def module_for(device: str, name: str) -> Any:
-    """A module of the backend of a device, by its name in the backend's folder. Nothing else imports by name."""
+    """A module in the backend's folder for a device. No other code imports tinynet's own modules by name."""
     return importlib.import_module(f"{FOLDERS[device.partition(':')[0]]}.{name}")
 
 

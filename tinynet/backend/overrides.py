@@ -1,24 +1,25 @@
-"""Which code runs an op: the specification in `ops/`, or an override of it for one device.
+"""Which code runs an op: the specification in `ops/`, or an override for one device.
 
-The pair of functions in `ops/` is what an op means; it is array code that runs on any device. A file of the same name
-in `backend/cpu` or `backend/cuda` may hold the same two functions, faster: `ops/lstm.py` has `lstm` and `dlstm`,
-and so has `backend/cpu/lstm.py`. Nothing else is needed to override an op; `with using("reference"):` leaves the
-overrides out. An override returns NotImplemented for arguments that it has no fast way for.
+The pair of functions in `ops/` defines an op; it is array code that runs on any device. A file of the same name in
+`backend/cpu` or `backend/cuda` may hold a faster pair: `ops/lstm.py` has `lstm` and `dlstm`, and so has
+`backend/cpu/lstm.py`. Nothing else is needed to override an op, or an update in place, which is one function.
+`using("reference")` leaves the overrides out. An override returns NotImplemented for arguments that it has no fast
+code for.
 
-Two things spare the backward of an override work that the specification is spared to know of. The gradient of an output
-that nobody used is None there, not zeros; and an element of `needs` that is true may be a `Home`.
+Overrides get two optimisations that the specification does not: the gradient of an output that was not used is None
+instead of zeros, and an element of `needs` that is true may be a `Home`.
 """
 
-import importlib
-import importlib.util
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from tinynet.backend.devices import FOLDERS, module_for
-from tinynet.errors import ArgumentError, DeviceError
+from tinynet.errors import ArgumentError, DeviceError, GradientError
 
 Functions = tuple[Callable[..., Any], ...]
 
@@ -104,29 +105,52 @@ def is_recording() -> bool:
 
 
 def find_override(module: str, names: tuple[str, ...], device: str) -> Functions | None:
-    """The fast functions of these names for what a module of tinynet's specifies, or None to run the specification."""
+    """The functions of these names that override those of `module` on a device; None to run the specification.
+
+    Errors: GradientError for an override with a forward and no backward, or the other way round.
+    """
     if _reference.get():
         return None
     key = device.partition(":")[0], module, names
     if key not in _overrides:
-        package, _, stem = module.rpartition(".")
-        is_ours = package.partition(".")[0] == "tinynet"  # somebody else's lstm.py is not ours made fast
-        _overrides[key] = _look_up(f"{FOLDERS[key[0]]}.{stem}", names) if is_ours else None
+        _overrides[key] = _look_up(key[0], module, names) if _is_ours(module) else None
     return _overrides[key]
 
 
-def _look_up(module: str, names: tuple[str, ...]) -> Functions | None:
+def _look_up(device: str, module: str, names: tuple[str, ...]) -> Functions | None:
+    stem = module.rpartition(".")[2]
     try:
-        if importlib.util.find_spec(module) is None:
-            return None
-    except ModuleNotFoundError:
+        functions = vars(module_for(device, stem))
+    except ImportError as error:  # no such file, or Numba or CuPy is missing: the specification needs NumPy alone
+        if _is_ours(error.name or "") and error.name != f"{FOLDERS[device]}.{stem}":
+            raise  # a mistake in an override
         return None
-    try:
-        found = importlib.import_module(module)
-    except ImportError:  # Numba or CuPy is not there: the specification needs NumPy alone
-        return None
-    functions = vars(found)
-    return tuple(functions[name] for name in names) if functions.keys() >= set(names) else None
+    missing = [name for name in names if name not in functions]
+    if missing and len(missing) < len(names):
+        raise GradientError(f"{names[0]}: {_path(f'{FOLDERS[device]}.{stem}')} must define both {' and '.join(names)}, "
+                            f"and {missing[0]} is missing; write it, or remove the other one")
+    return None if missing else tuple(functions[name] for name in names)
+
+
+def implementations(module: str, names: tuple[str, ...]) -> dict[str, str]:
+    """The files that define these functions: the specification, and overrides by device. Nothing is imported."""
+    found = {"specification": _path(module)}
+    for device in ("cpu", "gpu") if _is_ours(module) else ():
+        path = _path(f"{FOLDERS[device]}.{module.rpartition('.')[2]}")
+        file = Path(__file__).parents[1] / path
+        text = file.read_text(encoding="utf-8") if file.exists() else ""
+        if all(re.search(rf"^(def )?{name}\b *[(=]", text, re.M) for name in names):
+            found[device] = path
+    return found
+
+
+def _is_ours(module: str) -> bool:
+    """Whether a module is one of tinynet's: the `lstm.py` of a user is not overridden by tinynet's."""
+    return module.partition(".")[0] == "tinynet"
+
+
+def _path(module: str) -> str:
+    return f"{module.removeprefix('tinynet.').replace('.', '/')}.py"
 
 
 def record(device: str, work: Callable[[], Any], given: Sequence[Any] = (), limit: float = math.inf) -> tuple[Any, Any]:

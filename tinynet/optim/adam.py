@@ -3,11 +3,11 @@
 from typing import Any, ClassVar
 
 from tinynet.errors import ArgumentError
-from tinynet.op import kernel
+from tinynet.op import update
 from tinynet.optim.optimizer import Optimizer, scalar
 
 
-@kernel
+@update
 def adam(xp: Any, value: Any, gradient: Any, m: Any, v: Any, *, lr: Any, betas: tuple[float, float], eps: float,
          step: Any, weight_decay: float, decoupled: bool) -> None:
     """One step of Adam on flat arrays, in place. `step` counts from 1; it and `lr` may be 0-d arrays.
