@@ -36,10 +36,12 @@ clean:
 	rm -rf $(VENV) build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name .git -prune -o -name __pycache__ -prune -exec rm -rf {} +
 
-# One stamp for each extra of setup.cfg. A .venv whose pip does not run is half made, or its Python is gone: start again.
+# One stamp for each extra of setup.cfg. If pip does not run, .venv is incomplete or its Python is gone: make it again.
+# A distribution called tinynet is this one under its former name, or another project of the package index: remove it.
 $(VENV)/%.installed: setup.cfg pyproject.toml
 	@$(IN_VENV) -m pip --version >/dev/null 2>&1 || { $(make_venv); }
 	@echo 'Installing tinynet[$*] into $(VENV) ...'
+	@rm -rf tinynet.egg-info && $(IN_VENV) -m pip uninstall -qq --yes tinynet
 	@$(IN_VENV) -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
 	@touch $@
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+DISTRIBUTIONS = {"tinynet": "tinynet-lstm-cnn"}  # what pip calls a package, where that is not what Python imports
 FEATURES = ("sse4_2", "avx", "avx2", "fma", "avx512f", "avx512bw", "avx512vl", "avx512_bf16", "amx_tile", "asimd",
             "sve")  # of those that it has, these are written down
 
@@ -61,7 +62,7 @@ def versions(packages: list[str]) -> dict[str, str]:
     found = {}
     for package in packages:
         try:
-            found[package] = version(package)
+            found[package] = version(DISTRIBUTIONS.get(package, package))
         except PackageNotFoundError:
             continue
     return found

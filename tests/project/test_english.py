@@ -21,7 +21,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # Files and folders that are clean, and must stay so.
 CLEAN = [
-    "setup.cfg", "pyproject.toml",
+    "setup.cfg", "pyproject.toml", "Makefile", ".ci/run", "CONTRIBUTING.md", "docs", "tests/project/test_english.py",
+    "tests/project/test_packaging.py",
 ]
 
 LONGEST = 35  # words of a sentence
