@@ -164,7 +164,7 @@ def warp(xp: Any, out: Any, images: Any, matrices: Any, levels: Any, bends: Any,
 def _bent(bends: Any, cell_y: Any, weights_y: Any, cell_x: Any, weights_x: Any) -> Any:
     """(2): u (N,H,W,2), in shares of the sides; first along the columns of control points, then along their rows."""
     rows = sum(bends[:, cell_y + k] * weights_y[k][:, None, None] for k in range(4))  # (N,H,P,2)
-    return sum(rows[:, :, cell_x + k] * weights_x[k][:, None] for k in range(4))
+    return sum(rows[:, :, cell_x + k] * weights_x[k][:, None] for k in range(4))  # (2)
 
 
 def _splines(size: int) -> tuple[np.ndarray, np.ndarray]:

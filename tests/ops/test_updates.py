@@ -1,0 +1,99 @@
+"""Every update in place: its override does what its specification says, and its equations are those of its code."""
+
+import inspect
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.project.test_docs import equations_in_code, functions
+from tests.support import update_cases
+from tests.support.update_cases import CASES, faults
+from tinynet.op import UPDATES, Update
+
+pytestmark = pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # of NaN that are compared
+
+
+def test_every_update_has_cases() -> None:
+    missing = UPDATES.keys() - CASES.keys()
+    assert not missing, f"add a function {missing.pop()}() to {update_cases.__file__}"
+    assert len(UPDATES) >= 6
+
+
+@pytest.mark.parametrize("device", ["cpu", "gpu-emulated"])
+@pytest.mark.parametrize("name", CASES)
+def test_an_update_agrees_with_its_specification(name: str, device: str) -> None:
+    assert not faults(name, UPDATES[name].specification, UPDATES[name], device)
+
+
+@pytest.mark.parametrize(("name", "old", "new"), [
+    ("adam", "(1 - beta1) * g", "(1 - beta2) * g"), ("adam", "g * g", "g"), ("adam", "1 - beta2**step", "1 - beta2"),
+    ("adam", "(xp.sqrt(vhat) + eps)", "xp.sqrt(vhat + eps)"), ("adam", "(weight_decay * value)", "weight_decay"),
+    ("sgd", "velocity *= momentum", "velocity *= 1 - momentum"), ("sgd", "if nesterov", "if not nesterov"),
+    ("sgd", "gradient + weight_decay", "gradient - weight_decay"),
+    ("running_averages", "(1 - momentum) * batch", "batch"), ("running_averages", "(1 - momentum)", "momentum"),
+    ("tally", "total += loss * len(labels)", "total += loss"), ("tally", "scores.argmax", "scores.argmin"),
+    ("tally", "else count / each", "else count"),
+    ("gather", "rows[index]", "rows[index - 1]"), ("gather", "batch[...] = rows[index]", "batch[1:] = rows[index][1:]"),
+    ("warp", "xp.floor(qx)", "xp.ceil(qx)"), ("warp", "levels[:, 1", "levels[:, 0"), ("warp", "b * x", "c * x"),
+])
+def test_a_planted_bug_is_found(name: str, old: str, new: str) -> None:
+    """Also a bug that leaves all but one of the results right."""
+    update = UPDATES[name]
+    source = inspect.getsource(update.specification)
+    assert old in source
+    room = dict(vars(sys.modules[update.module]))
+    exec(source.replace(old, new).replace("@update\n", ""), room)
+    wrong = room[name]
+    assert faults(name, update.specification, lambda *arrays, **options: wrong(np, *arrays, **options), "cpu")
+
+
+# --- equations ------------------------------------------------------------------------------------------------------
+
+def numbers(text: str) -> list[int]:
+    """The numbers of the equations in a text: those that stand first on a line."""
+    return [int(number) for number in re.findall(r"^ *\((\d+)\)", text, re.M)]
+
+
+def equation_faults(text: str, code: str) -> list[str]:
+    listed = numbers(text)
+    found = [] if listed and listed == list(range(listed[0], listed[0] + len(listed))) else [f"numbers are {listed}"]
+    found += [f"({number}) is in the text and not in the code" for number in {*listed} - equations_in_code(code)]
+    return found + [f"({number}) is in the code and not in the text" for number in equations_in_code(code) - {*listed}]
+
+
+def text_and_code(update: Update) -> tuple[str, str]:
+    """The equations may stand at the top of the file; the code includes the functions of the file that it calls."""
+    module = sys.modules[update.module]
+    text = update.__doc__ or ""
+    own = functions(Path(str(module.__file__)))
+    waiting, seen = [update.name], list[str]()
+    while waiting:
+        seen.append(waiting.pop())
+        waiting += sorted(own[seen[-1]][1] & own.keys() - {*seen, *waiting})
+    return text if numbers(text) else module.__doc__ or "", "\n".join(own[name][0] for name in seen)
+
+
+@pytest.mark.parametrize("name", UPDATES)
+def test_the_equations_are_those_of_the_code(name: str) -> None:
+    assert not equation_faults(*text_and_code(UPDATES[name]))
+
+
+@pytest.mark.parametrize(("old", "new", "fault"), [
+    ("# (2)", "", "(2) is in the text and not in the code"), ("# (2)", "# (2) (7)", "(7) is in the code"),
+    ("(3)  v", "     v", "numbers are [1, 2, 4, 5]")])
+def test_an_equation_that_is_missing_is_found(old: str, new: str, fault: str) -> None:
+    text, code = text_and_code(UPDATES["adam"])
+    assert old in text + code
+    assert fault in "\n".join(equation_faults(text.replace(old, new), code.replace(old, new)))
+
+
+def test_the_cases_change_something() -> None:
+    for name, draw in CASES.items():
+        for arrays, options in draw():
+            changed: list[Any] = [array.copy() for array in arrays]
+            UPDATES[name].specification(np, *changed, **options)
+            assert any((a != b).any() for a, b in zip(arrays, changed, strict=True))
