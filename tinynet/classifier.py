@@ -1,10 +1,10 @@
-"""A saved model in front of pictures: what they show, and how often it is right about them.
+"""A saved model as a classifier of images: probabilities, and figures of how good they are.
 
     pictures = Classifier(tn.load("model.safetensors"))
     probabilities = pictures.probabilities([read_image(path, size=pictures.size, channels=pictures.channels)])
     found = score(labels, probabilities, pictures.classes);  print(report(found))
 
-`python -m tinynet` and the examples are made of this.
+`python -m tinynet` and `examples/train_folder.py` use it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,22 +12,25 @@ from typing import Any
 
 import numpy as np
 
-from tinynet import metrics, nn
+from tinynet import metrics, nn, ops
 from tinynet.data.loader import Loader
 from tinynet.errors import DataError, ModelFileError
 from tinynet.nn.module import Module
 from tinynet.nn.summary import aligned, rows
+from tinynet.tensor import Tensor
 from tinynet.training.evaluate import predict
 
 
 class Classifier:
-    """A model that takes images (H, W, 1) or (H, W, 3), or (H, W) for grey ones, and gives a score for each class.
+    """A model of images, with what turns pixels into its inputs and its outputs into probabilities.
 
-    size, channels   what pictures are to be brought to, for `tn.data.read_image`
-    classes          their names; "0", "1", ... where the model does not know them
-    scaling          what makes inputs of pixels; pixels / 255 where the model does not know
+    The model takes images (H, W, 1), (H, W, 3) or, if they are grey, (H, W), and gives a score for each class.
 
-    Errors: ModelFileError for a model that takes or gives something else.
+    size, channels   of its images, as `tn.data.read_image` takes them
+    classes          the model's, or "0", "1", ...
+    scaling          the model's, or pixels / 255
+
+    Errors: ModelFileError for a model of other inputs or outputs.
 
     >>> from tinynet import nn
     >>> model = nn.Sequential(nn.Flatten(), nn.Dense(4, 2), input_shape=(2, 2, 1))
@@ -54,14 +57,16 @@ class Classifier:
         self._is_softmax = layers[-1].layer == "Softmax"
 
     def inputs(self, pixels: Any) -> Any:
-        """Images (N,H,W,C) of 0 ... 255 as the model wants them."""
+        """The model's inputs for images (N,H,W,C) of 0 ... 255."""
         scaled = self.scaling(pixels)
         return scaled.reshape(len(scaled), *(self.model.input_shape or ()))
 
     def probabilities(self, images: Any, *, batch_size: int = 64) -> np.ndarray:
-        """(N, K), float64: of each class for each image (N,H,W,C); `images` may be read as it is indexed.
+        """The probability of each class for each image: (N, K), float64.
 
-        Errors: ModelFileError if the model gives numbers that are none.
+        images   (N,H,W,C), an array or anything that a `tn.data.Loader` takes, such as a folder's images
+
+        Errors: ModelFileError if an output is not finite.
         """
         batches = Loader(images, batch_size=batch_size, transform=self.inputs)
         scores = predict(self.model, batches).astype(np.float64)
@@ -70,13 +75,12 @@ class Classifier:
                                  "images; its weights are damaged, or its training has diverged")
         if self._is_softmax:
             return np.asarray(scores)
-        powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+        return np.asarray(ops.softmax(Tensor(scores)).numpy())
 
     def labels_of(self, labels: np.ndarray, names: Sequence[str]) -> np.ndarray:
-        """Labels that are indices into `names` as indices into the model's classes.
+        """Labels (N,) that index `names`, turned into labels that index the model's classes.
 
-        Errors: DataError for a name that the model does not know.
+        Errors: DataError for a name that is not a class of the model.
         """
         if self.model.classes is None and len(names) == len(self.classes):
             return labels
@@ -88,10 +92,10 @@ class Classifier:
 
 
 def score(labels: Any, probabilities: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
-    """How good predictions are, as numbers that JSON knows.
+    """Figures of predictions, as a dictionary that JSON can represent.
 
-    Gives `images`, `accuracy`, `balanced_accuracy`, `per_class` (for each name precision, recall, f1 and the number of
-    images), `confusion_matrix` (rows are the true classes), and `roc_auc` where there are two classes.
+    Keys: `images`, `accuracy`, `balanced_accuracy`, `per_class` (for each name precision, recall, f1, images),
+    `confusion_matrix` (true classes in rows), and for two classes `roc_auc`.
 
     >>> found = score([0, 1, 1], np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]]), ["cat", "dog"])
     >>> found["accuracy"], found["confusion_matrix"], found["per_class"]["dog"]["recall"]
@@ -99,9 +103,8 @@ def score(labels: Any, probabilities: np.ndarray, classes: Sequence[str]) -> dic
     """
     labels, predicted, count = np.asarray(labels), probabilities.argmax(axis=1), len(classes)
     table = metrics.confusion_matrix(labels, predicted, count)
-    measures = {"precision": metrics.precision, "recall": metrics.recall, "f1": metrics.f1}
-    columns = {name: measure(labels, predicted, count).tolist() for name, measure in measures.items()}
-    columns["images"] = table.sum(axis=1).tolist()
+    columns = {name: values.tolist() for name, values in metrics.per_class(table).items()}
+    columns["images"] = columns.pop("support")
     found = {"images": len(labels), "accuracy": metrics.accuracy(labels, predicted),
              "balanced_accuracy": float(metrics.balanced_accuracy(labels, predicted)),
              "per_class": {name: {column: values[k] for column, values in columns.items()}
@@ -113,7 +116,7 @@ def score(labels: Any, probabilities: np.ndarray, classes: Sequence[str]) -> dic
 
 
 def report(found: dict[str, Any]) -> str:
-    """What `score` has found, as text: a line, precision and recall of each class, the confusion matrix.
+    """The result of `score` as text: one line, precision and recall of each class, the confusion matrix.
 
     >>> print(report(score([0, 1, 1], np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]]), ["cat", "dog"])))
     accuracy 0.6667 on 3 images, mean recall 0.7500, ROC-AUC 1.0000

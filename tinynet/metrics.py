@@ -1,15 +1,17 @@
-"""How good are predictions? Plain functions of arrays on the host; all sums in float64.
+"""Figures of classification: accuracy, precision, recall, ROC and precision-recall curves, McNemar's test.
+
+Plain functions of arrays on the host; all sums in float64.
 
     scores = tn.predict(model, images)                 # (N, K), one row of scores for each image
     predicted = scores.argmax(axis=1)                  # (N,), classes from 0 to K - 1
     print(tn.metrics.classification_report(labels, predicted, names=["ship", "cat", "dog"]))
 
 `labels` and `predicted` are integers of shape (N,), the true and the predicted classes. K is the highest of them plus
-one, unless `classes` says so. What is "per class" is an array of shape (K,): class k against all others. A share of
-nothing (the precision for a class that was never predicted) is 0, as a cautious reader would count it.
+one, unless `classes` gives it. A result per class is an array (K,): class k against all others. A share of nothing,
+such as the precision of a class that was never predicted, is 0.
 
-Sums of a curve need a score for each sample: the higher, the more it is a positive (label 1). Equal scores are one
-point of the curve. The numbers are those of scikit-learn, and are compared with them in the tests.
+Curves need a score for each sample: the higher, the more likely it is positive (label 1). Equal scores make one point.
+The results are those of scikit-learn, and tests compare them.
 """
 
 import math
@@ -22,7 +24,7 @@ from tinynet.errors import ArgumentError, DtypeError, ShapeError
 
 
 def accuracy(labels: Any, predicted: Any) -> float:
-    """The share of predictions that are right.
+    """The share of correct predictions.
 
     >>> accuracy([0, 1, 1, 2], [0, 1, 2, 2])
     0.75
@@ -32,10 +34,10 @@ def accuracy(labels: Any, predicted: Any) -> float:
 
 
 def confusion_matrix(labels: Any, predicted: Any, classes: int | None = None) -> np.ndarray:
-    """How often class i (the row) was taken for class j (the column): (K, K), int64.
+    """How often class i (the row) was predicted as class j (the column): (K, K), int64.
 
     Errors: ShapeError unless both are (N,) of the same N > 0; DtypeError unless they are integers; ArgumentError for a
-    class below 0 or not below `classes`. All functions of classes have these.
+    class below 0 or not below `classes`. The same holds for all functions of classes.
 
     >>> confusion_matrix([0, 1, 1, 2], [0, 1, 2, 2])
     array([[1, 0, 0],
@@ -46,38 +48,49 @@ def confusion_matrix(labels: Any, predicted: Any, classes: int | None = None) ->
     return np.bincount(true * count + found, minlength=count * count).reshape(count, count)
 
 
+def per_class(table: Any) -> dict[str, np.ndarray]:
+    """Precision, recall, F1 and support, the number of samples, of each class: four arrays (K,).
+
+    table   a confusion matrix (K, K): the true classes in rows, the predicted ones in columns
+
+    >>> per_class([[1, 0], [1, 2]])["recall"].round(3)
+    array([1.   , 0.667])
+    """
+    table = np.asarray(table)
+    right, predicted, support = table.diagonal(), table.sum(axis=0), table.sum(axis=1)
+    return {"precision": _share(right, predicted), "recall": _share(right, support),
+            "f1": _share(2 * right, predicted + support), "support": support}
+
+
 def precision(labels: Any, predicted: Any, classes: int | None = None) -> np.ndarray:
-    """For each class: how many of those that were taken for it are it.
+    """For each class, the share of its predictions that are correct: (K,).
 
     >>> precision([0, 1, 1, 2], [0, 1, 2, 2])
     array([1. , 1. , 0.5])
     """
-    table = confusion_matrix(labels, predicted, classes)
-    return _share(table.diagonal(), table.sum(axis=0))
+    return per_class(confusion_matrix(labels, predicted, classes))["precision"]
 
 
 def recall(labels: Any, predicted: Any, classes: int | None = None) -> np.ndarray:
-    """For each class: how many of those that are it were taken for it.
+    """For each class, the share of its samples that are predicted correctly: (K,).
 
     >>> recall([0, 1, 1, 2], [0, 1, 2, 2])
     array([1. , 0.5, 1. ])
     """
-    table = confusion_matrix(labels, predicted, classes)
-    return _share(table.diagonal(), table.sum(axis=1))
+    return per_class(confusion_matrix(labels, predicted, classes))["recall"]
 
 
 def f1(labels: Any, predicted: Any, classes: int | None = None) -> np.ndarray:
-    """For each class: the harmonic mean of precision and recall. Its own mean is "macro F1".
+    """For each class, the harmonic mean of precision and recall: (K,). Its mean is "macro F1".
 
     >>> f1([0, 1, 1, 2], [0, 1, 2, 2]).round(3)
     array([1.   , 0.667, 0.667])
     """
-    table = confusion_matrix(labels, predicted, classes)
-    return _share(2 * table.diagonal(), table.sum(axis=0) + table.sum(axis=1))
+    return per_class(confusion_matrix(labels, predicted, classes))["f1"]
 
 
 def balanced_accuracy(labels: Any, predicted: Any) -> float:
-    """The mean of the recalls of the classes that occur in `labels`: rare classes count as much as frequent ones.
+    """The mean recall of the classes that occur in `labels`, so that rare classes count as much as frequent ones.
 
     >>> balanced_accuracy([0, 0, 0, 1], [0, 0, 0, 0])
     0.5
@@ -88,7 +101,7 @@ def balanced_accuracy(labels: Any, predicted: Any) -> float:
 
 
 def sensitivity(labels: Any, predicted: Any, positive: int = 1) -> float:
-    """How many of the positives were found: the recall of class `positive`; all other classes are negative.
+    """The share of positives that are predicted as such: the recall of class `positive`, all others being negative.
 
     >>> sensitivity([1, 1, 1, 0], [1, 1, 0, 0]).__round__(3)
     0.667
@@ -98,7 +111,7 @@ def sensitivity(labels: Any, predicted: Any, positive: int = 1) -> float:
 
 
 def specificity(labels: Any, predicted: Any, positive: int = 1) -> float:
-    """How many of the negatives were taken for such: the share of other classes not predicted to be `positive`.
+    """The share of negatives that are predicted as such: samples of other classes not predicted as `positive`.
 
     >>> specificity([1, 1, 0, 0], [1, 1, 1, 0])
     0.5
@@ -110,8 +123,8 @@ def specificity(labels: Any, predicted: Any, positive: int = 1) -> float:
 def roc_curve(labels: Any, scores: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The receiver operating characteristic: false positive rates, true positive rates, and their thresholds.
 
-    labels (N,) are 0 and 1, scores (N,) finite numbers. The first threshold is infinite: nothing is taken for positive.
-    Points on a straight line between others are left out. A rate is NaN where there is no negative, or no positive.
+    labels (N,) are 0 and 1, scores (N,) finite numbers. At the first threshold, infinity, no sample counts as positive.
+    Points on a straight line between others are left out. Without negatives, or positives, that rate is NaN.
 
     >>> false_positive, true_positive, thresholds = roc_curve([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
     >>> false_positive, true_positive
@@ -127,10 +140,10 @@ def roc_curve(labels: Any, scores: Any) -> tuple[np.ndarray, np.ndarray, np.ndar
 
 
 def roc_auc(labels: Any, scores: Any) -> float:
-    """The area under the ROC curve: how often a positive has a higher score than a negative, ties counting half.
+    """The area under the ROC curve: the probability that a positive scores higher than a negative; ties count half.
 
-    For more than two classes labels (N,) are 0 ... K - 1, scores are (N, K), and the result is the mean over the
-    classes, each against all others. NaN where a class does not occur, or no other.
+    For more than two classes, labels (N,) are 0 ... K - 1, scores are (N, K), and the result is the mean over classes,
+    each against all others. NaN if a class does not occur, or no other class.
 
     >>> roc_auc([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
     0.75
@@ -143,9 +156,9 @@ def roc_auc(labels: Any, scores: Any) -> float:
 
 
 def precision_recall_curve(labels: Any, scores: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Precisions, recalls, and their thresholds, in the order of rising thresholds.
+    """Precisions, recalls, and their thresholds in rising order.
 
-    The last point, of precision 1 and recall 0, has no threshold. Where there is no positive, all other recalls are 1.
+    The last point, precision 1 and recall 0, has no threshold. Without positives, all other recalls are 1.
 
     >>> precisions, recalls, thresholds = precision_recall_curve([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
     >>> precisions.round(2), recalls
@@ -159,7 +172,7 @@ def precision_recall_curve(labels: Any, scores: Any) -> tuple[np.ndarray, np.nda
 def average_precision(labels: Any, scores: Any) -> float:
     """The area under the precision-recall curve (PR-AUC), as the sum of steps: Σ (recall_n − recall_n₋₁) precision_n.
 
-    For more than two classes as `roc_auc`. 0 where there is no positive.
+    For more than two classes as `roc_auc`. Without positives, 0.
 
     >>> round(average_precision([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8]), 4)
     0.8333
@@ -172,7 +185,7 @@ def average_precision(labels: Any, scores: Any) -> float:
 
 
 class McNemar(NamedTuple):
-    """What `mcnemar` found: samples that only the first or only the second got right, and how likely that is.
+    """The result of `mcnemar`: how many samples only the first or only the second got right, and the p-value.
 
     >>> mcnemar([0, 1, 1], [0, 1, 1], [0, 1, 0]).only_first
     1
@@ -184,10 +197,12 @@ class McNemar(NamedTuple):
 
 
 def mcnemar(labels: Any, first: Any, second: Any) -> McNemar:
-    """McNemar's exact test: are two classifiers, asked about the same samples, equally good?
+    """McNemar's exact test of whether two classifiers are equally good on the same samples.
 
-    Only samples that one gets right and the other wrong tell. If both are equally good, each such sample is a toss of
-    a coin; `p` is the probability of a split at least as uneven, both ways (a binomial test, not an approximation).
+    Only samples that one classifier gets right and the other wrong count. If both are equally good, each of them is a
+    fair coin toss. `p` is the two-sided probability of a split at least as uneven, by the binomial distribution.
+
+    Source: McNemar 1947, in its exact form.
 
     >>> mcnemar([0, 1, 1, 0, 1, 1], [0, 1, 1, 0, 1, 1], [1, 0, 0, 1, 0, 0])
     McNemar(only_first=6, only_second=0, p=0.03125)
@@ -197,7 +212,7 @@ def mcnemar(labels: Any, first: Any, second: Any) -> McNemar:
     only_first = int(((one == true) & (other != true)).sum())
     only_second = int(((one != true) & (other == true)).sum())
     n, fewer = only_first + only_second, min(only_first, only_second)
-    term = total = 1  # binomial coefficients, as whole numbers
+    term = total = 1  # binomial coefficients, exact integers
     for k in range(fewer):
         term = term * (n - k) // (k + 1)
         total += term
@@ -205,7 +220,7 @@ def mcnemar(labels: Any, first: Any, second: Any) -> McNemar:
 
 
 def _ratio(numerator: int, exponent: int) -> float:
-    """numerator / 2^exponent, for whole numbers that no float could hold."""
+    """numerator / 2^exponent, for integers beyond the range of a float."""
     shift = max(numerator.bit_length() - 64, 0)
     return math.ldexp(float(numerator >> shift), shift - exponent)
 
@@ -213,7 +228,8 @@ def _ratio(numerator: int, exponent: int) -> float:
 def classification_report(labels: Any, predicted: Any, names: Sequence[str] | None = None, digits: int = 2) -> str:
     """Precision, recall, F1 and the number of samples for each class, and their means, as text.
 
-    `names` are those of all classes, 0 ... K - 1. The macro average is over classes, the weighted one over samples.
+    `names` are those of all classes, 0 ... K - 1. The macro average weights classes equally, the weighted one by
+    samples. The text is that of scikit-learn.
 
     >>> print(classification_report([0, 1, 1, 1], [0, 1, 1, 0], names=["cat", "dog"]))
                   precision    recall  f1-score   support
@@ -227,10 +243,9 @@ def classification_report(labels: Any, predicted: Any, names: Sequence[str] | No
     <BLANKLINE>
     """
     table = confusion_matrix(labels, predicted, None if names is None else len(names))
-    true, found, classes = labels, predicted, len(table)
-    names = names or [str(k) for k in range(classes)]
-    columns = np.stack([measure(true, found, classes) for measure in (precision, recall, f1)])  # (3, K)
-    support = table.sum(axis=1)
+    measures = per_class(table)
+    support, columns = measures.pop("support"), np.stack(list(measures.values()))  # (K) and (3, K)
+    names = names or [str(k) for k in range(len(table))]
     width = max(*map(len, names), len("weighted avg"), digits)
 
     def line(name: str, values: Sequence[float | str], count: int) -> str:
@@ -240,7 +255,7 @@ def classification_report(labels: Any, predicted: Any, names: Sequence[str] | No
     head = f"{'':>{width}}  {'precision':>9} {'recall':>9} {'f1-score':>9} {'support':>9}\n"
     rows = "".join(line(name, columns[:, k].tolist(), int(support[k])) for k, name in enumerate(names))
     total = int(support.sum())
-    return "\n".join([head, rows, line("accuracy", ["", "", accuracy(true, found)], total)
+    return "\n".join([head, rows, line("accuracy", ["", "", accuracy(labels, predicted)], total)
                       + line("macro avg", columns.mean(axis=1).tolist(), total)
                       + line("weighted avg", np.average(columns, axis=1, weights=support).tolist(), total)])
 
@@ -265,7 +280,7 @@ def _classes(function: str, labels: Any, predicted: Any, classes: int | None) ->
 
 
 def _counts(function: str, labels: Any, scores: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each score that occurs, from the highest: how many negatives and positives have at least that."""
+    """For each distinct score, from the highest: the negatives and positives that reach it, and the score itself."""
     values = np.asarray(scores)
     true, _, count = _classes(function, labels, np.zeros(len(np.asarray(labels)), int), None)
     if values.shape != true.shape:
