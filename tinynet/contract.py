@@ -1,18 +1,19 @@
-"""One line per op that says which shapes go in and which come out, and is executed.
+"""Contracts: one line per op that states the shapes of its inputs and outputs, and is executed.
 
     "x:(N,T,D) h0?:(N,H) c0?:(N,H) W:(H+D,4H) b:(4H) -> y:(N,T,H) h:(N,H) c:(N,H)"
 
-The same line is the documentation, the run-time check (with the error that names the argument and its numbers), the
-shape of the outputs before anything is computed, and the generator of shapes for the tests.
+The line documents an op, checks the inputs of each call, gives the shapes of the outputs before they are computed, and
+generates shapes for the tests.
 
-    name:(...)         an array of floats; all of an op's float arguments share one dtype
+    name:(...)         an array of floats; all float arguments of an op share one dtype
     name?:(...)        may be None
-    name:int(...)      an array of integers           name:any(...)   of anything
+    name:int(...)      an array of integers
+    name:any(...)      an array of any dtype
     *names:(...)       any number of arrays, of any shape
-    N  T'  4H  H+D     a size: a letter (with primes), a multiple, a sum; one letter has one value in the whole line
-    ...   ...S         any number of axes (also none), one run of axes for each name
+    N  T'  4H  H+D     a size: a letter (with primes), a multiple, a sum; a letter has one value in the whole line
+    ...   ...S         a run of zero or more axes; runs with the same name are equal
 
-Letters that occur only behind the arrow are computed by the op from its options (see `op.py`).
+An op computes the letters that occur in its outputs alone from its options: see `sizes` in `op.py`.
 """
 
 import re
@@ -31,7 +32,7 @@ _TERM = re.compile(r"(\d*)([A-Za-z]\w*'*)?")
 
 @dataclass(frozen=True)
 class Size:
-    """The size of one axis: a sum of multiples of letters, plus a number. `4H` is (("H", 4),) and 0."""
+    """The size of one axis: a sum of multiples of letters plus a constant. `4H` is (("H", 4),) and 0."""
 
     text: str
     terms: tuple[tuple[str, int], ...]
@@ -48,7 +49,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Run:
-    """Any number of axes: `...` or `...S`."""
+    """A run of zero or more axes: `...` or `...S`."""
 
     text: str
 
@@ -65,7 +66,7 @@ class Argument:
         return "(" + ",".join(axis.text for axis in self.axes) + ")"
 
     def match(self, shape: Shape) -> list[tuple[Size | Run, Any]] | None:
-        """Each axis of the contract with what stands for it in `shape`; None if the rank does not fit."""
+        """Pairs of an axis of the contract and its size, or run of sizes, in `shape`; None if the rank does not fit."""
         runs = [i for i, axis in enumerate(self.axes) if isinstance(axis, Run)]
         if not runs:
             return list(zip(self.axes, shape, strict=True)) if len(shape) == len(self.axes) else None
@@ -76,7 +77,7 @@ class Argument:
         return list(zip(self.axes, parts, strict=True))
 
     def bind(self, shape: Shape, sizes: Sizes) -> bool:
-        """Add to `sizes` what `shape` tells; False if it contradicts them."""
+        """Add the letters of `shape` to `sizes`. False if it contradicts them."""
         pairs = self.match(shape)
         if pairs is None:
             return False
@@ -84,7 +85,7 @@ class Argument:
         return all(_bind_axis(axis, size, sizes) for axis, size in waiting)
 
     def shape(self, sizes: Sizes) -> Shape | None:
-        """The shape that `sizes` give, None while a letter is unknown."""
+        """The shape for these sizes; None if a letter is unknown."""
         result: list[int] = []
         for axis in self.axes:
             value: Any = sizes.get(axis.text) if isinstance(axis, Run) else axis.value(sizes)
@@ -95,7 +96,7 @@ class Argument:
 
 
 def _bind_axis(axis: Size | Run, size: Any, sizes: Sizes) -> bool:
-    """Make `axis` equal to `size`, solving for its letter if just one is unknown. False if it cannot be."""
+    """Set `axis` equal to `size`, and solve for its letter if one is unknown. False if that has no solution."""
     if isinstance(axis, Run):
         return bool(sizes.setdefault(axis.text, size) == size)
     unknown = axis.unknown(sizes)
@@ -112,7 +113,7 @@ def _bind_axis(axis: Size | Run, size: Any, sizes: Sizes) -> bool:
 
 
 class Contract:
-    """A parsed contract. `inputs` and `outputs` are its Arguments, `letters` all its letters and runs of axes.
+    """A parsed contract: `inputs` and `outputs` are Arguments, `letters` all letters and runs of axes.
 
     >>> c = Contract("x:(N,D) W:(D,F) b?:(F) -> y:(N,F)")
     >>> c.check("dense", {"x": (8, 3), "W": (3, 5), "b": None})
@@ -130,9 +131,9 @@ class Contract:
         self.letters = tuple(dict.fromkeys(letter for a in self.inputs + self.outputs for letter in _letters(a)))
 
     def check(self, op: str, shapes: Mapping[str, Any]) -> Sizes:
-        """The value of every letter, from the shapes of the inputs (None: left out). ShapeError if they disagree.
+        """The value of every letter, from the shapes of the inputs (None: omitted). ShapeError if they disagree.
 
-        The last arguments are believed first: those are the weights, and it is mostly the data that is wrong.
+        The last arguments, the weights, bind first. So the error names the data, which are wrong more often.
         """
         sizes: Sizes = {}
         for argument in reversed(self.inputs):
@@ -149,7 +150,7 @@ class Contract:
         return dict(sorted(sizes.items()))
 
     def check_dtypes(self, op: str, dtypes: Iterable[tuple[Argument, Any]]) -> None:
-        """DtypeError unless floats are floats of one precision and integers are integers."""
+        """DtypeError unless all float arguments have one float dtype and all int arguments an integer dtype."""
         first: tuple[str, Any] | None = None
         for argument, dtype in dtypes:
             if argument.kind == "int" and dtype.kind not in "iu":
@@ -167,12 +168,12 @@ class Contract:
                                  f'one dtype: {first[0]}.astype("{dtype}"), or model.astype("{first[1]}")?')
 
     def output_shapes(self, sizes: Sizes) -> tuple[Shape, ...]:
-        """The shapes of the outputs; every letter must be known."""
+        """The shapes of the outputs. Every letter must be known."""
         shapes = [argument.shape(sizes) for argument in self.outputs]
         return tuple(shape for shape in shapes if shape is not None)
 
     def _message(self, op: str, argument: Argument, shapes: Mapping[str, Any]) -> str:
-        """What `argument` should have been, judged by all the others."""
+        """The message for an argument of the wrong shape: the shape that all other arguments imply, and a fix."""
         sizes: Sizes = {}
         origin: dict[str, str] = {}
         for other in reversed(self.inputs):
@@ -229,7 +230,7 @@ def _show(value: Any) -> str:
 
 
 def _fix(argument: Argument, shape: Shape, sizes: Sizes) -> str:
-    """The likely mistake behind a wrong shape."""
+    """The likely fix of a wrong shape."""
     name, rank = argument.name, len(argument.axes)
     last = (*shape[:1], *shape[2:], *shape[1:2])
     if len(shape) > 2 and argument.bind(last, dict(sizes)):

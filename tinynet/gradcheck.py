@@ -1,16 +1,17 @@
-"""Is a gradient right? Compare it with one that was computed from values alone.
+"""Gradient check: compare the gradients of `backward` with derivatives that are measured from values alone.
 
-A gradient that a program computes and one that is measured should agree. Two ways to measure:
+The derivative of f at x along a direction v is measured in one of two ways:
 
-  complex step   Im f(x + ihv) / h, h = 1e-20: no difference is taken, so nothing cancels, and the result is as exact
-                 as f itself. f must be analytic: no max, no abs, no comparison.
-  differences    (f(x + hv) - f(x - hv)) / 2h, "central"; or "richardson", three of them with h, h/2, h/4, combined so
+  complex step   Im f(x + ihv) / h with h = 1e-20. It takes no difference, so nothing cancels: the result is as exact as
+                 f itself. f must be analytic: no max, no abs, no comparison.
+  differences    "central": (f(x + hv) - f(x - hv)) / 2h. "richardson": three of these with h, h/2 and h/4, combined so
                  that the errors of order h**2 and h**4 cancel.
 
 Source: Squire and Trapp, "Using complex variables to estimate derivatives of real functions", SIAM Review 40, 1998;
 Richardson 1911.
 """
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ from tinynet.tape import no_grad, nodes_behind
 from tinynet.tensor import Tensor
 
 Function = Callable[..., Any]
+Draw = Callable[[tuple[int, ...]], np.ndarray]  # new normal numbers of a shape at each call
 
 _TOLERANCE = {"complex": 1e-12, "richardson": 1e-7, "central": 1e-6}
 _STEP = {"complex": 1e-20, "richardson": 2e-3, "central": 1e-5}
@@ -32,10 +34,10 @@ _EPS = float(np.finfo(np.float64).eps)
 
 @dataclass(frozen=True)
 class Report:
-    """What `gradcheck` found. `error` is the largest relative error, max|a - b| / max(|a|, |b|) over each input.
+    """The result of `gradcheck`. It is true if `ok`, that is, if `error` is at most `tol`.
 
-    For the worst input: its number, the index of the worst element, and there the analytic value (what `backward`
-    computed) and the numeric one (what was measured). True as a truth value if it is ok.
+    `error` is the largest relative error of an input, max|a - b| / max(|a|, |b|). `input` and `index` name the element
+    with the largest difference; `analytic` is its value from `backward`, `numeric` the measured one.
 
     >>> import tinynet as tn
     >>> report = tn.gradcheck(lambda x: x * x, [3.0])
@@ -66,19 +68,18 @@ class Report:
 
 def gradcheck(f: Function, *arrays: Any, mode: str = "auto", tol: float | None = None, elementwise: bool = False,
               seed: int = 0) -> Report:
-    """Check the gradients of f, which takes Tensors and returns a Tensor or a tuple of them.
+    """Check the gradients of a function f of Tensors that returns a Tensor or a tuple of Tensors.
 
-    arrays       the point to check at, one array for each argument of f; they are taken as float64
-    mode         "complex", "central" or "richardson"; "auto" takes complex where every op in f is analytic
-    tol          the largest relative error that passes: 1e-12 (complex), 1e-7 (richardson), 1e-6 (central)
-    elementwise  measure every element on its own instead of a few random directions: slower, and names the element
-    seed         of the random directions and of the weights that make one number of f's outputs
+    arrays       the point x: an array for each argument of f, converted to float64
+    mode         "complex", "central" or "richardson"; "auto" is complex if every op in f is analytic, else richardson
+    tol          the largest relative error that passes; by default 1e-12 (complex), 1e-7 (richardson), 1e-6 (central)
+    elementwise  measure each element by itself instead of six random directions for each input: slower
+    seed         of the random directions, and of the random weights with which the outputs are summed
 
-    Outputs are weighted at random and summed, so that all of them count. If a check along directions fails, every
-    element is measured to name the worst one.
+    If the check along directions fails, each element is measured, to name the worst one.
 
-    Errors: ArgumentError for an unknown mode, integer arrays, an f that gives two results for one input (is dropout
-    on?), or a complex step through an op that is not analytic.
+    Errors: ArgumentError for an unknown mode, arrays of integers, a complex step through an op that is not analytic, or
+    an f with two results for one input, as with dropout.
 
     >>> import tinynet as tn
     >>> print(tn.gradcheck(tn.ops.tanh, [0.5, -1.0]).ok)
@@ -88,11 +89,15 @@ def gradcheck(f: Function, *arrays: Any, mode: str = "auto", tol: float | None =
         raise ArgumentError(f"gradcheck: mode must be auto, complex, central or richardson, got {mode!r}; "
                             'mode="auto" chooses')
     points = [_point(i, array) for i, array in enumerate(arrays)]
-    draw = _Draw(seed)
+    key, calls = (seed, stream("gradcheck")), itertools.count(1)
+
+    def draw(shape: tuple[int, ...]) -> np.ndarray:
+        return normal(shape, key, next(calls))
+
     outputs = _values(f, points)
     if any(not np.array_equal(a, b, equal_nan=True) for a, b in zip(outputs, _values(f, points), strict=True)):
-        raise ArgumentError("gradcheck: f must give the same result for the same input, and gave two; is dropout on? "
-                            "model.eval(), or a fixed key and counter")
+        raise ArgumentError("gradcheck: f must give the same result for the same input, got two results; is dropout "
+                            "on? model.eval(), or a fixed key and counter")
     weights = [draw(output.shape) for output in outputs]
     gradients = _gradients(f, points, weights)
     if mode in ("auto", "complex"):
@@ -115,18 +120,6 @@ def gradcheck(f: Function, *arrays: Any, mode: str = "auto", tol: float | None =
     return _element_by_element(points, gradients, slope, floor, mode, tol)
 
 
-class _Draw:
-    """Normal numbers, new ones at each call."""
-
-    def __init__(self, seed: int) -> None:
-        self.key = seed, stream("gradcheck")
-        self.calls = 0
-
-    def __call__(self, shape: tuple[int, ...]) -> np.ndarray:
-        self.calls += 1
-        return normal(shape, self.key, self.calls)
-
-
 def _point(i: int, array: Any) -> np.ndarray:
     point = np.asarray(array)
     if point.dtype.kind == "f" or isinstance(array, float | int | list | tuple):
@@ -145,11 +138,11 @@ def _values(f: Function, points: list[np.ndarray]) -> list[np.ndarray]:
 
 
 def _size(f: Function, points: list[np.ndarray], weights: list[np.ndarray], outputs: list[np.ndarray],
-          draw: _Draw) -> float:
-    """The size of the numbers that f computes with, whose rounding nothing can be measured below.
+          draw: Draw) -> float:
+    """The magnitude of the numbers in f. Their rounding bounds what can be measured.
 
-    It is that of the outputs or, where those are what is left of larger numbers, what rounding the inputs makes of
-    them.
+    It is that of the outputs or, if those are differences of larger numbers, their change by rounding of the inputs,
+    divided by the relative rounding error.
     """
     size = sum(float(np.abs(weight * output).sum()) for weight, output in zip(weights, outputs, strict=True))
     for _ in range(_DIRECTIONS):
@@ -161,13 +154,13 @@ def _size(f: Function, points: list[np.ndarray], weights: list[np.ndarray], outp
 
 
 def _is_analytic(f: Function, points: list[np.ndarray]) -> bool:
-    """Whether every op that f runs may be differentiated by a complex step."""
+    """Whether all ops in f are analytic."""
     outputs = _as_tuple(f(*[Tensor(point.copy(), requires_grad=True) for point in points]))
     return all(node.op.analytic for output in outputs if output.requires_grad for node in nodes_behind(output))
 
 
 def _gradients(f: Function, points: list[np.ndarray], weights: list[np.ndarray]) -> list[np.ndarray]:
-    """What backward computes for sum(weights * outputs)."""
+    """The gradients of sum(weights * outputs) by `backward`."""
     tensors = [Tensor(point.copy(), requires_grad=True) for point in points]
     outputs = _as_tuple(f(*tensors))
     terms = [(output * weight).sum() for output, weight in zip(outputs, weights, strict=True) if output.requires_grad]
@@ -179,7 +172,7 @@ def _gradients(f: Function, points: list[np.ndarray], weights: list[np.ndarray])
 
 def _slope(f: Function, points: list[np.ndarray], weights: list[np.ndarray], i: int, direction: np.ndarray,
            mode: str) -> float:
-    """The derivative of sum(weights * outputs) along `direction` in input i, measured."""
+    """The measured derivative of sum(weights * outputs) along `direction` in input i."""
     def value(step: complex) -> complex:
         moved = [point + step * direction if j == i else point for j, point in enumerate(points)]
         if mode == "complex":
@@ -194,11 +187,11 @@ def _slope(f: Function, points: list[np.ndarray], weights: list[np.ndarray], i: 
     if mode == "central":
         return central[0]
     first = [(4 * central[1] - central[0]) / 3, (4 * central[2] - central[1]) / 3]  # without the error of order h**2
-    return (16 * first[1] - first[0]) / 15  # nor that of order h**4
+    return (16 * first[1] - first[0]) / 15  # and of order h**4
 
 
 def _relative(analytic: np.ndarray, numeric: np.ndarray, floor: float) -> float:
-    """max|a - b| / max(|a|, |b|). A gradient below `floor` cannot be measured better than to floor times tolerance."""
+    """max|a - b| / max(|a|, |b|, floor). Below `floor`, rounding hides relative errors of the tolerance."""
     difference = np.abs(analytic - numeric).max(initial=0.0)
     if not np.isfinite(difference):
         return float("inf")
@@ -207,7 +200,7 @@ def _relative(analytic: np.ndarray, numeric: np.ndarray, floor: float) -> float:
 
 
 def _along_directions(points: list[np.ndarray], gradients: list[np.ndarray], slope: Callable[..., float], floor: float,
-                      draw: _Draw, mode: str, tol: float) -> Report:
+                      draw: Draw, mode: str, tol: float) -> Report:
     error = 0.0
     for i, (point, gradient) in enumerate(zip(points, gradients, strict=True)):
         directions = draw((_DIRECTIONS, *point.shape))

@@ -1,11 +1,11 @@
-"""Initial values of parameters, always drawn on the host, so that they are the same on every device.
+"""Initial values of parameters, drawn on the host: the same on every device.
 
-Each call draws new numbers, from the seed that `tn.seed` set and the number of draws since. A weight has its inputs
-before its outputs, (D,F) or (K,C,F) or (KH,KW,C,F): the last axis is the outputs, and
+Each call draws new numbers from the seed that `tn.seed` set and the number of draws since. The last axis of a weight is
+its outputs, the axis before it its inputs: (D,F), (K,C,F) or (KH,KW,C,F). For such a shape,
 
     fan_in = the product of all sizes but the last        fan_out = the product of all sizes but the last but one
 
-Every function takes a shape and returns a NumPy array of float32 (or of `dtype`).
+Each function returns a NumPy array of `shape` and `dtype`.
 """
 
 import math
@@ -40,7 +40,7 @@ def ones(shape: Shape, dtype: Any = "float32") -> np.ndarray:
 
 
 def he_normal(shape: Shape, dtype: Any = "float32") -> np.ndarray:
-    """Normal numbers with variance 2 / fan_in, for weights in front of a ReLU.
+    """Normal numbers with variance 2 / fan_in, for layers followed by a ReLU.
 
     Source: He, Zhang, Ren, Sun, "Delving deep into rectifiers", ICCV 2015.
 
@@ -51,7 +51,7 @@ def he_normal(shape: Shape, dtype: Any = "float32") -> np.ndarray:
 
 
 def he_uniform(shape: Shape, dtype: Any = "float32") -> np.ndarray:
-    """Uniform numbers in ±√(6 / fan_in): the variance of `he_normal`.
+    """Uniform numbers in ±√(6 / fan_in), with the variance of `he_normal`.
 
     >>> bool(abs(he_uniform((6, 50))).max() <= 1)
     True
@@ -60,7 +60,7 @@ def he_uniform(shape: Shape, dtype: Any = "float32") -> np.ndarray:
 
 
 def glorot_normal(shape: Shape, dtype: Any = "float32") -> np.ndarray:
-    """Normal numbers with variance 2 / (fan_in + fan_out), for weights in front of tanh, σ or softmax.
+    """Normal numbers with variance 2 / (fan_in + fan_out), for layers followed by tanh, σ or softmax.
 
     Source: Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010.
 
@@ -71,7 +71,7 @@ def glorot_normal(shape: Shape, dtype: Any = "float32") -> np.ndarray:
 
 
 def glorot_uniform(shape: Shape, dtype: Any = "float32") -> np.ndarray:
-    """Uniform numbers in ±√(6 / (fan_in + fan_out)): the variance of `glorot_normal`.
+    """Uniform numbers in ±√(6 / (fan_in + fan_out)), with the variance of `glorot_normal`.
 
     >>> bool(abs(glorot_uniform((3, 3))).max() <= 1)
     True
@@ -80,10 +80,10 @@ def glorot_uniform(shape: Shape, dtype: Any = "float32") -> np.ndarray:
 
 
 def orthogonal(shape: Shape, dtype: Any = "float32") -> np.ndarray:
-    """A matrix with orthonormal rows or columns, whichever are fewer; axes before the last count as one.
+    """A matrix with orthonormal rows or columns, whichever are fewer. All axes before the last count as rows.
 
-    It is the Q of a normal matrix's QR decomposition, with the signs of R's diagonal taken over, so that every
-    orthogonal matrix is equally likely.
+    It is Q of the QR decomposition of a matrix of normal numbers, with its columns multiplied by the signs of the
+    diagonal of R: its distribution is uniform over the orthogonal matrices.
 
     Source: Saxe, McClelland, Ganguli, "Exact solutions to the nonlinear dynamics of learning", ICLR 2014.
 
@@ -108,7 +108,7 @@ def _constant(shape: Shape, value: float, dtype: Any) -> np.ndarray:
 
 
 def _drawn(draw: Any, shape: Shape, scale: float, dtype: Any) -> np.ndarray:
-    """Numbers from `draw`, times `scale`."""
+    """Numbers of `draw`, times `scale`."""
     if is_shapes_only():
         return _constant(shape, 0, dtype)
     return (scale * draw(shape, (current_seed(), stream("init")), next_draw())).astype(dtype)
@@ -120,7 +120,7 @@ def _symmetric(shape: Shape, key: tuple[int, int], step: int) -> np.ndarray:
 
 
 def _fans(shape: Shape) -> tuple[int, int]:
-    """The number of inputs that make one output, and of outputs that one input goes into."""
+    """fan_in and fan_out of a weight: the inputs of one output, and the outputs of one input."""
     if len(shape) < 2 or min(shape) < 1:
         raise ArgumentError(f"init: shape must have at least two axes, none empty, inputs before outputs, got {shape}; "
                             "tn.init.zeros is for biases")

@@ -1,12 +1,12 @@
 """Counter-based random numbers: the same bits on every device, and a state of two integers.
 
-Philox-4x32-10 is a function, not a generator: four 32-bit words from a counter of four words and a key of two,
+Philox-4x32-10 is a function of a counter of four 32-bit words and a key of two. It returns four words:
 
     words = philox(counter = (index // 4, step low, step high, 0), key = (seed, stream))
 
-so that element `index` of an array can be drawn by any thread, on any device, without asking for the others.
-`seed` is the user's (`tn.seed`), `stream` says who draws (a layer's path, "init", "shuffle"), `step` how often it has
-drawn before. Nothing has to be stored or copied to draw the same numbers again.
+Any thread of any device can compute element `index` of an array without the others, and compute it again without a
+stored state. `seed` is set by `tn.seed`. `stream` identifies the use: a layer's path, "init", "shuffle". `step` is the
+number of earlier draws from this stream.
 
 Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
 """
@@ -24,16 +24,16 @@ Key = tuple[int, int]
 
 _WORD = 0xFFFFFFFF
 _MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
-_WEYL = 0x9E3779B9, 0xBB67AE85  # what the key grows by in each round
+_WEYL = 0x9E3779B9, 0xBB67AE85  # the increments of the key in each round
 _ROUNDS = 10
 
 _state = {"seed": 0, "draws": 0}
 
 
 def seed(value: int) -> None:
-    """Set the seed of everything random in tinynet: initial values, dropout masks, the order of batches.
+    """Set the seed of all random numbers of tinynet: initial values, dropout masks, the order of batches.
 
-    `value` is an integer, 0 <= value < 2**32. Models made and trained after equal seeds are equal.
+    `value` is an integer, 0 <= value < 2**32. Models that are built and trained after equal seeds are equal.
 
     >>> import tinynet as tn
     >>> tn.seed(0); a = tn.nn.Dense(3, 2).W.numpy()
@@ -46,34 +46,34 @@ def seed(value: int) -> None:
 
 
 def current_seed() -> int:
-    """The seed that was set last; 0 if none was."""
+    """The current seed; 0 before the first call of `seed`."""
     return _state["seed"]
 
 
 def next_draw() -> int:
-    """A number that grows by one at each call and starts again at `seed`: the `step` of whoever draws once."""
+    """The number of earlier calls since `seed`: the `step` of a stream without a counter of its own."""
     _state["draws"] += 1
     return _state["draws"] - 1
 
 
 def state_dict() -> dict[str, int]:
-    """What `load_state_dict` needs to go on from here: the seed, and the number of draws since it was set."""
+    """The seed, and the number of calls of `next_draw` since it was set."""
     return dict(_state)
 
 
 def load_state_dict(state: Mapping[str, int]) -> None:
-    """Go on where `state_dict` was asked."""
+    """Restore a `state_dict`."""
     seed(state["seed"])
     _state["draws"] = int(state["draws"])
 
 
 def stream(name: str) -> int:
-    """The stream that belongs to a name, such as a layer's path: its CRC-32."""
+    """The stream of a name, such as a layer's path: its CRC-32."""
     return zlib.crc32(name.encode())
 
 
 def philox(xp: Any, counter: tuple[Any, Any, Any, Any], key: Key) -> tuple[Any, Any, Any, Any]:
-    """Philox-4x32-10 of arrays of counters: four uint32 arrays from four uint32 arrays of one shape and a key."""
+    """Philox-4x32-10, elementwise: four uint32 arrays from a counter of four uint32 arrays, all of one shape."""
     c0, c1, c2, c3 = counter
     k0, k1 = key
     for _ in range(_ROUNDS):
@@ -87,10 +87,9 @@ def philox(xp: Any, counter: tuple[Any, Any, Any, Any], key: Key) -> tuple[Any, 
 
 
 def words(xp: Any, size: int, key: Key, step: Any) -> Any:
-    """The first `size` random 32-bit words of (key, step), as a flat uint32 array.
+    """The first `size` random words of (key, step), uint32 (size). They do not depend on `size`.
 
-    Word `index` comes from the counter (index // 4, step low, step high, 0), so the first words do not depend on
-    `size`. `step` is an integer or a 0-d integer array on the device, which is not read back.
+    `step` is an integer or a 0-d integer array on the device, which is not read back.
     """
     quads = -(-size // 4)
     step = xp.asarray(step).astype(xp.uint64)
@@ -101,7 +100,7 @@ def words(xp: Any, size: int, key: Key, step: Any) -> Any:
 
 
 def keep_mask(xp: Any, shape: tuple[int, ...], p: float, key: Key, step: Any) -> Any:
-    """A boolean array of `shape` that is False with probability `p`: True where word >= floor(p * 2**32)."""
+    """A boolean array of `shape`, False with probability `p`: word >= floor(p * 2**32)."""
     return (words(xp, math.prod(shape), key, step) >= xp.uint32(int(p * 2.0**32))).reshape(shape)
 
 
@@ -111,7 +110,7 @@ def uniform(shape: tuple[int, ...], key: Key, step: int) -> np.ndarray:
 
 
 def normal(shape: tuple[int, ...], key: Key, step: int) -> np.ndarray:
-    """Standard normal numbers, float64, on the host, two from two words by the transform of Box and Muller."""
+    """Standard normal numbers, float64, on the host: two from two words by the Box-Muller transform."""
     size = math.prod(shape)
     u = uniform((-(-size // 2), 2), key, step)
     radius, angle = np.sqrt(-2 * np.log(u[:, 0])), 2 * np.pi * u[:, 1]
@@ -119,6 +118,6 @@ def normal(shape: tuple[int, ...], key: Key, step: int) -> np.ndarray:
 
 
 def permutation(size: int, key: Key, step: int) -> np.ndarray:
-    """A random order of 0 ... size - 1, int64, on the host: the stable order of as many 64-bit keys."""
+    """A random permutation of 0 ... size - 1, int64, on the host: the stable argsort of random 64-bit keys."""
     pairs = words(np, 2 * size, key, step).astype(np.uint64).reshape(size, 2)
     return np.argsort((pairs[:, 0] << np.uint64(32)) | pairs[:, 1], kind="stable")

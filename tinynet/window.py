@@ -1,7 +1,7 @@
-"""Where a sliding window stands: what convolutions and pooling have in common.
+"""Sliding windows, for convolution and pooling.
 
-A window of `width` elements, `dilation` apart, moves over `size` elements, padded by (before, after), in steps of
-`stride`. Output t takes element k of its window from position  t stride + k dilation − before.
+A window has `width` elements, `dilation` apart. It moves in steps of `stride` over an axis of `size` elements that is
+padded by (before, after). For output t, element k of the window is at position  t stride + k dilation − before.
 """
 
 from collections.abc import Iterator
@@ -21,24 +21,24 @@ class Window(NamedTuple):
     dilation: int
     before: int  # padding in front
     after: int
-    outputs: int  # how many places it stands in
+    outputs: int  # the number of positions of the window
 
     def tap(self, k: int) -> slice:
-        """The padded elements that element k of the window meets, one for each output."""
+        """The slice of the padded axis that element k of the window reads, one element for each output."""
         start = k * self.dilation
         return slice(start, start + (self.outputs - 1) * self.stride + 1, self.stride)
 
 
-ONE_ROW = Window(width=1, stride=1, dilation=1, before=0, after=0, outputs=1)  # makes a sequence an image of height 1
+ONE_ROW = Window(width=1, stride=1, dilation=1, before=0, after=0, outputs=1)  # for a sequence as an image of height 1
 
 
 def window(op: str, axis: str, size: int, width: int, stride: int, padding: str | int, dilation: int = 1) -> Window:
     """The window along an axis of `size` elements.
 
-    padding   "valid": none. "same": as many outputs as ceil(size / stride), padded as TensorFlow does, the odd element
-              at the end. "causal": all in front, so that no output sees a later element. An int: so many on both sides.
+    padding   "valid": no padding. "same": ceil(size / stride) outputs, padded as in TensorFlow, the odd element at the
+              end. "causal": all in front, so that no output reads a later element. An int: its number on both sides.
 
-    Errors: ArgumentError for a width, stride, dilation or padding that is none; ShapeError if the window never fits.
+    Errors: ArgumentError for an invalid width, stride, dilation or padding; ShapeError if the window does not fit.
     """
     for name, value in (("width", width), ("stride", stride), ("dilation", dilation)):
         if not isinstance(value, Integral) or int(value) < 1:
@@ -61,11 +61,11 @@ def window(op: str, axis: str, size: int, width: int, stride: int, padding: str 
         raise ShapeError(f"{op}: {axis} must be at least {least} for a window of width {width}, "
                          f'dilation {dilation}, padding {padding!r}, got {size}; padding="same", or a smaller window')
     outputs = (size + before + after - span) // stride + 1
-    return Window(*map(int, (width, stride, dilation, before, after, outputs)))  # of NumPy's numbers Python's
+    return Window(*map(int, (width, stride, dilation, before, after, outputs)))  # NumPy integers become ints
 
 
 def pair(op: str, name: str, value: Any) -> tuple[Any, Any]:
-    """An option for the two axes of an image: one value for both, or a pair."""
+    """An option for height and width, given as one value for both or as a pair."""
     if isinstance(value, tuple | list):
         if len(value) != 2:
             raise ArgumentError(f"{op}: {name} must be one value or a pair (height, width), got {value!r}; "
@@ -76,7 +76,7 @@ def pair(op: str, name: str, value: Any) -> tuple[Any, Any]:
 
 def windows(op: str, image: tuple[int, int], width: tuple[int, int], stride: Any, padding: Any, dilation: Any
             ) -> tuple[Window, Window]:
-    """The windows along height and width of an image; each option is one value for both, or a pair."""
+    """The windows along height and width of an image. Each option is one value for both, or a pair."""
     stride, padding, dilation = (pair(op, name, value) for name, value in
                                  (("stride", stride), ("padding", padding), ("dilation", dilation)))
     return (window(op, "H", image[0], width[0], stride[0], padding[0], dilation[0]),
@@ -84,15 +84,15 @@ def windows(op: str, image: tuple[int, int], width: tuple[int, int], stride: Any
 
 
 def pool_window(op: str, axis: str, elements: int, size: int, stride: int | None, padding: Any) -> Window:
-    """The window of a pooling op along an axis: none of its places lies in the padding alone."""
+    """The window of a pooling op along an axis. Padding of a whole window or more is an ArgumentError."""
     if padding == "causal" or (isinstance(padding, int) and isinstance(size, int) and padding >= max(size, 1)):
         raise ArgumentError(f'{op}: padding must be "valid", "same" or an integer below size = {size}, got '
-                            f"{padding!r}; a window that lies in the padding alone has nothing to pool")
+                            f"{padding!r}; a window in the padding alone has no element")
     return window(op, axis, elements, size, size if stride is None else stride, padding)
 
 
 def pool_windows(op: str, image: tuple[int, int], size: Any, stride: Any, padding: Any) -> tuple[Window, Window]:
-    """The same along height and width of an image."""
+    """The windows of a pooling op along height and width of an image."""
     size, stride, padding = (pair(op, name, value) for name, value in
                              (("size", size), ("stride", stride), ("padding", padding)))
     return (pool_window(op, "H", image[0], size[0], stride[0], padding[0]),
@@ -100,20 +100,20 @@ def pool_windows(op: str, image: tuple[int, int], size: Any, stride: Any, paddin
 
 
 def taps(rows: Window, columns: Window) -> Iterator[tuple[int, int, tuple[slice, slice, slice]]]:
-    """Each element (i, j) of a two-dimensional window, and the index of what it meets in a padded (N,H,W,C) array."""
+    """Each element (i, j) of a two-dimensional window, with the index of what it reads in a padded (N,H,W,C) array."""
     for i in range(rows.width):
         for j in range(columns.width):
             yield i, j, (slice(None), rows.tap(i), columns.tap(j))
 
 
 def padded(xp: Any, x: Any, rows: Window, columns: Window, value: float = 0.0) -> Any:
-    """x (N,H,W,C) with its margins; x itself where there are none."""
-    margins = (rows.before, rows.after, columns.before, columns.after)
-    if not any(margins):
+    """x (N,H,W,C) with its padding; x itself if the padding is zero."""
+    margin = (rows.before, rows.after, columns.before, columns.after)
+    if not any(margin):
         return x
-    return xp.pad(x, ((0, 0), margins[:2], margins[2:], (0, 0)), constant_values=value)
+    return xp.pad(x, ((0, 0), margin[:2], margin[2:], (0, 0)), constant_values=value)
 
 
 def unpadded(dx: Any, rows: Window, columns: Window) -> Any:
-    """dx without the margins."""
+    """dx (N,H,W,C) without the padding."""
     return dx[:, rows.before : dx.shape[1] - rows.after, columns.before : dx.shape[2] - columns.after]

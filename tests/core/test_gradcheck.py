@@ -243,7 +243,7 @@ def test_equal_seeds_give_equal_reports() -> None:
      "integers instead: gradcheck(lambda x: f(x, labels), x)"),
     (lambda: tn.gradcheck(tn.ops.multiply, A, A > 1), "gradcheck: input 1 must hold floats, got bool; close over "
      "integers instead: gradcheck(lambda x: f(x, labels), x)"),
-    (lambda: tn.gradcheck(noisy(), A), "gradcheck: f must give the same result for the same input, and gave two; is "
+    (lambda: tn.gradcheck(noisy(), A), "gradcheck: f must give the same result for the same input, got two results; is "
      "dropout on? model.eval(), or a fixed key and counter"),
 ])
 def test_what_is_refused(call: Callable[[], Any], message: str) -> None:

@@ -6,7 +6,7 @@ from tinynet.tensor import Tensor
 
 
 class ReLU(Module):
-    """max(x, 0), element by element. The math: `tn.ops.relu`.
+    """max(x, 0), elementwise. The math: `tn.ops.relu`.
 
     >>> import tinynet as tn
     >>> tn.nn.ReLU()(tn.Tensor([-1.0, 2.0])).numpy()
@@ -18,7 +18,7 @@ class ReLU(Module):
 
 
 class Sigmoid(Module):
-    """1 / (1 + exp(-x)), element by element. The math: `tn.ops.sigmoid`.
+    """1 / (1 + exp(-x)), elementwise. The math: `tn.ops.sigmoid`.
 
     >>> import tinynet as tn
     >>> tn.nn.Sigmoid()(tn.Tensor([0.0])).numpy()
@@ -30,7 +30,7 @@ class Sigmoid(Module):
 
 
 class Tanh(Module):
-    """The hyperbolic tangent, element by element. The math: `tn.ops.tanh`.
+    """The hyperbolic tangent, elementwise. The math: `tn.ops.tanh`.
 
     >>> import tinynet as tn
     >>> tn.nn.Tanh()(tn.Tensor([0.0])).numpy()
@@ -44,7 +44,7 @@ class Tanh(Module):
 class Softmax(Module):
     """Probabilities along an axis. The math: `tn.ops.softmax`.
 
-    A classifier that is trained with `tn.ops.cross_entropy` needs none: that loss takes the scores themselves.
+    `tn.ops.cross_entropy` includes it: a classifier trained with that loss ends in a Dense layer instead.
 
     >>> import tinynet as tn
     >>> tn.nn.Softmax()(tn.Tensor([1.0, 1.0])).numpy()

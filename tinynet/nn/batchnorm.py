@@ -12,14 +12,13 @@ from tinynet.tracing import is_shapes_only
 
 
 class BatchNorm(Module):
-    """Batch normalisation of the channels on `axis`, over all the other axes, for arrays of any rank.
+    """Batch normalisation of the channels on `axis`, over all other axes, for arrays of any rank.
 
-    In training each batch is normalised by its own mean and variance (of a population), and these go into running
-    averages, of which `momentum` is the share that is kept: running = momentum * running + (1 - momentum) * batch.
-    In evaluation the running averages are used. Before any batch was seen there are none, and that is an error.
+    In training, a batch is normalised by its own mean and population variance, which also update running averages:
+    running = momentum * running + (1 - momentum) * batch. In evaluation, the running averages are used.
 
     Shapes: x (..., features, ...) -> the same. Parameters: gamma, beta (features). Buffers: running_mean, running_var
-    (features). The math: `tn.ops.batch_norm`.
+    (features). Errors: StateError in evaluation before the first batch of training. The math: `tn.ops.batch_norm`.
 
     >>> import tinynet as tn
     >>> layer = tn.nn.BatchNorm(2)
@@ -36,7 +35,7 @@ class BatchNorm(Module):
         self.beta = Parameter(init.zeros((features,)))
         self.running_mean = Buffer(init.zeros((features,)))
         self.running_var = Buffer(init.ones((features,)))
-        self.batches_seen = 0  # on the host: to ask a device would be to wait for it
+        self.batches_seen = 0  # on the host: reading it from a device would synchronise
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training:

@@ -10,7 +10,7 @@ from tinynet.window import pair
 
 
 class Conv1D(Module):
-    """A convolution over sequences: `filters` patterns of `width` steps.
+    """A one-dimensional convolution over sequences, with `filters` kernels of `width` steps.
 
     Shapes: x (N, T, inputs) -> (N, T', filters). `padding` is "valid", "same" (as TensorFlow pads), "causal" or a
     number of steps on both sides. Parameters: W (width, inputs, filters), He uniform; b (filters), zeros.
@@ -33,11 +33,11 @@ class Conv1D(Module):
 
 
 class Conv2D(Module):
-    """A convolution over images, channels last: `filters` patterns of `size` pixels, one number or (height, width).
+    """A two-dimensional convolution over images, channels last, with `filters` kernels of `size` (height, width).
 
-    Shapes: x (N, H, W, inputs) -> (N, H', W', filters). `stride`, `padding` and `dilation` are one value, or a pair;
-    padding is "valid", "same" (as TensorFlow pads) or a number. Parameters: W (height, width, inputs, filters),
-    He uniform; b (filters), zeros. The math: `tn.ops.conv2d`.
+    Shapes: x (N, H, W, inputs) -> (N, H', W', filters). `size`, `stride`, `padding` and `dilation` are one value or a
+    pair; padding is "valid", "same" (as TensorFlow pads) or a number of pixels on both sides. Parameters: W (height,
+    width, inputs, filters), He uniform; b (filters), zeros. The math: `tn.ops.conv2d`.
 
     >>> import tinynet as tn
     >>> tn.nn.Conv2D(1, 4, 3, padding="same")(tn.Tensor([[[[0.0]] * 5] * 6])).shape

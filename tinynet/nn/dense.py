@@ -7,7 +7,7 @@ from tinynet.tensor import Tensor
 
 
 class Dense(Module):
-    """A fully connected layer, x W + b, on the last axis.
+    """A fully connected layer on the last axis: x W + b.
 
     Shapes: x (..., inputs) -> (..., units). Parameters: W (inputs, units), Glorot uniform; b (units), zeros.
     The math: `tn.ops.dense`.

@@ -8,10 +8,10 @@ from tinynet.tensor import Tensor
 
 
 class Dropout(Module):
-    """In training, sets each element to 0 with probability p and divides the others by 1 - p; otherwise nothing.
+    """In training, set each element to 0 with probability p and divide the others by 1 - p; in evaluation, return x.
 
-    The masks are a function of the seed (`tn.seed`), of the layer's path in the model, and of the number of times it
-    was called in training: its buffer `calls`. The math: `tn.ops.dropout`.
+    A mask is a function of the seed (`tn.seed`), the path of the layer in the model, and the number of earlier calls in
+    training (the buffer `calls`). The math: `tn.ops.dropout`.
 
     >>> import tinynet as tn
     >>> tn.nn.Dropout(0.5).eval()(tn.Tensor([1.0, 2.0])).numpy()

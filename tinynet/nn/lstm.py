@@ -9,23 +9,23 @@ from tinynet.nn.module import Module
 from tinynet.nn.parameter import Buffer, Parameter
 from tinynet.tensor import Tensor, ones
 
-GATES = 4  # f, i, C̃, o: the column blocks of W and b
+GATES = 4  # f, i, C̃, o: column blocks of W and b
 
 
 class LSTM(Module):
-    """Long short-term memory over a sequence. The math and its derivation: `tn.ops.lstm`.
+    """Long short-term memory over a sequence. The math: `tn.ops.lstm`, derived in ops/lstm.py.
 
     Shapes: x (N, T, inputs) -> y (N, T, units), or h (N, units) if `return_sequences` is False.
-    With `return_state` the result is (that, h, c), h and c (N, units) being the last states. `layer(x, h0, c0)` starts
-    from given states instead of zeros.
+    With `return_state` the result is (y or h, h, c), with the last states h and c (N, units). `layer(x, h0, c0)` starts
+    from the given states instead of zeros.
 
     go_backwards       read the sequence from its end; the output is in the order of reading, as in Keras
-    dropout            the share of the input's features that is dropped in training, the same at all steps
-    recurrent_dropout  the share of h that is dropped on its way to the next step, the same at all steps
+    dropout            the share of the input features to drop in training, the same ones at all steps
+    recurrent_dropout  the share of h to drop on its way to the next step in training, the same units at all steps
 
-    Parameters: W (units + inputs, 4 units), rows [h, x], columns f, i, C̃, o: for each gate the recurrent part
-    orthogonal and the input part Glorot uniform; b (4 units), 1 for the forget gate and 0 for the others, so that a
-    new LSTM remembers (Gers et al. 2000; Jozefowicz et al. 2015).
+    Parameters: W (units + inputs, 4 units), rows [h, x], column blocks f, i, C̃, o. In each block the rows of h are
+    orthogonal and those of x Glorot uniform. b (4 units) is 1 for the forget gate, so that the state of a new LSTM
+    decays slowly, and 0 for the others (Gers et al. 2000; Jozefowicz et al. 2015).
 
     >>> import tinynet as tn
     >>> tn.nn.LSTM(2, 5)(tn.Tensor([[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]])).shape
@@ -44,7 +44,7 @@ class LSTM(Module):
         self.W = Parameter(ops.concatenate(gates, axis=1))  # (H+D,4H)
         self.b = Parameter(ops.concatenate([init.ones((units,)), init.zeros(((GATES - 1) * units,))]))
         if dropout or recurrent_dropout:
-            self.calls = Buffer(init.zeros((), "int64"))  # how often masks were drawn
+            self.calls = Buffer(init.zeros((), "int64"))  # the number of masks drawn
 
     def forward(self, x: Tensor, h0: Tensor | None = None, c0: Tensor | None = None) -> Any:
         if self.go_backwards:
@@ -55,7 +55,7 @@ class LSTM(Module):
         return (output, h, c) if self.return_state else output
 
     def _masked(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """x with some of its features dropped, and the mask for h."""
+        """x after dropout, and the recurrent mask (N,H) or None."""
         if not self.training or not (self.dropout or self.recurrent_dropout):
             return x, None
         if x.ndim != 3:
@@ -69,7 +69,7 @@ class LSTM(Module):
         return x, recurrent_mask
 
     def _mask(self, x: Tensor, what: str, features: int, p: float) -> Tensor:
-        """For each sequence and feature 0, or 1 / (1 - p): dropout on ones."""
+        """A mask (N,features) of 0 and 1 / (1 - p): dropout of ones."""
         mask: Tensor = ops.dropout(ones((x.shape[0], features), x), p, key=self.random_key(what),
                                    counter=self.calls.data)
         return mask

@@ -10,7 +10,7 @@ from tinynet.tensor import Tensor
 
 
 class _Pool(Module):
-    """A layer that slides a window of `size`, `stride` apart (default: `size`)."""
+    """A pooling layer with windows of `size`, `stride` apart (default: `size`)."""
 
     op: ClassVar[Callable[..., Any]]
 
@@ -22,7 +22,7 @@ class _Pool(Module):
 
 
 class MaxPool1D(_Pool):
-    """The largest of every window of `size` steps. x (N, T, C) -> (N, T', C). The math: `tn.ops.max_pool1d`.
+    """The maximum of each window of `size` steps. x (N, T, C) -> (N, T', C). The math: `tn.ops.max_pool1d`.
 
     >>> import tinynet as tn
     >>> tn.nn.MaxPool1D(2)(tn.Tensor([[[1.0], [3.0], [2.0], [0.0]]])).numpy().ravel()
@@ -33,7 +33,7 @@ class MaxPool1D(_Pool):
 
 
 class MaxPool2D(_Pool):
-    """The largest of every window of `size` pixels. x (N, H, W, C) -> (N, H', W', C). The math: `tn.ops.max_pool2d`.
+    """The maximum of each window of `size` pixels. x (N, H, W, C) -> (N, H', W', C). The math: `tn.ops.max_pool2d`.
 
     >>> import tinynet as tn
     >>> tn.nn.MaxPool2D(2)(tn.Tensor([[[[1.0], [3.0]], [[2.0], [0.0]]]])).numpy().ravel()
@@ -44,7 +44,7 @@ class MaxPool2D(_Pool):
 
 
 class AvgPool1D(_Pool):
-    """The mean of every window of `size` steps. x (N, T, C) -> (N, T', C). The math: `tn.ops.avg_pool1d`.
+    """The mean of each window of `size` steps. x (N, T, C) -> (N, T', C). The math: `tn.ops.avg_pool1d`.
 
     >>> import tinynet as tn
     >>> tn.nn.AvgPool1D(2)(tn.Tensor([[[1.0], [3.0], [2.0], [0.0]]])).numpy().ravel()
@@ -55,7 +55,7 @@ class AvgPool1D(_Pool):
 
 
 class AvgPool2D(_Pool):
-    """The mean of every window of `size` pixels. x (N, H, W, C) -> (N, H', W', C). The math: `tn.ops.avg_pool2d`.
+    """The mean of each window of `size` pixels. x (N, H, W, C) -> (N, H', W', C). The math: `tn.ops.avg_pool2d`.
 
     >>> import tinynet as tn
     >>> tn.nn.AvgPool2D(2)(tn.Tensor([[[[1.0], [3.0]], [[2.0], [0.0]]]])).numpy().ravel()
@@ -66,7 +66,7 @@ class AvgPool2D(_Pool):
 
 
 class GlobalAveragePool(Module):
-    """The mean over everything between the batch and the channels. x (N, ..., C) -> (N, C). The math: `tn.ops.mean`.
+    """The mean over all axes between batch and channels. x (N, ..., C) -> (N, C). The math: `tn.ops.mean`.
 
     >>> import tinynet as tn
     >>> tn.nn.GlobalAveragePool()(tn.Tensor([[[1.0], [3.0]]])).numpy()

@@ -1,4 +1,4 @@
-"""How pixels become the numbers that a model was trained on."""
+"""The scaling of pixels to the input of a model."""
 
 import math
 import reprlib
@@ -9,15 +9,16 @@ import numpy as np
 
 from tinynet.errors import ArgumentError
 
-FLOAT32 = 3e38  # the largest number that is one in float32, roughly
+FLOAT32 = 3e38  # slightly below the largest finite float32
+
 
 @dataclass(frozen=True, init=False)
 class Scaling:
-    """(pixels - mean) / scale, with one number for all channels or one for each. The default: 0 ... 255 to 0 ... 1.
+    """(pixels - mean) / scale, with one number for all channels or one for each. By default 0 ... 255 becomes 0 ... 1.
 
-    A model that knows its scaling (`model.scaling`) is saved with it: whoever loads it need not be told.
+    A saved model holds its scaling (`model.scaling`).
 
-    Errors: ArgumentError for numbers that are not finite, or a scale that is not positive.
+    Errors: ArgumentError for a number that is not finite, or a scale that is not positive.
 
     >>> import tinynet as tn
     >>> tn.nn.Scaling()(tn.init.ones((1, 2, 2, 3), "uint8") * 51)[0, 0, 0]
@@ -38,16 +39,16 @@ class Scaling:
             object.__setattr__(self, name, numbers)
 
     def __call__(self, pixels: Any) -> Any:
-        """Pixels (..., C), integers or floats, as the model's input: float32 of the same shape."""
+        """Scale pixels (..., C), integers or floats, to float32 of the same shape."""
         mean, scale = (np.asarray(numbers, "float32") for numbers in (self.mean, self.scale))
         return (np.asarray(pixels, "float32") - mean) / scale
 
     def fits(self, channels: int) -> bool:
-        """Whether there is one number, or one for each of so many channels."""
+        """Whether mean and scale have one number, or one for each of `channels`."""
         return all(len(numbers) in (1, channels) for numbers in (self.mean, self.scale))
 
 
 def _number(value: Any) -> float:
-    """Python's float of a number; NaN, which no rule lets pass, for what is none."""
+    """A number as a Python float; NaN, which fails every check, for any other value."""
     is_number = isinstance(value, float | int | np.number) and not isinstance(value, bool)
     return float(value) if is_number and abs(value) < FLOAT32 else math.nan

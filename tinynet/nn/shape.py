@@ -1,4 +1,4 @@
-"""Layers that only change the shape of each sample. Their math is in ops/shape.py."""
+"""Layers that change the shape of each sample. Their math is in ops/shape.py."""
 
 import math
 
@@ -7,7 +7,7 @@ from tinynet.tensor import Tensor
 
 
 class Flatten(Module):
-    """All features of a sample in one axis: x (N, ...) -> (N, F).
+    """All features of a sample along one axis: x (N, ...) -> (N, F).
 
     >>> import tinynet as tn
     >>> tn.nn.Flatten()(tn.Tensor([[[1.0, 2.0], [3.0, 4.0]]])).shape
@@ -19,7 +19,7 @@ class Flatten(Module):
 
 
 class Reshape(Module):
-    """Each sample in another shape, given without the batch: x (N, ...) -> (N, *shape). One size may be -1.
+    """Each sample in another shape: x (N, ...) -> (N, *shape). One size may be -1: it is computed from the others.
 
     >>> import tinynet as tn
     >>> tn.nn.Reshape((2, 2))(tn.Tensor([[1.0, 2.0, 3.0, 4.0]])).shape

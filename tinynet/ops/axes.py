@@ -20,6 +20,13 @@ def broadcast(op: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(result)
 
 
+def broadcasting(name: str, runs: tuple[str, ...] = ("...A", "...B")) -> Any:
+    """The rule for an output of shape (...Y): these runs of axes of the inputs, broadcast."""
+    def sizes(known: dict[str, Any]) -> dict[str, Any]:
+        return {"...Y": broadcast(name, *(known[run] for run in runs))}
+    return sizes
+
+
 def unbroadcast(xp: Any, dy: Any, shape: tuple[int, ...]) -> Any:
     """Sum `dy` over the axes along which an array of `shape` was broadcast: the gradient of that array."""
     if dy.shape == shape:

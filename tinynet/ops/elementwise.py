@@ -8,20 +8,15 @@ from typing import Any
 
 from tinynet.errors import ArgumentError
 from tinynet.op import op
-from tinynet.ops.axes import broadcast, unbroadcast
+from tinynet.ops.axes import broadcasting, unbroadcast
 
 _PAIRS: list[dict[str, Any]] = [
     {"...A": (3, 4), "...B": (3, 4)}, {"...A": (3, 1, 2, 1), "...B": (4, 1, 1)}, {"...A": (), "...B": (5,)},
     {"...A": (2, 3), "...B": ()}]
+_DISTINCT = [{**case, "a": "distinct", "b": "distinct between"} for case in _PAIRS]
 
 
-def _pair(name: str) -> Any:
-    def sizes(known: dict[str, Any]) -> dict[str, Any]:
-        return {"...Y": broadcast(name, known["...A"], known["...B"])}
-    return sizes
-
-
-@op("a:(...A) b:(...B) -> y:(...Y)", sizes=_pair("add"), cases=_PAIRS)
+@op("a:(...A) b:(...B) -> y:(...Y)", sizes=broadcasting("add"), cases=_PAIRS)
 def add(xp: Any, a: Any, b: Any) -> Any:
     """The sum of two arrays, elementwise.
 
@@ -47,7 +42,7 @@ def dadd(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
     return da, db
 
 
-@op("a:(...A) b:(...B) -> y:(...Y)", sizes=_pair("subtract"), cases=_PAIRS)
+@op("a:(...A) b:(...B) -> y:(...Y)", sizes=broadcasting("subtract"), cases=_PAIRS)
 def subtract(xp: Any, a: Any, b: Any) -> Any:
     """The difference of two arrays, elementwise.
 
@@ -73,7 +68,7 @@ def dsubtract(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
     return da, db
 
 
-@op("a:(...A) b:(...B) -> y:(...Y)", sizes=_pair("multiply"), cases=_PAIRS)
+@op("a:(...A) b:(...B) -> y:(...Y)", sizes=broadcasting("multiply"), cases=_PAIRS)
 def multiply(xp: Any, a: Any, b: Any) -> Any:
     """The product of two arrays, elementwise.
 
@@ -99,7 +94,7 @@ def dmultiply(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
     return da, db
 
 
-@op("a:(...A) b:(...B) -> y:(...Y)", sizes=_pair("divide"), cases=[{**case, "b": "positive"} for case in _PAIRS])
+@op("a:(...A) b:(...B) -> y:(...Y)", sizes=broadcasting("divide"), cases=[{**case, "b": "positive"} for case in _PAIRS])
 def divide(xp: Any, a: Any, b: Any) -> Any:
     """The quotient of two arrays, elementwise.
 
@@ -126,11 +121,7 @@ def ddivide(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
     return da, db
 
 
-def _extremum_case(case: dict[str, Any]) -> dict[str, Any]:
-    return {**case, "a": "distinct", "b": "distinct between"}
-
-
-@op("a:(...A) b:(...B) -> y:(...Y)", sizes=_pair("maximum"), analytic=False, cases=[_extremum_case(c) for c in _PAIRS])
+@op("a:(...A) b:(...B) -> y:(...Y)", sizes=broadcasting("maximum"), analytic=False, cases=_DISTINCT)
 def maximum(xp: Any, a: Any, b: Any) -> Any:
     """The larger of two arrays, elementwise.
 
@@ -156,7 +147,7 @@ def dmaximum(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
     return da, db
 
 
-@op("a:(...A) b:(...B) -> y:(...Y)", sizes=_pair("minimum"), analytic=False, cases=[_extremum_case(c) for c in _PAIRS])
+@op("a:(...A) b:(...B) -> y:(...Y)", sizes=broadcasting("minimum"), analytic=False, cases=_DISTINCT)
 def minimum(xp: Any, a: Any, b: Any) -> Any:
     """The smaller of two arrays, elementwise.
 
@@ -182,11 +173,7 @@ def dminimum(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
     return da, db
 
 
-def _where_sizes(known: dict[str, Any]) -> dict[str, Any]:
-    return {"...Y": broadcast("where", known["...P"], known["...A"], known["...B"])}
-
-
-@op("condition:any(...P) a:(...A) b:(...B) -> y:(...Y)", sizes=_where_sizes,
+@op("condition:any(...P) a:(...A) b:(...B) -> y:(...Y)", sizes=broadcasting("where", ("...P", "...A", "...B")),
     cases=[{"...P": (3, 4), "...A": (3, 4), "...B": (4,), "condition": "boolean"},
            {"...P": (3, 1), "...A": (), "...B": (1, 2), "condition": "boolean"}])
 def where(xp: Any, condition: Any, a: Any, b: Any) -> Any:

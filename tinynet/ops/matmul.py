@@ -3,14 +3,10 @@
 from typing import Any
 
 from tinynet.op import op
-from tinynet.ops.axes import broadcast, unbroadcast
+from tinynet.ops.axes import broadcasting, unbroadcast
 
 
-def _matmul_sizes(known: dict[str, Any]) -> dict[str, Any]:
-    return {"...Y": broadcast("matmul", known["...A"], known["...B"])}
-
-
-@op("a:(...A,M,K) b:(...B,K,P) -> y:(...Y,M,P)", sizes=_matmul_sizes,
+@op("a:(...A,M,K) b:(...B,K,P) -> y:(...Y,M,P)", sizes=broadcasting("matmul"),
     cases=[{"...A": (), "...B": ()}, {"...A": (2, 1), "...B": (3,)}, {"...A": (2,), "...B": (), "M": 1}])
 def matmul(xp: Any, a: Any, b: Any) -> Any:
     """The product of two matrices, or of two stacks of matrices. The axes before the last two broadcast.

@@ -1,4 +1,4 @@
-"""Adam, and AdamW, whose weight decay does not pass through the moments."""
+"""Adam, and AdamW: Adam with weight decay that bypasses the moments."""
 
 from typing import Any, ClassVar
 
@@ -10,15 +10,18 @@ from tinynet.optim.optimizer import Optimizer, scalar
 @update
 def adam(xp: Any, value: Any, gradient: Any, m: Any, v: Any, *, lr: Any, betas: tuple[float, float], eps: float,
          step: Any, weight_decay: float, decoupled: bool) -> None:
-    """One step of Adam on flat arrays, in place. `step` counts from 1; it and `lr` may be 0-d arrays.
+    """One step of Adam on flat arrays (n), in place. `step` t counts from 1; `step` and `lr` may be 0-d arrays.
 
       (1)  g = gradient + λ value,    or, decoupled (AdamW),  value ← value − lr λ value
-      (2)  m ← β₁ m + (1 − β₁) g                      the running mean of the gradient
-      (3)  v ← β₂ v + (1 − β₂) g²                     and of its square
-      (4)  m̂ = m / (1 − β₁ᵗ),  v̂ = v / (1 − β₂ᵗ)      both began at 0, and are too small at first
+      (2)  m ← β₁ m + (1 − β₁) g                      moving average of the gradient
+      (3)  v ← β₂ v + (1 − β₂) g²                     moving average of its square
+      (4)  m̂ = m / (1 − β₁ᵗ),  v̂ = v / (1 − β₂ᵗ)      correction of the bias towards m = v = 0 of the start
       (5)  value ← value − lr m̂ / (√v̂ + ε)
 
-    Source: Kingma and Ba, ICLR 2015; AdamW: Loshchilov and Hutter, ICLR 2019.
+    Because   by (2), m = (1 − β₁) Σₛ β₁ᵗ⁻ˢ gₛ over the steps s = 1 … t. If E[g] is the same at all steps,
+              E[m] = (1 − β₁) (1 + β₁ + … + β₁ᵗ⁻¹) E[g] = (1 − β₁ᵗ) E[g], so E[m̂] = E[g]; likewise E[v̂] = E[g²].
+              At t = 1, m̂ = g and v̂ = g²: the first step is −lr g / (|g| + ε) ≈ −lr sign(g), whatever the scale of g.
+    Source    Kingma and Ba 2015; AdamW: Loshchilov and Hutter 2019
     """
     beta1, beta2 = betas
     g = gradient
@@ -35,7 +38,7 @@ def adam(xp: Any, value: Any, gradient: Any, m: Any, v: Any, *, lr: Any, betas: 
 
 
 class Adam(Optimizer):
-    """Adam. Its weight decay, if any, is added to the gradient. The math: `tinynet.optim.adam`.
+    """Adam. `weight_decay` is added to the gradient. The math: `tinynet.optim.adam.adam`.
 
     >>> import tinynet as tn
     >>> w = tn.nn.Parameter([1.0])
@@ -61,7 +64,7 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam with decoupled weight decay: it shrinks the weights themselves. The math: `tinynet.optim.adam`.
+    """Adam with decoupled weight decay, applied to the weights directly. The math: `tinynet.optim.adam.adam`.
 
     >>> import tinynet as tn
     >>> optimizer = tn.optim.AdamW(tn.nn.Dense(3, 2).parameters(), lr=1e-3, weight_decay=0.01)

@@ -1,4 +1,4 @@
-"""Clipping of gradients by their common length."""
+"""Clipping of gradients by their global norm."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,13 +9,13 @@ from tinynet.nn.parameter import Parameter
 
 
 def clip_global_norm(parameters: Iterable[Parameter], max_norm: float) -> Any:
-    """Shorten all gradients together to a length of at most `max_norm`, in place.
+    """Scale all gradients by one factor, in place, so that their global norm is at most `max_norm`.
 
       (1)  norm = √(Σ g²)        over all elements of all gradients
       (2)  g ← g min(1, max_norm / norm)
 
-    Returns the norm before clipping, a 0-d array on the device of the parameters (nothing waits for it), or 0.0 if no
-    parameter has a gradient. Source: Pascanu, Mikolov, Bengio, ICML 2013.
+    Returns the norm before clipping: a 0-d array on the device of the parameters, without synchronisation, or 0.0 if no
+    parameter has a gradient. Source: Pascanu, Mikolov, Bengio 2013.
 
     Errors: ArgumentError unless max_norm > 0.
 
@@ -32,7 +32,7 @@ def clip_global_norm(parameters: Iterable[Parameter], max_norm: float) -> Any:
         return 0.0
     xp = backend.namespace(backend.device_of(gradients[0]))
     norm = xp.sqrt(sum((g * g).sum() for g in gradients))  # (1)
-    factor = max_norm / xp.maximum(norm, max_norm)  # equal to (2), and no division by 0
+    factor = max_norm / xp.maximum(norm, max_norm)  # (2) without a division by 0
     for g in gradients:
         g *= factor  # (2)
     return norm

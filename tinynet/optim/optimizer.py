@@ -1,8 +1,8 @@
-"""What optimizers have in common: parameters, gradients and moments, each packed into one flat array.
+"""The base of optimizers: parameters, gradients and moments, each packed into one flat array.
 
-A step over one flat array is one call of a kernel, whatever the number of parameters. Each parameter's `data` is a view
-of the flat values, and its gradient is written straight into the flat gradients (`Parameter.home`), so nothing is
-copied. Whoever gives a parameter another array (`model.to`, `model.astype`) may do so: the next step packs again.
+One update of a flat array takes the place of an update for each parameter. A parameter's `data` is a view of the flat
+values. Its gradient is written into a view of the flat gradients (`Parameter.home`), without a copy. If a parameter is
+given another array (`model.to`, `model.astype`), the next step packs again.
 """
 
 import itertools
@@ -17,12 +17,12 @@ from tinynet.tracing import observers
 
 
 def scalar(number: Any, like: Any) -> Any:
-    """A factor for an array, in its precision. A Python number takes that anyway; a 0-d array would widen the array."""
+    """A factor for the array `like`, in its dtype: a 0-d float64 array would make a float32 result float64."""
     return number.astype(like.dtype) if hasattr(number, "astype") else number
 
 
 class Pack:
-    """Parameters of one dtype and device, one behind the other in flat arrays."""
+    """Parameters of one dtype and device, contiguous in flat arrays."""
 
     def __init__(self, named: list[tuple[str, Parameter]], moments: dict[str, dict[str, Any]]) -> None:
         self.parameters = [parameter for _, parameter in named]
@@ -44,11 +44,11 @@ class Pack:
                     self.moments[moment][part] = backend.to_device(by_name[name], first.device).reshape(-1)
 
     def is_current(self) -> bool:
-        """Whether the parameters still live here."""
+        """Whether the data of every parameter is still its view of the flat values."""
         return all(parameter.data is view for parameter, view in zip(self.parameters, self.views, strict=True))
 
     def runs(self) -> Iterator[slice]:
-        """The longest stretches of parameters that have a gradient: one, as a rule."""
+        """The maximal slices of parameters with a gradient; usually one. Gradients that lie elsewhere are copied in."""
         run: slice | None = None
         for parameter, part in zip(self.parameters, self.slices, strict=True):
             if parameter.grad is None:
@@ -67,8 +67,8 @@ class Pack:
 class Optimizer:
     """The base of optimizers. A subclass names its `moments` and writes `update` for flat arrays.
 
-    `lr` may be changed at any time; it and `steps`, the number of steps made, may be 0-d arrays on the device.
-    Parameters without a gradient are left as they are. Moments are complete, zeros, before the first step.
+    `lr`, which may be changed at any time, and `steps`, the number of steps so far, may be 0-d arrays on the device.
+    A step skips parameters without a gradient. The moments exist from the start, as zeros.
 
     >>> import tinynet as tn
     >>> class SignDescent(tn.optim.Optimizer):
@@ -101,11 +101,11 @@ class Optimizer:
         self._pack({moment: {} for moment in self.moments})
 
     def zero_grad(self) -> None:
-        """Forget all gradients."""
+        """Set all gradients to None."""
         self.parameters.zero_grad()
 
     def step(self) -> None:
-        """Change the parameters, once, by their gradients."""
+        """Update the parameters once, from their gradients."""
         observer = observers.get().step
         if observer is None:
             self._step()
@@ -121,15 +121,15 @@ class Optimizer:
                 self.update(pack.values[run], pack.gradients[run], *(pack.moments[name][run] for name in self.moments))
 
     def update(self, value: Any, gradient: Any, *moments: Any) -> None:
-        """Change `value` and `moments`, flat arrays, in place."""
+        """Update `value` and `moments`, flat arrays (n), in place. To be written by each optimizer."""
         raise NotImplementedError(f"{type(self).__name__}: an optimizer needs update(self, value, gradient, *moments)")
 
     def arrays(self) -> list[Any]:
-        """What a step changes on the device, where it lies: the values of the parameters, and the moments, all flat."""
+        """The arrays that a step changes on the device: the flat values and moments."""
         return [array for pack in self._packs for array in (pack.values, *pack.moments.values())]
 
     def state_dict(self) -> dict[str, Any]:
-        """The number of steps, the rate, and the moments by parameter name (`1.W.m`), as NumPy arrays: copies."""
+        """Copies of the number of steps, `lr`, and the moments by parameter name (`1.W.m`), as NumPy arrays."""
         state = {name: backend.to_host(backend.as_array(number, dtype)).copy()
                  for name, number, dtype in (("steps", self.steps, "int64"), ("lr", self.lr, "float64"))}
         for moment, by_name in self._moments().items():
@@ -137,9 +137,9 @@ class Optimizer:
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where another optimizer of the same kind and parameters was. All or nothing.
+        """Restore the `state_dict` of an optimizer of the same class and parameters.
 
-        Errors: StateError for missing and unexpected names, ShapeError for another shape; nothing is changed then.
+        Errors: StateError for missing or unexpected names, ShapeError for a wrong shape. Then nothing is changed.
         """
         shapes = {f"{name}.{moment}": parameter.shape
                   for name, parameter in self.parameters.items() for moment in self.moments}
@@ -164,7 +164,7 @@ class Optimizer:
         self._packs = [Pack(named, moments) for named in groups.values()]
 
     def _moments(self) -> dict[str, dict[str, Any]]:
-        """For each moment the array of each parameter, by name."""
+        """The arrays of each moment, by parameter name."""
         names = {id(parameter): name for name, parameter in self.parameters.items()}
         return {moment: {names[id(parameter)]: pack.moments[moment][part].reshape(parameter.shape)
                          for pack in self._packs for parameter, part in zip(pack.parameters, pack.slices, strict=True)}

@@ -1,4 +1,4 @@
-"""Schedules of the learning rate: a rate for each step. Call `step()` once after each step of the optimizer."""
+"""Learning-rate schedules. Call `schedule.step()` once after each step of the optimizer."""
 
 import math
 from typing import Any
@@ -8,7 +8,7 @@ from tinynet.optim.optimizer import Optimizer
 
 
 class Schedule:
-    """The base of schedules. `rate(step)` is the rate for the step of that number, counted from 0.
+    """The base of schedules. A subclass writes `rate(step)`, the learning rate of a step, counted from 0.
 
     >>> import tinynet as tn
     >>> class Halving(tn.optim.Schedule):
@@ -26,26 +26,26 @@ class Schedule:
         optimizer.lr = self.rate(0)
 
     def rate(self, step: int) -> Any:
-        """The learning rate for a step. To be written by each schedule."""
+        """The learning rate of a step, counted from 0."""
         raise NotImplementedError(f"{type(self).__name__}: a schedule needs a rate(self, step)")
 
     def step(self) -> None:
-        """Give the optimizer the rate of the next step."""
+        """Set the optimizer's learning rate to that of the next step."""
         self.steps += 1
         self.optimizer.lr = self.rate(self.steps)
 
     def state_dict(self) -> dict[str, Any]:
-        """The number of steps made, and the rate to begin with."""
+        """The number of steps so far, and the initial rate."""
         return {"steps": self.steps, "base": float(self.base)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on after `steps` steps."""
+        """Restore a `state_dict`."""
         self.steps, self.base = int(state["steps"]), float(state["base"])
         self.optimizer.lr = self.rate(self.steps)
 
 
 class StepDecay(Schedule):
-    """The optimizer's rate, times `factor` after every `every` steps.
+    """The optimizer's initial rate, multiplied by `factor` after each `every` steps.
 
     >>> import tinynet as tn
     >>> schedule = tn.optim.StepDecay(tn.optim.SGD([tn.nn.Parameter([1.0])], lr=1.0), every=10, factor=0.5)
@@ -64,9 +64,9 @@ class StepDecay(Schedule):
 
 
 class Cosine(Schedule):
-    """From the optimizer's rate down to `final`, along half a cosine, in `steps` steps; then it stays there.
+    """From the optimizer's initial rate to `final` along half a cosine, in `steps` steps, then constant.
 
-    Source: Loshchilov and Hutter, ICLR 2017 (without restarts).
+    Source: Loshchilov and Hutter 2017, without restarts.
 
     >>> import tinynet as tn
     >>> schedule = tn.optim.Cosine(tn.optim.SGD([tn.nn.Parameter([1.0])], lr=1.0), steps=10)
@@ -85,11 +85,11 @@ class Cosine(Schedule):
 
 
 class OneCycle(Schedule):
-    """Up to `peak` during the first `warmup` of `steps` steps, then down to almost nothing, both along half cosines.
+    """Up to `peak` in the share `warmup` of `steps` steps, then down to near zero, both along half cosines.
 
-    It starts at peak / 25 and ends at peak / 250000; the optimizer's own rate is not used.
+    It starts at peak / 25 and ends at peak / 250000; the optimizer's initial rate is not used.
 
-    Source: Smith and Topin, "Super-convergence", 2018, with the constants that PyTorch uses.
+    Source: Smith and Topin, "Super-convergence", 2018, with the constants of PyTorch.
 
     >>> import tinynet as tn
     >>> schedule = tn.optim.OneCycle(tn.optim.SGD([tn.nn.Parameter([1.0])]), peak=1.0, steps=11)

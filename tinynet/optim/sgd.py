@@ -9,13 +9,16 @@ from tinynet.optim.optimizer import Optimizer, scalar
 @update
 def sgd(xp: Any, value: Any, gradient: Any, velocity: Any, *, lr: Any, momentum: float, nesterov: bool,
         weight_decay: float) -> None:
-    """One step of gradient descent on flat arrays, in place.
+    """One step of gradient descent on flat arrays (n), in place. `lr` may be a 0-d array.
 
       (1)  g = gradient + λ value              λ the weight decay
       (2)  velocity ← μ velocity + g           μ the momentum
-      (3)  value ← value − lr velocity,        or lr (g + μ velocity) with Nesterov's momentum
+      (3)  value ← value − lr velocity,        or value − lr (g + μ velocity) with Nesterov's momentum
 
-    Source: Sutskever, Martens, Dahl, Hinton, ICML 2013, in the form that PyTorch gave it (lr outside of the velocity).
+    Because   by (2), velocity = Σₖ μᵏ g of k steps ago. For a constant g it tends to g / (1 − μ): the step grows by
+              the factor 1 / (1 − μ). Nesterov takes g at the point θ' = θ − lr μ velocity that momentum alone leads to.
+              `value` holds θ', so θ ← θ − lr velocity becomes θ' ← θ' − lr (g + μ velocity).
+    Source    Sutskever, Martens, Dahl, Hinton 2013, with lr outside of the velocity as in PyTorch
     """
     g = gradient + weight_decay * value if weight_decay else gradient  # (1)
     velocity *= momentum
@@ -24,7 +27,7 @@ def sgd(xp: Any, value: Any, gradient: Any, velocity: Any, *, lr: Any, momentum:
 
 
 class SGD(Optimizer):
-    """Stochastic gradient descent. The math: `tinynet.optim.sgd`.
+    """Stochastic gradient descent. The math: `tinynet.optim.sgd.sgd`.
 
     >>> import tinynet as tn
     >>> w = tn.nn.Parameter([1.0])
