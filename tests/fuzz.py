@@ -1,10 +1,10 @@
-"""Damaged files by the million: every reader gives what a file holds, or one clear error, and never anything else.
+"""Feed millions of damaged files to every reader: it must return the file's content or raise one clear error.
 
     python -m tests.fuzz --inputs 1000000
-    python -m tests.fuzz --inputs 1000000 --state runs/fuzz.json      and go on where it was stopped
+    python -m tests.fuzz --inputs 1000000 --state runs/fuzz.json      continues where it was stopped
 
-Input n depends on --seed and n alone, so a failure can be repeated: --first N --inputs 1. One process, some 100 MB.
-The same checks run on fewer inputs, chosen by hypothesis, in test_data_fuzz.py.
+Input n depends on --seed and n alone, so a failure can be repeated: --first N --inputs 1. One process, about 100 MB.
+The same checks run on fewer inputs, chosen by hypothesis, in tests/data/test_data_fuzz.py.
 """
 
 import argparse
@@ -36,14 +36,14 @@ from tinynet.errors import DataError
 Random = np.random.Generator
 
 IDX_LIMIT = 1 << 16  # bytes
-MOST_PIXELS = 1 << 18  # instead of images.MAX_PIXELS, for a promise of many to be refused before it takes time
+MOST_PIXELS = 1 << 18  # instead of images.MAX_PIXELS, which would allow slow inputs
 SAVED_EVERY = 20_000
 
 
 # --- damage ---------------------------------------------------------------------------------------------------------
 
 def damaged(random: Random, content: bytes, other: bytes) -> bytes:
-    """`content` with a few bits, bytes or pieces changed, cut off, or taken from `other`."""
+    """`content` with some bits, bytes or pieces changed, removed, or copied from `other`."""
     changed = bytearray(content)
     for _ in range(int(random.integers(1, 5))):
         place = int(random.integers(0, len(changed) + 1))
@@ -70,7 +70,7 @@ def damaged(random: Random, content: bytes, other: bytes) -> bytes:
 # --- IDX ------------------------------------------------------------------------------------------------------------
 
 def meaning(content: bytes, rank: int) -> np.ndarray | None:
-    """The array that `content` holds by the definition of the format; None if it holds none."""
+    """The array in `content` by the definition of the format; None if it is invalid."""
     start = 4 + 4 * rank
     if len(content) < start or content[:4] != bytes([0, 0, 8, rank]):
         return None
@@ -81,7 +81,7 @@ def meaning(content: bytes, rank: int) -> np.ndarray | None:
 
 
 def idx(random: Random, folder: Path) -> bool:
-    """A small IDX file, often damaged, sometimes packed; what is read must be what it means."""
+    """Read a small IDX file, often damaged, sometimes compressed; the result must be its `meaning`."""
     rank = int(random.integers(1, 4))
     shape = random.integers(1, 5, rank)
     content = bytes([0, 0, 8, rank]) + struct.pack(f">{rank}I", *shape) + random.bytes(int(shape.prod()))
@@ -108,7 +108,7 @@ def idx(random: Random, folder: Path) -> bool:
 # --- images ---------------------------------------------------------------------------------------------------------
 
 def pictures() -> list[bytes]:
-    """Small good PNG and JPEG files of every kind."""
+    """Small valid PNG and JPEG files of every kind."""
     from PIL import Image
 
     pixels = np.random.default_rng(0).integers(0, 256, (9, 12, 4), dtype=np.uint8)
@@ -134,7 +134,7 @@ def pictures() -> list[bytes]:
 
 
 def with_checksums(content: bytes) -> bytes:
-    """A PNG file whose chunks have right checksums, so that damage in them is not all noticed at the door."""
+    """A PNG file with correct checksums of its chunks, so that damage gets past the first check."""
     mended, place = bytearray(content[:8]), 8
     while place + 12 <= len(content):
         length = int.from_bytes(content[place : place + 4])
@@ -145,7 +145,7 @@ def with_checksums(content: bytes) -> bytes:
 
 
 def image(random: Random, folder: Path) -> bool:
-    """A picture, mostly damaged: an array of the right shape, or a fault in one line."""
+    """Decode an image file, mostly damaged: an array of the right shape, or a fault in one line."""
     known = known_pictures()
     content = known[int(random.integers(0, len(known)))]
     if random.random() < 0.97:
@@ -157,7 +157,7 @@ def image(random: Random, folder: Path) -> bool:
 
 
 def check_image(content: bytes, size: tuple[int, int], channels: int, resized: bool) -> bool:
-    """Decode the content of a file, in both ways; whether it is a picture."""
+    """Decode and measure the content of a file. Returns whether it is an image."""
     results = []
     for function in (lambda: images.decode(content, size if resized else None, channels),
                      lambda: images.measure(content)):
@@ -194,7 +194,7 @@ FILES = ["a.png", "b.JPG", "c.jpeg", "d.txt", "noise", ".png", "IM-0001-0001.jpe
 
 
 def names(random: Random) -> list[str]:
-    """Names of files in folders that look somewhat like one of the layouts."""
+    """Names of files in folders that resemble one of the layouts."""
     pool = [str(piece) for piece in random.choice(PIECES, int(random.integers(1, 6)))]
     files = [str(file) for file in random.choice(FILES, int(random.integers(1, 6)))]
     found = ["/".join([*(pool[i] for i in random.integers(0, len(pool), int(random.integers(0, 5)))),
@@ -206,7 +206,7 @@ def names(random: Random) -> list[str]:
 
 
 def layout(random: Random, folder: Path) -> bool:
-    """A list of names: every one of them at most once in the result, and at least two classes."""
+    """Recognise a list of names: each is in the result at most once, and there are at least two classes."""
     return check_layout(names(random))
 
 
@@ -224,7 +224,7 @@ def check_layout(given: list[str]) -> bool:
 
 
 def folder_of_files(random: Random, folder: Path) -> bool:
-    """Real folders with good and damaged files: what is found can be read, and all else is named."""
+    """Scan folders of good and damaged files: found images can be read, and the rest is reported."""
     known = known_pictures()
     with tempfile.TemporaryDirectory(dir=folder) as made:
         for name in names(random)[:15]:
@@ -252,7 +252,7 @@ _models: list[bytes] = []
 
 
 def model(random: Random, folder: Path) -> bool:
-    """A saved model, damaged, or forged in what it says about its layers: see `model_files.py`."""
+    """Load a saved model, damaged or with a forged description: see `model_files.py`."""
     if not _models:
         _models.extend(model_files.originals())
     content = model_files.changed(OtherRandom(int(random.integers(0, 2**63))), _models)
@@ -262,7 +262,7 @@ def model(random: Random, folder: Path) -> bool:
 # --- the run --------------------------------------------------------------------------------------------------------
 
 def check_message(text: str) -> None:
-    """A message can be printed as it is."""
+    """Assert that a message is printable."""
     assert text and all(line.isprintable() for line in text.split("\n")), f"not printable: {text!r}"
 
 
@@ -271,7 +271,7 @@ TARGETS: dict[Callable[[Random, Path], bool], float] = {idx: 0.3, image: 0.4, mo
 
 
 def inputs(seed: int, first: int, count: int, folder: Path) -> Iterator[tuple[str, bool]]:
-    """Try inputs first ... first + count - 1: the name of what read each, and whether it was good."""
+    """Try inputs first ... first + count - 1. Yields the reader's name, and whether it accepted the input."""
     targets, edges = list(TARGETS), np.cumsum(list(TARGETS.values()))
     for number in range(first, first + count):
         random = np.random.default_rng([seed, number])
@@ -284,11 +284,11 @@ def inputs(seed: int, first: int, count: int, folder: Path) -> Iterator[tuple[st
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--inputs", type=int, default=100_000, help="how many, in all (default: 100000)")
+    parser.add_argument("--inputs", type=int, default=100_000, help="the number of inputs (default: 100000)")
     parser.add_argument("--first", type=int, default=0, help="the number of the first one (default: 0)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--state", type=Path, help="a file that remembers how far the run is")
-    parser.add_argument("--seconds", type=float, default=math.inf, help="stop after so long")
+    parser.add_argument("--state", type=Path, help="a file for the progress of the run")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="stop after this time")
     options = parser.parse_args(arguments)
     warnings.simplefilter("ignore")
     images.MAX_PIXELS = MOST_PIXELS

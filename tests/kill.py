@@ -2,12 +2,12 @@
 
     python -m tests.kill --points 50 --saves 300
 
---points   so many runs are killed (SIGKILL) at a random moment, half of them once more after they were resumed, and
-           resumed until they are over. Weights, the best model, both logs and the history must be those of an
-           uninterrupted run, bit for bit, but for the times.
---saves    so many processes are killed at random moments while they write one checkpoint after the other; and one at
-           each line of the function that writes. The file must be there each time, whole, and not older than the last
-           one known to be written.
+--points   the number of runs to kill (SIGKILL) at a random moment, half of them a second time after a resume, and to
+           resume until their end. Weights, the best model, both logs and the history must be those of an uninterrupted
+           run, bit for bit; only the times may differ.
+--saves    the number of processes to kill at random moments while they write checkpoints in a loop. One more is killed
+           at each line of the function that writes. Each time the file must be there, whole, and not older than the
+           last one known to be written.
 
 `--reference` runs on NumPy alone, which starts faster. The exit code is 0 if all were equal.
 """
@@ -40,7 +40,7 @@ TIMES = ("seconds", "images_per_second")
 
 
 class Say(tn.callbacks.Callback):
-    """A line for each step, so that whoever kills knows where it is; or a death of its own at a certain step."""
+    """Print a line for each step, which tells the parent where the run is; or kill the process after a given step."""
 
     def __init__(self, kill_at: int | None) -> None:
         self._kill_at = kill_at
@@ -52,7 +52,7 @@ class Say(tn.callbacks.Callback):
 
 
 def train(folder: Path, resume: bool, seconds: float = 0.02, kill_at: int | None = None) -> None:
-    """A small training that uses everything whose state a checkpoint must hold."""
+    """A small training that uses everything with state in a checkpoint."""
     tn.seed(3)
     numbers = np.random.default_rng(0)
     images, labels = numbers.uniform(0, 1, (100, 6, 4, 1)).astype("float32"), numbers.integers(0, 3, 100)
@@ -78,7 +78,7 @@ def start(folder: Path, *more: str, resume: bool = False, **options: Any) -> sub
 
 
 def outcome(folder: Path) -> dict[str, Any]:
-    """What a training leaves behind, without the times."""
+    """The results of a training, without the times."""
     rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     with (folder / "log.csv").open(newline="") as file:
         table = list(csv.DictReader(file))
@@ -127,7 +127,7 @@ def kill_runs(points: int, dice: random.Random, folder: Path, *more: str) -> boo
 
 
 def numbered(step: int) -> checkpoint.State:
-    """A state of which every number tells when it was written."""
+    """A state whose numbers all tell the step in which it was written."""
     return checkpoint.State({f"model/{i}": np.full(40_000, step, "float32") for i in range(5)},
                             {"settings": {}, "step": step})
 
@@ -141,7 +141,7 @@ def written(path: Path) -> int:
 
 
 def killed(work: Callable[[], None], after: float | None = None) -> None:
-    """Do work in a child process, which is killed after some seconds or kills itself."""
+    """Run `work` in a child process, which is killed after some seconds or kills itself."""
     child = os.fork()
     if child == 0:
         try:
@@ -155,9 +155,9 @@ def killed(work: Callable[[], None], after: float | None = None) -> None:
 
 
 def kill_saves(count: int, dice: random.Random, folder: Path) -> bool:
-    """Kill while checkpoints are written, and read what is there."""
+    """Kill processes that write checkpoints, and read the file each time."""
     path = folder / "checkpoint.safetensors"
-    known = folder / "known"  # the number of the last state that was written for certain
+    known = folder / "known"  # the number of the last state that is known to be written
     checkpoint.write(path, numbered(1))
     known.write_text("1")
 

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all."""
+"""Write files whole or not at all."""
 
 import glob
 import os
@@ -7,10 +7,12 @@ from pathlib import Path
 
 
 def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file so that whoever opens `path` finds the old content or the new, also after a crash or a full disk.
+    """Write a file so that `path` holds the old content or the new, also after a crash or on a full disk.
 
-    The content goes to a temporary name in the same folder, to the disk, and then takes the place of `path`.
-    Missing folders are made. Raises OSError where that is not possible; `path` is unchanged then.
+    The content is written to a temporary file in the same folder and flushed to the disk; then that file replaces
+    `path`. Missing folders are made.
+
+    Errors: OSError if that is not possible; `path` is unchanged then.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "results.json"
@@ -29,7 +31,7 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
     finally:
         temporary.unlink(missing_ok=True)
     if os.name == "posix":
-        with suppress(OSError):  # the file is there; that its name reaches the disk, too, not every file system can do
+        with suppress(OSError):  # some file systems cannot flush a folder; the file is there all the same
             folder = os.open(path.parent, os.O_RDONLY)
             try:
                 os.fsync(folder)
@@ -38,7 +40,7 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
 
 
 def remove_parts(path: str | os.PathLike[str]) -> None:
-    """Remove what `write_whole` left beside `path` where it was killed. Only for files that nobody else is writing."""
+    """Remove the temporary files of a killed `write_whole(path)`. No other process may be writing `path`."""
     path = Path(path)
     for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
         part.unlink(missing_ok=True)

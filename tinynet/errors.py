@@ -1,12 +1,12 @@
-"""What tinynet raises.
+"""The exceptions of tinynet.
 
-Every message has three parts: the op (or function) and the argument; the rule, with its numbers filled in;
-the likely fix. Each class is also the built-in exception that a person would expect in its place.
+A message has three parts: the op or function and its argument; the rule, with its numbers; the likely fix. Each class
+is also the built-in exception that fits, such as ValueError.
 """
 
 
 class TinynetError(Exception):
-    """The base of all of them: ``except tn.errors.TinynetError`` catches what tinynet itself found wrong."""
+    """The base of all others: ``except tn.errors.TinynetError`` catches every error that tinynet itself raises."""
 
 
 class ShapeError(TinynetError, ValueError):
@@ -22,7 +22,7 @@ class ArgumentError(TinynetError, ValueError):
 
 
 class DeviceError(TinynetError, RuntimeError):
-    """Arrays live on different devices, or a device is not there."""
+    """Arrays are on different devices, or a device is not available."""
 
 
 class GradientError(TinynetError, RuntimeError):
@@ -34,15 +34,15 @@ class StateError(TinynetError, ValueError):
 
 
 class ModelFileError(TinynetError, ValueError):
-    """A saved model is damaged, or is not one of ours."""
+    """A saved model is missing, damaged or not a model of tinynet; or a model cannot be saved."""
 
 
 class DataError(TinynetError, ValueError):
-    """A data file is missing, damaged, or not what it says it is."""
+    """A data file is missing, damaged, or of another kind than it claims."""
 
 
 class CheckpointError(TinynetError, ValueError):
-    """A checkpoint is missing, damaged, not one of ours, or of another run; or it cannot be written."""
+    """A checkpoint is missing, damaged, not a checkpoint, or of another run; or it cannot be written."""
 
 
 class NonFiniteError(TinynetError, ArithmeticError):
@@ -50,9 +50,9 @@ class NonFiniteError(TinynetError, ArithmeticError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Training was asked to stop, by Ctrl-C or SIGTERM, and did so after a whole step, with a checkpoint.
+    """Training stopped after a whole step and wrote a checkpoint, because of Ctrl-C or SIGTERM.
 
-    No TinynetError, since nothing is wrong. `exit_code` is what a shell expects of a program that ends for it.
+    Not a TinynetError, since nothing is wrong. `exit_code` is the shell's convention: 128 + the signal's number.
     """
 
     def __init__(self, message: str, signal: int) -> None:

@@ -298,7 +298,7 @@ def test_models_that_cannot_be_exchanged() -> None:
     with pytest.raises(ShapeError, match=r"to_torch: input_shape must be known, since PyTorch flattens channels first"):
         to_torch(model)
     model = nn.Sequential(nn.Conv2D(1, 2, 1), nn.Flatten(), nn.Reshape((2, 4)), nn.LSTM(4, 2), input_shape=(2, 2, 1))
-    with pytest.raises(StateError, match="to_torch: behind a Flatten there must be a Dense before Reshape"):
+    with pytest.raises(StateError, match="to_torch: after a Flatten there must be a Dense before Reshape"):
         to_torch(model)
 
 

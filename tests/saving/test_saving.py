@@ -308,7 +308,7 @@ class Custom(nn.Module):
 
 
 class Dense(nn.Dense):
-    """Somebody's layer that has the name of one of ours."""
+    """A user's layer with the name of a layer of tinynet."""
 
 
 def with_foreign_weights() -> Any:

@@ -125,7 +125,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
     {"history": [[1]]}, {"stopped": None, "sums": {"images": -1}},
 ])
 def test_a_description_that_makes_no_sense(tmp_path: Path, change: dict[str, Any]) -> None:
-    """Of a file whose checksum fits: somebody has written it on purpose."""
+    """The checksum fits: the file was forged."""
     path = tmp_path / "c"
     trained(path)
     kept: list[State] = []

@@ -32,7 +32,7 @@ def dbad_backward(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
     return xp.where(cache > 50, xp.inf, dy)
 
 
-del tn.op.REGISTRY["bad_backward"]  # it is none of tinynet's
+del tn.op.REGISTRY["bad_backward"]  # it is not an op of tinynet
 
 
 class Bad(nn.Module):

@@ -1,14 +1,14 @@
-"""Weights to and from PyTorch and Keras, as dictionaries of arrays. Neither of them is needed here.
+"""Convert weights to and from PyTorch and Keras, as dictionaries of arrays. Neither library needs to be installed.
 
     state = tn.exchange.to_torch(model, like=theirs.state_dict())     theirs.load_state_dict({k: torch.tensor(v) ...})
     tn.exchange.from_torch(model, theirs.state_dict())
     arrays = tn.exchange.to_keras(model)                              theirs.set_weights(list(arrays.values()))
     tn.exchange.from_keras(model, {w.path: w.numpy() for w in theirs.weights})
 
-Both models must have the same layers in the same order; layers without weights do not matter. Names are free: what
-belongs to one layer has one prefix (`features.0.weight`, `conv1d/kernel`), and prefixes count in their order.
+Both models must have the same layers in the same order; layers without weights do not matter. Names are free: arrays
+of one layer share a prefix (`features.0.weight`, `conv1d/kernel`), and the order of the prefixes is that of the layers.
 
-           here                          PyTorch                                Keras
+           tinynet                       PyTorch                                Keras
 Dense      W (D,F)                       weight (F,D) = Wᵀ                      kernel = W
            b (F)                         bias                                   bias
 Conv1D     W (K,C,F)                     weight (F,C,K)                         kernel = W
@@ -20,14 +20,18 @@ LSTM       W (H+D,4H)                    weight_hh_l0 (4H,H) = W[:H]ᵀ         
 BatchNorm  gamma, beta                   weight, bias                           gamma, beta
            running_mean, running_var     the same                               moving_mean, moving_variance
 
-A layer of PyTorch's LSTM with num_layers=2 stands for two LSTMs here. Not in the arrays, and to be set alike by hand:
-BatchNorm's eps (1e-5 here and in PyTorch, 1e-3 in Keras) and momentum (0.9 here is 0.1 in PyTorch, and 0.9 in Keras,
-whose default is 0.99), strides, padding ("same" with a stride pads as in Keras, not as in PyTorch), dropout.
+A PyTorch LSTM with num_layers=2 corresponds to two LSTM layers of tinynet. Options that are not in the arrays must be
+set by hand:
 
-Order of features. Here, as in Keras, channels come last, and Flatten takes them so. PyTorch has channels behind the
-batch: behind a convolution or a pooling layer its Flatten gives (C,H,W) where ours gives (H,W,C), and the rows of the
-next Dense are permuted for it, which needs the model's input_shape. A model of PyTorch's that flattens channels last
-says so with channels_last=True. A Reshape is taken to be done on channels last in both.
+BatchNorm   eps is 1e-5 in tinynet and PyTorch, 1e-3 in Keras
+            momentum 0.9 in tinynet is 0.1 in PyTorch and 0.9 in Keras, where 0.99 is the default
+strides     padding "same" with a stride pads as in Keras, not as in PyTorch
+dropout     all its rates
+
+Order of features. tinynet and Keras have channels last, and Flatten keeps that order. PyTorch has channels first: after
+a convolution or pooling layer, its Flatten gives (C,H,W), and that of tinynet (H,W,C). So the rows of the next Dense
+are permuted, which needs the model's input_shape. channels_last=True is for a PyTorch model that flattens channels
+last. A Reshape is assumed to act on channels last in both.
 """
 
 import math
@@ -43,17 +47,17 @@ from tinynet.nn.module import Module
 from tinynet.nn.summary import trace
 
 Arrays = dict[str, Any]
-Order = Any  # of features: theirs[j] is ours[order[j]]; None where both are alike
+Order = Any  # of features: theirs[j] is ours[order[j]]; None if both are equal
 
 
 class _Library(NamedTuple):
-    """How a library calls and turns the arrays of a layer. The LSTM is told apart in `_to` and `_from`."""
+    """The names and axes of a library's arrays. The LSTM needs code of its own, in `_theirs` and `_ours`."""
 
     name: str
     separator: str  # between the prefix of a layer and the name of an array
     names: dict[type[Module], dict[str, str]]
     axes: dict[type[Module], tuple[int, ...]]  # how W is transposed
-    kernels: tuple[str, str, tuple[str, ...]]  # the LSTM's, for x and for h, and its biases
+    kernels: tuple[str, str, tuple[str, ...]]  # the LSTM's arrays for x and for h, and its biases
 
 
 _WEIGHTS = {"W": "weight", "b": "bias"}
@@ -68,20 +72,20 @@ KERAS = _Library("keras", "/", {
     nn.Dense: _KERNEL, nn.Conv1D: _KERNEL, nn.Conv2D: _KERNEL,
     nn.BatchNorm: {"gamma": "gamma", "beta": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"},
 }, {}, ("kernel", "recurrent_kernel", ("bias",)))
-_ASSUMED = {"bias": 0, "bias_ih_l0": 0, "bias_hh_l0": 0, "num_batches_tracked": 1}  # where they are missing
-_PER_FEATURE: dict[type[Module], tuple[str, ...]] = {  # arrays that have the features of the input on their first axis
+_ASSUMED = {"bias": 0, "bias_ih_l0": 0, "bias_hh_l0": 0, "num_batches_tracked": 1}  # for missing arrays
+_PER_FEATURE: dict[type[Module], tuple[str, ...]] = {  # arrays whose first axis is the input's features
     nn.Dense: ("W",), nn.BatchNorm: ("gamma", "beta", "running_mean", "running_var")}
 _CHANNELS_FIRST = (nn.Conv1D, nn.Conv2D, nn.MaxPool1D, nn.MaxPool2D, nn.AvgPool1D, nn.AvgPool2D)  # in PyTorch
 _CHANNELS_LAST = (nn.LSTM, nn.Reshape, nn.GlobalAveragePool, nn.Flatten, nn.Dense)  # also there
 
 
 def to_torch(model: Module, *, like: Iterable[str] | None = None, channels_last: bool = False) -> Arrays:
-    """The weights of a model as PyTorch arranges them, by the names of `like`, or else by those of this model.
+    """The weights of a model as arrays for PyTorch, under the names of `like`, or else of this model.
 
-    like            the names in a model of PyTorch's, in order: its state_dict()
+    like            the names in a PyTorch model, in order: its state_dict()
     channels_last   whether that model flattens channels last
 
-    Errors: StateError if the names are not those of the same layers; ShapeError if the model's input_shape is needed
+    Errors: StateError if the names do not belong to the same layers. ShapeError if the model's input_shape is needed
     and missing.
 
     >>> import tinynet as tn
@@ -94,12 +98,12 @@ def to_torch(model: Module, *, like: Iterable[str] | None = None, channels_last:
 
 
 def from_torch(model: Module, state: Mapping[str, Any], *, channels_last: bool = False) -> Module:
-    """Give a model the weights of one of PyTorch's: its state_dict(), or arrays by the same names. Returns the model.
+    """Load the weights of a PyTorch model: its state_dict(), or arrays under the same names. Returns the model.
 
-    Two biases become one, a missing one zeros. `num_batches_tracked` may be missing.
+    Two biases are added, and a missing one is zero. `num_batches_tracked` may be missing.
 
-    Errors: StateError if these are not the weights of the same layers, ShapeError if one has another shape or the
-    model's input_shape is needed and missing; nothing is changed then.
+    Errors: StateError if the weights do not belong to the same layers. ShapeError if one has another shape, or the
+    model's input_shape is needed and missing. Nothing is changed then.
 
     >>> import tinynet as tn
     >>> one, other = (tn.nn.Sequential(tn.nn.LSTM(3, 5), tn.nn.Dense(5, 2)) for _ in range(2))
@@ -110,9 +114,9 @@ def from_torch(model: Module, state: Mapping[str, Any], *, channels_last: bool =
 
 
 def to_keras(model: Module, *, like: Iterable[str] | None = None) -> Arrays:
-    """The weights of a model as Keras arranges them, by the names (paths) of `like`, or else by those of this model.
+    """The weights of a model as arrays for Keras, under the paths in `like`, or else the names of this model.
 
-    They are in the order of Keras's `get_weights()`. Errors: StateError as of `to_torch`.
+    Their order is that of Keras's `get_weights()`. Errors: StateError as of `to_torch`.
 
     >>> import tinynet as tn
     >>> model = tn.nn.Sequential(tn.nn.LSTM(3, 5), tn.nn.Dense(5, 2))
@@ -123,9 +127,9 @@ def to_keras(model: Module, *, like: Iterable[str] | None = None) -> Arrays:
 
 
 def from_keras(model: Module, weights: Mapping[str, Any]) -> Module:
-    """Give a model the weights of one of Keras's, by their paths: {w.path: w.numpy() for w in theirs.weights}.
+    """Load the weights of a Keras model by their paths: {w.path: w.numpy() for w in theirs.weights}.
 
-    A missing bias becomes zeros; the seeds of dropout are left out. Returns the model. Errors as of `from_torch`.
+    A missing bias is zero; the seeds of dropout are ignored. Returns the model. Errors as of `from_torch`.
 
     >>> import tinynet as tn
     >>> one, other = (tn.nn.Sequential(tn.nn.LSTM(3, 5), tn.nn.Dense(5, 2)) for _ in range(2))
@@ -138,7 +142,7 @@ def from_keras(model: Module, weights: Mapping[str, Any]) -> Module:
 # --- one layer ------------------------------------------------------------------------------------------------------
 
 def _theirs(library: _Library, layer: Module, order: Order) -> Arrays:
-    """The arrays of a layer, arranged and called as in the library."""
+    """The arrays of a layer with the names and axes of the library."""
     ours = layer.state_dict()
     if isinstance(layer, nn.LSTM):
         x, h, biases = library.kernels
@@ -154,14 +158,14 @@ def _theirs(library: _Library, layer: Module, order: Order) -> Arrays:
 
 
 def _ours(library: _Library, layer: Module, theirs: Arrays, order: Order) -> Arrays:
-    """What `_theirs` has done, undone."""
+    """The inverse of `_theirs`."""
     if isinstance(layer, nn.LSTM):
         x, h, biases = library.kernels
         return {"W": np.concatenate([_swapped(_turned(library, theirs[name])) for name in (h, x)]),
                 "b": sum(_swapped(theirs[name]) for name in biases)}
     ours = {name: theirs[their] for name, their in library.names[type(layer)].items() if their in theirs}
     if "batches_seen" in ours:
-        ours["batches_seen"] = np.maximum(ours["batches_seen"], 1)  # 0 would mean that there are no averages yet
+        ours["batches_seen"] = np.maximum(ours["batches_seen"], 1)  # 0 would make BatchNorm ignore the running averages
     if type(layer) in library.axes:
         ours["W"] = ours["W"].transpose(np.argsort(library.axes[type(layer)]))
     if order is not None:
@@ -171,7 +175,7 @@ def _ours(library: _Library, layer: Module, theirs: Arrays, order: Order) -> Arr
 
 
 def _swapped(columns: Any) -> Any:
-    """f, i, C, o as i, f, C, o, and the other way round: it is the same exchange."""
+    """Columns f, i, C, o in the order i, f, C, o, and vice versa."""
     f, i, rest = np.split(columns, [columns.shape[-1] // 4, columns.shape[-1] // 2], axis=-1)
     return np.concatenate([i, f, rest], axis=-1)
 
@@ -210,7 +214,7 @@ def _from(library: _Library, model: Module, given: Mapping[str, Any], orders: di
 
 
 def _layers(function: str, model: Module) -> list[tuple[str, Module]]:
-    """The layers that have weights, each once, in the order of the attributes."""
+    """The layers with weights, each once, in the order of the attributes."""
     found: dict[int, tuple[str, Module]] = {}
     for path, module in model.modules():
         if any(isinstance(one, nn.Parameter) for _, one in module.members()):
@@ -223,13 +227,13 @@ def _layers(function: str, model: Module) -> list[tuple[str, Module]]:
 
 def _groups(function: str, library: _Library, keys: Iterable[str],
             layers: list[tuple[str, Module]]) -> list[dict[str, str]]:
-    """For each layer the keys that belong to it, by the name behind the prefix."""
+    """For each layer its keys, by the name after the prefix."""
     groups: dict[str, dict[str, str]] = {}
     for key in keys:
         prefix, _, name = key.rpartition(library.separator)
-        name = name.removesuffix(":0")  # as TensorFlow has it
+        name = name.removesuffix(":0")  # TensorFlow appends it
         numbered = re.fullmatch(r"(\w+_[ih]h_l)(\d+)", name) if library is TORCH else None
-        if numbered:  # a layer of a stacked LSTM is a layer of its own
+        if numbered:  # each layer of a stacked LSTM is an LSTM of tinynet
             prefix, name = f"{prefix} layer {numbered[2]}", f"{numbered[1]}0"
         groups.setdefault(prefix, {})[name] = key
     if len(groups) != len(layers):
@@ -263,7 +267,7 @@ def _array(function: str, key: str, value: Any, shape: tuple[int, ...]) -> Any:
 # --- the order of features in PyTorch -------------------------------------------------------------------------------
 
 def _orders(function: str, model: Module, channels_last: bool) -> dict[int, Order]:
-    """For the layers behind a Flatten whose features PyTorch has in another order: which of ours each of theirs is."""
+    """The order of PyTorch's features for each layer after a Flatten of channels; see `Order`."""
     kinds = [type(module) for _, module in model.modules()]
     if channels_last or nn.Flatten not in kinds or not set(kinds) & {*_CHANNELS_FIRST}:
         return {}
@@ -280,7 +284,7 @@ def _orders(function: str, model: Module, channels_last: bool) -> dict[int, Orde
         if isinstance(module, nn.Flatten) and is_first and len(before) > 1:
             order = np.moveaxis(np.arange(math.prod(before)).reshape(before), -1, 0).ravel()
         elif order is not None and isinstance(module, nn.Reshape | nn.LSTM):
-            raise StateError(f"{function}: behind a Flatten there must be a Dense before {type(module).__name__}, "
+            raise StateError(f"{function}: after a Flatten there must be a Dense before {type(module).__name__}, "
                              "which takes features in their order; leave the Flatten out")
         elif order is not None and type(module) in _PER_FEATURE:
             orders[id(module)] = order

@@ -77,8 +77,8 @@ def save(path: str | os.PathLike[str], model: Module, *, classes: Iterable[str] 
 def load(path: str | os.PathLike[str]) -> Module:
     """The model of a file that `save` has written: in evaluation mode, on the CPU, with its `classes` and `scaling`.
 
-    Errors: ModelFileError if the file is missing, damaged or not a model of tinynet; if it names an unknown layer or
-    option, or holds other arrays than its layers have; if classes, scaling or input_shape do not fit the layers.
+    Errors: ModelFileError if the file is missing, damaged or not a model of tinynet. Also if it names an unknown layer
+    or option, holds other arrays than its layers have, or classes, scaling or input_shape that do not fit them.
 
     >>> import tinynet as tn
     >>> tn.load("nothing.safetensors")

@@ -1,13 +1,13 @@
-"""What may be done during training, besides training: stop early, keep the best model, write a log.
+"""Callbacks of `fit`: early stopping, the best model, logs.
 
     tn.fit(model, optimizer, train, epochs=50, validation=validation, callbacks=[
         tn.callbacks.EarlyStopping("validation_loss", patience=5),
         tn.callbacks.BestModel("runs/best.safetensors", "validation_accuracy"),
         tn.callbacks.Log("runs/log.csv")])
 
-A callback is told of the start, of each step, of each epoch and of the end, and is given the `Run`: it may read all of
-it, and ask for its end. What a callback has to remember from epoch to epoch, it gives to the checkpoint as its
-`state_dict()`, so that a run that is resumed decides as one that never stopped.
+A callback is called at the start, after each step, after each epoch and at the end, with the `Run`: it may read all of
+it, and ask for its end. What it remembers from epoch to epoch goes into the checkpoint as its `state_dict()`, so that a
+resumed run decides like one that was never stopped. The base class: `training/run.py`.
 """
 
 import csv
@@ -30,7 +30,7 @@ __all__ = ["BestModel", "Callback", "EarlyStopping", "Log", "Run", "TensorBoard"
 
 
 class _Watch(Callback):
-    """The base of what follows the best value of a number of the history."""
+    """The base of callbacks that track the best value of a column of the history."""
 
     def __init__(self, metric: str, mode: str | None) -> None:
         if mode not in (None, "min", "max"):
@@ -40,7 +40,7 @@ class _Watch(Callback):
         self.best: float | None = None
 
     def improvement(self, run: Run) -> float:
-        """By how much the last epoch is better than the best before it; negative or NaN if it is not."""
+        """The last epoch's value minus the best before it, positive for better; NaN if it is not a number."""
         row = run.history[-1]
         if self.metric not in row:
             raise ArgumentError(f"{type(self).__name__}: metric must be one of {', '.join(row)}, got {self.metric!r}; "
@@ -58,11 +58,11 @@ class _Watch(Callback):
 
 
 class EarlyStopping(_Watch):
-    """End the training when a number has not become better for `patience` epochs.
+    """End the training when a metric has not improved for `patience` epochs.
 
     metric      a column of the history, such as "validation_loss"
-    min_delta   better is what is better by more than this
-    mode        "min" or "max"; None: a metric whose name ends in "loss" is to fall, any other to rise
+    min_delta   only an improvement larger than this counts
+    mode        "min" or "max"; None: "min" for a metric whose name ends in "loss", else "max"
 
     >>> import tinynet as tn
     >>> stopping = tn.callbacks.EarlyStopping("validation_loss", patience=2)
@@ -101,11 +101,11 @@ class EarlyStopping(_Watch):
 
 
 class BestModel(_Watch):
-    """Save the model after each epoch that is better than all before it.
+    """Save the model after each epoch that is the best so far.
 
-    path     of the file, which is replaced as a whole
+    path     of the file; it is replaced whole
     metric   a column of the history; mode as of `EarlyStopping`
-    save     save(path, model) writes it: `tn.save`, or that with more options
+    save     save(path, model) writes the file: `tn.save`, or a function that passes it more options
 
     >>> import tempfile, tinynet as tn
     >>> path = Path(tempfile.mkdtemp()) / "best.safetensors"
@@ -128,10 +128,10 @@ class BestModel(_Watch):
 
 
 class Log(Callback):
-    """The history in a file: a table (`.csv`), or one JSON object in each line (`.jsonl`). Its name decides.
+    """Write the history into a file: a table (`.csv`), or one JSON object per line (`.jsonl`), by the file's name.
 
-    After each epoch the file is written anew, as a whole: at any moment it has a line for each epoch of this run, none
-    twice, none by half, also when the run was killed and resumed.
+    The file is rewritten whole after each epoch. So it has one complete line for each epoch of the run, also after a
+    run was killed and resumed.
 
     >>> import tempfile, tinynet as tn
     >>> path = Path(tempfile.mkdtemp()) / "log.csv"
@@ -161,9 +161,9 @@ class Log(Callback):
 
 
 class TensorBoard(Callback):
-    """The history as curves for TensorBoard, in a folder of its own for each run. Needs tensorboardX.
+    """Write the history as curves for TensorBoard; each run needs a folder of its own. Needs tensorboardX.
 
-    A run that starts anew or goes on hides what the folder holds of the epochs that it does again.
+    A run that is started again or resumed hides the points of the epochs that it repeats.
 
     >>> import tinynet as tn
     >>> callback = tn.callbacks.TensorBoard("runs/one")        # then: tensorboard --logdir runs
@@ -185,7 +185,7 @@ class TensorBoard(Callback):
         row = run.history[-1]
         for name, value in row.items():
             if name != "epoch":
-                tag = re.sub("^(train|validation)_", r"\1/", name)  # which makes a group of them
+                tag = re.sub("^(train|validation)_", r"\1/", name)  # a slash groups the curves in TensorBoard
                 self.writer.add_scalar(tag, value, row["epoch"])
         self.writer.flush()
 

@@ -50,12 +50,15 @@ def fit(model: Module, optimizer: Optimizer, train: Batches, *, epochs: int, val
     A run that is killed and resumed ends with the same weights and history, bit for bit, as one that was never stopped;
     only the times differ. This holds for a `tn.data.Loader` and for a list of batches.
 
-    Returns a dictionary for each epoch: `epoch` (from 1); `train_loss` and `train_accuracy`, means over the epoch in
-    training mode, while the weights change; `validation_loss`, `validation_accuracy` and the metrics, after the epoch
-    in evaluation mode; `seconds` and `images_per_second`, of the training alone.
+    Returns a dictionary for each epoch:
 
-    Errors: NonFiniteError from the guard, which restores the last good state; CheckpointError for a checkpoint that
-    cannot be written, is damaged, or is of another run; Interrupted (a KeyboardInterrupt) after Ctrl-C.
+    epoch                        from 1
+    train_loss, train_accuracy   means over the epoch in training mode, while the weights change
+    validation_loss, ...         and validation_accuracy, validation_<metric>: after the epoch, in evaluation mode
+    seconds, images_per_second   of the training alone
+
+    Errors: NonFiniteError from the guard, which restores the last good state. CheckpointError for a checkpoint that
+    cannot be written, is damaged, or is of another run. Interrupted, a KeyboardInterrupt, after Ctrl-C.
 
     >>> import tinynet as tn
     >>> images, labels = tn.init.he_normal((64, 4)), tn.Tensor([0, 1] * 32).numpy()

@@ -1,9 +1,9 @@
-"""Which number was the first to become NaN or infinite?
+"""Find the tensor that was the first to become NaN or infinite.
 
-While training, nothing is looked at but the sum of the losses, which stays NaN or infinite once one of them was. On a
-device it is read there only now and then. Gradients and weights need no look of their own: what is wrong with them
-shows in the next loss, or when the state is to be kept. Then the run is put back to its last good state and does the
-steps since then again, which gives the same numbers bit by bit, and this time each tensor is looked at (`probing`).
+During training only the sum of the losses is checked, which stays NaN or infinite once a loss was. On a device it is
+read only now and then. Gradients and weights need no check of their own: their faults reach the next loss, or the check
+of a state before it is saved. Then the run is reset to its last good state and repeats the steps since, which gives the
+same bits; this time each tensor is checked (`probing`).
 """
 
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ from tinynet.training.run import Loss, Run
 
 
 class Found(Exception):
-    """A tensor that holds a number that is not finite: `what` names it."""
+    """Raised for a tensor that is not finite; `what` names the tensor."""
 
     def __init__(self, what: str, array: Any) -> None:
         values = Tensor(array).numpy()
@@ -35,10 +35,10 @@ class Found(Exception):
 
 @contextmanager
 def probing(run: Run, loss: Loss) -> Iterator[tuple[Callable[[Any], Any], Loss]]:
-    """Look at each tensor of the steps that are made inside, in the order in which they are computed.
+    """Check each tensor of the steps made inside, in the order in which they are computed.
 
-    Yields the model and the loss to be called. Raises `Found` at the first tensor that is not finite: an input, the
-    output of a layer, the loss, a gradient on its way back, and after the update weights, moments and buffers.
+    Yields the model and the loss to call. Checked are inputs, outputs of layers, the loss, the gradients that ops pass
+    back, and after the update weights, moments and buffers. Raises `Found` at the first tensor that is not finite.
     """
     names = {id(parameter): name for name, parameter in run.model.parameters().items()}
     titles = {id(module): _title(path, module) for path, module in reversed(list(run.model.modules()))}
