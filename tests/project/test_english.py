@@ -26,6 +26,11 @@ CLEAN = [
     "tinynet/ops", "tinynet/optim", "tinynet/contract.py", "tinynet/random.py", "tinynet/window.py", "tinynet/init.py",
     "tinynet/gradcheck.py", *(f"tinynet/nn/{name}.py" for name in (
         "activation", "batchnorm", "conv", "dense", "dropout", "lstm", "pool", "scaling", "shape")),
+    "tinynet/saving", *(f"tinynet/training/{name}.py" for name in (
+        "__init__", "callbacks", "checkpoint", "evaluate", "fit", "guard", "progress", "run", "session", "signals",
+        "step")),
+    "tinynet/metrics.py", "tinynet/classifier.py", "tinynet/atomic.py", "tinynet/errors.py", "tests/kill.py",
+    "tests/fuzz.py", "tests/saving",
 ]
 
 LONGEST = 35  # words of a sentence
