@@ -1,4 +1,4 @@
-"""What makes two functions an op: check the shapes, run, record.
+"""Op: two functions of arrays, with a contract of shapes, as one function of tensors.
 
     @op("x:(...,D) W:(D,F) b?:(F) -> y:(...,F)", cases=[{}, {"b": None}])
     def dense(xp, x, W, b=None):
@@ -9,10 +9,10 @@
     def ddense(xp, dy, *, cache, needs):
         return dx, dW, db
 
-Both are pure functions on arrays: `xp` is the module that computes (NumPy or CuPy), `cache` is the second value that
-the forward returned, `needs` tells for each input whether anybody wants its gradient (None will do if not). Called on
-Tensors, `dense` is an Op; `dense.forward`, `dense.backward`, `dense.contract` and `dense.__doc__` are what it is made
-of. `cases` says how the tests should try it.
+Both are pure functions of arrays. `xp` is the module of array functions (NumPy or CuPy), `cache` is the second result
+of the forward, and `needs` tells for each input whether its gradient is needed (None may be returned if not). `dense`
+is then an Op. A call on tensors checks the shapes, runs the forward, and leaves a node on the tape. `dense.forward`,
+`dense.backward`, `dense.contract` and `dense.__doc__` are its parts; `cases` are what the tests try.
 """
 
 import inspect
@@ -27,21 +27,20 @@ from tinynet.tape import Node
 from tinynet.tensor import Tensor, blank
 from tinynet.tracing import UNOBSERVED, Call, observers
 
-_REMEMBERED = 256  # calls that an op knows to be right, by shapes, dtypes and options
+_REMEMBERED = 256  # checked calls that an op keeps, by shapes, dtypes and options
 
 REGISTRY: dict[str, "Op"] = {}  # every op by name, for the tests
 UPDATES: dict[str, "Update"] = {}  # every update in place, likewise
 
 
 def namespace_of(op: str, *named: tuple[str, Tensor]) -> Any:
-    """The module that computes with these tensors, which have the names of an op's arguments. DeviceError if they live
-    on two devices."""
+    """The module of array functions for tensors, given as (argument, tensor). DeviceError for two devices."""
     device = backend.common_device(tensor.data for _, tensor in named)
     return backend.namespace(device or _on_two_devices(op, named))
 
 
 class Op:
-    """A differentiable function of Tensors, made of two functions of arrays. See the module's text."""
+    """A differentiable function of tensors, made of two functions of arrays. See the top of this file."""
 
     def __init__(self, forward: Callable[..., Any], contract: str, cases: Sequence[dict[str, Any]],
                  sizes: Callable[..., dict[str, Any]] | None, check: Callable[..., None] | None,
@@ -58,8 +57,8 @@ class Op:
         self.__name__ = self.name
         self.__doc__ = forward.__doc__
         self.__signature__ = _public_signature(forward)
-        self._inferred: dict[Any, dict[str, Any]] = {}  # of calls that were checked before
-        self._forms: dict[Any, tuple[Sequence[int], Sequence[tuple[str, int]]]] = {}  # of calls: where each value is
+        self._inferred: dict[Any, dict[str, Any]] = {}  # sizes, by checked call
+        self._forms: dict[Any, tuple[Sequence[int], Sequence[tuple[str, int]]]] = {}  # places of values
         self._names = tuple(argument.name for argument in self.contract.inputs)
         options = list(self.__signature__.parameters.values())
         self._pair = self.name, f"d{self.name}"
@@ -71,7 +70,7 @@ class Op:
         return f"<op {self.name}: {self.contract.text}\n  {_files(self.module, self._pair)}>"
 
     def gradient(self, backward: Callable[..., Any]) -> Callable[..., Any]:
-        """Decorate the function that computes this op's gradients."""
+        """Decorate the function that computes the gradients."""
         self.backward = backward
         return backward
 
@@ -153,7 +152,7 @@ class Op:
         return sizes
 
     def _named(self, tensors: Sequence[Tensor | None]) -> Sequence[tuple[str, Tensor]]:
-        """The inputs that are there, with their names."""
+        """The inputs that are given, with their names."""
         names = [f"{self._names[0]}[{i}]" for i in range(len(tensors))] if self.contract.variadic else self._names
         return [(name, tensor) for name, tensor in zip(names, tensors, strict=True) if tensor is not None]
 
@@ -168,7 +167,7 @@ class Op:
         return [values[place] for place in inputs_at], {name: values[place] for name, place in options_at}
 
     def _form(self, form: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Where each input and option is among the arguments, the keywords and the defaults of such a call."""
+        """The place of each input and option among the arguments, keywords and defaults of calls of this form."""
         given = (*self._positional[:len(args)], *kwargs)
         places: dict[str, int] = {}
         for place, name in enumerate((*given, *self._defaults)):
@@ -185,14 +184,14 @@ class Op:
 
 def op(contract: str, *, cases: Sequence[dict[str, Any]], sizes: Callable[..., dict[str, Any]] | None = None,
        check: Callable[..., None] | None = None, analytic: bool = True) -> Callable[[Callable[..., Any]], Op]:
-    """Make an op of a forward function, and enter it into the registry.
+    """Make an op of a forward function, and register it.
 
-    contract   its shapes, see `contract.py`
-    cases      what the tests should try: one dict each; a letter of the contract gives a size, an input a domain
-               (None leaves it out), everything else is an option
+    contract   the shapes, see `contract.py`
+    cases      what the tests try, one dict each: a letter of the contract gives a size, an input a domain (None leaves
+               it out), and the rest are options
     sizes      sizes(known, **options) -> the letters that only the outputs have; raises for impossible options
-    check      check(*arrays, sizes, **options) raises for values out of range; asked on the host only
-    analytic   whether it may be differentiated by a complex step: no max, abs or comparison of the values
+    check      check(*arrays, sizes, **options) raises for values out of range; called on the host only
+    analytic   whether a complex step may differentiate it: no max, abs or comparison of values
     """
     def decorate(forward: Callable[..., Any]) -> Op:
         REGISTRY[forward.__name__] = made = Op(forward, contract, cases, sizes, check, analytic)
@@ -234,7 +233,7 @@ def _files(module: str, names: tuple[str, ...]) -> str:
 
 
 def _on_two_devices(op: str, named: Sequence[tuple[str, Tensor]]) -> Any:
-    """Raise the DeviceError that names the first two of these tensors that live apart."""
+    """Raise the DeviceError that names the first two tensors on different devices."""
     first, device = named[0][0], named[0][1].device
     second, other = next((name, tensor.device) for name, tensor in named if tensor.device != device)
     raise DeviceError(f"{op}: {first} is on {device}, {second} on {other}; "
@@ -265,13 +264,13 @@ def _converted(values: Sequence[Any]) -> list[Tensor | None]:
 
 
 def _all_complex(tensors: list[Tensor | None]) -> list[Tensor | None]:
-    """In a complex step every float is complex, those that did not move with imaginary parts of 0."""
+    """In a complex step every float is complex; the imaginary part of a constant is 0."""
     return [Tensor(tensor.data, dtype="complex128") if tensor is not None and tensor.dtype == "float64" else tensor
             for tensor in tensors]
 
 
 def _public_signature(forward: Callable[..., Any]) -> inspect.Signature:
-    """The forward's signature without its first argument, xp."""
+    """The signature of a forward without its first argument, xp."""
     signature = inspect.signature(forward)
     return signature.replace(parameters=list(signature.parameters.values())[1:])
 

@@ -1,9 +1,9 @@
-"""The tape: which ops led to a loss, and the way back through them.
+"""The tape: a node for each op that led to a loss, and the backward pass through them.
 
-An op that is called on a tensor with `requires_grad` leaves a Node: the function that computes its gradients, what that
-function needs (the cache), and where its inputs came from. `backward()` collects the nodes that a tensor depends on and
-visits them from the youngest to the oldest. An op only uses tensors that existed before it, so the order of creation
-is a topological order: no recursion, no sorting by dependencies, and a chain of any length takes linear time.
+An op that is called on a tensor with `requires_grad` leaves a Node: the function that computes its gradients, the cache
+of its forward pass, and where its inputs came from. `backward()` collects the nodes that a tensor depends on and visits
+them from the youngest to the oldest. An op only uses tensors that existed before it, so the order of creation is a
+topological order: no recursion, no sorting by dependencies, and time linear in the number of nodes.
 """
 
 import itertools
@@ -38,23 +38,21 @@ def no_grad() -> Iterator[None]:
 
 
 class Value(Protocol):
-    """What the tape knows of a tensor. `origin` is the node that made it and which of its outputs; None for a leaf."""
+    """The part of a tensor that the tape uses. `origin` is None for a leaf, else the node and the number of its output.
+
+    `accumulate` adds to the gradient of a leaf; `need` is what a backward is told of it.
+    """
 
     requires_grad: bool
     origin: "tuple[Node, int] | None"
-
     @property
     def shape(self) -> tuple[int, ...]: ...
-
-    def accumulate(self, dvalue: Any) -> None:
-        """Add to the gradient of a leaf."""
-
-    def need(self) -> bool | backend.Home:
-        """The element of `needs` for a leaf whose gradient is computed."""
+    def accumulate(self, dvalue: Any) -> None: ...
+    def need(self) -> bool | backend.Home: ...
 
 
 class Node:
-    """One op that was run: how to go back through it."""
+    """One call of an op, for its backward pass."""
 
     __slots__ = ("backward", "cache", "edges", "is_override", "needs", "number", "op", "outputs", "xp")
 
@@ -66,7 +64,7 @@ class Node:
         self.is_override = backward is not op.backward
         self.cache = cache
         self.needs = tuple(tensor is not None and tensor.requires_grad for tensor in inputs)
-        # A node or a leaf for each input that needs a gradient; intermediate tensors themselves are not kept alive.
+        # A node or a leaf for each input that needs a gradient. The intermediate tensor itself is not kept alive.
         self.edges: tuple[Edge, ...] | None = tuple(
             (tensor.origin or tensor) if tensor is not None and need else None
             for tensor, need in zip(inputs, self.needs, strict=True))
@@ -74,8 +72,10 @@ class Node:
         self.number = next(_numbers)
 
     def gradients(self, doutputs: list[Any]) -> tuple[Any, ...]:
-        """One gradient per input, from one per output; outputs that were not used arrive as zeros. An override of the
-        op is spared these, and told where gradients may be written: see `backend`."""
+        """The gradients of the inputs from those of the outputs, which are None for outputs that were not used.
+
+        The specification gets zeros for None. An override gets None, and homes: see `backend/overrides.py`.
+        """
         needs: tuple[bool | backend.Home, ...] = self.needs
         if self.is_override:
             needs = self._homes()
@@ -90,7 +90,7 @@ class Node:
         return result if isinstance(result, tuple) else (result,)
 
     def _homes(self) -> tuple[bool | backend.Home, ...]:
-        """`needs`, with the homes of the leaves that have one: each but once, where a leaf is several inputs."""
+        """`needs`, with the home of each leaf that has one. A leaf that is several inputs has it once."""
         edges = self.edges or ()
         return tuple(need if edge is None or isinstance(edge, tuple) or any(edge is other for other in edges[:i])
                      else edge.need() for i, (edge, need) in enumerate(zip(edges, self.needs, strict=True)))
@@ -103,12 +103,12 @@ Edge = Value | tuple[Node, int] | None
 
 
 def backward(tensor: Value, gradient: Any) -> None:
-    """Propagate the gradient of a tensor to all leaves behind it, to their `accumulate`. The tape is used up.
+    """Propagate the gradient of a tensor to the leaves that it depends on. This uses up the nodes between them.
 
-    Errors: GradientError if an earlier `backward()` has used up a part of it.
+    Errors: GradientError if an earlier `backward()` has used up one of the nodes.
     """
     pending: dict[Node, list[Any]] = {}
-    owned: set[int] = set()  # ids of gradient arrays that were made here, and so may be added to in place
+    owned: set[int] = set()  # ids of gradient arrays that were made here, and may be added to in place
 
     def deliver(edge: Edge, dvalue: Any) -> None:
         if isinstance(edge, tuple):
@@ -119,7 +119,7 @@ def backward(tensor: Value, gradient: Any) -> None:
                 slots[index] += dvalue
             else:
                 slots[index] = slots[index] + dvalue
-                if slots[index].ndim:  # a sum of NumPy's 0-d arrays is a scalar, and cannot be added to in place
+                if slots[index].ndim:  # a sum of 0-d arrays is a NumPy scalar, and cannot be added to in place
                     owned.add(id(slots[index]))
         elif edge is not None:
             edge.accumulate(dvalue)
@@ -128,8 +128,8 @@ def backward(tensor: Value, gradient: Any) -> None:
     deliver(tensor.origin or tensor, gradient)
     for node in nodes:
         doutputs = pending.pop(node)
-        edges = node.edges
-        dinputs = observer(node, partial(node.gradients, doutputs)) if observer else node.gradients(doutputs)
+        edges, run = node.edges, partial(node.gradients, doutputs)
+        dinputs = observer(node, run) if observer else run()
         owned.difference_update(map(id, doutputs))
         node.release()
         if edges is None or len(dinputs) != len(edges):
@@ -158,7 +158,7 @@ def nodes_behind(tensor: Value) -> list[Node]:
 
 
 def _check_gradient(node: Node, edge: Value | tuple[Node, int], dinput: Any) -> None:
-    """A gradient has the shape of what it is the gradient of: a mistake here would spread silently."""
+    """Raise ShapeError if a gradient has another shape than its input: broadcasting would hide the mistake."""
     shape = edge[0].outputs[edge[1]][0] if isinstance(edge, tuple) else edge.shape
     if dinput is None or dinput.shape != shape:
         got = "None" if dinput is None else str(dinput.shape)

@@ -12,13 +12,13 @@ from tinynet.tape import Node, backward
 
 
 class Tensor:
-    """An array that remembers how it was made.
+    """An array with a gradient, and with the node of the tape that made it.
 
-    `data` is anything NumPy makes an array of; an array is shared, not copied. Lists of Python numbers become
-    float32. `.grad` is a plain array of the same shape, dtype and device, None before the first `backward()`, which
-    adds to it.
+    `data` is anything that NumPy makes an array of. An array is shared, not copied; lists of Python floats become
+    float32. `.grad` is a plain array of the same shape, dtype and device; it is None before the first `backward()`,
+    and each one adds to it.
 
-    Errors: DtypeError for what is not made of numbers, and for `requires_grad` on integers.
+    Errors: DtypeError for data that are not numbers, and for `requires_grad` on integers.
 
     >>> import tinynet as tn
     >>> x = tn.Tensor([1.0, 2.0, 3.0], requires_grad=True)
@@ -28,7 +28,7 @@ class Tensor:
     """
 
     __slots__ = ("__weakref__", "data", "grad", "origin", "requires_grad")
-    __array_ufunc__ = None  # so that `array + tensor` asks the tensor
+    __array_ufunc__ = None  # for `array + tensor` to call Tensor.__radd__
 
     def __init__(self, data: Any, requires_grad: bool = False, *, dtype: Any = None, device: str | None = None) -> None:
         if isinstance(data, Tensor):
@@ -46,7 +46,7 @@ class Tensor:
 
     @classmethod
     def of(cls, array: Any) -> "Tensor":
-        """A tensor around what is known to be an array of numbers: what an op has computed. Nothing is checked."""
+        """A tensor around an array that an op has computed. Nothing is checked."""
         tensor = cls.__new__(cls)
         tensor.data, tensor.requires_grad, tensor.grad, tensor.origin = array, False, None, None
         return tensor
@@ -68,23 +68,23 @@ class Tensor:
 
     @property
     def dtype(self) -> Any:
-        """The kind of number, as NumPy names it."""
+        """The dtype of the elements, one of NumPy's."""
         return self.data.dtype
 
     @property
     def device(self) -> str:
-        """Where the array lives: "cpu", "gpu" (the first one), "gpu:1", ..., "gpu-emulated"."""
+        """The device of the array: "cpu", "gpu" (the first one), "gpu:1", ..., "gpu-emulated"."""
         return backend.device_of(self.data)
 
     def numpy(self) -> Any:
-        """The values as a NumPy array: a read-only view on a CPU, a copy from elsewhere."""
+        """The values as a NumPy array: a read-only view on the CPU, a copy from another device."""
         view = backend.to_host(self.data).view()
         view.flags.writeable = False
         return view
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         if self.device != "cpu":
-            raise DeviceError(f"__array__: a tensor on {self.device} is not turned into a NumPy array by itself, since "
+            raise DeviceError(f"__array__: a tensor on {self.device} does not become a NumPy array by itself, since "
                               'that waits for the device and copies; call .numpy(), or .to("cpu") first')
         view = self.numpy()
         same = dtype is None or view.dtype == dtype
@@ -94,11 +94,11 @@ class Tensor:
         return view if same and not copy else view.astype(dtype or view.dtype)
 
     def __dlpack__(self, **options: Any) -> Any:
-        """The memory of this tensor, for another library to share: `torch.from_dlpack(tensor)`. No gradient passes."""
+        """Share the memory with another library: `torch.from_dlpack(tensor)`. No gradient passes."""
         return self._dlpack("__dlpack__")(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        """Where that memory is, in the numbers of the DLPack protocol."""
+        """The device type and the index of the device, as numbers of the DLPack protocol."""
         kind, index = self._dlpack("__dlpack_device__")()
         return int(kind), int(index)
 
@@ -109,7 +109,7 @@ class Tensor:
         return getattr(self.data, method)
 
     def item(self) -> float:
-        """The one value of a tensor of size 1, as a Python number. From a GPU, this waits for it."""
+        """The value of a tensor of size 1, as a Python number. This waits for a GPU."""
         return self.data.item()
 
     def __float__(self) -> float:
@@ -134,14 +134,14 @@ class Tensor:
         return f"{type(self).__name__}({str(values).replace(chr(10), chr(10) + ' ' * 7)}, dtype={self.dtype}{flags})"
 
     def detach(self) -> "Tensor":
-        """A tensor of the same values (not a copy) that remembers nothing."""
+        """A tensor that shares the array and has no node of the tape."""
         return Tensor(self.data)
 
     def to(self, device: str) -> "Tensor":
         """This tensor on a device, "cpu", "gpu", "gpu:1" or "gpu-emulated"; itself if it is there already.
 
-        Errors: DeviceError if there is no such device, or if its memory is full; GradientError for a tensor in the
-        middle of a computation.
+        Errors: DeviceError if there is no such device, or if its memory is full; GradientError for a tensor that an
+        op made and that requires a gradient.
         """
         if backend.device_name(device) == self.device:
             return self
@@ -151,17 +151,17 @@ class Tensor:
         return Tensor(backend.to_device(self.data, device), self.requires_grad)
 
     def zero_grad(self) -> None:
-        """Forget the gradient."""
+        """Set the gradient to None."""
         self.grad = None
 
     def backward(self, gradient: Any = None) -> None:
-        """Add d(self)/d(leaf) to the `.grad` of every leaf tensor with `requires_grad` that self was made of.
+        """Add d(self)/d(leaf) to the `.grad` of every leaf with `requires_grad` that self depends on.
 
-        `gradient` (default 1, for a tensor of size 1) is the gradient of what follows with respect to self, an array
-        of its shape. The tape is used up: each forward goes with one backward.
+        `gradient` is the gradient of the loss with respect to self, of the same shape; by default 1, for one element.
+        The tape is used up: one backward pass for each forward pass.
 
-        Errors: GradientError if self needs no gradient, has more than one element and no `gradient`, or has been
-        through `backward()` before; ShapeError if `gradient` has another shape.
+        Errors: GradientError if self requires no gradient, if it has several elements and `gradient` is missing, or
+        if the tape is used up; ShapeError if `gradient` has another shape.
         """
         if not self.requires_grad:
             raise GradientError("backward: nothing that this tensor was made of has requires_grad; make it outside of "
@@ -169,7 +169,7 @@ class Tensor:
         backward(self, self._seed(gradient))
 
     def need(self) -> bool | backend.Home:
-        """What a backward is told that is to compute a gradient of this leaf: that it is needed."""
+        """The element of `needs` for this leaf, where its gradient is computed."""
         return True
 
     def accumulate(self, dvalue: Any) -> None:
@@ -192,49 +192,32 @@ class Tensor:
                              "pass one number for each element")
         return array
 
-    if TYPE_CHECKING:  # attached by ops/operators.py, so that the tape need not know the ops
+    if TYPE_CHECKING:  # attached by ops/operators.py: this file knows no op
         def __add__(self, other: Any) -> "Tensor": ...
-        def __radd__(self, other: Any) -> "Tensor": ...
-        def __sub__(self, other: Any) -> "Tensor": ...
-        def __rsub__(self, other: Any) -> "Tensor": ...
-        def __mul__(self, other: Any) -> "Tensor": ...
-        def __rmul__(self, other: Any) -> "Tensor": ...
-        def __truediv__(self, other: Any) -> "Tensor": ...
-        def __rtruediv__(self, other: Any) -> "Tensor": ...
+        __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __matmul__ = __add__
+        __lt__ = __le__ = __gt__ = __ge__ = __getitem__ = __add__
         def __pow__(self, other: float) -> "Tensor": ...
-        def __matmul__(self, other: Any) -> "Tensor": ...
         def __neg__(self) -> "Tensor": ...
-        def __abs__(self) -> "Tensor": ...
-        def __lt__(self, other: Any) -> "Tensor": ...
-        def __le__(self, other: Any) -> "Tensor": ...
-        def __gt__(self, other: Any) -> "Tensor": ...
-        def __ge__(self, other: Any) -> "Tensor": ...
-        def __getitem__(self, index: Any) -> "Tensor": ...
+        __abs__ = flatten = __neg__
         def sum(self, axis: Any = None, keepdims: bool = False) -> "Tensor": ...
-        def mean(self, axis: Any = None, keepdims: bool = False) -> "Tensor": ...
-        def var(self, axis: Any = None, keepdims: bool = False) -> "Tensor": ...
-        def std(self, axis: Any = None, keepdims: bool = False) -> "Tensor": ...
-        def max(self, axis: Any = None, keepdims: bool = False) -> "Tensor": ...
-        def min(self, axis: Any = None, keepdims: bool = False) -> "Tensor": ...
+        mean = var = std = max = min = sum
         def argmax(self, axis: Any = None) -> "Tensor": ...
-        def argmin(self, axis: Any = None) -> "Tensor": ...
+        argmin = squeeze = argmax
         def reshape(self, *shape: Any) -> "Tensor": ...
-        def transpose(self, *axes: Any) -> "Tensor": ...
-        def flatten(self) -> "Tensor": ...
-        def squeeze(self, axis: Any = None) -> "Tensor": ...
+        transpose = reshape
         def astype(self, dtype: Any) -> "Tensor": ...
         @property
         def T(self) -> "Tensor": ...
 
 
 def from_dlpack(data: Any, requires_grad: bool = False) -> Tensor:
-    """A tensor that shares the memory of another library's array, on a CPU or an NVIDIA GPU, by the DLPack protocol.
+    """A tensor that shares the memory of an array of another library, by the DLPack protocol.
 
-    `data` is an array of PyTorch, JAX, CuPy, NumPy, ...; what changes in one changes in the other, where the other
-    allows changes. Back again: `torch.from_dlpack(tensor)`, and the like.
+    `data` is an array of PyTorch, JAX, CuPy, NumPy, ... on a CPU or an NVIDIA GPU. A change in one is a change in the
+    other. `torch.from_dlpack(tensor)` and the like lead back.
 
-    Errors: DeviceError for memory of another kind; DtypeError for what is no array, or cannot be shared: numbers that
-    NumPy does not know, or a tensor that requires a gradient.
+    Errors: DeviceError for memory of another kind; DtypeError for data that are not an array, have a dtype that NumPy
+    lacks, or require a gradient.
 
     >>> import numpy as np
     >>> theirs = np.array([1.0, 2.0])

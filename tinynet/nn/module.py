@@ -1,8 +1,8 @@
-"""Module: parameters, and a forward that is made of calls of ops.
+"""Module: the base of layers and models, which holds parameters and calls ops.
 
 A module is an ordinary object. Its parameters, buffers and child modules are its attributes, in the order in which they
-were set; nothing is registered. What leads to a tensor is its path, `1.W` for the W of layer 1, and that is its name in
-`parameters()`, in `state_dict()`, in the optimizer and in a saved model.
+were set; nothing is registered. The path to a tensor, `1.W` for the W of layer 1, is its name in `parameters()`, in
+`state_dict()`, in the optimizer and in a saved model.
 """
 
 import inspect
@@ -20,7 +20,6 @@ from tinynet.tracing import UNOBSERVED, observers
 
 if TYPE_CHECKING:
     from tinynet.nn.profile import Profile
-
 
 _root: ContextVar["Module | None"] = ContextVar("root", default=None)  # the outermost module that is being called
 
@@ -40,13 +39,13 @@ class Module:
 
     training = True
     input_shape: tuple[int, ...] | None = None  # of one sample, without the batch; for summary() and saved models
-    classes: tuple[str, ...] | None = None  # the names of the outputs; saved with the model, as scaling is
-    scaling: Scaling | None = None  # what turns pixels into its inputs
-    # Attributes that are Python integers and belong to the state, with the value to assume where a state lacks them.
+    classes: tuple[str, ...] | None = None  # the names of the outputs, saved with the model
+    scaling: Scaling | None = None  # turns pixels into inputs; saved with the model
+    # Attributes that are Python integers and belong to the state, with the value for a state that lacks them.
     host_state: ClassVar[dict[str, int]] = {}
 
     def forward(self, *inputs: Any) -> Any:
-        """Compute the output from the inputs. To be written by each module."""
+        """Compute the output from the inputs. Each module defines it."""
         raise NotImplementedError(f"{type(self).__name__}: a module needs a forward(self, x)")
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
@@ -61,11 +60,11 @@ class Module:
                 _root.reset(token)
 
     def children(self) -> Iterator[tuple[str, "Module"]]:
-        """The modules that are attributes of this one, or elements of a list that is, with their names."""
+        """The modules among the attributes of this one, and in lists among them, with their names."""
         return ((name, value) for name, value in self.members() if isinstance(value, Module))
 
     def members(self) -> Iterator[tuple[str, Any]]:
-        """All attributes with their names, those in lists one by one: `blocks.0`, `blocks.1`, ..."""
+        """All attributes with their names; of a list each element: `blocks.0`, `blocks.1`, ..."""
         for name, value in vars(self).items():
             if isinstance(value, list | tuple):
                 yield from ((f"{name}.{i}", one) for i, one in enumerate(value))
@@ -96,17 +95,17 @@ class Module:
         return Parameters((name, value) for name, value in self.tensors().items() if isinstance(value, Parameter))
 
     def zero_grad(self) -> None:
-        """Forget the gradients of all parameters."""
+        """Set the gradients of all parameters to None."""
         self.parameters().zero_grad()
 
     def train(self, mode: bool = True) -> Self:
-        """Switch to training: dropout drops, batch normalisation uses and averages the statistics of its batches."""
+        """Switch to training: dropout is active, batch normalisation uses and averages the statistics of batches."""
         for _, module in self.modules():
             module.training = mode
         return self
 
     def eval(self) -> Self:
-        """Switch to evaluation: nothing is dropped, the running averages are used, nothing changes."""
+        """Switch to evaluation: no dropout, and batch normalisation uses its running averages."""
         return self.train(False)
 
     def to(self, device: str) -> Self:
@@ -114,7 +113,7 @@ class Module:
 
         Errors: DeviceError, with the remedy, if there is no such device, or if its memory is full.
         """
-        backend.namespace(backend.device_name(device))  # also where there is nothing to move
+        backend.namespace(backend.device_name(device))  # raises for a module without tensors too
         for tensor in self.tensors().values():
             _replace(tensor, lambda array: backend.to_device(array, device))
         return self
@@ -127,18 +126,18 @@ class Module:
         return self
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that training changes, as NumPy arrays by name: copies, on the host."""
+        """All that training changes, as NumPy arrays by name: copies, on the host."""
         state = {name: tensor.numpy().copy() for name, tensor in self.tensors().items()}
         like = backend.namespace("cpu")
         state.update({name: like.asarray(getattr(*counter)) for name, counter in self.counters().items()})
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> Self:
-        """Take over the values of a state dictionary, in place, all or none.
+        """Copy the values of a state dictionary into the tensors, in place.
 
-        Counters (integers) may be missing, so that arrays from elsewhere can be loaded.
+        Counters (integers) may be missing, as they are in weights of other libraries.
 
-        Errors: StateError for missing and unexpected names, ShapeError for another shape; nothing is changed then.
+        Errors: StateError for missing and unexpected names, ShapeError for another shape. Nothing has changed then.
         """
         tensors, counters = self.tensors(), self.counters()
         optional = {*counters, *(name for name, tensor in tensors.items() if tensor.dtype.kind == "i")}
@@ -166,29 +165,26 @@ class Module:
         return self
 
     def config(self) -> dict[str, Any]:
-        """The arguments that make a module like this one. A layer keeps each as an attribute of the same name."""
+        """The arguments that construct an equal module. A layer keeps each as an attribute of the same name."""
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
 
     def random_key(self, what: str = "") -> tuple[int, int]:
-        """The key of this module's random numbers: the seed, and the stream of its path in the model being called."""
+        """The key of the random numbers of this module: the seed, and the stream of its path in the called model."""
         root = _root.get() or self
         path = next((path for path, module in root.modules() if module is self), "")
-        if not path:  # called on its own: told from others of its kind by the order in which they were first called
+        if not path:  # called on its own: the order of first calls tells it from others of its class
             path = vars(self).setdefault("own_stream", f"{type(self).__name__}:{next_draw()}")
         return current_seed(), stream(_join(path, what))
 
-    if TYPE_CHECKING:  # attached by nn/summary.py and nn/profile.py, which import this file
-        def summary(self, input_shape: tuple[int, ...] | None = None) -> str:
-            """A table of the layers: shape of the output, parameters, operations, memory."""
-
-        def profile(self, x: Any, *, repeat: int = 5) -> "Profile":
-            """Time and memory of each layer in a step of training on a batch x (N, ...): forward and backward."""
+    if TYPE_CHECKING:  # attached by nn/summary.py and nn/profile.py
+        def summary(self, input_shape: tuple[int, ...] | None = None) -> str: ...
+        def profile(self, x: Any, *, repeat: int = 5) -> "Profile": ...
 
     def __repr__(self) -> str:
         try:
             defaults = inspect.signature(type(self)).parameters
             shown = {name: value for name, value in self.config().items() if value != defaults[name].default}
-        except (AttributeError, KeyError):  # a module of the user's, whose arguments are its own affair
+        except (AttributeError, KeyError):  # a user's module may not keep its arguments
             shown = {}
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
@@ -203,7 +199,7 @@ def _join(path: str, name: str) -> str:
 
 
 def _replace(tensor: Tensor, change: Any) -> None:
-    """Another array for the same tensor, and for its gradient."""
+    """Replace the array of a tensor, and that of its gradient."""
     tensor.data = change(tensor.data)
     if tensor.grad is not None:
         tensor.grad = change(tensor.grad)

@@ -1,4 +1,4 @@
-"""The tensors of a module: those that are trained, and those that are not."""
+"""The tensors of a module: parameters, which are trained, and buffers, which are not."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -8,8 +8,8 @@ from tinynet.tensor import Tensor
 
 
 class Parameter(Tensor):
-    """A tensor that is trained. `home` is where its gradient is to lie: a view of an optimizer's flat array. The
-    backward of an op writes it there by itself, or it is copied there.
+    """A tensor that is trained. `home` is a view of an optimizer's flat array, which the first gradient is written to:
+    by the backward of an op itself, or by a copy.
 
     >>> import tinynet as tn
     >>> tn.nn.Parameter([1.0, 2.0]).requires_grad
@@ -35,7 +35,7 @@ class Parameter(Tensor):
 
 
 class Buffer(Tensor):
-    """A tensor that belongs to a module's state and is not trained: running averages, counters.
+    """A tensor that belongs to the state of a module and is not trained: running averages, counters.
 
     >>> import tinynet as tn
     >>> tn.nn.Buffer([0.0]).requires_grad
@@ -68,7 +68,7 @@ class Parameters(Sequence[Parameter]):
         return self._items
 
     def zero_grad(self) -> None:
-        """Forget all gradients."""
+        """Set all gradients to None."""
         for _, parameter in self._items:
             parameter.zero_grad()
 
