@@ -45,18 +45,13 @@ class Op:
     def __init__(self, forward: Callable[..., Any], contract: str, cases: Sequence[dict[str, Any]],
                  sizes: Callable[..., dict[str, Any]] | None, check: Callable[..., None] | None,
                  analytic: bool) -> None:
-        self.name = forward.__name__
-        self.module = forward.__module__
-        self.forward = forward
-        self.backward: Callable[..., Any] = _no_backward
-        self.contract = Contract(contract)
-        self.cases = cases
-        self.sizes = sizes
-        self.check = check
-        self.analytic = analytic
-        self.__name__ = self.name
-        self.__doc__ = forward.__doc__
-        self.__signature__ = _public_signature(forward)
+        self.name, self.module = forward.__name__, forward.__module__
+        self.forward, self.backward = forward, _no_backward
+        self.contract, self.cases, self.sizes = Contract(contract), cases, sizes
+        self.check, self.analytic = check, analytic
+        self.__name__, self.__doc__ = self.name, forward.__doc__
+        whole = inspect.signature(forward)  # with xp, which callers do not give
+        self.__signature__ = whole.replace(parameters=list(whole.parameters.values())[1:])
         self._inferred: dict[Any, dict[str, Any]] = {}  # sizes, by checked call
         self._forms: dict[Any, tuple[Sequence[int], Sequence[tuple[str, int]]]] = {}  # places of values
         self._names = tuple(argument.name for argument in self.contract.inputs)
@@ -67,7 +62,7 @@ class Op:
         self._defaults.update({p.name: p.default for p in options if p.default is not p.empty})
 
     def __repr__(self) -> str:
-        return f"<op {self.name}: {self.contract.text}\n  {_files(self.module, self._pair)}>"
+        return f"<op {self.name}: {self.contract.text}\n  {backend.implementations(self.module, self._pair)}>"
 
     def gradient(self, backward: Callable[..., Any]) -> Callable[..., Any]:
         """Decorate the function that computes the gradients."""
@@ -82,7 +77,7 @@ class Op:
         watching = observers.get()
         if watching is UNOBSERVED:
             return self._run(tensors, arrays, sizes, options)
-        run = partial(self._blanks if watching.shapes_only else self._run, tensors, arrays, sizes, options)
+        run = partial(self._run if watching.values else self._blanks, tensors, arrays, sizes, options)
         return run() if watching.op is None else watching.op(Call(self.name, sizes, tuple(tensors), (), options), run)
 
     def _run(self, tensors: Sequence[Tensor | None], arrays: list[Any], sizes: dict[str, Any],
@@ -200,19 +195,18 @@ def op(contract: str, *, cases: Sequence[dict[str, Any]], sizes: Callable[..., d
 
 
 class Update:
-    """A function that changes arrays in place, such as the step of an optimizer: `f(xp, *arrays, **options)`.
+    """Decorator of a function f(xp, *arrays, **options) that changes arrays in place, such as the step of an optimizer.
 
-    A backend overrides it as it does an op, by its name. `specification` is the function itself.
+    A backend overrides it by its name, as it does an op. `specification` is the function itself.
     """
 
     def __init__(self, specification: Callable[..., None]) -> None:
-        self.name = specification.__name__
-        self.module = specification.__module__
-        self.specification = specification
-        self.__doc__ = specification.__doc__
+        self.name, self.module = specification.__name__, specification.__module__
+        self.specification, self.__doc__ = specification, specification.__doc__
+        UPDATES[self.name] = self
 
     def __repr__(self) -> str:
-        return f"<update {self.name}\n  {_files(self.module, (self.name,))}>"
+        return f"<update {self.name}\n  {backend.implementations(self.module, (self.name,))}>"
 
     def __call__(self, *arrays: Any, **options: Any) -> None:
         device = backend.device_of(arrays[0])
@@ -220,16 +214,6 @@ class Update:
         fast = backend.find_override(self.module, (self.name,), device)
         if not fast or fast[0](xp, *arrays, **options) is NotImplemented:
             self.specification(xp, *arrays, **options)
-
-
-def update(specification: Callable[..., None]) -> Update:
-    """Make an update of a function f(xp, *arrays, **options) that changes its arrays in place, and register it."""
-    UPDATES[specification.__name__] = made = Update(specification)
-    return made
-
-
-def _files(module: str, names: tuple[str, ...]) -> str:
-    return " · ".join(f"{where} {file}" for where, file in backend.implementations(module, names).items())
 
 
 def _on_two_devices(op: str, named: Sequence[tuple[str, Tensor]]) -> Any:
@@ -260,19 +244,10 @@ def _converted(values: Sequence[Any]) -> list[Tensor | None]:
             tensors.append(Tensor(value, dtype=model.dtype if model is not None else "float32", device=device))
         else:
             tensors.append(Tensor(value))
-    return _all_complex(tensors) if model is not None and model.dtype.kind == "c" else tensors
-
-
-def _all_complex(tensors: list[Tensor | None]) -> list[Tensor | None]:
-    """In a complex step every float is complex; the imaginary part of a constant is 0."""
-    return [Tensor(tensor.data, dtype="complex128") if tensor is not None and tensor.dtype == "float64" else tensor
-            for tensor in tensors]
-
-
-def _public_signature(forward: Callable[..., Any]) -> inspect.Signature:
-    """The signature of a forward without its first argument, xp."""
-    signature = inspect.signature(forward)
-    return signature.replace(parameters=list(signature.parameters.values())[1:])
+    if model is not None and model.dtype.kind == "c":  # a complex step: the imaginary part of a constant is 0
+        return [Tensor(tensor.data, dtype="complex128") if tensor is not None and tensor.dtype == "float64" else tensor
+                for tensor in tensors]
+    return tensors
 
 
 def _no_backward(*arrays: Any, **options: Any) -> Any:

@@ -1,7 +1,6 @@
-"""Observe a computation while it runs, or run it on shapes alone.
+"""Observe a computation while it runs (`observe`), or run it on shapes alone and list its calls (`shapes_only`).
 
-`observe` calls a function around each part of a computation; `shapes_only` replaces the values by shapes and returns
-the list of calls. The guard of `fit`, `Module.profile`, `Module.summary` and the benchmark are made of these two.
+The guard of `fit`, `Module.profile`, `Module.summary` and the benchmark use these two.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,13 +12,13 @@ Observer = Callable[[Any, Callable[[], Any]], Any]
 
 
 class Observers(NamedTuple):
-    """The functions of `observe` that are in force, and whether ops run on shapes alone."""
+    """The observers that are in force, and whether ops compute values or shapes alone."""
 
     module: Observer | None = None
     op: Observer | None = None
     backward: Observer | None = None
     step: Observer | None = None
-    shapes_only: bool = False
+    values: bool = True
 
 
 UNOBSERVED = Observers()
@@ -41,15 +40,15 @@ class Call(NamedTuple):
 
 @contextmanager
 def observe(*, module: Observer | None = None, op: Observer | None = None, backward: Observer | None = None,
-            step: Observer | None = None) -> Iterator[None]:
-    """Call observers around parts of a computation. Each is given what runs and a function that runs it:
+            step: Observer | None = None, values: bool = True) -> Iterator[None]:
+    """Call observers around the parts of a computation. Without `values`, ops compute shapes alone.
 
     module    f(module, run)     the forward pass of a module; run() returns its output
-    op        f(call, run)       an op; run() returns its output, or a tuple of them
-    backward  f(node, run)       the gradients of one op; run() returns a tuple, one for each input
-    step      f(optimizer, run)  `Optimizer.step`; run() returns None
+    op        f(call, run)       an op; run() returns its output, or a tuple of outputs
+    backward  f(node, run)       the backward pass of an op; run() returns a tuple of gradients, one for each input
+    step      f(optimizer, run)  `Optimizer.step`
 
-    An observer returns what run() returned. In nested contexts the outer observer is called around the inner one.
+    Each returns the result of run(). In nested contexts the outer observer is called around the inner one.
 
     >>> import tinynet as tn
     >>> names = []
@@ -60,7 +59,8 @@ def observe(*, module: Observer | None = None, op: Observer | None = None, backw
     """
     outer = observers.get()
     token = observers.set(Observers(_nested(outer.module, module), _nested(outer.op, op),
-                                    _nested(outer.backward, backward), _nested(outer.step, step), outer.shapes_only))
+                                    _nested(outer.backward, backward), _nested(outer.step, step),
+                                    outer.values and values))
     try:
         yield
     finally:
@@ -71,7 +71,7 @@ def observe(*, module: Observer | None = None, op: Observer | None = None, backw
 def shapes_only() -> Iterator[list[Call]]:
     """Run ops on their contracts alone: outputs have shape and dtype, but neither memory nor values.
 
-    Yields the list of the calls of ops, which grows as they are made.
+    Yields the list of the calls of ops, which grows with each call.
 
     >>> import tinynet as tn
     >>> from tinynet.tensor import blank
@@ -88,17 +88,13 @@ def shapes_only() -> Iterator[list[Call]]:
         calls.append(call._replace(outputs=outputs if isinstance(outputs, tuple) else (outputs,)))
         return outputs
 
-    with observe(op=note):
-        token = observers.set(observers.get()._replace(shapes_only=True))
-        try:
-            yield calls
-        finally:
-            observers.reset(token)
+    with observe(op=note, values=False):
+        yield calls
 
 
 def is_shapes_only() -> bool:
     """Whether ops run on their contracts alone."""
-    return observers.get().shapes_only
+    return not observers.get().values
 
 
 def _nested(outer: Observer | None, inner: Observer | None) -> Observer | None:

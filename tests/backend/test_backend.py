@@ -16,7 +16,7 @@ from tinynet import backend
 from tinynet.backend.cuda.runtime import fake_cupy
 from tinynet.backend.cuda.runtime.fake_cupy import no_waiting
 from tinynet.errors import ArgumentError, DeviceError, GradientError
-from tinynet.op import REGISTRY, UPDATES, Op, Update, op, update
+from tinynet.op import REGISTRY, UPDATES, Op, Update, op
 from tinynet.optim.adam import adam
 from tinynet.optim.sgd import sgd
 
@@ -159,7 +159,7 @@ def test_the_files_that_are_named_are_those_that_run(each: Any) -> None:
     named = backend.implementations(each.module, names)
     pytest.importorskip("numba")
     for device, emulated in (("cpu", "cpu"), ("gpu", "gpu-emulated")):
-        assert (device in named) == (backend.find_override(each.module, names, emulated) is not None)
+        assert (f"· {device} " in named) == (backend.find_override(each.module, names, emulated) is not None)
 
 
 def test_everything_runs_without_numba(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +175,7 @@ def test_everything_runs_without_numba(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_updates_are_overridden_like_ops(overridden: Any) -> None:
-    @update
+    @Update
     def grown(xp: Any, value: Any, *, by: float) -> None:
         value += by
 

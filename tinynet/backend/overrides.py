@@ -132,8 +132,12 @@ def _look_up(device: str, module: str, names: tuple[str, ...]) -> Functions | No
     return None if missing else tuple(functions[name] for name in names)
 
 
-def implementations(module: str, names: tuple[str, ...]) -> dict[str, str]:
-    """The files that define these functions: the specification, and overrides by device. Nothing is imported."""
+def implementations(module: str, names: tuple[str, ...]) -> str:
+    """The files that define these functions, as text: the specification, and overrides by device. Nothing is imported.
+
+    >>> implementations("tinynet.ops.lstm", ("lstm", "dlstm"))
+    'specification ops/lstm.py · cpu backend/cpu/lstm.py · gpu backend/cuda/lstm.py'
+    """
     found = {"specification": _path(module)}
     for device in ("cpu", "gpu") if _is_ours(module) else ():
         path = _path(f"{FOLDERS[device]}.{module.rpartition('.')[2]}")
@@ -141,7 +145,7 @@ def implementations(module: str, names: tuple[str, ...]) -> dict[str, str]:
         text = file.read_text(encoding="utf-8") if file.exists() else ""
         if all(re.search(rf"^(def )?{name}\b *[(=]", text, re.M) for name in names):
             found[device] = path
-    return found
+    return " · ".join(f"{where} {file}" for where, file in found.items())
 
 
 def _is_ours(module: str) -> bool:

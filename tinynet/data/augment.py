@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tinynet.errors import ArgumentError, ShapeError
-from tinynet.op import update
+from tinynet.op import Update
 from tinynet.random import philox, stream
 
 CELLS = 4  # of elastic control points, along each axis of an image
@@ -132,7 +132,7 @@ def _draws(index: np.ndarray, epoch: int, seed: int, count: int) -> np.ndarray:
     return (np.stack(words, axis=-1).reshape(len(index), 4 * quads)[:, :count] + 0.5) / 2.0**32
 
 
-@update
+@Update
 def warp(xp: Any, out: Any, images: Any, matrices: Any, levels: Any, bends: Any, *splines: Any, border: int) -> None:
     """Write images, changed as (1) to (3) say, into `out`. All arithmetic is float32, in the order that stands here.
 

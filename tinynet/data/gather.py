@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from tinynet.op import update
+from tinynet.op import Update
 
 
-@update
+@Update
 def gather(xp: Any, batch: Any, rows: Any, index: Any) -> None:
     """Copy the rows of these numbers into a batch, in place: nothing passes through the host.
 

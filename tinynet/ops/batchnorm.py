@@ -20,7 +20,7 @@ import math
 from typing import Any
 
 from tinynet.errors import ArgumentError, ShapeError
-from tinynet.op import op, update
+from tinynet.op import Update, op
 
 
 def _channel_axis(known: dict[str, Any], axis: int = -1, eps: float = 1e-5) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def dbatch_norm(xp: Any, dy: Any, dmean: Any, dvar: Any, *, cache: Any, needs: A
     return dx, dgamma, dbeta, None, None
 
 
-@update
+@Update
 def running_averages(xp: Any, running_mean: Any, running_var: Any, mean: Any, var: Any, *, momentum: float) -> None:
     """Update the running averages (C) of mean and variance by the statistics (C) of a batch, in place.
 

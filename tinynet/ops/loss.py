@@ -3,7 +3,7 @@
 from typing import Any
 
 from tinynet.errors import ArgumentError, ShapeError
-from tinynet.op import op, update
+from tinynet.op import Update, op
 from tinynet.ops.activation import log_of_softmax
 
 
@@ -90,7 +90,7 @@ def dcross_entropy(xp: Any, dloss: Any, *, cache: Any, needs: Any) -> Any:
     return dlogits, None, dweight
 
 
-@update
+@Update
 def tally(xp: Any, total: Any, right: Any, loss: Any, scores: Any, labels: Any) -> None:
     """Add a batch of N samples to the sums of an epoch, 0-d arrays, in place.
 

@@ -3,11 +3,11 @@
 from typing import Any, ClassVar
 
 from tinynet.errors import ArgumentError
-from tinynet.op import update
+from tinynet.op import Update
 from tinynet.optim.optimizer import Optimizer, scalar
 
 
-@update
+@Update
 def adam(xp: Any, value: Any, gradient: Any, m: Any, v: Any, *, lr: Any, betas: tuple[float, float], eps: float,
          step: Any, weight_decay: float, decoupled: bool) -> None:
     """One step of Adam on flat arrays (n), in place. `step` t counts from 1; `step` and `lr` may be 0-d arrays.

@@ -107,10 +107,7 @@ class Optimizer:
     def step(self) -> None:
         """Update the parameters once, from their gradients."""
         observer = observers.get().step
-        if observer is None:
-            self._step()
-        else:
-            observer(self, self._step)
+        observer(self, self._step) if observer else self._step()
 
     def _step(self) -> None:
         if not all(pack.is_current() for pack in self._packs):

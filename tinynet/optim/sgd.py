@@ -2,11 +2,11 @@
 
 from typing import Any, ClassVar
 
-from tinynet.op import update
+from tinynet.op import Update
 from tinynet.optim.optimizer import Optimizer, scalar
 
 
-@update
+@Update
 def sgd(xp: Any, value: Any, gradient: Any, velocity: Any, *, lr: Any, momentum: float, nesterov: bool,
         weight_decay: float) -> None:
     """One step of gradient descent on flat arrays (n), in place. `lr` may be a 0-d array.
