@@ -18,7 +18,7 @@ import pytest
 
 import tinynet.op
 from tests.support.op_cases import check_op
-from tinynet.op import REGISTRY, Op
+from tinynet.op import REGISTRY, UPDATES, Op
 
 
 class Bug(NamedTuple):
@@ -363,7 +363,8 @@ def run_module(source: str, path: Path,
     """Run a source as a module of its own; its ops come back, and do not enter the real registry."""
     module, registry = ModuleType(f"planted.{path.stem}"), dict[str, Op]()
     module.__file__ = str(path)
-    with mock.patch.object(tinynet.op, "REGISTRY", registry), mock.patch.dict(sys.modules, others or {}):
+    with (mock.patch.object(tinynet.op, "REGISTRY", registry), mock.patch.object(tinynet.op, "UPDATES", {}),
+          mock.patch.dict(sys.modules, others or {})):
         exec(compile(source, str(path), "exec"), module.__dict__)
     return module, registry
 
@@ -391,9 +392,9 @@ def complaint(op: Op) -> str | None:
 @pytest.fixture(autouse=True)
 def real_registry() -> Iterator[None]:
     """Nothing that is planted may touch the ops that others use."""
-    before = dict(REGISTRY)
+    before = dict(REGISTRY), dict(UPDATES)
     yield
-    assert before == REGISTRY
+    assert before == (REGISTRY, UPDATES)
     assert all(op.module.startswith("tinynet.ops.") for op in REGISTRY.values())
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import tinynet as tn
-from tinynet.op import REGISTRY, Op
+from tinynet.op import REGISTRY, UPDATES, Op
 
 PARTS = ["Shapes", "Forward", "Backward", "Because", "Cache"]
 TOP = "at the top of this file"  # what a derivation says that stands there, for a family of ops or for a long one
@@ -119,6 +119,11 @@ def test_text_of_an_op(op: Op) -> None:
     assert not shape_faults(op, text)
     assert not derivation_faults(text, sys.modules[op.module].__doc__ or "")
     assert not equation_faults(text, code_of(op))
+
+
+@pytest.mark.parametrize("name", ["adam", "sgd", "running_averages"])
+def test_derivation_of_an_update_in_place(name: str) -> None:
+    assert not derivation_faults(UPDATES[name].__doc__ or "", "")
 
 
 def test_code_of_an_op_includes_its_helpers() -> None:

@@ -37,7 +37,7 @@ def unbroadcast(xp: Any, dy: Any, shape: tuple[int, ...]) -> Any:
 
 
 def axes_of(name: str, axis: Any, rank: int) -> tuple[int, ...]:
-    """The axes that `axis` names in an array of `rank` axes, sorted, from 0. ArgumentError for any other."""
+    """The axes that `axis` (None, an int or a tuple) names in an array of `rank` axes, as sorted numbers from 0."""
     listed = range(rank) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     for one in listed:
         if not isinstance(one, Integral) or not -rank <= int(one) < rank:

@@ -11,9 +11,9 @@ so x changes y in three ways, and δx is the sum of three terms. With δx̂ = δ
                  (the part of ∂σ²/∂x through μ is 0: it is −2 Σ (x − μ) / R²)
     through μ    ∂x̂/∂μ = −1 / s, so δμ = −Σ δx̂ / s (9);   ∂μ/∂x = 1 / R
 
-Their sum is (10). Written in one line, with means over the channel, it is the usual formula,
-δx = (δx̂ − mean(δx̂) − x̂ mean(δx̂ x̂)) / s. With given statistics the direct term alone is left (11), and (8) and (9) are
-the gradients of the given ones. β and γ occur once in y, in every element: ∂y/∂β = 1 gives (5), ∂y/∂γ = x̂ gives (6).
+Their sum is (10), the usual formula δx = (δx̂ − mean(δx̂) − x̂ mean(δx̂ x̂)) / s with means over the channel.
+The returned statistics are outputs as well: their gradients δvar and δmean are added in (8) and (9). If the statistics
+are given, the direct term alone is left (11). Each y contains β and γ: ∂y/∂β = 1 gives (5), ∂y/∂γ = x̂ gives (6).
 """
 
 import math
@@ -36,7 +36,7 @@ def _channel_axis(known: dict[str, Any], axis: int = -1, eps: float = 1e-5) -> d
                          f"{hint}")
     if math.prod(shape) == 0:
         raise ShapeError(f"batch_norm: x must have at least one element for each channel, got {shape}; "
-                         "leave empty batches out")
+                         "skip empty batches")
     return {}
 
 
@@ -87,10 +87,9 @@ def batch_norm(xp: Any, x: Any, gamma: Any, beta: Any, mean: Any = None, var: An
     along = tuple(-1 if i == axis else 1 for i in range(x.ndim))  # (C) -> (1,...,C,...,1)
     if not given:
         mean = x.mean(axis=others)  # (1) (C)
-        centred = x - mean.reshape(along)
+    centred = x - mean.reshape(along)
+    if not given:
         var = (centred * centred).mean(axis=others)  # (2) (C)
-    else:
-        centred = x - mean.reshape(along)
     s = xp.sqrt(var + eps)
     xhat = centred / s.reshape(along)  # (3)
     y = gamma.reshape(along) * xhat + beta.reshape(along)  # (4)
@@ -119,8 +118,7 @@ def running_averages(xp: Any, running_mean: Any, running_var: Any, mean: Any, va
 
       (12)  running ← momentum running + (1 − momentum) batch
 
-    Because   after t batches, batch s has the weight (1 − momentum) momentumᵗ⁻ˢ: an average over about
-              1 / (1 − momentum) batches
+    Because   running = Σₖ (1 − momentum) momentumᵏ batch of k batches ago: about the mean of 1 / (1 − momentum) batches
     Source    Ioffe and Szegedy 2015, with the population variance, as in Keras
     """
     for running, batch in ((running_mean, mean), (running_var, var)):

@@ -165,12 +165,7 @@ def minimum(xp: Any, a: Any, b: Any) -> Any:
     return xp.minimum(a, b), (a <= b, a.shape, b.shape)  # (1)
 
 
-@minimum.gradient
-def dminimum(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
-    first, shape_a, shape_b = cache
-    da = unbroadcast(xp, dy * first, shape_a) if needs[0] else None  # (2)
-    db = unbroadcast(xp, dy * ~first, shape_b) if needs[1] else None  # (3)
-    return da, db
+minimum.gradient(dmaximum)  # (2) (3), on a cache with the same parts
 
 
 @op("condition:any(...P) a:(...A) b:(...B) -> y:(...Y)", sizes=broadcasting("where", ("...P", "...A", "...B")),

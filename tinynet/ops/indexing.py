@@ -77,9 +77,7 @@ def _concatenate_sizes(known: dict[str, Any], axis: int = 0) -> dict[str, Any]:
         raise ShapeError(f"concatenate: xs must have equal shapes except on axis {axis}, got {shapes}; "
                          "reshape or slice them first")
     joined = list(first)
-    joined[axis] = 0
-    for shape in shapes:
-        joined[axis] += shape[axis]
+    joined[axis] = sum(shape[axis] for shape in shapes)
     return {"...Y": tuple(joined)}
 
 

@@ -15,7 +15,7 @@ def _reduced(name: str, group: str) -> Any:
                                 'reduction="mean"?')
         if reduction == "mean" and 0 in known[group]:
             raise ShapeError(f"{name}: a mean needs at least one element, got shape {known[group]}; "
-                             "leave empty batches out")
+                             "skip empty batches")
         smoothing = options.get("label_smoothing", 0.0)
         if not 0 <= smoothing <= 1:
             raise ArgumentError(f"{name}: label_smoothing must be in [0, 1], got {smoothing}; 0.1 is usual")

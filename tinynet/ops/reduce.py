@@ -20,7 +20,7 @@ def _reduced(name: str, *, empty: bool = False) -> Any:
         axes = axes_of(name, axis, len(shape))
         if not empty and math.prod(shape[i] for i in axes) == 0:
             raise ShapeError(f"{name}: x must have elements to reduce, got shape {shape} over axes {axes}; "
-                             "leave empty batches out")
+                             "skip empty batches")
         return {"...Y": kept(shape, axes) if keepdims else tuple(n for i, n in enumerate(shape) if i not in axes)}
     return sizes
 
@@ -142,7 +142,7 @@ def min(xp: Any, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
     Shapes    x (...)  →  y (...Y): without the reduced axes, or with 1 for each (keepdims)
     Forward   (1)  y = min x
     Backward  (2)  δx = δy at the first minimum, else 0
-    Because   y copies one x: ∂y/∂x = 1 for this x, 0 for the others; of equal ones, the first counts
+    Because   as for max: y copies one x, with ∂y/∂x = 1
     Cache     where the first minima are, and the axes
 
     >>> import tinynet as tn
@@ -153,7 +153,4 @@ def min(xp: Any, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
     return x.min(axis=axes, keepdims=keepdims), (_first(xp, x, axes, "argmin"), axes)  # (1)
 
 
-@min.gradient
-def dmin(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
-    first, axes = cache
-    return dy.reshape(kept(first.shape, axes)) * first  # (2)
+min.gradient(dmax)  # (2), on a cache with the same parts

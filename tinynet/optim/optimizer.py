@@ -49,19 +49,15 @@ class Pack:
 
     def runs(self) -> Iterator[slice]:
         """The maximal slices of parameters with a gradient; usually one. Gradients that lie elsewhere are copied in."""
-        run: slice | None = None
-        for parameter, part in zip(self.parameters, self.slices, strict=True):
-            if parameter.grad is None:
-                if run:
-                    yield run
-                run = None
-                continue
-            if parameter.grad is not parameter.home:
+        for parameter in self.parameters:
+            if parameter.grad is not None and parameter.grad is not parameter.home:
                 parameter.home[...] = parameter.grad
                 parameter.grad = parameter.home
-            run = slice(run.start if run else part.start, part.stop)
-        if run:
-            yield run
+        pairs = zip(self.parameters, self.slices, strict=True)
+        for has_gradient, run in itertools.groupby(pairs, lambda pair: pair[0].grad is not None):
+            if has_gradient:
+                parts = [part for _, part in run]
+                yield slice(parts[0].start, parts[-1].stop)
 
 
 class Optimizer:
