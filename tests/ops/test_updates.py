@@ -46,7 +46,7 @@ def test_a_planted_bug_is_found(name: str, old: str, new: str) -> None:
     source = inspect.getsource(update.specification)
     assert old in source
     room = dict(vars(sys.modules[update.module]))
-    exec(source.replace(old, new).replace("@Update\n", ""), room)
+    exec(source.replace(old, new).removeprefix("@Update\n"), room)
     wrong = room[name]
     assert faults(name, update.specification, lambda *arrays, **options: wrong(np, *arrays, **options), "cpu")
 
