@@ -34,7 +34,7 @@ from benchmarks.cases import Case, build, output_shapes  # noqa: E402
 from benchmarks.flops import flops  # noqa: E402
 from benchmarks.table import written  # noqa: E402
 from tinynet import backend  # noqa: E402
-from tinynet.backend.cuda.runtime import cublas, emulator, fake_cupy  # noqa: E402
+from tinynet.backend.cuda.runtime import cublas, emulator, fake_cupy, graph  # noqa: E402
 
 WRITTEN = Path(__file__).with_name("gpu_predictions.json")
 DEVICE = "gpu-emulated"
@@ -80,12 +80,11 @@ class Launch(NamedTuple):
 
 def launches(work: Callable[[], Any]) -> tuple[list[Launch], int]:
     """All that a function launches on the emulated GPU, and the bytes of the arrays that it makes. It is not run."""
-    with fake_cupy.capturing() as graph:
-        work()
+    _, recorded = graph.capture(DEVICE, work)
     found: list[Launch] = []
     made_bytes = 0
     product: Any = None
-    for action in graph.actions:
+    for action in recorded._graph.actions:
         function, arguments = action.func, action.args
         last_product, product = product, None  # what puts it in its place at once is no launch: cuBLAS does both
         if function is fake_cupy.compute_again:
@@ -96,10 +95,12 @@ def launches(work: Callable[[], Any]) -> tuple[list[Launch], int]:
             arguments = (made, *arguments)
         name = getattr(function, "__name__", str(function))
         if name == "run":
-            name, parameters, grid, arguments = arguments
+            name, blocks, _, _, arguments = arguments
+            parameters = function.__self__.signatures[name]
             numbers = {parameter.name: value for parameter, value in zip(parameters, arguments, strict=True)}
             steps = int(numbers["T"]) if name in STEPWISE else 1  # of their arrays, these take a part
-            found.append(Launch("kernel", name, _bytes(arguments) // steps, seconds=_persistent(name, grid, numbers)))
+            seconds = _persistent(name, blocks[0], numbers)
+            found.append(Launch("kernel", name, _bytes(arguments) // steps, seconds=seconds))
         elif "matmul" in name:
             made, A, _ = arguments
             product = made
@@ -113,15 +114,15 @@ def _bytes(arguments: Any) -> int:
     return sum(argument.nbytes for argument in arguments if isinstance(argument, np.ndarray))
 
 
-def _persistent(name: str, grid: Any, numbers: dict[str, Any]) -> float:
+def _persistent(name: str, blocks: int, numbers: dict[str, Any]) -> float:
     """(2); 0 for another kernel."""
     way, _, units = name.removeprefix("lstm_").rpartition("_")
     if not units.isdecimal():
         return 0.0
     N, T, sequences = (int(numbers[name]) for name in ("N", "T", "sequences"))
     cycles = STEP[int(units)][sequences - 1][way == "backward"]
-    together = max(1, math.ceil(grid.blocks[0] / MULTIPROCESSORS))  # blocks on one multiprocessor share its units
-    rounds = math.ceil(N / (sequences * grid.blocks[0]))
+    together = max(1, math.ceil(blocks / MULTIPROCESSORS))  # blocks on one multiprocessor share its units
+    rounds = math.ceil(N / (sequences * blocks))
     return START[int(units)] + rounds * T * cycles * (1 + 0.5 * (together - 1)) / CLOCK
 
 

@@ -13,7 +13,7 @@ import tinynet as tn
 from tests.support import fake_device
 from tests.support.fake_device import installed
 from tinynet import backend
-from tinynet.backend.cuda.runtime import fake_cupy, graph
+from tinynet.backend.cuda.runtime import fake_cuda, fake_cupy, graph
 from tinynet.errors import DeviceError, NonFiniteError
 from tinynet.training import replay
 from tinynet.training.callbacks import Callback, Run
@@ -117,7 +117,7 @@ def test_data_on_the_device_give_the_same_run_without_any_copy(device: str, monk
             return step(*args)
 
     def equal(xp: Any, *lists: list[Any]) -> bool:
-        return all(np.array_equal(fake_cupy.memory(a), fake_cupy.memory(b)) for a, b in zip(*lists, strict=True))
+        return all(np.array_equal(a._host, b._host) for a, b in zip(*lists, strict=True))
 
     expected = train(device, graph=False)
     monkeypatch.setattr(Replay, "__call__", forbidden)
@@ -400,10 +400,10 @@ def test_a_number_in_a_model_is_made_on_the_device(device: str, replays: list[Re
 
 def test_memory_that_is_not_the_graphs_own_is_found(monkeypatch: pytest.MonkeyPatch, replays: list[Replay]) -> None:
     """A graph in the memory of everybody; and a layer that takes memory elsewhere."""
-    pool = fake_device.MemoryPool()
+    pool = fake_cuda.MemoryPool()
 
     def elsewhere(layer: Any, x: Any) -> Any:
-        with fake_device.using_allocator(pool.malloc):
+        with fake_cuda.using_allocator(pool.malloc):
             return tn.Tensor(fake_device.xp.ones(5, "float32"))
 
     with installed(), tn.using("reference"):
@@ -416,14 +416,14 @@ def test_memory_that_is_not_the_graphs_own_is_found(monkeypatch: pytest.MonkeyPa
 
 def test_without_room_for_a_recorded_step_steps_run_as_usual(monkeypatch: pytest.MonkeyPatch,
                                                              replays: list[Replay]) -> None:
-    malloc = fake_device.MemoryPool.malloc
+    malloc = fake_cuda.MemoryPool.malloc
 
     def full(self: Any, size: int) -> Any:
         if fake_cupy.is_capturing():
             raise fake_device.OutOfMemoryError("Out of memory")
         return malloc(self, size)
 
-    monkeypatch.setattr(fake_device.MemoryPool, "malloc", full)
+    monkeypatch.setattr(fake_cuda.MemoryPool, "malloc", full)
     with installed(), tn.using("reference"):
         compare("gpu")
     assert "memory" in replays[0].refused

@@ -124,8 +124,7 @@ def devices() -> list[Device]:
     >>> [device.name for device in tn.devices() if device.is_available][0]
     'cpu'
     """
-    gpu = module_for("gpu", "runtime.gpu")
-    return [host(), *gpu.gpus(), gpu.emulator()]
+    return [host(), *module_for("gpu", "runtime.gpu").devices()]
 
 
 def out_of_memory(what: str, device: str, error: BaseException) -> DeviceError:
@@ -146,21 +145,13 @@ def _parsed(device: str) -> tuple[str, int]:
 def _open(device: str) -> tuple[Any, Callable[[], Any] | None]:
     """The namespace of a device that is no CPU, and what makes it the current one, where there are several."""
     kind, index = _parsed(device)
-    if kind == "gpu-emulated":
-        _opened[device] = emulated().namespace, None
-    else:
-        _opened[device] = module_for("gpu", "runtime.gpu").open_gpu(index)
+    _opened[device] = module_for(kind, "runtime.gpu").open_device(kind, index)
     return _opened[device]
 
 
 def module_for(device: str, name: str) -> Any:
     """A module in the backend's folder for a device. No other code imports tinynet's own modules by name."""
     return importlib.import_module(f"{FOLDERS[device.partition(':')[0]]}.{name}")
-
-
-def emulated() -> Any:
-    """The module whose arrays live on "gpu-emulated"."""
-    return module_for("gpu-emulated", "runtime.fake_cupy")
 
 
 def type_of(module: str, name: str) -> Any:

@@ -17,7 +17,7 @@ import pytest
 import tinynet as tn
 from tests.support import fake_device
 from tinynet import backend
-from tinynet.backend.cuda.runtime import cublas, fake_cupy, graph
+from tinynet.backend.cuda.runtime import cublas, fake_cuda, fake_cupy, graph
 from tinynet.backend.cuda.runtime.gemm import matmul
 from tinynet.errors import ArgumentError, DeviceError, ShapeError
 
@@ -92,7 +92,7 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCublas]:
     library = FakeCublas()
     with fake_device.installed():
         binding = cublas.Cublas(library, fake_device.xp)
-        monkeypatch.setattr(cublas, "load", lambda cupy: binding)
+        monkeypatch.setattr(cublas, "load", lambda xp: binding)
         yield library
 
 
@@ -292,7 +292,7 @@ def test_products_are_recorded_with_a_workspace_that_outlives_the_graph(library:
         del y, recorded
         gc.collect()
         (_, workspace), = cublas.load(fake_device.xp)._handles.values()  # type: ignore[union-attr]
-        assert not workspace.chunk.is_free
+        assert workspace.ptr == id(fake_cuda.default_pool)
 
 
 def test_what_cublas_reports_is_an_error(library: FakeCublas) -> None:
@@ -305,8 +305,9 @@ def test_what_cublas_reports_is_an_error(library: FakeCublas) -> None:
 
 @pytest.mark.parametrize("place", ["cpu", "fake", "emulated"])
 def test_without_cublas_the_arrays_multiply_themselves(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cublas, "load", lambda cupy: None)
-    put = {"cpu": np.copy, "fake": device, "emulated": fake_cupy.array}[place]
+    load = cublas.load
+    monkeypatch.setattr(cublas, "load", lambda xp: cublas.Cublas(None, xp) if xp is fake_device.xp else load(xp))
+    put = {"cpu": np.copy, "fake": device, "emulated": fake_cupy.namespace.asarray}[place]
     rng = np.random.default_rng(0)
     A, B, before = rng.standard_normal((4, 3)), rng.standard_normal((5, 4)), rng.standard_normal((3, 5))
     with fake_device.installed():
@@ -317,12 +318,13 @@ def test_without_cublas_the_arrays_multiply_themselves(place: str, monkeypatch: 
 
 
 def test_without_cublas_there_is_one_precision(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cublas, "load", lambda cupy: None)
+    load = cublas.load
+    monkeypatch.setattr(cublas, "load", lambda xp: cublas.Cublas(None, xp) if xp is fake_device.xp else load(xp))
     with fake_device.installed(), tn.precision("tf32"):
         A = np.ones((2, 2), "float32")
         with pytest.raises(DeviceError, match=r"precision: products in tf32 need cuBLAS, .*; install the packages"):
             matmul(device(A), device(A))
-        for one in (device(A.astype("float64")), A, fake_cupy.array(A)):  # which it does not concern
+        for one in (device(A.astype("float64")), A, fake_cupy.namespace.asarray(A)):  # which it does not concern
             assert backend.to_host(matmul(one, one)).tolist() == [[2, 2], [2, 2]]
 
 
@@ -374,5 +376,7 @@ def test_no_cublas_is_no_error() -> None:
         def cublas(self) -> Any:
             raise ImportError('Failure finding "libcublas.so.13"')
 
-    for cuda in (object(), Cuda()):
-        assert cublas.load(type("CuPy", (), {"cuda": cuda})) is None
+    assert cublas.load(np) is cublas.load(fake_cupy.namespace) is None
+    binding = cublas.load(type("CuPy", (), {"cuda": Cuda()}))
+    assert binding and not binding.takes(np.dtype("float32"), np.dtype("float32"), "float32")
+    cublas.prepare(binding.cupy)

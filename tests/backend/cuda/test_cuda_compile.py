@@ -22,9 +22,8 @@ needs_gxx = pytest.mark.skipif(not shutil.which("g++"), reason="no g++ is here")
 
 def strict(text: str) -> str:
     """What g++ has to say about a source: nothing, unless numbers become float64 on their way, say."""
-    program = emulator.program(text, signatures(text))
-    return subprocess.run(["g++", *emulator.FLAGS, *STRICT, f"-I{FOLDER / 'runtime'}", "-x", "c++", "-"], input=program,
-                          capture_output=True, text=True).stderr
+    return subprocess.run(["g++", *emulator.FLAGS, *STRICT, f"-I{FOLDER / 'runtime'}", "-x", "c++", "-"],
+                          input=emulator.program(text), capture_output=True, text=True).stderr
 
 
 def changed(stem: str, old: str, new: str) -> str:

@@ -19,9 +19,9 @@ def xp(request: pytest.FixtureRequest) -> Any:
 
 
 def test_arrays_come_and_go_as_copies(xp: Any) -> None:
-    for make in (xp.asarray, xp.array, fake_cupy.array):
+    for make in (xp.asarray, xp.array):
         there = make(host)
-        assert type(there) is (fake_cupy.Array if make is fake_cupy.array else xp.ndarray)
+        assert type(there) is xp.ndarray
         there += 1
         back = there.get()
         assert isinstance(back, np.ndarray)
@@ -75,7 +75,7 @@ def test_views_share_memory_and_changes_are_made_in_place(xp: Any) -> None:
     for view in (there[1:], there.T, there.reshape(3, 2), there.transpose(1, 0), there.real, *there,
                  *xp.split(there, 2)):
         assert type(view) is xp.ndarray
-        assert np.shares_memory(fake_cupy.memory(view), fake_cupy.memory(there))
+        assert np.shares_memory(view._host, there._host)
     there += 1
     there.T[0] = 5
     there[1:].fill(7)
@@ -106,7 +106,7 @@ def test_what_makes_the_host_wait_is_counted_and_can_be_forbidden(wait: Callable
 def test_copying_from_the_host_can_be_forbidden_and_numbers_pass(xp: Any) -> None:
     with fake_cupy.no_waiting():
         assert xp.full((2,), 3.0).shape == xp.asarray([3.0, 4.0]).shape == (2,)
-        for make in (fake_cupy.array, xp.asarray, xp.array):
+        for make in (xp.asarray, xp.array):
             with pytest.raises(DeviceError, match="nothing may make the host wait here, and copying"):
                 make(host)
         with fake_cupy.no_waiting(copying=True):
@@ -124,5 +124,5 @@ def test_memory_that_nobody_wrote_to_is_no_sensible_number(dtype: str, xp: Any) 
 
 def test_a_function_that_cupy_may_not_have_is_refused(xp: Any) -> None:
     for name in ("nanargmax", "fft"):
-        with pytest.raises(AttributeError, match=f"cupy.{name} is none .*; does CuPy have it"):
+        with pytest.raises(AttributeError, match=f"cupy.{name} is not in the lists .*; does CuPy have it"):
             getattr(xp, name)

@@ -3,16 +3,16 @@
 import itertools
 import re
 import shutil
-import sys
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
+from tests.support import fake_device
 from tests.support.op_cases import difference, draw
 from tinynet import backend
 from tinynet.backend.cuda.runtime import emulator, fake_cupy, launch
@@ -82,8 +82,18 @@ def kernels(tmp_path: Path, own_cache: Path) -> Callable[[str], Kernels]:
     return make
 
 
+@pytest.fixture
+def launched(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The launches of compiled kernels, which are not made: blocks, threads, arguments and shared memory of each."""
+    made = list[Any]()
+    monkeypatch.setattr(fake_cupy.RawModule, "__init__", lambda self, code, options: setattr(self, "_library", None))
+    monkeypatch.setattr(fake_cupy.RawKernel, "__call__",
+                        lambda self, *call, shared_mem: made.append((*call, shared_mem)))
+    return made
+
+
 def device(*shape: int, dtype: str = "float32") -> Any:
-    return fake_cupy.array(np.ones(shape, dtype))
+    return xp.asarray(np.ones(shape, dtype))
 
 
 def arguments(**changes: Any) -> list[Any]:
@@ -122,7 +132,7 @@ def test_a_struct_is_laid_out_as_the_compiler_does() -> None:
 @pytest.mark.parametrize("checked", [False, True])
 def test_a_struct_is_passed_by_value(kernels: Callable[[str], Kernels], checked: bool) -> None:
     """Its fields are looked up by name."""
-    x, y = fake_cupy.array(np.arange(9, dtype="float32")), device(4)
+    x, y = xp.asarray(np.arange(9, dtype="float32")), device(4)
     with emulator.checked() if checked else nullcontext():
         kernels(STRUCT).launch("pick", one_each(4), x, y, Part(offset=np.int64(1000)), 4)
     assert y.get().tolist() == [1006, 1018, 1030, 1042]
@@ -174,18 +184,24 @@ def test_an_array_may_be_left_out_where_the_kernel_says_so(kernels: Callable[[st
             kernel.launch("fill", one_each(5), device(5), None, None, 5)
 
 
-def test_a_gpu_is_given_eight_bytes_of_zeros_for_an_array_that_is_left_out(kernels: Callable[[str], Kernels]) -> None:
-    launched, kernel, y = list[Any](), kernels(OPTIONAL), device(5)
-    kernel._functions["fill"] = lambda *call, **options: launched.append(call)
-    y.data = SimpleNamespace(device_id=0)
-    kernel.launch("fill", one_each(5), None, y, None, 5)
-    (_, _, (x, given, count, _)), = launched
+def test_cupy_is_given_eight_bytes_of_zeros_for_an_array_that_is_left_out(kernels: Callable[[str], Kernels],
+                                                                          launched: list[Any]) -> None:
+    y = device(5)
+    kernels(OPTIONAL).launch("fill", one_each(5), None, y, None, 5)
+    (_, _, (x, given, count, _), _), = launched
     assert given is y and x.tobytes() == count.tobytes() == bytes(8)
+
+
+def test_cupy_is_given_the_bytes_of_a_struct(kernels: Callable[[str], Kernels], launched: list[Any]) -> None:
+    kernels(STRUCT).launch("pick", one_each(4), device(9), device(4), Part(), 4)
+    (_, _, (_, _, part, _), _), = launched
+    assert type(part) is np.void
+    assert struct.unpack("iif?xxxq", part.tobytes()) == (1, 2, 3.0, True, 2**40)
 
 
 @pytest.mark.parametrize(("changes", "error", "message"), [
     ({"factor": np.float64(3)}, DtypeError, "factor must be a number of float32, got float64"),
-    ({"factor": fake_cupy.array(np.float32(1))}, DtypeError, "factor must be a number"),
+    ({"factor": xp.asarray(np.float32(1))}, DtypeError, "factor must be a number"),
     ({"factor": "3"}, DtypeError, "got str"),
     ({"size": 5.0}, DtypeError, "size must be a number of int32, got float"),
     ({"size": np.int64(5)}, DtypeError, "size must be a number of int32, got int64"),
@@ -215,62 +231,62 @@ def test_too_large_a_grid_is_refused_and_an_empty_one_does_nothing(kernels: Call
     assert np.array_equal(values[1].get(), np.ones(5))
 
 
-@pytest.mark.parametrize("place", [fake_cupy.DEVICE_ID, 0])
-def test_shared_memory_is_asked_for_within_the_limits(kernels: Callable[[str], Kernels], place: Any,
+def test_shared_memory_is_asked_for_within_the_limits(kernels: Callable[[str], Kernels], launched: list[Any],
                                                       monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch, "_limits", lambda device: launch.Limits(2**16, 1))
-    function, kernel, values = Function(), kernels(SCALE), arguments()
-    kernel._functions["scale"] = function
-    for array in values[0], values[1], values[5]:
-        array.data = SimpleNamespace(device_id=place)
+    monkeypatch.setattr(launch, "_limits", lambda xp, device: launch.Limits(2**16, 1))
+    asked_for, kernel, values = list[int](), kernels(SCALE), arguments()
+    monkeypatch.setattr(fake_cupy.RawKernel, "max_dynamic_shared_size_bytes",
+                        property(None, lambda self, size: asked_for.append(size)))
     grid = Grid((1, 1, 1), (32, 1, 1))
     with pytest.raises(ArgumentError, match="at most 65536 bytes of shared memory on this device, got 65537"):
         kernel.launch("scale", grid._replace(shared=2**16 + 1), *values)
-    if place == fake_cupy.DEVICE_ID:
-        return
     for shared in 0, 49_152, 49_156, 65_536, 49_160:
         kernel.launch("scale", grid._replace(shared=shared), *values)
-    assert function.shared == [0, 49_152, 49_156, 65_536, 49_160]
-    assert function.asked_for == [49_156, 65_536]  # at most once for each more
+    assert [shared for _, _, _, shared in launched] == [0, 49_152, 49_156, 65_536, 49_160]
+    assert asked_for == [49_156, 65_536]  # at most once for each more
+
+
+@needs_gxx
+def test_more_shared_memory_must_be_asked_for(kernels: Callable[[str], Kernels]) -> None:
+    kernel = fake_cupy.RawModule(DYNAMIC).get_function("k")
+    with pytest.raises(RuntimeError, match="INVALID_VALUE: k did not ask for 49156 bytes of shared memory"):
+        kernel((1, 1, 1), (64, 1, 1), (device(64), device(64)), shared_mem=49_156)
 
 
 def test_limits_are_those_of_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    runtime = SimpleNamespace(cudaDevAttrMaxSharedMemoryPerBlockOptin=97, cudaDevAttrMultiProcessorCount=16,
-                              deviceGetAttribute=lambda attribute, device: 1000 * device + attribute)
-    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(cuda=SimpleNamespace(runtime=runtime)))
-    monkeypatch.setattr(launch, "_limits", launch._limits.__wrapped__)  # not what is kept
-    array = device(1)
-    assert launch.limits(array) == (emulator.SHARED, emulator.MULTIPROCESSORS)
-    array.data = SimpleNamespace(device_id=3)
-    assert launch.limits(array) == (3097, 3016)
-
-
-class Function:
-    """A kernel of CuPy's: how much shared memory it was launched with, and was allowed to have before."""
-
-    def __init__(self) -> None:
-        self.shared, self.asked_for = list[int](), list[int]()
-
-    def __call__(self, blocks: Any, threads: Any, values: Any, shared_mem: int) -> None:
-        self.shared.append(shared_mem)
-
-    max_dynamic_shared_size_bytes = property(None, lambda self, size: self.asked_for.append(size))
+    assert launch.limits(device(1)) == (emulator.SHARED, emulator.MULTIPROCESSORS)
+    with fake_device.installed(count=2):
+        monkeypatch.setattr(fake_device.xp.cuda.runtime, "deviceGetAttribute",
+                            lambda attribute, device: 1000 * device + attribute, raising=False)
+        monkeypatch.setattr(launch, "_limits", launch._limits.__wrapped__)  # not what is kept
+        assert launch.limits(backend.to_device(np.ones(1), "gpu:1")) == (1097, 1016)
 
 
 def test_arrays_of_two_devices_are_refused(kernels: Callable[[str], Kernels]) -> None:
-    elsewhere = device(5)
-    elsewhere.data = SimpleNamespace(device_id=1)
-    with pytest.raises(DeviceError, match="scale: its arrays must be on one device, got out on 1, others on emulated"):
-        kernels(SCALE).launch("scale", one_each(5), *arguments(out=elsewhere))
+    with fake_device.installed(count=2):
+        values = arguments(x=backend.to_device(np.ones(5, "float32"), "gpu"))
+        for elsewhere in "gpu:1", "gpu-emulated":
+            values[1] = backend.to_device(np.ones(5, "float32"), elsewhere)
+            with pytest.raises(DeviceError, match="scale: its arrays must be on one device, got out on "
+                                                  f"{elsewhere}, others on gpu; move them"):
+                kernels(SCALE).launch("scale", one_each(5), *values)
 
 
-def test_arrays_of_a_gpu_go_to_the_compiled_kernel(kernels: Callable[[str], Kernels]) -> None:
-    """With the numbers in the kernel's types: a GPU takes bytes."""
-    launched, kernel, values = list[Any](), kernels(SCALE), arguments()
-    for array in values[0], values[1], values[5]:
-        array.data = SimpleNamespace(device_id=0)
-    kernel._functions["scale"] = lambda *call, shared_mem: launched.append((*call, shared_mem))
+@needs_gxx
+def test_each_library_compiles_for_its_arrays(kernels: Callable[[str], Kernels]) -> None:
+    kernel, values = kernels(SCALE), arguments()
     kernel.launch("scale", one_each(5), *values)
+    with fake_device.installed():
+        there = [backend.to_device(value, "gpu") if isinstance(value, fake_cupy.Array) else value
+                 for value in arguments()]
+        kernel.launch("scale", one_each(5), *there)
+        assert values[1].get().tolist() == there[1].get().tolist() == [8] * 5
+    assert len(kernel._functions) == 2
+
+
+def test_numbers_are_passed_in_the_types_of_the_kernel(kernels: Callable[[str], Kernels], launched: list[Any]) -> None:
+    """A GPU takes bytes."""
+    kernels(SCALE).launch("scale", one_each(5), *arguments())
     (blocks, threads, given, shared), = launched
     assert (blocks, threads, shared) == ((1, 1, 1), (256, 1, 1), 0)
     assert [type(value) for value in given] == [fake_cupy.Array, fake_cupy.Array, np.float32, np.int32, np.bool_,
@@ -296,14 +312,14 @@ WARPS = HEAD + """float v = x[t];
 @pytest.mark.parametrize("text", [REVERSE, DYNAMIC])
 def test_barriers_shared_memory_and_blocks(kernels: Callable[[str], Kernels], text: str) -> None:
     x, y = np.arange(64, dtype="float32"), fake_cupy.namespace.empty(128, "float32")
-    run(kernels(text), 2, 64, fake_cupy.array(x), y)
+    run(kernels(text), 2, 64, xp.asarray(x), y)
     assert np.array_equal(y.get(), np.tile(x[::-1], 2))
 
 
 @needs_gxx
 def test_shuffles_stay_in_their_warp(kernels: Callable[[str], Kernels]) -> None:
     x, y = np.arange(64, dtype="float32"), fake_cupy.namespace.empty(64, "float32")
-    run(kernels(WARPS), 1, 64, fake_cupy.array(x), y)
+    run(kernels(WARPS), 1, 64, xp.asarray(x), y)
     warps = x.reshape(2, 32)
     next_lane = np.concatenate([warps[:, 1:], warps[:, -1:]], axis=1)
     assert np.array_equal(y.get().reshape(2, 32), warps.sum(1, keepdims=True) + warps[:, 3:4] - next_lane)
@@ -337,7 +353,7 @@ FAULTY = {
 def test_faults_are_found(kernels: Callable[[str], Kernels], fault: str) -> None:
     text, message = FAULTY[fault]
     with pytest.raises(KernelError, match=message):
-        run(kernels(text), 2, 64, fake_cupy.array(np.sqrt(np.arange(64, dtype="float32"))), device(128))
+        run(kernels(text), 2, 64, xp.asarray(np.sqrt(np.arange(64, dtype="float32"))), device(128))
 
 
 @needs_gxx
@@ -487,7 +503,7 @@ def agrees(case: str) -> bool:
 
 
 def on_device(array: Any) -> Any:
-    return None if array is None else fake_cupy.array(array)
+    return None if array is None else xp.asarray(array)
 
 
 def tuple_of(value: Any) -> tuple[Any, ...]:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from tinynet.backend.cuda.runtime import fake_cupy
 from tinynet.backend.cuda.runtime.launch import Kernels, one_each
 
 _cuda = Kernels("gather")
@@ -14,15 +13,10 @@ def gather(xp: Any, batch: Any, rows: Any, index: Any) -> Any:
         return NotImplemented
     if not batch.size:
         return None
-    in_words = all(number % 4 == 0 for number in (batch.nbytes // len(batch), _address(batch), _address(rows)))
+    addresses = batch.data.ptr, rows.data.ptr  # an array shared by another library may begin anywhere
+    in_words = all(number % 4 == 0 for number in (batch.nbytes // len(batch), *addresses))
     kernel, unit = ("gather_words", xp.uint32) if in_words else ("gather_bytes", xp.uint8)
     units, taken = batch.reshape(-1).view(unit), xp.ascontiguousarray(index.astype(xp.int64, copy=False))
     _cuda.launch(kernel, one_each(units.size), rows.reshape(-1).view(unit), taken, units, units.size // len(batch),
                  units.size)
     return None
-
-
-def _address(array: Any) -> int:
-    """Where an array begins; one that another library shares may begin anywhere."""
-    emulates = isinstance(array, fake_cupy.Array)
-    return int(fake_cupy.memory(array).ctypes.data if emulates else array.data.ptr)

@@ -1,9 +1,10 @@
-"""The part of cuBLAS that we need, by ctypes: products of matrices, in the library that CuPy has loaded.
+"""The part of cuBLAS that we need, called through ctypes in the library that CuPy has loaded.
 
-`cupy.matmul` would do, but cannot be captured into a CUDA graph, takes longer on the host, and knows no precision. The
-order of the calls matters: SetStream puts the handle back to a workspace of cuBLAS's own, which a capture does not
-allow; so there is a handle for each stream, and SetWorkspace comes last. A handle is made by the first product on its
-stream: make one before a capture.
+`cupy.matmul` cannot be captured into a CUDA graph, takes longer on the host, and has no choice of precision.
+
+The order of the calls matters. SetStream resets a handle to a workspace that cuBLAS allocates itself, and no capture
+allows that allocation. So each stream gets a handle of its own, and SetWorkspace is called last. The first product on a
+stream makes the handle, so it must not run inside a capture: call `prepare` before.
 
 Source: the cuBLAS reference, sections on GemmEx, GemmStridedBatchedEx, SetWorkspace, and on CUDA graphs.
 """
@@ -15,22 +16,22 @@ from typing import Any, NamedTuple
 
 from tinynet.errors import DeviceError
 
-WORKSPACE = 32 * 2**20  # bytes, what cuBLAS recommends on Hopper; elsewhere less would do
-_MOST = 2**31 - 1  # sizes are 32-bit
+WORKSPACE = 32 * 2**20  # bytes: what cuBLAS recommends on Hopper, more than other GPUs need
+_MOST = 2**31 - 1  # cuBLAS takes sizes as int
 
-_N, _T = 0, 1  # cublasOperation_t: as it is, or transposed
+_N, _T = 0, 1  # cublasOperation_t: not transposed, transposed
 _DEFAULT_ALGORITHM = -1
 
 
 class _Kind(NamedTuple):
-    """How numbers are stored and multiplied: cudaDataType, cublasComputeType_t, and the type of the factors."""
+    """The storage and arithmetic of a product: cudaDataType, cublasComputeType_t, and the type of alpha and beta."""
 
     data: int
     compute: int
     scalar: Any
 
 
-# CUBLAS_COMPUTE_32F, _32F_FAST_TF32, _32F_FAST_16BF: all of them add up in float32.
+# CUBLAS_COMPUTE_32F, _32F_FAST_TF32, _32F_FAST_16BF: all of them sum in float32.
 _SINGLE = {"float32": _Kind(0, 68, ctypes.c_float), "tf32": _Kind(0, 77, ctypes.c_float),
            "bf16": _Kind(0, 75, ctypes.c_float)}
 _DOUBLE = _Kind(1, 70, ctypes.c_double)
@@ -50,9 +51,9 @@ _SIGNATURES = {
 
 
 class Matrix(NamedTuple):
-    """A matrix as cuBLAS sees it: where it begins, how far its columns are apart, and whether to transpose it.
+    """A matrix as cuBLAS takes it: its address, its leading dimension, and whether to transpose it.
 
-    `stride` is how far the matrices of a batch are apart. Distances count elements. `array` keeps the memory alive.
+    `stride` is the distance between two matrices of a batch. Distances are in elements. `array` keeps the memory alive.
     """
 
     array: Any
@@ -63,17 +64,27 @@ class Matrix(NamedTuple):
 
 
 class Cublas:
-    """cuBLAS on the current GPU and stream. `library` has the functions of `_SIGNATURES`, `cupy` streams and memory."""
+    """cuBLAS on the current GPU and stream of `cupy`. `library` has the functions of `_SIGNATURES`, or is None."""
 
     def __init__(self, library: Any, cupy: Any) -> None:
         self.library, self.cupy = library, cupy
         self._handles: dict[tuple[int, int, int], tuple[Any, Any]] = {}  # with their workspaces
 
+    def takes(self, a: Any, b: Any, precision: str) -> bool:
+        """Whether cuBLAS multiplies matrices of these dtypes.
+
+        Errors: DeviceError if cuBLAS is missing and the precision needs it.
+        """
+        if self.library is None and a.char == "f" and precision != "float32":
+            raise DeviceError(f"precision: products in {precision} need cuBLAS, and CuPy does not find it; install the "
+                              "packages that the README names for a GPU, or leave tn.precision out")
+        return self.library is not None and a == b and a.char in "fd"
+
     def product(self, a: Matrix, b: Matrix, c: Matrix, sizes: tuple[int, int, int], dtype: Any, precision: str,
                 accumulate: bool = False, batch: int | None = None) -> None:
-        """C (m,n) = A (m,k) B (k,n), or C += A B, in column-major order, as cuBLAS has it.
+        """Compute C (m,n) = A (m,k) B (k,n), or C += A B, all column-major. `sizes` is (m, n, k).
 
-        Errors: DeviceError if cuBLAS reports one.
+        Errors: DeviceError if cuBLAS reports an error.
         """
         kind = _SINGLE[precision] if dtype.char == "f" else _DOUBLE
         one, beta = _SCALARS[kind.scalar, 1.0], _SCALARS[kind.scalar, float(accumulate)]
@@ -90,7 +101,7 @@ class Cublas:
         _check(status, "GemmEx" if batch is None else "GemmStridedBatchedEx")
 
     def handle(self) -> Any:
-        """The handle for this thread, and for the GPU and the stream that are current."""
+        """The handle for this thread, the current GPU and the current stream."""
         stream = self.cupy.cuda.get_current_stream().ptr
         key = threading.get_ident(), self.cupy.cuda.runtime.getDevice(), stream
         if key not in self._handles:
@@ -107,35 +118,37 @@ class Cublas:
 
 
 def fits(*sizes: int) -> bool:
-    """Whether cuBLAS can count so far."""
+    """Whether cuBLAS can take these sizes."""
     return max(sizes) <= _MOST
 
 
 @cache
-def load(cupy: Any) -> Cublas | None:
-    """The cuBLAS that CuPy loads, or None if it cannot be found: `cupy.matmul` has a say of its own then."""
+def load(xp: Any) -> Cublas | None:
+    """The cuBLAS that CuPy loads. None for a library without cuBLAS: NumPy, and that of the emulated GPU."""
     try:
-        cupy.cuda.cublas.__name__  # noqa: B018  CuPy loads the library, wherever it is, when first asked for this module
-    except (AttributeError, ImportError, RuntimeError, OSError):
+        xp.cuda.cublas.__name__  # noqa: B018  CuPy searches and loads the library when this module is first used
+    except AttributeError:
         return None
-    major = cupy.cuda.runtime.runtimeGetVersion() // 1000
-    for name in (f"libcublas.so.{major}", f"cublas64_{major}.dll"):  # what is loaded is found by its name alone
+    except (ImportError, RuntimeError, OSError):
+        return Cublas(None, xp)
+    major = xp.cuda.runtime.runtimeGetVersion() // 1000
+    for name in (f"libcublas.so.{major}", f"cublas64_{major}.dll"):  # the name alone finds a library that is loaded
         try:
-            return Cublas(bound(ctypes.CDLL(name)), cupy)
+            return Cublas(bound(ctypes.CDLL(name)), xp)
         except (OSError, AttributeError):
             continue
-    return None
+    return Cublas(None, xp)
 
 
-def prepare(cupy: Any) -> None:
-    """Make the handle for the current stream, which is not possible any more while that is recorded."""
-    binding = load(cupy)
-    if binding:
+def prepare(xp: Any) -> None:
+    """Make the handle for the current stream: while the stream is recorded, that is not allowed."""
+    binding = load(xp)
+    if binding and binding.library:
         binding.handle()
 
 
 def bound(library: Any) -> Any:
-    """The library, its functions told what they take. AttributeError if it lacks one."""
+    """The library, with the argument types of its functions set. AttributeError if a function is missing."""
     for name, arguments in _SIGNATURES.items():
         function = getattr(library, name)
         function.argtypes, function.restype = arguments, ctypes.c_int

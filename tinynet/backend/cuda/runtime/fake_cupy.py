@@ -1,14 +1,17 @@
-"""The device "gpu-emulated": arrays that are as strict as a GPU's, and that our CUDA kernels run on.
+"""A small CuPy for machines without a GPU: the library of the device "gpu-emulated".
 
-`namespace` stands for the module `cupy`. It computes with NumPy, and its arrays refuse what CuPy's refuse: to turn into
-NumPy arrays by themselves, and to be mixed with them. What a reduction returns is an array of no axes, never a number.
-What would make the host wait for a GPU (float(), bool(), item(), get()) is counted in `waits`, and is an error inside
-of `no_waiting()`, as is copying an array of the host's. Memory that nobody has written to yet is NaN.
+`namespace` stands for the module `cupy`. NumPy computes, and the emulator runs our kernels, both in host memory. The
+arrays refuse what CuPy's refuse:
 
-Whatever is computed, and every view, is made in one place, `DeviceArray.compute`, and whatever is changed, in another,
-`DeviceArray.change`. So what is done can be recorded instead, and done later, once or often: `capturing`.
+- They do not become NumPy arrays by themselves, and no operation takes both kinds.
+- A reduction returns an array without axes, never a number.
+- What makes the host wait for a GPU (float(), bool(), item(), get()) is counted in `waits`. It is an error inside
+  `no_waiting()` and while a stream records, and so is copying from the host.
+- Memory that was never written is NaN.
 
-A function that is not in the lists below is an error: its entry is made after a look at CuPy's documentation.
+Every new array and every view is made in `DeviceArray.compute`, and every change in `DeviceArray.change`, so that a
+stream can record them (fake_cuda.py). A function that is missing in the lists below is an error: look it up in CuPy's
+documentation before adding it.
 """
 
 import operator
@@ -21,6 +24,9 @@ from typing import Any
 
 import numpy as np
 
+from tinynet.backend.cuda.runtime import fake_cuda
+from tinynet.backend.cuda.runtime.emulator import Library
+from tinynet.backend.cuda.runtime.fake_cuda import is_capturing, perform, unwritten
 from tinynet.errors import DeviceError
 
 # What CuPy has under NumPy's names: docs.cupy.dev/en/stable/reference/comparison.html
@@ -39,15 +45,13 @@ METHODS = [
     "all", "any", "argmax", "argmin", "astype", "clip", "copy", "cumsum", "max", "mean", "min", "prod", "ravel",
     "repeat", "reshape", "squeeze", "std", "sum", "swapaxes", "take", "transpose", "var", "view"]
 
-DEVICE_ID = "emulated"  # where CuPy has the number of a GPU
-
 waits = 0  # how often the host would have waited for the device
 _allowed: ContextVar[tuple[bool, bool]] = ContextVar("allowed", default=(True, True))  # to wait, to copy
 
 
 @contextmanager
 def no_waiting(copying: bool = False) -> Iterator[None]:
-    """Inside, whatever makes the host wait for the device is a DeviceError; `copying` allows to copy arrays there."""
+    """Inside, what makes the host wait for the device is a DeviceError, and without `copying` copies from the host."""
     token = _allowed.set((False, copying))
     try:
         yield
@@ -62,94 +66,43 @@ def _wait(what: str) -> None:
 
 
 def _check(allowed: bool, what: str) -> None:
-    if not allowed:
+    if not allowed or is_capturing():
         raise DeviceError(f"no_waiting: nothing may make the host wait here, and {what} does; keep the value on the "
                           "device, and read it later")
 
 
-class Graph:
-    """What was recorded inside of `capturing`: `launch` does it, on the arrays of then, with what they hold now."""
-
-    def __init__(self) -> None:
-        self.actions: list[Callable[[], Any]] = []
-        self.size = 0  # bytes of the arrays that were made
-
-    def launch(self) -> None:
-        with _quiet():
-            for action in self.actions:
-                action()
-
-
-def _quiet() -> Any:
-    """A GPU says nothing of overflow and NaN."""
-    return np.errstate(all="ignore")
-
-
-_recorded: ContextVar[Graph | None] = ContextVar("recorded", default=None)  # the graph that this thread records
-
-
-@contextmanager
-def capturing() -> Iterator[Graph]:
-    """Inside, nothing is changed and no kernel runs; it is recorded. Arrays that are made hold no sensible numbers yet.
-
-    What a CUDA graph cannot hold is a DeviceError: to wait for the device, and to copy from the host.
-    """
-    token = _recorded.set(graph := Graph())
-    try:
-        with no_waiting():
-            yield graph
-    finally:
-        _recorded.reset(token)
-
-
-def is_capturing() -> bool:
-    """Whether what is done is recorded."""
-    return _recorded.get() is not None
-
-
-def perform(action: Callable[[], Any]) -> None:
-    """Do what changes memory of the device: now, or when the graph that is being recorded is launched."""
-    graph = _recorded.get()
-    if graph is None:
-        with _quiet():
-            action()
-    else:
-        graph.actions.append(action)
-
-
 class DeviceArray:
-    """An array on a device, with NumPy's memory behind it. Each subclass is a kind of device, and refuses arrays of the
-    others. `memory(array)` is where it really is; only what belongs to the device may look.
-    """
+    """An array on a device, in NumPy's memory `_host`. A subclass is a kind of device, and refuses arrays of others."""
 
     place: str  # the device's name
-    __array_ufunc__ = None  # so that NumPy's arrays leave `array + ours` to us, who refuse it
+    device: Any  # with its number, `id`
+    __array_ufunc__ = None  # NumPy's arrays then leave `array + ours` to our __radd__, which refuses it
     __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, host: np.ndarray) -> None:
+        if host.base is None:
+            fake_cuda.place(host)
         self._host = host
 
     @classmethod
     def compute(cls, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """What a function of NumPy's makes of arrays of this device: new ones, or views."""
+        """The result of a NumPy function of arrays of this device: new arrays, or views."""
         args = tuple(map(cls._unwrapped, args))
         kwargs = {name: cls._unwrapped(value) for name, value in kwargs.items()}
-        with _quiet():
+        with fake_cuda.quiet():
             made = cls._wrapped(function(*args, **kwargs))
-        graph = _recorded.get()
-        if graph is not None and isinstance(made, cls) and not _share_memory(made._host, args):
-            graph.size += made.nbytes
+        if is_capturing() and isinstance(made, cls) and not _share_memory(made._host, args):
             perform(partial(compute_again, made._host, function, args, kwargs))
         return made
 
     @classmethod
     def change(cls, function: Callable[..., Any], /, *args: Any) -> None:
-        """Change an array of this device, the first of the arguments, by a function of NumPy's."""
+        """Change an array of this device, the first of the arguments, by a NumPy function."""
         perform(partial(function, *map(cls._unwrapped, args)))
 
     @classmethod
     def _unwrapped(cls, value: Any) -> Any:
-        """What NumPy is to compute with. Numbers pass; arrays of NumPy's, or of other devices, do not."""
+        """What NumPy is to compute with. Numbers pass; NumPy's arrays and those of other devices do not."""
         if isinstance(value, cls):
             return value._host
         if isinstance(value, np.ndarray | DeviceArray):
@@ -161,7 +114,7 @@ class DeviceArray:
 
     @classmethod
     def _wrapped(cls, value: Any) -> Any:
-        """What NumPy returned, as the device would: arrays, also of no axes."""
+        """What NumPy returned, as the device returns it: an array also where NumPy has a number."""
         if isinstance(value, np.ndarray | np.generic):
             return cls(np.asarray(value))
         if isinstance(value, list | tuple):
@@ -176,6 +129,7 @@ class DeviceArray:
     nbytes = property(lambda self: self._host.nbytes)
     strides = property(lambda self: self._host.strides)
     flags = property(lambda self: self._host.flags)
+    data = property(lambda self: types.SimpleNamespace(ptr=self._host.ctypes.data, device_id=self.device.id))
     real = property(lambda self: self.compute(np.real, self))
     imag = property(lambda self: self.compute(np.imag, self))
     T = property(lambda self: self.compute(np.transpose, self))
@@ -232,7 +186,7 @@ class DeviceArray:
         return self.compute(operator.getitem, self, index)
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        if isinstance(value, DeviceArray) or not isinstance(index, DeviceArray):  # a number goes where a mask says so
+        if isinstance(value, DeviceArray) or not isinstance(index, DeviceArray):  # x[mask] = number does not wait
             _check_index(index)
         self.change(operator.setitem, self, index, value)
 
@@ -241,11 +195,12 @@ class DeviceArray:
 
 
 def _check_index(index: Any) -> None:
-    """The host has to know how many elements a mask picks; a list of numbers is copied to the device."""
+    """A mask makes the host wait for the number of elements it picks; a list is copied to the device."""
     for part in index if isinstance(index, tuple) else (index,):
         if isinstance(part, DeviceArray) and part.dtype == np.bool_:
             _wait("a mask as an index")
-        _check(_allowed.get()[1] or not isinstance(part, list), "copying an index from the host")
+        if isinstance(part, list):
+            _check(_allowed.get()[1], "copying an index from the host")
 
 
 def _method(name: str) -> Callable[..., Any]:
@@ -277,23 +232,43 @@ class Array(DeviceArray):
     """An array on the device "gpu-emulated"."""
 
     place = "gpu-emulated"
-    data = types.SimpleNamespace(device_id=DEVICE_ID)
+    device = types.SimpleNamespace(id=0)
 
 
-def array(host: Any) -> Array:
-    """A copy of a NumPy array on the device."""
-    return namespace.asarray(np.asarray(host))
+class RawKernel:
+    """A kernel as `cupy.RawModule.get_function` returns it."""
+
+    max_dynamic_shared_size_bytes = 48 * 1024  # more must be asked for, by setting this
+
+    def __init__(self, library: Library, name: str) -> None:
+        self._library, self._name = library, name
+
+    def __call__(self, blocks: tuple[int, int, int], threads: tuple[int, int, int], args: tuple[Any, ...], *,
+                 shared_mem: int = 0) -> None:
+        if shared_mem > self.max_dynamic_shared_size_bytes:
+            raise RuntimeError(f"CUDA_ERROR_INVALID_VALUE: {self._name} did not ask for {shared_mem} bytes of shared "
+                               "memory")
+        values = [arg._host if isinstance(arg, DeviceArray) else arg for arg in args]
+        perform(partial(self._library.run, self._name, blocks, threads, shared_mem, values))
 
 
-def memory(array: DeviceArray) -> np.ndarray:
-    """The memory of an array, for what runs on the device."""
-    return array._host
+class RawModule:
+    """As `cupy.RawModule`: the kernels of a source text, compiled for the emulator. `options` are for NVRTC."""
+
+    def __init__(self, code: str, options: tuple[str, ...] = ()) -> None:
+        self._library = Library(code)
+
+    def get_function(self, name: str) -> RawKernel:
+        return RawKernel(self._library, name)
 
 
 class Namespace(types.ModuleType):
     """What stands for the module `cupy`. A subclass with arrays of another kind is that of another device."""
 
     ndarray: type[DeviceArray] = Array
+    cuda: Any = fake_cuda
+    RawModule = RawModule
+    get_default_memory_pool = staticmethod(lambda: fake_cuda.default_pool)
     add = property(lambda self: types.SimpleNamespace(at=self._add_at))
 
     def _add_at(self, array: DeviceArray, index: Any, values: Any) -> None:
@@ -310,11 +285,11 @@ class Namespace(types.ModuleType):
             return getattr(np, name)
         if name in FUNCTIONS:
             return partial(self.ndarray.compute, getattr(np, name))
-        raise AttributeError(f"cupy.{name} is none of the functions of CuPy's that "
-                             "tinynet/backend/cuda/runtime/fake_cupy.py lists; does CuPy have it? then add it")
+        raise AttributeError(f"cupy.{name} is not in the lists of tinynet/backend/cuda/runtime/fake_cupy.py; does CuPy "
+                             "have it? then add it")
 
     def asarray(self, data: Any, dtype: Any = None) -> Any:
-        """Unlike the other functions, this takes arrays of NumPy's: it is how they get here. They are copied."""
+        """A copy of a NumPy array on the device. No other function takes NumPy arrays."""
         if isinstance(data, np.ndarray) or (is_capturing() and not isinstance(data, DeviceArray)):
             _check(_allowed.get()[1], "copying from the host")
             return self.ndarray(np.array(data, dtype))
@@ -339,14 +314,8 @@ def _share_memory(made: np.ndarray, args: Any) -> bool:
 
 
 def compute_again(made: np.ndarray, function: Callable[..., Any], args: Any, kwargs: Any) -> None:
+    """The recorded action that makes an array: what the function returns, in the array's memory."""
     made[...] = function(*args, **kwargs)
-
-
-def unwritten(shape: Any, dtype: Any) -> np.ndarray:
-    """New memory, full of what is no sensible number."""
-    made = np.empty(shape, dtype)
-    made.fill(np.nan if made.dtype.kind in "fc" else 1 if made.dtype.kind == "b" else np.iinfo(made.dtype).max)
-    return made
 
 
 namespace = Namespace("cupy", __doc__)

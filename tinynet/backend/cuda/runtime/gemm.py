@@ -1,35 +1,33 @@
-"""Products of matrices on a device: by cuBLAS, in the precision of `tn.precision`, or else by the arrays' own matmul.
+"""Matrix products on a device, by cuBLAS in the precision of `tn.precision`, or by the arrays' own `@`.
 
-cuBLAS has matrices in column-major order, ours are row-major. The memory of a row-major X (r,c) is that of Xᵀ (c,r) in
-column-major order, so nothing needs to be copied or transposed:
+cuBLAS stores matrices in column-major order, and our arrays are row-major. The memory of a row-major X (r,c) is that of
+a column-major Xᵀ (c,r), so no copy and no transpose is needed:
 
-    C = A B     in row-major order is     Cᵀ = Bᵀ Aᵀ     in column-major order
+    C = A B  (row-major)    is    Cᵀ = Bᵀ Aᵀ  (column-major)
 
-cuBLAS is given B first, then A, and writes C. A view with gaps between its rows has a larger leading dimension; the
-transpose of an array, X.T, is the array itself, with the flag for transposing turned over. What is neither (every
-second column, say) is copied.
+cuBLAS gets B as its first factor, A as its second, and writes C. The leading dimension is the distance between two
+rows; in a view it is larger than a row. The transpose X.T is the memory of X with the flag for transposing negated. A
+view with gaps within its rows (every second column) is copied.
 """
 
 from typing import Any
 
-import numpy as np
-
 from tinynet import backend
 from tinynet.backend.cuda.runtime import cublas
 from tinynet.backend.cuda.runtime.cublas import Matrix
-from tinynet.errors import ArgumentError, DeviceError, ShapeError
+from tinynet.errors import ArgumentError, ShapeError
 
 
 def matmul(A: Any, B: Any, *, transpose_a: bool = False, transpose_b: bool = False, out: Any = None,
            accumulate: bool = False) -> Any:
-    """A B, of matrices (M,K) and (K,N), or of batches of them (...,M,K) and (...,K,N), or a batch and a matrix.
+    """The product A B of matrices (M,K) and (K,N), of two batches (...,M,K) and (...,K,N), or of a batch and a matrix.
 
-    transpose_a, transpose_b   take Aᵀ or Bᵀ, of A (...,K,M), B (...,N,K)
-    out                        an array (...,M,N) for the product, any view; it must not overlap A and B
+    transpose_a, transpose_b   use Aᵀ of an A (...,K,M), or Bᵀ of a B (...,N,K)
+    out                        an array (...,M,N) for the product; any view that does not overlap A or B
     accumulate                 add the product to `out`
 
     Returns `out`, or a new array. Errors: ShapeError for sizes that do not match; ArgumentError for `accumulate`
-    without `out`; DeviceError for another precision than float32 on a GPU without cuBLAS.
+    without `out`; DeviceError for a precision other than float32 on a GPU without cuBLAS.
 
     >>> import numpy as np
     >>> A, B = np.ones((3, 2)), np.ones((3, 4))
@@ -40,8 +38,8 @@ def matmul(A: Any, B: Any, *, transpose_a: bool = False, transpose_b: bool = Fal
     shape = _shape(A, B, transpose_a, transpose_b, out)
     if out is None and accumulate:
         raise ArgumentError("matmul: accumulate needs the array to add to, and got none; out=y?")
-    binding = _binding(A)
-    if binding is None or A.dtype != B.dtype or A.dtype.char not in "fd":
+    binding = cublas.load(backend.namespace(backend.device_of(A)))
+    if binding is None or not binding.takes(A.dtype, B.dtype, backend.current_precision()):
         return _by_the_arrays(A, B, transpose_a, transpose_b, out, accumulate)
     xp = binding.cupy
     written = out if out is not None and out.dtype == A.dtype and _is_writable(out) else xp.empty(shape, A.dtype)
@@ -49,7 +47,7 @@ def matmul(A: Any, B: Any, *, transpose_a: bool = False, transpose_b: bool = Fal
     if written.size and shape[-1] and A.size and B.size:
         _by_cublas(binding, A, B, transpose_a, transpose_b, written, adds)
     elif not adds:
-        written[...] = 0  # a sum of nothing
+        written[...] = 0  # K = 0: an empty sum
     if out is None or written is out:
         return written
     return _put(written, out, accumulate)
@@ -73,19 +71,6 @@ def _shape(A: Any, B: Any, transpose_a: bool, transpose_b: bool, out: Any) -> tu
     return shape
 
 
-def _binding(A: Any) -> Any:
-    """cuBLAS for an array of CuPy's, or None."""
-    if isinstance(A, np.ndarray) or backend.device_of(A) == "gpu-emulated":
-        return None
-    import cupy
-
-    binding = cublas.load(cupy)
-    if binding is None and A.dtype.char == "f" and backend.current_precision() != "float32":
-        raise DeviceError(f"precision: products in {backend.current_precision()} need cuBLAS, and CuPy does not find "
-                          "it; install the packages that the README names for a GPU, or leave tn.precision out")
-    return binding
-
-
 def _by_the_arrays(A: Any, B: Any, transpose_a: bool, transpose_b: bool, out: Any, accumulate: bool) -> Any:
     product = (A.swapaxes(-1, -2) if transpose_a else A) @ (B.swapaxes(-1, -2) if transpose_b else B)
     return product if out is None else _put(product, out, accumulate)
@@ -100,13 +85,13 @@ def _put(product: Any, out: Any, accumulate: bool) -> Any:
 
 
 def _by_cublas(binding: Any, A: Any, B: Any, transpose_a: bool, transpose_b: bool, C: Any, accumulate: bool) -> None:
-    if A.ndim > 2 and B.ndim == 2 and not transpose_a:  # one product of a taller matrix
+    if A.ndim > 2 and B.ndim == 2 and not transpose_a:  # one product, of A (...M,K)
         A, C = A.reshape(-1, A.shape[-1]), C.reshape(-1, C.shape[-1])
     batch = None
     if C.ndim > 2:
         A, B, C = (X if X.ndim <= 3 else X.reshape(-1, *X.shape[-2:]) for X in (A, B, C))
         batch = C.shape[0]
-    if not _is_row_major(C):  # Cᵀ = op(B)ᵀ op(A)ᵀ is
+    if not _is_row_major(C):  # then Cᵀ = Bᵀ Aᵀ is row-major
         A, B, C = B, A, C.swapaxes(-1, -2)
         transpose_a, transpose_b = not transpose_b, not transpose_a
     M, N = C.shape[-2:]
@@ -119,7 +104,7 @@ def _by_cublas(binding: Any, A: Any, B: Any, transpose_a: bool, transpose_b: boo
 
 
 def _matrix(X: Any, transposed: bool) -> Matrix:
-    """A row-major matrix, or a batch of them, as cuBLAS is to see it; a copy where it cannot be seen so."""
+    """A matrix (r,c), or a batch (n,r,c), in the form that cuBLAS takes; copied if its rows have gaps."""
     if _is_row_major(X):
         pass
     elif _is_row_major(X.swapaxes(-1, -2)):
@@ -133,12 +118,12 @@ def _matrix(X: Any, transposed: bool) -> Matrix:
 
 
 def _is_row_major(X: Any) -> bool:
-    """Whether the last axis has no gaps, and no two rows overlap; an axis of size 1 may have any stride."""
+    """Whether rows have no gaps and do not overlap. The stride of an axis of size 1 does not matter."""
     rows, columns = X.shape[-2:]
     row, column = X.strides[-2] // X.itemsize, X.strides[-1] // X.itemsize
     return (columns == 1 or column == 1) and (rows == 1 or row >= columns) and X.strides[0] >= 0
 
 
 def _is_writable(C: Any) -> bool:
-    """Whether cuBLAS can write there: a matrix by its rows or by its columns, or a batch without gaps."""
+    """Whether cuBLAS can write into C: a row-major or column-major matrix, or a batch without gaps."""
     return C.flags.c_contiguous if C.ndim > 2 else _is_row_major(C) or _is_row_major(C.T)

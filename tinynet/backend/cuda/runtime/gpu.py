@@ -1,19 +1,24 @@
-"""NVIDIA's GPUs, as CuPy sees them: what there is, and where one cannot be used, why, and what to do about it."""
+"""The devices "gpu", "gpu:1", ... and "gpu-emulated": their libraries, and the remedy where one cannot be used."""
 
 from collections.abc import Callable
 from typing import Any
 
+from tinynet.backend.cuda.runtime import emulator, fake_cupy
 from tinynet.backend.devices import Device
 from tinynet.errors import DeviceError
 
-_TRIVIAL = '#include <cuda_fp16.h>\nextern "C" __global__ void nothing() {}'  # the header that CuPy's kernels include
+_TRIVIAL = '#include <cuda_fp16.h>\nextern "C" __global__ void nothing() {}'  # CuPy's kernels include this header
 
 
-def open_gpu(index: int) -> tuple[Any, Callable[[], Any] | None]:
-    """CuPy, and what makes this GPU the current one; None where there is but one.
+def open_device(kind: str, index: int) -> tuple[Any, Callable[[], Any] | None]:
+    """The library of a device, and a function that makes the device current, or None if there is only one.
 
-    Errors: DeviceError, with the remedy, if CuPy, the driver, the GPU or a library of CUDA's is not there.
+    Errors: DeviceError, with the remedy, if CuPy, the driver, the GPU or a library of CUDA is missing.
     """
+    return (fake_cupy.namespace, None) if kind == "gpu-emulated" else _open_gpu(index)
+
+
+def _open_gpu(index: int) -> tuple[Any, Callable[[], Any] | None]:
     device = f"gpu:{index}" if index else "gpu"
     cupy = _cupy(device)
     count = _count(cupy, device)
@@ -23,26 +28,21 @@ def open_gpu(index: int) -> tuple[Any, Callable[[], Any] | None]:
     return cupy, cupy.cuda.Device(index).use if count > 1 else None
 
 
-def gpus() -> list[Device]:
-    """All GPUs of this machine; a single line with the reason, if there are none that can be used."""
+def devices() -> list[Device]:
+    """All GPUs of this machine, or a single line with the reason why none can be used; then the emulated one."""
+    emulated = Device("gpu-emulated", "our CUDA kernels, run by the processor: slow, to look into",
+                      lack=emulator.missing())
     try:
-        cupy, _ = open_gpu(0)
+        cupy, _ = _open_gpu(0)
     except DeviceError as error:
-        return [Device("gpu", lack=str(error).removeprefix("device: gpu "))]
-    return [_described(cupy, index) for index in range(_count(cupy, "gpu"))]
-
-
-def emulator() -> Device:
-    """The emulator of our kernels on the processor."""
-    from tinynet.backend.cuda.runtime.emulator import missing
-
-    return Device("gpu-emulated", "our CUDA kernels, run by the processor: slow, to look into", lack=missing())
+        return [Device("gpu", lack=str(error).removeprefix("device: gpu ")), emulated]
+    return [*(_described(cupy, index) for index in range(_count(cupy, "gpu"))), emulated]
 
 
 def _described(cupy: Any, index: int) -> Device:
     with cupy.cuda.Device(index):
         free, total = cupy.cuda.runtime.memGetInfo()
-        free += cupy.get_default_memory_pool().free_bytes()  # CuPy's own, to be used again
+        free += cupy.get_default_memory_pool().free_bytes()  # held by CuPy's pool for later arrays
     title = cupy.cuda.runtime.getDeviceProperties(index)["name"].decode()
     return Device(f"gpu:{index}" if index else "gpu", title, total, free)
 
@@ -79,18 +79,18 @@ def _count(cupy: Any, device: str) -> int:
 
 
 def _check_compiler(cupy: Any, device: str) -> None:
-    """CuPy can be there without the compiler and the headers of its CUDA. It keeps what it has compiled."""
+    """Compile a kernel, because CuPy may be installed without NVRTC or its headers. CuPy caches what it compiles."""
     built = cupy.cuda.runtime.runtimeGetVersion() // 1000
     try:
         cupy.RawKernel(_TRIVIAL, "nothing").compile()
-    except Exception as error:  # of many kinds: no library, no header, an error of the compiler's
+    except Exception as error:  # its class depends on what is missing: a library, a header, or the right version
         raise DeviceError(f"device: {device} needs the compiler of CUDA {built} (NVRTC) and its headers, and CuPy, "
                           f"which is the one for CUDA {built}, cannot compile with them ({error}); pip install "
                           f"{_wheels(built)}") from error
 
 
 def _wheels(cuda: int) -> str:
-    """The packages that suffice for a CUDA of this major version, as the extras of setup.cfg have them."""
+    """The packages that this major version of CUDA needs, as in the extras of setup.cfg."""
     libraries = ("nvidia-cublas", "nvidia-cuda-nvrtc", "nvidia-cuda-runtime")
     wanted = [f"{name}-cu{cuda}" if cuda < 13 else f"'{name}=={cuda}.*'" for name in libraries]
     return " ".join([f"cupy-cuda{cuda}x", *wanted])

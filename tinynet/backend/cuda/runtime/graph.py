@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any
 
 from tinynet import backend
-from tinynet.backend.cuda.runtime import cublas, fake_cupy
+from tinynet.backend.cuda.runtime import cublas
 from tinynet.errors import DeviceError
 
 
@@ -25,7 +25,7 @@ class Graph:
     It belongs to the stream that was current when it was recorded: on another one it could overlap with itself.
     """
 
-    def __init__(self, graph: Any, size: int = 0, xp: Any = None, allocate: Any = None) -> None:
+    def __init__(self, graph: Any, size: int, xp: Any, allocate: Callable[[int], Any]) -> None:
         self._graph, self._xp, self._allocate = graph, xp, allocate
         self._stream = _current_stream(xp)
         self.size = size  # bytes of its arrays
@@ -59,10 +59,6 @@ def capture(device: str, work: Callable[[], Any], is_large: bool = True) -> tupl
 
     Errors: DeviceError if `work` does what cannot be recorded, or if its arrays do not fit into memory.
     """
-    if device == "gpu-emulated":
-        with fake_cupy.capturing() as graph:
-            result = work()
-        return result, Graph(graph, graph.size)
     xp = backend.namespace(device)
     stream = _stream(xp, device, _current_stream(xp))
     pool = xp.cuda.MemoryPool()
@@ -99,8 +95,8 @@ def _allocator(xp: Any, pool: Any) -> Callable[[int], Any]:
 
 
 def _current_stream(xp: Any) -> Any:
-    """The address of the current stream; None on the emulated GPU, which has no streams."""
-    return xp and xp.cuda.get_current_stream().ptr
+    """The address of the current stream."""
+    return xp.cuda.get_current_stream().ptr
 
 
 @cache

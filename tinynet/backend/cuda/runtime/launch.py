@@ -1,40 +1,40 @@
-"""Kernels of a .cu file, launched from Python, with every argument checked against the kernel's signature.
+"""Launch the kernels of a .cu file, with every argument checked against the kernel's signature.
 
-    cuda = Kernels("lstm")                                           # lstm.cu in this folder
+    cuda = Kernels("lstm")                                           # lstm.cu in backend/cuda
     cuda.launch("lstm_gates", one_each(N * H), z, b, C, h, t, N, H)
 
-A GPU takes arguments as bytes: a Python float where the kernel has a `float`, or an array of other numbers or with
-gaps, is no error there, only a wrong result. So the signatures are read from the source, and what does not fit is
-refused here. Python numbers take the type that the kernel has for them; numbers of NumPy's must have it. None is a null
-pointer, where the kernel says OR_NULL (optional.h).
+- An array must have the kernel's dtype and no gaps.
+- A Python number is converted to the kernel's type. A NumPy number must have that type already.
+- A struct is passed by value. Its fields are the attributes of the argument of the same names.
+- None is a null pointer, for a parameter marked OR_NULL (optional.h).
 
-Arrays of CuPy's go to the GPU, for which CuPy compiles the file when it is first used; arrays of the emulated device go
-to the emulator.
+The library that an array is from, CuPy or fake_cupy, compiles the file when one of its kernels is first launched.
 """
 
 import math
-from functools import cache, cached_property, partial
+import re
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinynet.backend.cuda.runtime import fake_cupy
+from tinynet import backend
 from tinynet.backend.cuda.runtime.source import FOLDER, Parameter, assemble, signatures
 from tinynet.errors import ArgumentError, DeviceError, DtypeError, ShapeError
 
-BLOCK = 256  # threads in a block, unless a kernel wants something else
-_BLOCK_MOST, _SIDE_MOST = 1024, 65535  # threads in a block, and blocks along y and z: CUDA has these limits
-_MOST = 2**31 - 1  # threads along x: they are counted in an int
-_SHARED_ALWAYS = 48 * 1024  # bytes of shared memory that every block may have, unasked
+BLOCK = 256  # threads in a block, unless a kernel wants another number
+_BLOCK_MOST, _SIDE_MOST = 1024, 65535  # CUDA's limits: threads in a block, and blocks along y and z
+_MOST = 2**31 - 1  # threads along x: kernels count them in an int
+_SHARED_ALWAYS = 48 * 1024  # bytes of shared memory that a block may have without asking for more
 
 _NUMBERS = {"f": (float, int), "i": (int, bool), "u": (int,), "b": (bool, int)}  # Python's, by the kind of dtype
 _OF_THE_HOST = (np.ndarray, np.generic)
-_NULL = np.uint64(0)  # a null pointer: CuPy passes a number as the bytes that it has
+_NULL = np.uint64(0)  # a null pointer: CuPy passes the eight bytes of this number
 
 
 class Grid(NamedTuple):
-    """How many blocks, how many threads in each, along x, y and z, and its bytes of `extern __shared__` memory."""
+    """The shape of a launch: blocks and threads per block along x, y and z, and bytes of `extern __shared__` memory."""
 
     blocks: tuple[int, int, int]
     threads: tuple[int, int, int]
@@ -42,66 +42,70 @@ class Grid(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """What a device has: bytes of shared memory for a block, and multiprocessors, on which blocks run."""
+    """Limits of a device: bytes of shared memory per block, and the number of its multiprocessors."""
 
     shared: int
     multiprocessors: int
 
 
 def limits(array: Any) -> Limits:
-    """Those of the device that an array is on."""
-    return _limits(array.data.device_id)
+    """The limits of the device that an array is on."""
+    return _limits(_library(array), array.data.device_id)
+
+
+def _library(array: Any) -> Any:
+    """The module that an array is from."""
+    return backend.namespace(backend.device_of(array))
 
 
 @cache
-def _limits(device: Any) -> Limits:
-    if device == fake_cupy.DEVICE_ID:
-        from tinynet.backend.cuda.runtime import emulator
-
-        return Limits(emulator.SHARED, emulator.MULTIPROCESSORS)
-    import cupy
-
-    runtime = cupy.cuda.runtime
+def _limits(xp: Any, device: int) -> Limits:
+    runtime = xp.cuda.runtime
     return Limits(*(runtime.deviceGetAttribute(attribute, device) for attribute in (
         runtime.cudaDevAttrMaxSharedMemoryPerBlockOptin, runtime.cudaDevAttrMultiProcessorCount)))
 
 
+@cache
+def _compiled(xp: Any, text: str) -> Any:
+    # CuPy writes the text to a file in the encoding of the locale: comments must be in ASCII.
+    return xp.RawModule(code=re.sub(r"[^\0-\x7F]", "_", text), options=("-std=c++17",))
+
+
 def one_each(count: int) -> Grid:
-    """A thread for each of `count` elements, and as many more as fill the last block."""
+    """A thread for each of `count` elements. The threads of the last block may be more than the elements."""
     return Grid((-(-count // BLOCK), 1, 1), (BLOCK, 1, 1))
 
 
 class Kernels:
-    """The kernels of `stem`.cu in this folder, or of the file at `path`."""
+    """The kernels of `stem`.cu in backend/cuda, or of the file at `path`."""
 
     def __init__(self, stem: str, path: Path | None = None) -> None:
         self.path = path or FOLDER / f"{stem}.cu"
-        self._functions: dict[str, Any] = {}
-        self._shared: dict[tuple[str, Any], int] = {}  # bytes of shared memory that kernels may have on devices
+        self._functions: dict[tuple[str, type], Any] = {}  # compiled kernels, by the type of the arrays they take
+        self._shared: dict[tuple[Any, int], int] = {}  # bytes of shared memory asked for, by kernel and device
 
     def launch(self, name: str, grid: Grid, *arguments: Any) -> None:
-        """Run a kernel on arrays that are on one device, and numbers. Nothing happens where the grid is empty.
+        """Launch a kernel on arrays of one device, numbers and structs. An empty grid launches nothing.
 
-        Errors: ArgumentError for a wrong number of arguments, a number out of range, too large a grid or too much
-        shared memory (`limits` says how much there is); DtypeError for another type, ShapeError for an array with
-        gaps, DeviceError for arrays of the host or of two devices.
+        Errors: ArgumentError for a wrong number of arguments, a number out of range, a grid that is too large, or more
+        shared memory than `limits` allows; DtypeError for another type; ShapeError for an array with gaps; DeviceError
+        for arrays of the host or of two devices.
         """
         parameters = self._signatures[name]
         if len(arguments) != len(parameters):
             raise ArgumentError(f"{name}: must get {len(parameters)} arguments, "
                                 f"{', '.join(parameter.name for parameter in parameters)}, got {len(arguments)}; "
                                 f"compare with {self.path.name}")
-        values, place = [], None
+        values, first, device = [], None, 0
         for parameter, value in zip(parameters, arguments, strict=True):
             if parameter.is_optional and value is None:
                 values.append(_NULL)
             elif parameter.is_pointer:
                 _check_array(name, parameter, value)
-                if place is None:
-                    place = value.data.device_id
-                elif place != value.data.device_id:
-                    raise DeviceError(f"{name}: its arrays must be on one device, got {parameter.name} on "
-                                      f"{value.data.device_id}, others on {place}; move them with .to()")
+                if first is None:
+                    first, device = value, value.data.device_id
+                elif device != value.data.device_id or type(value) is not type(first):
+                    _check_one_device(name, parameter, value, first)
                 values.append(value)
             else:
                 values.append(_value(name, parameter, value))
@@ -112,45 +116,29 @@ class Kernels:
             raise ArgumentError(f"{name}: a block has at most {_BLOCK_MOST} threads, and a grid 2**31 - 1 along x and "
                                 f"{_SIDE_MOST} blocks along y and z, got blocks {grid.blocks} of {grid.threads}; use "
                                 "smaller batches")
-        if grid.shared > _SHARED_ALWAYS and grid.shared > _limits(place).shared:
-            raise ArgumentError(f"{name}: a block has at most {_limits(place).shared} bytes of shared memory on this "
-                                f"device, got {grid.shared}; look at `limits` first, and take another kernel")
-        if place == fake_cupy.DEVICE_ID:
-            memories = [fake_cupy.memory(value) if isinstance(value, fake_cupy.Array) else value for value in values]
-            fake_cupy.perform(partial(self._emulated.run, name, parameters, grid, memories))
-        else:
-            function = self._function(name)
-            if grid.shared > self._shared.get((name, place), _SHARED_ALWAYS):
-                function.max_dynamic_shared_size_bytes = grid.shared  # asks for it, on the current device
-                self._shared[name, place] = grid.shared
-            function(grid.blocks, grid.threads, tuple(values), shared_mem=grid.shared)
+        function = self._function(name, first)
+        if grid.shared > self._shared.get((function, device), _SHARED_ALWAYS):
+            if grid.shared > limits(first).shared:
+                raise ArgumentError(f"{name}: a block has at most {limits(first).shared} bytes of shared memory on "
+                                    f"this device, got {grid.shared}; look at `limits` first, and take another kernel")
+            function.max_dynamic_shared_size_bytes = grid.shared  # on the current device
+            self._shared[function, device] = grid.shared
+        function(grid.blocks, grid.threads, tuple(values), shared_mem=grid.shared)
 
     @cached_property
-    def source(self) -> str:
+    def _text(self) -> str:
         return assemble(self.path)
 
     @cached_property
     def _signatures(self) -> dict[str, tuple[Parameter, ...]]:
-        return signatures(self.source)
+        return signatures(self._text)
 
-    def _function(self, name: str) -> Any:
-        """The compiled kernel, which CuPy keeps for each device."""
-        if name not in self._functions:
-            self._functions[name] = self._compiled.get_function(name)
-        return self._functions[name]
-
-    @cached_property
-    def _compiled(self) -> Any:
-        import cupy
-
-        # CuPy writes the text to a file in the encoding of the locale; only comments are not in ASCII.
-        return cupy.RawModule(code=self.source.encode("ascii", "replace").decode(), options=("-std=c++17",))
-
-    @cached_property
-    def _emulated(self) -> Any:
-        from tinynet.backend.cuda.runtime.emulator import Library
-
-        return Library(self.source, self._signatures)
+    def _function(self, name: str, array: Any) -> Any:
+        """The compiled kernel for arrays like this one. CuPy keeps it for each GPU."""
+        key = name, type(array)
+        if key not in self._functions:
+            self._functions[key] = _compiled(_library(array), self._text).get_function(name)
+        return self._functions[key]
 
 
 def _check_array(kernel: str, parameter: Parameter, array: Any) -> None:
@@ -164,6 +152,13 @@ def _check_array(kernel: str, parameter: Parameter, array: Any) -> None:
     if not array.flags.c_contiguous:
         raise ShapeError(f"{kernel}: {name} must lie in one piece, since a kernel knows no strides, got shape "
                          f"{array.shape} with gaps; xp.ascontiguousarray copies it")
+
+
+def _check_one_device(kernel: str, parameter: Parameter, array: Any, first: Any) -> None:
+    here, there = backend.device_of(array), backend.device_of(first)
+    if here != there:
+        raise DeviceError(f"{kernel}: its arrays must be on one device, got {parameter.name} on {here}, others on "
+                          f"{there}; move them with .to()")
 
 
 def _value(kernel: str, parameter: Parameter, value: Any) -> Any:
@@ -188,5 +183,4 @@ def _number(kernel: str, name: str, dtype: Any, value: Any) -> Any:
     try:
         return dtype.type(value)
     except OverflowError:
-        raise ArgumentError(f"{kernel}: {name} must fit into {dtype}, got {value}; "
-                            "use smaller batches") from None
+        raise ArgumentError(f"{kernel}: {name} must fit into {dtype}, got {value}; use smaller batches") from None
