@@ -1,4 +1,4 @@
-"""The metrics, against scikit-learn's where it is installed, with ties, missing classes and shares of nothing."""
+"""The metrics against scikit-learn's, if it is installed, with ties, missing classes and shares of nothing."""
 
 import itertools
 import math
@@ -17,7 +17,7 @@ sk = pytest.importorskip("sklearn.metrics")
 
 
 def drawn(seed: int, n: int = 60, classes: int = 4) -> tuple[np.ndarray, np.ndarray]:
-    """Labels of which one class is missing, and predictions of which another one is."""
+    """Labels without one class, and predictions without another."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, classes, n)
     predicted = np.where(rng.uniform(size=n) < 0.5, labels, rng.integers(0, classes, n))
@@ -27,7 +27,7 @@ def drawn(seed: int, n: int = 60, classes: int = 4) -> tuple[np.ndarray, np.ndar
 
 
 def binary(seed: int, n: int, levels: int) -> tuple[np.ndarray, np.ndarray]:
-    """Labels of 0 and 1, and scores of which many are equal."""
+    """Labels 0 and 1, and scores with many ties."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 2, n)
     return labels, rng.integers(0, levels, n) / levels + 0.2 * labels
@@ -44,7 +44,7 @@ def test_classes_as_scikit_learn(seed: int) -> None:
                          (metrics.f1, sk.f1_score)):
         np.testing.assert_allclose(mine(labels, predicted, 4), theirs(labels, predicted, **known), rtol=1e-14)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # scikit-learn's, of a class that only the predictions have
+        warnings.simplefilter("ignore")  # scikit-learn's, of a class that occurs in the predictions only
         assert metrics.balanced_accuracy(labels, predicted) == pytest.approx(
             sk.balanced_accuracy_score(labels, predicted), rel=1e-14)
     for positive in range(4):
@@ -83,7 +83,7 @@ def test_curves_as_scikit_learn(seed: int, n: int, levels: int) -> None:
 def test_small_curves_as_scikit_learn(pairs: list[tuple[int, int]]) -> None:
     labels, scores = np.array(pairs).T
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # scikit-learn's, of classes that are not there
+        warnings.simplefilter("ignore")  # scikit-learn's, of missing classes
         np.testing.assert_allclose(metrics.roc_auc(labels, scores), sk.roc_auc_score(labels, scores), rtol=1e-13)
         for mine, theirs in ((metrics.roc_curve, sk.roc_curve),
                              (metrics.precision_recall_curve, sk.precision_recall_curve)):
@@ -137,7 +137,7 @@ def test_mcnemar_is_the_binomial_test(first: int, second: int) -> None:
     one, other = labels.copy(), labels.copy()
     other[:first] = 1
     one[first : first + second] = 1
-    one[-2:] = other[-2:] = 1  # both wrong, and that tells nothing
+    one[-2:] = other[-2:] = 1  # both wrong, which must not count
     found = metrics.mcnemar(labels, one, other)
     assert found[:2] == (first, second)
     expected = stats.binomtest(first, first + second).pvalue if first + second else 1.0
@@ -146,7 +146,7 @@ def test_mcnemar_is_the_binomial_test(first: int, second: int) -> None:
 
 
 def test_mcnemar_by_counting() -> None:
-    """All 2^n ways in which n coins may fall, those at least as uneven."""
+    """Count all 2^n outcomes of n coins that are at least as uneven."""
     for n, fewer in ((5, 1), (6, 3), (9, 0)):
         labels, one = np.zeros(n, int), np.zeros(n, int)
         one[:fewer] = 1

@@ -1,4 +1,4 @@
-"""Weights to and from PyTorch and Keras: live where they are installed, against what was written down where not."""
+"""Weights to and from PyTorch and Keras: compared with the libraries, or with recorded outputs if not installed."""
 
 import json
 import math
@@ -97,7 +97,7 @@ def test_channels_of_the_input_itself(torch_side: Any) -> None:
 
 @pytest.mark.parametrize("layer", [nn.LSTM(4, 5), nn.Dense(4, 5), nn.Reshape((5, 4))], ids=repr)
 def test_behind_what_has_features_last_in_pytorch_too(layer: Any) -> None:
-    """There the Flatten finds (N,T,C), also when a convolution came before."""
+    """Flatten gets (N,T,C), also after a convolution."""
     model = nn.Sequential(nn.Conv1D(3, 4, 2), layer, nn.Flatten())
     features = math.prod(model(tn.Tensor(np.zeros((1, 6, 3), "float32"))).shape)
     model.layers.append(nn.Dense(features, 2))
@@ -129,7 +129,7 @@ def test_arrays_that_numpy_does_not_know(torch_side: Any) -> None:
 # --- PyTorch, as it was written down ---------------------------------------------------------------------------------
 
 def golden(name: str) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """A model of PyTorch's and its outputs."""
+    """A PyTorch model and its outputs."""
     with safe_open(GOLDEN, framework="numpy") as file:
         order = json.loads(file.metadata()["description"])["orders"][name]
         return {key: file.get_tensor(f"{name}/{key}") for key in order}, file.get_tensor(f"{name} outputs")
@@ -143,7 +143,7 @@ def test_from_golden_pytorch(name: str) -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_back_to_golden_pytorch(name: str) -> None:
-    """What came from PyTorch goes back as it was, but for the two biases, of which the sum is all that counts."""
+    """Weights from PyTorch go back unchanged, except for the two biases, of which only the sum counts."""
     state, _ = golden(name)
     again = to_torch(from_torch(new(name), state), like=state)
     assert list(again) == list(state)
@@ -164,7 +164,7 @@ def test_the_golden_file_is_small() -> None:
 # --- Keras ----------------------------------------------------------------------------------------------------------
 
 def keras_lstm(x: np.ndarray, kernel: np.ndarray, recurrent: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    """Keras's LSTM as its documentation has it: z = x kernel + h recurrent_kernel + bias; i, f, c, o = split(z)."""
+    """Keras's LSTM by its documentation: z = x kernel + h recurrent_kernel + bias; i, f, c, o = split(z)."""
     N, T, _ = x.shape
     h = c = np.zeros((N, recurrent.shape[0]))
     steps = []
@@ -210,7 +210,7 @@ def test_from_keras_by_its_equations() -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_there_and_back(name: str) -> None:
-    """Under our own names, with Keras's of TensorFlow, and without the biases that the arrays may lack."""
+    """Under the names of tinynet and of TensorFlow, and without the biases, which may be missing."""
     ours = spread(new(name))
     for arrays, back in ((to_torch(ours), from_torch), (to_keras(ours), from_keras),
                          ({f"{key}:0": array for key, array in to_keras(ours).items()}, from_keras)):
@@ -225,7 +225,7 @@ def test_there_and_back(name: str) -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_live_keras(name: str) -> None:
-    """Where it is installed, with whatever computes for it. Its default float32 bounds the error."""
+    """With any backend of Keras, if it is installed. Its default float32 bounds the error."""
     keras = pytest.importorskip("keras")
     from keras import layers
 

@@ -1,5 +1,7 @@
-"""Whatever is in a file, `tn.load` gives a model that can be used, or a ModelFileError: nothing else is raised, nothing
-is run, and no more memory is taken than the file is worth. A long run: python -m tests.fuzz"""
+"""For any content of a file, `tn.load` returns a usable model or raises ModelFileError.
+
+Nothing else is raised, nothing in the file is run, and memory is bounded. A long run: python -m tests.fuzz
+"""
 
 import sys
 import tracemalloc
@@ -47,7 +49,7 @@ def test_any_bytes(path: Path, content: bytes, length: int) -> None:
 
 
 def test_the_fuzzer_reaches_all_kinds_of_files(path: Path) -> None:
-    """Some are loaded after all, most are not, and the messages say very different things."""
+    """Some files are loaded, most are refused, and each kind of message occurs."""
     rng, said = Random(1), list[str]()
     for _ in range(800):
         path.write_bytes(changed(rng, FILES))
@@ -63,14 +65,14 @@ def test_the_fuzzer_reaches_all_kinds_of_files(path: Path) -> None:
 
 
 def test_nothing_is_imported_or_run(path: Path) -> None:
-    """No module is loaded, no process started, no connection made, whatever a file says."""
+    """No file makes `load` import a module, start a process or open a connection."""
     seen, watching = list[str](), True
 
     def audit(event: str, arguments: tuple[object, ...]) -> None:
         if watching and event in ("import", "exec", "os.system", "os.exec", "subprocess.Popen", "socket.connect"):
             seen.append(f"{event} {arguments[:1]}")
 
-    fuzz(100, 7, path)  # whatever is imported late
+    fuzz(100, 7, path)  # imports what is imported late
     sys.addaudithook(audit)
     try:
         for content in FILES:

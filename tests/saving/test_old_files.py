@@ -21,7 +21,7 @@ STOPPED_AT = 13  # of 3 * 5 steps: in the middle of the last epoch
 
 
 class Copy(tn.callbacks.Callback):
-    """Copy the checkpoint of a step, as if the training had been killed there."""
+    """Copy the checkpoint of a step, as a kill there would leave it."""
 
     def __init__(self, checkpoint: Path, copy: Path | None = None) -> None:
         self.checkpoint, self.copy = checkpoint, copy

@@ -1,5 +1,4 @@
-"""Models in files: what comes back is what was saved, nothing that is in a file can do harm, and whatever is wrong with
-one is a ModelFileError that names it."""
+"""Saved models: loading gives the model that was saved, no file can do harm, and each fault is a ModelFileError."""
 
 import errno
 import inspect
@@ -23,7 +22,7 @@ from tinynet.errors import ModelFileError
 from tinynet.saving import models
 from tinynet.saving.models import FORMAT, LAYERS
 
-# What the tests give for a constructor's argument of this name, where its default is not enough.
+# Values of constructor arguments by name, for those without a useful default.
 VALUES = {"inputs": 3, "units": 2, "features": 3, "filters": 2, "width": 2, "size": (2, 1), "p": 0.25, "shape": (3, -1),
           "bias": False, "stride": 2, "padding": "same", "dilation": 2, "axis": 1, "momentum": 0.5, "eps": 1e-3,
           "return_sequences": False, "return_state": True, "go_backwards": True, "dropout": 0.5,
@@ -31,7 +30,7 @@ VALUES = {"inputs": 3, "units": 2, "features": 3, "filters": 2, "width": 2, "siz
 
 
 def examples() -> list[Any]:
-    """Every layer: with its defaults, and with everything else."""
+    """Every layer, with its defaults and with other options."""
     found = []
     for layer in LAYERS.values():
         if layer is nn.Sequential:
@@ -61,13 +60,13 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def content(path: Path) -> bytes:
-    """A saved model of a layer with an odd and an even number of bytes."""
+    """A saved model of a layer with an odd or even number of bytes."""
     tn.save(path, nn.Sequential(nn.Dense(3, 2), nn.Dropout(0.5), nn.BatchNorm(2)))
     return path.read_bytes()
 
 
 def refused(path: Path, *words: str) -> str:
-    """That loading fails as it should, and what it says."""
+    """Assert that loading fails, with these words. Returns the message."""
     with pytest.raises(ModelFileError) as caught:
         tn.load(path)
     message = str(caught.value)
@@ -79,7 +78,7 @@ def refused(path: Path, *words: str) -> str:
 
 
 def file_with(path: Path, architecture: Any, arrays: dict[str, np.ndarray] | None = None, form: str = FORMAT) -> Path:
-    """A file of our format with this description, which may be text that is no JSON."""
+    """A file of the format with this description, which may be text other than JSON."""
     text = architecture if isinstance(architecture, str) else json.dumps(architecture)
     path.write_bytes(to_bytes(arrays or {}, {form: text}))
     return path
@@ -150,7 +149,7 @@ def test_precision_may_differ_between_layers(path: Path) -> None:
 
 
 def test_options_may_be_numbers_of_numpy(path: Path) -> None:
-    """np.prod of a shape is one."""
+    """np.prod of a shape is a NumPy number."""
     tn.save(path, nn.Sequential(nn.Dense(np.int64(3), 2), nn.Reshape((np.int64(2),)), nn.Softmax(axis=np.int32(-1))))
     assert repr(tn.load(path)) == repr(nn.Sequential(nn.Dense(3, 2), nn.Reshape((2,)), nn.Softmax()))
 
@@ -184,7 +183,7 @@ def test_odd_names_of_files(tmp_path: Path) -> None:
 # --- what is needed to use a model -----------------------------------------------------------------------------------
 
 def complete(**changes: Any) -> Any:
-    """A description of lstm_cnn with all that can be said about it, some of it changed; None leaves it out."""
+    """A complete description of lstm_cnn with changes; None removes an entry."""
     about = {"classes": ["a", "b", "c", "d"], "scaling": {"mean": [1.0], "scale": [2.0]}, **changes}
     description = {**models._describe(lstm_cnn()), **about}
     return {name: value for name, value in description.items() if value is not None or name == "input_shape"}
@@ -199,7 +198,7 @@ def test_classes_and_scaling_come_back(path: Path) -> None:
     assert again.scaling == nn.Scaling(mean=(0.5,), scale=(0.1,))
     assert again.input_shape == (6, 4, 1)
     first = path.read_bytes()
-    tn.save(path, again)  # what a model remembers is saved again
+    tn.save(path, again)  # classes and scaling of the model are saved again
     assert path.read_bytes() == first
     tn.save(path, again, classes="wxyz")
     assert tn.load(path).classes == ("w", "x", "y", "z")
@@ -211,7 +210,7 @@ def test_without_them_nothing_is_assumed(path: Path) -> None:
 
 
 def test_classes_of_a_model_whose_input_is_not_known(path: Path) -> None:
-    tn.save(path, nn.Dense(3, 2), classes=["a", "b", "c"])  # how many outputs there are is not known either
+    tn.save(path, nn.Dense(3, 2), classes=["a", "b", "c"])  # the number of outputs is unknown without an input_shape
     assert tn.load(path).classes == ("a", "b", "c")
 
 
@@ -275,7 +274,7 @@ def test_what_could_not_be_loaded_is_not_saved_either(path: Path) -> None:
     [nn.Conv2D(1, 1, 3, padding="same", dilation=10**5)], [nn.Conv2D(1, 1, 1, padding=10**6, stride=10**6)],
     [nn.MaxPool2D(10**6, padding="same")], [nn.AvgPool1D(10**11, 1, padding="same")]], ids=repr)
 def test_layers_that_would_fill_the_memory(layers: Any, path: Path) -> None:
-    """Their weights are small; what they would make of one sample is not."""
+    """Their weights are small, their outputs for one sample are not."""
     rank = 2 if "1D" in repr(layers[0]) else 3
     model = nn.Sequential(*layers)
     description = {**models._describe(model), "input_shape": [9] * (rank - 1) + [1]}
@@ -378,7 +377,7 @@ def test_a_failing_write_leaves_the_old_file(existing: bool, failing: str, path:
 
 
 def test_a_disk_that_is_full_half_way(path: Path) -> None:
-    """Or rather, files may not be larger than 10 kB."""
+    """Simulated: files may not be larger than 10 kB."""
     resource = pytest.importorskip("resource")
     tn.save(path, nn.Dense(2, 2))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -446,7 +445,7 @@ def test_names_that_no_file_can_have(tmp_path: Path, name: str) -> None:
 
 def test_a_file_that_may_not_be_read(path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     path.chmod(0)
-    if os.access(path, os.R_OK):  # for root everything may be read
+    if os.access(path, os.R_OK):  # root may read everything
         import safetensors
 
         def denied(*args: Any, **kwargs: Any) -> Any:
@@ -490,7 +489,7 @@ def test_longer_than_it_should_be(path: Path, content: bytes) -> None:
 
 
 def loads_or_is_refused(path: Path) -> bool:
-    """Whether a file can be loaded. If not, it is refused as it should be; if it can, the model can be used."""
+    """Whether a file can be loaded. If so, the model can be used; if not, the error is a ModelFileError."""
     try:
         model = tn.load(path)
     except ModelFileError as error:
@@ -503,7 +502,7 @@ def loads_or_is_refused(path: Path) -> bool:
 
 @given(data=st.data())
 def test_changed_bytes(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Anywhere, also several: nothing else than ModelFileError is raised."""
+    """Damage anywhere, also in several places, raises ModelFileError only."""
     path = tmp_path_factory.getbasetemp() / "changed.safetensors"
     tn.seed(0)
     tn.save(path, nn.Sequential(nn.LSTM(1, 1, dropout=0.5), nn.Dropout(0.5), nn.Conv1D(1, 1, 2), nn.BatchNorm(1)))
@@ -538,7 +537,7 @@ json_values = st.recursive(
 
 @given(data=st.data())
 def test_options_of_any_kind(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Every layer with any JSON for any of its options, and arrays that fit or do not."""
+    """Every layer with any JSON for any option, and with arrays that fit or do not fit."""
     path = tmp_path_factory.getbasetemp() / "options.safetensors"
     layer = data.draw(st.sampled_from([nn.Sequential(), *EXAMPLES]), label="layer")
     description = models._describe(nn.Sequential(layer))
@@ -594,7 +593,7 @@ def test_descriptions(description: Any, words: list[str], path: Path) -> None:
 
 @pytest.mark.parametrize("depth", [10, 100, 900, 10_000, 100_000])
 def test_deep_nesting(depth: int, path: Path) -> None:
-    """Deeper than modules may be nested, deeper than Python's stack: refused; also what is deep and no layer."""
+    """Descriptions nested deeper than the limit, or than Python's stack, are refused, layers or not."""
     head, tail = '{"layer": "Sequential", "input_shape": null, "layers": [', "]}"
     file_with(path, head * depth + tail * depth)
     assert loads_or_is_refused(path) == (depth == 10)
@@ -654,7 +653,7 @@ def test_a_header_that_claims_more_than_the_file_holds(path: Path) -> None:
 
 
 def test_nothing_that_was_refused_stays_open(path: Path, content: bytes) -> None:
-    """Warnings are errors here, an unclosed file would be one; and the file can be replaced at once."""
+    """The file is closed: an open one would be a warning, which is an error here, and could not be replaced."""
     path.write_bytes(content[:-1])
     refused(path)
     path.write_bytes(content)

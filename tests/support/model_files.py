@@ -1,9 +1,9 @@
-"""Model files as somebody might damage or forge them, and what must be true of each.
+"""Damaged and forged model files, and what must be true of each.
 
-    originals()                        real files, as bytes
-    changed(rng, originals)            one of them with random damage, or forged in its description; or random bytes
-    check(content, path)               loads it: a model that can be used, or a ModelFileError that names the file
-    fuzz(count, seed, path)            all of this, `count` times; how many were loaded
+    originals()                        valid files, as bytes
+    changed(rng, originals)            one of them with random damage or a forged description; or random bytes
+    check(content, path)               load it: a usable model, or a ModelFileError that names the file
+    fuzz(count, seed, path)            all of this, `count` times; the number of files that were loaded
 """
 
 import copy
@@ -29,7 +29,7 @@ _VALUES: list[Any] = [
 
 
 def originals() -> list[bytes]:
-    """Files of small models with every kind of layer, with and without classes, scaling and input_shape."""
+    """Files of small models with every layer, with and without classes, scaling and input_shape."""
     tn.seed(0)
     models: list[tuple[Any, dict[str, Any]]] = [
         (nn.Sequential(nn.BatchNorm(1), nn.Reshape((4, 3)), nn.LSTM(3, 2, dropout=0.1), nn.Dropout(0.2),
@@ -51,7 +51,7 @@ def originals() -> list[bytes]:
 
 
 def changed(rng: Random, files: list[bytes]) -> bytes:
-    """A file that is most probably none."""
+    """A file that is most likely invalid."""
     content = rng.choice(files)
     kind = rng.random()
     if kind < 0.05:
@@ -66,7 +66,7 @@ def changed(rng: Random, files: list[bytes]) -> bytes:
 
 
 def check(content: bytes, path: Path) -> bool:
-    """Whether a file can be loaded. If so the model can be used; if not, one printable line says why, and names it."""
+    """Whether a file can be loaded. If so, the model can be used; if not, one printable line names the file and why."""
     path.write_bytes(content)
     try:
         model = tn.load(path)
@@ -81,14 +81,13 @@ def check(content: bytes, path: Path) -> bool:
 
 
 def fuzz(count: int, seed: int, path: Path) -> int:
-    """Check `count` files; how many of them could be loaded. AssertionError, or whatever was raised, at the first that
-    is not as it must be; it lies at `path` then."""
+    """Check `count` files. Returns the number of them that were loaded. A failure leaves its file at `path`."""
     rng, files = Random(seed), originals()
     return sum(check(changed(rng, files), path) for _ in range(count))
 
 
 def _other_bytes(rng: Random, content: bytes) -> bytes:
-    """Some bytes changed, taken out, or put in, mostly in the header."""
+    """Change, remove or insert some bytes, mostly in the header."""
     result = bytearray(content)
     header = 8 + struct.unpack("<Q", content[:8])[0]
     for _ in range(rng.choice([1, 1, 1, 2, 5])):
@@ -108,7 +107,7 @@ def _other_bytes(rng: Random, content: bytes) -> bytes:
 
 
 def _forged(rng: Random, content: bytes, in_header: bool) -> bytes:
-    """A whole file of the format with something changed in its table of arrays, or in what it says about the layers."""
+    """A valid file of the format with a change in its table of arrays, or in its description of the layers."""
     length = struct.unpack("<Q", content[:8])[0]
     header, data = json.loads(content[8 : 8 + length]), content[8 + length :]
     if in_header:
@@ -125,7 +124,7 @@ def _forged(rng: Random, content: bytes, in_header: bool) -> bytes:
 
 
 def _other_value(rng: Random, whole: Any) -> Any:
-    """JSON with one of its values, names or elements changed, doubled, or taken out."""
+    """JSON with one value, name or element changed, duplicated or removed."""
     whole = copy.deepcopy(whole)
     places: list[tuple[Any, Any]] = []
     waiting = [whole]

@@ -1,4 +1,4 @@
-"""What callbacks are told, and what those that come with tinynet do."""
+"""When callbacks are called, and what those of tinynet do."""
 
 import csv
 import json
@@ -26,7 +26,7 @@ def fitted(*callbacks: Callback, epochs: int = 3, **options: Any) -> list[dict[s
 
 
 def after(values: list[float], *callbacks: Callback, metric: str = "validation_loss") -> Run:
-    """A run with this history, of which the callbacks were told epoch by epoch until it was stopped."""
+    """A run with this history; its callbacks were called epoch by epoch until one stopped it."""
     run = Run(tn.nn.Sequential(), None, None, 99)  # type: ignore[arg-type]
     for epoch, value in enumerate(values, 1):
         run.history.append({"epoch": epoch, metric: value})
@@ -38,7 +38,7 @@ def after(values: list[float], *callbacks: Callback, metric: str = "validation_l
 
 
 class Diary(Callback):
-    """Write down what happens."""
+    """Record the calls."""
 
     def __init__(self, stop_at: int | None = None) -> None:
         self.lines: list[Any] = []

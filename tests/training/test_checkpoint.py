@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not there, and refused where they are damaged or of another run."""
+"""Checkpoints: written whole or not at all, and refused if they are damaged or of another run."""
 
 import errno
 import os
@@ -76,7 +76,7 @@ def test_a_file_cut_off_anywhere_is_refused(tmp_path: Path) -> None:
 
 
 def test_every_bit_counts(tmp_path: Path) -> None:
-    """A bit that falls over is found, be it in a weight, a number of the description or a name."""
+    """A flipped bit is found in a weight, in the header and in a name."""
     path = tmp_path / "c"
     checkpoint.write(path, state())
     whole = bytearray(path.read_bytes())
@@ -88,7 +88,7 @@ def test_every_bit_counts(tmp_path: Path) -> None:
             found = checkpoint.read(path, like=state())
         except CheckpointError:
             continue
-        assert repr(found) == repr(state()), f"byte {place}"  # it was in what only separates, such as a space
+        assert repr(found) == repr(state()), f"byte {place}"  # the byte was a separator, such as a space
 
 
 @pytest.mark.parametrize(("metadata", "message"), [
@@ -182,8 +182,7 @@ def test_resume_needs_a_checkpoint() -> None:
 
 @contextmanager
 def small_disk() -> Iterator[None]:
-    """No file may become larger than 600 bytes, and writing more is an OSError. That goes for pytest's own output, too:
-    so it must end before the test does."""
+    """Inside, a file larger than 600 bytes is an OSError. So is pytest's own output: leave before the test ends."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (600, hard))
     try:
@@ -207,7 +206,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("failing", ["fsync", "replace"])
 def test_a_disk_that_is_full_while_training(tmp_path: Path, failing: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The training ends with an error; the checkpoint before is whole, and the run goes on from it."""
+    """The training ends with an error. The previous checkpoint is whole, and the run can be resumed from it."""
     path = tmp_path / "c"
     calls = 0
 

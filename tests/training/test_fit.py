@@ -76,7 +76,7 @@ def test_the_same_seed_gives_the_same_bits() -> None:
 
 
 def test_fit_is_the_loop_that_it_says() -> None:
-    """Written out: forward, loss, backward, step for each batch; means over images; dropout on."""
+    """The same by hand: forward, loss, backward, step for each batch; means over images; dropout active."""
     model, history = fitted(5, epochs=1)
     tn.seed(5)
     byhand = lstm_cnn().train()
@@ -103,7 +103,7 @@ def test_fit_switches_to_training() -> None:
 
 
 def test_the_last_batch_counts_by_its_images() -> None:
-    """22 = 8 + 8 + 6: means do not depend on how the images are cut."""
+    """22 = 8 + 8 + 6: means do not depend on the batch size."""
     model, _ = fitted()
     whole = tn.evaluate(model, batches(22, shuffle=False))
     for size in (1, 5, 8, 21):
@@ -136,7 +136,7 @@ def test_another_loss() -> None:
 
 
 def test_more_metrics() -> None:
-    """Functions of all labels and all outputs, in the order of the batches, whatever these are."""
+    """Metrics get all labels and all outputs, in the order of the batches, for any shape."""
     seen: list[Any] = []
 
     def share(labels: Any, outputs: Any) -> float:
@@ -155,7 +155,7 @@ def test_more_metrics() -> None:
 # --- what stays -----------------------------------------------------------------------------------------------------
 
 def test_validation_leaves_training_alone() -> None:
-    """Dropout's counters, running averages and masks: the weights are those without validation."""
+    """Validation leaves counters, running averages and masks alone: the weights are those without it."""
     assert_same_state(fitted()[0], fitted(validation=batches(5, shuffle=False))[0])
 
 

@@ -1,4 +1,4 @@
-"""The first number that is not finite is named, and the last good checkpoint stays."""
+"""The first tensor that is not finite is named, and the last good checkpoint is kept."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from tinynet.errors import NonFiniteError
 from tinynet.op import op
 from tinynet.training import checkpoint, session
 
-pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's, of the numbers that are meant to overflow
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's, of intended overflows
 
 X = np.random.default_rng(0).uniform(0.5, 1, (24, 6)).astype("float32")
 Y = np.arange(24) % 3
@@ -23,7 +23,7 @@ Y = np.arange(24) % 3
 
 @op("x:(...) -> y:(...)", cases=[{}])
 def bad_backward(xp: Any, x: Any) -> Any:
-    """The same, and where x is larger than 50 a gradient that is infinite."""
+    """The identity, with an infinite gradient where x is larger than 50."""
     return x + 0, x
 
 
@@ -67,7 +67,7 @@ def with_value(value: float, *at: int) -> np.ndarray:
 
 
 class Spoil(tn.callbacks.Callback):
-    """Change a parameter after a step, as a cosmic ray would: the steps made again do not meet it."""
+    """Set a parameter to NaN after a step. Repeated steps are not affected, as after a hardware fault."""
 
     def __init__(self, network: Any, step: int) -> None:
         self._network, self._step = network, step
@@ -78,7 +78,7 @@ class Spoil(tn.callbacks.Callback):
 
 
 def scaled_loss(factor: float, at: int) -> Any:
-    """A loss that is multiplied where the batch holds the label `at` first."""
+    """A loss that is multiplied by `factor` if the first label of the batch is `at`."""
     def loss(output: Any, labels: Any) -> Any:
         value = tn.ops.cross_entropy(output, labels)
         return value * factor if labels.numpy()[0] == at else value
@@ -96,13 +96,13 @@ def scaled_loss(factor: float, at: int) -> Any:
      r"in step 2 .* the output of layer 0 \(Scaled\) is the first that is not finite: inf at \[1, 1\], 1 of its 48"),
     # the loss: its value is infinite, all before it is not
     (lambda: fit(model(), loss=scaled_loss(np.inf, at=2)), r"in step 2 .* the loss is the first .*: inf, 1 of its 1 "),
-    # a gradient on its way back, between layers
+    # a gradient between layers
     (lambda: fit(model(Scaled(1.0), Bad()), with_value(60.0, 20, 4)),
      r"in step 3 .* the gradient that bad_backward of layer 1 \(Bad\) passes back is the first .*: inf at \[4, 4\]"),
     # the gradient of a parameter
     (lambda: fit(nn.Sequential(Scaled(1e-30), nn.Dense(6, 3)), with_value(1e30, 9, 1), loss=scaled_loss(1e10, at=2)),
      r"in step 2 .* the gradient of 0.scale, from multiply of layer 0 \(Scaled\), is the first .*: -?inf"),
-    # a weight, by a rate that is too high
+    # a weight, by too high a learning rate
     (lambda: fit(model(), lr=1e39), r"in step 1 .* after the update the parameter 0.gamma is the first"),
     # a moment of the optimizer: the weights stay finite, but are never changed again
     (lambda: fit(nn.Sequential(nn.Dense(6, 3)), optimizer=optim.Adam, loss=scaled_loss(1e25, at=2)),
@@ -117,7 +117,7 @@ def test_the_first_tensor_is_named(train: Any, message: str) -> None:
 
 
 def test_the_same_masks_in_the_steps_that_are_made_again() -> None:
-    """Only where dropout keeps that element the output overflows: found only if the masks are those of before."""
+    """The output overflows only where dropout keeps an element, so repeated steps must draw the same masks."""
     network = nn.Sequential(nn.Dropout(0.5), Scaled(1e38))
     x = np.full((24, 3), 1.0, "float32")
     x[:, 0] = 2.0  # 2 * 2 * 1e38 is infinite
@@ -132,7 +132,7 @@ def test_the_same_masks_in_the_steps_that_are_made_again() -> None:
 
 @pytest.mark.parametrize("seconds", [0, 1e9])
 def test_the_last_good_checkpoint_stays(tmp_path: Path, seconds: float) -> None:
-    """And the model is what the checkpoint holds."""
+    """The model is restored to it."""
     path, network = tmp_path / "c", model()
     message = r"in step 8 \(epoch 3, batch 2\) the loss .* back at step \d, the last good state, which is in .*c; "
     with pytest.raises(NonFiniteError, match=message):
@@ -145,7 +145,7 @@ def test_the_last_good_checkpoint_stays(tmp_path: Path, seconds: float) -> None:
 
 
 def loss_that_ends(network: Any, step: int) -> Any:
-    """Infinite in one step, which it tells by how often the dropout layer was called."""
+    """A loss that is infinite in one step, counted by the calls of the dropout layer."""
     def loss(output: Any, labels: Any) -> Any:
         value = tn.ops.cross_entropy(output, labels)
         return value * np.inf if network[3].calls.item() == step else value
@@ -184,7 +184,7 @@ def test_weights_that_are_bad_from_the_start() -> None:
 
 
 def test_on_a_device_no_step_waits() -> None:
-    """The host reads once in an epoch, once to compare steps, and for each state that is kept, not once in a step."""
+    """The number of reads does not depend on the number of steps."""
     waits = []
     with fake_device.installed(), tn.using("reference"):
         for images in (48, 240):
@@ -205,7 +205,7 @@ def test_on_a_device_the_step_is_found_afterwards(tmp_path: Path) -> None:
 
 
 def test_on_a_device_the_losses_are_read_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not only at the end of the epoch."""
+    """A fault is found before the epoch ends."""
     monkeypatch.setattr(session, "READ_EVERY", 4)
     steps: list[int] = []
 

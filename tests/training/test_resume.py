@@ -1,4 +1,4 @@
-"""A training that was stopped at any moment, and resumed, ends as one that was never stopped: bit for bit."""
+"""A training that is stopped at any moment and resumed ends like one that was never stopped, bit for bit."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def lstm_cnn() -> Any:
 
 
 class Die(Callback):
-    """Ends the training in a certain step, or in a certain epoch's end, as abruptly as an exception can."""
+    """Raise an exception in a given step, or at the end of a given epoch."""
 
     def __init__(self, step: int | None = None, epoch: int | None = None) -> None:
         self._step, self._epoch = step, epoch
@@ -63,7 +63,7 @@ def loaders() -> tuple[Any, Any]:
 
 
 def threaded() -> tuple[Any, Any]:
-    """Batches that are made ahead, and changed at random."""
+    """Loaders that prefetch and augment."""
     def scaled(images: Any, labels: Any) -> Any:
         return images.astype("float32") / 255, labels
 
@@ -79,7 +79,7 @@ def lists() -> tuple[Any, Any]:
 
 def fitted(path: Path | None = None, *, optimizer: str = "adam, one cycle", data: Any = loaders, die: Any = None,
            make: Any = lstm_cnn, epochs: int = EPOCHS, show: bool = False, **options: Any) -> tuple[Any, Any, Any]:
-    """The model, its optimizer and the history."""
+    """Train. Returns the model, its optimizer and the history."""
     tn.seed(1)
     model = make()
     update, schedule = OPTIMIZERS[optimizer](model.parameters())
@@ -135,7 +135,7 @@ def test_again_and_again(tmp_path: Path) -> None:
     lambda: nn.Sequential(nn.LSTM(4, 3, return_sequences=False), nn.Sequential(nn.Dropout(0.5), nn.Dense(3, 3))),
 ])
 def test_random_masks_of_other_models(tmp_path: Path, make: Any) -> None:
-    """A layer that is the whole model draws from a stream of its own, which is part of the state."""
+    """A layer that is the whole model draws from its own stream, which is part of the state."""
     def data() -> Any:
         return tn.data.Loader(IMAGES[..., 0], LABELS, batch_size=10, shuffle=True), None
 
@@ -158,7 +158,7 @@ def test_on_a_device(tmp_path: Path) -> None:
 
 
 def test_the_position_in_the_epoch_counts(tmp_path: Path) -> None:
-    """Each image is seen once in each epoch, before and after."""
+    """Each image is seen once in each epoch, before and after the stop."""
     seen: list[Any] = []
 
     def noted(images: Any, labels: Any) -> Any:
@@ -233,7 +233,7 @@ def test_without_resume_it_begins_anew(tmp_path: Path) -> None:
 # --- signals --------------------------------------------------------------------------------------------------------
 
 class Raise(Callback):
-    """Sends a signal to this process, in a step or after an epoch."""
+    """Send a signal to this process, in a step or after an epoch."""
 
     def __init__(self, number: int, step: int, times: int = 1) -> None:
         self._number, self._step, self._times = number, step, times
@@ -299,7 +299,7 @@ def test_signals_that_are_ignored_stay_so(tmp_path: Path) -> None:
 # --- killed ---------------------------------------------------------------------------------------------------------
 
 def test_killed_and_resumed(tmp_path: Path) -> None:
-    """SIGKILL, in processes of their own, at steps in each epoch: weights, best model, logs. More: tests/kill.py."""
+    """SIGKILL of child processes at a step of each epoch: weights, best model, logs. More: tests/kill.py."""
     folders = {step: tmp_path / f"step{step}" for step in (1, kill.BATCHES, 13, kill.STEPS, None)}
     for folder in folders.values():
         folder.mkdir()
@@ -320,7 +320,7 @@ def test_killed_and_resumed(tmp_path: Path) -> None:
 
 
 def test_the_example_ends_with_the_same_weights(tmp_path: Path) -> None:
-    """Interrupted in its first epoch, killed in its second, and resumed each time by the same command."""
+    """Interrupted in epoch 1, killed in epoch 2, and resumed each time by the same command."""
     def start(name: str, *more: str) -> subprocess.Popen[str]:
         command = [sys.executable, "examples/mnist_lstm_cnn.py", "--data", "digits", "--limit", "600", "--epochs", "3",
                    "--batch-size", "32", "--out", str(tmp_path / name), *more]
@@ -360,7 +360,7 @@ def test_the_example_ends_with_the_same_weights(tmp_path: Path) -> None:
 
 
 def test_what_was_not_resumed_differs(tmp_path: Path) -> None:
-    """The comparison can fail: a training that starts with a part of the state only ends elsewhere."""
+    """The comparison can fail: a training resumed from a part of the state ends differently."""
     expected = fitted()
     with pytest.raises(ZeroDivisionError):
         fitted(tmp_path / "c", die=Die(6))
@@ -377,7 +377,7 @@ def test_what_was_not_resumed_differs(tmp_path: Path) -> None:
 
 
 def test_logs_have_each_line_once(tmp_path: Path) -> None:
-    """Also where the run was stopped between the log and the checkpoint."""
+    """Also if the run was stopped between the log and the checkpoint."""
     tn.seed(1)
 
     def run(**options: Any) -> Any:
