@@ -1,4 +1,4 @@
-"""The README's walk-through of adding an op, walked: in a copy of the project, with its own words."""
+"""The walk-through of docs/add_an_op.md, followed literally in a copy of the project."""
 
 import os
 import re
@@ -13,9 +13,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def walk_through() -> tuple[str, str, str, str]:
-    """The op's file, the line for ops/__init__.py, that for references.py, and the command, as the README has them."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    part = text[text.index("## Add an op") : text.index("## What it does not do")]
+    """The op's file, the line for ops/__init__.py, that for references.py, and the command, as the page has them."""
+    part = (ROOT / "docs" / "add_an_op.md").read_text(encoding="utf-8")
     code, reference = re.findall(r"```python\n(.*?)```", part, re.S)
     line = re.search(r"`(from tinynet\.ops\.softplus import softplus)`", part)
     command = re.search(r"```\npython -m (pytest .*?)\n```", part)
@@ -25,7 +24,7 @@ def walk_through() -> tuple[str, str, str, str]:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A copy of the project to which the op was added as the README says."""
+    """A copy of the project to which the op was added as the page says."""
     for name in ("tinynet", "tests"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "setup.cfg", tmp_path)
@@ -40,7 +39,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def ask(project: Path) -> tuple[int, str]:
-    """What the README's command says."""
+    """What the page's command prints."""
     command = [sys.executable, "-m", *walk_through()[3].split(), "-p", "no:cacheprovider"]
     done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=300, check=False,
                           env={**os.environ, "PYTHONPATH": ""})
