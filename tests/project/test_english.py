@@ -9,13 +9,14 @@ tables, examples and what stands in `back quotes` have no sentences. The rules t
 import ast
 import io
 import re
-import subprocess
 import sys
 import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.support.project import project_files
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -184,13 +185,9 @@ def faults(path: str, source: str) -> list[str]:
 
 def files(*places: str) -> list[str]:
     """The files with English in them, in the folders or of the names that are given; all of the project by default."""
-    found = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "--", *places], cwd=ROOT,
-                           capture_output=True, text=True, check=False).stdout.split()
-    if not found and not (ROOT / ".git").exists():
-        found = [path.relative_to(ROOT).as_posix() for place in places or (".",)
-                 for path in ([ROOT / place] if (ROOT / place).is_file() else (ROOT / place).rglob("*"))]
-    return sorted(path for path in found if (ROOT / path).is_file() and (
-        path.endswith((".py", ".md", ".cu", ".h", ".cfg", ".toml")) or path in ("Makefile", ".ci/run")))
+    return [path for path in project_files()
+            if (path.endswith((".py", ".md", ".cu", ".h", ".cfg", ".toml")) or path in ("Makefile", ".ci/run"))
+            and (not places or any(path == place or path.startswith(f"{place}/") or place == "." for place in places))]
 
 
 def check(path: str) -> list[str]:

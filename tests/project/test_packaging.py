@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 import tinynet as tn
+from tests.support.project import project_files
 
 ROOT = Path(__file__).resolve().parents[2]
 AUTOMATIC = ("setup.cfg", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE")  # setuptools adds them by itself
@@ -30,13 +31,6 @@ def setup_cfg() -> configparser.ConfigParser:
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg", encoding="utf-8")
     return config
-
-
-def tracked() -> list[str]:
-    """The project's files, relative to its folder: what git tracks, and what is new and not ignored."""
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True,
-                            check=True).stdout.split("\n")
-    return [path for path in listed if (ROOT / path).is_file()]
 
 
 # --- what is written down ---------------------------------------------------------------------------------------------
@@ -64,7 +58,7 @@ def missing_in_sdist(files: list[str], manifest: str) -> list[str]:
 
 @needs_git
 def test_wheel_and_sdist_lack_no_file() -> None:
-    files = tracked()
+    files = project_files()
     assert "tinynet/backend/cuda/lstm.cu" in files
     assert not missing_in_wheel(files, dict(setup_cfg()["options.package_data"]))
     assert not missing_in_sdist(files, (ROOT / "MANIFEST.in").read_text(encoding="utf-8"))
@@ -101,7 +95,7 @@ def test_the_command_tinynet_exists() -> None:
 
 def copy(folder: Path) -> Path:
     """A clone of the project: its files in a new folder."""
-    for path in tracked():
+    for path in project_files():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / path, folder / path)
     return folder
@@ -197,7 +191,7 @@ def test_the_sdist_holds_all_files_and_passes_its_tests(clone: Path, environment
     name = f"{setup_cfg()['metadata']['name'].replace('-', '_')}-{tn.__version__}"
     found = {path.relative_to(tmp_path / name).as_posix() for path in (tmp_path / name).rglob("*") if path.is_file()}
     made = {path for path in found if ".egg-info/" in path} | {"PKG-INFO"}
-    assert found - made == {*tracked()}
+    assert found - made == {*project_files()}
     tests = ["tests/project", "tests/saving/test_old_files.py", "tests/ops/test_golden.py",
              "tests/examples/test_results.py", "-k", "not examples_run"]
     done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests],

@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 import tinynet as tn
+from tests.support.project import project_files
 from tinynet.op import Op, Update
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -348,18 +349,6 @@ def test_everything_runs_without_numba() -> None:
 
 
 # --- files ----------------------------------------------------------------------------------------------------------
-
-def project_files() -> list[str]:
-    """The files that belong to the project: those that git tracks; without git, those in its folders."""
-    names = []
-    if (ROOT / ".git").exists():
-        names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True).stdout.split("\0")
-    if not any(names):
-        found = [*ROOT.glob("*"), *(path for folder in (".ci", "tinynet", "examples", "benchmarks", "tests")
-                                    for path in (ROOT / folder).rglob("*"))]
-        names = [path.relative_to(ROOT).as_posix() for path in found if "__pycache__" not in path.parts]
-    return [name for name in names if (ROOT / name).is_file()]
-
 
 def file_faults(path: str, content: bytes) -> list[str]:
     """What does not belong into a project that speaks only of itself: data of others, places on one machine."""
