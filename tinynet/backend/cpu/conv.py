@@ -208,8 +208,10 @@ def _shards(N: int) -> int:
 
 
 def _units(y: Any, taps: int) -> tuple[int, int]:
-    """The number of shards for outputs y, each of which costs `taps` multiplications; and the outputs of a unit, which
-    no two shards divide: those of an image, of a row where there are few images, or one."""
+    """The number of shards for outputs y, each of which costs `taps` multiplications, and the outputs of a unit.
+
+    No two shards divide a unit. It is an image; where there are few images it is a row, or one output.
+    """
     N, rows, columns, _ = y.shape
     shards = max(_shards(N), min(threads(), N * rows * columns * taps // _WORTH))
     return shards, rows * columns if shards <= N else columns if N * rows >= shards else 1
