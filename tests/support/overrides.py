@@ -9,30 +9,37 @@ A comment that begins with a word is no claim: `# lstm.h: (1) to (6)` tells wher
 """
 
 import ast
-import importlib
 import inspect
 import io
 import re
+import sys
 import tokenize
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import tinynet
-from tinynet.op import REGISTRY
+from tinynet.op import REGISTRY, UPDATES
 
 BACKEND = Path(tinynet.__file__).parent / "backend"
+NUMBERED = re.compile(r"^ *(?:[A-Z]\w+ +)?\((\d+)\) ", re.M)
 SECTIONS = ("Layout", "Equations", "Schedule", "Entry")
 Folder = dict[str, str]
 
 
 class Specification(NamedTuple):
-    """An op, or an update in place: its functions, and the text that numbers its equations."""
+    """An op, or an update in place: its module and functions, and the text that numbers its equations."""
 
     name: str
-    stem: str
+    module: str
     functions: tuple[Callable[..., Any], ...]
     text: str
+
+    @property
+    def stem(self) -> str:
+        """What the files of its overrides are called."""
+        return self.module.rpartition(".")[2]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -41,21 +48,17 @@ class Specification(NamedTuple):
 
     @property
     def numbers(self) -> set[int]:
-        return {int(number) for number in re.findall(r"^ *(?:Forward|Backward)? *\((\d+)\)", self.text, re.M)}
+        return {int(number) for number in NUMBERED.findall(self.text)}
 
 
 def specifications() -> dict[str, Specification]:
-    """Every op and every update in place of tinynet, by name."""
-    found = {op.name: Specification(op.name, op.module.rpartition(".")[2], (op.forward, op.backward), op.__doc__ or "")
+    """Every op and every update in place of tinynet, by name. An update may be described at the top of its file."""
+    found = {op.name: Specification(op.name, op.module, (op.forward, op.backward), op.__doc__ or "")
              for op in REGISTRY.values() if op.module.startswith("tinynet.")}
-    for package in ("ops", "optim", "data"):
-        for path in sorted((BACKEND.parent / package).glob("*.py")):
-            module = importlib.import_module(f"tinynet.{package}.{path.stem}".removesuffix(".__init__"))
-            for value in vars(module).values():
-                if callable(update := getattr(value, "specification", None)) and value.module == module.__name__:
-                    own = update.__doc__ or ""
-                    text = own if re.search(r"^ *\(1?\d\) ", own, re.M) else module.__doc__ or ""
-                    found[value.name] = Specification(value.name, path.stem, (update,), text)
+    for each in UPDATES.values():
+        own, top = each.__doc__ or "", sys.modules[each.module].__doc__ or ""
+        found[each.name] = Specification(each.name, each.module, (each.specification,),
+                                         own if NUMBERED.search(own) else top)
     return found
 
 
@@ -92,6 +95,7 @@ def visible(folder: Folder, stem: str) -> list[str]:
     return found
 
 
+@cache
 def definitions(name: str, text: str) -> dict[str, list[Definition]]:
     """The definitions of a file, by name."""
     found: dict[str, list[Definition]] = {}
@@ -176,6 +180,7 @@ def comments(name: str, text: str) -> Iterator[tuple[int, str]]:
                 yield number, comment.strip()
 
 
+@cache
 def claims(name: str, text: str) -> dict[int, list[int]]:
     """The equation numbers that each line of a file claims."""
     found = {}

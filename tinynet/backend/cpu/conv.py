@@ -58,9 +58,9 @@ def _outputs(count: Any, KH: Any, KW: Any, C: Any, F: Any, canvas: Any, at: Any,
     """`count` neighbouring outputs, added to y if `add`. `at` is t s − p on the canvas, `line` is a line of it."""
     depth, parts = (KW * C, 1) if columns.dilation == 1 else (C, KW)
     for kw in range(parts):
-        product((count, F, depth, KH),
-                canvas, (at + kw * columns.dilation * C, columns.stride * C, 1, rows.dilation * line),
-                W, (kw * C * places[0], *places, KW * C * places[0]), y, (out, F), add or kw > 0)  # (1) (2)
+        pixels = at + kw * columns.dilation * C, columns.stride * C, 1, rows.dilation * line
+        weights = kw * C * places[0], *places, KW * C * places[0]
+        product((count, F, depth, KH), canvas, pixels, W, weights, y, (out, F), add or kw > 0)  # (1) (2)
 
 
 @noalias
@@ -89,8 +89,8 @@ def _add_share(shares: Any, share: Any, taps: Any, canvas: Any, at: Any, step: A
 def _dweights(depth: Any, F: Any, count: Any, blocks: Any, canvas: Any, at: Any, step: Any, block: Any, dy: Any,
               out: Any, dW: Any, first: Any) -> None:
     """Add xᵀ δy over `count` outputs in each of some blocks to `depth` rows of δW."""
-    product((depth, F, count, blocks), canvas, (at, 1, step, block), dy, (out, F, PANEL, count * F), dW, (first, F),
-            True)  # (3)
+    pixels, outputs = (at, 1, step, block), (out, F, PANEL, count * F)
+    product((depth, F, count, blocks), canvas, pixels, dy, outputs, dW, (first, F), True)  # (3)
 
 
 # --- Schedule -------------------------------------------------------------------------------------------------------

@@ -152,10 +152,9 @@ def _backward(shard: Any, shards: Any, gates: Any, C: Any, y: Any, h0: Any, hx: 
                         view(dC, n * H, H), view(dz, row, H), view(dz, row + H, H), view(dz, row + 2 * H, H),
                         view(dz, row + 3 * H, H))
                 add_row(view(dz, row, G), total)  # (14)
-            rows = (s * N + low) * G, G, 1
-            product((high - low, H, G), dz, rows, W_h, (0, PANEL, G * PANEL), dh, (low * H, H), False)  # (12)
-            product((high - low, D, G), dz, rows, W_x, (0, PANEL, G * PANEL), dx, ((low * T + t) * D, T * D),
-                    False)  # (12)
+            rows, panels = ((s * N + low) * G, G, 1), (0, PANEL, G * PANEL)
+            product((high - low, H, G), dz, rows, W_h, panels, dh, (low * H, H), False)  # (12)
+            product((high - low, D, G), dz, rows, W_x, panels, dx, ((low * T + t) * D, T * D), False)  # (12)
             if m.size:
                 for n in range(low, high):
                     before = view(y, (n * T + t - 1) * H, H) if t else view(h0, n * H, H if h0.size else 0)

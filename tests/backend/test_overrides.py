@@ -1,0 +1,166 @@
+"""The three voices of one op: an override carries the equations of its specification, number for number, line for line.
+
+A number on a line is proved by a bug planted into that very line: the comparison with the specification has to fail.
+`equations_cpu.py` and `equations_cuda.py` hold the bugs.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+pytest.importorskip("numba")
+
+from tests.backend import equations_cpu, equations_cuda
+from tests.support.overrides import (
+    Folder,
+    Specification,
+    claims,
+    line_faults,
+    number_faults,
+    reached,
+    read,
+    section_faults,
+    signature_faults,
+)
+from tests.support.planting import DEVICES, SPECIFICATIONS, Bug, agrees, escapes, planted
+from tinynet import backend
+
+TABLES = {"cpu": equations_cpu, "cuda": equations_cuda}
+COMPLETE = ["cpu"]  # the folders in which each equation has its line, and each line its bug
+OVERRIDDEN = [(folder, name) for folder in TABLES for name, each in SPECIFICATIONS.items()
+              if reached(read(folder), each)]
+BUGS = [bug for table in TABLES.values() for bug in table.BUGS]
+
+
+def functions(folder: str, each: Specification) -> tuple[Callable[..., Any], ...]:
+    found = backend.find_override(each.module, each.names, DEVICES[folder])
+    assert found, f"{folder} has no override of {each.name}"
+    return found
+
+
+def test_the_overrides_in_the_sources_are_those_that_run() -> None:
+    for folder, device in DEVICES.items():
+        for name, each in SPECIFICATIONS.items():
+            assert bool(backend.find_override(each.module, each.names, device)) == ((folder, name) in OVERRIDDEN)
+
+
+# --- equations ------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("folder", "name"), OVERRIDDEN)
+def test_an_override_has_the_numbers_of_its_specification(folder: str, name: str) -> None:
+    if folder in COMPLETE:
+        assert not number_faults(read(folder), SPECIFICATIONS[name])
+
+
+@pytest.mark.parametrize("folder", COMPLETE)
+def test_no_other_line_has_a_number(folder: str) -> None:
+    assert not line_faults(read(folder), SPECIFICATIONS)
+
+
+@pytest.mark.parametrize(("folder", "name"), OVERRIDDEN)
+def test_an_override_takes_what_its_specification_takes(folder: str, name: str) -> None:
+    assert not signature_faults(SPECIFICATIONS[name], functions(folder, SPECIFICATIONS[name]))
+
+
+@pytest.mark.parametrize("file", [file for file in read("cpu") if file != "__init__.py"])
+def test_a_file_is_layout_equations_schedule_entry(file: str) -> None:
+    assert not section_faults(file, read("cpu")[file])
+
+
+# --- faults in sources are found ------------------------------------------------------------------------------------
+
+def changed(folder: str, file: str, old: str, new: str) -> Folder:
+    """The files of a folder, one of them changed."""
+    files = read(folder)
+    assert files[file].count(old) == 1
+    return {**files, file: files[file].replace(old, new)}
+
+
+@pytest.mark.parametrize(("folder", "file", "old", "new", "name", "fault"), [
+    ("cpu", "lstm.py", "  # (13)", "", "lstm", "lstm: (13) stands on no line"),
+    ("cpu", "lstm.py", "# (13)", "# the carry (13)", "lstm", "lstm: (13) stands on no line"),
+    ("cpu", "lstm.py", "  # (13)", "\n        # (13)", "lstm", "lstm: (13) stands on no line"),
+    ("cpu", "lstm.py", "# (13)", "# (18)", "lstm", "(18) is no equation of lstm"),
+    ("cpu", "loss.py", "(7) of cross_entropy", "all others", "cross_entropy", "(7) stands on no line"),
+    ("cpu", "loss.py", "(7) of cross_entropy", "(6) (7) of cross_entropy", "cross_entropy", "(6) is left to"),
+    ("cpu", "loss.py", "(7) of cross_entropy", "(7) (8) of cross_entropy", "cross_entropy", "(8) cannot be left"),
+    ("cpu", "batchnorm.py", "    dgamma, dmean, dvar = _channel_gradients(", "    dgamma, dmean, dvar = other(",
+     "batch_norm", "(8) stands on no line"),
+    ("cuda", "activation.cu", "// (1) NaN passes", "// (3)", "relu", "(3) is no equation of relu"),
+    ("cuda", "lstm.h", "// (4)", "// (40)", "lstm", "lstm: (4) stands on no line"),
+    ("cuda", "lstm.h", "// (4)", "// (40)", "lstm", "(40) is no equation of lstm"),
+])
+def test_a_wrong_number_is_found(folder: str, file: str, old: str, new: str, name: str, fault: str) -> None:
+    assert fault in "\n".join(number_faults(changed(folder, file, old, new), SPECIFICATIONS[name]))
+
+
+@pytest.mark.parametrize(("file", "old", "new", "fault"), [
+    ("dense.py", "# --- Entry", "def _unused(x: int) -> int:\n    return x  # (1)\n\n\n# --- Entry", "no override"),
+    ("lstm.py", "# (13)", "# (13), (14)", "one after the other"),
+    ("lstm.py", "# (13)", "# (8) to (13)", "one after the other"),
+])
+def test_a_number_out_of_place_is_found(file: str, old: str, new: str, fault: str) -> None:
+    assert fault in "\n".join(line_faults(changed("cpu", file, old, new), SPECIFICATIONS))
+
+
+def test_a_wrong_signature_is_found() -> None:
+    each = SPECIFICATIONS["batch_norm"]
+    forward, backward = functions("cpu", each)
+
+    def other_default(xp: Any, x: Any, gamma: Any, beta: Any, mean: Any = None, var: Any = None, *, axis: int = -1,
+                      eps: float = 1e-3) -> Any: ...
+
+    def other_name(xp: Any, dy: Any, dmean: Any, dsigma: Any, *, cache: Any, needs: Any) -> Any: ...
+
+    assert "eps" in "\n".join(signature_faults(each, (other_default, backward)))
+    assert "dsigma" in "\n".join(signature_faults(each, (forward, other_name)))
+
+
+@pytest.mark.parametrize(("old", "new"), [("# --- Entry ", "# --- Ending "), ("\nLayout", "\nPlaces"),
+                                          ("# --- Schedule ", "# --- Entry ")])
+def test_a_missing_section_is_found(old: str, new: str) -> None:
+    assert section_faults("adam.py", changed("cpu", "adam.py", old, new)["adam.py"])
+
+
+# --- bugs on the lines of equations ---------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("folder", COMPLETE)
+def test_each_number_on_each_line_has_a_bug(folder: str) -> None:
+    claimed = {(file, line, number) for file, text in read(folder).items()
+               for line, numbers in claims(file, text).items() for number in numbers}
+    have = {(bug.file, bug.line, bug.number) for bug in TABLES[folder].BUGS}
+    assert not [f"{file}:{line}: ({number})" for file, line, number in sorted(claimed - have)]
+
+
+def test_bugs_are_different() -> None:
+    assert len({(bug.folder, bug.file, bug.line, bug.number, bug.new) for bug in BUGS}) == len(BUGS)
+
+
+@pytest.fixture(scope="module")
+def emulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Kernels for the emulator, compiled quickly and kept for this file alone."""
+    if not shutil.which("g++"):
+        pytest.skip("kernels are emulated with g++, which is not here")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("TINYNET_EMULATOR_FLAGS", "-O0")
+        yield
+
+
+@pytest.mark.parametrize(("folder", "name"), [pair for pair in OVERRIDDEN if pair[0] in COMPLETE])
+def test_an_override_without_a_bug_agrees(folder: str, name: str, request: pytest.FixtureRequest) -> None:
+    if folder == "cuda":
+        request.getfixturevalue("emulated")
+    each = SPECIFICATIONS[name]
+    with planted(folder, each.stem) as module:
+        assert agrees(folder, module, each, TABLES[folder].CASES)
+
+
+@pytest.mark.parametrize("bug", BUGS, ids=str)
+def test_a_bug_on_the_line_of_an_equation_is_found(bug: Bug, request: pytest.FixtureRequest) -> None:
+    if bug.folder == "cuda":
+        request.getfixturevalue("emulated")
+    assert bug.specifications
+    assert not escapes(bug, TABLES[bug.folder].CASES)
