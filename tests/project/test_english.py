@@ -33,6 +33,10 @@ CLEAN = [
         "step")),
     "tinynet/metrics.py", "tinynet/classifier.py", "tinynet/atomic.py", "tinynet/errors.py", "tests/kill.py",
     "tests/fuzz.py", "tests/saving",
+    *(f"tinynet/backend/cpu/{name}.py" for name in (
+        "activation", "adam", "augment", "batchnorm", "conv", "dense", "dropout", "loss", "lstm", "pool")),
+    "tests/backend/test_overrides.py", "tests/backend/equations_cpu.py", "tests/support/overrides.py",
+    "tests/support/planting.py", "tests/support/interpreted.py",
 ]
 
 LONGEST = 35  # words of a sentence

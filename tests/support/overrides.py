@@ -146,7 +146,7 @@ def _c(text: str) -> Iterator[tuple[str, int, int, set[str]]]:
 
 
 def reached(folder: Folder, specification: Specification) -> list[Definition]:
-    """The definitions that the override of a specification uses, its own functions first. Empty if there is none."""
+    """The definitions that the override of a specification uses, its own functions first. Empty without an override."""
     known: dict[str, list[Definition]] = {}
     for file in visible(folder, specification.stem):
         for name, places in definitions(file, folder[file]).items():
