@@ -1,4 +1,4 @@
-# Every target does its own set-up in .venv. Choose another Python with: make PYTHON=python3.12 test
+# Every target makes its environment in .venv. Choose another Python with: make PYTHON=python3.12 test
 
 PYTHON ?= python3
 VENV := .venv
@@ -14,7 +14,7 @@ help:
 	@echo 'make lint    check style and types'
 	@echo 'make bench   time it beside other frameworks (make bench ARGS="--rows step --peers torch")'
 	@echo 'make results write examples/RESULTS.md and its figures (make results ARGS="--add runs/mnist_table1")'
-	@echo 'make clean   remove .venv, caches and what building left behind'
+	@echo 'make clean   remove .venv, caches and build files'
 
 demo: $(VENV)/demo.installed
 	$(IN_VENV) examples/mnist_lstm_cnn.py $(ARGS)
