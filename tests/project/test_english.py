@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CLEAN = [
     "setup.cfg", "pyproject.toml", "Makefile", ".ci/run", "CONTRIBUTING.md", "docs", "tests/project/test_english.py",
     "tests/project/test_packaging.py", "tests/project/test_pages.py", "tests/project/test_walkthrough.py", "README.md",
-    "CHANGELOG.md",
+    "CHANGELOG.md", "benchmarks/README.md",
     "tinynet/ops", "tinynet/optim", "tinynet/contract.py", "tinynet/random.py", "tinynet/window.py", "tinynet/init.py",
     "tinynet/gradcheck.py", *(f"tinynet/nn/{name}.py" for name in (
         "activation", "batchnorm", "conv", "dense", "dropout", "lstm", "pool", "scaling", "shape")),
