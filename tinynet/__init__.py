@@ -5,6 +5,7 @@
 
     tn.Tensor, tn.no_grad, tn.using     arrays that remember how they were made            tensor.py, tape.py
     tn.devices, tn.precision            what can be computed on; products in TF32 or bf16  backend/
+    tn.threads, tn.set_threads          how many threads run kernels on the CPU            backend/threads.py
     tn.from_dlpack                      arrays shared with PyTorch, JAX, CuPy              tensor.py
     tn.ops                              the math, op by op                                 ops/
     tn.nn, tn.init                      layers, their parameters and initial values        nn/, init.py
@@ -20,6 +21,7 @@
 from tinynet import backend, data, errors, init, metrics, nn, ops, optim, random
 from tinynet.backend import precision, using
 from tinynet.backend.devices import devices
+from tinynet.backend.threads import set_threads, threads
 from tinynet.gradcheck import Report, gradcheck
 from tinynet.random import seed
 from tinynet.saving import exchange
@@ -34,4 +36,5 @@ __version__ = "0.1.0"
 
 __all__ = ["Report", "Tensor", "backend", "callbacks", "data", "devices", "errors", "evaluate", "exchange", "fit",
            "from_dlpack", "gradcheck", "init", "load", "metrics", "nn", "no_grad", "ops", "optim", "precision",
-           "predict", "random", "save", "seed", "using"]
+           "predict", "random", "save", "seed",
+           "set_threads", "threads", "using"]

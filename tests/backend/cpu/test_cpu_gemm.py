@@ -2,29 +2,26 @@
 
 import mmap
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator
 from ctypes import CDLL, c_size_t, c_void_p
 from functools import cache
 from typing import Any
 
-import llvmlite.binding as llvm
 import numpy as np
 import pytest
-from llvmlite import ir
 from numba.core.errors import TypingError
 
-from tinynet.backend.cpu.runtime import gemm
-from tinynet.backend.cpu.runtime.gemm import INSTRUCTIONS, PANEL, best_instructions, pack, product
+from tinynet.backend.cpu.runtime.gemm import PANEL, compile_pack, compile_product, pack, product
 from tinynet.backend.cpu.runtime.jit import njit
 from tinynet.backend.cpu.runtime.threads import launch
+from tinynet.backend.cpu.runtime.tile import INSTRUCTIONS
 
 GUARD = np.float32(12345)
 Placed = Callable[[tuple[int, ...], float], np.ndarray]  # an array of this shape, and what surrounds it
 
-compiled_product = cache(gemm.compile_product)
-compiled_pack = cache(gemm.compile_pack)
+compiled_product = cache(compile_product)
+compiled_pack = cache(compile_pack)
 every_instructions = pytest.mark.parametrize("name", INSTRUCTIONS)
 
 
@@ -278,48 +275,3 @@ def test_what_does_not_fit_is_refused_when_a_kernel_is_compiled() -> None:
 
     with pytest.raises(TypingError, match="product: sizes and places must be tuples of 3 or 4 integers"):
         launch(short, x)
-
-
-# --- machine code ---------------------------------------------------------------------------------------------------
-
-@pytest.mark.parametrize(("features", "name"), [
-    ({"avx512f": True, "avx2": True, "fma": True}, "avx512"),
-    ({"avx512f": False, "avx2": True, "fma": True}, "avx2"),
-    ({"avx2": True, "fma": False}, "plain"),
-    ({}, "plain"),
-])
-def test_the_best_instructions(features: dict[str, bool], name: str) -> None:
-    assert best_instructions(features) == name
-
-
-def assembly(name: str, processor: str, rows: int, vectors: int) -> list[str]:
-    """The tile's code for a processor that need not be this one."""
-    module = ir.Module()
-    module.triple = "x86_64-unknown-linux-gnu"
-    gemm.tile_function(module, INSTRUCTIONS[name], rows, vectors)
-    llvm.initialize_all_targets()
-    llvm.initialize_all_asmprinters()
-    machine = llvm.Target.from_triple(module.triple).create_target_machine(cpu=processor, opt=3)
-    parsed = llvm.parse_assembly(str(module))
-    parsed.verify()
-    options = llvm.create_pipeline_tuning_options(speed_level=3)
-    builder = llvm.create_pass_builder(machine, options)
-    passes = builder.getModulePassManager()
-    passes.run(parsed, builder)
-    return machine.emit_assembly(parsed).splitlines()
-
-
-@pytest.mark.parametrize(("name", "processor", "register", "instruction"), [
-    ("avx512", "icelake-server", "zmm", "vfmadd"),
-    ("avx512", "skylake-avx512", "zmm", "vfmadd"),
-    ("avx2", "haswell", "ymm", "vfmadd"),
-    ("plain", "x86-64", "xmm", "mulps"),
-])
-@pytest.mark.parametrize("vectors", [1, 2])
-def test_the_sums_stay_in_registers(name: str, processor: str, register: str, instruction: str, vectors: int) -> None:
-    rows = INSTRUCTIONS[name].rows
-    lines = assembly(name, processor, rows, vectors)
-    products = [line for line in lines if instruction in line]
-    assert len(products) >= rows * vectors and all(register in line for line in products)
-    assert len(set(re.findall(register + r"\d+", " ".join(lines)))) > rows * vectors
-    assert not [line for line in lines if register in line and "(%rsp)" in line], "a sum does not fit into registers"

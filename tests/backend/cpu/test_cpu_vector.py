@@ -1,13 +1,12 @@
-"""What loops in Numba are made of: views of arrays, and functions whose arrays lie apart."""
+"""Views of arrays inside kernels."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from numba.core.errors import TypingError
 
-from tinynet.backend.cpu.runtime.jit import njit, noalias
+from tinynet.backend.cpu.runtime.jit import njit
 from tinynet.backend.cpu.runtime.vector import view
 
 
@@ -32,18 +31,3 @@ def test_a_view_is_counted_through_all_axes(shape: tuple[int, ...], dtype: str) 
 def test_a_view_of_an_array_in_another_order_is_refused() -> None:
     with pytest.raises(TypingError, match="view: x must be an array in C order"):
         double(np.zeros((4, 6)).T, 0, 4)
-
-
-def sum_of(x: Any, y: Any, z: Any) -> None:
-    for i in range(x.size):
-        z[i] = x[i] + y[i]
-
-
-@pytest.mark.parametrize(("compiled", "asks"), [(njit, True), (noalias, False)])
-def test_nobody_asks_whether_arrays_overlap_that_lie_apart(compiled: Callable[..., Any], asks: bool) -> None:
-    x, y, z = np.arange(100.0), np.ones(100), np.empty(100)
-    function = compiled(sum_of)
-    function(x, y, z)
-    np.testing.assert_array_equal(z, x + y)
-    [code] = function.inspect_llvm().values()
-    assert "vector.body" in code and ("vector.memcheck" in code) is asks

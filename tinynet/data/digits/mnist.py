@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tinynet import cache
 from tinynet.data.digits.dataset import DIGITS, Dataset
 from tinynet.data.digits.download import RemoteFile, download
 from tinynet.data.digits.idx import read_idx
@@ -76,9 +77,8 @@ def download_mnist(folder: str | os.PathLike[str] | None = None, *, mirrors: Seq
 
 
 def cache_folder() -> Path:
-    """Where MNIST is kept for this user: $XDG_CACHE_HOME/tinynet/mnist, ~/.cache if that is not an absolute path."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return Path(base if os.path.isabs(base) else os.path.expanduser("~/.cache"), "tinynet", "mnist")
+    """The folder of a downloaded MNIST: $XDG_CACHE_HOME/tinynet/mnist, else ~/.cache/tinynet/mnist."""
+    return cache.cache_folder() / "mnist"
 
 
 def _paths(folder: Path) -> dict[str, Path]:

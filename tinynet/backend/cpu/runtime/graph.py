@@ -15,6 +15,9 @@ import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
 from tinynet.backend.cpu.runtime import observer, threads
+from tinynet.backend.cpu.runtime.launcher import launch_as_row
+from tinynet.backend.cpu.runtime.mailbox import ROW_WORDS
+from tinynet.backend.cpu.runtime.memory import aligned_words
 from tinynet.errors import DeviceError
 
 
@@ -26,7 +29,7 @@ class Graph:
 
     def __init__(self, launches: Sequence[Any], arrays: Sequence[Any]) -> None:
         self._arrays, self._threads = arrays, threads.threads()
-        self._launches = threads.table(len(launches), threads.KEPT)
+        self._launches = aligned_words(len(launches), ROW_WORDS)
         self._launches[...] = launches
 
     def is_current(self) -> bool:
@@ -35,7 +38,7 @@ class Graph:
 
     def launch(self) -> None:
         """Run all kernels, in their order."""
-        threads.run_kept(self._launches)
+        threads.launch_rows(self._launches)
 
 
 class _Recorder:
@@ -56,7 +59,7 @@ class _Recorder:
     def on_launch(self, launch: Any, shards: int, turns: int, arguments: tuple[Any, ...]) -> None:
         if self.size <= self.limit:
             self.check(_arrays_in(arguments))
-            self.launches.append(threads.keep(launch, shards, turns, arguments))
+            self.launches.append(launch_as_row(launch, shards, turns, arguments))
 
     def check(self, arrays: Iterable[Any]) -> None:
         """Note the arrays that lie neither in given memory nor in memory from `empty`."""

@@ -1,12 +1,12 @@
-"""Memory for large arrays, used again as soon as nobody looks at it any more.
+"""Memory for large arrays, reused as soon as no array refers to it.
 
-What it saves: the system gives out memory page by page, each at its first touch and filled with zeros, and a program
-that gives memory back pays again at the next step. A step of training makes some fifty arrays, of the same sizes each
-time; mapping their pages anew took a third of the step.
+The system hands out memory page by page, each filled with zeros at its first touch. A program that frees its memory
+pays for this again in the next step. A training step makes some fifty arrays, of the same sizes each time; mapping
+their pages anew took a third of the step.
 
-`empty` gives an array that is like any other. When it and all views of it are gone, its memory is kept for the next
-`empty` of about this size: so no two arrays that are alive share any. What is kept is at most twice what was ever in
-use at once; beyond that, all of it goes back to the system.
+`empty` returns an ordinary NumPy array. When the array and all views of it are gone, its memory is kept for the next
+`empty` of about the same size. Kept memory is at most twice the largest amount ever in use at once; beyond that, all of
+it goes back to the system.
 """
 
 import os
@@ -17,26 +17,26 @@ import numpy as np
 
 from tinynet.backend.cpu.runtime import observer
 
-SMALL = 1 << 16  # bytes; below it NumPy's own memory is as good
-PAIR = 128  # bytes of two lines of the cache, where arrays begin: a processor may fetch both at once
+SMALL = 1 << 16  # bytes; smaller arrays are NumPy's
+PAIR = 128  # bytes: the alignment of arrays, two cache lines, which the prefetcher of a processor may load together
 
-_kept: dict[int, list[Any]] = {}  # by size, in bytes: memory, and where in it an array begins
-_made = _most = 0  # bytes that are kept or in use, and that were ever in use at once
+_kept: dict[int, list[Any]] = {}  # by size in bytes: blocks of memory, and the address in each where an array begins
+_made = _most = 0  # bytes: kept or in use now, and the most in use at once so far
 _changing = RLock()
 
 
-def _forget() -> None:
-    """In a forked child: who knows who held the lock."""
+def _replace_lock() -> None:
+    """In a forked child: the lock may be held by a thread that does not exist there."""
     global _changing
     _changing = RLock()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+    os.register_at_fork(after_in_child=_replace_lock)
 
 
 class _Block:
-    """The owner of an array's memory: the array and its views refer to it."""
+    """The owner of an array's memory, which the array and its views refer to. Its memory is kept when it is deleted."""
 
     __slots__ = ("__array_interface__", "memory", "start")
 
@@ -45,12 +45,12 @@ class _Block:
         self.__array_interface__ = {"shape": shape, "typestr": dtype.str, "version": 3, "data": (start, False)}
 
     def __del__(self, kept: dict[int, list[Any]] = _kept) -> None:
-        if hasattr(self, "start"):  # not if somebody interrupted the beginning
+        if hasattr(self, "start"):  # not where KeyboardInterrupt ended __init__
             kept.setdefault(self.memory.size, []).append((self.memory, self.start))
 
 
 def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> Any:
-    """An array whose elements are whatever was there before, as of `numpy.empty`.
+    """An array in C order with arbitrary elements, as from `numpy.empty`. Errors: MemoryError.
 
     >>> empty((2, 3)).shape
     (2, 3)
@@ -75,8 +75,14 @@ def _empty(shape: tuple[int, ...], dtype: Any) -> Any:
     return np.asarray(_Block(memory, start, shape, dtype))
 
 
+def aligned_words(rows: int, words: int) -> Any:
+    """Zeros, int64 (rows, words), aligned to a pair of cache lines."""
+    memory = np.zeros(rows * words + PAIR // 8, np.int64)
+    return memory[-memory.ctypes.data // 8 % (PAIR // 8):][:rows * words].reshape(rows, words)
+
+
 def release() -> None:
-    """Give what is kept back to the system."""
+    """Return all kept memory to the system."""
     global _made
     with _changing:
         for size, blocks in list(_kept.items()):
@@ -86,13 +92,13 @@ def release() -> None:
 
 
 def _rounded(size: int) -> int:
-    """The next of eight sizes between two powers of two: arrays that differ little can take each other's place."""
+    """The size rounded up to one of eight steps between powers of two: arrays of similar sizes can share a block."""
     step = 1 << (size.bit_length() - 4)
     return -(-size // step) * step
 
 
 def _more(size: int) -> tuple[Any, int]:
-    """Memory from the system, and where in it an array begins."""
+    """A block of memory from the system, and the address where an array begins in it."""
     global _made, _most
     with _changing:
         kept = sum(size * len(blocks) for size, blocks in list(_kept.items()))

@@ -1,4 +1,4 @@
-"""What goes into products (gemm.py), matrices that are flat or packed into panels; and the sum of what comes out."""
+"""Matrices as arguments of products (gemm.py): flat, or packed into panels; and sums over the shards' results."""
 
 from typing import Any
 
@@ -10,20 +10,20 @@ from tinynet.backend.cpu.runtime.memory import empty
 from tinynet.backend.cpu.runtime.threads import launch, shards_for, threads
 from tinynet.backend.cpu.runtime.vector import view
 
-_SMALL = 1 << 14  # elements that are not worth a launch
+_SMALL = 1 << 14  # elements: less is packed by one thread
 
 
 def flat(A: Any) -> tuple[Any, int, int]:
-    """The elements of a matrix in one axis, and how far it is to the next row and column. A transpose is no copy."""
+    """A matrix as a vector, and its strides in elements to the next row and column. A transposed one is not copied."""
     if A.flags.c_contiguous:
         return A.reshape(-1), A.shape[1], 1
     return np.ascontiguousarray(A.T).reshape(-1), 1, A.shape[0]
 
 
 def packed(B: Any, shards: int | None = None) -> Any:
-    """B (K,N) in panels of PANEL columns: (panels,K,PANEL), the last one filled up with zeros.
+    """B (K,N) in panels of PANEL columns: (panels,K,PANEL), the last panel filled up with zeros.
 
-    `shards` of those who will read them: if that is one thread, it packs alone, and has them in its cache.
+    shards  of the launch that will read them. With 1 the calling thread packs, and then has them in its cache
     """
     K, N = B.shape
     panels = empty((-(-N // PANEL), K, PANEL))
@@ -32,7 +32,7 @@ def packed(B: Any, shards: int | None = None) -> Any:
 
 
 def summed(parts: Any, out: Any = None) -> Any:
-    """What shards have added up, each its part: parts (shards,...) -> (...), in `out` or a new array."""
+    """The sum over the first axis: parts (shards,...) -> (...), in `out` or a new array."""
     total = empty(parts.shape[1:]) if out is None else out
     launch(_summed, parts.reshape(-1), total.reshape(-1), shards=shards_for(parts.size))
     return total

@@ -1,12 +1,7 @@
-"""What loops in Numba are made of: tanh, the logistic function, views of arrays; so that LLVM makes vectors of them.
+"""Parts of kernels that LLVM turns into vector instructions: tanh, the logistic function, row operations, views.
 
-In float32 tanh is a quotient of two polynomials, odd of degree 13 over even of degree 6, within 3e-7 of the true value.
-float64 takes the C library's tanh: exact, and slow. One option matters as much as the formula: `error_model="numpy"`,
-because a division that may raise ZeroDivisionError is not vectorised.
-
-No fastmath: it lets the compiler round as it likes, and it likes differently in the vectors of a loop and in its last
-elements, and in a kernel just compiled and the same one from the disk. Where a x + b is to be one instruction, `fma`
-says so; then the bits are those that are written.
+All are Numba functions, for use inside of others. In float32, tanh is a rational function: an odd polynomial of degree
+13 over an even one of degree 6, within 3e-7 of the true value. In float64 it is the C library's: exact, and slow.
 
 Source of the coefficients: the rational approximation of the Eigen library (`generic_fast_tanh_float`).
 """
@@ -18,13 +13,12 @@ import math
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.core.errors import TypingError
 from numba.extending import intrinsic, overload
 from numba.np.arrayobj import populate_array
 
+from tinynet.backend.cpu.runtime.intrinsics import fma
 from tinynet.backend.cpu.runtime.jit import OPTIONS, njit, noalias
 
 _LIMIT = np.float32(7.90531110763549805)  # beyond it tanh is 1 to 2.7e-7
@@ -35,43 +29,32 @@ _B6, _B4, _B2, _B0 = (np.float32(b) for b in (
     1.19825839466702e-06, 1.18534705686654e-04, 2.26843463243900e-03, 4.89352518554385e-03))
 
 
-@intrinsic
-def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
-    """a b + c: rounded once where the processor has an instruction for it, twice where not."""
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kind = args[0].type
-        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind] * 3),
-                                                  f"llvm.fmuladd.{kind.intrinsic_name}")
-        return builder.call(function, args)
-    return a(a, a, a), generate
-
-
 @noalias
 def add_row(row: Any, total: Any) -> None:
-    """total += row, inside of a Numba function."""
+    """total += row, for two vectors."""
     for j in range(row.size):
         total[j] += row[j]
 
 
 @noalias
 def copy(row: Any, into: Any) -> None:
-    """into[...] = row, inside of a Numba function."""
+    """into[...] = row, for two vectors."""
     for j in range(row.size):
         into[j] = row[j]
 
 
 @noalias
 def clear(row: Any) -> None:
-    """row[...] = 0, inside of a Numba function."""
+    """row[...] = 0, for a vector."""
     for j in range(row.size):
         row[j] = 0
 
 
 @intrinsic
 def view(typing: Any, x: Any, start: Any, length: Any) -> Any:
-    """x.reshape(-1)[start : start + length], for an array in C order, inside of a Numba function.
+    """x.reshape(-1)[start : start + length], for an array in C order.
 
-    Cheaper than a slice: it is not asked whether the piece lies within x, which must live on by itself.
+    Cheaper than a slice: bounds are not checked, and no reference to x is held.
     """
     if not isinstance(x, types.Array) or x.layout != "C":
         raise TypingError(f"view: x must be an array in C order, got {x}; np.ascontiguousarray(x)?")
@@ -89,12 +72,12 @@ def view(typing: Any, x: Any, start: Any, length: Any) -> Any:
 
 
 def tanh(x: Any) -> Any:
-    """The hyperbolic tangent of a number, inside of a Numba function."""
+    """The hyperbolic tangent of a number."""
     return math.tanh(x)
 
 
 @overload(tanh, jit_options=OPTIONS)  # type: ignore[arg-type]
-def _tanh(x):  # type: ignore[no-untyped-def]  # Numba compares the two signatures to the letter
+def _tanh(x):  # type: ignore[no-untyped-def]  # Numba demands the same signature as that of `tanh`
     if x != types.float32:
         return lambda x: math.tanh(x)
 
@@ -108,7 +91,7 @@ def _tanh(x):  # type: ignore[no-untyped-def]  # Numba compares the two signatur
     return rational
 
 
-@njit(cache=True)
+@njit
 def logistic(z: Any) -> Any:
     """1 / (1 + exp(-z)), as (1 + tanh(z / 2)) / 2."""
     half = type(z)(0.5)

@@ -29,6 +29,7 @@ import numpy as np
 
 from tinynet.atomic import write_whole
 from tinynet.backend.cuda.runtime.source import Parameter, signatures
+from tinynet.cache import cache_folder, private_folder
 from tinynet.errors import DeviceError
 
 FLAGS = ("-std=c++17", "-O2", "-g", "-fPIC", "-ffp-contract=off", "-Wall", "-Wno-unknown-pragmas")
@@ -81,12 +82,6 @@ def _entry(name: str, parameters: Sequence[Parameter]) -> str:
             f"{{ return emulator::launch([](void** values) {{ {name}({values}); }}, values, shape, order); }}")
 
 
-def cache_folder() -> Path:
-    """The folder of compiled kernels: $XDG_CACHE_HOME/tinynet/kernels, ~/.cache if that is not an absolute path."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return Path(base if os.path.isabs(base) else os.path.expanduser("~/.cache"), "tinynet", "kernels")
-
-
 def missing() -> str | None:
     """What the emulator lacks on this machine, with the remedy; None if it can run."""
     if sys.platform != "linux":
@@ -101,24 +96,29 @@ def compiled(text: str) -> Path:
     flags = [*FLAGS, *shlex.split(os.environ.get("TINYNET_EMULATOR_FLAGS", ""))]
     header = Path(__file__).with_name("emulator.h")
     key = hashlib.sha256("\0".join([text, header.read_text(encoding="utf-8"), *flags, platform.machine()]).encode())
-    library = cache_folder() / f"{key.hexdigest()[:32]}.so"
-    if library.exists():
-        return library
+    library = cache_folder() / "kernels" / f"{key.hexdigest()[:32]}.so"
+    try:
+        private_folder(library.parent)
+        if not library.exists():
+            write_whole(library, _build(text, [*flags, f"-I{header.parent}"]))
+    except OSError as error:
+        raise DeviceError(f"gpu-emulated: compiled kernels are kept in {library.parent}, which cannot be written "
+                          f"({error}); set XDG_CACHE_HOME to a folder of yours") from None
+    return library
+
+
+def _build(text: str, flags: Sequence[str]) -> bytes:
+    """The shared library of a program, as g++ makes it."""
     if missing():
         raise DeviceError(f"gpu-emulated: {missing()}, or use cpu")
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder, "kernels.so")
-        done = subprocess.run(["g++", *flags, f"-I{header.parent}", "-shared", "-x", "c++", "-", "-o", output],
-                              input=text, capture_output=True, text=True)
+        done = subprocess.run(["g++", *flags, "-shared", "-x", "c++", "-", "-o", output], input=text,
+                              capture_output=True, text=True)
         if done.returncode:
             raise KernelError(f"gpu-emulated: g++ must be able to compile the kernels, got\n{done.stderr}\n"
                               "correct the line that it names")
-        try:
-            write_whole(library, output.read_bytes())
-        except OSError as error:
-            raise DeviceError(f"gpu-emulated: compiled kernels are kept in {library.parent}, which cannot be written "
-                              f"({error}); set XDG_CACHE_HOME to a folder of yours") from None
-    return library
+        return output.read_bytes()
 
 
 class Library:

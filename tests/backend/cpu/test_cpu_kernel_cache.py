@@ -1,0 +1,211 @@
+"""Compiled kernels on disk: found again, made anew when a source changes, and never written beside the sources."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import tinynet as tn
+from tests.support.kernels import HELPER, needs_fork, run_script
+from tinynet.backend.cpu.runtime import kernel_cache
+from tinynet.backend.cpu.runtime.jit import njit
+from tinynet.backend.cpu.runtime.kernel_cache import Notice, kernel_folder, reachable, stamp_of
+
+SOURCES = Path(tn.__file__).parent
+
+# In each child: the value, and how often the launcher's code was found on disk and compiled.
+WORK = """
+def work():
+    from kernel import add
+    x = np.zeros(5)
+    launch(add, x)
+    stats = launchers[add].stats
+    print(x[0], sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
+"""
+
+
+@needs_fork
+def test_a_second_process_takes_the_code_from_the_disk(tmp_path: Path) -> None:
+    lines = run_script(WORK + f"""
+child(work)
+child(work)
+Path({str(tmp_path / "helper.py")!r}).write_text({HELPER.format(2)!r})  # the kernel's own file is as it was
+child(work)
+child(work)
+""", tmp_path)
+    assert lines == ["1.0 0 1", "1.0 1 0", "2.0 0 1", "2.0 1 0"]
+
+
+@needs_fork
+def test_damaged_files_are_replaced(tmp_path: Path) -> None:
+    lines = run_script(WORK + f"""
+child(work)
+for damage in (lambda content: content[:50], lambda content: content[:-1] + b"?"):
+    [file] = Path({str(tmp_path / "cache")!r}).rglob("kernel.add-*")
+    file.write_bytes(damage(file.read_bytes()))
+    child(work)
+    child(work)
+""", tmp_path)
+    assert lines == ["1.0 0 1"] + ["1.0 0 1", "1.0 1 0"] * 2
+
+
+@needs_fork
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="no owners of files here")
+def test_code_that_another_user_may_have_written_is_not_run(tmp_path: Path) -> None:
+    lines = run_script(WORK + """
+def elsewhere():
+    os.geteuid = lambda: 123_456
+    work()
+child(work)
+child(elsewhere)
+child(work)
+""", tmp_path)
+    assert lines == ["1.0 0 1", "1.0 0 1", "1.0 1 0"]
+
+
+@needs_fork
+def test_where_no_folder_can_be_made_kernels_are_compiled_into_memory(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    lines = run_script(WORK + "child(work)\nchild(work)\n", tmp_path, NUMBA_CACHE_DIR="",
+                       XDG_CACHE_HOME=str(tmp_path / "file"))
+    assert lines == ["1.0 0 1"] * 2
+    assert not list(tmp_path.rglob("*.kernel"))
+
+
+TRAIN = """
+import numpy as np, tinynet as tn
+x = tn.Tensor(np.linspace(-1, 1, 24, dtype="float32"), requires_grad=True)
+(tn.ops.relu(x) ** 2).sum().backward()
+assert "tinynet.backend.cpu.activation" in __import__("sys").modules
+print(float(np.linalg.norm(x.grad)))
+"""
+
+
+def test_an_installation_that_cannot_be_written_and_a_user_without_a_home(tmp_path: Path) -> None:
+    """Nothing appears in the folder of the sources, in the current one or in the (missing) home; results are equal."""
+    shutil.copytree(SOURCES, tmp_path / "site" / "tinynet", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "empty").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    results = []
+    for home in ("/dev/null", str(tmp_path / "home")):
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site"), "PYTHONDONTWRITEBYTECODE": "1", "HOME": home}
+        for name in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME"):
+            environment.pop(name, None)
+        done = subprocess.run([sys.executable, "-c", TRAIN], cwd=tmp_path / "empty", env=environment, text=True,
+                              capture_output=True)
+        results.append(done.stdout)
+        assert done.returncode == 0, done.stderr
+    assert results[0] == results[1]
+    made = set(tmp_path.rglob("*")) - set(before)
+    kernels = tmp_path / "home" / ".cache" / "tinynet" / "kernels"
+    assert len(list(kernels.glob("*.kernel"))) == len([path for path in made if path.is_file()]) >= 3
+    assert all(path.stat().st_mode & 0o777 == 0o700 for path in made if path.is_dir())
+
+
+@pytest.mark.parametrize(("chosen", "expected"), [("a", "a/tinynet"), ("", "cache/tinynet/kernels")])
+def test_the_folder(chosen: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(kernel_cache.numba.config, "CACHE_DIR", str(tmp_path / chosen) if chosen else "")
+    assert kernel_folder() == tmp_path / expected
+    assert kernel_folder().stat().st_mode & 0o777 == 0o700
+
+
+# --- sources --------------------------------------------------------------------------------------------------------
+
+COPIED = """
+import sys
+from pathlib import Path
+import importlib
+from tinynet.backend.cpu.runtime import kernel_cache
+before = {}
+kernels = dict(lstm="_forward", conv="_weights", dense="_rows", pool="_max", loss="_forward")
+functions = {stem: getattr(importlib.import_module(f"tinynet.backend.cpu.{stem}"), name).py_func
+             for stem, name in kernels.items()}
+def stamps():
+    return {stem: kernel_cache.stamp_of(function) for stem, function in functions.items()}
+before = stamps()
+for file in sorted(Path(sys.argv[1], "tinynet", "backend", "cpu").rglob("*.py")):
+    file.write_text(file.read_text() + "# changed")
+    kernel_cache.note_file(str(file))  # as it is in the next process, which imports the file as it is now
+    after = stamps()
+    print(file.stem, *(stem for stem in kernels if after[stem] != before[stem]))
+    before = after
+"""
+
+
+def test_a_change_in_any_file_of_the_runtime_makes_all_kernels_anew(tmp_path: Path) -> None:
+    """And one in an op's file only the kernels of that op."""
+    shutil.copytree(SOURCES, tmp_path / "tinynet", ignore=shutil.ignore_patterns("__pycache__"))
+    done = subprocess.run([sys.executable, "-c", COPIED, str(tmp_path)], cwd=tmp_path, text=True, capture_output=True,
+                          env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    assert done.returncode == 0, done.stderr
+    changed = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()}
+    stems = ["lstm", "conv", "dense", "pool", "loss"]
+    runtime = {path.stem for path in (SOURCES / "backend" / "cpu" / "runtime").glob("*.py")} - {"__init__"}
+    assert len(runtime) > 9
+    assert {stem for stem, kernels in changed.items() if kernels == stems} >= runtime
+    assert all(changed[stem] == [stem] for stem in stems)
+
+
+LIMIT = 3
+
+
+@njit
+def inner(x: Any) -> Any:
+    return x + LIMIT
+
+
+@njit
+def through_a_module(x: Any) -> Any:
+    return here.inner(x)
+
+
+@njit
+def outer(x: Any) -> Any:
+    def local(y: Any) -> Any:
+        return through_a_module(y)
+    return local(x)
+
+
+here: Any = sys.modules[__name__]
+
+
+def test_sources_are_found_through_functions_and_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = list(reachable(outer.py_func))
+    assert {through_a_module.py_func, inner.py_func} <= set(found) and 3 in found
+    before = stamp_of(outer.py_func)
+    monkeypatch.setattr(here, "LIMIT", 4)
+    assert before is not None and stamp_of(outer.py_func) != before
+
+
+def test_a_function_that_is_in_no_file_is_not_kept() -> None:
+    space: dict[str, Any] = {}
+    exec("def typed(x):\n    return x", space)
+    assert stamp_of(space["typed"]) is None
+
+
+# --- the notice -----------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("seconds", "lines"), [(0.3, 0), (0.7, 1), (30.0, 1)])
+@pytest.mark.parametrize("writable", [True, False])
+def test_long_compiling_is_announced_once(seconds: float, lines: int, writable: bool, tmp_path: Path,
+                                          monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(kernel_cache, "perf_counter", lambda: clock.now)
+    monkeypatch.setattr(kernel_cache.numba.config, "CACHE_DIR", str(tmp_path / "folder"))
+    if not writable:
+        (tmp_path / "folder").write_text("")
+    notice = Notice()
+    for _ in range(4):
+        notice.on_start()
+        clock.now += seconds
+        notice.on_end()
+        clock.now += 100  # in which nothing is compiled
+    said = capsys.readouterr().err
+    assert said.count("tinynet: compiling kernels for this processor, ") == lines
+    assert lines == 0 or (f"kept in {tmp_path}" if writable else "NUMBA_CACHE_DIR may name another folder") in said

@@ -1,0 +1,186 @@
+"""Machine code of kernels, kept on disk: one file for each function, types of its arguments, and kind of processor.
+
+The folder is $NUMBA_CACHE_DIR/tinynet where that variable is set, else `kernels` in tinynet's cache folder (cache.py).
+Nothing is written beside the sources. Where the folder cannot be made, each process compiles anew, into memory.
+
+A file begins with a SHA-256 sum over its content and over the sources that the function is compiled from. If a source
+has changed, or the file is damaged, the sums differ: the function is compiled again, and the file is replaced. Two
+installations do not share files, because the path of the source is part of a file's name.
+
+The sources of a function are its own file, the files of all functions that it can call, and all files of this folder,
+whose intrinsics and templates end up inside kernels.
+"""
+
+# What Numba says of the types of its own functions is not what they take.
+# mypy: disable-error-code="attr-defined, no-untyped-call"
+
+import hashlib
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from time import perf_counter
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+import numba
+import numpy as np
+from numba import cloudpickle
+from numba.core.caching import _Cache
+from numba.core.compiler import CompileResult
+from numba.core.serialize import dumps
+
+from tinynet.atomic import write_whole
+from tinynet.cache import cache_folder, private_folder
+
+_PATIENCE = 1.0  # seconds of compiling before the notice
+_SUM = hashlib.sha256().digest_size
+
+
+def kernel_folder() -> Path:
+    """The folder of compiled kernels, made if it is missing. Errors: OSError where that is not possible."""
+    chosen = numba.config.CACHE_DIR
+    return private_folder(Path(chosen).absolute() / "tinynet" if chosen else cache_folder() / "kernels")
+
+
+class KernelCache(_Cache):
+    """The machine code of one function on disk, as Numba's dispatchers ask for it.
+
+    function  its name, source and sources stand for what is compiled. One that was not defined in a file, or that has
+              variables of an enclosing function other than numbers and strings, is not kept
+    """
+
+    def __init__(self, function: Any) -> None:
+        code = function.__code__
+        outer = [cell.cell_contents for cell in function.__closure__ or ()]
+        self._name = f"{function.__module__}.{function.__qualname__}".replace("<", "").replace(">", "")
+        self._key = repr((code.co_filename, code.co_firstlineno, code.co_code, outer, sys.implementation.cache_tag))
+        self._stamp = stamp_of(function) if all(isinstance(value, int | str) for value in outer) else None
+
+    @property
+    def cache_path(self) -> str | None:
+        with suppress(OSError):
+            return str(kernel_folder())
+        return None
+
+    def load_overload(self, signature: Any, context: Any) -> Any:
+        """The compiled function for these types, or None: then Numba compiles it, and calls `save_overload`."""
+        context.refresh()  # else what the code refers to may not be registered yet
+        with suppress(Exception):  # OSError, or anything that a damaged file can lead to
+            content = self._path(signature, context.codegen()).read_bytes()
+            if self._stamp and content[:_SUM] == _sum(self._stamp, content[_SUM:]):
+                return CompileResult._rebuild(context, *cloudpickle.loads(content[_SUM:]))
+        notice.on_start()
+        return None
+
+    def save_overload(self, signature: Any, compiled: Any) -> None:
+        notice.on_end()
+        if compiled.lifted or compiled.library.has_dynamic_globals:  # addresses in this process
+            return
+        if self._stamp:
+            with suppress(OSError):  # no folder, or no space: the code stays in memory
+                content = dumps(compiled._reduce())
+                write_whole(self._path(signature, compiled.codegen), _sum(self._stamp, content) + content)
+
+    def _path(self, signature: Any, codegen: Any) -> Path:
+        key = repr((self._key, signature, codegen.magic_tuple()))
+        return kernel_folder() / f"{self._name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.kernel"
+
+    def enable(self) -> None:
+        """Part of Numba's interface; there is nothing to do."""
+
+    disable = flush = enable
+
+
+# --- sources --------------------------------------------------------------------------------------------------------
+
+_digests: dict[str, bytes] = {}  # of source files, read when their functions were defined: they may change later
+_OTHERS = {"numba", "llvmlite", "numpy"}  # packages whose sources are not read: their versions are in the stamp
+
+
+def note_source(function: Any) -> None:
+    """Remember the content of a function's file, while it still is what the function was made from."""
+    note_file(function.__code__.co_filename)
+
+
+def note_file(file: str) -> None:
+    """Remember the content of a source file."""
+    with suppress(OSError):  # "<stdin>" is not a file
+        _digests[file] = hashlib.sha256(Path(file).read_bytes()).digest()
+
+
+def stamp_of(function: Any) -> bytes | None:
+    """A digest of all that a function is compiled from; None where a source is not a file."""
+    stamp, files = hashlib.sha256(f"{numba.__version__} {np.__version__}".encode()), set(_RUNTIME)
+    for reached in reachable(function):
+        if isinstance(reached, FunctionType):
+            files.add(reached.__code__.co_filename)
+        else:
+            stamp.update(repr(reached).encode())
+    for file in sorted(files):
+        if file not in _digests:
+            note_file(file)
+        if file not in _digests:
+            return None
+        stamp.update(_digests[file])
+    return stamp.digest()
+
+
+def reachable(function: Any) -> Iterator[Any]:
+    """The function, and all functions and numbers that it names, itself or through another one."""
+    seen, left = {function}, [function]
+    for function in left:  # which grows meanwhile
+        yield function
+        names = list(_names(function.__code__))
+        for value in map(function.__globals__.get, names):
+            # Of a module, what is named as its attribute.
+            values = [getattr(value, name, None) for name in names] if isinstance(value, ModuleType) else [value]
+            for each in values:
+                each = getattr(each, "__wrapped__", each)  # the function in a dispatcher or an intrinsic
+                if isinstance(each, int | float | np.generic):
+                    yield each
+                elif isinstance(each, FunctionType) and str(each.__module__).partition(".")[0] not in _OTHERS:
+                    left += {each} - seen
+                    seen.add(each)
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    """The global names and attributes in a function, those of the functions inside it included."""
+    yield from code.co_names
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            yield from _names(inner)
+
+
+def _sum(*parts: bytes) -> bytes:
+    return hashlib.sha256(b"".join(parts)).digest()
+
+
+_RUNTIME = [str(path) for path in Path(__file__).parent.glob("*.py")]
+for _file in _RUNTIME:
+    note_file(_file)
+
+
+# --- the notice -----------------------------------------------------------------------------------------------------
+
+class Notice:
+    """Adds up the seconds of compiling, and says once on stderr what takes so long."""
+
+    def __init__(self) -> None:
+        self._since, self.seconds, self._said = 0.0, 0.0, False
+
+    def on_start(self) -> None:
+        if self.seconds > _PATIENCE and not self._said:
+            self._said = True
+            try:
+                where = f"once; they are kept in {kernel_folder()}"
+            except OSError as error:
+                where = f"in each process anew ({error}); NUMBA_CACHE_DIR may name another folder"
+            print(f"tinynet: compiling kernels for this processor, {where}", file=sys.stderr, flush=True)
+        self._since = perf_counter()
+
+    def on_end(self) -> None:
+        self.seconds += perf_counter() - self._since
+
+
+notice = Notice()

@@ -1,0 +1,253 @@
+"""The inner loop of a matrix product: LLVM code for one tile of C = A B, generated for the vectors of a processor.
+
+What bounds it: multiply-adds. A core starts two fused multiply-adds s + a b and two vector loads per cycle, so each
+loaded value must be used several times. A tile of ROWS x PANEL elements of C therefore stays in registers while k runs.
+For each k, `vectors` loads of B and `rows` loads of A serve rows * vectors multiply-adds. The number of registers
+limits the tile. Compilers do not find such a loop by themselves.
+
+    tile_function   a tile of some rows and vectors; `tile` calls it from Numba
+    row_function    a product with one row of A, without packing; `row` calls it from Numba
+
+A program needs a tile function for each number of rows and vectors, because the edges of C are smaller tiles.
+"""
+
+# What Numba says of the types of its own functions is not what they take.
+# mypy: disable-error-code="call-arg, call-overload, no-untyped-call, misc"
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from tinynet.backend.cpu.runtime.intrinsics import FLOAT, FLOAT_POINTER, I32, I64, repeat, word
+
+
+class Instructions(NamedTuple):
+    """The vector instructions of a processor, and the size of the tile that suits them."""
+
+    width: int  # float32 elements in a vector
+    fused: bool  # whether s + a b is one instruction, rounded once
+    rows: int  # of the tile
+    vectors: int = 2  # side by side in a row of the tile
+
+    @property
+    def panel(self) -> int:
+        """Columns of the tile."""
+        return self.width * self.vectors
+
+
+INSTRUCTIONS = {
+    "avx512": Instructions(width=16, fused=True, rows=8),
+    "avx2": Instructions(width=8, fused=True, rows=6),
+    "plain": Instructions(width=4, fused=False, rows=4),
+}
+
+ROWS_AT_ONCE = 4  # rows of B that `row` reads together
+_LATENCY = 8  # additions that keep both units busy: two start per cycle, and each takes four cycles
+
+
+def best_instructions(features: dict[str, bool]) -> str:
+    """A key of INSTRUCTIONS for a processor with these features, by LLVM's names.
+
+    >>> best_instructions({"avx2": True, "fma": True})
+    'avx2'
+    """
+    if features.get("avx512f"):
+        return "avx512"
+    return "avx2" if features.get("avx2") and features.get("fma") else "plain"
+
+
+# --- a tile ---------------------------------------------------------------------------------------------------------
+
+def tile_function(module: Any, instructions: Instructions, rows: int, vectors: int) -> Any:
+    """Add to an LLVM module the function for a tile of `rows` rows of `vectors` vectors, and return it.
+
+    Its arguments are the 64-bit integers
+
+        blocks, depth           numbers of k: the sum runs over blocks * depth
+        a, a_row, 3 a_row, a_k, a_block    address of A and strides, in elements, to the next row, k and block
+        b, b_k, b_block         the same of B; its columns lie side by side
+        c, c_row                the same of C
+        accumulate              0 for C = A B, else C += A B
+
+    Its loop:
+
+        for each block, for each k in it:
+            load the row of B, `vectors` vectors
+            for each row: load the element of A, repeat it through a vector, multiply it by each vector of B, add
+
+    An addition waits for the previous one to the same sum. A tile of one row has too few sums to keep the units busy,
+    so each of them is split into several that take turns.
+    """
+    name = f"tile_{rows}_{vectors}"
+    if name in module.globals:
+        return module.globals[name]
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * 13), name)
+    function.attributes.add("noinline")
+    function.attributes.add("optsize")  # no unrolling: the prefetcher loses track of loads that are too far apart
+    blocks, depth, a, a_row, a_three, a_k, a_block, b, b_k, b_block, c, c_row, accumulate = function.args
+    builder = ir.IRBuilder(function.append_basic_block())
+    width, side_by_side = instructions.width, range(vectors)
+    vector = ir.VectorType(FLOAT, width)
+
+    # Variables on the stack, which LLVM turns into registers: the sums, and pointers that move along k.
+    turns = -(-_LATENCY // vectors) if rows == 1 else 1
+    sums = {(i, v): [builder.alloca(vector) for _ in range(turns)] for i in range(rows) for v in side_by_side}
+    # One pointer for three rows of A, the next one a_three = 3 a_row further. LLVM does not know that they are related:
+    # else it would compute each row's address from the previous row's, a chain as slow as the multiply-adds.
+    a_pointers, b_pointer = [builder.alloca(FLOAT_POINTER) for _ in range(0, rows, 3)], builder.alloca(FLOAT_POINTER)
+    a, b, c = (builder.inttoptr(address, FLOAT_POINTER) for address in (a, b, c))
+    results = {(i, v): _move(builder, c, _times(builder, i, c_row), word(v * width)) for i, v in sums}
+
+    def add_products(turn: int) -> None:
+        """For one k, to the sums of this turn."""
+        b_row = builder.load(b_pointer)
+        Bs = [_load(builder, _move(builder, b_row, word(v * width)), width) for v in side_by_side]
+        for i in range(rows):
+            element = builder.load(_move(builder, builder.load(a_pointers[i // 3]), _times(builder, i % 3, a_row)))
+            repeated = repeat(builder, element, width)
+            for v in side_by_side:
+                total = sums[i, v][turn]
+                builder.store(_multiply_add(builder, instructions, repeated, Bs[v], builder.load(total)), total)
+        for pointer in a_pointers:
+            builder.store(_move(builder, builder.load(pointer), a_k), pointer)
+        builder.store(_move(builder, b_row, b_k), b_pointer)
+
+    for i in range(rows):  # C is written at the end: without the prefetch the stores would wait for its lines
+        _prefetch(builder, results[i, 0])
+    for parts in sums.values():
+        for part in parts:
+            builder.store(ir.Constant(vector, None), part)
+    with builder.if_then(builder.icmp_signed("!=", accumulate, word(0))):
+        for cell, parts in sums.items():
+            builder.store(_load(builder, results[cell], width), parts[0])
+    with cgutils.for_range(builder, blocks) as block:
+        for group, pointer in enumerate(a_pointers):
+            start = _move(builder, a, builder.mul(block.index, a_block), _times(builder, group, a_three))
+            builder.store(start, pointer)
+        builder.store(_move(builder, b, builder.mul(block.index, b_block)), b_pointer)
+        with cgutils.for_range(builder, builder.sdiv(depth, word(turns))):
+            for turn in range(turns):
+                add_products(turn)
+        if turns > 1:
+            with cgutils.for_range(builder, builder.srem(depth, word(turns))):
+                add_products(0)
+    for cell, parts in sums.items():
+        total = builder.load(parts[0])
+        for part in parts[1:]:
+            total = builder.fadd(total, builder.load(part))
+        builder.store(total, builder.bitcast(results[cell], vector.as_pointer()), align=4)
+    builder.ret_void()
+    return function
+
+
+@intrinsic(prefer_literal=True)
+def tile(typing: Any, name: Any, rows: Any, vectors: Any, blocks: Any, depth: Any, a: Any, a_row: Any, a_k: Any,
+         a_block: Any, b: Any, b_k: Any, b_block: Any, c: Any, c_row: Any, accumulate: Any) -> Any:
+    """Compute a tile by the function for its rows and vectors. `name` is a key of INSTRUCTIONS."""
+    instructions = INSTRUCTIONS[name.literal_value]
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        rows, vectors, blocks, depth, a, a_row, *rest = args[1:]
+        functions = {(r, v): tile_function(builder.module, instructions, r, v)
+                     for v in range(1, instructions.vectors + 1) for r in range(1, instructions.rows + 1)}
+        most = instructions.rows + 1
+        _call_one_of(builder, {v * most + r: function for (r, v), function in functions.items()},
+                     builder.add(builder.mul(vectors, word(most)), rows),
+                     [blocks, depth, a, a_row, builder.mul(a_row, word(3)), *rest])
+        return context.get_dummy_value()
+    return types.void(name, *[types.int64] * 14), generate
+
+
+# --- one row --------------------------------------------------------------------------------------------------------
+
+def row_function(module: Any, instructions: Instructions, rows: int) -> Any:
+    """Add to an LLVM module the function c += a B for one row c, `rows` elements of a and as many rows of B.
+
+    Its arguments are N (columns, a multiple of the vector), a, a_k, b, b_k, c and accumulate, as in `tile_function`. B
+    is used only once here, so what counts is to read its rows from one end to the other.
+    """
+    name = f"row_{rows}"
+    if name in module.globals:
+        return module.globals[name]
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * 7), name)
+    function.attributes.add("noinline")
+    N, a, a_k, b, b_k, c, accumulate = function.args
+    builder = ir.IRBuilder(function.append_basic_block())
+    width = instructions.width
+    a, b, c = (builder.inttoptr(address, FLOAT_POINTER) for address in (a, b, c))
+    factors = [repeat(builder, builder.load(_move(builder, a, _times(builder, i, a_k))), width) for i in range(rows)]
+    starts = [_move(builder, b, _times(builder, i, b_k)) for i in range(rows)]
+    kept = builder.icmp_signed("!=", accumulate, word(0))
+
+    with cgutils.for_range(builder, builder.sdiv(N, word(width))) as step:
+        j = builder.mul(step.index, word(width))
+        place = _move(builder, c, j)
+        before = _load(builder, place, width)
+        total = builder.select(kept, before, ir.Constant(before.type, None))
+        for factor, start in zip(factors, starts, strict=True):
+            total = _multiply_add(builder, instructions, factor, _load(builder, _move(builder, start, j), width), total)
+        builder.store(total, builder.bitcast(place, total.type.as_pointer()), align=4)
+    builder.ret_void()
+    return function
+
+
+@intrinsic(prefer_literal=True)
+def row(typing: Any, name: Any, rows: Any, N: Any, a: Any, a_k: Any, b: Any, b_k: Any, c: Any, accumulate: Any) -> Any:
+    """Add to a row of C by the function for `rows`, at most ROWS_AT_ONCE. `name` is a key of INSTRUCTIONS."""
+    instructions = INSTRUCTIONS[name.literal_value]
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        functions = {count: row_function(builder.module, instructions, count) for count in range(ROWS_AT_ONCE + 1)}
+        _call_one_of(builder, functions, args[1], args[2:])
+        return context.get_dummy_value()
+    return types.void(name, *[types.int64] * 8), generate
+
+
+# --- instructions ---------------------------------------------------------------------------------------------------
+
+def _move(builder: Any, pointer: Any, *distances: Any) -> Any:
+    """A pointer some elements further."""
+    for distance in distances:
+        pointer = builder.gep(pointer, [distance])
+    return pointer
+
+
+def _times(builder: Any, count: int, distance: Any) -> Any:
+    return builder.mul(word(count), distance)
+
+
+def _load(builder: Any, pointer: Any, width: int) -> Any:
+    return builder.load(builder.bitcast(pointer, ir.VectorType(FLOAT, width).as_pointer()), align=4)
+
+
+def _multiply_add(builder: Any, instructions: Instructions, x: Any, y: Any, total: Any) -> Any:
+    if not instructions.fused:
+        return builder.fadd(builder.fmul(x, y), total)
+    fma = cgutils.get_or_insert_function(builder.module, ir.FunctionType(x.type, [x.type] * 3),
+                                         f"llvm.fma.v{instructions.width}f32")
+    return builder.call(fma, [x, y, total])
+
+
+def _prefetch(builder: Any, pointer: Any) -> None:
+    """Bring the cache line at a pointer near, for writing."""
+    byte = ir.IntType(8).as_pointer()
+    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32]),
+                                              "llvm.prefetch.p0")
+    builder.call(function, [builder.bitcast(pointer, byte), *(ir.Constant(I32, flag) for flag in (1, 3, 1))])
+
+
+def _call_one_of(builder: Any, functions: dict[int, Any], number: Any, args: Sequence[Any]) -> None:
+    """Call the function of this number."""
+    done = builder.append_basic_block()
+    switch = builder.switch(number, done)
+    for case, function in functions.items():
+        with builder.goto_block(builder.append_basic_block()):
+            switch.add_case(case, builder.block)
+            function.linkage = "internal"
+            builder.call(function, args)
+            builder.branch(done)
+    builder.position_at_end(done)
