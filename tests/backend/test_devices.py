@@ -358,7 +358,7 @@ def test_a_step_of_fit_copies_the_batch_and_never_waits(gpu: None, device: str,
                                                         monkeypatch: pytest.MonkeyPatch) -> None:
     """All that `fit` does between two batches, its schedule, guard, callbacks and progress included: the first thing
     that waits is an error. The device runs ahead of the host until the epoch ends. Of steps that are recorded, see
-    test_replay.py."""
+    test_recorded.py."""
     waits: list[int] = []
 
     class Count(tn.callbacks.Callback):

@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 
 import tinynet as tn
+from tests.support import fake_device
 from tests.support.child import in_a_child
+from tests.support.fake_device import installed
 from tinynet import nn
-from tinynet.errors import ShapeError
-from tinynet.nn import evaluation
-from tinynet.nn.evaluation import Evaluation
+from tinynet.backend.cuda.runtime import fake_cupy
+from tinynet.errors import DtypeError, ShapeError
+from tinynet.nn.sequential import LIMITS, recordings
+from tinynet.recording import SHAPES, Recording
 from tinynet.tensor import Tensor
 from tinynet.tracing import observe, shapes_only
 
@@ -48,13 +51,14 @@ def ready(make: Callable[[], Any] = lstm_cnn) -> Any:
     return model.eval()
 
 
-def recorded(model: Any) -> list[Evaluation]:
-    return [one for one in evaluation._evaluations.get(model, {}).values() if isinstance(one, Evaluation)]
+def recorded(model: Any) -> list[Recording]:
+    known = recordings[model].known if model in recordings else {}
+    return [one for one in known.values() if isinstance(one, Recording)]
 
 
 def as_usual(model: Any, x: Tensor) -> Any:
     with tn.no_grad():
-        return model._through(x).numpy()
+        return model.through(x).numpy()
 
 
 def is_launched(model: Any, x: Tensor, *, times: int = 3) -> bool:
@@ -79,13 +83,69 @@ def test_equal_bits(make: Callable[[], Any], N: int, monkeypatch: pytest.MonkeyP
     spoiled[0, 0, 0], spoiled[-1, 1, 1] = np.nan, np.inf
     others = [Tensor(x.data[::-1]), Tensor(np.asfortranarray(x.data)), Tensor(spoiled), inputs(N, 14, 9, 1)]
     expected = [as_usual(model, other) for other in others]
-    monkeypatch.setattr(type(model), "_through", None)  # nothing runs as usual from here on
+    monkeypatch.setattr(type(model), "through", None)  # nothing runs as usual from here on
     with tn.no_grad():
         outputs = [model(other) for other in others]
     for output, value in zip(outputs, expected, strict=True):
         assert np.array_equal(output.numpy(), value, equal_nan=True)
         assert not output.requires_grad and output.data.flags.writeable
         assert not any(np.shares_memory(output.data, array) for array in recorded(model)[0].graph._arrays)
+
+
+@pytest.mark.parametrize("make", [lstm_cnn, cnn_lstm])
+def test_equal_bits_on_the_emulated_gpu(make: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    model, x = ready(make).to("gpu-emulated"), inputs(2, 14, 9, 1).to("gpu-emulated")
+    assert is_launched(model, x)
+    others = [inputs(2, 14, 9, 1).to("gpu-emulated") for _ in range(3)]
+    expected = [as_usual(model, other) for other in others]
+    monkeypatch.setattr(type(model), "through", None)
+    with tn.no_grad(), fake_cupy.no_waiting():
+        outputs = [model(other) for other in others]
+    for output, value in zip(outputs, expected, strict=True):
+        assert np.array_equal(output.numpy(), value)
+    monkeypatch.undo()
+    model[8 if make is lstm_cnn else 5].W.data *= 2
+    before, doubled = expected[0], is_launched(model, others[0], times=1)
+    assert not doubled and not np.array_equal(as_usual(model, others[0]), before)  # still the same recording
+    model.to("cpu").to("gpu-emulated")
+    assert is_launched(model, x)
+
+
+def double(*shape: int, device: str = "gpu") -> Tensor:
+    """Inputs on a stand-in for a GPU: in float64, for which there are no kernels, ops are array functions."""
+    return Tensor(RNG.standard_normal(shape), dtype="float64", device=device)
+
+
+def test_on_a_gpu() -> None:
+    """Memory of its own, two GPUs, streams, and inputs in another order."""
+    with installed(count=2):
+        for device in ("gpu", "gpu:1"):
+            model = ready().astype("float64").to(device)
+            assert is_launched(model, double(2, 14, 9, 1, device=device))
+            before, x = recorded(model), double(2, 14, 9, 1, device=device)
+            expected = as_usual(model, x)
+            tn.Tensor([1.0], device="gpu")  # which makes the first GPU the current one
+            with tn.no_grad():
+                assert np.array_equal(model(x).numpy(), expected)
+            assert len(before) == 1 and recorded(model) == before
+        model, x = ready().astype("float64").to("gpu"), double(2, 14, 9, 1)
+        assert is_launched(model, x)
+        with fake_device.xp.cuda.Stream(non_blocking=True):
+            assert is_launched(model, x)  # recorded anew, for this stream
+        assert len(recorded(model)) == 1 and not is_launched(model, x, times=1) and not recorded(model)
+        turned = double(9, 14, 1, 2).data.transpose(3, 1, 0, 2)
+        assert turned.shape == x.shape and not turned.flags.c_contiguous
+        assert not is_launched(model, Tensor(turned))
+        assert is_launched(model, x)
+
+
+def test_too_much_memory_on_a_gpu_runs_as_usual(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LIMITS, "gpu", 2 * 8 * 8 * 8)
+    with installed():
+        for device in ("gpu", "gpu-emulated"):
+            model = nn.Sequential(nn.Tanh(), nn.Sigmoid()).eval()
+            assert not is_launched(model, double(90, 8, device=device))
+            assert "bytes at most" in str(next(iter(recordings[model].known.values())))
 
 
 def test_the_first_two_calls_run_as_usual() -> None:
@@ -108,6 +168,14 @@ def other_array(model: Any) -> None:
     model[2].W.data = model[2].W.data * np.float32(1.5)
 
 
+OLD: list[Any] = []
+
+
+def other_array_beside_the_old_one(model: Any) -> None:
+    OLD.append(model[2].W.data)  # still referenced: a dead reference does not give the change away
+    other_array(model)
+
+
 def trained(model: Any) -> None:
     model.train()
     model(inputs(4, 14, 9, 1))
@@ -115,7 +183,8 @@ def trained(model: Any) -> None:
 
 
 CHANGES: list[Callable[[Any], Any]] = [
-    swap, new_weights, other_array, trained,
+    swap, new_weights, other_array, other_array_beside_the_old_one, trained,
+    lambda model: tn.seed(tn.random.current_seed() + 1),
     lambda model: model.layers.insert(5, nn.ReLU().eval()),
     lambda model: setattr(model[4], "padding", "causal") or setattr(model[4], "dilation", 1),
     lambda model: setattr(model[0], "eps", 0.5),
@@ -206,7 +275,7 @@ def test_a_forward_that_gives_no_tensor() -> None:
     model = nn.Sequential(nn.ReLU(), nn.LSTM(3, 64, return_state=True)).eval()
     x = inputs(1, 13, 3)
     with tn.no_grad():
-        usual = model._through(x)
+        usual = model.through(x)
         for _ in range(4):
             assert all(np.array_equal(a.numpy(), b.numpy()) for a, b in zip(model(x), usual, strict=True))
 
@@ -280,12 +349,21 @@ def test_training_recording_the_specification_and_parts_of_a_model() -> None:
         assert recorded(model) == []
     assert is_launched(model, x)
     with tn.no_grad(), tn.using("reference"):
-        usual = model._through(x).numpy()
+        usual = model.through(x).numpy()
         assert np.array_equal(model(x).numpy(), usual)
     model.train()
     with tn.no_grad():
         a, b = model(x).numpy(), model(x).numpy()
     assert not np.array_equal(a, b)  # dropout
+
+
+def test_another_dtype_is_an_error_as_in_a_usual_call() -> None:
+    model, x = ready(), inputs(1, 14, 9, 1)
+    assert is_launched(model, x)
+    for _ in range(4):
+        with tn.no_grad(), pytest.raises(DtypeError):
+            model(Tensor(x.data.astype("float64")))
+    assert is_launched(ready(), x)
 
 
 def test_errors_are_those_of_a_usual_call() -> None:
@@ -303,7 +381,7 @@ def test_shapes_are_kept_apart_and_not_for_ever() -> None:
     model = nn.Sequential(nn.Dense(4, 3)).eval()
     for N in range(1, 40):
         assert is_launched(model, inputs(N, 4))
-        assert len(recorded(model)) <= evaluation._SHAPES
+        assert len(recorded(model)) <= SHAPES
 
 
 def test_a_model_goes_with_all_that_was_recorded() -> None:

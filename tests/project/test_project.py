@@ -34,6 +34,7 @@ LAYERS = [
     ["tape"],
     ["tensor"],
     ["op"],
+    ["recording"],
     ["ops", "gradcheck"],
     ["init"],
     ["nn"],
@@ -44,8 +45,8 @@ LAYERS = [
     ["__main__"],
 ]
 # Where arrays live concerns few; how an op runs fast (backend/cpu, backend/cuda) concerns only the backend itself.
-BACKEND_USERS = (r"(tape|tensor|op|nn/(module|parameter|evaluation)|optim/\w+|data/loader|"
-                 r"training/(replay|step|evaluate))\.py")
+BACKEND_USERS = (r"(tape|tensor|op|nn/(module|parameter|sequential)|optim/\w+|data/loader|"
+                 r"recording|training/(recorded|step|evaluate))\.py")
 
 # What may be imported besides the standard library, and where: patterns of paths in tinynet/.
 PACKAGES = {

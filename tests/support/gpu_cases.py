@@ -19,7 +19,7 @@ from tinynet.backend.cuda.runtime.gemm import matmul
 from tinynet.op import REGISTRY, Op
 from tinynet.optim.adam import adam
 from tinynet.optim.sgd import sgd
-from tinynet.training.replay import Replay
+from tinynet.training.recorded import RecordedStep
 
 try:  # larger ones, of a module that needs pytest
     from test_cuda_kernels import LARGE
@@ -212,7 +212,7 @@ def graphed_net() -> tn.nn.Sequential:
                          nn.MaxPool1D(2), nn.Flatten(), nn.Dense(18, 4))
 
 
-def fitted(device: str, graph: bool) -> tuple[list[Replay], dict[str, np.ndarray]]:
+def fitted(device: str, graph: bool) -> tuple[list[RecordedStep], dict[str, np.ndarray]]:
     """What made the steps, and all that they left, of a run with a rate that changes and layers that are frozen."""
     rng = np.random.default_rng(0)
     labels = np.arange(88) % 4
@@ -221,20 +221,20 @@ def fitted(device: str, graph: bool) -> tuple[list[Replay], dict[str, np.ndarray
     optimizer = tn.optim.AdamW(model.parameters())
     batches = tn.data.Loader(images, labels, batch_size=16, shuffle=True, device=device)
     schedule = tn.optim.OneCycle(optimizer, peak=1e-2, steps=4 * len(batches))
-    made: list[Replay] = []
+    made: list[RecordedStep] = []
 
     class Freeze(tn.callbacks.Callback):
         def on_step(self, run: Any) -> None:
             if run.step == 14:
                 model[2].W.requires_grad = False
 
-    start = Replay.__init__
-    Replay.__init__ = lambda self, *given: (made.append(self), start(self, *given))[1]  # type: ignore[method-assign]
+    start = RecordedStep.__init__
+    RecordedStep.__init__ = lambda self, *given: (made.append(self), start(self, *given))[1]  # type: ignore[method-assign]
     try:
         history = tn.fit(model, optimizer, batches, epochs=4, schedule=schedule, max_norm=1.0, graph=graph, show=False,
                          callbacks=[Freeze()])
     finally:
-        Replay.__init__ = start  # type: ignore[method-assign]
+        RecordedStep.__init__ = start  # type: ignore[method-assign]
     sums = {f"{name} {row['epoch']}": np.array(row[name]) for row in history for name in row if "train" in name}
     return made, {**model.state_dict(), **optimizer.state_dict(), **sums}
 
@@ -245,7 +245,7 @@ def steps_of_a_graph_are_those_without(device: str) -> None:
     _, usual = fitted(device, graph=False)
     for _ in range(2):
         made, launched = fitted(device, graph=True)
-        assert all(one.launch and one.is_proven for one in made), [one.refused for one in made]
+        assert all(one.recording and one.is_proven for one in made), [one.reason for one in made]
         assert bool(made) == (device != "cpu")
         assert launched.keys() == usual.keys()
         different = [name for name, array in launched.items() if not np.array_equal(array, usual[name])]

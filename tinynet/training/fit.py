@@ -85,14 +85,14 @@ def fit(model: Module, optimizer: Optimizer, train: Batches, *, epochs: int, val
         try:
             for callback in callbacks:
                 callback.on_start(run)
-            start, first, refused = time.perf_counter(), run.epoch, ""
+            start, first, reason = time.perf_counter(), run.epoch, ""
             while run.epoch <= epochs and not run.stopped:
                 meter = _epoch(run, session, metrics or {}, show)
                 each = (time.perf_counter() - start) / (run.epoch - first)
                 meter.close(run.history[-1], left=each * (epochs + 1 - run.epoch) * (not run.stopped))
-                if show and session.replay and session.replay.refused != refused:
-                    refused = session.replay.refused
-                    print(f"steps run one kernel at a time: {refused}", flush=True)
+                if show and session.recorded and session.recorded.reason != reason:
+                    reason = session.recorded.reason
+                    print(f"steps run one kernel at a time: {reason}", flush=True)
                 session.end_if_interrupted()
         finally:
             for callback in callbacks:

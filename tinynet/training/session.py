@@ -11,7 +11,7 @@ from tinynet.errors import Interrupted, NonFiniteError
 from tinynet.tensor import Tensor
 from tinynet.training import checkpoint
 from tinynet.training.guard import Found, probing
-from tinynet.training.replay import Replay
+from tinynet.training.recorded import RecordedStep
 from tinynet.training.run import Loss, PathLike, Run
 from tinynet.training.signals import Signals
 from tinynet.training.step import add_batch, device_of, pair, to_device, train_step
@@ -30,7 +30,7 @@ class Session:
         self.run, self.settings, self.signals, self.path, self.seconds = run, settings, signals, path, seconds
         self.guard, self.loss, self.max_norm = guard, loss, max_norm
         self.device = device_of(run.optimizer.parameters)
-        self.replay = Replay(run, self._learn, self.device) if graph and self.device != "cpu" else None
+        self.recorded = RecordedStep(run, self._learn, self.device) if graph and self.device != "cpu" else None
         self.good = checkpoint.capture(run, self.settings)
         self.saved = time.monotonic()
 
@@ -57,7 +57,7 @@ class Session:
 
     def step(self, batch: Any) -> None:
         """Make a step with a batch (inputs, labels)."""
-        (self.replay or self._learn)(*to_device(self.device, *pair("fit", batch)))
+        (self.recorded or self._learn)(*to_device(self.device, *pair("fit", batch)))
         self.run.next_step()
 
     def _learn(self, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,7 @@
 import gc
 import random
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,9 +15,9 @@ from tests.support.fake_device import installed
 from tinynet import backend
 from tinynet.backend.cuda.runtime import fake_cuda, fake_cupy, graph
 from tinynet.errors import DeviceError, NonFiniteError
-from tinynet.training import replay
+from tinynet.training import recorded, session
 from tinynet.training.callbacks import Callback, Run
-from tinynet.training.replay import Replay
+from tinynet.training.recorded import RecordedStep
 
 BATCH, IMAGES = 8, 35  # four batches, and a smaller one
 
@@ -30,16 +30,16 @@ def device(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture
-def replays(monkeypatch: pytest.MonkeyPatch) -> list[Replay]:
-    """The Replay of each `fit`."""
-    made: list[Replay] = []
-    start = Replay.__init__
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[RecordedStep]:
+    """The RecordedStep of each `fit` on a GPU."""
+    made: list[RecordedStep] = []
+    start = RecordedStep.__init__
 
-    def noting(self: Replay, *arguments: Any) -> None:
+    def noting(self: RecordedStep, *arguments: Any) -> None:
         made.append(self)
         start(self, *arguments)
 
-    monkeypatch.setattr(Replay, "__init__", noting)
+    monkeypatch.setattr(RecordedStep, "__init__", noting)
     return made
 
 
@@ -81,10 +81,10 @@ def compare(device: str, **options: Any) -> None:
 # --- the same numbers -----------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("optimizer", [tn.optim.Adam, tn.optim.AdamW, tn.optim.SGD])
-def test_replayed_steps_end_as_eager_ones_bit_for_bit(device: str, replays: list[Replay], optimizer: Any) -> None:
+def test_replayed_steps_end_as_eager_ones_bit_for_bit(device: str, steps: list[RecordedStep], optimizer: Any) -> None:
     compare(device, optimizer=optimizer)
-    assert [one.refused for one in replays] == [""]
-    assert replays[0].launch is not None
+    assert [one.reason for one in steps] == [""]
+    assert steps[0].recording is not None
 
 
 def test_python_makes_the_first_steps_and_those_of_other_shapes(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +110,7 @@ def test_a_replayed_step_neither_waits_nor_copies_more_than_its_batch(device: st
 
 
 def test_data_on_the_device_give_the_same_run_without_any_copy(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    step = Replay.__call__
+    step = RecordedStep.__call__
 
     def forbidden(*args: Any) -> Any:
         with fake_cupy.no_waiting():
@@ -120,8 +120,8 @@ def test_data_on_the_device_give_the_same_run_without_any_copy(device: str, monk
         return all(np.array_equal(a._host, b._host) for a, b in zip(*lists, strict=True))
 
     expected = train(device, graph=False)
-    monkeypatch.setattr(Replay, "__call__", forbidden)
-    monkeypatch.setattr(replay, "_same_bits", equal)  # the one thing that waits
+    monkeypatch.setattr(RecordedStep, "__call__", forbidden)
+    monkeypatch.setattr(recorded, "same_bits", equal)  # the one thing that waits
     assert_equal_runs(expected, train(device, graph=True, data=device))
 
 
@@ -191,14 +191,14 @@ CHANGES: dict[str, Callable[[Run], Any]] = {
 
 @pytest.mark.parametrize("step", [7, 9], ids=["before a launched step", "before a usual one"])
 @pytest.mark.parametrize("what", CHANGES)
-def test_what_a_callback_changes_counts_from_the_next_step(device: str, replays: list[Replay], what: str,
+def test_what_a_callback_changes_counts_from_the_next_step(device: str, steps: list[RecordedStep], what: str,
                                                            step: int) -> None:
     compare(device, callbacks=[Change(CHANGES[what], step)])
-    assert replays[0].refused == ""
-    assert replays[0].launch is not None
+    assert steps[0].reason == ""
+    assert steps[0].recording is not None
 
 
-def test_what_nobody_sees_counts_from_the_next_epoch(device: str, replays: list[Replay]) -> None:
+def test_what_nobody_sees_counts_from_the_next_epoch(device: str, steps: list[RecordedStep]) -> None:
     """A loss is scaled by a number that is in no attribute."""
     scale = [1.0]
 
@@ -213,11 +213,35 @@ def test_what_nobody_sees_counts_from_the_next_epoch(device: str, replays: list[
         return scale[0] * tn.ops.cross_entropy(output, labels)
 
     compare(device, loss=loss, callbacks=[Scale()])
-    assert replays[0].refused == ""
-    assert replays[0].launch is not None
+    assert steps[0].reason == ""
+    assert steps[0].recording is not None
 
 
-def test_rates_of_numpy_and_optimizers_of_ones_own(device: str, replays: list[Replay]) -> None:
+@pytest.mark.parametrize("change", ["the precision", "the seed", "nothing"])
+def test_a_setting_that_changes_is_noticed(device: str, steps: list[RecordedStep], change: str,
+                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    """The step after the change is not launched from the recording."""
+    calls, forward = list[int](), tn.nn.Dense.forward
+    monkeypatch.setattr(tn.nn.Dense, "forward", lambda self, x: calls.append(0) or forward(self, x))
+    precision = ExitStack()
+
+    def set_it(run: Run) -> None:
+        calls.clear()
+        if change == "the precision":
+            precision.enter_context(tn.precision("tf32"))  # on a GPU the products would be others
+        elif change == "the seed":
+            tn.seed(99)
+
+    def stop(run: Run) -> None:
+        run.stop("enough")
+
+    with precision:
+        train(device, graph=True, epochs=2, callbacks=[Change(set_it, step=7), Change(stop, step=8)])
+    assert len(calls) == (change != "nothing")
+    assert steps[0].recording is None or change == "nothing"
+
+
+def test_rates_of_numpy_and_optimizers_of_ones_own(device: str, steps: list[RecordedStep]) -> None:
     class Descent(tn.optim.Optimizer):
         def update(self, value: Any, gradient: Any, *moments: Any) -> None:
             value -= self.lr * gradient
@@ -235,11 +259,11 @@ def test_rates_of_numpy_and_optimizers_of_ones_own(device: str, replays: list[Re
         return model.state_dict(), []
 
     assert_equal_runs(run(False), run(True))
-    assert replays[0].refused == ""
+    assert steps[0].reason == ""
 
 
 @pytest.mark.parametrize("sizes", [[3, 8, 8, 8, 8, 3], [8, 3, 8, 8, 3, 8], [8, 3]])
-def test_the_first_shape_to_come_twice_is_recorded(device: str, replays: list[Replay], sizes: list[int]) -> None:
+def test_the_first_shape_to_come_twice_is_recorded(device: str, steps: list[RecordedStep], sizes: list[int]) -> None:
     def run(graph: bool) -> Any:
         tn.seed(3)
         model = lstm_cnn().to(device)
@@ -249,8 +273,8 @@ def test_the_first_shape_to_come_twice_is_recorded(device: str, replays: list[Re
         return model.state_dict(), [row["train_loss"] for row in history]
 
     assert_equal_runs(run(False), run(True))
-    assert replays[0].shape[0] == (8, 6, 5)
-    assert replays[0].launch is not None
+    assert steps[0].shape[0] == (8, 6, 5)
+    assert steps[0].recording is not None
 
 
 def test_a_run_that_was_stopped_goes_on(device: str, tmp_path: Any) -> None:
@@ -269,14 +293,14 @@ def test_a_run_that_was_stopped_goes_on(device: str, tmp_path: Any) -> None:
                                    callbacks=[Change(lambda run: None)]))
 
 
-def test_the_guard_names_the_tensor_of_a_replayed_step(device: str, replays: list[Replay]) -> None:
+def test_the_guard_names_the_tensor_of_a_replayed_step(device: str, steps: list[RecordedStep]) -> None:
     tn.seed(3)
     model = lstm_cnn().to(device)
     batches = [(np.ones((BATCH, 6, 5), "float32"), np.arange(BATCH) % 3) for _ in range(8)]
     batches[5][0][2, 1, 3] = np.nan
     with pytest.raises(NonFiniteError, match=r"in step 6 .*the input of the model"):
         tn.fit(model, tn.optim.Adam(model.parameters()), batches, epochs=1, show=False)
-    assert replays[0].launch is not None
+    assert steps[0].recording is not None
     assert all(np.isfinite(array).all() for array in model.state_dict().values())
 
 
@@ -359,7 +383,7 @@ FAULTS: dict[str, tuple[Callable[[], Any], str]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_step_that_cannot_be_recorded_runs_as_usual(device: str, replays: list[Replay], fault: str) -> None:
+def test_a_step_that_cannot_be_recorded_runs_as_usual(device: str, steps: list[RecordedStep], fault: str) -> None:
     layer, reason = FAULTS[fault]
 
     def make() -> Any:
@@ -368,13 +392,13 @@ def test_a_step_that_cannot_be_recorded_runs_as_usual(device: str, replays: list
         return tn.nn.Sequential(layer(), *lstm_cnn())
 
     compare(device, make=make, guard=False)
-    assert reason in replays[0].refused
-    assert replays[0].launch is None or "bit for bit" in reason
+    assert reason in steps[0].reason
+    assert steps[0].recording is None or "bit for bit" in reason
 
 
-def test_counting_alone_is_no_fault(device: str, replays: list[Replay]) -> None:
+def test_counting_alone_is_no_fault(device: str, steps: list[RecordedStep]) -> None:
     compare(device, make=lambda: tn.nn.Sequential(Counted(lambda layer, x: count(layer, x) * 0), *lstm_cnn()))
-    assert replays[0].refused == ""
+    assert steps[0].reason == ""
 
 
 def test_fit_says_why_steps_are_not_recorded(capsys: pytest.CaptureFixture[str]) -> None:
@@ -389,16 +413,16 @@ def test_fit_says_why_steps_are_not_recorded(capsys: pytest.CaptureFixture[str])
         assert len(lines) == 5
 
 
-def test_a_number_in_a_model_is_made_on_the_device(device: str, replays: list[Replay]) -> None:
+def test_a_number_in_a_model_is_made_on_the_device(device: str, steps: list[RecordedStep]) -> None:
     class Half(tn.nn.Module):
         def forward(self, x: Any) -> Any:
             return 0.5 * x + 1
 
     compare(device, make=lambda: tn.nn.Sequential(Half(), *lstm_cnn()))
-    assert replays[0].refused == ""
+    assert steps[0].reason == ""
 
 
-def test_memory_that_is_not_the_graphs_own_is_found(monkeypatch: pytest.MonkeyPatch, replays: list[Replay]) -> None:
+def test_memory_that_is_not_the_graphs_own_is_found(monkeypatch: pytest.MonkeyPatch, steps: list[RecordedStep]) -> None:
     """A graph in the memory of everybody; and a layer that takes memory elsewhere."""
     pool = fake_cuda.MemoryPool()
 
@@ -410,12 +434,12 @@ def test_memory_that_is_not_the_graphs_own_is_found(monkeypatch: pytest.MonkeyPa
         compare("gpu", make=lambda: tn.nn.Sequential(Layer(elsewhere), *lstm_cnn()))
         monkeypatch.setattr(fake_device.xp.cuda, "using_allocator", lambda malloc: nullcontext())
         compare("gpu")
-    assert "memory that is not the graph's own" in replays[0].refused
-    assert "memory of its own" in replays[1].refused
+    assert "memory that is not the graph's own" in steps[0].reason
+    assert "memory of its own" in steps[1].reason
 
 
 def test_without_room_for_a_recorded_step_steps_run_as_usual(monkeypatch: pytest.MonkeyPatch,
-                                                             replays: list[Replay]) -> None:
+                                                             steps: list[RecordedStep]) -> None:
     malloc = fake_cuda.MemoryPool.malloc
 
     def full(self: Any, size: int) -> Any:
@@ -426,18 +450,18 @@ def test_without_room_for_a_recorded_step_steps_run_as_usual(monkeypatch: pytest
     monkeypatch.setattr(fake_cuda.MemoryPool, "malloc", full)
     with installed(), tn.using("reference"):
         compare("gpu")
-    assert "memory" in replays[0].refused
+    assert "memory" in steps[0].reason
 
 
 def test_without_room_for_a_comparison_steps_run_as_usual(device: str, monkeypatch: pytest.MonkeyPatch,
-                                                          replays: list[Replay]) -> None:
+                                                          steps: list[RecordedStep]) -> None:
     class Full:
         def copy(self) -> Any:
             raise MemoryError("Out of memory")
 
-    monkeypatch.setattr(Replay, "_places", lambda self: [Full()])
+    monkeypatch.setattr(RecordedStep, "_places", lambda self: [Full()])
     compare(device)
-    assert "no room to compare" in replays[0].refused
+    assert "no room to compare" in steps[0].reason
 
 
 # --- recording itself -----------------------------------------------------------------------------------------------
@@ -475,30 +499,26 @@ def test_after_an_error_the_device_works_as_before(device: str) -> None:
 
 
 def test_on_a_cpu_nothing_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replay, "Replay", None)
+    monkeypatch.setattr(session, "RecordedStep", None)
     compare("cpu", epochs=1)
 
 
-def test_a_device_that_forgets_to_count_is_noticed(monkeypatch: pytest.MonkeyPatch, replays: list[Replay]) -> None:
-    """Plant bugs: numbers that stay on the host, and a rate that nobody brings."""
-    choose, bring = Replay._choose_numbers, Replay._bring
+def test_a_device_that_forgets_to_count_is_noticed(monkeypatch: pytest.MonkeyPatch, steps: list[RecordedStep]) -> None:
+    """Plant bugs: numbers that stay on the host, and a rate that is not written to the device."""
+    names, write = RecordedStep._host_numbers, RecordedStep._write_scalars
     for name in ("steps", "lr"):
-        def forgetful(self: Replay, name: str = name) -> None:
-            choose(self)
-            del self.numbers[name]
-
         with monkeypatch.context() as patch:
-            patch.setattr(Replay, "_choose_numbers", forgetful)
+            patch.setattr(RecordedStep, "_host_numbers", lambda self, name=name: names(self) - {name})
             compare("gpu-emulated")
-    assert "the optimizer.steps" in replays[0].refused
-    assert replays[1].launch is None  # it was never twice the same
+    assert "the optimizer.steps" in steps[0].reason
+    assert steps[1].recording is None  # it was never twice the same
 
-    def lazy(self: Replay, *batch: Any) -> None:
-        self.known = dict.fromkeys(self.numbers, 0.1)
-        bring(self, *batch)
-        self.numbers["lr"].fill(0.1)
+    def lazy(self: RecordedStep) -> None:
+        self.written = dict.fromkeys(self.scalars, 0.1)
+        write(self)
+        self.scalars["lr"].fill(0.1)
 
-    monkeypatch.setattr(Replay, "_bring", lazy)
+    monkeypatch.setattr(RecordedStep, "_write_scalars", lazy)
     with pytest.raises(AssertionError):
         compare("gpu-emulated")
 

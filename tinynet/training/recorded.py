@@ -1,0 +1,230 @@
+"""The training step on a GPU, recorded as a CUDA graph and launched as one: see `tinynet/recording.py`.
+
+A GPU finishes the step of a small net before the host has launched the kernels of the next one. The first batch whose
+shape comes for the second time begins this sequence:
+
+    rehearsed   computed as usual, but with the learning rate and the step count in device scalars; afterwards all
+                kernels are compiled and all arrays exist
+    recorded    the same, recorded
+    launched    all later steps with batches of this shape
+
+Other batches, such as the last one of an epoch, run as usual. Before a launch the host writes the learning rate and the
+step count to their device scalars. After it, the host adds to its own counters what the recorded step added. If the
+model or the optimizer has changed, a step is rehearsed and recorded again.
+
+A recording cannot see all that Python does: a step may draw a random number or read a global variable. So the first
+launched step, and the first of each epoch, is computed twice from one state: launched, and as usual. If any bit
+differs, the usual result stays, and the step is recorded again; if the very first launch differs, no step is recorded
+any more. The same holds for a step that waits for the device, copies to it, or changes an attribute: `reason` says why.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from operator import is_
+from typing import Any
+
+from tinynet import backend
+from tinynet.errors import DeviceError
+from tinynet.nn.parameter import Parameter
+from tinynet.recording import Fingerprint, Recording, Watched
+from tinynet.tensor import Tensor
+from tinynet.training.run import Run
+
+Step = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # of inputs and targets: the loss and the outputs
+
+
+class RecordedStep:
+    """Makes the steps of a run on a GPU. `step(x, target)` is all that a step computes; it adds to `run.sums`, too.
+
+    If steps cannot be recorded, `reason` says why, and all of them run as usual.
+    """
+
+    def __init__(self, run: Run, step: Step, device: str) -> None:
+        self.run, self.step, self.device = run, step, device
+        self.reason = ""
+        self.seen = set[Any]()  # shapes and dtypes of batches
+        self.shape: Any = None  # those of the recorded batch
+        self.scalars: dict[str, Any] = {}  # device scalars for the optimizer's numbers
+        self.written: dict[str, Any] = {}  # the numbers that these hold
+        self.sums: dict[str, Any] = {}  # device scalars for the sums of an epoch
+        self.trained: Any = None  # the model and the optimizer of the rehearsed step
+        self.rehearsed: Fingerprint | None = None  # what it depended on
+        self.recording: Recording | None = None
+        self.is_proven = False  # whether a launch has given the same bits as a usual step
+
+    def __call__(self, x: Tensor, target: Tensor) -> None:
+        """Make a step."""
+        if self.reason or not self._is_for(x, target):
+            self._as_usual(x, target)
+        elif not self._is_current():
+            self._choose_scalars()
+            self._write_scalars()
+            self._rehearse(x, target)
+        elif self.recording is None:
+            self._write_scalars()
+            self._record(x, target)
+        elif self.run.batch == 0 or not self.is_proven:
+            self._write_scalars()
+            self._prove(self.recording, x, target)
+        else:
+            self._write_scalars()
+            self.recording.launch(x, target)
+            self._count()
+            for module, attribute, count in self.counts:
+                setattr(module, attribute, getattr(module, attribute) + count)
+            self.run.sums["images"] += len(target)
+
+    def _is_for(self, x: Tensor, target: Tensor) -> bool:
+        """Whether a batch has the shape that is recorded: the first one to come twice."""
+        shape = x.shape, x.dtype, target.shape, target.dtype
+        if self.shape is None and shape in self.seen:
+            self.shape = shape
+        self.seen.add(shape)
+        return bool(shape == self.shape)
+
+    def _as_usual(self, x: Tensor, target: Tensor) -> None:
+        self.step(x, target)
+        xp = backend.namespace(self.device)
+        self.sums = self.sums or {name: xp.zeros((), total.dtype) for name, total in self.run.sums.items()
+                                  if isinstance(total, xp.ndarray)}
+
+    # --- numbers of the host, on the device --------------------------------------------------------------------------
+
+    def _choose_scalars(self) -> None:
+        """Make device scalars for the step count and the learning rate.
+
+        The rate has the widest dtype among the parameters: a Python number gives the same bits.
+        """
+        xp, optimizer = backend.namespace(self.device), self.run.optimizer
+        widest = max((parameter.dtype for parameter in optimizer.parameters), key=lambda dtype: dtype.itemsize)
+        dtypes = {"steps": "int64", "lr": widest}
+        self.scalars = {name: xp.zeros((), dtypes[name]) for name in self._host_numbers()}
+        self.written = {}
+
+    def _host_numbers(self) -> set[str]:
+        """Which of the optimizer's numbers are on the host; a user may have put one on the device."""
+        xp, optimizer = backend.namespace(self.device), self.run.optimizer
+        return {name for name in ("steps", "lr") if not isinstance(getattr(optimizer, name), xp.ndarray)}
+
+    def _write_scalars(self) -> None:
+        """Write what has changed on the host to the device: rate, step count, sums."""
+        for name, scalar in self.scalars.items():
+            if self.written.get(name) != getattr(self.run.optimizer, name):
+                scalar.fill(getattr(self.run.optimizer, name))
+        for name, total in self.sums.items():
+            if self.run.sums[name] is not total:
+                total[...] = self.run.sums[name]
+                self.run.sums[name] = total
+
+    def _count(self) -> None:
+        """Count the step on the host, as the optimizer has done on the device."""
+        if "steps" in self.scalars:
+            self.run.optimizer.steps += 1
+        self.written = {name: getattr(self.run.optimizer, name) for name in self.scalars}
+
+    @contextmanager
+    def _scalars_in_place(self) -> Iterator[None]:
+        """Inside, the optimizer's numbers are the device scalars."""
+        kept = {name: getattr(self.run.optimizer, name) for name in self.scalars}
+        vars(self.run.optimizer).update(self.scalars)
+        try:
+            yield
+        finally:
+            vars(self.run.optimizer).update(kept)
+
+    # --- the three kinds of steps ------------------------------------------------------------------------------------
+
+    def _work(self, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """The step as it is recorded."""
+        with self._scalars_in_place():
+            result = self.step(x, target)
+            for name, total in self.sums.items():
+                if self.run.sums[name] is not total:
+                    total[...] = self.run.sums[name]
+            self.run.sums.update(self.sums)
+        return result
+
+    def _rehearse(self, x: Tensor, target: Tensor) -> None:
+        self._work(x, target)
+        self._count()
+        self.trained = self.run.model, self.run.optimizer
+        self.rehearsed, self.recording = Fingerprint(self._watched()), None
+
+    def _record(self, x: Tensor, target: Tensor) -> None:
+        """Record a step and launch it once. Python runs its code while it is recorded, and counts as usual."""
+        run, counters = self.run, list(self.run.model.counters().values())
+        before, images = [getattr(*counter) for counter in counters], run.sums["images"]
+        attributes = [vars(thing) for thing in (run.optimizer, *(module for _, module in run.model.modules()))]
+        kept = [dict(names) for names in attributes]
+        try:
+            recording = Recording(self.device, self._work, [x, target], self._watched(), arrays=self._places())
+        except BaseException as error:  # the GPU has done nothing: neither has Python
+            for names, values in zip(attributes, kept, strict=True):
+                names.clear()
+                names.update(values)
+            run.sums.update(self.sums, images=images)
+            if not isinstance(error, DeviceError):
+                raise
+            self.reason = str(error)
+            self._as_usual(x, target)
+            return
+        self.counts = [(*counter, getattr(*counter) - count) for counter, count in zip(counters, before, strict=True)]
+        self._count()
+        if recording.changed:
+            self.reason = ("fit: a step that is recorded as a CUDA graph must not change numbers of the host, and this "
+                           f"one changes {', '.join(recording.changed)}; a Buffer is counted on the device")
+        else:
+            self.recording, self.is_proven = recording, False
+
+    def _prove(self, recording: Recording, x: Tensor, target: Tensor) -> None:
+        """Compute this step twice from the same state: launched, and as usual. The usual result stays."""
+        places = self._places()
+        try:
+            before, launched = ([place.copy() for place in places] for _ in range(2))
+        except MemoryError as error:
+            self.reason = f"fit: there is no room to compare a step that is launched with a usual one ({error})"
+            self._rehearse(x, target)
+            return
+        recording.launch(x, target)
+        for place, old, new in zip(places, before, launched, strict=True):
+            new[...] = place
+            place[...] = old
+        self._work(x, target)
+        self._count()
+        if same_bits(backend.namespace(self.device), places, launched):
+            self.is_proven = True
+        elif self.is_proven:
+            self.recording = None
+        else:
+            self.reason = ("fit: a step that is recorded as a CUDA graph must give what it gives as usual, bit for "
+                           "bit, and this one does not; does it draw or count numbers on the host? a Buffer is counted "
+                           "on the device")
+
+    # --- what a step depends on, and what it changes -----------------------------------------------------------------
+
+    def _watched(self) -> list[Watched]:
+        model, optimizer = self.run.model, self.run.optimizer
+        return [*(Watched(path, module, module.host_state) for path, module in model.modules()),
+                Watched("the optimizer", optimizer, self.scalars),
+                Watched("the optimizer.parameters", dict(optimizer.parameters.items()))]
+
+    def _is_current(self) -> bool:
+        """Whether the next step would be computed as the rehearsed one was."""
+        run = self.run
+        return (self.rehearsed is not None and all(map(is_, self.trained, (run.model, run.optimizer)))
+                and self.scalars.keys() == self._host_numbers() and self.rehearsed.is_current()
+                and (self.recording is None or bool(self.recording.graph.is_current())))
+
+    def _places(self) -> list[Any]:
+        """The arrays that a step changes: weights, moments, buffers and other arrays of modules, device scalars."""
+        xp = backend.namespace(self.device)
+        members = [value for _, module in self.run.model.modules() for _, value in module.members()]
+        buffers = [value.data for value in members if isinstance(value, Tensor) and not isinstance(value, Parameter)]
+        return [*self.run.optimizer.arrays(), *buffers, *(value for value in members if isinstance(value, xp.ndarray)),
+                *self.scalars.values(), *self.sums.values()]
+
+
+def same_bits(xp: Any, first: list[Any], second: list[Any]) -> bool:
+    """Whether two lists of arrays are equal, NaN included. This waits for the device."""
+    flat = [[array.reshape(-1).view("uint8") for array in arrays] for arrays in (first, second)]
+    return bool(xp.stack([(a == b).all() for a, b in zip(*flat, strict=True)]).all())
