@@ -245,7 +245,7 @@ def run(job: Job, options: argparse.Namespace) -> records.Record:
                      schedule=schedule, max_norm=recipe.max_norm, checkpoint=paths["checkpoint"],
                      resume=options.resume)
     tn.save(paths["model"], model)
-    probabilities = softmax(tn.predict(model, test_part))
+    probabilities = _probabilities(tn.predict(model, test_part))
     fields = {
         **known, "parameters": sum(parameter.size for parameter in model.parameters()),
         "seconds": round(sum(row["seconds"] for row in history), 3),
@@ -292,14 +292,13 @@ def loaders(data: Data, recipe: Recipe, scaling: Callable[[Any], Any]) -> tuple[
               for part in (data.validation, data.test)))
 
 
-def softmax(scores: Any) -> np.ndarray:
-    """Probabilities, float64 (N, K). Raises NonFiniteError for scores that are none."""
+def _probabilities(scores: Any) -> np.ndarray:
+    """The softmax of scores (N, K), in float64. Errors: NonFiniteError for scores that are NaN or infinite."""
     scores = scores.astype(np.float64)
     if not np.isfinite(scores).all():
         raise NonFiniteError("test: the scores of the model must be finite, and are not for some test images; "
                              "has the training diverged? a smaller peak of the learning rate")
-    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+    return np.asarray(tn.ops.softmax.forward(np, scores)[0])
 
 
 def _paths(job: Job, options: argparse.Namespace) -> dict[str, Path]:
