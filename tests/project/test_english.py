@@ -27,7 +27,11 @@ CLEAN = [
     "CHANGELOG.md", "benchmarks/README.md",
     "tinynet/ops", "tinynet/optim", "tinynet/contract.py", "tinynet/random.py", "tinynet/window.py", "tinynet/init.py",
     "tinynet/gradcheck.py", *(f"tinynet/nn/{name}.py" for name in (
-        "activation", "batchnorm", "conv", "dense", "dropout", "lstm", "pool", "scaling", "shape")),
+        "__init__", "activation", "batchnorm", "conv", "dense", "dropout", "lstm", "module", "parameter", "pool",
+        "profile", "scaling", "shape", "summary")),
+    "tinynet/tape.py", "tinynet/tensor.py", "tinynet/op.py", "tinynet/tracing.py", "tinynet/backend/overrides.py",
+    "tests/core/test_tracing.py", "tests/ops/test_updates.py", "tests/project/test_project.py",
+    "tests/support/update_cases.py",
     "tinynet/saving", *(f"tinynet/training/{name}.py" for name in (
         "__init__", "callbacks", "checkpoint", "evaluate", "fit", "guard", "progress", "run", "session", "signals",
         "step")),

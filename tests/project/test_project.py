@@ -1,6 +1,6 @@
-"""What holds for the project as a whole: who may import whom, what no file may contain, that the documents are true.
+"""Rules for the project as a whole: imports, the size of the core, contents of files, and true documents.
 
-Each rule is a function that returns what it found wrong, so that it can also be shown something that is wrong.
+Each rule is a function that returns the faults that it finds, so that planted faults can be shown to be found.
 """
 
 import ast
@@ -44,13 +44,13 @@ LAYERS = [
     ["classifier"],
     ["__main__"],
 ]
-# Where arrays live concerns few; how an op runs fast (backend/cpu, backend/cuda) concerns only the backend itself.
+# The modules that may import the backend. Its folders cpu/ and cuda/ are for the backend itself alone.
 BACKEND_USERS = (r"(tape|tensor|op|nn/(module|parameter|sequential)|optim/\w+|data/loader|"
                  r"recording|training/(recorded|step|evaluate))\.py")
 
-# What may be imported besides the standard library, and where: patterns of paths in tinynet/.
+# The packages that may be imported besides the standard library, and where: patterns of paths in tinynet/.
 PACKAGES = {
-    "numpy": r"(?!ops/)",  # an op's math runs on any module of array functions, which it is given as xp
+    "numpy": r"(?!ops/)",  # an op computes with any module of array functions, its argument xp
     "numba": r"backend/cpu/",
     "llvmlite": r"backend/cpu/",
     "cupy": r"backend/(__init__\.py|cuda/)",
@@ -62,7 +62,7 @@ PACKAGES = {
     "PIL": r"",
     "tensorboardX": r"training/callbacks\.py",
 }
-# All but NumPy only inside of functions, for `import tinynet` to be quick. Kernels may: they are imported when used.
+# All but NumPy are imported inside functions, to keep `import tinynet` fast. Kernels are imported on first use.
 HEAVY = [name for name in PACKAGES if name != "numpy"]
 MAY_BE_HEAVY = r"backend/cpu/(?!(runtime/)?__init__)"
 
@@ -80,7 +80,7 @@ def read(path: str) -> str:
     return (ROOT / path).read_text(encoding="utf-8")
 
 
-# --- who may import whom --------------------------------------------------------------------------------------------
+# --- layers ---------------------------------------------------------------------------------------------------------
 
 def imports(path: str, source: str) -> Iterator[tuple[str, bool]]:
     """What a file of tinynet imports when it runs, as full dotted names, and whether inside a function."""
@@ -108,7 +108,7 @@ def imports(path: str, source: str) -> Iterator[tuple[str, bool]]:
 
 
 def layer(room: str) -> int:
-    """The row of a room of tinynet; -1 for what is none, such as a name taken from the package itself."""
+    """The row of a module or package of tinynet; -1 for other names, such as one imported from tinynet itself."""
     return next((i for i, rooms in enumerate(LAYERS) if room in rooms), -1)
 
 
@@ -182,7 +182,7 @@ def test_an_allowed_import_is_no_fault() -> None:
 
 # --- no import cycles ----------------------------------------------------------------------------------------------
 
-# The one place that imports tinynet's own modules by name: the overrides of ops, and what each device needs.
+# The one file that imports tinynet's own modules by name: overrides of ops, and the runtime of a device.
 IMPORTS_BY_NAME = "backend/devices.py"
 
 
@@ -200,7 +200,7 @@ def modules_imported(sources: dict[str, str]) -> dict[str, set[str]]:
 
 
 def cycle(sources: dict[str, str]) -> list[str]:
-    """Modules that import each other in a circle, the first again at the end; empty if there is no circle."""
+    """Modules that import each other in a cycle, with the first again at the end; empty if there is no cycle."""
     try:
         graphlib.TopologicalSorter(modules_imported(sources)).prepare()
     except graphlib.CycleError as error:
@@ -219,7 +219,6 @@ def imports_by_name(path: str, source: str) -> list[str]:
 def test_there_are_no_import_cycles() -> None:
     sources = {path: read(f"tinynet/{path}") for path in paths("tinynet")}
     assert len(modules_imported(sources)["tinynet"]) > 10
-    sources["backend/cuda/runtime/launch.py"] = ""  # it goes when the emulator is a library like CuPy
     assert not cycle(sources)
 
 
@@ -255,10 +254,35 @@ def test_an_import_by_name_is_found(source: str) -> None:
     assert not imports_by_name(IMPORTS_BY_NAME, source)
 
 
+# --- the core -------------------------------------------------------------------------------------------------------
+
+# Lines of the files that a reader of the core reads, derivations included. Raise the budget only with a reason here.
+BUDGET = 4950  # 4900 once the recording of Sequential has left nn/
+CORE = (r"(contract|tape|tensor|op|tracing|random|window|init|gradcheck)\.py$|"
+        r"(ops|nn|optim)/(?!__init__|summary|profile)")
+
+
+def core_lines(sources: dict[str, str]) -> int:
+    """The number of lines of the core, as `wc -l` counts them, given its files by path relative to tinynet/."""
+    return sum(source.count("\n") for path, source in sources.items() if re.match(CORE, path))
+
+
+def test_the_core_keeps_its_budget() -> None:
+    lines = core_lines({path: read(f"tinynet/{path}") for path in paths("tinynet")})
+    assert 4000 < lines <= BUDGET, f"the core has {lines} lines, its budget is {BUDGET}"
+
+
+def test_lines_are_counted_where_they_belong() -> None:
+    for path in ("op.py", "ops/lstm.py", "nn/module.py", "optim/adam.py"):
+        assert core_lines({path: "a\nb\n"}) == 2
+    for path in ("ops/__init__.py", "nn/summary.py", "nn/profile.py", "recording.py", "data/gather.py", "op.pyi"):
+        assert core_lines({path: "a\nb\n"}) == 0
+
+
 # --- what no code may do --------------------------------------------------------------------------------------------
 
 def habit_faults(path: str, source: str) -> list[str]:
-    """Ways to run code that came with data, and random numbers that do not come from tinynet.random."""
+    """Uses of pickle, eval and the like, and random numbers that do not come from tinynet.random."""
     faults = []
     for name, _ in imports(path, source):
         if name.split(".")[0] in NEVER:
@@ -290,7 +314,7 @@ def test_a_bad_habit_is_found(source: str) -> None:
     assert habit_faults("tinynet/saving/models.py", source)
 
 
-def test_what_only_looks_like_a_bad_habit_is_none() -> None:
+def test_methods_of_these_names_are_allowed() -> None:
     assert not habit_faults("tinynet/saving/models.py",
                             "model.eval()\nnp.load(path, allow_pickle=False)\ntn.random.seed(0)")
 
@@ -298,7 +322,7 @@ def test_what_only_looks_like_a_bad_habit_is_none() -> None:
 # --- import tinynet -------------------------------------------------------------------------------------------------
 
 def run_fresh(code: str, **environment: str) -> str:
-    """What a fresh Python process prints."""
+    """The output of a fresh Python process that runs `code`."""
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env={**os.environ, **environment},
                           capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
@@ -352,7 +376,7 @@ def test_everything_runs_without_numba() -> None:
 # --- files ----------------------------------------------------------------------------------------------------------
 
 def file_faults(path: str, content: bytes) -> list[str]:
-    """What does not belong into a project that speaks only of itself: data of others, places on one machine."""
+    """Content that must not be in the repository: data files, paths of one machine, hosts of registries."""
     faults = []
     if len(content) > MEBIBYTE:
         faults.append(f"{path} is larger than 1 MiB")
@@ -389,8 +413,7 @@ def setup_cfg() -> configparser.ConfigParser:
 
 
 def command_faults(path: str, text: str) -> list[str]:
-    """Commands that a document tells its reader to run, and that do not exist, or that install what is not ours: the
-    tinynet of a package index is another one."""
+    """Commands in a document that do not exist, or that install another project: `tinynet` of the package index."""
     targets, extras = re.findall(r"^([a-z]+):", read("Makefile"), re.M), setup_cfg()["options.extras_require"]
     code = "\n".join(re.findall(r"```.*?```", text, re.S) + re.findall(r"`([^`\n]+)`", text))
     named = ",".join(re.findall(r"['\"]\.\[([\w,-]+)\]", text)).split(",")
@@ -436,13 +459,13 @@ def test_version_is_the_same_everywhere() -> None:
 
 
 def has_example(thing: Any) -> bool:
-    """Whether something public shows how it is used. The text of a class does not count as that of its instances."""
+    """Whether a public object has an example in its own docstring. That of its class does not count."""
     own = thing.__doc__ if isinstance(thing, type | FunctionType) else vars(thing).get("__doc__")
     return bool(own) and ">>>" in own
 
 
 def public_things(room: ModuleType) -> dict[str, Any]:
-    """What a module offers to be called: what is in its `__all__`, or else what it defines."""
+    """The callables of a module by name: those in its `__all__`, or else those that it defines."""
     names = getattr(room, "__all__", None) or [
         name for name, thing in vars(room).items()
         if not name.startswith("_") and getattr(thing, "__module__", None) == room.__name__]
@@ -468,10 +491,10 @@ def test_a_missing_example_is_found() -> None:
 
 
 def failing_examples(module: ModuleType) -> str:
-    """Run the examples in the texts of a module; what went wrong, as doctest says it."""
+    """Run the examples in the docstrings of a module. Returns the failures as doctest reports them."""
     finder, said = doctest.DocTestFinder(), list[str]()
     found = finder.find(module)
-    for name, value in vars(module).items():  # ops are objects, which doctest does not look into
+    for name, value in vars(module).items():  # doctest finds functions and classes alone
         if isinstance(value, Op | Update) and value.module == module.__name__:
             found += finder.find(value, f"{module.__name__}.{name}", module)
     runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)

@@ -25,18 +25,18 @@ Functions = tuple[Callable[..., Any], ...]
 
 
 class Home(NamedTuple):
-    """In `needs`, for True: whose gradient may be written into this array, which is to be returned then."""
+    """An element of `needs`: the gradient is needed, and may be written into this array, which is then returned."""
 
     array: Any
 
 
 def home(need: bool | Home) -> Any:
-    """The array that a gradient may be written into; None for a new one."""
+    """The array of a `Home`; None for a bool."""
     return need.array if isinstance(need, Home) else None
 
 
 def room(xp: Any, need: bool | Home, like: Any) -> Any:
-    """The array that a gradient of `like` may be written into, or a new one."""
+    """The array of a `Home`, or a new one like `like`."""
     array = home(need)
     return xp.empty_like(like) if array is None else array
 
@@ -67,12 +67,12 @@ def using(which: str) -> Iterator[None]:
 
 @contextmanager
 def precision(which: str) -> Iterator[None]:
-    """Choose how a GPU multiplies matrices of float32 numbers: "float32" (the default), "tf32" or "bf16".
+    """Choose the precision of float32 matrix products on a GPU: "float32" (the default), "tf32" or "bf16".
 
-    tf32 rounds the factors to 10 bits behind the point, bf16 to 7; both add up in float32, and are several times faster
-    on GPUs with tensor cores. Forward and backward take the precision that holds when they run, so the whole training
-    belongs inside. Other arithmetic, float64, and the other devices are not concerned. On a GPU where cuBLAS is not
-    found there is float32 alone, and a product in another precision is a DeviceError.
+    tf32 rounds the factors to 10 bits of mantissa, bf16 to 7. Both accumulate in float32, and are several times faster
+    on GPUs with tensor cores. Forward and backward each take the precision in force when they run, so put the whole
+    training inside. Other arithmetic, float64 and other devices are unchanged. Without cuBLAS a product in another
+    precision than float32 is a DeviceError.
 
     >>> import tinynet as tn
     >>> with tn.precision("tf32"):
@@ -94,13 +94,15 @@ def is_reference() -> bool:
 
 
 def current_precision() -> str:
-    """The precision of products that was chosen last."""
+    """The precision of matrix products in force."""
     return _precision.get()
 
 
 def is_recording() -> bool:
-    """Whether ops leave nodes on the tape: True, except inside `no_grad()`. If not, nobody will ask for a backward, and
-    the forward of an override may return any cache."""
+    """Whether ops leave nodes on the tape: True, except inside `no_grad()`.
+
+    If False, the backward is never called, and the forward of an override may return any cache.
+    """
     return recording.get()
 
 

@@ -1,8 +1,8 @@
 """Where a step of training spends time and memory, layer by layer: `print(model.profile(x))`.
 
 The model is called in training mode. Observers (`tracing.observe`) time each module and the gradients of each op. One
-step warms up, and the times are medians over `repeat` more. On a GPU each layer is waited for, so there the sum is more
-than the time of a step that is not observed.
+step warms up, and the times are medians over `repeat` more. On a GPU the observers synchronise after each layer, so the
+sum exceeds the time of a step that is not observed.
 """
 
 import statistics
@@ -23,9 +23,9 @@ from tinynet.tracing import observe
 
 @dataclass
 class LayerProfile:
-    """One layer: `forward` and `backward` in seconds, `kept` the bytes that it holds from its forward to its backward.
+    """One layer: `forward` and `backward` in seconds, `kept` the bytes that it keeps for its backward pass.
 
-    A module that calls others has a row if it runs ops of its own; what others inside of it take is not in it.
+    A module that calls others has a row if it calls ops itself; the row does not include the others.
     """
 
     name: str
@@ -37,7 +37,7 @@ class LayerProfile:
 
 @dataclass
 class Profile:
-    """The layers in the order in which they were called, and `forward` and `backward` of the whole model in seconds."""
+    """The layers in the order of their calls, and `forward` and `backward` of the whole model in seconds."""
 
     rows: list[LayerProfile]
     forward: float
@@ -46,7 +46,7 @@ class Profile:
 
     @property
     def kept(self) -> int:
-        """The bytes that all layers hold for the way back, without parameters and the input."""
+        """The bytes that all layers keep for the backward pass, without parameters and the input."""
         return sum(row.kept for row in self.rows)
 
     def __str__(self) -> str:
@@ -58,13 +58,13 @@ class Profile:
         return aligned(lines, left=2)
 
 
-Owners = dict[int, tuple["ref[Any]", LayerProfile]]  # which layer's output lies in a piece of memory, while it is alive
+Owners = dict[int, tuple["ref[Any]", LayerProfile]]  # by id of an array: the layer whose output it is
 
 
 def profile(model: Module, x: Any, *, repeat: int = 5) -> Profile:
     """Time and memory of each layer in a step of training on a batch x (N, ...): forward and backward.
 
-    The result prints as a table; `.rows` are its numbers. The model is as before afterwards.
+    The result prints as a table; `.rows` are its numbers. Afterwards the model is unchanged.
 
     Errors: ArgumentError if `repeat` is less than 1.
 
@@ -90,7 +90,7 @@ def _run(model: Module, x: Tensor) -> Profile:
     rows: list[LayerProfile] = []
     nodes: dict[Node, LayerProfile] = {}
     made: Owners = {}
-    inside = [0.0]  # seconds in modules that were called by each of those that run
+    inside = [0.0]  # a stack: seconds in the modules called by each running module
 
     def forward(module: Module, run: Callable[[], Any]) -> Any:
         inside.append(0.0)
@@ -133,7 +133,7 @@ def _run(model: Module, x: Tensor) -> Profile:
 
 
 def _share_out_memory(nodes: dict[Node, LayerProfile], made: Owners, known: set[int]) -> None:
-    """Count every array that a cache holds once: for the layer whose output it is, else for the one that keeps it."""
+    """Count each array in the caches once: for the layer whose output it is, else for the layer that keeps it."""
     for node in sorted(nodes, key=lambda node: node.number):
         for array in map(_memory, _arrays(node.cache)):
             if id(array) not in known:
@@ -170,13 +170,13 @@ def _first(output: Any) -> Tensor:
 
 
 def _wait_for(array: Any) -> None:
-    """Return when an array has been computed: a device is asked for one of its elements."""
+    """Return when an array has been computed, by reading one of its elements from the device."""
     Tensor(array[(slice(1),) * array.ndim]).numpy()
 
 
 @contextmanager
 def _unchanged(model: Module) -> Iterator[None]:
-    """Afterwards mode, state and gradients of the model are what they were."""
+    """Restore mode, state and gradients of the model at the end."""
     modes = [(module, module.training) for _, module in model.modules()]
     gradients = [(parameter, parameter.grad, parameter.home) for parameter in model.parameters()]
     state = model.state_dict()

@@ -36,9 +36,10 @@ _NO_ARITHMETIC = {*_VIEWS, "concatenate", "pad", "astype"}
 class Row:
     """One layer, for a batch of one sample.
 
-    `shape` is that of its output without the batch, None if it is not known. `flops` are the operations of its forward
-    pass in evaluation, `activations` the bytes of what its ops give and keep for the way back, `largest` those of the
-    largest array that one of them makes.
+    shape         shape of the output without the batch; None if it is unknown
+    flops         operations of the forward pass in evaluation
+    activations   bytes of the outputs of its ops, and of what they keep for the backward pass
+    largest       bytes of the largest array that one of them makes
     """
 
     name: str
@@ -51,9 +52,9 @@ class Row:
 
 
 def rows(model: Module, input_shape: tuple[int, ...] | None) -> list[Row]:
-    """A row for each layer that is called, in the order of the calls; in that of the attributes if no shape is known.
+    """A row for each layer in the order of the calls; without a shape, in the order of the attributes.
 
-    Modules that only call others have none. Parameters count where they are met first.
+    Modules that only call others have no row. A shared parameter counts for the first layer that has it.
     """
     paths = {id(module): path for path, module in reversed(list(model.modules()))}
     found: list[Row] = []
@@ -78,13 +79,15 @@ def rows(model: Module, input_shape: tuple[int, ...] | None) -> list[Row]:
 
 def trace(model: Module, input_shape: tuple[int, ...],
           visit: Callable[[Module, tuple[int, ...], list[Call]], None]) -> None:
-    """Call a model in evaluation on the shape of one sample. After each module inside of it, and at last after itself:
-    visit(module, the shape of its output without the batch, the ops that it called on its own)."""
+    """Call a model in evaluation on the shape of one sample, and `visit` each module after its forward pass.
+
+    visit(module, shape of its output without the batch, calls of ops that it made itself)
+    """
     def look(module: Module, run: Callable[[], Any]) -> Any:
         begun = len(calls)
         output = run()
         own = calls[begun:]
-        del calls[begun:]  # what is left for the caller is its own
+        del calls[begun:]  # the rest are the caller's
         visit(module, (output[0] if isinstance(output, tuple) else output).shape[1:], own)
         return output
 
@@ -128,7 +131,7 @@ def summary(model: Module, input_shape: tuple[int, ...] | None = None) -> str:
 
 
 def aligned(lines: Sequence[tuple[str, ...]], left: int) -> str:
-    """A table as text: the first `left` columns begin at the left, the others end at the right."""
+    """A table as text: the first `left` columns are aligned to the left, the others to the right."""
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     return "\n".join("   ".join(cell.ljust(width) if i < left else cell.rjust(width)
                                 for i, (cell, width) in enumerate(zip(line, widths, strict=True)))
@@ -136,12 +139,12 @@ def aligned(lines: Sequence[tuple[str, ...]], left: int) -> str:
 
 
 def in_bytes(number: int) -> str:
-    """A number of bytes, in the unit that suits it.
+    """A number of bytes in a suitable unit.
 
     >>> in_bytes(999), in_bytes(125_440), in_bytes(3_211_264)
     ('999 B', '125.4 kB', '3.2 MB')
     """
-    if number > 10**15:  # what a forged file asks for may be beyond any float
+    if number > 10**15:  # a forged file may name a number beyond any float
         return "more than 1,000,000 GB"
     value, units = float(number), ["B", "kB", "MB", "GB"]
     while value >= 999.95 and len(units) > 1:
