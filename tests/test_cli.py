@@ -1,4 +1,4 @@
-"""python -m tinynet: answers, exit codes, one line for whatever is wrong, and never a traceback."""
+"""The command line: answers, exit codes, one line for each fault, and never a traceback."""
 
 import json
 import os
@@ -24,13 +24,13 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture(autouse=True)
 def specification() -> Iterator[None]:
-    """What is tested here does not depend on kernels."""
+    """Run without kernels: the command line does not depend on them."""
     with tn.using("reference"):
         yield
 
 
 def brightness(shape: tuple[int, ...] = (8, 8, 3)) -> Any:
-    """Says "bright" with probability σ(20 (mean - 1/2))."""
+    """A model whose probability of "bright" is σ(20 (mean - 1/2))."""
     channels = shape[2] if len(shape) == 3 else 1
     model = nn.Sequential(nn.Reshape((8, 8, channels)), nn.GlobalAveragePool(), nn.Dense(channels, 2),
                           input_shape=shape)
@@ -54,7 +54,7 @@ def picture(path: Path, level: int, size: tuple[int, int] = (8, 8), mode: str = 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Three of four dark images are dark, two of two bright ones bright."""
+    """A folder in which three of four dark images are dark, and two of two bright ones bright."""
     for name, level in (("dark/1.png", 0), ("dark/2.jpg", 40), ("dark/3.png", 100), ("dark/4.png", 220),
                         ("bright/1.png", 255), ("bright/2.jpg", 200)):
         picture(tmp_path / "data" / name, level, size=(11, 7))
@@ -69,7 +69,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: Any) -> tuple[int, str, 
 
 
 def complaint(capsys: pytest.CaptureFixture[str], *arguments: Any, code: int = 1) -> str:
-    """What is said about something that is wrong: one line, and nothing else."""
+    """Run a command that fails. Returns the only line it prints, on stderr."""
     found, out, err = run(capsys, *arguments)
     assert found == code
     assert out == ""
@@ -107,7 +107,7 @@ def test_probabilities(model: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 def test_scaling_is_that_of_the_model(model: Path, tmp_path: Path) -> None:
-    """The same answers from a model that wants -1 ... 1, channel by channel."""
+    """The same answers from a model of inputs -1 ... 1, scaled per channel."""
     other = brightness()
     other[2].W.data /= 2
     other[2].b.data[...] = 0
@@ -184,7 +184,7 @@ bright                0        2
 
 
 def test_evaluate_a_folder(model: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The folder's classes are in another order than the model's."""
+    """The folder's classes have another order than the model's."""
     code, out, err = run(capsys, "evaluate", model, folder)
     assert (code, err) == (0, "")
     assert out == f"{folder}: 6 images, a folder for each class.\n\n{REPORT}"
@@ -312,7 +312,7 @@ def test_options_that_are_wrong(model: Path, capsys: pytest.CaptureFixture[str])
     with pytest.raises(SystemExit) as stopped:
         main(["--help"])
     assert stopped.value.code == 0
-    assert "Exit codes: 0 done, 1 something is wrong" in capsys.readouterr().out
+    assert "Exit codes: 0 done; 1 a fault of the model" in capsys.readouterr().out
 
 
 def test_devices_that_are_not_there(model: Path, folder: Path, capsys: pytest.CaptureFixture[str],
@@ -374,3 +374,21 @@ def test_labels_are_told_by_their_names() -> None:
     np.testing.assert_array_equal(pictures.labels_of(np.array([0, 0]), ["bright"]), [1, 1])
     with pytest.raises(DataError, match="'x1', 'x2', 'x3', 'x4', 'x5' and 1 more are not"):
         pictures.labels_of(np.array([0]), [f"x{i}" for i in range(1, 7)])
+
+
+# --- about ----------------------------------------------------------------------------------------------------------
+
+def test_about(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "about")
+    assert (code, err) == (0, "")
+    assert out.startswith("python ") and f"\ntinynet       {tn.__version__}\n" in out
+    code, out, _ = run(capsys, "about", "--json")
+    assert code == 0
+    assert json.loads(out)["versions"] == tn.about().versions
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["--version"])
+    assert stopped.value.code == 0
+    assert capsys.readouterr().out == f"tinynet {tn.__version__}\n"

@@ -16,9 +16,12 @@
     tn.metrics                          how good is it?                                    metrics.py
     tn.save, tn.load, tn.exchange       a model in one file; weights of PyTorch, Keras     saving/
     tn.gradcheck, tn.seed               is a gradient right? the same bits again           gradcheck.py, random.py
+    tn.about                            versions, processor, threads, devices              about.py
 """
 
 from tinynet import backend, data, errors, init, metrics, nn, ops, optim, random
+from tinynet.about import __version__ as __version__
+from tinynet.about import about
 from tinynet.backend import precision, using
 from tinynet.backend.devices import devices
 from tinynet.backend.threads import set_threads, threads
@@ -32,9 +35,6 @@ from tinynet.training import callbacks
 from tinynet.training.evaluate import evaluate, predict
 from tinynet.training.fit import fit
 
-__version__ = "0.1.0"
-
-__all__ = ["Report", "Tensor", "backend", "callbacks", "data", "devices", "errors", "evaluate", "exchange", "fit",
-           "from_dlpack", "gradcheck", "init", "load", "metrics", "nn", "no_grad", "ops", "optim", "precision",
-           "predict", "random", "save", "seed",
-           "set_threads", "threads", "using"]
+__all__ = ["Report", "Tensor", "about", "backend", "callbacks", "data", "devices", "errors", "evaluate", "exchange",
+           "fit", "from_dlpack", "gradcheck", "init", "load", "metrics", "nn", "no_grad", "ops", "optim", "precision",
+           "predict", "random", "save", "seed", "set_threads", "threads", "using"]

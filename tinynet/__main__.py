@@ -1,15 +1,17 @@
 """Use a saved model from the command line.
 
-    python -m tinynet predict MODEL IMAGE...     what each image shows: PNG or JPEG, of any size
-    python -m tinynet evaluate MODEL DATA        how often the model is right about DATA: "mnist", "digits", or a folder
-                                                 of images with a folder for each class; its part "test", if it has one
-    python -m tinynet summary MODEL              layers, shapes, parameters, operations, memory
+    tinynet predict MODEL IMAGE...     the classes of images, PNG or JPEG, of any size
+    tinynet evaluate MODEL DATA        accuracy, precision and recall on DATA: "mnist", "digits", or a folder of images
+                                       with a folder for each class; its part "test", if it has one
+    tinynet summary MODEL              layers, shapes, parameters, operations, memory
+    tinynet about                      versions, processor, threads, devices
 
-All take --json, for programs. MODEL is a file that tn.save has written, with an input_shape and best with classes and
-scaling, as examples/train_folder.py does; without scaling, pixels are divided by 255.
+`python -m tinynet` is the same command. All take --json, for programs. MODEL is a file that tn.save has written. It
+needs an input_shape, and should have classes and scaling, as examples/train_folder.py saves them; without a scaling,
+pixels are divided by 255.
 
-Exit codes: 0 done, 1 something is wrong with the model, an image or the data (one line on stderr for each; images that
-are good are answered nevertheless), 2 with an option or the device, 130 interrupted.
+Exit codes: 0 done; 1 a fault of the model, an image or the data, one line on stderr for each, other images being
+answered; 2 a wrong option or device; 130 interrupted.
 """
 
 import argparse
@@ -20,6 +22,7 @@ import sys
 from contextlib import suppress
 from typing import Any
 
+from tinynet.about import __version__, about
 from tinynet.classifier import Classifier, report, score
 from tinynet.data import load as load_data
 from tinynet.data import read_image, scan_folder
@@ -34,7 +37,7 @@ _AT_ONCE = 64  # images
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; the exit code.
+    """Run a command. Returns the exit code.
 
     >>> main(["summary", "nothing.safetensors"])
     1
@@ -52,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
         return complain(error, 1)
     except MemoryError:
         return complain("there is not enough memory for this model and these images; try a smaller --batch-size", 1)
-    except BrokenPipeError:  # whoever was reading has seen enough
+    except BrokenPipeError:  # `head` has closed the pipe; without this line Python complains at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
@@ -62,14 +65,16 @@ def main(arguments: list[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """The options."""
     text, _, codes = (__doc__ or "").partition("Exit codes")
-    made = argparse.ArgumentParser("python -m tinynet", description=text.partition("\n")[0],
-                                   epilog=f"Exit codes{codes}")
-    commands = made.add_subparsers(required=True, metavar="predict|evaluate|summary")
-    for command, text in ((run_predict, "say what images show"), (run_evaluate, "say how good a model is on data"),
-                          (run_summary, "say what a model is made of")):
+    called = "python -m tinynet" if os.path.basename(sys.argv[0]) == "__main__.py" else "tinynet"
+    made = argparse.ArgumentParser(called, description=text.partition("\n")[0], epilog=f"Exit codes{codes}")
+    made.add_argument("--version", action="version", version=f"tinynet {__version__}")
+    commands = made.add_subparsers(required=True, metavar="predict|evaluate|summary|about")
+    for command, text in ((run_predict, "the classes of images"), (run_evaluate, "figures of a model on data"),
+                          (run_summary, "the layers of a model"), (run_about, "versions, processor and devices")):
         sub = commands.add_parser(command.__name__.removeprefix("run_"), help=text, description=text.capitalize())
         sub.set_defaults(command=command)
-        sub.add_argument("model", metavar="MODEL", help="a file that tn.save has written")
+        if command is not run_about:
+            sub.add_argument("model", metavar="MODEL", help="a file that tn.save has written")
         if command is run_predict:
             sub.add_argument("images", metavar="IMAGE", nargs="+", help="a PNG or JPEG file")
         if command is run_evaluate:
@@ -77,14 +82,14 @@ def parser() -> argparse.ArgumentParser:
             sub.add_argument("--part", choices=("all", "train", "val", "test"),
                              help="of a folder that has parts (default: test if it has one, else all)")
         sub.add_argument("--json", action="store_true", help="print JSON")
-        if command is not run_summary:
+        if command in (run_predict, run_evaluate):
             sub.add_argument("--device", default="cpu", help="cpu, gpu, gpu:1 ..., or gpu-emulated (default: cpu)")
             sub.add_argument("--batch-size", type=_positive, default=_AT_ONCE, help="images at once (default: 64)")
     return made
 
 
 def run_predict(options: argparse.Namespace) -> int:
-    """The classes of images and their probabilities, the likeliest first."""
+    """Print the classes of images with their probabilities, the most probable first."""
     pictures = Classifier(load(options.model).to(options.device))
     answers: list[dict[str, Any]] = []
     failed = 0
@@ -118,7 +123,7 @@ def _answers(pictures: Classifier, read: list[tuple[str, Any]], options: argpars
 
 
 def run_evaluate(options: argparse.Namespace) -> int:
-    """Accuracy, precision and recall of each class, confusion matrix."""
+    """Print accuracy, precision and recall of each class, and the confusion matrix."""
     pictures = Classifier(load(options.model).to(options.device))
     images, labels, sentence, skipped = _labelled(pictures, options)
     probabilities = pictures.probabilities(images, batch_size=options.batch_size)
@@ -134,7 +139,7 @@ def run_evaluate(options: argparse.Namespace) -> int:
 
 
 def _labelled(pictures: Classifier, options: argparse.Namespace) -> tuple[Any, Any, str, dict[str, str]]:
-    """Images (N,H,W,C), labels among the model's classes, a sentence, and files that were skipped with the reason."""
+    """Images (N,H,W,C), labels (N) of the model's classes, a sentence, and the reason for each skipped file."""
     if options.data in ("auto", "mnist", "digits") or find_below(options.data) is not None:
         data, sentence = load_data(options.data)
         size = (*data.test_images.shape[1:], 1)
@@ -158,7 +163,7 @@ def _labelled(pictures: Classifier, options: argparse.Namespace) -> tuple[Any, A
 
 
 def run_summary(options: argparse.Namespace) -> int:
-    """Layers, and what the model knows about its inputs and outputs."""
+    """Print the layers of a model, its input shape, classes and scaling."""
     model = load(options.model)
     if options.json:
         layers = [dataclasses.asdict(row) for row in rows(model, model.input_shape)]
@@ -166,23 +171,30 @@ def run_summary(options: argparse.Namespace) -> int:
         print(json.dumps({"input_shape": model.input_shape, "classes": model.classes, "scaling": scaling,
                           "parameters": sum(p.size for p in model.parameters()), "layers": layers}, indent=1))
         return 0
-    print(f"{model.summary()}\n\n{_about(model)}")
+    print(f"{model.summary()}\n\n{_uses(model)}")
     return 0
 
 
-def _about(model: Module) -> str:
+def _uses(model: Module) -> str:
     return "\n".join([f"input     {model.input_shape or 'not said'}",
                       f"classes   {', '.join(model.classes) if model.classes else 'not said'}",
                       f"scaling   {model.scaling or 'not said: pixels / 255'}"])
 
 
+def run_about(options: argparse.Namespace) -> int:
+    """Print versions, processor, threads and devices."""
+    found = about()
+    print(json.dumps(found.as_dict(), indent=1) if options.json else found)
+    return 0
+
+
 def one_line(error: object) -> str:
-    """What an error says, without line breaks or escape sequences."""
+    """The message of an error, without line breaks and escape sequences."""
     return shown(" ".join(str(error).split()))
 
 
 def complain(error: object, code: int) -> int:
-    """Say on stderr what is wrong; gives the exit code."""
+    """Print an error on stderr. Returns the exit code."""
     print(f"tinynet: {one_line(error)}", file=sys.stderr)
     return code
 

@@ -35,7 +35,8 @@ CLEAN = [
     "tinynet/saving", *(f"tinynet/training/{name}.py" for name in (
         "__init__", "callbacks", "checkpoint", "evaluate", "fit", "guard", "progress", "run", "session", "signals",
         "step")),
-    "tinynet/metrics.py", "tinynet/classifier.py", "tinynet/atomic.py", "tinynet/errors.py", "tests/kill.py",
+    "tinynet/metrics.py", "tinynet/classifier.py", "tinynet/atomic.py", "tinynet/errors.py", "tinynet/about.py",
+    "tinynet/__main__.py", "tests/test_about.py", "tests/test_cli.py", "tests/kill.py",
     "tests/fuzz.py", "tests/saving",
     *(f"tinynet/backend/cpu/{name}.py" for name in (
         "activation", "adam", "augment", "batchnorm", "conv", "dense", "dropout", "loss", "lstm", "pool")),

@@ -178,6 +178,9 @@ def parse_python(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         context.syspath_prepend(str(ROOT / name.rpartition("/")[0]))
         try:
             if module:
+                for one in (name, f"{name}.__main__"):  # else runpy warns of a module that a test has imported
+                    if not hasattr(sys.modules.get(one), "__path__"):
+                        context.delitem(sys.modules, one, raising=False)
                 runpy.run_module(name, run_name="__main__", alter_sys=True)
             else:
                 runpy.run_path(str(ROOT / name), run_name="__main__")

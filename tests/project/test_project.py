@@ -41,11 +41,11 @@ LAYERS = [
     ["optim", "data"],
     ["saving", "metrics"],
     ["training"],
-    ["classifier"],
+    ["classifier", "about"],
     ["__main__"],
 ]
 # The modules that may import the backend. Its folders cpu/ and cuda/ are for the backend itself alone.
-BACKEND_USERS = (r"(tape|tensor|op|nn/(module|parameter|sequential)|optim/\w+|data/loader|"
+BACKEND_USERS = (r"(tape|tensor|op|nn/(module|parameter|sequential)|optim/\w+|data/loader|about|"
                  r"recording|training/(recorded|step|evaluate))\.py")
 
 # The packages that may be imported besides the standard library, and where: patterns of paths in tinynet/.
