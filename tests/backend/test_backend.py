@@ -1,4 +1,4 @@
-"""Which code runs an op, and that nothing stands in the way of a GPU: `fake_device.py` plays one."""
+"""Which code runs an op, and that nothing stands in the way of a GPU: the emulated one runs the specification."""
 
 import itertools
 import sys
@@ -224,13 +224,23 @@ def test_unknown_devices(name: str) -> None:
 
 @pytest.fixture
 def gpu() -> Iterator[None]:
-    """The fake device as "gpu", running the specification."""
-    with fake_device.installed(), tn.using("reference"):
+    """The emulated GPU runs the specification."""
+    with tn.using("reference"):
         yield
 
 
-def test_a_gpu_that_is_not_there(gpu: None) -> None:
-    with pytest.raises(DeviceError, match=r"device: gpu:1 is not there, this machine has 1 GPU"):
+def to_device(value: Any) -> Any:
+    """NumPy arrays, also inside of lists and tuples, as arrays of the device: copies."""
+    if isinstance(value, np.ndarray):
+        return fake_cupy.Array(value.copy())
+    if isinstance(value, list | tuple):
+        return type(value)(map(to_device, value))
+    return value
+
+
+def test_a_gpu_that_is_not_there() -> None:
+    with fake_device.installed(), \
+            pytest.raises(DeviceError, match=r"device: gpu:1 is not there, this machine has 1 GPU"):
         tn.Tensor([1.0]).to("gpu:1")
 
 
@@ -244,8 +254,8 @@ def assert_same(on_device: Any, on_host: Any) -> None:
     for ours, expected in zip(on_device, on_host, strict=True):
         assert (ours is None) == (expected is None)
         if ours is not None:
-            assert isinstance(ours, fake_device.GpuArray), f"a result is no array of the device but {type(ours)}"
-            found = fake_device.to_host(ours)
+            assert isinstance(ours, fake_cupy.Array), f"a result is no array of the device but {type(ours)}"
+            found = ours._host
             assert found.dtype == np.asarray(expected).dtype
             np.testing.assert_allclose(found, expected, rtol=3e-6, atol=1e-6)
 
@@ -260,8 +270,8 @@ def test_every_op_runs_on_a_device_and_never_waits(each: Op, case: dict[str, Any
     douts = [np.asarray(rng.standard_normal(np.shape(y)), np.asarray(y).dtype) for y in as_tuple(outputs)]
     gradients = as_tuple(each.backward(np, *douts, cache=cache, needs=needs))
     with no_waiting(copying=each.name == "getitem"):  # a list of numbers is an index on the host
-        there, cache = each.forward(fake_device.xp, *fake_device.to_device(arrays), **options)
-        back = as_tuple(each.backward(fake_device.xp, *fake_device.to_device(douts), cache=cache, needs=needs))
+        there, cache = each.forward(fake_cupy.namespace, *to_device(arrays), **options)
+        back = as_tuple(each.backward(fake_cupy.namespace, *to_device(douts), cache=cache, needs=needs))
     assert_same(as_tuple(there), as_tuple(outputs))
     assert_same([g if need else None for g, need in zip(back, needs, strict=True)],
                 [g if need else None for g, need in zip(gradients, needs, strict=True)])
@@ -270,8 +280,8 @@ def test_every_op_runs_on_a_device_and_never_waits(each: Op, case: dict[str, Any
 def test_the_counter_of_dropout_may_be_on_the_device() -> None:
     x, options = np.ones((3, 5), "float32"), {"p": 0.5, "key": (1, 2)}
     with no_waiting():
-        there, _ = tn.ops.dropout.forward(fake_device.xp, fake_device.to_device(x),
-                                          counter=fake_device.to_device(np.array(2**33 + 7)), **options)
+        there, _ = tn.ops.dropout.forward(fake_cupy.namespace, to_device(x),
+                                          counter=to_device(np.array(2**33 + 7)), **options)
     np.testing.assert_array_equal(there.get(), tn.ops.dropout.forward(np, x, counter=2**33 + 7, **options)[0])
 
 
@@ -290,13 +300,13 @@ def test_kernels_take_step_and_rate_from_the_device(each: Any, moments: int, opt
     options = {**options, "lr": 0.3}
     rng = np.random.default_rng(0)
     arrays = [rng.uniform(0.1, 1, 1000).astype(dtype) for _ in range(2 + moments)]
-    there = fake_device.to_device(arrays)
-    given = {name: fake_device.to_device(np.array(value)) if name in ("lr", "step") else value
+    there = to_device(arrays)
+    given = {name: to_device(np.array(value)) if name in ("lr", "step") else value
              for name, value in options.items()}
     each.specification(np, *arrays, **options)
     with no_waiting():
-        each.specification(fake_device.xp, *there, **given)
-    for ours, expected in zip(fake_device.to_host(there), arrays, strict=True):
+        each.specification(fake_cupy.namespace, *there, **given)
+    for ours, expected in zip((array._host for array in there), arrays, strict=True):
         assert ours.dtype == dtype
         np.testing.assert_array_equal(ours, expected)
 
@@ -334,10 +344,10 @@ def test_steps_of_training_on_a_device_never_wait(make: Any, options: Any, gpu: 
         return model, optimizer
 
     here, _ = train("cpu", lambda value: value)
-    there, optimizer = train("gpu", lambda value: fake_device.to_device(np.array(value)))
+    there, optimizer = train("gpu-emulated", lambda value: to_device(np.array(value)))
     for name, tensor in there.tensors().items():
-        assert tensor.device == "gpu", name
-        assert isinstance(tensor.data, fake_device.GpuArray)
+        assert tensor.device == "gpu-emulated", name
+        assert isinstance(tensor.data, fake_cupy.Array)
         assert tensor.dtype == here.tensors()[name].dtype
         np.testing.assert_allclose(tensor.numpy(), here.tensors()[name].numpy(), rtol=1e-5, atol=1e-6, err_msg=name)
     assert int(optimizer.steps) == 4
@@ -353,7 +363,7 @@ def test_fit_reads_from_the_device_once_an_epoch(gpu: None) -> None:
     images, labels = rng.uniform(0, 1, (32, 6, 4, 1)).astype("float32"), rng.integers(0, 4, 32)
     counts = {}
     for guard, batch_size in itertools.product((False, True), (4, 8)):
-        model = lstm_cnn().to("gpu")
+        model = lstm_cnn().to("gpu-emulated")
         loader = tn.data.Loader(images, labels, batch_size=batch_size)
         before = fake_cupy.waits
         tn.fit(model, tn.optim.Adam(model.parameters()), loader, epochs=2, validation=loader, max_norm=1.0, guard=guard,
@@ -371,9 +381,9 @@ def test_moving_there_and_back(gpu: None) -> None:
     optimizer = tn.optim.Adam(model.parameters())
     parameters = list(model.parameters())
     x, labels = tn.Tensor(np.ones((2, 6, 4, 1), "float32")), tn.Tensor(np.array([0, 3]))
-    model.to("gpu")
-    tn.ops.cross_entropy(model(x.to("gpu")), labels.to("gpu")).backward()
-    assert all(isinstance(parameter.grad, fake_device.GpuArray) for parameter in parameters)
+    model.to("gpu-emulated")
+    tn.ops.cross_entropy(model(x.to("gpu-emulated")), labels.to("gpu-emulated")).backward()
+    assert all(isinstance(parameter.grad, fake_cupy.Array) for parameter in parameters)
     optimizer.step()
     model.to("cpu")
     assert all(type(p.data) is np.ndarray and type(p.grad) is np.ndarray for p in parameters)
@@ -381,20 +391,21 @@ def test_moving_there_and_back(gpu: None) -> None:
     optimizer.step()
     assert any((model.state_dict()[name] != array).any() for name, array in before.items())
     model.load_state_dict(before)
-    np.testing.assert_array_equal(model.to("gpu").state_dict()["2.W"], before["2.W"])
+    np.testing.assert_array_equal(model.to("gpu-emulated").state_dict()["2.W"], before["2.W"])
 
 
 def test_arrays_of_two_devices_are_not_mixed(gpu: None) -> None:
-    with pytest.raises(DeviceError, match=r'dense: x is on cpu, W on gpu; call x.to\("gpu"\) or model.to\("cpu"\)'):
-        tn.nn.Dense(3, 2).to("gpu")(tn.Tensor([[1.0, 2.0, 3.0]]))
+    with pytest.raises(DeviceError, match=r'dense: x is on cpu, W on gpu-emulated; call '
+                                          r'x.to\("gpu-emulated"\) or model.to\("cpu"\)'):
+        tn.nn.Dense(3, 2).to("gpu-emulated")(tn.Tensor([[1.0, 2.0, 3.0]]))
 
 
 def test_tensors_on_a_device(gpu: None) -> None:
-    x = tn.Tensor([1.0, 2.0], requires_grad=True).to("gpu")
-    assert x.device == "gpu"
+    x = tn.Tensor([1.0, 2.0], requires_grad=True).to("gpu-emulated")
+    assert x.device == "gpu-emulated"
     assert x.requires_grad
-    assert "device='gpu'" in repr(x)
-    y = (2 * x + 1 - x / 4) @ tn.Tensor([1.0, 1.0], device="gpu")
+    assert "device='gpu-emulated'" in repr(x)
+    y = (2 * x + 1 - x / 4) @ tn.Tensor([1.0, 1.0], device="gpu-emulated")
     with no_waiting():
         y.backward()
     assert x.grad.get().tolist() == [1.75, 1.75]

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import tinynet as tn
-from tests.support import fake_device
 from tinynet import nn
 from tinynet.backend.cuda.runtime import fake_cupy
 from tinynet.errors import ArgumentError, ShapeError
@@ -275,14 +274,14 @@ def test_a_model_without_parameters_has_no_way_back() -> None:
 
 
 def test_a_profile_on_a_device_waits_for_each_layer() -> None:
-    with fake_device.installed(), tn.using("reference"):
-        model = models.lstm_cnn().to("gpu")
+    with tn.using("reference"):
+        model = models.lstm_cnn().to("gpu-emulated")
         before = fake_cupy.waits
         profile = model.profile(images(2, 28, 28, 1), repeat=1)
         layers = len(profile.rows)
         assert fake_cupy.waits - before > 2 * 2 * layers, "two runs, forward and backward"
         assert profile.kept > 0 and profile.backward > 0
-        assert {parameter.device for parameter in model.parameters()} == {"gpu"}
+        assert {parameter.device for parameter in model.parameters()} == {"gpu-emulated"}
 
 
 @pytest.mark.parametrize(("number", "text"), [

@@ -1,4 +1,4 @@
-"""The compilers of CUDA, if there is one: nvcc, or NVRTC, which CuPy uses, from the wheel nvidia-cuda-nvrtc."""
+"""Compile kernels for a GPU by nvcc or by NVRTC, as far as these are installed. CuPy uses NVRTC."""
 
 import ctypes
 import importlib.util
@@ -14,37 +14,37 @@ ARCHITECTURE = "sm_90"
 
 
 class Compiled(NamedTuple):
-    """The assembly of a file of kernels, and what the assembler said of it (registers, spills)."""
+    """The PTX of a kernel file, and the report of the assembler on registers and spills."""
 
     ptx: str
     report: str
 
 
 class CompileError(Exception):
-    """The file cannot be compiled; the message is the compiler's."""
+    """A file that cannot be compiled, with the compiler's message."""
 
 
 @cache
 def nvrtc() -> Any:
-    """NVRTC as a library, or None."""
+    """The library of the wheel nvidia-cuda-nvrtc, or None."""
     places = getattr(importlib.util.find_spec("nvidia"), "submodule_search_locations", [])
     folders = [Path(place, name, "lib") for place in places for name in ("cu13", "cuda_nvrtc")]
     for folder in folders:
         for library in folder.glob("libnvrtc.so.*"):
-            for part in folder.glob("libnvrtc-builtins.so.*"):  # which it looks for, and not in its own folder
+            for part in folder.glob("libnvrtc-builtins.so.*"):  # NVRTC does not look for it in its own folder
                 ctypes.CDLL(str(part))
             return ctypes.CDLL(str(library))
     return None
 
 
 def compilers() -> list[str]:
-    """The names of those that are here."""
+    """The names of the compilers that are installed."""
     return [name for name, there in (("nvcc", shutil.which("nvcc")), ("nvrtc", nvrtc())) if there]
 
 
 @cache
 def compiled(compiler: str, source: str) -> Compiled:
-    """Compile with nvcc or nvrtc for sm_90. CompileError with what it says."""
+    """Compile with nvcc or nvrtc for sm_90. Errors: CompileError."""
     return (_by_nvcc if compiler == "nvcc" else _by_nvrtc)(source)
 
 
@@ -84,7 +84,7 @@ def _text(size_of: Any, get: Any, program: Any) -> str:
 
 
 def faults(code: Compiled) -> list[str]:
-    """What no kernel may have: spilled registers, instructions in float64, atomic additions of floats."""
+    """Faults that no kernel may have: spilled registers, float64 instructions, atomic additions of floats."""
     spills = [line for line in code.report.splitlines() if re.search(r"[1-9]\d* bytes spill|spill.*warning", line)]
     doubles = re.findall(r"^.*\.f64.*$", code.ptx, re.M)
     atomics = re.findall(r"^.*\b(?:atom|red)\b.*\.f(?:16|32|64).*$", code.ptx, re.M)

@@ -1,4 +1,4 @@
-"""Where the tests of the GPU's code run: in the emulator, if there is g++, and on a GPU, if there is one."""
+"""The devices for tests of GPU code: the emulated one if g++ is installed, and a GPU if there is one."""
 
 import shutil
 from contextlib import AbstractContextManager, nullcontext
@@ -16,5 +16,5 @@ DEVICES = [
 
 
 def without_waiting(device: str) -> AbstractContextManager[None]:
-    """Inside, making the host wait is an error, where that can be told: in the emulator."""
+    """Inside, what makes the host wait for the emulated device is an error. A GPU cannot tell."""
     return fake_cupy.no_waiting() if device == "gpu-emulated" else nullcontext()

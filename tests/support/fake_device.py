@@ -108,8 +108,10 @@ class Device:
 
 
 class Runtime(fake_cuda.runtime):
-    """A machine: the number of its GPUs, and the versions of CUDA (12040 is 12.4) of its driver and of CuPy. A driver
-    of version 0 is none; one that is older than CuPy finds no GPU."""
+    """A machine: the number of its GPUs, and the versions of CUDA (12040 is 12.4) of its driver and of CuPy.
+
+    Version 0 stands for a missing driver. A driver that is older than CuPy finds no GPU.
+    """
 
     CUDARuntimeError = type("CUDARuntimeError", (RuntimeError,), {})
 
@@ -129,7 +131,7 @@ class Runtime(fake_cuda.runtime):
 
 
 def _raw_kernel(error: str | None) -> Any:
-    """`cupy.RawKernel`, for looking whether anything can be compiled."""
+    """`cupy.RawKernel`, as far as it tells whether kernels can be compiled."""
     def compile() -> None:
         if error:
             raise RuntimeError(error)
@@ -157,21 +159,3 @@ def installed(count: int = 1, driver: int = 13000, built: int = 13000, compiler:
             del sys.modules["cupy"]
         else:
             sys.modules["cupy"] = before
-
-
-def to_device(value: Any) -> Any:
-    """NumPy arrays, also inside of lists and tuples, as arrays of the device: copies."""
-    if isinstance(value, np.ndarray):
-        return GpuArray(value.copy())
-    if isinstance(value, list | tuple):
-        return type(value)(map(to_device, value))
-    return value
-
-
-def to_host(value: Any) -> Any:
-    """And back, for comparing; not a wait."""
-    if isinstance(value, GpuArray):
-        return value._host
-    if isinstance(value, list | tuple):
-        return type(value)(map(to_host, value))
-    return value

@@ -8,7 +8,6 @@ import pytest
 from safetensors.numpy import load_file
 
 import tinynet as tn
-from tests.support import fake_device
 from tinynet import nn, optim
 from tinynet.backend.cuda.runtime import fake_cupy
 from tinynet.errors import NonFiniteError
@@ -186,21 +185,21 @@ def test_weights_that_are_bad_from_the_start() -> None:
 def test_on_a_device_no_step_waits() -> None:
     """The number of reads does not depend on the number of steps."""
     waits = []
-    with fake_device.installed(), tn.using("reference"):
+    with tn.using("reference"):
         for images in (48, 240):
             x, labels = np.repeat(X, images // 24, axis=0), np.repeat(Y, images // 24)
             before = fake_cupy.waits
-            fit(model().to("gpu"), batches=tn.data.Loader(x, labels, batch_size=8), epochs=1)
+            fit(model().to("gpu-emulated"), batches=tn.data.Loader(x, labels, batch_size=8), epochs=1)
             waits.append(fake_cupy.waits - before)
     assert waits[0] == waits[1] > 0  # 6 steps and 30
 
 
 def test_on_a_device_the_step_is_found_afterwards(tmp_path: Path) -> None:
-    with fake_device.installed(), tn.using("reference"):
-        network = model().to("gpu")
+    with tn.using("reference"):
+        network = model().to("gpu-emulated")
         with pytest.raises(NonFiniteError, match=r"in step 2 .* the input of the model .* at \[3, 2\]"):
             fit(network, with_value(np.nan, 11, 2), checkpoint=tmp_path / "c")
-        assert network[1].W.device == "gpu"
+        assert network[1].W.device == "gpu-emulated"
     assert all(np.isfinite(array).all() for array in load_file(tmp_path / "c").values())
 
 
@@ -213,10 +212,10 @@ def test_on_a_device_the_losses_are_read_now_and_then(monkeypatch: pytest.Monkey
         def on_step(self, run: Any) -> None:
             steps.append(run.step)
 
-    with fake_device.installed(), tn.using("reference"), pytest.raises(NonFiniteError, match="in step 2 "):
+    with tn.using("reference"), pytest.raises(NonFiniteError, match="in step 2 "):
         x = np.repeat(X, 4, axis=0)
         x[8 + 3] = np.nan
-        fit(model().to("gpu"), batches=tn.data.Loader(x, np.repeat(Y, 4), batch_size=8), callbacks=[Count()])
+        fit(model().to("gpu-emulated"), batches=tn.data.Loader(x, np.repeat(Y, 4), batch_size=8), callbacks=[Count()])
     assert steps == [1, 2, 3]
 
 

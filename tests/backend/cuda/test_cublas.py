@@ -1,7 +1,7 @@
-"""Products on a device: what cuBLAS is asked for, in its column-major order, gives the product in ours.
+"""Products on a device: the column-major product that cuBLAS is asked for is our row-major product.
 
-`FakeCublas` has the functions of the library and computes with the memory that the pointers lead to, so that the order
-of the arguments, the leading dimensions and the flags are checked by the values that come out.
+`FakeCublas` has the functions of the library. It computes from the memory at the given addresses, so that the values
+check the order of the arguments, the leading dimensions and the flags.
 """
 
 import ctypes
@@ -26,7 +26,7 @@ COMPUTE = {68: "float32", 77: "tf32", 75: "bf16", 70: "float64"}
 
 
 class FakeCublas:
-    """cuBLAS on the host's memory. It refuses what cuBLAS refuses, and writes down what it was asked for."""
+    """cuBLAS on host memory. It refuses what cuBLAS refuses, and keeps a list of its calls."""
 
     def __init__(self) -> None:
         self.calls: list[Any] = []

@@ -21,7 +21,7 @@ needs_gxx = pytest.mark.skipif(not shutil.which("g++"), reason="no g++ is here")
 
 
 def strict(text: str) -> str:
-    """What g++ has to say about a source: nothing, unless numbers become float64 on their way, say."""
+    """The warnings of g++ for a source, of which numbers that become float64 are one."""
     return subprocess.run(["g++", *emulator.FLAGS, *STRICT, f"-I{FOLDER / 'runtime'}", "-x", "c++", "-"],
                           input=emulator.program(text), capture_output=True, text=True).stderr
 

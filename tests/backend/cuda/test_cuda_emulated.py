@@ -1,4 +1,4 @@
-"""Arrays that play those of a GPU refuse what those refuse: on the device "gpu-emulated", and in `fake_device.py`."""
+"""The arrays of "gpu-emulated" and of `fake_device.py` refuse what CuPy's refuse."""
 
 from collections.abc import Callable
 from typing import Any
@@ -116,7 +116,7 @@ def test_copying_from_the_host_can_be_forbidden_and_numbers_pass(xp: Any) -> Non
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int64", "uint8"])
-def test_memory_that_nobody_wrote_to_is_no_sensible_number(dtype: str, xp: Any) -> None:
+def test_memory_that_was_never_written_is_nan(dtype: str, xp: Any) -> None:
     values = xp.empty((3, 2), dtype).get()
     assert np.isnan(values).all() if dtype == "float32" else (values == np.iinfo(dtype).max).all()
     assert xp.empty_like(xp.asarray(host)).dtype == np.float32

@@ -1,4 +1,4 @@
-"""Launching kernels: what does not fit their signatures is refused, and faults in them are found by the emulator."""
+"""Launches: arguments that do not fit the signature are refused, and the emulator finds faults in kernels."""
 
 import itertools
 import re
@@ -357,7 +357,7 @@ def test_faults_are_found(kernels: Callable[[str], Kernels], fault: str) -> None
 
 
 @needs_gxx
-def test_what_nobody_wrote_is_nan(kernels: Callable[[str], Kernels]) -> None:
+def test_what_was_never_written_is_nan(kernels: Callable[[str], Kernels]) -> None:
     y = xp.empty(64, "float32")
     run(kernels(HEAD + "__shared__ float s[64]; if (t < 60) s[t] = 1.0f; __syncthreads(); y[t] = s[t]; }"), 1, 64,
         device(64), y)
@@ -513,7 +513,7 @@ def tuple_of(value: Any) -> tuple[Any, ...]:
 @pytest.fixture
 def planted(tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     def plant(file: str, old: str, new: str) -> None:
-        """Let all kernels be those of a copy of our folder, with a change in one file."""
+        """Use the kernels of a copy of our folder, with a change in one file."""
         folder = tmp_path / "kernels"
         shutil.copytree(FOLDER, folder, ignore=lambda _, names: [n for n in names if not n.endswith((".cu", ".h"))])
         text = (folder / file).read_text()

@@ -1,12 +1,14 @@
-// CUDA C on a CPU: what a kernel file needs to be compiled by g++, and what runs its threads.
+// CUDA C on a CPU: what a kernel file needs to be compiled by g++, and the scheduler of its threads.
 //
-// The threads of a block run one after the other, in an order that can be chosen. A thread that meets a barrier is left
-// where it stands (it has a stack of its own, a fiber), and the next one runs; when all have arrived, they go on. A
-// thread is never interrupted elsewhere, so each order is one that a GPU might have taken as well: a kernel whose
-// result depends on the order has a race. Shared memory is NaN before each block, since nobody has written to it yet;
-// behind the shared memory that a launch asks for (extern __shared__) lies a margin that is NaN and has to stay so.
+// The threads of a block run one after another, in an order that the launch chooses. Each runs on a fiber, which has a
+// stack of its own. At a barrier the thread is suspended and the next one runs. When all threads of the block (or warp)
+// have arrived, they continue. A thread is suspended at barriers only, so a GPU could run them in the same order, too:
+// a kernel whose result depends on the order has a race.
+//
+// Shared memory is NaN at the start of each block, because a GPU does not initialise it. Behind the `extern __shared__`
+// memory of a launch lies a margin of NaN, which the kernel must not change.
 #pragma once
-#undef _FORTIFY_SOURCE  // its longjmp takes a jump to another stack for an attack
+#undef _FORTIFY_SOURCE  // its checked longjmp aborts on a jump to another stack
 #include <setjmp.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -29,7 +31,7 @@ inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z,
 static uint3 threadIdx, blockIdx, blockDim, gridDim;
 constexpr int warpSize = 32;
 
-extern "C" {  // the linker makes these, if there is any shared memory
+extern "C" {  // defined by the linker if a kernel has static shared memory, else null
 extern char __start_shared_memory[] __attribute__((weak));
 extern char __stop_shared_memory[] __attribute__((weak));
 }
@@ -45,7 +47,7 @@ constexpr unsigned MOST_SHARED = 227 * 1024, MARGIN = 8 * 1024;  // bytes
 
 struct Fiber {
   ucontext_t beginning;
-  jmp_buf place;  // to go on from: a jump costs no call of the system, as swapcontext does
+  jmp_buf place;  // where to continue; unlike swapcontext, a jump makes no system call
   bool begun;
   char stack[STACK];
 };
@@ -53,7 +55,7 @@ struct Fiber {
 struct Thread {
   State state;
   int line;      // of the barrier at which it waits
-  Fiber* fiber;  // where it was left
+  Fiber* fiber;  // on which it is suspended
 };
 
 static void (*kernel)(void**);
@@ -62,25 +64,25 @@ static unsigned seed;
 static char error[300];
 
 alignas(16) static unsigned char dynamic_shared[MOST_SHARED + MARGIN];
-static unsigned shared_size;  // how much of it the launch has asked for
+static unsigned shared_size;  // bytes of it that the launch asks for
 
-static Thread threads[MOST_THREADS];  // of the block that runs
-static unsigned count;                // how many they are
+static Thread threads[MOST_THREADS];  // of the current block
+static unsigned count;                // the number of these threads
 static unsigned turns[MOST_THREADS];  // their numbers, in the order in which they run
-static unsigned begun, begin_until;   // how many of them have begun, and may begin now
-static unsigned current;              // the one that runs
-static Fiber* running;                // and its fiber
+static unsigned begun, begin_until;   // turns that have begun, and the first turn that must not begin yet
+static unsigned current;              // the number of the running thread
+static Fiber* running;                // its fiber
 static Fiber* idle[MOST_THREADS];     // fibers without a thread
 static unsigned idle_count;
 static jmp_buf scheduler;
-static uint64_t exchanged[MOST_THREADS];  // what the lanes of a warp show each other
+static uint64_t exchanged[MOST_THREADS];  // the values that the lanes of a warp exchange
 
 inline void become(unsigned thread) {
   current = thread;
   threadIdx = {thread % blockDim.x, thread / blockDim.x % blockDim.y, thread / (blockDim.x * blockDim.y)};
 }
 
-// Go on with a fiber, until it leaves.
+// Run a fiber until it leaves.
 inline void enter(Fiber* fiber) {
   running = fiber;
   if (_setjmp(scheduler)) return;
@@ -93,7 +95,7 @@ inline void leave() {
   if (!_setjmp(running->place)) _longjmp(scheduler, 1);
 }
 
-// What a fiber does: threads, one after the other, until one of them stops at a barrier. It belongs to that one then.
+// The body of a fiber: run threads one after another. If a thread stops at a barrier, the fiber stays with that thread.
 inline void work() {
   for (;;) {
     while (begun < begin_until) {
@@ -125,7 +127,7 @@ inline void wait(State state, int line) {
   leave();
 }
 
-// Let the threads [first, last) go on if all of them wait at the same barrier of this kind. Whether they do.
+// Open a barrier for the threads [first, last) if all of them wait there. Returns whether they do.
 inline bool passed(unsigned first, unsigned last, State barrier) {
   for (unsigned t = first; t < last; t++)
     if (threads[t].state != barrier || threads[t].line != threads[first].line) return false;
@@ -133,7 +135,7 @@ inline bool passed(unsigned first, unsigned last, State barrier) {
   return true;
 }
 
-// Let the threads whose turns are [from, to) go on, until each of them waits for the block or has ended.
+// Run the threads of the turns [from, to) until each of them waits for the block or has ended.
 inline void advance(unsigned from, unsigned to) {
   begin_until = to;
   while (begun < to) enter(idle_fiber());
@@ -150,7 +152,7 @@ inline void advance(unsigned from, unsigned to) {
   }
 }
 
-// Whether threads are left that wait for others in vain. What they have on their fibers is given up.
+// Whether threads still wait at a barrier that will never open. Their fibers are freed.
 inline bool stuck() {
   bool any = false;
   for (unsigned t = 0; t < count; t++) {
@@ -166,7 +168,7 @@ inline bool stuck() {
   return any;
 }
 
-// Whether the block has written behind its shared memory.
+// Whether the block has written to the margin behind its shared memory.
 inline bool overflowed() {
   const unsigned char* margin = dynamic_shared + shared_size;
   if (margin[0] == 0xFF && !memcmp(margin, margin + 1, MARGIN - 1)) return false;
@@ -176,8 +178,8 @@ inline bool overflowed() {
   return true;
 }
 
-// Run the threads of a block: in ascending order one warp after the other, each as far ahead of the next as it can get;
-// in the other orders side by side.
+// Run the threads of a block. In ascending order, a warp runs to its next block barrier before the next warp starts; in
+// the other orders, all warps advance together.
 inline bool run_block(int order) {
   memset(dynamic_shared, 0xFF, shared_size + MARGIN);
   if (__start_shared_memory) memset(__start_shared_memory, 0xFF, __stop_shared_memory - __start_shared_memory);
@@ -202,7 +204,7 @@ inline void put_in_order(unsigned* numbers, unsigned size, int order) {
   }
 }
 
-// Run a kernel on a grid of blocks, `shape` being both sizes and the bytes of shared memory. NULL, or what went wrong.
+// Run a kernel. `shape` is blocks x, y, z, threads x, y, z, and bytes of shared memory. Returns NULL or a message.
 inline const char* launch(void (*entry)(void**), void** values, const unsigned* shape, int order) {
   kernel = entry;
   arguments = values;
@@ -221,11 +223,11 @@ inline const char* launch(void (*entry)(void**), void** values, const unsigned* 
     fine = run_block(order);
   }
   free(blocks);
-  fflush(stdout);  // what the kernel has printed
+  fflush(stdout);  // output of printf in the kernel
   return fine ? nullptr : error;
 }
 
-// The value that another lane of the warp shows. Both barriers: all have shown theirs; all have looked.
+// The value of another lane of the warp. After the first barrier all values are written, after the second all are read.
 template <class T> T from_lane(T value, unsigned lane, int line) {
   static_assert(sizeof(T) <= sizeof(uint64_t), "lanes exchange at most 8 bytes");
   memcpy(&exchanged[current], &value, sizeof(T));
@@ -240,7 +242,7 @@ inline unsigned lane() { return current % warpSize; }
 
 }  // namespace emulator
 
-// The mask of the lanes that take part must be all of them.
+// All lanes must take part: the mask is checked.
 #define EMULATED_SHUFFLE(mask, value, lane) \
   ([&](auto shown) { static_assert((mask) == 0xffffffffu, "all lanes must take part"); \
                      return emulator::from_lane(shown, lane, __LINE__); }(value))
@@ -251,7 +253,7 @@ inline unsigned lane() { return current % warpSize; }
 #define __shfl_down_sync(mask, value, by) \
   EMULATED_SHUFFLE(mask, value, emulator::lane() + (by) < 32 ? emulator::lane() + (by) : emulator::lane())
 
-// Sums of floats depend on the order of the threads, which differs from run to run: for integers only.
+// For integers only: a sum of floats depends on the order of the threads, which differs between runs on a GPU.
 template <class T> T atomicAdd(T* place, T value) {
   static_assert(T(0.5) == T(0), "atomicAdd of floats is not deterministic: let one thread add them up");
   T before = *place;
@@ -267,7 +269,7 @@ inline float __uint_as_float(unsigned bits) {
 inline float __fdividef(float x, float y) { return y > 0x1p126f ? 0.0f : x / y; }
 inline unsigned __umulhi(unsigned a, unsigned b) { return unsigned((uint64_t(a) * b) >> 32); }
 
-// The functions of CUDA's that our kernels use; one that is missing here can be added.
+// The math functions of CUDA that our kernels use. Add others here.
 inline float expf(float x) { return __builtin_expf(x); }
 inline float expm1f(float x) { return __builtin_expm1f(x); }
 inline float log1pf(float x) { return __builtin_log1pf(x); }

@@ -81,7 +81,7 @@ class Kernels:
 
     def __init__(self, stem: str, path: Path | None = None) -> None:
         self.path = path or FOLDER / f"{stem}.cu"
-        self._functions: dict[tuple[str, type], Any] = {}  # compiled kernels, by the type of the arrays they take
+        self._functions: dict[tuple[str, type], Any] = {}  # compiled kernels, by name and by the type of the arrays
         self._shared: dict[tuple[Any, int], int] = {}  # bytes of shared memory asked for, by kernel and device
 
     def launch(self, name: str, grid: Grid, *arguments: Any) -> None:
@@ -107,8 +107,10 @@ class Kernels:
                 elif device != value.data.device_id or type(value) is not type(first):
                     _check_one_device(name, parameter, value, first)
                 values.append(value)
+            elif parameter.dtype.names:
+                values.append(_struct(name, parameter, value))
             else:
-                values.append(_value(name, parameter, value))
+                values.append(_number(name, parameter.name, parameter.dtype, value))
         if min(grid.blocks) == 0:
             return
         if (math.prod(grid.threads) > _BLOCK_MOST or grid.blocks[0] * grid.threads[0] > _MOST
@@ -117,7 +119,7 @@ class Kernels:
                                 f"{_SIDE_MOST} blocks along y and z, got blocks {grid.blocks} of {grid.threads}; use "
                                 "smaller batches")
         function = self._function(name, first)
-        if grid.shared > self._shared.get((function, device), _SHARED_ALWAYS):
+        if grid.shared > _SHARED_ALWAYS and grid.shared > self._shared.get((function, device), 0):
             if grid.shared > limits(first).shared:
                 raise ArgumentError(f"{name}: a block has at most {limits(first).shared} bytes of shared memory on "
                                     f"this device, got {grid.shared}; look at `limits` first, and take another kernel")
@@ -161,17 +163,16 @@ def _check_one_device(kernel: str, parameter: Parameter, array: Any, first: Any)
                           f"{there}; move them with .to()")
 
 
-def _value(kernel: str, parameter: Parameter, value: Any) -> Any:
-    """A number in the kernel's type, or a struct, whose fields are the attributes of `value` of the same names."""
+def _struct(kernel: str, parameter: Parameter, value: Any) -> Any:
+    """A struct, whose fields are the attributes of `value` of the same names."""
     name, dtype = parameter.name, parameter.dtype
-    if dtype.names is None:
-        return _number(kernel, name, dtype, value)
-    missing = [field for field in dtype.names if not hasattr(value, field)]
+    fields = dtype.names or ()
+    missing = [field for field in fields if not hasattr(value, field)]
     if missing:
-        raise DtypeError(f"{kernel}: {name} must have the fields {', '.join(dtype.names)} of struct {parameter.type}, "
+        raise DtypeError(f"{kernel}: {name} must have the fields {', '.join(fields)} of struct {parameter.type}, "
                          f"got {type(value).__name__} without {', '.join(missing)}; a named tuple with these fields?")
     return np.void(tuple(_number(kernel, f"{name}.{field}", dtype[field], getattr(value, field))
-                         for field in dtype.names), dtype)
+                         for field in fields), dtype)
 
 
 def _number(kernel: str, name: str, dtype: Any, value: Any) -> Any:
