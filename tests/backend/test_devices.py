@@ -1,6 +1,6 @@
-"""Devices as people meet them: what there is, what is missing and what to do about it, and arrays shared with others.
+"""Devices from the outside: their list, the remedy where one is missing, moves, and arrays shared with other libraries.
 
-`fake_device.py` plays the GPUs, one or two of them, and the machines on which something is missing.
+`fake_device.py` stands in for machines with one GPU or two, and for machines on which something is missing.
 """
 
 import configparser

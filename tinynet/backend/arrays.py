@@ -1,4 +1,4 @@
-"""Arrays on any device, made of what users give, and copied from one device to another."""
+"""Arrays on any device: made from user data, and copied from one device to another."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ _DLPACK_CPU, _DLPACK_CUDA = 1, 2  # numbers of the DLPack protocol
 
 
 def as_array(data: Any, dtype: Any = None, device: str | None = None) -> Any:
-    """`data` as an array: one that is there already is shared; Python floats become float32.
+    """`data` as an array. An array on the device is shared, not copied; Python floats become float32.
 
-    What another library keeps on a GPU (it has a `__cuda_array_interface__`) is shared there, too.
+    An array of another library on a GPU is shared, too, if it has a `__cuda_array_interface__`.
     """
-    if isinstance(data, bool | int | float) and device not in (None, "cpu"):  # it is made there: nothing is copied
+    if isinstance(data, bool | int | float) and device not in (None, "cpu"):  # made on the device, without a copy
         return namespace(device).full((), data, dtype or as_array(data).dtype)
     if not isinstance(data, np.ndarray) and not _is_on_device(data):
         typed = hasattr(data, "dtype")
@@ -30,7 +30,7 @@ def as_array(data: Any, dtype: Any = None, device: str | None = None) -> Any:
 
 
 def from_dlpack(data: Any) -> Any:
-    """An array that shares the memory of another library's, by the DLPack protocol."""
+    """An array that shares the memory of an array of another library, by the DLPack protocol."""
     if not hasattr(data, "__dlpack_device__"):
         raise DtypeError("from_dlpack: data must be an array that can be shared by the DLPack protocol, got "
                          f"{type(data).__name__}; tn.Tensor(data)?")
@@ -51,15 +51,14 @@ def from_dlpack(data: Any) -> Any:
 
 
 def to_host(array: Any) -> np.ndarray:
-    """A NumPy array of the same values; the same array if it is one."""
+    """A NumPy array of the same values. A NumPy array is returned as it is."""
     return array if isinstance(array, np.ndarray) else array.get()
 
 
 def to_device(array: Any, device: str) -> Any:
-    """The array on `device`; the same array if it is there.
+    """A copy of the array on `device`; an array that is there already is returned as it is.
 
-    Errors: DeviceError, with the remedy, for a device that this machine or installation does not have, or whose memory
-    is full.
+    Errors: DeviceError, with the remedy, if this machine or installation lacks the device, or its memory is full.
     """
     device, here = device_name(device), device_of(array)
     if device == here:

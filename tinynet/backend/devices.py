@@ -1,4 +1,4 @@
-"""Which devices there are, by name, and the module of array functions for each."""
+"""The devices by name, and the module of array functions for each."""
 
 import importlib
 import os
@@ -15,13 +15,13 @@ import numpy as np
 from tinynet.errors import DeviceError
 
 FOLDERS = {"cpu": "tinynet.backend.cpu", "gpu": "tinynet.backend.cuda", "gpu-emulated": "tinynet.backend.cuda"}
-_opened: dict[str, tuple[Any, Callable[[], Any] | None]] = {}  # what `namespace` found, by device
+_opened: dict[str, tuple[Any, Callable[[], Any] | None]] = {}  # by device: its module, and what makes it current
 GIBIBYTE = 2**30
 
 
 @dataclass(frozen=True, repr=False)
 class Device:
-    """A line of `tn.devices()`: `name` is what `.to(name)` takes, memory is in bytes, `lack` says what is missing."""
+    """A line of `tn.devices()`. `.to(name)` takes its name; memory is in bytes; `lack` says what is missing."""
 
     name: str
     title: str = ""
@@ -31,7 +31,7 @@ class Device:
 
     @property
     def is_available(self) -> bool:
-        """Whether it can be computed on."""
+        """Whether this machine can compute on it."""
         return self.lack is None
 
     def __str__(self) -> str:
@@ -46,7 +46,7 @@ class Device:
 
 
 def host() -> Device:
-    """The processor, and the memory of this machine."""
+    """The processor and the memory of this machine."""
     model = re.search(r"^model name\s*:\s*(.+)$", _text("/proc/cpuinfo"), re.M)
     title = model[1].strip() if model else platform.processor() or platform.machine()
     total, free = (_meminfo(field) for field in ("MemTotal", "MemAvailable"))
@@ -61,13 +61,14 @@ def _meminfo(field: str) -> int | None:
 def _text(path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8")
-    except OSError:  # not a Linux
+    except OSError:  # only Linux has these files
         return ""
 
 
 def namespace(device: str) -> Any:
-    """The module of array functions for a device: `numpy`, `cupy`, or the emulator's. Of several GPUs, this one is from
-    now on where new arrays are made.
+    """The module of array functions for a device: `numpy`, `cupy`, or fake_cupy's.
+
+    Of several GPUs, this one becomes the current one, on which new arrays are made.
 
     Errors: DeviceError, with the remedy, for a device that this machine or installation does not have.
     """
@@ -80,7 +81,7 @@ def namespace(device: str) -> Any:
 
 
 def device_of(array: Any) -> str:
-    """Where an array lives, as a name: "cpu", "gpu", "gpu:1", "gpu-emulated"."""
+    """The name of the device that an array is on: "cpu", "gpu", "gpu:1", "gpu-emulated"."""
     if isinstance(array, np.ndarray):
         return "cpu"
     if isinstance(array, type_of("tinynet.backend.cuda.runtime.fake_cupy", "Array")):
@@ -90,7 +91,7 @@ def device_of(array: Any) -> str:
 
 
 def common_device(arrays: Iterable[Any]) -> str | None:
-    """Where these arrays live, those that are not None: "cpu" if there are none, None if they live apart."""
+    """The device that all these arrays are on, or None if they are on several. "cpu" for no arrays; None is skipped."""
     common = None
     for array in arrays:
         if array is not None:
@@ -102,21 +103,21 @@ def common_device(arrays: Iterable[Any]) -> str | None:
 
 
 def forget_devices() -> None:
-    """Look anew for GPUs when one is next asked for."""
+    """Search for GPUs again at the next use of one."""
     _opened.clear()
 
 
 def device_name(device: str) -> str:
     """The name by which tensors know a device: "gpu" for "gpu:0".
 
-    Errors: DeviceError for a name that is none. Whether the device is there is not asked.
+    Errors: DeviceError for an invalid name. The device may be missing.
     """
     kind, index = _parsed(device)
     return f"{kind}:{index}" if index else kind
 
 
 def devices() -> list[Device]:
-    """The devices that can be computed on here, with their memory; where a kind has none, the reason.
+    """The devices of this machine, with their memory. A kind that is not available has a line with the reason.
 
     >>> import tinynet as tn
     >>> print(tn.devices()[0])                        # doctest: +ELLIPSIS
@@ -128,7 +129,7 @@ def devices() -> list[Device]:
 
 
 def out_of_memory(what: str, device: str, error: BaseException) -> DeviceError:
-    """What to raise where an op (or whatever `what` is) met a MemoryError."""
+    """The error to raise for a MemoryError in `what`, which is an op or a function."""
     place = next((one for one in devices() if one.name == device), None)
     return DeviceError(f"{what}: an array does not fit into the memory of {place or device}: {error}; make batch_size "
                        "smaller, evaluate inside tn.no_grad(), or delete what is no longer needed")
@@ -143,7 +144,7 @@ def _parsed(device: str) -> tuple[str, int]:
 
 
 def _open(device: str) -> tuple[Any, Callable[[], Any] | None]:
-    """The namespace of a device that is no CPU, and what makes it the current one, where there are several."""
+    """The module for a device other than the CPU, and a function that makes the device current, or None."""
     kind, index = _parsed(device)
     _opened[device] = module_for(kind, "runtime.gpu").open_device(kind, index)
     return _opened[device]
@@ -155,5 +156,5 @@ def module_for(device: str, name: str) -> Any:
 
 
 def type_of(module: str, name: str) -> Any:
-    """A class of a module that need not be loaded; if it is not, nothing is an instance of it."""
+    """A class of a module, or () if the module is not loaded: then nothing is an instance of it."""
     return getattr(sys.modules.get(module), name, ())

@@ -407,7 +407,7 @@ def test_what_was_compiled_is_kept_by_its_content(kernels: Callable[[str], Kerne
 def test_without_a_compiler_the_remedy_is_told(kernels: Callable[[str], Kernels],
                                                monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(DeviceError, match=r"compiled by g\+\+, and there is none; apt install g\+\+.*use cpu"):
+    with pytest.raises(DeviceError, match=r"compiled by g\+\+, which is missing; apt install g\+\+.*use cpu"):
         run(kernels(REVERSE), 2, 64, device(64), xp.empty(128, "float32"))
 
 

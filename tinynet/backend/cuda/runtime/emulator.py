@@ -87,7 +87,7 @@ def missing() -> str | None:
     if sys.platform != "linux":
         return f"kernels are compiled by g++ on Linux, got {sys.platform}; on Windows, use WSL"
     if not shutil.which("g++"):
-        return "kernels are compiled by g++, and there is none; apt install g++ (Debian, Ubuntu)"
+        return "kernels are compiled by g++, which is missing; apt install g++ (Debian, Ubuntu)"
     return None
 
 

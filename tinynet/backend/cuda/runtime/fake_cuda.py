@@ -24,10 +24,10 @@ class MemoryPool:
         _pools[id(self)] = self
         weakref.finalize(self, _overwrite, self.arrays).atexit = False
 
-    def malloc(self, size: int) -> "MemoryPointer":
+    def malloc(self, size: int) -> "UnownedMemory":
         """Memory of this pool; it does not keep the pool alive. Its address only tells the pool."""
         self._size += size
-        return MemoryPointer(UnownedMemory(id(self), size, None, 0), 0)
+        return UnownedMemory(id(self), size, None, 0)
 
     def total_bytes(self) -> int:
         return self._size
@@ -50,11 +50,10 @@ class UnownedMemory(NamedTuple):
     device_id: int
 
 
-class MemoryPointer:
-    """As `cupy.cuda.MemoryPointer`."""
-
-    def __init__(self, mem: UnownedMemory, offset: int) -> None:
-        self.mem, self.ptr, self.device_id = mem, mem.ptr + offset, mem.device_id
+def MemoryPointer(mem: UnownedMemory, offset: int) -> UnownedMemory:
+    """As `cupy.cuda.MemoryPointer`, but only for the beginning of some memory."""
+    assert not offset
+    return mem
 
 
 class Graph:

@@ -87,9 +87,9 @@ class Kernels:
     def launch(self, name: str, grid: Grid, *arguments: Any) -> None:
         """Launch a kernel on arrays of one device, numbers and structs. An empty grid launches nothing.
 
-        Errors: ArgumentError for a wrong number of arguments, a number out of range, a grid that is too large, or more
-        shared memory than `limits` allows; DtypeError for another type; ShapeError for an array with gaps; DeviceError
-        for arrays of the host or of two devices.
+        Errors: DtypeError for an argument of another type; ShapeError for an array with gaps; DeviceError for arrays of
+        the host or of two devices. ArgumentError for a wrong number of arguments, a number out of range, a grid that is
+        too large, or more shared memory than `limits` allows.
         """
         parameters = self._signatures[name]
         if len(arguments) != len(parameters):
