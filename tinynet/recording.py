@@ -20,7 +20,7 @@ from math import inf
 from operator import attrgetter
 from threading import Lock
 from typing import Any, NamedTuple
-from weakref import ref
+from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 
@@ -289,3 +289,51 @@ class Recordings:
                     self.known[key] = made
                     return _each(_copy, made.outputs)
         return None
+
+
+# --- the evaluation of a model --------------------------------------------------------------------------------------
+
+LIMITS = {"cpu": 1 << 23, "gpu": 1 << 27}  # bytes of the arrays of a recording; above, Python's share is small
+evaluations: WeakKeyDictionary[Any, Recordings] = WeakKeyDictionary()  # by model
+
+
+def evaluation(model: Any, layers: Callable[[Tensor], Tensor], x: Any, plain: tuple[type, ...]) -> Any:
+    """The output of the evaluation of a module from its recording; None if `layers` are to be called.
+
+    plain  classes that its attributes may have besides numbers, strings and tensors
+    """
+    if model.training or not (isinstance(x, Tensor) and _is_ours(model)):
+        return None
+    if x.device != "cpu" and not x.data.flags.c_contiguous:  # array functions of a GPU may add in another order then
+        return None
+    known = evaluations.get(model)
+    if known is None:
+        known = evaluations[model] = Recordings()
+    return known(lambda: _record(model, layers, x, plain), x)
+
+
+def _record(model: Any, layers: Callable[[Tensor], Tensor], x: Tensor, plain: tuple[type, ...]) -> Recording | None:
+    """Record the evaluation; None while a layer is in training.
+
+    Errors: DeviceError, with the reason, if it cannot be recorded, or may depend on more than a fingerprint covers.
+    """
+    modules, xp = dict(model.modules()), backend.namespace(x.device)
+    if any(module.training for module in modules.values()):
+        return None
+    for path, module in modules.items():
+        if not _is_ours(module):
+            raise DeviceError(f"record: layers must be tinynet's, got {type(module).__name__} at {path!r}; it runs as "
+                              "usual")
+        for name, value in module.members():
+            if not (isinstance(value.data, xp.ndarray) if isinstance(value, Tensor)
+                    else isinstance(value, (bool, int, float, complex, str, bytes, type(None), *plain))):
+                raise DeviceError(f"record: attributes must be numbers, strings or tensors on {x.device}, got a "
+                                  f"{type(value).__name__} as {name} of {path!r}; it runs as usual")
+    watched = [Watched(path, module) for path, module in modules.items()]
+    return Recording(x.device, layers, [x], watched, limit=LIMITS["cpu" if x.device == "cpu" else "gpu"])
+
+
+def _is_ours(module: Any) -> bool:
+    """Whether a module runs code of tinynet's own layers."""
+    kind = type(module)
+    return all(str(code.__module__).startswith("tinynet.nn.") for code in (kind, kind.forward))

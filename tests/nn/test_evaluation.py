@@ -17,8 +17,7 @@ from tests.support.fake_device import installed
 from tinynet import nn
 from tinynet.backend.cuda.runtime import fake_cupy
 from tinynet.errors import DtypeError, ShapeError
-from tinynet.nn.sequential import LIMITS, recordings
-from tinynet.recording import SHAPES, Recording
+from tinynet.recording import LIMITS, SHAPES, Recording, evaluations
 from tinynet.tensor import Tensor
 from tinynet.tracing import observe, shapes_only
 
@@ -52,7 +51,7 @@ def ready(make: Callable[[], Any] = lstm_cnn) -> Any:
 
 
 def recorded(model: Any) -> list[Recording]:
-    known = recordings[model].known if model in recordings else {}
+    known = evaluations[model].known if model in evaluations else {}
     return [one for one in known.values() if isinstance(one, Recording)]
 
 
@@ -145,7 +144,7 @@ def test_too_much_memory_on_a_gpu_runs_as_usual(monkeypatch: pytest.MonkeyPatch)
         for device in ("gpu", "gpu-emulated"):
             model = nn.Sequential(nn.Tanh(), nn.Sigmoid()).eval()
             assert not is_launched(model, double(90, 8, device=device))
-            assert "bytes at most" in str(next(iter(recordings[model].known.values())))
+            assert "bytes at most" in str(next(iter(evaluations[model].known.values())))
 
 
 def test_the_first_two_calls_run_as_usual() -> None:

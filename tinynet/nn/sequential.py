@@ -2,14 +2,11 @@
 
 from collections.abc import Iterator
 from typing import Any
-from weakref import WeakKeyDictionary
 
-from tinynet import backend
-from tinynet.errors import DeviceError, StateError
+from tinynet.errors import StateError
 from tinynet.nn.module import Module, is_outermost
 from tinynet.nn.scaling import Scaling
-from tinynet.recording import Recording, Recordings, Watched
-from tinynet.tensor import Tensor
+from tinynet.recording import evaluation
 
 
 class Sequential(Module):
@@ -33,7 +30,7 @@ class Sequential(Module):
         self.input_shape = None if input_shape is None else tuple(input_shape)
 
     def forward(self, x: Any) -> Any:
-        y = _launched(self, x)
+        y = evaluation(self, self.through, x, (Module, Scaling)) if is_outermost(self) else None
         return self.through(x) if y is None else y
 
     def through(self, x: Any) -> Any:
@@ -59,48 +56,3 @@ class Sequential(Module):
 
     def __repr__(self) -> str:
         return "Sequential(\n" + "".join(f"    {i}: {layer!r}\n" for i, layer in enumerate(self.layers)) + ")"
-
-
-recordings: WeakKeyDictionary[Sequential, Recordings] = WeakKeyDictionary()  # of the evaluation of each model
-
-
-LIMITS = {"cpu": 1 << 23, "gpu": 1 << 27}  # bytes of the arrays of a recording; above, Python's share is small
-PLAIN = (bool, int, float, complex, str, bytes, type(None), Module, Scaling)  # attributes that can be compared
-
-
-def _launched(model: Sequential, x: Any) -> Any:
-    """The output of an evaluation from its recording; None if the layers are to be called."""
-    if model.training or not (isinstance(x, Tensor) and is_outermost(model) and _is_ours(model)):
-        return None
-    if x.device != "cpu" and not x.data.flags.c_contiguous:  # array functions of a GPU may add in another order then
-        return None
-    known = recordings.get(model)
-    if known is None:
-        known = recordings[model] = Recordings()
-    return known(lambda: _record(model, x), x)
-
-
-def _record(model: Sequential, x: Tensor) -> Recording | None:
-    """Record the evaluation; None while a layer is in training.
-
-    Errors: DeviceError, with the reason, if it cannot be recorded, or may depend on more than a fingerprint covers.
-    """
-    modules, xp = dict(model.modules()), backend.namespace(x.device)
-    if any(module.training for module in modules.values()):
-        return None
-    for path, module in modules.items():
-        if not _is_ours(module):
-            raise DeviceError(f"record: layers must be tinynet's, got {type(module).__name__} at {path!r}; it runs as "
-                              "usual")
-        for name, value in module.members():
-            if not (isinstance(value.data, xp.ndarray) if isinstance(value, Tensor) else isinstance(value, PLAIN)):
-                raise DeviceError(f"record: attributes must be numbers, strings or tensors on {x.device}, got a "
-                                  f"{type(value).__name__} as {name} of {path!r}; it runs as usual")
-    watched = [Watched(path, module) for path, module in modules.items()]
-    return Recording(x.device, model.through, [x], watched, limit=LIMITS["cpu" if x.device == "cpu" else "gpu"])
-
-
-def _is_ours(module: Module) -> bool:
-    """Whether a module runs code of tinynet's own layers."""
-    kind = type(module)
-    return all(str(code.__module__).startswith("tinynet.nn.") for code in (kind, kind.forward))
