@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from tinynet import backend
 from tinynet.errors import ShapeError, StateError
 from tinynet.nn.parameter import Buffer, Parameter, Parameters
-from tinynet.nn.scaling import Scaling
 from tinynet.random import current_seed, next_draw, stream
+from tinynet.scaling import Scaling
 from tinynet.tensor import Tensor
 from tinynet.tracing import UNOBSERVED, observers
 
