@@ -4,8 +4,8 @@
     PYTHONPATH=.:tests python tests/golden/make.py
 
 The file holds float64 arrays. For each case of `tests/support/comparison.py`: the inputs, outputs and gradients of
-PyTorch, `NAME/input x`, `NAME/output 0`, `NAME/gradient x`. For the small LSTM-CNN: initial parameters, the loss and all
-gradients on one batch, and for each way to train the losses and the parameters after ten steps. `test_golden.py`
+PyTorch, `NAME/input x`, `NAME/output 0`, `NAME/gradient x`. For the small LSTM-CNN: initial parameters, the loss and
+all gradients on one batch, and for each way to train the losses and the parameters after ten steps. `test_golden.py`
 compares tinynet with it. Run this again when a case is added. Old cases keep their numbers, except for the last bits
 with another PyTorch or processor.
 """
