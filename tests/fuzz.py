@@ -30,7 +30,7 @@ from tests.support import model_files
 from tinynet.atomic import write_whole
 from tinynet.data import read_idx, scan_folder
 from tinynet.data.images import read as images
-from tinynet.data.images.folder import _Found, recognise
+from tinynet.data.images.layouts import Found, recognise
 from tinynet.errors import DataError
 
 Random = np.random.Generator
@@ -218,7 +218,7 @@ def check_layout(given: list[str]) -> bool:
         return False
     used = [one.name for one in found] + [one.name for one in skipped] + elsewhere
     assert len({*used}) == len(used) and {*used} <= {*given}
-    assert all(isinstance(one, _Found) and one.name.lower().endswith(images.SUFFIXES) for one in found)
+    assert all(isinstance(one, Found) and one.name.lower().endswith(images.SUFFIXES) for one in found)
     assert len({one.label for one in found}) >= 2
     return True
 

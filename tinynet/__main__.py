@@ -27,8 +27,7 @@ from tinynet.classifier import Classifier, report, score
 from tinynet.data import load as load_data
 from tinynet.data import read_image, scan_folder
 from tinynet.data.digits.mnist import find_below
-from tinynet.data.images.read import shown
-from tinynet.errors import DataError, DeviceError, TinynetError
+from tinynet.errors import DataError, DeviceError, TinynetError, printable
 from tinynet.nn.module import Module
 from tinynet.nn.summary import rows
 from tinynet.saving.models import load
@@ -118,7 +117,7 @@ def _answers(pictures: Classifier, read: list[tuple[str, Any]], options: argpars
         best = next(iter(ranked))
         answers.append({"image": path, "class": best, "probability": ranked[best], "probabilities": ranked})
         if not options.json:
-            print(f"{shown(path)}: " + ", ".join(f"{name} {share:.1%}" for name, share in list(ranked.items())[:5]))
+            print(f"{printable(path)}: " + ", ".join(f"{name} {share:.1%}" for name, share in list(ranked.items())[:5]))
     return answers
 
 
@@ -133,7 +132,7 @@ def run_evaluate(options: argparse.Namespace) -> int:
         return 0
     print(sentence)
     for name, reason in skipped.items():
-        print(f"  skipped {shown(name)}: {reason}")
+        print(f"  skipped {printable(name)}: {reason}")
     print(f"\n{report(found)}")
     return 0
 
@@ -153,9 +152,9 @@ def _labelled(pictures: Classifier, options: argparse.Namespace) -> tuple[Any, A
     if part != "all":
         folder = folder.select(folder.part_of == part)
         if not len(folder):
-            raise DataError(f"evaluate: {shown(options.data)} must have images in its part {part!r}, and has none; "
+            raise DataError(f"evaluate: {printable(options.data)} must have images in its part {part!r}, and has none; "
                             "choose another --part")
-    sentence = (f"{shown(options.data)}: {len(folder):,} images, {folder.layout}"
+    sentence = (f"{printable(options.data)}: {len(folder):,} images, {folder.layout}"
                 f"{f', the part {part!r}' if folder.parts else ''}.")
     labels = pictures.labels_of(folder.labels, folder.classes)
     skipped = {one.name: one.reason for one in folder.skipped}
@@ -190,7 +189,7 @@ def run_about(options: argparse.Namespace) -> int:
 
 def one_line(error: object) -> str:
     """The message of an error, without line breaks and escape sequences."""
-    return shown(" ".join(str(error).split()))
+    return printable(" ".join(str(error).split()))
 
 
 def complain(error: object, code: int) -> int:

@@ -4,6 +4,18 @@ A message has three parts: the op or function and its argument; the rule, with i
 is also the built-in exception that fits, such as ValueError.
 """
 
+import os
+
+
+def printable(name: str | os.PathLike[str]) -> str:
+    """The name of a file for a message, with line breaks, escape sequences and undecodable bytes escaped.
+
+    >>> printable("a\\nb")
+    'a\\\\nb'
+    """
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
+                   for letter in os.fspath(name))
+
 
 class TinynetError(Exception):
     """The base of all others: ``except tn.errors.TinynetError`` catches every error that tinynet itself raises."""

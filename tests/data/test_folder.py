@@ -14,7 +14,7 @@ from PIL import Image
 from tinynet import random
 from tinynet.data import folds, scan_folder, split_groups, write_chest_xray_stand_in, write_idc_stand_in
 from tinynet.data.images import folder, splits
-from tinynet.data.images.folder import natural, recognise
+from tinynet.data.images.layouts import natural, recognise
 from tinynet.errors import ArgumentError, DataError
 
 
@@ -101,9 +101,9 @@ def test_idc_names_that_do_not_fit(tmp_path):
     good = [idc(9, label, x, 1) for label in (0, 1) for x in range(1, 301, 50)]
     fill(tmp_path, *good, "9/0/9_idx5_x1_y1_class1.png", "9/1/8_idx5_x1_y1_class1.png", "9/1/other.png")
     assert [(one.name, one.reason) for one in scan_folder(tmp_path).skipped] == [
-        ("9/0/9_idx5_x1_y1_class1.png", "lies in 9/0, but its name says patient 9, class 1; move it"),
-        ("9/1/8_idx5_x1_y1_class1.png", "lies in 9/1, but its name says patient 8, class 1; move it"),
-        ("9/1/other.png", "must be called PATIENT_idx5_xX_yY_classC.png; rename it")]
+        ("9/0/9_idx5_x1_y1_class1.png", "is in 9/0, but its name says patient 9, class 1; move it"),
+        ("9/1/8_idx5_x1_y1_class1.png", "is in 9/1, but its name says patient 8, class 1; move it"),
+        ("9/1/other.png", "must have a name of the form PATIENT_idx5_xX_yY_classC.png; rename it")]
 
 
 def test_groups_by_a_pattern(tmp_path):
@@ -173,9 +173,9 @@ def test_unusable_files_are_named_and_skipped(tmp_path):
     assert len(reasons) == len(found.skipped) == 11
     for name, reason in [("a/empty.png", "is empty; copy it again"), ("a/cut.png", "is damaged"),
                          ("a/text.png", "must be a PNG or a JPEG, starts with 68 65 6c 6c; convert it"),
-                         ("a/notes.txt", "is no PNG or JPEG by its name; convert it"),
-                         ("a/out.png", "is a link out of the folder; copy what it holds"),
-                         ("b/broken.png", "is not there"), ("c/", "is a link to a folder; copy what it holds"),
+                         ("a/notes.txt", "is not named .png, .jpg or .jpeg; convert it"),
+                         ("a/out.png", "is a link out of the folder; copy the file itself"),
+                         ("b/broken.png", "is not there"), ("c/", "is a link to a folder; copy the folder itself"),
                          ("b/loop.png", "is not there|cannot be read"),
                          ("b/pipe.png", "is not a regular file"), ("b/line\nbreak.png", "is empty"),
                          ("b/\udcff.png", "has a name that is not UTF-8; rename it")]:

@@ -13,12 +13,12 @@ import pytest
 
 import tinynet as tn
 from tinynet.data import Images, Loader, write_idc_stand_in
-from tinynet.data.prefetch import ahead
+from tinynet.data.prefetch import prefetch
 from tinynet.errors import ArgumentError, DataError
 
 
 def loader_threads():
-    return [thread for thread in threading.enumerate() if thread.name.startswith("tinynet-loader")]
+    return [thread for thread in threading.enumerate() if thread.name.startswith("tinynet-prefetch")]
 
 
 @pytest.mark.parametrize("threads", [0, 1, 2, 7])
@@ -27,8 +27,8 @@ def test_in_order_whatever_takes_longest(threads):
         time.sleep(0.004 * (n % 3 == 0))
         return n * n
 
-    assert list(ahead(make, range(30), threads)) == [n * n for n in range(30)]
-    assert list(ahead(make, [], threads)) == []
+    assert list(prefetch(make, range(30), threads)) == [n * n for n in range(30)]
+    assert list(prefetch(make, [], threads)) == []
     assert not loader_threads()
 
 
@@ -41,7 +41,7 @@ def test_no_more_is_made_than_is_allowed(threads):
             begun[0] += 1
         return n
 
-    for taken, _ in enumerate(ahead(make, range(50), threads), 1):
+    for taken, _ in enumerate(prefetch(make, range(50), threads), 1):
         time.sleep(0.001)
         assert begun[0] <= taken + threads + 1
     assert begun[0] == 50
@@ -51,7 +51,7 @@ def test_work_is_done_while_the_caller_works():
     """A caller of 8 ms a step and work of 8 ms an item take about 8 ms a step together, not 16."""
     def spent(threads):
         start = time.perf_counter()
-        for _ in ahead(lambda n: time.sleep(0.008), range(20), threads):
+        for _ in prefetch(lambda n: time.sleep(0.008), range(20), threads):
             time.sleep(0.008)
         return time.perf_counter() - start
 
@@ -60,8 +60,8 @@ def test_work_is_done_while_the_caller_works():
 
 def test_threads_are_other_threads_and_run_at_once():
     meeting = threading.Barrier(3, timeout=10)
-    names = list(ahead(lambda n: (meeting.wait(), threading.current_thread().name)[1], range(3), threads=3))
-    assert len({*names}) == 3 and all(name.startswith("tinynet-loader") for name in names)
+    names = list(prefetch(lambda n: (meeting.wait(), threading.current_thread().name)[1], range(3), threads=3))
+    assert len({*names}) == 3 and all(name.startswith("tinynet-prefetch") for name in names)
 
 
 @pytest.mark.parametrize("threads", [0, 1, 3])
@@ -73,24 +73,24 @@ def test_an_error_comes_where_its_result_would_have_come(threads):
 
     found = []
     with pytest.raises(DataError, match="item 4"):
-        for n in ahead(make, range(10), threads):
+        for n in prefetch(make, range(10), threads):
             found.append(n)
     assert found == [0, 1, 2, 3] and not loader_threads()
 
 
 def test_threads_end_with_the_loop():
-    for n in ahead(lambda n: n, range(1000), 2):
+    for n in prefetch(lambda n: n, range(1000), 2):
         if n == 3:
             assert loader_threads()
             break
     assert not loader_threads()
-    paused = ahead(lambda n: n, range(1000), 2)
+    paused = prefetch(lambda n: n, range(1000), 2)
     next(paused)
     assert loader_threads()
     paused.close()
     assert not loader_threads()
     with pytest.raises(KeyboardInterrupt):
-        for _ in ahead(lambda n: n, range(1000), 2):
+        for _ in prefetch(lambda n: n, range(1000), 2):
             raise KeyboardInterrupt
     assert not loader_threads()
 
@@ -99,8 +99,8 @@ def test_threads_use_what_the_caller_uses():
     from tinynet import backend
 
     with tn.using("reference"):
-        assert list(ahead(lambda n: backend.overrides._reference.get(), range(3), 2)) == [True] * 3
-    assert list(ahead(lambda n: backend.overrides._reference.get(), range(3), 2)) == [False] * 3
+        assert list(prefetch(lambda n: backend.overrides._reference.get(), range(3), 2)) == [True] * 3
+    assert list(prefetch(lambda n: backend.overrides._reference.get(), range(3), 2)) == [False] * 3
 
 
 def run(code):

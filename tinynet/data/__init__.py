@@ -35,7 +35,8 @@ from tinynet.data.digits.idx import read_idx
 from tinynet.data.digits.load import load
 from tinynet.data.digits.mnist import download_mnist, find_mnist, load_mnist
 from tinynet.data.digits.small import load_digits
-from tinynet.data.images.folder import ImageFolder, Skipped, scan_folder
+from tinynet.data.images.folder import ImageFolder, scan_folder
+from tinynet.data.images.layouts import Skipped
 from tinynet.data.images.read import Images, read_image
 from tinynet.data.images.splits import Fold, folds, split_groups
 from tinynet.data.images.stand_ins import write_chest_xray_stand_in, write_idc_stand_in

@@ -7,7 +7,7 @@ import numpy as np
 
 from tinynet import backend
 from tinynet.data.gather import gather
-from tinynet.data.prefetch import ahead
+from tinynet.data.prefetch import prefetch
 from tinynet.errors import ArgumentError
 from tinynet.random import current_seed, permutation, stream
 
@@ -139,7 +139,7 @@ class Loader:
 
         numbers = range(start, len(self))
         threads = self.threads if self.device == "cpu" else 0  # a device is ahead by itself
-        for number, batch in zip(numbers, ahead(make, numbers, threads), strict=True):
+        for number, batch in zip(numbers, prefetch(make, numbers, threads), strict=True):
             self._position = epoch, number + 1
             yield batch
         self._position = None

@@ -1,4 +1,4 @@
-"""Work that threads do ahead, and that comes out in order."""
+"""Prefetching: threads compute the next items in the background."""
 
 import os
 from collections import deque
@@ -11,26 +11,30 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 
-def ahead(make: Callable[[Any], Any], items: Iterable[Any], threads: int) -> Iterator[Any]:
-    """make(item) for each item, in order, computed by so many threads before it is asked for; by none with 0.
+def prefetch(make: Callable[[Any], Any], items: Iterable[Any], threads: int | None = None) -> Iterator[Any]:
+    """Yield make(item) for each item, in order, computed by threads in the background.
 
-    threads + 1 results at most are waiting or being made. What `make` raises is raised here, where its result would
-    have come. The threads end with this iterator: at its end, when it is closed, or with the loop that it is left by.
-    In a forked child, which has no threads of its parent's, it goes on without any.
+    threads   their number: None for one per processor, at most 8; with 0 the caller computes each item itself
 
-    >>> list(ahead(lambda n: n * n, range(5), threads=2))
+    At most threads + 1 results are waiting or being computed. An error of `make` is raised in place of its result. The
+    threads end with the iterator: at its end, when it is closed, or when the loop over it is left. A forked child has
+    no threads of its parent, so there the iterator goes on as with threads=0.
+
+    >>> list(prefetch(lambda n: n * n, range(5), threads=2))
     [0, 1, 4, 9, 16]
     """
+    if threads is None:
+        threads = min(8, os.cpu_count() or 1)
     if threads == 0:
         yield from map(make, items)
         return
-    from concurrent.futures import ThreadPoolExecutor  # takes a while
+    from concurrent.futures import ThreadPoolExecutor  # slow to import
 
     owner, items = os.getpid(), iter(items)
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="tinynet-loader")
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="tinynet-prefetch")
 
     def begin(item: Any) -> "tuple[Any, Future[Any]]":
-        return item, pool.submit(copy_context().run, make, item)  # with what `using` has set, too
+        return item, pool.submit(copy_context().run, make, item)  # the context holds what `using` has set
 
     try:
         waiting = deque(begin(item) for item in islice(items, threads + 1))

@@ -16,8 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinynet.atomic import write_whole
-from tinynet.data.images.read import shown
-from tinynet.errors import TinynetError
+from tinynet.errors import TinynetError, printable
 
 _DTYPES = {"F16": "float16", "F32": "float32", "F64": "float64", "I32": "int32", "I64": "int64"}
 _LONGEST = 200  # characters of another error's message that a message repeats
@@ -118,7 +117,7 @@ def said(error: Exception) -> str:
     >>> said(ValueError("no\\x1b[2J"))
     'no\\\\x1b[2J'
     """
-    text = shown(str(error))
+    text = printable(str(error))
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
 
 

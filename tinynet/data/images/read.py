@@ -1,56 +1,58 @@
-"""Pictures in files: PNG and JPEG of any size and kind, as arrays of bytes.
+"""Images in files: PNG and JPEG of any size and kind, as arrays of bytes.
 
-What comes out is always uint8 of shape (height, width, channels), with 1 or 3 channels:
+The result is always uint8 of shape (height, width, channels), with 1 or 3 channels:
 
-    turned      as the EXIF orientation says, which cameras write
-    16 bits     the high byte of each value: 0 ... 65535 becomes 0 ... 255
-    alpha       laid on white
-    palette, CMYK, black and white      as the colours that they stand for; grey repeated where 3 channels are wanted,
-                and 0.299 R + 0.587 G + 0.114 B where 1 is
-    resized     to the size that was asked for, stretched where the proportions differ, with Pillow's BILINEAR filter,
-                which averages over all pixels that fall into one; of a JPEG more than four times as large, every
-                second, fourth or eighth pixel at most is decoded ("draft"), as averages, which is much faster
+    orientation     turned as the EXIF orientation says, which cameras write
+    16 bits         the high byte of each value: 0 ... 65535 becomes 0 ... 255
+    alpha           composited onto white
+    palette, CMYK, black and white      converted to the colours that they stand for
+    channels        grey is repeated for 3 channels; 1 channel is 0.299 R + 0.587 G + 0.114 B
+    size            resized to the requested size, stretched if the proportions differ, with Pillow's BILINEAR filter,
+                    which averages over all pixels that fall into one
+    large JPEG      decoded at 1/2, 1/4 or 1/8 of its size ("draft"), if that is at least twice the requested size;
+                    the pixels are averages, and this is much faster
 
-Nothing in a file is believed: its first bytes say what it is, not its name; no other decoder is ever asked; its size is
-looked at before memory is taken. Whatever is wrong with a file is a `DataError` that names it. Damage that a decoder
-does not notice, such as a wrong byte in the middle of a JPEG, is a wrong picture, not an error.
+Files are not trusted. The format is determined by the first bytes, not by the name, and no other decoder is tried. The
+size is checked before memory is allocated. Each fault is a `DataError` that names the file. A decoder does not notice
+all damage: a wrong byte in the middle of a JPEG gives a wrong picture, not an error.
 """
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tinynet.errors import ArgumentError, DataError
+from tinynet.data.prefetch import prefetch
+from tinynet.errors import ArgumentError, DataError, printable
 
 MAX_PIXELS = 1 << 26  # 8192 x 8192
 MAX_BYTES = 1 << 28
-MEMORY = 2 << 30  # bytes that `in_memory` takes at most, unless told otherwise
+MEMORY = 2 << 30  # the default limit of `in_memory`, in bytes
+CHUNK = 64  # files that a thread decodes at once
 SUFFIXES = (".png", ".jpg", ".jpeg")
 
 Size = int | tuple[int, int]
 
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 _ORIENTATION = 0x0112  # the EXIF tag
-_DRAFT = 2  # a JPEG is decoded at no less than so many times the size that is wanted
-_CHUNK = 64  # files that a thread takes at once
+_DRAFT = 2  # a JPEG is decoded at no less than twice the requested size
 
 
 class ImageFault(Exception):
-    """What is wrong with a file, to be said behind its name: "is empty"."""
+    """A fault of a file, worded to follow its name: "is empty"."""
 
 
 def read_image(path: str | os.PathLike[str], *, size: Size | None = None, channels: int = 3) -> np.ndarray:
-    """Read a PNG or JPEG file as a uint8 array (height, width, channels); see the text of the module.
+    """Read a PNG or JPEG file as a uint8 array (height, width, channels), converted as the module describes.
 
-    size       (height, width), or one number for both; None leaves the picture as large as it is
+    size       (height, width), or one number for both; None keeps the size of the file
     channels   1 for grey, 3 for red, green, blue
 
-    Raises `DataError`, which names the file, where it is not there, empty, damaged, of another format, or larger than
+    Raises `DataError`, which names the file, if it is missing, empty, damaged, of another format, or larger than
     `MAX_PIXELS` pixels or `MAX_BYTES` bytes. Needs Pillow: pip install pillow.
 
     >>> import tempfile
@@ -64,17 +66,17 @@ def read_image(path: str | os.PathLike[str], *, size: Size | None = None, channe
     try:
         return read(Path(path), size, channels)
     except ImageFault as fault:
-        raise DataError(f"read_image: {shown(path)} {fault}") from fault
+        raise DataError(f"read_image: {printable(path)} {fault}") from fault
 
 
 class Images:
-    """Pictures in files as one array (N, height, width, channels) that is read where it is indexed.
+    """Images in files as one array (N, height, width, channels) that is read when it is indexed.
 
         images[indices]    uint8 (n, height, width, channels), for an array or list of integers, or a slice
         images[3]          uint8 (height, width, channels)
 
-    It stands for an array in a `Loader`, whose threads decode ahead. `ImageFolder.images` makes it.
-    Raises `DataError`, when a file is read, as `read_image` does.
+    Pass it to a `Loader` in place of an array; the loader's threads decode in the background. `ImageFolder.images`
+    returns one. Reading a file raises the `DataError` of `read_image`.
 
     >>> import tempfile
     >>> from PIL import Image
@@ -100,11 +102,11 @@ class Images:
         return len(self.names)
 
     def __repr__(self) -> str:
-        return f"Images({shown(self.root)!r}: {' x '.join(map(str, self.shape))})"
+        return f"Images({printable(self.root)!r}: {' x '.join(map(str, self.shape))})"
 
     @property
     def nbytes(self) -> int:
-        """What all of them would take in memory."""
+        """The size of all images in memory, in bytes."""
         return int(np.prod(self.shape, dtype=np.int64))
 
     def __getitem__(self, index: Any) -> np.ndarray:
@@ -117,15 +119,19 @@ class Images:
         return out
 
     def in_memory(self, limit: int = MEMORY, *, threads: int | None = None) -> "np.ndarray | Images":
-        """All of them as an array, decoded by threads, if that takes no more than `limit` bytes; else this object."""
+        """All images as an array, decoded by threads, if it has at most `limit` bytes; else this object.
+
+        threads   None for one per processor, at most 8
+        """
         if self.nbytes > limit:
             return self
         out = np.empty(self.shape, np.uint8)
 
-        def fill(position: int) -> None:
-            out[position] = self._read(position)
+        def fill(start: int) -> None:
+            for position in range(start, min(start + CHUNK, len(out))):
+                out[position] = self._read(position)
 
-        for _ in each(fill, range(len(self)), threads):
+        for _ in prefetch(fill, range(0, len(out), CHUNK), threads):
             pass
         return out
 
@@ -134,30 +140,11 @@ class Images:
         try:
             return read(path, self.size, self.channels)
         except ImageFault as fault:
-            raise DataError(f"Images: {shown(path)} {fault}") from fault
-
-
-def each(function: Callable[[Any], Any], items: Iterable[Any], threads: int | None = None) -> Iterator[Any]:
-    """function(item) for each item, in their order, computed by threads (one for each processor, but at most 8)."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    items = list(items)
-    if threads is None:
-        threads = min(8, os.cpu_count() or 1)
-
-    def work(start: int) -> list[Any]:
-        return [function(item) for item in items[start : start + _CHUNK]]
-
-    with ThreadPoolExecutor(threads, thread_name_prefix="tinynet-images") as pool:
-        try:
-            for part in pool.map(work, range(0, len(items), _CHUNK)):
-                yield from part
-        finally:
-            pool.shutdown(cancel_futures=True)
+            raise DataError(f"Images: {printable(path)} {fault}") from fault
 
 
 def checked_size(function: str, size: Any, channels: int) -> tuple[tuple[int, int] | None, int]:
-    """`size` as a pair and `channels`. Raises `ArgumentError` for what is none."""
+    """`size` as a pair (or None), and `channels`. Raises `ArgumentError` for invalid ones."""
     if channels not in (1, 3):
         raise ArgumentError(f"{function}: channels must be 1 (grey) or 3 (colours), got {channels!r}; channels=3?")
     if size is None:
@@ -170,28 +157,22 @@ def checked_size(function: str, size: Any, channels: int) -> tuple[tuple[int, in
     return (int(sides[0]), int(sides[1])), channels
 
 
-def shown(name: str | os.PathLike[str]) -> str:
-    """A file's name as it can be printed: a name may hold line breaks, escape sequences and bytes of no meaning."""
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
-                   for letter in os.fspath(name))
-
-
 def read(path: Path, size: tuple[int, int] | None, channels: int) -> np.ndarray:
-    """As `read_image`, for arguments that were checked. Raises `ImageFault`."""
+    """Read an image as `read_image` does, with checked arguments. Raises `ImageFault`."""
     return decode(file_content(path), size, channels)
 
 
 def decode(content: bytes, size: tuple[int, int] | None, channels: int) -> np.ndarray:
-    """The picture that the content of a file holds, uint8 (height, width, channels). Raises `ImageFault`."""
+    """The image in the content of a file, uint8 (height, width, channels). Raises `ImageFault`."""
     image = _opened(content)
     try:
         return _pixels(image, size, channels)
-    except Exception as fault:  # whatever a decoder stumbles over, the file is what is wrong
+    except Exception as fault:  # a decoder raises all kinds of errors for a damaged file
         raise _damaged(fault) from fault
 
 
 def measure(content: bytes) -> tuple[int, int, int]:
-    """Height, width and channels of the picture in the content of a file, which is decoded to see that it can be.
+    """Height, width and channels of the image in the content of a file, which is decoded to check it.
 
     Raises `ImageFault`.
     """
@@ -199,7 +180,7 @@ def measure(content: bytes) -> tuple[int, int, int]:
     (width, height), mode = image.size, image.mode
     try:
         if image.format == "JPEG":
-            image.draft(None, (1, 1))  # all of it is read, an eighth is computed
+            image.draft(None, (1, 1))  # reads all of the file, computes an eighth of the size
         image.load()
     except Exception as fault:
         raise _damaged(fault) from fault
@@ -209,7 +190,7 @@ def measure(content: bytes) -> tuple[int, int, int]:
 def file_content(path: Path) -> bytes:
     try:
         status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device might never end
+        if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device may never end
             raise ImageFault("is a folder, not a file" if stat.S_ISDIR(status.st_mode) else "is not a regular file")
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
@@ -224,7 +205,7 @@ def file_content(path: Path) -> bytes:
 
 
 def _opened(content: bytes) -> Any:
-    """A picture of which the header alone was read. Not `Image.open`, which tries dozens of formats."""
+    """An image with only its header read. `Image.open` would try dozens of formats."""
     try:
         from PIL.JpegImagePlugin import JpegImageFile
         from PIL.PngImagePlugin import PngImageFile
@@ -247,7 +228,7 @@ def _opened(content: bytes) -> Any:
 
 
 def _damaged(fault: Exception) -> ImageFault:
-    return ImageFault(f"is damaged ({shown(str(fault)) or type(fault).__name__}); copy it again")
+    return ImageFault(f"is damaged ({printable(str(fault)) or type(fault).__name__}); copy it again")
 
 
 def _pixels(image: Any, size: tuple[int, int] | None, channels: int) -> np.ndarray:
@@ -265,23 +246,23 @@ def _pixels(image: Any, size: tuple[int, int] | None, channels: int) -> np.ndarr
     return np.array(image, np.uint8).reshape(image.height, image.width, channels)
 
 
-_UPRIGHT = (0, 1, 3)  # Pillow's numbers of what leaves height and width as they are: two mirrors, half a turn
+_UPRIGHT = (0, 1, 3)  # Pillow's numbers of the transpositions that keep height and width: two mirrors, half a turn
 
 
 def _turn(image: Any, ways: Any) -> int | None:
-    """What must be done to a picture to see it as its EXIF orientation says; None for nothing."""
+    """The transposition that the EXIF orientation of an image asks for, or None."""
     if "exif" not in image.info:
         return None
     try:
         orientation = image.getexif().get(_ORIENTATION)
-    except Exception:  # the pixels are not less good for it
+    except Exception:  # the pixels are good all the same
         return None
     return {2: ways.FLIP_LEFT_RIGHT, 3: ways.ROTATE_180, 4: ways.FLIP_TOP_BOTTOM, 5: ways.TRANSPOSE,
             6: ways.ROTATE_270, 7: ways.TRANSVERSE, 8: ways.ROTATE_90}.get(orientation)
 
 
 def _in_mode(image: Any, mode: str, Image: Any) -> Any:
-    """The picture in mode L or RGB."""
+    """The image in mode L or RGB."""
     if image.mode.startswith("I"):
         image.load()
         return Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)).convert(mode)
