@@ -92,6 +92,11 @@ def shapes_only() -> Iterator[list[Call]]:
         yield calls
 
 
+def is_observed() -> bool:
+    """Whether an observer is in force, or ops run on their contracts alone. A recording would pass them over."""
+    return observers.get() is not UNOBSERVED
+
+
 def is_shapes_only() -> bool:
     """Whether ops run on their contracts alone."""
     return not observers.get().values

@@ -149,3 +149,13 @@ def test_shapes_alone_are_observed_and_end_with_their_context() -> None:
     assert [line for line in log if "end" not in line] == ["lstm", "tanh", "inner tanh"]
     assert tn.ops.tanh(tn.Tensor([0.5])).data.strides == (4,)
     assert len(calls) == 2
+
+
+@pytest.mark.skipif(not tn.devices()[-1].is_available, reason="there is no C++ compiler for the emulator")
+def test_steps_on_a_gpu_are_observed_instead_of_launched() -> None:
+    log = list[str]()
+    network = model().to("gpu-emulated")
+    batches = [(np.ones((2, 3), "float32"), np.array([0, 1]))] * 5
+    with observe(**Notes(log).observers):
+        tn.fit(network, tn.optim.SGD(network.parameters(), 0.1), batches, epochs=2, show=False)
+    assert [log.count(name) for name in ("Sequential", "dense", "ddense", "SGD")] == [10] * 4

@@ -16,7 +16,7 @@ from tinynet.nn.parameter import Buffer, Parameter, Parameters
 from tinynet.random import current_seed, next_draw, stream
 from tinynet.scaling import Scaling
 from tinynet.tensor import Tensor
-from tinynet.tracing import UNOBSERVED, observers
+from tinynet.tracing import is_observed, observers
 
 if TYPE_CHECKING:
     from tinynet.nn.profile import Profile
@@ -192,7 +192,7 @@ class Module:
 
 def is_outermost(module: Module) -> bool:
     """Whether this is the module that was called, and the call is not observed."""
-    return _root.get() is module and observers.get() is UNOBSERVED
+    return _root.get() is module and not is_observed()
 
 
 def _join(path: str, name: str) -> str:

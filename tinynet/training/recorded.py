@@ -28,6 +28,7 @@ from tinynet.errors import DeviceError
 from tinynet.nn.parameter import Parameter
 from tinynet.recording import Fingerprint, Recording, Watched
 from tinynet.tensor import Tensor
+from tinynet.tracing import is_observed
 from tinynet.training.run import Run
 
 Step = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # of inputs and targets: the loss and the outputs
@@ -54,7 +55,7 @@ class RecordedStep:
 
     def __call__(self, x: Tensor, target: Tensor) -> None:
         """Make a step."""
-        if self.reason or not self._is_for(x, target):
+        if self.reason or is_observed() or not self._is_for(x, target):
             self._as_usual(x, target)
         elif not self._is_current():
             self._choose_scalars()
