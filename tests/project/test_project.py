@@ -279,6 +279,22 @@ def test_lines_are_counted_where_they_belong() -> None:
         assert core_lines({path: "a\nb\n"}) == 0
 
 
+LONGEST = 350  # lines of a module
+LONGER = {"ops/elementwise.py"}  # fourteen ops, each with its derivation
+
+
+def long_modules(sources: dict[str, str]) -> list[str]:
+    """The modules that are too long, given all by path relative to tinynet/."""
+    return [path for path, source in sources.items() if source.count("\n") > LONGEST and path not in LONGER]
+
+
+def test_modules_are_short() -> None:
+    sources = {path: read(f"tinynet/{path}") for path in paths("tinynet")}
+    assert not long_modules(sources)
+    assert all(sources[path].count("\n") > LONGEST for path in LONGER)
+    assert long_modules({"a.py": "\n" * LONGEST, "b/c.py": "\n" * (LONGEST + 1)}) == ["b/c.py"]
+
+
 # --- what no code may do --------------------------------------------------------------------------------------------
 
 def habit_faults(path: str, source: str) -> list[str]:
