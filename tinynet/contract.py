@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinynet.errors import DtypeError, ShapeError
+from tinynet.types import Shape
 
-Shape = tuple[int, ...]
 Sizes = dict[str, Any]  # letter -> int; run of axes ("...", "...S") -> tuple of int; "*names" -> list of shapes
 
 _ARGUMENT = re.compile(r"(\*?)(\w+)(\??):(int|any|)\(([^()]*)\)")

@@ -22,9 +22,10 @@ from tinynet.errors import ArgumentError
 from tinynet.random import normal, stream
 from tinynet.tape import no_grad, nodes_behind
 from tinynet.tensor import Tensor
+from tinynet.types import Array, ArrayLike, Shape
 
 Function = Callable[..., Any]
-Draw = Callable[[tuple[int, ...]], np.ndarray]  # new normal numbers of a shape at each call
+Draw = Callable[[Shape], Array]  # new normal numbers of a shape at each call
 
 _TOLERANCE = {"complex": 1e-12, "richardson": 1e-7, "central": 1e-6}
 _STEP = {"complex": 1e-20, "richardson": 2e-3, "central": 1e-5}
@@ -66,7 +67,7 @@ class Report:
         return self.ok
 
 
-def gradcheck(f: Function, *arrays: Any, mode: str = "auto", tol: float | None = None, elementwise: bool = False,
+def gradcheck(f: Function, *arrays: ArrayLike, mode: str = "auto", tol: float | None = None, elementwise: bool = False,
               seed: int = 0) -> Report:
     """Check the gradients of a function f of Tensors that returns a Tensor or a tuple of Tensors.
 
@@ -91,7 +92,7 @@ def gradcheck(f: Function, *arrays: Any, mode: str = "auto", tol: float | None =
     points = [_point(i, array) for i, array in enumerate(arrays)]
     key, calls = (seed, stream("gradcheck")), itertools.count(1)
 
-    def draw(shape: tuple[int, ...]) -> np.ndarray:
+    def draw(shape: Shape) -> Array:
         return normal(shape, key, next(calls))
 
     outputs = _values(f, points)
@@ -110,7 +111,7 @@ def gradcheck(f: Function, *arrays: Any, mode: str = "auto", tol: float | None =
     noise = 16 * _EPS * _size(f, points, weights, outputs, draw) / (1.0 if mode == "complex" else _STEP[mode])
     floor = noise / _TOLERANCE[mode]
 
-    def slope(i: int, direction: np.ndarray) -> float:
+    def slope(i: int, direction: Array) -> float:
         return _slope(f, points, weights, i, direction, mode)
 
     if not elementwise:
@@ -120,7 +121,7 @@ def gradcheck(f: Function, *arrays: Any, mode: str = "auto", tol: float | None =
     return _element_by_element(points, gradients, slope, floor, mode, tol)
 
 
-def _point(i: int, array: Any) -> np.ndarray:
+def _point(i: int, array: ArrayLike) -> Array:
     point = np.asarray(array)
     if point.dtype.kind == "f" or isinstance(array, float | int | list | tuple):
         return point.astype(np.float64)
@@ -132,13 +133,12 @@ def _as_tuple(value: Any) -> tuple[Tensor, ...]:
     return tuple(value) if isinstance(value, tuple | list) else (value,)
 
 
-def _values(f: Function, points: list[np.ndarray]) -> list[np.ndarray]:
+def _values(f: Function, points: list[Array]) -> list[Array]:
     with no_grad():
         return [output.data for output in _as_tuple(f(*[Tensor(point.copy()) for point in points]))]
 
 
-def _size(f: Function, points: list[np.ndarray], weights: list[np.ndarray], outputs: list[np.ndarray],
-          draw: Draw) -> float:
+def _size(f: Function, points: list[Array], weights: list[Array], outputs: list[Array], draw: Draw) -> float:
     """The magnitude of the numbers in f. Their rounding bounds what can be measured.
 
     It is that of the outputs or, if those are differences of larger numbers, their change by rounding of the inputs,
@@ -153,13 +153,13 @@ def _size(f: Function, points: list[np.ndarray], weights: list[np.ndarray], outp
     return size
 
 
-def _is_analytic(f: Function, points: list[np.ndarray]) -> bool:
+def _is_analytic(f: Function, points: list[Array]) -> bool:
     """Whether all ops in f are analytic."""
     outputs = _as_tuple(f(*[Tensor(point.copy(), requires_grad=True) for point in points]))
     return all(node.op.analytic for output in outputs if output.requires_grad for node in nodes_behind(output))
 
 
-def _gradients(f: Function, points: list[np.ndarray], weights: list[np.ndarray]) -> list[np.ndarray]:
+def _gradients(f: Function, points: list[Array], weights: list[Array]) -> list[Array]:
     """The gradients of sum(weights * outputs) by `backward`."""
     tensors = [Tensor(point.copy(), requires_grad=True) for point in points]
     outputs = _as_tuple(f(*tensors))
@@ -170,15 +170,13 @@ def _gradients(f: Function, points: list[np.ndarray], weights: list[np.ndarray])
             for point, tensor in zip(points, tensors, strict=True)]
 
 
-def _slope(f: Function, points: list[np.ndarray], weights: list[np.ndarray], i: int, direction: np.ndarray,
-           mode: str) -> float:
+def _slope(f: Function, points: list[Array], weights: list[Array], i: int, direction: Array, mode: str) -> float:
     """The measured derivative of sum(weights * outputs) along `direction` in input i."""
     def value(step: complex) -> complex:
         moved = [point + step * direction if j == i else point for j, point in enumerate(points)]
         if mode == "complex":
             moved = [point.astype(np.complex128) for point in moved]
-        return complex(sum((weight * output).sum()
-                           for output, weight in zip(_values(f, moved), weights, strict=True)))
+        return complex(sum((weight * output).sum() for output, weight in zip(_values(f, moved), weights, strict=True)))
 
     h = _STEP[mode]
     if mode == "complex":
@@ -190,7 +188,7 @@ def _slope(f: Function, points: list[np.ndarray], weights: list[np.ndarray], i: 
     return (16 * first[1] - first[0]) / 15  # and of order h**4
 
 
-def _relative(analytic: np.ndarray, numeric: np.ndarray, floor: float) -> float:
+def _relative(analytic: Array, numeric: Array, floor: float) -> float:
     """max|a - b| / max(|a|, |b|, floor). Below `floor`, rounding hides relative errors of the tolerance."""
     difference = np.abs(analytic - numeric).max(initial=0.0)
     if not np.isfinite(difference):
@@ -199,7 +197,7 @@ def _relative(analytic: np.ndarray, numeric: np.ndarray, floor: float) -> float:
     return float(difference / scale) if difference else 0.0
 
 
-def _along_directions(points: list[np.ndarray], gradients: list[np.ndarray], slope: Callable[..., float], floor: float,
+def _along_directions(points: list[Array], gradients: list[Array], slope: Callable[..., float], floor: float,
                       draw: Draw, mode: str, tol: float) -> Report:
     error = 0.0
     for i, (point, gradient) in enumerate(zip(points, gradients, strict=True)):
@@ -210,7 +208,7 @@ def _along_directions(points: list[np.ndarray], gradients: list[np.ndarray], slo
     return Report(error <= tol, error, mode, tol, 0, (), 0.0, 0.0)
 
 
-def _element_by_element(points: list[np.ndarray], gradients: list[np.ndarray], slope: Callable[..., float],
+def _element_by_element(points: list[Array], gradients: list[Array], slope: Callable[..., float],
                         floor: float, mode: str, tol: float) -> Report:
     worst = Report(True, -1.0, mode, tol, 0, (), 0.0, 0.0)
     for i, (point, gradient) in enumerate(zip(points, gradients, strict=True)):

@@ -9,7 +9,7 @@ Each function returns a NumPy array of `shape` and `dtype`.
 """
 
 import math
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
@@ -17,11 +17,10 @@ from tinynet.errors import ArgumentError
 from tinynet.random import current_seed, next_draw, normal, stream, uniform
 from tinynet.tensor import blank
 from tinynet.tracing import is_shapes_only
+from tinynet.types import Array, DTypeLike, Shape
 
-Shape = tuple[int, ...]
 
-
-def zeros(shape: Shape, dtype: Any = "float32") -> np.ndarray:
+def zeros(shape: Shape, dtype: DTypeLike = "float32") -> Array:
     """Zeros.
 
     >>> zeros((2,))
@@ -30,7 +29,7 @@ def zeros(shape: Shape, dtype: Any = "float32") -> np.ndarray:
     return _constant(shape, 0, dtype)
 
 
-def ones(shape: Shape, dtype: Any = "float32") -> np.ndarray:
+def ones(shape: Shape, dtype: DTypeLike = "float32") -> Array:
     """Ones.
 
     >>> ones((2,))
@@ -39,7 +38,7 @@ def ones(shape: Shape, dtype: Any = "float32") -> np.ndarray:
     return _constant(shape, 1, dtype)
 
 
-def he_normal(shape: Shape, dtype: Any = "float32") -> np.ndarray:
+def he_normal(shape: Shape, dtype: DTypeLike = "float32") -> Array:
     """Normal numbers with variance 2 / fan_in, for layers followed by a ReLU.
 
     Source: He, Zhang, Ren, Sun, "Delving deep into rectifiers", ICCV 2015.
@@ -50,7 +49,7 @@ def he_normal(shape: Shape, dtype: Any = "float32") -> np.ndarray:
     return _drawn(normal, shape, math.sqrt(2 / _fans(shape)[0]), dtype)
 
 
-def he_uniform(shape: Shape, dtype: Any = "float32") -> np.ndarray:
+def he_uniform(shape: Shape, dtype: DTypeLike = "float32") -> Array:
     """Uniform numbers in ±√(6 / fan_in), with the variance of `he_normal`.
 
     >>> bool(abs(he_uniform((6, 50))).max() <= 1)
@@ -59,7 +58,7 @@ def he_uniform(shape: Shape, dtype: Any = "float32") -> np.ndarray:
     return _drawn(_symmetric, shape, math.sqrt(6 / _fans(shape)[0]), dtype)
 
 
-def glorot_normal(shape: Shape, dtype: Any = "float32") -> np.ndarray:
+def glorot_normal(shape: Shape, dtype: DTypeLike = "float32") -> Array:
     """Normal numbers with variance 2 / (fan_in + fan_out), for layers followed by tanh, σ or softmax.
 
     Source: Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010.
@@ -70,7 +69,7 @@ def glorot_normal(shape: Shape, dtype: Any = "float32") -> np.ndarray:
     return _drawn(normal, shape, math.sqrt(2 / sum(_fans(shape))), dtype)
 
 
-def glorot_uniform(shape: Shape, dtype: Any = "float32") -> np.ndarray:
+def glorot_uniform(shape: Shape, dtype: DTypeLike = "float32") -> Array:
     """Uniform numbers in ±√(6 / (fan_in + fan_out)), with the variance of `glorot_normal`.
 
     >>> bool(abs(glorot_uniform((3, 3))).max() <= 1)
@@ -79,7 +78,7 @@ def glorot_uniform(shape: Shape, dtype: Any = "float32") -> np.ndarray:
     return _drawn(_symmetric, shape, math.sqrt(6 / sum(_fans(shape))), dtype)
 
 
-def orthogonal(shape: Shape, dtype: Any = "float32") -> np.ndarray:
+def orthogonal(shape: Shape, dtype: DTypeLike = "float32") -> Array:
     """A matrix with orthonormal rows or columns, whichever are fewer. All axes before the last count as rows.
 
     It is Q of the QR decomposition of a matrix of normal numbers, with its columns multiplied by the signs of the
@@ -101,20 +100,20 @@ def orthogonal(shape: Shape, dtype: Any = "float32") -> np.ndarray:
     return (Q if rows >= columns else Q.T).reshape(shape).astype(dtype)
 
 
-def _constant(shape: Shape, value: float, dtype: Any) -> np.ndarray:
+def _constant(shape: Shape, value: float, dtype: DTypeLike) -> Array:
     if is_shapes_only():
         return blank(shape, dtype).data
     return np.full(shape, value, dtype)
 
 
-def _drawn(draw: Any, shape: Shape, scale: float, dtype: Any) -> np.ndarray:
+def _drawn(draw: Callable[..., Array], shape: Shape, scale: float, dtype: DTypeLike) -> Array:
     """Numbers of `draw`, times `scale`."""
     if is_shapes_only():
         return _constant(shape, 0, dtype)
     return (scale * draw(shape, (current_seed(), stream("init")), next_draw())).astype(dtype)
 
 
-def _symmetric(shape: Shape, key: tuple[int, int], step: int) -> np.ndarray:
+def _symmetric(shape: Shape, key: tuple[int, int], step: int) -> Array:
     """Uniform numbers in (-1, 1)."""
     return 2 * uniform(shape, key, step) - 1
 

@@ -21,9 +21,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinynet.errors import ArgumentError, DtypeError, ShapeError
+from tinynet.types import Array, ArrayLike
 
 
-def accuracy(labels: Any, predicted: Any) -> float:
+def accuracy(labels: ArrayLike, predicted: ArrayLike) -> float:
     """The share of correct predictions.
 
     >>> accuracy([0, 1, 1, 2], [0, 1, 2, 2])
@@ -33,7 +34,7 @@ def accuracy(labels: Any, predicted: Any) -> float:
     return float((true == found).mean())
 
 
-def confusion_matrix(labels: Any, predicted: Any, classes: int | None = None) -> np.ndarray:
+def confusion_matrix(labels: ArrayLike, predicted: ArrayLike, classes: int | None = None) -> Array:
     """How often class i (the row) was predicted as class j (the column): (K, K), int64.
 
     Errors: ShapeError unless both are (N,) of the same N > 0; DtypeError unless they are integers; ArgumentError for a
@@ -48,7 +49,7 @@ def confusion_matrix(labels: Any, predicted: Any, classes: int | None = None) ->
     return np.bincount(true * count + found, minlength=count * count).reshape(count, count)
 
 
-def per_class(table: Any) -> dict[str, np.ndarray]:
+def per_class(table: ArrayLike) -> dict[str, Array]:
     """Precision, recall, F1 and support, the number of samples, of each class: four arrays (K,).
 
     table   a confusion matrix (K, K): the true classes in rows, the predicted ones in columns
@@ -62,7 +63,7 @@ def per_class(table: Any) -> dict[str, np.ndarray]:
             "f1": _share(2 * right, predicted + support), "support": support}
 
 
-def precision(labels: Any, predicted: Any, classes: int | None = None) -> np.ndarray:
+def precision(labels: ArrayLike, predicted: ArrayLike, classes: int | None = None) -> Array:
     """For each class, the share of its predictions that are correct: (K,).
 
     >>> precision([0, 1, 1, 2], [0, 1, 2, 2])
@@ -71,7 +72,7 @@ def precision(labels: Any, predicted: Any, classes: int | None = None) -> np.nda
     return per_class(confusion_matrix(labels, predicted, classes))["precision"]
 
 
-def recall(labels: Any, predicted: Any, classes: int | None = None) -> np.ndarray:
+def recall(labels: ArrayLike, predicted: ArrayLike, classes: int | None = None) -> Array:
     """For each class, the share of its samples that are predicted correctly: (K,).
 
     >>> recall([0, 1, 1, 2], [0, 1, 2, 2])
@@ -80,7 +81,7 @@ def recall(labels: Any, predicted: Any, classes: int | None = None) -> np.ndarra
     return per_class(confusion_matrix(labels, predicted, classes))["recall"]
 
 
-def f1(labels: Any, predicted: Any, classes: int | None = None) -> np.ndarray:
+def f1(labels: ArrayLike, predicted: ArrayLike, classes: int | None = None) -> Array:
     """For each class, the harmonic mean of precision and recall: (K,). Its mean is "macro F1".
 
     >>> f1([0, 1, 1, 2], [0, 1, 2, 2]).round(3)
@@ -89,7 +90,7 @@ def f1(labels: Any, predicted: Any, classes: int | None = None) -> np.ndarray:
     return per_class(confusion_matrix(labels, predicted, classes))["f1"]
 
 
-def balanced_accuracy(labels: Any, predicted: Any) -> float:
+def balanced_accuracy(labels: ArrayLike, predicted: ArrayLike) -> float:
     """The mean recall of the classes that occur in `labels`, so that rare classes count as much as frequent ones.
 
     >>> balanced_accuracy([0, 0, 0, 1], [0, 0, 0, 0])
@@ -100,7 +101,7 @@ def balanced_accuracy(labels: Any, predicted: Any) -> float:
     return float((table.diagonal()[support > 0] / support[support > 0]).mean())
 
 
-def sensitivity(labels: Any, predicted: Any, positive: int = 1) -> float:
+def sensitivity(labels: ArrayLike, predicted: ArrayLike, positive: int = 1) -> float:
     """The share of positives that are predicted as such: the recall of class `positive`, all others being negative.
 
     >>> sensitivity([1, 1, 1, 0], [1, 1, 0, 0]).__round__(3)
@@ -110,7 +111,7 @@ def sensitivity(labels: Any, predicted: Any, positive: int = 1) -> float:
     return float(_share((found == positive)[true == positive].sum(), (true == positive).sum()))
 
 
-def specificity(labels: Any, predicted: Any, positive: int = 1) -> float:
+def specificity(labels: ArrayLike, predicted: ArrayLike, positive: int = 1) -> float:
     """The share of negatives that are predicted as such: samples of other classes not predicted as `positive`.
 
     >>> specificity([1, 1, 0, 0], [1, 1, 1, 0])
@@ -120,7 +121,7 @@ def specificity(labels: Any, predicted: Any, positive: int = 1) -> float:
     return float(_share((found != positive)[true != positive].sum(), (true != positive).sum()))
 
 
-def roc_curve(labels: Any, scores: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def roc_curve(labels: ArrayLike, scores: ArrayLike) -> tuple[Array, Array, Array]:
     """The receiver operating characteristic: false positive rates, true positive rates, and their thresholds.
 
     labels (N,) are 0 and 1, scores (N,) finite numbers. At the first threshold, infinity, no sample counts as positive.
@@ -139,7 +140,7 @@ def roc_curve(labels: Any, scores: Any) -> tuple[np.ndarray, np.ndarray, np.ndar
         return false / false[-1], true / true[-1], np.r_[np.inf, thresholds]
 
 
-def roc_auc(labels: Any, scores: Any) -> float:
+def roc_auc(labels: ArrayLike, scores: ArrayLike) -> float:
     """The area under the ROC curve: the probability that a positive scores higher than a negative; ties count half.
 
     For more than two classes, labels (N,) are 0 ... K - 1, scores are (N, K), and the result is the mean over classes,
@@ -148,14 +149,14 @@ def roc_auc(labels: Any, scores: Any) -> float:
     >>> roc_auc([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
     0.75
     """
-    def area(labels: Any, scores: Any) -> float:
+    def area(labels: ArrayLike, scores: ArrayLike) -> float:
         false, true, _ = roc_curve(labels, scores)
         return float(np.trapezoid(true, false))
 
     return _one_against_all("roc_auc", labels, scores, area)
 
 
-def precision_recall_curve(labels: Any, scores: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def precision_recall_curve(labels: ArrayLike, scores: ArrayLike) -> tuple[Array, Array, Array]:
     """Precisions, recalls, and their thresholds in rising order.
 
     The last point, precision 1 and recall 0, has no threshold. Without positives, all other recalls are 1.
@@ -169,7 +170,7 @@ def precision_recall_curve(labels: Any, scores: Any) -> tuple[np.ndarray, np.nda
     return np.r_[_share(true, true + false)[::-1], 1], np.r_[recalls[::-1], 0], thresholds[::-1]
 
 
-def average_precision(labels: Any, scores: Any) -> float:
+def average_precision(labels: ArrayLike, scores: ArrayLike) -> float:
     """The area under the precision-recall curve (PR-AUC), as the sum of steps: Σ (recall_n − recall_n₋₁) precision_n.
 
     For more than two classes as `roc_auc`. Without positives, 0.
@@ -177,7 +178,7 @@ def average_precision(labels: Any, scores: Any) -> float:
     >>> round(average_precision([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8]), 4)
     0.8333
     """
-    def area(labels: Any, scores: Any) -> float:
+    def area(labels: ArrayLike, scores: ArrayLike) -> float:
         precisions, recalls, _ = precision_recall_curve(labels, scores)
         return float(-(np.diff(recalls) * precisions[:-1]).sum())
 
@@ -196,7 +197,7 @@ class McNemar(NamedTuple):
     p: float
 
 
-def mcnemar(labels: Any, first: Any, second: Any) -> McNemar:
+def mcnemar(labels: ArrayLike, first: ArrayLike, second: ArrayLike) -> McNemar:
     """McNemar's exact test of whether two classifiers are equally good on the same samples.
 
     Only samples that one classifier gets right and the other wrong count. If both are equally good, each of them is a
@@ -225,7 +226,8 @@ def _ratio(numerator: int, exponent: int) -> float:
     return math.ldexp(float(numerator >> shift), shift - exponent)
 
 
-def classification_report(labels: Any, predicted: Any, names: Sequence[str] | None = None, digits: int = 2) -> str:
+def classification_report(labels: ArrayLike, predicted: ArrayLike, names: Sequence[str] | None = None,
+                          digits: int = 2) -> str:
     """Precision, recall, F1 and the number of samples for each class, and their means, as text.
 
     `names` are those of all classes, 0 ... K - 1. The macro average weights classes equally, the weighted one by
@@ -260,7 +262,7 @@ def classification_report(labels: Any, predicted: Any, names: Sequence[str] | No
                       + line("weighted avg", np.average(columns, axis=1, weights=support).tolist(), total)])
 
 
-def _classes(function: str, labels: Any, predicted: Any, classes: int | None) -> tuple[np.ndarray, np.ndarray, int]:
+def _classes(function: str, labels: ArrayLike, predicted: ArrayLike, classes: int | None) -> tuple[Array, Array, int]:
     """Both as arrays of int64, and the number of classes."""
     arrays = {"labels": np.asarray(labels), "predicted": np.asarray(predicted)}
     for name, array in arrays.items():
@@ -279,7 +281,7 @@ def _classes(function: str, labels: Any, predicted: Any, classes: int | None) ->
     return true, found, count
 
 
-def _counts(function: str, labels: Any, scores: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _counts(function: str, labels: ArrayLike, scores: ArrayLike) -> tuple[Array, Array, Array]:
     """For each distinct score, from the highest: the negatives and positives that reach it, and the score itself."""
     values = np.asarray(scores)
     true, _, count = _classes(function, labels, np.zeros(len(np.asarray(labels)), int), None)
@@ -298,7 +300,7 @@ def _counts(function: str, labels: Any, scores: Any) -> tuple[np.ndarray, np.nda
     return last + 1 - positives, positives, values[last]
 
 
-def _one_against_all(function: str, labels: Any, scores: Any, area: Any) -> float:
+def _one_against_all(function: str, labels: ArrayLike, scores: ArrayLike, area: Any) -> float:
     values = np.asarray(scores)
     if values.ndim == 1:
         return float(area(labels, values))

@@ -18,18 +18,21 @@ is then an Op. A call on tensors checks the shapes, runs the forward, and leaves
 import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Generic
 
 from tinynet import backend
-from tinynet.contract import Contract
+from tinynet.contract import Contract, Sizes
 from tinynet.errors import DeviceError
 from tinynet.tape import Node
 from tinynet.tensor import Tensor, blank
 from tinynet.tracing import UNOBSERVED, Call, observers
+from tinynet.types import Array as Array
+from tinynet.types import Gradients as Gradients
+from tinynet.types import MakesOp, Result
 
 _REMEMBERED = 256  # checked calls that an op keeps, by shapes, dtypes and options
 
-REGISTRY: dict[str, "Op"] = {}  # every op by name, for the tests
+REGISTRY: dict[str, "Op[Any]"] = {}  # every op by name, for the tests
 UPDATES: dict[str, "Update"] = {}  # every update in place, likewise
 
 
@@ -39,20 +42,22 @@ def namespace_of(op: str, *named: tuple[str, Tensor]) -> Any:
     return backend.namespace(device or _on_two_devices(op, named))
 
 
-class Op:
+class Op(Generic[Result]):
     """A differentiable function of tensors, made of two functions of arrays. See the top of this file."""
 
     def __init__(self, forward: Callable[..., Any], contract: str, cases: Sequence[dict[str, Any]],
-                 sizes: Callable[..., dict[str, Any]] | None, check: Callable[..., None] | None,
-                 analytic: bool) -> None:
+                 sizes: Callable[..., Sizes] | None, check: Callable[..., None] | None, analytic: bool) -> None:
         self.name, self.module = forward.__name__, forward.__module__
         self.forward, self.backward = forward, _no_backward
         self.contract, self.cases, self.sizes = Contract(contract), cases, sizes
         self.check, self.analytic = check, analytic
         self.__name__, self.__doc__ = self.name, forward.__doc__
-        whole = inspect.signature(forward)  # with xp, which callers do not give
-        self.__signature__ = whole.replace(parameters=list(whole.parameters.values())[1:])
-        self._inferred: dict[Any, dict[str, Any]] = {}  # sizes, by checked call
+        whole, outputs = inspect.signature(forward), len(self.contract.outputs)
+        kinds = {argument.name: Tensor | None if argument.optional else Tensor for argument in self.contract.inputs}
+        self.__signature__ = whole.replace(  # as callers see it, without xp
+            parameters=[p.replace(annotation=kinds.get(p.name, p.annotation)) for p in whole.parameters.values()][1:],
+            return_annotation=Tensor if outputs == 1 else tuple[(Tensor,) * outputs])  # type: ignore[misc]
+        self._inferred: dict[Any, Sizes] = {}  # sizes, by checked call
         self._forms: dict[Any, tuple[Sequence[int], Sequence[tuple[str, int]]]] = {}  # places of values
         self._names = tuple(argument.name for argument in self.contract.inputs)
         options = list(self.__signature__.parameters.values())
@@ -69,7 +74,7 @@ class Op:
         self.backward = backward
         return backward
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Result:
         inputs, options = self._bind(args, kwargs)
         tensors = _as_tensors(inputs)
         arrays = [None if tensor is None else tensor.data for tensor in tensors]
@@ -77,11 +82,10 @@ class Op:
         watching = observers.get()
         if watching is UNOBSERVED:
             return self._run(tensors, arrays, sizes, options)
-        run = partial(self._run if watching.values else self._blanks, tensors, arrays, sizes, options)
+        run = partial(self._run if watching.values else self._blank, tensors, arrays, sizes, options)
         return run() if watching.op is None else watching.op(Call(self.name, sizes, tuple(tensors), (), options), run)
 
-    def _run(self, tensors: Sequence[Tensor | None], arrays: list[Any], sizes: dict[str, Any],
-             options: dict[str, Any]) -> Any:
+    def _run(self, tensors: Sequence[Tensor | None], arrays: list[Any], sizes: Sizes, options: dict[str, Any]) -> Any:
         """Compute the outputs, and leave a node if one of the inputs needs a gradient."""
         device = backend.common_device(arrays) or _on_two_devices(self.name, self._named(tensors))
         if self.check and device == "cpu":  # reading values would make a GPU wait
@@ -108,15 +112,14 @@ class Op:
                 tensor.requires_grad = True
         return tuple(results) if isinstance(outputs, tuple) else results[0]
 
-    def _blanks(self, tensors: Sequence[Tensor | None], arrays: list[Any], sizes: dict[str, Any],
-                options: dict[str, Any]) -> Any:
+    def _blank(self, tensors: Sequence[Tensor | None], arrays: list[Any], sizes: Sizes, options: dict[str, Any]) -> Any:
         """Outputs without memory, of the shapes of the contract and the dtype of the inputs."""
         dtypes = [array.dtype for array in arrays if array is not None]
         dtype = next((dtype for dtype in dtypes if dtype.kind in "fc"), dtypes[0])
         blanks = tuple(blank(shape, dtype) for shape in self.contract.output_shapes(sizes))
         return blanks if len(blanks) > 1 else blanks[0]
 
-    def infer(self, arrays: Sequence[Any], options: dict[str, Any]) -> dict[str, Any]:
+    def infer(self, arrays: Sequence[Any], options: dict[str, Any]) -> Sizes:
         """The value of every letter of the contract, from the inputs and the options. Errors as of the contract."""
         try:
             key = (*[(array.shape, array.dtype) if array is not None else None for array in arrays],
@@ -130,7 +133,7 @@ class Op:
             known = self._inferred[key] = self._infer(arrays, options)
         return known
 
-    def _infer(self, arrays: Sequence[Any], options: dict[str, Any]) -> dict[str, Any]:
+    def _infer(self, arrays: Sequence[Any], options: dict[str, Any]) -> Sizes:
         contract = self.contract
         if contract.variadic:
             shapes: dict[str, Any] = {self._names[0]: [tuple(array.shape) for array in arrays]}
@@ -177,8 +180,8 @@ class Op:
         return known
 
 
-def op(contract: str, *, cases: Sequence[dict[str, Any]], sizes: Callable[..., dict[str, Any]] | None = None,
-       check: Callable[..., None] | None = None, analytic: bool = True) -> Callable[[Callable[..., Any]], Op]:
+def op(contract: str, *, cases: Sequence[dict[str, Any]], sizes: Callable[..., Sizes] | None = None,
+       check: Callable[..., None] | None = None, analytic: bool = True) -> MakesOp:
     """Make an op of a forward function, and register it.
 
     contract   the shapes, see `contract.py`
@@ -188,8 +191,9 @@ def op(contract: str, *, cases: Sequence[dict[str, Any]], sizes: Callable[..., d
     check      check(*arrays, sizes, **options) raises for values out of range; called on the host only
     analytic   whether a complex step may differentiate it: no max, abs or comparison of values
     """
-    def decorate(forward: Callable[..., Any]) -> Op:
-        REGISTRY[forward.__name__] = made = Op(forward, contract, cases, sizes, check, analytic)
+    def decorate(forward: Callable[..., Any]) -> Op[Any]:
+        made: Op[Any] = Op(forward, contract, cases, sizes, check, analytic)
+        REGISTRY[made.name] = made
         return made
     return decorate
 

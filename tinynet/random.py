@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from tinynet.errors import ArgumentError
+from tinynet.types import Array, Shape
 
 Key = tuple[int, int]
 
@@ -72,7 +73,7 @@ def stream(name: str) -> int:
     return zlib.crc32(name.encode())
 
 
-def philox(xp: Any, counter: tuple[Any, Any, Any, Any], key: Key) -> tuple[Any, Any, Any, Any]:
+def philox(xp: Any, counter: tuple[Array, ...], key: Key) -> tuple[Array, ...]:
     """Philox-4x32-10, elementwise: four uint32 arrays from a counter of four uint32 arrays, all of one shape."""
     c0, c1, c2, c3 = counter
     k0, k1 = key
@@ -86,7 +87,7 @@ def philox(xp: Any, counter: tuple[Any, Any, Any, Any], key: Key) -> tuple[Any, 
     return c0, c1, c2, c3
 
 
-def words(xp: Any, size: int, key: Key, step: Any) -> Any:
+def words(xp: Any, size: int, key: Key, step: int | Array) -> Array:
     """The first `size` random words of (key, step), uint32 (size). They do not depend on `size`.
 
     `step` is an integer or a 0-d integer array on the device, which is not read back.
@@ -99,17 +100,17 @@ def words(xp: Any, size: int, key: Key, step: Any) -> Any:
     return xp.stack(philox(xp, (index, low, high, xp.zeros_like(index)), key), axis=1).reshape(-1)[:size]
 
 
-def keep_mask(xp: Any, shape: tuple[int, ...], p: float, key: Key, step: Any) -> Any:
+def keep_mask(xp: Any, shape: Shape, p: float, key: Key, step: int | Array) -> Array:
     """A boolean array of `shape`, False with probability `p`: word >= floor(p * 2**32)."""
     return (words(xp, math.prod(shape), key, step) >= xp.uint32(int(p * 2.0**32))).reshape(shape)
 
 
-def uniform(shape: tuple[int, ...], key: Key, step: int) -> np.ndarray:
+def uniform(shape: Shape, key: Key, step: int) -> Array:
     """Uniform numbers in the open interval (0, 1), float64, on the host: (word + 1/2) / 2**32."""
     return ((words(np, math.prod(shape), key, step) + 0.5) / 2.0**32).reshape(shape)
 
 
-def normal(shape: tuple[int, ...], key: Key, step: int) -> np.ndarray:
+def normal(shape: Shape, key: Key, step: int) -> Array:
     """Standard normal numbers, float64, on the host: two from two words by the Box-Muller transform."""
     size = math.prod(shape)
     u = uniform((-(-size // 2), 2), key, step)
@@ -117,7 +118,7 @@ def normal(shape: tuple[int, ...], key: Key, step: int) -> np.ndarray:
     return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).reshape(-1)[:size].reshape(shape)
 
 
-def permutation(size: int, key: Key, step: int) -> np.ndarray:
+def permutation(size: int, key: Key, step: int) -> Array:
     """A random permutation of 0 ... size - 1, int64, on the host: the stable argsort of random 64-bit keys."""
     pairs = words(np, 2 * size, key, step).astype(np.uint64).reshape(size, 2)
     return np.argsort((pairs[:, 0] << np.uint64(32)) | pairs[:, 1], kind="stable")

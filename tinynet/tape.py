@@ -10,11 +10,14 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tinynet import backend
 from tinynet.errors import GradientError, ShapeError
 from tinynet.tracing import observers
+
+if TYPE_CHECKING:
+    from tinynet.tensor import Tensor
 
 _numbers = itertools.count()
 
@@ -37,26 +40,12 @@ def no_grad() -> Iterator[None]:
         backend.recording.reset(token)
 
 
-class Value(Protocol):
-    """The part of a tensor that the tape uses. `origin` is None for a leaf, else the node and the number of its output.
-
-    `accumulate` adds to the gradient of a leaf; `need` is what a backward is told of it.
-    """
-
-    requires_grad: bool
-    origin: "tuple[Node, int] | None"
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-    def accumulate(self, dvalue: Any) -> None: ...
-    def need(self) -> bool | backend.Home: ...
-
-
 class Node:
     """One call of an op, for its backward pass."""
 
     __slots__ = ("backward", "cache", "edges", "is_override", "needs", "number", "op", "outputs", "xp")
 
-    def __init__(self, op: Any, xp: Any, backward: Callable[..., Any], cache: Any, inputs: Sequence[Value | None],
+    def __init__(self, op: Any, xp: Any, backward: Callable[..., Any], cache: Any, inputs: "Sequence[Tensor | None]",
                  outputs: Sequence[Any]) -> None:
         self.op = op
         self.xp = xp
@@ -65,9 +54,8 @@ class Node:
         self.cache = cache
         self.needs = tuple(tensor is not None and tensor.requires_grad for tensor in inputs)
         # A node or a leaf for each input that needs a gradient. The intermediate tensor itself is not kept alive.
-        self.edges: tuple[Edge, ...] | None = tuple(
-            (tensor.origin or tensor) if tensor is not None and need else None
-            for tensor, need in zip(inputs, self.needs, strict=True))
+        self.edges: tuple[Edge, ...] | None = tuple((tensor.origin or tensor) if tensor is not None and need else None
+                                                    for tensor, need in zip(inputs, self.needs, strict=True))
         self.outputs = tuple((array.shape, array.dtype) for array in outputs)
         self.number = next(_numbers)
 
@@ -99,10 +87,10 @@ class Node:
         self.cache = self.edges = None
 
 
-Edge = Value | tuple[Node, int] | None
+Edge: TypeAlias = "Tensor | tuple[Node, int] | None"
 
 
-def backward(tensor: Value, gradient: Any) -> None:
+def backward(tensor: "Tensor", gradient: Any) -> None:
     """Propagate the gradient of a tensor to the leaves that it depends on. This uses up the nodes between them.
 
     Errors: GradientError if an earlier `backward()` has used up one of the nodes.
@@ -128,8 +116,8 @@ def backward(tensor: Value, gradient: Any) -> None:
     deliver(tensor.origin or tensor, gradient)
     for node in nodes:
         doutputs = pending.pop(node)
-        edges = node.edges
-        dinputs = observer(node, partial(node.gradients, doutputs)) if observer else node.gradients(doutputs)
+        edges, run = node.edges, partial(node.gradients, doutputs)
+        dinputs = observer(node, run) if observer else run()
         owned.difference_update(map(id, doutputs))
         node.release()
         if edges is None or len(dinputs) != len(edges):
@@ -141,7 +129,7 @@ def backward(tensor: Value, gradient: Any) -> None:
                 deliver(edge, dinput)
 
 
-def nodes_behind(tensor: Value) -> list[Node]:
+def nodes_behind(tensor: "Tensor") -> list[Node]:
     """The nodes that a tensor depends on, the youngest first. Errors: GradientError if one of them is used up."""
     found: set[Node] = set()
     waiting = [tensor.origin[0]] if tensor.origin else []
@@ -157,7 +145,7 @@ def nodes_behind(tensor: Value) -> list[Node]:
     return sorted(found, key=lambda node: -node.number)
 
 
-def _check_gradient(node: Node, edge: Value | tuple[Node, int], dinput: Any) -> None:
+def _check_gradient(node: Node, edge: "Tensor | tuple[Node, int]", dinput: Any) -> None:
     """Raise ShapeError if a gradient has another shape than its input: broadcasting would hide the mistake."""
     shape = edge[0].outputs[edge[1]][0] if isinstance(edge, tuple) else edge.shape
     if dinput is None or dinput.shape != shape:

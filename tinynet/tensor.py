@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tinynet import backend
 from tinynet.errors import ArgumentError, DeviceError, DtypeError, GradientError, ShapeError
 from tinynet.tape import Node, backward
+from tinynet.types import Array, ArrayLike, Axes, DType, DTypeLike, Shape
 
 
 class Tensor:
@@ -30,10 +31,11 @@ class Tensor:
     __slots__ = ("__weakref__", "data", "grad", "origin", "requires_grad")
     __array_ufunc__ = None  # for `array + tensor` to call Tensor.__radd__
 
-    def __init__(self, data: Any, requires_grad: bool = False, *, dtype: Any = None, device: str | None = None) -> None:
+    def __init__(self, data: ArrayLike, requires_grad: bool = False, *, dtype: DTypeLike | None = None,
+                 device: str | None = None) -> None:
         if isinstance(data, Tensor):
             data = data.data
-        self.data: Any = backend.as_array(data, dtype, device)
+        self.data: Array = backend.as_array(data, dtype, device)
         if self.data.dtype.kind not in "fciub":
             raise DtypeError(f"Tensor: data must be numbers, got an array of {self.data.dtype}; "
                              'np.asarray(data, "float32")? (rows of unequal length make an array of objects)')
@@ -41,18 +43,18 @@ class Tensor:
             raise DtypeError(f"Tensor: requires_grad needs floats, got {self.data.dtype}; "
                              'Tensor(data, requires_grad=True, dtype="float32")?')
         self.requires_grad: bool = requires_grad
-        self.grad: Any = None
-        self.origin: tuple[Node, int] | None = None
+        self.grad: Array | None = None
+        self.origin: tuple[Node, int] | None = None  # None for a leaf, else the node and the number of its output
 
     @classmethod
-    def of(cls, array: Any) -> "Tensor":
+    def of(cls, array: Array) -> "Tensor":
         """A tensor around an array that an op has computed. Nothing is checked."""
         tensor = cls.__new__(cls)
         tensor.data, tensor.requires_grad, tensor.grad, tensor.origin = array, False, None, None
         return tensor
 
     @property
-    def shape(self) -> tuple[int, ...]:
+    def shape(self) -> Shape:
         """The size of each axis."""
         return tuple(self.data.shape)
 
@@ -67,7 +69,7 @@ class Tensor:
         return int(self.data.size)
 
     @property
-    def dtype(self) -> Any:
+    def dtype(self) -> DType:
         """The dtype of the elements, one of NumPy's."""
         return self.data.dtype
 
@@ -76,13 +78,13 @@ class Tensor:
         """The device of the array: "cpu", "gpu" (the first one), "gpu:1", ..., "gpu-emulated"."""
         return backend.device_of(self.data)
 
-    def numpy(self) -> Any:
+    def numpy(self) -> Array:
         """The values as a NumPy array: a read-only view on the CPU, a copy from another device."""
         view = backend.to_host(self.data).view()
         view.flags.writeable = False
         return view
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
         if self.device != "cpu":
             raise DeviceError(f"__array__: a tensor on {self.device} does not become a NumPy array by itself, since "
                               'that waits for the device and copies; call .numpy(), or .to("cpu") first')
@@ -154,7 +156,7 @@ class Tensor:
         """Set the gradient to None."""
         self.grad = None
 
-    def backward(self, gradient: Any = None) -> None:
+    def backward(self, gradient: ArrayLike | None = None) -> None:
         """Add d(self)/d(leaf) to the `.grad` of every leaf with `requires_grad` that self depends on.
 
         `gradient` is the gradient of the loss with respect to self, of the same shape; by default 1, for one element.
@@ -172,14 +174,14 @@ class Tensor:
         """The element of `needs` for this leaf, where its gradient is computed."""
         return True
 
-    def accumulate(self, dvalue: Any) -> None:
+    def accumulate(self, dvalue: Array) -> None:
         """Add to `.grad`."""
         if self.grad is None:
             self.grad = backend.namespace(self.device).array(dvalue, order="C")
         else:
             self.grad += dvalue
 
-    def _seed(self, gradient: Any) -> Any:
+    def _seed(self, gradient: ArrayLike | None) -> Array:
         xp = backend.namespace(self.device)
         if gradient is None:
             if self.size != 1:
@@ -193,19 +195,22 @@ class Tensor:
         return array
 
     if TYPE_CHECKING:  # attached by ops/operators.py: this file knows no op
-        def __add__(self, other: Any) -> "Tensor": ...
+        def __add__(self, other: ArrayLike) -> "Tensor": ...
         __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __matmul__ = __add__
-        __lt__ = __le__ = __gt__ = __ge__ = __getitem__ = __add__
+        __lt__ = __le__ = __gt__ = __ge__ = __add__
+        def __eq__(self, other: object) -> "Tensor": ...  # type: ignore[override]
+        def __ne__(self, other: object) -> "Tensor": ...  # type: ignore[override]
+        def __getitem__(self, index: Any) -> "Tensor": ...
         def __pow__(self, other: float) -> "Tensor": ...
         def __neg__(self) -> "Tensor": ...
         __abs__ = flatten = __neg__
-        def sum(self, axis: Any = None, keepdims: bool = False) -> "Tensor": ...
+        def sum(self, axis: Axes = None, keepdims: bool = False) -> "Tensor": ...
         mean = var = std = max = min = sum
-        def argmax(self, axis: Any = None) -> "Tensor": ...
+        def argmax(self, axis: Axes = None) -> "Tensor": ...
         argmin = squeeze = argmax
-        def reshape(self, *shape: Any) -> "Tensor": ...
+        def reshape(self, *shape: int | Shape) -> "Tensor": ...
         transpose = reshape
-        def astype(self, dtype: Any) -> "Tensor": ...
+        def astype(self, dtype: DTypeLike) -> "Tensor": ...
         @property
         def T(self) -> "Tensor": ...
 
@@ -229,17 +234,17 @@ def from_dlpack(data: Any, requires_grad: bool = False) -> Tensor:
     return Tensor(backend.from_dlpack(data), requires_grad)
 
 
-def blank(shape: tuple[int, ...], dtype: Any = "float32") -> Tensor:
+def blank(shape: Shape, dtype: DTypeLike = "float32") -> Tensor:
     """A tensor of zeros that takes the memory of one number."""
     xp = backend.namespace("cpu")
     return Tensor(xp.broadcast_to(xp.zeros((), dtype), shape))
 
 
-def stand_in(array: Any) -> Any:
+def stand_in(array: Array) -> Array:
     """An array on the host with the shape and dtype of this one: itself if it is there, else zeros without memory."""
     return array if backend.device_of(array) == "cpu" else blank(array.shape, array.dtype).data
 
 
-def ones(shape: tuple[int, ...], beside: Tensor) -> Tensor:
+def ones(shape: Shape, beside: Tensor) -> Tensor:
     """Ones with the dtype and on the device of another tensor."""
     return Tensor(backend.namespace(beside.device).ones(shape, beside.dtype))

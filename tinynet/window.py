@@ -9,8 +9,7 @@ from numbers import Integral
 from typing import Any, NamedTuple
 
 from tinynet.errors import ArgumentError, ShapeError
-
-Padding = str | int | tuple[int, int]
+from tinynet.types import Array, Pad, Pads, Pair
 
 
 class Window(NamedTuple):
@@ -32,7 +31,7 @@ class Window(NamedTuple):
 ONE_ROW = Window(width=1, stride=1, dilation=1, before=0, after=0, outputs=1)  # for a sequence as an image of height 1
 
 
-def window(op: str, axis: str, size: int, width: int, stride: int, padding: str | int, dilation: int = 1) -> Window:
+def window(op: str, axis: str, size: int, width: int, stride: int, padding: Pad, dilation: int = 1) -> Window:
     """The window along an axis of `size` elements.
 
     padding   "valid": no padding. "same": ceil(size / stride) outputs, padded as in TensorFlow, the odd element at the
@@ -74,16 +73,16 @@ def pair(op: str, name: str, value: Any) -> tuple[Any, Any]:
     return value, value
 
 
-def windows(op: str, image: tuple[int, int], width: tuple[int, int], stride: Any, padding: Any, dilation: Any
-            ) -> tuple[Window, Window]:
+def windows(op: str, image: tuple[int, int], width: tuple[int, int], stride: Pair, padding: Pads,
+            dilation: Pair) -> tuple[Window, Window]:
     """The windows along height and width of an image. Each option is one value for both, or a pair."""
-    stride, padding, dilation = (pair(op, name, value) for name, value in
-                                 (("stride", stride), ("padding", padding), ("dilation", dilation)))
-    return (window(op, "H", image[0], width[0], stride[0], padding[0], dilation[0]),
-            window(op, "W", image[1], width[1], stride[1], padding[1], dilation[1]))
+    strides, paddings, dilations = (pair(op, name, value) for name, value in
+                                    (("stride", stride), ("padding", padding), ("dilation", dilation)))
+    return (window(op, "H", image[0], width[0], strides[0], paddings[0], dilations[0]),
+            window(op, "W", image[1], width[1], strides[1], paddings[1], dilations[1]))
 
 
-def pool_window(op: str, axis: str, elements: int, size: int, stride: int | None, padding: Any) -> Window:
+def pool_window(op: str, axis: str, elements: int, size: int, stride: int | None, padding: Pad) -> Window:
     """The window of a pooling op along an axis. Padding of a whole window or more is an ArgumentError."""
     if padding == "causal" or (isinstance(padding, int) and isinstance(size, int) and padding >= max(size, 1)):
         raise ArgumentError(f'{op}: padding must be "valid", "same" or an integer below size = {size}, got '
@@ -91,12 +90,13 @@ def pool_window(op: str, axis: str, elements: int, size: int, stride: int | None
     return window(op, axis, elements, size, size if stride is None else stride, padding)
 
 
-def pool_windows(op: str, image: tuple[int, int], size: Any, stride: Any, padding: Any) -> tuple[Window, Window]:
+def pool_windows(op: str, image: tuple[int, int], size: Pair, stride: Pair | None,
+                 padding: Pads) -> tuple[Window, Window]:
     """The windows of a pooling op along height and width of an image."""
-    size, stride, padding = (pair(op, name, value) for name, value in
-                             (("size", size), ("stride", stride), ("padding", padding)))
-    return (pool_window(op, "H", image[0], size[0], stride[0], padding[0]),
-            pool_window(op, "W", image[1], size[1], stride[1], padding[1]))
+    sizes, strides, paddings = (pair(op, name, value) for name, value in
+                                (("size", size), ("stride", stride), ("padding", padding)))
+    return (pool_window(op, "H", image[0], sizes[0], strides[0], paddings[0]),
+            pool_window(op, "W", image[1], sizes[1], strides[1], paddings[1]))
 
 
 def taps(rows: Window, columns: Window) -> Iterator[tuple[int, int, tuple[slice, slice, slice]]]:
@@ -106,7 +106,7 @@ def taps(rows: Window, columns: Window) -> Iterator[tuple[int, int, tuple[slice,
             yield i, j, (slice(None), rows.tap(i), columns.tap(j))
 
 
-def padded(xp: Any, x: Any, rows: Window, columns: Window, value: float = 0.0) -> Any:
+def padded(xp: Any, x: Array, rows: Window, columns: Window, value: float = 0.0) -> Array:
     """x (N,H,W,C) with its padding; x itself if the padding is zero."""
     margin = (rows.before, rows.after, columns.before, columns.after)
     if not any(margin):
@@ -114,6 +114,6 @@ def padded(xp: Any, x: Any, rows: Window, columns: Window, value: float = 0.0) -
     return xp.pad(x, ((0, 0), margin[:2], margin[2:], (0, 0)), constant_values=value)
 
 
-def unpadded(dx: Any, rows: Window, columns: Window) -> Any:
+def unpadded(dx: Array, rows: Window, columns: Window) -> Array:
     """dx (N,H,W,C) without the padding."""
     return dx[:, rows.before : dx.shape[1] - rows.after, columns.before : dx.shape[2] - columns.after]

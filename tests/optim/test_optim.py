@@ -433,7 +433,7 @@ def test_the_state_of_another_optimizer_is_refused() -> None:
     (([],), r"\w+: parameters must not be empty; was model.parameters\(\) used up\?"),
     (([tn.Tensor([1.0])],), r"\w+: parameters must be Parameters, got \['Tensor'\]; model.parameters\(\)\?"),
     ((["W"],), r"\w+: parameters must be Parameters, got \['str'\]"),
-    (([nn.Parameter([1.0])], -1.0), r"\w+: lr must be finite and not negative, got -1.0; lr=1e-3 is usual"),
+    (([nn.Parameter([1.0])], -1.0), r"\w+: lr must be finite and not negative, got -1.0; lr=1e-3\?"),
     (([nn.Parameter([1.0])], math.nan), r"\w+: lr must be finite and not negative, got nan"),
     (([nn.Parameter([1.0])], math.inf), r"\w+: lr must be finite and not negative, got inf")])
 def test_bad_arguments(make: Any, arguments: Any, message: str) -> None:

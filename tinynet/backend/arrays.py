@@ -6,30 +6,31 @@ import numpy as np
 
 from tinynet.backend.devices import device_name, device_of, namespace, out_of_memory, type_of
 from tinynet.errors import DeviceError, DtypeError
+from tinynet.types import Array, ArrayLike, DTypeLike
 
 _DLPACK_CPU, _DLPACK_CUDA = 1, 2  # numbers of the DLPack protocol
 
 
-def as_array(data: Any, dtype: Any = None, device: str | None = None) -> Any:
+def as_array(data: ArrayLike, dtype: DTypeLike | None = None, device: str | None = None) -> Array:
     """`data` as an array. An array on the device is shared, not copied; Python floats become float32.
 
     An array of another library on a GPU is shared, too, if it has a `__cuda_array_interface__`.
     """
     if isinstance(data, bool | int | float) and device not in (None, "cpu"):  # made on the device, without a copy
         return namespace(device).full((), data, dtype or as_array(data).dtype)
+    array: Any = data
     if not isinstance(data, np.ndarray) and not _is_on_device(data):
-        typed = hasattr(data, "dtype")
-        data = _from_elsewhere(data)
-        if not typed and dtype is None and data.dtype == np.float64:
+        array = _from_elsewhere(data)
+        if not hasattr(data, "dtype") and dtype is None and array.dtype == np.float64:
             dtype = np.float32
-    if not data.dtype.isnative:
-        data = data.astype(data.dtype.newbyteorder("="))
-    if dtype is not None and data.dtype != dtype:
-        data = data.astype(dtype)
-    return data if device is None or device == device_of(data) else to_device(data, device)
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    if dtype is not None and array.dtype != dtype:
+        array = array.astype(dtype)
+    return array if device is None or device == device_of(array) else to_device(array, device)
 
 
-def from_dlpack(data: Any) -> Any:
+def from_dlpack(data: Any) -> Array:
     """An array that shares the memory of an array of another library, by the DLPack protocol."""
     if not hasattr(data, "__dlpack_device__"):
         raise DtypeError("from_dlpack: data must be an array that can be shared by the DLPack protocol, got "
@@ -50,12 +51,12 @@ def from_dlpack(data: Any) -> Any:
                       f"and {_DLPACK_CUDA}), got type {int(kind)}; move it to the CPU first, in the library it is from")
 
 
-def to_host(array: Any) -> np.ndarray:
+def to_host(array: Array) -> Array:
     """A NumPy array of the same values. A NumPy array is returned as it is."""
     return array if isinstance(array, np.ndarray) else array.get()
 
 
-def to_device(array: Any, device: str) -> Any:
+def to_device(array: Array, device: str) -> Array:
     """A copy of the array on `device`; an array that is there already is returned as it is.
 
     Errors: DeviceError, with the remedy, if this machine or installation lacks the device, or its memory is full.
@@ -78,7 +79,7 @@ def _is_on_device(data: Any) -> bool:
     return isinstance(data, (type_of("cupy", "ndarray"), type_of("tinynet.backend.cuda.runtime.fake_cupy", "Array")))
 
 
-def _from_elsewhere(data: Any) -> Any:
+def _from_elsewhere(data: Any) -> Array:
     if hasattr(data, "__cuda_array_interface__"):
         return namespace("gpu").asarray(data)
     return np.asarray(data)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinynet.errors import DeviceError
+from tinynet.types import Array
 
 FOLDERS = {"cpu": "tinynet.backend.cpu", "gpu": "tinynet.backend.cuda", "gpu-emulated": "tinynet.backend.cuda"}
 _opened: dict[str, tuple[Any, Callable[[], Any] | None]] = {}  # by device: its module, and what makes it current
@@ -80,7 +81,7 @@ def namespace(device: str) -> Any:
     return xp
 
 
-def device_of(array: Any) -> str:
+def device_of(array: Array) -> str:
     """The name of the device that an array is on: "cpu", "gpu", "gpu:1", "gpu-emulated"."""
     if isinstance(array, np.ndarray):
         return "cpu"
@@ -90,7 +91,7 @@ def device_of(array: Any) -> str:
     return f"gpu:{index}" if index else "gpu"
 
 
-def common_device(arrays: Iterable[Any]) -> str | None:
+def common_device(arrays: Iterable[Array | None]) -> str | None:
     """The device that all these arrays are on, or None if they are on several. "cpu" for no arrays; None is skipped."""
     common = None
     for array in arrays:

@@ -1,11 +1,10 @@
 """Convolution layers. Their math is in ops/conv.py."""
 
-from typing import Any
-
 from tinynet import init, ops
 from tinynet.nn.module import Module
 from tinynet.nn.parameter import Parameter
 from tinynet.tensor import Tensor
+from tinynet.types import Pad, Pads, Pair
 from tinynet.window import pair
 
 
@@ -21,7 +20,7 @@ class Conv1D(Module):
     (1, 5, 4)
     """
 
-    def __init__(self, inputs: int, filters: int, width: int, *, stride: int = 1, padding: Any = "valid",
+    def __init__(self, inputs: int, filters: int, width: int, *, stride: int = 1, padding: Pad = "valid",
                  dilation: int = 1, bias: bool = True) -> None:
         self.inputs, self.filters, self.width = inputs, filters, width
         self.stride, self.padding, self.dilation, self.bias = stride, padding, dilation, bias
@@ -44,8 +43,8 @@ class Conv2D(Module):
     (1, 6, 5, 4)
     """
 
-    def __init__(self, inputs: int, filters: int, size: Any, *, stride: Any = 1, padding: Any = "valid",
-                 dilation: Any = 1, bias: bool = True) -> None:
+    def __init__(self, inputs: int, filters: int, size: Pair, *, stride: Pair = 1, padding: Pads = "valid",
+                 dilation: Pair = 1, bias: bool = True) -> None:
         self.inputs, self.filters, self.size = inputs, filters, size
         self.stride, self.padding, self.dilation, self.bias = stride, padding, dilation, bias
         height, width = pair("Conv2D", "size", size)

@@ -26,7 +26,7 @@ class Dropout(Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.p == 0:
             return x
-        y: Tensor = ops.dropout(x, self.p, key=self.random_key(), counter=self.calls.data)
+        y = ops.dropout(x, self.p, key=self.random_key(), counter=self.calls.data)
         self.calls.data += 1
         return y
 

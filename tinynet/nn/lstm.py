@@ -1,6 +1,6 @@
 """The LSTM layer. Its math, equations (1) to (17), is in ops/lstm.py."""
 
-from typing import Any
+from typing import Generic, Literal, overload
 
 from tinynet import init, ops
 from tinynet.errors import ArgumentError
@@ -8,11 +8,12 @@ from tinynet.nn.dropout import check_rate
 from tinynet.nn.module import Module
 from tinynet.nn.parameter import Buffer, Parameter
 from tinynet.tensor import Tensor, ones
+from tinynet.types import Result
 
 GATES = 4  # f, i, C̃, o: column blocks of W and b
 
 
-class LSTM(Module):
+class LSTM(Module, Generic[Result]):
     """Long short-term memory over a sequence. The math: `tn.ops.lstm`, derived in ops/lstm.py.
 
     Shapes: x (N, T, inputs) -> y (N, T, units), or h (N, units) if `return_sequences` is False.
@@ -32,6 +33,14 @@ class LSTM(Module):
     (1, 3, 5)
     """
 
+    @overload
+    def __init__(self: "LSTM[tuple[Tensor, Tensor, Tensor]]", inputs: int, units: int, *, return_state: Literal[True],
+                 return_sequences: bool = True, go_backwards: bool = False, dropout: float = 0.0,
+                 recurrent_dropout: float = 0.0) -> None: ...
+    @overload
+    def __init__(self: "LSTM[Tensor]", inputs: int, units: int, *, return_state: bool = False,
+                 return_sequences: bool = True, go_backwards: bool = False, dropout: float = 0.0,
+                 recurrent_dropout: float = 0.0) -> None: ...
     def __init__(self, inputs: int, units: int, *, return_sequences: bool = True, return_state: bool = False,
                  go_backwards: bool = False, dropout: float = 0.0, recurrent_dropout: float = 0.0) -> None:
         check_rate("LSTM", "dropout", dropout)
@@ -46,13 +55,13 @@ class LSTM(Module):
         if dropout or recurrent_dropout:
             self.calls = Buffer(init.zeros((), "int64"))  # the number of masks drawn
 
-    def forward(self, x: Tensor, h0: Tensor | None = None, c0: Tensor | None = None) -> Any:
+    def forward(self, x: Tensor, h0: Tensor | None = None, c0: Tensor | None = None) -> Result:
         if self.go_backwards:
             x = ops.flip(x, 1)
         x, recurrent_mask = self._masked(x)
         y, h, c = ops.lstm(x, h0, c0, self.W, self.b, recurrent_mask=recurrent_mask)
         output = y if self.return_sequences else h
-        return (output, h, c) if self.return_state else output
+        return (output, h, c) if self.return_state else output  # type: ignore[return-value]
 
     def _masked(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """x after dropout, and the recurrent mask (N,H) or None."""
@@ -70,6 +79,4 @@ class LSTM(Module):
 
     def _mask(self, x: Tensor, what: str, features: int, p: float) -> Tensor:
         """A mask (N,features) of 0 and 1 / (1 - p): dropout of ones."""
-        mask: Tensor = ops.dropout(ones((x.shape[0], features), x), p, key=self.random_key(what),
-                                   counter=self.calls.data)
-        return mask
+        return ops.dropout(ones((x.shape[0], features), x), p, key=self.random_key(what), counter=self.calls.data)

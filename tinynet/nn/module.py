@@ -6,22 +6,23 @@ were set; nothing is registered. The path to a tensor, `1.W` for the W of layer 
 """
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from tinynet import backend
 from tinynet.errors import ShapeError, StateError
 from tinynet.nn.parameter import Buffer, Parameter, Parameters
+from tinynet.nn.scaling import Scaling
 from tinynet.random import current_seed, next_draw, stream
-from tinynet.scaling import Scaling
 from tinynet.tensor import Tensor
 from tinynet.tracing import is_observed, observers
+from tinynet.types import Array, ArrayLike, DTypeLike, HasForward, Inputs, Output, Shape
 
 if TYPE_CHECKING:
     from tinynet.nn.profile import Profile
 
-_root: ContextVar["Module | None"] = ContextVar("root", default=None)  # the outermost module that is being called
+_root: ContextVar[Any] = ContextVar("root", default=None)  # the outermost module that is being called
 
 
 class Module:
@@ -38,27 +39,26 @@ class Module:
     """
 
     training = True
-    input_shape: tuple[int, ...] | None = None  # of one sample, without the batch; for summary() and saved models
+    input_shape: Shape | None = None  # of one sample, without the batch; for summary() and saved models
     classes: tuple[str, ...] | None = None  # the names of the outputs, saved with the model
     scaling: Scaling | None = None  # turns pixels into inputs; saved with the model
     # Attributes that are Python integers and belong to the state, with the value for a state that lacks them.
     host_state: ClassVar[dict[str, int]] = {}
 
-    def forward(self, *inputs: Any) -> Any:
+    def forward(self, *inputs: Any, **options: Any) -> Any:
         """Compute the output from the inputs. Each module defines it."""
         raise NotImplementedError(f"{type(self).__name__}: a module needs a forward(self, x)")
 
-    def __call__(self, *inputs: Any, **options: Any) -> Any:
-        if _root.get() is None:
-            token = _root.set(self)
-            try:
-                return Module.__call__(self, *inputs, **options)
-            finally:
+    def __call__(self: HasForward[Inputs, Output], *inputs: Inputs.args, **options: Inputs.kwargs) -> Output:
+        token = _root.set(self) if _root.get() is None else None
+        try:
+            observer = observers.get().module
+            if observer is None:
+                return self.forward(*inputs, **options)
+            return observer(self, lambda: self.forward(*inputs, **options))
+        finally:
+            if token is not None:
                 _root.reset(token)
-        observer = observers.get().module
-        if observer is None:
-            return self.forward(*inputs, **options)
-        return observer(self, lambda: self.forward(*inputs, **options))
 
     def children(self) -> Iterator[tuple[str, "Module"]]:
         """The modules among the attributes of this one, and in lists among them, with their names."""
@@ -119,21 +119,21 @@ class Module:
             _replace(tensor, lambda array: backend.to_device(array, device))
         return self
 
-    def astype(self, dtype: Any) -> Self:
+    def astype(self, dtype: DTypeLike) -> Self:
         """Change the precision of all parameters and buffers of floats. The tensors stay the same objects."""
         for tensor in self.tensors().values():
             if tensor.dtype.kind == "f":
                 _replace(tensor, lambda array: array.astype(dtype))
         return self
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Array]:
         """All that training changes, as NumPy arrays by name: copies, on the host."""
         state = {name: tensor.numpy().copy() for name, tensor in self.tensors().items()}
         like = backend.namespace("cpu")
         state.update({name: like.asarray(getattr(*counter)) for name, counter in self.counters().items()})
         return state
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> Self:
+    def load_state_dict(self, state: Mapping[str, ArrayLike]) -> Self:
         """Copy the values of a state dictionary into the tensors, in place.
 
         Counters (integers) may be missing, as they are in weights of other libraries.
@@ -178,8 +178,8 @@ class Module:
         return current_seed(), stream(_join(path, what))
 
     if TYPE_CHECKING:  # attached by nn/summary.py and nn/profile.py
-        def summary(self, input_shape: tuple[int, ...] | None = None) -> str: ...
-        def profile(self, x: Any, *, repeat: int = 5) -> "Profile": ...
+        def summary(self, input_shape: Shape | None = None) -> str: ...
+        def profile(self, x: ArrayLike, *, repeat: int = 5) -> "Profile": ...
 
     def __repr__(self) -> str:
         try:
@@ -199,7 +199,7 @@ def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path and name else path or name
 
 
-def _replace(tensor: Tensor, change: Any) -> None:
+def _replace(tensor: Tensor, change: Callable[[Array], Array]) -> None:
     """Replace the array of a tensor, and that of its gradient."""
     tensor.data = change(tensor.data)
     if tensor.grad is not None:

@@ -1,10 +1,11 @@
 """The tensors of a module: parameters, which are trained, and buffers, which are not."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, overload
 
 from tinynet import backend
 from tinynet.tensor import Tensor
+from tinynet.types import Array, ArrayLike
 
 
 class Parameter(Tensor):
@@ -18,14 +19,14 @@ class Parameter(Tensor):
 
     __slots__ = ("home",)
 
-    def __init__(self, data: Any, requires_grad: bool = True) -> None:
+    def __init__(self, data: ArrayLike, requires_grad: bool = True) -> None:
         super().__init__(data, requires_grad)
         self.home: Any = None
 
     def need(self) -> bool | backend.Home:
         return True if self.home is None or self.grad is not None else backend.Home(self.home)
 
-    def accumulate(self, dvalue: Any) -> None:
+    def accumulate(self, dvalue: Array) -> None:
         if self.grad is None and self.home is not None:
             if dvalue is not self.home:
                 self.home[...] = dvalue
@@ -72,7 +73,11 @@ class Parameters(Sequence[Parameter]):
         for _, parameter in self._items:
             parameter.zero_grad()
 
-    def __getitem__(self, index: Any) -> Any:
+    @overload
+    def __getitem__(self, index: int | str) -> Parameter: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Parameters": ...
+    def __getitem__(self, index: int | str | slice) -> "Parameter | Parameters":
         if isinstance(index, slice):
             return Parameters(self._items[index])
         if isinstance(index, str):

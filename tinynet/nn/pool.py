@@ -1,20 +1,21 @@
 """Pooling layers. Their math is in ops/pool.py."""
 
-from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from tinynet import ops
 from tinynet.errors import ShapeError
 from tinynet.nn.module import Module
+from tinynet.op import Op
 from tinynet.tensor import Tensor
+from tinynet.types import Pads, Pair
 
 
 class _Pool(Module):
     """A pooling layer with windows of `size`, `stride` apart (default: `size`)."""
 
-    op: ClassVar[Callable[..., Any]]
+    op: ClassVar[Op[Tensor]]
 
-    def __init__(self, size: Any, stride: Any = None, padding: Any = "valid") -> None:
+    def __init__(self, size: Pair, stride: Pair | None = None, padding: Pads = "valid") -> None:
         self.size, self.stride, self.padding = size, stride, padding
 
     def forward(self, x: Tensor) -> Tensor:

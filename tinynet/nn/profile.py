@@ -19,6 +19,7 @@ from tinynet.nn.summary import aligned, in_bytes
 from tinynet.tape import Node, nodes_behind
 from tinynet.tensor import Tensor, ones
 from tinynet.tracing import observe
+from tinynet.types import ArrayLike
 
 
 @dataclass
@@ -61,7 +62,7 @@ class Profile:
 Owners = dict[int, tuple["ref[Any]", LayerProfile]]  # by id of an array: the layer whose output it is
 
 
-def profile(model: Module, x: Any, *, repeat: int = 5) -> Profile:
+def profile(model: Module, x: ArrayLike, *, repeat: int = 5) -> Profile:
     """Time and memory of each layer in a step of training on a batch x (N, ...): forward and backward.
 
     The result prints as a table; `.rows` are its numbers. Afterwards the model is unchanged.

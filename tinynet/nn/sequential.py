@@ -5,8 +5,9 @@ from typing import Any
 
 from tinynet.errors import StateError
 from tinynet.nn.module import Module, is_outermost
+from tinynet.nn.scaling import Scaling
 from tinynet.recording import evaluation
-from tinynet.scaling import Scaling
+from tinynet.tensor import Tensor
 
 
 class Sequential(Module):
@@ -29,11 +30,11 @@ class Sequential(Module):
         self.layers = list(layers)
         self.input_shape = None if input_shape is None else tuple(input_shape)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         y = evaluation(self, self.through, x, (Module, Scaling)) if is_outermost(self) else None
         return self.through(x) if y is None else y
 
-    def through(self, x: Any) -> Any:
+    def through(self, x: Tensor) -> Tensor:
         """The layers' output, without a recording."""
         for layer in self.layers:
             x = layer(x)

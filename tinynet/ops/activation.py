@@ -8,17 +8,17 @@ the gradient check passes through.
 from typing import Any
 
 from tinynet.errors import ArgumentError
-from tinynet.op import op
+from tinynet.op import Array, op
 
 
-def logistic(xp: Any, z: Any) -> Any:
+def logistic(xp: Any, z: Array) -> Array:
     """σ(z) = 1 / (1 + e⁻ᶻ) for z ≥ 0 and eᶻ / (1 + eᶻ) for z < 0: the exponential is at most 1."""
     right = z.real >= 0
     small = xp.exp(xp.where(right, -z, z))
     return xp.where(right, xp.ones((), z.dtype), small) / (1 + small)
 
 
-def log_of_softmax(xp: Any, z: Any, axis: int) -> Any:
+def log_of_softmax(xp: Any, z: Array, axis: int) -> Array:
     """ln (eᶻ / Σ eᶻ) = s − ln(1 + Σ' eˢ), where s = z − max z and Σ' leaves out the first maximum.
 
     The maximum contributes e⁰ = 1: the sum is at least 1, and no exponential overflows. log1p keeps a small Σ', so the
@@ -32,7 +32,7 @@ def log_of_softmax(xp: Any, z: Any, axis: int) -> Any:
 
 
 @op("x:(...) -> y:(...)", analytic=False, cases=[{"x": "distinct"}, {"x": "distinct", "...": ()}])
-def relu(xp: Any, x: Any) -> Any:
+def relu(xp: Any, x: Array) -> tuple[Array, Any]:
     """The rectified linear unit: x where it is positive, else 0.
 
     Shapes    x (...)  →  y (...)
@@ -49,13 +49,13 @@ def relu(xp: Any, x: Any) -> Any:
 
 
 @relu.gradient
-def drelu(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+def drelu(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
     positive = cache
     return dy * positive  # (2)
 
 
 @op("x:(...) -> y:(...)", cases=[{}, {"...": ()}])
-def sigmoid(xp: Any, x: Any) -> Any:
+def sigmoid(xp: Any, x: Array) -> tuple[Array, Any]:
     """The logistic function, with values in (0, 1).
 
     Shapes    x (...)  →  y (...)
@@ -73,13 +73,13 @@ def sigmoid(xp: Any, x: Any) -> Any:
 
 
 @sigmoid.gradient
-def dsigmoid(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+def dsigmoid(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
     y = cache
     return dy * y * (1 - y)  # (2)
 
 
 @op("x:(...) -> y:(...)", cases=[{}, {"...": ()}])
-def tanh(xp: Any, x: Any) -> Any:
+def tanh(xp: Any, x: Array) -> tuple[Array, Any]:
     """The hyperbolic tangent, with values in (-1, 1).
 
     Shapes    x (...)  →  y (...)
@@ -97,7 +97,7 @@ def tanh(xp: Any, x: Any) -> Any:
 
 
 @tanh.gradient
-def dtanh(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+def dtanh(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
     y = cache
     return dy * (1 - y * y)  # (2)
 
@@ -113,7 +113,7 @@ def _axis_size(name: str) -> Any:
 
 
 @op("x:(...) -> y:(...)", sizes=_axis_size("softmax"), cases=[{"...": (3, 5)}, {"...": (2, 4, 3), "axis": 1}])
-def softmax(xp: Any, x: Any, *, axis: int = -1) -> Any:
+def softmax(xp: Any, x: Array, *, axis: int = -1) -> tuple[Array, Any]:
     """Probabilities from scores: positive numbers with the sum 1 along `axis`.
 
     Shapes    x (...)  →  y (...)
@@ -132,13 +132,13 @@ def softmax(xp: Any, x: Any, *, axis: int = -1) -> Any:
 
 
 @softmax.gradient
-def dsoftmax(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+def dsoftmax(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
     y, axis = cache
     return y * (dy - (dy * y).sum(axis=axis, keepdims=True))  # (2)
 
 
 @op("x:(...) -> y:(...)", sizes=_axis_size("log_softmax"), cases=[{"...": (3, 5)}, {"...": (2, 4, 3), "axis": 1}])
-def log_softmax(xp: Any, x: Any, *, axis: int = -1) -> Any:
+def log_softmax(xp: Any, x: Array, *, axis: int = -1) -> tuple[Array, Any]:
     """The logarithm of the softmax along `axis`, exact also where the softmax itself rounds to 0 or 1.
 
     Shapes    x (...)  →  y (...)
@@ -156,6 +156,6 @@ def log_softmax(xp: Any, x: Any, *, axis: int = -1) -> Any:
 
 
 @log_softmax.gradient
-def dlog_softmax(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+def dlog_softmax(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
     y, axis = cache
     return dy - xp.exp(y) * dy.sum(axis=axis, keepdims=True)  # (2)

@@ -4,9 +4,10 @@ from numbers import Integral
 from typing import Any
 
 from tinynet.errors import ArgumentError, ShapeError
+from tinynet.types import Array, Axes, Shape
 
 
-def broadcast(op: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
+def broadcast(op: str, *shapes: Shape) -> Shape:
     """The shape that arrays of these shapes broadcast to. ShapeError if sizes on one axis differ and neither is 1."""
     rank = max(map(len, shapes))
     result: list[int] = []
@@ -27,7 +28,7 @@ def broadcasting(name: str, runs: tuple[str, ...] = ("...A", "...B")) -> Any:
     return sizes
 
 
-def unbroadcast(xp: Any, dy: Any, shape: tuple[int, ...]) -> Any:
+def unbroadcast(xp: Any, dy: Array, shape: Shape) -> Array:
     """Sum `dy` over the axes along which an array of `shape` was broadcast: the gradient of that array."""
     if dy.shape == shape:
         return dy
@@ -36,7 +37,7 @@ def unbroadcast(xp: Any, dy: Any, shape: tuple[int, ...]) -> Any:
     return dy.sum(axis=axes).reshape(shape)
 
 
-def axes_of(name: str, axis: Any, rank: int) -> tuple[int, ...]:
+def axes_of(name: str, axis: Axes, rank: int) -> tuple[int, ...]:
     """The axes that `axis` (None, an int or a tuple) names in an array of `rank` axes, as sorted numbers from 0."""
     listed = range(rank) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     for one in listed:
@@ -46,6 +47,6 @@ def axes_of(name: str, axis: Any, rank: int) -> tuple[int, ...]:
     return tuple(sorted({int(one) % rank for one in listed}))
 
 
-def kept(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
+def kept(shape: Shape, axes: tuple[int, ...]) -> Shape:
     """`shape` with 1 for each reduced axis."""
     return tuple(1 if i in axes else size for i, size in enumerate(shape))

@@ -20,7 +20,7 @@ import math
 from typing import Any
 
 from tinynet.errors import ArgumentError, ShapeError
-from tinynet.op import Update, op
+from tinynet.op import Array, Gradients, Update, op
 
 
 def _channel_axis(known: dict[str, Any], axis: int = -1, eps: float = 1e-5) -> dict[str, Any]:
@@ -45,8 +45,8 @@ def _channel_axis(known: dict[str, Any], axis: int = -1, eps: float = 1e-5) -> d
            {"...": (2, 3, 4), "C": 3, "axis": 1, "eps": 0.1, "mean": None, "var": None},
            {"...": (2, 2, 3, 2), "C": 2, "mean": None, "var": None},
            {"...": (3, 4), "C": 4, "var": "positive"}, {"...": (2, 3, 2), "C": 3, "axis": -2, "var": "positive"}])
-def batch_norm(xp: Any, x: Any, gamma: Any, beta: Any, mean: Any = None, var: Any = None, *, axis: int = -1,
-               eps: float = 1e-5) -> Any:
+def batch_norm(xp: Any, x: Array, gamma: Array, beta: Array, mean: Array | None = None, var: Array | None = None, *,
+               axis: int = -1, eps: float = 1e-5) -> tuple[tuple[Array, Array, Array], Any]:
     """Batch normalisation: each channel is shifted and scaled to mean β and standard deviation γ.
 
     Without `mean` and `var` (training), the statistics are those of the batch, over all axes but `axis`; var is the
@@ -85,10 +85,10 @@ def batch_norm(xp: Any, x: Any, gamma: Any, beta: Any, mean: Any = None, var: An
     axis %= x.ndim
     others = tuple(i for i in range(x.ndim) if i != axis)
     along = tuple(-1 if i == axis else 1 for i in range(x.ndim))  # (C) -> (1,...,C,...,1)
-    if not given:
+    if mean is None:
         mean = x.mean(axis=others)  # (1) (C)
     centred = x - mean.reshape(along)
-    if not given:
+    if var is None:
         var = (centred * centred).mean(axis=others)  # (2) (C)
     s = xp.sqrt(var + eps)
     xhat = centred / s.reshape(along)  # (3)
@@ -97,7 +97,7 @@ def batch_norm(xp: Any, x: Any, gamma: Any, beta: Any, mean: Any = None, var: An
 
 
 @batch_norm.gradient
-def dbatch_norm(xp: Any, dy: Any, dmean: Any, dvar: Any, *, cache: Any, needs: Any) -> Any:
+def dbatch_norm(xp: Any, dy: Array, dmean: Array, dvar: Array, *, cache: Any, needs: Any) -> Gradients:
     xhat, s, gamma, others, along, given = cache
     dbeta = dy.sum(axis=others)  # (5) (C)
     dgamma = (dy * xhat).sum(axis=others)  # (6) (C)
@@ -113,7 +113,8 @@ def dbatch_norm(xp: Any, dy: Any, dmean: Any, dvar: Any, *, cache: Any, needs: A
 
 
 @Update
-def running_averages(xp: Any, running_mean: Any, running_var: Any, mean: Any, var: Any, *, momentum: float) -> None:
+def running_averages(xp: Any, running_mean: Array, running_var: Array, mean: Array, var: Array, *,
+                     momentum: float) -> None:
     """Update the running averages (C) of mean and variance by the statistics (C) of a batch, in place.
 
       (12)  running ← momentum running + (1 − momentum) batch

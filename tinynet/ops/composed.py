@@ -3,7 +3,7 @@
 `argmax` and `argmin` have no gradient: their results are integers.
 """
 
-from typing import Any
+from collections.abc import Iterable
 
 from tinynet.errors import ArgumentError
 from tinynet.op import namespace_of
@@ -13,9 +13,10 @@ from tinynet.ops.indexing import concatenate, getitem
 from tinynet.ops.reduce import var
 from tinynet.ops.shape import reshape
 from tinynet.tensor import Tensor
+from tinynet.types import Axes
 
 
-def stack(tensors: Any, axis: int = 0) -> Tensor:
+def stack(tensors: Iterable[Tensor], axis: int = 0) -> Tensor:
     """Join tensors of one shape along a new axis.
 
     >>> import tinynet as tn
@@ -36,7 +37,7 @@ def expand_dims(x: Tensor, axis: int) -> Tensor:
     return reshape(x, (*x.shape[:place], 1, *x.shape[place:]))
 
 
-def squeeze(x: Tensor, axis: int | tuple[int, ...] | None = None) -> Tensor:
+def squeeze(x: Tensor, axis: Axes = None) -> Tensor:
     """x without its axes of size 1: without all of them, or without those in `axis`.
 
     Errors: ArgumentError if a named axis has another size.
@@ -75,7 +76,7 @@ def flip(x: Tensor, axis: int) -> Tensor:
     return getitem(x, tuple(slice(None, None, -1) if i in backwards else slice(None) for i in range(x.ndim)))
 
 
-def std(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
+def std(x: Tensor, axis: Axes = None, keepdims: bool = False) -> Tensor:
     """The population standard deviation over axes: y = √(var x), with the gradient δx = δy (x − μ) / (R y).
 
     That is the chain rule: sqrt has δvar = δy / 2y, and var has δx = δvar 2 (x − μ) / R. It is NaN where y = 0.

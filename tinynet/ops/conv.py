@@ -17,11 +17,12 @@ adds δy W[k]ᵀ to the positions that the forward pass read for k, which is the
 
 from typing import Any
 
-from tinynet.op import op
+from tinynet.op import Array, Gradients, op
+from tinynet.types import Pad, Pads, Pair
 from tinynet.window import ONE_ROW, Window, padded, taps, unpadded, window, windows
 
 
-def _convolve(xp: Any, x: Any, W: Any, b: Any, rows: Window, columns: Window) -> Any:
+def _convolve(xp: Any, x: Array, W: Array, b: Array | None, rows: Window, columns: Window) -> tuple[Array, Any]:
     """The forward pass of both ops: x (N,H,W,C), W (KH,KW,C,F) and b (F) or None to y (N,H',W',F)."""
     N, C, F = x.shape[0], W.shape[2], W.shape[3]
     R = N * rows.outputs * columns.outputs
@@ -34,7 +35,7 @@ def _convolve(xp: Any, x: Any, W: Any, b: Any, rows: Window, columns: Window) ->
     return y.reshape(N, rows.outputs, columns.outputs, F), (x, W, rows, columns)
 
 
-def _dconvolve(xp: Any, dy: Any, cache: Any, needs: Any) -> Any:
+def _dconvolve(xp: Any, dy: Array, cache: Any, needs: Any) -> Gradients:
     """The backward pass of both ops: δx (N,H,W,C), δW (KH,KW,C,F) and δb (F) of δy (N,H',W',F)."""
     x, W, rows, columns = cache
     need_x, need_W, need_b = needs
@@ -52,7 +53,7 @@ def _dconvolve(xp: Any, dy: Any, cache: Any, needs: Any) -> Any:
     return unpadded(dx, rows, columns) if need_x else None, dW, db
 
 
-def _conv1d_sizes(known: dict[str, Any], stride: int = 1, padding: Any = "valid", dilation: int = 1) -> dict[str, Any]:
+def _conv1d_sizes(known: dict[str, Any], stride: int = 1, padding: Pad = "valid", dilation: int = 1) -> dict[str, Any]:
     return {"T'": window("conv1d", "T", known["T"], known["K"], stride, padding, dilation).outputs}
 
 
@@ -63,8 +64,8 @@ def _conv1d_sizes(known: dict[str, Any], stride: int = 1, padding: Any = "valid"
            {"K": 1, "T": 8, "stride": 3, "padding": "same"},
            {"K": 3, "T": 5, "dilation": 2, "padding": "causal"}, {"K": 2, "T": 7, "dilation": 3, "stride": 2},
            {"K": 3, "T": 5, "padding": 2, "stride": 2}])
-def conv1d(xp: Any, x: Any, W: Any, b: Any = None, *, stride: int = 1, padding: Any = "valid",
-           dilation: int = 1) -> Any:
+def conv1d(xp: Any, x: Array, W: Array, b: Array | None = None, *, stride: int = 1, padding: Pad = "valid",
+           dilation: int = 1) -> tuple[Array, Any]:
     """A one-dimensional convolution: F kernels of K steps slide over sequences.
 
     The kernel is not flipped (a correlation), as in other libraries. `padding` is "valid" (none), "same" (as TensorFlow
@@ -90,7 +91,7 @@ def conv1d(xp: Any, x: Any, W: Any, b: Any = None, *, stride: int = 1, padding: 
 
 
 @conv1d.gradient
-def dconv1d(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+def dconv1d(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Gradients:
     dx, dW, db = _dconvolve(xp, dy, cache, needs)  # (2) (3) (4)
     return None if dx is None else dx[:, 0], None if dW is None else dW[0], db  # (N,T,C), (K,C,F), (F)
 
@@ -106,8 +107,8 @@ def _conv2d_sizes(known: dict[str, Any], stride: Any = 1, padding: Any = "valid"
            {"H": 1, "W": 1, "KH": 1, "KW": 1, "N": 1},
            {"H": 6, "W": 7, "KH": 2, "KW": 3, "stride": (2, 1), "padding": (1, 0), "dilation": (1, 2)},
            {"H": 5, "W": 5, "KH": 2, "KW": 2, "stride": 3, "padding": 1}])
-def conv2d(xp: Any, x: Any, W: Any, b: Any = None, *, stride: Any = 1, padding: Any = "valid",
-           dilation: Any = 1) -> Any:
+def conv2d(xp: Any, x: Array, W: Array, b: Array | None = None, *, stride: Pair = 1,
+           padding: Pads = "valid", dilation: Pair = 1) -> tuple[Array, Any]:
     """A two-dimensional convolution: F kernels of KH x KW pixels slide over images, channels last.
 
     The kernel is not flipped (a correlation), as in other libraries. `stride`, `padding` and `dilation` are one value,
@@ -132,5 +133,5 @@ def conv2d(xp: Any, x: Any, W: Any, b: Any = None, *, stride: Any = 1, padding: 
 
 
 @conv2d.gradient
-def dconv2d(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+def dconv2d(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Gradients:
     return _dconvolve(xp, dy, cache, needs)  # (2) (3) (4)

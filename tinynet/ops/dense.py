@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from tinynet.op import op
+from tinynet.op import Array, Gradients, op
 
 
 @op("x:(...,D) W:(D,F) b?:(F) -> y:(...,F)",
     cases=[{"...": (4,)}, {"...": (2, 3), "b": None}, {"...": (), "D": 1}, {"...": (1, 7), "F": 1}])
-def dense(xp: Any, x: Any, W: Any, b: Any = None) -> Any:
+def dense(xp: Any, x: Array, W: Array, b: Array | None = None) -> tuple[Array, Any]:
     """A fully connected layer: each output is a weighted sum of the features on the last axis.
 
     Shapes    x (...,D) · W (D,F) · b (F) or None  →  y (...,F)
@@ -34,7 +34,7 @@ def dense(xp: Any, x: Any, W: Any, b: Any = None) -> Any:
 
 
 @dense.gradient
-def ddense(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+def ddense(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Gradients:
     x, W = cache
     need_x, need_W, need_b = needs
     dy = dy.reshape(-1, W.shape[1])  # (R,F)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tinynet.errors import ArgumentError
-from tinynet.op import op
+from tinynet.op import Array, op
 from tinynet.random import keep_mask
 
 
@@ -18,7 +18,7 @@ def _check_p(known: dict[str, Any], p: float, key: Any, counter: Any) -> dict[st
 @op("x:(...) -> y:(...)", sizes=_check_p,
     cases=[{"...": (3, 5), "p": 0.5, "key": (1, 2), "counter": 0}, {"...": (7,), "p": 0.2, "key": (0, 9), "counter": 3},
            {"...": (2, 3, 2), "p": 0.0, "key": (1, 2), "counter": 0}])
-def dropout(xp: Any, x: Any, p: float, *, key: tuple[int, int], counter: Any) -> Any:
+def dropout(xp: Any, x: Array, p: float, *, key: tuple[int, int], counter: int | Array) -> tuple[Array, Any]:
     """Dropout: each element is set to 0 with probability p; the others are divided by 1 − p.
 
     An element is dropped if its 32-bit word of Philox-4x32-10 is below floor(p 2³²). `key` is (seed, stream); `counter`
@@ -42,6 +42,6 @@ def dropout(xp: Any, x: Any, p: float, *, key: tuple[int, int], counter: Any) ->
 
 
 @dropout.gradient
-def ddropout(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+def ddropout(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
     m, factor = cache
     return dy * m * factor  # (2)

@@ -7,17 +7,16 @@ places, which `unbroadcast` takes. The derivations below are of one place.
 from typing import Any
 
 from tinynet.errors import ArgumentError
-from tinynet.op import op
+from tinynet.op import Array, Gradients, op
 from tinynet.ops.axes import broadcasting, unbroadcast
 
-_PAIRS: list[dict[str, Any]] = [
-    {"...A": (3, 4), "...B": (3, 4)}, {"...A": (3, 1, 2, 1), "...B": (4, 1, 1)}, {"...A": (), "...B": (5,)},
-    {"...A": (2, 3), "...B": ()}]
+_PAIRS: list[dict[str, Any]] = [{"...A": (3, 4), "...B": (3, 4)}, {"...A": (3, 1, 2, 1), "...B": (4, 1, 1)},
+                                {"...A": (), "...B": (5,)}, {"...A": (2, 3), "...B": ()}]
 _DISTINCT = [{**case, "a": "distinct", "b": "distinct between"} for case in _PAIRS]
 
 
 @op("a:(...A) b:(...B) -> y:(...Y)", sizes=broadcasting("add"), cases=_PAIRS)
-def add(xp: Any, a: Any, b: Any) -> Any:
+def add(xp: Any, a: Array, b: Array) -> tuple[Array, Any]:
     """The sum of two arrays, elementwise.
 
     Shapes    a (...A) · b (...B)  →  y (...Y), broadcast
@@ -35,7 +34,7 @@ def add(xp: Any, a: Any, b: Any) -> Any:
 
 
 @add.gradient
-def dadd(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+def dadd(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Gradients:
     shape_a, shape_b = cache
     da = unbroadcast(xp, dy, shape_a) if needs[0] else None  # (2)
     db = unbroadcast(xp, dy, shape_b) if needs[1] else None  # (3)
@@ -43,7 +42,7 @@ def dadd(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
 
 
 @op("a:(...A) b:(...B) -> y:(...Y)", sizes=broadcasting("subtract"), cases=_PAIRS)
-def subtract(xp: Any, a: Any, b: Any) -> Any:
+def subtract(xp: Any, a: Array, b: Array) -> tuple[Array, Any]:
     """The difference of two arrays, elementwise.
 
     Shapes    a (...A) · b (...B)  →  y (...Y), broadcast
@@ -61,7 +60,7 @@ def subtract(xp: Any, a: Any, b: Any) -> Any:
 
 
 @subtract.gradient
-def dsubtract(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+def dsubtract(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Gradients:
     shape_a, shape_b = cache
     da = unbroadcast(xp, dy, shape_a) if needs[0] else None  # (2)
     db = unbroadcast(xp, -dy, shape_b) if needs[1] else None  # (3)
@@ -69,7 +68,7 @@ def dsubtract(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
 
 
 @op("a:(...A) b:(...B) -> y:(...Y)", sizes=broadcasting("multiply"), cases=_PAIRS)
-def multiply(xp: Any, a: Any, b: Any) -> Any:
+def multiply(xp: Any, a: Array, b: Array) -> tuple[Array, Any]:
     """The product of two arrays, elementwise.
 
     Shapes    a (...A) · b (...B)  →  y (...Y), broadcast
@@ -87,7 +86,7 @@ def multiply(xp: Any, a: Any, b: Any) -> Any:
 
 
 @multiply.gradient
-def dmultiply(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+def dmultiply(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Gradients:
     a, b = cache
     da = unbroadcast(xp, dy * b, a.shape) if needs[0] else None  # (2)
     db = unbroadcast(xp, dy * a, b.shape) if needs[1] else None  # (3)
@@ -95,7 +94,7 @@ def dmultiply(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
 
 
 @op("a:(...A) b:(...B) -> y:(...Y)", sizes=broadcasting("divide"), cases=[{**case, "b": "positive"} for case in _PAIRS])
-def divide(xp: Any, a: Any, b: Any) -> Any:
+def divide(xp: Any, a: Array, b: Array) -> tuple[Array, Any]:
     """The quotient of two arrays, elementwise.
 
     Shapes    a (...A) · b (...B)  →  y (...Y), broadcast
@@ -114,7 +113,7 @@ def divide(xp: Any, a: Any, b: Any) -> Any:
 
 
 @divide.gradient
-def ddivide(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+def ddivide(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Gradients:
     shape_a, b, y = cache
     da = unbroadcast(xp, dy / b, shape_a) if needs[0] else None  # (2)
     db = unbroadcast(xp, -dy * y / b, b.shape) if needs[1] else None  # (3)
@@ -122,7 +121,7 @@ def ddivide(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
 
 
 @op("a:(...A) b:(...B) -> y:(...Y)", sizes=broadcasting("maximum"), analytic=False, cases=_DISTINCT)
-def maximum(xp: Any, a: Any, b: Any) -> Any:
+def maximum(xp: Any, a: Array, b: Array) -> tuple[Array, Any]:
     """The larger of two arrays, elementwise.
 
     Shapes    a (...A) · b (...B)  →  y (...Y), broadcast
@@ -140,7 +139,7 @@ def maximum(xp: Any, a: Any, b: Any) -> Any:
 
 
 @maximum.gradient
-def dmaximum(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+def dmaximum(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Gradients:
     first, shape_a, shape_b = cache
     da = unbroadcast(xp, dy * first, shape_a) if needs[0] else None  # (2)
     db = unbroadcast(xp, dy * ~first, shape_b) if needs[1] else None  # (3)
@@ -148,7 +147,7 @@ def dmaximum(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
 
 
 @op("a:(...A) b:(...B) -> y:(...Y)", sizes=broadcasting("minimum"), analytic=False, cases=_DISTINCT)
-def minimum(xp: Any, a: Any, b: Any) -> Any:
+def minimum(xp: Any, a: Array, b: Array) -> tuple[Array, Any]:
     """The smaller of two arrays, elementwise.
 
     Shapes    a (...A) · b (...B)  →  y (...Y), broadcast
@@ -171,7 +170,7 @@ minimum.gradient(dmaximum)  # (2) (3), on a cache with the same parts
 @op("condition:any(...P) a:(...A) b:(...B) -> y:(...Y)", sizes=broadcasting("where", ("...P", "...A", "...B")),
     cases=[{"...P": (3, 4), "...A": (3, 4), "...B": (4,), "condition": "boolean"},
            {"...P": (3, 1), "...A": (), "...B": (1, 2), "condition": "boolean"}])
-def where(xp: Any, condition: Any, a: Any, b: Any) -> Any:
+def where(xp: Any, condition: Array, a: Array, b: Array) -> tuple[Array, Any]:
     """Elements of a where `condition` is true, of b where it is false.
 
     Shapes    condition (...P) of booleans · a (...A) · b (...B)  →  y (...Y), broadcast
@@ -190,7 +189,7 @@ def where(xp: Any, condition: Any, a: Any, b: Any) -> Any:
 
 
 @where.gradient
-def dwhere(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+def dwhere(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Gradients:
     condition, shape_a, shape_b = cache
     zero = xp.zeros((), dy.dtype)
     da = unbroadcast(xp, xp.where(condition, dy, zero), shape_a) if needs[1] else None  # (2)
@@ -199,7 +198,7 @@ def dwhere(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
 
 
 @op("x:(...) -> y:(...)", cases=[{"...": (3, 4)}, {"...": ()}])
-def negative(xp: Any, x: Any) -> Any:
+def negative(xp: Any, x: Array) -> tuple[Array, Any]:
     """The negative of x.
 
     Shapes    x (...)  →  y (...)
@@ -216,7 +215,7 @@ def negative(xp: Any, x: Any) -> Any:
 
 
 @negative.gradient
-def dnegative(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+def dnegative(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
     return -dy  # (2)
 
 
@@ -229,7 +228,7 @@ def _power_sizes(known: dict[str, Any], exponent: Any) -> dict[str, Any]:
 
 @op("x:(...) -> y:(...)", sizes=_power_sizes,
     cases=[{"exponent": 3}, {"exponent": 0}, {"exponent": -0.5, "x": "positive"}, {"exponent": 1, "...": ()}])
-def power(xp: Any, x: Any, exponent: float) -> Any:
+def power(xp: Any, x: Array, exponent: float) -> tuple[Array, Any]:
     """x to the power of a Python number p, the exponent.
 
     Shapes    x (...)  →  y (...)
@@ -246,13 +245,13 @@ def power(xp: Any, x: Any, exponent: float) -> Any:
 
 
 @power.gradient
-def dpower(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+def dpower(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
     x, p = cache
     return dy * p * x ** (p - 1) if p else xp.zeros_like(dy)  # (2)
 
 
 @op("x:(...) -> y:(...)", cases=[{}, {"...": ()}])
-def exp(xp: Any, x: Any) -> Any:
+def exp(xp: Any, x: Array) -> tuple[Array, Any]:
     """The exponential function.
 
     Shapes    x (...)  →  y (...)
@@ -270,13 +269,13 @@ def exp(xp: Any, x: Any) -> Any:
 
 
 @exp.gradient
-def dexp(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+def dexp(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
     y = cache
     return dy * y  # (2)
 
 
 @op("x:(...) -> y:(...)", cases=[{"x": "positive"}, {"x": "positive", "...": ()}])
-def log(xp: Any, x: Any) -> Any:
+def log(xp: Any, x: Array) -> tuple[Array, Any]:
     """The natural logarithm.
 
     Shapes    x (...)  →  y (...)
@@ -293,13 +292,13 @@ def log(xp: Any, x: Any) -> Any:
 
 
 @log.gradient
-def dlog(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+def dlog(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
     x = cache
     return dy / x  # (2)
 
 
 @op("x:(...) -> y:(...)", cases=[{"x": "positive"}, {"x": "positive", "...": ()}])
-def sqrt(xp: Any, x: Any) -> Any:
+def sqrt(xp: Any, x: Array) -> tuple[Array, Any]:
     """The square root.
 
     Shapes    x (...)  →  y (...)
@@ -317,13 +316,13 @@ def sqrt(xp: Any, x: Any) -> Any:
 
 
 @sqrt.gradient
-def dsqrt(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+def dsqrt(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
     y = cache
     return dy / (2 * y)  # (2)
 
 
 @op("x:(...) -> y:(...)", analytic=False, cases=[{"x": "distinct"}, {"x": "distinct", "...": ()}])
-def absolute(xp: Any, x: Any) -> Any:
+def absolute(xp: Any, x: Array) -> tuple[Array, Any]:
     """The absolute value.
 
     Shapes    x (...)  →  y (...)
@@ -340,7 +339,7 @@ def absolute(xp: Any, x: Any) -> Any:
 
 
 @absolute.gradient
-def dabsolute(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+def dabsolute(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
     x = cache
     return dy * xp.sign(x)  # (2)
 
@@ -353,7 +352,7 @@ def _clip_sizes(known: dict[str, Any], low: float, high: float) -> dict[str, Any
 
 @op("x:(...) -> y:(...)", sizes=_clip_sizes, analytic=False,
     cases=[{"x": "distinct", "low": -0.31, "high": 0.43}, {"x": "distinct", "low": -9.0, "high": 0.0, "...": ()}])
-def clip(xp: Any, x: Any, low: float, high: float) -> Any:
+def clip(xp: Any, x: Array, low: float, high: float) -> tuple[Array, Any]:
     """x limited to the interval [low, high].
 
     Shapes    x (...)  →  y (...)
@@ -370,6 +369,6 @@ def clip(xp: Any, x: Any, low: float, high: float) -> Any:
 
 
 @clip.gradient
-def dclip(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+def dclip(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
     inside = cache
     return dy * inside  # (2)

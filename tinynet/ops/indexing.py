@@ -4,7 +4,7 @@ import itertools
 from typing import Any
 
 from tinynet.errors import ArgumentError, DeviceError, ShapeError
-from tinynet.op import op
+from tinynet.op import Array, Gradients, op
 from tinynet.tensor import blank, stand_in
 
 
@@ -36,7 +36,7 @@ def _is_basic(index: Any) -> bool:
     cases=[{"...": (3, 4), "index": 1}, {"...": (5, 4), "index": (slice(None, None, -2), slice(1, 3))},
            {"...": (3, 4), "index": (None, Ellipsis, 0)}, {"...": (5, 2), "index": [0, 3, 3, 0]},
            {"...": (4, 3), "index": ([0, 1, 0], [2, 2, 2])}])
-def getitem(xp: Any, x: Any, index: Any) -> Any:
+def getitem(xp: Any, x: Array, index: Any) -> tuple[Array, Any]:
     """Selected elements, x[index], by NumPy's rules. Arrays in the index are on the device of x.
 
     On a GPU an index out of range is no error, and masks are refused. If arrays select an element more than once, the
@@ -56,7 +56,7 @@ def getitem(xp: Any, x: Any, index: Any) -> Any:
 
 
 @getitem.gradient
-def dgetitem(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+def dgetitem(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
     shape, index = cache
     dx = xp.zeros(shape, dy.dtype)
     if _is_basic(index):
@@ -83,7 +83,7 @@ def _concatenate_sizes(known: dict[str, Any], axis: int = 0) -> dict[str, Any]:
 
 @op("*xs:any(...) -> y:any(...Y)", sizes=_concatenate_sizes,
     cases=[{"*xs": [(2, 3), (4, 3)]}, {"*xs": [(2, 3), (2, 1), (2, 2)], "axis": 1}, {"*xs": [(2, 3, 1)], "axis": -1}])
-def concatenate(xp: Any, *xs: Any, axis: int = 0) -> Any:
+def concatenate(xp: Any, *xs: Array, axis: int = 0) -> tuple[Array, Any]:
     """Arrays joined along an existing axis. Takes a list, or the arrays as arguments.
 
     Shapes    xs (...), equal except on `axis`  →  y (...Y)
@@ -100,7 +100,7 @@ def concatenate(xp: Any, *xs: Any, axis: int = 0) -> Any:
 
 
 @concatenate.gradient
-def dconcatenate(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+def dconcatenate(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Gradients:
     sizes, axis = cache
     ends = list(itertools.accumulate(sizes))
     return tuple(xp.split(dy, ends[:-1], axis=axis))  # (2)
@@ -127,7 +127,7 @@ def _pad_sizes(known: dict[str, Any], width: Any, value: float = 0.0) -> dict[st
 @op("x:any(...) -> y:any(...Y)", sizes=_pad_sizes,
     cases=[{"...": (3, 4), "width": 1}, {"...": (3, 4), "width": ((0, 2), (1, 0)), "value": 7.0},
            {"...": (2, 3, 2), "width": (1, 2)}])
-def pad(xp: Any, x: Any, width: Any, *, value: float = 0.0) -> Any:
+def pad(xp: Any, x: Array, width: Any, *, value: float = 0.0) -> tuple[Array, Any]:
     """x with a margin of a constant value.
 
     `width` is a number, a pair (before, after) for all axes, or a pair for each axis.
@@ -148,5 +148,5 @@ def pad(xp: Any, x: Any, width: Any, *, value: float = 0.0) -> Any:
 
 
 @pad.gradient
-def dpad(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+def dpad(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
     return dy[cache]  # (2)

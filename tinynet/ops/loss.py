@@ -3,7 +3,7 @@
 from typing import Any
 
 from tinynet.errors import ArgumentError, ShapeError
-from tinynet.op import Update, op
+from tinynet.op import Array, Gradients, Update, op
 from tinynet.ops.activation import log_of_softmax
 
 
@@ -14,8 +14,7 @@ def _reduced(name: str, group: str) -> Any:
             raise ArgumentError(f'{name}: reduction must be "mean", "sum" or "none", got {reduction!r}; '
                                 'reduction="mean"?')
         if reduction == "mean" and 0 in known[group]:
-            raise ShapeError(f"{name}: a mean needs at least one element, got shape {known[group]}; "
-                             "skip empty batches")
+            raise ShapeError(f"{name}: a mean needs at least one element, got shape {known[group]}; skip empty batches")
         smoothing = options.get("label_smoothing", 0.0)
         if not 0 <= smoothing <= 1:
             raise ArgumentError(f"{name}: label_smoothing must be in [0, 1], got {smoothing}; 0.1 is usual")
@@ -23,7 +22,7 @@ def _reduced(name: str, group: str) -> Any:
     return sizes
 
 
-def _check_labels(logits: Any, labels: Any, weight: Any, *, sizes: dict[str, Any], **options: Any) -> None:
+def _check_labels(logits: Array, labels: Array, weight: Array | None, *, sizes: dict[str, Any], **options: Any) -> None:
     K = sizes["K"]
     if labels.size and (labels.min() < 0 or labels.max() >= K):
         raise ArgumentError(f"cross_entropy: labels must be in [0, K) = [0, {K}), got values from {labels.min()} to "
@@ -36,8 +35,8 @@ def _check_labels(logits: Any, labels: Any, weight: Any, *, sizes: dict[str, Any
            {"...": (2, 3), "K": 4, "weight": "positive", "label_smoothing": 0.2},
            {"...": (4,), "K": 3, "weight": None, "label_smoothing": 0.1, "reduction": "sum"},
            {"...": (3, 4), "K": 2, "weight": "positive", "reduction": "none"}, {"...": (1,), "K": 1, "weight": None}])
-def cross_entropy(xp: Any, logits: Any, labels: Any, weight: Any = None, *, label_smoothing: float = 0.0,
-                  reduction: str = "mean") -> Any:
+def cross_entropy(xp: Any, logits: Array, labels: Array, weight: Array | None = None, *, label_smoothing: float = 0.0,
+                  reduction: str = "mean") -> tuple[Array, Any]:
     """Softmax cross-entropy: −ln p[label], where p is the softmax of the logits.
 
     `labels` are class numbers in [0, K). `weight` holds a weight for each class; the mean is then the weighted mean.
@@ -76,7 +75,7 @@ def cross_entropy(xp: Any, logits: Any, labels: Any, weight: Any = None, *, labe
 
 
 @cross_entropy.gradient
-def dcross_entropy(xp: Any, dloss: Any, *, cache: Any, needs: Any) -> Any:
+def dcross_entropy(xp: Any, dloss: Array, *, cache: Any, needs: Any) -> Gradients:
     logp, q, w, target, S, loss = cache
     dl = (dloss if S is None else dloss / S)[..., None]  # (5) (...,1), or (1)
     wq = w * q
@@ -91,7 +90,7 @@ def dcross_entropy(xp: Any, dloss: Any, *, cache: Any, needs: Any) -> Any:
 
 
 @Update
-def tally(xp: Any, total: Any, right: Any, loss: Any, scores: Any, labels: Any) -> None:
+def tally(xp: Any, total: Array, right: Array, loss: Array, scores: Array, labels: Array) -> None:
     """Add a batch of N samples to the sums of an epoch, 0-d arrays, in place.
 
       (1)  total ← total + N loss                               loss () the mean loss of the batch
@@ -105,7 +104,7 @@ def tally(xp: Any, total: Any, right: Any, loss: Any, scores: Any, labels: Any) 
 
 @op("prediction:(...) target:(...) -> loss:(...L)", sizes=_reduced("mse", "..."),
     cases=[{"...": (4, 3)}, {"...": (5,), "reduction": "sum"}, {"...": (2, 3), "reduction": "none"}])
-def mse(xp: Any, prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
+def mse(xp: Any, prediction: Array, target: Array, *, reduction: str = "mean") -> tuple[Array, Any]:
     """The mean squared error.
 
     Shapes    prediction (...) · target (...)  →  loss (), or (...) unreduced
@@ -131,7 +130,7 @@ def mse(xp: Any, prediction: Any, target: Any, *, reduction: str = "mean") -> An
 
 
 @mse.gradient
-def dmse(xp: Any, dloss: Any, *, cache: Any, needs: Any) -> Any:
+def dmse(xp: Any, dloss: Array, *, cache: Any, needs: Any) -> Gradients:
     error, R = cache
     dprediction = 2 * error * (dloss / R)  # (3)
     return dprediction, -dprediction if needs[1] else None  # (4)

@@ -19,7 +19,7 @@ factors: δh = m ⊙ δh̃ (16) and δm = h ⊙ δh̃ (17). All steps share m, s
 
 from typing import Any
 
-from tinynet.op import op
+from tinynet.op import Array, Gradients, op
 from tinynet.ops.activation import logistic
 
 
@@ -27,7 +27,8 @@ from tinynet.ops.activation import logistic
     cases=[{"N": 3, "T": 7, "D": 2, "H": 4, "recurrent_mask": None}, {"N": 1, "T": 1, "D": 3, "H": 2},
            {"N": 3, "T": 2, "D": 5, "H": 3, "h0": None, "c0": None, "recurrent_mask": None},
            {"N": 2, "T": 2, "D": 1, "H": 3, "h0": None}, {"N": 1, "T": 7, "D": 4, "H": 1, "c0": None}])
-def lstm(xp: Any, x: Any, h0: Any, c0: Any, W: Any, b: Any, recurrent_mask: Any = None) -> Any:
+def lstm(xp: Any, x: Array, h0: Array | None, c0: Array | None, W: Array, b: Array,
+         recurrent_mask: Array | None = None) -> tuple[tuple[Array, Array, Array], Any]:
     """Long short-term memory over a whole sequence.
 
     W has the rows of h above those of x, and a block of H columns for each of f, i, C̃, o, in this order. h0 and c0 are
@@ -90,7 +91,7 @@ def lstm(xp: Any, x: Any, h0: Any, c0: Any, W: Any, b: Any, recurrent_mask: Any 
 
 
 @lstm.gradient
-def dlstm(xp: Any, dy: Any, dh: Any, dC: Any, *, cache: Any, needs: Any) -> Any:
+def dlstm(xp: Any, dy: Array, dh: Array, dC: Array, *, cache: Any, needs: Any) -> Gradients:
     hx, gates, C, h, W, m = cache
     (T, N, HD), H = hx.shape, C.shape[2]
     dz = xp.empty((T, N, 4 * H), dy.dtype)

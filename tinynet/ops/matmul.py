@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from tinynet.op import op
+from tinynet.op import Array, Gradients, op
 from tinynet.ops.axes import broadcasting, unbroadcast
 
 
 @op("a:(...A,M,K) b:(...B,K,P) -> y:(...Y,M,P)", sizes=broadcasting("matmul"),
     cases=[{"...A": (), "...B": ()}, {"...A": (2, 1), "...B": (3,)}, {"...A": (2,), "...B": (), "M": 1}])
-def matmul(xp: Any, a: Any, b: Any) -> Any:
+def matmul(xp: Any, a: Array, b: Array) -> tuple[Array, Any]:
     """The product of two matrices, or of two stacks of matrices. The axes before the last two broadcast.
 
     Shapes    a (...A,M,K) · b (...B,K,P)  →  y (...Y,M,P)
@@ -27,7 +27,7 @@ def matmul(xp: Any, a: Any, b: Any) -> Any:
 
 
 @matmul.gradient
-def dmatmul(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+def dmatmul(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Gradients:
     a, b = cache
     da = unbroadcast(xp, dy @ xp.swapaxes(b, -1, -2), a.shape) if needs[0] else None  # (2)
     db = unbroadcast(xp, xp.swapaxes(a, -1, -2) @ dy, b.shape) if needs[1] else None  # (3)

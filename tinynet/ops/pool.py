@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from tinynet.op import op
+from tinynet.op import Array, op
+from tinynet.types import Pad, Pads, Pair
 from tinynet.window import ONE_ROW, Window, padded, pool_window, pool_windows, taps, unpadded
 
 
@@ -19,7 +20,7 @@ def _sizes2d(name: str) -> Any:
     return sizes
 
 
-def _max_pool(xp: Any, x: Any, rows: Window, columns: Window) -> Any:
+def _max_pool(xp: Any, x: Array, rows: Window, columns: Window) -> tuple[Array, Any]:
     """The maximum of each window of x (N,H,W,C), and the number of its element in the window, both (N,H',W',C)."""
     x = padded(xp, x, rows, columns, value=-xp.inf)
     y = xp.full((x.shape[0], rows.outputs, columns.outputs, x.shape[3]), -xp.inf, x.dtype)
@@ -31,7 +32,7 @@ def _max_pool(xp: Any, x: Any, rows: Window, columns: Window) -> Any:
     return y, (winner, x.shape, rows, columns)
 
 
-def _dmax_pool(xp: Any, dy: Any, cache: Any) -> Any:
+def _dmax_pool(xp: Any, dy: Array, cache: Any) -> Array:
     winner, shape, rows, columns = cache
     dx = xp.zeros(shape, dy.dtype)
     for k, (_, _, tap) in enumerate(taps(rows, columns)):
@@ -39,7 +40,7 @@ def _dmax_pool(xp: Any, dy: Any, cache: Any) -> Any:
     return unpadded(dx, rows, columns)
 
 
-def _avg_pool(xp: Any, x: Any, rows: Window, columns: Window) -> Any:
+def _avg_pool(xp: Any, x: Any, rows: Window, columns: Window) -> tuple[Any, Any]:
     """The mean of each window of x (N,H,W,C) over the elements that are not padding, (N,H',W',C)."""
     shape = x.shape
     count = padded(xp, xp.ones((1, *shape[1:3], 1), x.dtype), rows, columns)
@@ -49,7 +50,7 @@ def _avg_pool(xp: Any, x: Any, rows: Window, columns: Window) -> Any:
     return total / R, (R, x.shape, rows, columns)  # (1)
 
 
-def _davg_pool(xp: Any, dy: Any, cache: Any) -> Any:
+def _davg_pool(xp: Any, dy: Array, cache: Any) -> Array:
     R, shape, rows, columns = cache
     dx = xp.zeros(shape, dy.dtype)
     for _, _, tap in taps(rows, columns):
@@ -67,7 +68,7 @@ _CASES2D: list[dict[str, Any]] = [
 
 @op("x:(N,T,C) -> y:(N,T',C)", sizes=_sizes1d("max_pool1d"), analytic=False,
     cases=[{**case, "x": "distinct"} for case in _CASES1D])
-def max_pool1d(xp: Any, x: Any, size: int, stride: int | None = None, padding: Any = "valid") -> Any:
+def max_pool1d(xp: Any, x: Array, size: int, stride: int | None = None, padding: Pad = "valid") -> tuple[Array, Any]:
     """The maximum of each window of `size` steps; `stride` is `size` by default.
 
     Shapes    x (N,T,C)  →  y (N,T',C)
@@ -87,13 +88,13 @@ def max_pool1d(xp: Any, x: Any, size: int, stride: int | None = None, padding: A
 
 
 @max_pool1d.gradient
-def dmax_pool1d(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+def dmax_pool1d(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
     return _dmax_pool(xp, dy[:, None], cache)[:, 0]  # (2) (N,T,C)
 
 
 @op("x:(N,H,W,C) -> y:(N,H',W',C)", sizes=_sizes2d("max_pool2d"), analytic=False,
     cases=[{**case, "x": "distinct"} for case in _CASES2D])
-def max_pool2d(xp: Any, x: Any, size: Any, stride: Any = None, padding: Any = "valid") -> Any:
+def max_pool2d(xp: Any, x: Array, size: Pair, stride: Pair | None = None, padding: Pads = "valid") -> tuple[Array, Any]:
     """The maximum of each window of an image; options are one number, or a pair (height, width).
 
     Shapes    x (N,H,W,C)  →  y (N,H',W',C)
@@ -112,12 +113,12 @@ def max_pool2d(xp: Any, x: Any, size: Any, stride: Any = None, padding: Any = "v
 
 
 @max_pool2d.gradient
-def dmax_pool2d(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+def dmax_pool2d(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
     return _dmax_pool(xp, dy, cache)  # (2)
 
 
 @op("x:(N,T,C) -> y:(N,T',C)", sizes=_sizes1d("avg_pool1d"), cases=_CASES1D)
-def avg_pool1d(xp: Any, x: Any, size: int, stride: int | None = None, padding: Any = "valid") -> Any:
+def avg_pool1d(xp: Any, x: Array, size: int, stride: int | None = None, padding: Pad = "valid") -> tuple[Array, Any]:
     """The mean of each window of `size` steps; `stride` is `size` by default. Padding is not counted.
 
     Shapes    x (N,T,C)  →  y (N,T',C)
@@ -137,12 +138,12 @@ def avg_pool1d(xp: Any, x: Any, size: int, stride: int | None = None, padding: A
 
 
 @avg_pool1d.gradient
-def davg_pool1d(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+def davg_pool1d(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
     return _davg_pool(xp, dy[:, None], cache)[:, 0]  # (2) (N,T,C)
 
 
 @op("x:(N,H,W,C) -> y:(N,H',W',C)", sizes=_sizes2d("avg_pool2d"), cases=_CASES2D)
-def avg_pool2d(xp: Any, x: Any, size: Any, stride: Any = None, padding: Any = "valid") -> Any:
+def avg_pool2d(xp: Any, x: Array, size: Pair, stride: Pair | None = None, padding: Pads = "valid") -> tuple[Array, Any]:
     """The mean of each window of an image; options are one number, or a pair (height, width). Padding is not counted.
 
     Shapes    x (N,H,W,C)  →  y (N,H',W',C)
@@ -161,5 +162,5 @@ def avg_pool2d(xp: Any, x: Any, size: Any, stride: Any = None, padding: Any = "v
 
 
 @avg_pool2d.gradient
-def davg_pool2d(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+def davg_pool2d(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
     return _davg_pool(xp, dy, cache)  # (2)

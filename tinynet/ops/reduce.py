@@ -4,12 +4,12 @@ import math
 from typing import Any
 
 from tinynet.errors import ShapeError
-from tinynet.op import op
+from tinynet.op import Array, op
 from tinynet.ops.axes import axes_of, kept
+from tinynet.types import Axes
 
-_CASES: list[dict[str, Any]] = [
-    {"...": (3, 4)}, {"...": (3, 4, 2), "axis": 1}, {"...": (3, 4), "axis": -1, "keepdims": True},
-    {"...": (2, 3, 4), "axis": (0, 2)}, {"...": ()}, {"...": (1, 5), "axis": 0}]
+_CASES: list[dict[str, Any]] = [{"...": (3, 4)}, {"...": (3, 4, 2), "axis": 1}, {"...": (1, 5), "axis": 0}, {"...": ()},
+                                {"...": (3, 4), "axis": -1, "keepdims": True}, {"...": (2, 3, 4), "axis": (0, 2)}]
 _DISTINCT = [{**case, "x": "distinct"} for case in _CASES]
 
 
@@ -26,7 +26,7 @@ def _reduced(name: str, *, empty: bool = False) -> Any:
 
 
 @op("x:any(...) -> y:any(...Y)", sizes=_reduced("sum", empty=True), cases=_CASES)
-def sum(xp: Any, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+def sum(xp: Any, x: Array, *, axis: Axes = None, keepdims: bool = False) -> tuple[Array, Any]:
     """The sum over axes.
 
     Shapes    x (...)  →  y (...Y): without the reduced axes, or with 1 for each (keepdims)
@@ -44,13 +44,13 @@ def sum(xp: Any, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
 
 
 @sum.gradient
-def dsum(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+def dsum(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
     shape, axes = cache
     return xp.broadcast_to(dy.reshape(kept(shape, axes)), shape)  # (2)
 
 
 @op("x:any(...) -> y:any(...Y)", sizes=_reduced("mean"), cases=_CASES)
-def mean(xp: Any, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+def mean(xp: Any, x: Array, *, axis: Axes = None, keepdims: bool = False) -> tuple[Array, Any]:
     """The mean over axes.
 
     Shapes    x (...)  →  y (...Y): without the reduced axes, or with 1 for each (keepdims)
@@ -68,14 +68,14 @@ def mean(xp: Any, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
 
 
 @mean.gradient
-def dmean(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+def dmean(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
     shape, axes = cache
     R = math.prod(shape[i] for i in axes)
     return xp.broadcast_to((dy / R).reshape(kept(shape, axes)), shape)  # (2)
 
 
 @op("x:(...) -> y:(...Y)", sizes=_reduced("var"), cases=_CASES)
-def var(xp: Any, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+def var(xp: Any, x: Array, *, axis: Axes = None, keepdims: bool = False) -> tuple[Array, Any]:
     """The population variance over axes: divided by R, not by R − 1.
 
     Shapes    x (...)  →  y (...Y): without the reduced axes, or with 1 for each (keepdims)
@@ -95,13 +95,13 @@ def var(xp: Any, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
 
 
 @var.gradient
-def dvar(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+def dvar(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
     centred, axes = cache
     R = math.prod(centred.shape[i] for i in axes)
     return dy.reshape(kept(centred.shape, axes)) * centred * (2 / R)  # (2)
 
 
-def _first(xp: Any, x: Any, axes: tuple[int, ...], which: str) -> Any:
+def _first(xp: Any, x: Array, axes: tuple[int, ...], which: str) -> Array:
     """A boolean array like x, True at the first maximum (argmax) or minimum (argmin) of the elements along `axes`."""
     others = [i for i in range(x.ndim) if i not in axes]
     rows = x.transpose(*others, *axes).reshape(*[x.shape[i] for i in others], -1)  # (others..., R)
@@ -112,7 +112,7 @@ def _first(xp: Any, x: Any, axes: tuple[int, ...], which: str) -> Any:
 
 
 @op("x:any(...) -> y:any(...Y)", sizes=_reduced("max"), analytic=False, cases=_DISTINCT)
-def max(xp: Any, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+def max(xp: Any, x: Array, *, axis: Axes = None, keepdims: bool = False) -> tuple[Array, Any]:
     """The maximum over axes.
 
     Shapes    x (...)  →  y (...Y): without the reduced axes, or with 1 for each (keepdims)
@@ -130,13 +130,13 @@ def max(xp: Any, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
 
 
 @max.gradient
-def dmax(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+def dmax(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
     first, axes = cache
     return dy.reshape(kept(first.shape, axes)) * first  # (2)
 
 
 @op("x:any(...) -> y:any(...Y)", sizes=_reduced("min"), analytic=False, cases=_DISTINCT)
-def min(xp: Any, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+def min(xp: Any, x: Array, *, axis: Axes = None, keepdims: bool = False) -> tuple[Array, Any]:
     """The minimum over axes.
 
     Shapes    x (...)  →  y (...Y): without the reduced axes, or with 1 for each (keepdims)

@@ -4,7 +4,8 @@ import math
 from typing import Any
 
 from tinynet.errors import ArgumentError, ShapeError
-from tinynet.op import op
+from tinynet.op import Array, op
+from tinynet.types import DTypeLike, Shape
 
 
 def _reshape_sizes(known: dict[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:
@@ -20,7 +21,7 @@ def _reshape_sizes(known: dict[str, Any], shape: tuple[int, ...]) -> dict[str, A
 
 @op("x:any(...) -> y:any(...Y)", sizes=_reshape_sizes,
     cases=[{"...": (3, 4), "shape": (2, 6)}, {"...": (2, 3, 4), "shape": (-1, 4)}, {"...": (1,), "shape": ()}])
-def reshape(xp: Any, x: Any, shape: tuple[int, ...]) -> Any:
+def reshape(xp: Any, x: Array, shape: Shape) -> tuple[Array, Any]:
     """The elements of x, in the same order, in another shape. One size may be -1: it is computed from the others.
 
     Shapes    x (...)  →  y (...Y), the same number of elements
@@ -38,7 +39,7 @@ def reshape(xp: Any, x: Any, shape: tuple[int, ...]) -> Any:
 
 
 @reshape.gradient
-def dreshape(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+def dreshape(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
     return dy.reshape(cache)  # (2)
 
 
@@ -54,7 +55,7 @@ def _transpose_sizes(known: dict[str, Any], axes: tuple[int, ...]) -> dict[str, 
 @op("x:any(...) -> y:any(...Y)", sizes=_transpose_sizes,
     cases=[{"...": (3, 4), "axes": (1, 0)}, {"...": (2, 3, 4), "axes": (2, 0, 1)},
            {"...": (2, 3, 4), "axes": (-1, 0, 1)}])
-def transpose(xp: Any, x: Any, axes: tuple[int, ...]) -> Any:
+def transpose(xp: Any, x: Array, axes: tuple[int, ...]) -> tuple[Array, Any]:
     """x with permuted axes: axis i of y is axis `axes[i]` of x.
 
     Shapes    x (...)  →  y (...Y)
@@ -71,13 +72,13 @@ def transpose(xp: Any, x: Any, axes: tuple[int, ...]) -> Any:
 
 
 @transpose.gradient
-def dtranspose(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+def dtranspose(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
     order = [axis % dy.ndim for axis in cache]
     return dy.transpose([order.index(axis) for axis in range(dy.ndim)])  # (2)
 
 
 @op("x:any(...) -> y:any(...)", analytic=False, cases=[{"dtype": "float64"}])
-def astype(xp: Any, x: Any, dtype: Any) -> Any:
+def astype(xp: Any, x: Array, dtype: DTypeLike) -> tuple[Array, Any]:
     """x in another dtype.
 
     Shapes    x (...)  →  y (...)
@@ -94,5 +95,5 @@ def astype(xp: Any, x: Any, dtype: Any) -> Any:
 
 
 @astype.gradient
-def dastype(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+def dastype(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
     return dy.astype(cache)  # (2)

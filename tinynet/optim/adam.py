@@ -5,11 +5,12 @@ from typing import Any, ClassVar
 from tinynet.errors import ArgumentError
 from tinynet.op import Update
 from tinynet.optim.optimizer import Optimizer, scalar
+from tinynet.types import Array, Rate, Weights
 
 
 @Update
-def adam(xp: Any, value: Any, gradient: Any, m: Any, v: Any, *, lr: Any, betas: tuple[float, float], eps: float,
-         step: Any, weight_decay: float, decoupled: bool) -> None:
+def adam(xp: Any, value: Array, gradient: Array, m: Array, v: Array, *, lr: Rate, betas: tuple[float, float],
+         eps: float, step: int | Array, weight_decay: float, decoupled: bool) -> None:
     """One step of Adam on flat arrays (n), in place. `step` t counts from 1; `step` and `lr` may be 0-d arrays.
 
       (1)  g = gradient + λ value,    or, decoupled (AdamW),  value ← value − lr λ value
@@ -51,14 +52,14 @@ class Adam(Optimizer):
     moments: ClassVar[tuple[str, ...]] = ("m", "v")
     decoupled: ClassVar[bool] = False
 
-    def __init__(self, parameters: Any, lr: Any = 1e-3, *, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
-                 weight_decay: float = 0.0) -> None:
+    def __init__(self, parameters: Weights, lr: Rate = 1e-3, *, betas: tuple[float, float] = (0.9, 0.999),
+                 eps: float = 1e-8, weight_decay: float = 0.0) -> None:
         if not all(0 <= beta < 1 for beta in betas):
             raise ArgumentError(f"{type(self).__name__}: betas must be in [0, 1), got {betas}; (0.9, 0.999) is usual")
         super().__init__(parameters, lr)
         self.betas, self.eps, self.weight_decay = (float(betas[0]), float(betas[1])), float(eps), float(weight_decay)
 
-    def update(self, value: Any, gradient: Any, *moments: Any) -> None:
+    def update(self, value: Array, gradient: Array, *moments: Array) -> None:
         adam(value, gradient, *moments, lr=self.lr, betas=self.betas, eps=self.eps, step=self.steps,
              weight_decay=self.weight_decay, decoupled=self.decoupled)
 
@@ -72,6 +73,6 @@ class AdamW(Adam):
 
     decoupled: ClassVar[bool] = True
 
-    def __init__(self, parameters: Any, lr: Any = 1e-3, *, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
-                 weight_decay: float = 0.01) -> None:
+    def __init__(self, parameters: Weights, lr: Rate = 1e-3, *, betas: tuple[float, float] = (0.9, 0.999),
+                 eps: float = 1e-8, weight_decay: float = 0.01) -> None:
         super().__init__(parameters, lr, betas=betas, eps=eps, weight_decay=weight_decay)

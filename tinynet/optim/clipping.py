@@ -1,14 +1,14 @@
 """Clipping of gradients by their global norm."""
 
 from collections.abc import Iterable
-from typing import Any
 
 from tinynet import backend
 from tinynet.errors import ArgumentError
 from tinynet.nn.parameter import Parameter
+from tinynet.types import Array
 
 
-def clip_global_norm(parameters: Iterable[Parameter], max_norm: float) -> Any:
+def clip_global_norm(parameters: Iterable[Parameter], max_norm: float) -> Array | float:
     """Scale all gradients by one factor, in place, so that their global norm is at most `max_norm`.
 
       (1)  norm = √(Σ g²)        over all elements of all gradients

@@ -7,16 +7,17 @@ given another array (`model.to`, `model.astype`), the next step packs again.
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from tinynet import backend
 from tinynet.errors import ArgumentError, ShapeError, StateError
 from tinynet.nn.parameter import Parameter, Parameters
 from tinynet.tracing import observers
+from tinynet.types import Array, Rate, Weights
 
 
-def scalar(number: Any, like: Any) -> Any:
+def scalar(number: Any, like: Array) -> Any:
     """A factor for the array `like`, in its dtype: a 0-d float64 array would make a float32 result float64."""
     return number.astype(like.dtype) if hasattr(number, "astype") else number
 
@@ -24,7 +25,7 @@ def scalar(number: Any, like: Any) -> Any:
 class Pack:
     """Parameters of one dtype and device, contiguous in flat arrays."""
 
-    def __init__(self, named: list[tuple[str, Parameter]], moments: dict[str, dict[str, Any]]) -> None:
+    def __init__(self, named: list[tuple[str, Parameter]], moments: dict[str, dict[str, Array]]) -> None:
         self.parameters = [parameter for _, parameter in named]
         ends = [0, *itertools.accumulate(parameter.size for parameter in self.parameters)]
         self.slices = [slice(start, end) for start, end in itertools.pairwise(ends)]
@@ -78,7 +79,7 @@ class Optimizer:
 
     moments: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, parameters: Iterable[Any], lr: Any) -> None:
+    def __init__(self, parameters: Weights, lr: Rate) -> None:
         if not isinstance(parameters, Parameters):
             listed = list(parameters)
             if not all(isinstance(parameter, Parameter) for parameter in listed):
@@ -88,11 +89,10 @@ class Optimizer:
         if not len(parameters):
             raise ArgumentError(f"{type(self).__name__}: parameters must not be empty; was model.parameters() used up?")
         if isinstance(lr, float | int) and not (lr >= 0 and math.isfinite(lr)):
-            raise ArgumentError(f"{type(self).__name__}: lr must be finite and not negative, got {lr}; "
-                                "lr=1e-3 is usual")
+            raise ArgumentError(f"{type(self).__name__}: lr must be finite and not negative, got {lr}; lr=1e-3?")
         self.parameters = parameters
         self.lr = lr
-        self.steps: Any = 0
+        self.steps: int | Array = 0
         self._packs: list[Pack] = []
         self._pack({moment: {} for moment in self.moments})
 
@@ -113,15 +113,15 @@ class Optimizer:
             for run in pack.runs():
                 self.update(pack.values[run], pack.gradients[run], *(pack.moments[name][run] for name in self.moments))
 
-    def update(self, value: Any, gradient: Any, *moments: Any) -> None:
+    def update(self, value: Array, gradient: Array, *moments: Array) -> None:
         """Update `value` and `moments`, flat arrays (n), in place. To be written by each optimizer."""
         raise NotImplementedError(f"{type(self).__name__}: an optimizer needs update(self, value, gradient, *moments)")
 
-    def arrays(self) -> list[Any]:
+    def arrays(self) -> list[Array]:
         """The arrays that a step changes on the device: the flat values and moments."""
         return [array for pack in self._packs for array in (pack.values, *pack.moments.values())]
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Array]:
         """Copies of the number of steps, `lr`, and the moments by parameter name (`1.W.m`), as NumPy arrays."""
         state = {name: backend.to_host(backend.as_array(number, dtype)).copy()
                  for name, number, dtype in (("steps", self.steps, "int64"), ("lr", self.lr, "float64"))}
@@ -129,7 +129,7 @@ class Optimizer:
             state.update({f"{name}.{moment}": backend.to_host(array).copy() for name, array in by_name.items()})
         return state
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Array]) -> None:
         """Restore the `state_dict` of an optimizer of the same class and parameters.
 
         Errors: StateError for missing or unexpected names, ShapeError for a wrong shape. Then nothing is changed.
@@ -150,13 +150,13 @@ class Optimizer:
         self._pack({moment: {name: state[f"{name}.{moment}"] for name in self.parameters.names}
                     for moment in self.moments})
 
-    def _pack(self, moments: dict[str, dict[str, Any]]) -> None:
+    def _pack(self, moments: dict[str, dict[str, Array]]) -> None:
         groups: dict[tuple[str, str], list[tuple[str, Parameter]]] = {}
         for name, parameter in self.parameters.items():
             groups.setdefault((parameter.device, str(parameter.dtype)), []).append((name, parameter))
         self._packs = [Pack(named, moments) for named in groups.values()]
 
-    def _moments(self) -> dict[str, dict[str, Any]]:
+    def _moments(self) -> dict[str, dict[str, Array]]:
         """The arrays of each moment, by parameter name."""
         names = {id(parameter): name for name, parameter in self.parameters.items()}
         return {moment: {names[id(parameter)]: pack.moments[moment][part].reshape(parameter.shape)

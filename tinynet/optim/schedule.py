@@ -5,6 +5,7 @@ from typing import Any
 
 from tinynet.errors import ArgumentError
 from tinynet.optim.optimizer import Optimizer
+from tinynet.types import Rate
 
 
 class Schedule:
@@ -25,7 +26,7 @@ class Schedule:
         self.steps = 0
         optimizer.lr = self.rate(0)
 
-    def rate(self, step: int) -> Any:
+    def rate(self, step: int) -> Rate:
         """The learning rate of a step, counted from 0."""
         raise NotImplementedError(f"{type(self).__name__}: a schedule needs a rate(self, step)")
 
@@ -59,7 +60,7 @@ class StepDecay(Schedule):
         self.every, self.factor = every, factor
         super().__init__(optimizer)
 
-    def rate(self, step: int) -> Any:
+    def rate(self, step: int) -> Rate:
         return self.base * self.factor ** (step // self.every)
 
 
@@ -80,7 +81,7 @@ class Cosine(Schedule):
         self.length, self.final = steps, final
         super().__init__(optimizer)
 
-    def rate(self, step: int) -> Any:
+    def rate(self, step: int) -> Rate:
         return _half_cosine(self.base, self.final, min(step / self.length, 1.0))
 
 
@@ -106,12 +107,12 @@ class OneCycle(Schedule):
         self.peak, self.length, self.warmup = peak, steps, warmup
         super().__init__(optimizer)
 
-    def rate(self, step: int) -> Any:
+    def rate(self, step: int) -> Rate:
         top, last = self.warmup * self.length - 1, self.length - 1
         if step < top:
             return _half_cosine(self.peak / self.START, self.peak, step / top)
         return _half_cosine(self.peak, self.peak / self.END, min((step - top) / (last - top), 1.0))
 
 
-def _half_cosine(start: Any, end: Any, done: float) -> Any:
+def _half_cosine(start: Rate, end: Rate, done: float) -> Rate:
     return end + (start - end) * (1 + math.cos(math.pi * done)) / 2

@@ -4,10 +4,11 @@ from typing import Any, ClassVar
 
 from tinynet.op import Update
 from tinynet.optim.optimizer import Optimizer, scalar
+from tinynet.types import Array, Rate, Weights
 
 
 @Update
-def sgd(xp: Any, value: Any, gradient: Any, velocity: Any, *, lr: Any, momentum: float, nesterov: bool,
+def sgd(xp: Any, value: Array, gradient: Array, velocity: Array, *, lr: Rate, momentum: float, nesterov: bool,
         weight_decay: float) -> None:
     """One step of gradient descent on flat arrays (n), in place. `lr` may be a 0-d array.
 
@@ -39,11 +40,11 @@ class SGD(Optimizer):
 
     moments: ClassVar[tuple[str, ...]] = ("velocity",)
 
-    def __init__(self, parameters: Any, lr: Any = 1e-2, *, momentum: float = 0.0, nesterov: bool = False,
-                 weight_decay: float = 0.0) -> None:
+    def __init__(self, parameters: Weights, lr: Rate = 1e-2, *, momentum: float = 0.0,
+                 nesterov: bool = False, weight_decay: float = 0.0) -> None:
         super().__init__(parameters, lr)
         self.momentum, self.nesterov, self.weight_decay = momentum, nesterov, weight_decay
 
-    def update(self, value: Any, gradient: Any, *moments: Any) -> None:
+    def update(self, value: Array, gradient: Array, *moments: Array) -> None:
         sgd(value, gradient, *moments, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov,
             weight_decay=self.weight_decay)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinynet.errors import ArgumentError
+from tinynet.types import Array, ArrayLike
 
 FLOAT32 = 3e38  # slightly below the largest finite float32
 
@@ -30,7 +31,7 @@ class Scaling:
     mean: tuple[float, ...]
     scale: tuple[float, ...]
 
-    def __init__(self, mean: Any = 0.0, scale: Any = 255.0) -> None:
+    def __init__(self, mean: ArrayLike = 0.0, scale: ArrayLike = 255.0) -> None:
         for name, given, least in (("mean", mean, -math.inf), ("scale", scale, 0)):
             numbers = tuple(map(_number, given if isinstance(given, tuple | list | np.ndarray) else [given]))
             if not numbers or not all(least < number < math.inf for number in numbers):
@@ -38,7 +39,7 @@ class Scaling:
                                     f"one for each channel, got {reprlib.repr(given)}; Scaling(mean=0, scale=255)?")
             object.__setattr__(self, name, numbers)
 
-    def __call__(self, pixels: Any) -> Any:
+    def __call__(self, pixels: ArrayLike) -> Array:
         """Scale pixels (..., C), integers or floats, to float32 of the same shape."""
         mean, scale = (np.asarray(numbers, "float32") for numbers in (self.mean, self.scale))
         return (np.asarray(pixels, "float32") - mean) / scale
