@@ -116,8 +116,8 @@ def backward(tensor: "Tensor", gradient: Any) -> None:
     deliver(tensor.origin or tensor, gradient)
     for node in nodes:
         doutputs = pending.pop(node)
-        edges, run = node.edges, partial(node.gradients, doutputs)
-        dinputs = observer(node, run) if observer else run()
+        edges = node.edges
+        dinputs = observer(node, partial(node.gradients, doutputs)) if observer else node.gradients(doutputs)
         owned.difference_update(map(id, doutputs))
         node.release()
         if edges is None or len(dinputs) != len(edges):

@@ -356,9 +356,9 @@ def test_steps_of_training_on_a_device_never_wait(make: Any, options: Any, gpu: 
 
 
 def test_fit_reads_from_the_device_once_an_epoch(gpu: None) -> None:
-    """The mean loss and the accuracy, of training and of validation: so many reads, for any number of batches. A
-    copy of the state, to go back to, is made at the start, and with the guard after each epoch; in each, one step that
-    is launched is compared with a usual one."""
+    """Mean loss and accuracy of training and validation: the number of reads does not depend on the number of batches.
+    A snapshot of the state is made at the start, and with the guard after each epoch. In each epoch, one recorded step
+    is compared with an eager one."""
     rng = np.random.default_rng(0)
     images, labels = rng.uniform(0, 1, (32, 6, 4, 1)).astype("float32"), rng.integers(0, 4, 32)
     counts = {}

@@ -103,7 +103,7 @@ def test_uniform_numbers() -> None:
 
 
 def test_the_extreme_words_stay_inside_of_the_open_interval(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither 0, whose logarithm is none, nor 1."""
+    """Neither 0, which has no logarithm, nor 1."""
     extremes = np.array([0, 2**32 - 1] * 4, np.uint32)
     monkeypatch.setattr(tn.random, "words", lambda xp, size, key, step: extremes[:size])
     assert 0 < uniform((2,), KEY, 0)[0] < uniform((2,), KEY, 0)[1] < 1

@@ -344,7 +344,7 @@ def test_an_op_of_ones_own(registry: dict[str, Any]) -> None:
 
 
 def test_an_op_of_ones_own_with_the_name_of_another(registry: dict[str, Any]) -> None:
-    """Whoever copies an op to change it gets what they wrote, not the fast code of the op that they copied."""
+    """A changed copy of an op runs as written, not by the fast code of the op that was copied."""
     theirs = tn.ops.lstm
     arrays = [np.full(shape, 0.5) for shape in ((2, 3, 2), (2, 2), (2, 2), (4, 8), (8,))]
     theirs(*arrays)  # so that its fast code has been looked up

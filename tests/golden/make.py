@@ -1,13 +1,13 @@
-"""Writes torch.safetensors: what PyTorch computes, for machines where it is not installed.
+"""Write torch.safetensors: what PyTorch computes, for machines where it is not installed.
 
     pip install torch==2.13.0
     PYTHONPATH=.:tests python tests/golden/make.py
 
-The file holds, in float64, for each case of `tests/comparison.py` the inputs, the outputs and the gradients by
-PyTorch, `NAME/input x`, `NAME/output 0`, `NAME/gradient x`; and for the small LSTM-CNN its parameters to begin with,
-the loss and all gradients on one batch, and for each way to train the losses and the parameters after ten steps.
-`test_golden.py` compares tinynet with it. To be run again when a case is added: cases that were there before keep their
-numbers, but for the last bits where PyTorch or the processor is another one.
+The file holds float64 arrays. For each case of `tests/support/comparison.py`: the inputs, outputs and gradients of
+PyTorch, `NAME/input x`, `NAME/output 0`, `NAME/gradient x`. For the small LSTM-CNN: initial parameters, the loss and
+all gradients on one batch, and for each way to train the losses and the parameters after ten steps. `test_golden.py`
+compares tinynet with it. Run this again when a case is added. Old cases keep their numbers, except for the last bits
+with another PyTorch or processor.
 """
 
 from pathlib import Path

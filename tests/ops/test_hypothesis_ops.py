@@ -26,7 +26,7 @@ QUIET = [HealthCheck.too_slow, HealthCheck.filter_too_much]
 
 
 def cases(number: int) -> settings:
-    """So many in an ordinary run; more in proportion with another profile of Hypothesis."""
+    """`number` examples in an ordinary run; more in proportion with another profile of Hypothesis."""
     return settings(max_examples=number * settings.default.max_examples // 100, suppress_health_check=QUIET)
 
 

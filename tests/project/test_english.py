@@ -28,7 +28,7 @@ CLEAN = [
     "tinynet/ops", "tinynet/optim", "tinynet/contract.py", "tinynet/random.py", "tinynet/window.py", "tinynet/init.py",
     "tinynet/gradcheck.py", *(f"tinynet/nn/{name}.py" for name in (
         "__init__", "activation", "batchnorm", "conv", "dense", "dropout", "lstm", "module", "parameter", "pool",
-        "profile", "scaling", "shape", "summary")),
+        "profile", "shape", "summary")), "tinynet/scaling.py",
     "tinynet/tape.py", "tinynet/tensor.py", "tinynet/op.py", "tinynet/tracing.py", "tinynet/backend/overrides.py",
     "tests/core/test_tracing.py", "tests/ops/test_updates.py", "tests/project/test_project.py",
     "tests/support/update_cases.py",

@@ -21,6 +21,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.project.test_project import BUDGET, CORE
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ["README.md", "CONTRIBUTING.md", "benchmarks/README.md", "tinynet/backend/cuda/README.md",
          *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md"))]
@@ -268,6 +270,16 @@ def test_the_readme_quotes_what_is_written_elsewhere() -> None:
     assert len(quoted) == 5
     for mean, interval in quoted:
         assert re.search(rf"\| {mean} ± [\d.]+ \| {interval} \|", results), mean
+
+
+def test_the_readme_says_how_large_the_core_is() -> None:
+    """The README names the budget and the parts of the core that test_project.py counts."""
+    claim = re.search(r"The core is at most ([\d,]+) lines.*?of `tinynet/`", read("README.md"), re.S)
+    assert claim
+    assert int(claim[1].replace(",", "")) == BUDGET
+    files = [f"{name}.py" if (ROOT / "tinynet" / f"{name}.py").exists() else f"{name}/a.py"
+             for name in re.findall(r"`(\w+)`", claim[0])]
+    assert len(files) == 12 and all(re.match(CORE, file) for file in files)
 
 
 def test_the_minutes_of_the_reading_order_are_right() -> None:

@@ -145,7 +145,7 @@ def small_net() -> tn.nn.Sequential:
 
 
 def losses(device: str, steps: int) -> tuple[list[float], dict[str, np.ndarray]]:
-    """The losses of so many steps, and the weights behind them."""
+    """The losses of a number of steps, and the weights after them."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 4, 64)
     images = (rng.standard_normal((64, 8, 8, 1)) + labels[:, None, None, None]).astype("float32")

@@ -1,10 +1,10 @@
 """Inputs for an op, drawn from its contract, and `check_op`: what every op has to pass in every one of its cases.
 
-A case is what an op declares beside its contract: `{"N": 3, "...A": (2, 1), "b": None, "x": "distinct", "stride": 2}`:
-the size of a letter, the sizes of a run of axes, an input left out, an input's domain; everything else is an option of
-the op. The gradients are checked by a complex step where the op is analytic, else by Richardson's differences, on the
-op's two functions themselves: no tape is needed. `check_op` takes another pair of functions to check a backend's
-override in the same way.
+An op declares its cases beside its contract: `{"N": 3, "...A": (2, 1), "b": None, "x": "distinct", "stride": 2}`. A
+case gives the size of a letter, the sizes of a run of axes, an input left out, or an input's domain; everything else is
+an option of the op. Gradients are checked by a complex step if the op is analytic, else by Richardson's differences, on
+the op's two functions, without a tape. `check_op` takes another pair of functions to check an override
+of a backend in the same way.
 """
 
 import itertools

@@ -397,8 +397,8 @@ ROUNDS, WORD = 10, 2**32
 def philox(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tuple[int, int, int, int]:
     """Philox-4x32-10 as its paper writes it, in Python's integers.
 
-    In each round the words (L0, R0), (L1, R1) are changed by the high and low halves of two products, and the key
-    is bumped by the golden ratio and by sqrt(3) - 1, as fractions of 2**32.
+    In each round, the words (L0, R0), (L1, R1) are changed by the high and low halves of two products. The key is
+    increased by the golden ratio and by sqrt(3) - 1, as fractions of 2**32.
     """
     for number in range(ROUNDS):
         k0, k1 = (key[0] + number * 0x9E3779B9) % WORD, (key[1] + number * 0xBB67AE85) % WORD

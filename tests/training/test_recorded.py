@@ -423,7 +423,7 @@ def test_a_number_in_a_model_is_made_on_the_device(device: str, steps: list[Reco
 
 
 def test_memory_that_is_not_the_graphs_own_is_found(monkeypatch: pytest.MonkeyPatch, steps: list[RecordedStep]) -> None:
-    """A graph in the memory of everybody; and a layer that takes memory elsewhere."""
+    """A graph in the shared memory pool; and a layer that allocates memory elsewhere."""
     pool = fake_cuda.MemoryPool()
 
     def elsewhere(layer: Any, x: Any) -> Any:
@@ -539,7 +539,7 @@ def test_arrays_of_a_graph_keep_their_memory() -> None:
 
 
 def test_the_fake_device_overwrites_what_is_freed() -> None:
-    """As somebody else would."""
+    """As another program on the GPU would."""
     with installed():
         xp = fake_device.xp
         pool = xp.cuda.MemoryPool()

@@ -10,9 +10,9 @@ from tinynet.nn.lstm import LSTM
 from tinynet.nn.module import Module
 from tinynet.nn.parameter import Buffer, Parameter, Parameters
 from tinynet.nn.pool import AvgPool1D, AvgPool2D, GlobalAveragePool, MaxPool1D, MaxPool2D
-from tinynet.nn.scaling import Scaling
 from tinynet.nn.sequential import Sequential
 from tinynet.nn.shape import Flatten, Reshape
+from tinynet.scaling import Scaling
 
 __all__ = [
            "LSTM",

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from tinynet import backend
 from tinynet.errors import ShapeError, StateError
 from tinynet.nn.parameter import Buffer, Parameter, Parameters
-from tinynet.nn.scaling import Scaling
 from tinynet.random import current_seed, next_draw, stream
+from tinynet.scaling import Scaling
 from tinynet.tensor import Tensor
 from tinynet.tracing import is_observed, observers
 from tinynet.types import Array, ArrayLike, DTypeLike, HasForward, Inputs, Output, Shape
@@ -50,15 +50,16 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__}: a module needs a forward(self, x)")
 
     def __call__(self: HasForward[Inputs, Output], *inputs: Inputs.args, **options: Inputs.kwargs) -> Output:
-        token = _root.set(self) if _root.get() is None else None
-        try:
-            observer = observers.get().module
-            if observer is None:
-                return self.forward(*inputs, **options)
-            return observer(self, lambda: self.forward(*inputs, **options))
-        finally:
-            if token is not None:
+        if _root.get() is None:
+            token = _root.set(self)
+            try:
+                return Module.__call__(self, *inputs, **options)
+            finally:
                 _root.reset(token)
+        observer = observers.get().module
+        if observer is None:
+            return self.forward(*inputs, **options)
+        return observer(self, lambda: self.forward(*inputs, **options))
 
     def children(self) -> Iterator[tuple[str, "Module"]]:
         """The modules among the attributes of this one, and in lists among them, with their names."""

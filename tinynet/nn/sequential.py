@@ -5,8 +5,8 @@ from typing import Any
 
 from tinynet.errors import StateError
 from tinynet.nn.module import Module, is_outermost
-from tinynet.nn.scaling import Scaling
 from tinynet.recording import evaluation
+from tinynet.scaling import Scaling
 from tinynet.tensor import Tensor
 
 

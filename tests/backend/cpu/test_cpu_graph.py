@@ -68,7 +68,7 @@ def repeats(forward: Any, arrays: list[Any], others: list[Any], options: dict[st
 
 
 CAN_BE_RECORDED = {"lstm", "conv1d", "conv2d", "dense", "relu", "batch_norm", "max_pool1d", "max_pool2d", "avg_pool1d",
-                   "avg_pool2d", "dropout"}  # whose mask is one of the numbers that stay: nobody records a training
+                   "avg_pool2d", "dropout"}  # its mask would stay: a training is not recorded
 
 
 @pytest.mark.parametrize("name", OVERRIDDEN)
@@ -89,7 +89,7 @@ def test_what_is_recorded_gives_for_other_inputs_what_they_give(name: str) -> No
 
 
 def test_what_numpy_does_to_an_array_that_kernels_write_to_is_found() -> None:
-    """A forward that breaks the rule, so that nobody can refuse it, does not pass the check above."""
+    """A forward that breaks the rule without a sign of it does not pass the check above."""
     def honest(xp: Any, x: Any) -> Any:
         return doubled(x), None
 

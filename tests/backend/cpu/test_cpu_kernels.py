@@ -128,7 +128,7 @@ def test_parts_of_an_image(name: str, case: dict[str, Any], number: int) -> None
                                             *((name, case) for name in OVERRIDDEN for case in LARGE[name])])
 @pytest.mark.usefixtures("work_is_shared_out")
 def test_values_where_nothing_is_recorded(name: str, case: dict[str, Any], number: int) -> None:
-    """Where nobody will go back, a forward may take another way, with any number of threads."""
+    """Without a backward pass to come, a forward may take another way, with any number of threads."""
     fast, exact, _ = trials(name, case)
     if name == "lstm":
         for trial in (fast, exact):
