@@ -13,18 +13,18 @@ from typing import Any
 import numpy as np
 
 from tinynet.backend import is_recording
-from tinynet.backend.cpu.runtime.jit import njit
+from tinynet.backend.cpu.runtime.jit import inline, njit
 from tinynet.backend.cpu.runtime.memory import empty
 from tinynet.backend.cpu.runtime.threads import launch, shards_for
 
 # --- Equations ------------------------------------------------------------------------------------------------------
 
-@njit
+@inline
 def _rectified(x: Any) -> Any:
     return np.float32(0) if x < 0 else x  # (1) NaN passes
 
 
-@njit
+@inline
 def _passed(dy: Any, positive: Any) -> Any:
     return dy * np.float32(positive)  # (2)
 

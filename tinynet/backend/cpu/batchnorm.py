@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinynet.backend import is_recording
-from tinynet.backend.cpu.runtime.jit import njit, noalias
+from tinynet.backend.cpu.runtime.jit import inline, njit
 from tinynet.backend.cpu.runtime.memory import empty
 from tinynet.backend.cpu.runtime.threads import launch, shards_for
 from tinynet.backend.cpu.runtime.vector import view
@@ -25,27 +25,27 @@ _WIDE = 256  # elements that a row has at least
 # --- Equations ------------------------------------------------------------------------------------------------------
 # Each function takes one row, and vectors repeated to its width. Sums of a row's places are float64.
 
-@noalias
+@inline
 def _add(x: Any, total: Any) -> None:
     for d in range(x.size):
         total[d] += x[d]  # (1)
 
 
-@noalias
+@inline
 def _add_squares(x: Any, mean: Any, total: Any) -> None:
     for d in range(x.size):
         centred = x[d] - mean[d]
         total[d] += centred * centred  # (2)
 
 
-@noalias
+@inline
 def _normalise(x: Any, mean: Any, scale: Any, beta: Any, y: Any) -> None:
     """`scale` is γ / s."""
     for d in range(x.size):
         y[d] = (x[d] - mean[d]) * scale[d] + beta[d]  # (3) (4)
 
 
-@noalias
+@inline
 def _add_products(x: Any, mean: Any, dy: Any, total: Any, products: Any) -> None:
     """Σ δy, and Σ δy (x − μ), which is s Σ δy x̂."""
     for d in range(x.size):
@@ -61,7 +61,7 @@ def _channel_gradients(total: Any, products: Any, s: Any, gamma: Any, dmean: Any
     return dgamma, dmean, dvar
 
 
-@noalias
+@inline
 def _combine(x: Any, mean: Any, dy: Any, scale: Any, by_x: Any, constant: Any, dx: Any) -> None:
     """`scale` is γ / s, `by_x` is 2 δσ² / R and `constant` is δμ / R; both are 0 with statistics that were given."""
     for d in range(x.size):

@@ -26,7 +26,7 @@ import numpy as np
 
 from tinynet.backend import home
 from tinynet.backend.cpu.runtime.gemm import PANEL, SHALLOW, product
-from tinynet.backend.cpu.runtime.jit import njit, noalias
+from tinynet.backend.cpu.runtime.jit import inline, njit
 from tinynet.backend.cpu.runtime.memory import empty
 from tinynet.backend.cpu.runtime.packing import packed, summed
 from tinynet.backend.cpu.runtime.threads import launch, threads
@@ -52,7 +52,7 @@ class _Canvas(NamedTuple):
 # `rows.dilation` lines below. So Σₖ is one product: its inner index runs over (kw, c), its blocks are the KH rows. With
 # a dilation along the width it is KW products, whose inner index runs over c. Nothing is unfolded.
 
-@noalias
+@inline
 def _outputs(count: Any, KH: Any, KW: Any, C: Any, F: Any, canvas: Any, at: Any, line: Any, rows: Any, columns: Any,
              W: Any, places: Any, y: Any, out: Any, add: Any) -> None:
     """`count` neighbouring outputs, added to y if `add`. `at` is t s − p on the canvas, `line` is a line of it."""
@@ -63,7 +63,7 @@ def _outputs(count: Any, KH: Any, KW: Any, C: Any, F: Any, canvas: Any, at: Any,
         product((count, F, depth, KH), canvas, pixels, W, weights, y, (out, F), add or kw > 0)  # (1) (2)
 
 
-@noalias
+@inline
 def _repeat(b: Any, y: Any, out: Any, count: Any) -> None:
     F = np.uint64(b.size)
     for j in range(np.uint64(count)):
@@ -71,13 +71,13 @@ def _repeat(b: Any, y: Any, out: Any, count: Any) -> None:
             y[np.uint64(out) + j * F + f] = b[f]  # (1)
 
 
-@noalias
+@inline
 def _shares(count: Any, taps: Any, F: Any, dy: Any, out: Any, W: Any, shares: Any) -> None:
     """δyₜ Wₖᵀ for `count` neighbouring outputs and all k, in rows of `taps` numbers."""
     product((count, taps, F), dy, (out, F, 1), W, (0, PANEL, F * PANEL), shares, (0, taps), False)  # (2)
 
 
-@noalias
+@inline
 def _add_share(shares: Any, share: Any, taps: Any, canvas: Any, at: Any, step: Any, count: Any, C: Any) -> None:
     """Add what `count` outputs give back through one k to the pixels of the canvas from `at`, `step` apart."""
     for j in range(count):
@@ -85,7 +85,7 @@ def _add_share(shares: Any, share: Any, taps: Any, canvas: Any, at: Any, step: A
             canvas[np.uint64(at + j * step + c)] += shares[np.uint64(share + j * taps + c)]  # (2)
 
 
-@noalias
+@inline
 def _dweights(depth: Any, F: Any, count: Any, blocks: Any, canvas: Any, at: Any, step: Any, block: Any, dy: Any,
               out: Any, dW: Any, first: Any) -> None:
     """Add xᵀ δy over `count` outputs in each of some blocks to `depth` rows of δW."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tinynet.backend.cpu.runtime.jit import njit, noalias
+from tinynet.backend.cpu.runtime.jit import inline, njit
 from tinynet.backend.cpu.runtime.memory import empty
 from tinynet.backend.cpu.runtime.threads import launch
 from tinynet.backend.cpu.runtime.vector import view
@@ -23,7 +23,7 @@ _WORD = np.uint64(0xFFFFFFFF)
 
 # --- Equations ------------------------------------------------------------------------------------------------------
 
-@noalias
+@inline
 def _philox(first: Any, low: Any, high: Any, key0: Any, key1: Any, c0: Any, c1: Any, c2: Any, c3: Any) -> None:
     """The four words of Philox-4x32-10 (tinynet/random.py) for each counter (first + lane, low, high, 0)."""
     for lane in range(_LANES):

@@ -17,20 +17,20 @@ from typing import Any
 
 import numpy as np
 
-from tinynet.backend.cpu.runtime.jit import njit, noalias
+from tinynet.backend.cpu.runtime.jit import inline, njit
 from tinynet.backend.cpu.runtime.memory import empty
 from tinynet.backend.cpu.runtime.threads import launch
 from tinynet.backend.cpu.runtime.vector import view
 
 # --- Equations ------------------------------------------------------------------------------------------------------
 
-@njit
+@inline
 def _target(true: Any, K: Any, smoothing: Any) -> Any:
     """q of a class, float64; `true` says whether it is that of the label."""
     return (1 - smoothing) * (1.0 if true else 0.0) + smoothing / K  # (2)
 
 
-@noalias
+@inline
 def _loss(z: Any, label: Any, smoothing: Any, logp: Any, total: Any) -> None:
     """ln p (K) of a position with scores z (K). Its loss is added to total[0], in float64."""
     K = z.size
@@ -48,7 +48,7 @@ def _loss(z: Any, label: Any, smoothing: Any, logp: Any, total: Any) -> None:
         total[0] -= _target(k == label, K, smoothing) * logp[k]  # (3)
 
 
-@noalias
+@inline
 def _dloss(dl: Any, logp: Any, label: Any, smoothing: Any, dz: Any) -> None:
     """δz (K) of a position; Σ q is 1."""
     K = logp.size

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from tinynet.backend.cpu.runtime.jit import njit, noalias
+from tinynet.backend.cpu.runtime.jit import inline, njit
 from tinynet.backend.cpu.runtime.memory import empty
 from tinynet.backend.cpu.runtime.threads import launch, shards_for
 from tinynet.backend.cpu.runtime.vector import view
@@ -32,7 +32,7 @@ _TAPS = 255  # elements of a window that a byte can number
 # --- Equations ------------------------------------------------------------------------------------------------------
 # Each function takes one pixel and one output, over all C channels.
 
-@noalias
+@inline
 def _larger(x: Any, tap: Any, y: Any, winner: Any) -> None:
     """The larger of y and of the pixel, and which tap it came from. The first NaN stays."""
     for c in range(x.size):
@@ -42,26 +42,26 @@ def _larger(x: Any, tap: Any, y: Any, winner: Any) -> None:
         winner[c] = first + np.uint8(better) * np.uint8(tap - first)
 
 
-@noalias
+@inline
 def _dlarger(dy: Any, winner: Any, tap: Any, dx: Any) -> None:
     for c in range(dx.size):
         dx[c] += dy[c] * np.float32(winner[c] == tap)  # (2)
 
 
-@noalias
+@inline
 def _add(x: Any, y: Any) -> None:
     for c in range(y.size):
         y[c] += x[c]  # (1)
 
 
-@noalias
+@inline
 def _divide(y: Any, share: Any) -> None:
     """`share` is 1 / Rₜ."""
     for c in range(y.size):
         y[c] *= share  # (1)
 
 
-@noalias
+@inline
 def _dmean(dy: Any, share: Any, dx: Any) -> None:
     """`share` is 1 / Rₜ."""
     for c in range(dx.size):
@@ -73,7 +73,7 @@ def _dmean(dy: Any, share: Any, dx: Any) -> None:
 # of channels, and the largest so far, or the sum, stays in y until the window is done. Forward, a thread takes rows of
 # outputs; backward it takes whole images, because the windows of neighbouring rows overlap.
 
-@noalias
+@inline
 def _fill(x: Any, value: Any) -> None:
     for c in range(x.size):
         x[c] = value
