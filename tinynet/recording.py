@@ -14,7 +14,7 @@ After a change of the fingerprint the function runs as usual, and is recorded ag
 global variables nor the code of ops.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextvars import ContextVar
 from math import inf
 from operator import attrgetter
@@ -59,27 +59,21 @@ class Fingerprint:
     >>> import tinynet as tn
     >>> layer = tn.nn.Dropout(0.5)
     >>> fingerprint = Fingerprint([Watched("layer", layer)])
-    >>> fingerprint.is_current()
-    True
     >>> layer.p = 0.25
     >>> fingerprint.changes()
     ['layer.p']
     """
 
     def __init__(self, watched: Sequence[Watched]) -> None:
-        self._settings = _settings()
         self._objects = [ref(thing) for _, thing, _ in watched if not isinstance(thing, dict)]
-        self._code = self._code_now()
         self._names = [name for name, _, _ in watched]
         self._live = [thing if isinstance(thing, dict) else vars(thing) for _, thing, _ in watched]
-        self._kept = [{name: _ANYTHING if name in free else _kept(value) for name, value in contents.items()}
-                      for contents, (_, _, free) in zip(self._live, watched, strict=True)]
-        named = [pair for name, contents in zip(self._names, self._live, strict=True)
-                 for pair in _tensors_in(name, contents)]
-        self._tensors = [tensor for _, tensor in named]
-        self._tensor_names = [name for name, _ in named]
-        self._flags = list(map(_requires_grad, self._tensors))
+        self._kept = [{name: _ANYTHING if name in free else _kept(value) for name, value in attributes.items()}
+                      for attributes, (_, _, free) in zip(self._live, watched, strict=True)]
+        named = [pair for root in zip(self._names, self._live, strict=True) for pair in _tensors(*root)]
+        self._tensor_names, self._tensors = [name for name, _ in named], [tensor for _, tensor in named]
         self._arrays = [_weakly(tensor.data) for tensor in self._tensors]
+        self._settings = self._settings_now()
 
     def arrays(self) -> list[Any] | None:
         """The arrays of the watched tensors; None if anything has changed. It takes microseconds.
@@ -87,9 +81,8 @@ class Fingerprint:
         Keep the list during a launch: meanwhile another thread may give the tensors new arrays.
         """
         arrays = list(map(_data, self._tensors))
-        is_current = (self._settings == _settings() and self._code == self._code_now()
-                      and _equal(self._kept, self._live)
-                      and self._flags == list(map(_requires_grad, self._tensors)) and all(self._held(arrays)))
+        is_current = (self._settings == self._settings_now() and _equal(self._kept, self._live)
+                      and all([then() is now is not None for then, now in zip(self._arrays, arrays, strict=True)]))
         return arrays if is_current else None
 
     def is_current(self) -> bool:
@@ -98,31 +91,17 @@ class Fingerprint:
 
     def changes(self) -> list[str]:
         """The names of what has changed."""
-        found = [name for name, old, new in zip(_SETTINGS, self._settings, _settings(), strict=True) if old != new]
-        found += ["the code of a module"] * (self._code != self._code_now())
-        for name, kept, live in zip(self._names, self._kept, self._live, strict=True):
-            found += [_joined(name, key) for key in kept | live
-                      if key not in kept or key not in live or not _equal([kept[key]], [live[key]])]
-        held = self._held(map(_data, self._tensors))
-        flags = map(_requires_grad, self._tensors)
-        for name, is_held, old, new in zip(self._tensor_names, held, self._flags, flags, strict=True):
-            found += [name] * (not is_held or old != new)
-        return found
+        found = [_joined(name, key) for name, then, now in zip(self._names, self._kept, self._live, strict=True)
+                 for key in then | now if not _equal([then.get(key, _MISSING)], [now.get(key, _MISSING)])]
+        found += [name for name, tensor, then in zip(self._tensor_names, self._tensors, self._arrays, strict=True)
+                  if not then() is tensor.data is not None]
+        return found or ["a setting, a class or requires_grad"] * (self._settings != self._settings_now())
 
-    def _code_now(self) -> list[Any]:
+    def _settings_now(self) -> tuple[Any, ...]:
         classes = [type(one()) for one in self._objects]
-        return classes + [getattr(one, "forward", None) for one in classes]
-
-    def _held(self, arrays: Iterable[Any]) -> list[bool]:
-        """Whether each array is the one that its tensor held."""
-        return [held() is array is not None for held, array in zip(self._arrays, arrays, strict=True)]
-
-
-_SETTINGS = ("the seed", "the precision", "the reference code", "no_grad")
-
-
-def _settings() -> tuple[Any, ...]:
-    return random.current_seed(), backend.current_precision(), backend.is_reference(), backend.is_recording()
+        return (random.current_seed(), backend.current_precision(), backend.is_reference(), backend.is_recording(),
+                classes, [getattr(one, "forward", None) for one in classes],
+                list(map(_requires_grad, self._tensors)))
 
 
 def _kept(value: Any) -> Any:
@@ -133,25 +112,6 @@ def _kept(value: Any) -> Any:
         return (list if isinstance(value, list) else tuple)(map(_kept, value))
     kind: Any = type(value)
     return value if isinstance(value, _PLAIN) or kind.__eq__ is object.__eq__ else _Identical(value)
-
-
-def _equal(kept: Any, live: Any) -> bool:
-    try:
-        return bool(kept == live)
-    except (ValueError, DeviceError):  # an array in the place of a number
-        return False
-
-
-def _tensors_in(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
-    if isinstance(value, Tensor):
-        yield name, value
-    elif isinstance(value, dict | list | tuple):
-        for key, one in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _tensors_in(_joined(name, key), one)
-
-
-def _joined(name: str, key: Any) -> str:
-    return f"{name}.{key}" if name else str(key)
 
 
 class _Identical:
@@ -171,7 +131,27 @@ class _Anything:
         return True
 
 
-_ANYTHING = _Anything()
+_ANYTHING, _MISSING = _Anything(), object()
+
+
+def _equal(then: Any, now: Any) -> bool:
+    try:
+        return bool(then == now)
+    except (ValueError, DeviceError):  # an array in the place of a number
+        return False
+
+
+def _tensors(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
+    """The tensors among the parts of a value, with their names."""
+    if isinstance(value, Tensor):
+        yield name, value
+    elif isinstance(value, dict | list | tuple):
+        for key, one in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _tensors(_joined(name, key), one)
+
+
+def _joined(name: str, key: Any) -> str:
+    return f"{name}.{key}" if name else str(key)
 
 
 def _weakly(array: Any) -> Callable[[], Any]:

@@ -159,6 +159,7 @@ class Thing(nn.Module):
 
 
 OLD: list[Any] = []
+SETTING = "a setting, a class or requires_grad"
 
 
 def another_array(tensor: Tensor) -> None:
@@ -186,9 +187,9 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "another array in a tensor": (lambda thing: another_array(thing.weights[1]), "x.weights.1"),
     "an array that is gone": (lambda thing: setattr(thing.weights[0], "data", np.ones(2)), "x.weights.0"),
     "no array": (lambda thing: setattr(thing.weights[0], "data", None), "x.weights.0"),
-    "requires_grad": (lambda thing: setattr(thing.weights[0], "requires_grad", False), "x.weights.0"),
-    "the class": (lambda thing: setattr(thing, "__class__", nn.Module), "the code of a module"),
-    "the seed": (lambda thing: tn.seed(7), "the seed"),
+    "requires_grad": (lambda thing: setattr(thing.weights[0], "requires_grad", False), SETTING),
+    "the class": (lambda thing: setattr(thing, "__class__", nn.Module), SETTING),
+    "the seed": (lambda thing: tn.seed(7), SETTING),
 }
 
 
@@ -215,7 +216,7 @@ def test_forward_that_is_replaced_is_noticed(monkeypatch: pytest.MonkeyPatch) ->
     fingerprint = Fingerprint([Watched("", nn.ReLU())]), Fingerprint([Watched("", relu := nn.ReLU())])
     assert not fingerprint[0].is_current() and fingerprint[1].is_current()  # the first one's object is gone
     monkeypatch.setattr(nn.ReLU, "forward", lambda self, x: x)
-    assert fingerprint[1].changes() == ["the code of a module"]
+    assert fingerprint[1].changes() == [SETTING]
     del relu
 
 

@@ -18,8 +18,7 @@ differs, the usual result stays, and the step is recorded again; if the very fir
 any more. The same holds for a step that waits for the device, copies to it, or changes an attribute: `reason` says why.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from operator import is_
 from typing import Any
 
@@ -123,27 +122,16 @@ class RecordedStep:
             self.run.optimizer.steps += 1
         self.written = {name: getattr(self.run.optimizer, name) for name in self.scalars}
 
-    @contextmanager
-    def _scalars_in_place(self) -> Iterator[None]:
-        """Inside, the optimizer's numbers are the device scalars."""
-        kept = {name: getattr(self.run.optimizer, name) for name in self.scalars}
-        vars(self.run.optimizer).update(self.scalars)
-        try:
-            yield
-        finally:
-            vars(self.run.optimizer).update(kept)
-
     # --- the three kinds of steps ------------------------------------------------------------------------------------
 
     def _work(self, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """The step as it is recorded."""
-        with self._scalars_in_place():
-            result = self.step(x, target)
-            for name, total in self.sums.items():
-                if self.run.sums[name] is not total:
-                    total[...] = self.run.sums[name]
-            self.run.sums.update(self.sums)
-        return result
+        """The step as it is recorded: the optimizer's numbers are the device scalars."""
+        kept = {name: getattr(self.run.optimizer, name) for name in self.scalars}
+        vars(self.run.optimizer).update(self.scalars)
+        try:
+            return self.step(x, target)
+        finally:
+            vars(self.run.optimizer).update(kept)
 
     def _rehearse(self, x: Tensor, target: Tensor) -> None:
         self._work(x, target)
@@ -163,7 +151,7 @@ class RecordedStep:
             for names, values in zip(attributes, kept, strict=True):
                 names.clear()
                 names.update(values)
-            run.sums.update(self.sums, images=images)
+            run.sums["images"] = images
             if not isinstance(error, DeviceError):
                 raise
             self.reason = str(error)
