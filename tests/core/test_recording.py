@@ -11,6 +11,7 @@ import pytest
 import tinynet as tn
 from tests.support.fake_device import installed
 from tinynet import backend, nn
+from tinynet.backend.cuda.runtime import fake_cupy
 from tinynet.errors import DeviceError
 from tinynet.recording import SHAPES, Fingerprint, Recording, Recordings, Watched
 from tinynet.tensor import Tensor
@@ -248,4 +249,6 @@ def test_an_array_of_any_device_in_the_place_of_nothing_is_noticed(device: str) 
     thing = Thing()
     fingerprint = Fingerprint([Watched("", thing)])
     thing.nothing = draw(3, device=device).data
+    with fake_cupy.no_waiting():
+        assert not fingerprint.is_current()
     assert not fingerprint.is_current() and fingerprint.changes() == ["nothing"]

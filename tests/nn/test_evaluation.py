@@ -16,7 +16,7 @@ from tests.support.child import in_a_child
 from tests.support.fake_device import installed
 from tinynet import nn
 from tinynet.backend.cuda.runtime import fake_cupy
-from tinynet.errors import DtypeError, ShapeError
+from tinynet.errors import DeviceError, DtypeError, ShapeError
 from tinynet.recording import LIMITS, SHAPES, Recording, evaluations
 from tinynet.tensor import Tensor
 from tinynet.tracing import observe, shapes_only
@@ -151,6 +151,14 @@ def test_the_first_two_calls_run_as_usual() -> None:
     model, x = ready(), inputs(1, 14, 9, 1)
     with tn.no_grad():
         assert [len(recorded(model)) for _ in range(3) if model(x).size] == [0, 1, 1]
+
+
+def test_outputs_are_not_overwritten_by_later_calls() -> None:
+    model, x = ready(), inputs(1, 14, 9, 1)
+    with tn.no_grad():
+        outputs = [model(Tensor(x.data * factor)) for factor in (1, 1, 2, 3)]
+        for y, factor in zip(outputs, (1, 1, 2, 3), strict=True):
+            assert np.array_equal(y.numpy(), as_usual(model, Tensor(x.data * factor)))
 
 
 # --- what has changed is noticed ------------------------------------------------------------------------------------
@@ -308,6 +316,10 @@ def test_code_that_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     assert is_launched(model, x)
     model[1].__class__ = nn.Tanh
     assert not is_launched(model, x)
+    model[1].__class__ = nn.ReLU
+    monkeypatch.setattr(nn.ReLU, "forward", lambda self, x: tn.ops.relu(x))  # code of a user may do anything
+    model = nn.Sequential(*model.layers).eval()
+    assert not is_launched(model, x)
 
 
 def test_a_tensor_that_has_lost_its_array() -> None:
@@ -327,7 +339,7 @@ def test_float64_and_batches_that_are_large() -> None:
 def test_training_recording_the_specification_and_parts_of_a_model() -> None:
     model, x = ready(), inputs(1, 14, 9, 1)
     for _ in range(4):
-        model(x)  # leaves a tape
+        assert model(x).requires_grad  # leaves a tape
         model.forward(x)
     with tn.no_grad():
         model[0].train()
@@ -363,6 +375,14 @@ def test_another_dtype_is_an_error_as_in_a_usual_call() -> None:
         with tn.no_grad(), pytest.raises(DtypeError):
             model(Tensor(x.data.astype("float64")))
     assert is_launched(ready(), x)
+
+
+def test_another_device_is_an_error_as_in_a_usual_call() -> None:
+    model, x = ready().to("gpu-emulated"), inputs(1, 14, 9, 1)
+    assert is_launched(model, x.to("gpu-emulated"))
+    for _ in range(4):
+        with tn.no_grad(), pytest.raises(DeviceError, match=r"batch_norm: x is on cpu, gamma on gpu-emulated"):
+            model(x)
 
 
 def test_errors_are_those_of_a_usual_call() -> None:

@@ -169,7 +169,13 @@ def rate_on_the_device(run: Run) -> None:
     run.optimizer.lr, run.schedule = backend.as_array(0.03, "float32", run.model[0].gamma.device), None
 
 
+def another_model(run: Run) -> None:
+    layers = list(run.model)
+    run.model = tn.nn.Sequential(*layers[:4], tn.nn.Tanh(), *layers[5:])
+
+
 CHANGES: dict[str, Callable[[Run], Any]] = {
+    "another model of the same layers": another_model,
     "the rate of dropout": lambda run: setattr(run.model[2], "p", 0.7),
     "betas": lambda run: setattr(run.optimizer, "betas", (0.5, 0.6)),
     "weight decay": lambda run: setattr(run.optimizer, "weight_decay", 0.5),
@@ -239,6 +245,31 @@ def test_a_setting_that_changes_is_noticed(device: str, steps: list[RecordedStep
         train(device, graph=True, epochs=2, callbacks=[Change(set_it, step=7), Change(stop, step=8)])
     assert len(calls) == (change != "nothing")
     assert steps[0].recording is None or change == "nothing"
+
+
+def test_a_parameter_that_is_not_the_models_is_watched_too(device: str) -> None:
+    def run(graph: bool) -> Any:
+        scale = tn.nn.Parameter(backend.as_array(1.0, "float32", device))
+
+        def optimizer(parameters: Any) -> Any:
+            return tn.optim.Adam([*parameters, scale])
+
+        def loss(output: Any, labels: Any) -> Any:
+            return tn.ops.cross_entropy(output * scale, labels)
+
+        def freeze_it(run: Run) -> None:
+            scale.requires_grad = False
+
+        return train(device, graph=graph, optimizer=optimizer, loss=loss, callbacks=[Change(freeze_it)])
+
+    assert_equal_runs(run(False), run(True))
+
+
+def test_a_rate_on_the_device_that_changes_in_place(device: str) -> None:
+    def halve(run: Run) -> None:
+        run.optimizer.lr *= 0.5
+
+    compare(device, callbacks=[Change(rate_on_the_device), Change(halve, step=9), Change(halve, step=12)])
 
 
 def test_rates_of_numpy_and_optimizers_of_ones_own(device: str, steps: list[RecordedStep]) -> None:
@@ -358,6 +389,15 @@ def picked(layer: Any, x: Any) -> Any:
     return 1.0 / (1 + x.data[x.data > 0].size)
 
 
+def guarded(layer: Any, x: Any) -> Any:
+    """Marks that it is at work, and is left in the middle: the mark must go as well."""
+    factor = 2.0 if hasattr(layer, "is_at_work") else 1.0
+    layer.is_at_work = True
+    value = 0.0 * float(x.data.sum())
+    del layer.is_at_work
+    return factor + value
+
+
 def found(layer: Any, x: Any) -> Any:
     return 1.0 / (1 + len(backend.namespace(x.device).where(x.data > 0)[0]))
 
@@ -373,6 +413,7 @@ FAULTS: dict[str, tuple[Callable[[], Any], str]] = {
     "draws one of NumPy's": (lambda: Layer(draw), "bit for bit"),
     "reads a number": (lambda: Layer(lambda layer, x: float(x.data.sum())), "wait"),
     "reads an array": (lambda: Layer(lambda layer, x: float(x.numpy()[0, 0, 0])), "wait"),
+    "is left in the middle": (lambda: Layer(guarded), "wait"),
     "decides by a number": (lambda: Layer(lambda layer, x: 1.0 if x.data.sum() > 0 else 2.0), "wait"),
     "picks by a mask": (lambda: Layer(picked), "a mask"),
     "looks for elements": (lambda: Layer(found), "where()"),

@@ -142,16 +142,15 @@ class RecordedStep:
     def _record(self, x: Tensor, target: Tensor) -> None:
         """Record a step and launch it once. Python runs its code while it is recorded, and counts as usual."""
         run, counters = self.run, list(self.run.model.counters().values())
-        before, images = [getattr(*counter) for counter in counters], run.sums["images"]
-        attributes = [vars(thing) for thing in (run.optimizer, *(module for _, module in run.model.modules()))]
-        kept = [dict(names) for names in attributes]
+        before = [getattr(*counter) for counter in counters]
+        host = [run.sums, vars(run.optimizer), *(vars(module) for _, module in run.model.modules())]
+        kept = [dict(names) for names in host]
         try:
             recording = Recording(self.device, self._work, [x, target], self._watched(), arrays=self._places())
         except BaseException as error:  # the GPU has done nothing: neither has Python
-            for names, values in zip(attributes, kept, strict=True):
+            for names, values in zip(host, kept, strict=True):
                 names.clear()
                 names.update(values)
-            run.sums["images"] = images
             if not isinstance(error, DeviceError):
                 raise
             self.reason = str(error)
