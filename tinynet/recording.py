@@ -1,23 +1,24 @@
-"""Recordings: the kernel launches of a function, recorded once and then made by a single call.
+"""Record the kernel launches of a function once, and replay them with a single call.
 
-Between two kernels Python checks shapes and makes arrays. For a small net this takes longer than the kernels. So a
-function of tensors is recorded by `backend.record`, and each later call launches its kernels alone: the same kernels on
-the same memory, with the same bits. `Sequential` records its evaluation, `fit` its training step on a GPU.
+Between two kernels Python checks shapes and makes arrays. For a small net this takes longer than the kernels. A
+recording repeats the launches without Python: the same kernels on the same memory, with the same bits. `Sequential`
+records its evaluation, `fit` its training step on a GPU. `backend.record` makes the recording on a device.
 
-A launch sees neither Python code nor numbers on the host. What the function depends on falls into three parts:
+A replay sees neither Python code nor numbers on the host. What the function depends on falls into three parts:
 
-    inputs       are copied into the recording's own arrays before each launch
-    arrays       weights, running averages, moments: a launch reads and writes their current values
-    fingerprint  everything else: attributes, settings, which arrays those are; it is compared before each launch
+    inputs       are copied into the recording's own arrays before each replay
+    arrays       weights, running averages, moments: a replay reads and writes their current values
+    fingerprint  everything else: attributes, settings, which arrays those are; it is compared before each replay
 
-After a change of the fingerprint the function runs as usual, and is recorded again later. A fingerprint covers neither
+If the fingerprint has changed, the function runs as usual, and is recorded again later. A fingerprint covers neither
 global variables nor the code of ops.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextvars import ContextVar
+from functools import partial
 from math import inf
-from operator import attrgetter
+from operator import attrgetter, is_
 from threading import Lock
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary, ref
@@ -26,12 +27,13 @@ import numpy as np
 
 from tinynet import backend, random
 from tinynet.errors import DeviceError
+from tinynet.scaling import Scaling
 from tinynet.tensor import Tensor
 
 SHAPES = 4  # shapes of inputs for which a function keeps recordings
 
 _PLAIN = (bool, int, float, complex, str, bytes, np.generic, type(None))
-_underway: ContextVar[bool] = ContextVar("underway", default=False)
+_is_underway: ContextVar[bool] = ContextVar("is_underway", default=False)
 _data, _requires_grad = attrgetter("data"), attrgetter("requires_grad")
 
 
@@ -78,7 +80,7 @@ class Fingerprint:
     def arrays(self) -> list[Any] | None:
         """The arrays of the watched tensors; None if anything has changed. It takes microseconds.
 
-        Keep the list during a launch: meanwhile another thread may give the tensors new arrays.
+        Keep the list during a replay: another thread may give the tensors new arrays meanwhile.
         """
         arrays = list(map(_data, self._tensors))
         is_current = (self._settings == self._settings_now() and _equal(self._kept, self._live)
@@ -111,27 +113,21 @@ def _kept(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return (list if isinstance(value, list) else tuple)(map(_kept, value))
     kind: Any = type(value)
-    return value if isinstance(value, _PLAIN) or kind.__eq__ is object.__eq__ else _Identical(value)
+    is_comparable = isinstance(value, _PLAIN) or kind.__eq__ is object.__eq__
+    return value if is_comparable else _Equal(partial(is_, value))  # `==` of two arrays is an array
 
 
-class _Identical:
-    """Equals one object alone, whatever the object's own `==` is: that of arrays gives arrays."""
+class _Equal:
+    """Equals whatever a function accepts."""
 
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __eq__(self, other: object) -> bool:
-        return other is self.value
-
-
-class _Anything:
-    """Equals every object."""
+    def __init__(self, accepts: Callable[[Any], bool]) -> None:
+        self.accepts = accepts
 
     def __eq__(self, other: object) -> bool:
-        return True
+        return self.accepts(other)
 
 
-_ANYTHING, _MISSING = _Anything(), object()
+_ANYTHING, _MISSING = _Equal(lambda other: True), object()
 
 
 def _equal(then: Any, now: Any) -> bool:
@@ -166,14 +162,14 @@ class Recording:
     """A function of tensors on a device, recorded for inputs of one shape. Making it runs the function once.
 
     device      where all tensors live
-    function    takes as many tensors as there are `inputs`, and returns a tensor or a tuple of tensors
+    function    takes as many tensors as there are `inputs`, returns a tensor or a tuple of tensors
     inputs      of this call; later ones must have their shapes and dtypes
     watched     the objects that the function depends on, see `Fingerprint`
-    arrays      those that the function reads or writes besides its inputs and the tensors of the watched objects
+    arrays      what the function reads or writes besides its inputs and the tensors of the watched objects
     limit       bytes of the arrays that the function makes
 
-    Attributes: `outputs`, which each launch writes to, and `changed`, the names of what the function itself has changed
-    of what it depends on. Not reentrant.
+    `outputs` are overwritten by each replay: a recording is not reentrant. `changed` names what the function itself has
+    changed of what it depends on.
 
     Errors: DeviceError, with the reason, if the function cannot be recorded: see `backend.record`.
 
@@ -181,7 +177,7 @@ class Recording:
     >>> dense, x = tn.nn.Dense(3, 2), tn.Tensor([[1.0, 2.0, 3.0]])
     >>> with tn.no_grad():
     ...     recording = Recording("cpu", dense.forward, [x], [Watched("", dense)])
-    >>> y = recording.launch(tn.Tensor([[4.0, 5.0, 6.0]])).numpy()
+    >>> y = recording.replay(tn.Tensor([[4.0, 5.0, 6.0]])).numpy()
     >>> bool((y == dense(tn.Tensor([[4.0, 5.0, 6.0]])).numpy()).all())
     True
     """
@@ -190,23 +186,22 @@ class Recording:
                  watched: Sequence[Watched], *, arrays: Sequence[Any] = (), limit: float = inf) -> None:
         self.device, self.inputs = device, [Tensor.of(x.data.copy()) for x in inputs]
         self.fingerprint = Fingerprint(watched)
-        token = _underway.set(True)
+        given = [*map(_data, self.inputs), *(self.fingerprint.arrays() or ()), *arrays]
+        token = _is_underway.set(True)
         try:
-            outputs, self.graph = backend.record(
-                device, lambda: _each(_data, function(*self.inputs)),
-                [*map(_data, self.inputs), *(self.fingerprint.arrays() or ()), *arrays], limit)
+            outputs, self.graph = backend.record(device, lambda: _each(_data, function(*self.inputs)), given, limit)
         finally:
-            _underway.reset(token)
+            _is_underway.reset(token)
         self.outputs: Any = _each(Tensor.of, outputs)
         self.changed = self.fingerprint.changes()
 
     def arrays(self) -> list[Any] | None:
-        """The arrays of the watched tensors if a launch would compute what the function computes now, else None."""
-        backend.namespace(self.device)  # of several GPUs, it makes this one the current one
+        """The arrays of the watched tensors if a replay would compute what the function computes now, else None."""
+        backend.namespace(self.device)  # makes this GPU the current one, if there are several
         return self.fingerprint.arrays() if self.graph.is_current() else None
 
-    def launch(self, *inputs: Tensor) -> Any:
-        """The outputs for these inputs. The next launch overwrites them."""
+    def replay(self, *inputs: Tensor) -> Any:
+        """The outputs for these inputs."""
         for own, x in zip(self.inputs, inputs, strict=True):
             own.data[...] = x.data
         self.graph.launch()
@@ -223,9 +218,9 @@ def _copy(tensor: Tensor) -> Tensor:
 
 
 class Recordings:
-    """Recordings of one function without side effects, by the shapes and dtypes of its inputs.
+    """Recordings of one function without side effects, by the devices, shapes and dtypes of its inputs.
 
-    The function is recorded at the second call with inputs of a shape, and launched from the third call on. It runs as
+    The function is recorded at the second call with inputs of a shape, and replayed from the third call on. It runs as
     usual while the tape records, for reference code, and while another thread uses these recordings.
     """
 
@@ -236,9 +231,9 @@ class Recordings:
     def __call__(self, record: Callable[[], Recording | None], *inputs: Tensor) -> Any:
         """The outputs for these inputs, in new arrays; None if the function is to run as usual.
 
-        `record` makes a recording. It may return None, for later, or raise a DeviceError, for never.
+        `record` makes a recording. It may return None, to be called again later, or raise a DeviceError for good.
         """
-        if backend.is_recording() or backend.is_reference() or _underway.get():
+        if backend.is_recording() or backend.is_reference() or _is_underway.get():
             return None
         if not self._is_free.acquire(blocking=False):
             return None
@@ -251,9 +246,9 @@ class Recordings:
         key = tuple((x.device, x.data.shape, x.data.dtype) for x in inputs)
         found = self.known.get(key)
         if isinstance(found, Recording):
-            arrays = found.arrays()  # kept alive during the launch
+            arrays = found.arrays()  # kept alive during the replay
             if arrays is not None:
-                return _each(_copy, found.launch(*inputs))
+                return _each(_copy, found.replay(*inputs))
             self.known.clear()
         elif found is None:
             if len(self.known) >= SHAPES:
@@ -261,13 +256,13 @@ class Recordings:
             self.known[key] = ""
         elif not found:
             try:
-                made = record()
+                made: Recording | str | None = record()
             except DeviceError as error:
-                self.known[key] = str(error)
-            else:
-                if made is not None:
-                    self.known[key] = made
-                    return _each(_copy, made.outputs)
+                made = str(error)
+            if made is not None:
+                self.known[key] = made
+            if isinstance(made, Recording):
+                return _each(_copy, made.outputs)
         return None
 
 
@@ -277,40 +272,38 @@ LIMITS = {"cpu": 1 << 23, "gpu": 1 << 27}  # bytes of the arrays of a recording;
 evaluations: WeakKeyDictionary[Any, Recordings] = WeakKeyDictionary()  # by model
 
 
-def evaluation(model: Any, layers: Callable[[Tensor], Tensor], x: Any, plain: tuple[type, ...]) -> Any:
-    """The output of the evaluation of a module from its recording; None if `layers` are to be called.
-
-    plain  classes that its attributes may have besides numbers, strings and tensors
-    """
-    if model.training or not (isinstance(x, Tensor) and _is_ours(model)):
+def evaluation(model: Any, layers: Callable[..., Any], *inputs: Any) -> Any:
+    """The output of a module's evaluation by its recording; None if `layers`, a function of the inputs, is to run."""
+    if model.training or not _is_ours(model):
         return None
-    if x.device != "cpu" and not x.data.flags.c_contiguous:  # array functions of a GPU may add in another order then
-        return None
+    for x in inputs:
+        if not isinstance(x, Tensor) or (x.device != "cpu" and not x.data.flags.c_contiguous):
+            return None  # array functions of a GPU may add an array with gaps in another order
     known = evaluations.get(model)
     if known is None:
         known = evaluations[model] = Recordings()
-    return known(lambda: _record(model, layers, x, plain), x)
+    return known(lambda: _record(model, layers, inputs), *inputs)
 
 
-def _record(model: Any, layers: Callable[[Tensor], Tensor], x: Tensor, plain: tuple[type, ...]) -> Recording | None:
+def _record(model: Any, layers: Callable[..., Any], inputs: Sequence[Tensor]) -> Recording | None:
     """Record the evaluation; None while a layer is in training.
 
     Errors: DeviceError, with the reason, if it cannot be recorded, or may depend on more than a fingerprint covers.
     """
-    modules, xp = dict(model.modules()), backend.namespace(x.device)
+    modules, device = dict(model.modules()), inputs[0].device
     if any(module.training for module in modules.values()):
         return None
+    plain, array = (*_PLAIN, Scaling, *map(type, modules.values())), backend.namespace(device).ndarray
     for path, module in modules.items():
         if not _is_ours(module):
-            raise DeviceError(f"record: layers must be tinynet's, got {type(module).__name__} at {path!r}; it runs as "
-                              "usual")
+            raise DeviceError(f"record: layers must be tinynet's, got {type(module).__name__}; it runs as usual")
         for name, value in module.members():
-            if not (isinstance(value.data, xp.ndarray) if isinstance(value, Tensor)
-                    else isinstance(value, (bool, int, float, complex, str, bytes, type(None), *plain))):
-                raise DeviceError(f"record: attributes must be numbers, strings or tensors on {x.device}, got a "
+            is_tensor = isinstance(value, Tensor)
+            if not isinstance(value.data if is_tensor else value, array if is_tensor else plain):
+                raise DeviceError(f"record: attributes must be numbers, strings or tensors on {device}, got a "
                                   f"{type(value).__name__} as {name} of {path!r}; it runs as usual")
     watched = [Watched(path, module) for path, module in modules.items()]
-    return Recording(x.device, layers, [x], watched, limit=LIMITS["cpu" if x.device == "cpu" else "gpu"])
+    return Recording(device, layers, inputs, watched, limit=LIMITS["cpu" if device == "cpu" else "gpu"])
 
 
 def _is_ours(module: Any) -> bool:

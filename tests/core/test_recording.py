@@ -50,13 +50,13 @@ def test_any_number_of_inputs_and_outputs(device: str, function: Callable[..., A
             return  # loops of the specification: slow here
         recording = Recording(device, function, first, [])
         for inputs in second, first:
-            expected, outputs = function(*inputs), recording.launch(*inputs)
+            expected, outputs = function(*inputs), recording.replay(*inputs)
             assert isinstance(outputs, tuple) == isinstance(expected, tuple)
             pairs = zip(expected, outputs, strict=True) if isinstance(expected, tuple) else [(expected, outputs)]
             assert all(np.array_equal(a.numpy(), b.numpy()) for a, b in pairs)
         assert outputs is recording.outputs
         with pytest.raises(ValueError, match="longer"):
-            recording.launch(*first, first[0])
+            recording.replay(*first, first[0])
 
 
 def test_the_inputs_of_the_recording_are_its_own(device: str) -> None:
@@ -65,7 +65,7 @@ def test_the_inputs_of_the_recording_are_its_own(device: str) -> None:
         tn.ops.relu(x)
         recording = Recording(device, tn.ops.relu, [x], [])
         before = x.numpy().copy()
-        recording.launch(draw(4, 3, device=device))
+        recording.replay(draw(4, 3, device=device))
     assert np.array_equal(x.numpy(), before)
 
 
@@ -91,7 +91,7 @@ def test_what_cannot_be_recorded_is_an_error_with_the_reason(device: str) -> Non
             Recording(device, lambda x: Tensor(x.numpy() + float(x.data[0, 0]), device=device), [x], [])
         with pytest.raises(DeviceError, match="must have 40 bytes at most, got "):
             Recording(device, tn.ops.relu, [x], [], limit=40)
-        y = Recording(device, tn.ops.relu, [x], []).launch(x)
+        y = Recording(device, tn.ops.relu, [x], []).replay(x)
     assert np.array_equal(y.numpy(), np.maximum(x.numpy(), 0))
 
 
@@ -109,7 +109,7 @@ def test_further_arrays_may_be_written() -> None:
             Recording("cpu", function, [x], [])
         recording = Recording("cpu", function, [x], [], arrays=[total])
         total += 3
-        assert np.array_equal(recording.launch(x).numpy(), total)
+        assert np.array_equal(recording.replay(x).numpy(), total)
 
 
 def test_a_recording_inside_of_another_runs_as_usual(device: str) -> None:
@@ -120,9 +120,9 @@ def test_a_recording_inside_of_another_runs_as_usual(device: str) -> None:
         for _ in range(4):
             inner(x)
         recording = Recording(device, lambda x: inner(tn.ops.relu(x)), [x], [])
-        assert np.array_equal(recording.launch(other).numpy(), np.maximum(other.numpy(), 0))
+        assert np.array_equal(recording.replay(other).numpy(), np.maximum(other.numpy(), 0))
         inner(x)
-        assert np.array_equal(recording.launch(other).numpy(), np.maximum(other.numpy(), 0))
+        assert np.array_equal(recording.replay(other).numpy(), np.maximum(other.numpy(), 0))
 
 
 def test_recordings_are_kept_by_shape_and_dtype_and_not_for_ever(device: str) -> None:

@@ -19,6 +19,7 @@ from tinynet.backend.cuda.runtime.gemm import matmul
 from tinynet.op import REGISTRY, Op
 from tinynet.optim.adam import adam
 from tinynet.optim.sgd import sgd
+from tinynet.recording import Recording, evaluations
 from tinynet.training.recorded import RecordedStep
 
 try:  # larger ones, of a module that needs pytest
@@ -252,6 +253,26 @@ def steps_of_a_graph_are_those_without(device: str) -> None:
         assert not different, different
         del made
         gc.collect()
+
+
+@case
+def a_recorded_evaluation_gives_the_bits_of_a_usual_one(device: str) -> None:
+    """Also after its weights have changed in place; each output is an array of its own."""
+    model = graphed_net().to(device)
+    first, *others = (tn.Tensor(np.random.default_rng(i).standard_normal((5, 8, 8, 1)).astype("float32"), device=device)
+                      for i in range(4))
+    model(first)
+    model.eval()
+    with tn.no_grad():
+        for _ in range(3):
+            model(first)
+        recorded, = evaluations[model].known.values()
+        assert isinstance(recorded, Recording), recorded
+        for factor in 1.0, 0.5:
+            model[-1].W.data *= factor
+            for x, y in [(x, model(x)) for x in others]:
+                assert np.array_equal(here(y.data), here(model.through(x).data))
+        assert [recorded] == [*evaluations[model].known.values()]
 
 
 @case

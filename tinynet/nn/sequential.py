@@ -6,15 +6,14 @@ from typing import Any
 from tinynet.errors import StateError
 from tinynet.nn.module import Module, is_outermost
 from tinynet.recording import evaluation
-from tinynet.scaling import Scaling
 from tinynet.tensor import Tensor
 
 
 class Sequential(Module):
     """Modules one after the other.
 
-    The evaluation of a Sequential of tinynet's own layers inside of `no_grad()` is recorded: from the third call with
-    inputs of a shape on, it is one launch, which takes less time and gives the same bits. See `tinynet/recording.py`.
+    The evaluation of a Sequential of tinynet's own layers inside of `no_grad()` is recorded. From the third call with
+    inputs of a shape on, the recording is replayed: in less time, with the same bits. See `tinynet/recording.py`.
 
     >>> import tinynet as tn
     >>> model = tn.nn.Sequential(tn.nn.Dense(3, 2), tn.nn.ReLU())
@@ -31,7 +30,7 @@ class Sequential(Module):
         self.input_shape = None if input_shape is None else tuple(input_shape)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = evaluation(self, self.through, x, (Module, Scaling)) if is_outermost(self) else None
+        y = evaluation(self, self.through, x) if is_outermost(self) else None
         return self.through(x) if y is None else y
 
     def through(self, x: Tensor) -> Tensor:

@@ -1,21 +1,21 @@
-"""The training step on a GPU, recorded as a CUDA graph and launched as one: see `tinynet/recording.py`.
+"""The training step on a GPU, recorded as a CUDA graph and replayed: see `tinynet/recording.py`.
 
-A GPU finishes the step of a small net before the host has launched the kernels of the next one. The first batch whose
-shape comes for the second time begins this sequence:
+A GPU finishes the step of a small net before the host has launched the kernels of the next one. Steps run as usual
+until a batch has the shape of an earlier one. From there on, steps with batches of this shape are
 
     rehearsed   computed as usual, but with the learning rate and the step count in device scalars; afterwards all
                 kernels are compiled and all arrays exist
-    recorded    the same, recorded
-    launched    all later steps with batches of this shape
+    recorded    the next one
+    replayed    all later ones
 
-Other batches, such as the last one of an epoch, run as usual. Before a launch the host writes the learning rate and the
-step count to their device scalars. After it, the host adds to its own counters what the recorded step added. If the
-model or the optimizer has changed, a step is rehearsed and recorded again.
+Other batches, such as the last one of an epoch, run as usual. Before a replay the host writes the learning rate to its
+device scalar. After it, the host adds to its own counters what the recorded step added. If the model or the optimizer
+has changed, a step is rehearsed and recorded again.
 
 A recording cannot see all that Python does: a step may draw a random number or read a global variable. So the first
-launched step, and the first of each epoch, is computed twice from one state: launched, and as usual. If any bit
-differs, the usual result stays, and the step is recorded again; if the very first launch differs, no step is recorded
-any more. The same holds for a step that waits for the device, copies to it, or changes an attribute: `reason` says why.
+replayed step, and the first one of each epoch, is computed twice from one state: replayed, and as usual. If any bit
+differs, the usual result stays, and a step is recorded again; if the very first replay differs, steps run as usual from
+then on. So does a step that waits for the device, copies to it, or changes an attribute: `reason` says why.
 """
 
 from collections.abc import Callable
@@ -50,7 +50,7 @@ class RecordedStep:
         self.trained: Any = None  # the model and the optimizer of the rehearsed step
         self.rehearsed: Fingerprint | None = None  # what it depended on
         self.recording: Recording | None = None
-        self.is_proven = False  # whether a launch has given the same bits as a usual step
+        self.is_proven = False  # whether a replay has given the same bits as a usual step
 
     def __call__(self, x: Tensor, target: Tensor) -> None:
         """Make a step."""
@@ -68,7 +68,7 @@ class RecordedStep:
             self._prove(self.recording, x, target)
         else:
             self._write_scalars()
-            self.recording.launch(x, target)
+            self.recording.replay(x, target)
             self._count()
             for module, attribute, count in self.counts:
                 setattr(module, attribute, getattr(module, attribute) + count)
@@ -165,21 +165,21 @@ class RecordedStep:
             self.recording, self.is_proven = recording, False
 
     def _prove(self, recording: Recording, x: Tensor, target: Tensor) -> None:
-        """Compute this step twice from the same state: launched, and as usual. The usual result stays."""
+        """Compute this step twice from the same state: replayed, and as usual. The usual result stays."""
         places = self._places()
         try:
-            before, launched = ([place.copy() for place in places] for _ in range(2))
+            before, replayed = ([place.copy() for place in places] for _ in range(2))
         except MemoryError as error:
-            self.reason = f"fit: there is no room to compare a step that is launched with a usual one ({error})"
+            self.reason = f"fit: there is no room to compare a replayed step with a usual one ({error})"
             self._rehearse(x, target)
             return
-        recording.launch(x, target)
-        for place, old, new in zip(places, before, launched, strict=True):
+        recording.replay(x, target)
+        for place, old, new in zip(places, before, replayed, strict=True):
             new[...] = place
             place[...] = old
         self._work(x, target)
         self._count()
-        if same_bits(backend.namespace(self.device), places, launched):
+        if same_bits(backend.namespace(self.device), places, replayed):
             self.is_proven = True
         elif self.is_proven:
             self.recording = None
