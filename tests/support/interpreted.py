@@ -67,9 +67,9 @@ def empty(shape: Any, dtype: Any = np.float32) -> Any:
     return np.full(shape, np.nan if np.dtype(dtype).kind == "f" else 1, dtype)
 
 
-OWN = {"run": launch, "run_in_turns": launch_in_turns, "launch": launch, "launch_in_turns": launch_in_turns,
-       "piece": view, "view": view, "product": product, "pack": pack, "logistic": logistic, "tanh": tanh,
-       "empty": empty, "threads": lambda: SHARDS, "shards_for": lambda *given: SHARDS}
+OWN = {"launch": launch, "launch_in_turns": launch_in_turns, "view": view, "product": product, "pack": pack,
+       "logistic": logistic, "tanh": tanh, "empty": empty, "threads": lambda: SHARDS,
+       "shards_for": lambda *given: SHARDS}
 
 
 def module(path: Path, text: str = "") -> ModuleType:

@@ -3,21 +3,21 @@
 Layout
 
   quantity         here                                                 specification
-  x, y, δy, δx     flat, in C order                                     (N, H, W, C), (N, H', W', F)
-  canvas           flat (canvas.height, canvas.width, C), one image     x with its padding, (N, H + ..., W + ..., C)
-                   at a time with its margins; x where it has none
-  W                forward (KH KW C, F); in δx (KH KW F, C), turned     (KH, KW, C, F)
-                   round, or (F, KH KW C); packed into panels
+  x, y, δy, δx     (N, H, W, C), (N, H', W', F), in C order             the same
+  padded image     one at a time, flat: (padded.height, padded.width,   (N, H + ..., W + ..., C)
+                   C); x itself where there is no padding
+  W                packed (KH KW C, F); for δx flipped, (KH KW F, C),   (KH, KW, C, F)
+                   or transposed, (F, KH KW C)
   δW, δb           (shards, KH, KW, C, F), (shards, F), then summed     (KH, KW, C, F), (F)
   cache            x without padding, W, the windows                    x with its padding, W, the windows
 
-Names of the equations, and what they are in the kernels; `rows` and `columns` are the windows along the two axes
+Names of the equations, and their counterparts here; `rows` and `columns` are the windows along the two axes
 
   t                (i, j), an output
-  k                (kh, kw), an element of the kernel
+  k                (kh, kw), an element of the convolution's kernel
   s, d             (rows.stride, columns.stride), (rows.dilation, columns.dilation)
-  p                (rows.before, columns.before) where there are no margins, (0, 0) where they hold the padding
-  t s + k d − p    (h, w), a pixel of the canvas: h = i rows.stride + kh rows.dilation − rows.before, w likewise
+  p                (rows.before, columns.before): 0 in a padded image, for δx in that of δy the negative padding
+  t s + k d − p    (h, w), a pixel of the padded image: h = i rows.stride + kh rows.dilation − rows.before, w likewise
 """
 
 from typing import Any, NamedTuple
@@ -36,8 +36,8 @@ from tinynet.window import ONE_ROW, Window, window, windows
 _WORTH = 1 << 18  # multiplications that take longer than a launch
 
 
-class _Canvas(NamedTuple):
-    """An image with margins: pixel (h, w) of the image is at (top + h gap_h, left + w gap_w), the others are zero."""
+class _Padded(NamedTuple):
+    """The geometry of a padded image: pixel (h, w) is moved to (top + h gap_h, left + w gap_w), the rest is zero."""
 
     height: int
     width: int
@@ -48,23 +48,27 @@ class _Canvas(NamedTuple):
 
 
 # --- Equations ------------------------------------------------------------------------------------------------------
-# A row of a kernel meets KW C numbers that lie side by side on the canvas, and the next row of the kernel meets those
-# `rows.dilation` lines below. So Σₖ is one product: its inner index runs over (kw, c), its blocks are the KH rows. With
-# a dilation along the width it is KW products, whose inner index runs over c. Nothing is unfolded.
+# A row of the kernel multiplies KW C numbers that lie side by side in the padded image, and the next row of the kernel
+# those `rows.dilation` lines below. So Σₖ is one product: its inner index runs over (kw, c), and its blocks are the KH
+# rows. With a dilation along the width it is KW products, whose inner index runs over c. The image is not unfolded.
 
 @inline
-def _outputs(count: Any, KH: Any, KW: Any, C: Any, F: Any, canvas: Any, at: Any, line: Any, rows: Any, columns: Any,
+def _outputs(count: Any, KH: Any, KW: Any, C: Any, F: Any, image: Any, at: Any, line: Any, rows: Any, columns: Any,
              W: Any, places: Any, y: Any, out: Any, add: Any) -> None:
-    """`count` neighbouring outputs, added to y if `add`. `at` is t s − p on the canvas, `line` is a line of it."""
+    """yₜ = Σₖ x[t s + k d − p] Wₖ for `count` neighbouring t, added to y if `add` is true.
+
+    `at` is the offset of pixel t s − p in the padded image, and `line` the length of a line there.
+    """
     depth, parts = (KW * C, 1) if columns.dilation == 1 else (C, KW)
     for kw in range(parts):
         pixels = at + kw * columns.dilation * C, columns.stride * C, 1, rows.dilation * line
         weights = kw * C * places[0], *places, KW * C * places[0]
-        product((count, F, depth, KH), canvas, pixels, W, weights, y, (out, F), add or kw > 0)  # (1) (2)
+        product((count, F, depth, KH), image, pixels, W, weights, y, (out, F), add or kw > 0)  # (1) (2)
 
 
 @inline
 def _repeat(b: Any, y: Any, out: Any, count: Any) -> None:
+    """yₜ = b for `count` neighbouring t."""
     F = np.uint64(b.size)
     for j in range(np.uint64(count)):
         for f in range(F):
@@ -73,59 +77,61 @@ def _repeat(b: Any, y: Any, out: Any, count: Any) -> None:
 
 @inline
 def _shares(count: Any, taps: Any, F: Any, dy: Any, out: Any, W: Any, shares: Any) -> None:
-    """δyₜ Wₖᵀ for `count` neighbouring outputs and all k, in rows of `taps` numbers."""
+    """δyₜ Wₖᵀ for `count` neighbouring t and all k, in rows of `taps` numbers."""
     product((count, taps, F), dy, (out, F, 1), W, (0, PANEL, F * PANEL), shares, (0, taps), False)  # (2)
 
 
 @inline
-def _add_share(shares: Any, share: Any, taps: Any, canvas: Any, at: Any, step: Any, count: Any, C: Any) -> None:
-    """Add what `count` outputs give back through one k to the pixels of the canvas from `at`, `step` apart."""
+def _add_share(shares: Any, share: Any, taps: Any, image: Any, at: Any, step: Any, count: Any, C: Any) -> None:
+    """δx[t s + k d − p] += δyₜ Wₖᵀ for `count` neighbouring t and one k. The first pixel is at `at`, the next `step`
+    elements further."""
     for j in range(count):
         for c in range(C):
-            canvas[np.uint64(at + j * step + c)] += shares[np.uint64(share + j * taps + c)]  # (2)
+            image[np.uint64(at + j * step + c)] += shares[np.uint64(share + j * taps + c)]  # (2)
 
 
 @inline
-def _dweights(depth: Any, F: Any, count: Any, blocks: Any, canvas: Any, at: Any, step: Any, block: Any, dy: Any,
+def _dweights(depth: Any, F: Any, count: Any, blocks: Any, image: Any, at: Any, step: Any, block: Any, dy: Any,
               out: Any, dW: Any, first: Any) -> None:
-    """Add xᵀ δy over `count` outputs in each of some blocks to `depth` rows of δW."""
+    """δWₖ += Σ x[t s + k d − p]ᵀ δyₜ over `blocks` times `count` t: `depth` rows of δW, from element `first`."""
     pixels, outputs = (at, 1, step, block), (out, F, PANEL, count * F)
-    product((depth, F, count, blocks), canvas, pixels, dy, outputs, dW, (first, F), True)  # (3)
+    product((depth, F, count, blocks), image, pixels, dy, outputs, dW, (first, F), True)  # (3)
 
 
 # --- Schedule -------------------------------------------------------------------------------------------------------
 # Bound by the products: 2 N H' W' KH KW C F operations forward, twice that backward. One product makes a row of
 # outputs. Threads take images, or rows or pixels of outputs where there are fewer images than threads.
 #
-# δx is a convolution of δy by the kernel turned round: δx[h] = Σₖ δy[(h + p − k d) / s] Wₖᵀ. On its canvas δy has gaps
-# of s − 1 zeros and margins of (K − 1) d, and the same loop makes δx. With few channels most columns of that product
-# would be empty, so δx is made output by output instead. Each thread has its own sums δW and δb.
+# δx is a convolution of δy by the flipped kernel: δx[h] = Σₖ δy[(h + p − k d) / s] Wₖᵀ. So δy is padded by (K − 1) d,
+# with s − 1 zeros between its pixels, and the same Numba kernel computes δx. With few channels most columns of that
+# product would be empty: then the shares of each row of outputs are added to δx instead. Each thread has its own sums
+# δW and δb.
 #
 # Indices are unsigned in loops over channels: one that cannot be negative lets LLVM vectorise them.
 
 @njit
-def _draw(image: Any, first: Any, size: Any, canvas: Any, low: Any, high: Any, pixels: Any) -> None:
-    """Draw those pixels of an image (h, w, C) that fall on the lines from `low` to `high` of a canvas of zeros."""
+def _pad(image: Any, first: Any, size: Any, padded: Any, low: Any, high: Any, buffer: Any) -> None:
+    """Copy an image (h, w, C) into a buffer of zeros, where it is padded: those pixels in the lines `low` to `high`."""
     height, width, C = size
     for i in range(height):
-        line = canvas.top + i * canvas.gap_h
+        line = padded.top + i * padded.gap_h
         for j in range(width if low <= line < high else 0):
             pixel = np.uint64(first + (i * width + j) * C)
-            place = np.uint64((line * canvas.width + canvas.left + j * canvas.gap_w) * C)
+            place = np.uint64((line * padded.width + padded.left + j * padded.gap_w) * C)
             for c in range(np.uint64(C)):
-                pixels[place + c] = image[pixel + c]
+                buffer[place + c] = image[pixel + c]
 
 
 @njit
-def _correlate(shard: Any, shards: Any, unit: Any, x: Any, canvas: Any, rows: Any, columns: Any, W: Any, places: Any,
+def _correlate(shard: Any, shards: Any, unit: Any, x: Any, padded: Any, rows: Any, columns: Any, W: Any, places: Any,
                b: Any, y: Any) -> None:
-    """(1), or (2) with the kernel turned round, for the shard's outputs: whole units of them."""
-    canvas, rows, columns = _Canvas(*canvas), Window(*rows), Window(*columns)
+    """(1), or (2) with the flipped kernel, for the shard's units of outputs."""
+    padded, rows, columns = _Padded(*padded), Window(*rows), Window(*columns)
     N, height, width, C = x.shape
     KH, KW, Hy, Wy, F = rows.width, columns.width, rows.outputs, columns.outputs, y.shape[3]
-    direct = canvas.height == height and canvas.width == width and canvas.gap_h == 1 and canvas.gap_w == 1
-    drawn = np.zeros(0 if direct else canvas.height * canvas.width * C, x.dtype)
-    pixels, outputs, line = x.reshape(-1), y.reshape(-1), canvas.width * C
+    direct = padded.height == height and padded.width == width and padded.gap_h == 1 and padded.gap_w == 1
+    buffer = np.zeros(0 if direct else padded.height * padded.width * C, x.dtype)
+    pixels, outputs, line = x.reshape(-1), y.reshape(-1), padded.width * C
     units = N * Hy * Wy // unit
     low, high = shard * units // shards * unit, (shard + 1) * units // shards * unit
     top, bottom = low // Wy, (high + Wy - 1) // Wy  # rows, counted through all images
@@ -133,9 +139,9 @@ def _correlate(shard: Any, shards: Any, unit: Any, x: Any, canvas: Any, rows: An
         source, first = pixels, n * height * line
         begin, end = max(0, top - n * Hy), min(Hy, bottom - n * Hy)
         if not direct:
-            _draw(pixels, n * height * width * C, (height, width, C), canvas, begin * rows.stride - rows.before,
-                  (end - 1) * rows.stride + (KH - 1) * rows.dilation - rows.before + 1, drawn)
-            source, first = drawn, 0
+            _pad(pixels, n * height * width * C, (height, width, C), padded, begin * rows.stride - rows.before,
+                 (end - 1) * rows.stride + (KH - 1) * rows.dilation - rows.before + 1, buffer)
+            source, first = buffer, 0
         for i in range(begin, end):
             left, right = max(0, low - (n * Hy + i) * Wy), min(Wy, high - (n * Hy + i) * Wy)
             out = ((n * Hy + i) * Wy + left) * F
@@ -146,41 +152,41 @@ def _correlate(shard: Any, shards: Any, unit: Any, x: Any, canvas: Any, rows: An
 
 
 @njit
-def _scatter(shard: Any, shards: Any, dy: Any, W: Any, canvas: Any, rows: Any, columns: Any, dx: Any) -> None:
-    """(2) for the shard's images: what each output gives back is added to the pixels that it came from."""
-    canvas, rows, columns = _Canvas(*canvas), Window(*rows), Window(*columns)
+def _scatter(shard: Any, shards: Any, dy: Any, W: Any, padded: Any, rows: Any, columns: Any, dx: Any) -> None:
+    """(2) for the shard's images, output by output."""
+    padded, rows, columns = _Padded(*padded), Window(*rows), Window(*columns)
     N, height, width, C = dx.shape
     _, Hy, Wy, F = dy.shape
     taps = W.shape[0] * PANEL  # KH KW C, and what fills the last panel up
-    shares, line = np.empty(Wy * taps, dx.dtype), canvas.width * C
-    drawn, gradients = np.empty(canvas.height * line, dx.dtype), dy.reshape(-1)
+    shares, line = np.empty(Wy * taps, dx.dtype), padded.width * C
+    buffer, gradients = np.empty(padded.height * line, dx.dtype), dy.reshape(-1)
     for n in range(shard * N // shards, (shard + 1) * N // shards):
-        for place in range(drawn.size):
-            drawn[place] = 0
+        for place in range(buffer.size):
+            buffer[place] = 0
         for i in range(Hy):
             _shares(Wy, taps, F, gradients, (n * Hy + i) * Wy * F, W, shares)
             for kh in range(rows.width):
                 for kw in range(columns.width):
                     at = (i * rows.stride + kh * rows.dilation) * line + kw * columns.dilation * C
-                    _add_share(shares, (kh * columns.width + kw) * C, taps, drawn, at, columns.stride * C, Wy, C)
+                    _add_share(shares, (kh * columns.width + kw) * C, taps, buffer, at, columns.stride * C, Wy, C)
         for i in range(height):
             for j in range(width):
                 for c in range(C):
-                    dx[n, i, j, c] = drawn[((canvas.top + i) * canvas.width + canvas.left + j) * C + c]
+                    dx[n, i, j, c] = buffer[((padded.top + i) * padded.width + padded.left + j) * C + c]
 
 
 @njit
-def _weights(shard: Any, shards: Any, x: Any, canvas: Any, rows: Any, columns: Any, dy: Any, dW: Any, db: Any) -> None:
+def _weights(shard: Any, shards: Any, x: Any, padded: Any, rows: Any, columns: Any, dy: Any, dW: Any, db: Any) -> None:
     """The shard's part of (3) and (4): a product over the rows of an image, or over images of a single row."""
-    canvas, rows, columns = _Canvas(*canvas), Window(*rows), Window(*columns)
+    padded, rows, columns = _Padded(*padded), Window(*rows), Window(*columns)
     N, height, width, C = x.shape
     _, Hy, Wy, F = dy.shape
     KH, KW = rows.width, columns.width
-    line, image = canvas.width * C, canvas.height * canvas.width * C
-    direct = canvas.height == height and canvas.width == width
+    line, image = padded.width * C, padded.height * padded.width * C
+    direct = padded.height == height and padded.width == width
     low, high = shard * N // shards, (shard + 1) * N // shards
     together = max(1, SHALLOW // Wy) if Hy == 1 else 1
-    drawn = np.zeros(0 if direct else together * image, x.dtype)
+    buffer = np.zeros(0 if direct else together * image, x.dtype)
     pixels, gradients = x.reshape(-1), dy.reshape(-1)
     depth, parts = (KW * C, 1) if columns.dilation == 1 else (C, KW)
     total = view(db, shard * F, F)
@@ -190,10 +196,10 @@ def _weights(shard: Any, shards: Any, x: Any, canvas: Any, rows: Any, columns: A
         source, first = pixels, n * image
         if not direct:
             for i in range(images):
-                _draw(pixels, (n + i) * height * width * C, (height, width, C),
-                      _Canvas(canvas.height, canvas.width, canvas.top + i * canvas.height, canvas.left, 1, 1),
-                      0, images * canvas.height, drawn)
-            source, first = drawn, 0
+                _pad(pixels, (n + i) * height * width * C, (height, width, C),
+                     _Padded(padded.height, padded.width, padded.top + i * padded.height, padded.left, 1, 1),
+                     0, images * padded.height, buffer)
+            source, first = buffer, 0
         for kh in range(KH):
             for kw in range(parts):
                 at = first + kh * rows.dilation * line + kw * columns.dilation * C
@@ -217,19 +223,19 @@ def _units(y: Any, taps: int) -> tuple[int, int]:
     return shards, rows * columns if shards <= N else columns if N * rows >= shards else 1
 
 
-_Numbers = tuple[int, int, int, int, int, int]  # a _Canvas or a Window; Numba is slow to recognise a NamedTuple
+_Numbers = tuple[int, int, int, int, int, int]  # a _Padded or a Window; Numba is slow to find the type of a NamedTuple
 
 
-def _with_padding(x: Any, rows: Window, columns: Window) -> tuple[_Numbers, _Numbers, _Numbers]:
-    """The canvas of x with the padding as its margins, and the windows on it."""
+def _geometry(x: Any, rows: Window, columns: Window) -> tuple[_Numbers, _Numbers, _Numbers]:
+    """The geometry of x with its padding, and the windows on it."""
     _, height, width, _ = x.shape
     return ((rows.before + height + rows.after, columns.before + width + columns.after, rows.before, columns.before,
              1, 1), (rows.width, rows.stride, rows.dilation, 0, 0, rows.outputs),
             (columns.width, columns.stride, columns.dilation, 0, 0, columns.outputs))
 
 
-def _with_gaps(x: Any, rows: Window, columns: Window) -> tuple[_Numbers, _Numbers, _Numbers]:
-    """The canvas of δy, spread out by the strides, and the windows of stride 1 whose outputs are the pixels of x."""
+def _dgeometry(x: Any, rows: Window, columns: Window) -> tuple[_Numbers, _Numbers, _Numbers]:
+    """The geometry of δy, dilated by the strides, and the windows of stride 1 whose outputs are the pixels of x."""
     _, height, width, _ = x.shape
     top, left = (rows.width - 1) * rows.dilation, (columns.width - 1) * columns.dilation
     return ((top + rows.before + height + rows.after, left + columns.before + width + columns.after, top, left,
@@ -246,7 +252,7 @@ def _convolve(x: Any, W: Any, b: Any, rows: Window, columns: Window) -> Any:
     if N * rows.outputs > 1:  # a single product packs what it needs
         kernel, places = packed(W.reshape(-1, F)), (PANEL, W.size // F * PANEL)
     shards, unit = _units(y, W.size)
-    launch(_correlate, unit, x, *_with_padding(x, rows, columns), kernel.reshape(-1), places, bias, y, shards=shards)
+    launch(_correlate, unit, x, *_geometry(x, rows, columns), kernel.reshape(-1), places, bias, y, shards=shards)
     return y, (x, W, rows, columns)
 
 
@@ -255,21 +261,21 @@ def _dconvolve(dy: Any, cache: Any, needs: Any) -> Any:
     N, (C, F), shape = x.shape[0], W.shape[-2:], W.shape
     W = W.reshape(rows.width, columns.width, C, F)
     dy = np.ascontiguousarray(dy)
-    padded = _with_padding(x, rows, columns)
+    geometry = _geometry(x, rows, columns)
     dx = dW = db = None
     if needs[0]:
         dx = empty(x.shape)
         if C <= PANEL // 2:
-            launch(_scatter, dy, packed(W.reshape(-1, F).T), *padded, dx, shards=_shards(N))
+            launch(_scatter, dy, packed(W.reshape(-1, F).T), *geometry, dx, shards=_shards(N))
         else:
-            turned = packed(np.ascontiguousarray(W[::-1, ::-1].transpose(0, 1, 3, 2)).reshape(-1, C))  # (KH KW F,C)
+            flipped = packed(np.ascontiguousarray(W[::-1, ::-1].transpose(0, 1, 3, 2)).reshape(-1, C))  # (KH KW F,C)
             shards, unit = _units(dx, W.size)
-            launch(_correlate, unit, dy, *_with_gaps(x, rows, columns), turned.reshape(-1),
+            launch(_correlate, unit, dy, *_dgeometry(x, rows, columns), flipped.reshape(-1),
                    (PANEL, W.size // C * PANEL), np.empty(0, x.dtype), dx, shards=shards)
     if needs[1] or needs[2]:
         shards = _shards(N)
         parts_W, parts_b = np.zeros((shards, *W.shape), x.dtype), np.zeros((shards, F), x.dtype)
-        launch(_weights, x, *padded, dy, parts_W, parts_b, shards=shards)
+        launch(_weights, x, *geometry, dy, parts_W, parts_b, shards=shards)
         dW = summed(parts_W.reshape(shards, *shape), home(needs[1])) if needs[1] else None
         db = summed(parts_b, home(needs[2])) if needs[2] else None
     return dx, dW, db
