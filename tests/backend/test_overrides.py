@@ -28,7 +28,6 @@ from tests.support.planting import DEVICES, SPECIFICATIONS, Bug, agrees, escapes
 from tinynet import backend
 
 TABLES = {"cpu": equations_cpu, "cuda": equations_cuda}
-COMPLETE = ["cpu"]  # the folders in which each equation has its line, and each line its bug
 OVERRIDDEN = [(folder, name) for folder in TABLES for name, each in SPECIFICATIONS.items()
               if reached(read(folder), each)]
 BUGS = [bug for table in TABLES.values() for bug in table.BUGS]
@@ -50,11 +49,10 @@ def test_the_overrides_in_the_sources_are_those_that_run() -> None:
 
 @pytest.mark.parametrize(("folder", "name"), OVERRIDDEN)
 def test_an_override_has_the_numbers_of_its_specification(folder: str, name: str) -> None:
-    if folder in COMPLETE:
-        assert not number_faults(read(folder), SPECIFICATIONS[name])
+    assert not number_faults(read(folder), SPECIFICATIONS[name])
 
 
-@pytest.mark.parametrize("folder", COMPLETE)
+@pytest.mark.parametrize("folder", TABLES)
 def test_no_other_line_has_a_number(folder: str) -> None:
     assert not line_faults(read(folder), SPECIFICATIONS)
 
@@ -64,9 +62,12 @@ def test_an_override_takes_what_its_specification_takes(folder: str, name: str) 
     assert not signature_faults(SPECIFICATIONS[name], functions(folder, SPECIFICATIONS[name]))
 
 
-@pytest.mark.parametrize("file", [file for file in read("cpu") if file != "__init__.py"])
-def test_a_file_is_layout_equations_schedule_entry(file: str) -> None:
-    assert not section_faults(file, read("cpu")[file])
+@pytest.mark.parametrize(("folder", "file"), [
+    (folder, f"{stem}{suffix}") for folder in TABLES for stem in sorted({
+        SPECIFICATIONS[name].stem for own, name in OVERRIDDEN if own == folder})
+    for suffix in (".py", ".cu") if f"{stem}{suffix}" in read(folder)])
+def test_a_file_is_layout_equations_schedule_entry(folder: str, file: str) -> None:
+    assert not section_faults(file, read(folder))
 
 
 # --- faults in sources are found ------------------------------------------------------------------------------------
@@ -118,15 +119,17 @@ def test_a_wrong_signature_is_found() -> None:
     assert "dsigma" in "\n".join(signature_faults(each, (forward, other_name)))
 
 
-@pytest.mark.parametrize(("old", "new"), [("# --- Entry ", "# --- Ending "), ("\nLayout", "\nPlaces"),
-                                          ("# --- Schedule ", "# --- Entry ")])
-def test_a_missing_section_is_found(old: str, new: str) -> None:
-    assert section_faults("adam.py", changed("cpu", "adam.py", old, new)["adam.py"])
+@pytest.mark.parametrize(("folder", "file", "old", "new"), [
+    ("cpu", "adam.py", "# --- Entry ", "# --- Ending "), ("cpu", "adam.py", "\nLayout", "\nPlaces"),
+    ("cpu", "adam.py", "# --- Schedule ", "# --- Entry "), ("cuda", "adam.cu", "// --- Schedule ", "// --- Entry "),
+    ("cuda", "lstm.cu", '#include "lstm.h"', "")])
+def test_a_missing_section_is_found(folder: str, file: str, old: str, new: str) -> None:
+    assert section_faults(file, changed(folder, file, old, new))
 
 
 # --- bugs on the lines of equations ---------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("folder", COMPLETE)
+@pytest.mark.parametrize("folder", TABLES)
 def test_each_number_on_each_line_has_a_bug(folder: str) -> None:
     claimed = {(file, line, number) for file, text in read(folder).items()
                for line, numbers in claims(file, text).items() for number in numbers}
@@ -145,11 +148,11 @@ def emulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         pytest.skip("kernels are emulated with g++, which is not here")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        patch.setenv("TINYNET_EMULATOR_FLAGS", "-O0")
+        patch.setenv("TINYNET_EMULATOR_FLAGS", "-O0 -g0")
         yield
 
 
-@pytest.mark.parametrize(("folder", "name"), [pair for pair in OVERRIDDEN if pair[0] in COMPLETE])
+@pytest.mark.parametrize(("folder", "name"), OVERRIDDEN)
 def test_an_override_without_a_bug_agrees(folder: str, name: str, request: pytest.FixtureRequest) -> None:
     if folder == "cuda":
         request.getfixturevalue("emulated")

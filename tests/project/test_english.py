@@ -42,7 +42,7 @@ CLEAN = [
         "activation", "adam", "augment", "batchnorm", "conv", "dense", "dropout", "loss", "lstm", "pool")),
     "tests/backend/test_overrides.py", "tests/backend/equations_cpu.py", "tests/support/overrides.py",
     "tests/support/planting.py", "tests/support/interpreted.py",
-    "tinynet/backend/devices.py", "tinynet/backend/arrays.py", "tinynet/backend/cuda/runtime",
+    "tinynet/backend/devices.py", "tinynet/backend/arrays.py", "tinynet/backend/cuda",
     "tests/backend/test_devices.py", "tests/support/fake_device.py",
     *(f"tests/support/cuda_{name}.py" for name in ("compiler", "places")),
     *(f"tests/backend/cuda/test_{name}.py" for name in ("cublas", "cuda_compile", "cuda_emulated", "cuda_launch")),

@@ -79,6 +79,11 @@ class Definition(NamedTuple):
     words: frozenset[str]
 
 
+def headers(text: str) -> list[str]:
+    """The headers of ours that a file of kernels includes."""
+    return re.findall(r'^#include "(\w+\.h)"', text, re.M)
+
+
 def visible(folder: Folder, stem: str) -> list[str]:
     """The files that `stem`.py can reach: it, its kernels, their headers, the modules of this folder it imports."""
     found: list[str] = []
@@ -87,7 +92,7 @@ def visible(folder: Folder, stem: str) -> list[str]:
         name = waiting.pop()
         if name in folder and name not in found:
             found.append(name)
-            waiting += re.findall(r'^#include "(\w+\.h)"', folder[name], re.M)
+            waiting += headers(folder[name])
             waiting += [f"{kernels}.cu" for kernels in re.findall(r'Kernels\("(\w+)"', folder[name])]
             waiting += [f"{module}.py" for module in re.findall(r"backend\.\w+\.(\w+) import", folder[name])]
             waiting += [f"{module}.py" for names in re.findall(r"backend\.\w+ import ([\w, ]+)", folder[name])
@@ -138,7 +143,7 @@ def _c(text: str) -> Iterator[tuple[str, int, int, set[str]]]:
             taken.count("{") == taken.count("}") and line.endswith(("}", ";"))
         if is_whole:
             head = re.sub(r'extern "C"|template <.*?>|__launch_bounds__\s*\(.*?\)', "", taken)
-            name = re.search(r"(?:#define|struct)\s+(\w+)", head) or re.search(r"(\w+)\s*[(=]", head)
+            name = re.match(r"\s*(?:#define|struct)\s+(\w+)", head) or re.search(r"(\w+)\s*[(=]", head)
             assert name, f"line {first} defines nothing that has a name: {taken}"
             yield name[1], first, number, {*re.findall(r"\w+", taken)}
             taken = ""
@@ -246,8 +251,16 @@ def signature_faults(specification: Specification, functions: tuple[Callable[...
             if (own := parameters(wanted)) != (other := parameters(found))]
 
 
-def section_faults(name: str, text: str) -> list[str]:
-    """A file of overrides whose parts are not Layout (in the docstring), Equations, Schedule, Entry, in this order."""
-    docstring = ast.get_docstring(ast.parse(text)) or ""
-    found = re.findall(r"^(Layout)\b", docstring, re.M) + re.findall(r"^# --- (\w+) -+$", text, re.M)
-    return [] if found == list(SECTIONS) else [f"{name}: its parts must be {', '.join(SECTIONS)}, they are {found}"]
+def section_faults(name: str, folder: Folder) -> list[str]:
+    """A file of overrides whose parts are not Layout (in the docstring), Equations, Schedule, Entry, in this order.
+
+    A file of kernels, its headers in place, has Equations and Schedule; its Python has the other parts.
+    """
+    text, wanted, found = folder[name], SECTIONS, list[str]()
+    if name.endswith(".py"):
+        found = re.findall(r"^(Layout)\b", ast.get_docstring(ast.parse(text)) or "", re.M)
+    else:
+        wanted = SECTIONS[1:3]
+        text = re.sub(r'^#include "(\w+\.h)"', lambda header: folder[header[1]], text, flags=re.M)
+    found += re.findall(r"^(?:#|//) --- (\w+) -+$", text, re.M)
+    return [] if found == list(wanted) else [f"{name}: its parts must be {', '.join(wanted)}, they are {found}"]

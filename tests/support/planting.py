@@ -17,7 +17,7 @@ import numpy as np
 
 from tests.support import interpreted, update_cases
 from tests.support.op_cases import as_tuple, difference, draw
-from tests.support.overrides import BACKEND, Specification, claims, reached, read, specifications, visible
+from tests.support.overrides import BACKEND, Specification, claims, headers, reached, read, specifications, visible
 from tinynet import backend
 from tinynet.backend import cuda
 from tinynet.backend.cuda.runtime import emulator
@@ -76,6 +76,7 @@ def planted(folder: str, stem: str, file: str = "", text: str = "") -> Iterator[
     if folder == "cpu":
         yield interpreted.module(BACKEND / folder / f"{stem}.py", text)
         return
+    backend.namespace(DEVICES[folder])  # imports the runtime, which must not be imported twice
     texts = read(folder)
     if file:
         texts[file] = text
@@ -83,7 +84,7 @@ def planted(folder: str, stem: str, file: str = "", text: str = "") -> Iterator[
         for name in reversed([name for name in visible(texts, stem) if name.endswith(".py")]):
             module = _execute(name.removesuffix(".py"), texts[name])
             for value in vars(module).values():
-                if isinstance(value, Kernels):
+                if isinstance(value, Kernels) and file in (value.path.name, *headers(texts[value.path.name])):
                     value.path = Path(copy, value.path.name)
         for name, content in texts.items():
             Path(copy, name).write_text(content, encoding="utf-8")
@@ -153,9 +154,9 @@ def _expected(name: str, case: tuple[tuple[str, Any], ...]) -> tuple[Any, ...]:
 
 def escapes(bug: Bug, cases: Cases) -> list[str]:
     """The overrides that come to the line of a bug, and still agree with their specifications."""
-    found = []
-    for specification in bug.specifications:
-        with planted(bug.folder, specification.stem, bug.file, bug.text) as module:
-            if agrees(bug.folder, module, specification, cases):
-                found.append(specification.name)
+    found, specifications = list[str](), bug.specifications
+    for stem in {specification.stem: None for specification in specifications}:
+        with planted(bug.folder, stem, bug.file, bug.text) as module:
+            found += [each.name for each in specifications
+                      if each.stem == stem and agrees(bug.folder, module, each, cases)]
     return found

@@ -75,7 +75,7 @@ def test_no_warning_of_a_strict_compiler(path: Path) -> None:
 
 
 PLANTED = {
-    "a float64 literal": changed("activation", "(1.0f - y[at])", "(1.0 - y[at])"),
+    "a float64 literal": changed("activation", "y * (1.0f - y)", "y * (1.0 - y)"),
     "a float64 variable": changed("column_sums", "float sum = 0.0f;", "double sum = 0;"),
     "an atomic addition of floats": changed("column_sums", "y[at] += b[at % F]", "atomicAdd(&y[at], b[at % F])"),
 }

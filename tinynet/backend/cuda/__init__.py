@@ -1,4 +1,4 @@
-"""How ops run fast on an NVIDIA GPU: CUDA kernels beside the Python that launches them. See README.md in this folder.
+"""The ops on an NVIDIA GPU: CUDA kernels, and the Python that launches them. See README.md in this folder.
 
-The same kernels run where there is no GPU, compiled by g++: the device "gpu-emulated".
+On the device "gpu-emulated", g++ compiles the same kernels for the processor: no GPU is needed.
 """

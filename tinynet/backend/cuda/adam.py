@@ -1,26 +1,43 @@
-"""The step of Adam (optim/adam.py) on a GPU: one kernel over the flat arrays, in adam.cu. What bounds it: memory."""
+"""The step of Adam (optim/adam.py) on a GPU, for float32.
+
+Layout    n parameters, all of the model side by side
+
+  quantity                  here                                             specification
+  value, gradient, m, v     (n); all but the gradient change                 the same
+  m̂, v̂                      not stored: m rate = lr m̂, √v root = √v̂          (n)
+  lr, step                  a number of the host, or on the device: then     a number, or ()
+                            it is not read back
+"""
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 from tinynet.backend.cuda.runtime.launch import Kernels, one_each
 
+# --- Equations ------------------------------------------------------------------------------------------------------
+
 _cuda = Kernels("adam")
 
+# --- Schedule -------------------------------------------------------------------------------------------------------
+# Bound by memory: one pass reads all four arrays and writes three of them, 28 bytes a parameter, in one launch.
+
+def _here_and_there(xp: Any, number: Any, dtype: Any) -> Any:
+    """A number of the host and None, or 0 and the array on the device that holds it."""
+    return (dtype(0), number.astype(dtype, copy=False)) if isinstance(number, xp.ndarray) else (dtype(number), None)
+
+
+# --- Entry ----------------------------------------------------------------------------------------------------------
 
 def adam(xp: Any, value: Any, gradient: Any, m: Any, v: Any, *, lr: Any, betas: tuple[float, float], eps: float,
          step: Any, weight_decay: float, decoupled: bool) -> Any:
-    """See `tinynet.optim.adam`. float32. A step and a rate on the device are not read back."""
+    """See `tinynet.optim.adam`. float32."""
     if value.dtype != xp.float32:
         return NotImplemented
-    means = [number for beta in betas for number in (beta, 1 - beta)]
-    logs = (math.log(beta) if beta else -math.inf for beta in betas)
-    numbers = *_here_and_there(xp, lr, xp.float32), *_here_and_there(xp, step, xp.int64)
-    _cuda.launch("adam", one_each(value.size), value, gradient, m, v, *means, *logs, *numbers, eps, weight_decay,
-                 decoupled, value.size)
+    beta1, beta2 = betas
+    log_beta1, log_beta2 = (math.log(beta) if beta else -math.inf for beta in betas)
+    options = SimpleNamespace(keep1=beta1, take1=1 - beta1, keep2=beta2, take2=1 - beta2, log_beta1=log_beta1,
+                              log_beta2=log_beta2, eps=eps, weight_decay=weight_decay, decoupled=decoupled)
+    _cuda.launch("adam", one_each(value.size), value, gradient, m, v, *_here_and_there(xp, lr, xp.float32),
+                 *_here_and_there(xp, step, xp.int64), options, value.size)
     return None
-
-
-def _here_and_there(xp: Any, number: Any, dtype: Any) -> Any:
-    """A number of the host's and none on the device, or the other way round."""
-    return (dtype(0), number.astype(dtype, copy=False)) if isinstance(number, xp.ndarray) else (dtype(number), None)

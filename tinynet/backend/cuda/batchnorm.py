@@ -1,7 +1,13 @@
-"""Batch normalisation of ops/batchnorm.py on a GPU, by the kernels of batchnorm.cu, for channels on the last axis.
+"""Batch normalisation of ops/batchnorm.py on a GPU, for float32 with the channels on the last axis.
 
-What bounds it: memory, or launches. Forward reads x three times, the second time from the cache, and writes y; backward
-reads x and dy twice and writes dx.
+Layout    R elements in each of C channels; the rows of x are added up in P stretches
+
+  quantity         here                                      specification
+  x, y, δy, δx     (R, C), in C order                        (..., C)
+  μ, σ², γ, β      (C); of each stretch (P, C)               (C)
+  sums             (2, P, C): Σ δy and Σ δy (x − μ)          Σ over the R elements of a channel, (C)
+  cache            x, μ, σ², γ, ε, whether μ and σ² were     x̂, s, γ: here s and x̂ = (x − μ) / s are computed again
+                   given
 """
 
 from typing import Any
@@ -10,8 +16,28 @@ from tinynet.backend import room
 from tinynet.backend.cuda.column_sums import share, whole
 from tinynet.backend.cuda.runtime.launch import Kernels, one_each
 
+# --- Equations ------------------------------------------------------------------------------------------------------
+
 _cuda = Kernels("batchnorm")
 
+# --- Schedule -------------------------------------------------------------------------------------------------------
+# Bound by memory, or by launches. Forward reads x three times, the second time from a cache, and writes y; backward
+# reads x and δy twice and writes δx.
+
+def _statistics(xp: Any, x: Any) -> Any:
+    """μ and σ² (C) of x (R, C)."""
+    R, C = x.shape
+    grid, rows, P = share(R, C)
+    mean, var = xp.empty((P, C), x.dtype), xp.empty((P, C), x.dtype)
+    _cuda.launch("statistics", grid, x, mean, var, R, C, rows)
+    if P == 1:
+        return mean[0], var[0]
+    means, vars, mean, var = mean, var, xp.empty(C, x.dtype), xp.empty(C, x.dtype)
+    _cuda.launch("merged_statistics", whole(P, C), means, vars, mean, var, P, R, C, rows)
+    return mean, var
+
+
+# --- Entry ----------------------------------------------------------------------------------------------------------
 
 def batch_norm(xp: Any, x: Any, gamma: Any, beta: Any, mean: Any = None, var: Any = None, *, axis: int = -1,
                eps: float = 1e-5) -> Any:
@@ -19,14 +45,13 @@ def batch_norm(xp: Any, x: Any, gamma: Any, beta: Any, mean: Any = None, var: An
     if x.dtype != xp.float32 or axis % x.ndim != x.ndim - 1 or (mean is None) != (var is None):
         return NotImplemented
     given, C, eps = mean is not None, x.shape[-1], float(eps)
-    R = x.size // C
     x, gamma, beta = (xp.ascontiguousarray(array) for array in (x, gamma, beta))
     if given:
         mean, var = xp.ascontiguousarray(mean), xp.ascontiguousarray(var)
     else:
-        mean, var = _statistics(xp, x.reshape(R, C))
+        mean, var = _statistics(xp, x.reshape(-1, C))
     y = xp.empty(x.shape, x.dtype)
-    _cuda.launch("normalise", one_each(x.size), x, mean, var, gamma, beta, y, eps, x.size, C)  # (3) (4)
+    _cuda.launch("normalise", one_each(x.size), x, mean, var, gamma, beta, y, eps, x.size, C)
     return (y, mean, var), (x, mean, var, gamma, eps, given)
 
 
@@ -42,34 +67,19 @@ def dbatch_norm(xp: Any, dy: Any, dmean: Any, dvar: Any, *, cache: Any, needs: A
     _cuda.launch("dsums", grid, x, mean, dy, sums, R, C, rows)
     dgamma, dbeta = room(xp, needs[1], gamma), room(xp, needs[2], gamma)
     dmean, dvar = xp.empty(C, x.dtype), xp.empty(C, x.dtype)
-    _cuda.launch("dchannels", whole(P, C), sums, var, gamma, *arriving, dgamma, dbeta, dmean, dvar, eps, P,
-                 C)  # (5) to (9)
+    _cuda.launch("dchannels", whole(P, C), sums, var, gamma, *arriving, dgamma, dbeta, dmean, dvar, eps, P, C)
     dx = None
     if needs[0]:
         dx = xp.empty(x.shape, x.dtype)
-        _cuda.launch("dnormalise", one_each(x.size), x, dy, mean, var, gamma, dmean, dvar, dx, eps, given, x.size, R,
-                     C)  # (10) (11)
+        _cuda.launch("dnormalise", one_each(x.size), x, dy, mean, var, gamma, dmean, dvar, dx, eps, given, x.size, R, C)
     return dx, dgamma, dbeta, dmean if given else None, dvar if given else None
 
 
-def _statistics(xp: Any, x: Any) -> Any:
-    """Mean and variance of the columns of x (R,C)."""
-    R, C = x.shape
-    grid, rows, P = share(R, C)
-    mean, var = xp.empty((P, C), x.dtype), xp.empty((P, C), x.dtype)
-    _cuda.launch("statistics", grid, x, mean, var, R, C, rows)  # (1) (2)
-    if P == 1:
-        return mean[0], var[0]
-    means, vars, mean, var = mean, var, xp.empty(C, x.dtype), xp.empty(C, x.dtype)
-    _cuda.launch("merged_statistics", whole(P, C), means, vars, mean, var, P, R, C, rows)
-    return mean, var
-
-
 def running_averages(xp: Any, running_mean: Any, running_var: Any, mean: Any, var: Any, *, momentum: float) -> Any:
-    """See `tinynet.ops.batchnorm`. float32, in one launch: there is little to compute."""
+    """See `tinynet.ops.batchnorm`. float32, one launch for both."""
     if mean.dtype != xp.float32:
         return NotImplemented
     momentum = float(momentum)
     _cuda.launch("running_averages", one_each(mean.size), running_mean, running_var, xp.ascontiguousarray(mean),
-                 xp.ascontiguousarray(var), momentum, 1 - momentum, mean.size)  # (12)
+                 xp.ascontiguousarray(var), momentum, 1 - momentum, mean.size)
     return None

@@ -1,22 +1,22 @@
-"""Sums over the rows of a matrix, in column_sums.cu: they give the gradients of biases, means, and losses.
+"""Sums over the rows of a matrix (column_sums.cu): gradients of biases, means, and losses; and biases.
 
-What bounds it: launches, or memory. A block has 8 columns, as many as fill the 32 bytes that memory gives out at once,
-and for each as many threads as there may be: so one block, and one launch, does for some thousand rows. Where there are
-more, stretches of them are added up by many blocks, and their sums by another launch.
+Bound by launches, or by memory. A block has 8 columns, which fill one 32-byte sector of memory, and as many threads for
+each column as there may be. One block, and one launch, then does for several thousand rows. More rows are added up in
+stretches by many blocks, and the sums of the stretches by another launch.
 """
 
 from typing import Any, NamedTuple
 
 from tinynet.backend.cuda.runtime.launch import Grid, Kernels, one_each
 
-THREADS, COLUMNS = 1024, 8  # of a block, at most; the first as in column_sums.h
-_ROWS_ALONE, _ROWS_SHARED = 64, 16  # for a thread: at most, if one block has all rows; if many have them
+THREADS, COLUMNS = 1024, 8  # of a block, at most; THREADS also stands in column_sums.h
+_ROWS_ALONE, _ROWS_SHARED = 64, 16  # rows of a thread: at most, if one block has all rows; else
 
 _cuda = Kernels("column_sums")
 
 
 class Share(NamedTuple):
-    """How the rows of a matrix are shared out: in stretches of so many rows."""
+    """The division of a matrix: the grid of the launch, the rows of a stretch, and the number of stretches."""
 
     grid: Grid
     rows: int
@@ -24,7 +24,7 @@ class Share(NamedTuple):
 
 
 def share(R: int, C: int) -> Share:
-    """For a matrix (R,C), one launch of those that add up its stretches."""
+    """The division of a matrix (R,C) for one launch, which adds up the rows of each stretch."""
     columns = min(COLUMNS, _power_of_two(C))
     lanes = min(THREADS // columns, _power_of_two(R))
     rows = max(1, R) if _ROWS_ALONE * lanes >= R else _ROWS_SHARED * lanes
@@ -33,18 +33,18 @@ def share(R: int, C: int) -> Share:
 
 
 def whole(R: int, C: int) -> Grid:
-    """For a matrix (R,C), a grid in which one block has all rows of some columns, however many they are."""
+    """A grid for a matrix (R,C) in which one block has all rows of some columns."""
     grid = share(R, C).grid
     return grid._replace(blocks=(grid.blocks[0], 1, 1))
 
 
 def _power_of_two(size: int) -> int:
-    """The first that is no less."""
+    """The smallest power of two that is at least `size`."""
     return 1 << max(0, size - 1).bit_length()
 
 
 def column_sums(xp: Any, x: Any, factor: float = 1.0, out: Any = None) -> Any:
-    """factor times the sum of the rows of x (R,C): (C), in `out` or a new array."""
+    """`factor` times the sum of the rows of x (R,C): (C), in `out` or in a new array."""
     R, C = x.shape
     grid, rows, stretches = share(R, C)
     if stretches > 1:

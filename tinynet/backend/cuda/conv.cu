@@ -1,41 +1,46 @@
-// The convolutions of ops/conv.py: an image is unfolded into a matrix with the window of one output in each row, so
-// that (1), (2) and (3) are products of matrices; a gradient of that matrix is folded back into one of the image.
+// The convolutions of ops/conv.py. The layout, and the products, stand in conv.py.
 #include "window.h"
 
-// windows (N H' W', KH KW C) of x (N,H,W,C): row t, column k has x[t s + k d − p], or 0 in the padding.
-extern "C" __global__ void unfold(const float* __restrict__ x, float* __restrict__ windows, int size, int C,
-                                  int width_h, int stride_h, int dilation_h, int before_h, int size_h, int outputs_h,
-                                  int width_w, int stride_w, int dilation_w, int before_w, int size_w, int outputs_w) {
-  int at = blockIdx.x * blockDim.x + threadIdx.x;
-  if (at >= size) return;
-  Window rows = WINDOW(h), columns = WINDOW(w);
-  int c = at % C, k = at / C % (rows.width * columns.width), t = at / C / (rows.width * columns.width);
-  int n = t / columns.outputs / rows.outputs;
-  int h = position(rows, t / columns.outputs % rows.outputs, k / columns.width);
-  int w = position(columns, t % columns.outputs, k % columns.width);
-  bool there = inside(rows, h) && inside(columns, w);
-  windows[at] = there ? x[(((size_t)n * rows.size + h) * columns.size + w) * C + c] : 0.0f;
+// --- Equations -------------------------------------------------------------------------------------------------------
+// Unfolding makes one product of each sum over k: Σₖ x[t s + k d − p] Wₖ is a row of the unfolded images times W.
+// Folding undoes it for the gradient.
+
+// x[t s + k d − p], or 0 in the padding. `out` is t with n and c.
+__device__ __forceinline__ float unfolded(const float* x, Place out, int kh, int kw, Window rows, Window columns, int H,
+                                          int W, int C) {
+  int h = position(rows, out.h, kh), w = position(columns, out.w, kw);
+  return inside(h, H) && inside(w, W) ? x[element(out.n, h, w, out.c, H, W, C)] : 0.0f;  // (1) (3)
 }
 
-// (2): δx[t s + k d − p] = Σ δwindows[t, k]. A thread for each element of x gathers what its windows have, so that no
-// two threads add to one number.
-extern "C" __global__ void fold(const float* __restrict__ dwindows, float* __restrict__ dx, int size, int C,
-                                int width_h, int stride_h, int dilation_h, int before_h, int size_h, int outputs_h,
-                                int width_w, int stride_w, int dilation_w, int before_w, int size_w, int outputs_w) {
-  int at = blockIdx.x * blockDim.x + threadIdx.x;
-  if (at >= size) return;
-  Window rows = WINDOW(h), columns = WINDOW(w);
-  int c = at % C, w = at / C % columns.size, h = at / C / columns.size % rows.size;
-  int n = at / C / columns.size / rows.size;
+// Σ over the k with u = t s + k d − p for an output t. `in` is u with n and c.
+__device__ __forceinline__ float folded(const float* dwindows, Place in, Window rows, Window columns, int C) {
   float sum = 0.0f;
   for (int kh = 0; kh < rows.width; kh++) {
-    int i = output_at(rows, h, kh);
+    int i = output_at(rows, in.h, kh);
     if (i < 0) continue;
     for (int kw = 0; kw < columns.width; kw++) {
-      int j = output_at(columns, w, kw);
-      size_t t = ((size_t)n * rows.outputs + i) * columns.outputs + j;
-      if (j >= 0) sum += dwindows[(t * rows.width * columns.width + kh * columns.width + kw) * C + c];
+      int j = output_at(columns, in.w, kw);
+      size_t t = ((size_t)in.n * rows.outputs + i) * columns.outputs + j;
+      if (j >= 0) sum += dwindows[(t * rows.width * columns.width + kh * columns.width + kw) * C + in.c];  // (2)
     }
   }
-  dx[at] = sum;
+  return sum;
+}
+
+// --- Schedule --------------------------------------------------------------------------------------------------------
+// A thread writes one element. In `fold` it gathers, so that no two threads add to the same number.
+
+extern "C" __global__ void unfold(const float* __restrict__ x, float* __restrict__ windows, Window rows, Window columns,
+                                  int H, int W, int C, int size) {
+  int at = blockIdx.x * blockDim.x + threadIdx.x;
+  if (at >= size) return;
+  int c = at % C, k = at / C % (rows.width * columns.width), t = at / C / (rows.width * columns.width);
+  Place out = {t / columns.outputs / rows.outputs, t / columns.outputs % rows.outputs, t % columns.outputs, c};
+  windows[at] = unfolded(x, out, k / columns.width, k % columns.width, rows, columns, H, W, C);
+}
+
+extern "C" __global__ void fold(const float* __restrict__ dwindows, float* __restrict__ dx, Window rows, Window columns,
+                                int H, int W, int C, int size) {
+  int at = blockIdx.x * blockDim.x + threadIdx.x;
+  if (at < size) dx[at] = folded(dwindows, place_of(at, H, W, C), rows, columns, C);
 }

@@ -1,7 +1,19 @@
-"""The convolutions of ops/conv.py on a GPU: images are unfolded into matrices (conv.cu), which cuBLAS multiplies.
+"""The convolutions of ops/conv.py on a GPU, for float32. Conv1D runs as Conv2D on images of height 1.
 
-What bounds it: the products, and writing and reading the unfolded images, KH KW times the image. The tricks: so many
-images are unfolded at a time that this stays small; backward unfolds them again instead of keeping it.
+Layout    some images at a time; R of their outputs t; K = KH KW C
+
+  quantity       here                                 specification
+  x, y, δy, δx   in C order                           (N, H, W, C), (N, H', W', F)
+  windows        (R, K): row t holds the window of t  x with its padding, (N, H + ..., W + ..., C)
+  W, δW          (K, F)                               (KH, KW, C, F)
+  cache          x without padding, W, the windows    x with its padding, W, the windows
+
+Names of the equations, and what they are in the kernels; `rows` and `columns` are the windows along the two axes
+
+  t              (i, j), or (out.h, out.w): an output
+  k              (kh, kw), an element of the kernel
+  s, d, p        (rows.stride, columns.stride), the `dilation` and the `before` of both likewise
+  t s + k d − p  (h, w), or (in.h, in.w): a pixel, by `position`
 """
 
 from collections.abc import Iterator
@@ -11,13 +23,79 @@ from tinynet.backend import home, room
 from tinynet.backend.cuda.column_sums import add_bias, column_sums
 from tinynet.backend.cuda.runtime.gemm import matmul
 from tinynet.backend.cuda.runtime.launch import Kernels, one_each
-from tinynet.backend.cuda.runtime.windows import numbers
 from tinynet.window import ONE_ROW, Window, window, windows
 
-_UNFOLDED = 1 << 25  # elements of unfolded images at a time: 128 MiB
+# --- Equations ------------------------------------------------------------------------------------------------------
 
 _cuda = Kernels("conv")
 
+
+def _unfolded(xp: Any, x: Any, rows: Window, columns: Window) -> Any:
+    """The windows (R, K) of x (N,H,W,C)."""
+    N, *sizes = x.shape
+    made = xp.empty((N * rows.outputs * columns.outputs, rows.width * columns.width * x.shape[3]), x.dtype)
+    _cuda.launch("unfold", one_each(made.size), x, made, rows, columns, *sizes, made.size)
+    return made
+
+
+def _outputs(xp: Any, x: Any, W: Any, rows: Window, columns: Window, y: Any) -> None:
+    """y (R, F) of x (N,H,W,C) and W (K, F)."""
+    matmul(_unfolded(xp, x, rows, columns), W, out=y)  # (1)
+
+
+def _dx(W: Any, dy: Any, rows: Window, columns: Window, dx: Any) -> None:
+    """dx (N,H,W,C) of W (K, F) and dy (R, F)."""
+    _cuda.launch("fold", one_each(dx.size), matmul(dy, W.T), dx, rows, columns, *dx.shape[1:], dx.size)  # (2)
+
+
+def _add_dW(xp: Any, x: Any, dy: Any, rows: Window, columns: Window, dW: Any, is_first: bool) -> None:
+    """Add the part of these images to dW (K, F)."""
+    matmul(_unfolded(xp, x, rows, columns).T, dy, out=dW, accumulate=not is_first)  # (3)
+
+
+# --- Schedule -------------------------------------------------------------------------------------------------------
+# Bound by the products, and by writing and reading the unfolded windows, KH KW times the image. They are made for a few
+# images at a time, which limits their memory. Backward unfolds again instead of keeping them.
+
+_UNFOLDED = 1 << 25  # elements of unfolded windows at a time: 128 MiB
+
+
+def _chunks(x: Any, rows: Window, columns: Window) -> Iterator[slice]:
+    """Images to unfold at a time; one empty slice if there are no images."""
+    each = rows.outputs * columns.outputs * rows.width * columns.width * x.shape[3]
+    step = max(1, _UNFOLDED // each)
+    for start in range(0, max(1, x.shape[0]), step):
+        yield slice(start, min(start + step, x.shape[0]))
+
+
+def _convolve(xp: Any, x: Any, W: Any, b: Any, rows: Window, columns: Window) -> Any:
+    x, W = xp.ascontiguousarray(x), xp.ascontiguousarray(W)
+    N, F, outputs = x.shape[0], W.shape[-1], rows.outputs * columns.outputs
+    y = xp.empty((N * outputs, F), x.dtype)
+    for some in _chunks(x, rows, columns):
+        _outputs(xp, x[some], W.reshape(-1, F), rows, columns, y[some.start * outputs : some.stop * outputs])
+    if b is not None:
+        add_bias(y, xp.ascontiguousarray(b))  # (1)
+    return y.reshape(N, rows.outputs, columns.outputs, F), (x, W, rows, columns)
+
+
+def _dconvolve(xp: Any, dy: Any, cache: Any, needs: Any) -> Any:
+    x, W, rows, columns = cache
+    F, outputs = W.shape[-1], rows.outputs * columns.outputs
+    dx: Any = xp.empty(x.shape, x.dtype) if needs[0] else None
+    dW: Any = room(xp, needs[1], W) if needs[1] else None
+    W, dy = W.reshape(-1, F), xp.ascontiguousarray(dy).reshape(-1, F)  # (K,F), (N H' W',F)
+    for some in _chunks(x, rows, columns):
+        its_dy = dy[some.start * outputs : some.stop * outputs]
+        if needs[0]:
+            _dx(W, its_dy, rows, columns, dx[some])
+        if needs[1]:
+            _add_dW(xp, x[some], its_dy, rows, columns, dW.reshape(W.shape), some.start == 0)
+    db = column_sums(xp, dy, out=home(needs[2])) if needs[2] else None  # (4)
+    return dx, dW, db
+
+
+# --- Entry ----------------------------------------------------------------------------------------------------------
 
 def conv1d(xp: Any, x: Any, W: Any, b: Any = None, *, stride: int = 1, padding: Any = "valid",
            dilation: int = 1) -> Any:
@@ -31,7 +109,7 @@ def conv1d(xp: Any, x: Any, W: Any, b: Any = None, *, stride: int = 1, padding: 
 
 def dconv1d(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
     """See `tn.ops.conv1d`."""
-    dx, dW, db = dconv2d(xp, dy, cache=cache, needs=needs)
+    dx, dW, db = _dconvolve(xp, dy, cache, needs)
     return None if dx is None else dx[:, 0], dW, db
 
 
@@ -45,48 +123,4 @@ def conv2d(xp: Any, x: Any, W: Any, b: Any = None, *, stride: Any = 1, padding: 
 
 def dconv2d(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
     """See `tn.ops.conv2d`."""
-    x, W, rows, columns = cache
-    C, F = W.shape[-2:]
-    outputs = rows.outputs * columns.outputs
-    dx: Any = xp.empty(x.shape, x.dtype) if needs[0] else None
-    dW: Any = room(xp, needs[1], W) if needs[1] else None
-    W, dy = W.reshape(-1, F), xp.ascontiguousarray(dy).reshape(-1, F)  # (KH KW C,F), (N H' W',F)
-    for some in _chunks(x, rows, columns):
-        its_dy = dy[some.start * outputs : some.stop * outputs]
-        if needs[0]:
-            part = dx[some]
-            _cuda.launch("fold", one_each(part.size), matmul(its_dy, W.T), part, part.size, C,
-                         *numbers(rows, x.shape[1]), *numbers(columns, x.shape[2]))  # (2)
-        if needs[1]:
-            matmul(_unfolded(xp, x[some], rows, columns).T, its_dy, out=dW.reshape(W.shape),
-                   accumulate=some.start > 0)  # (3)
-    db = column_sums(xp, dy, out=home(needs[2])) if needs[2] else None  # (4)
-    return dx, dW, db
-
-
-def _convolve(xp: Any, x: Any, W: Any, b: Any, rows: Window, columns: Window) -> Any:
-    x, W = xp.ascontiguousarray(x), xp.ascontiguousarray(W)
-    N, F, outputs = x.shape[0], W.shape[-1], rows.outputs * columns.outputs
-    y = xp.empty((N * outputs, F), x.dtype)
-    for some in _chunks(x, rows, columns):
-        matmul(_unfolded(xp, x[some], rows, columns), W.reshape(-1, F),
-               out=y[some.start * outputs : some.stop * outputs])  # (1)
-    if b is not None:
-        add_bias(y, xp.ascontiguousarray(b))
-    return y.reshape(N, rows.outputs, columns.outputs, F), (x, W, rows, columns)
-
-
-def _chunks(x: Any, rows: Window, columns: Window) -> Iterator[slice]:
-    """So many images at a time that they may be unfolded; once none, if there are none."""
-    each = rows.outputs * columns.outputs * rows.width * columns.width * x.shape[3]
-    step = max(1, _UNFOLDED // each)
-    for start in range(0, max(1, x.shape[0]), step):
-        yield slice(start, min(start + step, x.shape[0]))
-
-
-def _unfolded(xp: Any, x: Any, rows: Window, columns: Window) -> Any:
-    """(N H' W', KH KW C)"""
-    N, H, W, C = x.shape
-    windows = xp.empty((N * rows.outputs * columns.outputs, rows.width * columns.width * C), x.dtype)
-    _cuda.launch("unfold", one_each(windows.size), x, windows, windows.size, C, *numbers(rows, H), *numbers(columns, W))
-    return windows
+    return _dconvolve(xp, dy, cache, needs)

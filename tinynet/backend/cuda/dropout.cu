@@ -1,7 +1,10 @@
-// Dropout of ops/dropout.py, with the Philox-4x32-10 of tinynet/random.py: a thread draws the four words of one counter
-// and has the four elements that belong to them. The same integers as on the host, so the same mask, bit for bit.
+// Dropout of ops/dropout.py. The layout stands in dropout.py.
 #include "optional.h"
 
+// --- Equations -------------------------------------------------------------------------------------------------------
+
+// The four words of Philox-4x32-10 (tinynet/random.py) for one counter. Integer arithmetic: the bits are those of the
+// host.
 __device__ __forceinline__ uint4 philox(uint4 c, unsigned k0, unsigned k1) {
   for (int round = 0; round < 10; round++) {
     unsigned high0 = __umulhi(0xD2511F53u, c.x), low0 = 0xD2511F53u * c.x;
@@ -12,8 +15,15 @@ __device__ __forceinline__ uint4 philox(uint4 c, unsigned k0, unsigned k1) {
   return c;
 }
 
-// (1): y = x m / (1 − p), where m = 1 if the word is at least floor(p 2³²). So is (2), of δy. The number of the draw is
-// `step`, or what the device has counted; this is kept in `drawn`, if that is given, for the counter may count on.
+// x m / (1 − p): `threshold` is ⌊p 2³²⌋ and `factor` is 1 / (1 − p).
+__device__ __forceinline__ float masked(float x, unsigned word, unsigned threshold, float factor) {
+  return x * (word >= threshold ? factor : 0.0f);  // (1) (2)
+}
+
+// --- Schedule --------------------------------------------------------------------------------------------------------
+// A thread draws the four words of one counter, for four neighbouring elements. The number of the draw is `step`, or is
+// read from `counted` on the device. It is then saved in `drawn` for the backward pass, because the counter goes on.
+
 extern "C" __global__ void dropout(const float* __restrict__ x, float* __restrict__ y, long long step,
                                    const long long* OR_NULL counted, long long* OR_NULL drawn, unsigned seed,
                                    unsigned stream, unsigned threshold, float factor, int size) {
@@ -24,6 +34,6 @@ extern "C" __global__ void dropout(const float* __restrict__ x, float* __restric
   unsigned word[4] = {words.x, words.y, words.z, words.w};
   for (int i = 0; i < 4; i++) {
     int at = 4 * quad + i;
-    if (at < size) y[at] = x[at] * (word[i] >= threshold ? factor : 0.0f);
+    if (at < size) y[at] = masked(x[at], word[i], threshold, factor);
   }
 }

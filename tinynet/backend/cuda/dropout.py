@@ -1,17 +1,36 @@
-"""Dropout of ops/dropout.py on a GPU, by the kernels of dropout.cu. What bounds it: memory.
+"""Dropout of ops/dropout.py on a GPU, for float32.
 
-The mask is a function of the key and the counter, so backward draws it again, and it is never stored.
+Layout    the four words of a counter belong to four neighbouring elements
+
+  quantity        here                                              specification
+  x, y, δy, δx    (...), in C order                                 (...)
+  counter         a number of the host, or int64 () on the          an integer, or ()
+                  device: then it is not read back
+  cache           the number of the draw (of the host, or on the    m and the factor: here backward draws m again
+                  device), key, threshold ⌊p 2³²⌋, factor
 """
 
 from typing import Any
 
 from tinynet.backend.cuda.runtime.launch import Kernels, one_each
 
+# --- Equations ------------------------------------------------------------------------------------------------------
+
 _cuda = Kernels("dropout")
 
+# --- Schedule -------------------------------------------------------------------------------------------------------
+# Bound by memory: to draw the mask a second time takes less time than to write it and to read it.
+
+def _masked(xp: Any, x: Any, step: int, counted: Any, drawn: Any, mask: Any) -> Any:
+    y = xp.empty(x.shape, x.dtype)
+    _cuda.launch("dropout", one_each(-(-x.size // 4)), xp.ascontiguousarray(x), y, step, counted, drawn, *mask, x.size)
+    return y
+
+
+# --- Entry ----------------------------------------------------------------------------------------------------------
 
 def dropout(xp: Any, x: Any, p: float, *, key: tuple[int, int], counter: Any) -> Any:
-    """See `tn.ops.dropout`. float32. A counter on the device is not read back."""
+    """See `tn.ops.dropout`. float32."""
     if x.dtype != xp.float32:
         return NotImplemented
     step, counted, drawn = 0, None, None
@@ -20,16 +39,10 @@ def dropout(xp: Any, x: Any, p: float, *, key: tuple[int, int], counter: Any) ->
     else:
         step = int(counter)
     mask = *map(int, key), int(p * 2.0**32), float(1 / (1 - p))
-    return _masked(xp, x, step, counted, drawn, mask), (step, drawn, mask)  # (1)
+    return _masked(xp, x, step, counted, drawn, mask), (step, drawn, mask)
 
 
 def ddropout(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
     """See `tn.ops.dropout`."""
     step, drawn, mask = cache
-    return _masked(xp, dy, step, drawn, None, mask)  # (2)
-
-
-def _masked(xp: Any, x: Any, step: int, counted: Any, drawn: Any, mask: Any) -> Any:
-    y = xp.empty(x.shape, x.dtype)
-    _cuda.launch("dropout", one_each(-(-x.size // 4)), xp.ascontiguousarray(x), y, step, counted, drawn, *mask, x.size)
-    return y
+    return _masked(xp, dy, step, drawn, None, mask)

@@ -1,8 +1,10 @@
-// The cross-entropy of ops/loss.py, unweighted, and the count of right answers: a warp for each row of scores (R,K), lane
-// l taking every 32nd class.
+// The cross-entropy of ops/loss.py, and the tally of an epoch. The layout stands in loss.py.
 
 #define ALL_LANES 0xffffffffu
 #define MINUS_INFINITY __uint_as_float(0xFF800000u)
+
+// --- Equations -------------------------------------------------------------------------------------------------------
+// A warp takes one row of scores (K); lane l has classes l, l + 32, ...
 
 __device__ __forceinline__ float warp_sum(float value) {
   for (int bits = 16; bits > 0; bits /= 2) value += __shfl_xor_sync(ALL_LANES, value, bits);
@@ -11,14 +13,14 @@ __device__ __forceinline__ float warp_sum(float value) {
 
 struct Score { float value; int where; };
 
-// Whether one is taken rather than the other: the larger one, NaN before all numbers, and of equal ones the first.
+// Whether `one` comes before `other`: NaN before all numbers, then the larger one, and of equal scores the first.
 __device__ __forceinline__ bool is_ahead(Score one, Score other) {
   bool is_nan = one.value != one.value, other_is_nan = other.value != other.value;
   if (is_nan != other_is_nan) return is_nan;
   return one.value > other.value || ((is_nan || one.value == other.value) && one.where < other.where);
 }
 
-// The first of the largest in a row, for all lanes.
+// The first largest score of a row, returned to all lanes.
 __device__ __forceinline__ Score first_largest(const float* z, int K) {
   Score first = {MINUS_INFINITY, K};
   for (int k = threadIdx.x % warpSize; k < K; k += warpSize) {
@@ -32,12 +34,12 @@ __device__ __forceinline__ Score first_largest(const float* z, int K) {
   return first;
 }
 
-// (2): the target's share of a class.
-__device__ __forceinline__ float share(int k, long long label, int K, float smoothing) {
-  return (1.0f - smoothing) * (k == label ? 1.0f : 0.0f) + smoothing / (float)K;
+// q of a class.
+__device__ __forceinline__ float target(int k, long long label, int K, float smoothing) {
+  return (1.0f - smoothing) * (k == label ? 1.0f : 0.0f) + smoothing / (float)K;  // (2)
 }
 
-// (1) to (3) for a row: its ln p (K), and its loss, for all lanes.
+// ln p (K) of a row, and its loss l, returned to all lanes.
 __device__ __forceinline__ float loss_of_row(const float* __restrict__ z, long long label, float* __restrict__ logp,
                                              float smoothing, int K) {
   int lane = threadIdx.x % warpSize;
@@ -48,14 +50,22 @@ __device__ __forceinline__ float loss_of_row(const float* __restrict__ z, long l
   float log_of_sum = log1pf(warp_sum(rest));
   float loss = 0.0f;
   for (int k = lane; k < K; k += warpSize) {
-    float logp_k = z[k] - largest.value - log_of_sum;           // (1)
+    float logp_k = z[k] - largest.value - log_of_sum;  // (1)
     logp[k] = logp_k;
-    loss -= share(k, label, K, smoothing) * logp_k;       // (2) (3)
+    loss -= target(k, label, K, smoothing) * logp_k;   // (3)
   }
   return warp_sum(loss);
 }
 
-// (1) to (4): ln p (R,K), and of each block's rows, the sum of their losses times a factor. The warps take turns.
+// δz of a score; Σ q is 1.
+__device__ __forceinline__ float dscore(float dloss, float one_over_S, float logp, float q) {
+  float dl = dloss * one_over_S;  // (5)
+  return dl * (expf(logp) - q);   // (6)
+}
+
+// --- Schedule --------------------------------------------------------------------------------------------------------
+
+// ln p (R,K), and for each block `factor` times the losses of its rows. Its warps take rows in turn.
 extern "C" __global__ void __launch_bounds__(1024) cross_entropy(
     const float* __restrict__ logits, const long long* __restrict__ labels, float* __restrict__ logp,
     float* __restrict__ losses, float smoothing, float factor, int R, int K, int rows) {
@@ -69,20 +79,19 @@ extern "C" __global__ void __launch_bounds__(1024) cross_entropy(
   if (threadIdx.x > 0) return;
   float sum = 0.0f;
   for (int w = 0; w < warps; w++) sum += of_warps[w];
-  losses[blockIdx.x] = factor * sum;  // (4), or its part
+  losses[blockIdx.x] = factor * sum;  // (4)
 }
 
-// (5) and (6), where Σ q is 1: a thread for each score.
+// A thread takes one score.
 extern "C" __global__ void dcross_entropy(const float* __restrict__ logp, const long long* __restrict__ labels,
                                           const float* __restrict__ dloss, float* __restrict__ dlogits, float smoothing,
                                           float one_over_S, int size, int K) {
   int at = blockIdx.x * blockDim.x + threadIdx.x;
-  if (at >= size) return;
-  float dl = dloss[0] * one_over_S;                                                                     // (5)
-  dlogits[at] = dl * (expf(logp[at]) - share(at % K, labels[at / K], K, smoothing));                    // (6)
+  if (at < size)
+    dlogits[at] = dscore(dloss[0], one_over_S, logp[at], target(at % K, labels[at / K], K, smoothing));
 }
 
-// total += R loss; right += the number of rows that have their first largest score at their label.
+// A warp takes one row.
 extern "C" __global__ void tally(float* __restrict__ total, long long* __restrict__ right,
                                  const float* __restrict__ loss, const float* __restrict__ scores,
                                  const long long* __restrict__ labels, int R, int K) {
@@ -90,6 +99,6 @@ extern "C" __global__ void tally(float* __restrict__ total, long long* __restric
   if (row >= R) return;  // the whole warp
   Score largest = first_largest(scores + (size_t)row * K, K);
   if (lane > 0) return;
-  if (row == 0) total[0] += loss[0] * (float)R;
-  if (largest.where == labels[row]) atomicAdd((unsigned long long*)right, 1ull);
+  if (row == 0) total[0] += loss[0] * (float)R;                                      // (1)
+  if (largest.where == labels[row]) atomicAdd((unsigned long long*)right, 1ull);     // (2)
 }

@@ -1,8 +1,17 @@
-"""The cross-entropy of ops/loss.py on a GPU, by the kernels of loss.cu: unweighted and reduced; and the tally of an
-epoch.
+"""The cross-entropy of ops/loss.py on a GPU, for float32, without weights, reduced to a mean or a sum; and the tally.
 
-What bounds it: launches, one forward and one backward; so one block has all rows, if these are few. Nothing comes back
-to the host: the loss stays on the device.
+Left to the specification: (7) of cross_entropy, and all calls with weights or without a reduction.
+
+Layout    R positions
+
+  quantity          here                                   specification
+  logits, δlogits   (R, K), in C order                     (..., K)
+  labels            int64 (R)                              integers (...)
+  q                 not stored                             (..., K)
+  1 / S             1 / R for the mean, else 1             1 / Σ w[label] for the mean: all w are 1 here
+  losses            (blocks, 1): the part of each block    Σ l
+  cache             ln p, labels, ε, 1 / S                 ln p, q, w, whether k = label, S, the loss
+  tally             int64 right (), one label a sample     L labels a sample
 """
 
 from typing import Any
@@ -10,11 +19,18 @@ from typing import Any
 from tinynet.backend.cuda.column_sums import column_sums
 from tinynet.backend.cuda.runtime.launch import Grid, Kernels, one_each
 
-_WARP, _WARPS = 32, 32  # threads for one row, and rows at once in a block, at most
-_ROWS_ALONE = 4 * _WARPS  # that one block has, at most; if many have them, a warp has one row
+# --- Equations ------------------------------------------------------------------------------------------------------
 
 _cuda = Kernels("loss")
 
+# --- Schedule -------------------------------------------------------------------------------------------------------
+# Bound by launches: one forward, one backward. One block has all rows if these are few. The loss stays on the device.
+
+_WARP, _WARPS = 32, 32  # threads for one row, and rows at once in a block, at most
+_ROWS_ALONE = 4 * _WARPS  # rows that one block has, at most; with several blocks, a warp has one row
+
+
+# --- Entry ----------------------------------------------------------------------------------------------------------
 
 def cross_entropy(xp: Any, logits: Any, labels: Any, weight: Any = None, *, label_smoothing: float = 0.0,
                   reduction: str = "mean") -> Any:
@@ -43,7 +59,7 @@ def dcross_entropy(xp: Any, dloss: Any, *, cache: Any, needs: Any) -> Any:
 
 
 def tally(xp: Any, total: Any, right: Any, loss: Any, scores: Any, labels: Any) -> Any:
-    """See `tinynet.ops.loss`. float32, and one label for each image, in one launch."""
+    """See `tinynet.ops.loss`. float32, and one label for each sample, in one launch."""
     arrays = (total, right, loss, scores)
     if labels.ndim != 1 or [array.dtype for array in arrays] != [xp.float32, xp.int64, xp.float32, xp.float32]:
         return NotImplemented

@@ -1,17 +1,19 @@
-// The LSTM of ops/lstm.py, step by step: what lies between two products, at one step for one unit of one sequence in
-// each thread. The same names and the same equations.
+// The LSTM of ops/lstm.py, step by step: what lies between two products. The layout stands in lstm.py.
 #include "logistic.h"
 #include "lstm.h"
 #include "optional.h"
 
-// (1) to (6) and (15). At step t, `gates` (N,T,4H) holds [m ⊙ hₜ₋₁, xₜ] W, which becomes the gates; `mh` is m ⊙ hₜ₋₁.
+// --- Schedule --------------------------------------------------------------------------------------------------------
+// A launch takes one step t; a thread takes one unit of one sequence.
+
+// Before: `gates` (N,T,4H) holds [h̃ₜ₋₁, xₜ] W at step t. After: the gates. `mh` is h̃, written for step t+1.
 extern "C" __global__ void lstm_gates(float* __restrict__ gates, const float* __restrict__ b, const float* OR_NULL m,
-                                      float* __restrict__ C, float* __restrict__ mh, float* __restrict__ y, int t, int N,
-                                      int T, int H) {
+                                      float* __restrict__ C, float* __restrict__ mh, float* __restrict__ y, int t,
+                                      int N, int T, int H) {
   int unit = blockIdx.x * blockDim.x + threadIdx.x;
   if (unit >= N * H) return;
   int n = unit / H, j = unit % H;
-  size_t at = (size_t)n * T + t, before = (at + n) * H + j;  // C has T + 1 rows for a sequence
+  size_t at = (size_t)n * T + t, before = (at + n) * H + j;  // C has T + 1 rows for each sequence
   float* z = gates + at * 4 * H;
   Gates gate = gates_of({z[j] + b[j], z[H + j] + b[H + j], z[2 * H + j] + b[2 * H + j], z[3 * H + j] + b[3 * H + j]});
   State state = state_of(gate, C[before]);
@@ -21,7 +23,7 @@ extern "C" __global__ void lstm_gates(float* __restrict__ gates, const float* __
   if (t + 1 < T) mh[(at + 1) * H + j] = element_or(m, unit, 1.0f) * state.h;  // (15)
 }
 
-// (7) to (11) and (13). `dh` and `dC` are what arrives from step t+1; dC becomes what goes to step t-1.
+// `dh` and `dC` (N,H) are the gradients that step t+1 passes back. dC becomes that of step t−1.
 extern "C" __global__ void lstm_dgates(const float* __restrict__ gates, const float* __restrict__ C,
                                        const float* OR_NULL dy, const float* __restrict__ dh,
                                        float* __restrict__ dC, float* __restrict__ dz, int t, int N, int T, int H) {
@@ -35,7 +37,7 @@ extern "C" __global__ void lstm_dgates(const float* __restrict__ gates, const fl
   dz[j] = z.f, dz[H + j] = z.i, dz[2 * H + j] = z.Ctilde, dz[3 * H + j] = z.o;
 }
 
-// (16) and (17): the gradient of m ⊙ hₜ₋₁ becomes that of hₜ₋₁.
+// δh̃ of step t−1 becomes δh.
 extern "C" __global__ void lstm_dmask(const float* __restrict__ y, const float* OR_NULL h0,
                                       const float* __restrict__ m, float* __restrict__ dh, float* __restrict__ dm,
                                       int t, int N, int T, int H) {

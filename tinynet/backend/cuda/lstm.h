@@ -1,5 +1,8 @@
-// One unit of one sequence at one step: the equations of ops/lstm.py that lie between two products.
-struct Gates { float f, i, Ctilde, o; };  // or what belongs to them, z or δz
+// The equations of ops/lstm.py between two products, for one unit of one sequence at one step.
+
+// --- Equations -------------------------------------------------------------------------------------------------------
+
+struct Gates { float f, i, Ctilde, o; };  // or z, or δz, of the four gates
 struct State { float C, h; };
 
 __device__ __forceinline__ Gates gates_of(Gates z) {
@@ -16,7 +19,7 @@ __device__ __forceinline__ State state_of(Gates gate, float C_before) {
   return {C, h};
 }
 
-// `dh` has δyₜ in it. `dC` is what arrives from step t+1, and becomes what goes to step t-1.
+// δz. `dh` includes δyₜ. `dC` is δC of step t+1, and becomes that of step t−1.
 __device__ __forceinline__ Gates dz_of(Gates gate, float C_before, float tanhC, float dh, float& dC) {
   dC += dh * gate.o * (1.0f - tanhC * tanhC);                       // (7)
   float f = dC * C_before * gate.f * (1.0f - gate.f);               // (8)

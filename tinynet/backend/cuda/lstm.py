@@ -1,12 +1,19 @@
-"""The LSTM of ops/lstm.py on a GPU: products by cuBLAS, and the time loop in one launch, or in one or two a step.
+"""The LSTM of ops/lstm.py on a GPU, for float32.
 
-What bounds it: the steps wait for each other. Launched one by one (lstm.cu), a step costs a product and a kernel, 5 µs
-or more, however small N and H are. In one launch (lstm_persistent.cu, up to 128 units), it costs what a chain of
-arithmetic takes on one multiprocessor, 0.2 to 0.6 µs: `lstm_persistent.py` counts it. The tricks of both: the inputs'
-part of all products is one product in front of the loop; a step's gates replace the sums they were made of; δz of all
-steps stays, so that δx and both parts of δW (14) are one product each over all steps, and x need not be copied beside
-m ⊙ h. The sequence comes before the time in all arrays, as in x, so that nothing is transposed. What was left out
-(states, a mask, gradients of outputs that nobody used) is left out here, too, and not written as zeros or ones first.
+Layout    The sequence comes before the time in all arrays. 4H columns are f, i, C̃, o, as in W.
+
+  quantity          here                                              specification
+  x, y, δx, δy      (N, T, D), (N, T, H), in C order                  the same
+  h0, c0, m, δ      (N, H), or None: a null pointer in a kernel       (N, H) or None
+  z, δz             (N, T, 4H)                                        (N, 4H), (T, N, 4H)
+
+The cache
+
+  mh                (N, T, H): h̃ₜ₋₁ for each step                     hx (T, N, H + D): [h̃ₜ₋₁, xₜ]
+  gates             (N, T, 4H), in the memory of z                    (T, 4, N, H)
+  C                 (N, T + 1, H): C[:, t] is the state before step t (T + 1, N, H)
+  y, h0             the state h before step t is y[:, t − 1], or h0   h (T + 1, N, H)
+  x, W, m           as given, in C order                              W, m
 """
 
 from typing import Any
@@ -17,29 +24,83 @@ from tinynet.backend.cuda.column_sums import column_sums
 from tinynet.backend.cuda.runtime.gemm import matmul
 from tinynet.backend.cuda.runtime.launch import Kernels, one_each
 
+# --- Equations ------------------------------------------------------------------------------------------------------
+# lstm.h: (1) to (11) and (13), for one unit of one sequence.
+
 _cuda = Kernels("lstm")
 
+
+def _dW(xp: Any, needs: Any, W: Any, mh: Any, x: Any, dz: Any) -> Any:
+    """δW (H + D, 4H) of h̃ (R, H), x (R, D) and dz (R, 4H), where R counts all steps of all sequences."""
+    H, dW = mh.shape[1], room(xp, needs, W)
+    matmul(mh.T, dz, out=dW[:H])  # (14)
+    matmul(x.T, dz, out=dW[H:])  # (14)
+    return dW
+
+
+# --- Schedule -------------------------------------------------------------------------------------------------------
+# Bound by the steps, which wait for each other. Step by step (lstm.cu), each costs a product and a kernel, at least 5
+# µs for any N and H. In one launch (lstm_persistent.cu, up to 128 units), a step costs a chain of arithmetic on one
+# multiprocessor, 0.2 to 0.6 µs by the count in lstm_persistent.py.
+#
+# x W_x of all steps is one product before the loop. δz of all steps is stored, so that δx and both parts of δW are one
+# product each after the loop.
+
+def _forward(xp: Any, gates: Any, W: Any, b: Any, m: Any, h0: Any, c0: Any) -> Any:
+    """y, h and c; C and mh for the cache. `gates` is x W_x before, and the gates after."""
+    N, T, H = sizes = *gates.shape[:2], W.shape[1] // 4
+    C, mh, y = (xp.empty((N, steps, H), gates.dtype) for steps in (T + 1, T, T))
+    if kernels := lstm_persistent.plan(y):
+        h, c = xp.empty((N, H), gates.dtype), xp.empty((N, H), gates.dtype)
+        kernels.forward(gates, W, b, m, h0, c0, C, mh, y, h, c, *sizes)
+    else:
+        C[:, 0] = 0 if c0 is None else c0
+        mh[:, :1] = 0 if h0 is None else (h0 if m is None else m * h0)[:, None]  # (15)
+        for t in range(T):
+            matmul(mh[:, t], W[:H], out=gates[:, t], accumulate=True)
+            _cuda.launch("lstm_gates", one_each(N * H), gates, b, m, C, mh, y, t, *sizes)
+        h, c = y[:, -1].copy() if T else _copy(xp, h0, (N, H)), C[:, T].copy()
+    return y, h, c, C, mh
+
+
+def _backward(xp: Any, dy: Any, dh: Any, dC: Any, gates: Any, C: Any, y: Any, h0: Any, W: Any, m: Any) -> Any:
+    """δz (N, T, 4H), δh0, δc0 and δm."""
+    N, T, H = sizes = y.shape
+    dz = xp.empty((N, T, 4 * H), y.dtype)
+    if kernels := lstm_persistent.plan(y):
+        dh0, dc0, dm = (xp.empty((N, H), y.dtype) for _ in range(3))
+        kernels.backward(gates, W, m, h0, C, y, dy, dh, dC, dz, dh0, dc0, dm, *sizes)
+    else:
+        dh0, dc0 = _copy(xp, dh, (N, H)), _copy(xp, dC, (N, H))  # at step t: δh and δC of step t+1
+        dm = None if m is None else xp.zeros_like(m)
+        for t in reversed(range(T)):
+            _cuda.launch("lstm_dgates", one_each(N * H), gates, C, dy, dh0, dc0, dz, t, *sizes)
+            matmul(dz[:, t], W[:H].T, out=dh0)  # (12)
+            if m is not None:
+                _cuda.launch("lstm_dmask", one_each(N * H), y, h0, m, dh0, dm, t, *sizes)
+    return dz, dh0, dc0, dm
+
+
+def _copy(xp: Any, state: Any, shape: tuple[int, int]) -> Any:
+    """A copy of a state; zeros for None."""
+    return xp.zeros(shape, xp.float32) if state is None else state.copy()
+
+
+def _in_order(xp: Any, *arrays: Any) -> Any:
+    """The arrays in C order; None stays None."""
+    return (None if array is None else xp.ascontiguousarray(array) for array in arrays)
+
+
+# --- Entry ----------------------------------------------------------------------------------------------------------
 
 def lstm(xp: Any, x: Any, h0: Any, c0: Any, W: Any, b: Any, recurrent_mask: Any = None) -> Any:
     """See `tn.ops.lstm`. float32."""
     if x.dtype != xp.float32:
         return NotImplemented
     (N, T, D), H = x.shape, W.shape[1] // 4
-    x, W, b = (xp.ascontiguousarray(array) for array in (x, W, b))
-    h0, c0, m = (None if array is None else xp.ascontiguousarray(array) for array in (h0, c0, recurrent_mask))
+    x, W, b, h0, c0, m = _in_order(xp, x, W, b, h0, c0, recurrent_mask)
     gates = matmul(x.reshape(N * T, D), W[H:]).reshape(N, T, 4 * H)
-    C, mh = xp.empty((N, T + 1, H), x.dtype), xp.empty((N, T, H), x.dtype)  # before each step, and the last C
-    y, sizes = xp.empty((N, T, H), x.dtype), (N, T, H)
-    if kernels := lstm_persistent.plan(y):
-        h, c = xp.empty((N, H), x.dtype), xp.empty((N, H), x.dtype)
-        kernels.forward(gates, W, b, m, h0, c0, C, mh, y, h, c, *sizes)  # (1) to (6)
-    else:
-        C[:, 0] = 0 if c0 is None else c0
-        mh[:, :1] = 0 if h0 is None else (h0 if m is None else m * h0)[:, None]
-        for t in range(T):
-            matmul(mh[:, t], W[:H], out=gates[:, t], accumulate=True)
-            _cuda.launch("lstm_gates", one_each(N * H), gates, b, m, C, mh, y, t, *sizes)  # (1) to (6)
-        h, c = y[:, -1].copy() if T else _copy(xp, h0, (N, H)), C[:, T].copy()
+    y, h, c, C, mh = _forward(xp, gates, W, b, m, h0, c0)
     return (y, h, c), (x, mh, gates, C, y, h0, W, m)
 
 
@@ -47,29 +108,10 @@ def dlstm(xp: Any, dy: Any, dh: Any, dC: Any, *, cache: Any, needs: Any) -> Any:
     """See `tn.ops.lstm`."""
     x, mh, gates, C, y, h0, W, m = cache
     (N, T, D), H = x.shape, y.shape[2]
-    dy, dh, dC = (None if array is None else xp.ascontiguousarray(array) for array in (dy, dh, dC))
-    dz, sizes = xp.empty((N, T, 4 * H), x.dtype), (N, T, H)
-    if kernels := lstm_persistent.plan(y):
-        dh0, dc0, dm = (xp.empty((N, H), x.dtype) for _ in range(3))
-        kernels.backward(gates, W, m, h0, C, y, dy, dh, dC, dz, dh0, dc0, dm, *sizes)  # (7) to (13), (16), (17)
-    else:
-        dh0, dc0 = _copy(xp, dh, (N, H)), _copy(xp, dC, (N, H))  # at each step, what arrives from the next one
-        dm = None if m is None else xp.zeros_like(m)
-        for t in reversed(range(T)):
-            _cuda.launch("lstm_dgates", one_each(N * H), gates, C, dy, dh0, dc0, dz, t, *sizes)  # (7) to (11), (13)
-            matmul(dz[:, t], W[:H].T, out=dh0)  # (12)
-            if m is not None:
-                _cuda.launch("lstm_dmask", one_each(N * H), y, h0, m, dh0, dm, t, *sizes)  # (16) (17)
+    dy, dh, dC = _in_order(xp, dy, dh, dC)
+    dz, dh0, dc0, dm = _backward(xp, dy, dh, dC, gates, C, y, h0, W, m)
     dz = dz.reshape(N * T, 4 * H)
     dx = matmul(dz, W[H:].T).reshape(N, T, D) if needs[0] else None  # (12)
-    dW: Any = room(xp, needs[3], W) if needs[3] else None
-    if needs[3]:
-        matmul(mh.reshape(N * T, H).T, dz, out=dW[:H])  # (14)
-        matmul(x.reshape(N * T, D).T, dz, out=dW[H:])
+    dW = _dW(xp, needs[3], W, mh.reshape(N * T, H), x.reshape(N * T, D), dz) if needs[3] else None
     db = column_sums(xp, dz, out=home(needs[4])) if needs[4] else None  # (14)
     return dx, dh0 if needs[1] else None, dc0 if needs[2] else None, dW, db, dm if needs[5] else None
-
-
-def _copy(xp: Any, state: Any, shape: tuple[int, int]) -> Any:
-    """A copy of a state, which is zeros where it was left out."""
-    return xp.zeros(shape, xp.float32) if state is None else state.copy()

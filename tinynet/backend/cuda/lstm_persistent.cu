@@ -1,28 +1,32 @@
-// The LSTM of ops/lstm.py, all steps in one launch, for at most 64 or 128 units: the kernels stand at the end.
+// The LSTM of ops/lstm.py, all steps in one launch, for at most 64 or 128 units. The equations stand in lstm.h, the
+// layout in lstm.py. The kernels are at the end of this file.
 //
-// A block has one sequence or two, and goes through time with them, one barrier a step. What a step multiplies by, W_h or
-// its transpose, stays on the chip: each thread has a tile of it, 8 columns of ROWS rows, in its registers. Neighbouring
-// LANES have the same columns and different rows. They read the factors of their rows from shared memory, and add their
-// sums up by shuffles, in an order that depends on nothing. In the end two threads have unit j = threadIdx.x / 2: with
-// two sequences in the block, one each; with one, both do the same, and the first of them writes.
+// A block takes one sequence or two through all steps, with one barrier a step. The matrix of the product, W_h or its
+// transpose, stays on the chip. Each thread has a tile of it in registers: 8 columns of ROWS rows. LANES neighbouring
+// threads have the same columns and different rows. They read the factors of their rows from shared memory and add
+// their sums by shuffles, in a fixed order. In the end two threads have unit j = threadIdx.x / 2. With two sequences in
+// the block, each thread has one of them; with one sequence, both compute the same and the first one writes.
 //
-// Units beyond H, up to 4 ROWS, have weights of 0 and stay 0, also where others become NaN. An int counts all elements.
+// Units beyond H, up to 4 ROWS, have weights of 0: they stay 0 even when other units are NaN. Elements of all arrays
+// are counted in an int.
 #include "logistic.h"
 #include "lstm.h"
 #include "optional.h"
 
+// --- Schedule --------------------------------------------------------------------------------------------------------
+
 #define COLUMNS 8
 
-// The sum of this lane's and its neighbour's `lower`, where the neighbour is the lane whose number differs in `bit`; for
-// the one of both that has the bit, of `upper`.
+// Add two lanes whose numbers differ in `bit`: the lane without the bit gets the sum of their `lower`, the lane with
+// the bit gets the sum of their `upper`.
 __device__ __forceinline__ float halved(float lower, float upper, int bit) {
   bool is_upper = threadIdx.x & bit;
   return (is_upper ? upper : lower) + __shfl_xor_sync(0xffffffffu, is_upper ? lower : upper, bit);
 }
 
-// This thread's tile of a matrix: of the rows in fours, four number LANES i + lane for each i. Of every four, KEPT rows
-// are in registers. The others, if the registers cannot hold all, are in shared memory, where what neighbouring threads
-// read at once lies side by side.
+// The tile of this thread. The rows of the matrix are numbered in fours: the tile has four number LANES i + lane, for
+// each i. Of every four rows, KEPT are in registers and the others in shared memory, where neighbouring threads read
+// neighbouring addresses.
 template <int LANES, int ROWS, int KEPT>
 struct Tile {
   static constexpr int THREADS = 8 * ROWS;         // of a block, at most
@@ -35,7 +39,7 @@ struct Tile {
   __device__ __forceinline__ Tile(float4* shared, Weight weight) : others(shared + threadIdx.x) {
 #pragma unroll
     for (int row = KEPT; row < 4; row++)
-#pragma unroll 4  // all at once would want registers that there are not
+#pragma unroll 4  // unrolled completely, the loop would need more registers than there are
       for (int i = 0; i < ROWS / 4; i++) {
         int four = LANES * i + threadIdx.x % LANES;
         other(i, row)[0] = make_float4(weight(four, row, 0), weight(four, row, 1), weight(four, row, 2),
@@ -55,8 +59,8 @@ struct Tile {
     return others + (i * (4 - KEPT) + row - KEPT) * (COLUMNS / 4) * THREADS;
   }
 
-  // sums[0][c], for the columns c = 0, 1, ... that remain to this thread, becomes the product of its sequence's vector
-  // and the matrix. The vectors of the block's sequences lie one after the other.
+  // Multiply the vector of each sequence of the block by the matrix. sums[0][c] receives the columns c = 0, 1, ... that
+  // the reduction leaves to this thread, for its sequence. The vectors lie one after the other.
   template <int SEQUENCES>
   __device__ __forceinline__ void multiply(const float4* vectors, float (&sums)[SEQUENCES][COLUMNS]) const {
 #pragma unroll
@@ -102,7 +106,7 @@ struct Tile {
   }
 };
 
-// Shared memory begins with the vectors of this step and those of the next one, which change places.
+// The vectors of this step and of the next one, at the beginning of shared memory. `turn` swaps them.
 template <int SIZE>
 struct Vectors {
   float4 *now, *next;
@@ -118,15 +122,15 @@ struct Vectors {
   }
 };
 
-// (1) to (6) at all steps. `gates` (N,T,4H) holds x W, which becomes the gates; `mh` gets m ⊙ hₜ₋₁. h and c are those of
-// the last step.
+// All steps forward. Before: `gates` (N,T,4H) holds x W_x. After: the gates. `mh` receives h̃ₜ₋₁, h and c the last
+// states.
 template <int ROWS, int KEPT, int SEQUENCES>
 __device__ __forceinline__ void forward(float* __restrict__ gates, const float* __restrict__ W,
                                         const float* __restrict__ b, const float* OR_NULL m, const float* OR_NULL h0,
                                         const float* OR_NULL c0, float* __restrict__ C, float* __restrict__ mh,
                                         float* __restrict__ y, float* __restrict__ h, float* __restrict__ c, int N,
                                         int T, int H) {
-  using HTile = Tile<4, ROWS, KEPT>;  // [m ⊙ h] by rows; columns: two units, with four gates each
+  using HTile = Tile<4, ROWS, KEPT>;  // rows: the units of h̃; columns: two units, with four gates each
   extern __shared__ float4 shared[];
   Vectors<SEQUENCES * HTile::VECTOR> mhs(shared);
   const HTile W_h(shared + 2 * SEQUENCES * HTile::VECTOR, [&](unsigned four, unsigned row, unsigned column) {
@@ -141,15 +145,17 @@ __device__ __forceinline__ void forward(float* __restrict__ gates, const float* 
     bool exists = j < H && n < N, writes = exists && threadIdx.x % 2 == s;
     int unit = n * H + j;
     float mask = 0.0f, h_now = 0.0f, C_now = 0.0f;
-    if (exists) mask = element_or(m, unit, 1.0f), h_now = element_or(h0, unit, 0.0f), C_now = element_or(c0, unit, 0.0f);
-    if (writes) C[n * (T + 1) * H + j] = C_now, ((float*)(mhs.now + s * HTile::VECTOR))[j] = mask * h_now;
+    if (exists) mask = element_or(m, unit, 1.0f);
+    if (exists) h_now = element_or(h0, unit, 0.0f), C_now = element_or(c0, unit, 0.0f);
+    if (writes) C[n * (T + 1) * H + j] = C_now;
+    if (writes) ((float*)(mhs.now + s * HTile::VECTOR))[j] = mask * h_now;  // (15)
     float* z = gates + n * T * 4 * H + j;
     Gates input = {};  // at step t, x W
     if (exists && T > 0) input = {z[0], z[H], z[2 * H], z[3 * H]};
     __syncthreads();
     for (int t = 0; t < T; t++) {
       float *z_next = z + 4 * H, sums[SEQUENCES][COLUMNS];
-      Gates input_next = {};  // is on its way while we multiply
+      Gates input_next = {};  // loaded during the product
       if (exists && t + 1 < T) input_next = {z_next[0], z_next[H], z_next[2 * H], z_next[3 * H]};
       W_h.multiply(mhs.now, sums);
       Gates gate = gates_of({input.f + sums[0][0] + bias.f, input.i + sums[0][1] + bias.i,
@@ -157,9 +163,10 @@ __device__ __forceinline__ void forward(float* __restrict__ gates, const float* 
       State state = state_of(gate, C_now);
       if (writes) {
         int at = (n * T + t) * H + j;
-        ((float*)(mhs.next + s * HTile::VECTOR))[j] = mask * state.h;
+        ((float*)(mhs.next + s * HTile::VECTOR))[j] = mask * state.h;  // (15)
         z[0] = gate.f, z[H] = gate.i, z[2 * H] = gate.Ctilde, z[3 * H] = gate.o;
-        mh[at] = mask * h_now, y[at] = state.h, C[(n * (T + 1) + t + 1) * H + j] = state.C;
+        mh[at] = mask * h_now;  // (15)
+        y[at] = state.h, C[(n * (T + 1) + t + 1) * H + j] = state.C;
       }
       h_now = state.h, C_now = state.C;
       z = z_next, input = input_next;
@@ -170,7 +177,7 @@ __device__ __forceinline__ void forward(float* __restrict__ gates, const float* 
   }
 }
 
-// (7) to (13), (16) and (17) at all steps, but for δx. dh and dC are those of h_T and C_T; dh0 and dc0 what is left of them.
+// All steps backward, without δx. dh and dC are the gradients of h_T and C_T, dh0 and dc0 those of the first states.
 template <int ROWS, int KEPT, int SEQUENCES>
 __device__ __forceinline__ void backward(const float* __restrict__ gates, const float* __restrict__ W,
                                          const float* OR_NULL m, const float* OR_NULL h0,
@@ -178,7 +185,7 @@ __device__ __forceinline__ void backward(const float* __restrict__ gates, const 
                                          const float* OR_NULL dy, const float* OR_NULL dh, const float* OR_NULL dC,
                                          float* __restrict__ dz, float* __restrict__ dh0, float* __restrict__ dc0,
                                          float* __restrict__ dm, int N, int T, int H) {
-  using ZTile = Tile<16, ROWS, KEPT>;  // δz by rows, a unit's four gates together; columns: eight units
+  using ZTile = Tile<16, ROWS, KEPT>;  // rows: δz, the four gates of a unit together; columns: eight units
   extern __shared__ float4 shared[];
   Vectors<SEQUENCES * ZTile::VECTOR> dzs(shared);
   const ZTile W_hT(shared + 2 * SEQUENCES * ZTile::VECTOR, [&](unsigned unit, unsigned gate, unsigned column) {
@@ -195,7 +202,7 @@ __device__ __forceinline__ void backward(const float* __restrict__ gates, const 
       mask = element_or(m, unit, 1.0f), dh_now = element_or(dh, unit, 0.0f), dC_now = element_or(dC, unit, 0.0f);
       tanhC = tanhf(C[(n * (T + 1) + T) * H + j]);
     }
-    struct Saved { Gates gate; float C_before, dy, h_before; } saved = {}, saved_next = {};  // by forward, and δyₜ
+    struct Saved { Gates gate; float C_before, dy, h_before; } saved = {}, saved_next = {};
     auto load = [&](int t) {
       if (!exists || t < 0) return;
       const float* gate = gates + (n * T + t) * 4 * H + j;
@@ -212,9 +219,9 @@ __device__ __forceinline__ void backward(const float* __restrict__ gates, const 
         dzs.now[s * ZTile::VECTOR + j] = make_float4(z.f, z.i, z.Ctilde, z.o);
         place[0] = z.f, place[H] = z.i, place[2 * H] = z.Ctilde, place[3 * H] = z.o;
       }
-      load(t - 1);  // is on its way while we multiply
+      load(t - 1);  // arrives during the product
       __syncthreads();
-      tanhC = tanhf(saved.C_before);  // of step t-1, here, where nothing waits for it
+      tanhC = tanhf(saved.C_before);  // for step t−1: here no other instruction waits for it
       float sums[SEQUENCES][COLUMNS];
       W_hT.multiply(dzs.now, sums);           // (12)
       dm_now += saved.h_before * sums[0][0];  // (17)
@@ -225,7 +232,7 @@ __device__ __forceinline__ void backward(const float* __restrict__ gates, const 
   }
 }
 
-// A kernel for each size: the units there may be, 4 ROWS, and how many rows of four the registers hold.
+// A kernel for each size: for up to 4 ROWS units, with KEPT rows of every four in registers.
 extern "C" __global__ void __launch_bounds__(128, 2) lstm_forward_64(
     float* __restrict__ gates, const float* __restrict__ W, const float* __restrict__ b, const float* OR_NULL m,
     const float* OR_NULL h0, const float* OR_NULL c0, float* __restrict__ C, float* __restrict__ mh,

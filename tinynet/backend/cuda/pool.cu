@@ -1,86 +1,89 @@
-// The pooling of ops/pool.py. Forward, a thread looks at one window of one channel; backward, a thread gathers the
-// gradient of one element of x from the windows that contain it, so that no two threads add to one number.
+// The pooling of ops/pool.py. The layout stands in pool.py.
 #include "window.h"
 
 #define MINUS_INFINITY __uint_as_float(0xFF800000u)
 
+// --- Equations -------------------------------------------------------------------------------------------------------
+
+struct Largest { float value; int tap; };
+
+// The larger of `best` and one more element of the window. The first maximum stays, and so does the first NaN.
+__device__ __forceinline__ Largest larger(Largest best, float value, int tap) {
+  return !(value <= best.value) && best.value == best.value ? Largest{value, tap} : best;  // (1)
+}
+
+__device__ __forceinline__ float dlarger(float dy, int winner, int tap) {
+  return winner == tap ? dy : 0.0f;  // (2)
+}
+
+// R is the number of elements of the window that are not padding.
+__device__ __forceinline__ float mean(float sum, float R) { return sum / R; }   // (1)
+__device__ __forceinline__ float dmean(float dy, float R) { return dy / R; }    // (2)
+
+// --- Schedule --------------------------------------------------------------------------------------------------------
+// Forward, a thread takes one output. Backward, a thread takes one element of x and gathers its gradient from the
+// windows that hold it: no two threads add to the same number, so the order of the additions is fixed.
+
 extern "C" __global__ void max_pool(const float* __restrict__ x, float* __restrict__ y,
-                                    unsigned short* __restrict__ winner, int size, int C,
-                                    int width_h, int stride_h, int dilation_h, int before_h, int size_h, int outputs_h,
-                                    int width_w, int stride_w, int dilation_w, int before_w, int size_w, int outputs_w) {
+                                    unsigned short* __restrict__ winner, Window rows, Window columns, int H, int W,
+                                    int C, int size) {
   int at = blockIdx.x * blockDim.x + threadIdx.x;
   if (at >= size) return;
-  Window rows = WINDOW(h), columns = WINDOW(w);
-  int c = at % C, j = at / C % columns.outputs, i = at / C / columns.outputs % rows.outputs;
-  int n = at / C / columns.outputs / rows.outputs;
-  float largest = MINUS_INFINITY;
-  int first = 0;
+  Place out = place_of(at, rows.outputs, columns.outputs, C);
+  Largest best = {MINUS_INFINITY, 0};
   for (int kh = 0; kh < rows.width; kh++)
     for (int kw = 0; kw < columns.width; kw++) {
-      int h = position(rows, i, kh), w = position(columns, j, kw);
-      if (!inside(rows, h) || !inside(columns, w)) continue;
-      float value = x[(((size_t)n * rows.size + h) * columns.size + w) * C + c];
-      if (!(value <= largest) && largest == largest)  // larger, or the first NaN, which stays
-        largest = value, first = kh * columns.width + kw;
+      int h = position(rows, out.h, kh), w = position(columns, out.w, kw);
+      if (inside(h, H) && inside(w, W))
+        best = larger(best, x[element(out.n, h, w, out.c, H, W, C)], kh * columns.width + kw);
     }
-  y[at] = largest;     // (1)
-  winner[at] = (unsigned short)first;
+  y[at] = best.value;
+  winner[at] = (unsigned short)best.tap;
 }
 
 extern "C" __global__ void dmax_pool(const float* __restrict__ dy, const unsigned short* __restrict__ winner,
-                                     float* __restrict__ dx, int size, int C,
-                                     int width_h, int stride_h, int dilation_h, int before_h, int size_h, int outputs_h,
-                                     int width_w, int stride_w, int dilation_w, int before_w, int size_w,
-                                     int outputs_w) {
+                                     float* __restrict__ dx, Window rows, Window columns, int H, int W, int C,
+                                     int size) {
   int at = blockIdx.x * blockDim.x + threadIdx.x;
   if (at >= size) return;
-  Window rows = WINDOW(h), columns = WINDOW(w);
-  int c = at % C, w = at / C % columns.size, h = at / C / columns.size % rows.size;
-  int n = at / C / columns.size / rows.size;
+  Place in = place_of(at, H, W, C);
   float sum = 0.0f;
   for (int kh = 0; kh < rows.width; kh++)
     for (int kw = 0; kw < columns.width; kw++) {
-      int i = output_at(rows, h, kh), j = output_at(columns, w, kw);
+      int i = output_at(rows, in.h, kh), j = output_at(columns, in.w, kw);
       if (i < 0 || j < 0) continue;
-      size_t t = (((size_t)n * rows.outputs + i) * columns.outputs + j) * C + c;
-      if (winner[t] == kh * columns.width + kw) sum += dy[t];  // (2)
+      size_t t = element(in.n, i, j, in.c, rows.outputs, columns.outputs, C);
+      sum += dlarger(dy[t], winner[t], kh * columns.width + kw);
     }
   dx[at] = sum;
 }
 
-extern "C" __global__ void avg_pool(const float* __restrict__ x, float* __restrict__ y, int size, int C,
-                                    int width_h, int stride_h, int dilation_h, int before_h, int size_h, int outputs_h,
-                                    int width_w, int stride_w, int dilation_w, int before_w, int size_w, int outputs_w) {
+extern "C" __global__ void avg_pool(const float* __restrict__ x, float* __restrict__ y, Window rows, Window columns,
+                                    int H, int W, int C, int size) {
   int at = blockIdx.x * blockDim.x + threadIdx.x;
   if (at >= size) return;
-  Window rows = WINDOW(h), columns = WINDOW(w);
-  int c = at % C, j = at / C % columns.outputs, i = at / C / columns.outputs % rows.outputs;
-  int n = at / C / columns.outputs / rows.outputs;
+  Place out = place_of(at, rows.outputs, columns.outputs, C);
   float sum = 0.0f;
   for (int kh = 0; kh < rows.width; kh++)
     for (int kw = 0; kw < columns.width; kw++) {
-      int h = position(rows, i, kh), w = position(columns, j, kw);
-      if (inside(rows, h) && inside(columns, w)) sum += x[(((size_t)n * rows.size + h) * columns.size + w) * C + c];
+      int h = position(rows, out.h, kh), w = position(columns, out.w, kw);
+      if (inside(h, H) && inside(w, W)) sum += x[element(out.n, h, w, out.c, H, W, C)];
     }
-  y[at] = sum / (float)(elements_inside(rows, i) * elements_inside(columns, j));  // (1)
+  y[at] = mean(sum, (float)(elements_inside(rows, out.h, H) * elements_inside(columns, out.w, W)));
 }
 
-extern "C" __global__ void davg_pool(const float* __restrict__ dy, float* __restrict__ dx, int size, int C,
-                                     int width_h, int stride_h, int dilation_h, int before_h, int size_h, int outputs_h,
-                                     int width_w, int stride_w, int dilation_w, int before_w, int size_w,
-                                     int outputs_w) {
+extern "C" __global__ void davg_pool(const float* __restrict__ dy, float* __restrict__ dx, Window rows, Window columns,
+                                     int H, int W, int C, int size) {
   int at = blockIdx.x * blockDim.x + threadIdx.x;
   if (at >= size) return;
-  Window rows = WINDOW(h), columns = WINDOW(w);
-  int c = at % C, w = at / C % columns.size, h = at / C / columns.size % rows.size;
-  int n = at / C / columns.size / rows.size;
+  Place in = place_of(at, H, W, C);
   float sum = 0.0f;
   for (int kh = 0; kh < rows.width; kh++)
     for (int kw = 0; kw < columns.width; kw++) {
-      int i = output_at(rows, h, kh), j = output_at(columns, w, kw);
+      int i = output_at(rows, in.h, kh), j = output_at(columns, in.w, kw);
       if (i < 0 || j < 0) continue;
-      float R = (float)(elements_inside(rows, i) * elements_inside(columns, j));
-      sum += dy[(((size_t)n * rows.outputs + i) * columns.outputs + j) * C + c] / R;  // (2)
+      float R = (float)(elements_inside(rows, i, H) * elements_inside(columns, j, W));
+      sum += dmean(dy[element(in.n, i, j, in.c, rows.outputs, columns.outputs, C)], R);
     }
   dx[at] = sum;
 }

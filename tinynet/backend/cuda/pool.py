@@ -1,17 +1,71 @@
-"""The pooling of ops/pool.py on a GPU, by the kernels of pool.cu. What bounds it: memory; so what is remembered of a
-window, which tap had the largest, takes two bytes.
+"""The pooling of ops/pool.py on a GPU, for float32. The ops on sequences are those on images of height 1.
+
+Layout
+
+  quantity       here                             specification
+  x, y, δy, δx   in C order                       (N, H, W, C), (N, H', W', C)
+  winner         uint16 (N, H', W', C)            int32
+  cache          winner (max), the shape of x,    winner (max), R (mean), the shape of x, the windows
+                 the windows
+
+Names of the equations, and what they are in the kernels; `rows` and `columns` are the windows along the two axes
+
+  t              (i, j), or (out.h, out.w): an output
+  k              (kh, kw), an element of the window; its number, `tap`, is kh KW + kw
+  s, p           (rows.stride, columns.stride), (rows.before, columns.before)
+  t s + k − p    (h, w), or (in.h, in.w): a pixel, by `position`
+  Rₜ             the product of `elements_inside` along both axes
 """
 
 from typing import Any
 
 from tinynet.backend.cuda.runtime.launch import Kernels, one_each
-from tinynet.backend.cuda.runtime.windows import numbers
 from tinynet.window import ONE_ROW, Window, pool_window, pool_windows
 
-_TAPS = 2**16  # of a window, whose numbers fit into two bytes
+# --- Equations ------------------------------------------------------------------------------------------------------
 
 _cuda = Kernels("pool")
 
+# --- Schedule -------------------------------------------------------------------------------------------------------
+# Bound by memory. So the cache takes two bytes for each output: the number of the largest element of its window.
+
+_TAPS = 2**16  # elements of a window that two bytes can number
+
+
+def _max_pool(xp: Any, x: Any, rows: Window, columns: Window) -> Any:
+    if x.dtype != xp.float32 or rows.width * columns.width > _TAPS:
+        return NotImplemented
+    winner = xp.empty((x.shape[0], rows.outputs, columns.outputs, x.shape[3]), xp.uint16)
+    return _pooled(xp, "max_pool", x, rows, columns, winner), (winner, x.shape, rows, columns)
+
+
+def _avg_pool(xp: Any, x: Any, rows: Window, columns: Window) -> Any:
+    if x.dtype != xp.float32:
+        return NotImplemented
+    return _pooled(xp, "avg_pool", x, rows, columns), (x.shape, rows, columns)
+
+
+def _pooled(xp: Any, kernel: str, x: Any, rows: Window, columns: Window, *more: Any) -> Any:
+    """y (N, H', W', C)"""
+    N, H, W, C = x.shape
+    y = xp.empty((N, rows.outputs, columns.outputs, C), x.dtype)
+    _cuda.launch(kernel, one_each(y.size), xp.ascontiguousarray(x), y, *more, rows, columns, H, W, C, y.size)
+    return y
+
+
+def _unpooled(xp: Any, kernel: str, shape: Any, rows: Window, columns: Window, dy: Any, *more: Any) -> Any:
+    """dx, of this shape."""
+    dx = xp.empty(shape, dy.dtype)
+    _cuda.launch(kernel, one_each(dx.size), xp.ascontiguousarray(dy), *more, dx, rows, columns, *shape[1:], dx.size)
+    return dx
+
+
+def _one_row(result: Any) -> Any:
+    """The only row of y (N, 1, T, C)."""
+    return result if result is NotImplemented else (result[0][:, 0], result[1])
+
+
+# --- Entry ----------------------------------------------------------------------------------------------------------
 
 def max_pool1d(xp: Any, x: Any, size: int, stride: int | None = None, padding: Any = "valid") -> Any:
     """See `tn.ops.max_pool1d`. float32."""
@@ -31,8 +85,8 @@ def max_pool2d(xp: Any, x: Any, size: Any, stride: Any = None, padding: Any = "v
 
 def dmax_pool2d(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
     """See `tn.ops.max_pool2d`."""
-    winner, shape, places = cache
-    return _spread(xp, "dmax_pool", shape, places, dy, winner)
+    winner, shape, rows, columns = cache
+    return _unpooled(xp, "dmax_pool", shape, rows, columns, dy, winner)
 
 
 def avg_pool1d(xp: Any, x: Any, size: int, stride: int | None = None, padding: Any = "valid") -> Any:
@@ -53,41 +107,4 @@ def avg_pool2d(xp: Any, x: Any, size: Any, stride: Any = None, padding: Any = "v
 
 def davg_pool2d(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
     """See `tn.ops.avg_pool2d`."""
-    shape, places = cache
-    return _spread(xp, "davg_pool", shape, places, dy)
-
-
-def _max_pool(xp: Any, x: Any, rows: Window, columns: Window) -> Any:
-    if x.dtype != xp.float32 or rows.width * columns.width > _TAPS:
-        return NotImplemented
-    winner = xp.empty((x.shape[0], rows.outputs, columns.outputs, x.shape[3]), xp.uint16)
-    y, places = _gathered(xp, "max_pool", x, rows, columns, winner)
-    return y, (winner, x.shape, places)
-
-
-def _avg_pool(xp: Any, x: Any, rows: Window, columns: Window) -> Any:
-    if x.dtype != xp.float32:
-        return NotImplemented
-    y, places = _gathered(xp, "avg_pool", x, rows, columns)
-    return y, (x.shape, places)
-
-
-def _gathered(xp: Any, kernel: str, x: Any, rows: Window, columns: Window, *more: Any) -> Any:
-    """The outputs, and where their windows stand."""
-    N, H, W, C = x.shape
-    places = *numbers(rows, H), *numbers(columns, W)
-    y = xp.empty((N, rows.outputs, columns.outputs, C), x.dtype)
-    _cuda.launch(kernel, one_each(y.size), xp.ascontiguousarray(x), y, *more, y.size, C, *places)
-    return y, places
-
-
-def _spread(xp: Any, kernel: str, shape: Any, places: Any, dy: Any, *more: Any) -> Any:
-    """dx, of this shape."""
-    dx = xp.empty(shape, dy.dtype)
-    _cuda.launch(kernel, one_each(dx.size), xp.ascontiguousarray(dy), *more, dx, dx.size, shape[3], *places)
-    return dx
-
-
-def _one_row(result: Any) -> Any:
-    """Of (N,1,T,C) the only row."""
-    return result if result is NotImplemented else (result[0][:, 0], result[1])
+    return _unpooled(xp, "davg_pool", *cache, dy)
