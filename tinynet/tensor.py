@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tinynet import backend
 from tinynet.errors import ArgumentError, DeviceError, DtypeError, GradientError, ShapeError
 from tinynet.tape import Node, backward
-from tinynet.types import Array, ArrayLike, Axes, DType, DTypeLike, Shape
+from tinynet.types import Array, ArrayLike, Axes, DType, DTypeLike, Index, Shape, SharesMemory
 
 
 class Tensor:
@@ -95,7 +95,7 @@ class Tensor:
                                 "np.asarray(tensor, dtype) copies")
         return view if same and not copy else view.astype(dtype or view.dtype)
 
-    def __dlpack__(self, **options: Any) -> Any:
+    def __dlpack__(self, **options: Any) -> object:
         """Share the memory with another library: `torch.from_dlpack(tensor)`. No gradient passes."""
         return self._dlpack("__dlpack__")(**options)
 
@@ -200,7 +200,7 @@ class Tensor:
         __lt__ = __le__ = __gt__ = __ge__ = __add__
         def __eq__(self, other: object) -> "Tensor": ...  # type: ignore[override]
         def __ne__(self, other: object) -> "Tensor": ...  # type: ignore[override]
-        def __getitem__(self, index: Any) -> "Tensor": ...
+        def __getitem__(self, index: Index) -> "Tensor": ...
         def __pow__(self, other: float) -> "Tensor": ...
         def __neg__(self) -> "Tensor": ...
         __abs__ = flatten = __neg__
@@ -215,7 +215,7 @@ class Tensor:
         def T(self) -> "Tensor": ...
 
 
-def from_dlpack(data: Any, requires_grad: bool = False) -> Tensor:
+def from_dlpack(data: SharesMemory, requires_grad: bool = False) -> Tensor:
     """A tensor that shares the memory of an array of another library, by the DLPack protocol.
 
     `data` is an array of PyTorch, JAX, CuPy, NumPy, ... on a CPU or an NVIDIA GPU. A change in one is a change in the

@@ -1,6 +1,7 @@
 """Names of types, for type checkers, editors and readers of signatures. Only `numpy` is imported, and nothing runs."""
 
 from collections.abc import Callable, Iterable
+from types import EllipsisType, ModuleType
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
 
 import numpy as np
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from tinynet.op import Op
     from tinynet.tensor import Tensor
 
+Namespace = ModuleType  # the module of array functions of a device: numpy, cupy, or the emulator's
 Array = np.ndarray[Any, np.dtype[Any]]  # NumPy's, or that of a GPU, which has the same interface
 Shape = tuple[int, ...]
 DType = np.dtype[Any]
@@ -22,6 +24,7 @@ Gradients = tuple[Array | None, ...]  # one for each input of an op, None where 
 Rate = float | Array  # a learning rate: a number, or a 0-d array on the device
 Weights = Iterable["Parameter"]  # model.parameters(), or a list
 
+Index = int | slice | EllipsisType | ArrayLike | tuple[Any, ...] | None  # what NumPy takes in brackets
 Pad = str | int  # of a window: "valid", "same", "causal", or the number of elements on both sides
 Pads = Pad | tuple[Pad, Pad]  # one for height and width, or one for each
 Pair = int | tuple[int, int]  # likewise
@@ -33,6 +36,21 @@ else:
     Result = TypeVar("Result")
 Inputs = ParamSpec("Inputs")
 Output = TypeVar("Output", covariant=True)
+
+
+class Rows(Protocol):
+    """An array, or data with the same shape and brackets, such as `tn.data.Images`."""
+
+    @property
+    def shape(self) -> Shape: ...
+    def __getitem__(self, index: Any, /) -> Any: ...
+
+
+class SharesMemory(Protocol):
+    """An array that the DLPack protocol shares: of NumPy, CuPy, PyTorch, JAX, ..."""
+
+    def __dlpack__(self, *, stream: None = ...) -> Any: ...
+    def __dlpack_device__(self) -> tuple[Any, Any]: ...
 
 
 class HasForward(Protocol[Inputs, Output]):

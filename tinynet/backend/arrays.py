@@ -6,7 +6,7 @@ import numpy as np
 
 from tinynet.backend.devices import device_name, device_of, namespace, out_of_memory, type_of
 from tinynet.errors import DeviceError, DtypeError
-from tinynet.types import Array, ArrayLike, DTypeLike
+from tinynet.types import Array, ArrayLike, DTypeLike, SharesMemory
 
 _DLPACK_CPU, _DLPACK_CUDA = 1, 2  # numbers of the DLPack protocol
 
@@ -30,7 +30,7 @@ def as_array(data: ArrayLike, dtype: DTypeLike | None = None, device: str | None
     return array if device is None or device == device_of(array) else to_device(array, device)
 
 
-def from_dlpack(data: Any) -> Array:
+def from_dlpack(data: SharesMemory) -> Array:
     """An array that shares the memory of an array of another library, by the DLPack protocol."""
     if not hasattr(data, "__dlpack_device__"):
         raise DtypeError("from_dlpack: data must be an array that can be shared by the DLPack protocol, got "

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinynet.errors import DeviceError
-from tinynet.types import Array
+from tinynet.types import Array, Namespace
 
 FOLDERS = {"cpu": "tinynet.backend.cpu", "gpu": "tinynet.backend.cuda", "gpu-emulated": "tinynet.backend.cuda"}
 _opened: dict[str, tuple[Any, Callable[[], Any] | None]] = {}  # by device: its module, and what makes it current
@@ -66,7 +66,7 @@ def _text(path: str) -> str:
         return ""
 
 
-def namespace(device: str) -> Any:
+def namespace(device: str) -> Namespace:
     """The module of array functions for a device: `numpy`, `cupy`, or fake_cupy's.
 
     Of several GPUs, this one becomes the current one, on which new arrays are made.

@@ -10,6 +10,7 @@ from tinynet.data.gather import gather
 from tinynet.data.prefetch import prefetch
 from tinynet.errors import ArgumentError
 from tinynet.random import current_seed, permutation, stream
+from tinynet.types import Rows
 
 MOST_THREADS = 64
 
@@ -50,7 +51,7 @@ class Loader:
 
     def __init__(
         self,
-        *arrays: Any,
+        *arrays: Rows,
         batch_size: int,
         shuffle: bool = False,
         drop_last: bool = False,

@@ -127,7 +127,7 @@ def _pad_sizes(known: dict[str, Any], width: Any, value: float = 0.0) -> dict[st
 @op("x:any(...) -> y:any(...Y)", sizes=_pad_sizes,
     cases=[{"...": (3, 4), "width": 1}, {"...": (3, 4), "width": ((0, 2), (1, 0)), "value": 7.0},
            {"...": (2, 3, 2), "width": (1, 2)}])
-def pad(xp: Any, x: Array, width: Any, *, value: float = 0.0) -> tuple[Array, Any]:
+def pad(xp: Any, x: Array, width: int | tuple[Any, ...], *, value: float = 0.0) -> tuple[Array, Any]:
     """x with a margin of a constant value.
 
     `width` is a number, a pair (before, after) for all axes, or a pair for each axis.

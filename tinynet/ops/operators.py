@@ -14,16 +14,17 @@ from tinynet.ops.matmul import matmul
 from tinynet.ops.reduce import max, mean, min, sum, var
 from tinynet.ops.shape import astype, reshape, transpose
 from tinynet.tensor import Tensor
+from tinynet.types import ArrayLike, Axes, Index, Shape
 
 
-def _matmul(a: Any, b: Any) -> Any:
+def _matmul(a: ArrayLike, b: ArrayLike) -> Tensor:
     """a @ b; either may be a vector, as in NumPy."""
-    a, b = (value if isinstance(value, Tensor) else Tensor(value) for value in (a, b))
-    if b.ndim == 1:
-        return _matmul(a, b.reshape(-1, 1))[..., 0]
-    if a.ndim == 1:
-        return _matmul(a.reshape(1, -1), b)[..., 0, :]
-    return matmul(a, b)
+    x, y = (value if isinstance(value, Tensor) else Tensor(value) for value in (a, b))
+    if y.ndim == 1:
+        return _matmul(x, y.reshape(-1, 1))[..., 0]
+    if x.ndim == 1:
+        return _matmul(x.reshape(1, -1), y)[..., 0, :]
+    return matmul(x, y)
 
 
 def _plain(value: Any) -> Any:
@@ -39,31 +40,31 @@ def _is_array(value: Any) -> bool:
     return isinstance(value, Tensor) or (hasattr(value, "dtype") and hasattr(value, "__len__"))
 
 
-def _getitem(x: Tensor, index: Any) -> Any:
+def _getitem(x: Tensor, index: Index) -> Tensor:
     arrays = filter(_is_array, index if isinstance(index, tuple) else (index,))
     namespace_of("getitem", ("x", x), *(("index", Tensor(array)) for array in arrays))
     return getitem(x, _plain(index))
 
 
-def _reshape(x: Tensor, *shape: Any) -> Any:
+def _reshape(x: Tensor, *shape: int | Shape) -> Tensor:
     return reshape(x, tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], tuple | list) else shape)
 
 
-def _transpose(x: Tensor, *axes: Any) -> Any:
+def _transpose(x: Tensor, *axes: int | Shape) -> Tensor:
     if not axes:
         return transpose(x, tuple(reversed(range(x.ndim))))
     return transpose(x, tuple(axes[0]) if isinstance(axes[0], tuple | list) else axes)
 
 
 def _compare(method: str, name: str) -> Any:
-    def compare(a: Tensor, b: Any) -> Tensor:
+    def compare(a: Tensor, b: ArrayLike) -> Tensor:
         namespace_of(name, ("a", a), *([("b", Tensor(b))] if _is_array(b) else []))
         return Tensor(getattr(a.data, method)(_plain(b)))
     return compare
 
 
 def _reduction(op: Any) -> Any:
-    def reduce(x: Tensor, axis: Any = None, keepdims: bool = False) -> Any:
+    def reduce(x: Tensor, axis: Axes = None, keepdims: bool = False) -> Tensor:
         return op(x, axis=axis, keepdims=keepdims)
     reduce.__doc__ = op.__doc__
     return reduce

@@ -1,6 +1,6 @@
 """Loss, accuracy and outputs of a model in evaluation mode: `evaluate` and `predict`."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +11,7 @@ from tinynet.tape import no_grad
 from tinynet.training.progress import Meter
 from tinynet.training.run import Batches, Loss, no_sums
 from tinynet.training.step import add_batch, device_of, pair, to_device
+from tinynet.types import Array, Rows
 
 Metric = Callable[[Any, Any], float]  # of all labels and all outputs, NumPy arrays
 
@@ -56,7 +57,7 @@ def evaluate(model: Module, batches: Batches, *, loss: Loss = ops.cross_entropy,
     return {**result, "images": meter.sums["images"]}
 
 
-def predict(model: Module, inputs: Any, *, batch_size: int = 256) -> Any:
+def predict(model: Module, inputs: Rows | Iterable[Any], *, batch_size: int = 256) -> Array:
     """The outputs of a model for all inputs, a NumPy array, computed in batches in evaluation mode.
 
     inputs   an array, which is cut into batches of `batch_size`; or an iterable of batches, such as a `tn.data.Loader`:
@@ -72,7 +73,8 @@ def predict(model: Module, inputs: Any, *, batch_size: int = 256) -> Any:
     if batch_size < 1:
         raise ArgumentError(f"predict: batch_size must be at least 1, got {batch_size}; 256 is usual")
     if hasattr(inputs, "shape"):
-        batches: Any = (inputs[start : start + batch_size] for start in range(0, len(inputs), batch_size))
+        array: Any = inputs
+        batches: Any = (array[start : start + batch_size] for start in range(0, len(array), batch_size))
     else:
         batches = (batch[0] if isinstance(batch, tuple | list) else batch for batch in inputs)
     with _evaluating(model):

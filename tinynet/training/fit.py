@@ -9,7 +9,7 @@ interrupted and resumed (`session.py`, `checkpoint.py`), and it stops at the fir
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from typing import Any
 
 from tinynet import ops
@@ -104,7 +104,7 @@ def fit(model: Module, optimizer: Optimizer, train: Batches, *, epochs: int, val
 
 def _epoch(run: Run, session: Session, metrics: Mapping[str, Metric], show: bool) -> Meter:
     """Train for an epoch, or for the rest of one, and validate."""
-    batches = len(run.train) if hasattr(run.train, "__len__") else None
+    batches = len(run.train) if isinstance(run.train, Sized) else None
     meter = Meter(run.sums, f"epoch {run.epoch}/{run.epochs}", run.batch, batches, show)
     run.model.train()
     for batch in run.batches_left():
@@ -136,9 +136,10 @@ def _epoch(run: Run, session: Session, metrics: Mapping[str, Metric], show: bool
 
 def _until_interrupted(run: Run, session: Session) -> Iterator[Any]:
     """The validation batches. An interrupted validation starts again after the resume, so its loader is rewound."""
-    position = run.validation.state_dict() if hasattr(run.validation, "load_state_dict") else None
-    for batch in run.validation:
+    batches: Any = run.validation
+    position = batches.state_dict() if hasattr(batches, "load_state_dict") else None
+    for batch in batches:
         if session.signals.received and position is not None:
-            run.validation.load_state_dict(position)
+            batches.load_state_dict(position)
         session.end_if_interrupted()
         yield batch

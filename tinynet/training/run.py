@@ -1,7 +1,7 @@
 """A training in progress, and the base of the callbacks that are given it."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -13,7 +13,7 @@ from tinynet.tensor import Tensor
 
 PathLike = str | os.PathLike[str]
 Loss = Callable[[Tensor, Any], Tensor]  # of outputs and labels: one element, the mean over the batch
-Batches = Any  # an iterable of (inputs, labels), best with a length: a data.Loader, a list
+Batches = Iterable[Any]  # an iterable of (inputs, labels), best with a length: a data.Loader, a list
 
 
 def no_sums() -> dict[str, Any]:
@@ -46,7 +46,7 @@ class Run:
     optimizer: Optimizer
     train: Batches
     epochs: int
-    validation: Batches = None
+    validation: Batches | None = None
     schedule: Schedule | None = None
     callbacks: Sequence["Callback"] = ()
     epoch: int = 1

@@ -17,6 +17,7 @@ from tinynet.data.images.layouts import SHOWN, XRAY_NAME, Found, Skipped, groupe
 from tinynet.data.images.read import CHUNK, ImageFault, Images, Size, file_content, measure
 from tinynet.data.prefetch import prefetch
 from tinynet.errors import DataError, printable
+from tinynet.types import ArrayLike
 
 MAX_SKIPPED = 0.25  # of the files; with more unusable ones it is probably the wrong folder
 STAND_IN = "STAND-IN.txt"  # marks a folder of generated images
@@ -67,15 +68,15 @@ class ImageFolder:
         """The parts that have images, of "train", "val" and "test"."""
         return tuple(part for part in ("train", "val", "test") if (self.part_of == part).any())
 
-    def select(self, indices: Any) -> "ImageFolder":
+    def select(self, indices: ArrayLike) -> "ImageFolder":
         """A folder with some of the images, given by their indices or by a boolean for each image."""
-        indices = np.arange(len(self))[np.asarray(indices)]
+        chosen = np.arange(len(self))[np.asarray(indices)]
 
         def some(array: np.ndarray | None) -> Any:
-            return None if array is None else array[indices]
+            return None if array is None else array[chosen]
 
-        return replace(self, names=tuple(self.names[index] for index in indices), labels=self.labels[indices],
-                       part_of=self.part_of[indices], groups=some(self.groups), positions=some(self.positions),
+        return replace(self, names=tuple(self.names[index] for index in chosen), labels=self.labels[chosen],
+                       part_of=self.part_of[chosen], groups=some(self.groups), positions=some(self.positions),
                        sizes=some(self.sizes))
 
     def images(self, size: Size, channels: int = 3) -> Images:

@@ -28,6 +28,7 @@ import numpy as np
 
 from tinynet.data.prefetch import prefetch
 from tinynet.errors import ArgumentError, DataError, printable
+from tinynet.types import Array
 
 MAX_PIXELS = 1 << 26  # 8192 x 8192
 MAX_BYTES = 1 << 28
@@ -109,7 +110,7 @@ class Images:
         """The size of all images in memory, in bytes."""
         return int(np.prod(self.shape, dtype=np.int64))
 
-    def __getitem__(self, index: Any) -> np.ndarray:
+    def __getitem__(self, index: int | slice | Array) -> np.ndarray:
         positions = np.arange(len(self.names))[index]
         if positions.ndim == 0:
             return self._read(int(positions))
