@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from tinynet.backend.devices import FOLDERS, module_for
 from tinynet.errors import ArgumentError, DeviceError, GradientError
+from tinynet.types import Array
 
 Functions = tuple[Callable[..., Any], ...]
 
@@ -27,15 +28,15 @@ Functions = tuple[Callable[..., Any], ...]
 class Home(NamedTuple):
     """An element of `needs`: the gradient is needed, and may be written into this array, which is then returned."""
 
-    array: Any
+    array: Array
 
 
-def home(need: bool | Home) -> Any:
+def home(need: bool | Home) -> Array | None:
     """The array of a `Home`; None for a bool."""
     return need.array if isinstance(need, Home) else None
 
 
-def room(xp: Any, need: bool | Home, like: Any) -> Any:
+def room(xp: Any, need: bool | Home, like: Array) -> Array:
     """The array of a `Home`, or a new one like `like`."""
     array = home(need)
     return xp.empty_like(like) if array is None else array
