@@ -46,6 +46,9 @@ CLEAN = [
     "tests/backend/test_devices.py", "tests/support/fake_device.py",
     *(f"tests/support/cuda_{name}.py" for name in ("compiler", "places")),
     *(f"tests/backend/cuda/test_{name}.py" for name in ("cublas", "cuda_compile", "cuda_emulated", "cuda_launch")),
+    "tinynet/backend/cpu/runtime", "tinynet/cache.py", "tinynet/backend/threads.py", "tests/core/test_cache.py",
+    "tests/support/kernels.py", *(f"tests/backend/cpu/test_cpu_{name}.py" for name in (
+        "gemm", "jit", "kernel_cache", "launcher", "mailbox", "memory", "threads", "tile", "vector")),
 ]
 
 LONGEST = 35  # words of a sentence

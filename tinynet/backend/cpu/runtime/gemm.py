@@ -35,6 +35,7 @@ from numba.extending import intrinsic
 from tinynet.backend.cpu.runtime.intrinsics import (
     I64,
     add_vectors,
+    call_symbol,
     load_element,
     load_vector,
     stack,
@@ -80,8 +81,9 @@ def product(typing: Any, sizes: Any, A: Any, a: Any, B: Any, b: Any, C: Any, c: 
         sizes, (A,), a, (B,), b, (C,), c, (accumulate,) = _words(context, builder, signature, args)
         sizes, a, b = [*sizes, word(1)][:4], [*a, word(0)][:4], [*b, word(0)][:4]
         c = [*c, word(PANEL)][:3]
-        _call(builder, "tinynet_product", [*sizes, _plus(builder, A, a[0]), *a[1:], _plus(builder, B, b[0]), *b[1:],
-                                           _plus(builder, C, c[0]), *c[1:], accumulate])
+        words = [*sizes, _plus(builder, A, a[0]), *a[1:], _plus(builder, B, b[0]), *b[1:], _plus(builder, C, c[0]),
+                 *c[1:], accumulate]
+        call_symbol(builder, "tinynet_product", words, ir.VoidType())
         return context.get_dummy_value()
     return types.void(sizes, A, a, B, b, C, c, accumulate), generate
 
@@ -106,7 +108,8 @@ def pack(typing: Any, sizes: Any, B: Any, b: Any, panels: Any, p: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         sizes, (B,), b, (panels,), p = _words(context, builder, signature, args)
-        _call(builder, "tinynet_pack", [*sizes, _plus(builder, B, b[0]), *b[1:], _plus(builder, panels, p[0]), *p[1:]])
+        words = [*sizes, _plus(builder, B, b[0]), *b[1:], _plus(builder, panels, p[0]), *p[1:]]
+        call_symbol(builder, "tinynet_pack", words, ir.VoidType())
         return context.get_dummy_value()
     return types.void(sizes, B, b, panels, p), generate
 
@@ -138,11 +141,6 @@ def _words(context: Any, builder: Any, signature: Any, args: Sequence[Any]) -> l
 
 def _plus(builder: Any, address: Any, elements: Any) -> Any:
     return builder.add(address, builder.mul(elements, word(4)))
-
-
-def _call(builder: Any, symbol: str, words: Sequence[Any]) -> None:
-    type = ir.FunctionType(ir.VoidType(), [I64] * len(words))
-    builder.call(cgutils.get_or_insert_function(builder.module, type, symbol), words)
 
 
 # --- blocking -------------------------------------------------------------------------------------------------------

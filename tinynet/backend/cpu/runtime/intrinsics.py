@@ -7,7 +7,7 @@
     stack frame                stack
     float32 elements           load_element, store_element
     float32 vectors            load_vector, store_vector, add_vectors
-    for writers of LLVM code   word, repeat
+    for writers of LLVM code   word, call_symbol, repeat
 
 Addresses are integers of 64 bits, the type of all numbers here unless stated. Nothing is checked: an address outside of
 an array reads or overwrites foreign memory.
@@ -201,6 +201,12 @@ def _masked(builder: Any, name: str, result: Any, args: Sequence[Any], vector: A
 def word(value: int) -> Any:
     """A constant of 64 bits."""
     return ir.Constant(I64, value)
+
+
+def call_symbol(builder: Any, symbol: str, args: Sequence[Any], result: Any) -> Any:
+    """Call the C function of this name, which `llvm.add_symbol` has made known; its arguments are words."""
+    function = ir.FunctionType(result, [I64] * len(args))
+    return builder.call(cgutils.get_or_insert_function(builder.module, function, symbol), args)
 
 
 def repeat(builder: Any, number: Any, width: int) -> Any:

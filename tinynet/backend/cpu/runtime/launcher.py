@@ -20,6 +20,7 @@ outlives the launch.
 
 from typing import Any
 
+import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -27,8 +28,8 @@ from numba.core import cgutils, compiler
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
-from tinynet.backend.cpu.runtime.intrinsics import ENTRY_TYPE, I64
-from tinynet.backend.cpu.runtime.jit import njit
+from tinynet.backend.cpu.runtime.intrinsics import ENTRY_TYPE, I64, call_symbol
+from tinynet.backend.cpu.runtime.jit import compile_for_c, njit
 from tinynet.backend.cpu.runtime.mailbox import ROW_WORDS, perform
 from tinynet.backend.cpu.runtime.memory import PAIR
 from tinynet.errors import DeviceError
@@ -45,11 +46,11 @@ def make_launcher(kernel: Any, places: int) -> Any:
         entry, address = bind(kernel, arguments, places)
         if shards == 0:
             return store_arguments(mailbox, entry, arguments)
-        return perform(mailbox, shards, turns, entry, address)
+        return call_perform(mailbox, shards, turns, entry, address)
 
     function = kernel.py_func
     launcher.__qualname__ = f"{function.__module__}.{function.__qualname__}"  # LLVM's symbol: differs for each kernel
-    launchers[kernel] = njit(launcher, cache=function, no_cfunc_wrapper=True)
+    launchers[kernel] = njit(launcher, cache=function)
     return launchers[kernel]
 
 
@@ -63,6 +64,18 @@ def launch_as_row(launcher: Any, shards: int, turns: int, arguments: Any) -> Any
     if not words[0]:
         raise DeviceError(f"record: arguments must fit into {8 * ROW_WORDS - PAIR} bytes, got more; pass fewer arrays")
     return words
+
+
+_perform = compile_for_c(perform.py_func, types.int64(*[types.int64] * 5))
+llvm.add_symbol("tinynet_perform", _perform.address)
+
+
+@intrinsic
+def call_perform(typing: Any, mailbox: Any, shards: Any, turns: Any, entry: Any, arguments: Any) -> Any:
+    """`mailbox.perform`, which is compiled once for all launchers."""
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return call_symbol(builder, "tinynet_perform", args, I64)
+    return types.int64(*[types.int64] * 5), generate
 
 
 @intrinsic(prefer_literal=True)

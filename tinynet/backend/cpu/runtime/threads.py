@@ -9,8 +9,8 @@
 
     launch(scale_rows, x, y, np.float32(2))  # all shards in parallel; returns when the last one is done
 
-Numba's `prange` is no alternative: its OpenMP layer does not survive a fork, its workqueue layer takes 100 µs for a
-launch and aborts if two threads launch at once, and `parallel=True` doubles the time to compile.
+Numba's `prange` is no alternative. Its OpenMP layer does not survive a fork. Its workqueue layer takes 100 µs for a
+launch, and aborts if two threads launch at once. `parallel=True` doubles the time to compile.
 
 How a launch works:
 
@@ -219,7 +219,7 @@ _changing = RLock()  # held while one of the two changes
 
 
 def running_pool() -> Pool:
-    """The pool, started if there is none."""
+    """The pool; it starts now if it has not."""
     global _pool
     with _changing:
         if _pool is None:

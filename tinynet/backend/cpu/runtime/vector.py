@@ -19,7 +19,7 @@ from numba.extending import intrinsic, overload
 from numba.np.arrayobj import populate_array
 
 from tinynet.backend.cpu.runtime.intrinsics import fma
-from tinynet.backend.cpu.runtime.jit import OPTIONS, njit, noalias
+from tinynet.backend.cpu.runtime.jit import njit, noalias
 
 _LIMIT = np.float32(7.90531110763549805)  # beyond it tanh is 1 to 2.7e-7
 _A13, _A11, _A9, _A7, _A5, _A3, _A1 = (np.float32(a) for a in (
@@ -76,7 +76,7 @@ def tanh(x: Any) -> Any:
     return math.tanh(x)
 
 
-@overload(tanh, jit_options=OPTIONS)  # type: ignore[arg-type]
+@overload(tanh, jit_options={"error_model": "numpy"})
 def _tanh(x):  # type: ignore[no-untyped-def]  # Numba demands the same signature as that of `tanh`
     if x != types.float32:
         return lambda x: math.tanh(x)
