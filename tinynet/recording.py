@@ -51,8 +51,8 @@ class Watched(NamedTuple):
 class Fingerprint:
     """What a function depends on besides its inputs and the values in arrays, as it was at one moment.
 
-    These are: the attributes of the watched objects, through lists, tuples and dictionaries; which array each tensor
-    among them holds, and its `requires_grad`; the class of each object and the class's `forward`; the seed, the
+    It holds the attributes of the watched objects, through lists, tuples and dictionaries; the class of each object,
+    and the class's `forward`. Of a tensor, it holds the array and `requires_grad`. It also holds the seed, the
     precision, the choice of reference code, and whether the tape records. Numbers and strings are compared by value,
     other objects by identity.
 
@@ -225,7 +225,7 @@ class Recordings:
     """
 
     def __init__(self) -> None:
-        self.known: dict[Any, Recording | str] = {}  # or the reason why there is none; "" after the first call
+        self.known: dict[Any, Recording | str] = {}  # or why it cannot be recorded; "" after the first call
         self._is_free = Lock()
 
     def __call__(self, record: Callable[[], Recording | None], *inputs: Tensor) -> Any:
