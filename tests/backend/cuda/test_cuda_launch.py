@@ -195,7 +195,7 @@ def test_cupy_is_given_eight_bytes_of_zeros_for_an_array_that_is_left_out(kernel
 def test_cupy_is_given_the_bytes_of_a_struct(kernels: Callable[[str], Kernels], launched: list[Any]) -> None:
     kernels(STRUCT).launch("pick", one_each(4), device(9), device(4), Part(), 4)
     (_, _, (_, _, part, _), _), = launched
-    assert type(part) is np.void
+    assert type(part) is np.ndarray and part.size == 1  # CuPy refuses np.void
     assert struct.unpack("iif?xxxq", part.tobytes()) == (1, 2, 3.0, True, 2**40)
 
 

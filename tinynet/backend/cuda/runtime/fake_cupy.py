@@ -248,7 +248,8 @@ class RawKernel:
         if shared_mem > self.max_dynamic_shared_size_bytes:
             raise RuntimeError(f"CUDA_ERROR_INVALID_VALUE: {self._name} did not ask for {shared_mem} bytes of shared "
                                "memory")
-        values = [arg._host if isinstance(arg, DeviceArray) else arg for arg in args]
+        values = [arg._host if isinstance(arg, DeviceArray) else arg[()] if isinstance(arg, np.ndarray) else arg
+                  for arg in args]  # a NumPy array of one element is a struct, passed by value
         perform(partial(self._library.run, self._name, blocks, threads, shared_mem, values))
 
 

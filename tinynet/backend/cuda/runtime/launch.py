@@ -164,15 +164,18 @@ def _check_one_device(kernel: str, parameter: Parameter, array: Any, first: Any)
 
 
 def _struct(kernel: str, parameter: Parameter, value: Any) -> Any:
-    """A struct, whose fields are the attributes of `value` of the same names."""
+    """A struct, whose fields are the attributes of `value` of the same names.
+
+    CuPy passes a NumPy array of one element by value, and refuses a structured NumPy scalar.
+    """
     name, dtype = parameter.name, parameter.dtype
     fields = dtype.names or ()
     missing = [field for field in fields if not hasattr(value, field)]
     if missing:
         raise DtypeError(f"{kernel}: {name} must have the fields {', '.join(fields)} of struct {parameter.type}, "
                          f"got {type(value).__name__} without {', '.join(missing)}; a named tuple with these fields?")
-    return np.void(tuple(_number(kernel, f"{name}.{field}", dtype[field], getattr(value, field))
-                         for field in fields), dtype)
+    return np.array(tuple(_number(kernel, f"{name}.{field}", dtype[field], getattr(value, field))
+                          for field in fields), dtype)
 
 
 def _number(kernel: str, name: str, dtype: Any, value: Any) -> Any:
