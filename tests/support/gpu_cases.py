@@ -1,7 +1,7 @@
-"""What must hold on a GPU. `CASES` are functions of the name of a device, by name; each raises if something is wrong.
+"""Checks for a GPU: `CASES` holds functions of a device by name, and each raises an exception for a fault.
 
-`test_devices.py` runs them under the mark `gpu`, and some on the emulator; `benchmarks/gpu.py` runs them where there is
-no pytest, so nothing here needs it.
+`test_devices.py` runs them under the mark `gpu`, and some of them on the emulator. `benchmarks/gpu.py` runs them on
+machines without pytest, so this file does not import it.
 """
 
 import gc
@@ -22,8 +22,8 @@ from tinynet.optim.sgd import sgd
 from tinynet.recording import Recording, evaluations
 from tinynet.training.recorded import RecordedStep
 
-try:  # larger ones, of a module that needs pytest
-    from test_cuda_kernels import LARGE
+try:  # larger cases, from a module that needs pytest
+    from tests.backend.cuda.test_cuda_kernels import LARGE
 except ImportError:
     LARGE = {}
 
@@ -47,7 +47,7 @@ def here(value: Any) -> Any:
 # --- ops ------------------------------------------------------------------------------------------------------------
 
 def op_agrees(op: Op, options: dict[str, Any], device: str) -> None:
-    """Values and gradients in float32 on the device are those of the specification in float64 on the host."""
+    """Compare values and gradients in float32 on the device with the specification in float64 on the host."""
     rng = np.random.default_rng(0)
     arrays, options = draw(op, options, rng, "float32")
     wide = [array.astype("float64") if array is not None and array.dtype.kind == "f" else array for array in arrays]
@@ -99,7 +99,7 @@ def _kernel_agrees(device: str, kernel: Any, count: int, options: dict[str, Any]
 
 @case
 def products_of_views(device: str) -> None:
-    """All transposes, with and without gaps, by rows and by columns, added to what is there or not."""
+    """All transposes, with and without gaps, in C and in Fortran order, written to or added to the output."""
     rng = np.random.default_rng(0)
     for M, K, N in ((1, 1, 1), (33, 70, 17), (1, 50, 3), (64, 1, 5), (128, 128, 512)):
         for ta, tb, gaps, accumulate in itertools.product((False, True), repeat=4):
@@ -127,7 +127,7 @@ def products_in_batches(device: str) -> None:
 
 @case
 def precisions(device: str) -> None:
-    """float32 is float32, and not TF32; the others are as exact as they should be."""
+    """float32 is not TF32, and each precision has its relative error."""
     rng = np.random.default_rng(0)
     A, B = (rng.standard_normal((256, 256)).astype("float32") for _ in range(2))
     wanted, a, b = A.astype("float64") @ B, there(A, device), there(B, device)
@@ -205,7 +205,7 @@ def fit_evaluate_predict(device: str) -> None:
 
 
 def graphed_net() -> tn.nn.Sequential:
-    """Of every kind of layer that counts or keeps something, and both ways of the LSTM."""
+    """A net with every kind of layer that has state, and both kernels of the LSTM."""
     tn.seed(0)
     nn = tn.nn
     return nn.Sequential(nn.BatchNorm(1), nn.Reshape((8, 8)), nn.LSTM(8, 12, dropout=0.1, recurrent_dropout=0.1),
@@ -214,7 +214,7 @@ def graphed_net() -> tn.nn.Sequential:
 
 
 def fitted(device: str, graph: bool) -> tuple[list[RecordedStep], dict[str, np.ndarray]]:
-    """What made the steps, and all that they left, of a run with a rate that changes and layers that are frozen."""
+    """The recorded steps, weights and sums of a run in which the rate changes and a layer is frozen."""
     rng = np.random.default_rng(0)
     labels = np.arange(88) % 4
     images = (rng.standard_normal((88, 8, 8, 1)) + labels[:, None, None, None]).astype("float32")
@@ -242,7 +242,7 @@ def fitted(device: str, graph: bool) -> tuple[list[RecordedStep], dict[str, np.n
 
 @case
 def steps_of_a_graph_are_those_without(device: str) -> None:
-    """Bit for bit; and again, when the graphs of the first run are gone."""
+    """The bits are equal, also after the graphs of the first run are freed."""
     _, usual = fitted(device, graph=False)
     for _ in range(2):
         made, launched = fitted(device, graph=True)
@@ -257,7 +257,7 @@ def steps_of_a_graph_are_those_without(device: str) -> None:
 
 @case
 def a_recorded_evaluation_gives_the_bits_of_a_usual_one(device: str) -> None:
-    """Also after its weights have changed in place; each output is an array of its own."""
+    """The result follows weights that change in place, and each output is a new array."""
     model = graphed_net().to(device)
     first, *others = (tn.Tensor(np.random.default_rng(i).standard_normal((5, 8, 8, 1)).astype("float32"), device=device)
                       for i in range(4))
@@ -310,7 +310,7 @@ def arrays_are_shared_with_cupy_and_pytorch(device: str) -> None:
 
 
 def failures(device: str, names: list[str]) -> dict[str, str]:
-    """Run these cases; what went wrong, by name."""
+    """Run the cases of these names and return the messages of those that fail, by name."""
     found = {}
     for name in names:
         try:

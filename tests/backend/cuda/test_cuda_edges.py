@@ -1,6 +1,4 @@
-"""What kernels of the GPU are given that is out of the ordinary: numbers of NumPy's, arrays without elements, memory at
-odd addresses, words that fall on a threshold.
-"""
+"""Unusual arguments of CUDA kernels: NumPy numbers, empty arrays, odd addresses, words equal to a threshold."""
 
 from typing import Any
 
@@ -88,7 +86,7 @@ def test_weights_without_elements(device: str, name: str) -> None:
 @pytest.mark.parametrize("shifted", ["rows", "batch"])
 def test_rows_at_an_odd_address_are_gathered_by_bytes(device: str, shifted: str, shift: int,
                                                       monkeypatch: pytest.MonkeyPatch) -> None:
-    """A GPU reads four bytes at once only where the address is a multiple of four."""
+    """A GPU reads four bytes at once only at addresses that are multiples of four."""
     launched: list[str] = []
     launch = Kernels.launch
     monkeypatch.setattr(Kernels, "launch", lambda self, name, *rest: (launched.append(name), launch(self, name, *rest)))
@@ -108,7 +106,7 @@ def test_rows_at_an_odd_address_are_gathered_by_bytes(device: str, shifted: str,
 
 
 def test_a_word_on_the_threshold_of_dropout_is_kept(device: str) -> None:
-    """The smallest word that is kept is floor(p 2³²) itself, for each of the four that a thread draws."""
+    """The smallest word that is kept is floor(p 2³²), for each of the four words that a thread draws."""
     key, step = (5, 7), 3
     words = random.words(np, 12, key, step)
     for i in range(12):

@@ -1,8 +1,8 @@
 """The kernels of the GPU: every override in float32 against the specification in float64.
 
-They run in the emulator, where each launch is made in three orders of threads and blocks, between margins
-(emulator.checked), and nothing may make the host wait; and on a GPU, if there is one. Sizes are odd and large enough
-for several blocks and stretches of rows, and leave remainders of each.
+They run in the emulator and, if there is one, on a GPU. The emulator makes each launch in three orders of threads and
+blocks, with margins around the arrays (emulator.checked). A wait of the host for the device is an error. Sizes are odd,
+large enough for several blocks and stretches of rows, and not multiples of either.
 """
 
 from collections.abc import Iterator
@@ -74,11 +74,11 @@ class Place:
         self.xp = backend.namespace(device)
 
     def to(self, value: Any) -> Any:
-        """An array of NumPy's on the device; anything else as it is."""
+        """Copy a NumPy array to the device; return other values as they are."""
         return backend.to_device(value, self.device) if isinstance(value, np.ndarray) else value
 
     def hosted(self, pair: Pair) -> Pair:
-        """An override that takes and returns arrays of NumPy's."""
+        """An override that takes and returns NumPy arrays."""
         def forward(_: Any, *arrays: Any, **options: Any) -> Any:
             given = [self.to(array) for array in arrays]
             with without_waiting(self.device):
@@ -154,7 +154,7 @@ WAYS = {"one sequence in a block": Limits(227 * 1024, 7), "two sequences": Limit
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("case", LSTMS, ids=lambda case: "-".join(f"{key}{case[key]}" for key in "NTH"))
 def test_all_ways_of_the_lstm(place: Place, case: dict[str, Any], way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Persistent kernels and kernels for each step, whichever would be chosen; some cases leave half a block over."""
+    """Kernels for all steps and kernels for one step, on any device. In some cases half of the last block is empty."""
     device, launched, launch = WAYS[way], set[str](), Kernels.launch
     monkeypatch.setattr(Kernels, "launch", lambda self, name, *rest: (launched.add(name), launch(self, name, *rest)))
     monkeypatch.setattr(lstm_persistent, "limits", lambda array: device or Limits(0, 1))
@@ -183,7 +183,7 @@ def test_an_lstm_takes_no_more_shared_memory_than_there_is(monkeypatch: pytest.M
 @pytest.mark.parametrize("place", DEVICES[:1], indirect=True)
 @pytest.mark.parametrize(("N", "H"), [(1, 64), (3, 64), (1, 128), (3, 128)])
 def test_an_lstm_needs_all_of_its_shared_memory(place: Place, N: int, H: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A few bytes less, and the kernels write behind it."""
+    """With 16 bytes less, the kernels write behind it."""
     fast, _, weights = place.trials("lstm", {"N": N, "T": 1, "D": 1, "H": H})
     _, cache = fast.forward()
     grid = lstm_persistent.Plan.grid
@@ -195,7 +195,7 @@ def test_an_lstm_needs_all_of_its_shared_memory(place: Place, N: int, H: int, mo
 
 
 @pytest.mark.parametrize("name", OVERRIDDEN)
-def test_what_nobody_needs_is_left_out(place: Place, name: str) -> None:
+def test_a_gradient_that_is_not_needed_is_left_out(place: Place, name: str) -> None:
     fast, _, weights = place.trials(name, LARGE[name][0])
     _, cache = fast.forward()
     everything = fast.backward(weights, cache)
@@ -209,7 +209,7 @@ def test_arrays_with_gaps_and_inputs_left_alone(place: Place, name: str) -> None
     fast, _, weights = place.trials(name, LARGE[name][0])
 
     def scattered(array: Any) -> Any:
-        """On the device, the same values, every second element of a larger array in Fortran's order."""
+        """The same values on the device, as every second element of a larger array in Fortran order."""
         if array is None or array.ndim == 0:
             return place.to(array)
         larger = np.full([2 * size for size in array.shape], 99, array.dtype, order="F")
@@ -234,7 +234,7 @@ PLACED = {"dense": (1, 2), "conv1d": (1, 2), "conv2d": (1, 2), "lstm": (3, 4), "
 
 @pytest.mark.parametrize("name", OVERRIDDEN)
 def test_a_gradient_that_has_a_home_is_written_there(place: Place, name: str) -> None:
-    """The same bits; those of parameters, without a copy."""
+    """It has the same bits, and the gradients of parameters are not copied."""
     fast, _, weights = place.trials(name, LARGE[name][0])
     forward, backward = OVERRIDDEN[name]
     _, cache = forward(place.xp, *map(place.to, fast.arrays), **fast.options)
@@ -249,7 +249,7 @@ def test_a_gradient_that_has_a_home_is_written_there(place: Place, name: str) ->
 
 
 @pytest.mark.parametrize(("name", "case"), [(name, case) for name in ("lstm", "batch_norm") for case in LARGE[name]])
-def test_an_output_that_nobody_used_counts_as_zero(place: Place, name: str, case: dict[str, Any]) -> None:
+def test_an_unused_output_counts_as_zero(place: Place, name: str, case: dict[str, Any]) -> None:
     fast, _, weights = place.trials(name, case)
     _, cache = fast.forward()
     for used in range(len(weights)):
@@ -301,7 +301,7 @@ def test_running_averages(place: Place, C: int) -> None:
 
 @pytest.mark.parametrize(("N", "K"), [(1, 1), (37, 3), (150, 70)])
 def test_tally(place: Place, N: int, K: int) -> None:
-    """Of equal scores the first counts, and a NaN before all."""
+    """Of equal scores the first counts. NaN counts as the largest."""
     rng = np.random.default_rng(0)
     scores, labels = rng.integers(-1, 2, (N, K)).astype("float32"), rng.integers(0, K, N)
     scores[: N // 3] = -np.inf

@@ -1,4 +1,4 @@
-"""The whole engine on the emulated GPU, and on a real one: it trains, ends where the CPU does, and never waits."""
+"""Training on the emulated GPU, and on a real one: weights are those of the CPU, and no step waits for the device."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -18,7 +18,7 @@ on_each_device = pytest.mark.parametrize("device", DEVICES)
 
 
 def lstm_cnn() -> Any:
-    """The paper's LSTM-CNN, small, with every op that has kernels of its own in training."""
+    """A small LSTM-CNN, with every op that has CUDA kernels in training."""
     nn = tn.nn
     return nn.Sequential(nn.BatchNorm(9), nn.LSTM(9, 20, recurrent_dropout=0.1), nn.BatchNorm(20), nn.Dropout(0.2),
                          nn.Conv1D(20, 18, 3), nn.ReLU(), nn.MaxPool1D(2), nn.Flatten(), nn.Dense(36, 4))
