@@ -69,6 +69,29 @@ child(work)
 
 
 @needs_fork
+def test_files_that_are_not_used_for_90_days_are_removed(tmp_path: Path) -> None:
+    lines = run_script(WORK + f"""
+folder = Path({str(tmp_path / "cache" / "tinynet")!r})
+def age(file, days):
+    os.utime(file, (time.time() - days * 86400,) * 2)
+child(work)
+[used] = folder.glob("kernel.add-*")
+(folder / "recent.kernel").write_bytes(b"")
+(folder / "old.kernel").write_bytes(b"")
+age(used, 100)
+age(folder / "recent.kernel", 80)
+age(folder / "old.kernel", 100)
+child(work)
+Path({str(tmp_path / "helper.py")!r}).write_text({HELPER.format(2)!r})  # another file is written
+from tinynet.backend.cpu.runtime.kernel_cache import remove_unused
+remove_unused.cache_clear()  # this process has written some, and children are forked from it
+child(work)
+print(used.exists(), *(file.stem for file in folder.glob("*.kernel") if file.stem in ("recent", "old")))
+""", tmp_path)
+    assert lines == ["1.0 0 1", "1.0 1 0", "2.0 0 1", "True recent"]
+
+
+@needs_fork
 def test_where_no_folder_can_be_made_kernels_are_compiled_into_memory(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     lines = run_script(WORK + "child(work)\nchild(work)\n", tmp_path, NUMBA_CACHE_DIR="",
@@ -196,7 +219,7 @@ def test_a_function_that_is_in_no_file_is_not_kept() -> None:
 def test_long_compiling_is_announced_once(seconds: float, lines: int, writable: bool, tmp_path: Path,
                                           monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     clock = SimpleNamespace(now=0.0)
-    monkeypatch.setattr(kernel_cache, "perf_counter", lambda: clock.now)
+    monkeypatch.setattr(kernel_cache.time, "perf_counter", lambda: clock.now)
     monkeypatch.setattr(kernel_cache.numba.config, "CACHE_DIR", str(tmp_path / "folder"))
     if not writable:
         (tmp_path / "folder").write_text("")

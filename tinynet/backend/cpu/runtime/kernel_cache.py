@@ -3,9 +3,10 @@
 The folder is $NUMBA_CACHE_DIR/tinynet where that variable is set, else `kernels` in tinynet's cache folder (cache.py).
 Nothing is written beside the sources. Where the folder cannot be made, each process compiles anew, into memory.
 
-A file begins with a SHA-256 sum over its content and over the sources that the function is compiled from. If a source
-has changed, or the file is damaged, the sums differ: the function is compiled again, and the file is replaced. Two
-installations do not share files, because the path of the source is part of a file's name.
+A file's name holds a digest of everything that the code depends on: the sources, the types, the processor, Numba. So
+two versions of tinynet do not disturb each other, and two copies of one version share their files. A file that no
+process has used for 90 days is removed when another one is written. A file begins with a SHA-256 sum of its content: a
+damaged one is compiled and written again.
 
 The sources of a function are its own file, the files of all functions that it can call, and all files of this folder,
 whose intrinsics and templates end up inside kernels.
@@ -15,11 +16,13 @@ whose intrinsics and templates end up inside kernels.
 # mypy: disable-error-code="attr-defined, no-untyped-call"
 
 import hashlib
+import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
-from time import perf_counter
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -34,6 +37,7 @@ from tinynet.atomic import write_whole
 from tinynet.cache import cache_folder, private_folder
 
 _PATIENCE = 1.0  # seconds of compiling before the notice
+_LIFETIME = 90 * 24 * 3600  # seconds without a use, after which a file is removed
 _SUM = hashlib.sha256().digest_size
 
 
@@ -54,7 +58,7 @@ class KernelCache(_Cache):
         code = function.__code__
         outer = [cell.cell_contents for cell in function.__closure__ or ()]
         self._name = f"{function.__module__}.{function.__qualname__}".replace("<", "").replace(">", "")
-        self._key = repr((code.co_filename, code.co_firstlineno, code.co_code, outer, sys.implementation.cache_tag))
+        self._key = repr((code.co_firstlineno, code.co_code, outer, sys.implementation.cache_tag))
         self._stamp = stamp_of(function) if all(isinstance(value, int | str) for value in outer) else None
 
     @property
@@ -67,8 +71,11 @@ class KernelCache(_Cache):
         """The compiled function for these types, or None: then Numba compiles it, and calls `save_overload`."""
         context.refresh()  # else what the code refers to may not be registered yet
         with suppress(Exception):  # OSError, or anything that a damaged file can lead to
-            content = self._path(signature, context.codegen()).read_bytes()
+            path = self._path(signature, context.codegen())
+            content = path.read_bytes()
             if self._stamp and content[:_SUM] == _sum(self._stamp, content[_SUM:]):
+                with suppress(OSError):  # a folder that can only be read
+                    os.utime(path)
                 return CompileResult._rebuild(context, *cloudpickle.loads(content[_SUM:]))
         notice.on_start()
         return None
@@ -79,17 +86,28 @@ class KernelCache(_Cache):
             return
         if self._stamp:
             with suppress(OSError):  # no folder, or no space: the code stays in memory
-                content = dumps(compiled._reduce())
-                write_whole(self._path(signature, compiled.codegen), _sum(self._stamp, content) + content)
+                path, content = self._path(signature, compiled.codegen), dumps(compiled._reduce())
+                write_whole(path, _sum(self._stamp, content) + content)
+                remove_unused(path.parent)
 
     def _path(self, signature: Any, codegen: Any) -> Path:
-        key = repr((self._key, signature, codegen.magic_tuple()))
+        key = repr((self._stamp, self._key, signature, codegen.magic_tuple()))
         return kernel_folder() / f"{self._name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.kernel"
 
     def enable(self) -> None:
         """Part of Numba's interface; there is nothing to do."""
 
     disable = flush = enable
+
+
+@cache
+def remove_unused(folder: Path) -> None:
+    """Remove files that no process has used for a long time; once in this process."""
+    oldest = time.time() - _LIFETIME
+    for path in folder.glob("*.kernel"):
+        with suppress(OSError):  # another process was faster
+            if path.stat().st_mtime < oldest:
+                path.unlink()
 
 
 # --- sources --------------------------------------------------------------------------------------------------------
@@ -177,10 +195,10 @@ class Notice:
             except OSError as error:
                 where = f"in each process anew ({error}); NUMBA_CACHE_DIR may name another folder"
             print(f"tinynet: compiling kernels for this processor, {where}", file=sys.stderr, flush=True)
-        self._since = perf_counter()
+        self._since = time.perf_counter()
 
     def on_end(self) -> None:
-        self.seconds += perf_counter() - self._since
+        self.seconds += time.perf_counter() - self._since
 
 
 notice = Notice()
