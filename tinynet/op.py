@@ -27,8 +27,8 @@ from tinynet.tape import Node
 from tinynet.tensor import Tensor, blank
 from tinynet.tracing import UNOBSERVED, Call, observers
 from tinynet.types import Array as Array
+from tinynet.types import Count, MakesOp, Result
 from tinynet.types import Gradients as Gradients
-from tinynet.types import MakesOp, Result
 
 _REMEMBERED = 256  # checked calls that an op keeps, by shapes, dtypes and options
 
@@ -46,11 +46,12 @@ class Op(Generic[Result]):
     """A differentiable function of tensors, made of two functions of arrays. See the top of this file."""
 
     def __init__(self, forward: Callable[..., Any], contract: str, cases: Sequence[dict[str, Any]],
-                 sizes: Callable[..., Sizes] | None, check: Callable[..., None] | None, analytic: bool) -> None:
+                 sizes: Callable[..., Sizes] | None, check: Callable[..., None] | None, analytic: bool,
+                 flops: Count = None, keeps: Count = None) -> None:
         self.name, self.module = forward.__name__, forward.__module__
         self.forward, self.backward = forward, _no_backward
         self.contract, self.cases, self.sizes = Contract(contract), cases, sizes
-        self.check, self.analytic = check, analytic
+        self.check, self.analytic, self.flops, self.keeps = check, analytic, flops, keeps
         self.__name__, self.__doc__ = self.name, forward.__doc__
         whole, outputs = inspect.signature(forward), len(self.contract.outputs)
         kinds = {argument.name: Tensor | None if argument.optional else Tensor for argument in self.contract.inputs}
@@ -83,7 +84,8 @@ class Op(Generic[Result]):
         if watching is UNOBSERVED:
             return self._run(tensors, arrays, sizes, options)
         run = partial(self._run if watching.values else self._blank, tensors, arrays, sizes, options)
-        return run() if watching.op is None else watching.op(Call(self.name, sizes, tuple(tensors), (), options), run)
+        call = Call(self.name, sizes, tuple(tensors), (), options, self)
+        return run() if watching.op is None else watching.op(call, run)
 
     def _run(self, tensors: Sequence[Tensor | None], arrays: list[Any], sizes: Sizes, options: dict[str, Any]) -> Any:
         """Compute the outputs, and leave a node if one of the inputs needs a gradient."""
@@ -181,7 +183,8 @@ class Op(Generic[Result]):
 
 
 def op(contract: str, *, cases: Sequence[dict[str, Any]], sizes: Callable[..., Sizes] | None = None,
-       check: Callable[..., None] | None = None, analytic: bool = True) -> MakesOp:
+       check: Callable[..., None] | None = None, analytic: bool = True, flops: Count = None,
+       keeps: Count = None) -> MakesOp:
     """Make an op of a forward function, and register it.
 
     contract   the shapes, see `contract.py`
@@ -190,9 +193,13 @@ def op(contract: str, *, cases: Sequence[dict[str, Any]], sizes: Callable[..., S
     sizes      sizes(known, **options) -> the letters that only the outputs have; raises for impossible options
     check      check(*arrays, sizes, **options) raises for values out of range; called on the host only
     analytic   whether a complex step may differentiate it: no max, abs or comparison of values
+    flops      operations of the forward by its equations, a multiply-add is two: a number for each element of the first
+               input or output, whichever is larger; or f(s) for each element of the first output, where s holds the
+               letters, the options, and for each optional input whether it is given. None: unknown
+    keeps      f(s) or a number: elements of memory from forward to backward, if not the outputs; 0 for a view
     """
     def decorate(forward: Callable[..., Any]) -> Op[Any]:
-        made: Op[Any] = Op(forward, contract, cases, sizes, check, analytic)
+        made: Op[Any] = Op(forward, contract, cases, sizes, check, analytic, flops, keeps)
         REGISTRY[made.name] = made
         return made
     return decorate

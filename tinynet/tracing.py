@@ -26,7 +26,7 @@ observers: ContextVar[Observers] = ContextVar("observers", default=UNOBSERVED)
 
 
 class Call(NamedTuple):
-    """One call of an op: its name, the sizes of the letters of its contract, its tensors and its options.
+    """One call of an op: its name, the sizes of the letters of its contract, its tensors, its options, and the Op.
 
     `inputs` are in the order of the contract, None for those left out. `outputs` are empty before the op has run.
     """
@@ -36,6 +36,7 @@ class Call(NamedTuple):
     inputs: tuple[Any, ...]
     outputs: tuple[Any, ...]
     options: dict[str, Any]
+    definition: Any
 
 
 @contextmanager

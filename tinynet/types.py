@@ -21,6 +21,7 @@ Shape = tuple[int, ...]
 DType = np.dtype[Any]
 Axes = int | tuple[int, ...] | None  # one axis, several, or all
 Gradients = tuple[Array | None, ...]  # one for each input of an op, None where it is not needed
+Count = int | Callable[[dict[str, Any]], int] | None  # of operations or elements; None if unknown
 Rate = float | Array  # a learning rate: a number, or a 0-d array on the device
 Weights = Iterable["Parameter"]  # model.parameters(), or a list
 

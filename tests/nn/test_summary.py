@@ -1,5 +1,6 @@
 """What a model costs: inferred by summary() without running it, and measured by profile()."""
 
+import math
 import sys
 import time
 from pathlib import Path
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 
 import tinynet as tn
+from benchmarks import cases
+from benchmarks.flops import layer_flops
 from tinynet import nn
 from tinynet.backend.cuda.runtime import fake_cupy
 from tinynet.errors import ArgumentError, ShapeError
@@ -21,7 +24,7 @@ import models
 
 SUMMARY = """\
 layer       output shape     parameters       FLOPs   activations
-BatchNorm   (N, 28, 28, 1)            2         784        3.1 kB
+BatchNorm   (N, 28, 28, 1)            2       3,136        3.1 kB
 Reshape     (N, 28, 28)               0           0           0 B
 LSTM        (N, 28, 128)         80,384   4,519,424      103.5 kB
 Dropout     (N, 28, 128)              0           0           0 B
@@ -30,7 +33,7 @@ ReLU        (N, 26, 64)               0       1,664        6.7 kB
 Dropout     (N, 26, 64)               0           0           0 B
 Flatten     (N, 1664)                 0           0           0 B
 Dense       (N, 10)              16,650      33,290          40 B
-total                           121,676   5,834,778      120.0 kB"""
+total                           121,676   5,837,130      120.0 kB"""
 
 
 class Custom(nn.Module):
@@ -94,7 +97,7 @@ def test_the_summary_of_nested_and_custom_modules() -> None:
         assert found >= {("", "Custom", 1), ("blocks.0", "Dense", 9), ("inner.0", "BatchNorm", 6)}
         assert sum(row.parameters for row in rows(Custom(), shape)) == 1 + 9 + 6
     called = [(row.layer, row.parameters, row.flops) for row in rows(Custom(), (3,))]
-    assert called == [("BatchNorm", 6, 3), ("Dropout", 0, 0), ("Dense", 9, 21), ("ReLU", 0, 3), ("Dense", 0, 21),
+    assert called == [("BatchNorm", 6, 12), ("Dropout", 0, 0), ("Dense", 9, 18), ("ReLU", 0, 3), ("Dense", 0, 18),
                       ("Custom", 1, 3)]
 
 
@@ -106,18 +109,64 @@ def test_a_summary_of_a_wrong_shape_says_what_is_wrong() -> None:
 
 @pytest.mark.parametrize(("layer", "shape", "flops"), [
     (nn.Dense(5, 7), (5,), 5 * 7 * 2 + 7),
-    (nn.Dense(5, 7), (3, 5), 3 * (5 * 7 * 2 + 7)),
+    (nn.Dense(5, 7), (3, 5), 3 * (5 * 7 * 2 + 7)), (nn.Dense(5, 7, bias=False), (5,), 5 * 7 * 2),
+    (nn.Conv1D(5, 7, 3, bias=False), (6, 5), 4 * 7 * 5 * 3 * 2),
     (nn.LSTM(5, 7), (4, 5), 4 * (4 * 7 * (2 * 12 + 1) + 4 * 7 + 5 * 7)),  # z = [h, x] W + b, four functions, (4), (6)
     (nn.Conv1D(5, 7, 3), (6, 5), 4 * (7 * 5 * 3 * 2 + 7)),
     (nn.Conv2D(5, 7, (3, 2), padding="same", stride=2), (6, 8, 5), 3 * 4 * (7 * 5 * 6 * 2 + 7)),
     (nn.MaxPool1D(3, 1), (7, 2), 5 * 2 * 3),
     (nn.AvgPool2D(2), (6, 4, 3), 3 * 2 * 3 * 4), (nn.MaxPool2D((3, 2)), (6, 4, 3), 2 * 2 * 3 * 6),
     (nn.GlobalAveragePool(), (6, 4, 3), 6 * 4 * 3),
-    (nn.ReLU(), (6, 4), 24), (nn.Sigmoid(), (3,), 3), (nn.BatchNorm(3), (4, 3), 12),
+    (nn.ReLU(), (6, 4), 24), (nn.Sigmoid(), (3,), 3), (nn.BatchNorm(3), (4, 3), 4 * 12), (nn.Softmax(), (4, 3), 3 * 12),
     (nn.Flatten(), (6, 4), 0), (nn.Reshape((4, 6)), (6, 4), 0), (nn.Dropout(0.5), (6, 4), 0)])
 def test_operations(layer: Any, shape: tuple[int, ...], flops: int) -> None:
     row, = rows(layer, shape)
     assert row.flops == flops
+
+
+BESIDE_PRODUCTS = {"LSTM": 13, "Dense": 1, "Conv1D": 1, "Conv2D": 1}  # the bias; for an LSTM four, and (1) to (6)
+
+
+@pytest.mark.parametrize("name", ["lstm_cnn", "cnn_lstm", "lstm", "cnn", "deep_lstm_cnn", "pneumonia_cnn_lstm"])
+def test_operations_are_those_that_the_benchmark_counts(name: str) -> None:
+    """The benchmark counts the products of each layer from shapes alone."""
+    case = cases.case(name, "forward", getattr(models, name)(), 1)
+    layers, x, counted = rows(getattr(models, name)(), case.shape[1:]), case.shape, 0
+    for row, (kind, options), y in zip(layers, case.layers, cases.output_shapes(case), strict=True):
+        assert row.layer == kind
+        if kind in BESIDE_PRODUCTS:
+            steps = x[1] * options["units"] if kind == "LSTM" else math.prod(y)
+            assert row.flops == layer_flops(kind, options, x, y) + BESIDE_PRODUCTS[kind] * steps
+            counted += 1
+        x = y
+    assert counted >= 2
+
+
+class OwnOp(nn.Module):
+    """Calls an op that does not say what it costs."""
+
+    def forward(self, x: Any) -> Any:
+        return wait(x)
+
+
+class OwnArrays(nn.Module):
+    """Computes without ops."""
+
+    def forward(self, x: Any) -> Any:
+        return tn.Tensor(x.numpy() * 2)
+
+
+def test_what_is_not_known_is_not_made_up() -> None:
+    model = nn.Sequential(nn.Dense(3, 2), OwnOp(), nn.Sequential(OwnArrays()), nn.ReLU())
+    assert [(row.layer, row.flops, row.activations) for row in rows(model, (3,))] == [
+        ("Dense", 14, 8), ("OwnOp", None, 8), ("OwnArrays", None, None), ("ReLU", 2, 8)]
+    assert model.summary((3,)).splitlines() == [
+        "layer       output shape   parameters   FLOPs   activations",
+        "Dense       (N, 2)                  8      14           8 B",
+        "OwnOp       (N, 2)                  0       ?           8 B",
+        "OwnArrays   (N, 2)                  0       ?             ?",
+        "ReLU        (N, 2)                  0       2           8 B",
+        "total                               8       ?             ?"]
 
 
 @pytest.mark.parametrize(("layer", "shape", "elements"), [

@@ -1,11 +1,10 @@
 """What a model costs: shapes, parameters, operations and memory, layer by layer, from the contracts of the ops alone.
 
 Nothing is computed: the model is called once in evaluation on a tensor without memory (`tracing.shapes_only`), which
-gives a list of the ops with the sizes of their letters. Two small tables say what each op costs.
+gives a list of the ops with the sizes of their letters. What an op costs stands beside its contract: `flops`, `keeps`.
 """
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,29 +15,14 @@ from tinynet.tensor import blank
 from tinynet.tracing import Call, observe, shapes_only
 from tinynet.window import pair, window
 
-# Operations of an op, from the letters of its contract and its options: a multiply-add is two, an added bias, a
-# function value and an element of a window one. What stands not here takes one for each element.
-_OPERATIONS: dict[str, Callable[[dict[str, Any]], int]] = {
-    "dense": lambda s: math.prod(s["..."]) * (2 * s["D"] + 1) * s["F"],
-    "matmul": lambda s: math.prod(s["...Y"]) * 2 * s["M"] * s["K"] * s["P"],
-    "conv1d": lambda s: s["N"] * s["T'"] * (2 * s["K"] * s["C"] + 1) * s["F"],
-    "conv2d": lambda s: s["N"] * s["H'"] * s["W'"] * (2 * s["KH"] * s["KW"] * s["C"] + 1) * s["F"],
-    "lstm": lambda s: s["N"] * s["T"] * (8 * s["H"] * (s["H"] + s["D"]) + 13 * s["H"]),  # 8 for gates, 5 for (4), (6)
-    **{f"{kind}_pool1d": lambda s: s["N"] * s["T'"] * s["C"] * s["size"] for kind in ("max", "avg")},
-    **{f"{kind}_pool2d": lambda s: s["N"] * s["H'"] * s["W'"] * s["C"] * math.prod(pair("pool2d", "size", s["size"]))
-       for kind in ("max", "avg")},
-}
-_VIEWS = {"reshape", "transpose", "getitem"}  # another look at the same memory
-_NO_ARITHMETIC = {*_VIEWS, "concatenate", "pad", "astype"}
-
 
 @dataclass(frozen=True)
 class Row:
     """One layer, for a batch of one sample.
 
     shape         shape of the output without the batch; None if it is unknown
-    flops         operations of the forward pass in evaluation
-    activations   bytes of the outputs of its ops, and of what they keep for the backward pass
+    flops         operations of the forward pass in evaluation; None if they are unknown
+    activations   bytes of the outputs of its ops, or what these declare to keep; None if no op made its output
     largest       bytes of the largest array that one of them makes
     """
 
@@ -46,8 +30,8 @@ class Row:
     layer: str
     shape: tuple[int, ...] | None
     parameters: int
-    flops: int
-    activations: int
+    flops: int | None
+    activations: int | None
     largest: int
 
 
@@ -60,14 +44,14 @@ def rows(model: Module, input_shape: tuple[int, ...] | None) -> list[Row]:
     found: list[Row] = []
     counted: set[int] = set()
 
-    def add(module: Module, shape: tuple[int, ...] | None, calls: list[Call]) -> None:
+    def add(module: Module, shape: tuple[int, ...] | None, calls: list[Call], traced: bool = True) -> None:
         own = {id(one): one.size for _, one in module.members() if isinstance(one, Parameter)}
         parameters = sum(size for key, size in own.items() if key not in counted)
         counted.update(own)
-        flops = sum(map(_flops, calls))
-        if parameters or flops or not list(module.children()):
+        flops = _total(map(_flops, calls)) if traced else None
+        if parameters or flops != 0 or not list(module.children()):
             found.append(Row(paths[id(module)], type(module).__name__, shape, parameters, flops,
-                             sum(map(_activations, calls)), max(map(_largest, calls), default=0)))
+                             sum(map(_activations, calls)) if traced else None, max(map(_largest, calls), default=0)))
 
     if input_shape is not None:
         trace(model, input_shape, add)
@@ -78,24 +62,29 @@ def rows(model: Module, input_shape: tuple[int, ...] | None) -> list[Row]:
 
 
 def trace(model: Module, input_shape: tuple[int, ...],
-          visit: Callable[[Module, tuple[int, ...], list[Call]], None]) -> None:
+          visit: Callable[[Module, tuple[int, ...], list[Call], bool], None]) -> None:
     """Call a model in evaluation on the shape of one sample, and `visit` each module after its forward pass.
 
-    visit(module, shape of its output without the batch, calls of ops that it made itself)
+    visit(module, shape of its output without the batch, calls of ops that it made itself, whether its outputs are those
+    of ops, or its inputs: others were computed in an unknown way)
     """
     def look(module: Module, run: Callable[[], Any]) -> Any:
         begun = len(calls)
         output = run()
         own = calls[begun:]
         del calls[begun:]  # the rest are the caller's
-        visit(module, (output[0] if isinstance(output, tuple) else output).shape[1:], own)
+        known.update({id(made): made for call in own for made in call.outputs})
+        outputs = output if isinstance(output, tuple) else (output,)
+        visit(module, outputs[0].shape[1:], own, all(id(one) in known for one in outputs))
+        known.update({id(one): one for one in outputs})
         return output
 
     modes = [(module, module.training) for _, module in model.modules()]
-    dtype = next((parameter.dtype for parameter in model.parameters()), "float32")
+    x = blank((1, *input_shape), next((parameter.dtype for parameter in model.parameters()), "float32"))
+    known = {id(one): one for one in (x, *model.tensors().values())}
     try:
         with no_grad(), shapes_only() as calls, observe(module=look):
-            model.eval()(blank((1, *input_shape), dtype))
+            model.eval()(x)
     finally:
         for module, mode in modes:
             module.training = mode
@@ -107,10 +96,11 @@ def summary(model: Module, input_shape: tuple[int, ...] | None = None) -> str:
     `input_shape` is the shape of one sample, without the batch; `model.input_shape` by default. The shapes come from
     the contracts of the ops: nothing is computed. Without a shape only the parameters are shown. For one sample:
 
-    FLOPs        operations of the forward pass: a multiply-add counts as two; a bias, a function value and an element
-                 of a window as one. Forward and backward together take about three times as many.
-    activations  bytes of the outputs of the layers, and of what an LSTM keeps of every step for its backward pass.
-                 In training, dropout adds the size of its input; `profile` measures what is really kept.
+    FLOPs        operations of the forward pass, by the equations of its ops: a multiply-add counts as two; a bias, a
+                 function value and an element of a window as one. Forward and backward together take about three times
+                 as many. "?" for an op without `flops`, or an output that no op made.
+    activations  bytes of the outputs of the ops; for an LSTM, of what it keeps of every step for its backward pass. In
+                 training, dropout adds the size of its input. `profile` measures what is kept.
 
     >>> import tinynet as tn
     >>> print(tn.nn.Sequential(tn.nn.Dense(3, 2), tn.nn.ReLU()).summary((3,)))
@@ -123,9 +113,11 @@ def summary(model: Module, input_shape: tuple[int, ...] | None = None) -> str:
     layers = rows(model, shape)
     lines = [("layer", "output shape", "parameters", "FLOPs", "activations")]
     lines += [(row.layer, "" if row.shape is None else f"({', '.join(['N', *map(str, row.shape)])})",
-               f"{row.parameters:,}", f"{row.flops:,}", in_bytes(row.activations)) for row in layers]
-    lines.append(("total", "", f"{sum(row.parameters for row in layers):,}", f"{sum(row.flops for row in layers):,}",
-                  in_bytes(sum(row.activations for row in layers))))
+               f"{row.parameters:,}", _shown(row.flops, "{:,}".format), _shown(row.activations, in_bytes))
+              for row in layers]
+    lines.append(("total", "", f"{sum(row.parameters for row in layers):,}",
+                  _shown(_total(row.flops for row in layers), "{:,}".format),
+                  _shown(_total(row.activations for row in layers), in_bytes)))
     columns = 5 if shape is not None else 3
     return aligned([line[:columns] for line in lines], left=2)
 
@@ -152,21 +144,34 @@ def in_bytes(number: int) -> str:
     return f"{value:.0f} B" if units[0] == "B" else f"{value:,.1f} {units[0]}"
 
 
-def _flops(call: Call) -> int:
-    if call.op in _OPERATIONS:
-        return _OPERATIONS[call.op]({**call.sizes, **call.options})
-    if call.op in _NO_ARITHMETIC:
-        return 0
-    return max(call.outputs[0].size, math.prod(call.sizes.get("...", ())))  # a sum reads more than it gives
+def _total(numbers: Iterable[int | None]) -> int | None:
+    """The sum; None if one of them is unknown."""
+    listed = list(numbers)
+    return None if None in listed else sum(number for number in listed if number is not None)
+
+
+def _shown(number: int | None, form: Callable[[int], str]) -> str:
+    return "?" if number is None else form(number)
+
+
+def _facts(call: Call) -> dict[str, Any]:
+    """What a function of `flops` or `keeps` is given."""
+    given = zip(call.definition.contract.inputs, call.inputs, strict=False)  # any number of arrays of one argument
+    return {**{argument.name: tensor is not None for argument, tensor in given}, **call.sizes, **call.options}
+
+
+def _flops(call: Call) -> int | None:
+    flops, size = call.definition.flops, call.outputs[0].size
+    if callable(flops):
+        return int(flops(_facts(call)) * size)
+    return None if flops is None else int(flops * max(size, call.inputs[0].size))
 
 
 def _activations(call: Call) -> int:
-    """Bytes: of the outputs, and for the LSTM of what its backward needs besides, [h, x] and the gates and C."""
-    if call.op in _VIEWS:
-        return 0
-    elements = call.outputs[0].size
-    if call.op == "lstm":
-        elements = call.sizes["N"] * call.sizes["T"] * (7 * call.sizes["H"] + call.sizes["D"])
+    keeps = call.definition.keeps
+    elements = keeps(_facts(call)) if callable(keeps) else keeps
+    if elements is None:
+        elements = sum(output.size for output in call.outputs)
     return int(elements * call.outputs[0].dtype.itemsize)
 
 
@@ -178,7 +183,7 @@ def _largest(call: Call) -> int:
 def _padded(call: Call) -> int:
     """Elements of the input of an op with a window, with the margins around it."""
     sizes, options = call.sizes, call.options
-    if "padding" not in options:
+    if "padding" not in options or not call.definition.module.startswith("tinynet."):
         return 0
     axes = ["T"] if "T" in sizes else ["H", "W"]
     kernel = tuple(sizes[letter] for letter in (["K"] if "K" in sizes else ["KH", "KW"]) if letter in sizes)

@@ -31,7 +31,7 @@ def log_of_softmax(xp: Any, z: Array, axis: int) -> Array:
     return shifted - xp.log1p(rest)
 
 
-@op("x:(...) -> y:(...)", analytic=False, cases=[{"x": "distinct"}, {"x": "distinct", "...": ()}])
+@op("x:(...) -> y:(...)", analytic=False, flops=1, cases=[{"x": "distinct"}, {"x": "distinct", "...": ()}])
 def relu(xp: Any, x: Array) -> tuple[Array, Any]:
     """The rectified linear unit: x where it is positive, else 0.
 
@@ -54,7 +54,7 @@ def drelu(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
     return dy * positive  # (2)
 
 
-@op("x:(...) -> y:(...)", cases=[{}, {"...": ()}])
+@op("x:(...) -> y:(...)", flops=1, cases=[{}, {"...": ()}])
 def sigmoid(xp: Any, x: Array) -> tuple[Array, Any]:
     """The logistic function, with values in (0, 1).
 
@@ -78,7 +78,7 @@ def dsigmoid(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
     return dy * y * (1 - y)  # (2)
 
 
-@op("x:(...) -> y:(...)", cases=[{}, {"...": ()}])
+@op("x:(...) -> y:(...)", flops=1, cases=[{}, {"...": ()}])
 def tanh(xp: Any, x: Array) -> tuple[Array, Any]:
     """The hyperbolic tangent, with values in (-1, 1).
 
@@ -112,7 +112,7 @@ def _axis_size(name: str) -> Any:
     return sizes
 
 
-@op("x:(...) -> y:(...)", sizes=_axis_size("softmax"), cases=[{"...": (3, 5)}, {"...": (2, 4, 3), "axis": 1}])
+@op("x:(...) -> y:(...)", sizes=_axis_size("softmax"), flops=3, cases=[{"...": (3, 5)}, {"...": (2, 4, 3), "axis": 1}])
 def softmax(xp: Any, x: Array, *, axis: int = -1) -> tuple[Array, Any]:
     """Probabilities from scores: positive numbers with the sum 1 along `axis`.
 
@@ -137,7 +137,8 @@ def dsoftmax(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
     return y * (dy - (dy * y).sum(axis=axis, keepdims=True))  # (2)
 
 
-@op("x:(...) -> y:(...)", sizes=_axis_size("log_softmax"), cases=[{"...": (3, 5)}, {"...": (2, 4, 3), "axis": 1}])
+@op("x:(...) -> y:(...)", sizes=_axis_size("log_softmax"), flops=3,
+    cases=[{"...": (3, 5)}, {"...": (2, 4, 3), "axis": 1}])
 def log_softmax(xp: Any, x: Array, *, axis: int = -1) -> tuple[Array, Any]:
     """The logarithm of the softmax along `axis`, exact also where the softmax itself rounds to 0 or 1.
 

@@ -41,6 +41,7 @@ def _channel_axis(known: dict[str, Any], axis: int = -1, eps: float = 1e-5) -> d
 
 
 @op("x:(...) gamma:(C) beta:(C) mean?:(C) var?:(C) -> y:(...) mean:(C) var:(C)", sizes=_channel_axis,
+    flops=lambda s: 4 if s["mean"] else 7,
     cases=[{"...": (6, 4), "C": 4, "mean": None, "var": None}, {"...": (3, 5, 2), "C": 2, "mean": None, "var": None},
            {"...": (2, 3, 4), "C": 3, "axis": 1, "eps": 0.1, "mean": None, "var": None},
            {"...": (2, 2, 3, 2), "C": 2, "mean": None, "var": None},

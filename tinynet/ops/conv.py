@@ -57,7 +57,7 @@ def _conv1d_sizes(known: dict[str, Any], stride: int = 1, padding: Pad = "valid"
     return {"T'": window("conv1d", "T", known["T"], known["K"], stride, padding, dilation).outputs}
 
 
-@op("x:(N,T,C) W:(K,C,F) b?:(F) -> y:(N,T',F)", sizes=_conv1d_sizes,
+@op("x:(N,T,C) W:(K,C,F) b?:(F) -> y:(N,T',F)", sizes=_conv1d_sizes, flops=lambda s: 2 * s["K"] * s["C"] + s["b"],
     cases=[{"K": 3, "T": 7}, {"K": 3, "T": 7, "b": None}, {"K": 2, "T": 2, "N": 1}, {"K": 1, "T": 1},
            {"K": 3, "T": 8, "stride": 2}, {"K": 3, "T": 7, "stride": 3, "padding": "same"},
            {"K": 4, "T": 6, "stride": 1, "padding": "same"}, {"K": 4, "T": 1, "padding": "same"},
@@ -102,6 +102,7 @@ def _conv2d_sizes(known: dict[str, Any], stride: Any = 1, padding: Any = "valid"
 
 
 @op("x:(N,H,W,C) W:(KH,KW,C,F) b?:(F) -> y:(N,H',W',F)", sizes=_conv2d_sizes,
+    flops=lambda s: 2 * s["KH"] * s["KW"] * s["C"] + s["b"],
     cases=[{"H": 5, "W": 6, "KH": 3, "KW": 2}, {"H": 5, "W": 4, "KH": 3, "KW": 3, "padding": "same", "b": None},
            {"H": 7, "W": 6, "KH": 3, "KW": 3, "stride": 2, "padding": "same"},
            {"H": 1, "W": 1, "KH": 1, "KW": 1, "N": 1},

@@ -5,7 +5,7 @@ from typing import Any
 from tinynet.op import Array, Gradients, op
 
 
-@op("x:(...,D) W:(D,F) b?:(F) -> y:(...,F)",
+@op("x:(...,D) W:(D,F) b?:(F) -> y:(...,F)", flops=lambda s: 2 * s["D"] + s["b"],
     cases=[{"...": (4,)}, {"...": (2, 3), "b": None}, {"...": (), "D": 1}, {"...": (1, 7), "F": 1}])
 def dense(xp: Any, x: Array, W: Array, b: Array | None = None) -> tuple[Array, Any]:
     """A fully connected layer: each output is a weighted sum of the features on the last axis.

@@ -15,7 +15,7 @@ def _check_p(known: dict[str, Any], p: float, key: Any, counter: Any) -> dict[st
     return {}
 
 
-@op("x:(...) -> y:(...)", sizes=_check_p,
+@op("x:(...) -> y:(...)", sizes=_check_p, flops=2,
     cases=[{"...": (3, 5), "p": 0.5, "key": (1, 2), "counter": 0}, {"...": (7,), "p": 0.2, "key": (0, 9), "counter": 3},
            {"...": (2, 3, 2), "p": 0.0, "key": (1, 2), "counter": 0}])
 def dropout(xp: Any, x: Array, p: float, *, key: tuple[int, int], counter: int | Array) -> tuple[Array, Any]:

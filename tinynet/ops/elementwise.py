@@ -15,7 +15,7 @@ _PAIRS: list[dict[str, Any]] = [{"...A": (3, 4), "...B": (3, 4)}, {"...A": (3, 1
 _DISTINCT = [{**case, "a": "distinct", "b": "distinct between"} for case in _PAIRS]
 
 
-@op("a:(...A) b:(...B) -> y:(...Y)", sizes=broadcasting("add"), cases=_PAIRS)
+@op("a:(...A) b:(...B) -> y:(...Y)", sizes=broadcasting("add"), flops=1, cases=_PAIRS)
 def add(xp: Any, a: Array, b: Array) -> tuple[Array, Any]:
     """The sum of two arrays, elementwise.
 
@@ -41,7 +41,7 @@ def dadd(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Gradients:
     return da, db
 
 
-@op("a:(...A) b:(...B) -> y:(...Y)", sizes=broadcasting("subtract"), cases=_PAIRS)
+@op("a:(...A) b:(...B) -> y:(...Y)", sizes=broadcasting("subtract"), flops=1, cases=_PAIRS)
 def subtract(xp: Any, a: Array, b: Array) -> tuple[Array, Any]:
     """The difference of two arrays, elementwise.
 
@@ -67,7 +67,7 @@ def dsubtract(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Gradients:
     return da, db
 
 
-@op("a:(...A) b:(...B) -> y:(...Y)", sizes=broadcasting("multiply"), cases=_PAIRS)
+@op("a:(...A) b:(...B) -> y:(...Y)", sizes=broadcasting("multiply"), flops=1, cases=_PAIRS)
 def multiply(xp: Any, a: Array, b: Array) -> tuple[Array, Any]:
     """The product of two arrays, elementwise.
 
@@ -93,7 +93,8 @@ def dmultiply(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Gradients:
     return da, db
 
 
-@op("a:(...A) b:(...B) -> y:(...Y)", sizes=broadcasting("divide"), cases=[{**case, "b": "positive"} for case in _PAIRS])
+@op("a:(...A) b:(...B) -> y:(...Y)", sizes=broadcasting("divide"), flops=1,
+    cases=[{**case, "b": "positive"} for case in _PAIRS])
 def divide(xp: Any, a: Array, b: Array) -> tuple[Array, Any]:
     """The quotient of two arrays, elementwise.
 
@@ -120,7 +121,7 @@ def ddivide(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Gradients:
     return da, db
 
 
-@op("a:(...A) b:(...B) -> y:(...Y)", sizes=broadcasting("maximum"), analytic=False, cases=_DISTINCT)
+@op("a:(...A) b:(...B) -> y:(...Y)", sizes=broadcasting("maximum"), analytic=False, flops=1, cases=_DISTINCT)
 def maximum(xp: Any, a: Array, b: Array) -> tuple[Array, Any]:
     """The larger of two arrays, elementwise.
 
@@ -146,7 +147,7 @@ def dmaximum(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Gradients:
     return da, db
 
 
-@op("a:(...A) b:(...B) -> y:(...Y)", sizes=broadcasting("minimum"), analytic=False, cases=_DISTINCT)
+@op("a:(...A) b:(...B) -> y:(...Y)", sizes=broadcasting("minimum"), analytic=False, flops=1, cases=_DISTINCT)
 def minimum(xp: Any, a: Array, b: Array) -> tuple[Array, Any]:
     """The smaller of two arrays, elementwise.
 
@@ -168,7 +169,7 @@ minimum.gradient(dmaximum)  # (2) (3), on a cache with the same parts
 
 
 @op("condition:any(...P) a:(...A) b:(...B) -> y:(...Y)", sizes=broadcasting("where", ("...P", "...A", "...B")),
-    cases=[{"...P": (3, 4), "...A": (3, 4), "...B": (4,), "condition": "boolean"},
+    flops=0, cases=[{"...P": (3, 4), "...A": (3, 4), "...B": (4,), "condition": "boolean"},
            {"...P": (3, 1), "...A": (), "...B": (1, 2), "condition": "boolean"}])
 def where(xp: Any, condition: Array, a: Array, b: Array) -> tuple[Array, Any]:
     """Elements of a where `condition` is true, of b where it is false.
@@ -197,7 +198,7 @@ def dwhere(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Gradients:
     return None, da, db
 
 
-@op("x:(...) -> y:(...)", cases=[{"...": (3, 4)}, {"...": ()}])
+@op("x:(...) -> y:(...)", flops=1, cases=[{"...": (3, 4)}, {"...": ()}])
 def negative(xp: Any, x: Array) -> tuple[Array, Any]:
     """The negative of x.
 
@@ -227,7 +228,7 @@ def _power_sizes(known: dict[str, Any], exponent: Any) -> dict[str, Any]:
 
 
 @op("x:(...) -> y:(...)", sizes=_power_sizes,
-    cases=[{"exponent": 3}, {"exponent": 0}, {"exponent": -0.5, "x": "positive"}, {"exponent": 1, "...": ()}])
+    flops=1, cases=[{"exponent": 3}, {"exponent": 0}, {"exponent": -0.5, "x": "positive"}, {"exponent": 1, "...": ()}])
 def power(xp: Any, x: Array, exponent: float) -> tuple[Array, Any]:
     """x to the power of a Python number p, the exponent.
 
@@ -250,7 +251,7 @@ def dpower(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
     return dy * p * x ** (p - 1) if p else xp.zeros_like(dy)  # (2)
 
 
-@op("x:(...) -> y:(...)", cases=[{}, {"...": ()}])
+@op("x:(...) -> y:(...)", flops=1, cases=[{}, {"...": ()}])
 def exp(xp: Any, x: Array) -> tuple[Array, Any]:
     """The exponential function.
 
@@ -274,7 +275,7 @@ def dexp(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
     return dy * y  # (2)
 
 
-@op("x:(...) -> y:(...)", cases=[{"x": "positive"}, {"x": "positive", "...": ()}])
+@op("x:(...) -> y:(...)", flops=1, cases=[{"x": "positive"}, {"x": "positive", "...": ()}])
 def log(xp: Any, x: Array) -> tuple[Array, Any]:
     """The natural logarithm.
 
@@ -297,7 +298,7 @@ def dlog(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
     return dy / x  # (2)
 
 
-@op("x:(...) -> y:(...)", cases=[{"x": "positive"}, {"x": "positive", "...": ()}])
+@op("x:(...) -> y:(...)", flops=1, cases=[{"x": "positive"}, {"x": "positive", "...": ()}])
 def sqrt(xp: Any, x: Array) -> tuple[Array, Any]:
     """The square root.
 
@@ -321,7 +322,7 @@ def dsqrt(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
     return dy / (2 * y)  # (2)
 
 
-@op("x:(...) -> y:(...)", analytic=False, cases=[{"x": "distinct"}, {"x": "distinct", "...": ()}])
+@op("x:(...) -> y:(...)", analytic=False, flops=1, cases=[{"x": "distinct"}, {"x": "distinct", "...": ()}])
 def absolute(xp: Any, x: Array) -> tuple[Array, Any]:
     """The absolute value.
 
@@ -350,7 +351,7 @@ def _clip_sizes(known: dict[str, Any], low: float, high: float) -> dict[str, Any
     return {}
 
 
-@op("x:(...) -> y:(...)", sizes=_clip_sizes, analytic=False,
+@op("x:(...) -> y:(...)", sizes=_clip_sizes, analytic=False, flops=2,
     cases=[{"x": "distinct", "low": -0.31, "high": 0.43}, {"x": "distinct", "low": -9.0, "high": 0.0, "...": ()}])
 def clip(xp: Any, x: Array, low: float, high: float) -> tuple[Array, Any]:
     """x limited to the interval [low, high].

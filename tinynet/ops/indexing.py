@@ -1,6 +1,7 @@
 """Selecting, joining and padding. Each gradient moves the elements of δy back to where they came from."""
 
 import itertools
+import math
 from typing import Any
 
 from tinynet.errors import ArgumentError, DeviceError, ShapeError
@@ -32,7 +33,8 @@ def _is_basic(index: Any) -> bool:
     return all(part is None or part is Ellipsis or isinstance(part, int | slice) for part in parts)
 
 
-@op("x:any(...) -> y:any(...Y)", sizes=_getitem_sizes,
+@op("x:any(...) -> y:any(...Y)", sizes=_getitem_sizes, flops=0,
+    keeps=lambda s: 0 if _is_basic(s["index"]) else math.prod(s["...Y"]),
     cases=[{"...": (3, 4), "index": 1}, {"...": (5, 4), "index": (slice(None, None, -2), slice(1, 3))},
            {"...": (3, 4), "index": (None, Ellipsis, 0)}, {"...": (5, 2), "index": [0, 3, 3, 0]},
            {"...": (4, 3), "index": ([0, 1, 0], [2, 2, 2])}])
@@ -81,7 +83,7 @@ def _concatenate_sizes(known: dict[str, Any], axis: int = 0) -> dict[str, Any]:
     return {"...Y": tuple(joined)}
 
 
-@op("*xs:any(...) -> y:any(...Y)", sizes=_concatenate_sizes,
+@op("*xs:any(...) -> y:any(...Y)", sizes=_concatenate_sizes, flops=0,
     cases=[{"*xs": [(2, 3), (4, 3)]}, {"*xs": [(2, 3), (2, 1), (2, 2)], "axis": 1}, {"*xs": [(2, 3, 1)], "axis": -1}])
 def concatenate(xp: Any, *xs: Array, axis: int = 0) -> tuple[Array, Any]:
     """Arrays joined along an existing axis. Takes a list, or the arrays as arguments.
@@ -125,7 +127,7 @@ def _pad_sizes(known: dict[str, Any], width: Any, value: float = 0.0) -> dict[st
 
 
 @op("x:any(...) -> y:any(...Y)", sizes=_pad_sizes,
-    cases=[{"...": (3, 4), "width": 1}, {"...": (3, 4), "width": ((0, 2), (1, 0)), "value": 7.0},
+    flops=0, cases=[{"...": (3, 4), "width": 1}, {"...": (3, 4), "width": ((0, 2), (1, 0)), "value": 7.0},
            {"...": (2, 3, 2), "width": (1, 2)}])
 def pad(xp: Any, x: Array, width: int | tuple[Any, ...], *, value: float = 0.0) -> tuple[Array, Any]:
     """x with a margin of a constant value.

@@ -30,7 +30,7 @@ def _check_labels(logits: Array, labels: Array, weight: Array | None, *, sizes: 
 
 
 @op("logits:(...,K) labels:int(...) weight?:(K) -> loss:(...L)", sizes=_reduced("cross_entropy", "..."),
-    check=_check_labels,
+    check=_check_labels, flops=8,
     cases=[{"...": (4,), "K": 5, "weight": None}, {"...": (3,), "K": 4, "weight": "positive"},
            {"...": (2, 3), "K": 4, "weight": "positive", "label_smoothing": 0.2},
            {"...": (4,), "K": 3, "weight": None, "label_smoothing": 0.1, "reduction": "sum"},
@@ -102,7 +102,7 @@ def tally(xp: Any, total: Array, right: Array, loss: Array, scores: Array, label
     right += count if each == 1 else count / each  # (2)
 
 
-@op("prediction:(...) target:(...) -> loss:(...L)", sizes=_reduced("mse", "..."),
+@op("prediction:(...) target:(...) -> loss:(...L)", sizes=_reduced("mse", "..."), flops=3,
     cases=[{"...": (4, 3)}, {"...": (5,), "reduction": "sum"}, {"...": (2, 3), "reduction": "none"}])
 def mse(xp: Any, prediction: Array, target: Array, *, reduction: str = "mean") -> tuple[Array, Any]:
     """The mean squared error.

@@ -24,6 +24,8 @@ from tinynet.ops.activation import logistic
 
 
 @op("x:(N,T,D) h0?:(N,H) c0?:(N,H) W:(H+D,4H) b:(4H) recurrent_mask?:(N,H) -> y:(N,T,H) h:(N,H) c:(N,H)",
+    flops=lambda s: 8 * (s["H"] + s["D"]) + 13 + s["recurrent_mask"],
+    keeps=lambda s: s["N"] * s["T"] * (7 * s["H"] + s["D"]),  # the cache, of which the outputs are views
     cases=[{"N": 3, "T": 7, "D": 2, "H": 4, "recurrent_mask": None}, {"N": 1, "T": 1, "D": 3, "H": 2},
            {"N": 3, "T": 2, "D": 5, "H": 3, "h0": None, "c0": None, "recurrent_mask": None},
            {"N": 2, "T": 2, "D": 1, "H": 3, "h0": None}, {"N": 1, "T": 7, "D": 4, "H": 1, "c0": None}])

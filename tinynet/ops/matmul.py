@@ -6,7 +6,7 @@ from tinynet.op import Array, Gradients, op
 from tinynet.ops.axes import broadcasting, unbroadcast
 
 
-@op("a:(...A,M,K) b:(...B,K,P) -> y:(...Y,M,P)", sizes=broadcasting("matmul"),
+@op("a:(...A,M,K) b:(...B,K,P) -> y:(...Y,M,P)", sizes=broadcasting("matmul"), flops=lambda s: 2 * s["K"],
     cases=[{"...A": (), "...B": ()}, {"...A": (2, 1), "...B": (3,)}, {"...A": (2,), "...B": (), "M": 1}])
 def matmul(xp: Any, a: Array, b: Array) -> tuple[Array, Any]:
     """The product of two matrices, or of two stacks of matrices. The axes before the last two broadcast.

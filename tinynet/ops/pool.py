@@ -16,7 +16,7 @@ def _sizes1d(name: str) -> Any:
 def _sizes2d(name: str) -> Any:
     def sizes(known: dict[str, Any], size: Any, stride: Any = None, padding: Any = "valid") -> dict[str, Any]:
         rows, columns = pool_windows(name, (known["H"], known["W"]), size, stride, padding)
-        return {"H'": rows.outputs, "W'": columns.outputs}
+        return {"H'": rows.outputs, "W'": columns.outputs, "KH": rows.width, "KW": columns.width}
     return sizes
 
 
@@ -67,7 +67,7 @@ _CASES2D: list[dict[str, Any]] = [
 
 
 @op("x:(N,T,C) -> y:(N,T',C)", sizes=_sizes1d("max_pool1d"), analytic=False,
-    cases=[{**case, "x": "distinct"} for case in _CASES1D])
+    flops=lambda s: s["size"], cases=[{**case, "x": "distinct"} for case in _CASES1D])
 def max_pool1d(xp: Any, x: Array, size: int, stride: int | None = None, padding: Pad = "valid") -> tuple[Array, Any]:
     """The maximum of each window of `size` steps; `stride` is `size` by default.
 
@@ -93,7 +93,7 @@ def dmax_pool1d(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
 
 
 @op("x:(N,H,W,C) -> y:(N,H',W',C)", sizes=_sizes2d("max_pool2d"), analytic=False,
-    cases=[{**case, "x": "distinct"} for case in _CASES2D])
+    flops=lambda s: s["KH"] * s["KW"], cases=[{**case, "x": "distinct"} for case in _CASES2D])
 def max_pool2d(xp: Any, x: Array, size: Pair, stride: Pair | None = None, padding: Pads = "valid") -> tuple[Array, Any]:
     """The maximum of each window of an image; options are one number, or a pair (height, width).
 
@@ -117,7 +117,7 @@ def dmax_pool2d(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
     return _dmax_pool(xp, dy, cache)  # (2)
 
 
-@op("x:(N,T,C) -> y:(N,T',C)", sizes=_sizes1d("avg_pool1d"), cases=_CASES1D)
+@op("x:(N,T,C) -> y:(N,T',C)", sizes=_sizes1d("avg_pool1d"), flops=lambda s: s["size"], cases=_CASES1D)
 def avg_pool1d(xp: Any, x: Array, size: int, stride: int | None = None, padding: Pad = "valid") -> tuple[Array, Any]:
     """The mean of each window of `size` steps; `stride` is `size` by default. Padding is not counted.
 
@@ -142,7 +142,7 @@ def davg_pool1d(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
     return _davg_pool(xp, dy[:, None], cache)[:, 0]  # (2) (N,T,C)
 
 
-@op("x:(N,H,W,C) -> y:(N,H',W',C)", sizes=_sizes2d("avg_pool2d"), cases=_CASES2D)
+@op("x:(N,H,W,C) -> y:(N,H',W',C)", sizes=_sizes2d("avg_pool2d"), flops=lambda s: s["KH"] * s["KW"], cases=_CASES2D)
 def avg_pool2d(xp: Any, x: Array, size: Pair, stride: Pair | None = None, padding: Pads = "valid") -> tuple[Array, Any]:
     """The mean of each window of an image; options are one number, or a pair (height, width). Padding is not counted.
 

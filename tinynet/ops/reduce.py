@@ -25,7 +25,7 @@ def _reduced(name: str, *, empty: bool = False) -> Any:
     return sizes
 
 
-@op("x:any(...) -> y:any(...Y)", sizes=_reduced("sum", empty=True), cases=_CASES)
+@op("x:any(...) -> y:any(...Y)", sizes=_reduced("sum", empty=True), flops=1, cases=_CASES)
 def sum(xp: Any, x: Array, *, axis: Axes = None, keepdims: bool = False) -> tuple[Array, Any]:
     """The sum over axes.
 
@@ -49,7 +49,7 @@ def dsum(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
     return xp.broadcast_to(dy.reshape(kept(shape, axes)), shape)  # (2)
 
 
-@op("x:any(...) -> y:any(...Y)", sizes=_reduced("mean"), cases=_CASES)
+@op("x:any(...) -> y:any(...Y)", sizes=_reduced("mean"), flops=1, cases=_CASES)
 def mean(xp: Any, x: Array, *, axis: Axes = None, keepdims: bool = False) -> tuple[Array, Any]:
     """The mean over axes.
 
@@ -74,7 +74,7 @@ def dmean(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
     return xp.broadcast_to((dy / R).reshape(kept(shape, axes)), shape)  # (2)
 
 
-@op("x:(...) -> y:(...Y)", sizes=_reduced("var"), cases=_CASES)
+@op("x:(...) -> y:(...Y)", sizes=_reduced("var"), flops=4, cases=_CASES)
 def var(xp: Any, x: Array, *, axis: Axes = None, keepdims: bool = False) -> tuple[Array, Any]:
     """The population variance over axes: divided by R, not by R − 1.
 
@@ -111,7 +111,7 @@ def _first(xp: Any, x: Array, axes: tuple[int, ...], which: str) -> Array:
     return first.reshape([x.shape[i] for i in [*others, *axes]]).transpose(back)  # as x
 
 
-@op("x:any(...) -> y:any(...Y)", sizes=_reduced("max"), analytic=False, cases=_DISTINCT)
+@op("x:any(...) -> y:any(...Y)", sizes=_reduced("max"), analytic=False, flops=1, cases=_DISTINCT)
 def max(xp: Any, x: Array, *, axis: Axes = None, keepdims: bool = False) -> tuple[Array, Any]:
     """The maximum over axes.
 
@@ -135,7 +135,7 @@ def dmax(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
     return dy.reshape(kept(first.shape, axes)) * first  # (2)
 
 
-@op("x:any(...) -> y:any(...Y)", sizes=_reduced("min"), analytic=False, cases=_DISTINCT)
+@op("x:any(...) -> y:any(...Y)", sizes=_reduced("min"), analytic=False, flops=1, cases=_DISTINCT)
 def min(xp: Any, x: Array, *, axis: Axes = None, keepdims: bool = False) -> tuple[Array, Any]:
     """The minimum over axes.
 

@@ -20,6 +20,7 @@ def _reshape_sizes(known: dict[str, Any], shape: tuple[int, ...]) -> dict[str, A
 
 
 @op("x:any(...) -> y:any(...Y)", sizes=_reshape_sizes,
+    flops=0, keeps=0,
     cases=[{"...": (3, 4), "shape": (2, 6)}, {"...": (2, 3, 4), "shape": (-1, 4)}, {"...": (1,), "shape": ()}])
 def reshape(xp: Any, x: Array, shape: Shape) -> tuple[Array, Any]:
     """The elements of x, in the same order, in another shape. One size may be -1: it is computed from the others.
@@ -53,7 +54,7 @@ def _transpose_sizes(known: dict[str, Any], axes: tuple[int, ...]) -> dict[str, 
 
 
 @op("x:any(...) -> y:any(...Y)", sizes=_transpose_sizes,
-    cases=[{"...": (3, 4), "axes": (1, 0)}, {"...": (2, 3, 4), "axes": (2, 0, 1)},
+    flops=0, keeps=0, cases=[{"...": (3, 4), "axes": (1, 0)}, {"...": (2, 3, 4), "axes": (2, 0, 1)},
            {"...": (2, 3, 4), "axes": (-1, 0, 1)}])
 def transpose(xp: Any, x: Array, axes: tuple[int, ...]) -> tuple[Array, Any]:
     """x with permuted axes: axis i of y is axis `axes[i]` of x.
@@ -77,7 +78,7 @@ def dtranspose(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
     return dy.transpose([order.index(axis) for axis in range(dy.ndim)])  # (2)
 
 
-@op("x:any(...) -> y:any(...)", analytic=False, cases=[{"dtype": "float64"}])
+@op("x:any(...) -> y:any(...)", analytic=False, flops=0, cases=[{"dtype": "float64"}])
 def astype(xp: Any, x: Array, dtype: DTypeLike) -> tuple[Array, Any]:
     """x in another dtype.
 

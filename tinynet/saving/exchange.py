@@ -277,7 +277,7 @@ def _orders(function: str, model: Module, channels_last: bool) -> dict[int, Orde
     orders: dict[int, Order] = {}
     before, is_first, order = model.input_shape, len(model.input_shape) == 3, None  # of what goes into a layer
 
-    def visit(module: Module, after: tuple[int, ...], calls: Any) -> None:
+    def visit(module: Module, after: tuple[int, ...], calls: Any, traced: bool) -> None:
         nonlocal before, is_first, order
         if list(module.children()):
             return
