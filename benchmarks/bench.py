@@ -1,4 +1,4 @@
-"""The run: a worker for each peer, agreement before timing, records of what was found."""
+"""The run: a worker for each peer, a comparison of results before timing, and the records."""
 
 import tempfile
 import time
@@ -17,32 +17,32 @@ from benchmarks.process import PeerError, Worker
 
 Record = dict[str, Any]
 
-DRAWS = 5  # of data, on one of which a peer must agree with us
+DRAWS = 5  # of the data; a peer must agree with tinynet on one of them
 
 
 @dataclass
 class Options:
-    peers: list[str]  # those beside ours, all of them able to run here
+    peers: list[str]  # the peers beside tinynet, all able to run here
     cpus: list[int]
-    seconds: float = 2.5  # for a pair of sides
-    patience: float = 300.0  # for one answer
+    seconds: float = 2.5  # for each pair of sides
+    patience: float = 300.0  # seconds to wait for one answer
     quick: bool = False
     say: Callable[[str], None] = field(default=lambda line: None)
 
 
 class Bench:
-    """Workers, one for each peer, and the records that they make.
+    """The workers, one for each peer, and their records.
 
-    A record is {"row", "case", "unit", "results": {peer: ...}}. The result of a peer is {"error": why} or a summary of
-    times (`timing.Pair.summary`) with the errors of its agreement; that of a peer in rows that measure no time in turn
-    has "value" and, where ours can be compared with it, "ratio".
+    A record is {"row", "case", "unit", "results": {peer: ...}}. The result of a peer is {"error": reason}, or a summary
+    of times (`timing.Pair.summary`) with the errors of its agreement. In rows without alternating runs it has "value"
+    and, if it can be compared with tinynet's, "ratio".
     """
 
     def __init__(self, options: Options) -> None:
         self.options = options
         self.records: list[Record] = []
-        self.agreed: dict[tuple[str, str], dict[str, float] | str] = {}  # (peer, what) -> errors, or what is wrong
-        self.ours: dict[tuple[str, int], Arrays] = {}  # (what, draw) -> what we computed, of the case at hand
+        self.agreed: dict[tuple[str, str], dict[str, float] | str] = {}  # (peer, what) -> errors, or the fault
+        self.ours: dict[tuple[str, int], Arrays] = {}  # (what, draw) -> results of tinynet for the current case
         self._folder = tempfile.TemporaryDirectory(prefix="benchmarks-")
         self.folder = Path(self._folder.name)
         self.data = self.folder / "data.npz"
@@ -58,29 +58,29 @@ class Bench:
         self._folder.cleanup()
 
     def record(self, row: str, case: str, unit: str, results: dict[str, Any], **more: Any) -> None:
-        """Keep what was found, and say that it was."""
+        """Keep a record, and report its row and case."""
         record = {"row": row, "case": case, "unit": unit, "results": results, **more}
         self.records.append(record)
         self.options.say(f"{row}: {case}")
 
     def compare(self, row: str, case: Case, peers: list[str] | None = None) -> None:
-        """Time a case of ours beside each peer (or some), in turn: those that agree with us."""
+        """Time a case of tinynet and of each peer (or some) in turn, if their results agree."""
         place = self.place(case)
         self.ours.clear()
         self._in_turn(row, case.name, peers, "prepare", place, lambda name: {"agreement": self._agreement(name, case)})
 
     def compare_tapes(self, row: str, length: int, peers: list[str]) -> None:
-        """Time a tape of so many operations beside those of some peers, in turn."""
+        """Time a tape of `length` operations of tinynet and of some peers in turn."""
         self._in_turn(row, f"a tape of {length:,} ops", peers, "prepare_chain", {"length": length}, lambda name: {})
 
     def place(self, case: Case) -> dict[str, Any]:
-        """Write the data of a case; what a worker has to be told to find it."""
+        """Write the data of a case. Returns the arguments of a request for it."""
         write_data(case, self.data)
         return {"case": case.as_json(), "data": str(self.data)}
 
     @contextmanager
     def ready(self, name: str, do: str, **request: Any) -> Iterator[timing.Block]:
-        """A peer that was told to get ready, as something that can be timed. Afterwards it lets go of what it held."""
+        """Prepare a peer, and yield a function that times calls. Afterwards the peer frees its data."""
         worker = self.workers[name]
         if worker.ask(do, **request)["seconds"] is None:
             raise PeerError("has none")
@@ -91,7 +91,7 @@ class Bench:
 
     def _in_turn(self, row: str, case: str, peers: list[str] | None, do: str, request: dict[str, Any],
                  first: Callable[[str], dict[str, Any]]) -> None:
-        """Get ours ready, and beside it one peer after the other, of which `first` finds out something to record."""
+        """Time tinynet and one peer after the other in turn. The result of `first(peer)` is recorded, too."""
         results: dict[str, Any] = {}
         try:
             with self.ready(OURS, do, **request) as ours:
@@ -117,8 +117,10 @@ class Bench:
             return {"error": str(error)}
 
     def _agreement(self, name: str, case: Case) -> dict[str, float]:
-        """The relative errors between a peer's results and ours; PeerError if they are too large in every draw of the
-        data. In one of them two numbers of a window may be as good as equal, and maximum pooling may choose either."""
+        """The relative errors of a peer's results. PeerError if they are too large in every draw of the data.
+
+        In one draw, two numbers of a window may be almost equal, and max pooling may choose either.
+        """
         plain = case.without_dropout()
         what = f"{plain.objective} {plain.work} {plain.shape} {plain.layers}"
         if (name, what) not in self.agreed:
@@ -142,5 +144,5 @@ class Bench:
 
 
 def titles(names: list[str]) -> dict[str, str]:
-    """How peers are called in tables."""
+    """The names of peers in tables."""
     return {name: peer(name).title for name in names}

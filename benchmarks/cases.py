@@ -1,4 +1,4 @@
-"""A case: a model, the shape of its input, and the work to be timed. And its weights and data, equal for every peer."""
+"""A case: a model, the shape of its input, and the work to be timed; with weights and data that all peers share."""
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -8,16 +8,16 @@ import numpy as np
 
 from benchmarks.peers.base import Arrays, Layer
 
-# What no adapter translates, because no case needs it: arguments of layers that must have these values.
+# Arguments of layers that the adapters do not translate: they must have these values.
 PLAIN = {"stride": (1, None), "dilation": (1,), "axis": (-1,), "go_backwards": (False,), "return_state": (False,),
          "dropout": (0.0,), "recurrent_dropout": (0.0,)}
 
 
 @dataclass(frozen=True)
 class Case:
-    """What one line of a table measures.
+    """The measurement of one line of a table.
 
-    work   "step" a step of training, "forward" alone, "backward" forward and backward, "update" Adam alone
+    work   "step" (a training step), "forward", "backward" (forward and backward), or "update" (Adam alone)
     """
 
     name: str
@@ -27,7 +27,7 @@ class Case:
 
     @property
     def objective(self) -> str:
-        """A loss after a classifier, the gradient of the output after anything else: see `Network`."""
+        """The objective of `Network`: a loss of a classifier, or else the product with a given output gradient."""
         return "product" if self.work == "backward" else "cross_entropy"
 
     def without_dropout(self) -> "Case":
@@ -51,14 +51,14 @@ class Case:
 
 
 def case(name: str, work: str, model: Any, batch: int, input_shape: tuple[int, ...] | None = None) -> Case:
-    """A case for a model of tinynet, a Sequential of layers."""
+    """The case of a model of tinynet, a Sequential of layers."""
     layers = []
     for layer in model:
         options = layer.config()
         strange = [f"{key}={options[key]}" for key, values in PLAIN.items()
                    if key in options and options[key] not in values]
         if strange or options.get("padding") not in (None, "valid", "same"):
-            raise NotImplementedError(f"the peers do not translate {layer!r} yet")
+            raise NotImplementedError(f"the peers do not translate {layer!r}")
         layers.append((type(layer).__name__, options))
     return Case(name, work, tuple(layers), (batch, *(input_shape or model.input_shape)))
 
@@ -85,12 +85,11 @@ def output_shapes(case: Case) -> list[tuple[int, ...]]:
 
 
 def write_data(case: Case, path: Path, draw: int = 0) -> None:
-    """Weights from seed 0, x and target of a draw, for `read_data`. Running averages are neither 0 nor 1, to be told
-    apart.
+    """Write weights from seed 0, and x and target of a draw, for `read_data`.
 
-    The biases in front of a rectifier are 1 and -1 in turn. A new model has zeros there, and among a million sums of
-    both signs some are within a rounding of 0: which side of the kink they fall on is chance, and moves gradients by a
-    percent. So each channel is well on one side, half of them on each.
+    Running averages are 0.25 and 0.5, so that a swap shows. The biases before a ReLU are 1 and -1 in turn. With zeros,
+    as in a new model, some of a million sums are within a rounding of 0. Their side of the kink would be random, and
+    would move gradients by a percent. With these biases, each channel is clearly on one side, half of them on each.
     """
     import tinynet as tn
 
@@ -117,8 +116,10 @@ def write_data(case: Case, path: Path, draw: int = 0) -> None:
 
 
 def _away_from_zero(uniform: np.ndarray) -> np.ndarray:
-    """Numbers from 0.005 to 0.015, of both signs: where a gradient is as small as Adam's epsilon, libraries differ, for
-    some add it to √v̂ and others to √v."""
+    """Numbers from 0.005 to 0.015 with both signs.
+
+    For gradients near Adam's epsilon libraries differ: some add it to √v̂, others to √v.
+    """
     return (np.where(uniform < 0.5, -1, 1) * (uniform + 0.5) * 1e-2).astype(np.float32)
 
 

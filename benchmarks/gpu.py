@@ -1,24 +1,24 @@
-"""All that a GPU is needed for, in one call of under eight minutes: is it right, and how fast is it?
+"""All checks that need a GPU, in one call of under eight minutes: correctness and speed.
 
     python benchmarks/gpu.py
-    python benchmarks/gpu.py --device gpu-emulated --quick        # a tiny form, where there is no GPU
+    python benchmarks/gpu.py --device gpu-emulated --quick        # tiny sizes, without a GPU
 
-It needs nothing but NumPy and CuPy, and makes its own data; PyTorch is compared with where it is installed and sees the
-device. Each section is a process of its own, which is ended when its time is up: what it has found until then is kept,
-and the others go on. A table comes last; the numbers are written to benchmarks/results/ as JSON.
+Only NumPy and CuPy are required, and the data is generated. The peer is PyTorch, if it is installed and finds the
+device. Each section runs in its own process with a time limit. After the limit its rows so far are kept, and the next
+section starts. At the end a table is printed; the numbers are written to benchmarks/results/ as JSON.
 
-    tests     what must hold on a GPU: tests marked `gpu`, by pytest if it is installed
+    tests     the tests marked `gpu`, by pytest if it is installed
     mnist     ten epochs of a job of the size of MNIST: the paper's LSTM-CNN, 60,000 images
-    launch    what it costs to run something small: an op, a product, a product in a CUDA graph
+    launch    the cost of small work: an op, a product, a product in a CUDA graph
     lstm      an LSTM, forward and backward, beside torch.nn.LSTM (cuDNN), in float32 and in TF32
     steps     training steps of all models of the examples beside PyTorch; peak memory
 
-The last two both as usual ("eager") and as a CUDA graph, on both sides. Beside each number stands what was predicted
-for an H200 before there was one to measure on (`gpu_predictions.py`), where there is a prediction.
+The last two run eagerly and as a CUDA graph, on both sides. The table shows predictions for an H200 that were made
+before the first measurement (`gpu_predictions.py`).
 
-Nothing is timed beside PyTorch before both have computed the same. The file is written after each section. Ctrl-C and
-SIGTERM end the section that runs, and the table of what was found comes as ever. Exit code 0 if every section came to
-its end and all tests passed, else 1; 2 if the device is not there.
+Results are compared with PyTorch's before they are timed. The file is written after each section. Ctrl-C and SIGTERM
+end the running section, and the table of the results so far is printed. Exit code: 0 if all sections finished and all
+tests passed, else 1; 2 if the device is missing.
 """
 
 import argparse
@@ -37,14 +37,14 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import gpu_sections, machine, table  # noqa: E402
+from benchmarks import gpu_device, gpu_sections, machine, table  # noqa: E402
 from tinynet.atomic import write_whole  # noqa: E402
 from tinynet.errors import DeviceError  # noqa: E402
 
 SECONDS = {"tests": 130.0, "mnist": 80.0, "launch": 30.0, "lstm": 120.0, "steps": 105.0}  # at most, in this order
 IN_ALL = 465.0
-STOPPED = "was stopped, and so were those behind it"
-GRACE = 5.0  # seconds between asking a section to end and ending it
+STOPPED = "was stopped; the sections after it did not run"
+GRACE = 5.0  # seconds between the limit given to a section and killing it
 PREDICTIONS = json.loads(Path(__file__).with_name("gpu_predictions.json").read_text(encoding="utf-8"))
 PACKAGES = ["tinynet", "numpy", "numba", "cupy", "cupy-cuda12x", "cupy-cuda13x", "torch", "pytest"]
 
@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     start = time.monotonic()
     try:
-        place = gpu_sections.described(options.device)
+        place = gpu_device.described(options.device)
     except DeviceError as error:
         print(error, file=sys.stderr)
         return 2
@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
     path = options.out or ROOT / "benchmarks" / "results" / f"gpu-{time.strftime('%Y-%m-%d-%H%M', time.gmtime())}.json"
     found = {
         "device": str(place), "quick": options.quick, "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
-        **gpu_sections.driver(options.device), **machine.commit(options.commit), "machine": machine.describe(),
+        **gpu_device.driver(options.device), **machine.commit(options.commit), "machine": machine.describe(),
         "versions": machine.versions(PACKAGES),
     }
     sections: list[dict[str, Any]] = []
@@ -80,7 +80,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def keep(path: Path, found: dict[str, Any]) -> str:
-    """Write what was found into a file. Returns a phrase about it: the table is wanted also where that failed."""
+    """Write the results into a file. Returns a phrase for the table, which is printed even if writing failed."""
     try:
         write_whole(path, (json.dumps(found, indent=1) + "\n").encode())
     except OSError as error:
@@ -91,17 +91,17 @@ def keep(path: Path, found: dict[str, Any]) -> str:
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--device", default="gpu", help="gpu, gpu:1 ..., gpu-emulated or cpu (default: gpu)")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes: to see that everything runs")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that everything runs")
     parser.add_argument("--sections", nargs="+", choices=SECONDS, help="only these (default: all)")
-    parser.add_argument("--seconds", type=float, default=IN_ALL, help=f"for all of it (default: {IN_ALL:.0f})")
+    parser.add_argument("--seconds", type=float, default=IN_ALL, help=f"for all sections (default: {IN_ALL:.0f})")
     parser.add_argument("--out", type=Path, help="the file to write (default: one in benchmarks/results)")
-    parser.add_argument("--commit", help="of this copy, to be written down; for one without git's history")
+    parser.add_argument("--commit", help="the commit to record, for a copy without git's history")
     parser.add_argument("--section", choices=SECONDS, help=argparse.SUPPRESS)  # the process of this section
     return parser.parse_args(arguments)
 
 
 def watched(name: str, options: argparse.Namespace, seconds: float) -> dict[str, Any]:
-    """Run a section in a process of its own, for so many seconds at most: its rows, and what went wrong if it did."""
+    """Run a section in its own process for at most `seconds`. Returns its rows, and the error if there was one."""
     start, error = time.monotonic(), ""
     command = [sys.executable, __file__, "--section", name, "--device", options.device,
                "--seconds", str(max(1.0, seconds - GRACE)), *(["--quick"] if options.quick else [])]
@@ -126,7 +126,7 @@ def watched(name: str, options: argparse.Namespace, seconds: float) -> dict[str,
 
 
 def whole(lines: list[str]) -> Iterator[dict[str, Any]]:
-    """The rows among the lines that a section has printed: not what libraries print, nor the half of one."""
+    """The rows among the lines that a section printed, without other output and incomplete rows."""
     for line in lines:
         with suppress(ValueError):
             row = json.loads(line)
@@ -135,7 +135,7 @@ def whole(lines: list[str]) -> Iterator[dict[str, Any]]:
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:
-    """End a section and whatever it has started."""
+    """Kill a section and its child processes."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -148,7 +148,7 @@ def summary(section: dict[str, Any]) -> str:
 
 
 def tables(sections: list[dict[str, Any]]) -> str:
-    """What was found, a table for each section, and the errors."""
+    """A table for each section, and the errors."""
     parts, errors = [], []
     for section in sections:
         lines = [["", "ours", "theirs", "ours/theirs", "predicted", "ours/theirs", ""]]
@@ -159,15 +159,15 @@ def tables(sections: list[dict[str, Any]]) -> str:
             errors += [f"  {section['section']}, {row['name']}: {row['error']}"] if "error" in row else []
         errors += [f"  {section['section']}: {section['error']}"] if section["error"] else []
         parts.append(f"{section['section']}, {section['seconds']:.0f} s\n{table.aligned(lines)}")
-    return "\n\n".join([*parts, *(["What went wrong\n" + "\n".join(errors)] if errors else [])])
+    return "\n\n".join([*parts, *(["Errors\n" + "\n".join(errors)] if errors else [])])
 
 
 def times(row: dict[str, Any], unit: str) -> tuple[str, str, str]:
-    """Ours, theirs, and ours over theirs, as far as there are any."""
+    """Ours, theirs and their ratio as text; "" for missing values."""
     ours, theirs = (table.written(row[of], unit) if row.get(of) else "" for of in ("ours", "theirs"))
     return ours, theirs, table.short(row["ours"] / row["theirs"]) if ours and theirs else ""
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # who has no more time for us still wants the table
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the table is printed after SIGTERM, too
     sys.exit(main())

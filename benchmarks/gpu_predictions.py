@@ -1,19 +1,19 @@
-"""What an H200 will take for the rows of `gpu.py`: predicted before there was one, to be compared with the first run.
+"""Predicted times of an H200 for the rows of `gpu.py`, made before the first measurement to be compared with it.
 
-    python benchmarks/gpu_predictions.py            # counts, and writes benchmarks/gpu_predictions.json
+    python benchmarks/gpu_predictions.py            # writes benchmarks/gpu_predictions.json
 
-Ours are counted, not guessed: a step is recorded on the emulated GPU, at full size, without running it, which gives all
-that a real one would launch, with the arrays that each launch reads and writes. In a graph a launch takes the longest
-of its limits, but no less than a node of a graph takes from its beginning to that of the next one:
+The launches of tinynet are counted. A step is recorded on the emulated GPU at full size, without running it: this gives
+all launches of a real GPU, with the arrays that each reads and writes. A launch in a graph takes as long as its
+slowest limit, and at least the time from the start of one node to the start of the next:
 
     (1)  seconds = max(NODE, bytes / BANDWIDTH, operations / RATE)
     (2)  of a persistent LSTM kernel: START + rounds of blocks x steps x cycles of a step / CLOCK
 
-Launched one by one, they wait for the host, which takes HOST for each. PyTorch's are rougher: from its kernels for each
-layer, the operations of the products, what its host takes for an operation and for a step of the optimizer, and cuDNN's
-public times for a step of an LSTM.
+Eager launches also wait for the host, HOST for each. The model of PyTorch is rougher. It has the kernels of each layer,
+the operations of the products, the host's time for an operation and an optimizer step, and cuDNN's published times for
+a step of an LSTM.
 
-All constants are estimates, from data sheets and published measurements; none was fitted to a run of ours.
+All constants are estimates from data sheets and published measurements. None was fitted to a run of tinynet.
 """
 
 import json
@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 import tinynet as tn  # noqa: E402
-from benchmarks import gpu_sections  # noqa: E402
+from benchmarks import gpu_pairs  # noqa: E402
 from benchmarks.cases import Case, build, output_shapes  # noqa: E402
 from benchmarks.flops import flops  # noqa: E402
 from benchmarks.table import written  # noqa: E402
@@ -41,52 +41,52 @@ DEVICE = "gpu-emulated"
 
 CLOCK = 1.98e9  # cycles a second
 MULTIPROCESSORS = 132
-NODE = 1.8e-6  # seconds of a small kernel in a graph, with what lies between it and the next one
-BANDWIDTH = 3.5e12  # bytes a second; most of a small net's arrays lie in the second cache, which gives as much or more
-RATES = {"float32": 30e12, "tf32": 120e12}  # operations a second of products that are not large
-HOST = {"kernel": 14e-6, "product": 14e-6, "array": 9e-6}  # seconds of the host's, for one launch by itself
-emulator.MULTIPROCESSORS = MULTIPROCESSORS  # work is shared out as on an H200
+NODE = 1.8e-6  # seconds from the start of a small kernel in a graph to the start of the next one
+BANDWIDTH = 3.5e12  # bytes a second; the L2 cache, which holds most arrays of a small net, is at least as fast
+RATES = {"float32": 30e12, "tf32": 120e12}  # operations a second, in products that are not large
+HOST = {"kernel": 14e-6, "product": 14e-6, "array": 9e-6}  # seconds of the host for one eager launch
+emulator.MULTIPROCESSORS = MULTIPROCESSORS  # work is divided as on an H200
 
-OP = 12e-6  # of the host's, for an op on the tape
-GRAPH = 8e-6  # of the host's, to launch a graph
-LOADING = 3.0  # seconds until cuBLAS and all kernels are there; most were compiled by the section before
-ALIVE = 0.6  # of all arrays that a step makes: how many are there at once
-WORKSPACES = 2 * cublas.WORKSPACE  # bytes of ours besides: for usual steps, and for those that are recorded
-RESERVED = 30e6  # bytes that PyTorch takes besides, for cuDNN and in blocks that it rounds up
+OP = 12e-6  # seconds of the host for an op on the tape
+GRAPH = 8e-6  # seconds of the host to launch a graph
+LOADING = 3.0  # seconds to load cuBLAS and all kernels; the section before compiled most of them
+ALIVE = 0.6  # the share of all arrays of a step that exist at once
+WORKSPACES = 2 * cublas.WORKSPACE  # more bytes of tinynet: for eager and for recorded steps
+RESERVED = 30e6  # more bytes of PyTorch: for cuDNN, and for blocks rounded up
 
 # Cycles of a step of the persistent LSTM with one sequence in a block, and with two: forward, backward.
 STEP = {64: ((440, 400), (680, 640)), 128: ((1100, 1050), (1650, 1620))}
-START = {64: 3e-6, 128: 5e-6}  # seconds until all weights are on the chip
+START = {64: 3e-6, 128: 5e-6}  # seconds to load all weights into the chip
 STEPWISE = {"lstm_gates", "lstm_dgates", "lstm_dmask"}
 
-# PyTorch: kernels of a layer, forward and backward, and the host's seconds for an operation.
+# PyTorch: the kernels of a layer, forward and backward.
 KERNELS = {"Dense": (1, 3), "Conv1D": (3, 5), "Conv2D": (2, 4), "BatchNorm": (2, 2), "ReLU": (1, 1), "Dropout": (1, 1),
            "MaxPool1D": (1, 1), "MaxPool2D": (1, 1), "Reshape": (0, 0), "Flatten": (0, 0), "LSTM": (2, 3)}
 LOSS_AND_ADAM = (3, 5)
-OPERATION = (9e-6, 11e-6)  # seconds of the host's, forward and backward: autograd's part included
-OPTIMIZER = 120e-6  # of the host's, for zero_grad and a fused Adam
-CUDNN = {128: (1.5e-6, 3e-6), 100_000: (8e-6, 12e-6)}  # seconds of a step of the LSTM, up to so many units
+OPERATION = (9e-6, 11e-6)  # seconds of the host for an operation, forward and backward, with autograd
+OPTIMIZER = 120e-6  # seconds of the host for zero_grad and a fused Adam
+CUDNN = {128: (1.5e-6, 3e-6), 100_000: (8e-6, 12e-6)}  # seconds of a step of the LSTM, by the largest number of units
 
 
 class Launch(NamedTuple):
-    """One launch: what kind, and what bounds it."""
+    """One launch: its kind, and its limits."""
 
     kind: str  # "kernel", "product" or "array"
     name: str
     bytes: int
     operations: int = 0
-    seconds: float = 0.0  # where these do not tell
+    seconds: float = 0.0  # of (2), for a persistent kernel
 
 
 def launches(work: Callable[[], Any]) -> tuple[list[Launch], int]:
-    """All that a function launches on the emulated GPU, and the bytes of the arrays that it makes. It is not run."""
+    """The launches of a function on the emulated GPU, and the bytes of the arrays that it makes. Nothing is run."""
     _, recorded = graph.capture(DEVICE, work)
     found: list[Launch] = []
     made_bytes = 0
     product: Any = None
     for action in recorded._graph.actions:
         function, arguments = action.func, action.args
-        last_product, product = product, None  # what puts it in its place at once is no launch: cuBLAS does both
+        last_product, product = product, None  # a copy of a product is no launch: cuBLAS writes it in place
         if function is fake_cupy.compute_again:
             made, function, arguments = arguments[:3]
             made_bytes += made.nbytes
@@ -98,7 +98,7 @@ def launches(work: Callable[[], Any]) -> tuple[list[Launch], int]:
             name, blocks, _, _, arguments = arguments
             parameters = function.__self__.signatures[name]
             numbers = {parameter.name: value for parameter, value in zip(parameters, arguments, strict=True)}
-            steps = int(numbers["T"]) if name in STEPWISE else 1  # of their arrays, these take a part
+            steps = int(numbers["T"]) if name in STEPWISE else 1  # each of these launches uses one step of its arrays
             seconds = _persistent(name, blocks[0], numbers)
             found.append(Launch("kernel", name, _bytes(arguments) // steps, seconds=seconds))
         elif "matmul" in name:
@@ -132,12 +132,12 @@ def in_graph(found: list[Launch], precision: str) -> float:
 
 
 def eager(found: list[Launch], precision: str) -> float:
-    """The slower of the host, which launches one after the other, and the device."""
+    """The longer of the host's time for all launches and the device's time."""
     return max(sum(HOST[one.kind] for one in found), in_graph(found, precision))
 
 
 def ours(work: Case) -> Callable[[], Any]:
-    """A step, or forward and backward, on inputs of zeros."""
+    """A training step, or forward and backward, of tinynet on zeros."""
     model = build(work.layers).to(DEVICE)
     optimizer = tn.optim.Adam(model.parameters())
     optimizer.steps = backend.as_array(0, "int64", DEVICE)
@@ -156,7 +156,7 @@ def ours(work: Case) -> Callable[[], Any]:
 
 
 def theirs(work: Case, precision: str) -> tuple[float, float]:
-    """PyTorch's seconds, eager and as a graph."""
+    """The seconds of PyTorch, eagerly and as a graph."""
     forward, backward = LOSS_AND_ADAM if work.work == "step" else (0, 0)
     recurrent = 0.0
     for (kind, options), shape in zip(work.layers, [work.shape, *output_shapes(work)], strict=False):
@@ -169,8 +169,8 @@ def theirs(work: Case, precision: str) -> tuple[float, float]:
 
 
 def predictions() -> Iterator[tuple[str, dict[str, float]]]:
-    """For each row of `gpu.py` that is measured beside PyTorch: its name, what we take and what they do."""
-    for work, precision in gpu_sections.timed_cases():
+    """For each row of `gpu.py` beside PyTorch: its name, and the values of both sides."""
+    for work, precision in gpu_pairs.timed_cases():
         (found, made), (their_eager, their_graph) = launches(ours(work)), theirs(work, precision)
         one, whole = eager(found, precision), in_graph(found, precision)
         for way, mine, other in (("eager", one, their_eager), ("graph", whole, their_eager),
@@ -182,7 +182,7 @@ def predictions() -> Iterator[tuple[str, dict[str, float]]]:
 
 
 def alone() -> Iterator[tuple[str, dict[str, float]]]:
-    """For the rows of the section `launch`."""
+    """The predictions of the section `launch`."""
     for name, mine, other in (
             ("relu of 8 numbers, beside xp.maximum", OP + HOST["kernel"], HOST["array"]),
             ("product 128 x 128, beside A @ A", HOST["product"], 2 * HOST["array"]),
@@ -200,7 +200,7 @@ def rounded(value: float) -> float:
 
 def main() -> int:
     found = dict(predictions()) | dict(alone())
-    batch = 7 * NODE, 20 * HOST["array"]  # gathered, scaled and tallied: on the device, and what the host has to do
+    batch = 7 * NODE, 20 * HOST["array"]  # gather, scale and tally: the time on the device, and on the host
     epoch = math.ceil(60_000 / 128) * max(found["lstm_cnn, batch 128, graph"]["ours"] + batch[0], batch[1])
     found["the first epoch (it compiles)"] = {"ours": rounded(epoch + LOADING)}
     found["a later epoch"] = {"ours": rounded(epoch)}

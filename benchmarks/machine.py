@@ -1,21 +1,21 @@
-"""Where it ran: processor, memory, versions, commit."""
+"""The machine that a benchmark runs on: processor, memory, versions, commit."""
 
 import os
 import platform
 import re
 import subprocess
-from importlib.metadata import PackageNotFoundError, distribution, version
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
+from tinynet.about import instructions
+from tinynet.about import versions as installed
+
 ROOT = Path(__file__).resolve().parents[1]
-DISTRIBUTIONS = {"tinynet": "tinynet-lstm-cnn"}  # what pip calls a package, where that is not what Python imports
-FEATURES = ("sse4_2", "avx", "avx2", "fma", "avx512f", "avx512bw", "avx512vl", "avx512_bf16", "amx_tile", "asimd",
-            "sve")  # of those that it has, these are written down
 
 
 def cores() -> list[int]:
-    """One processor of each core that this process may use: of two that share a core, the first."""
+    """The processors that this process may use, one of each core: the first of those that share it."""
     allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     chosen, taken = [], set()
     for cpu in allowed:
@@ -28,13 +28,12 @@ def cores() -> list[int]:
 
 def describe() -> dict[str, Any]:
     """The machine and the system."""
-    info, flags = _read("/proc/cpuinfo"), set(_cpuinfo("flags").split()) | set(_cpuinfo("Features").split())
     memory = re.search(r"MemTotal:\s+(\d+) kB", _read("/proc/meminfo"))
     return {
         "cpu": _cpuinfo("model name") or platform.processor() or platform.machine(),
         "family": _cpuinfo("cpu family"), "model": _cpuinfo("model"),
-        "cores": len(cores()), "processors": info.count("processor\t:") or os.cpu_count(),
-        "features": [feature for feature in FEATURES if feature in flags],
+        "cores": len(cores()), "processors": _read("/proc/cpuinfo").count("processor\t:") or os.cpu_count(),
+        "features": instructions(),
         "memory_gib": round(int(memory[1]) / 2**20, 1) if memory else None,
         "system": platform.platform(), "python": platform.python_version(),
         "load": [round(load, 2) for load in os.getloadavg()] if hasattr(os, "getloadavg") else None,
@@ -42,8 +41,10 @@ def describe() -> dict[str, Any]:
 
 
 def commit(said: str | None = None) -> dict[str, Any]:
-    """The commit of the working tree, and whether something in it differs from that, but for results; or what the
-    caller says it is, for a copy without its history."""
+    """The commit of the working tree, and whether its files differ from it, those of results excepted.
+
+    `said` is the commit of a copy without git's history.
+    """
     def git(*arguments: str) -> str:
         done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
         return done.stdout.strip() if done.returncode == 0 else ""
@@ -58,18 +59,12 @@ def commit(said: str | None = None) -> dict[str, Any]:
 
 
 def versions(packages: list[str]) -> dict[str, str]:
-    """The installed ones among these packages."""
-    found = {}
-    for package in packages:
-        try:
-            found[package] = version(DISTRIBUTIONS.get(package, package))
-        except PackageNotFoundError:
-            continue
-    return found
+    """The versions of those of these packages that are installed."""
+    return {package: found for package, found in installed(packages).items() if package in packages}
 
 
 def installed_bytes(packages: tuple[str, ...]) -> int:
-    """What these packages and all that they require take on the disk."""
+    """The size on the disk of these packages and all that they require."""
     seen: set[str] = set()
     waiting, total = list(packages), 0
     while waiting:
@@ -89,7 +84,7 @@ def installed_bytes(packages: tuple[str, ...]) -> int:
 
 
 def folder_bytes(folder: Path) -> int:
-    """What the files of a folder take, compiled ones left out."""
+    """The size of the files of a folder, without compiled ones."""
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
 
 

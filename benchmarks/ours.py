@@ -1,4 +1,4 @@
-"""What is asked of tinynet alone: where a step's time goes, and what a real epoch costs beside its steps."""
+"""Measurements of tinynet alone: the time of each op in a step, and an epoch beside its steps."""
 
 import time
 from collections import defaultdict
@@ -13,8 +13,10 @@ from benchmarks.peers.base import LEARNING_RATE
 
 
 def profile(step: Callable[[], Any], count: int) -> dict[str, list[float]]:
-    """The seconds that each op takes in a step, forward ("lstm") and backward ("dlstm"), the optimizer ("adam"), and
-    all together ("step"): of each a list with one number per step."""
+    """The seconds of each op in a step: forward ("lstm"), backward ("dlstm"), the optimizer ("adam"), and all ("step").
+
+    Each is a list with one number per step.
+    """
     rows: dict[str, list[float]] = defaultdict(list)
     for _ in range(count):
         with _watched() as spent:
@@ -28,7 +30,7 @@ def profile(step: Callable[[], Any], count: int) -> dict[str, list[float]]:
 
 @contextmanager
 def _watched() -> Iterator[dict[str, float]]:
-    """Add up the time within ops, their gradients and the optimizer, by name."""
+    """Sum the time of ops, their gradients and the optimizer by name."""
     from tinynet.tracing import observe
 
     spent: dict[str, float] = defaultdict(float)
@@ -48,9 +50,13 @@ def _watched() -> Iterator[dict[str, float]]:
 
 
 def epoch(case: Case, images: int, rounds: int) -> dict[str, list[float]]:
-    """Seconds of epochs over so many images by `tn.fit` and a shuffling `tn.data.Loader`, which turns bytes into floats
-    as examples/mnist_lstm_cnn.py does; the same without the guard, and with augmentation in the background; and of as
-    many steps alone on batches made before. All in turn."""
+    """The seconds of epochs over `images` images, `rounds` times in turn.
+
+    loader      `tn.fit` with a shuffling `tn.data.Loader`, which scales bytes as examples/mnist_lstm_cnn.py does
+    unguarded   the same without the guard
+    augmented   the same with augmentation in the background
+    steps       the same number of steps alone, on batches made before
+    """
     import tinynet as tn
 
     batch, *size = case.shape
@@ -79,7 +85,7 @@ def epoch(case: Case, images: int, rounds: int) -> dict[str, list[float]]:
             loss.backward()
             optimizer.step()
 
-    fit(ready)()  # warm
+    fit(ready)()  # warm-up
     augment(data[:batch], np.arange(batch), 0, 0)
     runs = {"steps": steps_alone, "loader": fit(loader), "unguarded": fit(loader, guard=False),
             "augmented": fit(augmented)}

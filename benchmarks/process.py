@@ -1,4 +1,4 @@
-"""A worker as its commander sees it."""
+"""The process of a peer, seen from the benchmark."""
 
 import json
 import os
@@ -15,23 +15,23 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 class PeerError(Exception):
-    """A peer could not do what it was asked for; the message says why."""
+    """A request to a peer failed. The message gives the reason."""
 
 
 class Worker:
-    """The process of a peer. It is started by the first request, and again by the next one after it died."""
+    """The process of a peer. The first request starts it, and so does the next one after it died."""
 
     def __init__(self, peer: str, cpus: list[int], environment: dict[str, str] | None = None,
                  patience: float = 120.0) -> None:
         self.peer, self.cpus, self.patience = peer, cpus, patience
         self.environment = {**os.environ, **(environment or {})}
-        self.started: float = 0.0  # when, by time.perf_counter()
+        self.started: float = 0.0  # the time of the start, by time.perf_counter()
         self._process: subprocess.Popen[bytes] | None = None
         self._waiting = b""
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed by close()
 
     def ask(self, do: str, **request: Any) -> Any:
-        """The answer to a request. PeerError if there is none within `patience` seconds, or if it is an error."""
+        """Send a request and return the answer. PeerError after `patience` seconds, or if the answer is an error."""
         if self._process is None:
             self._start()
         process = self._process
@@ -44,18 +44,18 @@ class Worker:
         return self._answer()
 
     def ask_if_alive(self, do: str, **request: Any) -> Any:
-        """The same, if there is a process; None if not."""
+        """As `ask`, if there is a process; else None."""
         return self.ask(do, **request) if self._process is not None else None
 
     def stop(self) -> None:
-        """End the process, if there is one."""
+        """Kill the process, if there is one."""
         process, self._process, self._waiting = self._process, None, b""
         if process is not None:
             process.kill()
             process.communicate()
 
     def close(self) -> None:
-        """End the process for good."""
+        """Kill the process, and free all resources."""
         self.stop()
         self._errors.close()
 
@@ -93,7 +93,7 @@ class Worker:
         return answer
 
     def _died(self) -> PeerError:
-        """What it said last."""
+        """The error of a process that ended: its last line on stderr."""
         self.stop()
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()

@@ -1,4 +1,4 @@
-"""The tables of all results, for reading: RESULTS.md, made of the files in results/ and of nothing else."""
+"""RESULTS.md: the tables of all files in results/."""
 
 import json
 from collections.abc import Iterable
@@ -11,30 +11,30 @@ FOLDER = Path(__file__).parent
 PLACE, RESULTS = FOLDER / "RESULTS.md", FOLDER / "results"
 HEAD = """# Results
 
-Made by `python -m benchmarks --report` from the files in `benchmarks/results`; no number here is typed by hand. How
-they were measured, and how to read them: [README.md](README.md). Beside the time of a peer, in brackets, stands ours
-divided by it, the median over rounds that take turns: below 1 we are faster, or smaller."""
+Made by `python -m benchmarks --report` from the files in `benchmarks/results`; no number here is typed by hand.
+[README.md](README.md) describes the measurement. The number in brackets after the time of a peer is tinynet's time
+divided by it, the median over alternating rounds: below 1, tinynet is faster or smaller."""
 
 
 def text(folder: Path = RESULTS) -> str:
-    """What RESULTS.md says: for each machine the tables of all its files, in the order of `table.TITLES`."""
+    """The content of RESULTS.md: for each machine the tables of all its files, in the order of `table.TITLES`."""
     machines: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for path in sorted(folder.glob("*.json")):
         results = json.loads(path.read_text())
-        if "titles" in results:  # not those of a GPU
+        if "titles" in results:  # results of gpu.py have no titles
             machines.setdefault(machine_of(results), []).append(results)
     return "\n\n".join([HEAD, *(_section(name, files) for name, files in machines.items())]) + "\n"
 
 
 def machine_of(results: dict[str, Any]) -> tuple[str, ...]:
-    """What tells one machine from another."""
+    """The identity of a machine: processor, vectors, threads, family, model, Python."""
     machine = results["machine"]
     return (f"{machine['cpu']}, {vectors(machine['features'])}, {results['threads']} threads",
             f"family {machine['family']}, model {machine['model']}", machine["python"])
 
 
 def vectors(features: Iterable[str]) -> str:
-    """The widest vectors of a processor with these features."""
+    """The widest vector extension among these features."""
     return next((name for feature, name in (("avx512f", "AVX-512"), ("avx2", "AVX2"), ("asimd", "NEON"))
                  if feature in features), "plain")
 
@@ -55,6 +55,6 @@ def _origin(file: dict[str, Any]) -> str:
 
 
 def commit_of(results: dict[str, Any]) -> str:
-    """The commit that was measured, and the day."""
+    """The measured commit, and the date."""
     changed = " and changes" if results["changed"] else ""
     return f"commit {(results['commit'] or 'unknown')[:12]}{changed}, {results['date']}"

@@ -1,4 +1,4 @@
-"""What is measured: each row is a function that asks the bench for its cases."""
+"""The measurements: each row is a function that has the bench measure its cases."""
 
 import os
 import statistics
@@ -18,12 +18,12 @@ from benchmarks.peers import OURS, peer
 from benchmarks.process import ROOT, PeerError, Worker
 
 MODELS = ("lstm_cnn", "deep_lstm_cnn", "cnn_lstm", "lstm", "cnn")
-SLOW_TO_COMPILE = ("tinygrad",)  # a model takes it a minute: each once is enough
+SLOW_TO_COMPILE = ("tinygrad",)  # a minute for a model, so each model is measured once
 IMAGES = 60_000  # of MNIST, to train on
 
 
 def step(bench: Bench) -> None:
-    """A step of training: LSTM-CNN at batch 32, 128, 512, with and without dropout; the other models at batch 128."""
+    """A training step: LSTM-CNN at batch 32, 128, 512, with and without dropout; the other models at batch 128."""
     swift = [name for name in bench.options.peers if name not in SLOW_TO_COMPILE]
     for batch in _sizes(bench, 128, 32, 512):
         training = _step("lstm_cnn", batch)
@@ -34,13 +34,13 @@ def step(bench: Bench) -> None:
 
 
 def forward(bench: Bench) -> None:
-    """Forward alone, in evaluation, of the LSTM-CNN at batch 128 and at batch 1."""
+    """The forward pass in evaluation, of the LSTM-CNN at batch 128 and 1."""
     for batch in _sizes(bench, 128, 1):
         bench.compare("forward", _step("lstm_cnn", batch).doing("forward"))
 
 
 def pneumonia(bench: Bench) -> None:
-    """A step of training of the pneumonia model, 224 x 224 x 3 at batch 16."""
+    """A training step of the pneumonia model, 224 x 224 x 3 at batch 16."""
     bench.compare("pneumonia", _step("pneumonia_cnn_lstm", 1 if bench.options.quick else 16))
 
 
@@ -65,12 +65,12 @@ def ops(bench: Bench) -> None:
 
 
 def start(bench: Bench) -> None:
-    """Peak memory of a training process, import, time to the first step, size of the installation."""
+    """Fresh processes: peak memory of training, import, time to the first step, size of the installation."""
     from tinynet import nn
 
     names = [OURS, *bench.options.peers]
     training = _step("lstm_cnn", 128)
-    if bench.options.quick:  # nothing that compiles for long
+    if bench.options.quick:  # quick to compile
         training = case("Flatten, Dense", "step", nn.Sequential(nn.Flatten(), nn.Dense(784, 10)), 4, (28, 28, 1))
     place = bench.place(training)
     found = {name: _tried(_fresh_processes, bench, name, place) for name in names}
@@ -86,8 +86,7 @@ def start(bench: Bench) -> None:
 
 
 def growth(bench: Bench) -> None:
-    """A step of LSTM -> Dense against T, N and H, around T = 28, N = 128, H = 128; and the cost of an op on the tape
-    against the tape's length."""
+    """A step of LSTM -> Dense for growing T, N and H, around T = 28, N = 128, H = 128, and tapes of growing length."""
     from tinynet import nn
 
     def grown(T: int = 28, N: int = _size(bench, 128), H: int = 32 if bench.options.quick else 128) -> None:
@@ -105,8 +104,10 @@ def growth(bench: Bench) -> None:
 
 
 def limit(bench: Bench) -> None:
-    """How near a step comes to the machine's limit: the fraction of the best sgemm that is measured here, and the time
-    of each op beside what its products would take at that speed. tinynet only."""
+    """The share of the machine's peak in a step: its speed beside the fastest sgemm measured here, op by op.
+
+    tinynet only.
+    """
     size, repeats = (256, 3) if bench.options.quick else (2048, 10)
     peaks = {name: _tried(_peak, bench, name, size, repeats) for name in (OURS, *bench.options.peers)}
     peaks = {name: result for name, result in peaks.items() if "value" in result}
@@ -131,8 +132,10 @@ def _peak(bench: Bench, name: str, size: int, repeats: int) -> dict[str, float]:
 
 
 def epoch(bench: Bench) -> None:
-    """A real epoch of MNIST-sized data through `tn.data.Loader` and `tn.fit`, beside its steps alone, and what guard
-    and augmentation add: tinynet only."""
+    """An epoch of MNIST-sized data by `tn.data.Loader` and `tn.fit` beside its steps, with guard and augmentation.
+
+    tinynet only.
+    """
     training = _step("lstm_cnn", _size(bench, 128))
     images, rounds = (64, 1) if bench.options.quick else (IMAGES, 3)
     answer = bench.workers[OURS].ask("epoch", case=training.as_json(), images=images, rounds=rounds)["seconds"]
@@ -154,16 +157,16 @@ def _size(bench: Bench, size: int) -> int:
 
 
 def _sizes(bench: Bench, *sizes: int) -> tuple[int, ...]:
-    """All of them, or a small one."""
+    """All sizes, or one small size with --quick."""
     return (_size(bench, sizes[0]),) if bench.options.quick else sizes
 
 
 def _step(name: str, batch: int) -> Case:
-    """A step of training of a model of examples/models.py."""
-    return case(f"{name}, batch {batch}", "step", getattr(_models(), name)(), batch)
+    """A training step of a model of examples/models.py."""
+    return case(f"{name}, batch {batch}", "step", getattr(example_models(), name)(), batch)
 
 
-def _models() -> Any:
+def example_models() -> Any:
     if str(ROOT / "examples") not in sys.path:
         sys.path.insert(0, str(ROOT / "examples"))
     import models
@@ -178,7 +181,7 @@ def _op(bench: Bench, name: str, layer: Any, batch: int, shape: tuple[int, ...])
 
 
 def _tried(do: Callable[..., dict[str, Any]], *arguments: Any, **options: Any) -> dict[str, Any]:
-    """What it returns, or why it could not."""
+    """The result of do(...), or the error of the peer."""
     try:
         return do(*arguments, **options)
     except PeerError as error:
@@ -186,7 +189,7 @@ def _tried(do: Callable[..., dict[str, Any]], *arguments: Any, **options: Any) -
 
 
 def _fresh_processes(bench: Bench, name: str, place: dict[str, Any]) -> dict[str, float]:
-    """What fresh processes of a peer need: bytes and seconds, the medians of some."""
+    """Bytes and seconds of fresh processes of a peer, medians over some."""
     repeats = 1 if bench.options.quick else 3
     with tempfile.TemporaryDirectory(prefix="benchmarks-cache-") as cache:
         environment = peer(name).environment(Path(cache))
@@ -205,8 +208,8 @@ def _fresh_processes(bench: Bench, name: str, place: dict[str, Any]) -> dict[str
 
 
 def _first_step(bench: Bench, name: str, environment: dict[str, str], place: dict[str, Any]) -> tuple[float, float]:
-    """Of a fresh process: the seconds from its start to the end of its first step, and the most bytes that it held
-    after some more."""
+    """The seconds from the start of a fresh process to the end of its first step, and its peak memory after some more.
+    """
     with Worker(name, bench.options.cpus, environment, bench.options.patience) as worker:
         worker.ask("prepare", **place)
         seconds = time.perf_counter() - worker.started

@@ -1,4 +1,4 @@
-"""The tables: a line for each case, a column for each peer."""
+"""Tables with a line for each case and a column for each peer."""
 
 import statistics
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 from benchmarks.peers import OURS
 
 TITLES = {
-    "step": "A step of training", "forward": "Forward alone", "pneumonia": "A step of training, X-rays 224 x 224 x 3",
+    "step": "A training step", "forward": "Forward pass", "pneumonia": "A training step, X-rays 224 x 224 x 3",
     "ops": "Single ops, forward and backward", "start": "Fresh processes", "growth": "Growth", "limit": "The limit",
-    "epoch": "An epoch through the loader",
+    "epoch": "An epoch with the loader",
 }
-SCALES = {  # of a unit: from this value on, divide by it and write so
+SCALES = {  # by unit: values from the first number on are divided by it, and get this suffix
     "s": ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")),
     "bytes": ((2**20, "MiB"), (2**10, "KiB"), (1, "B")),
     "flop/s": ((1e9, "GFLOP/s"), (1, "FLOP/s")),
@@ -18,8 +18,10 @@ SCALES = {  # of a unit: from this value on, divide by it and write so
 
 
 def tables(records: list[dict[str, Any]], titles: dict[str, str]) -> str:
-    """All records as text. Beside the value of a peer, in brackets, stands ours divided by it: below 1 we are faster,
-    or smaller. `titles` names the peers in the order of the columns."""
+    """All records as text. In brackets after the value of a peer: tinynet's value divided by it.
+
+    `titles` holds the names of the peers in the order of the columns.
+    """
     parts = []
     for row in dict.fromkeys(record["row"] for record in records):
         chosen = [record for record in records if record["row"] == row]
@@ -34,7 +36,7 @@ def tables(records: list[dict[str, Any]], titles: dict[str, str]) -> str:
 
 
 def cell(record: dict[str, Any], name: str) -> str:
-    """One peer in one case."""
+    """The cell of one peer in one case."""
     results, unit = record["results"], record["unit"]
     beside = [result["ours"]["median"] for result in results.values() if "ours" in result]
     if name == OURS and beside:
@@ -52,7 +54,7 @@ def cell(record: dict[str, Any], name: str) -> str:
 
 
 def breakdown(record: dict[str, Any]) -> str:
-    """Where the time of a step goes, the largest part first."""
+    """A table of the parts of a step, the slowest first."""
     result = record["results"][OURS]
     lines = [["", "time", "of the step", "its products at the peak"]]
     for name, part in sorted(result["parts"].items(), key=lambda item: -item[1]["seconds"]):
@@ -62,12 +64,12 @@ def breakdown(record: dict[str, Any]) -> str:
 
 
 def short(ratio: float) -> str:
-    """A ratio with two digits after the point, or more where it is small."""
+    """A ratio with two decimals, or one significant digit below 0.1."""
     return f"{ratio:.2f}" if ratio >= 0.1 else f"{ratio:.1g}"
 
 
 def written(value: float, unit: str) -> str:
-    """A value with three digits and a unit that suits it."""
+    """A value with about three digits and a suitable unit."""
     scale, name = next(((scale, name) for scale, name in SCALES[unit] if abs(value) >= scale), SCALES[unit][-1])
     scaled = value / scale
     digits = 0 if abs(scaled) >= 100 else 1 if abs(scaled) >= 10 else 2
@@ -75,7 +77,7 @@ def written(value: float, unit: str) -> str:
 
 
 def aligned(lines: list[list[str]]) -> str:
-    """Columns, the first to the left and the others to the right."""
+    """Aligned columns: the first to the left, the others to the right."""
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     return "\n".join("  ".join([line[0].ljust(widths[0]), *(text.rjust(width) for text, width in
                                 zip(line[1:], widths[1:], strict=True))]).rstrip() for line in lines)

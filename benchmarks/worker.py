@@ -1,9 +1,9 @@
-"""A peer in a process of its own: it waits for a line on its standard input, does what it says, and answers in a line.
+"""The process of a peer: it reads requests from stdin, one a line, and answers each with a line.
 
     python -m benchmarks.worker PEER PROCESSORS        such as: torch 0,1
 
-Every request is a JSON object, {"do": name, ...}, and so is every answer. Between two requests the process sleeps in
-`read`: none of its threads runs.
+A request is a JSON object, {"do": name, ...}, and so is an answer. Between two requests the process sleeps in `read`,
+and none of its threads runs.
 """
 
 import gc
@@ -17,23 +17,23 @@ from typing import Any
 
 
 def unprepared() -> None:
-    """The work of a worker that was not told any, such as one that was started again after it died."""
+    """The work of a worker without a prepared case, such as one that was restarted after it died."""
     raise RuntimeError("nothing is prepared")
 
 
 class Session:
-    """What a worker can be asked to do. Each method is a request; it returns its answer."""
+    """The requests of a worker: each method is one, and returns its answer."""
 
     def __init__(self, peer: Any) -> None:
         self.peer = peer
         self.run: Callable[[], Any] = unprepared
 
     def settings(self) -> dict[str, Any]:
-        """How the framework was set up."""
+        """The settings of the framework."""
         return {"settings": self.peer.settings()}
 
     def compute(self, case: dict[str, Any], data: str, out: str) -> dict[str, Any]:
-        """Compute output, loss and gradients, or what an update makes of the weights, without dropout, into a file."""
+        """Write output, loss and gradients, or the weights after an update, without dropout, into a file."""
         import numpy as np
 
         from benchmarks.cases import Case, read_data
@@ -55,7 +55,7 @@ class Session:
         return {}
 
     def prepare(self, case: dict[str, Any], data: str) -> dict[str, Any]:
-        """Build the network of a case, place its data, and do the work once. From then on `calls` repeats it."""
+        """Build the network of a case, load its data, and do the work once. `calls` repeats it."""
         from benchmarks.cases import Case, read_data
 
         wanted = Case.from_json(case)
@@ -70,15 +70,15 @@ class Session:
         return self.calls(1)
 
     def prepare_product(self, size: int) -> dict[str, Any]:
-        """The product of two matrices."""
+        """Prepare the product of two matrices."""
         return self._take(self.peer.product(size))
 
     def prepare_chain(self, length: int) -> dict[str, Any]:
-        """A long tape."""
+        """Prepare a tape of `length` operations."""
         return self._take(self.peer.chain(length))
 
     def calls(self, count: int, wake: bool = False) -> dict[str, Any]:
-        """Repeat the work and time each call; before them one that is not timed, where it is asked for."""
+        """Repeat the work and time each call. With `wake`, one call before them is not timed."""
         if wake:
             self.run()
         gc.collect()
@@ -94,25 +94,25 @@ class Session:
         return {"seconds": seconds}
 
     def forget(self) -> dict[str, Any]:
-        """Let go of what was prepared."""
+        """Free the prepared work."""
         self.run = unprepared
         gc.collect()
         return {}
 
     def memory(self) -> dict[str, Any]:
-        """The most memory that this process ever held, in bytes."""
+        """The peak memory of this process, in bytes."""
         status = Path("/proc/self/status").read_text()
         return {"bytes": 1024 * int(status.partition("VmHWM:")[2].split()[0])}
 
     def profile(self, case: dict[str, Any], data: str, count: int) -> dict[str, Any]:
-        """tinynet only: how long each op of a step takes, forward and backward."""
+        """tinynet only: the time of each op of a step, forward and backward."""
         from benchmarks.ours import profile
 
         self.prepare(case, data)
         return {"seconds": profile(self.run, count)}
 
     def epoch(self, case: dict[str, Any], images: int, rounds: int) -> dict[str, Any]:
-        """tinynet only: epochs through the loader, and their steps alone."""
+        """tinynet only: epochs with the loader, and their steps alone."""
         from benchmarks.cases import Case
         from benchmarks.ours import epoch
 
@@ -125,10 +125,10 @@ class Session:
 
 def main(name: str, processors: str) -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what a framework prints must not get between the answers
+    os.dup2(2, 1)  # output of a framework must not mix with the answers
     cpus = {int(number) for number in processors.split(",")}
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, cpus)  # before anything counts the processors
+        os.sched_setaffinity(0, cpus)  # before a framework counts the processors
 
     from benchmarks.peers import peer
 

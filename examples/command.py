@@ -1,7 +1,7 @@
-"""How the scripts run as commands: one way to end, and the options that several of them have.
+"""What the scripts share as commands: exit codes, and the types of options.
 
-Exit codes: 0 done, 1 something is wrong with the data or a file, 2 with an option or the device, 130 ended by Ctrl-C,
-143 by SIGTERM. What is wrong is one sentence on stderr.
+Exit codes: 0 done, 1 an error in the data or a file, 2 in an option or the device, 130 ended by Ctrl-C, 143 by SIGTERM.
+The error is one sentence on stderr.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from tinynet.errors import DeviceError, Interrupted, TinynetError
 
 def run(work: Callable[[argparse.Namespace], object], options: argparse.Namespace,
         again: str = "the same command again") -> int:
-    """Do the work; the exit code. `again` is what goes on with a work that was interrupted."""
+    """Do the work and return the exit code. `again` describes the command that continues interrupted work."""
     try:
         work(options)
     except DeviceError as error:
@@ -27,7 +27,7 @@ def run(work: Callable[[argparse.Namespace], object], options: argparse.Namespac
     except Interrupted as interrupted:
         return _complain(f"{interrupted}: {again}", interrupted.exit_code)
     except KeyboardInterrupt:
-        return _complain(f"\nInterrupted. To go on: {again}.", 130)
+        return _complain(f"\nInterrupted. To continue: {again}.", 130)
     return 0
 
 
@@ -37,7 +37,7 @@ def _complain(what: object, code: int) -> int:
 
 
 def positive(kind: type) -> Any:
-    """The type of an option that is a number above 0."""
+    """The argparse type of a positive number."""
     def convert(text: str) -> Any:
         value = kind(text)
         if not 0 < value < float("inf"):
@@ -48,7 +48,7 @@ def positive(kind: type) -> Any:
 
 
 def seed(text: str) -> int:
-    """The type of an option that is a seed."""
+    """The argparse type of a seed."""
     value = int(text)
     if not 0 <= value < 2**32:
         raise argparse.ArgumentTypeError(f"must be in [0, 2**32), got {text}")

@@ -4,17 +4,18 @@
     python examples/idc_table2.py --data IDC_FOLDER --seed 7 --out runs/mine
     python examples/idc_table2.py --data stand-in --epochs 2 --seed 0
 
-The 50 rows of a patch are 50 steps in time, of 50 x 3 values. IDC_FOLDER holds PATIENT/CLASS/*.png, as on Kaggle
-("paultimothymooney/breast-histopathology-images"); the same command runs on all of it or a part. Patches of a patient
-are never in two parts: with three patients or more, a fifth of them is to test on; with fewer, each is left out once,
-and a strip of the other's slide is to validate on. On few patients that is a smoke test, and says so. The three models
-have the same number of parameters within 10 %, and are trained alike, with five seeds. Without data ($TINYNET_DATA/idc)
-it generates some in the same layout, and says so. Stopped or killed, the same command goes on. Written to --out: a JSON
-file and a model for each run, figure8.png and figure9.png (training and validation accuracy over the epochs), confusion
-matrices.
+The 50 rows of a patch are 50 time steps of 50 x 3 values. IDC_FOLDER holds PATIENT/CLASS/*.png, as on Kaggle
+("paultimothymooney/breast-histopathology-images"), as a whole or in part. No patient is in two of the parts to train,
+validate and test on. With three or more patients, a fifth of them is the test part. With fewer, each is the test part
+once, and a strip of the other's slide is the validation part; the report then calls it a smoke test.
 
-Nothing here is fit for medical use. Exit codes: 0 done, 1 something is wrong with the data or a file, 2 with an option
-or the device, 130 ended by Ctrl-C, 143 by SIGTERM.
+The three models have the same number of parameters within 10 %, and are trained in the same way with five seeds.
+Without data ($TINYNET_DATA/idc), images in the same layout are generated, and the report says so. After an
+interruption, the same command continues. Written to --out: a JSON file and a model for each run, figure8.png and
+figure9.png (training and validation accuracy over the epochs), confusion matrices.
+
+Not for medical use. Exit codes: 0 done, 1 an error in the data or a file, 2 in an option or the device, 130 ended by
+Ctrl-C, 143 by SIGTERM.
 """
 
 import argparse

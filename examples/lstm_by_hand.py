@@ -1,21 +1,21 @@
-"""One digit through an LSTM by hand, row by row, then back through time, with a proof of every equation.
+"""One digit through an LSTM by hand, row by row, then back through time, with a check of every equation.
 
     python examples/lstm_by_hand.py                    every equation holds: exit code 0
     python examples/lstm_by_hand.py --break carry      plants a classic mistake (or swap, scale): exit code 1
     python examples/lstm_by_hand.py --data digits --index 7 --units 16 --seed 0 --out runs/lstm_by_hand
 
-There is no --device: it computes in float64 and complex numbers, by hand on NumPy, as the proof needs.
+There is no --device: the check needs float64 and complex numbers, in NumPy.
 
-The rows of the digit are the sequence x_1 ... x_28. An untrained LSTM reads it; a Dense layer of its last state h_T
-and the softmax cross-entropy make the loss. h_0 and C_0 are not zero, and there is a recurrent mask m, so that every
-equation has something to say. Their numbers are those of tinynet/ops/lstm.py, where they are derived; dz is ∂loss/∂z.
+The rows of the digit are the sequence x_1 ... x_28. An untrained LSTM reads it. The loss is the softmax cross-entropy
+of a Dense layer of the last state h_T. h_0 and C_0 are not zero, and there is a recurrent mask m, so that no equation
+is trivial. The equations have the numbers of tinynet/ops/lstm.py, where they are derived; dz is ∂loss/∂z.
 
-The proof: the forward pass runs again with one element of one quantity moved by i·s, s = 1e-20, at one time t. The
-imaginary part of the loss, divided by s, is the true derivative: no difference is taken, so nothing cancels. This is
-done for every element at every time, and compared with what the equation gives, in two ways:
+The check: the forward pass runs again with one element of one quantity moved by i·s, s = 1e-20, at one time t. The
+imaginary part of the loss, divided by s, is the derivative. No difference is taken, so nothing cancels. This is done
+for every element at every time, and compared with the equation in two ways:
 
-    alone          it works on measured derivatives: a mistake shows in its own equation only
-    in the chain   it works on what the equations before it gave: a mistake shows in all that follows
+    alone          the equation gets measured derivatives: a mistake shows only in its own equation
+    in the chain   the equation gets the results of those before it: a mistake shows in all that follow
 """
 
 import argparse
@@ -31,12 +31,12 @@ import numpy as np
 import tinynet as tn
 
 STEP = 1e-20  # s, the complex step
-TOLERANCE = 1e-12  # of a relative error, max|a - b| / max(|a|, |b|)
+TOLERANCE = 1e-12  # the largest relative error allowed, max|a - b| / max(|a|, |b|)
 SHADES = " .:-=+*#%@"
 
 Keep = Callable[[str, int, np.ndarray], np.ndarray]
-Values = dict[tuple[str, int], np.ndarray]  # a quantity at a time; 0 is the start, or the time of what has none
-Step = namedtuple("Step", "h_before C_before hx f i Ctilde C o h")  # what a step starts from, and what it computes
+Values = dict[tuple[str, int], np.ndarray]  # by quantity and time; 0 is the start, also for quantities without a time
+Step = namedtuple("Step", "h_before C_before hx f i Ctilde C o h")  # inputs and results of a step
 
 
 class Network(NamedTuple):
@@ -64,7 +64,7 @@ def untrained(inputs: int, units: int, classes: int, seed: int) -> Network:
 
 def forward(net: Network, x: np.ndarray, label: int,
             nudge: Callable[[str, int], Any] = lambda name, t: 0.0) -> tuple[np.ndarray, list[Step]]:
-    """The loss and all steps. `nudge` is 0, except for the one quantity at the one time that is being measured."""
+    """The loss and all steps. `nudge` is 0 except for the quantity and the time being measured."""
     W, b, m = net.W + nudge("W", 0), net.b + nudge("b", 0), net.m + nudge("m", 0)
     h, C, steps = net.h0, net.C0, []
     for t, row in enumerate(x, start=1):
@@ -98,7 +98,7 @@ def join(h: np.ndarray, row: np.ndarray) -> np.ndarray:
 # --- back through time ----------------------------------------------------------------------------------------------
 
 def backward(net: Network, label: int, steps: list[Step], keep: Keep) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """dm, dW and db. `keep` notes what each equation on the way gives, and says what to go on with."""
+    """dm, dW and db. `keep` stores the result of each equation, and returns the value to continue with."""
     H, T = net.h0.size, len(steps)
     p = softmax(steps[-1].h @ net.V)
     dh = keep("last h", T, (p - np.eye(p.size)[label]) @ net.V.T)
@@ -122,7 +122,7 @@ def backward(net: Network, label: int, steps: list[Step], keep: Keep) -> tuple[n
 
 
 def go_back(net: Network, label: int, steps: list[Step], mistake: str | None, truth: Values | None = None) -> Values:
-    """What the equations give: each in the chain or, where the truth is given, each alone."""
+    """The results of the equations: in the chain or, with `truth`, each alone."""
     found: Values = {}
     broken, spoil = MISTAKES[mistake]
 
@@ -142,10 +142,10 @@ MISTAKES: dict[str | None, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
 }
 
 
-# --- the proof ------------------------------------------------------------------------------------------------------
+# --- the check ------------------------------------------------------------------------------------------------------
 
 class Equation(NamedTuple):
-    """Which of Values equation (number) gives: a quantity and, of z, the part of one gate."""
+    """An equation: its number, and the quantity that it computes; for z, one gate's part of it."""
 
     number: int
     name: str
@@ -154,7 +154,7 @@ class Equation(NamedTuple):
     gate: int | None = None
 
     def of(self, values: Values) -> np.ndarray:
-        """All that belongs to it, one time after the other."""
+        """The values that the equation computes, in order of time."""
         given = np.array([value for (quantity, _), value in values.items() if quantity == self.quantity])
         return given if self.gate is None else np.split(given, 4, axis=-1)[self.gate]
 
@@ -175,7 +175,7 @@ EQUATIONS = [
 
 
 def measure(net: Network, x: np.ndarray, label: int, places: Values) -> Values:
-    """The true derivatives at all places, each element by a complex step in a forward pass of its own."""
+    """The derivatives at all places: each element by a complex step in its own forward pass."""
     def slopes(here: tuple[str, int], along: np.ndarray) -> np.ndarray:
         loss, _ = forward(net, x, label, lambda name, t: 1j * STEP * along if (name, t) == here else 0.0)
         return loss.imag[:, 0] / STEP
@@ -194,12 +194,12 @@ def relative_error(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def largest_error(given: np.ndarray, true: np.ndarray) -> float:
-    """Of all times, each measured by its own size: what is small at t = 1 must be right as well."""
+    """The largest relative error over the times. Each time has its own scale: at t = 1 the gradients are small."""
     return float(np.max([relative_error(a, b) for a, b in zip(given, true, strict=True)]))
 
 
 def diagnose(equation: Equation, alone: Values, truth: Values) -> str:
-    """Which classic mistake an equation makes, judged from its numbers alone."""
+    """The classic mistake in an equation, determined from its numbers alone."""
     given, true = equation.of(alone), equation.of(truth)
     if not given.any():
         return "gives only zeros: a dropped carry or other term"
@@ -209,17 +209,17 @@ def diagnose(equation: Equation, alone: Values, truth: Values) -> str:
     factor = (given * true).sum() / (true * true).sum()
     if relative_error(given, factor * true) <= TOLERANCE:
         return f"is right but for a factor of {factor:.6g}: a wrong scale"
-    return "is wrong, by none of the classic mistakes"
+    return "is wrong, but not by a classic mistake"
 
 
-# --- what is shown --------------------------------------------------------------------------------------------------
+# --- output --------------------------------------------------------------------------------------------------
 
 def verdict(error: float) -> str:
     return f"{error:.0e} {'ok' if error <= TOLERANCE else 'WRONG'}"
 
 
 def show_forward(image: np.ndarray, steps: list[Step]) -> None:
-    """A line for each row of the digit: the row, and mean and extent (largest - smallest) over the units."""
+    """Print each row of the digit, with mean and extent (largest - smallest) of the quantities over the units."""
     print(" t " + "row t of the digit".ljust(image.shape[1]) + "".join(
         f"{name:^12}"[:11] for name in ("f", "i", "C~", "o", "C", "h")))
     print("   " + " " * image.shape[1] + "  mean ext." * 6)
@@ -230,7 +230,7 @@ def show_forward(image: np.ndarray, steps: list[Step]) -> None:
 
 
 def show_proof(alone: Values, chain: Values, truth: Values) -> bool:
-    """A line for each equation, then what is wrong. Whether all are right."""
+    """Print the errors of each equation, then the mistakes. Returns whether all equations hold."""
     print(f"\nEach equation against complex steps: the largest relative error of all t.\n"
           f"{'':15}{'alone':13}in the chain")
     failing, right = [], True
@@ -247,7 +247,7 @@ def show_proof(alone: Values, chain: Values, truth: Values) -> bool:
 
 
 def show_library(net: Network, x: np.ndarray, label: int, steps: list[Step], chain: Values) -> bool:
-    """Compare all results with those of tn.ops.lstm, as functions of arrays and on Tensors. Whether they agree."""
+    """Compare all results with tn.ops.lstm, on arrays and on Tensors. Returns whether they agree."""
     H, T = net.h0.size, len(steps)
     ours = {"y": np.stack([step.h for step in steps], axis=1), "h_T": steps[-1].h, "C_T": steps[-1].C,
             "dx": np.stack([chain["hx", t][:, H:] for t in range(1, T + 1)], axis=1), "dh0": chain["h", 0],
@@ -274,12 +274,12 @@ def show_library(net: Network, x: np.ndarray, label: int, steps: list[Step], cha
 
 
 def draw(path: Path, title: str, image: np.ndarray, steps: list[Step], chain: Values) -> None:
-    """The digit, and what the LSTM does at each of its rows: time runs downwards in every panel."""
+    """Draw the digit, and the quantities of the LSTM at each of its rows. Time runs downwards in every panel."""
     try:
         from matplotlib.colors import CenteredNorm, LogNorm, Normalize
-        from matplotlib.figure import Figure  # without pyplot there is no window, only the file
+        from matplotlib.figure import Figure  # pyplot would open a window
     except ImportError:
-        print("There is no picture, because matplotlib is not installed; pip install matplotlib")
+        print("matplotlib is not installed, so the picture is left out: pip install matplotlib")
         return
 
     T = len(steps)
@@ -312,7 +312,7 @@ def draw(path: Path, title: str, image: np.ndarray, steps: list[Step], chain: Va
     print(f"The picture is {path}.")
 
 
-# --- the whole ------------------------------------------------------------------------------------------------------
+# --- the command ------------------------------------------------------------------------------------------------------
 
 def run(options: argparse.Namespace) -> int:
     data, sentence = tn.data.load(options.data)
@@ -344,11 +344,11 @@ def run(options: argparse.Namespace) -> int:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", default="auto", help="auto, mnist, digits or a folder with the files of MNIST")
-    parser.add_argument("--index", type=int, default=0, help="which image of the test set")
-    parser.add_argument("--units", type=int, default=16, help="16: a proof of seconds, 64: of minutes")
+    parser.add_argument("--index", type=int, default=0, help="index of the image in the test set")
+    parser.add_argument("--units", type=int, default=16, help="16 takes seconds, 64 minutes (default: 16)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--break", dest="mistake", choices=[name for name in MISTAKES if name], help="plant a mistake")
-    parser.add_argument("--out", type=Path, default=Path("runs/lstm_by_hand"), help="the folder for the picture")
+    parser.add_argument("--out", type=Path, default=Path("runs/lstm_by_hand"), help="output folder of the picture")
     try:
         return run(parser.parse_args(arguments))
     except (tn.errors.TinynetError, OSError) as fault:

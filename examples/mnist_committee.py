@@ -4,15 +4,15 @@
     python examples/mnist_committee.py --members 35
     python examples/mnist_committee.py --data digits --epochs 2 --members 3
 
-The members differ in their seed alone: initial weights, order of the images, and how these are shifted, turned, scaled,
-sheared and bent in training. The committee chooses the class with the highest mean probability; it has all members that
-were trained, and nobody chooses among them. --seed S trains the one member with that seed. Stopped or killed, the same
-command goes on. Without MNIST it runs on scikit-learn's small digits, and says so. Written to --out: a JSON file and a
-model for each member, committee.png (accuracy against size), disagreement.png (the test images about which the members
-disagree most).
+The members differ only in their seed: initial weights, order of the images, and random augmentation. The committee
+chooses the class with the highest mean probability. It consists of all members that were trained, without a selection.
+--seed S trains only the member with that seed. After an interruption, the same command continues. Without MNIST,
+scikit-learn's small digits are used, and the report says so.
 
-Exit codes: 0 done, 1 something is wrong with the data or a file, 2 with an option or the device, 130 ended by Ctrl-C,
-143 by SIGTERM.
+Written to --out: a JSON file and a model for each member, committee.png (accuracy against size), disagreement.png (the
+test images that the members disagree about most).
+
+Exit codes: 0 done, 1 an error in the data or a file, 2 in an option or the device, 130 ended by Ctrl-C, 143 by SIGTERM.
 """
 
 import argparse
@@ -33,12 +33,12 @@ from paper.reporting.tables import subject
 EXPERIMENT = "mnist_committee"
 MEMBERS = 10
 RECIPE = Recipe(epochs=40, augment=AUGMENT)
-SHOWN = 25  # images that the members disagree about
+SHOWN = 25  # images in disagreement.png
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = experiment.parser(EXPERIMENT, __doc__, data=experiment.DIGITS, seeds=MEMBERS, counted="member's seed")
-    parser.add_argument("--members", type=positive(int), help=f"so many networks (default: {MEMBERS})")
+    parser.add_argument("--members", type=positive(int), help=f"number of networks (default: {MEMBERS})")
     return experiment.main(parser, work, arguments)
 
 
@@ -52,7 +52,7 @@ def work(options: argparse.Namespace) -> None:
 
 
 def draw_disagreement(members: Sequence[Record], data: Data, options: argparse.Namespace) -> None:
-    """The test images about which the members disagree most, with what they say."""
+    """Draw the test images that the members disagree about most, with their votes."""
     votes = votes_of(members)
     order = most_disputed(votes)[:SHOWN]
     together = committee_of(members).predicted
@@ -67,18 +67,18 @@ def draw_disagreement(members: Sequence[Record], data: Data, options: argparse.N
     if figures.available():
         figures.images(options.out / "disagreement.png", [data.test[0][index] for index in order], lines,
                        title=f"{subject(members, 'MNIST')}: what {len(members)} LSTM-CNN networks disagree about most\n"
-                             f"({disputed:,} of {len(votes):,} test images; in brackets, how many of them say so)")
+                             f"({disputed:,} of {len(votes):,} test images; in brackets, the number of votes)")
         print(f"drawn: {options.out / 'disagreement.png'}")
 
 
 def votes_of(members: Sequence[Record]) -> np.ndarray:
-    """(N, K): how many members say class k of image n."""
+    """int64 (N, K): the number of members that predict class k for image n."""
     said = np.stack([member.predicted for member in members])  # (M, N)
     return np.stack([(said == k).sum(axis=0) for k in range(len(members[0]["classes"]))], axis=1)
 
 
 def most_disputed(votes: np.ndarray) -> np.ndarray:
-    """The images about which the votes are not one, those first in which the first choice has the fewest."""
+    """The images without a unanimous vote, sorted by the number of votes for the first choice, fewest first."""
     order = np.argsort(votes.max(axis=1), kind="stable")
     return order[votes.max(axis=1)[order] < votes[0].sum()]
 

@@ -4,12 +4,11 @@
     python examples/mnist_deep.py --seed 7 --out runs/mine
     python examples/mnist_deep.py --data digits --epochs 2 --seed 0
 
-Training images are shifted, turned, scaled, sheared and bent at random. Stopped or killed, the same command goes on.
-Without MNIST it runs on scikit-learn's small digits, and says so. Written to --out: a JSON file and a model for each
-run, figure6.png and figure7.png (training and validation accuracy over the epochs).
+Training images are shifted, rotated, scaled, sheared and bent at random. After an interruption, the same command
+continues. Without MNIST, scikit-learn's small digits are used, and the report says so. Written to --out: a JSON file
+and a model for each run, figure6.png and figure7.png (training and validation accuracy over the epochs).
 
-Exit codes: 0 done, 1 something is wrong with the data or a file, 2 with an option or the device, 130 ended by Ctrl-C,
-143 by SIGTERM.
+Exit codes: 0 done, 1 an error in the data or a file, 2 in an option or the device, 130 ended by Ctrl-C, 143 by SIGTERM.
 """
 
 import argparse

@@ -1,18 +1,19 @@
-"""Train the paper's LSTM-CNN on handwritten digits, and say how good it is.
+"""Train the paper's LSTM-CNN on handwritten digits, and evaluate it.
 
     python examples/mnist_lstm_cnn.py
     python examples/mnist_lstm_cnn.py --epochs 3 --limit 10000 --seed 1 --out runs/quick
     python examples/mnist_lstm_cnn.py --resume
 
-MNIST is used where it is found (TINYNET_DATA, or the user's cache) or can be downloaded; else the 1,797 small digits
-that come with scikit-learn. A tenth of the training images is held back for validation; the test images are looked at
-once, at the end. The learning rate rises to --lr and falls again (one cycle). Written to --out: results.json,
-model.safetensors, and curves.png where matplotlib is installed. After each epoch and every minute the state of the
-training goes to checkpoint.safetensors; however it was ended, the same command with --resume goes on from there, to the
-same weights. Ctrl-C ends it after a step, with a checkpoint; a second Ctrl-C ends it at once.
+MNIST is used if it is found (in TINYNET_DATA or the user's cache) or can be downloaded, else the 1,797 small digits of
+scikit-learn. A tenth of the training images is held out for validation; the test images are evaluated once, at the end.
+The learning rate rises to --lr and falls again (one cycle). Written to --out: results.json, model.safetensors, and with
+matplotlib curves.png.
 
-Exit codes: 0 done, 1 something is wrong with the data or a file, 2 with an option or the device, 130 ended by Ctrl-C,
-143 by SIGTERM.
+After each epoch and every minute, the state of training is written to checkpoint.safetensors. After any interruption,
+the same command with --resume continues from there, to the same weights. Ctrl-C stops training after a step, with a
+checkpoint; a second Ctrl-C stops it at once.
+
+Exit codes: 0 done, 1 an error in the data or a file, 2 in an option or the device, 130 ended by Ctrl-C, 143 by SIGTERM.
 """
 
 import argparse
@@ -25,7 +26,6 @@ import command
 import models
 import numpy as np
 from command import positive
-from paper import provenance
 from paper.reporting import figures
 
 import tinynet as tn
@@ -47,16 +47,16 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--epochs", type=positive(int), help="passes over the images (default: 10; 30 for the digits)")
     parser.add_argument("--batch-size", type=positive(int), default=128, help="images in a step (default: 128)")
     parser.add_argument("--lr", type=positive(float), default=3e-3, help="the highest learning rate (default: 0.003)")
-    parser.add_argument("--seed", type=command.seed, default=0, help="of everything random (default: 0)")
+    parser.add_argument("--seed", type=command.seed, default=0, help="seed of all random numbers (default: 0)")
     parser.add_argument("--limit", type=positive(int), help="train on the first LIMIT images only")
     parser.add_argument("--out", type=Path, default=Path("runs/mnist_lstm_cnn"),
-                        help="folder for what is written (default: runs/mnist_lstm_cnn)")
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in the folder --out")
+                        help="output folder (default: runs/mnist_lstm_cnn)")
+    parser.add_argument("--resume", action="store_true", help="continue from the checkpoint in the folder --out")
     return parser.parse_args(arguments)
 
 
 def train(options: argparse.Namespace) -> None:
-    tn.backend.namespace(options.device)  # before anything takes time
+    tn.backend.namespace(options.device)  # fails early for a missing device
     dataset, sentence = tn.data.load(options.data)
     print(sentence)
     epochs = options.epochs or EPOCHS[dataset.name]
@@ -75,20 +75,20 @@ def train(options: argparse.Namespace) -> None:
     print(f"test accuracy {test['accuracy']:.4f} on {test['images']:,} images")
 
     settings = {**vars(options), "out": str(options.out), "epochs": epochs}
-    del settings["resume"]  # what comes out does not depend on it
+    del settings["resume"]  # the result does not depend on it
     results = {
         "test_accuracy": test["accuracy"], "test_loss": test["loss"], "test_images": test["images"],
         "epochs": history, "seconds": sum(row["seconds"] for row in history), "data": dataset.name,
         "train_images": train_part.length, "validation_images": validation_part.length,
         "parameters": sum(p.size for p in model.parameters()),
         "images_per_second": sum(row["images_per_second"] for row in history) / len(history),
-        "settings": settings, "seed": options.seed, "versions": provenance.versions(),
+        "settings": settings, "seed": options.seed, "versions": tn.about().versions,
     }
     write(options.out, results, model)
 
 
 def loaders(dataset: tn.data.Dataset, options: argparse.Namespace) -> tuple[tn.data.Loader, ...]:
-    """Batches to train on, to validate on, and to test on."""
+    """The training, validation and test batches."""
     def scaled(images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return images[..., None].astype("float32") / 255, labels  # (N,28,28,1), 0 ... 1
 
@@ -113,7 +113,7 @@ def write(folder: Path, results: dict[str, Any], model: tn.nn.Module) -> None:
 
 
 def draw(path: Path, results: dict[str, Any]) -> bool:
-    """Training and validation accuracy over the epochs."""
+    """Draw training and validation accuracy over the epochs."""
     if not figures.available():
         print("matplotlib is not installed, so curves.png is left out: pip install matplotlib")
         return False

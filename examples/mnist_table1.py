@@ -1,17 +1,18 @@
 """The paper's table I on MNIST: LSTM-CNN, CNN-LSTM, LSTM and CNN under equal conditions, five seeds.
 
-    python examples/mnist_table1.py                      # the 20 runs that are missing: over an hour on two cores
+    python examples/mnist_table1.py                      # 20 runs, or those still missing: over an hour on two cores
     python examples/mnist_table1.py --seed 7 --out runs/mine
     python examples/mnist_table1.py --data digits --epochs 2 --seed 0
 
-Does the paper's claim hold, that the LSTM-CNN is better than the others? All four have the same number of parameters
-within 10 %, the same optimizer, schedule, batches, epochs and augmentation, chosen on validation images; McNemar's test
-compares them on the test images, which are looked at once in each run. Stopped or killed, the same command goes on.
-Without MNIST it runs on scikit-learn's small digits, and says so. Written to --out: a JSON file and a model for each
-run, figure4.png and figure5.png (training and validation accuracy over the epochs).
+Does the paper's claim hold that the LSTM-CNN is better than the others? All four have the same number of parameters
+within 10 %, and the same optimizer, schedule, batches, epochs and augmentation, chosen on validation images. McNemar's
+test compares them on the test images, which are evaluated once in each run.
 
-Exit codes: 0 done, 1 something is wrong with the data or a file, 2 with an option or the device, 130 ended by Ctrl-C,
-143 by SIGTERM.
+After an interruption, the same command continues. Without MNIST, scikit-learn's small digits are used, and the report
+says so. Written to --out: a JSON file and a model for each run, figure4.png and figure5.png (training and validation
+accuracy over the epochs).
+
+Exit codes: 0 done, 1 an error in the data or a file, 2 in an option or the device, 130 ended by Ctrl-C, 143 by SIGTERM.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """The models of the paper and of the pneumonia project, with their sizes written out.
 
-Images come channels last, (N, 28, 28, 1), scaled to 0 ... 1. Every model ends with the scores of the classes: the
-softmax is in the loss, `tn.ops.cross_entropy`. The paper gives neither units nor filters nor widths: these are ours,
-and the four models of its table I have the same number of parameters within 10 %, so that they can be compared.
+Images are channels last, (N, 28, 28, 1), scaled to 0 ... 1. Every model ends with the scores of the classes; the
+softmax is in the loss, `tn.ops.cross_entropy`. The paper does not give units, filters and widths: these are our choice.
+The four models of its table I have the same number of parameters within 10 %, so that they can be compared.
 
 Source: Aditi, Nagda, Poovammal, "Image Classification using a Hybrid LSTM-CNN Deep Neural Network", 2019.
 """
@@ -24,13 +24,13 @@ from tinynet.nn import (
 
 
 def lstm_cnn(classes: int = 10) -> Sequential:
-    """LSTM-CNN, the paper's model: rows are time steps, and convolutions look at what the LSTM made of them.
+    """LSTM-CNN, the paper's model: rows are time steps for the LSTM, and convolutions run over its outputs.
 
     121,676 parameters.
     """
     return Sequential(
         BatchNorm(1),
-        Reshape((28, 28)),         # 28 rows in time, of 28 pixels
+        Reshape((28, 28)),         # 28 time steps of 28 pixels
         LSTM(28, 128),
         Dropout(0.2),
         Conv1D(128, 64, 3),        # (26, 64)
@@ -43,7 +43,7 @@ def lstm_cnn(classes: int = 10) -> Sequential:
 
 
 def cnn_lstm(classes: int = 10) -> Sequential:
-    """CNN-LSTM, the other way round: convolutions look at the image, and the LSTM reads the rows of what they found.
+    """CNN-LSTM, the other way round: convolutions run over the image, and the LSTM reads the rows of the feature map.
 
     124,396 parameters.
     """
@@ -53,7 +53,7 @@ def cnn_lstm(classes: int = 10) -> Sequential:
         ReLU(),
         MaxPool2D(2),              # (14, 14, 16)
         Dropout(0.2),
-        Reshape((14, 224)),        # 14 rows in time, of 14 x 16 features
+        Reshape((14, 224)),        # 14 time steps of 14 x 16 features
         LSTM(224, 96, return_sequences=False),
         Dropout(0.2),
         Dense(96, classes),
@@ -62,7 +62,7 @@ def cnn_lstm(classes: int = 10) -> Sequential:
 
 
 def lstm(classes: int = 10) -> Sequential:
-    """LSTM alone: the LSTM of the LSTM-CNN, and the classes straight from its outputs.
+    """LSTM alone: the LSTM of the LSTM-CNN, and a Dense layer on its outputs.
 
     116,236 parameters.
     """
@@ -78,7 +78,7 @@ def lstm(classes: int = 10) -> Sequential:
 
 
 def cnn(classes: int = 10) -> Sequential:
-    """CNN alone: two layers of convolutions, and a dense one.
+    """CNN alone: two convolutions and two Dense layers.
 
     121,932 parameters.
     """
@@ -121,7 +121,7 @@ def deep_lstm_cnn(classes: int = 10) -> Sequential:
 
 
 def idc_lstm_cnn(classes: int = 2) -> Sequential:
-    """LSTM-CNN for patches of tissue in colour: 50 rows in time, of 50 x 3 values.
+    """LSTM-CNN for patches of tissue in colour: 50 time steps of 50 x 3 values.
 
     113,336 parameters.
     """
@@ -140,7 +140,7 @@ def idc_lstm_cnn(classes: int = 2) -> Sequential:
 
 
 def idc_lstm(classes: int = 2) -> Sequential:
-    """LSTM alone for patches of tissue: the LSTM of the LSTM-CNN, and the classes straight from its outputs.
+    """LSTM alone for patches of tissue: the LSTM of the LSTM-CNN, and a Dense layer on its outputs.
 
     104,456 parameters.
     """
@@ -156,7 +156,7 @@ def idc_lstm(classes: int = 2) -> Sequential:
 
 
 def idc_cnn(classes: int = 2) -> Sequential:
-    """CNN alone for patches of tissue: three layers of convolutions, and a dense one.
+    """CNN alone for patches of tissue: three convolutions and two Dense layers.
 
     105,624 parameters.
     """
@@ -184,7 +184,7 @@ def idc_cnn(classes: int = 2) -> Sequential:
 def pneumonia_cnn_lstm(classes: int = 2, size: int = 224) -> Sequential:
     """CNN + LSTM on chest X-rays: four blocks of convolutions, and an LSTM that reads the feature map row by row.
 
-    306,658 parameters at 224 x 224; the comments say what becomes of such an image. `size` is at least 16 pixels.
+    306,658 parameters at 224 x 224, the size in the comments. `size` is at least 16 pixels.
     """
     rows = size // 16  # four poolings
     return Sequential(
@@ -200,7 +200,7 @@ def pneumonia_cnn_lstm(classes: int = 2, size: int = 224) -> Sequential:
         Conv2D(64, 64, 3, padding="same"),
         ReLU(),
         MaxPool2D(2),              # (14, 14, 64)
-        Reshape((rows, 64 * rows)),  # 14 rows in time, of 14 x 64 features
+        Reshape((rows, 64 * rows)),  # 14 time steps of 14 x 64 features
         Dropout(0.2),
         LSTM(64 * rows, 64, return_sequences=False),
         Dropout(0.2),
@@ -210,9 +210,9 @@ def pneumonia_cnn_lstm(classes: int = 2, size: int = 224) -> Sequential:
 
 
 def image_cnn_lstm(height: int, width: int, channels: int, classes: int) -> Sequential:
-    """A CNN + LSTM for images of any size from 8 x 8: the pneumonia model's blocks, as many as leave at most 14 rows.
+    """A CNN + LSTM for images of any size from 8 x 8: blocks as in the pneumonia model, until at most 14 rows are left.
 
-    Batch normalisation behind each convolution lets it learn from few images.
+    Batch normalisation after each convolution makes it learn from few images.
     """
     layers: list[Module] = []
     rows, columns, features = height, width, channels
@@ -223,7 +223,7 @@ def image_cnn_lstm(height: int, width: int, channels: int, classes: int) -> Sequ
             break
     return Sequential(
         *layers,
-        Reshape((rows, columns * features)),  # rows in time
+        Reshape((rows, columns * features)),  # rows are time steps
         Dropout(0.2),
         LSTM(columns * features, 64, return_sequences=False),
         Dropout(0.2),

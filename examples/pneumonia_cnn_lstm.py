@@ -5,14 +5,16 @@
     python examples/pneumonia_cnn_lstm.py --data stand-in --size 48 --epochs 2 --seed 0
 
 XRAY_FOLDER holds train/CLASS/*.jpeg and test/CLASS/*.jpeg, as on Kaggle ("paultimothymooney/chest-xray-pneumonia").
-Validation is a fifth of the training part, by the patients' numbers in the file names; the test part stays as it is,
-and is looked at once in each run. An image counts as PNEUMONIA if its probability is above 0.5: fixed beforehand.
-Without data ($TINYNET_DATA/chest_xray) it generates some in the same layout, and says so. Stopped or killed, the same
-command goes on. Written to --out: a JSON file and a model for each run; as pictures accuracies over the epochs, the
-confusion matrix as a heat map, ROC curves, and the worst mistakes of the first seed.
+Validation is a fifth of the training part, by the patients' numbers in the file names. The test part is used as it is,
+and is evaluated once in each run. An image counts as PNEUMONIA if its probability is above 0.5; this rule was fixed
+beforehand.
+Without data ($TINYNET_DATA/chest_xray), images in the same layout are generated, and the report says so.
 
-Not a diagnostic tool. Exit codes: 0 done, 1 something is wrong with the data or a file, 2 with an option or the device,
-130 ended by Ctrl-C, 143 by SIGTERM.
+After an interruption, the same command continues. Written to --out: a JSON file and a model for each run, and figures:
+accuracies over the epochs, the confusion matrix as a heat map, ROC curves, and the worst mistakes of the first seed.
+
+Not a diagnostic tool. Exit codes: 0 done, 1 an error in the data or a file, 2 in an option or the device, 130 ended by
+Ctrl-C, 143 by SIGTERM.
 """
 
 import argparse
@@ -36,12 +38,12 @@ RECIPE = Recipe(epochs=20, batch_size=32, peak=1e-3, max_norm=1.0,
                 augment={"shift": 0.08, "rotate": 10.0, "scale": 0.12, "shear": 5.0, "contrast": 0.3,
                          "brightness": 0.1})
 SIDE, SMALLEST, LARGEST = 224, 32, 512  # pixels
-SHOWN = 25  # mistakes
+SHOWN = 25  # images in mistakes.png
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = experiment.parser(EXPERIMENT, __doc__, data=experiment.FOLDER)
-    parser.add_argument("--size", type=side, default=SIDE, help=f"pixels a side (default: {SIDE})")
+    parser.add_argument("--size", type=side, default=SIDE, help=f"image side in pixels (default: {SIDE})")
     return experiment.main(parser, work, arguments)
 
 
@@ -65,7 +67,7 @@ def work(options: argparse.Namespace) -> None:
 
 
 def draw_mistakes(run: Record, data: Data, options: argparse.Namespace) -> None:
-    """The test images about which the network was most wrongly sure."""
+    """Draw the wrong predictions of the highest probability, with their test images."""
     order, wrong = worst(run)[:SHOWN], int((run.labels != run.predicted).sum())
     if figures.available():
         titles = [f"{data.classes[run.labels[index]]}, taken for\n{data.classes[run.predicted[index]]} "
@@ -77,7 +79,7 @@ def draw_mistakes(run: Record, data: Data, options: argparse.Namespace) -> None:
 
 
 def worst(run: Record) -> np.ndarray:
-    """The test images that were wrong, the surest first."""
+    """The indices of the wrongly predicted test images, the highest probability first."""
     wrong = np.flatnonzero(run.predicted != run.labels)
     return wrong[np.argsort(-np.abs(run.scores[wrong] - 0.5), kind="stable")]
 

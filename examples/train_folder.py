@@ -1,19 +1,19 @@
-"""Train a model on a folder of your own images, and say how good it is.
+"""Train a model on a folder of your own images, and evaluate it.
 
     python examples/train_folder.py FOLDER
     python examples/train_folder.py FOLDER --size 96 --epochs 60 --augment --out runs/mine
-    python examples/train_folder.py FOLDER --out runs/mine --resume          # go on where it was stopped
+    python examples/train_folder.py FOLDER --out runs/mine --resume          # continue an interrupted run
 
 FOLDER holds a folder of PNG or JPEG files for each class, or train/CLASS and test/CLASS, or one of the layouts of
-`tn.data.scan_folder`. Files that cannot be used are named and left out. The images are brought to one size, and parted
-into training, validation and test, so that no patient is in two parts where the file names tell them. Training ends
-early when the validation stops getting better; the best model is kept, and looks at the test part once.
+`tn.data.scan_folder`. Unusable files are listed and left out. The images are resized to one size, and split into
+training, validation and test parts. If the file names identify patients, no patient is in two parts. Training stops
+early when the validation no longer improves; the best model is kept, and evaluated on the test part once.
 
 Written to --out: model.safetensors (for `python -m tinynet predict`), results.json, log.csv, checkpoint.safetensors
-(for --resume), and where matplotlib is installed curves.png, confusion.png, mistakes.png.
+(for --resume), and with matplotlib curves.png, confusion.png, mistakes.png.
 
-Exit codes: 0 done, 1 something is wrong with the folder or a file, 2 with an option or the device, 130 ended by
-Ctrl-C, 143 by SIGTERM.
+Exit codes: 0 done, 1 an error in the folder or a file, 2 in an option or the device, 130 ended by Ctrl-C, 143 by
+SIGTERM.
 """
 
 import argparse
@@ -27,16 +27,15 @@ import command
 import models
 import numpy as np
 from command import positive
-from paper import provenance
 from paper.reporting import figures
 
 import tinynet as tn
 from tinynet.atomic import write_whole
 from tinynet.classifier import Classifier, report, score
 
-LARGEST = 128  # pixels a side, unless --size says more
+LARGEST = 128  # pixels a side, without --size
 AUGMENT = {"shift": 0.1, "rotate": 10.0, "scale": 0.1, "shear": 5.0, "contrast": 0.1, "brightness": 0.05}
-SHOWN = 25  # mistakes
+SHOWN = 25  # images in mistakes.png
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -46,19 +45,19 @@ def main(arguments: list[str] | None = None) -> int:
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="a folder of images, with a folder for each class")
-    parser.add_argument("--size", type=positive(int), help=f"pixels a side (default: that of the images, <= {LARGEST})")
-    parser.add_argument("--epochs", type=positive(int), default=40, help="passes over the images at most (default: 40)")
+    parser.add_argument("--size", type=positive(int), help=f"image side in pixels (default: usual side, <= {LARGEST})")
+    parser.add_argument("--epochs", type=positive(int), default=40, help="most passes over the images (default: 40)")
     parser.add_argument("--patience", type=positive(int), default=12, metavar="N",
-                        help="stop when N epochs have not made it better (default: 12)")
+                        help="stop after N epochs without improvement (default: 12)")
     parser.add_argument("--batch-size", type=positive(int), default=32, help="images in a step (default: 32)")
     parser.add_argument("--lr", type=positive(float), default=2e-3, help="the highest learning rate (default: 0.002)")
-    parser.add_argument("--augment", action="store_true", help="shift, turn, scale, shear, and brighten at random")
+    parser.add_argument("--augment", action="store_true", help="shift, rotate, scale, shear, and brighten at random")
     parser.add_argument("--flip", choices=("horizontal", "vertical", "both"), help="also mirror them at random")
     parser.add_argument("--device", default="cpu", help="cpu, gpu, gpu:1 ..., or gpu-emulated (default: cpu)")
-    parser.add_argument("--seed", type=command.seed, default=0, help="of everything random (default: 0)")
+    parser.add_argument("--seed", type=command.seed, default=0, help="seed of all random numbers (default: 0)")
     parser.add_argument("--out", type=Path, default=Path("runs/folder"),
-                        help="folder for what is written (default: runs/folder)")
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+                        help="output folder (default: runs/folder)")
+    parser.add_argument("--resume", action="store_true", help="continue from the checkpoint in --out")
     options = parser.parse_args(arguments)
     if options.size is not None and not 8 <= options.size <= 1024:
         parser.error("--size must be in [8, 1024]")
@@ -66,18 +65,18 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def train(options: argparse.Namespace) -> None:
-    tn.backend.namespace(options.device)  # before anything takes time
+    tn.backend.namespace(options.device)  # fails early for a missing device
     start = time.perf_counter()
     folder = tn.data.scan_folder(options.folder)
     print(folder.report())
     tn.seed(options.seed)
     fold, *others = tn.data.folds(folder)
-    print(f"{fold.sentence}{f' (the first of {1 + len(others)} ways to part them)' if others else ''}")
+    print(f"{fold.sentence}{f' (the first of {1 + len(others)} folds)' if others else ''}")
     size, channels = options.size or usual_size(folder), usual_channels(folder)
 
     model = choose(size, channels, len(folder.classes))
     model.classes, model.scaling = folder.classes, tn.nn.Scaling()
-    print(f"images are brought to {size} x {size} x {channels}\n{model.to(options.device).summary()}", flush=True)
+    print(f"images are resized to {size} x {size} x {channels}\n{model.to(options.device).summary()}", flush=True)
     parts = {name: folder.select(getattr(fold, name)) for name in ("train", "validation", "test")}
     train_part, validation_part = loaders(parts, model, options)
     optimizer = tn.optim.Adam(model.parameters())
@@ -97,13 +96,13 @@ def train(options: argparse.Namespace) -> None:
         "test": found, "epochs": history, "classes": folder.classes, "layout": folder.layout, "parted": fold.sentence,
         "images": {name: len(part) for name, part in parts.items()}, "skipped": [list(one) for one in folder.skipped],
         "input_shape": model.input_shape, "parameters": sum(p.size for p in model.parameters()),
-        "seconds": time.perf_counter() - start, "versions": provenance.versions(),
+        "seconds": time.perf_counter() - start, "versions": tn.about().versions,
         "settings": {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()},
     }, parts["test"], probabilities)
 
 
 def usual_size(folder: tn.data.ImageFolder) -> int:
-    """The shorter side of the images, in the middle of all of them: a multiple of 4, 16 to LARGEST."""
+    """The median of the images' shorter sides, rounded down to a multiple of 4 and limited to 16 ... LARGEST."""
     sides = np.median(folder.sizes[:, :2].min(axis=1))
     return int(np.clip(sides // 4 * 4, 16, LARGEST))
 
@@ -114,7 +113,7 @@ def usual_channels(folder: tn.data.ImageFolder) -> int:
 
 
 def choose(size: int, channels: int, classes: int) -> tn.nn.Sequential:
-    """The paper's LSTM-CNN for what looks like MNIST, a CNN + LSTM for all else."""
+    """The paper's LSTM-CNN for images of the size of MNIST, a CNN + LSTM for all others."""
     if (size, channels) == (28, 1):
         return models.lstm_cnn(classes)
     return models.image_cnn_lstm(size, size, channels, classes)
@@ -122,7 +121,7 @@ def choose(size: int, channels: int, classes: int) -> tn.nn.Sequential:
 
 def loaders(parts: dict[str, tn.data.ImageFolder], model: tn.nn.Sequential,
             options: argparse.Namespace) -> tuple[tn.data.Loader, tn.data.Loader]:
-    """Batches to train on and to validate on. Images that do not fit into memory are read as they are needed."""
+    """The training and validation batches. Images that do not fit into memory are read when they are needed."""
     def scaled(images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return model.scaling(images), labels
 
@@ -149,13 +148,13 @@ def write(options: argparse.Namespace, results: dict[str, Any], test: tn.data.Im
         draw_mistakes(options.out / "mistakes.png", results, test, probabilities)
         written += ["curves.png", "confusion.png", "mistakes.png"]
     else:
-        print("matplotlib is not installed, so the pictures are left out: pip install matplotlib")
+        print("matplotlib is not installed, so the figures are left out: pip install matplotlib")
     print(f"written to {options.out}: {', '.join(written)}")
     print(f"try it: python -m tinynet predict {options.out / 'model.safetensors'} IMAGE...")
 
 
 def draw_curves(path: Path, results: dict[str, Any]) -> None:
-    """Loss and accuracy over the epochs."""
+    """Draw loss and accuracy over the epochs."""
     epochs = [row["epoch"] for row in results["epochs"]]
     figure, both = figures.new(10, 4, columns=2)
     for axes, what, factor in zip(both, ("loss", "accuracy"), (1, 100), strict=True):
@@ -169,7 +168,7 @@ def draw_curves(path: Path, results: dict[str, Any]) -> None:
 
 
 def draw_mistakes(path: Path, results: dict[str, Any], test: tn.data.ImageFolder, probabilities: np.ndarray) -> None:
-    """The images of the test part about which the model was most wrongly sure."""
+    """Draw the wrong predictions of the highest probability, with their test images."""
     predicted, names = probabilities.argmax(axis=1), results["classes"]
     wrong = np.flatnonzero(predicted != test.labels)
     order = wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")][:SHOWN]

@@ -1,4 +1,4 @@
-"""The peers by name. Each has a file of its own, which imports its framework only when it is started."""
+"""The peers by name. The file of a peer imports its framework only when the peer is started."""
 
 from importlib import import_module
 

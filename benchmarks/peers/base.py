@@ -1,4 +1,4 @@
-"""What every peer offers. An adapter is written once for each framework, and knows nothing of what is measured."""
+"""The interface of all peers. An adapter is written once for each framework, independently of the measurements."""
 
 import importlib.util
 import shutil
@@ -12,65 +12,65 @@ import numpy as np
 Layer = tuple[str, dict[str, Any]]  # the name of a layer of tinynet.nn, and its arguments
 Arrays = dict[str, np.ndarray]
 
-LEARNING_RATE = 1e-3  # Adam's other numbers are the usual ones: betas 0.9 and 0.999, epsilon 1e-8
+LEARNING_RATE = 1e-3  # of Adam; its betas are 0.9 and 0.999, its epsilon 1e-8
 
 
 class Network(ABC):
-    """A model built of a framework's own layers, with Adam behind it.
+    """A model made of a framework's own layers, with Adam.
 
-    `target` is labels (N) where the objective is "cross_entropy", the mean over the batch; where it is "product", an
-    array of the shape of the output, y, and what is differentiated is the sum of y * target: backward then starts
-    with the gradient `target`, and the gradient of x is wanted, too. Every method returns when its work is done.
+    For the objective "cross_entropy", the mean over the batch, `target` is labels (N). For "product", `target` is an
+    array of the shape of the output y, and the objective is the sum of y * target. Backward then starts with the
+    gradient `target`, and also computes the gradient of x. Each method returns when its work is finished.
     """
 
-    def mode(self, training: bool) -> None:  # noqa: B027  # only for frameworks whose models keep it as a state
-        """From now on either `forward` alone is called, or everything but `forward`."""
+    def mode(self, training: bool) -> None:  # noqa: B027  # only for frameworks whose models have this state
+        """Switch to training, or to evaluation before `forward`."""
 
     @abstractmethod
     def forward(self, x: Any) -> Any:
-        """The output in evaluation, with nothing kept for a backward pass."""
+        """The output in evaluation, without data for a backward pass."""
 
     @abstractmethod
     def step(self, x: Any, target: Any) -> float:
-        """One step of training: the loss before it."""
+        """Do one training step. Returns the loss before it."""
 
     @abstractmethod
     def backward(self, x: Any, target: Any) -> Any:
-        """Forward and backward, the parameters left as they are: something that holds loss and gradients."""
+        """Forward and backward without an update. Returns an object that holds loss and gradients."""
 
     @abstractmethod
     def gradients(self, x: Any, target: Any) -> Arrays:
-        """The gradients of `backward`, under the names and in the layouts of tinynet, and "loss" or that of "x"."""
+        """The gradients of `backward` with the names and layouts of tinynet, and "loss" or the gradient of "x"."""
 
     @abstractmethod
     def set_gradients(self, gradients: Arrays) -> None:
-        """The gradients that `update` is to use."""
+        """Set the gradients for `update`."""
 
     @abstractmethod
     def update(self) -> None:
-        """One step of Adam with the gradients that were set."""
+        """Do one step of Adam with the gradients of `set_gradients`."""
 
     @abstractmethod
     def parameters(self) -> Arrays:
-        """The parameters, under the names and in the layouts of tinynet."""
+        """The parameters with the names and layouts of tinynet."""
 
 
 class Peer(ABC):
-    """A framework. Nothing of it is imported before `start`."""
+    """A framework, which is not imported before `start`."""
 
     name: ClassVar[str]
     title: ClassVar[str]
-    packages: ClassVar[tuple[str, ...]]  # what a user installs; the first one is the one that is imported
-    programs: ClassVar[tuple[str, ...]] = ()  # what it must find on the PATH
+    packages: ClassVar[tuple[str, ...]]  # the packages to install; the first one is imported
+    programs: ClassVar[tuple[str, ...]] = ()  # programs that must be on the PATH
 
     @property
     def module(self) -> str:
-        """What a user imports."""
+        """The module that a user imports."""
         return self.packages[0]
 
     @classmethod
     def lacks(cls) -> str | None:
-        """What keeps this peer from running here; None if nothing does."""
+        """The reason why this peer cannot run here, or None."""
         missing = [package for package in cls.packages if importlib.util.find_spec(package) is None]
         if missing:
             return f"{', '.join(missing)} not installed"
@@ -79,12 +79,12 @@ class Peer(ABC):
 
     @classmethod
     def environment(cls, cache: Path) -> dict[str, str]:
-        """Environment variables that have it keep what it compiles in the folder `cache`, between processes."""
+        """Environment variables that place its cache of compiled code in the folder `cache`."""
         return {}
 
     @abstractmethod
     def start(self, threads: int) -> None:
-        """Import it and set it up for so many threads. The process is bound to as many processors already."""
+        """Import it and set it up for `threads` threads. The process is already bound to as many processors."""
 
     @abstractmethod
     def build(self, layers: list[Layer], weights: Arrays, shape: tuple[int, ...], objective: str) -> Network:
@@ -92,14 +92,14 @@ class Peer(ABC):
 
     @abstractmethod
     def put(self, array: np.ndarray) -> Any:
-        """The array as the framework likes it best, made once, before anything is timed."""
+        """The array in the framework's best form, made once before timing."""
 
     def numpy(self, array: Any) -> np.ndarray:
-        """A NumPy array of what the framework computed."""
+        """A result of the framework as a NumPy array."""
         return np.asarray(array)
 
     def settings(self) -> dict[str, Any]:
-        """How it was set up, for the record."""
+        """Its settings, for the file of results."""
         return {}
 
     def product(self, size: int) -> Callable[[], Any] | None:
@@ -108,5 +108,11 @@ class Peer(ABC):
         return lambda: a @ a
 
     def chain(self, length: int) -> Callable[[], Any] | None:
-        """A function that tapes so many operations on a few numbers and goes back through them; None without a tape."""
+        """A function that records `length` operations on a tape and runs backward; None without a tape."""
         return None
+
+
+def swapped(columns: np.ndarray) -> np.ndarray:
+    """Column blocks f, i, C̃, o of an LSTM as i, f, C̃, o, the order of PyTorch and Keras; and back."""
+    f, i, C, o = np.split(columns, 4, axis=-1)
+    return np.concatenate([i, f, C, o], axis=-1)

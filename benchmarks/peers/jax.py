@@ -1,8 +1,8 @@
-"""JAX, with a whole training step in one jitted function that gives its memory back (donation).
+"""JAX, with a whole training step in one jitted function that donates its arguments.
 
-JAX has no layers of its own, so these are written as its users write them: the LSTM is a `lax.scan` over time, with
-the inputs' part of its gates computed for all steps in one product before; convolutions are `conv_general_dilated` on
-channels-last arrays. Weights are ours as they are: rows [h, x], column blocks f, i, C̃, o, kernels (..., C, F).
+JAX has no layers, so these are written as its users write them. The LSTM is a `lax.scan` over time; one product before
+it computes the inputs' part of the gates for all steps. Convolutions are `conv_general_dilated`, channels last.
+The layouts of weights are those of tinynet: rows [h, x], column blocks f, i, C̃, o, kernels (..., C, F).
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ class Jax(Peer):
     def start(self, threads: int) -> None:
         import jax
 
-        jax.config.update("jax_platforms", "cpu")  # XLA's pool takes the processors that the process is bound to
+        jax.config.update("jax_platforms", "cpu")  # XLA uses the processors that the process is bound to
 
     def build(self, layers: list[Layer], weights: Arrays, shape: tuple[int, ...], objective: str) -> Network:
         return JaxNetwork(JaxModel(layers, weights), objective)
@@ -51,7 +51,7 @@ class Jax(Peer):
 
 
 class JaxModel:
-    """The layers as one pure function, and Adam as another: what `JaxNetwork` differentiates and jits."""
+    """The layers as one pure function and Adam as another, for `JaxNetwork` to differentiate and jit."""
 
     def __init__(self, layers: list[Layer], weights: Arrays) -> None:
         import jax.numpy as jnp
@@ -96,7 +96,7 @@ class JaxModel:
         return weights, [m, v, t]
 
     def arrays(self, tree: Any) -> Arrays:
-        """A tree like `weights` under our names and in our layouts."""
+        """A tree like `weights` with the names and layouts of tinynet."""
         return {name: np.asarray(array) for name, array in tree.items()}
 
     def tree(self, arrays: Arrays) -> Any:
@@ -172,13 +172,13 @@ _PLAIN: dict[str, Callable[..., Any]] = {
 
 
 class JaxNetwork(Network):
-    """What the model computes, jitted. Keras on JAX is run by the same class, with a model of its own."""
+    """The jitted functions of a model: of a `JaxModel`, or of a `KerasModel` on JAX."""
 
     def __init__(self, model: Any, objective: str) -> None:
         import jax
 
         self.jax, self.model, self.objective = jax, model, objective
-        # Copies: what a step is given it may overwrite.
+        # Copies, since a step may overwrite its donated arguments.
         self.carry = jax.tree.map(jax.numpy.array, (model.weights, model.state, model.moments))
         self.key = jax.random.key(0)
         self._step = jax.jit(self._take_step, donate_argnums=(0, 1))

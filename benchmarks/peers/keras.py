@@ -1,11 +1,11 @@
-"""Keras 3 on JAX: its own layers and its own Adam, as pure functions inside of one jitted step.
+"""Keras 3 on JAX: its own layers and its own Adam, as pure functions in one jitted step.
 
-This is the custom training loop of Keras's guide for JAX. Of the two ways to run Keras here it is the stronger one: its
-LSTM is a Python loop of small operations on PyTorch's CPU, some six times slower than this. It is also faster than
-`train_on_batch`, which copies batch and loss between host and device and keeps metrics.
+This is the custom training loop of Keras's guide for JAX. It is the faster of the two ways to run Keras here: on
+PyTorch's CPU, its LSTM is a Python loop of small operations, about six times slower. It is also faster than
+`train_on_batch`, which copies batch and loss between host and device and updates metrics.
 
-Keras is channels last, as we are; kernels and Dense weights are ours as they are. The LSTM has a matrix for x (kernel)
-and one for h (recurrent_kernel), and column blocks i, f, C̃, o. BatchNorm's momentum is the share that is kept, as ours.
+Keras is channels last, with the kernels and Dense weights of tinynet. The LSTM has a matrix for x (kernel) and one for
+h (recurrent_kernel), with column blocks i, f, C̃, o. BatchNorm's momentum is the share that is kept, as in tinynet.
 """
 
 import os
@@ -15,11 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.peers.base import LEARNING_RATE, Arrays, Layer, Network
+from benchmarks.peers.base import LEARNING_RATE, Arrays, Layer, Network, swapped
 from benchmarks.peers.jax import Jax, JaxNetwork
 
 BACKEND = {"KERAS_BACKEND": "jax"}
-ORDER = (1, 0, 2, 3)  # f, i, C̃, o -> i, f, C̃, o, and back
 
 
 class Keras(Jax):
@@ -35,7 +34,7 @@ class Keras(Jax):
         import keras  # noqa: F401
 
     def product(self, size: int) -> Callable[[], Any] | None:
-        return None  # the same as JAX's
+        return None  # the same as in JAX
 
     def build(self, layers: list[Layer], weights: Arrays, shape: tuple[int, ...], objective: str) -> Network:
         return JaxNetwork(KerasModel(layers, weights, shape), objective)
@@ -65,7 +64,7 @@ class KerasModel:
         self.moments = [variable.value for variable in self.optimizer.variables]
 
     def apply(self, weights: Any, state: Any, x: Any, key: Any, training: bool) -> tuple[Any, Any]:
-        """Output and new state. The random numbers are Keras's own; their seeds are in the state."""
+        """Output and new state. The random numbers are those of Keras; their seeds are in the state."""
         return self.model.stateless_call(weights, state, x, training=training)
 
     def adam(self, weights: Any, gradients: Any, moments: Any) -> tuple[Any, Any]:
@@ -73,7 +72,7 @@ class KerasModel:
         return self.optimizer.stateless_apply(moments, gradients, weights)
 
     def arrays(self, tree: Any) -> Arrays:
-        """A list like `weights` under our names and in our layouts."""
+        """A list like `weights` with the names and layouts of tinynet."""
         waiting, arrays = [np.asarray(array) for array in tree], {}
         for i, (kind, _) in self.layers.items():
             own, waiting = waiting[: _OWN.get(kind, 0)], waiting[_OWN.get(kind, 0) :]
@@ -91,28 +90,23 @@ _OWN = {"BatchNorm": 2, "LSTM": 3, "Conv1D": 2, "Conv2D": 2, "Dense": 2}  # trai
 
 
 def _native(i: int, kind: str, ours: Arrays) -> list[np.ndarray]:
-    """Our parameters of layer i as Keras's trainable variables."""
+    """The parameters of layer i as Keras's trainable variables."""
     if kind not in _OWN:
         return []
     first, second = (ours[f"{i}.{name}"] for name in (("gamma", "beta") if kind == "BatchNorm" else ("W", "b")))
     if kind != "LSTM":
         return [first, second]
-    W, b = _reordered(first), _reordered(second)
+    W, b = swapped(first), swapped(second)
     H = W.shape[1] // 4
     return [W[H:], W[:H], b]
 
 
 def _ours(kind: str, native: list[np.ndarray]) -> Arrays:
-    """The inverse of `_native`, without the number."""
+    """The inverse of `_native`, with names without i."""
     if kind == "LSTM":
         kernel, recurrent, b = native
-        native = [_reordered(np.concatenate([recurrent, kernel])), _reordered(b)]
+        native = [swapped(np.concatenate([recurrent, kernel])), swapped(b)]
     return dict(zip(("gamma", "beta") if kind == "BatchNorm" else ("W", "b"), native, strict=False))
-
-
-def _reordered(columns: np.ndarray) -> np.ndarray:
-    blocks = np.split(columns, 4, axis=-1)
-    return np.concatenate([blocks[i] for i in ORDER], axis=-1)
 
 
 def _layer(kind: str, options: dict[str, Any]) -> Any:

@@ -1,12 +1,11 @@
 """tinygrad on its CPU device, with a whole training step in one TinyJit.
 
-It compiles with clang, or better with LLVM where it finds one that it can use. Its beam search (BEAM=2) is left off:
-on this device it chose kernels that were ten times slower than those of its rules. Its kernels run on one thread
-whatever NUM_CPU_THREADS says, one core's part after the other.
+It compiles with LLVM if it finds a usable one, else with clang. Its beam search (BEAM=2) is off: on this device it
+chose kernels ten times slower than the default ones. Its kernels run on one thread, independently of NUM_CPU_THREADS.
 
-It is channels first: convolutions see a transposed view, which is fused into their kernels. It has an LSTMCell, but no
-LSTM, so the steps are unrolled here, with the inputs' part of the gates computed for all steps at once. Weights are
-ours as they are, convolutions' kernels transposed to (F, C, KH, KW).
+It is channels first: convolutions get a transposed view, which is fused into their kernels. It has an LSTMCell, but no
+LSTM, so the steps are unrolled here; the inputs' part of the gates is computed for all steps at once. The layouts of
+weights are those of tinynet, except kernels of convolutions, which are transposed to (F, C, KH, KW).
 """
 
 import os
@@ -35,7 +34,7 @@ class Tinygrad(Peer):
         DEV.value = self.device
         try:
             (Tensor.rand(8, 8) @ Tensor.rand(8, 8)).realize()
-        except Exception:  # no LLVM, or one that is too old for it
+        except Exception:  # no LLVM, or one that is too old
             DEV.value = self.device = "CPU"
 
     def build(self, layers: list[Layer], weights: Arrays, shape: tuple[int, ...], objective: str) -> Network:
@@ -145,12 +144,12 @@ class TinygradNetwork(Network):
 
 
 def _native(array: np.ndarray) -> np.ndarray:
-    """Our kernels (..., C, F) as (F, C, ...); other weights as they are."""
+    """Kernels (..., C, F) as (F, C, ...); other weights unchanged."""
     return array if array.ndim < 3 else np.ascontiguousarray(np.moveaxis(array, (-1, -2), (0, 1)))
 
 
 def _ours(array: np.ndarray) -> np.ndarray:
-    """The inverse."""
+    """The inverse of `_native`."""
     return array if array.ndim < 3 else np.ascontiguousarray(np.moveaxis(array, (0, 1), (-1, -2)))
 
 
@@ -163,14 +162,14 @@ def _lstm(x: Any, own: Any, options: dict[str, Any]) -> Any:
         z = inputs[:, t] if h is None else inputs[:, t] + h @ W[:H]
         f, i, g, o = z.chunk(4, dim=1)
         kept = 0 if c is None else f.sigmoid() * c
-        c = (kept + i.sigmoid() * g.tanh()).contiguous()  # contiguous: or it is computed again for every user
+        c = (kept + i.sigmoid() * g.tanh()).contiguous()  # without contiguous, each use would compute it again
         h = (o.sigmoid() * c.tanh()).contiguous()
         outputs.append(h)
     return outputs[0].stack(*outputs[1:], dim=1) if options["return_sequences"] else h
 
 
 def _convolution(x: Any, own: Any, options: dict[str, Any]) -> Any:
-    """On (N, C, ...), and back."""
+    """Transpose to (N, C, ...), convolve, and transpose back."""
     width = own["W"].shape[2:]
     padding = [(k - 1) // 2 for k in width] if options["padding"] == "same" else 0
     channels_first = x.permute(0, x.ndim - 1, *range(1, x.ndim - 1))

@@ -1,4 +1,4 @@
-"""Ours, used as the README tells a user to."""
+"""tinynet, used as in its README."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +17,7 @@ class Tinynet(Peer):
         return {"NUMBA_CACHE_DIR": str(cache)}
 
     def start(self, threads: int) -> None:
-        import tinynet  # noqa: F401  # nothing to set: it takes the processors that the process is bound to
+        import tinynet  # noqa: F401  # it uses the processors that the process is bound to
 
     def build(self, layers: list[Layer], weights: Arrays, shape: tuple[int, ...], objective: str) -> Network:
         return TinynetNetwork(layers, weights, objective)

@@ -1,18 +1,18 @@
 """PyTorch on a CPU: eager with fused Adam, and `torch.compile`.
 
-Activations stay channels last from the first layer to the last: a convolution gets a view of them in PyTorch's order of
-axes, which is its memory format `channels_last`, the faster one, and nothing is copied between layers. A Conv1D is a
-Conv2D of height 1 for the same reason (nn.Conv1d knows no channels_last, and takes a third longer). Flatten then sees
-our order of features, and Dense keeps our rows.
+Activations are channels last in all layers. A convolution gets a view of them in PyTorch's order of axes: this is its
+memory format `channels_last`, which is the faster one, and nothing is copied between layers. For the same reason a
+Conv1D is a Conv2D of height 1; nn.Conv1d has no channels_last, and takes a third longer. Flatten then has tinynet's
+order of features, and Dense its rows.
 
-    ours                                   PyTorch's
+    tinynet                                PyTorch
     Dense W (inputs, units)                weight (units, inputs): transposed
     Conv2D W (KH, KW, C, F)                weight (F, C, KH, KW)
     Conv1D W (K, C, F)                     weight (F, C, 1, K)
     LSTM W (H + D, 4H), rows [h, x],       weight_hh (4H, H), weight_ih (4H, D): transposed, blocks i, f, C̃, o
       column blocks f, i, C̃, o
     LSTM b (4H)                            bias_ih, and bias_hh of zeros, whose gradient is the same
-    BatchNorm momentum, kept share         1 - momentum; its running variance is that of a sample, its output is not
+    BatchNorm momentum, the share kept      1 - momentum; the running variance is divided by n - 1, that of a batch by n
 """
 
 from collections.abc import Callable
@@ -21,9 +21,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from benchmarks.peers.base import LEARNING_RATE, Arrays, Layer, Network, Peer
-
-ORDER = (1, 0, 2, 3)  # f, i, C̃, o -> i, f, C̃, o, and back
+from benchmarks.peers.base import LEARNING_RATE, Arrays, Layer, Network, Peer, swapped
 
 
 class Torch(Peer):
@@ -41,7 +39,7 @@ class Torch(Peer):
     def put(self, array: np.ndarray) -> Any:
         import torch
 
-        return torch.from_numpy(np.array(array, order="C"))  # channels last in memory, as the layers want it
+        return torch.from_numpy(np.array(array, order="C"))  # channels last in memory, as the layers expect
 
     def numpy(self, array: Any) -> np.ndarray:
         return array.detach().numpy()
@@ -75,10 +73,10 @@ class TorchCompile(Torch):
         return {"TORCHINDUCTOR_CACHE_DIR": str(cache)}
 
     def product(self, size: int) -> Callable[[], Any] | None:
-        return None  # the same as eager
+        return None  # the same as in eager mode
 
     def chain(self, length: int) -> Callable[[], Any] | None:
-        return None  # unrolled, it is no tape
+        return None  # compiled, it is not a tape
 
 
 class TorchNetwork(Network):
@@ -94,7 +92,7 @@ class TorchNetwork(Network):
         whole = self.model if loss is None else lambda x, labels: loss(self.model(x), labels)
         self.run, self.output = whole, self.model
         if compiled:
-            torch.compiler.reset()  # or it gives up after some models, and takes their sizes for variables
+            torch.compiler.reset()  # otherwise it stops compiling after some models, and treats their sizes as dynamic
             self.run, self.output = (torch.compile(function, dynamic=False) for function in (whole, self.model))
 
     def mode(self, training: bool) -> None:
@@ -143,7 +141,7 @@ class TorchNetwork(Network):
 
 
 class Translated:
-    """One layer of ours as a module of PyTorch's, `module`; `inner` is the one in it that has the parameters."""
+    """One layer as a PyTorch module, `module`; `inner` is the module in it that has the parameters."""
 
     def __init__(self, number: int, kind: str, options: dict[str, Any], weights: Arrays) -> None:
         import torch
@@ -158,12 +156,12 @@ class Translated:
                     getattr(self.inner, name).copy_(torch.tensor(weights[f"{number}.{name}"]))
 
     def native(self, ours: Arrays) -> Arrays:
-        """Our arrays for this layer as PyTorch's."""
+        """The arrays of this layer in PyTorch's names and layouts."""
         own = {name.partition(".")[2]: array for name, array in ours.items() if name.startswith(f"{self.number}.")}
         if self.kind == "BatchNorm":
             return {"weight": own["gamma"], "bias": own["beta"]}
         if self.kind == "LSTM":
-            W, b = _reordered(own["W"]), _reordered(own["b"])
+            W, b = swapped(own["W"]), swapped(own["b"])
             H = W.shape[1] // 4
             return {"weight_hh_l0": W[:H].T, "weight_ih_l0": W[H:].T, "bias_ih_l0": b, "bias_hh_l0": np.zeros_like(b)}
         if self.kind in _TO_NATIVE:
@@ -171,13 +169,13 @@ class Translated:
         return {}
 
     def ours(self, value: Callable[[Any], Any]) -> Arrays:
-        """The values of this layer's parameters, or what else belongs to them, in our layout."""
+        """Values of this layer's parameters, such as gradients, in the layout of tinynet."""
         own = {name: value(parameter).numpy() for name, parameter in self.inner.named_parameters()}
         if self.kind == "BatchNorm":
             own = {"gamma": own["weight"], "beta": own["bias"]}
         elif self.kind == "LSTM":
             W = np.concatenate([own["weight_hh_l0"].T, own["weight_ih_l0"].T])
-            own = {"W": _reordered(W), "b": _reordered(own["bias_ih_l0"])}
+            own = {"W": swapped(W), "b": swapped(own["bias_ih_l0"])}
         elif self.kind in _TO_OURS:
             own = {"W": _TO_OURS[self.kind](own["weight"]), **({"b": own["bias"]} if "bias" in own else {})}
         return {f"{self.number}.{name}": np.ascontiguousarray(array) for name, array in own.items()}
@@ -195,18 +193,13 @@ _TO_OURS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def _reordered(columns: np.ndarray) -> np.ndarray:
-    blocks = np.split(columns, 4, axis=-1)
-    return np.concatenate([blocks[i] for i in ORDER], axis=-1)
-
-
 def _module(kind: str, options: dict[str, Any]) -> tuple[Any, Any]:
-    """PyTorch's module for a layer, and the part of it that has the parameters: mostly itself."""
+    """PyTorch's module for a layer, and the module in it that has the parameters: usually itself."""
     import torch
     from torch import nn
 
     class ChannelsLast(nn.Module):
-        """A module that wants (N, C, H, W), on activations (N, H, W, C) or (N, T, C)."""
+        """A module for (N, C, H, W), applied to activations (N, H, W, C) or (N, T, C)."""
 
         def __init__(self, inner: Any) -> None:
             super().__init__()
@@ -258,7 +251,7 @@ def _module(kind: str, options: dict[str, Any]) -> tuple[Any, Any]:
     elif kind == "Conv2D":
         inner = nn.Conv2d(options["inputs"], options["filters"], options["size"], padding=options["padding"])
     else:
-        raise NotImplementedError(f"no {kind} for PyTorch yet")
+        raise NotImplementedError(f"{kind} is not translated to PyTorch")
     return ChannelsLast(inner), inner
 
 

@@ -1,14 +1,14 @@
-"""What the scripts of the paper's experiments have in common: options, data, and runs that are recorded and resumed.
+"""What the scripts of the paper's experiments share: options, data, and runs that are recorded and resumed.
 
-An experiment is a list of jobs: a model, a seed, the data, and the recipe by which it is trained. `run_all` makes those
-of them that are missing in `--out`, where each leaves
+An experiment is a list of jobs: a model, a seed, the data, and the recipe of training. `run_all` runs those that are
+missing in `--out`, where each writes
 
-    NAME.json           what is known of it, see records.py; written last, and whole: if it is there, the run is done
+    NAME.json           the record of the run, see records.py; written last, so that it marks a finished run
     NAME.safetensors    the model, for `python -m tinynet predict` and `evaluate`
-    NAME.checkpoint     the state of a run that is not done, from which the same command goes on
+    NAME.checkpoint     the state of an unfinished run, from which the same command continues
 
-The rules: the validation images are a part of the training set, and all choices were made on them; the model is the one
-after the last epoch; the test images are looked at once, when the training is over.
+The rules: the validation images are a part of the training set, and all choices were made on them. The model is that of
+the last epoch. The test images are evaluated once, after training.
 """
 
 import argparse
@@ -33,13 +33,13 @@ from paper.reporting import records
 from tinynet.errors import ArgumentError, DataError, NonFiniteError
 
 SEEDS = 5
-SPLIT_SEED = 0  # of the parts of the data: they are the same in all runs
+SPLIT_SEED = 0  # of the split of the data, which is the same in all runs
 VALIDATION = {"mnist": 0.1, "folder": 0.2}  # of the training images
-EVALUATED = 256  # images at a time
-DIGITS = "auto, mnist, digits, or a folder with the files of MNIST"  # what --data may be
+EVALUATED = 256  # batch size of validation and test
+DIGITS = "auto, mnist, digits, or a folder with the files of MNIST"  # the values of --data
 FOLDER = "auto, stand-in, or the folder of the images"
 
-Images = Any  # uint8 (N,H,W,C), or something of this shape that reads them as it is indexed
+Images = Any  # uint8 (N,H,W,C), or a tn.data.Images of this shape
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Recipe:
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """Images and labels in three parts, and what is to be known of them. `fold` names one of several ways to part."""
+    """Images and labels in three parts, with a description. `fold` is the name of one of several splits."""
 
     train: tuple[Images, np.ndarray]
     validation: tuple[Images, np.ndarray]
@@ -75,7 +75,7 @@ class Data:
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """One run. `probabilities`: they are kept, for a committee."""
+    """One run. With `probabilities`, those of the test images are recorded, for a committee."""
 
     model: str
     make: Callable[[], tn.nn.Sequential]
@@ -93,9 +93,9 @@ class Job:
 
 def main(parser: argparse.ArgumentParser, work: Callable[[argparse.Namespace], None],
          arguments: list[str] | None) -> int:
-    """Do the work; the exit codes are those of command.py."""
+    """Do the work and return the exit code, as in command.py."""
     def checked(options: argparse.Namespace) -> None:
-        tn.backend.namespace(options.device)  # before anything takes time
+        tn.backend.namespace(options.device)  # fails early for a missing device
         work(options)
 
     return command.run(checked, parse(parser, arguments))
@@ -103,7 +103,7 @@ def main(parser: argparse.ArgumentParser, work: Callable[[argparse.Namespace], N
 
 def parser(experiment: str, text: str | None, *, data: str, seeds: int = SEEDS, counted: str = "seed"
            ) -> argparse.ArgumentParser:
-    """The options that all experiments have. `data` is what `--data` may be."""
+    """The options of all experiments. `data` describes the values of `--data`."""
     made = argparse.ArgumentParser(prog=f"{experiment}.py", description=(text or "").partition("\n")[0])
     made.set_defaults(experiment=experiment, members=seeds)
     made.add_argument("--data", default="auto", metavar="SOURCE", help=f"{data} (default: auto)")
@@ -111,12 +111,12 @@ def parser(experiment: str, text: str | None, *, data: str, seeds: int = SEEDS, 
     made.add_argument("--seed", type=command.seed,
                       help=f"one run with this {counted} only (default: {seeds} of them, from 0)")
     made.add_argument("--epochs", type=positive(int), help="passes over the training images (default: as published)")
-    made.add_argument("--limit", type=positive(int), help="train on so many of the images only")
+    made.add_argument("--limit", type=positive(int), help="train on this number of images only")
     made.add_argument("--out", type=Path, default=Path("runs", experiment), metavar="FOLDER",
-                      help=f"for what is written (default: runs/{experiment})")
+                      help=f"output folder (default: runs/{experiment})")
     made.add_argument("--resume", action=argparse.BooleanOptionalAction, default=True,
-                      help="skip the runs that are done in --out, and go on with the one that is not; "
-                           "or make all of them again (default: --resume)")
+                      help="skip the finished runs in --out, and continue the unfinished one; "
+                           "or run all again (default: --resume)")
     return made
 
 
@@ -128,7 +128,7 @@ def parse(parser: argparse.ArgumentParser, arguments: list[str] | None) -> argpa
 
 
 def words_of(parser: argparse.ArgumentParser, options: argparse.Namespace) -> str:
-    """The command that makes these runs again. Where files lie on this machine is nobody's business: names alone."""
+    """The command that repeats these runs. Paths are shortened to names, since the records are published."""
     words = ["python", f"examples/{options.experiment}.py"]
     for name, value in vars(options).items():
         if name not in ("experiment", "seeds", "out", "resume") and value != parser.get_default(name):
@@ -139,12 +139,12 @@ def words_of(parser: argparse.ArgumentParser, options: argparse.Namespace) -> st
 # --- data -----------------------------------------------------------------------------------------------------------
 
 def mnist(options: argparse.Namespace) -> Data:
-    """The digits that `--data` names. Validation is the same tenth of the training set in all runs."""
+    """The digits of `--data`. Validation is the same tenth of the training set in all runs."""
     dataset, sentence = tn.data.load(options.data)
     print(sentence)
     stand_in = dataset.name != "mnist"
     if stand_in:
-        print("STAND-IN: these digits stand for MNIST, and what comes out is no result on MNIST.")
+        print("STAND-IN: these digits stand for MNIST, and the results are not results on MNIST.")
     first, second = tn.data.split(len(dataset.train_images), VALIDATION["mnist"], seed=SPLIT_SEED)
     first = limited(first, options.limit)
     images, labels = dataset.train_images[..., None], dataset.train_labels  # (N,28,28,1)
@@ -154,9 +154,9 @@ def mnist(options: argparse.Namespace) -> Data:
 
 
 def folder(options: argparse.Namespace, name: str, size: int, generate: Callable[[Path], Path]) -> list[Data]:
-    """The images of a folder, parted so that no patient is in two parts; several ways where patients are few.
+    """The images of a folder, split so that no patient is in two parts; with few patients, several splits.
 
-    `--data` is a folder, or "auto": $TINYNET_DATA/NAME if that is there, else a generated one; or "stand-in".
+    `--data` is a folder; "auto", which is $TINYNET_DATA/NAME if it exists, else generated images; or "stand-in".
     Raises DataError unless there are two classes.
     """
     scanned = tn.data.scan_folder(_found(options, name) or _generated(options.out / f"stand-in-{name}", generate))
@@ -165,7 +165,7 @@ def folder(options: argparse.Namespace, name: str, size: int, generate: Callable
         raise DataError(f"{options.experiment}: {scanned.root} must hold two classes, and holds "
                         f"{', '.join(scanned.classes)}; examples/train_folder.py takes any number")
     if scanned.stand_in:
-        print("STAND-IN: these images were generated, and what comes out is no result on anything real.")
+        print("STAND-IN: these images were generated, and the results say nothing about real ones.")
     found, folds = [], tn.data.folds(scanned, validation=VALIDATION["folder"], seed=SPLIT_SEED)
     for fold in folds:
         def part(indices: np.ndarray, keep: bool = True) -> tuple[Images, np.ndarray]:
@@ -173,14 +173,14 @@ def folder(options: argparse.Namespace, name: str, size: int, generate: Callable
             images = some.images(size)
             return images.in_memory() if keep else images, some.labels
 
-        left_out = str(scanned.groups[fold.test[0]]) if len(folds) > 1 else ""  # of a few patients, one after the other
+        left_out = str(scanned.groups[fold.test[0]]) if len(folds) > 1 else ""  # the patient of this fold
         found.append(Data(part(limited(fold.train, options.limit)), part(fold.validation), part(fold.test, keep=False),
                           scanned.classes, name, scanned.stand_in, fold.sentence, left_out))
     return found
 
 
 def limited(indices: np.ndarray, limit: int | None) -> np.ndarray:
-    """So many of them, from the first to the last at equal distances, so that all classes are among them."""
+    """At most `limit` of the indices, equally spaced from the first to the last, so that all classes remain."""
     if limit is None or limit >= len(indices):
         return indices
     return indices[np.linspace(0, len(indices) - 1, limit).astype(np.int64)]
@@ -197,7 +197,7 @@ def _found(options: argparse.Namespace, name: str) -> Path | None:
 
 
 def _generated(place: Path, generate: Callable[[Path], Path]) -> Path:
-    """A folder of generated images, which is there as a whole or not at all."""
+    """A folder of generated images, made whole or not at all."""
     if not place.exists():
         place.parent.mkdir(parents=True, exist_ok=True)
         unfinished = Path(tempfile.mkdtemp(prefix=".stand-in.", dir=place.parent))
@@ -211,7 +211,7 @@ def _generated(place: Path, generate: Callable[[Path], Path]) -> Path:
 # --- runs -----------------------------------------------------------------------------------------------------------
 
 def run_all(jobs: Sequence[Job], options: argparse.Namespace) -> list[records.Record]:
-    """Make the runs that are missing, one after the other."""
+    """Run the jobs that are missing, one after the other, and return the records of all."""
     done = []
     for number, job in enumerate(jobs, 1):
         title = f"run {number} of {len(jobs)}: {job.name}"
@@ -228,7 +228,7 @@ def run_all(jobs: Sequence[Job], options: argparse.Namespace) -> list[records.Re
 
 
 def run(job: Job, options: argparse.Namespace) -> records.Record:
-    """Train one model, look at the test images once, and write down all there is to know."""
+    """Train one model, evaluate it once on the test images, and write the record."""
     begun, known, paths = time.perf_counter(), beforehand(job, options), _paths(job, options)
     recipe = recipe_of(job, options)
     tn.seed(job.seed)
@@ -249,7 +249,7 @@ def run(job: Job, options: argparse.Namespace) -> records.Record:
     fields = {
         **known, "parameters": sum(parameter.size for parameter in model.parameters()),
         "seconds": round(sum(row["seconds"] for row in history), 3),
-        "wall_seconds": round(time.perf_counter() - begun, 3),  # of the process that ended it
+        "wall_seconds": round(time.perf_counter() - begun, 3),  # of the process that finished it
         "curves": {name: [round(row[name], 6) for row in history] for name in records.CURVES},
         "labels": records.digits(job.data.test[1]), "predicted": records.digits(probabilities.argmax(axis=1)),
     }
@@ -262,12 +262,12 @@ def run(job: Job, options: argparse.Namespace) -> records.Record:
 
 
 def beforehand(job: Job, options: argparse.Namespace) -> dict[str, Any]:
-    """What is known of a run before it has begun."""
+    """The fields of a run that are known before it begins."""
     return {
         "format": records.FORMAT, "experiment": options.experiment, "model": job.model, "seed": job.seed,
         "fold": job.data.fold, "command": options.command, "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": provenance.commit(), "hardware": provenance.hardware(options.device),
-        "versions": provenance.versions(),
+        "versions": tn.about().versions,
         "settings": settings(job, options), "data": job.data.facts(), "classes": list(job.data.classes)}
 
 
@@ -276,12 +276,12 @@ def recipe_of(job: Job, options: argparse.Namespace) -> Recipe:
 
 
 def settings(job: Job, options: argparse.Namespace) -> dict[str, Any]:
-    """What is equal in runs that are compared."""
+    """The settings that must be equal in runs that are compared."""
     return {**asdict(recipe_of(job, options)), "limit": options.limit, "input": list(job.make().input_shape or ())}
 
 
 def loaders(data: Data, recipe: Recipe, scaling: Callable[[Any], Any]) -> tuple[tn.data.Loader, ...]:
-    """Batches to train on, to validate on, and to test on."""
+    """The training, validation and test batches."""
     def scaled(images: Any, labels: Any) -> tuple[Any, Any]:
         return scaling(images), labels
 
@@ -307,7 +307,7 @@ def _paths(job: Job, options: argparse.Namespace) -> dict[str, Path]:
 
 
 def _existing(job: Job, options: argparse.Namespace) -> records.Record | None:
-    """The run as it was made before. Raises ArgumentError if that was another one than the one that is asked for."""
+    """The record of a finished run, or None. Raises ArgumentError if its settings or data differ from the job's."""
     path = _paths(job, options)["json"]
     if not options.resume or not path.exists():
         return None
@@ -318,5 +318,5 @@ def _existing(job: Job, options: argparse.Namespace) -> records.Record | None:
                  if there.get(name) != here.get(name)]
     if differing:
         raise ArgumentError(f"{options.experiment}: {path} must be a run like this one, but they differ in "
-                            f"{'; '.join(differing)}; give another --out, or --no-resume to make it again")
+                            f"{'; '.join(differing)}; give another --out, or --no-resume to repeat it")
     return record

@@ -1,27 +1,15 @@
-"""Where the numbers of a run come from: the commit of this program, the versions of its packages, the hardware."""
+"""The origin of a run's numbers: the commit of this program and the hardware. The versions: `tn.about()`."""
 
 import platform
 import subprocess
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import tinynet as tn
 
 
-def versions() -> dict[str, str]:
-    """Of Python, and of what computes."""
-    found = {"python": platform.python_version(), "tinynet": tn.__version__}
-    for package in ("numpy", "numba", "cupy", "cupy-cuda12x", "cupy-cuda13x"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
 def commit() -> str:
-    """The commit of this program, with a "+" if files of it have been changed since; "unknown" without git."""
+    """The hash of the commit of this program, with a "+" if files have changed since; "unknown" without git."""
     root = Path(__file__).resolve().parents[2]
 
     def git(*words: str) -> str:
@@ -36,7 +24,7 @@ def commit() -> str:
 
 
 def hardware(device: str) -> dict[str, Any]:
-    """The processor, and the device that computes."""
+    """The processor, the system and the device that computes."""
     known = {one.name: one.title for one in tn.devices()}
     return {"processor": known["cpu"], "system": f"{platform.system()} {platform.machine()}",
             "device": "cpu" if device == "cpu" else known[tn.backend.device_name(device)]}

@@ -1,6 +1,6 @@
-"""The benchmark in small: that it runs, that it measures what it says, and times nobody who computes something else.
+"""The benchmark with tiny sizes: it runs, measures what it reports, and times only peers whose results agree.
 
-No test asserts a time. Peers that are not installed are skipped; those that compile for long are left to `-m long`.
+No test asserts a time. Peers that are not installed are skipped; those that are slow to compile are marked `long`.
 """
 
 import json
@@ -22,7 +22,7 @@ from benchmarks.peers import OURS, names, peer
 from benchmarks.process import PeerError, Worker
 from tinynet.tracing import UNOBSERVED, observers
 
-CPUS = machine.cores()[:1]  # one thread has nobody to wait for, whatever else runs on the machine
+CPUS = machine.cores()[:1]  # one thread, which does not wait for others on a busy machine
 MODELS = (*rows.MODELS, "pneumonia_cnn_lstm")
 
 
@@ -31,7 +31,7 @@ def quick(*peers: str) -> Options:
 
 
 def results(bench: Bench) -> dict[str, Any]:
-    """Of the last record, by peer."""
+    """The results of the last record, by peer."""
     found: dict[str, Any] = bench.records[-1]["results"]
     return found
 
@@ -41,7 +41,7 @@ def results(bench: Bench) -> dict[str, Any]:
 @pytest.fixture(scope="module", params=[pytest.param(name, marks=[] if name == "torch" else pytest.mark.long)
                                         for name in names()[1:]])
 def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
-    """Ours beside one peer."""
+    """A bench of tinynet and one peer."""
     lack = peer(request.param).lacks()
     if lack:
         pytest.skip(f"{request.param}: {lack}")
@@ -78,9 +78,9 @@ def test_an_update_is_the_same_for_a_peer_and_is_timed(bench: Bench) -> None:
     assert result["agreement"].keys() == {"0.W", "0.b"}
 
 
-def test_who_computes_something_else_is_not_timed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_peer_that_disagrees_is_not_timed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(agree, "OUTPUTS", 0.0)
-    bench.compare("step", rows._step("lstm_cnn", 3))  # a batch of which nobody knows yet that all agree
+    bench.compare("step", rows._step("lstm_cnn", 3))  # a new batch size, so that the peers are compared again
     (result,) = results(bench).values()
     assert result.keys() == {"error"}
     assert result["error"].startswith("disagrees in output by ")
@@ -100,7 +100,7 @@ def test_equal_results_agree() -> None:
 
 
 @pytest.mark.parametrize(("name", "spoil"), [
-    ("0.W", lambda W: np.concatenate([W[:, 2:4], W[:, :2], W[:, 4:]], axis=1)),  # two gates exchanged
+    ("0.W", lambda W: np.concatenate([W[:, 2:4], W[:, :2], W[:, 4:]], axis=1)),  # two gates swapped
     ("0.b", lambda b: b * 1.001), ("output", lambda y: y + 1e-3), ("loss", lambda loss: loss * 2),
     ("output", lambda y: y.T), ("0.W", lambda W: W * np.nan),
 ])
@@ -207,7 +207,7 @@ def test_a_worker_that_fails_says_why() -> None:
     with Worker(OURS, CPUS) as worker:
         with pytest.raises(PeerError, match="AttributeError"):
             worker.ask("dance")
-        assert worker.ask("memory")["bytes"] > 2**20  # it goes on
+        assert worker.ask("memory")["bytes"] > 2**20  # the worker still works
         worker.stop()
         with pytest.raises(PeerError, match="nothing is prepared"):
             worker.ask("calls", count=1)
@@ -232,7 +232,7 @@ def test_rows_of_ours_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str],
     assert written["machine"]["cores"] == len(machine.cores())
     assert written["versions"]["numpy"] == np.__version__
     assert not [record for record in written["records"] for result in record["results"].values() if "error" in result]
-    for part in ("Forward alone", "lstm_cnn, batch 4", "peak memory +[\\d.,]+ MiB", "first step, warm caches",
+    for part in ("Forward pass", "lstm_cnn, batch 4", "peak memory +[\\d.,]+ MiB", "first step, warm caches",
                  r"sgemm, 256 x 256 +[\d.]+ GFLOP/s", r"dlstm +[\d.]+ \w+ +\d+%", "64 images"):
         assert re.search(part, printed), part
 
@@ -263,7 +263,7 @@ def test_a_table() -> None:
         {"row": "start", "case": "memory", "unit": "bytes",
          "results": {OURS: {"value": 2**21}, "torch": {"value": 2**23, "ratio": 0.25}}}]
     assert table.tables(records, {OURS: "tinynet", "torch": "PyTorch", "jax": "JAX"}) == """\
-A step of training
+A training step
    tinynet         PyTorch  JAX
 a  12.0 ms  30.0 ms (0.40)    -
 
@@ -301,7 +301,7 @@ def test_the_report_has_a_section_for_each_machine(tmp_path: Path) -> None:
     (tmp_path / "gpu.json").write_text('{"device": "a GPU"}')
     text = report.text(tmp_path)
     assert re.findall(r"^## (.*)$", text, re.M) == ["A CPU, AVX2, 2 threads", "A CPU, AVX-512, 2 threads"]
-    assert text.index("A step of training") < text.index("Growth") and text.count("a case   250 ms") == 3
+    assert text.index("A training step") < text.index("Growth") and text.count("a case   250 ms") == 3
     assert "`measure growth`, commit cccccccccccc, 2026-01-01." in text
 
 

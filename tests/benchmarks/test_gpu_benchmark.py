@@ -1,4 +1,4 @@
-"""The script for a GPU, in small and without one: that it runs to its end, and what it does when something does not."""
+"""The script for a GPU, with tiny sizes and without a GPU: it runs to its end, and handles failures."""
 
 import argparse
 import json
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import tinynet as tn
-from benchmarks import gpu, gpu_sections
+from benchmarks import gpu, gpu_device, gpu_pairs, gpu_sections
 from benchmarks.cases import case
 
 
@@ -42,19 +42,19 @@ def test_pytorch_is_timed_if_it_computes_the_same(monkeypatch: pytest.MonkeyPatc
     layer = tn.nn.Sequential(tn.nn.LSTM(5, 6))
     for work in (case("an LSTM", "backward", layer, 3, (4, 5)),
                  case("a step", "step", tn.nn.Sequential(tn.nn.Dropout(0.5), tn.nn.Dense(4, 3)), 2, (4,))):
-        (row,) = gpu_sections.beside(work, "cpu", "float32", 0.01)
+        (row,) = gpu_pairs.beside(work, "cpu", "float32", 0.01)
         assert row["ours"] > 0 and row["theirs"] > 0, row
-    right = gpu_sections.Ours.gradients
-    monkeypatch.setattr(gpu_sections.Ours, "gradients", lambda self: {
+    right = gpu_pairs.Ours.gradients
+    monkeypatch.setattr(gpu_pairs.Ours, "gradients", lambda self: {
         name: array * 1.001 for name, array in right(self).items()})
-    (row,) = gpu_sections.beside(work, "cpu", "float32", 0.01)
+    (row,) = gpu_pairs.beside(work, "cpu", "float32", 0.01)
     assert row["error"].startswith("disagrees with PyTorch: {'output': 0.0009")
     assert "ours" not in row
 
 
 def test_without_pytorch_ours_are_timed_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
-    (row,) = gpu_sections.beside(case("an LSTM", "backward", tn.nn.Sequential(tn.nn.LSTM(5, 6)), 3, (4, 5)), "cpu",
+    (row,) = gpu_pairs.beside(case("an LSTM", "backward", tn.nn.Sequential(tn.nn.LSTM(5, 6)), 3, (4, 5)), "cpu",
                                  "float32", 0.01)
     assert row["ours"] > 0 and "theirs" not in row
     assert row["note"] == "no PyTorch for this device"
@@ -62,7 +62,7 @@ def test_without_pytorch_ours_are_timed_alone(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.skipif(not tn.devices()[-1].is_available, reason="there is no C++ compiler for the emulator")
 def test_predictions_are_what_counting_gives() -> None:
-    """A few of them are made again, in a process of its own: it lets the emulator share work out as an H200 would."""
+    """Make a few of them again, in a process where the emulator divides work as an H200 does."""
     script = ("import json, itertools\nfrom benchmarks import gpu_predictions as made\n"
               "print(json.dumps(dict(itertools.islice(made.predictions(), 9))))")
     done = subprocess.run([sys.executable, "-c", script], cwd=gpu.ROOT, capture_output=True, text=True, check=True)
@@ -73,10 +73,12 @@ def test_predictions_are_what_counting_gives() -> None:
 
 @pytest.mark.skipif(not tn.devices()[-1].is_available, reason="there is no C++ compiler for the emulator")
 def test_a_step_launches_little_but_kernels_and_products() -> None:
-    """Of the LSTM-CNN: what its two dropouts and the optimizer count, and the gradient of the loss. Nothing is copied
-    or filled that a kernel can write, or leave out."""
-    script = ("from benchmarks import gpu_predictions as made, gpu_sections\n"
-              "work = next(work for work, _ in gpu_sections.timed_cases() if work.name.startswith('lstm_cnn'))\n"
+    """The other launches of the LSTM-CNN are the counters of two dropouts and of the optimizer, and the loss gradient.
+
+    No array is copied or filled that a kernel can write or omit.
+    """
+    script = ("from benchmarks import gpu_predictions as made, gpu_pairs\n"
+              "work = next(work for work, _ in gpu_pairs.timed_cases() if work.name.startswith('lstm_cnn'))\n"
               "found, _ = made.launches(made.ours(work))\n"
               "print(len(found), *sorted(one.name for one in found if one.kind == 'array'))")
     done = subprocess.run([sys.executable, "-c", script], cwd=gpu.ROOT, capture_output=True, text=True, check=True)
@@ -86,7 +88,7 @@ def test_a_step_launches_little_but_kernels_and_products() -> None:
 
 
 def test_every_row_beside_pytorch_is_predicted() -> None:
-    names = {f"{work.name}, {way}" for work, _ in gpu_sections.timed_cases()
+    names = {f"{work.name}, {way}" for work, _ in gpu_pairs.timed_cases()
              for way in ("eager", "graph", "graph beside graph")}
     assert names <= gpu.PREDICTIONS.keys()
     names |= {"the first epoch (it compiles)", "a later epoch", "10 epochs of 60,000 images"}
@@ -100,8 +102,8 @@ def test_a_row_that_fails_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> 
     def broken(*arguments: Any) -> Any:
         raise RuntimeError("no kernel image")
 
-    monkeypatch.setattr(gpu_sections, "_beside", broken)
-    rows = list(gpu_sections.lstm("cpu", True, time.monotonic() + 9))
+    monkeypatch.setattr(gpu_pairs, "_beside", broken)
+    rows = list(gpu_pairs.lstm("cpu", True, time.monotonic() + 9))
     assert [row["error"] for row in rows] == ["RuntimeError: no kernel image"] * 2
 
 
@@ -127,8 +129,8 @@ def test_what_is_no_row_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_whoever_stops_it_gets_the_table(tmp_path: Path, number: int) -> None:
-    """And the file, and no process is left."""
+def test_a_stopped_run_prints_the_table(tmp_path: Path, number: int) -> None:
+    """And writes the file, and leaves no process."""
     out = tmp_path / "out.json"
     command = [sys.executable, gpu.__file__, "--device", "cpu", "--sections", "launch", "mnist", "lstm",
                "--out", str(out)]
@@ -162,7 +164,7 @@ def test_a_section_that_breaks_says_why(monkeypatch: pytest.MonkeyPatch, tmp_pat
     script.write_text("raise SystemError('the driver is gone')")
     monkeypatch.setattr(gpu, "__file__", str(script))
     assert gpu.watched("launch", options(), 20.0)["error"] == "ended with code 1: SystemError: the driver is gone"
-    monkeypatch.setattr(gpu_sections, "described", lambda device: "a device")
+    monkeypatch.setattr(gpu_device, "described", lambda device: "a device")
     assert gpu.main(["--device", "cpu", "--sections", "lstm", "--out", str(tmp_path / "out.json")]) == 1
 
 
@@ -173,7 +175,7 @@ def test_a_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch, capsys: pyt
 
 
 def test_no_pytest_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where pytest cannot run the tests, the cases run one by one; and where the time is up, that is said."""
+    """If pytest cannot run the tests, the cases run one by one. The end of the time is reported."""
     monkeypatch.setattr(gpu_sections, "is_gpu", lambda device: True)
     monkeypatch.setattr(gpu_sections, "by_pytest", lambda seconds: None)
     (row, *wrong) = gpu_sections.tests("cpu", True, time.monotonic() + 60)

@@ -1,4 +1,4 @@
-"""Augmentation: the right pixels, the same for a seed whoever computes them, and inside the limits that were asked."""
+"""Augmentation: the right pixels, equal for equal seeds in all implementations and threads, within the given limits."""
 
 import numpy as np
 import pytest
@@ -40,13 +40,13 @@ def test_flips_are_exact_and_equally_frequent(flip, ways):
 
 
 def ramp(height, width):
-    """Pixels that say where they are: channel 0 four times their row, channel 1 four times their column."""
+    """Pixels that hold their position: channel 0 four times the row, channel 1 four times the column."""
     y, x = np.mgrid[:height, :width] * 4
     return np.stack([y, x], axis=-1).astype(np.uint8)
 
 
 def affine_of(result):
-    """The map from output pixels to places in a ramp, fitted: [[dy/dy, dy/dx], [dx/dy, dx/dx]], and the centre's."""
+    """The fitted map from output pixels to positions in a ramp: [[dy/dy, dy/dx], [dx/dy, dx/dx]], and the centre."""
     height, width = result.shape[:2]
     y, x = np.mgrid[:height, :width]
     inside = slice(height // 3, -(height // 3)), slice(width // 3, -(width // 3))
@@ -63,7 +63,7 @@ MAPS = {name: [affine_of(image) for image in apply(np.repeat(ramp(40, 60)[None],
 
 
 def spread_over(values, limit):
-    """Whether values fill [-limit, limit] as uniform ones do."""
+    """Whether values fill [-limit, limit] like uniform random numbers."""
     return abs(values).max() <= limit * 1.02 and values.max() > 0.8 * limit and values.min() < -0.8 * limit
 
 
@@ -110,7 +110,7 @@ def test_contrast_and_brightness():
     assert spread_over(np.log((results[:, 2] - 128) / 100), np.log(1.25) + 0.01)
     results = apply(images, brightness=0.2)[:, 0, 0].reshape(100, 3).astype(float)
     assert spread_over(results[:, 1] - 128, 51)
-    assert results[:, 2].max() == 255 and results[:, 0].min() == 0  # cut off, not wrapped round
+    assert results[:, 2].max() == 255 and results[:, 0].min() == 0  # clipped, not wrapped around
 
 
 @pytest.mark.parametrize(("border", "expected"), [("zero", 0), ("edge", 90), ("reflect", 90)])
@@ -159,7 +159,7 @@ def test_one_option_leaves_what_others_draw():
 
 
 def test_the_bits_are_fixed():
-    """Runs recorded by an older version must be repeated by a newer one."""
+    """A newer version must repeat the runs of an older one."""
     image = (np.arange(64, dtype=np.uint8) * 3).reshape(1, 8, 8)
     assert apply(image, seed=1, epoch=2, index=np.array([3]), border="edge", **EVERYTHING)[0, 3].tolist() == FIXED
 

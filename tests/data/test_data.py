@@ -1,4 +1,4 @@
-"""Reading, fetching and giving out data: the right values, and one clear error for whatever is wrong."""
+"""Reading, downloading and batching data: the right values, and one clear error for each fault."""
 
 import gzip
 import hashlib
@@ -179,7 +179,7 @@ def test_idx_gzip_bomb_takes_no_memory(tmp_path):
     peak, message = peak_of_failure(path, limit=1 << 20)
     assert "promises 1,073,741,824" in message and peak < 4 << 20
 
-    path.write_bytes(promise + b"seven..")  # believed, this header would cost a gigabyte
+    path.write_bytes(promise + b"seven..")  # trusting this header would take a gigabyte
     peak, message = peak_of_failure(path)
     assert "promises 1,073,741,824 bytes but ends after 7;" in message and peak < 4 << 20
 
@@ -299,8 +299,10 @@ def test_the_real_mnist():
 
 @contextmanager
 def mirror(respond):
-    """A web server on this machine; `respond(handler, name)` answers a request. Gives its address and the names asked
-    for, without the one request that only asks whether anybody is there."""
+    """A web server on this machine; `respond(handler, name)` answers a request.
+
+    Yields its address and the requested names, without the first request, which only tests for an answer.
+    """
     asked = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -314,7 +316,7 @@ def mirror(respond):
 
     class Server(http.server.ThreadingHTTPServer):
         def handle_error(self, request, client_address):
-            pass  # the client leaves early, as it should
+            pass  # the client closes early, as it should
 
     server = Server(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -442,7 +444,7 @@ def test_download_of_something_else_leaves_nothing_behind(remote, tmp_path, monk
     def endless(handler, name):
         handler.send_response(200)
         handler.end_headers()
-        while True:  # until the client leaves
+        while True:  # until the client closes
             handler.wfile.write(bytes(1 << 16))
             served.append(1 << 16)
 
@@ -469,7 +471,7 @@ def test_download_of_something_else_leaves_nothing_behind(remote, tmp_path, monk
             released.set()
         released.clear()
         assert list(folder.iterdir()) == [], name
-    assert sum(served) < 64 << 20  # what fits into the buffers of two connections
+    assert sum(served) < 64 << 20  # the buffers of two connections
 
 
 def offline_message(folder, mirrors):
@@ -485,7 +487,7 @@ def test_download_without_an_answer(home, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(download, "CONNECT_SECONDS", 0.5)
     folder = home / "new"
-    with socket.create_server(("127.0.0.1", 0), backlog=8) as silent:  # connects, but nobody ever accepts
+    with socket.create_server(("127.0.0.1", 0), backlog=8) as silent:  # connects, but never accepts
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
         message = offline_message(folder, [url, f"{url}second/"])
     assert message.count("no answer within 0.5 seconds") + message.count("timed out") == 2
@@ -712,7 +714,7 @@ def test_what_does_not_go_with_a_device() -> None:
 
 
 class Lazy:
-    """Reads what it is asked for."""
+    """Reads rows when it is indexed."""
 
     def __init__(self, images: np.ndarray) -> None:
         self.images, self.shape = images, images.shape
@@ -738,7 +740,7 @@ def test_loader_order_is_the_formula():
 
 
 def test_loader_order_is_fixed():
-    """Runs recorded by an older version must be repeated by a newer one."""
+    """A newer version must repeat the runs of an older one."""
     assert order(Loader(np.arange(10), batch_size=10, shuffle=True, seed=0)) == [9, 7, 4, 6, 8, 0, 1, 5, 3, 2]
 
 
@@ -783,7 +785,7 @@ def test_loader_transform():
 
 def test_loader_only_indexes_its_arrays():
     class Elsewhere:
-        """An array of which nothing is known but its shape."""
+        """An array that has only a shape and an index."""
 
         shape = (5,)
 

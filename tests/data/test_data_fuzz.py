@@ -30,7 +30,7 @@ def path(tmp_path_factory):
 
 
 def read(path, content, rank):
-    """What `read_idx` makes of `content`; None for a `DataError`. Anything else fails the test."""
+    """The result of `read_idx` for `content`, or None for a `DataError`. Other exceptions fail the test."""
     path.write_bytes(content)
     tracemalloc.start()
     try:
@@ -57,7 +57,7 @@ sizes = st.one_of(st.integers(0, 4), st.sampled_from([255, 2**16, 2**31, 2**32 -
 
 @st.composite
 def almost_idx(draw):
-    """Mostly right headers, and about as many bytes as they promise."""
+    """Mostly valid headers, with about the number of bytes in the header."""
     rank = draw(ranks)
     shape = draw(st.lists(sizes, min_size=rank, max_size=rank))
     kind = draw(st.sampled_from([8, 8, 8, 8, 9, 0x0D]))
@@ -120,7 +120,7 @@ def test_pieces_replaced(path, cuts, packed):
         content = content[:start] + piece + content[start + length :]
     array = read(path, content, 3)
     if content.startswith(b"\x1f\x8b"):
-        assert array is None or np.array_equal(array, ARRAY)  # the checksum lets nothing else through
+        assert array is None or np.array_equal(array, ARRAY)  # the checksum excludes all else
     else:
         assert_equal(array, checks.meaning(content, 3))
 
@@ -151,7 +151,7 @@ def test_damaged_mnist(path, damage):
 
 @pytest.fixture
 def few_pixels(monkeypatch):
-    """Promises of many pixels are refused before they take time. Pillow's warnings about odd files do not matter."""
+    """Refuse headers with many pixels early, to save time, and ignore Pillow's warnings about odd files."""
     pytest.importorskip("PIL")
     monkeypatch.setattr(images, "MAX_PIXELS", checks.MOST_PIXELS)
 
@@ -214,7 +214,7 @@ def test_the_long_run_finds_what_is_wrong(monkeypatch, tmp_path):
 def test_the_long_run_goes_on_where_it_stopped(monkeypatch, tmp_path, capsys):
     seen = []
     monkeypatch.setattr(checks, "TARGETS", {lambda random, folder: seen.append(random.random()) or True: 1.0})
-    monkeypatch.setattr(images, "MAX_PIXELS", images.MAX_PIXELS)  # is put back afterwards
+    monkeypatch.setattr(images, "MAX_PIXELS", images.MAX_PIXELS)  # restored afterwards
     state = ["--state", str(tmp_path / "state.json"), "--inputs"]
     assert checks.main([*state, "8", "--seconds", "0"]) == 0 and len(seen) == 1
     assert checks.main([*state, "8"]) == 0 and len(seen) == 8

@@ -1,4 +1,4 @@
-"""Folders of images: each layout is found and reported as it is, and parts never share a patient."""
+"""Folders of images: each layout is recognised and reported, and parts never share a patient."""
 
 import os
 import re
@@ -147,7 +147,7 @@ def test_natural_order():
     assert sorted(["1" * 400, "2"], key=natural) == ["2", "1" * 400]
 
 
-# --- what cannot be used --------------------------------------------------------------------------------------------
+# --- unusable files --------------------------------------------------------------------------------------------
 
 def many(root, count=20):
     return fill(root, *(f"{label}/{number}.png" for label in "ab" for number in range(count)))
@@ -423,7 +423,7 @@ def test_stand_ins_never_mix_with_what_is_there(tmp_path, write):
     (write_chest_xray_stand_in, {"train": 120, "test": 40, "size": 48}, 48),
 ])
 def test_stand_ins_can_be_learned_but_not_by_heart(tmp_path, write, options, size):
-    """The nearest of the class means of a few plain features is better than chance, and not perfect by one pixel."""
+    """The nearest class mean of a few simple features is better than chance, and one pixel is not enough."""
     found = scan_folder(write(tmp_path / "x", seed=3, **options))
     pictures = found.images(size, channels=1).in_memory().astype(float)
     features = np.stack([pictures.mean(axis=(1, 2, 3)), pictures.std(axis=(1, 2, 3)),

@@ -1,4 +1,4 @@
-"""Pictures of every kind come out as the bytes that they show, and damaged ones as one clear error."""
+"""Images of every kind are read as the pixels that they show, and damaged ones raise one clear error."""
 
 import io
 import os
@@ -37,7 +37,7 @@ def png(width, height, bits, colour, rows, *extra):
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + b"".join(extra) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
 
 
-# --- what pictures show ---------------------------------------------------------------------------------------------
+# --- pixels ---------------------------------------------------------------------------------------------
 
 def test_colours_and_grey(tmp_path):
     path = written(tmp_path, RGB)

@@ -1,4 +1,4 @@
-"""Threads that work ahead: everything in order, every error in its place, and no thread left behind."""
+"""Prefetching: results in order, errors in place of their results, and no thread left."""
 
 import os
 import subprocess
@@ -48,7 +48,7 @@ def test_no_more_is_made_than_is_allowed(threads):
 
 
 def test_work_is_done_while_the_caller_works():
-    """A caller of 8 ms a step and work of 8 ms an item take about 8 ms a step together, not 16."""
+    """A caller with 8 ms a step and items of 8 ms take about 8 ms a step together, not 16."""
     def spent(threads):
         start = time.perf_counter()
         for _ in prefetch(lambda n: time.sleep(0.008), range(20), threads):

@@ -27,7 +27,7 @@ from test_train_folder import write_images  # noqa: E402
     (OSError(errno.ENOSPC, "No space left"), 1, "No space left; choose another folder with --out\n"),
     (Interrupted("stopped by SIGTERM", signal.SIGTERM), 143, "stopped by SIGTERM: do it again\n"),
     (Interrupted("stopped by SIGINT", signal.SIGINT), 130, "stopped by SIGINT: do it again\n"),
-    (KeyboardInterrupt(), 130, "\nInterrupted. To go on: do it again.\n")], ids=str)
+    (KeyboardInterrupt(), 130, "\nInterrupted. To continue: do it again.\n")], ids=str)
 def test_each_end_has_its_code(raised: BaseException | None, code: int, said: str,
                                capsys: pytest.CaptureFixture[str]) -> None:
     def work(options: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""The examples, as somebody would run them: on a small set of real digits written as the files of MNIST."""
+"""The examples as a user runs them, on a small set of real digits in files like those of MNIST."""
 
 import gzip
 import json
@@ -30,7 +30,7 @@ def idx(array: np.ndarray) -> bytes:
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with 200 images to train on and 100 to test on, under the names of MNIST."""
+    """A folder with 200 training and 100 test images, in files with the names of MNIST."""
     folder: Path = tmp_path_factory.mktemp("digits")
     data = tn.data.load_digits()
     for part, images, labels in (("train", data.train_images[:200], data.train_labels[:200]),

@@ -1,4 +1,4 @@
-"""The scripts of the paper's experiments, each from its first line to its last on tiny inputs, killed and resumed."""
+"""The scripts of the paper's experiments, run completely on tiny inputs, killed and resumed."""
 
 import json
 import os
@@ -157,7 +157,7 @@ def test_the_models_of_table_2_are_of_one_size() -> None:
 
 
 def test_it_learns(tmp_path: Path) -> None:
-    """On digits that are easy: a wrong scaling, loss or order of the labels would show."""
+    """On easy digits: a wrong scaling, loss or order of the labels would show."""
     command = ["--data", "digits", "--epochs", "8", "--limit", "700", "--seed", "0", "--out", str(tmp_path)]
     assert mnist_committee.main(command) == 0
     assert all(run.accuracy > 0.75 for run in runs_in(tmp_path).values())
@@ -205,7 +205,7 @@ def test_a_stand_in_that_was_interrupted_is_made_again(tmp_path: Path) -> None:
 
 
 def test_each_data_set_has_a_stand_in_of_its_own(tmp_path: Path) -> None:
-    """Also where two experiments are given one folder."""
+    """Even with one output folder for two experiments."""
     options = experiment.parse(experiment.parser("x", "", data=""), ["--data", "stand-in", "--out", str(tmp_path)])
     experiment.folder(options, "idc", 50, lambda place: tn.data.write_idc_stand_in(place, patients=2, patches=9))
     data, = experiment.folder(options, "chest_xray", 32, lambda place: tn.data.write_chest_xray_stand_in(
@@ -214,7 +214,7 @@ def test_each_data_set_has_a_stand_in_of_its_own(tmp_path: Path) -> None:
 
 
 def test_the_command_that_is_written_down_can_be_typed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the names of folders alone: where the user's data lie is nobody's business."""
+    """It holds only the names of folders, since published records must not show a user's paths."""
     (tmp_path / "my x-rays").mkdir()
     monkeypatch.chdir(tmp_path / "my x-rays")
     for given, written in ((str(tmp_path / "my x-rays"), "'my x-rays'"), (".", "'my x-rays'"), ("digits", "digits")):
@@ -358,7 +358,7 @@ def test_the_commit_and_the_hardware_are_known() -> None:
 
 
 def test_an_invented_run_has_what_a_run_has(tmp_path: Path) -> None:
-    """So that test_results.py tests what there is."""
+    """So that test_results.py tests records of the real form."""
     assert mnist_deep.main([*DIGITS, "--seed", "0", "--out", str(tmp_path)]) == 0
     run, = runs_in(tmp_path).values()
     made = invented("mnist_deep", "deep_lstm_cnn", 0, wrong=0.1)

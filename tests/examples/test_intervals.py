@@ -1,4 +1,4 @@
-"""Intervals and corrected p-values of the examples, against SciPy, the definitions, and what they promise."""
+"""Intervals and corrected p-values of the examples, against SciPy, their definitions, and their coverage."""
 
 import doctest
 import math
@@ -78,7 +78,7 @@ def test_delong_by_its_definition(positives: int, negatives: int, levels: int) -
 
 
 def test_delong_and_balanced_hold_what_they_promise() -> None:
-    """The true value lies in about 95 of 100 intervals."""
+    """The true value is in about 95 of 100 intervals."""
     area, rng, inside = stats.norm.cdf(1.5 / math.sqrt(2)), np.random.default_rng(5), np.zeros(2)
     for seed in range(600):
         low, high = intervals.delong(*curve(seed, 80, 50))

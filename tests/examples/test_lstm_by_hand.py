@@ -1,4 +1,4 @@
-"""The page that proves the LSTM's equations: it finds all of them right, and each mistake in its own equation."""
+"""examples/lstm_by_hand.py finds all equations of the LSTM right, and each planted mistake in its own equation."""
 
 import importlib.util
 import re
@@ -47,7 +47,7 @@ def without_picture(monkeypatch):
 
 
 def failed(text):
-    """The equations that the summary names."""
+    """The numbers of the equations in the summary."""
     line = re.search(r"^FAILED: (.*)$", text, re.M)
     return [int(number) for number in re.findall(r"(?:^|; )\((\d+)\)", line[1])] if line else []
 

@@ -46,7 +46,7 @@ N = 200  # test images of an invented run
 
 def invented(experiment: str, model: str, seed: int, *, wrong: float, classes: int = 10,
              fold: str = "") -> dict[str, Any]:
-    """The fields of a run that nobody made: `wrong` of its predictions are."""
+    """The fields of an invented run, in which the share `wrong` of the predictions is wrong."""
     truth = np.random.default_rng(7).integers(0, classes, N)
     rng = np.random.default_rng([seed, len(model), ord(model[0]), int(1000 * wrong)])
     probabilities = rng.uniform(0, 0.5, (N, classes)) / classes
@@ -134,13 +134,13 @@ def test_all_sections_and_figures(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 def row(text: str, start: str) -> list[str]:
-    """The cells of the only row of a table that begins so."""
+    """The cells of the only table row with this beginning."""
     line, = (line for line in text.splitlines() if line.startswith(f"| {start} | "))
     return line.removeprefix("| ").removesuffix(" |").split(" | ")
 
 
 def student(values: list[float], level: float = 0.95, digits: int = 2) -> tuple[str, str]:
-    """Two cells, with SciPy."""
+    """The two cells, computed with SciPy."""
     low, high = stats.t.interval(level, len(values) - 1, np.mean(values), stats.sem(values))
     return (f"{np.mean(values):.{digits}f} ± {np.std(values, ddof=1):.{digits}f}",
             f"{low:.{digits}f} to {high:.{digits}f}")
@@ -157,7 +157,7 @@ def arrays(made: list[dict[str, Any]], experiment: str, model: str) -> list[tupl
 
 
 def test_the_numbers_of_table_1_are_right(tmp_path: Path) -> None:
-    """Once more, from the JSON files, with SciPy, and with nothing of results.py."""
+    """Compute them again from the JSON files with SciPy, without results.py."""
     made = everything()
     text = results.markdown(results.load(write(tmp_path, made))).partition("## MNIST, two more")[0]
     right = {}
@@ -256,7 +256,7 @@ def test_the_verdict_on_the_paper(others: dict[str, float], verdict: str, seeds:
 
 
 def test_the_claim_is_about_the_papers_model() -> None:
-    """And not about whichever stands first."""
+    """And not about the first model of the table."""
     made = [records.checked(invented("mnist_table1", model, 0, wrong=wrong))
             for model, wrong in {"cnn_lstm": 0.0, "lstm": 0.3}.items()]
     text = tables.comparisons("mnist_table1", made)
@@ -264,7 +264,7 @@ def test_the_claim_is_about_the_papers_model() -> None:
 
 
 def test_many_tests_at_once() -> None:
-    """A difference that is significant alone, and is not among six pairs of five seeds."""
+    """A difference that is significant alone, and not among six pairs of five seeds."""
     differences = [0.0009, 0.002, 0.0005, 0.0015, 0.002]
     labels = np.zeros(10_000, np.int64)
 
@@ -289,7 +289,7 @@ def test_many_tests_at_once() -> None:
 
 def test_targets_that_are_missed_ask_what_was_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     runs = {"mnist_deep": [records.checked(invented("mnist_deep", "deep_lstm_cnn", 0, wrong=0.1))]}
-    assert "\n\nTo reach more: what was tried has not been written down.\n" in results.markdown(runs)
+    assert "\n\nTo reach more: what was tried is not documented.\n" in results.markdown(runs)
     monkeypatch.setitem(goals.TRIED, "mnist_deep", "more of everything was tried, and did not help.")
     assert "\n\nTo reach more: more of everything was tried, and did not help.\n" in results.markdown(runs)
     runs = {"mnist_deep": [records.checked(invented("mnist_deep", "deep_lstm_cnn", 0, wrong=0.0))]}
@@ -354,20 +354,20 @@ def test_each_mean_says_of_how_many_seeds_it_is() -> None:
     assert [row(text, name)[6] for name in ("LSTM-CNN", "LSTM", "CNN")] == ["3", "1", "2"]
     assert row(text, "LSTM")[8].endswith("(one run)")
     assert row(text, "LSTM-CNN - CNN")[4].endswith("of 2")
-    assert "lies on one side of 0" in text and "; or where there is one seed, and" in text
+    assert "is on one side of 0" in text and "With one seed, one is called better" in text
 
 
 def folds(*left_out: tuple[str, int, str], **more: Any) -> list[records.Record]:
-    """Runs of table II on two patients, but for some that are missing."""
+    """Runs of table II on two patients, without some of them."""
     return [records.checked({**invented("idc_table2", model, seed, wrong=0.1, classes=2, fold=fold), **more})
             for model in ("idc_lstm_cnn", "idc_cnn") for seed in (0, 1) for fold in ("8", "9")
             if (model, seed, fold) not in left_out]
 
 
 def test_a_seed_without_one_of_its_folds_is_left_out_and_named() -> None:
-    """Else it would be compared on other images than the others."""
+    """Otherwise it would be compared on other images than the others."""
     text = report.section("idc_table2", {"idc_table2": folds(("idc_cnn", 1, "9"))})
-    assert "Left out of tables and figures, for other folds of them are missing: idc_cnn-8-seed1." in text
+    assert "Left out of tables and figures, because other folds are missing: idc_cnn-8-seed1." in text
     accuracies = text.partition("| model | accuracy,")[0]
     assert [row(accuracies, name)[6] for name in ("LSTM-CNN", "CNN")] == ["2", "1"]
     assert "Left out" not in report.section("idc_table2", {"idc_table2": folds()})
@@ -379,17 +379,17 @@ def test_a_seed_without_one_of_its_folds_is_left_out_and_named() -> None:
 def test_what_a_few_patients_can_tell() -> None:
     two = report.section("idc_table2", {"idc_table2": folds()})
     assert "**This is a smoke test: the patches are of 2 patients only" in two
-    assert "a model that has not seen its patient" in two and "p is too small" in two
+    assert "a model that was not trained on its patient" in two and "p is too small" in two
     facts, slide = folds()[0]["data"], "test and validation: strips of the slide of patient 8, the only one"
     one = report.section("idc_table2", {"idc_table2": [
         records.checked({**run.fields, "fold": "", "data": {**facts, "parted": slide}}) for run in folds()
         if run["fold"] == "8"]})
     assert "**This is a smoke test: the patches are of one patient only" in one
-    assert "another part of the slide that was trained on" in one and "has not seen its patient" not in one
+    assert "another part of the training slide" in one and "not trained on its patient" not in one
     many = report.section("idc_table2", {"idc_table2": [
         records.checked({**run.fields, "fold": "", "data": {**facts, "parted": "shares of 20%, by patients"}})
         for run in folds() if run["fold"] == "8"]})
-    assert "smoke" not in many and "has not seen its patient" in many
+    assert "smoke" not in many and "not trained on its patient" in many
 
 
 def test_a_stand_in_is_called_so_in_text_and_figures() -> None:
@@ -434,7 +434,7 @@ def test_no_title_or_label_of_a_figure_is_cut_off(tmp_path: Path, monkeypatch: p
 
 
 def test_the_threshold_of_the_x_rays() -> None:
-    """A probability of one half is not above it: for one network, for all together, and in the texts."""
+    """A probability of one half is not above 0.5: for one network, for all together, and in the texts."""
     fields = invented("pneumonia_cnn_lstm", "pneumonia_cnn_lstm", 0, wrong=0.1, classes=2)
     fields["scores"][:2] = [0.5, 0.5000004]
     fields["predicted"] = "01" + fields["predicted"][2:]
@@ -488,9 +488,9 @@ def test_a_run_that_is_there_twice(tmp_path: Path, capsys: pytest.CaptureFixture
     assert results.main([*command, str(tmp_path / "a"), str(tmp_path / "b")]) == 1
     assert "must be the only file of cnn-seed1" in capsys.readouterr().err
     assert results.main([*command, str(tmp_path / "a")]) == 0
-    assert f"1 runs are in {folder} now, 0 of them instead of others" in capsys.readouterr().out
+    assert f"1 runs are in {folder} now, 0 of them replaced others" in capsys.readouterr().out
     assert results.main([*command, str(tmp_path / "b")]) == 0
-    assert "1 of them instead of others" in capsys.readouterr().out
+    assert "1 of them replaced others" in capsys.readouterr().out
 
 
 def test_runs_are_taken_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -516,7 +516,7 @@ def test_runs_are_taken_over(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     ({"settings": {**changed()["settings"], "peak": 0.5}}, "differ in settings")], ids=str)
 def test_what_is_not_for_publication_changes_nothing(wrong: dict[str, Any], said: str, tmp_path: Path,
                                                      capsys: pytest.CaptureFixture[str]) -> None:
-    """Neither what is taken over, the good runs beside it included, nor what lies in the folder of results."""
+    """Neither a good run beside it is added, nor a file in the folder of results changed."""
     write(tmp_path / "results", [changed(seed=0)])
     records.write(tmp_path / "runs" / "a.json", changed())
     records.write(tmp_path / "runs" / "b.json", changed(seed=2, **wrong))
@@ -600,7 +600,7 @@ def places(fields: dict[str, Any]) -> list[tuple[dict[str, Any], str]]:
     ("pneumonia_cnn_lstm", "pneumonia_cnn_lstm", 2)])
 @pytest.mark.parametrize("odd", ["missing", None, True, -1, 0, 10**400, "", "`|", [], {"a": 1}, 1e300], ids=str)
 def test_what_is_read_can_be_said(name: str, model: str, classes: int, odd: Any) -> None:
-    """Whatever one field of a file is, the file is refused, or RESULTS.md can be made of it."""
+    """With any value of one field, the file is refused, or RESULTS.md can be made of it."""
     count = len(places(invented(name, model, 0, wrong=0.1, classes=classes)))
     refused = 0
     for number in range(count):

@@ -1,4 +1,4 @@
-"""Models that exist twice, here and in PyTorch or Keras, written as people write them there."""
+"""Models with a counterpart in PyTorch or Keras, written in the usual way of that framework."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,7 @@ ROWS, COLUMNS, CLASSES, BATCH = 8, 6, 4, 5
 
 
 def lstm_cnn(channels: int = 1) -> nn.Sequential:
-    """The paper's order, small: an LSTM over rows, a convolution over what it made of them."""
+    """A small LSTM-CNN: an LSTM over rows, and a convolution over its outputs."""
     return nn.Sequential(
         nn.BatchNorm(channels), nn.Reshape((ROWS, COLUMNS * channels)), nn.LSTM(COLUMNS * channels, 7), nn.Dropout(0.2),
         nn.Conv1D(7, 3, 3), nn.ReLU(), nn.Dropout(0.2), nn.Flatten(), nn.Dense(6 * 3, CLASSES),
@@ -19,7 +19,7 @@ def lstm_cnn(channels: int = 1) -> nn.Sequential:
 
 
 def cnn() -> nn.Sequential:
-    """Two convolutions with batch normalisation, a Flatten of channels, one more normalisation behind it."""
+    """Two convolutions with batch normalisation, a Flatten of channels, one more normalisation after it."""
     return nn.Sequential(
         nn.Conv2D(3, 4, (3, 2), padding="same"), nn.BatchNorm(4), nn.ReLU(), nn.MaxPool2D(2),
         nn.Conv2D(4, 5, 2, bias=False), nn.ReLU(), nn.Flatten(), nn.BatchNorm(3 * 2 * 5), nn.Dense(3 * 2 * 5, 6),
@@ -34,7 +34,7 @@ def cnn_lstm() -> nn.Sequential:
 
 
 def lstm() -> nn.Sequential:
-    """An LSTM, and the classes from all that it says."""
+    """An LSTM, and the classes from all its outputs."""
     return nn.Sequential(nn.LSTM(COLUMNS, 7), nn.Flatten(), nn.Dense(ROWS * 7, CLASSES), input_shape=(ROWS, COLUMNS))
 
 
@@ -42,7 +42,7 @@ MODELS: dict[str, Callable[[], nn.Sequential]] = {"lstm_cnn": lstm_cnn, "cnn": c
 
 
 def spread(model: Any, seed: int = 1) -> Any:
-    """Other numbers than a new model has: no bias is 0, no average 0 or 1."""
+    """Set other numbers than those of a new model: no bias is 0, no average 0 or 1."""
     rng = np.random.default_rng(seed)
     state = {name: rng.normal(0, 0.5, array.shape).astype(array.dtype) if array.dtype.kind == "f" else array
              for name, array in model.state_dict().items()}

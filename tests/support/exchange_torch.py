@@ -1,4 +1,4 @@
-"""The models of `exchange_models.py` in PyTorch, in its own layout: channels behind the batch."""
+"""The models of `exchange_models.py` in PyTorch, in its own layout: channels first."""
 
 from typing import Any
 
@@ -57,7 +57,7 @@ THEIRS: dict[str, Any] = {"lstm_cnn": LSTMCNN, "cnn": CNN, "cnn_lstm": CNNLSTM, 
 
 
 def make(name: str, seed: int = 0) -> Any:
-    """A model with other numbers than a new one has, for evaluation, in float64."""
+    """A model with other numbers than those of a new one, in evaluation mode and float64."""
     torch.manual_seed(seed)
     model = THEIRS[name]().double().eval()
     for key, value in model.state_dict().items():
@@ -71,7 +71,7 @@ def make(name: str, seed: int = 0) -> Any:
 
 
 def outputs(model: Any, x: np.ndarray) -> np.ndarray:
-    """What a model makes of inputs in our layout."""
+    """The outputs of a model for inputs in the layout of tinynet."""
     given = torch.tensor(x)
     with torch.no_grad():
         return model(given.movedim(-1, 1) if given.ndim == 4 else given).numpy()

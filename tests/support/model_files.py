@@ -1,4 +1,4 @@
-"""Damaged and forged model files, and what must be true of each.
+"""Damaged and forged model files, and a check of each.
 
     originals()                        valid files, as bytes
     changed(rng, originals)            one of them with random damage or a forged description; or random bytes

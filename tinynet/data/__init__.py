@@ -1,26 +1,27 @@
-"""Data: reading it from files that are not trusted, and giving it out in batches.
+"""Data: read from files that are not trusted, and given out in batches.
 
 Digits
-    load("auto" | "mnist" | "digits" | folder)   a Dataset, and one sentence that says which and why
-    load_mnist(folder)    MNIST from four IDX files        find_mnist()       the folder where it lies, or None
+    load("auto" | "mnist" | "digits" | folder)   a Dataset, and a sentence that names it and its source
+    load_mnist(folder)    MNIST from four IDX files        find_mnist()       its folder, or None
     load_digits()         scikit-learn's small digits      download_mnist()   from the network, verified
     read_idx(path, rank=3)                                 one IDX file, gzip or not, as a uint8 array
 
-Images of your own
-    scan_folder(folder)                what a folder holds: an ImageFolder, with names, labels, patients, a report()
-    folder.images(size)                its pictures as one array (N,H,W,C), read when indexed; .in_memory() if they fit
-    folds(folder)                      indices to train, validate and test on, which share no patient
-    read_image(path, size=(224, 224))  one PNG or JPEG, of any size and kind
+Your own images
+    scan_folder(folder)                an ImageFolder: names, labels, patients, and a report()
+    folder.images(size)                its images as one array (N,H,W,C), read when indexed; .in_memory() if they fit
+    folds(folder)                      indices to train, validate and test on; no patient is in two of these parts
+    read_image(path, size=(224, 224))  one PNG or JPEG of any size and kind
     write_idc_stand_in, write_chest_xray_stand_in          generated images in the layouts of published ones
 
 Batches
     Loader(images, labels, batch_size=128, shuffle=True)   one `for` over it is one epoch
-    Loader(..., augment=Augment(rotate=10), threads=1)     images moved, turned, bent; made ahead in the background
+    Loader(..., augment=Augment(rotate=10), threads=1)     images shifted, rotated, bent; made in the background
     split(n, 0.1), split_groups(labels, groups, 0.2)       indices to train on, indices to validate on
 
-Files: idx.py and images.py read formats, download.py the network, mnist.py and digits.py know the two sets, sources.py
-chooses; folder.py knows layouts of folders, splits.py parts them; loader.py makes batches, ahead.py runs its threads,
-augment.py changes images; stand_ins.py generates some. Whatever is wrong with a file is a `DataError` that names it.
+digits/ holds the two sets of digits: idx.py reads the format of MNIST, download.py fetches it, load.py chooses a set.
+images/ holds images in folders: read.py decodes files, layouts.py recognises layouts by file names, folder.py scans,
+splits.py makes training, validation and test parts, stand_ins.py generates images. loader.py makes batches, prefetch.py
+runs threads in the background, augment.py changes images. Each fault of a file is a `DataError` that names it.
 
 >>> data, sentence = load("digits")
 >>> data.train_images.shape, data.train_images.dtype.name, data.train_labels.dtype.name

@@ -1,13 +1,14 @@
-"""Images moved, turned and bent at random while training, so that no two epochs see the same ones.
+"""Random changes of images in training: shifted, rotated, scaled, sheared, flipped, bent, differently in each epoch.
 
-Output pixel p of an image takes its value from the place q of the original, between four pixels, bilinearly:
+Output pixel p takes its value from position q of the original image, interpolated bilinearly between four pixels:
 
     (1)  q = centre + A (p - centre) + side * (shift + u(p))      A = rotation * shear / scale, mirrored by a flip
     (2)  u(p) = sum over the 4 x 4 nearest control points of b_i(p) b_j(p) d_ij          b: cubic B-splines
     (3)  value = 128 + gain (value - 128) + offset
 
-All numbers of an image are drawn from a counter, key = (seed, stream("augment")), counter = (number // 4, image, epoch,
-0): they depend on the seed, the epoch and the image's index alone, not on who draws them, or what was drawn before.
+The random numbers of an image come from a counter-based generator with key (seed, stream("augment")) and counter
+(number // 4, image, epoch, 0). They depend only on the seed, the epoch and the index of the image, not on the thread
+that draws them or on earlier draws.
 """
 
 from dataclasses import dataclass
@@ -19,31 +20,31 @@ from tinynet.errors import ArgumentError, ShapeError
 from tinynet.op import Update
 from tinynet.random import philox, stream
 
-CELLS = 4  # of elastic control points, along each axis of an image
+CELLS = 4  # of the grid of elastic control points, along each axis of an image
 BORDERS = ("zero", "edge", "reflect")
 
 _FLIPS = {"": (False, False), "horizontal": (True, False), "vertical": (False, True), "both": (True, True)}
 _POINTS = CELLS + 3  # control points along an axis: one cell has four
-_FIRST = 12  # numbers for shift (2), rotate, scale, shear, flip (2), contrast, brightness; three are not used
-_DRAWS = _FIRST + 2 * _POINTS**2  # and for elastic
+_FIRST = 12  # numbers for shift (2), rotate, scale, shear, flip (2), contrast, brightness; three are unused
+_DRAWS = _FIRST + 2 * _POINTS**2  # with those for elastic
 
 
 @dataclass(frozen=True, kw_only=True)
 class Augment:
-    """Random changes to images; a `Loader` applies them to its first array: Loader(..., augment=Augment(rotate=10)).
+    """Random changes to images, which a `Loader` applies to its first array: Loader(..., augment=Augment(rotate=10)).
 
-    shift        up to this share of the height and of the width, each
-    rotate       up to so many degrees, either way
+    shift        up to this share of the height and of the width, in both directions
+    rotate       up to this angle in degrees, either way
     scale        by a factor between 1 / (1 + scale) and 1 + scale
-    shear        up to so many degrees
-    flip         "horizontal" (left and right), "vertical" or "both": each with probability 1/2
-    elastic      bends the image: control points, 4 cells along each axis, move by up to this share of the side
+    shear        up to this angle in degrees, either way
+    flip         "horizontal" (left and right), "vertical" or "both", each with probability 1/2
+    elastic      moves the control points of a grid, 4 cells along each axis, by up to this share of the side
     contrast     by a factor between 1 / (1 + contrast) and 1 + contrast, about 128
     brightness   by up to this share of 255
-    border       what is beyond the border: "zero", "edge" (its nearest pixel), "reflect"
+    border       the values beyond the border: "zero", "edge" (the nearest pixel) or "reflect"
 
-    All are drawn uniformly (factors: their logarithm), anew for each image in each epoch. A seed, an epoch and the
-    index of an image give the same result whatever is drawn beside it, and by how many threads.
+    All values are drawn uniformly (of a factor, its logarithm), for each image in each epoch. The result depends only
+    on the seed, the epoch and the index of the image, not on its batch or the number of threads.
 
     >>> augment = Augment(shift=0.1, rotate=15, elastic=0.05)
     >>> images = np.full((3, 28, 28, 1), 255, np.uint8)
@@ -75,13 +76,13 @@ class Augment:
                                     f"{getattr(self, name)!r}; {name}={known[1]!r}?")
 
     def __call__(self, images: np.ndarray, index: np.ndarray, epoch: int, seed: int) -> np.ndarray:
-        """The images changed: uint8 of the same shape.
+        """Apply the changes to some images. Returns uint8 of the same shape.
 
         images        uint8 (n, height, width) or (n, height, width, channels)
-        index         integers (n), what image each of them is; less than 2**32
+        index         integers (n), the index of each image in the data set; less than 2**32
         epoch, seed   integers in [0, 2**32)
 
-        Raises `ShapeError` and `ArgumentError` for other arrays: scale to 0 ... 1 afterwards.
+        Raises `ShapeError` or `ArgumentError` for other arrays. Scale to 0 ... 1 afterwards.
         """
         if images.dtype != np.uint8:
             raise ArgumentError(f"Augment: images must be uint8, got {images.dtype}; scale them afterwards, with "
@@ -99,7 +100,7 @@ class Augment:
         return out
 
     def _affine(self, draws: np.ndarray) -> np.ndarray:
-        """(n, 6): the rows of A, and the shift in shares of the sides; y before x."""
+        """float32 (n, 6): the rows of A, then the shift in shares of the sides; y before x."""
         signed = 2 * draws - 1
         angle, slant = np.radians(self.rotate) * signed[:, 2], np.tan(np.radians(self.shear) * signed[:, 4])
         factor = (1 + self.scale) ** -signed[:, 3]
@@ -111,13 +112,13 @@ class Augment:
                         axis=1).astype(np.float32)
 
     def _levels(self, draws: np.ndarray) -> np.ndarray:
-        """(n, 2): gain and offset of (3), the latter with 128 (1 - gain) in it."""
+        """float32 (n, 2): gain of (3), and offset plus 128 (1 - gain)."""
         gain = (1 + self.contrast) ** (2 * draws[:, 7] - 1)
         offset = 255 * self.brightness * (2 * draws[:, 8] - 1)
         return np.stack([gain, 128 * (1 - gain) + offset], axis=1).astype(np.float32)
 
     def _bends(self, draws: np.ndarray) -> np.ndarray:
-        """(n, points, points, 2): how far the control points move, in shares of the sides; no points for nothing."""
+        """float32 (n, P, P, 2): d_ij of (2), in shares of the sides. P = 0 without `elastic`."""
         if not self.elastic:
             return np.zeros((len(draws), 0, 0, 2), np.float32)
         moved = self.elastic * (2 * draws[:, _FIRST:] - 1)
@@ -134,10 +135,10 @@ def _draws(index: np.ndarray, epoch: int, seed: int, count: int) -> np.ndarray:
 
 @Update
 def warp(xp: Any, out: Any, images: Any, matrices: Any, levels: Any, bends: Any, *splines: Any, border: int) -> None:
-    """Write images, changed as (1) to (3) say, into `out`. All arithmetic is float32, in the order that stands here.
+    """Write images, changed by (1) to (3), into `out`. All arithmetic is float32, in the order written here.
 
-    out, images uint8 (N,H,W,C) · matrices float32 (N,6) · levels float32 (N,2) · bends float32 (N,P,P,2), P = 0: none
-    splines     the cells and weights of the rows, and of the columns
+    out, images uint8 (N,H,W,C) · matrices float32 (N,6) · levels float32 (N,2) · bends float32 (N,P,P,2), P = 0: no (2)
+    splines     the results of `_splines` for the rows and for the columns
     border      an index into BORDERS
     """
     N, H, W, _ = images.shape
@@ -162,13 +163,13 @@ def warp(xp: Any, out: Any, images: Any, matrices: Any, levels: Any, bends: Any,
 
 
 def _bent(bends: Any, cell_y: Any, weights_y: Any, cell_x: Any, weights_x: Any) -> Any:
-    """(2): u (N,H,W,2), in shares of the sides; first along the columns of control points, then along their rows."""
+    """(2): u (N,H,W,2), in shares of the sides: the sum over i, then the sum over j."""
     rows = sum(bends[:, cell_y + k] * weights_y[k][:, None, None] for k in range(4))  # (N,H,P,2)
     return sum(rows[:, :, cell_x + k] * weights_x[k][:, None] for k in range(4))  # (2)
 
 
 def _splines(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """For each of `size` pixels the cell that it lies in, int64, and the cubic B-splines there, float32 (4, size)."""
+    """The cell of each of `size` pixels, int64 (size), and the cubic B-splines there, float32 (4, size)."""
     place = (np.arange(size) + 0.5) * CELLS / size
     cell = np.floor(place).astype(np.int64)
     t = place - cell
@@ -177,7 +178,7 @@ def _splines(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _pixel(xp: Any, images: Any, n: Any, y: Any, x: Any, border: int) -> Any:
-    """The pixels at whole coordinates (N,H,W), which may lie beyond the border: float32 (N,H,W,C)."""
+    """The pixels at integer coordinates (N,H,W), which may be beyond the border: float32 (N,H,W,C)."""
     _, H, W, _ = images.shape
     inside = ((y >= 0) & (y < H) & (x >= 0) & (x < W))[..., None]
     if BORDERS[border] == "reflect":
@@ -189,6 +190,6 @@ def _pixel(xp: Any, images: Any, n: Any, y: Any, x: Any, border: int) -> Any:
 
 
 def _reflected(xp: Any, place: Any, size: int) -> Any:
-    """Whole places beyond the border, mirrored back: -1 is 0, -2 is 1."""
+    """Integer coordinates, mirrored at the border: -1 becomes 0, -2 becomes 1."""
     place = place - xp.floor(place / (2 * size)) * xp.float32(2 * size)
     return xp.minimum(place, xp.float32(2 * size - 1) - place)

@@ -1,4 +1,4 @@
-"""Batches out of a data set that lies on the device as a whole."""
+"""Batches from a data set that is on a device as a whole."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from tinynet.op import Update
 
 @Update
 def gather(xp: Any, batch: Any, rows: Any, index: Any) -> None:
-    """Copy the rows of these numbers into a batch, in place: nothing passes through the host.
+    """Copy the indexed rows into a batch, in place. Nothing passes through the host.
 
       (1)  batch[i] = rows[index[i]]
 

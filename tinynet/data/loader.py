@@ -1,4 +1,4 @@
-"""Batches, in an order that depends on the seed and the epoch alone."""
+"""Batches, in an order that depends only on the seed and the epoch."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -16,28 +16,28 @@ MOST_THREADS = 64
 
 
 class Loader:
-    """Arrays of equal length, cut along their first axis into batches: each `for` over it is one epoch.
+    """Arrays of equal length in batches along their first axis. One `for` loop over it is one epoch.
 
-    It yields tuples with `array[index]` for each array, or what `transform(*batch)` returns. The last batch is
-    smaller where `batch_size` does not divide the length, or left out with `drop_last`. With `shuffle` the order is
+    Yields tuples with `array[index]` for each array, or the result of `transform(*batch)`. If `batch_size` does not
+    divide the length, the last batch is smaller; `drop_last` leaves it out. With `shuffle` the order is
 
         permutation(length, key=(seed, stream("shuffle")), step=epoch)
 
-    where `seed` None stands for the one last set by `tn.seed`. `epoch` counts the passes that were *begun*: a loop left
-    early counts, too. Set it to go on where another run has stopped: `loader.epoch = 3` comes before the fourth pass;
-    in the middle of a pass, `load_state_dict` takes over the position that `state_dict` of the other loader gave.
+    where `seed` None stands for the seed last set by `tn.seed`. `epoch` counts the passes that have *begun*, including
+    loops that were left early. To continue another run before its fourth pass, set `loader.epoch = 3`; in the middle of
+    a pass, use `load_state_dict` with the `state_dict` of the other loader.
 
-    An array may be anything with a shape that can be indexed by an array of integers, such as `Images`, which reads
-    files. `augment(first, index, epoch, seed)`, such as an `Augment`, changes what comes of the first array before
-    `transform`. With `threads` all this is done ahead in the background, for at most threads + 1 batches; order and
-    content do not depend on their number, and errors are raised where the batch would have come.
+    An array may be any object with a shape that can be indexed by an array of integers, such as `Images`, which reads
+    files. `augment(first, index, epoch, seed)`, such as an `Augment`, changes the rows of the first array before
+    `transform`. With `threads`, at most threads + 1 batches are made in the background. Order and content do not depend
+    on the number of threads, and an error is raised in place of its batch.
 
-    With `device` the arrays are copied there, once, and batches are made there: gathered, then changed by `transform`,
-    which has to be made of what the device's arrays can do (`images.astype("float32") / 255`). `augment` works on the
-    host, and `threads` are not needed.
+    With `device` the arrays are copied to the device once, and batches are made there: gathered, then changed by
+    `transform`, which may use only operations of the device's arrays (`images.astype("float32") / 255`). `augment` is
+    not available then, since it works on the host, and `threads` has no effect.
 
-    Raises `ArgumentError` where arrays are empty or of different lengths, where no batch would come out, or for what
-    does not go with a device; `DeviceError` for a device that is not there, or has no room for the arrays.
+    Raises `ArgumentError` if arrays are empty or of different lengths, if there would be no batch, or for options that
+    do not work with a device. Raises `DeviceError` for a device that is missing or has too little memory.
 
     >>> x, labels = np.arange(10.0).reshape(5, 2), np.arange(5)
     >>> [(a.shape, b.tolist()) for a, b in Loader(x, labels, batch_size=2)]
@@ -69,7 +69,7 @@ class Loader:
                                 f"{self.length}, got {batch_size}; no batch would be left: make it smaller")
         if not _is_integer(threads) or not 0 <= threads <= MOST_THREADS:
             raise ArgumentError(f"Loader: threads must be an integer from 0 to {MOST_THREADS}, got {threads!r}; 1 is "
-                                "mostly enough, 0 for none")
+                                "usually enough, 0 means none")
         self.device = backend.device_name(device)
         if self.device != "cpu":
             arrays = _copied(arrays, self.device, augment)
@@ -82,8 +82,8 @@ class Loader:
         self.augment = augment
         self.threads = threads
         self.epoch = 0
-        self._position: tuple[int, int] | None = None  # the pass in progress, and its next batch
-        self._start = 0  # the batch with which the next pass begins
+        self._position: tuple[int, int] | None = None  # the pass in progress and its next batch
+        self._start = 0  # the first batch of the next pass
 
     def __len__(self) -> int:
         """The number of batches in an epoch."""
@@ -97,7 +97,7 @@ class Loader:
         return self._batches(order, seed, epoch, start)
 
     def state_dict(self) -> dict[str, int]:
-        """The position: the pass in progress (or the next one), from 0, and the number of its batches handed out.
+        """The position: the pass in progress (or the next one), from 0, and the number of batches that it has yielded.
 
         >>> loader = Loader(np.arange(6), batch_size=2)
         >>> batches = iter(loader)
@@ -110,7 +110,7 @@ class Loader:
         return {"epoch": epoch, "batch": batch}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Let the next `for` go on where the loader was that `state_dict` described.
+        """Let the next `for` loop continue at the position that `state_dict` returned.
 
         Raises `ArgumentError`, and changes nothing, for a position that this loader does not have.
 
@@ -139,7 +139,7 @@ class Loader:
             return batch if self.transform is None else self.transform(*batch)
 
         numbers = range(start, len(self))
-        threads = self.threads if self.device == "cpu" else 0  # a device is ahead by itself
+        threads = self.threads if self.device == "cpu" else 0  # a device works asynchronously without threads
         for number, batch in zip(numbers, prefetch(make, numbers, threads), strict=True):
             self._position = epoch, number + 1
             yield batch
@@ -156,20 +156,20 @@ class Loader:
 def _copied(arrays: tuple[Any, ...], device: str, augment: Any) -> tuple[Any, ...]:
     """The arrays on a device."""
     if augment is not None:
-        raise ArgumentError(f"Loader: device must be cpu where there is an augment, got {device}; it changes images on "
-                            "the host, from where fit takes them to the device")
+        raise ArgumentError(f"Loader: device must be cpu with augment, got {device}; augment changes images on the "
+                            "host, and fit copies them to the device: leave out device")
     for position, array in enumerate(arrays):
         if not hasattr(array, "dtype") or not hasattr(array, "flags"):
-            raise ArgumentError(f"Loader: array {position} must be an array in memory to lie on {device}, got "
+            raise ArgumentError(f"Loader: array {position} must be an array in memory to be on {device}, got "
                                 f"{type(array).__name__}; leave out device, or np.asarray(...) if it fits into memory")
     return tuple(backend.to_device(array, device) for array in arrays)
 
 
 def split(n: int, fraction: float, seed: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Part 0 ... n - 1 at random into indices to train on and round(n * fraction) indices to validate on.
+    """Split 0 ... n - 1 at random into indices to train on and round(n * fraction) indices to validate on.
 
     Both are sorted, int64, and have at least one element; together they hold every index once. `seed` None stands for
-    the one last set by `tn.seed`. Raises `ArgumentError` where one part would be empty.
+    the seed last set by `tn.seed`. Raises `ArgumentError` if one part would be empty.
 
     >>> train, validation = split(10, 0.2, seed=0)
     >>> len(train), len(validation), sorted([*train.tolist(), *validation.tolist()]) == list(range(10))
@@ -207,6 +207,7 @@ def _is_integer(value: Any) -> bool:
 
 
 def checked_seed(function: str, seed: int) -> int:
+    """`seed` as an int. Raises `ArgumentError`, with the name of the function, for an invalid one."""
     if not _is_integer(seed) or not 0 <= seed < 2**32:
         raise ArgumentError(f"{function}: seed must be an integer in [0, 2**32), got {seed!r}; try seed=0")
     return int(seed)

@@ -1,8 +1,8 @@
-"""From the records of runs to what is published of them: RESULTS.md, its figures, and what the numbers allow to say.
+"""From the records of runs to RESULTS.md and its figures, with the conclusions that the numbers allow.
 
-records, grouping      a run as a file; runs that belong together
-intervals, pairs       how sure a number is; whether one model is better than another
-goals                  what others published, and what was wanted
+records, grouping      the file of a run; runs that are compared
+intervals, pairs       the uncertainty of a number; whether one model is better than another
+goals                  published results and targets
 tables, curves, figures, committees
-digits, idc, xrays     a section of RESULTS.md for each kind of experiment; report puts them together
+digits, idc, xrays     the sections of RESULTS.md by kind of experiment; report joins them
 """

@@ -13,13 +13,13 @@ from paper.reporting.records import Record
 from tinynet.errors import DataError
 from tinynet.random import permutation, stream
 
-SUBSETS = 100  # committees of one size that are tried at most
+SUBSETS = 100  # the most committees of one size
 
 
 class Committee(NamedTuple):
-    """Committees of the networks of some runs: by size the mean, lowest and highest accuracy; and that of all of them.
+    """Committees of the networks of some runs: the mean, lowest and highest accuracy of each size.
 
-    `predicted` are the classes that all of them together choose: the highest mean of their probabilities.
+    `predicted` are the classes with the highest mean probability of all networks.
     """
 
     labels: np.ndarray
@@ -30,11 +30,11 @@ class Committee(NamedTuple):
 
 
 def committee_of(runs: Sequence[Record]) -> Committee:
-    """All subsets of each size, or SUBSETS of them at random. Raises DataError without probabilities."""
+    """Evaluate all subsets of each size, or SUBSETS random ones. Raises DataError without probabilities."""
     if any(run.probabilities is None for run in runs):
         raise DataError("results: the runs of a committee must hold probabilities, and some do not; make them again")
     members, labels = len(runs), runs[0].labels
-    units = np.stack([np.rint(255 * run.probabilities) for run in runs]).astype(np.float32)  # whole numbers
+    units = np.stack([np.rint(255 * run.probabilities) for run in runs]).astype(np.float32)  # exact sums
     found, together = [], np.zeros((0, 0))
     for size in range(1, members + 1):
         chosen = np.zeros((min(SUBSETS, math.comb(members, size)), members), np.float32)
@@ -51,7 +51,7 @@ def committee_of(runs: Sequence[Record]) -> Committee:
 
 
 def committees(runs: Runs) -> dict[str, Committee]:
-    """Of the LSTM-CNN networks; and of the deep ones, and of both, where they were trained, too."""
+    """The committees of the LSTM-CNN networks and, if trained, of the deep ones and of both together."""
     own, = by_model(runs["mnist_committee"]).values()
     found = {"LSTM-CNN": committee_of(own)}
     others = [run for some in by_model(runs.get("mnist_deep", ())).values() for run in some]

@@ -12,7 +12,7 @@ from paper.reporting.tables import subject
 
 
 def accuracy_curves(runs: Sequence[Record], *, first: int, title: str) -> Figures:
-    """Two figures with the numbers of the paper's, `first` and the next."""
+    """Two figures with the paper's numbers, `first` and `first` + 1."""
     models, made = by_model(runs).items(), {}
     for number, (curve, what, how) in enumerate((("train_accuracy", "training accuracy", ", while learning"),
                                                  ("validation_accuracy", "validation accuracy", ""))):

@@ -1,4 +1,4 @@
-"""What is said and drawn of the experiments on MNIST: table I, the deep LSTM-CNN, the committee."""
+"""Text and figures of the experiments on MNIST: table I, the deep LSTM-CNN, the committee."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -45,11 +45,11 @@ def committee(runs: Runs) -> str:
     alone = members_alone(runs["mnist_committee"])
     peers = ", ".join(f"{value:g} % ({name})" for name, value in CIRESAN.items())
     return "\n\n".join([
-        "A committee chooses the class with the highest mean of its members' probabilities. Which networks it has was "
-        f"fixed before the test images were looked at: all that were trained. {alone} Ciresan: {peers}.",
-        table(["members", "number", "one of them, mean", "all together", "95 % interval (Wilson)", "wrong", "aim"],
+        "A committee chooses the class with the highest mean of its members' probabilities. It consists of all "
+        f"networks that were trained; this was fixed before the test images were evaluated. {alone} Ciresan: {peers}.",
+        table(["members", "number", "one network, mean", "all together", "95 % interval (Wilson)", "wrong", "aim"],
               rows),
-        f"Mean test accuracy of committees by size, over all choices of so many members, or {SUBSETS} of them:",
+        f"Mean test accuracy of committees by size, over all choices of members, or {SUBSETS} random ones:",
         table(["size", *found], against)])
 
 

@@ -1,4 +1,4 @@
-"""The figures of the experiments, drawn with matplotlib, which is imported when the first one is drawn."""
+"""The figures of the experiments, drawn with matplotlib, which is imported by the first figure."""
 
 import io
 from collections.abc import Callable, Mapping, Sequence
@@ -11,9 +11,9 @@ from tinynet import metrics
 from tinynet.atomic import write_whole
 
 COLUMNS = 5  # of a sheet of images
-LEVEL_LETTERS = 30  # that names of classes may have together, to stand level beside each other
+LEVEL_LETTERS = 30  # the most letters of all class names for horizontal labels
 
-Figures = dict[str, Callable[[Path], None]]  # what is to be drawn: by the name of the file, what draws it
+Figures = dict[str, Callable[[Path], None]]  # by the name of the file, the function that draws it
 
 
 def available() -> bool:
@@ -27,7 +27,7 @@ def available() -> bool:
 
 
 def curves(path: Path, models: Mapping[str, Sequence[Sequence[float]]], *, ylabel: str, title: str) -> None:
-    """A line for each model: the mean over its runs, after each epoch, in a band from the lowest to the highest."""
+    """Draw a line for each model: the mean of its runs after each epoch, in a band from the lowest to the highest."""
     figure, axes = new()
     tables = {name: 100 * np.array(runs) for name, runs in models.items()}  # (runs, epochs)
     for name, table in tables.items():
@@ -36,7 +36,7 @@ def curves(path: Path, models: Mapping[str, Sequence[Sequence[float]]], *, ylabe
         axes.fill_between(epochs, table.min(axis=0), table.max(axis=0), color=line.get_color(), alpha=0.15, linewidth=0)
     top = max(table.max() for table in tables.values())
     half = min(np.median(table) for table in tables.values())
-    bottom = max(0.0, min(half - 1.5 * (top - half), half - 1))  # the last epochs are to be told apart
+    bottom = max(0.0, min(half - 1.5 * (top - half), half - 1))  # to separate the last epochs
     remarks = {"lines are means, bands from the lowest to the highest run": any(len(runs) > 1 for runs in
                                                                                models.values()),
                "the first epochs are cut off": any(table.min() < bottom for table in tables.values())}
@@ -49,10 +49,10 @@ def curves(path: Path, models: Mapping[str, Sequence[Sequence[float]]], *, ylabe
 
 
 def heat_map(path: Path, table: np.ndarray, classes: Sequence[str], *, title: str) -> None:
-    """A confusion matrix: colours are shares of each true class, the numbers in it are images."""
+    """Draw a confusion matrix. Colours are shares of each true class, numbers are images."""
     shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
     side = 3.0 + 0.6 * len(classes)
-    figure, axes = new(side + 1.5, side)  # the bar of colours beside it
+    figure, axes = new(side + 1.5, side)  # with the colour bar
     axes.grid(False)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (i, j), count in np.ndenumerate(table):
@@ -66,7 +66,7 @@ def heat_map(path: Path, table: np.ndarray, classes: Sequence[str], *, title: st
 
 
 def roc(path: Path, runs: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]], *, title: str) -> None:
-    """The receiver operating characteristic of labels, predictions and scores by name; a point where they predict."""
+    """Draw the ROC curves of labels, predictions and scores by name, with a point for the predictions."""
     figure, axes = new(5.5, 5.5)
     for name, (labels, predicted, scores) in runs.items():
         false, true, _ = metrics.roc_curve(labels, scores)
@@ -81,7 +81,7 @@ def roc(path: Path, runs: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def against_size(path: Path, kinds: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]], *, title: str) -> None:
-    """Accuracy of committees against their size: by name the mean, the lowest, the highest, each (sizes)."""
+    """Draw the accuracy of committees against their size: by name the mean, the lowest, the highest, each (sizes)."""
     figure, axes = new()
     for name, (mean, low, high) in kinds.items():
         sizes = np.arange(1, len(mean) + 1)
@@ -95,7 +95,7 @@ def against_size(path: Path, kinds: Mapping[str, tuple[np.ndarray, np.ndarray, n
 
 
 def images(path: Path, pictures: Sequence[np.ndarray], captions: Sequence[str], *, title: str) -> None:
-    """A sheet of uint8 images (H,W,C), each with its caption."""
+    """Draw a sheet of uint8 images (H,W,C), each with its caption."""
     columns, rows = COLUMNS, max(1, -(-len(pictures) // COLUMNS))
     figure = new_figure(2.4 * columns, 0.5 + 2.8 * rows)
     figure.suptitle(title)
@@ -110,7 +110,7 @@ def images(path: Path, pictures: Sequence[np.ndarray], captions: Sequence[str], 
 
 
 def new(width: float = 7.0, height: float = 4.5, columns: int = 1) -> tuple[Any, Any]:
-    """A figure, and its axes; an array of them if there are several columns."""
+    """A figure and its axes; an array of axes for several columns."""
     figure = new_figure(width, height)
     made = figure.subplots(1, columns)
     for axes in np.ravel(made):
@@ -125,12 +125,12 @@ def new_figure(width: float, height: float) -> Any:
 
 
 def plain(name: str) -> str:
-    """A name in which matplotlib finds no formula."""
+    """A name escaped for matplotlib, which would read $ as a formula."""
     return name.replace("$", r"\$")
 
 
 def save(figure: Any, path: Path) -> None:
-    """As PNG, whole or not at all."""
+    """Save a figure as PNG, whole or not at all."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
     write_whole(path, buffer.getvalue())

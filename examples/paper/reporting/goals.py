@@ -1,4 +1,4 @@
-"""What others published, what this project wanted to reach, what was tried, and what models are called in tables."""
+"""Published results, targets of this project, what was tried to reach them, and the names of models in tables."""
 
 NAMES = {"lstm_cnn": "LSTM-CNN", "cnn_lstm": "CNN-LSTM", "lstm": "LSTM", "cnn": "CNN", "deep_lstm_cnn": "deep LSTM-CNN",
          "idc_lstm_cnn": "LSTM-CNN", "idc_lstm": "LSTM", "idc_cnn": "CNN", "pneumonia_cnn_lstm": "CNN + LSTM"}
@@ -10,22 +10,22 @@ PAPER = {
     ("mnist_deep", "deep_lstm_cnn"): (99.7, 99.29),
     ("idc_table2", "idc_lstm_cnn"): (84.548, 85.017), ("idc_table2", "idc_lstm"): (82.955, 83.410),
     ("idc_table2", "idc_cnn"): (82.691, 82.909)}
-CLAIMED = {"mnist_table1": "lstm_cnn", "idc_table2": "idc_lstm_cnn"}  # to be better than the others of its table
+CLAIMED = {"mnist_table1": "lstm_cnn", "idc_table2": "idc_lstm_cnn"}  # by the paper, better than the others
 CRUZ_ROA = {"balanced accuracy": 84.23, "F1": 71.80}  # 2014, on the whole set
 CIRESAN = {"2010, one network": 99.65, "2012, a committee of 35": 99.77}
 
-# On the test images, in percent. An aim is a wish beyond the target.
+# Accuracy on the test images, in percent. An aim is more ambitious than the target.
 TARGETS = {("mnist_table1", "lstm_cnn"): 99.2, ("mnist_table1", "cnn_lstm"): 99.2, ("mnist_table1", "lstm"): 98.9,
            ("mnist_table1", "cnn"): 99.2, ("mnist_deep", "deep_lstm_cnn"): 99.5}
 COMMITTEE_AIM = 99.7
 XRAY = {"accuracy": (87.0, 91.0), "AUC": (0.93, 0.96)}  # target and aim
 
-# By experiment: what was tried on the validation images to reach more, in whole sentences. It stands in RESULTS.md
-# where a target or an aim was not reached; where it is missing there, a test fails.
+# What was tried on the validation images to reach more, in whole sentences, by experiment. RESULTS.md says it where a
+# target or an aim was not reached; a test fails if it is missing there.
 TRIED: dict[str, str] = {
     "mnist_committee": "the number of members was fixed beforehand. As the table shows, more members of the same kind "
-    "change little, and members of two kinds together come closer to the aim; more kinds were not tried.",
+    "change little, and members of two kinds together are closer to the aim; more kinds were not tried.",
     "pneumonia_cnn_lstm": "batches of half the size were tried, with one seed, on images of half the side. On the "
-    "validation images they were as good within the noise, so that the recipe stayed as it was. What the test images "
-    "say must not choose another.",
+    "validation images they were as good within the noise, so the recipe was kept. Results on the test images must not "
+    "choose another one.",
 }

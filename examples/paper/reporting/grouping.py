@@ -1,4 +1,4 @@
-"""Runs side by side: those of each model, under equal conditions, and the test images of a seed over all folds."""
+"""Groups of runs: those of each model under equal conditions, and the test images of a seed over all folds."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -14,9 +14,9 @@ Runs = Mapping[str, Sequence[Record]]  # by experiment
 
 
 def by_model(runs: Iterable[Record]) -> dict[str, list[Record]]:
-    """The runs of each model, in the order of NAMES, by seed and fold; without those that `incomplete` finds.
+    """The runs of each model, in the order of NAMES, by seed and fold, without those of `incomplete`.
 
-    Raises DataError for unequal conditions, and where nothing is left.
+    Raises DataError for unequal conditions, or if no run is left.
     """
     runs = sorted(runs, key=lambda run: (run["seed"], run["fold"]))
     check_equal(runs)
@@ -24,14 +24,14 @@ def by_model(runs: Iterable[Record]) -> dict[str, list[Record]]:
     whole = [run for run in runs if run not in missing]
     if runs and not whole:
         raise DataError(f"results: {runs[0]['experiment']} must have runs of all folds of a seed, and has none; the "
-                        "same command makes those that are missing")
+                        "same command makes the missing ones")
     order = [*NAMES, *sorted({run["model"] for run in whole} - set(NAMES))]
     found = {name: [run for run in whole if run["model"] == name] for name in order}
     return {name: some for name, some in found.items() if some}
 
 
 def incomplete(runs: Sequence[Record]) -> list[Record]:
-    """The runs of which other folds are missing, so that they are not of the same test images as the others."""
+    """The runs whose seed lacks other folds, so that their test images are not those of the other seeds."""
     folds = {run["fold"] for run in runs}
     there: dict[tuple[str, int], set[str]] = {}
     for run in runs:
@@ -40,9 +40,9 @@ def incomplete(runs: Sequence[Record]) -> list[Record]:
 
 
 def check_equal(runs: Sequence[Record]) -> None:
-    """Raise DataError if runs that stand in one table differ in anything but model, seed and fold, or are there twice.
+    """Raise DataError if runs of one table differ in more than model, seed and fold, or if one is there twice.
 
-    Data and test images are those of a fold, and equal within it.
+    Data and test images must be equal within a fold.
     """
     first: dict[str, Record] = {}
     seen: set[str] = set()
@@ -66,7 +66,7 @@ def title(run: Record) -> str:
 
 
 class Pooled(NamedTuple):
-    """All test images of one seed, over the folds: each was seen by the model that had not trained on its patient."""
+    """All test images of one seed, over the folds: each predicted by the model that was not trained on its patient."""
 
     labels: np.ndarray
     predicted: np.ndarray
@@ -82,7 +82,7 @@ class Pooled(NamedTuple):
 
 
 def pooled(runs: Iterable[Record]) -> dict[int, Pooled]:
-    """The runs of one model, as `by_model` gives them, by seed."""
+    """The runs of one model, from `by_model`, pooled by seed."""
     some: dict[int, list[Record]] = {}
     for run in runs:
         some.setdefault(run["seed"], []).append(run)

@@ -1,4 +1,4 @@
-"""What is said and drawn of the experiment on IDC, table II."""
+"""Text and figures of the experiment on IDC, table II."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -40,23 +40,23 @@ def idc(runs: Runs) -> str:
         f"{of_patients(own)} F1 and PR-AUC are of the positive class. Intervals are over the seeds, not over patients.",
         accuracies("idc_table2", own),
         table(["model", *(f"{name}, mean ± sd (95 %)" for name in measured)], rows),
-        "By the patient that was left out, means over the seeds:" if len({run["fold"] for run in own}) > 1 else
+        "By the patient of the test part, means over the seeds:" if len({run["fold"] for run in own}) > 1 else
         "All test images, means over the seeds:",
         table(["model", "patient", "patches", *measured], one_fold), comparisons("idc_table2", own),
-        "McNemar's test takes patches as independent; those of one patient are not, so that its p is too small."])
+        "McNemar's test assumes independent patches. Those of one patient are not, so its p is too small."])
 
 
 def of_patients(runs: Sequence[Record]) -> str:
-    """What patches of how many patients can tell. With fewer than three, parts of slides are validated on."""
+    """How the patches are split, and with fewer than three patients, a warning: parts of slides are validated on."""
     patients = {run["fold"] for run in runs}
-    split = ("Split by patient: each patch is judged by a model that has not seen its patient"
-             + ", and those of all patients are pooled" * (len(patients) > 1))
+    split = ("Split by patient: each patch is predicted by a model that was not trained on its patient"
+             + ", and the patches of all patients are pooled" * (len(patients) > 1))
     if not any("strip" in run["data"]["parted"] for run in runs):
         return f"{split}."
     few, split = (f"{len(patients)} patients", split) if len(patients) > 1 else (
-        "one patient", "The test images are another part of the slide that was trained on")
-    return (f"**This is a smoke test: the patches are of {few} only, so that nothing here can be compared with "
-            f"published results, or says anything about other patients.** {split}.")
+        "one patient", "The test images are another part of the training slide")
+    return (f"**This is a smoke test: the patches are of {few} only. The results cannot be compared with "
+            f"published ones, and say nothing about other patients.** {split}.")
 
 
 def idc_figures(runs: Runs) -> Figures:

@@ -1,6 +1,6 @@
-"""How sure a number is: intervals, and many tests at once. Each formula is written out; the tests compare with SciPy.
+"""The uncertainty of numbers: intervals, and corrections for several tests. The tests compare with SciPy.
 
-    mean_of(accuracies)            # of some runs: mean, standard deviation, and half of Student's interval
+    mean_of(accuracies)            # mean, standard deviation and half of Student's interval over some runs
     wilson(right, n)               # the interval of a share
     balanced([(right, n), ...])    # the interval of a mean of shares
     delong(labels, scores)         # the interval of an area under the ROC curve
@@ -19,7 +19,7 @@ LEVEL = 0.95  # of all intervals; a p below 1 - LEVEL is called significant
 
 
 class Mean(NamedTuple):
-    """The mean of some runs, their standard deviation, and half of the interval of the mean; both 0 for one run."""
+    """Mean and standard deviation of some runs, and half of the interval of the mean; the last are 0 for one run."""
 
     mean: float
     deviation: float
@@ -28,10 +28,10 @@ class Mean(NamedTuple):
 
 @cache
 def t_quantile(freedom: int, level: float = LEVEL) -> float:
-    """Student's t: the middle `level` of the distribution lies between minus this and this.
+    """The t of Student's distribution for which the share `level` of it is between -t and t.
 
-    With t = √freedom tan(angle), what lies in the middle is a finite sum of sines and cosines (Abramowitz and Stegun,
-    26.7.3 and 26.7.4).
+    With t = √freedom tan(angle), this share is a finite sum of sines and cosines (Abramowitz and Stegun, 26.7.3 and
+    26.7.4).
 
     >>> round(t_quantile(4), 3)
     2.776
@@ -66,7 +66,7 @@ def mean_of(values: Iterable[float], level: float = LEVEL) -> Mean:
 
 
 def wilson(right: int, n: int) -> tuple[float, float]:
-    """The interval of a share of which `right` of `n` were seen (Wilson, 1927); where none were, from 0 to 1.
+    """The interval of a share, from `right` of `n` (Wilson, 1927). From 0 to 1 for n = 0.
 
     >>> tuple(round(end, 3) for end in wilson(9, 10))
     (0.596, 0.982)
@@ -79,7 +79,7 @@ def wilson(right: int, n: int) -> tuple[float, float]:
 
 
 def balanced(shares: Iterable[tuple[int, int]]) -> tuple[float, float]:
-    """The interval of the mean of shares, each (right, n), of different images (Zou and Donner, 2008, of Wilson's).
+    """The interval of the mean of shares (right, n) of different images: Zou and Donner, 2008, from Wilson's intervals.
 
     >>> tuple(round(end, 3) for end in balanced([(9, 10), (9, 10)]))
     (0.685, 0.958)
@@ -93,7 +93,7 @@ def balanced(shares: Iterable[tuple[int, int]]) -> tuple[float, float]:
 def delong(labels: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
     """The interval of the area under the ROC curve of labels 0 and 1 (DeLong, DeLong and Clarke-Pearson, 1988).
 
-    From 0 to 1 where there are not two of each class.
+    From 0 to 1 with fewer than two of each class.
 
     >>> tuple(round(end, 3) for end in delong(np.array([0, 0, 0, 1, 1, 1]), np.array([0.1, 0.3, 0.6, 0.4, 0.5, 0.9])))
     (0.291, 1.0)
@@ -102,7 +102,8 @@ def delong(labels: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
     if min(len(negatives), len(positives)) < 2:
         return 0.0, 1.0
 
-    def below(these: np.ndarray, those: np.ndarray) -> np.ndarray:  # for each of those the share of these, ties by half
+    def below(these: np.ndarray, those: np.ndarray) -> np.ndarray:
+        """For each of those, the share of these below it; ties count half."""
         return np.asarray(sum(np.searchsorted(these, those, side) for side in ("left", "right")) / (2 * len(these)))
 
     parts = below(negatives, positives), 1 - below(positives, negatives)
@@ -126,5 +127,5 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 @cache
 def _z() -> float:
-    """Of the normal distribution, the middle LEVEL lies between minus this and this."""
+    """The z for which the share LEVEL of the normal distribution is between -z and z."""
     return statistics.NormalDist().inv_cdf((1 + LEVEL) / 2)

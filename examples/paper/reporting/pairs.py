@@ -13,8 +13,8 @@ from tinynet.errors import DataError
 class Comparison(NamedTuple):
     """Two models: the difference of their accuracies, and McNemar's test for each seed that both have.
 
-    What is said of all pairs is to be right with a probability of LEVEL: so `difference` has an interval that is wider
-    by the number of pairs (Bonferroni), and `corrected` are the p-values, corrected for all tests of all pairs (Holm).
+    The statements about all pairs hold together with a probability of LEVEL. For this, the interval of `difference` is
+    corrected for the number of pairs (Bonferroni), and `corrected` are the p-values corrected for all tests (Holm).
     """
 
     difference: Mean
@@ -23,14 +23,14 @@ class Comparison(NamedTuple):
 
     @property
     def wins(self) -> tuple[int, int]:
-        """The seeds with which the first, and with which the second is better by McNemar's test."""
+        """The numbers of seeds for which the first and the second model is better by McNemar's test."""
         significant = [test for test, p in zip(self.tests, self.corrected, strict=True) if p < 1 - LEVEL]
         first = sum(test.only_first > test.only_second for test in significant)
         return first, len(significant) - first
 
     @property
     def verdict(self) -> int:
-        """1 if the first is better, -1 if the second is, 0 if neither is shown to be."""
+        """1 if the first model is better, -1 if the second is, 0 if neither is shown to be."""
         if len(self.tests) == 1:
             return self.wins[0] - self.wins[1]
         mean, _, half = self.difference
@@ -38,7 +38,7 @@ class Comparison(NamedTuple):
 
 
 def compare(models: Mapping[str, Mapping[int, Pooled]]) -> dict[tuple[str, str], Comparison]:
-    """All pairs of models, each by seed. Raises DataError if two models have no seed in common."""
+    """Compare all pairs of models by seed. Raises DataError if two models have no seed in common."""
     pairs, tests = list(combinations(models, 2)), {}
     for a, b in pairs:
         first, second = models[a], models[b]

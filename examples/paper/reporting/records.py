@@ -1,12 +1,12 @@
-"""What a run leaves behind, in one JSON file: how it was made, its curves, and its predictions on the test set.
+"""The record of a run in one JSON file: how it was made, its curves, and its predictions on the test set.
 
-    record = read(path)                  # checked: nothing in a file is believed
+    record = read(path)                  # all fields are checked
     labels, predicted = record.labels, record.predicted
     write(path, record.fields)
 
-All numbers that are published about a run can be computed again from its file. To be short, classes stand there as a
-string of digits, "7210...", one for each test image; the probabilities of networks that are to form a committee in
-units of 1/255, as bytes, deflated, in base64.
+All published numbers about a run can be computed from its file. To be short, classes are a string of digits,
+"7210...", one for each test image. The probabilities of the members of a committee are in units of 1/255, as bytes,
+deflated, in base64.
 """
 
 import base64
@@ -25,24 +25,24 @@ from tinynet.errors import DataError
 
 FORMAT = "tinynet run 1"
 CURVES = ("train_accuracy", "train_loss", "validation_accuracy", "validation_loss", "seconds")
-LARGEST = 64 << 20  # bytes of a file that is read
-LARGEST_NUMBER = 2**53  # of images, parameters, seconds: whatever is more is no number of these
-ROUNDED = 1e-6  # of scores, which have six digits
+LARGEST = 64 << 20  # the most bytes of a file
+LARGEST_NUMBER = 2**53  # of images, parameters or seconds
+ROUNDED = 1e-6  # the precision of scores, which have six digits
 
 _FIELDS: dict[str, type] = {
     "format": str, "experiment": str, "model": str, "seed": int, "fold": str, "command": str, "started": str,
     "commit": str, "hardware": dict, "versions": dict, "settings": dict, "data": dict, "parameters": int,
     "seconds": float, "curves": dict, "classes": list, "labels": str, "predicted": str}
-_NAME, _FOLD = re.compile(r"[A-Za-z0-9_]+"), re.compile(r"[A-Za-z0-9_-]*")  # they become names of files
+_NAME, _FOLD = re.compile(r"[A-Za-z0-9_]+"), re.compile(r"[A-Za-z0-9_-]*")  # they become parts of file names
 
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """One run. `fields` is what stands in its file; the rest is made of it.
+    """One run. `fields` is the content of its file; the other attributes are computed from it.
 
     labels, predicted   int64 (N), the true and the predicted classes of the test images
     scores              float64 (N), the probability of class 1, or None if there are more than two classes
-    probabilities       float64 (N, K), in units of 1/255, or None where nobody needs them
+    probabilities       float64 (N, K), in multiples of 1/255, or None if not recorded
     """
 
     fields: dict[str, Any]
@@ -56,7 +56,7 @@ class Record:
 
     @property
     def accuracy(self) -> float:
-        """The share of the test images that are right."""
+        """The share of correct predictions on the test images."""
         return float((self.labels == self.predicted).mean())
 
     @property
@@ -66,7 +66,7 @@ class Record:
 
 
 def name_of(model: str, seed: int, fold: str = "") -> str:
-    """What the files of a run are called: "lstm_cnn-seed3"."""
+    """The name of the files of a run: "lstm_cnn-seed3"."""
     return "-".join([model, *([fold] if fold else []), f"seed{seed}"])
 
 
@@ -82,7 +82,7 @@ def pack(probabilities: np.ndarray) -> str:
 
 
 def unpack(text: str, shape: tuple[int, int]) -> np.ndarray:
-    """Probabilities from text. Raises ValueError if it is damaged or of another shape; takes no more memory than that.
+    """Probabilities from text. Raises ValueError for damaged text or another shape, without more memory than needed.
 
     >>> unpack(pack(np.array([[1.0, 0.0]])), (1, 2))
     array([[1., 0.]])
@@ -98,13 +98,13 @@ def unpack(text: str, shape: tuple[int, int]) -> np.ndarray:
 
 
 def write(path: Path, fields: dict[str, Any]) -> None:
-    """Write a run as JSON, a field in each line, whole or not at all."""
+    """Write a run as JSON, one field a line, whole or not at all."""
     lines = [f" {json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}" for name, value in fields.items()]
     write_whole(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
 
 
 def read(path: Path) -> Record:
-    """Read a run. Raises DataError, which names the file, for anything that `write` does not write."""
+    """Read a run. Raises DataError, which names the file, if `write` cannot have written it."""
     try:
         if path.stat().st_size > LARGEST:
             raise ValueError(f"it has more than {LARGEST:,} bytes")
@@ -118,7 +118,7 @@ def read(path: Path) -> Record:
 
 
 def checked(fields: Any) -> Record:
-    """A run as it stands in a file. Raises ValueError, which says what is wrong."""
+    """The record of the content of a file. Raises ValueError that names the fault."""
     if not isinstance(fields, dict) or fields.get("format") != FORMAT:
         raise ValueError(f"its format must be {FORMAT!r}")
     for name, kind in _FIELDS.items():
@@ -137,11 +137,11 @@ def checked(fields: Any) -> Record:
         raise ValueError("classes must be the names of 2 to 10 classes")
     labels, predicted = (_classes(name, fields[name], count) for name in ("labels", "predicted"))
     if len(labels) != len(predicted):
-        raise ValueError(f"labels and predicted must be as many, are {len(labels)} and {len(predicted)}")
+        raise ValueError(f"labels and predicted must have the same length, have {len(labels)} and {len(predicted)}")
     _check_data(fields["data"], images=len(labels))
     scores, packed = fields.get("scores"), fields.get("probabilities")
     if (scores is not None) != (count == 2):
-        raise ValueError("scores must be there if there are two classes, and only then")
+        raise ValueError("scores must be present for two classes, and only then")
     if scores is not None and not (isinstance(scores, list) and len(scores) == len(labels)
                                    and all(map(_is_share, scores))):
         raise ValueError(f"scores must be {len(labels)} probabilities, of the second class")
@@ -159,7 +159,7 @@ def _check_curves(curves: dict[str, Any]) -> None:
     for name in CURVES:
         values, fits = curves.get(name), _is_share if name.endswith("accuracy") else _is_number
         if not isinstance(values, list) or not values or not all(map(fits, values)):
-            raise ValueError(f"curves must have {name}, a row of finite numbers; accuracies are at most 1")
+            raise ValueError(f"curves must have {name}, a list of finite numbers; accuracies are at most 1")
         lengths.add(len(values))
     if len(lengths) > 1:
         raise ValueError(f"curves must be of one length, are of {sorted(lengths)}")
@@ -187,7 +187,7 @@ def _check_data(data: dict[str, Any], images: int) -> None:
 
 def _classes(name: str, text: str, count: int) -> np.ndarray:
     if not text or not text.isascii() or not text.isdecimal() or int(max(text)) >= count:
-        raise ValueError(f"{name} must be a row of digits below {count}")
+        raise ValueError(f"{name} must be a string of digits below {count}")
     return np.frombuffer(text.encode(), np.uint8).astype(np.int64) - ord("0")
 
 
@@ -200,4 +200,4 @@ def _is_share(value: Any) -> bool:
 
 
 def _refuse(constant: str) -> float:
-    raise ValueError(f"{constant} is no number")
+    raise ValueError(f"{constant} is not a number")

@@ -1,4 +1,4 @@
-"""What each experiment says of its runs, and draws: for RESULTS.md, and at the end of its script."""
+"""The text and figures of each experiment, for RESULTS.md and for the end of its script."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from paper.reporting.tables import conditions, warning
 
 @dataclass(frozen=True)
 class Section:
-    """What is said of an experiment, and what is drawn; `models` are those that it is about."""
+    """The text and figures of an experiment, and the names of its models."""
 
     title: str
     models: tuple[str, ...]
@@ -35,13 +35,13 @@ SECTIONS = {
 
 
 def section(experiment: str, runs: Runs) -> str:
-    """All that is said of one experiment, but for its figures."""
+    """The text of one experiment, without figures."""
     own = list(runs[experiment])
     return f"{warning(own)}{conditions(own)}\n\n{SECTIONS[experiment].text(runs)}"
 
 
 def draw(experiment: str, runs: Runs, folder: Path) -> list[Path]:
-    """Draw the figures of an experiment; their paths. Nothing without matplotlib."""
+    """Draw the figures of an experiment and return their paths; none without matplotlib."""
     made = SECTIONS[experiment].figures(runs) if figures.available() else {}
     for name, paint in made.items():
         paint(folder / name)
@@ -49,7 +49,7 @@ def draw(experiment: str, runs: Runs, folder: Path) -> list[Path]:
 
 
 def show(experiment: str, own: Sequence[Record], folder: Path) -> None:
-    """What an experiment says of its own runs at its end: text on the screen, figures in the folder."""
+    """Print the text of an experiment, and draw its figures in the folder."""
     runs = {experiment: own}
     print(f"\n{section(experiment, runs)}\n")
     drawn = ", ".join(map(str, draw(experiment, runs, folder)))

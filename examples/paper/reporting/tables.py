@@ -1,4 +1,4 @@
-"""Runs as text in Markdown: how they were made, how good each model is, and which is better than which."""
+"""Runs as Markdown: conditions, accuracies, and comparisons of models."""
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,7 +28,7 @@ def interval(ends: tuple[float, float], factor: float = 100, digits: int = 2) ->
 
 
 def spread(found: Mean, runs: int, factor: float = 100, digits: int = 2) -> tuple[str, str]:
-    """The mean of some shares and its standard deviation, and its interval, as two cells."""
+    """Two cells: the mean and standard deviation of some shares, and the interval of the mean."""
     mean = f"{factor * found.mean:.{digits}f}"
     if runs < 2:
         return mean, "one run"
@@ -37,7 +37,7 @@ def spread(found: Mean, runs: int, factor: float = 100, digits: int = 2) -> tupl
 
 
 def reached(value: float, target: float | None) -> str:
-    """Whether a target was reached; both as they are shown, so that a sum's last bit does not decide.
+    """Whether a target was reached. The value is rounded, so that the last bit of a sum does not decide.
 
     >>> reached(100 * 0.57, 57.0), reached(98.999, 99), reached(1, None)
     ('>= 57: reached', '>= 99: not reached', '')
@@ -60,14 +60,14 @@ def listed(names: Sequence[str]) -> str:
 
 
 def subject(runs: Sequence[Record], name: str) -> str:
-    """What is to stand in the title of a figure, for it not to be taken for a result on the data."""
+    """The data in the title of a figure, with a note if it is a stand-in."""
     return f"STAND-IN for {name}" if any(run["data"]["stand_in"] for run in runs) else name
 
 
-# --- how they were made ---------------------------------------------------------------------------------------------
+# --- conditions ---------------------------------------------------------------------------------------------
 
 def warning(runs: Sequence[Record]) -> str:
-    """What must be said before all else."""
+    """A warning about stand-ins or limited training, or ""."""
     if any(run["data"]["stand_in"] for run in runs):
         return "**These are results on a STAND-IN for the data: they mean nothing.**\n\n"
     limit = runs[0]["settings"]["limit"]
@@ -75,32 +75,33 @@ def warning(runs: Sequence[Record]) -> str:
 
 
 def conditions(runs: Sequence[Record]) -> str:
-    """How the runs of a table were made, all of them alike."""
+    """The conditions of the runs of a table, which are equal for all of them."""
     settings, data = runs[0]["settings"], {run["fold"]: run["data"] for run in runs}
     augment = ", ".join(f"{name} {value}" for name, value in settings["augment"].items())
     clip = f", gradients clipped to {settings['max_norm']:g}" if settings["max_norm"] else ""
     lines = [
         f"Conditions, equal in all runs: AdamW (weight decay {settings['weight_decay']}), one cycle of the "
         f"learning rate up to {settings['peak']}, batches of {settings['batch_size']}, "
-        f"{settings['epochs']} epochs, label smoothing {settings['label_smoothing']}{clip}; training images "
-        f"{f'changed at random ({augment})' if augment else 'as they are'}; the model after the last epoch.",
+        f"{settings['epochs']} epochs, label smoothing {settings['label_smoothing']}{clip}. Training images are "
+        f"{f'augmented ({augment})' if augment else 'not augmented'}. The model is that of the last epoch.",
         *dict.fromkeys(f"Trained on {facts['train']:,} images, validated on {facts['validation']:,}, tested on "
-                       f"{facts['test']:,}; {facts['parted']}." for facts in data.values())]
+                       f"{facts['test']:,}. {facts['parted'][:1].upper()}{facts['parted'][1:]}."
+                       for facts in data.values())]
     seeds = ", ".join(map(str, sorted({run["seed"] for run in runs})))
     made = "; ".join(sorted({f"{run['hardware'].get('processor')} (device: {run['hardware'].get('device')})"
                              for run in runs}))
     commands = ", ".join(sorted({f"`{run['command']}`" for run in runs}))
     lines.append(f"Seeds {seeds}. Made on {made}, by {commands}.")
     if missing := incomplete(runs):
-        lines.append(f"Left out of tables and figures, for other folds of them are missing: "
+        lines.append(f"Left out of tables and figures, because other folds are missing: "
                      f"{listed([title(run) for run in missing])}.")
     return "\n".join(lines)
 
 
-# --- how good they are ----------------------------------------------------------------------------------------------
+# --- accuracies ----------------------------------------------------------------------------------------------
 
 def accuracies(experiment: str, runs: Sequence[Record]) -> str:
-    """A row for each model: the paper's numbers and ours."""
+    """A table with a row for each model: the paper's numbers and ours."""
     rows = []
     for model, some in by_model(runs).items():
         found = pooled(some)
@@ -119,7 +120,7 @@ def accuracies(experiment: str, runs: Sequence[Record]) -> str:
 
 
 def comparisons(experiment: str, runs: Sequence[Record]) -> str:
-    """Each model against each other, and what that says about the paper's claim."""
+    """A table of all pairs of models, its explanation, and the answer about the paper's claim."""
     models = {model: pooled(some) for model, some in by_model(runs).items()}
     if len(models) < 2:
         return ""
@@ -142,20 +143,21 @@ def comparisons(experiment: str, runs: Sequence[Record]) -> str:
 
 
 def _explained(found: Sequence[Comparison]) -> str:
-    """What the columns of `comparisons` mean."""
+    """The meaning of the columns of `comparisons`."""
     pairs, tests, limit = len(found), sum(len(one.tests) for one in found), f"{1 - LEVEL:.2g}"
-    rules = {True: f"the interval of the difference (Student's t over the seeds, {100 * LEVEL:g} % for all {pairs} "
-                   "pairs together by Bonferroni) lies on one side of 0, which is about other seeds on these images",
-             False: f"there is one seed, and McNemar's p, corrected, is below {limit}, which is about two networks"}
+    rules = {True: "With several seeds, one is called better if the interval of the difference is on one side of 0: "
+                   f"Student's t over the seeds, {100 * LEVEL:g} % for all {pairs} pairs together by Bonferroni. This "
+                   "is a statement about other seeds on these test images.",
+             False: f"With one seed, one is called better if McNemar's corrected p is below {limit}. This is a "
+                    "statement about two networks."}
     kinds = sorted({len(one.tests) > 1 for one in found}, reverse=True)
-    return ("Two models are compared with the seeds that both have. One is called better than the other where "
-            f"{'; or where '.join(rules[kind] for kind in kinds)}. "
-            f"Significant are the seeds for which McNemar's p, corrected for all {tests} tests of the table (Holm), is "
-            f"below {limit}; the column of p-values has them as they are.")
+    return ("Two models are compared with the seeds that both have. "
+            f"{' '.join(rules[kind] for kind in kinds)} A seed is significant if McNemar's p, corrected for all "
+            f"{tests} tests of the table (Holm), is below {limit}; the column of p-values is not corrected.")
 
 
 def claim(experiment: str, found: Mapping[tuple[str, str], Comparison]) -> str:
-    """Whether the paper's claim holds, that its model is better than each of the others of its table."""
+    """Whether the paper's claim holds that its model is better than each of the others of its table."""
     ours = CLAIMED[experiment]
     others = [model for table, model in PAPER if table == experiment and model != ours]
     verdicts = {b if a == ours else a: one.verdict if a == ours else -one.verdict for (a, b), one in found.items()
@@ -168,7 +170,7 @@ def claim(experiment: str, found: Mapping[tuple[str, str], Comparison]) -> str:
         answer = "it cannot be said yet"
     else:
         answer = f"it {'does' if all(verdict == 1 for verdict in verdicts.values()) else 'does not'}"
-    return (f"Does the paper's claim hold, that the {NAMES[ours]} is better than "
+    return (f"Does the paper's claim hold that the {NAMES[ours]} is better than "
             f"{listed([NAMES[model] for model in others])}? Under these equal conditions {answer}"
             + f": it is {', '.join(said)}" * bool(said)
             + f". Not compared: {listed(absent)}" * bool(absent) + ".")

@@ -1,4 +1,4 @@
-"""What is said and drawn of the experiment on chest X-rays."""
+"""Text and figures of the experiment on chest X-rays."""
 
 import statistics
 from collections.abc import Callable, Mapping
@@ -32,15 +32,15 @@ def pneumonia(runs: Runs) -> str:
     report = metrics.classification_report(first.labels, first.predicted, own[0]["classes"], digits=4)
     validation = statistics.fmean(run["curves"]["validation_accuracy"][-1] for run in own)
     return "\n\n".join([
-        f"**Not a diagnostic tool.** An image counts as {positive} if its probability is above 0.5: this rule was "
+        f"**Not a diagnostic tool.** An image counts as {positive} if its probability is above 0.5; this rule was "
         "fixed beforehand. \"Together\" are the mean probabilities of the networks of all seeds, also fixed "
         f"beforehand. The network has {own[0]['parameters']:,} parameters for images of "
-        f"{' x '.join(map(str, own[0]['settings']['input']))}; to train it took "
-        f"{minutes(statistics.fmean(run['seconds'] for run in own))}. On the validation images its accuracy is "
-        f"{percent(validation)} %; in Kaggle's set the test part is harder than the training part, and of another "
-        "mixture, and whether a number in the names of files of both parts is of one child is not known.",
-        "Intervals over the seeds are about other seeds on these images, intervals over the images (Wilson's; of the "
-        "AUC DeLong's) about other images, as if no two of them were of one child.",
+        f"{' x '.join(map(str, own[0]['settings']['input']))}, and was trained in "
+        f"{minutes(statistics.fmean(run['seconds'] for run in own))}. Its accuracy on the validation images is "
+        f"{percent(validation)} %. In Kaggle's set the test part is harder than the training part, with other shares "
+        "of the classes. It is not known whether a number in file names of both parts belongs to one child.",
+        "Intervals over the seeds hold for other seeds on these images. Intervals over the images (Wilson's; for the "
+        "AUC, DeLong's) hold for other images, assuming that no two are of one child.",
         table(["test images", "mean of the seeds ± sd", "95 % over the seeds", "together", "95 % over the images",
                "target", "aim"], rows),
         "Each seed, with 95 % intervals over the images:",
@@ -52,7 +52,7 @@ def pneumonia(runs: Runs) -> str:
 
 
 def together(found: Mapping[int, Pooled]) -> Pooled:
-    """The mean of the probabilities of all seeds."""
+    """The predictions of the mean probabilities of all seeds."""
     first = next(iter(found.values()))
     scores = np.mean([one.scores for one in found.values()], axis=0)
     return Pooled(first.labels, (scores > 0.5).astype(np.int64), scores)
@@ -84,7 +84,7 @@ def pneumonia_figures(runs: Runs) -> Figures:
 
 @dataclass(frozen=True)
 class Measure:
-    """How good predictions on two classes are: a number, and its interval, both shown times `factor`."""
+    """A measure of predictions on two classes: its value and its interval, both shown times `factor`."""
 
     of: Callable[[Pooled], float]
     interval_of: Callable[[Pooled], tuple[float, float]]
@@ -99,7 +99,7 @@ class Measure:
 
 
 def of_class(one: Pooled, k: int) -> tuple[int, int]:
-    """How many images of class k are right, and how many there are."""
+    """The numbers of correct and of all images of class k."""
     row = confusion(one)[k]
     return int(row[k]), int(row.sum())
 

@@ -1,4 +1,4 @@
-"""What every source of images gives."""
+"""A data set of images in memory."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
-    """Images with labels, in a part to train on and a part to test on.
+    """Images with labels, in a training part and a test part.
 
     Images are uint8 of shape (N, height, width), 0 the background; labels are int64 of shape (N), each an index into
     `classes`, the names of the classes.

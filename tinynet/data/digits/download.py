@@ -1,7 +1,7 @@
-"""Files from the network, byte for byte the ones that were asked for, or none.
+"""Download files whose size and SHA-256 are known.
 
-All mirrors are asked at once, in threads, because nothing else bounds the time that a name resolver takes. The first
-to answer is used; the next takes over when it fails. A file is written only when its size and SHA-256 are right.
+All mirrors are asked at once, in threads, because the time of a name resolver cannot be limited in another way. The
+first mirror to answer is used; if it fails, the next one is. Only a file of the right size and SHA-256 is written.
 """
 
 import queue
@@ -24,14 +24,14 @@ _PIECE = 1 << 16
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file that is known in advance: its name on every mirror, its size in bytes, its SHA-256 in hexadecimal."""
+    """A file: its name on the mirrors, its size in bytes, its SHA-256 in hexadecimal."""
 
     name: str
     size: int
     sha256: str
 
     def is_in(self, folder: Path) -> bool:
-        """Whether `folder` holds this very file."""
+        """Whether `folder` holds this file with the right content."""
         path = folder / self.name
         try:
             return path.stat().st_size == self.size and self.matches(path.read_bytes())
@@ -39,22 +39,22 @@ class RemoteFile:
             return False
 
     def matches(self, content: bytes) -> bool:
-        """Whether `content` is this very file."""
+        """Whether `content` is that of this file."""
         import hashlib
 
         return len(content) == self.size and hashlib.sha256(content).hexdigest() == self.sha256
 
 
 class _MirrorError(Exception):
-    """A mirror does not give the right file; another one may."""
+    """A mirror failed, or sent a wrong file. Another one may work."""
 
 
 def download(files: Sequence[RemoteFile], mirrors: Sequence[str], folder: Path) -> None:
-    """Fetch what `folder` does not hold of `files`, from the first of `mirrors` (addresses ending in "/") to answer.
+    """Fetch those of `files` that `folder` lacks, from the first of `mirrors` (addresses ending in "/") to answer.
 
-    Raises `DataError` that lists the missing files, with sizes and hashes, where no mirror answers within
-    `CONNECT_SECONDS` or none gives the right bytes, and where the folder cannot be written to. Files that were fetched
-    before a failure stay; no temporary file does.
+    Raises `DataError`, with the sizes and hashes of the missing files, if no mirror answers within `CONNECT_SECONDS`,
+    if all send wrong bytes, or if the folder cannot be written. Files fetched before a failure stay; temporary files
+    are removed.
     """
     missing = [file for file in files if not file.is_in(folder)]
     if not missing:
@@ -76,7 +76,7 @@ def download(files: Sequence[RemoteFile], mirrors: Sequence[str], folder: Path) 
 
 
 def _answering(mirrors: Sequence[str], name: str, faults: dict[str, str]) -> Iterator[str]:
-    """The mirrors that offer the file `name`, in the order in which they answer; the faults of others are noted."""
+    """Yield the mirrors that offer the file `name`, in the order of their answers; `faults` gets those of others."""
     answers: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
 
     def ask(mirror: str) -> None:
@@ -100,7 +100,7 @@ def _answering(mirrors: Sequence[str], name: str, faults: dict[str, str]) -> Ite
 
 
 def _open(url: str, seconds: float) -> Any:
-    """The response to a request, an `http.client.HTTPResponse`; each step may take `seconds`."""
+    """The response to a request, an `http.client.HTTPResponse`. Each network operation may take `seconds`."""
     from http.client import HTTPException
     from urllib.error import HTTPError
     from urllib.request import urlopen
@@ -115,7 +115,7 @@ def _open(url: str, seconds: float) -> Any:
 
 
 def _fetch(mirror: str, file: RemoteFile) -> bytes:
-    """The verified content of `file`; never more than one byte beyond its size is read."""
+    """The verified content of `file`. At most one byte beyond its size is read."""
     from http.client import HTTPException
 
     deadline = time.monotonic() + TRANSFER_SECONDS

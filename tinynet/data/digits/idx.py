@@ -1,10 +1,10 @@
-"""The IDX format, in which MNIST is published: a header of big-endian integers, then the bytes.
+"""The IDX format, in which MNIST is published: a header of big-endian integers, then the elements.
 
     00 00  type  rank   |   rank sizes, 4 bytes each   |   the elements, in C order
 
-`type` is 08 for unsigned bytes, the only one that is read here. The file may be compressed with gzip; its first
-two bytes say so, not its name. Nothing in a header is believed: memory grows with the bytes that have really come,
-in pieces of a megabyte, and never beyond what the header promises.
+`type` is 08 for unsigned bytes, the only type that is read here. A file compressed with gzip is recognised by its
+first two bytes, not by its name. The header is not trusted: memory grows with the bytes that are read, in chunks of one
+MiB, and never beyond the size in the header.
 """
 
 import gzip
@@ -32,8 +32,8 @@ _PIECE = 1 << 20
 def read_idx(path: str | os.PathLike[str], *, rank: int, limit: int = MAX_BYTES) -> np.ndarray:
     """Read an array of `rank` axes from an IDX file of unsigned bytes, compressed with gzip or not.
 
-    Returns a uint8 array of the shape that the header states. Raises `DataError` where the file is not there, cannot
-    be read, is damaged, has another rank, or promises more than `limit` bytes.
+    Returns a uint8 array of the shape in the header. Raises `DataError` if the file is missing, cannot be read, is
+    damaged, has another rank, or has more than `limit` bytes by its header.
 
     >>> import pathlib, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -68,7 +68,7 @@ def _check_file(path: Path) -> None:
         raise _error(path, "is a folder, not a file", "name the file in it")
     if not path.exists():
         raise _error(path, "is not there", "check the path")
-    if not path.is_file():  # reading a pipe or a device might never end
+    if not path.is_file():  # reading a pipe or a device may never end
         raise _error(path, "is not a regular file", "copy its content into one")
 
 
@@ -83,13 +83,13 @@ def _read_header(stream: _Stream, path: Path, rank: int, limit: int) -> tuple[in
         raise _error(path, f"must hold unsigned bytes (type {_UNSIGNED_BYTE:02x}), has type {header[2]:02x}",
                      "convert it to unsigned bytes")
     if header[3] != rank:
-        raise _error(path, f"must have rank {rank}, has rank {header[3]}", "are images and labels exchanged?")
+        raise _error(path, f"must have rank {rank}, has rank {header[3]}", "are images and labels swapped?")
     if len(header) < 4 + 4 * rank:
         raise _error(path, f"ends within its header of {4 + 4 * rank} bytes, after {len(header)}", "fetch it again")
     shape = struct.unpack(f">{rank}I", header[4:])
     if not 0 < math.prod(shape) <= limit:
         raise _error(path, f"must hold 1 to {limit:,} bytes, its header promises {_product(shape)}",
-                     "fetch it again, or raise `limit` if it is right")
+                     "fetch it again, or raise `limit` if that is right")
     return shape
 
 
@@ -100,7 +100,7 @@ def _read_elements(stream: _Stream, path: Path, shape: tuple[int, ...]) -> bytea
         elements += piece
     if len(elements) < size:
         raise _error(path, f"promises {_product(shape)} bytes but ends after {len(elements):,}", "fetch it again")
-    if stream.read(1):  # at the end of a gzip stream this also compares its checksum
+    if stream.read(1):  # at the end of a gzip stream, this read also verifies the checksum
         raise _error(path, f"holds more than the {_product(shape)} bytes that its header promises", "fetch it again")
     return elements
 

@@ -1,4 +1,4 @@
-"""The data set that a person names: what stands behind the option `--data` of the examples."""
+"""The data set of digits for a source, such as that of the examples' option `--data`."""
 
 import os
 
@@ -9,15 +9,15 @@ from tinynet.errors import DataError
 
 
 def load(source: str | os.PathLike[str] = "auto") -> tuple[Dataset, str]:
-    """A data set of digits, and one sentence that says which it is and why.
+    """Load a data set of digits. Returns it, and a sentence that names it and its source.
 
     `source` is
-    "mnist"     MNIST, where `find_mnist` finds it or else downloaded;
-    "digits"    scikit-learn's small digits;
-    "auto"      MNIST if it is there or can be downloaded, else the small digits;
-    any other   a folder that holds the files of MNIST, itself or in its subfolder `mnist`; "./auto" if it is so called.
+    "mnist"     MNIST from the folder of `find_mnist`, or else downloaded
+    "digits"    scikit-learn's small digits
+    "auto"      MNIST if it is found or can be downloaded, else the small digits
+    any other   a folder with the files of MNIST, or whose subfolder `mnist` has them; "./auto" for a folder named auto
 
-    Raises `DataError` where it is not to be had. Files of MNIST that are found but damaged are always an error.
+    Raises `DataError` if the data cannot be loaded. Damaged files of MNIST are always an error.
 
     >>> load("digits")
     (Dataset('digits': ...), "scikit-learn's 1,797 real 8x8 digits, enlarged to 28x28.")

@@ -33,8 +33,8 @@ _SIDE = 28
 def load_mnist(folder: str | os.PathLike[str]) -> Dataset:
     """Read MNIST, or a part of it in the same format, from the four IDX files in `folder`.
 
-    The files may be compressed or not, and be called `train-images-idx3-ubyte` or `train-images.idx3-ubyte`, with or
-    without `.gz`. Raises `DataError` where one is missing or damaged, or where they do not fit each other.
+    The files may be compressed or not, and have names like `train-images-idx3-ubyte` or `train-images.idx3-ubyte`, with
+    or without `.gz`. Raises `DataError` if one is missing or damaged, or if images and labels do not match.
 
     >>> load_mnist("where/there/is/nothing")
     Traceback (most recent call last):
@@ -49,8 +49,8 @@ def load_mnist(folder: str | os.PathLike[str]) -> Dataset:
 def find_mnist() -> Path | None:
     """The folder of MNIST: $TINYNET_DATA or $TINYNET_DATA/mnist, else the cache, ~/.cache/tinynet/mnist; else None.
 
-    One of the four files is enough under $TINYNET_DATA, so that `load_mnist` can name those that are missing; the
-    cache must hold all four, since `download_mnist` completes it.
+    One of the four files is enough under $TINYNET_DATA, so that `load_mnist` can name the missing ones. The cache must
+    hold all four, since `download_mnist` completes it.
     """
     root = os.environ.get("TINYNET_DATA")
     folder = find_below(root) if root else None
@@ -60,16 +60,16 @@ def find_mnist() -> Path | None:
 
 
 def find_below(root: str | os.PathLike[str]) -> Path | None:
-    """`root` or `root/mnist`, the first that holds at least one of the four files; else None."""
+    """`root` or `root/mnist`: the first one with at least one of the four files, else None."""
     return next((folder for folder in (Path(root), Path(root, "mnist")) if _paths(folder)), None)
 
 
 def download_mnist(folder: str | os.PathLike[str] | None = None, *, mirrors: Sequence[str] | None = None) -> Path:
-    """Download the four files of MNIST, 11.6 MB, into `folder` (the user's cache by default), which is returned.
+    """Download the four files of MNIST, 11.6 MB, into `folder` (default: the user's cache). Returns it.
 
-    Files that are there and right are not fetched again. Mirrors get 3 seconds in all to answer, and one attempt.
-    Every file is compared with its known SHA-256 before it is written. Raises `DataError` that lists files, sizes,
-    hashes and the folder where they could not be had.
+    Files that are already there with the right content are not fetched again. The mirrors get one attempt, and 3
+    seconds in all to answer. The SHA-256 of each file is checked before it is written. Raises `DataError`, with the
+    names, sizes and hashes of the missing files and the folder, if the download fails.
     """
     folder = cache_folder() if folder is None else Path(folder)
     download(FILES, MIRRORS if mirrors is None else mirrors, folder)
@@ -82,7 +82,7 @@ def cache_folder() -> Path:
 
 
 def _paths(folder: Path) -> dict[str, Path]:
-    """Which of the four files `folder` holds, under any of their names, by the name on the mirrors."""
+    """The paths of those of the four files that `folder` holds, by their names on the mirrors."""
     try:
         present = set(os.listdir(folder))
     except (FileNotFoundError, NotADirectoryError):

@@ -37,8 +37,8 @@ def load_digits() -> Dataset:
 def enlarge(images: np.ndarray, side: int, brightest: int) -> np.ndarray:
     """Square images of integers in [0, brightest], (N, S, S), as uint8 in [0, 255], (N, side, side), bilinearly.
 
-    Pixels are squares, compared by their centres; beyond the outermost centres the border is continued. In integers,
-    so that it is the same on every machine.
+    Pixels are squares, interpolated between their centres; beyond the outermost centres the border value is repeated.
+    The arithmetic is in integers, for equal results on every machine.
 
     >>> enlarge(np.array([[[0, 1], [0, 1]]]), 4, brightest=1)[0, 0]
     array([  0,  64, 191, 255], dtype=uint8)
@@ -50,7 +50,7 @@ def enlarge(images: np.ndarray, side: int, brightest: int) -> np.ndarray:
 
 
 def _bilinear(old: int, new: int) -> tuple[np.ndarray, int]:
-    """What each of `old` pixels contributes to each of `new`, (new, old), in units of 1 / the second value."""
+    """The weights of `old` pixels in each of `new` pixels, int64 (new, old), and the unit that they sum to."""
     unit = 2 * new
     # centre of new pixel i on the old axis: (i + 1/2) old / new - 1/2
     centre = np.clip((2 * np.arange(new) + 1) * old - new, 0, (old - 1) * unit)

@@ -1,7 +1,7 @@
-"""Parts to train on, to validate on and to test on, which share no patient.
+"""Training, validation and test parts that share no patient.
 
-Pictures of one patient resemble each other. A model that has seen some of them recognises the others, and the number
-that comes out is not the one for a new patient. So whole groups go into one part or the other.
+Images of one patient resemble each other. A model that was trained on some of them recognises the others, and its
+accuracy on them does not hold for a new patient. So each group of images goes into one part as a whole.
 """
 
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from tinynet.data.loader import checked_seed
 from tinynet.errors import ArgumentError, DataError
 from tinynet.random import current_seed, permutation, stream
 
-_TRIES = 16  # orders of the groups, of which the best is taken
-_SMALL = 0.02  # of the training part: a `val` that is smaller says nothing, and is trained on
+_TRIES = 16  # random orders of the groups, of which the best is used
+_SMALL = 0.02  # of the training part: a smaller `val` is too noisy to validate on, and joins the training part
 
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """Indices (int64, sorted) of what to train on, to validate on and to test on, and a sentence that says how."""
+    """Sorted int64 indices of the training, validation and test images, and a sentence that describes the split."""
 
     train: np.ndarray
     validation: np.ndarray
@@ -29,15 +29,15 @@ class Fold:
 
 def split_groups(labels: np.ndarray, groups: np.ndarray | None, fraction: float, seed: int | None = None
                  ) -> tuple[np.ndarray, np.ndarray]:
-    """Part 0 ... N - 1 into indices to train on and about N * fraction indices to validate on, whole groups each.
+    """Split 0 ... N - 1 into indices to train on and about N * fraction indices to validate on, by whole groups.
 
-    labels   int64 (N), the class of each element; every class is to have the same share in both parts
-    groups   (N), anything that can be compared, such as the number of a patient; None if each stands for itself
-    seed     None stands for the one last set by `tn.seed`
+    labels   int64 (N), the class of each element; the classes get about the same shares in both parts
+    groups   (N), comparable values, such as the number of a patient; None if each element is a group
+    seed     None stands for the seed last set by `tn.seed`
 
-    The parts are as near to their sizes, class by class, as the best of 16 random orders of the groups brings them,
-    each filled greedily. Without groups every class is parted exactly. Both results are sorted int64.
-    Raises `ArgumentError` where one part would be empty.
+    The second part is filled greedily in 16 random orders of the groups; the one closest to `fraction` in each class is
+    used. Without groups the shares are exact up to rounding. Both results are sorted int64.
+    Raises `ArgumentError` if one part would be empty.
 
     >>> labels, patients = np.array([0, 0, 1, 1, 0, 1, 0, 1]), np.array([3, 3, 3, 3, 5, 5, 8, 8])
     >>> train, validation = split_groups(labels, patients, 0.25, seed=0)
@@ -48,7 +48,7 @@ def split_groups(labels: np.ndarray, groups: np.ndarray | None, fraction: float,
     if not 0 < fraction < 1:
         raise ArgumentError(f"split_groups: fraction must lie between 0 and 1, got {fraction!r}; try 0.2")
     if groups is not None and len(groups) != len(labels):
-        raise ArgumentError(f"split_groups: groups must be as many as labels, {len(labels)}, got {len(groups)}; "
+        raise ArgumentError(f"split_groups: groups must have the length of labels, {len(labels)}, got {len(groups)}; "
                             "one for each image")
     seed = current_seed() if seed is None else checked_seed("split_groups", seed)
     chosen = _chosen(labels, fraction, seed) if groups is None else _chosen_groups(labels, groups, fraction, seed)
@@ -60,9 +60,9 @@ def split_groups(labels: np.ndarray, groups: np.ndarray | None, fraction: float,
 
 
 def _chosen(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
-    """Each element for itself: of every class the same share, and one more of some, for the total to be right."""
+    """The elements of the second part without groups: bool (N). The shares of the classes differ by rounding only."""
     order = permutation(len(labels), key=(seed, stream("split")), step=0)
-    order = order[np.argsort(labels[order], kind="stable")]  # class by class, at random within each
+    order = order[np.argsort(labels[order], kind="stable")]  # sorted by class, random within each
     ends = np.floor(fraction * np.arange(1, len(labels) + 1) + 0.5).astype(np.int64)
     chosen = np.zeros(len(labels), bool)
     chosen[order] = np.diff(ends, prepend=0) > 0
@@ -85,7 +85,7 @@ def _chosen_groups(labels: np.ndarray, groups: np.ndarray, fraction: float, seed
 
 
 def _filled(counts: np.ndarray, fraction: float, order: np.ndarray) -> np.ndarray:
-    """The groups, gone through in order, that bring the share of every class nearer to `fraction`."""
+    """The groups, visited in order, that bring the shares of the classes closer to `fraction`."""
     taken = np.zeros(len(counts), bool)
     missing = np.full(counts.shape[1], fraction)
     for group in order:
@@ -96,11 +96,12 @@ def _filled(counts: np.ndarray, fraction: float, order: np.ndarray) -> np.ndarra
 
 
 def strip(positions: np.ndarray, labels: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
-    """Part the patches of one slide by a straight line: indices of about N * (1 - fraction), and of the strip.
+    """Split the patches of one slide by a straight line: indices of about N * (1 - fraction), and of the strip.
 
     positions   (N, 2), x and y of each patch; patches in one column or row stay together
-    Of the four strips, at the left, right, top and bottom, it is the one whose shares of the classes are most like
-    those of the whole. Raises `ArgumentError` where no strip leaves two parts.
+
+    Of the four strips at the left, right, top and bottom, the one with the most similar class shares to the whole is
+    used. Raises `ArgumentError` if no strip leaves two parts.
 
     >>> rest, end = strip(np.array([[x, 0] for x in range(10)]), np.array([0, 1] * 5), 0.2)
     >>> rest.tolist(), end.tolist()
@@ -118,24 +119,24 @@ def strip(positions: np.ndarray, labels: np.ndarray, fraction: float) -> tuple[n
         if distance < least:
             best, least = inside, distance
     if best is None:
-        raise ArgumentError(f"strip: patches must stand in at least 2 columns or rows, got {len(labels)} in one; "
+        raise ArgumentError(f"strip: patches must be in at least 2 columns or rows, got {len(labels)} in one; "
                             "take another slide")
     return np.flatnonzero(~best), np.flatnonzero(best)
 
 
 def folds(folder: ImageFolder, *, validation: float = 0.2, test: float = 0.2, seed: int | None = None) -> list[Fold]:
-    """How a folder of images is to be parted into training, validation and test; mostly one way, sometimes several.
+    """Split a folder of images into training, validation and test: usually one way, with few patients several.
 
-    With parts       `test` is what the folder says. `val` is, too, unless it has less than 2 % of the images of
-                     `train`, as in Kaggle's X-rays: then it is trained on, and validation is a share of `train`.
-    With groups      three or more: test and validation are shares, by groups. Fewer, with positions, as in IDC: leave
-                     one out, a fold for each patient, which is the test; validation is a position strip of the other.
-                     One patient alone: both are strips of it.
-    With neither     at random, class by class.
+    With parts     `test` is the folder's part. So is `val`, unless it has less than 2 % of the images of `train`, as in
+                   Kaggle's X-rays: then it joins `train`, and validation is a share of `train`.
+    With groups    Three or more: test and validation are shares, by whole groups. Fewer, with positions, as in IDC: one
+                   fold for each patient, which is the test part; validation is a strip of the other patient's slide. A
+                   single patient: both are strips of its slide.
+    With neither   At random, with equal shares of each class.
 
-    validation, test   shares of all images (of `train`, where the folder has a part `test`)
+    validation, test   shares of all images (of `train`, if the folder has a part `test`)
 
-    Raises `DataError` where groups are too few and have no positions.
+    Raises `DataError` for one or two groups without positions.
 
     >>> import tempfile
     >>> from tinynet.data import scan_folder, write_idc_stand_in
@@ -153,7 +154,7 @@ def folds(folder: ImageFolder, *, validation: float = 0.2, test: float = 0.2, se
         return [Fold(train, middle, last, sentence)]
     if folder.positions is None:
         raise DataError(f"folds: groups must be at least 3, got {len(np.unique(folder.groups))} in {folder.root}; "
-                        "take more patients, or scan_folder(..., groups=None) if these are none")
+                        "take more patients, or scan_folder(..., groups=None) if these are not patients")
     return _leave_one_out(folder, everything, validation, test)
 
 

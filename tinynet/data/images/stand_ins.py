@@ -1,7 +1,7 @@
-"""Generated images in the exact layout of published ones, for a machine on which those are not.
+"""Generated images in the exact layout of published data sets, for machines without these.
 
-They let a program run from its first line to its last, and have a difference between the classes that can be learned.
-What a model reaches on them says nothing about medicine. A file STAND-IN.txt in each folder says so, too, and
+A program can run on them from its first line to its last, and the classes differ in a way that can be learned. The
+accuracy of a model on them says nothing about medicine. A file STAND-IN.txt in each folder says so, and the report of
 `scan_folder` repeats it.
 
 Source of the layouts: Kaggle's breast histopathology images (IDC) and chest X-ray images (pneumonia).
@@ -30,9 +30,8 @@ Draw = Callable[..., np.ndarray]
 def write_idc_stand_in(folder: str | os.PathLike[str], *, patients: int = 4, patches: int = 60, seed: int = 0) -> Path:
     """Write a folder in the layout of IDC: PATIENT/CLASS/PATIENT_idx5_xX_yY_classC.png, 50 x 50, in colour.
 
-    `patches` is their number for each of the `patients`, which are 90001, 90002 ...; about 0.4 of them, in one corner
-    of the slide, are of class 1, with more and darker nuclei. Returns the folder. Raises `DataError` where it holds
-    something already.
+    Each of the `patients`, 90001, 90002 ..., has `patches` patches. About 40 % of them, in one corner of the slide, are
+    of class 1, with more and darker nuclei. Returns the folder. Raises `DataError` if it is not empty.
 
     >>> import tempfile
     >>> root = write_idc_stand_in(tempfile.mkdtemp(), patients=2, patches=10, seed=0)
@@ -56,9 +55,8 @@ def write_chest_xray_stand_in(folder: str | os.PathLike[str], *, train: int = 80
                               seed: int = 0) -> Path:
     """Write a folder in the layout of the chest X-rays: train|test/NORMAL|PNEUMONIA/*.jpeg, size x size, R = G = B.
 
-    `train` and `test` are the numbers of images, half of them (rounded down) PNEUMONIA, with bright clouds in the
-    lungs; two images for each number in the file names. Returns the folder. Raises `DataError` where it holds something
-    already.
+    `train` and `test` are the numbers of images. Half of them (rounded down) are PNEUMONIA, with bright clouds in the
+    lungs; each number in the file names has two images. Returns the folder. Raises `DataError` if it is not empty.
 
     >>> import tempfile
     >>> root = write_chest_xray_stand_in(tempfile.mkdtemp(), train=4, test=2, size=32, seed=0)
@@ -89,13 +87,13 @@ def _new_folder(function: str, folder: str | os.PathLike[str], **counts: int) ->
 
 
 def _random(seed: int, name: str) -> Draw:
-    """draw(uniform or normal, *shape): numbers that belong to a name, others at each call."""
+    """draw(uniform or normal, *shape): random numbers that depend on the name and on the number of earlier calls."""
     step = iter(range(1 << 30))
     return lambda kind, *shape: kind(shape, key=(seed, stream(name)), step=next(step))
 
 
 def _save(path: Path, pixels: np.ndarray) -> None:
-    """Write float pixels (H, W, 3), 0 ... 255, in the format that the name says."""
+    """Write float pixels (H, W, 3), 0 ... 255, in the format of the file name."""
     try:
         from PIL import Image
     except ImportError as fault:
@@ -145,7 +143,7 @@ def _chest(draw: Draw, size: int, sick: bool) -> np.ndarray:
 
 
 def _smooth(coarse: np.ndarray, size: int) -> np.ndarray:
-    """A coarse square of numbers as a smooth one (size, size), between four of them bilinearly."""
+    """A coarse square of numbers, interpolated bilinearly to (size, size)."""
     place = np.linspace(0, len(coarse) - 1.001, size)
     before = place.astype(int)
     share = place - before
