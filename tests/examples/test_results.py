@@ -250,7 +250,7 @@ def test_the_verdict_on_the_paper(others: dict[str, float], verdict: str, seeds:
             for model, wrong in {"lstm_cnn": 0.05, **others}.items()]
     text = tables.comparisons("mnist_table1", made)
     assert f"that the LSTM-CNN is better than CNN-LSTM, LSTM and CNN? Under these equal conditions {verdict}" in text
-    assert ("there is one seed, and" in text) == (seeds == 1)
+    assert ("With one seed, one is called better" in text) == (seeds == 1)
     if seeds == 1:
         assert "one run" in tables.accuracies("mnist_table1", made)
 
@@ -580,7 +580,7 @@ def test_a_damaged_file_is_one_sentence(content: str | bytes, tmp_path: Path,
 
 
 @pytest.mark.parametrize(("wrong", "said"), [
-    ({"scores": None}, "scores must be there"), ({"scores": [0.5] * (N - 1)}, "scores must be 200 probabilities"),
+    ({"scores": None}, "scores must be present"), ({"scores": [0.5] * (N - 1)}, "scores must be 200 probabilities"),
     ({"scores": [1.5] * N}, "scores must be 200 probabilities"), ({"scores": [10**400] * N}, "200 probabilities"),
     ({"scores": [0.9] * N}, "predicted must be the second class where its score is above 0.5")])
 def test_scores_and_predictions_fit_each_other(wrong: dict[str, Any], said: str) -> None:

@@ -20,9 +20,6 @@ from tests.support.project import project_files
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Files and folders that are still to be rewritten.
-REMAINING = ["benchmarks", "examples", "tinynet/data", "tests/benchmarks", "tests/data", "tests/examples"]
-
 LONGEST = 35  # words of a sentence
 OUT = {
     r"(who|no|some|any|every)(body|one(?! of))('s)?|who(m)?ever": "name the thread, the caller, the file, ...",
@@ -183,7 +180,7 @@ def check(path: str) -> list[str]:
     return faults(path, (ROOT / path).read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("path", sorted({*files()} - {*files(*REMAINING)}))
+@pytest.mark.parametrize("path", files())
 def test_english(path: str) -> None:
     assert not check(path)
 
