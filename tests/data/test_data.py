@@ -87,7 +87,7 @@ FAULTS = {
     "a web page": (b"<html>404</html>", "must start with 00 00 08 03 .* starts with 3c 68 74 6d; fetch it again"),
     "little-endian magic": (b"\x03\x08\x00\x00" + PLAIN[4:], "must start with 00 00 08 03"),
     "floats": (b"\0\0\x0d\3" + PLAIN[4:], r"must hold unsigned bytes \(type 08\), has type 0d; convert"),
-    "another rank": (b"\0\0\x08\1" + PLAIN[4:], "must have rank 3, has rank 1; are images and labels exchanged"),
+    "another rank": (b"\0\0\x08\1" + PLAIN[4:], "must have rank 3, has rank 1; are images and labels swapped"),
     "short header": (PLAIN[:15], "ends within its header of 16 bytes, after 15; fetch"),
     "truncated": (PLAIN[:-1], "promises 2 x 3 x 4 = 24 bytes but ends after 23; fetch it again"),
     "no elements at all": (PLAIN[:16], "promises 2 x 3 x 4 = 24 bytes but ends after 0; fetch it again"),

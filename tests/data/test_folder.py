@@ -299,7 +299,7 @@ def test_splits_depend_on_the_seed_alone():
 @pytest.mark.parametrize(("labels", "groups", "fraction", "message"), [
     ([0, 1], None, 0.0, "fraction must lie between 0 and 1, got 0.0; try 0.2"),
     ([0, 1], None, 1.5, "fraction must lie between 0 and 1"),
-    ([0, 1], [1], 0.5, "groups must be as many as labels, 2, got 1; one for each image"),
+    ([0, 1], [1], 0.5, "groups must have the length of labels, 2, got 1; one for each image"),
     ([0, 1], [1, 1], 0.5, "both parts must have at least 1 element, but fraction 0.5 of 1 groups leaves one empty"),
     ([0], None, 0.5, "fraction 0.5 of 1 images leaves one empty; change fraction, or take more data"),
     ([], None, 0.5, "of 0 images"), ([], [], 0.5, "of 0 groups"),
@@ -316,7 +316,7 @@ def test_strip_is_a_strip_with_all_classes():
     assert_parts(np.arange(200), rest, end)
     assert x[end].max() < x[rest].min() or x[end].min() > x[rest].max()
     assert len(end) == 40 and labels[end].mean() == 0.5
-    with pytest.raises(ArgumentError, match="strip: patches must stand in at least 2 columns or rows, got 3 in one"):
+    with pytest.raises(ArgumentError, match="strip: patches must be in at least 2 columns or rows, got 3 in one"):
         splits.strip(np.zeros((3, 2), int), np.array([0, 1, 0]), 0.2)
     with pytest.raises(ArgumentError, match="strip: fraction"):
         splits.strip(np.zeros((3, 2), int), np.array([0, 1, 0]), 1.0)

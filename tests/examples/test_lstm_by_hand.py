@@ -163,7 +163,7 @@ def test_without_matplotlib_one_sentence_says_so(folder, capsys, monkeypatch):
     for name in ("matplotlib", "matplotlib.colors", "matplotlib.figure"):
         monkeypatch.setitem(sys.modules, name, None)
     assert page.main(arguments(folder)) == 0
-    assert "no picture, because matplotlib is not installed" in capsys.readouterr().out
+    assert "matplotlib is not installed, so the picture is left out" in capsys.readouterr().out
     assert not list((folder / "out").iterdir())
 
 
