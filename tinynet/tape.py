@@ -62,26 +62,17 @@ class Node:
     def gradients(self, doutputs: list[Any]) -> tuple[Any, ...]:
         """The gradients of the inputs from those of the outputs, which are None for outputs that were not used.
 
-        The specification gets zeros for None. An override gets None, and homes: see `backend/overrides.py`.
+        The specification gets zeros for None, an override None.
         """
-        needs: tuple[bool | backend.Home, ...] = self.needs
-        if self.is_override:
-            needs = self._homes()
-        else:
+        if not self.is_override:
             doutputs = [self.xp.zeros(shape, dtype) if dy is None else dy
                         for dy, (shape, dtype) in zip(doutputs, self.outputs, strict=True)]
         try:
-            result = self.backward(self.xp, *doutputs, cache=self.cache, needs=needs)
+            result = self.backward(self.xp, *doutputs, cache=self.cache, needs=self.needs)
         except MemoryError as error:
             device = backend.common_device(doutputs) or "cpu"
             raise backend.out_of_memory(f"backward of {self.op.name}", device, error) from error
         return result if isinstance(result, tuple) else (result,)
-
-    def _homes(self) -> tuple[bool | backend.Home, ...]:
-        """`needs`, with the home of each leaf that has one. A leaf that is several inputs has it once."""
-        edges = self.edges or ()
-        return tuple(need if edge is None or isinstance(edge, tuple) or any(edge is other for other in edges[:i])
-                     else edge.need() for i, (edge, need) in enumerate(zip(edges, self.needs, strict=True)))
 
     def release(self) -> None:
         self.cache = self.edges = None
@@ -96,21 +87,27 @@ def backward(tensor: "Tensor", gradient: Any) -> None:
     Errors: GradientError if an earlier `backward()` has used up one of the nodes.
     """
     pending: dict[Node, list[Any]] = {}
+    leaves: dict[int, list[Any]] = {}  # first gradients: [sum, leaf]
     owned: set[int] = set()  # ids of gradient arrays that were made here, and may be added to in place
 
     def deliver(edge: Edge, dvalue: Any) -> None:
         if isinstance(edge, tuple):
             slots, index = pending.setdefault(edge[0], [None] * len(edge[0].outputs)), edge[1]
-            if slots[index] is None:
-                slots[index] = dvalue
-            elif id(slots[index]) in owned:
-                slots[index] += dvalue
-            else:
-                slots[index] = slots[index] + dvalue
-                if slots[index].ndim:  # a sum of 0-d arrays is a NumPy scalar, and cannot be added to in place
-                    owned.add(id(slots[index]))
-        elif edge is not None:
+        elif edge is None:
+            return
+        elif edge.grad is not None:
             edge.accumulate(dvalue)
+            return
+        else:
+            slots, index = leaves.setdefault(id(edge), [None, edge]), 0
+        if slots[index] is None:
+            slots[index] = dvalue
+        elif id(slots[index]) in owned:
+            slots[index] += dvalue
+        else:
+            slots[index] = slots[index] + dvalue
+            if slots[index].ndim:  # a sum of 0-d arrays is a NumPy scalar, and cannot be added to in place
+                owned.add(id(slots[index]))
 
     nodes, observer = nodes_behind(tensor), observers.get().backward
     deliver(tensor.origin or tensor, gradient)
@@ -127,6 +124,8 @@ def backward(tensor: "Tensor", gradient: Any) -> None:
             if edge is not None:
                 _check_gradient(node, edge, dinput)
                 deliver(edge, dinput)
+    backend.copy_all([leaf.place(dvalue) for dvalue, leaf in leaves.values()],
+                     [dvalue for dvalue, _ in leaves.values()])
 
 
 def nodes_behind(tensor: "Tensor") -> list[Node]:

@@ -170,16 +170,14 @@ class Tensor:
                                 "tn.no_grad(), from tensors with requires_grad=True or from a model's parameters")
         backward(self, self._seed(gradient))
 
-    def need(self) -> bool | backend.Home:
-        """The element of `needs` for this leaf, where its gradient is computed."""
-        return True
+    def place(self, dvalue: Array) -> Array:
+        """Make `.grad`, an array for a first gradient like `dvalue` to be copied into."""
+        self.grad = backend.namespace(self.device).empty(self.shape, dvalue.dtype)
+        return self.grad
 
     def accumulate(self, dvalue: Array) -> None:
         """Add to `.grad`."""
-        if self.grad is None:
-            self.grad = backend.namespace(self.device).array(dvalue, order="C")
-        else:
-            self.grad += dvalue
+        self.grad += dvalue
 
     def _seed(self, gradient: ArrayLike | None) -> Array:
         xp = backend.namespace(self.device)

@@ -1,10 +1,11 @@
 """Arrays on any device: made from user data, and copied from one device to another."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from tinynet.backend.devices import device_name, device_of, namespace, out_of_memory, type_of
+from tinynet.backend.devices import device_name, device_of, module_for, namespace, out_of_memory, type_of
 from tinynet.errors import DeviceError, DtypeError
 from tinynet.types import Array, ArrayLike, DTypeLike, SharesMemory
 
@@ -73,6 +74,15 @@ def to_device(array: Array, device: str) -> Array:
         return xp.asarray(array)
     except MemoryError as error:
         raise out_of_memory("to", device, error) from None
+
+
+def copy_all(targets: Sequence[Any], sources: Sequence[Any]) -> None:
+    """Copy arrays of one device into others, of the same shapes: on a GPU in one launch for many of them."""
+    device = device_of(targets[0]) if targets else "cpu"
+    if device != "cpu":
+        targets, sources = module_for(device, "copies").copy(targets, sources)
+    for target, source in zip(targets, sources, strict=True):
+        target[...] = source
 
 
 def _is_on_device(data: Any) -> bool:

@@ -6,8 +6,8 @@ The pair of functions in `ops/` defines an op; it is array code that runs on any
 `using("reference")` leaves the overrides out. An override returns NotImplemented for arguments that it has no fast
 code for.
 
-Overrides get two optimisations that the specification does not: the gradient of an output that was not used is None
-instead of zeros, and an element of `needs` that is true may be a `Home`.
+Overrides get one optimisation that the specification does not: the gradient of an output that was not used is None
+instead of zeros. They return new arrays.
 """
 
 import math
@@ -16,30 +16,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from tinynet.backend.devices import FOLDERS, module_for
 from tinynet.errors import ArgumentError, DeviceError, GradientError
-from tinynet.types import Array
 
 Functions = tuple[Callable[..., Any], ...]
-
-
-class Home(NamedTuple):
-    """An element of `needs`: the gradient is needed, and may be written into this array, which is then returned."""
-
-    array: Array
-
-
-def home(need: bool | Home) -> Array | None:
-    """The array of a `Home`; None for a bool."""
-    return need.array if isinstance(need, Home) else None
-
-
-def room(xp: Any, need: bool | Home, like: Array) -> Array:
-    """The array of a `Home`, or a new one like `like`."""
-    array = home(need)
-    return xp.empty_like(like) if array is None else array
 
 
 PRECISIONS = ("float32", "tf32", "bf16")

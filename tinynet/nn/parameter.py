@@ -3,14 +3,12 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, overload
 
-from tinynet import backend
 from tinynet.tensor import Tensor
 from tinynet.types import Array, ArrayLike
 
 
 class Parameter(Tensor):
-    """A tensor that is trained. `home` is a view of an optimizer's flat array, which the first gradient is written to:
-    by the backward of an op itself, or by a copy.
+    """A tensor that is trained. `home` is a view of an optimizer's flat array, which its gradient is copied into.
 
     >>> import tinynet as tn
     >>> tn.nn.Parameter([1.0, 2.0]).requires_grad
@@ -23,16 +21,11 @@ class Parameter(Tensor):
         super().__init__(data, requires_grad)
         self.home: Any = None
 
-    def need(self) -> bool | backend.Home:
-        return True if self.home is None or self.grad is not None else backend.Home(self.home)
-
-    def accumulate(self, dvalue: Array) -> None:
-        if self.grad is None and self.home is not None:
-            if dvalue is not self.home:
-                self.home[...] = dvalue
-            self.grad = self.home
-        else:
-            super().accumulate(dvalue)
+    def place(self, dvalue: Array) -> Array:
+        if self.home is None:
+            return super().place(dvalue)
+        self.grad = self.home
+        return self.home
 
 
 class Buffer(Tensor):

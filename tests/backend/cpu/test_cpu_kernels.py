@@ -152,24 +152,6 @@ def test_what_nobody_needs_is_left_out(name: str) -> None:
         assert np.array_equal(alone[i], everything[i])
 
 
-PLACED = {"dense": (1, 2), "conv1d": (1, 2), "conv2d": (1, 2), "lstm": (3, 4)}
-
-
-@pytest.mark.parametrize("name", OVERRIDDEN)
-def test_a_gradient_that_has_a_home_is_written_there(name: str) -> None:
-    """The same bits; those of large parameters, without a copy."""
-    fast, _, weights = trials(name, LARGE[name][0])
-    given, (_, cache) = narrow(weights), fast.forward()
-    expected = fast.backward(given, cache)
-    for i in fast.floats:
-        odd = np.full(fast.arrays[i].size + 1, np.nan, "float32")[1:]  # type: ignore[union-attr]
-        home = odd.reshape(fast.arrays[i].shape)  # type: ignore[union-attr]
-        needs = tuple(backend.Home(home) if j == i else need for j, need in enumerate(fast.needs()))
-        gradient = fast.backward(given, cache, needs)[i]
-        assert np.array_equal(gradient, expected[i])
-        assert (gradient is home) == (i in PLACED.get(name, ()))
-
-
 @pytest.mark.parametrize(("name", "case"), [(name, case) for name in ("lstm", "batch_norm") for case in LARGE[name]])
 def test_an_output_that_nobody_used_counts_as_zero(name: str, case: dict[str, Any]) -> None:
     fast, _, weights = trials(name, case)

@@ -229,25 +229,6 @@ def test_arrays_with_gaps_and_inputs_left_alone(place: Place, name: str) -> None
         assert array is None or np.array_equal(on_host(array), before), "an input was changed"
 
 
-PLACED = {"dense": (1, 2), "conv1d": (1, 2), "conv2d": (1, 2), "lstm": (3, 4), "batch_norm": (1, 2)}
-
-
-@pytest.mark.parametrize("name", OVERRIDDEN)
-def test_a_gradient_that_has_a_home_is_written_there(place: Place, name: str) -> None:
-    """It has the same bits, and the gradients of parameters are not copied."""
-    fast, _, weights = place.trials(name, LARGE[name][0])
-    forward, backward = OVERRIDDEN[name]
-    _, cache = forward(place.xp, *map(place.to, fast.arrays), **fast.options)
-    given = [place.to(weight) for weight in weights]
-    expected = as_tuple(backward(place.xp, *given, cache=cache, needs=fast.needs()))
-    for i in fast.floats:
-        home = place.xp.empty(fast.arrays[i].shape, "float32")  # type: ignore[union-attr]
-        needs = tuple(backend.Home(home) if j == i else need for j, need in enumerate(fast.needs()))
-        gradient = as_tuple(backward(place.xp, *given, cache=cache, needs=needs))[i]
-        assert np.array_equal(on_host(gradient), on_host(expected[i]))
-        assert (gradient is home) == (i in PLACED.get(name, ()))
-
-
 @pytest.mark.parametrize(("name", "case"), [(name, case) for name in ("lstm", "batch_norm") for case in LARGE[name]])
 def test_an_unused_output_counts_as_zero(place: Place, name: str, case: dict[str, Any]) -> None:
     fast, _, weights = place.trials(name, case)

@@ -24,7 +24,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinynet.backend import home
 from tinynet.backend.cpu.runtime.gemm import PANEL, SHALLOW, product
 from tinynet.backend.cpu.runtime.jit import inline, njit
 from tinynet.backend.cpu.runtime.memory import empty
@@ -276,8 +275,8 @@ def _dconvolve(dy: Any, cache: Any, needs: Any) -> Any:
         shards = _shards(N)
         parts_W, parts_b = np.zeros((shards, *W.shape), x.dtype), np.zeros((shards, F), x.dtype)
         launch(_weights, x, *geometry, dy, parts_W, parts_b, shards=shards)
-        dW = summed(parts_W.reshape(shards, *shape), home(needs[1])) if needs[1] else None
-        db = summed(parts_b, home(needs[2])) if needs[2] else None
+        dW = summed(parts_W.reshape(shards, *shape)) if needs[1] else None
+        db = summed(parts_b) if needs[2] else None
     return dx, dW, db
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from tinynet.backend import home
 from tinynet.backend.cpu.runtime.gemm import PANEL, ROWS, product
 from tinynet.backend.cpu.runtime.jit import njit
 from tinynet.backend.cpu.runtime.memory import empty
@@ -30,8 +29,8 @@ def _forward(x: Any, W: Any, b: Any) -> Any:
 def _backward(x: Any, W: Any, dy: Any, needs: Any) -> Any:
     """δx (R, D), δW and δb, or None"""
     dx = _times(dy, W.T) if needs[0] else None  # (2)
-    dW = _times(x.T, dy, out=home(needs[1])) if needs[1] else None  # (3)
-    db = dy.sum(axis=0, out=home(needs[2])) if needs[2] else None  # (4)
+    dW = _times(x.T, dy) if needs[1] else None  # (3)
+    db = dy.sum(axis=0) if needs[2] else None  # (4)
     return dx, dW, db
 
 

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from tinynet.backend import home, is_recording
+from tinynet.backend import is_recording
 from tinynet.backend.cpu.runtime.gemm import PANEL, SHALLOW, pack, product
 from tinynet.backend.cpu.runtime.jit import njit, noalias
 from tinynet.backend.cpu.runtime.memory import empty
@@ -317,5 +317,5 @@ def dlstm(xp: Any, dy: Any, dh: Any, dC: Any, *, cache: Any, needs: Any) -> Any:
     W_h, W_x = packed(W[:H].T, shards), packed(W[H:].T, shards)
     launch(_backward, gates, C, y, h0, hx, m, W_h, W_x, dy, dz, dh, dC, dx, dm, dW, db, shards=shards)
     return (dx if needs[0] else None, dh if needs[1] else None, dC if needs[2] else None,
-            summed(dW, home(needs[3])) if needs[3] else None, summed(db, home(needs[4])) if needs[4] else None,
+            summed(dW) if needs[3] else None, summed(db) if needs[4] else None,
             None if m is _NONE else dm)

@@ -19,7 +19,6 @@ Names of the equations, and what they are in the kernels; `rows` and `columns` a
 from collections.abc import Iterator
 from typing import Any
 
-from tinynet.backend import home, room
 from tinynet.backend.cuda.column_sums import add_bias, column_sums
 from tinynet.backend.cuda.runtime.gemm import matmul
 from tinynet.backend.cuda.runtime.launch import Kernels, one_each
@@ -83,7 +82,7 @@ def _dconvolve(xp: Any, dy: Any, cache: Any, needs: Any) -> Any:
     x, W, rows, columns = cache
     F, outputs = W.shape[-1], rows.outputs * columns.outputs
     dx: Any = xp.empty(x.shape, x.dtype) if needs[0] else None
-    dW: Any = room(xp, needs[1], W) if needs[1] else None
+    dW: Any = xp.empty_like(W) if needs[1] else None
     W, dy = W.reshape(-1, F), xp.ascontiguousarray(dy).reshape(-1, F)  # (K,F), (N H' W',F)
     for some in _chunks(x, rows, columns):
         its_dy = dy[some.start * outputs : some.stop * outputs]
@@ -91,7 +90,7 @@ def _dconvolve(xp: Any, dy: Any, cache: Any, needs: Any) -> Any:
             _dx(W, its_dy, rows, columns, dx[some])
         if needs[1]:
             _add_dW(xp, x[some], its_dy, rows, columns, dW.reshape(W.shape), some.start == 0)
-    db = column_sums(xp, dy, out=home(needs[2])) if needs[2] else None  # (4)
+    db = column_sums(xp, dy) if needs[2] else None  # (4)
     return dx, dW, db
 
 

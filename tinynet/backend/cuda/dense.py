@@ -10,7 +10,6 @@ Layout    R positions
 
 from typing import Any
 
-from tinynet.backend import home
 from tinynet.backend.cuda.column_sums import add_bias, column_sums
 from tinynet.backend.cuda.runtime.gemm import matmul
 
@@ -27,8 +26,8 @@ def _forward(xp: Any, x: Any, W: Any, b: Any) -> Any:
 def _backward(xp: Any, x: Any, W: Any, dy: Any, needs: Any) -> Any:
     """δx (R, D), δW and δb, or None"""
     dx = matmul(dy, W.T) if needs[0] else None  # (2)
-    dW = matmul(x.T, dy, out=home(needs[1])) if needs[1] else None  # (3)
-    db = column_sums(xp, dy, out=home(needs[2])) if needs[2] else None  # (4)
+    dW = matmul(x.T, dy) if needs[1] else None  # (3)
+    db = column_sums(xp, dy) if needs[2] else None  # (4)
     return dx, dW, db
 
 

@@ -18,7 +18,6 @@ The cache
 
 from typing import Any
 
-from tinynet.backend import home, room
 from tinynet.backend.cuda import lstm_persistent
 from tinynet.backend.cuda.column_sums import column_sums
 from tinynet.backend.cuda.runtime.gemm import matmul
@@ -30,9 +29,9 @@ from tinynet.backend.cuda.runtime.launch import Kernels, one_each
 _cuda = Kernels("lstm")
 
 
-def _dW(xp: Any, needs: Any, W: Any, mh: Any, x: Any, dz: Any) -> Any:
+def _dW(xp: Any, W: Any, mh: Any, x: Any, dz: Any) -> Any:
     """δW (H + D, 4H) of h̃ (R, H), x (R, D) and dz (R, 4H), where R counts all steps of all sequences."""
-    H, dW = mh.shape[1], room(xp, needs, W)
+    H, dW = mh.shape[1], xp.empty_like(W)
     matmul(mh.T, dz, out=dW[:H])  # (14)
     matmul(x.T, dz, out=dW[H:])  # (14)
     return dW
@@ -112,6 +111,6 @@ def dlstm(xp: Any, dy: Any, dh: Any, dC: Any, *, cache: Any, needs: Any) -> Any:
     dz, dh0, dc0, dm = _backward(xp, dy, dh, dC, gates, C, y, h0, W, m)
     dz = dz.reshape(N * T, 4 * H)
     dx = matmul(dz, W[H:].T).reshape(N, T, D) if needs[0] else None  # (12)
-    dW = _dW(xp, needs[3], W, mh.reshape(N * T, H), x.reshape(N * T, D), dz) if needs[3] else None
-    db = column_sums(xp, dz, out=home(needs[4])) if needs[4] else None  # (14)
+    dW = _dW(xp, W, mh.reshape(N * T, H), x.reshape(N * T, D), dz) if needs[3] else None
+    db = column_sums(xp, dz) if needs[4] else None  # (14)
     return dx, dh0 if needs[1] else None, dc0 if needs[2] else None, dW, db, dm if needs[5] else None
