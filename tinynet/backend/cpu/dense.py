@@ -38,11 +38,10 @@ def _backward(x: Any, W: Any, dy: Any, needs: Any) -> Any:
 # Bound by the products, 2 R D F operations each. Each thread takes rows of the result, at least 16: fewer take less
 # time than a launch. B is packed into panels where enough rows use them.
 
-def _times(A: Any, B: Any, start: Any = None, out: Any = None) -> Any:
-    """start + A B (R, F), where A (R, D) and B (D, F) may be transposed views and start is (F) or None, in `out` or a
-    new array."""
+def _times(A: Any, B: Any, start: Any = None) -> Any:
+    """start + A B (R, F), where A (R, D) and B (D, F) may be transposed views and start is (F) or None."""
     R, D = A.shape
-    C = empty((R, B.shape[1])) if out is None else out
+    C = empty((R, B.shape[1]))
     start = np.empty(0, A.dtype) if start is None else np.ascontiguousarray(start)
     if R > 2 * ROWS or not B.flags.c_contiguous:
         panels, places = packed(B), (PANEL, D * PANEL)

@@ -43,15 +43,15 @@ def _power_of_two(size: int) -> int:
     return 1 << max(0, size - 1).bit_length()
 
 
-def column_sums(xp: Any, x: Any, factor: float = 1.0, out: Any = None) -> Any:
-    """`factor` times the sum of the rows of x (R,C): (C), in `out` or in a new array."""
+def column_sums(xp: Any, x: Any, factor: float = 1.0) -> Any:
+    """`factor` times the sum of the rows of x (R,C): (C)."""
     R, C = x.shape
     grid, rows, stretches = share(R, C)
     if stretches > 1:
         sums = xp.empty((stretches, C), x.dtype)
         _cuda.launch("column_sums", grid, x, sums, 1.0, R, C, rows)
-        return column_sums(xp, sums, factor, out)
-    sums = xp.empty(C, x.dtype) if out is None else out
+        return column_sums(xp, sums, factor)
+    sums = xp.empty(C, x.dtype)
     _cuda.launch("column_sums", grid, x, sums, factor, R, C, rows)
     return sums
 

@@ -31,9 +31,9 @@ def packed(B: Any, shards: int | None = None) -> Any:
     return panels
 
 
-def summed(parts: Any, out: Any = None) -> Any:
-    """The sum over the first axis: parts (shards,...) -> (...), in `out` or a new array."""
-    total = empty(parts.shape[1:]) if out is None else out
+def summed(parts: Any) -> Any:
+    """The sum over the first axis: parts (shards,...) -> (...)."""
+    total = empty(parts.shape[1:])
     launch(_summed, parts.reshape(-1), total.reshape(-1), shards=shards_for(parts.size))
     return total
 
