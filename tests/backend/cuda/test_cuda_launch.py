@@ -7,6 +7,7 @@ import struct
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -136,6 +137,19 @@ def test_a_struct_is_passed_by_value(kernels: Callable[[str], Kernels], checked:
     with emulator.checked() if checked else nullcontext():
         kernels(STRUCT).launch("pick", one_each(4), x, y, Part(offset=np.int64(1000)), 4)
     assert y.get().tolist() == [1006, 1018, 1030, 1042]
+
+
+ARRAY = ("struct Table { int rows[3]; bool twice; };\n"
+         'extern "C" __global__ void look(const Table table, float* y) { y[threadIdx.x] = table.rows[threadIdx.x]; }')
+
+
+@needs_gxx
+def test_a_struct_may_hold_arrays(kernels: Callable[[str], Kernels]) -> None:
+    y = device(3)
+    kernels(ARRAY).launch("look", Grid((1, 1, 1), (3, 1, 1)), SimpleNamespace(rows=[4, 5, 6], twice=True), y)
+    assert y.get().tolist() == [4, 5, 6]
+    with pytest.raises(DtypeError, match="look: table.rows must hold 3 numbers, got 2; add zeros"):
+        kernels(ARRAY).launch("look", Grid((1, 1, 1), (3, 1, 1)), SimpleNamespace(rows=[4, 5], twice=True), y)
 
 
 @pytest.mark.parametrize(("part", "error", "message"), [

@@ -2,14 +2,21 @@
 
 import itertools
 from collections.abc import Sequence
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 from tinynet.backend.cuda.runtime.launch import Kernels, one_each
 
-_AT_ONCE = 16  # arrays in a launch: the fields of `Copies` in copies.cu
+_AT_ONCE = 16  # arrays in a launch: the lengths in struct Copies of copies.cu
 
 _cuda = Kernels("copies")
+
+
+class _Copies(NamedTuple):
+    """struct Copies of copies.cu."""
+
+    sources: list[int]
+    targets: list[int]
+    ends: list[int]
 
 
 def copy(targets: Sequence[Any], sources: Sequence[Any]) -> tuple[list[Any], list[Any]]:
@@ -19,11 +26,10 @@ def copy(targets: Sequence[Any], sources: Sequence[Any]) -> tuple[list[Any], lis
                                                             for array in pair)]
     for some in (dense[at : at + _AT_ONCE] for at in range(0, len(dense), _AT_ONCE)):
         ends = list(itertools.accumulate(target.size for target, _ in some))
-        fields = {f"from{i}": 0 for i in range(_AT_ONCE)} | {f"to{i}": 0 for i in range(_AT_ONCE)}
-        fields |= {f"end{i}": ends[-1] for i in range(_AT_ONCE)} | {f"end{i}": end for i, end in enumerate(ends)}
-        for i, (target, source) in enumerate(some):
-            fields |= {f"from{i}": source.data.ptr, f"to{i}": target.data.ptr}
-        _cuda.launch("copies", one_each(ends[-1]), some[0][1], SimpleNamespace(**fields), ends[-1])
+        rest = [0] * (_AT_ONCE - len(some))
+        copies = _Copies([source.data.ptr for _, source in some] + rest, [target.data.ptr for target, _ in some] + rest,
+                         ends + rest)
+        _cuda.launch("copies", one_each(ends[-1]), some[0][1], copies, ends[-1])
     copied = {id(target) for target, _ in dense}
-    rest = [pair for pair in pairs if id(pair[0]) not in copied]
-    return [target for target, _ in rest], [source for _, source in rest]
+    left = [pair for pair in pairs if id(pair[0]) not in copied]
+    return [target for target, _ in left], [source for _, source in left]

@@ -174,8 +174,17 @@ def _struct(kernel: str, parameter: Parameter, value: Any) -> Any:
     if missing:
         raise DtypeError(f"{kernel}: {name} must have the fields {', '.join(fields)} of struct {parameter.type}, "
                          f"got {type(value).__name__} without {', '.join(missing)}; a named tuple with these fields?")
-    return np.array(tuple(_number(kernel, f"{name}.{field}", dtype[field], getattr(value, field))
+    return np.array(tuple(_field(kernel, f"{name}.{field}", dtype[field], getattr(value, field))
                           for field in fields), dtype)
+
+
+def _field(kernel: str, name: str, dtype: Any, value: Any) -> Any:
+    """A number of a struct, or an array of numbers."""
+    if not dtype.shape:
+        return _number(kernel, name, dtype, value)
+    if len(value) != dtype.shape[0]:
+        raise DtypeError(f"{kernel}: {name} must hold {dtype.shape[0]} numbers, got {len(value)}; add zeros")
+    return [_number(kernel, name, dtype.base, one) for one in value]
 
 
 def _number(kernel: str, name: str, dtype: Any, value: Any) -> Any:

@@ -20,7 +20,8 @@ _TYPE = "|".join(sorted(_TYPES, key=len, reverse=True))
 _KERNEL = re.compile(r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\s*\([^)]*\)\s*)?(\w+)\s*\(([^)]*)\)')
 _PARAMETER = re.compile(r"(const\s+)?(\w[\w ]*?)\s*(\*)?\s*(?:(__restrict__|OR_NULL)\s+)?\b(\w+)")
 _STRUCT = re.compile(r"\bstruct\s+(\w+)\s*\{([^{}]*)\}\s*;")
-_FIELDS = re.compile(rf"\s*({_TYPE})\s+(\w+(?:\s*,\s*\w+)*)\s*")
+_FIELD = r"\w+(?:\[\d+\])?"
+_FIELDS = re.compile(rf"\s*({_TYPE})\s+({_FIELD}(?:\s*,\s*{_FIELD})*)\s*")
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.S)
 _INCLUDE = re.compile(r'^#include "(\w+\.h)"$', re.M)
 
@@ -80,11 +81,12 @@ def _parameter(kernel: str, text: str, structs: Mapping[str, str]) -> Parameter:
 
 
 def _dtype(name: str, structs: Mapping[str, str]) -> np.dtype[Any] | None:
-    """The dtype of a type in C: of a number, or of a struct whose fields are numbers, aligned as C aligns them."""
+    """The dtype of a type in C: of a number, or of a struct of numbers and arrays of them, aligned as C aligns them."""
     if name in _TYPES:
         return np.dtype(_TYPES[name])
     declarations = [_FIELDS.fullmatch(line) for line in structs.get(name, "").split(";") if line.strip()]
     if not declarations or None in declarations:
         return None
-    return np.dtype([(field.strip(), _TYPES[declaration[1]]) for declaration in declarations if declaration
-                     for field in declaration[2].split(",")], align=True)
+    return np.dtype([(field, (_TYPES[declaration[1]], int(length)) if length else _TYPES[declaration[1]])
+                     for declaration in declarations if declaration
+                     for field, length in re.findall(r"(\w+)(?:\[(\d+)\])?", declaration[2])], align=True)
