@@ -1,9 +1,41 @@
-"""For each equation number on a line of `backend/cpu`, a bug in that line; and the cases in which ops are compared."""
+"""Of the overrides in `backend/cpu`: the cases in which they are compared, and a bug in each line of an equation."""
 
 from typing import Any
 
-from tests.support.planting import Bug
+import numpy as np
 
+from tests.support.overrides import Bug
+
+# The sizes for compiled kernels: odd, and large enough to fill vectors, tiles, panels and blocks, with remainders.
+LARGE: dict[str, list[dict[str, Any]]] = {
+    "lstm": [{"N": 17, "T": 5, "D": 7, "H": 19}, {"N": 40, "T": 3, "D": 28, "H": 33, "recurrent_mask": None},
+             {"N": 5, "T": 3, "D": 5, "H": 77, "recurrent_mask": None},
+             {"N": 4, "T": 4, "D": 40, "H": 101, "h0": None, "c0": None, "recurrent_mask": None},
+             {"N": 1, "T": 9, "D": 1, "H": 64, "h0": None, "c0": None, "recurrent_mask": None},
+             {"N": 9, "T": 0, "D": 3, "H": 4}],
+    "conv1d": [{"N": 5, "T": 26, "C": 33, "K": 3, "F": 18}, {"N": 3, "T": 9, "C": 5, "K": 4, "F": 1, "padding": "same"},
+               {"N": 2, "T": 40, "C": 3, "K": 5, "F": 35, "stride": 3, "padding": "causal", "dilation": 2, "b": None}],
+    "conv2d": [{"N": 3, "H": 9, "W": 13, "KH": 3, "KW": 3, "C": 17, "F": 33, "padding": "same"},
+               {"N": 2, "H": 11, "W": 8, "KH": 5, "KW": 2, "C": 1, "F": 16, "stride": (2, 3), "dilation": (1, 2)},
+               {"N": 1, "H": 7, "W": 20, "KH": 2, "KW": 3, "C": 4, "F": 5, "stride": 2, "padding": (1, 2), "b": None}],
+    "dense": [{"...": (37,), "D": 19, "F": 45}, {"...": (3, 50), "D": 130, "F": 10, "b": None}],
+    "batch_norm": [{"...": (7, 11, 3), "C": 3, "mean": None, "var": None}, {"...": (129, 1), "C": 1, "var": "positive"},
+                   {"...": (5, 130), "C": 130, "mean": None, "var": None}],
+    "cross_entropy": [{"...": (37,), "K": 11, "weight": None},
+                      {"...": (3, 5), "K": 4, "weight": None, "label_smoothing": 0.3, "reduction": "sum"}],
+    "relu": [{"...": (3, 6007), "x": "distinct"}],
+    "max_pool1d": [{"N": 3, "T": 31, "C": 17, "size": 3, "stride": 2, "padding": 1, "x": "distinct"}],
+    "max_pool2d": [{"N": 3, "H": 26, "W": 27, "C": 33, "size": 2, "x": "distinct"},
+                   {"N": 2, "H": 19, "W": 14, "C": 40, "size": (3, 2), "stride": (2, 3), "padding": "same",
+                    "x": "distinct"}],
+    "avg_pool1d": [{"N": 3, "T": 31, "C": 17, "size": 3, "stride": 2, "padding": "same"}],
+    "avg_pool2d": [{"N": 3, "H": 26, "W": 27, "C": 33, "size": 2},
+                   {"N": 2, "H": 19, "W": 14, "C": 40, "size": (3, 2), "stride": (2, 3), "padding": 1}],
+    "dropout": [{"...": (3, 67), "p": 0.3, "key": (2**32 - 1, 7), "counter": 2**33 + 5},
+                {"...": (1000,), "p": 0.5, "key": (0, 0), "counter": np.int64(2)}],
+}
+
+# The sizes for planted bugs, if not those of the op's own cases.
 CASES: dict[str, list[dict[str, Any]]] = {
     "relu": [{"...": (2, 5), "x": "distinct"}],
     "dense": [{"...": (5,), "D": 3, "F": 4}],

@@ -11,6 +11,7 @@ import pytest
 
 import tinynet as tn
 from tests.support import fake_device
+from tests.support.complete import OPS
 from tests.support.op_cases import draw
 from tinynet import backend
 from tinynet.backend.cuda.runtime import fake_cupy
@@ -20,7 +21,6 @@ from tinynet.op import REGISTRY, UPDATES, Op, Update, op
 from tinynet.optim.adam import adam
 from tinynet.optim.sgd import sgd
 
-OPS = {name: each for name, each in REGISTRY.items() if each.module.startswith("tinynet.")}
 TRIALS = [pytest.param(each, case, id=f"{name}-{i}") for name, each in OPS.items() for i, case in enumerate(each.cases)]
 
 

@@ -7,9 +7,9 @@ import pytest
 
 import tinynet as tn
 from tests.support import fake_device
+from tests.support.complete import OPS
 from tinynet.contract import Contract, Run, Size
 from tinynet.errors import ArgumentError, DeviceError, DtypeError, ShapeError
-from tinynet.op import REGISTRY
 from tinynet.tensor import blank
 from tinynet.tracing import shapes_only
 
@@ -38,10 +38,10 @@ def test_parts_of_a_contract() -> None:
     assert contract.letters == ("N", "T", "D", "H", "...S", "...", "T'")
 
 
-@pytest.mark.parametrize("name", REGISTRY)
+@pytest.mark.parametrize("name", OPS)
 def test_contracts_of_the_registry_can_be_read_back(name: str) -> None:
     """Written out from its parts, a contract is the line that it was read from."""
-    contract = REGISTRY[name].contract
+    contract = OPS[name].contract
     words = [f"{'*' * a.variadic}{a.name}{'?' * a.optional}:{'' if a.kind == 'float' else a.kind}{a}"
              for a in (*contract.inputs, *contract.outputs)]
     assert words == [word for word in contract.text.split() if word != "->"]

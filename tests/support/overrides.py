@@ -203,6 +203,46 @@ def left(text: str, specification: Specification) -> set[int]:
             if name in ("", specification.name) for number in re.findall(r"\d+", numbers)}
 
 
+# --- planted bugs ---------------------------------------------------------------------------------------------------
+
+class Bug(NamedTuple):
+    """In a file of a folder, `old` becomes `new` on the only line that claims `number` and has `old`."""
+
+    folder: str
+    file: str
+    number: int
+    old: str
+    new: str
+
+    def __str__(self) -> str:
+        return f"{self.folder}/{self.file} ({self.number}): {self.new}"
+
+    @property
+    def line(self) -> int:
+        """The number of the line that it is planted into."""
+        text = read(self.folder)[self.file]
+        lines = text.split("\n")
+        found = [line for line, numbers in claims(self.file, text).items()
+                 if self.number in numbers and self.old in lines[line - 1]]
+        assert len(found) == 1, f"{self}: {self.old!r} is on lines {found} of those that claim ({self.number})"
+        return found[0]
+
+    @property
+    def text(self) -> str:
+        """The file with the bug in it."""
+        lines = read(self.folder)[self.file].split("\n")
+        lines[self.line - 1] = lines[self.line - 1].replace(self.old, self.new, 1)
+        return "\n".join(lines)
+
+    @property
+    def specifications(self) -> list[Specification]:
+        """Those whose override comes to the line."""
+        folder = read(self.folder)
+        return [each for each in specifications().values()
+                if any(part.file == self.file and part.first <= self.line <= part.last
+                       for part in reached(folder, each))]
+
+
 # --- what may be wrong ----------------------------------------------------------------------------------------------
 
 def number_faults(folder: Folder, specification: Specification) -> list[str]:

@@ -10,14 +10,14 @@ from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 from unittest import mock
 
 import numpy as np
 
 from tests.support import interpreted, update_cases
 from tests.support.op_cases import as_tuple, difference, draw
-from tests.support.overrides import BACKEND, Specification, claims, headers, reached, read, specifications, visible
+from tests.support.overrides import BACKEND, Bug, Specification, headers, read, specifications, visible
 from tinynet import backend
 from tinynet.backend import cuda
 from tinynet.backend.cuda.runtime import emulator
@@ -28,44 +28,6 @@ TOLERANCE = 1e-5
 DEVICES = {"cpu": "cpu", "cuda": "gpu-emulated"}  # the folder of the overrides, and the device
 SPECIFICATIONS = specifications()
 Cases = dict[str, list[dict[str, Any]]]  # of ops, by name
-
-
-class Bug(NamedTuple):
-    """In a file of a folder, `old` becomes `new` on the only line that claims `number` and has `old`."""
-
-    folder: str
-    file: str
-    number: int
-    old: str
-    new: str
-
-    def __str__(self) -> str:
-        return f"{self.folder}/{self.file} ({self.number}): {self.new}"
-
-    @property
-    def line(self) -> int:
-        """The number of the line that it is planted into."""
-        text = read(self.folder)[self.file]
-        lines = text.split("\n")
-        found = [line for line, numbers in claims(self.file, text).items()
-                 if self.number in numbers and self.old in lines[line - 1]]
-        assert len(found) == 1, f"{self}: {self.old!r} is on lines {found} of those that claim ({self.number})"
-        return found[0]
-
-    @property
-    def text(self) -> str:
-        """The file with the bug in it."""
-        lines = read(self.folder)[self.file].split("\n")
-        lines[self.line - 1] = lines[self.line - 1].replace(self.old, self.new, 1)
-        return "\n".join(lines)
-
-    @property
-    def specifications(self) -> list[Specification]:
-        """Those whose override comes to the line."""
-        folder = read(self.folder)
-        return [each for each in SPECIFICATIONS.values()
-                if any(part.file == self.file and part.first <= self.line <= part.last
-                       for part in reached(folder, each))]
 
 
 # --- planting -------------------------------------------------------------------------------------------------------
@@ -112,7 +74,7 @@ def agrees(folder: str, module: ModuleType, specification: Specification, cases:
                 return not update_cases.faults(specification.name, specification.functions[0],
                                                _in_place(specification, functions[0], device), device)
             return all(error(specification.name, functions, case, device) <= TOLERANCE
-                       for case in cases[specification.name])
+                       for case in cases.get(specification.name) or REGISTRY[specification.name].cases)
     except emulator.KernelError:
         return False
 

@@ -1,0 +1,349 @@
+"""Bugs, one at a time, in the source of an op: the ordinary check of every op has to catch each of them.
+
+A bug is an edit, old text -> new text, of the file that the op stands in, or of a file that it takes a helper from.
+There is one for every numbered equation of every op, and more: common mistakes. `test_planted.py` plants them.
+"""
+
+import re
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from tinynet.op import REGISTRY
+
+
+class Bug(NamedTuple):
+    op: str
+    title: str
+    old: str
+    new: str
+    file: str = ""  # where the text is, if not in the op's own file
+
+    def __str__(self) -> str:
+        return f"{self.op}: {self.title}"
+
+
+BUGS = [
+    # --- activations
+    Bug("relu", "leaks", "xp.maximum(x, xp.zeros((), x.dtype))", "xp.maximum(x, 0.01 * x)"),
+    Bug("relu", "gradient 1 at 0", "x > 0  # (1)", "x >= 0  # (1)"),
+    Bug("relu", "gradient where x is negative", "dy * positive", "dy"),
+    Bug("sigmoid", "scaled", "y = logistic(xp, x)", "y = logistic(xp, 1.001 * x)"),
+    Bug("sigmoid", "its slope as a function of x", "return y, y", "return y, x"),
+    Bug("sigmoid", "sigma instead of 1 - sigma", "dy * y * (1 - y)", "dy * y * y"),
+    Bug("tanh", "too steep", "y = xp.tanh(x)", "y = xp.tanh(1.001 * x)"),
+    Bug("tanh", "overwrites its input", "y = xp.tanh(x)", "y = xp.tanh(x, out=x)"),
+    Bug("tanh", "the square is missing", "1 - y * y", "1 - y"),
+    Bug("softmax", "unnormalised", "xp.exp(log_of_softmax(xp, x, axis))", "xp.exp(x)"),
+    Bug("softmax", "always over the last axis", "log_of_softmax(xp, x, axis)", "log_of_softmax(xp, x, -1)"),
+    Bug("softmax", "only the diagonal of the Jacobian", "y * (dy - (dy * y).sum(axis=axis, keepdims=True))",
+        "y * dy * (1 - y)"),
+    Bug("softmax", "the sum over the wrong axis", "(dy * y).sum(axis=axis, keepdims=True)",
+        "(dy * y).sum(axis=0, keepdims=True)"),
+    Bug("softmax", "overwrites the gradient it was given", "return y * (dy - (dy * y).sum(axis=axis, keepdims=True))",
+        "dy -= (dy * y).sum(axis=axis, keepdims=True)\n    return y * dy"),
+    Bug("log_softmax", "one class more", "log_of_softmax(xp, x, axis)",
+        "x - xp.log(1 + xp.exp(x).sum(axis=axis, keepdims=True))"),
+    Bug("log_softmax", "dy not summed", "dy - xp.exp(y) * dy.sum(axis=axis, keepdims=True)", "dy - xp.exp(y) * dy"),
+    Bug("log_softmax", "y instead of its exponential", "dy - xp.exp(y) *", "dy - y *"),
+    # --- arithmetic
+    Bug("add", "off by a millionth", "a + b,", "a + b * 1.000001,"),
+    Bug("add", "a is not summed back", "da = unbroadcast(xp, dy, shape_a)", "da = dy"),
+    Bug("add", "b is not summed back", "db = unbroadcast(xp, dy, shape_b)", "db = dy"),
+    Bug("add", "stretched axes averaged", "dy.sum(axis=axes).reshape(shape)", "dy.mean(axis=axes).reshape(shape)",
+        "axes"),
+    Bug("add", "axes of size 1 forgotten", "if size == 1))", "if size == 1 and False))", "axes"),
+    Bug("subtract", "the wrong way round", "return a - b", "return b - a"),
+    Bug("subtract", "a with a minus", "unbroadcast(xp, dy, shape_a)", "unbroadcast(xp, -dy, shape_a)"),
+    Bug("subtract", "b without its minus", "unbroadcast(xp, -dy, shape_b)", "unbroadcast(xp, dy, shape_b)"),
+    Bug("multiply", "absolute", "return a * b", "return a * abs(b)"),
+    Bug("multiply", "each its own factor", "dy * b, a.shape", "dy * a, a.shape"),
+    Bug("multiply", "off by 0.01 %", "dy * a, b.shape", "1.0001 * dy * a, b.shape"),
+    Bug("multiply", "swapped gradients", "return da, db", "return db, da"),
+    Bug("divide", "protected from zero", "y = a / b  # (1)", "y = a / (b + 1e-8)  # (1)"),
+    Bug("divide", "times instead of over", "dy / b, shape_a", "dy * b, shape_a"),
+    Bug("divide", "once over b", "-dy * y / b", "-dy * y"),
+    Bug("divide", "the minus is missing", "-dy * y / b", "dy * y / b"),
+    Bug("maximum", "the smaller", "return xp.maximum(a, b)", "return xp.minimum(a, b)"),
+    Bug("maximum", "a tie to the second", "(a >= b, a.shape", "(a > b, a.shape"),
+    Bug("maximum", "a tie to both", "dy * ~first", "dy * (~first + 0)"),
+    Bug("maximum", "the loser's gradient", "dy * first", "dy * ~first"),
+    Bug("maximum", "b takes all", "dy * ~first", "dy"),
+    Bug("minimum", "NaN is swallowed", "xp.minimum(a, b)", "xp.fmin(a, b)"),
+    Bug("minimum", "a tie to the second", "(a <= b, a.shape", "(a < b, a.shape"),
+    Bug("minimum", "halved", "dy * first", "dy * first / 2"),
+    Bug("minimum", "the loser's gradient", "dy * ~first", "dy * first"),
+    Bug("where", "the wrong way round", "xp.where(condition, a, b)", "xp.where(condition, b, a)"),
+    Bug("where", "a everywhere", "xp.where(condition, dy, zero)", "xp.where(condition, dy, dy)"),
+    Bug("where", "b everywhere", "xp.where(condition, zero, dy)", "dy"),
+    Bug("where", "float64 from float32", "zero = xp.zeros((), dy.dtype)", "zero = xp.zeros(1)"),
+    Bug("negative", "nothing", "return -x", "return +x"),
+    Bug("negative", "the minus is missing", "return -dy", "return +dy"),
+    Bug("power", "of the absolute value", "return x**exponent", "return abs(x)**exponent"),
+    Bug("power", "p is missing", "dy * p * x ** (p - 1)", "dy * x ** (p - 1)"),
+    Bug("power", "one power too high", "x ** (p - 1)", "x**p"),
+    Bug("power", "1 for a power of 0", "xp.zeros_like(dy)", "xp.ones_like(dy)"),
+    Bug("exp", "of another base", "y = xp.exp(x)", "y = xp.exp2(x)"),
+    Bug("exp", "the slope 1", "dy * y", "dy"),
+    Bug("log", "of another base", "return xp.log(x)", "return xp.log1p(x)"),
+    Bug("log", "squared", "dy / x", "dy / (x * x)"),
+    Bug("sqrt", "the cube's root", "y = xp.sqrt(x)", "y = x ** (1 / 3)"),
+    Bug("sqrt", "the 2 is missing", "dy / (2 * y)", "dy / y"),
+    Bug("absolute", "the sign is lost", "return xp.abs(x), x", "return xp.abs(x), xp.abs(x)"),
+    Bug("absolute", "1 at 0", "dy * xp.sign(x)", "dy * xp.where(x >= 0, 1.0, -1.0).astype(dy.dtype)"),
+    Bug("absolute", "x for its sign", "dy * xp.sign(x)", "dy * x"),
+    Bug("clip", "from below only", "xp.clip(x, low, high)", "xp.clip(x, low, None)"),
+    Bug("clip", "0 at the edge", "(x >= low) & (x <= high)", "(x > low) & (x < high)"),
+    Bug("clip", "gradient everywhere", "dy * inside", "dy * (inside | True)"),
+    # --- losses
+    Bug("cross_entropy", "not normalised", "logp = log_of_softmax(xp, logits, -1)", "logp = logits * 1"),
+    Bug("cross_entropy", "the true class is not smoothed", "(1 - label_smoothing) * target", "target"),
+    Bug("cross_entropy", "smoothing not divided by K", "+ label_smoothing / K", "+ label_smoothing"),
+    Bug("cross_entropy", "the weights are missing in the loss", "-(w * q * logp)", "-(q * logp)"),
+    Bug("cross_entropy", "divided by the number, not by the weights", "S = (w * target).sum()",
+        "S = xp.asarray(target.sum(), logits.dtype)"),
+    Bug("cross_entropy", "mean for sum", "loss.sum() if S is None", "loss.mean() if S is None"),
+    Bug("cross_entropy", "the mean's divisor is missing", "dloss / S)[..., None]", "dloss)[..., None]"),
+    Bug("cross_entropy", "p - 1 without the weights", "dl * (xp.exp(logp) * wq.sum(axis=-1, keepdims=True) - wq)",
+        "dl * (xp.exp(logp) - q)"),
+    Bug("cross_entropy", "p - 1 without the smoothing", "wq = w * q", "wq = w * target"),
+    Bug("cross_entropy", "the sum of the weights is missing", "xp.exp(logp) * wq.sum(axis=-1, keepdims=True)",
+        "xp.exp(logp)"),
+    Bug("cross_entropy", "the weight's sign", "dweight = -(dl * q * logp)", "dweight = (dl * q * logp)"),
+    Bug("cross_entropy", "the weight's share in the divisor is missing", "dweight -= dloss * loss / S",
+        "dweight -= 0 * dloss * loss / S"),
+    Bug("mse", "half of it", "loss = error * error", "loss = error * error / 2"),
+    Bug("mse", "divided by the batch alone", "R = error.size", "R = len(error)"),
+    Bug("mse", "the sum for the mean", "loss = loss.sum() / R", "loss = loss.sum()"),
+    Bug("mse", "the 2 is missing", "2 * error * (dloss / R)", "error * (dloss / R)"),
+    Bug("mse", "no gradient for the target", "-dprediction if needs[1] else None", "0 * dprediction"),
+    # --- reductions
+    Bug("sum", "of absolute values", "return x.sum(axis=axes", "return abs(x).sum(axis=axes"),
+    Bug("sum", "halved", "dy.reshape(kept(shape, axes))", "dy.reshape(kept(shape, axes)) / 2"),
+    Bug("sum", "stretched along the wrong axes", "dy.reshape(kept(shape, axes))",
+        "dy.reshape(kept(shape, axes))[..., ::-1]"),
+    Bug("mean", "slightly too large", "return x.mean(axis=axes, keepdims=keepdims)",
+        "return x.mean(axis=axes, keepdims=keepdims) * 1.0001"),
+    Bug("mean", "not divided", "(dy / R).reshape", "dy.reshape"),
+    Bug("mean", "divided by all", "R = math.prod(shape[i] for i in axes)", "R = math.prod(shape)"),
+    Bug("var", "of a sample", "(centred * centred).mean(axis=axes, keepdims=keepdims)",
+        "(centred * centred).sum(axis=axes, keepdims=keepdims) / (x.size - 1 or 1)"),
+    Bug("var", "the 2 is missing", "(2 / R)", "(1 / R)"),
+    Bug("var", "divided by all", "R = math.prod(centred.shape[i] for i in axes)", "R = centred.size"),
+    Bug("var", "overwrites its cache", "return dy.reshape(kept(centred.shape, axes)) * centred * (2 / R)",
+        "centred *= 2 / R\n    return dy.reshape(kept(centred.shape, axes)) * centred"),
+    Bug("max", "the smallest", "return x.max(axis=axes", "return x.min(axis=axes"),
+    Bug("max", "a tie to all", '_first(xp, x, axes, "argmax")', "x == x.max(axis=axes, keepdims=True)"),
+    Bug("max", "the smallest takes it", '_first(xp, x, axes, "argmax")', '_first(xp, x, axes, "argmin")'),
+    Bug("max", "to everyone", "* first  # (2)", "* (first | True)  # (2)"),
+    Bug("min", "NaN is swallowed", "x.min(axis=axes, keepdims=keepdims)", "xp.fmin.reduce(x, axes, keepdims=keepdims)"),
+    Bug("min", "a tie to the last", "first = xp.arange(rows.shape[-1]) == index",
+        "first = xp.arange(rows.shape[-1]) == rows.shape[-1] - 1 - xp.expand_dims("
+        "getattr(rows[..., ::-1], which)(axis=-1), -1)"),
+    Bug("min", "axes in the wrong order", "back = sorted(range(x.ndim), key=[*others, *axes].__getitem__)",
+        "back = sorted(range(x.ndim), key=[*axes, *others].__getitem__)"),
+    Bug("min", "to everyone", "* first  # (2)", "* (first | True)  # (2)"),
+    # --- shapes
+    Bug("reshape", "column by column", "x.reshape(shape), x.shape", "x.reshape(shape, order='F'), x.shape"),
+    Bug("reshape", "back column by column", "dy.reshape(cache)", "dy.reshape(cache, order='F')"),
+    Bug("transpose", "the inverse order", "return x.transpose(axes), axes",
+        "return x.transpose(xp.argsort([a % x.ndim for a in axes])), axes"),
+    Bug("transpose", "back in the same order", "dy.transpose([order.index(axis) for axis in range(dy.ndim)])",
+        "dy.transpose(order)"),
+    Bug("getitem", "backwards", "return x[index], (x.shape, index)", "return x[index][::-1], (x.shape, index)"),
+    Bug("getitem", "what was picked twice counts once", "xp.add.at(dx, index, dy)", "dx[index] = dy"),
+    Bug("getitem", "a gradient that is empty", "dx[index] = dy  # (2)", "dx[index] += 0 * dy  # (2)"),
+    Bug("getitem", "float64 from float32", "xp.zeros(shape, dy.dtype)", "xp.zeros(shape)"),
+    Bug("concatenate", "in reverse", "xp.concatenate(xs, axis=axis)", "xp.concatenate(xs[::-1], axis=axis)"),
+    Bug("concatenate", "split into equal parts", "xp.split(dy, ends[:-1], axis=axis)",
+        "xp.array_split(dy, len(ends), axis=axis)"),
+    Bug("concatenate", "each part backwards", "return tuple(xp.split(dy, ends[:-1], axis=axis))",
+        "return tuple(d[::-1] for d in xp.split(dy, ends[:-1], axis=axis))"),
+    Bug("pad", "always zeros", "constant_values=value", "constant_values=0"),
+    Bug("pad", "the margin behind taken for that in front", "slice(before, before + size) for size, (before, _)",
+        "slice(after, after + size) for size, (_, after)"),
+    Bug("pad", "scaled", "return dy[cache]", "return dy[cache] * 1.01"),
+    Bug("astype", "through integers", "return x.astype(dtype), x.dtype", "return x.round(3).astype(dtype), x.dtype"),
+    Bug("astype", "keeps the other precision", "dy.astype(cache)", "dy"),
+    # --- products
+    Bug("matmul", "off by a billionth", "return a @ b, (a, b)", "return a @ b * (1 + 1e-9), (a, b)"),
+    Bug("matmul", "a is not summed back", "unbroadcast(xp, dy @ xp.swapaxes(b, -1, -2), a.shape)",
+        "dy @ xp.swapaxes(b, -1, -2)"),
+    Bug("matmul", "columns in reverse", "xp.swapaxes(a, -1, -2) @ dy", "xp.swapaxes(a, -1, -2) @ dy[..., ::-1]"),
+    Bug("matmul", "stretched axes averaged", "dy.sum(axis=axes)", "dy.mean(axis=axes)", "axes"),
+    Bug("dense", "the bias is forgotten", "y += b", "y += 0 * b"),
+    Bug("dense", "absolute weights", "@ W  # (1) (R,F)", "@ abs(W)  # (1) (R,F)"),
+    Bug("dense", "the bias is changed", "        y += b", "        y += b\n        b += 1"),
+    Bug("dense", "x gets W's sign", "(dy @ W.T).reshape(x.shape)", "(dy @ abs(W).T).reshape(x.shape)"),
+    Bug("dense", "one position only", "x.reshape(-1, W.shape[0]).T @ dy", "x.reshape(-1, W.shape[0])[:1].T @ dy[:1]"),
+    Bug("dense", "the mean over positions", ".T @ dy if need_W", ".T @ dy / len(dy) if need_W"),
+    Bug("dense", "the mean for the bias", "dy.sum(axis=0)", "dy.mean(axis=0)"),
+    # --- dropout
+    Bug("dropout", "not scaled in forward", "x * m * factor", "x * m"),
+    Bug("dropout", "1/(1-p) is missing", "dy * m * factor", "dy * m"),
+    Bug("dropout", "the mask is missing", "dy * m * factor", "dy * factor"),
+    Bug("dropout", "drops what it should keep", "m = keep_mask(", "m = ~keep_mask("),
+    Bug("dropout", "scaled by p", "factor = 1 / (1 - p)", "factor = 1 / p if p else 1"),
+    Bug("dropout", "always the first mask", "p, key, counter)\n    factor", "p, key, 0)\n    factor"),
+    Bug("dropout", "key and stream exchanged", "p, key, counter)\n    factor", "p, key[::-1], counter)\n    factor"),
+    # --- batch normalisation
+    Bug("batch_norm", "over the wrong axes", "mean = x.mean(axis=others)", "mean = x.mean(axis=others) * 0"),
+    Bug("batch_norm", "the variance of a sample", "var = (centred * centred).mean(axis=others)",
+        "var = (centred * centred).sum(axis=others) / (x.size // x.shape[axis] - 1)"),
+    Bug("batch_norm", "eps outside of the root", "s = xp.sqrt(var + eps)", "s = xp.sqrt(var) + eps"),
+    Bug("batch_norm", "divided by the variance", "xhat = centred / s.reshape(along)",
+        "xhat = centred / (s * s).reshape(along)"),
+    Bug("batch_norm", "beta is scaled", "gamma.reshape(along) * xhat + beta.reshape(along)",
+        "gamma.reshape(along) * (xhat + beta.reshape(along))"),
+    Bug("batch_norm", "the last axis, whichever was asked for", "axis %= x.ndim", "axis = x.ndim - 1"),
+    Bug("batch_norm", "(5) the mean", "dbeta = dy.sum(axis=others)", "dbeta = dy.mean(axis=others)"),
+    Bug("batch_norm", "(6) with x itself", "dgamma = (dy * xhat)", "dgamma = (dy * xhat * s.reshape(along))"),
+    Bug("batch_norm", "(7) gamma is missing", "dxhat = dy * gamma.reshape(along)", "dxhat = dy * 1"),
+    Bug("batch_norm", "(8) what arrives at var is lost", "dvar = dvar - (dxhat", "dvar = -(dxhat"),
+    Bug("batch_norm", "(8) the 2 is missing", "/ (2 * s * s)", "/ (s * s)"),
+    Bug("batch_norm", "(8) over s once", "/ (2 * s * s)", "/ (2 * s)"),
+    Bug("batch_norm", "(9) what arrives at the mean is lost", "dmean = dmean - dxhat", "dmean = -dxhat"),
+    Bug("batch_norm", "(9) not over s", "dxhat.sum(axis=others) / s", "dxhat.sum(axis=others)"),
+    Bug("batch_norm", "(10) the term of the mean is missing", " + (dmean / R).reshape(along)", ""),
+    Bug("batch_norm", "(10) the term of the variance is missing",
+        " + (dvar * 2 * s / R).reshape(along) * xhat", ""),
+    Bug("batch_norm", "(10) R is the batch alone", "R = xhat.size // s.size", "R = len(xhat)"),
+    Bug("batch_norm", "(11) not over s", "dx = dxhat / s.reshape(along)  # (11)", "dx = dxhat  # (11)"),
+    Bug("batch_norm", "(11) evaluation as in training", "    if given:\n", "    if False:\n"),
+    Bug("batch_norm", "gamma and beta exchanged", "return dx, dgamma, dbeta, None, None",
+        "return dx, dbeta, dgamma, None, None"),
+    # --- convolutions and pooling
+    Bug("conv1d", "the kernel is flipped", "W[None], b, ONE_ROW", "W[None, ::-1], b, ONE_ROW"),
+    Bug("conv1d", "the bias counts twice", "        y += b\n", "        y += b + b\n"),
+    Bug("conv1d", "the same slice for every tap", "start = k * self.dilation", "start = 0", "window"),
+    Bug("conv1d", '"same" with the odd element in front', "before, after = total // 2, total - total // 2",
+        "before, after = total - total // 2, total // 2", "window"),
+    Bug("conv1d", '"causal" looks ahead', "before, after = span - 1, 0", "before, after = 0, span - 1", "window"),
+    Bug("conv1d", "dilation is forgotten", "start = k * self.dilation", "start = k", "window"),
+    Bug("conv1d", "(2) overlaps overwritten", "dx[tap] += (dy @ W[i, j].T)", "dx[tap] = (dy @ W[i, j].T)"),
+    Bug("conv1d", "(2) the flipped kernel, flipped again", "dx[tap] += (dy @ W[i, j].T)",
+        "dx[tap] += (dy @ W[-1 - i, -1 - j].T)"),
+    Bug("conv1d", "(3) the mean over places", "x[tap].reshape(R, C).T @ dy", "x[tap].reshape(R, C).T @ dy / len(dy)"),
+    Bug("conv1d", "(4) the mean over places", "db = dy.sum(axis=0)", "db = dy.mean(axis=0)"),
+    Bug("conv1d", "the margin of the gradient is cut at the wrong end",
+        "dx[:, rows.before : dx.shape[1] - rows.after, columns.before : dx.shape[2] - columns.after]",
+        "dx[:, rows.before : dx.shape[1] - rows.after, columns.after : dx.shape[2] - columns.before]", "window"),
+    Bug("conv2d", "the taps of rows and columns exchanged", "x[tap].reshape(R, C) @ W[i, j]",
+        "x[tap].reshape(R, C) @ W[i % W.shape[0], -1 - j]"),
+    Bug("conv2d", "one stride for both axes", "width[1], strides[1]", "width[1], strides[0]", "window"),
+    Bug("conv2d", "(2) only the last tap", "dx[tap] += (dy @ W[i, j].T)", "dx[tap] = (dy @ W[i, j].T)"),
+    Bug("conv2d", "(3) a transposed kernel", "dW[i, j] = x[tap]", "dW[i, -1 - j] = x[tap]"),
+    Bug("conv2d", "(4) the bias of one image", "db = dy.sum(axis=0)", "db = dy[: len(dy) // N].sum(axis=0)"),
+    Bug("conv2d", "the gradient of the bias is always asked for W", "if need_b else None", "if need_W else None"),
+    Bug("max_pool1d", "the batch backwards", "_max_pool(xp, x[:, None], ONE_ROW, columns)",
+        "_max_pool(xp, x[::-1, None], ONE_ROW, columns)"),
+    Bug("max_pool1d", "padding is 0", "value=-xp.inf)", "value=0.0)"),
+    Bug("max_pool1d", "a tie to the last", "(x[tap] > y)", "(x[tap] >= y)"),
+    Bug("max_pool1d", "NaN is swallowed", " | ((x[tap] != x[tap]) & (y == y))", ""),
+    Bug("max_pool1d", "to everyone in the window", "dy * (winner == k)", "dy * (winner >= 0)"),
+    Bug("max_pool1d", "a winner of two windows is paid once", "dx[tap] += dy * (winner == k)",
+        "dx[tap] = xp.where(winner == k, dy, dx[tap])"),
+    Bug("max_pool1d", "the stride is 1 unless given", "size if stride is None", "1 if stride is None", "window"),
+    Bug("max_pool2d", "the last in the window", "xp.where(better, x[tap], y)", "x[tap]"),
+    Bug("max_pool2d", "one size for both axes", "image[1], sizes[1]", "image[1], sizes[0]", "window"),
+    Bug("max_pool2d", "a tie to the last", "(x[tap] > y)", "(x[tap] >= y)"),
+    Bug("max_pool2d", "the first in the window takes it", "dy * (winner == k)", "dy * (k == 0)"),
+    Bug("avg_pool1d", "padding is counted", "R = sum(count[tap] for", "R = sum(1 + 0 * count[tap] for"),
+    Bug("avg_pool1d", "the sum", "return total / R", "return total"),
+    Bug("avg_pool1d", "the gradient is not divided", "dx[tap] += dy / R", "dx[tap] += dy"),
+    Bug("avg_pool2d", "padding is counted", "xp.ones((1, *shape[1:3], 1), x.dtype), rows, columns)",
+        "xp.ones((1, *shape[1:3], 1), x.dtype), rows, columns, 1.0)"),
+    Bug("avg_pool2d", "float64 from float32", "xp.ones((1, *shape[1:3], 1), x.dtype)", "xp.ones((1, *shape[1:3], 1))"),
+    Bug("avg_pool2d", "transposed", "_avg_pool(xp, x, rows, columns)", "_avg_pool(xp, x, columns, rows)"),
+    Bug("avg_pool2d", "overlaps overwritten", "dx[tap] += dy / R", "dx[tap] = dy / R"),
+    # --- the LSTM
+    Bug("lstm", "(1) the forget gate is tanh", "f = logistic(xp, z_f)", "f = xp.tanh(z_f)"),
+    Bug("lstm", "(2) the input gate is coupled", "i = logistic(xp, z_i)", "i = 1 - f"),
+    Bug("lstm", "(3) the candidate is a gate", "Ctilde = xp.tanh(z_C)", "Ctilde = logistic(xp, z_C)"),
+    Bug("lstm", "(4) nothing is forgotten", "f * C[t] + i * Ctilde", "C[t] + i * Ctilde"),
+    Bug("lstm", "(5) the output gate is tanh", "o = logistic(xp, z_o)", "o = xp.tanh(z_o)"),
+    Bug("lstm", "(6) the state is not squashed", "o * xp.tanh(C[t + 1])", "o * C[t + 1]"),
+    Bug("lstm", "gates in the order of others", "z_f, z_i, z_C, z_o = z[:, :H], z[:, H : 2 * H]",
+        "z_i, z_f, z_C, z_o = z[:, :H], z[:, H : 2 * H]"),
+    Bug("lstm", "rows [x, h]", "hx[t] @ W + b", "hx[t] @ xp.concatenate([W[-H:], W[:-H]]) + b"),
+    Bug("lstm", "the bias is missing", "hx[t] @ W + b", "hx[t] @ W + 0 * b"),
+    Bug("lstm", "the first state is zero", "h[0] = 0 if h0 is None else h0", "h[0] = 0"),
+    Bug("lstm", "the first cell is zero", "C[0] = 0 if c0 is None else c0", "C[0] = 0"),
+    Bug("lstm", "(15) the mask is forgotten", "h[t] if recurrent_mask is None else recurrent_mask * h[t]", "h[t]"),
+    Bug("lstm", "the mask also at the output", "        h[t + 1] = o * xp.tanh(C[t + 1])  # (6)",
+        "        h[t + 1] = (1 if recurrent_mask is None else recurrent_mask) * o * xp.tanh(C[t + 1])  # (6)"),
+    Bug("lstm", "h and C exchanged", "(y, h[T], C[T])", "(y, C[T], h[T])"),
+    Bug("lstm", "the state before the last step", "h[T], C[T])", "h[T], C[max(T - 1, 0)])"),
+    Bug("lstm", "(7) the carry is dropped", "dC = dC + dh * o *", "dC = dh * o *"),
+    Bug("lstm", "(7) the slope of tanh is missing", "dh * o * (1 - tanhC * tanhC)", "dh * o"),
+    Bug("lstm", "(7) the output gate is missing", "dh * o * (1 - tanhC * tanhC)", "dh * (1 - tanhC * tanhC)"),
+    Bug("lstm", "(7) the output of this step is missing", "dh = dh + dy[:, t]", "dh = dh + dy[:, t] * (t > 0)"),
+    Bug("lstm", "(8) the new state instead of the old", "dC * C[t] * f", "dC * C[t + 1] * f"),
+    Bug("lstm", "(8) the slope of the gate is missing", "dC * C[t] * f * (1 - f)", "dC * C[t]"),
+    Bug("lstm", "(9) the wrong gate", "dC * Ctilde * i * (1 - i)", "dC * i * i * (1 - i)"),
+    Bug("lstm", "(9) the other slope", "dC * Ctilde * i * (1 - i)", "dC * Ctilde * (1 - i * i)"),
+    Bug("lstm", "(10) the slope of a gate", "dC * i * (1 - Ctilde * Ctilde)", "dC * i * Ctilde * (1 - Ctilde)"),
+    Bug("lstm", "(10) the gate is missing", "dC * i * (1 - Ctilde * Ctilde)", "dC * (1 - Ctilde * Ctilde)"),
+    Bug("lstm", "(11) the state is not squashed", "dh * tanhC * o", "dh * C[t + 1] * o"),
+    Bug("lstm", "(11) off by 0.01 %", "dh * tanhC * o * (1 - o)", "dh * tanhC * o * (1 - o) * 1.0001"),
+    Bug("lstm", "(8) and (9) exchanged", "dz[t, :, :H] = dC * C[t] * f * (1 - f)",
+        "dz[t, :, :H] = dC * Ctilde * i * (1 - i)"),
+    Bug("lstm", "(12) gradients of h and x exchanged", "dhx = dz[t] @ W.T", "dhx = dz[t] @ W.T[:, ::-1]"),
+    Bug("lstm", "(12) the step before forgotten", "dhx[:, :H], dhx[:, H:]", "dhx[:, :H] * (t > 1), dhx[:, H:]"),
+    Bug("lstm", "(13) the carry is not gated", "dC = dC * f", "dC = dC * 1"),
+    Bug("lstm", "(13) gated by the wrong gate", "dC = dC * f", "dC = dC * i"),
+    Bug("lstm", "(16) the mask is missing", "dh = m * dh  # (16)", "dh = 1 * dh  # (16)"),
+    Bug("lstm", "(17) the masked state", "dm += h[t] * dh", "dm += m * h[t] * dh"),
+    Bug("lstm", "(17) the last step alone", "dm += h[t] * dh", "dm = h[t] * dh"),
+    Bug("lstm", "(14) the mean over time", "hx.reshape(T * N, HD).T @ dz", "hx.reshape(T * N, HD).T @ dz / T"),
+    Bug("lstm", "(14) one step only", "hx.reshape(T * N, HD).T @ dz", "hx.reshape(T * N, HD)[:N].T @ dz[:N]"),
+    Bug("lstm", "(14) the mean over the batch", "db = dz.sum(axis=0)", "db = dz.mean(axis=0)"),
+    Bug("lstm", "gradients of h0 and c0 exchanged", "dh if needs[1] else None, dC if needs[2] else None",
+        "dC if needs[1] else None, dh if needs[2] else None"),
+    Bug("lstm", "the gradient of c0 only if that of h0 is asked for", "dC if needs[2]", "dC if needs[1]"),
+    Bug("lstm", "adds up in its cache", "    dz = dz.reshape(T * N, 4 * H)",
+        "    gates += 1e-3\n    dz = dz.reshape(T * N, 4 * H)"),
+    Bug("lstm", "the gradient of y is changed", "        dh = dh + dy[:, t]",
+        "        dy[:, t] += dh\n        dh = dy[:, t]"),
+    Bug("lstm", "works in float64", "gates = xp.empty((T, 4, N, H), x.dtype)", "gates = xp.empty((T, 4, N, H), "
+        "xp.result_type(x.dtype, 'float64'))"),
+]
+
+
+# --- where they are --------------------------------------------------------------------------------------------------
+
+def helper_module(stem: str) -> str:
+    """A module that ops take functions from: in ops/, or beside it."""
+    return f"tinynet.ops.{stem}" if f"tinynet.ops.{stem}" in sys.modules else f"tinynet.{stem}"
+
+
+def file_of(op: str, stem: str = "") -> Path:
+    """The file that an op stands in, or one that it takes functions from."""
+    file = sys.modules[helper_module(stem) if stem else REGISTRY[op].module].__file__
+    assert file
+    return Path(file)
+
+
+def section(source: str, op: str) -> tuple[int, int]:
+    """Where the text of one op begins and ends: its decorator, its forward, its backward."""
+    at = source.index(f"\ndef {op}(")
+    start, end = source.rindex("\n@op(", 0, at), source.find("\n@op(", at)
+    return start, end if end >= 0 else len(source)
+
+
+def edit(bug: Bug) -> tuple[str, int]:
+    """The edited source, and where the edit begins: in the op's own section, or else once in the whole file."""
+    source = file_of(bug.op, bug.file).read_text(encoding="utf-8")
+    start, end = (0, len(source)) if bug.file else section(source, bug.op)
+    if source.count(bug.old, start, end) == 0:
+        start, end = 0, len(source)
+    assert source.count(bug.old, start, end) == 1, f"{bug.old!r} occurs {source.count(bug.old, start, end)} times"
+    at = source.index(bug.old, start)
+    return source[:at] + bug.new + source[at + len(bug.old) :], at
+
+
+def equations(bug: Bug) -> set[int]:
+    """The numbers that stand on the line that a bug is planted into."""
+    source, at = file_of(bug.op, bug.file).read_text(encoding="utf-8"), edit(bug)[1]
+    line = source[source.rindex("\n", 0, at) : source.index("\n", at + len(bug.old.rstrip("\n")))]
+    return {int(number) for run in re.findall(r"#((?: \(\d+\))+)", line) for number in re.findall(r"\d+", run)}
