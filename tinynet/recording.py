@@ -16,9 +16,8 @@ global variables nor the code of ops.
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextvars import ContextVar
-from functools import partial
 from math import inf
-from operator import attrgetter, is_
+from operator import attrgetter
 from threading import Lock
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary, ref
@@ -35,6 +34,7 @@ SHAPES = 4  # shapes of inputs for which a function keeps recordings
 _PLAIN = (bool, int, float, complex, str, bytes, np.generic, type(None))
 _is_underway: ContextVar[bool] = ContextVar("is_underway", default=False)
 _data, _requires_grad = attrgetter("data"), attrgetter("requires_grad")
+_class, _forward = attrgetter("__class__"), attrgetter("__class__.forward")
 
 
 class Watched(NamedTuple):
@@ -56,7 +56,7 @@ class Fingerprint:
     precision, the choice of reference code, and whether the tape records. Numbers and strings are compared by value,
     other objects by identity.
 
-    It refers weakly to the watched objects and to the arrays of tensors: it keeps no model and no old weights alive.
+    It refers weakly to the arrays of tensors: it keeps no old weights alive.
 
     >>> import tinynet as tn
     >>> layer = tn.nn.Dropout(0.5)
@@ -67,15 +67,19 @@ class Fingerprint:
     """
 
     def __init__(self, watched: Sequence[Watched]) -> None:
-        self._objects = [ref(thing) for _, thing, _ in watched if not isinstance(thing, dict)]
+        objects = [thing for _, thing, _ in watched if not isinstance(thing, dict)]
+        self._objects, self._modules = objects, [thing for thing in objects if hasattr(type(thing), "forward")]
         self._names = [name for name, _, _ in watched]
         self._live = [thing if isinstance(thing, dict) else vars(thing) for _, thing, _ in watched]
         self._kept = [{name: _ANYTHING if name in free else _kept(value) for name, value in attributes.items()}
                       for attributes, (_, _, free) in zip(self._live, watched, strict=True)]
         named = [pair for root in zip(self._names, self._live, strict=True) for pair in _tensors(*root)]
         self._tensor_names, self._tensors = [name for name, _ in named], [tensor for _, tensor in named]
-        self._arrays = [_weakly(tensor.data) for tensor in self._tensors]
-        self._settings = self._settings_now()
+        self._gone = list[Any]()  # arrays that no longer exist: others may have taken their ids
+        self._arrays = [_weakly(tensor.data, self._gone.append) for tensor in self._tensors]
+        self._ids = [id(tensor.data) for tensor in self._tensors]
+        self._settings, self._code = _settings(), self._code_now()
+        self._requires_grad = list(map(_requires_grad, self._tensors))
 
     def arrays(self) -> list[Any] | None:
         """The arrays of the watched tensors; None if anything has changed. It takes microseconds.
@@ -83,8 +87,9 @@ class Fingerprint:
         Keep the list during a replay: another thread may give the tensors new arrays meanwhile.
         """
         arrays = list(map(_data, self._tensors))
-        is_current = (self._settings == self._settings_now() and _equal(self._kept, self._live)
-                      and all([then() is now is not None for then, now in zip(self._arrays, arrays, strict=True)]))
+        is_current = (list(map(id, arrays)) == self._ids and not self._gone and self._settings == _settings()
+                      and self._requires_grad == list(map(_requires_grad, self._tensors))
+                      and self._code == self._code_now() and _equal(self._kept, self._live))
         return arrays if is_current else None
 
     def is_current(self) -> bool:
@@ -95,15 +100,16 @@ class Fingerprint:
         """The names of what has changed."""
         found = [_joined(name, key) for name, then, now in zip(self._names, self._kept, self._live, strict=True)
                  for key in then | now if not _equal([then.get(key, _MISSING)], [now.get(key, _MISSING)])]
-        found += [name for name, tensor, then in zip(self._tensor_names, self._tensors, self._arrays, strict=True)
-                  if not then() is tensor.data is not None]
-        return found or ["a setting, a class or requires_grad"] * (self._settings != self._settings_now())
+        found += [name for name, tensor, then in zip(self._tensor_names, self._tensors, self._ids, strict=True)
+                  if id(tensor.data) != then]
+        return found or ["a setting, a class or requires_grad"] * (not self.is_current())
 
-    def _settings_now(self) -> tuple[Any, ...]:
-        classes = [type(one()) for one in self._objects]
-        return (random.current_seed(), backend.current_precision(), backend.is_reference(), backend.is_recording(),
-                classes, [getattr(one, "forward", None) for one in classes],
-                list(map(_requires_grad, self._tensors)))
+    def _code_now(self) -> list[Any]:
+        return [*map(_class, self._objects), *map(_forward, self._modules)]
+
+
+def _settings() -> tuple[Any, ...]:
+    return random.current_seed(), backend.current_precision(), backend.is_reference(), backend.is_recording()
 
 
 def _kept(value: Any) -> Any:
@@ -113,21 +119,29 @@ def _kept(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return (list if isinstance(value, list) else tuple)(map(_kept, value))
     kind: Any = type(value)
-    is_comparable = isinstance(value, _PLAIN) or kind.__eq__ is object.__eq__
-    return value if is_comparable else _Equal(partial(is_, value))  # `==` of two arrays is an array
+    return value if isinstance(value, _PLAIN) or kind.__eq__ is object.__eq__ else _Identical(value)
 
 
-class _Equal:
-    """Equals whatever a function accepts."""
+class _Identical:
+    """Equals one object alone, whatever the object's own `==` is: that of arrays gives arrays."""
 
-    def __init__(self, accepts: Callable[[Any], bool]) -> None:
-        self.accepts = accepts
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
 
     def __eq__(self, other: object) -> bool:
-        return self.accepts(other)
+        return other is self.value
 
 
-_ANYTHING, _MISSING = _Equal(lambda other: True), object()
+class _Anything:
+    """Equals every object."""
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+
+_ANYTHING, _MISSING = _Anything(), object()
 
 
 def _equal(then: Any, now: Any) -> bool:
@@ -150,12 +164,12 @@ def _joined(name: str, key: Any) -> str:
     return f"{name}.{key}" if name else str(key)
 
 
-def _weakly(array: Any) -> Callable[[], Any]:
-    """A weak reference; a strong one to what has none, such as a number."""
+def _weakly(array: Any, on_end: Callable[[Any], None]) -> Any:
+    """A weak reference that reports the array's end; a strong one to what has none, such as a number."""
     try:
-        return ref(array)
+        return ref(array, on_end)
     except TypeError:
-        return lambda: array
+        return array
 
 
 class Recording:
@@ -221,7 +235,8 @@ class Recordings:
     """Recordings of one function without side effects, by the devices, shapes and dtypes of its inputs.
 
     The function is recorded at the second call with inputs of a shape, and replayed from the third call on. It runs as
-    usual while the tape records, for reference code, and while another thread uses these recordings.
+    usual while the tape records, for reference code, for arrays with gaps on a GPU, and while another thread uses these
+    recordings.
     """
 
     def __init__(self) -> None:
@@ -235,34 +250,34 @@ class Recordings:
         """
         if backend.is_recording() or backend.is_reference() or _is_underway.get():
             return None
+        key: tuple[Any, ...] = ()
+        for x in inputs:
+            array, device = x.data, x.device
+            if device != "cpu" and not array.flags.c_contiguous:  # array functions of a GPU may add in another order
+                return None
+            key += device, array.shape, array.dtype
         if not self._is_free.acquire(blocking=False):
             return None
         try:
-            return self._outputs(record, inputs)
+            found = self.known.get(key)
+            if isinstance(found, Recording):
+                arrays = found.arrays()  # kept alive during the replay
+                if arrays is not None:
+                    return _each(_copy, found.replay(*inputs))
+                self.known.clear()
+            elif found is None:
+                if len(self.known) >= SHAPES:
+                    self.known.clear()
+                self.known[key] = ""
+            elif not found:
+                made = record()
+                if made is not None:
+                    self.known[key] = made
+                    return _each(_copy, made.outputs)
+        except DeviceError as error:
+            self.known[key] = str(error)
         finally:
             self._is_free.release()
-
-    def _outputs(self, record: Callable[[], Recording | None], inputs: Sequence[Tensor]) -> Any:
-        key = tuple((x.device, x.data.shape, x.data.dtype) for x in inputs)
-        found = self.known.get(key)
-        if isinstance(found, Recording):
-            arrays = found.arrays()  # kept alive during the replay
-            if arrays is not None:
-                return _each(_copy, found.replay(*inputs))
-            self.known.clear()
-        elif found is None:
-            if len(self.known) >= SHAPES:
-                self.known.clear()
-            self.known[key] = ""
-        elif not found:
-            try:
-                made: Recording | str | None = record()
-            except DeviceError as error:
-                made = str(error)
-            if made is not None:
-                self.known[key] = made
-            if isinstance(made, Recording):
-                return _each(_copy, made.outputs)
         return None
 
 
@@ -273,12 +288,12 @@ evaluations: WeakKeyDictionary[Any, Recordings] = WeakKeyDictionary()  # by mode
 
 
 def evaluation(model: Any, layers: Callable[..., Any], *inputs: Any) -> Any:
-    """The output of a module's evaluation by its recording; None if `layers`, a function of the inputs, is to run."""
-    if model.training or not _is_ours(model):
+    """The output of a model's evaluation by its recording; None if `layers`, a function of the inputs, is to run.
+
+    Only for classes of tinynet's own: others may compare or hash models in their own way.
+    """
+    if model.training or not all([isinstance(x, Tensor) for x in inputs]):
         return None
-    for x in inputs:
-        if not isinstance(x, Tensor) or (x.device != "cpu" and not x.data.flags.c_contiguous):
-            return None  # array functions of a GPU may add an array with gaps in another order
     known = evaluations.get(model)
     if known is None:
         known = evaluations[model] = Recordings()
@@ -295,18 +310,13 @@ def _record(model: Any, layers: Callable[..., Any], inputs: Sequence[Tensor]) ->
         return None
     plain, array = (*_PLAIN, Scaling, *map(type, modules.values())), backend.namespace(device).ndarray
     for path, module in modules.items():
-        if not _is_ours(module):
+        kind = type(module)
+        if not all(str(code.__module__).startswith("tinynet.nn.") for code in (kind, kind.forward)):
             raise DeviceError(f"record: layers must be tinynet's, got {type(module).__name__}; it runs as usual")
         for name, value in module.members():
             is_tensor = isinstance(value, Tensor)
             if not isinstance(value.data if is_tensor else value, array if is_tensor else plain):
                 raise DeviceError(f"record: attributes must be numbers, strings or tensors on {device}, got a "
                                   f"{type(value).__name__} as {name} of {path!r}; it runs as usual")
-    watched = [Watched(path, module) for path, module in modules.items()]
+    watched = [Watched(path, module if path else vars(model)) for path, module in modules.items()]  # model may go
     return Recording(device, layers, inputs, watched, limit=LIMITS["cpu" if device == "cpu" else "gpu"])
-
-
-def _is_ours(module: Any) -> bool:
-    """Whether a module runs code of tinynet's own layers."""
-    kind = type(module)
-    return all(str(code.__module__).startswith("tinynet.nn.") for code in (kind, kind.forward))

@@ -383,6 +383,7 @@ def test_another_device_is_an_error_as_in_a_usual_call() -> None:
     for _ in range(4):
         with tn.no_grad(), pytest.raises(DeviceError, match=r"batch_norm: x is on cpu, gamma on gpu-emulated"):
             model(x)
+    assert len(recorded(model)) == 1
 
 
 def test_errors_are_those_of_a_usual_call() -> None:

@@ -30,7 +30,7 @@ class Sequential(Module):
         self.input_shape = None if input_shape is None else tuple(input_shape)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = evaluation(self, self.through, x) if is_outermost(self) else None
+        y = evaluation(self, self.through, x) if type(self) is Sequential and is_outermost(self) else None
         return self.through(x) if y is None else y
 
     def through(self, x: Tensor) -> Tensor:
