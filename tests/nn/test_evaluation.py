@@ -1,4 +1,4 @@
-"""Evaluations that are recorded and launched as one: the bits of those that run as usual, whatever changes between."""
+"""Recorded evaluations: a replay gives the bits of a usual evaluation, whatever has changed since the recording."""
 
 import gc
 import os
@@ -43,7 +43,7 @@ def cnn_lstm() -> Any:
 
 
 def ready(make: Callable[[], Any] = lstm_cnn) -> Any:
-    """A model with running averages, in evaluation."""
+    """A model in evaluation mode, with running averages."""
     tn.seed(1)
     model = make()
     model(inputs(4, 14, 9, 1))
@@ -60,8 +60,8 @@ def as_usual(model: Any, x: Tensor) -> Any:
         return model.through(x).numpy()
 
 
-def is_launched(model: Any, x: Tensor, *, times: int = 3) -> bool:
-    """Call a model some times. Whether the last output came from what was recorded; that they are right is demanded."""
+def makes_a_recording(model: Any, x: Tensor, *, times: int = 3) -> bool:
+    """Call a model several times and check each output. Returns whether a new recording was made."""
     before = [one.graph for one in recorded(model)]
     with tn.no_grad():
         for i in range(times):
@@ -77,7 +77,7 @@ def is_launched(model: Any, x: Tensor, *, times: int = 3) -> bool:
 @pytest.mark.parametrize("N", [1, 3, 20])
 def test_equal_bits(make: Callable[[], Any], N: int, monkeypatch: pytest.MonkeyPatch) -> None:
     model, x = ready(make), inputs(N, 14, 9, 1)
-    assert is_launched(model, x)
+    assert makes_a_recording(model, x)
     spoiled = x.data.copy()
     spoiled[0, 0, 0], spoiled[-1, 1, 1] = np.nan, np.inf
     others = [Tensor(x.data[::-1]), Tensor(np.asfortranarray(x.data)), Tensor(spoiled), inputs(N, 14, 9, 1)]
@@ -94,7 +94,7 @@ def test_equal_bits(make: Callable[[], Any], N: int, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("make", [lstm_cnn, cnn_lstm])
 def test_equal_bits_on_the_emulated_gpu(make: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
     model, x = ready(make).to("gpu-emulated"), inputs(2, 14, 9, 1).to("gpu-emulated")
-    assert is_launched(model, x)
+    assert makes_a_recording(model, x)
     others = [inputs(2, 14, 9, 1).to("gpu-emulated") for _ in range(3)]
     expected = [as_usual(model, other) for other in others]
     monkeypatch.setattr(type(model), "through", None)
@@ -104,23 +104,23 @@ def test_equal_bits_on_the_emulated_gpu(make: Callable[[], Any], monkeypatch: py
         assert np.array_equal(output.numpy(), value)
     monkeypatch.undo()
     model[8 if make is lstm_cnn else 5].W.data *= 2
-    before, doubled = expected[0], is_launched(model, others[0], times=1)
+    before, doubled = expected[0], makes_a_recording(model, others[0], times=1)
     assert not doubled and not np.array_equal(as_usual(model, others[0]), before)  # still the same recording
     model.to("cpu").to("gpu-emulated")
-    assert is_launched(model, x)
+    assert makes_a_recording(model, x)
 
 
 def double(*shape: int, device: str = "gpu") -> Tensor:
-    """Inputs on a stand-in for a GPU: in float64, for which there are no kernels, ops are array functions."""
+    """Inputs on a fake GPU, which runs no kernels: in float64 all ops are array functions."""
     return Tensor(RNG.standard_normal(shape), dtype="float64", device=device)
 
 
 def test_on_a_gpu() -> None:
-    """Memory of its own, two GPUs, streams, and inputs in another order."""
+    """Private memory, two GPUs, streams, and inputs in another order."""
     with installed(count=2):
         for device in ("gpu", "gpu:1"):
             model = ready().astype("float64").to(device)
-            assert is_launched(model, double(2, 14, 9, 1, device=device))
+            assert makes_a_recording(model, double(2, 14, 9, 1, device=device))
             before, x = recorded(model), double(2, 14, 9, 1, device=device)
             expected = as_usual(model, x)
             tn.Tensor([1.0], device="gpu")  # which makes the first GPU the current one
@@ -128,14 +128,14 @@ def test_on_a_gpu() -> None:
                 assert np.array_equal(model(x).numpy(), expected)
             assert len(before) == 1 and recorded(model) == before
         model, x = ready().astype("float64").to("gpu"), double(2, 14, 9, 1)
-        assert is_launched(model, x)
+        assert makes_a_recording(model, x)
         with fake_device.xp.cuda.Stream(non_blocking=True):
-            assert is_launched(model, x)  # recorded anew, for this stream
-        assert len(recorded(model)) == 1 and not is_launched(model, x, times=1) and not recorded(model)
+            assert makes_a_recording(model, x)  # recorded anew, for this stream
+        assert len(recorded(model)) == 1 and not makes_a_recording(model, x, times=1) and not recorded(model)
         turned = double(9, 14, 1, 2).data.transpose(3, 1, 0, 2)
         assert turned.shape == x.shape and not turned.flags.c_contiguous
-        assert not is_launched(model, Tensor(turned))
-        assert is_launched(model, x)
+        assert not makes_a_recording(model, Tensor(turned))
+        assert makes_a_recording(model, x)
 
 
 def test_too_much_memory_on_a_gpu_runs_as_usual(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,7 +143,7 @@ def test_too_much_memory_on_a_gpu_runs_as_usual(monkeypatch: pytest.MonkeyPatch)
     with installed():
         for device in ("gpu", "gpu-emulated"):
             model = nn.Sequential(nn.Tanh(), nn.Sigmoid()).eval()
-            assert not is_launched(model, double(90, 8, device=device))
+            assert not makes_a_recording(model, double(90, 8, device=device))
             assert "bytes at most" in str(next(iter(evaluations[model].known.values())))
 
 
@@ -208,11 +208,11 @@ def test_changes_are_noticed(number: int) -> None:
 
     count, model, x = threads(), ready(make), inputs(1, 14, 9, 1)
     try:
-        assert is_launched(model, x)
+        assert makes_a_recording(model, x)
         CHANGES[number](model)
-        assert is_launched(model, x)
+        assert makes_a_recording(model, x)
         model[2].go_backwards = True  # which NumPy does
-        assert not is_launched(model, x)
+        assert not makes_a_recording(model, x)
     finally:
         set_threads(count)
 
@@ -230,7 +230,7 @@ CHANGES_IN_PLACE: list[Callable[[Any], Any]] = [
 @pytest.mark.parametrize("number", range(len(CHANGES_IN_PLACE)))
 def test_weights_may_change_in_place(number: int) -> None:
     model, x = ready(), inputs(1, 14, 9, 1)
-    assert is_launched(model, x)
+    assert makes_a_recording(model, x)
     before, was = as_usual(model, x), [one.graph for one in recorded(model)]
     CHANGES_IN_PLACE[number](model)
     with tn.no_grad():
@@ -254,7 +254,7 @@ class MyReLU(nn.ReLU):
 @pytest.mark.parametrize("layer", [Shift(), MyReLU(), nn.Sigmoid(), nn.Softmax()])
 def test_layers_of_others_and_of_numpy(layer: Any) -> None:
     model = nn.Sequential(nn.Dense(4, 3), layer).eval()
-    assert not is_launched(model, inputs(2, 4))
+    assert not makes_a_recording(model, inputs(2, 4))
 
 
 def patched(model: Any) -> None:
@@ -275,7 +275,7 @@ def scalar(model: Any) -> None:
 def test_attributes_that_are_not_plain(spoil: Callable[[Any], Any]) -> None:
     model = nn.Sequential(nn.Dense(4, 4), nn.ReLU(), nn.Dropout(0.5)).eval()
     spoil(model)
-    assert not is_launched(model, inputs(2, 4))
+    assert not makes_a_recording(model, inputs(2, 4))
 
 
 def test_a_forward_that_gives_no_tensor() -> None:
@@ -301,30 +301,30 @@ def test_a_model_that_has_no_hash() -> None:
 def test_a_plain_tensor_in_the_place_of_a_parameter() -> None:
     model, x = nn.Sequential(nn.Dense(4, 4), nn.ReLU(), nn.Dense(4, 4)).eval(), inputs(2, 4)
     model[2].W = Tensor(model[0].W.data.T)
-    is_launched(model, x)
+    makes_a_recording(model, x)
     model[2].W.data = np.ones((4, 4), "float32")
-    is_launched(model, x)
+    makes_a_recording(model, x)
 
 
 def test_code_that_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     model, x = nn.Sequential(nn.Dense(4, 4), nn.ReLU()).eval(), inputs(2, 4)
-    assert is_launched(model, x)
+    assert makes_a_recording(model, x)
     monkeypatch.setattr(nn.ReLU, "forward", lambda self, x: x * 2.0)
-    assert not is_launched(model, x)
+    assert not makes_a_recording(model, x)
     monkeypatch.undo()
     model = nn.Sequential(*model.layers).eval()
-    assert is_launched(model, x)
+    assert makes_a_recording(model, x)
     model[1].__class__ = nn.Tanh
-    assert not is_launched(model, x)
+    assert not makes_a_recording(model, x)
     model[1].__class__ = nn.ReLU
     monkeypatch.setattr(nn.ReLU, "forward", lambda self, x: tn.ops.relu(x))  # code of a user may do anything
     model = nn.Sequential(*model.layers).eval()
-    assert not is_launched(model, x)
+    assert not makes_a_recording(model, x)
 
 
 def test_a_tensor_that_has_lost_its_array() -> None:
     model, x = nn.Sequential(nn.Dense(4, 4), nn.ReLU()).eval(), inputs(2, 4)
-    assert is_launched(model, x)
+    assert makes_a_recording(model, x)
     model[0].W.data = None
     gc.collect()
     with tn.no_grad(), pytest.raises(AttributeError):
@@ -332,8 +332,8 @@ def test_a_tensor_that_has_lost_its_array() -> None:
 
 
 def test_float64_and_batches_that_are_large() -> None:
-    assert not is_launched(nn.Sequential(nn.Dense(4, 3)).eval().astype("float64"), Tensor(np.ones((2, 4))))
-    assert not is_launched(nn.Sequential(nn.Dense(40, 300)).eval(), inputs(9000, 40))
+    assert not makes_a_recording(nn.Sequential(nn.Dense(4, 3)).eval().astype("float64"), Tensor(np.ones((2, 4))))
+    assert not makes_a_recording(nn.Sequential(nn.Dense(40, 300)).eval(), inputs(9000, 40))
 
 
 def test_training_recording_the_specification_and_parts_of_a_model() -> None:
@@ -358,7 +358,7 @@ def test_training_recording_the_specification_and_parts_of_a_model() -> None:
             for _ in range(4):
                 model(x)
         assert recorded(model) == []
-    assert is_launched(model, x)
+    assert makes_a_recording(model, x)
     with tn.no_grad(), tn.using("reference"):
         usual = model.through(x).numpy()
         assert np.array_equal(model(x).numpy(), usual)
@@ -370,16 +370,16 @@ def test_training_recording_the_specification_and_parts_of_a_model() -> None:
 
 def test_another_dtype_is_an_error_as_in_a_usual_call() -> None:
     model, x = ready(), inputs(1, 14, 9, 1)
-    assert is_launched(model, x)
+    assert makes_a_recording(model, x)
     for _ in range(4):
         with tn.no_grad(), pytest.raises(DtypeError):
             model(Tensor(x.data.astype("float64")))
-    assert is_launched(ready(), x)
+    assert makes_a_recording(ready(), x)
 
 
 def test_another_device_is_an_error_as_in_a_usual_call() -> None:
     model, x = ready().to("gpu-emulated"), inputs(1, 14, 9, 1)
-    assert is_launched(model, x.to("gpu-emulated"))
+    assert makes_a_recording(model, x.to("gpu-emulated"))
     for _ in range(4):
         with tn.no_grad(), pytest.raises(DeviceError, match=r"batch_norm: x is on cpu, gamma on gpu-emulated"):
             model(x)
@@ -392,7 +392,7 @@ def test_errors_are_those_of_a_usual_call() -> None:
         for _ in range(4):
             with pytest.raises(ShapeError, match="reshape"):
                 model(inputs(1, 14, 8, 1))
-    assert is_launched(model, inputs(1, 14, 9, 1))
+    assert makes_a_recording(model, inputs(1, 14, 9, 1))
 
 
 # --- life -----------------------------------------------------------------------------------------------------------
@@ -400,13 +400,13 @@ def test_errors_are_those_of_a_usual_call() -> None:
 def test_shapes_are_kept_apart_and_not_for_ever() -> None:
     model = nn.Sequential(nn.Dense(4, 3)).eval()
     for N in range(1, 40):
-        assert is_launched(model, inputs(N, 4))
+        assert makes_a_recording(model, inputs(N, 4))
         assert len(recorded(model)) <= SHAPES
 
 
 def test_a_model_goes_with_all_that_was_recorded() -> None:
     model = ready()
-    assert is_launched(model, inputs(1, 14, 9, 1))
+    assert makes_a_recording(model, inputs(1, 14, 9, 1))
     gone = weakref.ref(model), weakref.ref(recorded(model)[0])
     del model
     gc.collect()
@@ -415,7 +415,7 @@ def test_a_model_goes_with_all_that_was_recorded() -> None:
 
 def test_arrays_that_a_model_has_no_more_are_gone() -> None:
     model, x = ready(), inputs(1, 14, 9, 1)
-    assert is_launched(model, x) and is_launched(model, inputs(2, 14, 9, 1))
+    assert makes_a_recording(model, x) and makes_a_recording(model, inputs(2, 14, 9, 1))
     gone = [weakref.ref(tensor.data) for tensor in model.tensors().values() if tensor.data.size > 4]
     model.astype("float64")
     gc.collect()
@@ -450,13 +450,13 @@ def test_several_threads_at_once() -> None:
 @pytest.mark.filterwarnings(r"ignore:os\.fork\(\) was called:RuntimeWarning")  # by JAX, where other tests imported it
 def test_after_a_fork() -> None:
     model, x = ready(), inputs(1, 14, 9, 1)
-    assert is_launched(model, x)
+    assert makes_a_recording(model, x)
     expected = as_usual(model, x)
 
     def in_the_child() -> None:
         with tn.no_grad():
             assert all(np.array_equal(model(x).numpy(), expected) for _ in range(3))
-        assert is_launched(ready(cnn_lstm), x)
+        assert makes_a_recording(ready(cnn_lstm), x)
 
     assert in_a_child(in_the_child) == 0
-    assert is_launched(model, inputs(2, 14, 9, 1))
+    assert makes_a_recording(model, inputs(2, 14, 9, 1))

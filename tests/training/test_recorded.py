@@ -1,4 +1,4 @@
-"""Steps that are recorded once and launched as one: the numbers of those that run as usual, bit for bit."""
+"""Recorded training steps: a replayed step gives the bits of a usual one."""
 
 import gc
 import random
@@ -24,7 +24,7 @@ BATCH, IMAGES = 8, 35  # four batches, and a smaller one
 
 @pytest.fixture(params=["gpu", "gpu-emulated"])
 def device(request: pytest.FixtureRequest) -> Iterator[str]:
-    """A stand-in for CuPy's GPU, which has CuPy's way to record, and the emulated one, which has our kernels."""
+    """A fake GPU that records as CuPy does, and the emulated GPU, which runs our kernels."""
     with installed(), tn.using("reference") if request.param == "gpu" else nullcontext():
         yield request.param
 
@@ -52,7 +52,7 @@ def lstm_cnn() -> Any:
 def train(device: str, *, graph: bool, make: Callable[[], Any] = lstm_cnn, epochs: int = 3,
           optimizer: Callable[[Any], Any] = tn.optim.AdamW, data: str = "cpu",
           **options: Any) -> tuple[dict[str, Any], list[Any]]:
-    """The state of model and optimizer after some epochs, and the history but for its times."""
+    """The state of model and optimizer after some epochs, and the history without its times."""
     tn.seed(3)
     model = make().to(device)
     rng = np.random.default_rng(0)
@@ -204,8 +204,8 @@ def test_what_a_callback_changes_counts_from_the_next_step(device: str, steps: l
     assert steps[0].recording is not None
 
 
-def test_what_nobody_sees_counts_from_the_next_epoch(device: str, steps: list[RecordedStep]) -> None:
-    """A loss is scaled by a number that is in no attribute."""
+def test_a_global_number_counts_from_the_next_epoch(device: str, steps: list[RecordedStep]) -> None:
+    """The loss is scaled by a number that is in no attribute."""
     scale = [1.0]
 
     class Scale(Callback):
@@ -226,7 +226,7 @@ def test_what_nobody_sees_counts_from_the_next_epoch(device: str, steps: list[Re
 @pytest.mark.parametrize("change", ["the precision", "the seed", "nothing"])
 def test_a_setting_that_changes_is_noticed(device: str, steps: list[RecordedStep], change: str,
                                            monkeypatch: pytest.MonkeyPatch) -> None:
-    """The step after the change is not launched from the recording."""
+    """The step after the change is not replayed."""
     calls, forward = list[int](), tn.nn.Dense.forward
     monkeypatch.setattr(tn.nn.Dense, "forward", lambda self, x: calls.append(0) or forward(self, x))
     precision = ExitStack()
@@ -338,7 +338,7 @@ def test_the_guard_names_the_tensor_of_a_replayed_step(device: str, steps: list[
 # --- what cannot be recorded ----------------------------------------------------------------------------------------
 
 class Layer(tn.nn.Module):
-    """Multiplies by what a function gives: of itself, and of x."""
+    """Multiplies x by 1 + factor(layer, x)."""
 
     calls: Any = 0
 
@@ -351,7 +351,7 @@ class Layer(tn.nn.Module):
 
 
 class Counted(Layer):
-    """What it counts belongs to its state. To count it is no fault, but to look at it is one."""
+    """Its counter belongs to its state. It may be counted, but not read."""
 
     host_state: ClassVar[dict[str, int]] = {"calls": 0}
 
@@ -390,7 +390,7 @@ def picked(layer: Any, x: Any) -> Any:
 
 
 def guarded(layer: Any, x: Any) -> Any:
-    """Marks that it is at work, and is left in the middle: the mark must go as well."""
+    """Sets a mark while it runs. When the recording fails in the middle, the mark must be removed."""
     factor = 2.0 if hasattr(layer, "is_at_work") else 1.0
     layer.is_at_work = True
     value = 0.0 * float(x.data.sum())
@@ -443,7 +443,7 @@ def test_counting_alone_is_no_fault(device: str, steps: list[RecordedStep]) -> N
 
 
 def test_fit_says_why_steps_are_not_recorded(capsys: pytest.CaptureFixture[str]) -> None:
-    """Once, after the epoch in which it was found."""
+    """Once, after the epoch in which the reason was found."""
     for batches, epoch in (4, 1), (1, 3):
         tn.seed(0)
         model = tn.nn.Sequential(FAULTS["reads a number"][0](), tn.nn.Dense(4, 2)).to("gpu-emulated")
@@ -565,7 +565,7 @@ def test_a_device_that_forgets_to_count_is_noticed(monkeypatch: pytest.MonkeyPat
 
 
 def test_arrays_of_a_graph_keep_their_memory() -> None:
-    """Also when the graph is gone; and while it is there, memory that no array has any more."""
+    """Also after the graph is gone. A graph keeps the memory of arrays that are gone."""
     with installed():
         xp = fake_device.xp
         x = xp.ones(3)

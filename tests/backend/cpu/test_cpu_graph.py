@@ -1,4 +1,4 @@
-"""Launches that are recorded and made again: what every override gives for other inputs, and what is refused."""
+"""CPU graphs: a replay of each override with other inputs, and what cannot be recorded."""
 
 import os
 import threading
@@ -52,7 +52,7 @@ def ones(size: int = 5) -> Any:
 # --- what an op gives for other inputs ------------------------------------------------------------------------------
 
 def repeats(forward: Any, arrays: list[Any], others: list[Any], options: dict[str, Any]) -> bool:
-    """Whether a forward, recorded with some inputs, gives for others what it gives them as usual, bit for bit."""
+    """Whether a forward pass recorded with `arrays` gives the bits of a usual one for `others`."""
     outputs = len(as_tuple(forward(np, *arrays, **options)[0]))
     recorded = [graph.record("cpu", lambda i=i: as_tuple(forward(np, *arrays, **options)[0])[i],
                               [array for array in arrays if array is not None], MOST) for i in range(outputs)]
@@ -90,7 +90,7 @@ def test_what_is_recorded_gives_for_other_inputs_what_they_give(name: str) -> No
 
 
 def test_what_numpy_does_to_an_array_that_kernels_write_to_is_found() -> None:
-    """A forward that breaks the rule without a sign of it does not pass the check above."""
+    """Plant a bug: a forward pass in which NumPy changes an array of a kernel. The check above must find it."""
     def honest(xp: Any, x: Any) -> Any:
         return doubled(x), None
 
