@@ -18,7 +18,7 @@ is then an Op. A call on tensors checks the shapes, runs the forward, and leaves
 import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 
 from tinynet import backend
 from tinynet.contract import Contract, Sizes
@@ -27,13 +27,21 @@ from tinynet.tape import Node
 from tinynet.tensor import Tensor, blank
 from tinynet.tracing import UNOBSERVED, Call, observers
 from tinynet.types import Array as Array
-from tinynet.types import Count, MakesOp, Result
+from tinynet.types import Count
 from tinynet.types import Gradients as Gradients
+
+if TYPE_CHECKING:
+    import typing_extensions
 
 _REMEMBERED = 256  # checked calls that an op keeps, by shapes, dtypes and options
 
 REGISTRY: dict[str, "Op[Any]"] = {}  # every op by name, for the tests
 UPDATES: dict[str, "Update"] = {}  # every update in place, likewise
+
+if TYPE_CHECKING:  # the result of an op or a layer: a Tensor by default (`typing` has defaults from Python 3.13 on)
+    Result = typing_extensions.TypeVar("Result", default=Tensor)
+else:
+    Result = TypeVar("Result")
 
 
 def namespace_of(op: str, *named: tuple[str, Tensor]) -> Any:
@@ -180,6 +188,18 @@ class Op(Generic[Result]):
         known = [places.pop(name) for name in self._names], list(places.items())
         self._forms[form] = known
         return known
+
+
+class MakesOp(Protocol):
+    """The decorator `op(...)`: of a function that returns arrays and a cache, it makes an Op that returns Tensors."""
+
+    @overload
+    def __call__(self, forward: Callable[..., tuple[Array, Any]]) -> Op[Tensor]: ...
+    @overload
+    def __call__(self, forward: Callable[..., tuple[tuple[Array, Array], Any]]) -> Op[tuple[Tensor, Tensor]]: ...
+    @overload
+    def __call__(self, forward: Callable[..., tuple[tuple[Array, Array, Array], Any]]
+                 ) -> Op[tuple[Tensor, Tensor, Tensor]]: ...
 
 
 def op(contract: str, *, cases: Sequence[dict[str, Any]], sizes: Callable[..., Sizes] | None = None,

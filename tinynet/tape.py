@@ -10,14 +10,12 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from tinynet import backend
 from tinynet.errors import GradientError, ShapeError
 from tinynet.tracing import observers
-
-if TYPE_CHECKING:
-    from tinynet.tensor import Tensor
+from tinynet.types import Array, Shape
 
 _numbers = itertools.count()
 
@@ -45,7 +43,7 @@ class Node:
 
     __slots__ = ("backward", "cache", "edges", "is_override", "needs", "number", "op", "outputs", "xp")
 
-    def __init__(self, op: Any, xp: Any, backward: Callable[..., Any], cache: Any, inputs: "Sequence[Tensor | None]",
+    def __init__(self, op: Any, xp: Any, backward: Callable[..., Any], cache: Any, inputs: "Sequence[Traced | None]",
                  outputs: Sequence[Any]) -> None:
         self.op = op
         self.xp = xp
@@ -78,10 +76,23 @@ class Node:
         self.cache = self.edges = None
 
 
-Edge: TypeAlias = "Tensor | tuple[Node, int] | None"
+class Traced(Protocol):
+    """A tensor, as the tape sees it: see `tinynet/tensor.py`."""
+
+    requires_grad: bool
+    grad: Array | None
+    origin: tuple[Node, int] | None
+
+    @property
+    def shape(self) -> Shape: ...
+    def place(self, dvalue: Array) -> Array: ...
+    def accumulate(self, dvalue: Array) -> None: ...
 
 
-def backward(tensor: "Tensor", gradient: Any) -> None:
+Edge: TypeAlias = Traced | tuple[Node, int] | None
+
+
+def backward(tensor: Traced, gradient: Any) -> None:
     """Propagate the gradient of a tensor to the leaves that it depends on. This uses up the nodes between them.
 
     Errors: GradientError if an earlier `backward()` has used up one of the nodes.
@@ -128,7 +139,7 @@ def backward(tensor: "Tensor", gradient: Any) -> None:
                      [dvalue for dvalue, _ in leaves.values()])
 
 
-def nodes_behind(tensor: "Tensor") -> list[Node]:
+def nodes_behind(tensor: Traced) -> list[Node]:
     """The nodes that a tensor depends on, the youngest first. Errors: GradientError if one of them is used up."""
     found: set[Node] = set()
     waiting = [tensor.origin[0]] if tensor.origin else []
@@ -144,7 +155,7 @@ def nodes_behind(tensor: "Tensor") -> list[Node]:
     return sorted(found, key=lambda node: -node.number)
 
 
-def _check_gradient(node: Node, edge: "Tensor | tuple[Node, int]", dinput: Any) -> None:
+def _check_gradient(node: Node, edge: Traced | tuple[Node, int], dinput: Any) -> None:
     """Raise ShapeError if a gradient has another shape than its input: broadcasting would hide the mistake."""
     shape = edge[0].outputs[edge[1]][0] if isinstance(edge, tuple) else edge.shape
     if dinput is None or dinput.shape != shape:

@@ -1,19 +1,12 @@
 """Names of types, for type checkers, editors and readers of signatures. Only `numpy` is imported, and nothing runs."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from types import EllipsisType, ModuleType
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike as ArrayLike  # what NumPy makes an array of: arrays, Tensors, numbers, nested lists
 from numpy.typing import DTypeLike as DTypeLike
-
-if TYPE_CHECKING:
-    import typing_extensions
-
-    from tinynet.nn.parameter import Parameter
-    from tinynet.op import Op
-    from tinynet.tensor import Tensor
 
 Namespace = ModuleType  # the module of array functions of a device: numpy, cupy, or the emulator's
 Array = np.ndarray[Any, np.dtype[Any]]  # NumPy's, or that of a GPU, which has the same interface
@@ -23,18 +16,12 @@ Axes = int | tuple[int, ...] | None  # one axis, several, or all
 Gradients = tuple[Array | None, ...]  # one for each input of an op, None where it is not needed
 Count = int | Callable[[dict[str, Any]], int] | None  # of operations or elements; None if unknown
 Rate = float | Array  # a learning rate: a number, or a 0-d array on the device
-Weights = Iterable["Parameter"]  # model.parameters(), or a list
 
 Index = int | slice | EllipsisType | ArrayLike | tuple[Any, ...] | None  # what NumPy takes in brackets
 Pad = str | int  # of a window: "valid", "same", "causal", or the number of elements on both sides
 Pads = Pad | tuple[Pad, Pad]  # one for height and width, or one for each
 Pair = int | tuple[int, int]  # likewise
 
-# The result of an op or of a layer: a Tensor, unless it says otherwise. `typing` has such defaults from Python 3.13 on.
-if TYPE_CHECKING:
-    Result = typing_extensions.TypeVar("Result", default=Tensor)
-else:
-    Result = TypeVar("Result")
 Inputs = ParamSpec("Inputs")
 Output = TypeVar("Output", covariant=True)
 
@@ -58,15 +45,3 @@ class HasForward(Protocol[Inputs, Output]):
     """A module, for the type of its call: this takes what `forward` takes, and returns what `forward` returns."""
 
     def forward(self, *inputs: Inputs.args, **options: Inputs.kwargs) -> Output: ...
-
-
-class MakesOp(Protocol):
-    """The decorator `op(...)`: of a function that returns arrays and a cache, it makes an Op that returns Tensors."""
-
-    @overload
-    def __call__(self, forward: "Callable[..., tuple[Array, Any]]") -> "Op[Tensor]": ...
-    @overload
-    def __call__(self, forward: "Callable[..., tuple[tuple[Array, Array], Any]]") -> "Op[tuple[Tensor, Tensor]]": ...
-    @overload
-    def __call__(self, forward: "Callable[..., tuple[tuple[Array, Array, Array], Any]]"
-                 ) -> "Op[tuple[Tensor, Tensor, Tensor]]": ...

@@ -7,8 +7,8 @@ from tinynet.errors import ArgumentError
 from tinynet.nn.dropout import check_rate
 from tinynet.nn.module import Module
 from tinynet.nn.parameter import Buffer, Parameter
+from tinynet.op import Result
 from tinynet.tensor import Tensor, ones
-from tinynet.types import Result
 
 GATES = 4  # f, i, C̃, o: column blocks of W and b
 

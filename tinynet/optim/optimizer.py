@@ -1,20 +1,22 @@
 """The base of optimizers: parameters, gradients and moments, each packed into one flat array.
 
 One update of a flat array takes the place of an update for each parameter. A parameter's `data` is a view of the flat
-values. Its gradient is written into a view of the flat gradients (`Parameter.home`), without a copy. If a parameter is
+values, and a backward pass copies its gradient into a view of the flat gradients (`Parameter.home`). If a parameter is
 given another array (`model.to`, `model.astype`), the next step packs again.
 """
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from tinynet import backend
 from tinynet.errors import ArgumentError, ShapeError, StateError
 from tinynet.nn.parameter import Parameter, Parameters
 from tinynet.tracing import observers
-from tinynet.types import Array, Rate, Weights
+from tinynet.types import Array, Rate
+
+Weights = Iterable[Parameter]  # model.parameters(), or a list
 
 
 def scalar(number: Any, like: Array) -> Any:

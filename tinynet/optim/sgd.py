@@ -3,8 +3,8 @@
 from typing import Any, ClassVar
 
 from tinynet.op import Update
-from tinynet.optim.optimizer import Optimizer, scalar
-from tinynet.types import Array, Rate, Weights
+from tinynet.optim.optimizer import Optimizer, Weights, scalar
+from tinynet.types import Array, Rate
 
 
 @Update
