@@ -42,9 +42,8 @@ def work(row: str) -> Callable[[], Any]:
     batch = 128 if row == "first-step" else int(number)
     tn.seed(0)
     model = models.deep_lstm_cnn() if kind == "deep" else models.lstm_cnn()
-    numbers = np.random.default_rng(0)
-    x = tn.Tensor(numbers.random((batch, 28, 28, 1), "float32"))
-    labels = tn.Tensor(numbers.integers(0, 10, batch))
+    x = tn.Tensor((np.arange(batch * 28 * 28) % 97 / 97).reshape(batch, 28, 28, 1).astype("float32"))
+    labels = tn.Tensor(np.arange(batch) % 10)
     optimizer = tn.optim.Adam(model.parameters())
 
     def step() -> None:

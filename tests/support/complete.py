@@ -90,7 +90,7 @@ def overrides(folder: str, name: str) -> bool:
 
 
 def lacks_in(folder: str, name: str) -> list[str]:
-    """What the override of an op lacks. Nothing, if there is none."""
+    """What the override of an op lacks: nothing where there is no override."""
     table, stem = TABLES[folder], declared()[name]
     file, tests = f"tinynet/backend/{folder}/{stem}.py", f"tests/backend/equations_{folder}.py"
     if not overrides(folder, name):
