@@ -50,16 +50,15 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__}: a module needs a forward(self, x)")
 
     def __call__(self: HasForward[Inputs, Output], *inputs: Inputs.args, **options: Inputs.kwargs) -> Output:
-        if _root.get() is None:
-            token = _root.set(self)
-            try:
-                return Module.__call__(self, *inputs, **options)
-            finally:
+        token = _root.set(self) if _root.get() is None else None
+        try:
+            observer = observers.get().module
+            if observer is None:
+                return self.forward(*inputs, **options)
+            return observer(self, lambda: self.forward(*inputs, **options))
+        finally:
+            if token is not None:
                 _root.reset(token)
-        observer = observers.get().module
-        if observer is None:
-            return self.forward(*inputs, **options)
-        return observer(self, lambda: self.forward(*inputs, **options))
 
     def children(self) -> Iterator[tuple[str, "Module"]]:
         """The modules among the attributes of this one, and in lists among them, with their names."""
