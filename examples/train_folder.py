@@ -36,6 +36,7 @@ from tinynet.classifier import Classifier, report, score
 LARGEST = 128  # pixels a side, without --size
 AUGMENT = {"shift": 0.1, "rotate": 10.0, "scale": 0.1, "shear": 5.0, "contrast": 0.1, "brightness": 0.05}
 SHOWN = 25  # images in mistakes.png
+DISAGREEMENT = 0.2  # of the accuracy in training and in evaluation, above which a warning is printed
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -89,16 +90,39 @@ def train(options: argparse.Namespace) -> None:
         checkpoint=options.out / "checkpoint.safetensors", resume=options.resume)
 
     pictures = Classifier(tn.load(saved).to(options.device))
-    probabilities = pictures.probabilities(parts["test"].images(size, channels))
-    found = score(parts["test"].labels, probabilities, pictures.classes)
-    print(f"\nThe best model on the test part:\n\n{report(found)}\n")
+    probabilities = {name: pictures.probabilities(part.images(size, channels)) for name, part in parts.items()}
+    found = {name: score(part.labels, probabilities[name], pictures.classes) for name, part in parts.items()}
+    print(f"\nThe best model on the test part:\n\n{report(found['test'])}\n")
+    for warning in doubts(found, history, np.concatenate(list(probabilities.values()))):
+        print(f"warning: {warning}", file=sys.stderr)
     write(options, {
-        "test": found, "epochs": history, "classes": folder.classes, "layout": folder.layout, "parted": fold.sentence,
+        "test": found["test"], "train": found["train"], "epochs": history,
+        "classes": folder.classes, "layout": folder.layout, "parted": fold.sentence,
         "images": {name: len(part) for name, part in parts.items()}, "skipped": [list(one) for one in folder.skipped],
         "input_shape": model.input_shape, "parameters": sum(p.size for p in model.parameters()),
         "seconds": time.perf_counter() - start, "versions": tn.about().versions,
         "settings": {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()},
-    }, parts["test"], probabilities)
+    }, parts["test"], probabilities["test"])
+
+
+def doubts(found: dict[str, Any], history: list[dict[str, Any]], probabilities: np.ndarray) -> list[str]:
+    """What makes the kept model doubtful: one answer for all images, or another accuracy than it had in training.
+
+    `found` holds the scores by part, `history` the epochs of `fit`, `probabilities` (N,K) those of all images.
+    """
+    said = []
+    answers = np.unique(probabilities.argmax(axis=1))
+    if len(answers) == 1:
+        name = list(found["train"]["per_class"])[answers[0]]
+        said.append(f"the model must tell the classes apart, and takes all {len(probabilities):,} images for {name!r}; "
+                    "train for more epochs, with another --lr, or look at the images")
+    kept = min(history, key=lambda row: row["validation_loss"])
+    learning, evaluating = kept["train_accuracy"], found["train"]["accuracy"]
+    if abs(learning - evaluating) > DISAGREEMENT:
+        said.append(f"the accuracy on the training images must not differ by more than {DISAGREEMENT} between training "
+                    f"and evaluation, and is {learning:.4f} in training (epoch {kept['epoch']}) and {evaluating:.4f} "
+                    "in evaluation; a smaller --batch-size gives the averages of BatchNorm more batches")
+    return said
 
 
 def usual_size(folder: tn.data.ImageFolder) -> int:

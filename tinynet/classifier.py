@@ -17,6 +17,7 @@ from tinynet.data.loader import Loader
 from tinynet.errors import DataError, ModelFileError
 from tinynet.nn.module import Module
 from tinynet.nn.summary import aligned, rows
+from tinynet.plain import plain_array
 from tinynet.tensor import Tensor
 from tinynet.training.evaluate import predict
 
@@ -101,7 +102,7 @@ def score(labels: Any, probabilities: np.ndarray, classes: Sequence[str]) -> dic
     >>> found["accuracy"], found["confusion_matrix"], found["per_class"]["dog"]["recall"]
     (0.6666666666666666, [[1, 0], [1, 1]], 0.5)
     """
-    labels, predicted, count = np.asarray(labels), probabilities.argmax(axis=1), len(classes)
+    labels, predicted, count = plain_array(labels, "score: labels"), probabilities.argmax(axis=1), len(classes)
     table = metrics.confusion_matrix(labels, predicted, count)
     columns = {name: values.tolist() for name, values in metrics.per_class(table).items()}
     columns["images"] = columns.pop("support")

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinynet.errors import ArgumentError, DtypeError, ShapeError
+from tinynet.plain import plain_array
 from tinynet.types import Array, ArrayLike
 
 
@@ -57,8 +58,8 @@ def per_class(table: ArrayLike) -> dict[str, Array]:
     >>> per_class([[1, 0], [1, 2]])["recall"].round(3)
     array([1.   , 0.667])
     """
-    table = np.asarray(table)
-    right, predicted, support = table.diagonal(), table.sum(axis=0), table.sum(axis=1)
+    counts = plain_array(table, "per_class: table")
+    right, predicted, support = counts.diagonal(), counts.sum(axis=0), counts.sum(axis=1)
     return {"precision": _share(right, predicted), "recall": _share(right, support),
             "f1": _share(2 * right, predicted + support), "support": support}
 
@@ -264,7 +265,8 @@ def classification_report(labels: ArrayLike, predicted: ArrayLike, names: Sequen
 
 def _classes(function: str, labels: ArrayLike, predicted: ArrayLike, classes: int | None) -> tuple[Array, Array, int]:
     """Both as arrays of int64, and the number of classes."""
-    arrays = {"labels": np.asarray(labels), "predicted": np.asarray(predicted)}
+    arrays = {"labels": plain_array(labels, f"{function}: labels"),
+              "predicted": plain_array(predicted, f"{function}: predicted")}
     for name, array in arrays.items():
         if array.ndim != 1 or len(array) == 0 or len(array) != len(arrays["labels"]):
             raise ShapeError(f"{function}: {name} must be (N,), as long as labels and not empty, got {array.shape} for "
@@ -283,8 +285,8 @@ def _classes(function: str, labels: ArrayLike, predicted: ArrayLike, classes: in
 
 def _counts(function: str, labels: ArrayLike, scores: ArrayLike) -> tuple[Array, Array, Array]:
     """For each distinct score, from the highest: the negatives and positives that reach it, and the score itself."""
-    values = np.asarray(scores)
-    true, _, count = _classes(function, labels, np.zeros(len(np.asarray(labels)), int), None)
+    values, true = plain_array(scores, f"{function}: scores"), plain_array(labels, f"{function}: labels")
+    true, _, count = _classes(function, true, np.zeros(true.shape, int), None)
     if values.shape != true.shape:
         raise ShapeError(f"{function}: scores must be {true.shape}, a score for each label, got {values.shape}; "
                          "probabilities[:, 1] for two classes?")
@@ -293,18 +295,19 @@ def _counts(function: str, labels: ArrayLike, scores: ArrayLike) -> tuple[Array,
     if values.dtype.kind not in "fiub" or not np.isfinite(values).all():
         raise ArgumentError(f"{function}: scores must be finite numbers, got some that are not; "
                             "did the training diverge?")
-    order = np.argsort(-values.astype(np.float64), kind="stable")
+    ranks = np.unique(values, return_inverse=True)[1]  # whole numbers beyond 2^53 would be equal as floats
+    order = np.argsort(-ranks.reshape(-1), kind="stable")
     values, true = values[order], true[order]
-    last = np.r_[np.nonzero(np.diff(values))[0], len(values) - 1]  # of each run of equal scores
+    last = np.r_[np.nonzero(values[1:] != values[:-1])[0], len(values) - 1]  # of each run of equal scores
     positives = true.cumsum()[last]
     return last + 1 - positives, positives, values[last]
 
 
 def _one_against_all(function: str, labels: ArrayLike, scores: ArrayLike, area: Any) -> float:
-    values = np.asarray(scores)
-    if values.ndim == 1:
-        return float(area(labels, values))
-    true, _, count = _classes(function, labels, np.zeros(len(np.asarray(labels)), int), None)
+    values, true = plain_array(scores, f"{function}: scores"), plain_array(labels, f"{function}: labels")
+    if values.ndim < 2:
+        return float(area(true, values))
+    true, _, count = _classes(function, true, np.zeros(true.shape, int), None)
     if values.ndim != 2 or values.shape[0] != len(true) or values.shape[1] < max(count, 3):
         raise ShapeError(f"{function}: scores must be (N,) for two classes, or (N, K) for K of at least 3, with N = "
                          f"{len(true)} and labels below {count}; got {values.shape}; probabilities[:, 1]?")

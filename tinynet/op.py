@@ -20,9 +20,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 
+import numpy as np
+
 from tinynet import backend
 from tinynet.contract import Contract, Sizes
 from tinynet.errors import DeviceError
+from tinynet.plain import plain
 from tinynet.tape import Node
 from tinynet.tensor import Tensor, blank
 from tinynet.tracing import UNOBSERVED, Call, observers
@@ -85,7 +88,7 @@ class Op(Generic[Result]):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Result:
         inputs, options = self._bind(args, kwargs)
-        tensors = _as_tensors(inputs)
+        tensors = _as_tensors(inputs, self.contract)
         arrays = [None if tensor is None else tensor.data for tensor in tensors]
         sizes = self.infer(arrays, options)
         watching = observers.get()
@@ -112,6 +115,11 @@ class Op(Generic[Result]):
                 result = self.forward(xp, *arrays, **options)
         except MemoryError as error:
             raise backend.out_of_memory(self.name, device, error) from error
+        except FloatingPointError:  # of np.seterr(all="raise"): that a tiny number becomes 0 is no error
+            if np.geterr()["under"] == "ignore":
+                raise
+            with np.errstate(under="ignore"):
+                return self._run(tensors, arrays, sizes, options)
         outputs, cache = result
         made = [xp.asarray(array) for array in (outputs if isinstance(outputs, tuple) else (outputs,))]
         results = [Tensor.of(array) for array in made]
@@ -131,13 +139,20 @@ class Op(Generic[Result]):
 
     def infer(self, arrays: Sequence[Any], options: dict[str, Any]) -> Sizes:
         """The value of every letter of the contract, from the inputs and the options. Errors as of the contract."""
+        key: Any
         try:
             key = (*[(array.shape, array.dtype) if array is not None else None for array in arrays],
                    *[(name, type(value), value) for name, value in options.items()])
             known = self._inferred.get(key)
         except TypeError:  # an option that cannot be a key, such as a list
-            return self._infer(arrays, options)
+            key = known = None
         if known is None:
+            numbers = {name: plain(value) for name, value in options.items()}
+            if any(numbers[name] is not value for name, value in options.items()):
+                options.update(numbers)
+                return self.infer(arrays, options)
+            if key is None:
+                return self._infer(arrays, options)
             if len(self._inferred) >= _REMEMBERED:
                 self._inferred.clear()
             known = self._inferred[key] = self._infer(arrays, options)
@@ -244,7 +259,8 @@ class Update:
         xp = backend.namespace(device)
         fast = backend.find_override(self.module, (self.name,), device)
         if not fast or fast[0](xp, *arrays, **options) is NotImplemented:
-            self.specification(xp, *arrays, **options)
+            with np.errstate(under="ignore"):
+                self.specification(xp, *arrays, **options)
 
 
 def _on_two_devices(op: str, named: Sequence[tuple[str, Tensor]]) -> Any:
@@ -255,15 +271,18 @@ def _on_two_devices(op: str, named: Sequence[tuple[str, Tensor]]) -> Any:
                       f'call {first}.to("{other}") or model.to("{device}")')
 
 
-def _as_tensors(values: Sequence[Any]) -> Sequence[Tensor | None]:
-    """Tensors of all arguments. A Python number takes the dtype and the device of the floats beside it."""
+def _as_tensors(values: Sequence[Any], contract: Contract) -> Sequence[Tensor | None]:
+    """Tensors of all arguments. A number, NumPy's too, takes the dtype and the device of the floats beside it."""
     for value in values:
         if value is not None and (not isinstance(value, Tensor) or value.data.dtype.kind == "c"):
-            return _converted(values)
+            return _converted(values, contract)
     return values
 
 
-def _converted(values: Sequence[Any]) -> list[Tensor | None]:
+def _converted(values: Sequence[Any], contract: Contract) -> list[Tensor | None]:
+    if not contract.variadic:
+        values = [value.item() if argument.kind == "float" and isinstance(value, np.generic | np.ndarray)
+                  and not value.ndim else value for argument, value in zip(contract.inputs, values, strict=True)]
     given = [value for value in values if isinstance(value, Tensor)]
     model = next((tensor for kind in "cf" for tensor in given if tensor.dtype.kind == kind), None)
     device = given[0].device if given else None

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinynet.errors import ArgumentError
+from tinynet.plain import plain_array
 from tinynet.types import Array, ArrayLike
 
 FLOAT32 = 3e38  # slightly below the largest finite float32
@@ -42,7 +43,7 @@ class Scaling:
     def __call__(self, pixels: ArrayLike) -> Array:
         """Scale pixels (..., C), integers or floats, to float32 of the same shape."""
         mean, scale = (np.asarray(numbers, "float32") for numbers in (self.mean, self.scale))
-        return (np.asarray(pixels, "float32") - mean) / scale
+        return (plain_array(pixels, "Scaling: pixels").astype("float32", copy=False) - mean) / scale
 
     def fits(self, channels: int) -> bool:
         """Whether mean and scale have one number, or one for each of `channels`."""

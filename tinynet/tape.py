@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Protocol, TypeAlias
 
+import numpy as np
+
 from tinynet import backend
 from tinynet.errors import GradientError, ShapeError
 from tinynet.tracing import observers
@@ -70,6 +72,11 @@ class Node:
         except MemoryError as error:
             device = backend.common_device(doutputs) or "cpu"
             raise backend.out_of_memory(f"backward of {self.op.name}", device, error) from error
+        except FloatingPointError:  # see Op._run
+            if np.geterr()["under"] == "ignore":
+                raise
+            with np.errstate(under="ignore"):
+                return self.gradients(doutputs)
         return result if isinstance(result, tuple) else (result,)
 
     def release(self) -> None:

@@ -111,7 +111,13 @@ class Tensor:
         return getattr(self.data, method)
 
     def item(self) -> float:
-        """The value of a tensor of size 1, as a Python number. This waits for a GPU."""
+        """The value of a tensor of size 1, as a Python number. This waits for a GPU.
+
+        Errors: ShapeError for a tensor of another size.
+        """
+        if self.size != 1:
+            raise ShapeError(f"item: a tensor must have one element to be a number, got shape {self.shape}; "
+                             "take .sum(), .mean() or an element first")
         return self.data.item()
 
     def __float__(self) -> float:

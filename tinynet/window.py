@@ -50,8 +50,8 @@ def window(op: str, axis: str, size: int, width: int, stride: int, padding: Pad,
         before, after = total // 2, total - total // 2
     elif padding == "causal":
         before, after = span - 1, 0
-    elif isinstance(padding, int) and not isinstance(padding, bool) and padding >= 0:
-        before = after = padding
+    elif isinstance(padding, Integral) and not isinstance(padding, bool) and int(padding) >= 0:
+        before = after = int(padding)
     else:
         raise ArgumentError(f'{op}: padding must be "valid", "same", "causal" or an integer >= 0, got {padding!r}; '
                             'padding="same" keeps the size')

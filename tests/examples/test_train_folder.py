@@ -141,6 +141,42 @@ def test_other_layouts(layout: str, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert results["parted"] in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("seed", [3, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(10) if seed != 3)])
+def test_a_few_easy_images_are_learned_with_all_defaults(seed: int, tmp_path: Path,
+                                                         capsys: pytest.CaptureFixture[str]) -> None:
+    """One batch an epoch: the running averages of BatchNorm must be right after a few batches."""
+    folder = write_images(tmp_path / "mine", 13)
+    assert train_folder.main([str(folder), "--out", str(tmp_path), "--seed", str(seed)]) == 0
+    assert "warning" not in capsys.readouterr().err
+    assert json.loads((tmp_path / "results.json").read_text())["train"]["accuracy"] >= 0.9
+    assert tinynet_main(["evaluate", "--json", str(tmp_path / "model.safetensors"), str(folder)]) == 0
+    assert json.loads(capsys.readouterr().out)["accuracy"] >= 0.9
+
+
+def test_a_model_in_doubt_is_said_to_be() -> None:
+    right, same = np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([[0.9, 0.1], [0.8, 0.2]])
+    epochs = [{"epoch": 1, "validation_loss": 2.0, "train_accuracy": 0.0},
+              {"epoch": 2, "validation_loss": 1.0, "train_accuracy": 0.81},
+              {"epoch": 3, "validation_loss": 3.0, "train_accuracy": 0.0}]
+
+    def doubts(probabilities: np.ndarray) -> list[str]:
+        found = {"train": train_folder.score([0, 1], probabilities, ["cat", "dog"])}
+        return train_folder.doubts(found, epochs, probabilities)
+
+    assert doubts(right) == []
+    constant, disagreeing = doubts(same)
+    assert "takes all 2 images for 'cat'" in constant
+    assert "is 0.8100 in training (epoch 2) and 0.5000 in evaluation" in disagreeing
+
+
+def test_a_constant_model_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(write_images(tmp_path / "mine", 8), tmp_path / "out", "--epochs", "1", "--lr", "1e-9") == 0
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    warned = "for 'left'" in (err := capsys.readouterr().err) or "for 'right'" in err
+    counts = np.array(results["train"]["confusion_matrix"]).sum(axis=0)
+    assert warned == (0 in counts)
+
+
 def complaints(process: subprocess.Popen[str]) -> str:
     """What a process writes to stderr until its end, without the notice that kernels are being compiled."""
     lines = process.communicate(timeout=150)[1].splitlines(keepends=True)

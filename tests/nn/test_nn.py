@@ -396,17 +396,18 @@ def test_batch_normalisation(shape: tuple[int, ...], axis: int) -> None:
         return gamma * (x - mean) / np.sqrt(var + 0.01) + beta
 
     mean, var = np.zeros(3), np.ones(3)
-    for step in range(4):
+    for step in range(7):
         x = rng.normal(step, 1 + step, shape)
         np.testing.assert_allclose(layer(tn.Tensor(x)).numpy(), formula(x, x.mean(others), x.var(others)), atol=1e-12)
-        mean, var = 0.8 * mean + 0.2 * x.mean(others), 0.8 * var + 0.2 * x.var(others)
+        k = min(0.8, step / (step + 1))
+        mean, var = k * mean + (1 - k) * x.mean(others), k * var + (1 - k) * x.var(others)
         np.testing.assert_allclose(layer.running_mean.numpy(), mean, atol=1e-12)
         np.testing.assert_allclose(layer.running_var.numpy(), var, atol=1e-12)
     before = layer.state_dict()
     x = rng.normal(0, 1, shape)
     np.testing.assert_allclose(layer.eval()(tn.Tensor(x)).numpy(), formula(x, mean, var), atol=1e-12)
     assert all((before[name] == array).all() for name, array in layer.state_dict().items())
-    assert before["batches_seen"] == 4
+    assert before["batches_seen"] == 7
 
 
 def test_evaluation_before_any_batch_is_an_error() -> None:
@@ -426,6 +427,61 @@ def test_running_averages_from_elsewhere_are_believed() -> None:
     state = {"gamma": np.ones(2), "beta": np.zeros(2), "running_mean": np.array([1.0, 2]), "running_var": np.ones(2)}
     layer = nn.BatchNorm(2, eps=0.0).load_state_dict(state).eval()
     assert layer(tn.Tensor([[2.0, 2.0]])).numpy().tolist() == [[1.0, 0.0]]
+
+
+@pytest.mark.parametrize(("momentum", "seen"), [(0.9, 9), (0.99, 99), (0.5, 1), (0.0, 0)])
+def test_a_batch_moves_averages_from_elsewhere_by_one_minus_momentum(momentum: float, seen: int) -> None:
+    layer = nn.BatchNorm(1, momentum=momentum)
+    state = layer.state_dict() | {"running_mean": np.array([4.0])}
+    del state["batches_seen"]
+    layer.load_state_dict(state)
+    assert seen <= layer.batches_seen <= seen + 1
+    layer(tn.Tensor([[2.0], [2.0]]))
+    np.testing.assert_allclose(layer.running_mean.numpy(), 4 * momentum + 2 * (1 - momentum), rtol=1e-6)
+
+
+def test_with_momentum_1_the_averages_are_means_of_all_batches() -> None:
+    layer = nn.BatchNorm(1, momentum=1.0)
+    for value in (1.0, 2.0, 6.0):
+        layer(tn.Tensor([[value], [value]]))
+    assert layer.running_mean.item() == pytest.approx(3)
+    layer.load_state_dict({name: array for name, array in layer.state_dict().items() if name != "batches_seen"})
+    layer(tn.Tensor([[50.0], [50.0]]))
+    assert layer.running_mean.item() == pytest.approx(3)
+
+
+def test_from_the_tenth_batch_on_the_averages_are_as_without_the_correction() -> None:
+    """Bit for bit."""
+    layer, rng = nn.BatchNorm(3), np.random.default_rng(0)
+    for step in range(12):
+        before = layer.running_mean.numpy().copy()
+        x = rng.normal(size=(4, 3)).astype("float32")
+        _, mean, _ = tn.ops.batch_norm(tn.Tensor(x), layer.gamma, layer.beta)
+        layer(tn.Tensor(x))
+        usual = before * 0.9 + (1 - 0.9) * mean.numpy()
+        assert (layer.running_mean.numpy() == usual).all() == (step >= 9)
+
+
+def test_a_batch_of_one_element_for_each_channel_leaves_the_averages() -> None:
+    """Its variance is 0, whatever the element is."""
+    layer, x = nn.BatchNorm(2), np.random.default_rng(0).normal(size=(9, 2)).astype("float32")
+    assert layer(tn.Tensor(x[:1])).numpy().tolist() == [[0.0, 0.0]]
+    assert layer.batches_seen == 0
+    layer(tn.Tensor(x))
+    before = layer.state_dict()
+    layer(tn.Tensor(x[:1]))
+    assert all((before[name] == array).all() for name, array in layer.state_dict().items())
+
+
+def test_after_five_steps_a_model_evaluates_as_it_trains() -> None:
+    """With running averages that start at 0 and 1 and are not corrected, 59 % of them would be these."""
+    tn.seed(0)
+    x = np.random.default_rng(0).normal(50, 20, (64, 6)).astype("float32")
+    labels = (x[:, 0] > 50).astype("int64")
+    model = nn.Sequential(nn.BatchNorm(6), nn.Dense(6, 2))
+    tn.fit(model, tn.optim.Adam(model.parameters(), lr=1e-3), [(x, labels)], epochs=5, show=False)
+    in_evaluation = tn.predict(model, x)
+    np.testing.assert_allclose(in_evaluation, model(tn.Tensor(x)).numpy(), atol=1e-4)
 
 
 def test_gradients_do_not_flow_into_running_averages() -> None:

@@ -75,6 +75,9 @@ def test_ten_steps_of_training(name: str, begin: comparison.Results) -> None:
 def test_running_averages_of_batch_normalisation() -> None:
     rng = np.random.default_rng(0)
     ours, theirs = tn.nn.BatchNorm(3).astype("float64"), torch.nn.BatchNorm1d(3, dtype=torch.float64)
+    state = ours.state_dict()
+    del state["batches_seen"]
+    ours.load_state_dict(state)  # both start from averages that are given
     for batch in range(1, 6):
         x = rng.normal(batch, 1 + batch, (4, 3))
         ours(tn.Tensor(x))

@@ -186,6 +186,60 @@ def test_two_optimizers_take_turns(make: Any) -> None:
     assert_equal(first.state_dict(), moments[0])
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("make", [optim.Adam, optim.AdamW])
+def test_adam_counts_the_steps_of_each_parameter(make: Any, dtype: str) -> None:
+    """Parameters that begin late or pause end as with optimizers of their own, which see only their steps."""
+    rng = np.random.default_rng(0)
+    when = [lambda step: True, lambda step: step >= 5, lambda step: step % 3 != 1, lambda step: False]
+    first = [rng.normal(size=2).astype(dtype) for _ in when]
+    together, alone = ([nn.Parameter(array.copy()) for array in first] for _ in range(2))
+    optimizer, own = make(together, lr=0.1), [make([parameter], lr=0.1) for parameter in alone]
+    for step in range(12):
+        for parameter, other, one, has_gradient in zip(together, alone, own, when, strict=True):
+            parameter.grad = other.grad = None
+            if has_gradient(step):
+                gradient = rng.normal(size=2).astype(dtype)
+                parameter.accumulate(gradient.copy())
+                other.accumulate(gradient)
+                one.step()
+        optimizer.step()
+        if step == 7:  # the counts are part of the state
+            state = optimizer.state_dict()
+            assert {name: int(array) for name, array in state.items() if name.endswith("steps")} == {
+                "steps": 8, "1.steps": 3, "2.steps": 5, "3.steps": 0}
+            optimizer = make(together, lr=1.0)
+            optimizer.load_state_dict(state)
+        if step == 9:  # packed anew
+            together[0].data = together[0].data.copy()
+    for parameter, other in zip(together, alone, strict=True):
+        np.testing.assert_array_equal(parameter.numpy(), other.numpy())
+
+
+def test_a_constant_gradient_gives_equal_steps_from_the_first_one_on() -> None:
+    """Also after 300 steps without a gradient."""
+    early, late = nn.Parameter([1.0]), nn.Parameter([1.0])
+    optimizer = optim.Adam([early, late], lr=0.5)
+    for step in range(303):
+        before = late.item()
+        optimizer.zero_grad()
+        (early if step < 300 else late).accumulate(np.ones(1, "float32"))
+        optimizer.step()
+    assert before - late.item() == pytest.approx(0.5, rel=1e-4)
+
+
+def test_counts_that_do_not_differ_are_not_in_the_state() -> None:
+    parameters = [nn.Parameter([1.0]), nn.Parameter([2.0])]
+    for optimizer in (optim.Adam(parameters), optim.SGD(parameters)):
+        for parameter in parameters:
+            parameter.accumulate(np.ones(1, "float32"))
+        optimizer.step()
+        optimizer.zero_grad()
+        assert not [name for name in optimizer.state_dict() if name.endswith(".steps")]
+    optimizer.step()
+    assert not [name for name in optimizer.state_dict() if name.endswith(".steps")]  # SGD does not ask
+
+
 def test_a_tied_parameter_is_updated_once() -> None:
     shared = nn.Dense(3, 3).astype("float64")
     model = nn.Sequential(shared, nn.Tanh(), shared)
@@ -438,7 +492,7 @@ def test_bad_arguments(make: Any, arguments: Any, message: str) -> None:
 
 @pytest.mark.parametrize("betas", [(1.0, 0.9), (0.9, -0.1), (0.9, 1.5)])
 def test_betas_are_shares(betas: Any) -> None:
-    with pytest.raises(ArgumentError, match=r"Adam: betas must be in \[0, 1\), got .*; \(0.9, 0.999\) is usual"):
+    with pytest.raises(ArgumentError, match=r"Adam: betas must be in \[0, 1\), two numbers, got .*; \(0.9, 0.999\) is"):
         optim.Adam([nn.Parameter([1.0])], betas=betas)
 
 

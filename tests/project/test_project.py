@@ -29,7 +29,9 @@ ROOT = Path(__file__).resolve().parents[2]
 # The layers: each module or package of tinynet may import itself and the rows above its own.
 LAYERS = [
     ["errors", "types"],
-    ["contract", "window", "random", "atomic", "scaling", "tracing", "cache"],
+    ["plain"],
+    ["contract", "random", "atomic", "scaling", "tracing", "cache"],
+    ["window"],
     ["backend"],
     ["tape"],
     ["tensor"],

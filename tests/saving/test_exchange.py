@@ -126,6 +126,29 @@ def test_arrays_that_numpy_does_not_know(torch_side: Any) -> None:
         from_torch(nn.Dense(3, 2), dict(torch.nn.Linear(3, 2).named_parameters()))
 
 
+@pytest.mark.parametrize("tracked", [None, 0, 3, 500])
+def test_averages_of_pytorch_without_a_count_are_kept(tracked: int | None) -> None:
+    """One batch moves them by 1 - momentum; a count that is given is kept."""
+    state = {"weight": np.ones(2), "bias": np.zeros(2), "running_mean": np.full(2, 5.0), "running_var": np.full(2, 4.0),
+             **({} if tracked is None else {"num_batches_tracked": np.array(tracked)})}
+    layer = from_torch(nn.BatchNorm(2), state)
+    assert layer.batches_seen == tracked if tracked else layer.batches_seen >= 9
+    again = to_torch(layer)
+    assert all(np.array_equal(again[name], state[name]) for name in ("running_mean", "running_var"))
+    layer(tn.Tensor(np.ones((4, 2), "float32")))
+    keep = 0.75 if tracked == 3 else 0.9
+    np.testing.assert_allclose(layer.running_mean.numpy(), 5 * keep + 1 - keep, rtol=1e-6)
+
+
+def test_averages_of_keras_are_kept() -> None:
+    weights = {"0/gamma": np.ones(2), "0/beta": np.zeros(2), "0/moving_mean": np.full(2, 5.0),
+               "0/moving_variance": np.full(2, 4.0)}
+    layer = from_keras(nn.BatchNorm(2, momentum=0.99), weights)
+    assert np.array_equal(to_keras(layer)["moving_mean"], weights["0/moving_mean"])
+    layer(tn.Tensor(np.ones((4, 2), "float32")))
+    np.testing.assert_allclose(layer.running_mean.numpy(), 4.96, rtol=1e-6)
+
+
 # --- PyTorch, as it was written down ---------------------------------------------------------------------------------
 
 def golden(name: str) -> tuple[dict[str, np.ndarray], np.ndarray]:

@@ -338,7 +338,7 @@ def tied() -> Any:
      "safetensors"),
     (deep, "save: model must be nested at most 50 deep; put the layers into one tn.nn.Sequential"),
     (with_foreign_weights, "and differs in W; "),
-    (lambda: nn.Dense(3, 2).astype("float16"), "and differs in W, b; ")])
+    (lambda: nn.Dense(3, 2).astype("float16"), "must be of float32, float64, int64, and W is of float16; ")])
 def test_what_could_not_be_loaded_is_not_saved(make: Callable[[], Any], message: str, path: Path) -> None:
     path.write_bytes(b"old")
     with pytest.raises(ModelFileError) as caught:
@@ -659,3 +659,13 @@ def test_nothing_that_was_refused_stays_open(path: Path, content: bytes) -> None
     path.write_bytes(content)
     tn.load(path)
     path.unlink()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "complex128"])
+def test_a_precision_that_a_file_does_not_hold_is_named(path: Path, dtype: str) -> None:
+    model = nn.Sequential(nn.Dense(3, 2)) if dtype == "float16" else nn.Sequential(nn.ReLU(), nn.Dense(3, 2))
+    for parameter in model.parameters():
+        parameter.data = parameter.data.astype(dtype)
+    with pytest.raises(ModelFileError, match=rf"must be of float32, float64, int64, and \d.W is of {dtype}; model"):
+        tn.save(path, model)
+    assert not path.exists()

@@ -87,7 +87,8 @@ def power(x: Array, exponent: float) -> Array:
 
 
 @reference("clip")
-def clip(x: Array, low: float, high: float) -> Array:
+def clip(x: Array, low: float | None, high: float | None = None) -> Array:
+    low, high = -math.inf if low is None else low, math.inf if high is None else high
     return each(lambda value: smaller(larger(value, low), high), x)
 
 
@@ -327,13 +328,16 @@ def softmax(x: Array, *, axis: int = -1) -> Array:
 
 @reference("cross_entropy")
 def cross_entropy(logits: Array, labels: Array, weight: Array | None = None, *, label_smoothing: float = 0.0,
-                  reduction: str = "mean") -> Array:
+                  reduction: str = "mean", ignore_index: int | None = None) -> Array:
     K = logits.shape[-1]
     w = [1.0] * K if weight is None else weight.tolist()
     losses, total_weight = np.empty(labels.shape), 0.0
     for place in np.ndindex(*labels.shape):
         logp, label = log_of_softmax(logits[place].tolist()), int(labels[place])
         target = [label_smoothing / K + (1 - label_smoothing if k == label else 0.0) for k in range(K)]
+        if label == ignore_index:
+            losses[place] = 0.0
+            continue
         losses[place] = float(-sum(w[k] * target[k] * logp[k] for k in range(K)))
         total_weight += sum(w[k] * (k == label) for k in range(K))
     if reduction == "none":
@@ -430,7 +434,8 @@ def absolute_kink(x: Array, *, dy: Array) -> list[Array]:
 
 
 @kink("clip")
-def clip_kink(x: Array, low: float, high: float, *, dy: Array) -> list[Array]:
+def clip_kink(x: Array, low: float | None, high: float | None = None, *, dy: Array) -> list[Array]:
+    low, high = -math.inf if low is None else low, math.inf if high is None else high
     return [each(lambda value, d: d if low <= value <= high else 0.0, x, dy)]
 
 

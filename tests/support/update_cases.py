@@ -41,8 +41,8 @@ def sgd() -> Iterator[Case]:
 
 @cases
 def running_averages() -> Iterator[Case]:
-    for C in (1, 3, 300):
-        yield list(np.random.default_rng(C).standard_normal((4, C)).astype("float32")), {"momentum": 0.9}
+    for C, seen in ((1, 0), (3, 1), (300, 8), (3, 9), (5, 1000), (4, np.array(3)), (4, np.array(50))):
+        yield list(np.random.default_rng(C).standard_normal((4, C)).astype("float32")), {"momentum": 0.9, "seen": seen}
 
 
 @cases
@@ -87,8 +87,10 @@ def faults(name: str, specification: Callable[..., Any], update: Callable[..., A
         moved = [backend.to_device(array.copy(), device) for array in arrays]
         exact = [array.astype("float64") if array.dtype == "float32" and name not in EXACT else array.copy()
                  for array in arrays]
+        there = {name: backend.to_device(value, device) if isinstance(value, np.ndarray) else value
+                 for name, value in options.items()}
         for _ in range(2):
-            update(*moved, **options)
+            update(*moved, **there)
             specification(np, *exact, **options)
         for i, (array, wanted) in enumerate(zip(moved, exact, strict=True)):
             result = backend.to_host(array)

@@ -353,3 +353,15 @@ def test_odd_input_is_named(call: Any, error: type[Exception], message: str) -> 
 def test_nothing_to_predict() -> None:
     model = nn.Sequential(nn.Dense(4, 3))
     assert tn.predict(model, np.zeros((0, 4), "float32")).shape[0] == 0
+
+
+@pytest.mark.parametrize(("model", "inputs", "shape"), [
+    (tn.nn.Sequential(tn.nn.Dense(3, 2)), np.zeros((0, 3), "float32"), (0, 2)),
+    (tn.nn.Sequential(tn.nn.BatchNorm(3), tn.nn.Dense(3, 2)), np.zeros((0, 3), "float32"), (0, 2)),
+    (tn.nn.Sequential(tn.nn.LSTM(3, 4)), np.zeros((0, 7, 3), "float32"), (0, 7, 4)),
+    (tn.nn.Sequential(tn.nn.Dense(3, 2), input_shape=(3,)), [], (0, 2)), (tn.nn.ReLU(), [], (0,))])
+def test_no_inputs_give_no_outputs_of_the_usual_shape(model: Any, inputs: Any, shape: tuple[int, ...]) -> None:
+    found = tn.predict(model, inputs)
+    assert found.shape == shape
+    assert found.dtype == "float32"
+    assert model.training

@@ -547,17 +547,19 @@ def test_on_a_cpu_nothing_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_device_that_forgets_to_count_is_noticed(monkeypatch: pytest.MonkeyPatch, steps: list[RecordedStep]) -> None:
     """Plant bugs: numbers that stay on the host, and a rate that is not written to the device."""
     names, write = RecordedStep._host_numbers, RecordedStep._write_scalars
-    for name in ("steps", "lr"):
+    for name in ("steps", "lr", "batches_seen"):
         with monkeypatch.context() as patch:
-            patch.setattr(RecordedStep, "_host_numbers", lambda self, name=name: names(self) - {name})
+            patch.setattr(RecordedStep, "_host_numbers",
+                          lambda self, name=name: [place for place in names(self) if place[1] != name])
             compare("gpu-emulated")
     assert "the optimizer.steps" in steps[0].reason
     assert steps[1].recording is None  # it was never twice the same
+    assert "bit for bit" in steps[2].reason
 
     def lazy(self: RecordedStep) -> None:
         self.written = dict.fromkeys(self.scalars, 0.1)
         write(self)
-        self.scalars["lr"].fill(0.1)
+        self.scalars[self.run.optimizer, "lr"].fill(0.1)
 
     monkeypatch.setattr(RecordedStep, "_write_scalars", lazy)
     with pytest.raises(AssertionError):

@@ -7,22 +7,24 @@ import numpy as np
 
 from tinynet.backend.devices import device_name, device_of, module_for, namespace, out_of_memory, type_of
 from tinynet.errors import DeviceError, DtypeError
+from tinynet.plain import plain_array
 from tinynet.types import Array, ArrayLike, DTypeLike, SharesMemory
 
 _DLPACK_CPU, _DLPACK_CUDA = 1, 2  # numbers of the DLPack protocol
 
 
 def as_array(data: ArrayLike, dtype: DTypeLike | None = None, device: str | None = None) -> Array:
-    """`data` as an array. An array on the device is shared, not copied; Python floats become float32.
+    """`data` as a plain array, see `tinynet/plain.py`. An array on the device is shared, not copied; Python floats
+    become float32.
 
     An array of another library on a GPU is shared, too, if it has a `__cuda_array_interface__`.
     """
     if isinstance(data, bool | int | float) and device not in (None, "cpu"):  # made on the device, without a copy
         return namespace(device).full((), data, dtype or as_array(data).dtype)
     array: Any = data
-    if not isinstance(data, np.ndarray) and not _is_on_device(data):
+    if type(data) is not np.ndarray and not _is_on_device(data):
         array = _from_elsewhere(data)
-        if not hasattr(data, "dtype") and dtype is None and array.dtype == np.float64:
+        if not hasattr(data, "__array__") and dtype is None and array.dtype == np.float64:
             dtype = np.float32
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
@@ -92,4 +94,4 @@ def _is_on_device(data: Any) -> bool:
 def _from_elsewhere(data: Any) -> Array:
     if hasattr(data, "__cuda_array_interface__"):
         return namespace("gpu").asarray(data)
-    return np.asarray(data)
+    return plain_array(data)

@@ -9,6 +9,7 @@ from tinynet import backend
 from tinynet.data.gather import gather
 from tinynet.data.prefetch import prefetch
 from tinynet.errors import ArgumentError
+from tinynet.plain import plain_rows
 from tinynet.random import current_seed, permutation, stream
 from tinynet.types import Rows
 
@@ -61,6 +62,7 @@ class Loader:
         threads: int = 0,
         device: str = "cpu",
     ) -> None:
+        arrays = tuple(plain_rows(array, f"Loader: array {position}") for position, array in enumerate(arrays))
         self.length = _common_length(arrays)
         if not _is_integer(batch_size) or batch_size < 1:
             raise ArgumentError(f"Loader: batch_size must be an integer of at least 1, got {batch_size!r}; try 128")
@@ -74,13 +76,13 @@ class Loader:
         if self.device != "cpu":
             arrays = _copied(arrays, self.device, augment)
         self.arrays = arrays
-        self.batch_size = batch_size
+        self.batch_size = int(batch_size)
         self.shuffle = shuffle
         self.drop_last = drop_last
         self.seed = None if seed is None else checked_seed("Loader", seed)
         self.transform = transform
         self.augment = augment
-        self.threads = threads
+        self.threads = int(threads)
         self.epoch = 0
         self._position: tuple[int, int] | None = None  # the pass in progress and its next batch
         self._start = 0  # the first batch of the next pass

@@ -1,5 +1,6 @@
 """The batch normalisation layer. Its math is in ops/batchnorm.py."""
 
+import math
 from typing import ClassVar
 
 from tinynet import init, ops
@@ -7,6 +8,7 @@ from tinynet.errors import StateError
 from tinynet.nn.module import Module
 from tinynet.nn.parameter import Buffer, Parameter
 from tinynet.ops.batchnorm import running_averages
+from tinynet.plain import number
 from tinynet.tensor import Tensor
 from tinynet.tracing import is_shapes_only
 
@@ -15,10 +17,14 @@ class BatchNorm(Module):
     """Batch normalisation of the channels on `axis`, over all other axes, for arrays of any rank.
 
     In training, a batch is normalised by its own mean and population variance, which also update running averages:
-    running = momentum * running + (1 - momentum) * batch. In evaluation, the running averages are used.
+    running = k * running + (1 - k) * batch, k = min(momentum, n / (n + 1)) after n batches. In evaluation, the running
+    averages are used. A batch with one element for each channel has no variance, and does not enter the averages.
+
+    `batches_seen` is n. Averages that are loaded without it count as n = momentum / (1 - momentum) batches.
 
     Shapes: x (..., features, ...) -> the same. Parameters: gamma, beta (features). Buffers: running_mean, running_var
-    (features). Errors: StateError in evaluation before the first batch of training. The math: `tn.ops.batch_norm`.
+    (features). Errors: StateError in evaluation before the first batch of training; ArgumentError unless momentum is
+    in [0, 1] and eps >= 0. The math: `tn.ops.batch_norm`, `tinynet.ops.batchnorm.running_averages`.
 
     >>> import tinynet as tn
     >>> layer = tn.nn.BatchNorm(2)
@@ -27,10 +33,13 @@ class BatchNorm(Module):
            [ 1.,  1.]], dtype=float32)
     """
 
-    host_state: ClassVar[dict[str, int]] = {"batches_seen": 1}
+    host_state: ClassVar[dict[str, int]] = {"batches_seen": 9}
+    step_counters: ClassVar[tuple[str, ...]] = ("batches_seen",)
 
     def __init__(self, features: int, *, axis: int = -1, momentum: float = 0.9, eps: float = 1e-5) -> None:
-        self.features, self.axis, self.momentum, self.eps = features, axis, momentum, eps
+        self.features, self.axis = features, axis
+        self.momentum = number("BatchNorm", "momentum", momentum, 0, 1, usual="0.9")
+        self.eps = number("BatchNorm", "eps", eps, 0, usual="1e-5")
         self.gamma = Parameter(init.ones((features,)))
         self.beta = Parameter(init.zeros((features,)))
         self.running_mean = Buffer(init.zeros((features,)))
@@ -40,13 +49,19 @@ class BatchNorm(Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
             y, mean, var = ops.batch_norm(x, self.gamma, self.beta, axis=self.axis, eps=self.eps)
-            running_averages(self.running_mean.data, self.running_var.data, mean.data.real, var.data.real,
-                             momentum=self.momentum)  # in a complex step the batch is complex
-            self.batches_seen += 1
+            if x.size > self.features:  # else the variance is 0 whatever x is
+                batch = mean.data.real, var.data.real  # in a complex step the batch is complex
+                running_averages(self.running_mean.data, self.running_var.data, *batch,
+                                 momentum=self.momentum, seen=self.batches_seen)
+                self.batches_seen += 1
         else:
-            if not self.batches_seen and not is_shapes_only():
+            if isinstance(self.batches_seen, int) and not self.batches_seen and not is_shapes_only():
                 raise StateError("BatchNorm: evaluation needs running averages, and no batch was seen in training; "
                                  "call model.train() and run a batch, or load_state_dict first")
             y, _, _ = ops.batch_norm(x, self.gamma, self.beta, axis=self.axis, eps=self.eps,
                                      mean=self.running_mean, var=self.running_var)
         return y
+
+    def without_counter(self, name: str) -> int:
+        """The batches that averages from elsewhere count as: from there on k is `momentum`."""
+        return 1 << 53 if self.momentum == 1 else math.ceil(self.momentum / (1 - self.momentum))

@@ -4,6 +4,7 @@ from tinynet import init, ops
 from tinynet.errors import ArgumentError
 from tinynet.nn.module import Module
 from tinynet.nn.parameter import Buffer
+from tinynet.plain import plain
 from tinynet.tensor import Tensor
 
 
@@ -20,7 +21,7 @@ class Dropout(Module):
 
     def __init__(self, p: float) -> None:
         check_rate("Dropout", "p", p)
-        self.p = p
+        self.p = plain(p)
         self.calls = Buffer(init.zeros((), "int64"))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -33,5 +34,5 @@ class Dropout(Module):
 
 def check_rate(layer: str, name: str, p: float) -> None:
     """ArgumentError unless 0 <= p < 1."""
-    if not isinstance(p, float | int) or not 0 <= p < 1:
+    if isinstance(p, bool) or not isinstance(plain(p), float | int) or not 0 <= p < 1:
         raise ArgumentError(f"{layer}: {name} must be in [0, 1), the share that is dropped, got {p!r}; 0.5 drops half")

@@ -44,6 +44,8 @@ class Module:
     scaling: Scaling | None = None  # turns pixels into inputs; saved with the model
     # Attributes that are Python integers and belong to the state, with the value for a state that lacks them.
     host_state: ClassVar[dict[str, int]] = {}
+    # Those among them that `forward` only increases by `+=` and passes to ops: in a recorded step they are 0-d arrays.
+    step_counters: ClassVar[tuple[str, ...]] = ()
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
         """Compute the output from the inputs. Each module defines it."""
@@ -162,8 +164,13 @@ class Module:
             if name in arrays:
                 tensor.data[...] = backend.to_device(arrays[name], tensor.device)
         for name, (module, attribute) in counters.items():
-            setattr(module, attribute, int(arrays.get(name, module.host_state[attribute])))
+            setattr(module, attribute, int(arrays[name]) if name in arrays
+                    else module.without_counter(attribute))
         return self
+
+    def without_counter(self, name: str) -> int:
+        """The value of a counter for a state that lacks it."""
+        return self.host_state[name]
 
     def config(self) -> dict[str, Any]:
         """The arguments that construct an equal module. A layer keeps each as an attribute of the same name."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from tinynet.errors import ArgumentError
 from tinynet.op import Array, op
+from tinynet.ops.axes import one_axis
 
 
 def logistic(xp: Any, z: Array) -> Array:
@@ -51,7 +52,7 @@ def relu(xp: Any, x: Array) -> tuple[Array, Any]:
 @relu.gradient
 def drelu(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
     positive = cache
-    return dy * positive  # (2)
+    return xp.where(positive, dy, xp.zeros((), dy.dtype))  # (2) also where δy is infinite
 
 
 @op("x:(...) -> y:(...)", flops=1, cases=[{}, {"...": ()}])
@@ -105,6 +106,8 @@ def dtanh(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
 def _axis_size(name: str) -> Any:
     def sizes(known: dict[str, Any], axis: int = -1) -> dict[str, Any]:
         shape = known["..."]
+        if not isinstance(axis, int) or isinstance(axis, bool):
+            one_axis(name, axis, len(shape))
         if not -len(shape) <= axis < len(shape) or shape[axis] == 0:
             raise ArgumentError(f"{name}: axis must be an axis of x that is not empty, x has shape {shape}, got "
                                 f"axis = {axis}; axis=-1 is the last one")

@@ -38,13 +38,25 @@ def unbroadcast(xp: Any, dy: Array, shape: Shape) -> Array:
 
 
 def axes_of(name: str, axis: Axes, rank: int) -> tuple[int, ...]:
-    """The axes that `axis` (None, an int or a tuple) names in an array of `rank` axes, as sorted numbers from 0."""
-    listed = range(rank) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    """The axes that `axis` (None, an int, a tuple or a list) names in an array of `rank` axes, as sorted numbers."""
+    listed = range(rank) if axis is None else axis if isinstance(axis, tuple | list) else (axis,)
     for one in listed:
-        if not isinstance(one, Integral) or not -rank <= int(one) < rank:
+        if not isinstance(one, Integral) or isinstance(one, bool) or not -rank <= int(one) < rank:
             raise ArgumentError(f"{name}: axis must be None or in [-{rank}, {rank}) for an array of {rank} axes, got "
                                 f"{axis}; axis=-1 is the last one")
-    return tuple(sorted({int(one) % rank for one in listed}))
+    axes = {int(one) % rank for one in listed}
+    if len(axes) < len(listed):
+        raise ArgumentError(f"{name}: axis must name each axis once, got {axis} for an array of {rank} axes; "
+                            f"axis={tuple(sorted(axes))}?")
+    return tuple(sorted(axes))
+
+
+def one_axis(name: str, axis: Any, rank: int) -> int:
+    """The axis that `axis`, an integer, names in an array of `rank` axes, as a number from 0."""
+    if axis is None or isinstance(axis, tuple | list):
+        raise ArgumentError(f"{name}: axis must be one integer in [-{rank}, {rank}), got {axis}; axis=-1 is the last "
+                            "one, x.reshape joins axes")
+    return axes_of(name, axis, rank)[0]
 
 
 def kept(shape: Shape, axes: tuple[int, ...]) -> Shape:

@@ -115,14 +115,24 @@ def dbatch_norm(xp: Any, dy: Array, dmean: Array, dvar: Array, *, cache: Any, ne
 
 @Update
 def running_averages(xp: Any, running_mean: Array, running_var: Array, mean: Array, var: Array, *,
-                     momentum: float) -> None:
+                     momentum: float, seen: int | Array) -> None:
     """Update the running averages (C) of mean and variance by the statistics (C) of a batch, in place.
 
-      (12)  running ← momentum running + (1 − momentum) batch
+    `seen` is n, the number of batches before this one. It may be a 0-d array.
 
-    Because   running = Σₖ (1 − momentum) momentumᵏ batch of k batches ago: about the mean of 1 / (1 − momentum) batches
-    Source    Ioffe and Szegedy 2015, with the population variance, as in Keras
+      (12)  k = min(momentum, n / (n + 1))
+      (13)  running ← k running + (1 − k) batch
+
+    Because   with k = momentum alone, running = momentumⁿ initial + Σⱼ (1 − momentum) momentumʲ batch of j batches ago.
+              The weights of n batches sum to 1 − momentumⁿ: after 6 batches, 53 % of the average is the initial value.
+              With k = n / (n + 1), running is the mean of the n + 1 batches, and the initial value has the weight 0.
+              From n = momentum / (1 − momentum) on, k = momentum: about the mean of 1 / (1 − momentum) batches.
+    Source    Ioffe and Szegedy 2015, with the population variance, as in Keras; (12) is the correction of the bias of
+              Kingma and Ba 2015 by an average of another kind
     """
+    smaller: Any = xp.minimum if hasattr(seen, "dtype") else min
+    k = smaller(momentum, seen / (seen + 1))  # (12)
     for running, batch in ((running_mean, mean), (running_var, var)):
-        running *= momentum
-        running += (1 - momentum) * batch  # (12)
+        keep, take = (w.astype(running.dtype) if hasattr(w, "dtype") else w for w in (k, 1 - k))
+        running *= keep
+        running += take * batch  # (13)

@@ -5,10 +5,10 @@
 
 from collections.abc import Iterable
 
-from tinynet.errors import ArgumentError
+from tinynet.errors import ArgumentError, ShapeError
 from tinynet.op import namespace_of
-from tinynet.ops.axes import axes_of
-from tinynet.ops.elementwise import sqrt
+from tinynet.ops.axes import axes_of, one_axis
+from tinynet.ops.elementwise import sqrt, where
 from tinynet.ops.indexing import concatenate, getitem
 from tinynet.ops.reduce import var
 from tinynet.ops.shape import reshape
@@ -79,13 +79,16 @@ def flip(x: Tensor, axis: int) -> Tensor:
 def std(x: Tensor, axis: Axes = None, keepdims: bool = False) -> Tensor:
     """The population standard deviation over axes: y = √(var x), with the gradient δx = δy (x − μ) / (R y).
 
-    That is the chain rule: sqrt has δvar = δy / 2y, and var has δx = δvar 2 (x − μ) / R. It is NaN where y = 0.
+    That is the chain rule: sqrt has δvar = δy / 2y, and var has δx = δvar 2 (x − μ) / R. Where y = 0, all x are equal,
+    no derivative exists, and the gradient is 0.
 
     >>> import tinynet as tn
     >>> tn.Tensor([1.0, 3.0]).std().item()
     1.0
     """
-    return sqrt(var(x, axis=axis, keepdims=keepdims))
+    y = var(x, axis=axis, keepdims=keepdims)
+    is_zero = Tensor(y.data == 0)
+    return where(is_zero, 0.0, sqrt(where(is_zero, 1.0, y)))
 
 
 def argmax(x: Tensor, axis: int | None = None) -> Tensor:
@@ -95,8 +98,7 @@ def argmax(x: Tensor, axis: int | None = None) -> Tensor:
     >>> tn.Tensor([[1.0, 3.0], [2.0, 0.0]]).argmax(axis=1).numpy()
     array([1, 0])
     """
-    namespace_of("argmax", ("x", x))
-    return Tensor(x.data.argmax(axis=axis))
+    return _where_largest("argmax", x, axis)
 
 
 def argmin(x: Tensor, axis: int | None = None) -> Tensor:
@@ -106,5 +108,13 @@ def argmin(x: Tensor, axis: int | None = None) -> Tensor:
     >>> tn.Tensor([1.0, 3.0, 0.5]).argmin().item()
     2
     """
-    namespace_of("argmin", ("x", x))
-    return Tensor(x.data.argmin(axis=axis))
+    return _where_largest("argmin", x, axis)
+
+
+def _where_largest(name: str, x: Tensor, axis: int | None) -> Tensor:
+    place = None if axis is None else one_axis(name, axis, x.ndim)
+    if (x.size if place is None else x.shape[place]) == 0:
+        raise ShapeError(f"{name}: x must have elements to compare, got shape {x.shape} over axis {axis}; "
+                         "skip empty batches")
+    namespace_of(name, ("x", x))
+    return Tensor(getattr(x.data, name)(axis=place))

@@ -1,5 +1,6 @@
 """The dense layer, x W + b."""
 
+import math
 from typing import Any
 
 from tinynet.op import Array, Gradients, op
@@ -27,7 +28,8 @@ def dense(xp: Any, x: Array, W: Array, b: Array | None = None) -> tuple[Array, A
     >>> tn.ops.dense(x, W, b).numpy()
     array([[7.5]], dtype=float32)
     """
-    y = x.reshape(-1, x.shape[-1]) @ W  # (1) (R,F)
+    R = math.prod(x.shape[:-1])
+    y = x.reshape(R, x.shape[-1]) @ W  # (1) (R,F)
     if b is not None:
         y += b
     return y.reshape(*x.shape[:-1], W.shape[1]), (x, W)  # (...,F)
@@ -37,8 +39,9 @@ def dense(xp: Any, x: Array, W: Array, b: Array | None = None) -> tuple[Array, A
 def ddense(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Gradients:
     x, W = cache
     need_x, need_W, need_b = needs
-    dy = dy.reshape(-1, W.shape[1])  # (R,F)
+    R = math.prod(x.shape[:-1])
+    dy = dy.reshape(R, W.shape[1])  # (R,F)
     dx = (dy @ W.T).reshape(x.shape) if need_x else None  # (2)
-    dW = x.reshape(-1, W.shape[0]).T @ dy if need_W else None  # (3)
+    dW = x.reshape(R, W.shape[0]).T @ dy if need_W else None  # (3)
     db = dy.sum(axis=0) if need_b else None  # (4)
     return dx, dW, db

@@ -15,6 +15,11 @@ def _check_p(known: dict[str, Any], p: float, key: Any, counter: Any) -> dict[st
     return {}
 
 
+def _masked(xp: Any, x: Array, m: Array, factor: float) -> Array:
+    """x m / (1 − p). A dropped ∞ is 0; NaN passes."""
+    return xp.where(m | (x != x), x * factor, xp.zeros((), x.dtype))
+
+
 @op("x:(...) -> y:(...)", sizes=_check_p, flops=2,
     cases=[{"...": (3, 5), "p": 0.5, "key": (1, 2), "counter": 0}, {"...": (7,), "p": 0.2, "key": (0, 9), "counter": 3},
            {"...": (2, 3, 2), "p": 0.0, "key": (1, 2), "counter": 0}])
@@ -38,10 +43,10 @@ def dropout(xp: Any, x: Array, p: float, *, key: tuple[int, int], counter: int |
     """
     m = keep_mask(xp, x.shape, p, key, counter)
     factor = 1 / (1 - p)
-    return x * m * factor, (m, factor)  # (1)
+    return _masked(xp, x, m, factor), (m, factor)  # (1)
 
 
 @dropout.gradient
 def ddropout(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
     m, factor = cache
-    return dy * m * factor  # (2)
+    return _masked(xp, dy, m, factor)  # (2)

@@ -4,6 +4,7 @@ An element of an input that is broadcast occurs at several places of the result.
 places, which `unbroadcast` takes. The derivations below are of one place.
 """
 
+import math
 from typing import Any
 
 from tinynet.errors import ArgumentError
@@ -142,8 +143,9 @@ def maximum(xp: Any, a: Array, b: Array) -> tuple[Array, Any]:
 @maximum.gradient
 def dmaximum(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Gradients:
     first, shape_a, shape_b = cache
-    da = unbroadcast(xp, dy * first, shape_a) if needs[0] else None  # (2)
-    db = unbroadcast(xp, dy * ~first, shape_b) if needs[1] else None  # (3)
+    zero = xp.zeros((), dy.dtype)
+    da = unbroadcast(xp, xp.where(first, dy, zero), shape_a) if needs[0] else None  # (2)
+    db = unbroadcast(xp, xp.where(first, zero, dy), shape_b) if needs[1] else None  # (3)
     return da, db
 
 
@@ -342,19 +344,29 @@ def absolute(xp: Any, x: Array) -> tuple[Array, Any]:
 @absolute.gradient
 def dabsolute(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
     x = cache
-    return dy * xp.sign(x)  # (2)
+    sign = xp.sign(x)  # (2)
+    return xp.where(sign == 0, xp.zeros((), dy.dtype), dy) * sign  # (2)
 
 
-def _clip_sizes(known: dict[str, Any], low: float, high: float) -> dict[str, Any]:
+def _clip_sizes(known: dict[str, Any], low: float | None, high: float | None = None) -> dict[str, Any]:
+    if any(isinstance(end, bool) or not isinstance(end, int | float | None) for end in (low, high)) or low is high:
+        raise ArgumentError(f"clip: low and high must be numbers, one of them may be None, got low = {low!r}, high = "
+                            f"{high!r}; for tensors, maximum(minimum(x, high), low)")
+    low, high = _ends(low, high)
     if not low <= high:
         raise ArgumentError(f"clip: low must be at most high, got low = {low}, high = {high}; the other way round?")
     return {}
 
 
+def _ends(low: float | None, high: float | None) -> tuple[float, float]:
+    return -math.inf if low is None else low, math.inf if high is None else high
+
+
 @op("x:(...) -> y:(...)", sizes=_clip_sizes, analytic=False, flops=2,
-    cases=[{"x": "distinct", "low": -0.31, "high": 0.43}, {"x": "distinct", "low": -9.0, "high": 0.0, "...": ()}])
-def clip(xp: Any, x: Array, low: float, high: float) -> tuple[Array, Any]:
-    """x limited to the interval [low, high].
+    cases=[{"x": "distinct", "low": -0.31, "high": 0.43}, {"x": "distinct", "low": None, "high": 0.43},
+           {"x": "distinct", "low": -0.31}, {"x": "distinct", "low": -9.0, "high": 0.0, "...": ()}])
+def clip(xp: Any, x: Array, low: float | None, high: float | None = None) -> tuple[Array, Any]:
+    """x limited to the interval [low, high]. None leaves that side open.
 
     Shapes    x (...)  →  y (...)
     Forward   (1)  y = min(max(x, low), high)
@@ -366,10 +378,11 @@ def clip(xp: Any, x: Array, low: float, high: float) -> tuple[Array, Any]:
     >>> tn.ops.clip(tn.Tensor([-1.0, 0.5, 2.0]), 0, 1).numpy()
     array([0. , 0.5, 1. ], dtype=float32)
     """
+    low, high = _ends(low, high)
     return xp.clip(x, low, high), (x >= low) & (x <= high)  # (1)
 
 
 @clip.gradient
 def dclip(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
     inside = cache
-    return dy * inside  # (2)
+    return xp.where(inside, dy, xp.zeros((), dy.dtype))  # (2)

@@ -109,12 +109,17 @@ def dconcatenate(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Gradients:
 
 
 def _pad_widths(width: Any, rank: int) -> tuple[tuple[int, int], ...]:
-    """(before, after) for each axis, from a number, a pair, or a pair for each axis."""
-    if isinstance(width, int):
-        return ((width, width),) * rank
-    if len(width) == 2 and all(isinstance(n, int) for n in width):
+    """(before, after) for each axis, from a number, a pair, or a pair for each axis; negative for another value."""
+    if isinstance(width, tuple | list) and len(width) == 2 and all(map(_is_size, width)):
         return ((width[0], width[1]),) * rank
-    return tuple((before, after) for before, after in width)
+    pairs = width if isinstance(width, tuple | list) else ((width, width),) * max(rank, 1)
+    if not all(isinstance(pair, tuple | list) and len(pair) == 2 and all(map(_is_size, pair)) for pair in pairs):
+        return ((-1, -1),)
+    return tuple((before, after) for before, after in pairs)[:rank if pairs is not width else None]
+
+
+def _is_size(n: Any) -> bool:
+    return isinstance(n, int) and not isinstance(n, bool) and n >= 0
 
 
 def _pad_sizes(known: dict[str, Any], width: Any, value: float = 0.0) -> dict[str, Any]:
@@ -122,7 +127,7 @@ def _pad_sizes(known: dict[str, Any], width: Any, value: float = 0.0) -> dict[st
     widths = _pad_widths(width, len(shape))
     if len(widths) != len(shape) or any(n < 0 for pair in widths for n in pair):
         raise ArgumentError(f"pad: width must be a number, a pair, or a pair (before, after) for each of the "
-                            f"{len(shape)} axes, none negative, got {width}; (0, 0) leaves an axis as it is")
+                            f"{len(shape)} axes, at least 0, got {width}; (0, 0) leaves an axis as it is")
     return {"...Y": tuple(before + size + after for size, (before, after) in zip(shape, widths, strict=True))}
 
 

@@ -15,6 +15,9 @@ def _reduced(name: str, group: str) -> Any:
                                 'reduction="mean"?')
         if reduction == "mean" and 0 in known[group]:
             raise ShapeError(f"{name}: a mean needs at least one element, got shape {known[group]}; skip empty batches")
+        ignored = options.get("ignore_index")
+        if ignored is not None and (isinstance(ignored, bool) or not isinstance(ignored, int)):
+            raise ArgumentError(f"{name}: ignore_index must be None or an integer, got {ignored!r}; -100 is usual")
         smoothing = options.get("label_smoothing", 0.0)
         if not 0 <= smoothing <= 1:
             raise ArgumentError(f"{name}: label_smoothing must be in [0, 1], got {smoothing}; 0.1 is usual")
@@ -22,8 +25,11 @@ def _reduced(name: str, group: str) -> Any:
     return sizes
 
 
-def _check_labels(logits: Array, labels: Array, weight: Array | None, *, sizes: dict[str, Any], **options: Any) -> None:
+def _check_labels(logits: Array, labels: Array, weight: Array | None, *, sizes: dict[str, Any],
+                  ignore_index: int | None = None, **options: Any) -> None:
     K = sizes["K"]
+    if ignore_index is not None:
+        labels = labels[labels != ignore_index]
     if labels.size and (labels.min() < 0 or labels.max() >= K):
         raise ArgumentError(f"cross_entropy: labels must be in [0, K) = [0, {K}), got values from {labels.min()} to "
                             f"{labels.max()}; do labels count from 1, or are there more classes than logits?")
@@ -34,19 +40,22 @@ def _check_labels(logits: Array, labels: Array, weight: Array | None, *, sizes: 
     cases=[{"...": (4,), "K": 5, "weight": None}, {"...": (3,), "K": 4, "weight": "positive"},
            {"...": (2, 3), "K": 4, "weight": "positive", "label_smoothing": 0.2},
            {"...": (4,), "K": 3, "weight": None, "label_smoothing": 0.1, "reduction": "sum"},
-           {"...": (3, 4), "K": 2, "weight": "positive", "reduction": "none"}, {"...": (1,), "K": 1, "weight": None}])
+           {"...": (3, 4), "K": 2, "weight": "positive", "reduction": "none"}, {"...": (1,), "K": 1, "weight": None},
+           {"...": (3, 4), "K": 3, "weight": "positive", "label_smoothing": 0.1, "ignore_index": 1}])
 def cross_entropy(xp: Any, logits: Array, labels: Array, weight: Array | None = None, *, label_smoothing: float = 0.0,
-                  reduction: str = "mean") -> tuple[Array, Any]:
+                  reduction: str = "mean", ignore_index: int | None = None) -> tuple[Array, Any]:
     """Softmax cross-entropy: −ln p[label], where p is the softmax of the logits.
 
     `labels` are class numbers in [0, K). `weight` holds a weight for each class; the mean is then the weighted mean.
     `label_smoothing` moves this share of the target from the true class to all K classes evenly. `reduction` is "mean",
-    "sum" or "none". No exponential overflows: the loss is finite and exact for all finite logits.
+    "sum" or "none". Positions with the label `ignore_index` count as absent: their loss and gradient are 0, and the
+    mean is over the others (0 without any). No exponential overflows: the loss is finite and exact for all finite
+    logits, and a logit of −∞ shuts out a class that is not the label.
 
     Shapes    logits (...,K) · labels (...) of integers · weight (K) or None  →  loss (), or (...) unreduced
     Forward   (1)  ln pₖ = zₖ − ln Σⱼ e^zⱼ
               (2)  qₖ = (1 − ε) 1[k = label] + ε / K        ε the label smoothing
-              (3)  l = −Σₖ wₖ qₖ ln pₖ                      at each position
+              (3)  l = −Σₖ wₖ qₖ ln pₖ                      at each position, over the k with wₖ qₖ ≠ 0
               (4)  loss = Σ l / S                           S = Σ w[label] (mean), 1 (sum); no sum ("none")
     Backward  (5)  δl = δloss / S
               (6)  δz = δl (p Σⱼ wⱼ qⱼ − w q)
@@ -54,7 +63,7 @@ def cross_entropy(xp: Any, logits: Array, labels: Array, weight: Array | None = 
     Because   ∂ ln pⱼ/∂zₖ = 1[j=k] − pₖ (see log_softmax), so (3) has ∂l/∂zₖ = −wₖ qₖ + pₖ Σⱼ wⱼ qⱼ, which is (6).
               Without weights Σⱼ wⱼ qⱼ = 1, and (6) is δl (p − q): probabilities minus target, p − y in textbooks.
               Each wₖ occurs in (3), where ∂l/∂wₖ = −qₖ ln pₖ, and for the mean in S: ∂loss/∂S = −loss / S, and
-              ∂S/∂wₖ is the number of labels k. The two terms are (7).
+              ∂S/∂wₖ is the number of labels k. The two terms are (7). An ignored position has q = 0.
     Cache     ln p and q, (...,K) each; the weights; S and the loss
     Source    Bridle 1990; label smoothing: Szegedy et al. 2016
 
@@ -66,12 +75,23 @@ def cross_entropy(xp: Any, logits: Array, labels: Array, weight: Array | None = 
     logp = log_of_softmax(xp, logits, -1)  # (1)
     target = (labels[..., None] == xp.arange(K)).astype(logits.dtype)  # (...,K)
     q = (1 - label_smoothing) * target + label_smoothing / K  # (2)
+    if ignore_index is not None:
+        counts = (labels != ignore_index)[..., None]
+        target, q, logp = target * counts, q * counts, xp.where(counts, logp, xp.zeros((), logp.dtype))
     w = xp.ones(K, logits.dtype) if weight is None else weight
-    loss = -(w * q * logp).sum(axis=-1)  # (3) (...)
+    wq = w * q
+    loss = -(wq * _where_not_0(xp, wq, logp)).sum(axis=-1)  # (3) (...)
     S = (w * target).sum() if reduction == "mean" else None
+    if ignore_index is not None and S is not None:
+        S = xp.where(counts.any(), S, xp.ones((), S.dtype))
     if reduction != "none":
         loss = loss.sum() if S is None else loss.sum() / S  # (4) ()
     return loss, (logp, q, w, target, S, loss)
+
+
+def _where_not_0(xp: Any, factor: Array, logp: Array) -> Array:
+    """ln p, and 0 where it has the factor 0: 0 · ln 0 counts as 0."""
+    return xp.where(factor == 0, xp.zeros((), logp.dtype), logp)
 
 
 @cross_entropy.gradient
@@ -83,7 +103,7 @@ def dcross_entropy(xp: Any, dloss: Array, *, cache: Any, needs: Any) -> Gradient
     dweight = None
     if needs[2]:
         positions = tuple(range(logp.ndim - 1))
-        dweight = -(dl * q * logp).sum(axis=positions)  # (7) (K)
+        dweight = -(dl * q * _where_not_0(xp, q, logp)).sum(axis=positions)  # (7) (K)
         if S is not None:
             dweight -= dloss * loss / S * target.sum(axis=positions)
     return dlogits, None, dweight

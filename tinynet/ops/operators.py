@@ -7,6 +7,7 @@ from numbers import Integral
 from typing import Any
 
 from tinynet.op import namespace_of
+from tinynet.ops.axes import broadcast
 from tinynet.ops.composed import argmax, argmin, flatten, squeeze, std
 from tinynet.ops.elementwise import absolute, add, divide, multiply, negative, power, subtract
 from tinynet.ops.indexing import getitem
@@ -58,7 +59,10 @@ def _transpose(x: Tensor, *axes: int | Shape) -> Tensor:
 
 def _compare(method: str, name: str) -> Any:
     def compare(a: Tensor, b: ArrayLike) -> Tensor:
-        namespace_of(name, ("a", a), *([("b", Tensor(b))] if _is_array(b) else []))
+        if _is_array(b) or isinstance(b, list | tuple):
+            b = b if isinstance(b, Tensor) else Tensor(b)
+            namespace_of(name, ("a", a), ("b", b))
+            broadcast(name, a.shape, b.shape)
         return Tensor(getattr(a.data, method)(_plain(b)))
     return compare
 

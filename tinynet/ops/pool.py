@@ -22,11 +22,14 @@ def _sizes2d(name: str) -> Any:
 
 def _max_pool(xp: Any, x: Array, rows: Window, columns: Window) -> tuple[Array, Any]:
     """The maximum of each window of x (N,H,W,C), and the number of its element in the window, both (N,H',W',C)."""
+    shape = x.shape[1:3]
     x = padded(xp, x, rows, columns, value=-xp.inf)
     y = xp.full((x.shape[0], rows.outputs, columns.outputs, x.shape[3]), -xp.inf, x.dtype)
-    winner = xp.zeros(y.shape, xp.int32)
+    is_inside = padded(xp, xp.ones((1, *shape, 1), bool), rows, columns)
+    winner = xp.full(y.shape, -1, xp.int32)
     for k, (_, _, tap) in enumerate(taps(rows, columns)):
-        better = (x[tap] > y) | ((x[tap] != x[tap]) & (y == y))  # the first NaN wins and stays
+        is_first = is_inside[tap] & (winner < 0)  # of the elements of x: −∞ in the padding never wins
+        better = is_first | (x[tap] > y) | ((x[tap] != x[tap]) & (y == y))  # the first NaN wins and stays
         y = xp.where(better, x[tap], y)  # (1)
         winner = xp.where(better, xp.int32(k), winner)
     return y, (winner, x.shape, rows, columns)
@@ -36,7 +39,7 @@ def _dmax_pool(xp: Any, dy: Array, cache: Any) -> Array:
     winner, shape, rows, columns = cache
     dx = xp.zeros(shape, dy.dtype)
     for k, (_, _, tap) in enumerate(taps(rows, columns)):
-        dx[tap] += dy * (winner == k)  # (2)
+        dx[tap] += xp.where(winner == k, dy, xp.zeros((), dy.dtype))  # (2)
     return unpadded(dx, rows, columns)
 
 

@@ -132,7 +132,7 @@ def max(xp: Any, x: Array, *, axis: Axes = None, keepdims: bool = False) -> tupl
 @max.gradient
 def dmax(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
     first, axes = cache
-    return dy.reshape(kept(first.shape, axes)) * first  # (2)
+    return xp.where(first, dy.reshape(kept(first.shape, axes)), xp.zeros((), dy.dtype))  # (2)
 
 
 @op("x:any(...) -> y:any(...Y)", sizes=_reduced("min"), analytic=False, flops=1, cases=_DISTINCT)

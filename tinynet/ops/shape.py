@@ -3,8 +3,9 @@
 import math
 from typing import Any
 
-from tinynet.errors import ArgumentError, ShapeError
+from tinynet.errors import ArgumentError, DtypeError, ShapeError
 from tinynet.op import Array, op
+from tinynet.plain import kind_of
 from tinynet.types import DTypeLike, Shape
 
 
@@ -78,7 +79,14 @@ def dtranspose(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
     return dy.transpose([order.index(axis) for axis in range(dy.ndim)])  # (2)
 
 
-@op("x:any(...) -> y:any(...)", analytic=False, flops=0, cases=[{"dtype": "float64"}])
+def _check_dtype(known: dict[str, Any], dtype: DTypeLike) -> dict[str, Any]:
+    if kind_of(dtype) not in tuple("fciub"):
+        raise DtypeError(f'astype: dtype must be one of numbers, such as "float32" or "int64", got {dtype!r}; '
+                         'x.astype("float32")?')
+    return {}
+
+
+@op("x:any(...) -> y:any(...)", sizes=_check_dtype, analytic=False, flops=0, cases=[{"dtype": "float64"}])
 def astype(xp: Any, x: Array, dtype: DTypeLike) -> tuple[Array, Any]:
     """x in another dtype.
 

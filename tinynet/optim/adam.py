@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 from tinynet.errors import ArgumentError
 from tinynet.op import Update
 from tinynet.optim.optimizer import Optimizer, Weights, scalar
+from tinynet.plain import number, plain
 from tinynet.types import Array, Rate
 
 
@@ -41,6 +42,8 @@ def adam(xp: Any, value: Array, gradient: Array, m: Array, v: Array, *, lr: Rate
 class Adam(Optimizer):
     """Adam. `weight_decay` is added to the gradient. The math: `tinynet.optim.adam.adam`.
 
+    t counts the steps of each parameter: those in which it had a gradient.
+
     >>> import tinynet as tn
     >>> w = tn.nn.Parameter([1.0])
     >>> optimizer = tn.optim.Adam([w], lr=0.1)
@@ -50,17 +53,22 @@ class Adam(Optimizer):
     """
 
     moments: ClassVar[tuple[str, ...]] = ("m", "v")
+    counts_steps: ClassVar[bool] = True
     decoupled: ClassVar[bool] = False
 
     def __init__(self, parameters: Weights, lr: Rate = 1e-3, *, betas: tuple[float, float] = (0.9, 0.999),
                  eps: float = 1e-8, weight_decay: float = 0.0) -> None:
-        if not all(0 <= beta < 1 for beta in betas):
-            raise ArgumentError(f"{type(self).__name__}: betas must be in [0, 1), got {betas}; (0.9, 0.999) is usual")
+        name, pair = type(self).__name__, plain(betas)
+        if not isinstance(pair, tuple | list) or len(pair) != 2 or not all(
+                isinstance(beta, float | int) and 0 <= beta < 1 for beta in pair):
+            raise ArgumentError(f"{name}: betas must be in [0, 1), two numbers, got {betas}; (0.9, 0.999) is usual")
         super().__init__(parameters, lr)
-        self.betas, self.eps, self.weight_decay = (float(betas[0]), float(betas[1])), float(eps), float(weight_decay)
+        self.betas = float(pair[0]), float(pair[1])
+        self.eps = float(number(name, "eps", eps, 0, usual="1e-8"))
+        self.weight_decay = float(number(name, "weight_decay", weight_decay, 0, usual="0.01"))
 
     def update(self, value: Array, gradient: Array, *moments: Array) -> None:
-        adam(value, gradient, *moments, lr=self.lr, betas=self.betas, eps=self.eps, step=self.steps,
+        adam(value, gradient, *moments, lr=self.lr, betas=self.betas, eps=self.eps, step=self.count,
              weight_decay=self.weight_decay, decoupled=self.decoupled)
 
 

@@ -1,11 +1,17 @@
 """Clipping of gradients by their global norm."""
 
+import math
 from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
 
 from tinynet import backend
 from tinynet.errors import ArgumentError
 from tinynet.nn.parameter import Parameter
 from tinynet.types import Array
+
+_TINY = 1e-15  # the norm below which squares of float32 have lost digits
 
 
 def clip_global_norm(parameters: Iterable[Parameter], max_norm: float) -> Array | float:
@@ -15,7 +21,9 @@ def clip_global_norm(parameters: Iterable[Parameter], max_norm: float) -> Array 
       (2)  g ← g min(1, max_norm / norm)
 
     Returns the norm before clipping: a 0-d array on the device of the parameters, without synchronisation, or 0.0 if no
-    parameter has a gradient. Source: Pascanu, Mikolov, Bengio 2013.
+    parameter has a gradient. It is right also where squares overflow. With max_norm = inf nothing is clipped.
+
+    Source: Pascanu, Mikolov, Bengio 2013.
 
     Errors: ArgumentError unless max_norm > 0.
 
@@ -30,9 +38,25 @@ def clip_global_norm(parameters: Iterable[Parameter], max_norm: float) -> Array 
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     if not gradients:
         return 0.0
-    xp = backend.namespace(backend.device_of(gradients[0]))
-    norm = xp.sqrt(sum((g * g).sum() for g in gradients))  # (1)
-    factor = max_norm / xp.maximum(norm, max_norm)  # (2) without a division by 0
-    for g in gradients:
-        g *= factor  # (2)
+    device = backend.device_of(gradients[0])
+    xp = backend.namespace(device)
+    with np.errstate(over="ignore", under="ignore"):
+        norm = _norm(xp, gradients) if device == "cpu" else None
+        if norm is None or not _TINY < norm < math.inf:  # a device is not asked for its norm: that would wait for it
+            norm = _scaled_norm(xp, gradients)
+        if max_norm < math.inf:
+            factor = max_norm / xp.maximum(norm, max_norm)  # (2) without a division by 0
+            for g in gradients:
+                g *= factor  # (2)
     return norm
+
+
+def _norm(xp: Any, gradients: list[Array]) -> Any:
+    return xp.sqrt(sum((g * g).sum() for g in gradients))  # (1)
+
+
+def _scaled_norm(xp: Any, gradients: list[Array]) -> Any:
+    """The norm as s √(Σ (g / s)²), where s is the largest |g|: no square overflows, and not all of them underflow."""
+    largest = xp.stack([xp.abs(g).max() for g in gradients if g.size]).max()
+    s = xp.where((largest > 0) & (largest < math.inf), largest, xp.ones((), largest.dtype))  # not 0, ∞ or NaN
+    return s * _norm(xp, [g / s for g in gradients])

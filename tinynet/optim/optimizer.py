@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from tinynet import backend
 from tinynet.errors import ArgumentError, ShapeError, StateError
 from tinynet.nn.parameter import Parameter, Parameters
+from tinynet.plain import plain
 from tinynet.tracing import observers
 from tinynet.types import Array, Rate
 
@@ -27,7 +28,8 @@ def scalar(number: Any, like: Array) -> Any:
 class Pack:
     """Parameters of one dtype and device, contiguous in flat arrays."""
 
-    def __init__(self, named: list[tuple[str, Parameter]], moments: dict[str, dict[str, Array]]) -> None:
+    def __init__(self, named: list[tuple[str, Parameter]], moments: dict[str, dict[str, Array]], steps: int,
+                 counts: Mapping[str, int]) -> None:
         self.parameters = [parameter for _, parameter in named]
         ends = [0, *itertools.accumulate(parameter.size for parameter in self.parameters)]
         self.slices = [slice(start, end) for start, end in itertools.pairwise(ends)]
@@ -35,6 +37,9 @@ class Pack:
         xp = backend.namespace(first.device)
         self.values, self.gradients = (xp.empty(ends[-1], first.dtype) for _ in range(2))
         self.moments = {moment: xp.zeros(ends[-1], first.dtype) for moment in moments}
+        # A parameter misses steps while it has no gradient. `since` is the last step before it began to.
+        self.has_gradient, self.since = [False] * len(named), [steps] * len(named)
+        self.missed = [steps - counts.get(name, steps) for name, _ in named]
         self.views = []
         for (name, parameter), part in zip(named, self.slices, strict=True):
             view = self.values[part].reshape(parameter.shape)
@@ -50,24 +55,45 @@ class Pack:
         """Whether the data of every parameter is still its view of the flat values."""
         return all(parameter.data is view for parameter, view in zip(self.parameters, self.views, strict=True))
 
-    def runs(self) -> Iterator[slice]:
-        """The maximal slices of parameters with a gradient; usually one. Gradients that lie elsewhere are copied in."""
+    def runs(self, steps: Any) -> Iterator[tuple[slice, int]]:
+        """The maximal slices of parameters with a gradient and equal missed steps, with these; usually one.
+
+        `steps` counts the present step. Gradients that lie elsewhere are copied in.
+        """
         for parameter in self.parameters:
             if parameter.grad is not None and parameter.grad is not parameter.home:
                 parameter.home[...] = parameter.grad
                 parameter.grad = parameter.home
-        pairs = zip(self.parameters, self.slices, strict=True)
-        for has_gradient, run in itertools.groupby(pairs, lambda pair: pair[0].grad is not None):
-            if has_gradient:
-                parts = [part for _, part in run]
-                yield slice(parts[0].start, parts[-1].stop)
+        has_gradient = [parameter.grad is not None for parameter in self.parameters]
+        if has_gradient != self.has_gradient:
+            self._note(has_gradient, int(steps) - 1)
+        numbered = zip(self.slices, has_gradient, self.missed, strict=True)
+        for (is_updated, missed), run in itertools.groupby(numbered, lambda one: one[1:]):
+            if is_updated:
+                parts = [part for part, _, _ in run]
+                yield slice(parts[0].start, parts[-1].stop), missed
+
+    def _note(self, has_gradient: list[bool], before: int) -> None:
+        """Note which parameters have a gradient after the step number `before`."""
+        for i, (had, has) in enumerate(zip(self.has_gradient, has_gradient, strict=True)):
+            if has and not had:
+                self.missed[i] += before - self.since[i]
+            elif had and not has:
+                self.since[i] = before
+        self.has_gradient = has_gradient
+
+    def counts(self, steps: int) -> list[int]:
+        """For each parameter the number of its steps, after `steps` steps of the optimizer."""
+        return [(steps if has else since) - missed
+                for has, since, missed in zip(self.has_gradient, self.since, self.missed, strict=True)]
 
 
 class Optimizer:
     """The base of optimizers. A subclass names its `moments` and writes `update` for flat arrays.
 
     `lr`, which may be changed at any time, and `steps`, the number of steps so far, may be 0-d arrays on the device.
-    A step skips parameters without a gradient. The moments exist from the start, as zeros.
+    A step skips parameters without a gradient. The moments exist from the start, as zeros. With `counts_steps`, steps
+    are counted for each parameter: `update` gets parameters with an equal count, which is `self.count`.
 
     >>> import tinynet as tn
     >>> class SignDescent(tn.optim.Optimizer):
@@ -80,8 +106,11 @@ class Optimizer:
     """
 
     moments: ClassVar[tuple[str, ...]] = ()
+    counts_steps: ClassVar[bool] = False
+    _missed = 0  # steps that the parameters of the present update have missed
 
     def __init__(self, parameters: Weights, lr: Rate) -> None:
+        lr = plain(lr)
         if not isinstance(parameters, Parameters):
             listed = list(parameters)
             if not all(isinstance(parameter, Parameter) for parameter in listed):
@@ -96,7 +125,12 @@ class Optimizer:
         self.lr = lr
         self.steps: int | Array = 0
         self._packs: list[Pack] = []
-        self._pack({moment: {} for moment in self.moments})
+        self._pack({moment: {} for moment in self.moments}, {})
+
+    @property
+    def count(self) -> int | Array:
+        """The number of steps of the parameters that are being updated."""
+        return self.steps - self._missed if self._missed else self.steps
 
     def zero_grad(self) -> None:
         """Set all gradients to None."""
@@ -109,10 +143,11 @@ class Optimizer:
 
     def _step(self) -> None:
         if not all(pack.is_current() for pack in self._packs):
-            self._pack(self._moments())
+            self._pack(self._moments(), self._counts())
         self.steps += 1
         for pack in self._packs:
-            for run in pack.runs():
+            for run, missed in pack.runs(self.steps):
+                self._missed = missed if self.counts_steps else 0
                 self.update(pack.values[run], pack.gradients[run], *(pack.moments[name][run] for name in self.moments))
 
     def update(self, value: Array, gradient: Array, *moments: Array) -> None:
@@ -124,11 +159,17 @@ class Optimizer:
         return [array for pack in self._packs for array in (pack.values, *pack.moments.values())]
 
     def state_dict(self) -> dict[str, Array]:
-        """Copies of the number of steps, `lr`, and the moments by parameter name (`1.W.m`), as NumPy arrays."""
+        """Copies of the number of steps, `lr`, and the moments by parameter name (`1.W.m`), as NumPy arrays.
+
+        With `counts_steps` also the number of steps of each parameter that has missed some (`1.W.steps`).
+        """
         state = {name: backend.to_host(backend.as_array(number, dtype)).copy()
                  for name, number, dtype in (("steps", self.steps, "int64"), ("lr", self.lr, "float64"))}
         for moment, by_name in self._moments().items():
             state.update({f"{name}.{moment}": backend.to_host(array).copy() for name, array in by_name.items()})
+        if self.counts_steps:
+            state.update({f"{name}.steps": backend.as_array(count, "int64") for name, count in self._counts().items()
+                          if count != int(self.steps)})
         return state
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
@@ -138,7 +179,9 @@ class Optimizer:
         """
         shapes = {f"{name}.{moment}": parameter.shape
                   for name, parameter in self.parameters.items() for moment in self.moments}
-        shapes.update(steps=(), lr=())
+        counted = {name: f"{name}.steps" for name in self.parameters.names
+                   if self.counts_steps and f"{name}.steps" in state}
+        shapes.update(steps=(), lr=(), **dict.fromkeys(counted.values(), ()))
         if state.keys() != shapes.keys():
             raise StateError(f"load_state_dict: names must be those of {type(self).__name__}.state_dict(), missing "
                              f"{sorted(shapes.keys() - state.keys()) or 'none'}, unexpected "
@@ -150,13 +193,19 @@ class Optimizer:
                                  "was it saved for a model of the same sizes?")
         self.steps, self.lr = int(state["steps"]), float(state["lr"])
         self._pack({moment: {name: state[f"{name}.{moment}"] for name in self.parameters.names}
-                    for moment in self.moments})
+                    for moment in self.moments}, {name: int(state[key]) for name, key in counted.items()})
 
-    def _pack(self, moments: dict[str, dict[str, Array]]) -> None:
+    def _pack(self, moments: dict[str, dict[str, Array]], counts: dict[str, int]) -> None:
         groups: dict[tuple[str, str], list[tuple[str, Parameter]]] = {}
         for name, parameter in self.parameters.items():
             groups.setdefault((parameter.device, str(parameter.dtype)), []).append((name, parameter))
-        self._packs = [Pack(named, moments) for named in groups.values()]
+        self._packs = [Pack(named, moments, int(self.steps), counts) for named in groups.values()]
+
+    def _counts(self) -> dict[str, int]:
+        """The number of steps of each parameter, by name."""
+        names = {id(parameter): name for name, parameter in self.parameters.items()}
+        return {names[id(parameter)]: count for pack in self._packs
+                for parameter, count in zip(pack.parameters, pack.counts(int(self.steps)), strict=True)}
 
     def _moments(self) -> dict[str, dict[str, Array]]:
         """The arrays of each moment, by parameter name."""

@@ -5,6 +5,7 @@ from typing import Any
 
 from tinynet.errors import ArgumentError
 from tinynet.optim.optimizer import Optimizer
+from tinynet.plain import number
 from tinynet.types import Rate
 
 
@@ -57,7 +58,7 @@ class StepDecay(Schedule):
     def __init__(self, optimizer: Optimizer, every: int, factor: float = 0.1) -> None:
         if every < 1:
             raise ArgumentError(f"StepDecay: every must be at least 1 step, got {every}; len(loader) is one epoch")
-        self.every, self.factor = every, factor
+        self.every, self.factor = every, number("StepDecay", "factor", factor, 0, usual="0.1")
         super().__init__(optimizer)
 
     def rate(self, step: int) -> Rate:
@@ -78,7 +79,7 @@ class Cosine(Schedule):
     def __init__(self, optimizer: Optimizer, steps: int, final: float = 0.0) -> None:
         if steps < 1:
             raise ArgumentError(f"Cosine: steps must be at least 1, got {steps}; epochs * len(loader)")
-        self.length, self.final = steps, final
+        self.length, self.final = steps, number("Cosine", "final", final, 0, usual="0.0")
         super().__init__(optimizer)
 
     def rate(self, step: int) -> Rate:
@@ -104,7 +105,7 @@ class OneCycle(Schedule):
         if steps < 2 or not 0 < warmup < 1:
             raise ArgumentError(f"OneCycle: steps must be at least 2 and warmup in (0, 1), got steps = {steps}, "
                                 f"warmup = {warmup}; steps = epochs * len(loader)")
-        self.peak, self.length, self.warmup = peak, steps, warmup
+        self.peak, self.length, self.warmup = number("OneCycle", "peak", peak, 0, usual="1e-2"), steps, warmup
         super().__init__(optimizer)
 
     def rate(self, step: int) -> Rate:

@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 from tinynet.op import Update
 from tinynet.optim.optimizer import Optimizer, Weights, scalar
+from tinynet.plain import number
 from tinynet.types import Array, Rate
 
 
@@ -43,7 +44,10 @@ class SGD(Optimizer):
     def __init__(self, parameters: Weights, lr: Rate = 1e-2, *, momentum: float = 0.0,
                  nesterov: bool = False, weight_decay: float = 0.0) -> None:
         super().__init__(parameters, lr)
-        self.momentum, self.nesterov, self.weight_decay = momentum, nesterov, weight_decay
+        name = type(self).__name__
+        self.momentum = number(name, "momentum", momentum, 0, 1, below=True, usual="0.9")
+        self.weight_decay = number(name, "weight_decay", weight_decay, 0, usual="1e-4")
+        self.nesterov = bool(nesterov)
 
     def update(self, value: Array, gradient: Array, *moments: Array) -> None:
         sgd(value, gradient, *moments, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov,

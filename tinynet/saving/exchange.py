@@ -72,7 +72,7 @@ KERAS = _Library("keras", "/", {
     nn.Dense: _KERNEL, nn.Conv1D: _KERNEL, nn.Conv2D: _KERNEL,
     nn.BatchNorm: {"gamma": "gamma", "beta": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"},
 }, {}, ("kernel", "recurrent_kernel", ("bias",)))
-_ASSUMED = {"bias": 0, "bias_ih_l0": 0, "bias_hh_l0": 0, "num_batches_tracked": 1}  # for missing arrays
+_ASSUMED = {"bias": 0, "bias_ih_l0": 0, "bias_hh_l0": 0, "num_batches_tracked": 0}  # for missing arrays
 _PER_FEATURE: dict[type[Module], tuple[str, ...]] = {  # arrays whose first axis is the input's features
     nn.Dense: ("W",), nn.BatchNorm: ("gamma", "beta", "running_mean", "running_var")}
 _CHANNELS_FIRST = (nn.Conv1D, nn.Conv2D, nn.MaxPool1D, nn.MaxPool2D, nn.AvgPool1D, nn.AvgPool2D)  # in PyTorch
@@ -100,7 +100,8 @@ def to_torch(model: Module, *, like: Iterable[str] | None = None, channels_last:
 def from_torch(model: Module, state: Mapping[str, Any], *, channels_last: bool = False) -> Module:
     """Load the weights of a PyTorch model: its state_dict(), or arrays under the same names. Returns the model.
 
-    Two biases are added, and a missing one is zero. `num_batches_tracked` may be missing.
+    Two biases are added, and a missing one is zero. If `num_batches_tracked` is missing or 0, `batches_seen` is that of
+    averages from elsewhere: see `tn.nn.BatchNorm`.
 
     Errors: StateError if the weights do not belong to the same layers. ShapeError if one has another shape, or the
     model's input_shape is needed and missing. Nothing is changed then.
@@ -164,8 +165,8 @@ def _ours(library: _Library, layer: Module, theirs: Arrays, order: Order) -> Arr
         return {"W": np.concatenate([_swapped(_turned(library, theirs[name])) for name in (h, x)]),
                 "b": sum(_swapped(theirs[name]) for name in biases)}
     ours = {name: theirs[their] for name, their in library.names[type(layer)].items() if their in theirs}
-    if "batches_seen" in ours:
-        ours["batches_seen"] = np.maximum(ours["batches_seen"], 1)  # 0 would make BatchNorm ignore the running averages
+    if "batches_seen" in ours and ours["batches_seen"] < 1:  # averages of an unknown number of batches
+        del ours["batches_seen"]
     if type(layer) in library.axes:
         ours["W"] = ours["W"].transpose(np.argsort(library.axes[type(layer)]))
     if order is not None:

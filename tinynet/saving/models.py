@@ -68,8 +68,15 @@ def save(path: str | os.PathLike[str], model: Module, *, classes: Iterable[str] 
     >>> tn.load(path).classes
     ('cat', 'dog')
     """
+    if not isinstance(model, Module):
+        order = "tn.save(path, model), the path comes first" if isinstance(path, Module) else "tn.save(path, model)"
+        raise ArgumentError(f"save: model must be a Module, got {type(model).__name__}; {order}?")
     extras = _extras(model.classes if classes is None else classes, model.scaling if scaling is None else scaling)
     description = json.loads(json.dumps({**_describe(model), **extras}, default=_plain))
+    for name, tensor in model.tensors().items():
+        if str(tensor.dtype) not in _DTYPES:
+            raise ModelFileError(f"save: tensors must be of {', '.join(_DTYPES)}, and {name} is of {tensor.dtype}; "
+                                 'model.astype("float32") first')
     _check_can_be_made_again(model, description)
     archive.write(path, _MODEL, description, model.state_dict())
 

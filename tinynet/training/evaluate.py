@@ -7,7 +7,10 @@ from typing import Any
 from tinynet import backend, ops
 from tinynet.errors import ArgumentError
 from tinynet.nn.module import Module
+from tinynet.plain import plain, plain_rows
 from tinynet.tape import no_grad
+from tinynet.tensor import blank
+from tinynet.tracing import shapes_only
 from tinynet.training.progress import Meter
 from tinynet.training.run import Batches, Loss, no_sums
 from tinynet.training.step import add_batch, device_of, pair, to_device
@@ -63,6 +66,8 @@ def predict(model: Module, inputs: Rows | Iterable[Any], *, batch_size: int = 25
     inputs   an array, which is cut into batches of `batch_size`; or an iterable of batches, such as a `tn.data.Loader`:
              arrays, or tuples whose first element is taken
 
+    No inputs give no outputs: (0, ...), with the other axes that the outputs have.
+
     Errors: ArgumentError for a batch size below 1.
 
     >>> import tinynet as tn
@@ -70,6 +75,7 @@ def predict(model: Module, inputs: Rows | Iterable[Any], *, batch_size: int = 25
     array([[0.],
            [2.]], dtype=float32)
     """
+    batch_size, inputs = plain(batch_size), plain_rows(inputs, "predict: inputs")
     if batch_size < 1:
         raise ArgumentError(f"predict: batch_size must be at least 1, got {batch_size}; 256 is usual")
     if hasattr(inputs, "shape"):
@@ -80,7 +86,20 @@ def predict(model: Module, inputs: Rows | Iterable[Any], *, batch_size: int = 25
     with _evaluating(model):
         device = device_of(model.parameters())
         parts = [model(*to_device(device, batch)).numpy() for batch in batches]
-    return backend.namespace("cpu").concatenate(parts) if parts else backend.namespace("cpu").zeros((0,), "float32")
+        if not parts:
+            return _output_of_nothing(model, inputs)
+    return backend.namespace("cpu").concatenate(parts)
+
+
+def _output_of_nothing(model: Module, inputs: Any) -> Any:
+    """The output for no inputs, with the shape that an input of its own shape would have; else (0,)."""
+    shape = tuple(inputs.shape[1:]) if hasattr(inputs, "shape") else model.input_shape
+    if shape is None:
+        return backend.namespace("cpu").zeros((0,), "float32")
+    dtype = next((parameter.dtype for parameter in model.parameters()), "float32")
+    with shapes_only():
+        output = model(blank((1, *shape), getattr(inputs, "dtype", dtype)))
+    return backend.namespace("cpu").zeros((0, *output.shape[1:]), output.dtype)
 
 
 @contextmanager

@@ -3,8 +3,9 @@
 A GPU finishes the step of a small net before the host has launched the kernels of the next one. Steps run as usual
 until a batch has the shape of an earlier one. From there on, steps with batches of this shape are
 
-    rehearsed   computed as usual, but with the learning rate and the step count in device scalars; afterwards all
-                kernels are compiled and all arrays exist
+    rehearsed   computed as usual, but with the learning rate, the step count and the batches that a BatchNorm has seen
+                in device scalars (the last of them from the recording on); afterwards all kernels are compiled and
+                all arrays exist
     recorded    the next one
     replayed    all later ones
 
@@ -18,7 +19,7 @@ differs, the usual result stays, and a step is recorded again; if the very first
 then on. So does a step that waits for the device, copies to it, or changes an attribute: `reason` says why.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from operator import is_
 from typing import Any
 
@@ -30,6 +31,7 @@ from tinynet.tensor import Tensor
 from tinynet.tracing import is_observed
 from tinynet.training.run import Run
 
+Place = tuple[Any, str]  # an object and the name of its attribute
 Step = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # of inputs and targets: the loss and the outputs
 
 
@@ -44,8 +46,9 @@ class RecordedStep:
         self.reason = ""
         self.seen = set[Any]()  # shapes and dtypes of batches
         self.shape: Any = None  # those of the recorded batch
-        self.scalars: dict[str, Any] = {}  # device scalars for the optimizer's numbers
-        self.written: dict[str, Any] = {}  # the numbers that these hold
+        self.scalars: dict[Place, Any] = {}  # device scalars for numbers of the host, by their places
+        self.written: dict[Place, Any] = {}  # the numbers that these hold
+        self.added: dict[Place, int] = {}  # what a step adds to each
         self.sums: dict[str, Any] = {}  # device scalars for the sums of an epoch
         self.trained: Any = None  # the model and the optimizer of the rehearsed step
         self.rehearsed: Fingerprint | None = None  # what it depended on
@@ -91,51 +94,63 @@ class RecordedStep:
     # --- numbers of the host, on the device --------------------------------------------------------------------------
 
     def _choose_scalars(self) -> None:
-        """Make device scalars for the step count and the learning rate.
+        """Make device scalars for the step count, the learning rate and the batches seen.
 
         The rate has the widest dtype among the parameters: a Python number gives the same bits.
         """
         xp, optimizer = backend.namespace(self.device), self.run.optimizer
         widest = max((parameter.dtype for parameter in optimizer.parameters), key=lambda dtype: dtype.itemsize)
-        dtypes = {"steps": "int64", "lr": widest}
-        self.scalars = {name: xp.zeros((), dtypes[name]) for name in self._host_numbers()}
+        self.scalars = {place: xp.zeros((), widest if place == (optimizer, "lr") else "int64")
+                        for place in self._host_numbers()}
         self.written = {}
 
-    def _host_numbers(self) -> set[str]:
-        """Which of the optimizer's numbers are on the host; a user may have put one on the device."""
+    def _host_numbers(self) -> list[Place]:
+        """Which numbers of the optimizer and of layers are on the host; a user may have put one on the device."""
         xp, optimizer = backend.namespace(self.device), self.run.optimizer
-        return {name for name in ("steps", "lr") if not isinstance(getattr(optimizer, name), xp.ndarray)}
+        places = [(optimizer, "steps"), (optimizer, "lr"),
+                  *((module, name) for _, module in self.run.model.modules() for name in module.step_counters)]
+        return [place for place in places if not isinstance(getattr(*place), xp.ndarray)]
 
     def _write_scalars(self) -> None:
-        """Write what has changed on the host to the device: rate, step count, sums."""
-        for name, scalar in self.scalars.items():
-            if self.written.get(name) != getattr(self.run.optimizer, name):
-                scalar.fill(getattr(self.run.optimizer, name))
+        """Write what has changed on the host to the device: rate, counts, sums."""
+        for place, scalar in self.scalars.items():
+            if self.written.get(place) != getattr(*place):
+                scalar.fill(getattr(*place))
         for name, total in self.sums.items():
             if self.run.sums[name] is not total:
                 total[...] = self.run.sums[name]
                 self.run.sums[name] = total
 
     def _count(self) -> None:
-        """Count the step on the host, as the optimizer has done on the device."""
-        if "steps" in self.scalars:
-            self.run.optimizer.steps += 1
-        self.written = {name: getattr(self.run.optimizer, name) for name in self.scalars}
+        """Count the step on the host, as the optimizer and the layers have done on the device."""
+        for (owner, name), count in self.added.items():
+            setattr(owner, name, getattr(owner, name) + count)
+        self.written = {place: getattr(*place) for place in self.scalars}
 
     # --- the three kinds of steps ------------------------------------------------------------------------------------
 
-    def _work(self, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """The step as it is recorded: the optimizer's numbers are the device scalars."""
-        kept = {name: getattr(self.run.optimizer, name) for name in self.scalars}
-        vars(self.run.optimizer).update(self.scalars)
+    def _work(self, x: Tensor, target: Tensor, host: Collection[Place] = ()) -> tuple[Tensor, Tensor]:
+        """The step as it is recorded: the numbers of the host are the device scalars, except for those in `host`."""
+        kept = {place: getattr(*place) for place in self.scalars if place not in host}
+        for owner, name in kept:
+            setattr(owner, name, self.scalars[owner, name])
         try:
             return self.step(x, target)
         finally:
-            vars(self.run.optimizer).update(kept)
+            for (owner, name), number in kept.items():
+                setattr(owner, name, number)
 
     def _rehearse(self, x: Tensor, target: Tensor) -> None:
-        self._work(x, target)
+        optimizer = self.run.optimizer
+        before = {place: getattr(*place) for place in self.scalars if place[0] is not optimizer}
+        self._work(x, target, before)  # counts on the host what the layers count
+        self.added = {place: getattr(*place) - count for place, count in before.items()}
+        for (owner, name), count in before.items():
+            setattr(owner, name, count)
+        if (optimizer, "steps") in self.scalars:
+            self.added[optimizer, "steps"] = 1
         self._count()
+        self.written = {place: number for place, number in self.written.items() if place not in before}
         self.trained = self.run.model, self.run.optimizer
         self.rehearsed, self.recording = Fingerprint(self._watched()), None
 
@@ -193,14 +208,14 @@ class RecordedStep:
     def _watched(self) -> list[Watched]:
         model, optimizer = self.run.model, self.run.optimizer
         return [*(Watched(path, module, module.host_state) for path, module in model.modules()),
-                Watched("the optimizer", optimizer, self.scalars),
+                Watched("the optimizer", optimizer, [name for owner, name in self.scalars if owner is optimizer]),
                 Watched("the optimizer.parameters", dict(optimizer.parameters.items()))]
 
     def _is_current(self) -> bool:
         """Whether the next step would be computed as the rehearsed one was."""
         run = self.run
         return (self.rehearsed is not None and all(map(is_, self.trained, (run.model, run.optimizer)))
-                and self.scalars.keys() == self._host_numbers() and self.rehearsed.is_current()
+                and list(self.scalars) == self._host_numbers() and self.rehearsed.is_current()
                 and (self.recording is None or bool(self.recording.graph.is_current())))
 
     def _places(self) -> list[Any]:

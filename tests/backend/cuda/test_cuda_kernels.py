@@ -237,9 +237,9 @@ def test_dropout_has_the_bits_of_the_host(place: Place, on: str, p: float, key: 
 def test_running_averages(place: Place, C: int) -> None:
     arrays = np.random.default_rng(0).standard_normal((4, C)).astype("float32")
     exact, device = arrays.astype("float64"), [place.to(array) for array in arrays]
-    for _ in range(3):
-        running_averages(*device, momentum=0.9)
-        running_averages.specification(np, *exact, momentum=0.9)
+    for seen in (0, 1, place.to(np.asarray(7)), 8, 9, place.to(np.asarray(100))):
+        running_averages(*device, momentum=0.9, seen=seen)
+        running_averages.specification(np, *exact, momentum=0.9, seen=int(seen))
     for array, wanted in zip(device, exact, strict=True):
         assert difference(array.get(), wanted) <= 1e-6
 

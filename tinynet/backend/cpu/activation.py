@@ -26,7 +26,7 @@ def _rectified(x: Any) -> Any:
 
 @inline
 def _passed(dy: Any, positive: Any) -> Any:
-    return dy * np.float32(positive)  # (2)
+    return dy if positive else np.float32(0)  # (2)
 
 
 # --- Schedule -------------------------------------------------------------------------------------------------------

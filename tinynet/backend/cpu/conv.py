@@ -285,7 +285,7 @@ def _dconvolve(dy: Any, cache: Any, needs: Any) -> Any:
 def conv1d(xp: Any, x: Any, W: Any, b: Any = None, *, stride: int = 1, padding: Any = "valid",
            dilation: int = 1) -> Any:
     """See `tn.ops.conv1d`. float32."""
-    if x.dtype != np.float32:
+    if x.dtype != np.float32 or not W.size:
         return NotImplemented
     columns = window("conv1d", "T", x.shape[1], W.shape[0], stride, padding, dilation)
     y, cache = _convolve(x[:, None], W, b, ONE_ROW, columns)
@@ -301,7 +301,7 @@ def dconv1d(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
 def conv2d(xp: Any, x: Any, W: Any, b: Any = None, *, stride: Any = 1, padding: Any = "valid",
            dilation: Any = 1) -> Any:
     """See `tn.ops.conv2d`. float32."""
-    if x.dtype != np.float32:
+    if x.dtype != np.float32 or not W.size:
         return NotImplemented
     return _convolve(x, W, b, *windows("conv2d", x.shape[1:3], W.shape[:2], stride, padding, dilation))
 

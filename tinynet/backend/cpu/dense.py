@@ -67,7 +67,7 @@ def _rows(shard: Any, shards: Any, A: Any, a_row: Any, a_k: Any, B: Any, places:
 
 def dense(xp: Any, x: Any, W: Any, b: Any = None) -> Any:
     """See `tn.ops.dense`. float32."""
-    if x.dtype != np.float32:
+    if x.dtype != np.float32 or not W.size:
         return NotImplemented
     rows = np.ascontiguousarray(x).reshape(-1, x.shape[-1])  # (R,D)
     return _forward(rows, W, b).reshape(*x.shape[:-1], W.shape[1]), (rows, W, x.shape)

@@ -68,7 +68,7 @@ def _mask(shard: Any, shards: Any, x: Any, y: Any, threshold: Any, factor: Any, 
         length = min(4 * _LANES, x.size - start)
         some_x, some_y = view(x, start, length), view(y, start, length)
         for i in range(length):
-            some_y[i] = some_x[i] * scale[i]  # (1) (2)
+            some_y[i] = some_x[i] * scale[i] if scale[i] != 0 or some_x[i] != some_x[i] else 0.0  # (1) (2)
 
 
 def _masked(x: Any, draw: Any) -> Any:

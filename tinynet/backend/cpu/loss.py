@@ -45,7 +45,9 @@ def _loss(z: Any, label: Any, smoothing: Any, logp: Any, total: Any) -> None:
     log_of_sum = math.log1p(rest)
     for k in range(K):
         logp[k] = z[k] - z[largest] - log_of_sum  # (1)
-        total[0] -= _target(k == label, K, smoothing) * logp[k]  # (3)
+        q = _target(k == label, K, smoothing)
+        if q != 0:
+            total[0] -= q * logp[k]  # (3)
 
 
 @inline
@@ -77,9 +79,10 @@ def _backward(shard: Any, shards: Any, dl: Any, labels: Any, smoothing: Any, log
 # --- Entry ----------------------------------------------------------------------------------------------------------
 
 def cross_entropy(xp: Any, logits: Any, labels: Any, weight: Any = None, *, label_smoothing: float = 0.0,
-                  reduction: str = "mean") -> Any:
-    """See `tn.ops.cross_entropy`. float32, without weights, the mean or the sum."""
-    if logits.dtype != np.float32 or weight is not None or reduction == "none" or not labels.size:
+                  reduction: str = "mean", ignore_index: int | None = None) -> Any:
+    """See `tn.ops.cross_entropy`. float32, without weights and ignored labels, the mean or the sum."""
+    if (logits.dtype != np.float32 or weight is not None or reduction == "none" or ignore_index is not None
+            or not labels.size):
         return NotImplemented
     labels = np.ascontiguousarray(labels.reshape(-1), np.int64)
     S = labels.size if reduction == "mean" else 1

@@ -45,7 +45,7 @@ def _larger(x: Any, tap: Any, y: Any, winner: Any) -> None:
 @inline
 def _dlarger(dy: Any, winner: Any, tap: Any, dx: Any) -> None:
     for c in range(dx.size):
-        dx[c] += dy[c] * np.float32(winner[c] == tap)  # (2)
+        dx[c] += dy[c] if winner[c] == tap else np.float32(0)  # (2)
 
 
 @inline
@@ -102,7 +102,10 @@ def _max(shard: Any, shards: Any, x: Any, image: Any, windows: Any, y: Any, outp
     for row in range(shard * N * rows // shards, (shard + 1) * N * rows // shards):
         n, i = row // rows, row % rows
         _fill(view(y, row * columns * C, columns * C), np.float32(-np.inf))
-        _fill(view(winner, row * columns * C, columns * C), np.uint8(0))
+        top = max(0, before_h - i * stride_h)  # of the first element in the image: padding never wins
+        for j in range(columns):
+            left = max(0, before_w - j * stride_w)
+            _fill(view(winner, (row * columns + j) * C, C), np.uint8(top * KW + left))
         for kh in range(KH):
             h = i * stride_h + kh - before_h
             for kw in range(KW):

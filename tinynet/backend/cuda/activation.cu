@@ -5,7 +5,7 @@
 // Each function takes one element.
 
 __device__ __forceinline__ float rectified(float x) { return x < 0.0f ? 0.0f : x; }  // (1) NaN passes
-__device__ __forceinline__ float drectified(float y, float dy) { return dy * (y > 0.0f ? 1.0f : 0.0f); }  // (2)
+__device__ __forceinline__ float drectified(float y, float dy) { return y > 0.0f ? dy : 0.0f; }  // (2)
 
 __device__ __forceinline__ float sigma(float x) { return logistic(x); }                        // (1)
 __device__ __forceinline__ float dsigma(float y, float dy) { return dy * y * (1.0f - y); }     // (2)

@@ -13,7 +13,7 @@ import math
 from types import SimpleNamespace
 from typing import Any
 
-from tinynet.backend.cuda.runtime.launch import Kernels, one_each
+from tinynet.backend.cuda.runtime.launch import Kernels, here_and_there, one_each
 
 # --- Equations ------------------------------------------------------------------------------------------------------
 
@@ -21,11 +21,6 @@ _cuda = Kernels("adam")
 
 # --- Schedule -------------------------------------------------------------------------------------------------------
 # Bound by memory: one pass reads all four arrays and writes three of them, 28 bytes a parameter, in one launch.
-
-def _here_and_there(xp: Any, number: Any, dtype: Any) -> Any:
-    """A number of the host and None, or 0 and the array on the device that holds it."""
-    return (dtype(0), number.astype(dtype, copy=False)) if isinstance(number, xp.ndarray) else (dtype(number), None)
-
 
 # --- Entry ----------------------------------------------------------------------------------------------------------
 
@@ -38,6 +33,6 @@ def adam(xp: Any, value: Any, gradient: Any, m: Any, v: Any, *, lr: Any, betas: 
     log_beta1, log_beta2 = (math.log(beta) if beta else -math.inf for beta in betas)
     options = SimpleNamespace(keep1=beta1, take1=1 - beta1, keep2=beta2, take2=1 - beta2, log_beta1=log_beta1,
                               log_beta2=log_beta2, eps=eps, weight_decay=weight_decay, decoupled=decoupled)
-    _cuda.launch("adam", one_each(value.size), value, gradient, m, v, *_here_and_there(xp, lr, xp.float32),
-                 *_here_and_there(xp, step, xp.int64), options, value.size)
+    _cuda.launch("adam", one_each(value.size), value, gradient, m, v, *here_and_there(xp, lr, xp.float32),
+                 *here_and_there(xp, step, xp.int64), options, value.size)
     return None

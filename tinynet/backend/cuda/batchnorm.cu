@@ -32,9 +32,16 @@ __device__ __forceinline__ float combined(float dy, float x, float mean, float s
   return given ? own : own + (dvar * 2.0f * (x - mean) + dmean) / R;             // (10)
 }
 
-// `taken` is 1 − momentum.
-__device__ __forceinline__ float averaged(float running, float batch, float momentum, float taken) {
-  return momentum * running + taken * batch;  // (12)
+// k and 1 − k after n batches; `taken` is 1 − momentum.
+struct Shares { float keep, take; };
+
+__device__ __forceinline__ Shares shares(float n, float momentum, float taken) {
+  float k = n / (n + 1.0f);
+  return k < momentum ? Shares{k, 1.0f / (n + 1.0f)} : Shares{momentum, taken};  // (12)
+}
+
+__device__ __forceinline__ float averaged(float running, float batch, Shares k) {
+  return k.keep * running + k.take * batch;  // (13)
 }
 
 // --- Schedule --------------------------------------------------------------------------------------------------------
@@ -145,9 +152,11 @@ extern "C" __global__ void dnormalise(const float* __restrict__ x, const float* 
 
 extern "C" __global__ void running_averages(float* __restrict__ running_mean, float* __restrict__ running_var,
                                             const float* __restrict__ mean, const float* __restrict__ var,
-                                            float momentum, float taken, int C) {
+                                            float momentum, float taken, long long seen,
+                                            const long long* OR_NULL seen_there, int C) {
   int c = blockIdx.x * blockDim.x + threadIdx.x;
   if (c >= C) return;
-  running_mean[c] = averaged(running_mean[c], mean[c], momentum, taken);
-  running_var[c] = averaged(running_var[c], var[c], momentum, taken);
+  Shares k = shares((float)(seen_there ? seen_there[0] : seen), momentum, taken);
+  running_mean[c] = averaged(running_mean[c], mean[c], k);
+  running_var[c] = averaged(running_var[c], var[c], k);
 }

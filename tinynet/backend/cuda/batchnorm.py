@@ -13,7 +13,7 @@ Layout    R elements in each of C channels; the rows of x are added up in P stre
 from typing import Any
 
 from tinynet.backend.cuda.column_sums import share, whole
-from tinynet.backend.cuda.runtime.launch import Kernels, one_each
+from tinynet.backend.cuda.runtime.launch import Kernels, here_and_there, one_each
 
 # --- Equations ------------------------------------------------------------------------------------------------------
 
@@ -74,11 +74,13 @@ def dbatch_norm(xp: Any, dy: Any, dmean: Any, dvar: Any, *, cache: Any, needs: A
     return dx, dgamma, dbeta, dmean if given else None, dvar if given else None
 
 
-def running_averages(xp: Any, running_mean: Any, running_var: Any, mean: Any, var: Any, *, momentum: float) -> Any:
-    """See `tinynet.ops.batchnorm`. float32, one launch for both."""
+def running_averages(xp: Any, running_mean: Any, running_var: Any, mean: Any, var: Any, *, momentum: float,
+                     seen: Any) -> Any:
+    """See `tinynet.ops.batchnorm`. float32, one launch for both. `seen` is not read back."""
     if mean.dtype != xp.float32:
         return NotImplemented
     momentum = float(momentum)
     _cuda.launch("running_averages", one_each(mean.size), running_mean, running_var, xp.ascontiguousarray(mean),
-                 xp.ascontiguousarray(var), momentum, 1 - momentum, mean.size)
+                 xp.ascontiguousarray(var), momentum, 1 - momentum, *here_and_there(xp, seen, xp.int64),
+                 mean.size)
     return None

@@ -39,7 +39,7 @@ def _backward(xp: Any, x: Any, W: Any, dy: Any, needs: Any) -> Any:
 
 def dense(xp: Any, x: Any, W: Any, b: Any = None) -> Any:
     """See `tn.ops.dense`. float32."""
-    if x.dtype != xp.float32:
+    if x.dtype != xp.float32 or not W.size:
         return NotImplemented
     rows, W = xp.ascontiguousarray(x).reshape(-1, x.shape[-1]), xp.ascontiguousarray(W)  # (R,D)
     return _forward(xp, rows, W, b).reshape(*x.shape[:-1], W.shape[1]), (rows, W, x.shape)

@@ -15,9 +15,9 @@ __device__ __forceinline__ uint4 philox(uint4 c, unsigned k0, unsigned k1) {
   return c;
 }
 
-// x m / (1 − p): `threshold` is ⌊p 2³²⌋ and `factor` is 1 / (1 − p).
+// x m / (1 − p), where a dropped ∞ is 0 and NaN passes: `threshold` is ⌊p 2³²⌋ and `factor` is 1 / (1 − p).
 __device__ __forceinline__ float masked(float x, unsigned word, unsigned threshold, float factor) {
-  return x * (word >= threshold ? factor : 0.0f);  // (1) (2)
+  return word >= threshold || x != x ? x * factor : 0.0f;  // (1) (2)
 }
 
 // --- Schedule --------------------------------------------------------------------------------------------------------

@@ -52,7 +52,8 @@ __device__ __forceinline__ float loss_of_row(const float* __restrict__ z, long l
   for (int k = lane; k < K; k += warpSize) {
     float logp_k = z[k] - largest.value - log_of_sum;  // (1)
     logp[k] = logp_k;
-    loss -= target(k, label, K, smoothing) * logp_k;   // (3)
+    float q = target(k, label, K, smoothing);
+    if (q != 0.0f) loss -= q * logp_k;                 // (3)
   }
   return warp_sum(loss);
 }

@@ -33,9 +33,10 @@ _ROWS_ALONE = 4 * _WARPS  # rows that one block has, at most; with several block
 # --- Entry ----------------------------------------------------------------------------------------------------------
 
 def cross_entropy(xp: Any, logits: Any, labels: Any, weight: Any = None, *, label_smoothing: float = 0.0,
-                  reduction: str = "mean") -> Any:
-    """See `tn.ops.cross_entropy`. float32, without weights, the mean or the sum."""
-    if logits.dtype != xp.float32 or weight is not None or reduction == "none" or not logits.size:
+                  reduction: str = "mean", ignore_index: int | None = None) -> Any:
+    """See `tn.ops.cross_entropy`. float32, without weights and ignored labels, the mean or the sum."""
+    if (logits.dtype != xp.float32 or weight is not None or reduction == "none" or ignore_index is not None
+            or not logits.size):
         return NotImplemented
     R, K = labels.size, logits.shape[-1]
     logits, labels = xp.ascontiguousarray(logits), xp.ascontiguousarray(labels.astype(xp.int64, copy=False))

@@ -7,9 +7,10 @@
 
 struct Largest { float value; int tap; };
 
-// The larger of `best` and one more element of the window. The first maximum stays, and so does the first NaN.
+// The larger of `best` and one more element of the window. The first maximum stays, and so does the first NaN. The tap
+// is negative before the first element: -∞ in the padding never wins.
 __device__ __forceinline__ Largest larger(Largest best, float value, int tap) {
-  return !(value <= best.value) && best.value == best.value ? Largest{value, tap} : best;  // (1)
+  return best.tap < 0 || (!(value <= best.value) && best.value == best.value) ? Largest{value, tap} : best;  // (1)
 }
 
 __device__ __forceinline__ float dlarger(float dy, int winner, int tap) {
@@ -30,7 +31,7 @@ extern "C" __global__ void max_pool(const float* __restrict__ x, float* __restri
   int at = blockIdx.x * blockDim.x + threadIdx.x;
   if (at >= size) return;
   Place out = place_of(at, rows.outputs, columns.outputs, C);
-  Largest best = {MINUS_INFINITY, 0};
+  Largest best = {MINUS_INFINITY, -1};
   for (int kh = 0; kh < rows.width; kh++)
     for (int kw = 0; kw < columns.width; kw++) {
       int h = position(rows, out.h, kh), w = position(columns, out.w, kw);

@@ -76,6 +76,11 @@ def one_each(count: int) -> Grid:
     return Grid((-(-count // BLOCK), 1, 1), (BLOCK, 1, 1))
 
 
+def here_and_there(xp: Any, number: Any, dtype: Any) -> Any:
+    """A number of the host and None, or 0 and the number as an array on the device, for a kernel that takes either."""
+    return (dtype(0), number.astype(dtype, copy=False)) if isinstance(number, xp.ndarray) else (dtype(number), None)
+
+
 class Kernels:
     """The kernels of `stem`.cu in backend/cuda, or of the file at `path`."""
 

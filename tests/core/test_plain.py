@@ -1,0 +1,223 @@
+"""What users give becomes plain arrays and plain numbers: tables of pandas, np.matrix, masked arrays, NumPy scalars."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinynet as tn
+from tinynet import ops
+from tinynet.errors import ArgumentError, DtypeError, ShapeError
+from tinynet.plain import kind_of, number, plain, plain_array, plain_rows
+
+X = np.arange(12, dtype="float32").reshape(6, 2)
+
+
+def matrix(values: np.ndarray) -> Any:
+    return np.asarray(values).view(np.matrix)
+
+
+def test_subclasses_of_arrays_become_plain() -> None:
+    for made in (matrix(X), np.ma.array(X), X.view(np.recarray), X):
+        assert type(plain_array(made)) is np.ndarray
+        assert type(tn.Tensor(made).data) is np.ndarray
+    assert np.shares_memory(tn.Tensor(matrix(X)).data, X)
+
+
+def test_a_product_of_a_matrix_is_that_of_its_elements() -> None:
+    np.testing.assert_array_equal((tn.Tensor(matrix(X)) * matrix(X)).numpy(), X * X)
+    np.testing.assert_array_equal((matrix(X) * tn.Tensor(X)).numpy(), X * X)
+    model = tn.nn.Sequential(tn.nn.Dense(2, 3))
+    assert type(tn.predict(model, matrix(X))) is np.ndarray
+    np.testing.assert_array_equal(tn.predict(model, matrix(X)), tn.predict(model, X))
+
+
+def test_masked_elements_are_refused() -> None:
+    hidden = np.ma.array(X, mask=X > 9)
+    for call in (lambda: tn.Tensor(hidden), lambda: tn.data.Loader(hidden, batch_size=2),
+                 lambda: tn.predict(tn.nn.ReLU(), hidden), lambda: tn.metrics.accuracy(hidden[:, 0], [0] * 6)):
+        with pytest.raises(DtypeError, match=r"must not have masked elements, got \d of (6|12); data.filled\(0\)"):
+            call()
+    shown = np.ma.array(X, mask=False)
+    np.testing.assert_array_equal(tn.Tensor(shown).numpy(), X)
+
+
+def test_a_loader_takes_matrices_row_by_row() -> None:
+    (first, labels), *_ = tn.data.Loader(matrix(X), np.ma.array(np.arange(6)), batch_size=np.int64(4))
+    assert type(first) is type(labels) is np.ndarray
+    assert first.shape == (4, 2)
+
+
+def test_what_reads_its_rows_on_demand_stays_as_it_is() -> None:
+    class Lazy:
+        shape, dtype = (6, 2), X.dtype
+
+        def __array__(self, *args: Any, **kwargs: Any) -> Any:
+            raise AssertionError("the whole of it was read")
+
+        def __getitem__(self, index: Any) -> Any:
+            return X[index]
+
+    lazy = Lazy()
+    assert plain_rows(lazy, "") is lazy
+    assert len(list(tn.data.Loader(lazy, batch_size=3))) == 2
+
+
+# --- pandas ---------------------------------------------------------------------------------------------------------
+
+def shuffled() -> tuple[Any, Any]:
+    """A table and its labels in another order than their index."""
+    pandas = pytest.importorskip("pandas")
+    order = np.random.default_rng(0).permutation(6)
+    return pandas.DataFrame(X).iloc[order], pandas.Series(np.arange(6)).iloc[order]
+
+
+def test_rows_of_a_table_are_counted_and_not_looked_up() -> None:
+    table, labels = shuffled()
+    for shuffle in (False, True):
+        for x, y in tn.data.Loader(table, labels, batch_size=4, shuffle=shuffle, seed=0):
+            np.testing.assert_array_equal(x[:, 0], 2 * y)
+    np.testing.assert_array_equal(tn.predict(tn.nn.ReLU(), table, batch_size=4), table.to_numpy())
+    assert tn.metrics.accuracy(labels, labels.to_numpy()) == 1
+    assert tn.metrics.roc_auc(labels > 2, labels) == 1
+    assert tn.Tensor(labels).numpy().tolist() == labels.tolist()
+
+
+def test_a_table_keeps_its_precision() -> None:
+    pandas = pytest.importorskip("pandas")
+    assert tn.Tensor(pandas.DataFrame({"a": [0.5]})).dtype == tn.Tensor(pandas.Series([0.5])).dtype == "float64"
+    assert tn.Tensor(pandas.Series([1, 2])).dtype == "int64"
+    with pytest.raises(DtypeError, match="data must be numbers"):
+        tn.Tensor(pandas.Series(["cat", "dog"]))
+
+
+def test_fit_and_evaluate_take_batches_of_tables() -> None:
+    table, labels = shuffled()
+    model = tn.nn.Sequential(tn.nn.Dense(2, 6))
+    history = tn.fit(model, tn.optim.SGD(model.parameters()), [(table, labels)], epochs=1, show=False)
+    assert np.isfinite(history[0]["train_loss"])
+    found = tn.evaluate(model, [(table, labels)])
+    assert found == tn.evaluate(model, [(table.to_numpy(), labels.to_numpy())])
+
+
+# --- numbers --------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("scalar", [np.int64(2), np.float32(2), np.float64(2), np.uint8(2), np.bool_(True),
+                                    np.array(2), np.array(2.0)], ids=lambda value: f"{value.dtype} {value.shape}")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_scalar_of_numpy_is_a_number_beside_a_tensor(scalar: Any, dtype: str) -> None:
+    x, value = tn.Tensor(np.array([6.0, 3.0], dtype)), scalar.item()
+    for work in (lambda x, s: x * s, lambda x, s: s * x, lambda x, s: x / s, lambda x, s: s - x, lambda x, s: x + s,
+                 ops.maximum, lambda x, s: ops.where(x > s, x, s)):
+        found, wanted = work(x, scalar), work(x, value)
+        assert found.dtype == wanted.dtype == dtype
+        np.testing.assert_array_equal(found.numpy(), wanted.numpy())
+    assert (x > scalar).numpy().tolist() == (x > value).numpy().tolist()
+
+
+def test_integers_stay_integers_where_an_op_wants_them() -> None:
+    loss = ops.cross_entropy(tn.Tensor([1.0, 2.0]), np.int64(1))
+    assert loss.item() == pytest.approx(np.log1p(np.exp(-1)))
+
+
+@pytest.mark.parametrize(("with_numpy", "with_python"), [
+    (lambda x: ops.pad(x, np.int64(1)), lambda x: ops.pad(x, 1)),
+    (lambda x: ops.pad(x, (np.int8(0), np.int64(2)), value=np.float32(7)), lambda x: ops.pad(x, (0, 2), value=7.0)),
+    (lambda x: x ** np.int64(2), lambda x: x ** 2), (lambda x: x ** np.float32(2), lambda x: x ** 2.0),
+    (lambda x: x.sum(axis=np.int64(1)), lambda x: x.sum(axis=1)), (lambda x: x.sum(axis=[0]), lambda x: x.sum(axis=0)),
+    (lambda x: ops.softmax(x, axis=np.int64(0)), lambda x: ops.softmax(x, axis=0)),
+    (lambda x: x.argmax(axis=np.int64(0)), lambda x: x.argmax(axis=0)),
+    (lambda x: ops.clip(x, np.float64(1), np.int64(5)), lambda x: ops.clip(x, 1.0, 5)),
+    (lambda x: ops.max_pool1d(x[None], np.int64(2), np.int64(1), np.int64(1)),
+     lambda x: ops.max_pool1d(x[None], 2, 1, 1)),
+    (lambda x: ops.dropout(x, np.float64(0.5), key=(np.int64(1), 2), counter=np.int64(3)),
+     lambda x: ops.dropout(x, 0.5, key=(1, 2), counter=3)),
+    (lambda x: x.reshape(np.int64(3), -1), lambda x: x.reshape(3, -1)), (lambda x: x[np.int64(1)], lambda x: x[1])])
+@pytest.mark.parametrize("which", ["fast", "reference"])
+def test_options_may_be_numpys_numbers(with_numpy: Callable[[Any], Any], with_python: Callable[[Any], Any],
+                                       which: str) -> None:
+    for _ in range(2):  # the second call is one that the op remembers
+        with tn.using(which):
+            np.testing.assert_array_equal(with_numpy(tn.Tensor(X)).numpy(), with_python(tn.Tensor(X)).numpy())
+
+
+def test_options_of_optimizers_and_layers_become_plain() -> None:
+    w = [tn.nn.Parameter([1.0])]
+    adam = tn.optim.Adam(w, lr=np.float32(0.5), betas=np.array([0.5, 0.9]).tolist(), eps=np.float64(1e-3))
+    assert type(adam.lr) is float
+    assert adam.betas == (0.5, 0.9)
+    assert type(tn.optim.SGD(w, momentum=np.float32(0.5)).momentum) is float
+    assert type(tn.nn.BatchNorm(2, momentum=np.float32(0.5)).momentum) is float
+    assert type(tn.nn.Dropout(np.float32(0.5)).p) is float
+
+
+def test_numbers_and_their_limits() -> None:
+    assert plain((np.int64(1), [np.bool_(True)], None, "x")) == (1, [True], None, "x")
+    same = (1, [2, "x"])
+    assert plain(same) is same
+    assert number("f", "x", np.array(3), 0, usual="1") == 3
+    assert (kind_of("int8"), kind_of(float), kind_of("banana")) == ("i", "f", "")
+    for wrong in (-0.1, 1.0, np.nan, np.inf, True, "1", None, np.array([0.5])):
+        with pytest.raises(ArgumentError, match=r"f: x must be in \[0, 1\), got .*; x=0.5 is usual"):
+            number("f", "x", wrong, 0, 1, below=True, usual="0.5")
+    with pytest.raises(ArgumentError, match="f: x must be finite and at least 0, got inf"):
+        number("f", "x", np.inf, 0, usual="1")
+
+
+@pytest.mark.parametrize("call", [
+    lambda w: tn.optim.Adam(w, eps=-1.0), lambda w: tn.optim.Adam(w, eps=np.nan),
+    lambda w: tn.optim.Adam(w, betas=(0.9,)), lambda w: tn.optim.Adam(w, betas=0.9),
+    lambda w: tn.optim.Adam(w, betas=(0.9, 0.9, 0.9)), lambda w: tn.optim.AdamW(w, weight_decay=-1.0),
+    lambda w: tn.optim.SGD(w, momentum=-3.0), lambda w: tn.optim.SGD(w, momentum=2.0),
+    lambda w: tn.optim.SGD(w, weight_decay=np.nan), lambda w: tn.optim.SGD(w, lr=np.float32(-1)),
+    lambda w: tn.nn.BatchNorm(2, momentum=-3.0), lambda w: tn.nn.BatchNorm(2, momentum=10.0),
+    lambda w: tn.nn.BatchNorm(2, eps=-1.0), lambda w: tn.nn.BatchNorm(2, eps=np.inf),
+    lambda w: tn.nn.Dropout(np.float32(1.5)), lambda w: tn.optim.StepDecay(tn.optim.SGD(w), 2, factor=-1),
+    lambda w: tn.optim.OneCycle(tn.optim.SGD(w), peak=np.nan, steps=5),
+    lambda w: tn.optim.Cosine(tn.optim.SGD(w), steps=5, final=-1.0)])
+def test_options_out_of_range(call: Callable[[Any], Any]) -> None:
+    with pytest.raises(ArgumentError, match=r"must be .*, got .*; "):
+        call([tn.nn.Parameter([1.0])])
+
+
+# --- clumsy calls ---------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("call", "kind", "message"), [
+    (lambda x: ops.pad(x, 1.5), ArgumentError, "pad: width must be a number"),
+    (lambda x: ops.pad(x, (1, 2, 3)), ArgumentError, "pad: width must be a number"),
+    (lambda x: ops.pad(x, ((1, 2),)), ArgumentError, "pad: width must be a number"),
+    (lambda x: ops.softmax(x, axis=(0, 1)), ArgumentError, "softmax: axis must be one integer in"),
+    (lambda x: ops.log_softmax(x, axis=1.0), ArgumentError, "log_softmax: axis must be"),
+    (lambda x: ops.softmax(x, axis=None), ArgumentError, "softmax: axis must be one integer in"),
+    (lambda x: x.argmax(axis=5), ArgumentError, r"argmax: axis must be None or in \[-2, 2\)"),
+    (lambda x: x.argmin(axis=(0, 1)), ArgumentError, "argmin: axis must be one integer"),
+    (lambda x: x[:0].argmax(), ShapeError, "argmax: x must have elements to compare"),
+    (lambda x: x[:0].argmax(axis=0), ShapeError, "argmax: x must have elements to compare"),
+    (lambda x: x > np.ones(3), ShapeError, "greater: shapes must be equal or 1 on every axis"),
+    (lambda x: x == tn.Tensor([1.0, 2.0, 3.0]), ShapeError, "equal: shapes must be equal"),
+    (lambda x: x <= [1, 2, 3], ShapeError, "less_equal: shapes must be equal"),
+    (lambda x: x.item(), ShapeError, "item: a tensor must have one element"),
+    (lambda x: bool(x > 0), ShapeError, "item: a tensor must have one element"),
+    (lambda x: x.astype("banana"), DtypeError, "astype: dtype must be one of numbers"),
+    (lambda x: x.astype("U3"), DtypeError, "astype: dtype must be one of numbers"),
+    (lambda x: x.sum(axis=(0, 0)), ArgumentError, "sum: axis must name each axis once"),
+    (lambda x: x.mean(axis=[1, -1]), ArgumentError, "mean: axis must name each axis once"),
+    (lambda x: x.max(axis=True), ArgumentError, "max: axis must be None or in"),
+    (lambda x: ops.clip(x, None, None), ArgumentError, "clip: low and high must be numbers, one of them may be None"),
+    (lambda x: ops.clip(x, X, 1), ArgumentError, "clip: low and high must be numbers"),
+    (lambda x: ops.clip(x, 2), None, ""), (lambda x: ops.clip(x, None, 2), None, ""),
+    (lambda x: tn.Tensor([[1.0], [1.0, 2.0]]), ShapeError, "Tensor: data must have rows of one length"),
+    (lambda x: tn.metrics.accuracy([[0], [0, 1]], [0, 1]), ShapeError, "accuracy: labels must have rows of one"),
+    (lambda x: tn.metrics.confusion_matrix([0, 1], [[0], [0, 1]]), ShapeError, "confusion_matrix: predicted must have"),
+    (lambda x: tn.metrics.roc_curve(1, 0.5), ShapeError, r"roc_curve: labels must be \(N,\)"),
+    (lambda x: tn.metrics.roc_auc(1, 0.5), ShapeError, r"roc_curve: labels must be \(N,\)"),
+    (lambda x: tn.metrics.average_precision(1, [0.5]), ShapeError, r"precision_recall_curve: labels must be \(N,\)"),
+    (lambda x: tn.save(tn.nn.ReLU(), "m.safetensors"), ArgumentError, r"save: model must be a Module, got str; tn.sa"
+     r"ve\(path, model\), the path comes first\?")])
+def test_clumsy_calls(call: Callable[[Any], Any], kind: Any, message: str) -> None:
+    if kind is None:
+        call(tn.Tensor(X))
+        return
+    with pytest.raises(kind, match=message):
+        call(tn.Tensor(X))

@@ -1,0 +1,224 @@
+"""Infinite, tiny and constant values: 0 times infinity, norms that overflow, and NumPy told to raise."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinynet as tn
+from tinynet import ops
+
+INF = math.inf
+
+
+@pytest.fixture(params=["fast", "reference", "gpu-emulated"])
+def place(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The device of the tensors."""
+    if request.param == "gpu-emulated":
+        yield request.param
+    else:
+        with tn.using(request.param):
+            yield "cpu"
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+def tensor(values: Any, place: str, dtype: str) -> Any:
+    return tn.Tensor(tn.Tensor(np.array(values, dtype)).to(place), requires_grad=True)
+
+
+# --- cross-entropy --------------------------------------------------------------------------------------------------
+
+LOGITS, LABELS = [[1.0, 2.0, -INF], [-INF, 0.5, 0.5]], [0, 2]
+LOSSES = [math.log(1 + math.e), math.log(2)]
+
+
+@pytest.mark.parametrize("weight", [None, [1.0, 1.0, 1.0]])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_classes_that_are_shut_out(place: str, dtype: str, weight: Any, reduction: str) -> None:
+    logits = tensor(LOGITS, place, dtype)
+    w = None if weight is None else tensor(weight, place, dtype)
+    loss = ops.cross_entropy(logits, tn.Tensor(LABELS).to(place), w, reduction=reduction)
+    wanted = {"mean": np.mean(LOSSES), "sum": np.sum(LOSSES), "none": LOSSES}[reduction]
+    np.testing.assert_allclose(loss.numpy(), wanted, rtol=1e-6)
+    loss.sum().backward()
+    R = 2 if reduction == "mean" else 1
+    p = 1 / (1 + math.e)
+    np.testing.assert_allclose(tn.Tensor(logits.grad).numpy() * R, [[p - 1, 1 - p, 0], [0, 0.5, -0.5]], atol=1e-6)
+    if w is not None:
+        assert np.isfinite(tn.Tensor(w.grad).numpy()).all()
+
+
+def test_a_label_that_is_shut_out_costs_infinity(place: str, dtype: str) -> None:
+    assert ops.cross_entropy(tensor([[0.0, -INF]], place, dtype), tn.Tensor([1]).to(place)).item() == INF
+    weight = tensor([1.0, 0.0], place, dtype)  # its weight is 0, though
+    assert ops.cross_entropy(tensor([[0.0, -INF]], place, dtype), tn.Tensor([1]).to(place), weight,
+                             reduction="sum").item() == 0
+
+
+def test_training_and_evaluation_with_a_class_that_is_shut_out(place: str) -> None:
+    model = tn.nn.Sequential(tn.nn.Dense(2, 3)).to(place)
+    mask = tn.Tensor([0.0, 0.0, -INF]).to(place)
+
+    def loss(output: Any, labels: Any) -> Any:
+        return ops.cross_entropy(output + mask, labels)
+
+    batch = np.ones((4, 2), "float32"), np.array([0, 1, 0, 1])
+    history = tn.fit(model, tn.optim.Adam(model.parameters()), [batch], epochs=2, loss=loss, show=False)
+    assert all(math.isfinite(row["train_loss"]) for row in history)
+    assert math.isfinite(tn.evaluate(model, [batch], loss=loss)["loss"])
+
+
+@pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.2}, {"reduction": "sum"}, {"reduction": "none"}])
+@pytest.mark.parametrize("weight", [None, [0.5, 2.0, 1.0]])
+@pytest.mark.parametrize("ignored", [-100, 1])
+def test_ignored_labels_count_as_absent(place: str, dtype: str, options: Any, weight: Any, ignored: int) -> None:
+    rng = np.random.default_rng(0)
+    values, labels = rng.normal(size=(6, 3)), np.array([0, 1, 2, 1, 0, 2])
+    kept = labels != 1
+    given = np.where(kept, labels, ignored)
+    results = []
+    for some, chosen, extra in ((values, given, {"ignore_index": ignored}), (values[kept], labels[kept], {})):
+        logits = tensor(some, place, dtype)
+        w = None if weight is None else tensor(weight, place, dtype)
+        loss = ops.cross_entropy(logits, tn.Tensor(chosen).to(place), w, **options, **extra)
+        loss.sum().backward()
+        results.append((loss.numpy(), tn.Tensor(logits.grad).numpy(), None if w is None else tn.Tensor(w.grad).numpy()))
+    (loss, dlogits, dweight), (loss_of_kept, dlogits_of_kept, dweight_of_kept) = results
+    np.testing.assert_allclose(loss[kept] if loss.ndim else loss, loss_of_kept, rtol=1e-5)
+    np.testing.assert_allclose(dlogits[kept], dlogits_of_kept, rtol=1e-5, atol=1e-7)
+    assert not dlogits[~kept].any()
+    assert not loss.ndim or not loss[~kept].any()
+    if dweight is not None:
+        np.testing.assert_allclose(dweight, dweight_of_kept, rtol=1e-4, atol=1e-6)
+
+
+def test_nothing_but_ignored_labels(place: str, dtype: str) -> None:
+    logits = tensor([[1.0, 2.0], [math.nan, 0.0]], place, dtype)
+    loss = ops.cross_entropy(logits, tn.Tensor([-1, -1]).to(place), ignore_index=-1)
+    loss.backward()
+    assert loss.item() == 0
+    assert not tn.Tensor(logits.grad).numpy().any()
+
+
+def test_other_labels_are_still_refused() -> None:
+    with pytest.raises(tn.errors.ArgumentError, match=r"labels must be in \[0, K\)"):
+        ops.cross_entropy(tn.Tensor([[0.0, 0.0]] * 2), np.array([-1, 2]), ignore_index=-1)
+    with pytest.raises(tn.errors.ArgumentError, match=r"ignore_index must be None or an integer, got 0\.5"):
+        ops.cross_entropy(tn.Tensor([[0.0, 0.0]]), np.array([1]), ignore_index=0.5)
+
+
+# --- gradients that are infinite ------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("function", "x", "wanted"), [
+    (ops.relu, [-1.0, 0.0, 2.0], [0, 0, INF]), (ops.absolute, [-1.0, 0.0, 2.0], [-INF, 0, INF]),
+    (lambda x: ops.maximum(x, 1.0), [0.0, 2.0], [0, INF]), (lambda x: ops.minimum(1.0, x), [0.0, 2.0], [INF, 0]),
+    (lambda x: ops.clip(x, 0, 1), [-1.0, 0.5, 2.0], [0, INF, 0]), (lambda x: x.max(), [1.0, 3.0, 3.0], [0, INF, 0]),
+    (lambda x: x.min(), [1.0, 3.0, 1.0], [INF, 0, 0]),
+    (lambda x: ops.max_pool1d(x.reshape(1, 4, 1), 2), [1.0, 2.0, 4.0, 3.0], [0, INF, INF, 0]),
+    (lambda x: ops.max_pool2d(x.reshape(1, 2, 2, 1), 2), [1.0, 2.0, 4.0, 3.0], [0, 0, INF, 0])])
+def test_infinite_gradients_do_not_become_nan(place: str, dtype: str, function: Any, x: list[float],
+                                              wanted: list[float]) -> None:
+    leaf = tensor(x, place, dtype)
+    y = function(leaf)
+    y.backward(np.full(y.shape, INF, dtype))
+    assert tn.Tensor(leaf.grad).numpy().tolist() == wanted
+
+
+def test_dropped_elements_have_no_gradient(place: str, dtype: str) -> None:
+    x = tensor([INF, 1.0, 1.0, INF] * 8, place, dtype)
+    y = ops.dropout(x, 0.5, key=(0, 0), counter=0)
+    kept = ops.dropout(tensor([1.0] * 32, place, dtype), 0.5, key=(0, 0), counter=0).numpy() != 0
+    assert np.array_equal(y.numpy() != 0, kept)
+    y.backward(np.full(32, INF, dtype))
+    assert tn.Tensor(x.grad).numpy().tolist() == [INF if one else 0 for one in kept]
+
+
+@pytest.mark.parametrize(("x", "size", "padding", "wanted"), [
+    ([-INF, -INF], 2, 1, [2, 1]), ([-INF, -INF, -INF], 3, 2, [3, 1, 1]), ([-INF, 1.0], 2, 1, [1, 2])])
+def test_padding_gets_no_gradient(place: str, dtype: str, x: list[float], size: int, padding: int,
+                                  wanted: list[float]) -> None:
+    leaf = tensor(x, place, dtype)
+    y = ops.max_pool1d(leaf.reshape(1, -1, 1), size, 1, padding)
+    y.backward(np.ones(y.shape, dtype))
+    assert tn.Tensor(leaf.grad).numpy().tolist() == wanted
+    image = tensor(np.full((1, 3, 3, 2), -INF), place, dtype)
+    y = ops.max_pool2d(image, 2, 1, 1)
+    y.backward(np.ones(y.shape, dtype))
+    assert tn.Tensor(image.grad).numpy().sum() == y.size
+
+
+def test_the_deviation_of_equal_elements_has_the_gradient_0(place: str, dtype: str) -> None:
+    x = tensor([[1.0, 1.0], [1.0, 3.0], [math.nan, 1.0]], place, dtype)
+    y = x.std(axis=1)
+    assert np.array_equal(y.numpy(), [0, 1, math.nan], equal_nan=True)
+    y[:2].sum().backward()
+    assert tn.Tensor(x.grad).numpy()[:2].tolist() == [[0, 0], [-0.5, 0.5]]
+
+
+# --- clipping -------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("gradients", "norm"), [
+    ([[3e30, 4e30]], 5e30), ([[3e-30], [4e-30]], 5e-30), ([[0.0, 0.0]], 0.0), ([[3.0], [4.0]], 5.0)])
+@pytest.mark.parametrize("device", ["cpu", "gpu-emulated"])
+@pytest.mark.parametrize("max_norm", [INF, 1.0, 1e31])
+def test_norms_that_overflow(gradients: Any, norm: float, device: str, max_norm: float) -> None:
+    parameters = [tn.nn.Parameter(tn.Tensor(np.zeros_like(g, "float32")).to(device)) for g in gradients]
+    for parameter, g in zip(parameters, gradients, strict=True):
+        parameter.accumulate(tn.Tensor(np.array(g, "float32")).to(device).data)
+    found = tn.optim.clip_global_norm(parameters, max_norm)
+    np.testing.assert_allclose(tn.Tensor(found).numpy(), norm, rtol=1e-6)
+    for parameter, g in zip(parameters, gradients, strict=True):
+        wanted = np.array(g) * (min(1, max_norm / norm) if norm else 1)
+        np.testing.assert_allclose(tn.Tensor(parameter.grad).numpy(), wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("values", [[math.nan, 1.0], [INF, 1.0]])
+@pytest.mark.parametrize("device", ["cpu", "gpu-emulated"])
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+def test_norms_of_broken_gradients_say_so(values: list[float], device: str) -> None:
+    parameter = tn.nn.Parameter(tn.Tensor([0.0, 0.0]).to(device))
+    parameter.accumulate(tn.Tensor(values).to(device).data)
+    assert not math.isfinite(float(tn.Tensor(tn.optim.clip_global_norm([parameter], INF)).item()))
+
+
+# --- np.seterr ------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("call", [
+    lambda: ops.cross_entropy(tn.Tensor(np.array([[1000.0, 0.0]])), np.array([0])),
+    lambda: ops.softmax(tn.Tensor(np.array([1000.0, 0.0]))), lambda: ops.sigmoid(tn.Tensor(np.array([-800.0]))),
+    lambda: tn.Tensor(np.array([1e-300])) * 1e-300,
+    lambda: (tn.Tensor(np.array([1e-300]), requires_grad=True) ** 2.0).sum().backward(),
+    lambda: tn.optim.clip_global_norm(_with_gradient(1e-30), 1.0), lambda: _adam_step(1e-200)])
+def test_that_a_tiny_number_becomes_0_is_no_error(call: Any) -> None:
+    with np.errstate(all="raise"):
+        call()
+
+
+def test_what_is_an_error_stays_one() -> None:
+    huge = tn.Tensor(np.array([1e300]), requires_grad=True)
+    with np.errstate(all="raise"):
+        with pytest.raises(FloatingPointError, match="overflow"):
+            huge * huge
+        with pytest.raises(FloatingPointError, match="divide by zero"):
+            tn.Tensor(np.array([1.0])) / 0.0
+        y = (huge * 1e-300) ** 2.0
+        with pytest.raises(FloatingPointError, match="overflow"):
+            y.backward(np.array([1e308]) * 1.7)
+
+
+def _with_gradient(value: float) -> list[Any]:
+    parameter = tn.nn.Parameter(np.zeros(2, "float32"))
+    parameter.accumulate(np.full(2, value, "float32"))
+    return [parameter]
+
+
+def _adam_step(value: float) -> None:
+    parameter = tn.nn.Parameter(np.zeros(2))
+    parameter.accumulate(np.full(2, value))
+    tn.optim.Adam([parameter]).step()

@@ -1,0 +1,88 @@
+"""Plain arrays and plain numbers, made of what users give: pandas, np.matrix, masked arrays, NumPy scalars.
+
+A subclass of an array brings its own arithmetic and its own order of rows. A NumPy scalar brings a dtype of its own.
+"""
+
+import math
+from operator import is_
+from typing import Any
+
+import numpy as np
+
+from tinynet.errors import ArgumentError, DtypeError, ShapeError
+
+
+def plain_array(data: Any, what: str = "Tensor: data") -> Any:
+    """NumPy's plain array of the data, without a copy where that is possible. `what` begins the message of an error.
+
+    Errors: DtypeError if an element is masked; ShapeError for rows of unequal length.
+
+    >>> import numpy as np
+    >>> type(plain_array(np.ma.array([1.0]))).__name__
+    'ndarray'
+    """
+    if type(data) is np.ndarray:
+        return data
+    if isinstance(data, np.ma.MaskedArray) and np.ma.is_masked(data):
+        masked = int(np.ma.getmaskarray(data).sum())
+        raise DtypeError(f"{what} must not have masked elements, got {masked} of {data.size}; "
+                         "data.filled(0), or leave these rows out?")
+    try:
+        return np.asarray(data)
+    except ValueError as error:
+        if "inhomogeneous" not in str(error):
+            raise
+        raise ShapeError(f"{what} must have rows of one length, got a list of unequal rows; "
+                         "pad the shorter ones, or give one array for each?") from None
+
+
+def plain_rows(data: Any, what: str) -> Any:
+    """Data that are indexed by row: a table of pandas, which would take labels for row numbers, as a plain array.
+
+    What reads its rows on demand, such as `tn.data.Images`, is returned as it is.
+    """
+    is_table = hasattr(data, "to_numpy") or isinstance(data, np.ndarray)
+    return plain_array(data, what) if is_table else data
+
+
+def plain(value: Any) -> Any:
+    """A NumPy scalar as a Python number; in a tuple or list, each part. Other values are returned as they are.
+
+    >>> import numpy as np
+    >>> plain((np.int64(2), [np.float32(0.5)], "same"))
+    (2, [0.5], 'same')
+    """
+    if type(value) in (tuple, list):
+        parts = [plain(part) for part in value]
+        return value if all(map(is_, parts, value)) else type(value)(parts)
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def number(function: str, name: str, value: Any, low: float, high: float = math.inf, *, usual: str,
+           below: bool = False) -> Any:
+    """A finite number in [low, high], or in [low, high) with `below`, as Python's. `usual` is the hint of the error.
+
+    Errors: ArgumentError for another value.
+
+    >>> import numpy as np
+    >>> number("f", "share", np.float32(0.5), 0, 1, usual="0.5")
+    0.5
+    """
+    found = value.item() if isinstance(value, np.ndarray) and not value.ndim else plain(value)
+    if isinstance(found, bool) or not isinstance(found, int | float) or not (
+            low <= found <= high and math.isfinite(found) and not (below and found == high)):
+        limit = f"finite and at least {low}" if high == math.inf else f"in [{low}, {high}{')' if below else ']'}"
+        raise ArgumentError(f"{function}: {name} must be {limit}, got {value!r}; {name}={usual} is usual")
+    return found
+
+
+def kind_of(dtype: Any) -> str:
+    """The kind of a dtype, as NumPy's letter: "f" for floats; "" for what is not a dtype.
+
+    >>> kind_of("float32"), kind_of("banana")
+    ('f', '')
+    """
+    try:
+        return np.dtype(dtype).kind
+    except TypeError:
+        return ""
