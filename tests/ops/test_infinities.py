@@ -170,7 +170,7 @@ def test_the_deviation_of_equal_elements_has_the_gradient_0(place: str, dtype: s
 def test_norms_that_overflow(gradients: Any, norm: float, device: str, max_norm: float) -> None:
     parameters = [tn.nn.Parameter(tn.Tensor(np.zeros_like(g, "float32")).to(device)) for g in gradients]
     for parameter, g in zip(parameters, gradients, strict=True):
-        parameter.accumulate(tn.Tensor(np.array(g, "float32")).to(device).data)
+        parameter.grad = tn.Tensor(np.array(g, "float32")).to(device).data
     found = tn.optim.clip_global_norm(parameters, max_norm)
     np.testing.assert_allclose(tn.Tensor(found).numpy(), norm, rtol=1e-6)
     for parameter, g in zip(parameters, gradients, strict=True):
@@ -183,7 +183,7 @@ def test_norms_that_overflow(gradients: Any, norm: float, device: str, max_norm:
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
 def test_norms_of_broken_gradients_say_so(values: list[float], device: str) -> None:
     parameter = tn.nn.Parameter(tn.Tensor([0.0, 0.0]).to(device))
-    parameter.accumulate(tn.Tensor(values).to(device).data)
+    parameter.grad = tn.Tensor(values).to(device).data
     assert not math.isfinite(float(tn.Tensor(tn.optim.clip_global_norm([parameter], INF)).item()))
 
 
@@ -214,11 +214,11 @@ def test_what_is_an_error_stays_one() -> None:
 
 def _with_gradient(value: float) -> list[Any]:
     parameter = tn.nn.Parameter(np.zeros(2, "float32"))
-    parameter.accumulate(np.full(2, value, "float32"))
+    parameter.grad = np.full(2, value, "float32")
     return [parameter]
 
 
 def _adam_step(value: float) -> None:
     parameter = tn.nn.Parameter(np.zeros(2))
-    parameter.accumulate(np.full(2, value))
+    parameter.grad = np.full(2, value)
     tn.optim.Adam([parameter]).step()

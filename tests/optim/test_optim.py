@@ -200,8 +200,8 @@ def test_adam_counts_the_steps_of_each_parameter(make: Any, dtype: str) -> None:
             parameter.grad = other.grad = None
             if has_gradient(step):
                 gradient = rng.normal(size=2).astype(dtype)
-                parameter.accumulate(gradient.copy())
-                other.accumulate(gradient)
+                parameter.grad = gradient.copy()
+                other.grad = gradient
                 one.step()
         optimizer.step()
         if step == 7:  # the counts are part of the state
@@ -223,7 +223,7 @@ def test_a_constant_gradient_gives_equal_steps_from_the_first_one_on() -> None:
     for step in range(303):
         before = late.item()
         optimizer.zero_grad()
-        (early if step < 300 else late).accumulate(np.ones(1, "float32"))
+        (early if step < 300 else late).grad = np.ones(1, "float32")
         optimizer.step()
     assert before - late.item() == pytest.approx(0.5, rel=1e-4)
 
@@ -232,7 +232,7 @@ def test_counts_that_do_not_differ_are_not_in_the_state() -> None:
     parameters = [nn.Parameter([1.0]), nn.Parameter([2.0])]
     for optimizer in (optim.Adam(parameters), optim.SGD(parameters)):
         for parameter in parameters:
-            parameter.accumulate(np.ones(1, "float32"))
+            parameter.grad = np.ones(1, "float32")
         optimizer.step()
         optimizer.zero_grad()
         assert not [name for name in optimizer.state_dict() if name.endswith(".steps")]
