@@ -3,15 +3,15 @@
 A GPU finishes the step of a small net before the host has launched the kernels of the next one. Steps run as usual
 until a batch has the shape of an earlier one. From there on, steps with batches of this shape are
 
-    rehearsed   computed as usual, but with the learning rate, the step count and the batches that a BatchNorm has seen
-                in device scalars (the last of them from the recording on); afterwards all kernels are compiled and
-                all arrays exist
+    rehearsed   computed as usual, but with the learning rate and the step count in device scalars; afterwards all
+                kernels are compiled and all arrays exist
     recorded    the next one
     replayed    all later ones
 
 Other batches, such as the last one of an epoch, run as usual. Before a replay the host writes the learning rate to its
-device scalar. After it, the host adds to its own counters what the recorded step added. If the model or the optimizer
-has changed, a step is rehearsed and recorded again.
+device scalar. From the recording on, the batches that a BatchNorm has seen are in device scalars too. After a replay,
+the host adds to its own counters what the recorded step added. If the model or the optimizer has changed, a step is
+rehearsed and recorded again.
 
 A recording cannot see all that Python does: a step may draw a random number or read a global variable. So the first
 replayed step, and the first one of each epoch, is computed twice from one state: replayed, and as usual. If any bit
