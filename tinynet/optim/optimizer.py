@@ -7,7 +7,7 @@ given another array (`model.to`, `model.astype`), the next step packs again.
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from tinynet import backend
@@ -40,6 +40,7 @@ class Pack:
         # A parameter misses steps while it has no gradient. `since` is the last step before it began to.
         self.has_gradient, self.since = [False] * len(named), [steps] * len(named)
         self.missed = [steps - counts.get(name, steps) for name, _ in named]
+        self.found: list[tuple[slice, int]] = []  # the result of `runs`, while the same parameters have a gradient
         self.views = []
         for (name, parameter), part in zip(named, self.slices, strict=True):
             view = self.values[part].reshape(parameter.shape)
@@ -55,7 +56,7 @@ class Pack:
         """Whether the data of every parameter is still its view of the flat values."""
         return all(parameter.data is view for parameter, view in zip(self.parameters, self.views, strict=True))
 
-    def runs(self, steps: Any) -> Iterator[tuple[slice, int]]:
+    def runs(self, steps: Any) -> list[tuple[slice, int]]:
         """The maximal slices of parameters with a gradient and equal missed steps, with these; usually one.
 
         `steps` counts the present step. Gradients that lie elsewhere are copied in.
@@ -67,11 +68,7 @@ class Pack:
         has_gradient = [parameter.grad is not None for parameter in self.parameters]
         if has_gradient != self.has_gradient:
             self._note(has_gradient, int(steps) - 1)
-        numbered = zip(self.slices, has_gradient, self.missed, strict=True)
-        for (is_updated, missed), run in itertools.groupby(numbered, lambda one: one[1:]):
-            if is_updated:
-                parts = [part for part, _, _ in run]
-                yield slice(parts[0].start, parts[-1].stop), missed
+        return self.found
 
     def _note(self, has_gradient: list[bool], before: int) -> None:
         """Note which parameters have a gradient after the step number `before`."""
@@ -80,7 +77,12 @@ class Pack:
                 self.missed[i] += before - self.since[i]
             elif had and not has:
                 self.since[i] = before
-        self.has_gradient = has_gradient
+        self.has_gradient, self.found = has_gradient, []
+        numbered = zip(self.slices, has_gradient, self.missed, strict=True)
+        for (is_updated, missed), run in itertools.groupby(numbered, lambda one: one[1:]):
+            if is_updated:
+                parts = [part for part, _, _ in run]
+                self.found.append((slice(parts[0].start, parts[-1].stop), missed))
 
     def counts(self, steps: int) -> list[int]:
         """For each parameter the number of its steps, after `steps` steps of the optimizer."""
