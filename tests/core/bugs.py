@@ -338,7 +338,8 @@ def edit(bug: Bug) -> tuple[str, int]:
     start, end = (0, len(source)) if bug.file else section(source, bug.op)
     if source.count(bug.old, start, end) == 0:
         start, end = 0, len(source)
-    assert source.count(bug.old, start, end) == 1, f"{bug.old!r} occurs {source.count(bug.old, start, end)} times"
+    if source.count(bug.old, start, end) != 1:
+        raise ValueError(f"{bug.old!r} occurs {source.count(bug.old, start, end)} times")
     at = source.index(bug.old, start)
     return source[:at] + bug.new + source[at + len(bug.old) :], at
 
@@ -348,3 +349,12 @@ def equations(bug: Bug) -> set[int]:
     source, at = file_of(bug.op, bug.file).read_text(encoding="utf-8"), edit(bug)[1]
     line = source[source.rindex("\n", 0, at) : source.index("\n", at + len(bug.old.rstrip("\n")))]
     return {int(number) for run in re.findall(r"#((?: \(\d+\))+)", line) for number in re.findall(r"\d+", run)}
+
+
+def is_planted(bug: Bug) -> bool:
+    """Whether the text of a bug occurs once, so that it can be planted."""
+    try:
+        edit(bug)
+    except ValueError:
+        return False
+    return True

@@ -59,4 +59,4 @@ def test_a_missing_case_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
                                         "large sizes"]
     monkeypatch.setitem(TABLES["cpu"].LARGE, "sigmoid", [{}])
     assert lacks_in("cpu", "sigmoid") == ["tinynet/backend/cpu/activation.py: add the functions sigmoid and dsigmoid, "
-                                          "which tests/backend/equations_cpu.py speaks of"]
+                                          "which tests/backend/equations_cpu.py names"]
