@@ -155,9 +155,13 @@ def test_good_images_are_answered_beside_bad_ones(model: Path, tmp_path: Path,
     assert code == 1
     assert out == f"{good}: bright 100.0%, dark 0.0%\n"
     assert [str(path) in line for path, line in zip(bad, err.splitlines(), strict=True)] == [True] * 5
-    code, out, _ = run(capsys, "predict", "--json", model, bad[0], good)
-    assert code == 1
-    assert {answer["image"]: "error" in answer for answer in json.loads(out)} == {str(bad[0]): True, str(good): False}
+    asked = [good, bad[0], good, bad[1], bad[2], good]
+    for size in (1, 2, 4, 64):  # batches without a good image, and answers in the order of the images
+        code, out, _ = run(capsys, "predict", "--json", "--batch-size", size, model, *asked)
+        assert code == 1
+        assert [(one["image"], one.get("class")) for one in json.loads(out)] == [
+            (str(path), "bright" if path == good else None) for path in asked]
+        assert all(("error" in one) != ("probability" in one) for one in json.loads(out))
 
 
 def test_names_cannot_talk_to_the_terminal(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

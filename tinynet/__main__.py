@@ -90,35 +90,36 @@ def parser() -> argparse.ArgumentParser:
 def run_predict(options: argparse.Namespace) -> int:
     """Print the classes of images with their probabilities, the most probable first."""
     pictures = Classifier(load(options.model).to(options.device))
-    answers: list[dict[str, Any]] = []
+    answers: list[dict[str, Any]] = []  # in the order of the images, those that cannot be read included
     failed = 0
     for start in range(0, len(options.images), options.batch_size):
         read = []
         for path in options.images[start : start + options.batch_size]:
+            answers.append({"image": path})
             try:
-                read.append((path, read_image(path, size=pictures.size, channels=pictures.channels)))
+                read.append((answers[-1], read_image(path, size=pictures.size, channels=pictures.channels)))
             except DataError as error:
                 failed = complain(error, 1)
-                answers.append({"image": path, "error": one_line(error)})
+                answers[-1]["error"] = one_line(error)
         if read:
-            answers += _answers(pictures, read, options)
+            _answer(pictures, read, options)
     if options.json:
         print(json.dumps(answers, indent=1))
     return failed
 
 
-def _answers(pictures: Classifier, read: list[tuple[str, Any]], options: argparse.Namespace) -> list[dict[str, Any]]:
+def _answer(pictures: Classifier, read: list[tuple[dict[str, Any], Any]], options: argparse.Namespace) -> None:
+    """Complete the answers, given with their pixels, by class and probabilities, and print them."""
     import numpy as np
 
     probabilities = pictures.probabilities(np.stack([pixels for _, pixels in read]), batch_size=options.batch_size)
-    answers = []
-    for (path, _), row in zip(read, probabilities.tolist(), strict=True):
+    for (answer, _), row in zip(read, probabilities.tolist(), strict=True):
         ranked = dict(sorted(zip(pictures.classes, row, strict=True), key=lambda pair: -pair[1]))
         best = next(iter(ranked))
-        answers.append({"image": path, "class": best, "probability": ranked[best], "probabilities": ranked})
+        answer.update({"class": best, "probability": ranked[best], "probabilities": ranked})
         if not options.json:
-            print(f"{printable(path)}: " + ", ".join(f"{name} {share:.1%}" for name, share in list(ranked.items())[:5]))
-    return answers
+            print(f"{printable(answer['image'])}: "
+                  + ", ".join(f"{name} {share:.1%}" for name, share in list(ranked.items())[:5]))
 
 
 def run_evaluate(options: argparse.Namespace) -> int:

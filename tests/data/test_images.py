@@ -30,11 +30,12 @@ def chunk(kind, data):
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def png(width, height, bits, colour, rows, *extra):
+def png(width, height, bits, colour, rows, *extra, behind=()):
     """The bytes of a PNG file, made by hand: rows are bytes without their filter byte."""
     header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
     body = zlib.compress(b"".join(b"\0" + row for row in rows))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + b"".join(extra) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + b"".join([
+        *extra, chunk(b"IDAT", body), *behind, chunk(b"IEND", b"")])
 
 
 # --- pixels ---------------------------------------------------------------------------------------------
@@ -93,6 +94,35 @@ def test_of_16_bits_the_high_byte_counts(tmp_path, channels):
     assert read_image(colour).tolist() == [[[0, 0, 255], [1, 2, 156]]]
 
 
+@pytest.mark.parametrize(("bits", "colour", "transparent", "row", "expected"), [
+    (16, 0, [513], struct.pack(">3H", 512, 513, 514), [2, 255, 2]),
+    (16, 0, [0], struct.pack(">3H", 0, 1, 65535), [255, 0, 255]),
+    (16, 2, [512, 513, 514], struct.pack(">9H", 512, 513, 514, 512, 513, 515, 0, 0, 0), [255, 2, 0]),
+    (8, 2, [1, 2, 3], bytes([1, 2, 3, 1, 2, 4, 0, 0, 0]), [255, 2, 0]),
+    (4, 0, [3], bytes([0x36, 0x90]), [255, 102, 153]),
+    (2, 0, [1], bytes([0b00011000]), [0, 255, 170]),
+    (1, 0, [0], bytes([0b01000000]), [255, 255, 255]),
+])
+def test_one_transparent_value_at_every_depth(bits, colour, transparent, row, expected):
+    chunks = chunk(b"tRNS", struct.pack(f">{len(transparent)}H", *transparent))
+    content = png(3, 1, bits, colour, [row], chunks)
+    np.testing.assert_allclose(images.decode(content, None, 1).ravel(), expected, atol=0.5)
+    assert images.measure(content) == (1, 3, 1 if colour == 0 else 3)
+
+
+@pytest.mark.parametrize("kind", [b"zTXt", b"iTXt", b"iCCP"])
+@pytest.mark.parametrize("where", ["extra", "behind"])
+def test_metadata_of_any_size_does_not_matter(kind, where):
+    start = {b"iTXt": b"Comment\0\1\0\0\0"}.get(kind, b"Comment\0\0")
+    large = [chunk(kind, start + zlib.compress(bytes([65]) * (2 << 20)))] * 40  # decompressed 80 MB
+    rows = [bytes(row.reshape(-1)) for row in RGB]
+    content = png(6, 4, 8, 2, rows, *large) if where == "extra" else png(6, 4, 8, 2, rows, behind=large)
+    np.testing.assert_array_equal(images.decode(content, None, 3), RGB)
+    assert images.measure(content) == (4, 6, 3)
+    with pytest.raises(images.ImageFault, match="is damaged"):
+        images.decode(content[: content.index(b"IDAT") + 8], None, 3)
+
+
 def test_cmyk(tmp_path):
     cmyk = Image.merge("CMYK", [Image.new("L", (16, 16), value) for value in (255, 0, 0, 0)])
     path = written(tmp_path, cmyk, "a.jpg", quality=95)
@@ -110,6 +140,10 @@ def test_exif_orientation(tmp_path, orientation):
     exif[0x0112] = orientation
     expected = ORIENTED.get(orientation, ORIENTED[1])(RGB)
     np.testing.assert_array_equal(read_image(written(tmp_path, RGB, exif=exif)), expected)
+
+    rows, late = [bytes(row.reshape(-1)) for row in RGB], chunk(b"eXIf", exif.tobytes()[6:])
+    np.testing.assert_array_equal(images.decode(png(6, 4, 8, 2, rows, behind=[late]), None, 3), expected)
+    assert images.decode(png(6, 4, 8, 2, rows, behind=[late]), (3, 2), 1).shape == (3, 2, 1)
 
     big = np.zeros((64, 128, 3), np.uint8)
     big[:32, :32] = 255

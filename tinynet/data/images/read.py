@@ -2,9 +2,9 @@
 
 The result is always uint8 of shape (height, width, channels), with 1 or 3 channels:
 
-    orientation     turned as the EXIF orientation says, which cameras write
+    orientation     turned as the EXIF orientation says, which cameras write; in a PNG also from behind the pixels
     16 bits         the high byte of each value: 0 ... 65535 becomes 0 ... 255
-    alpha           composited onto white
+    alpha           composited onto white; a single transparent value is compared at its full depth
     palette, CMYK, black and white      converted to the colours that they stand for
     channels        grey is repeated for 3 channels; 1 channel is 0.299 R + 0.587 G + 0.114 B
     size            resized to the requested size, stretched if the proportions differ, with Pillow's BILINEAR filter,
@@ -13,12 +13,14 @@ The result is always uint8 of shape (height, width, channels), with 1 or 3 chann
                     the pixels are averages, and this is much faster
 
 Files are not trusted. The format is determined by the first bytes, not by the name, and no other decoder is tried. The
-size is checked before memory is allocated. Each fault is a `DataError` that names the file. A decoder does not notice
-all damage: a wrong byte in the middle of a JPEG gives a wrong picture, not an error.
+size is checked before memory is allocated. Texts and colour profiles of a PNG are not read, whatever their size. Each
+fault is a `DataError` that names the file. A decoder does not notice all damage: a wrong byte in the middle of a JPEG
+gives a wrong picture, not an error.
 """
 
 import os
 import stat
+import struct
 from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
@@ -34,12 +36,13 @@ MAX_PIXELS = 1 << 26  # 8192 x 8192
 MAX_BYTES = 1 << 28
 MEMORY = 2 << 30  # the default limit of `in_memory`, in bytes
 CHUNK = 64  # files that a thread decodes at once
-SUFFIXES = (".png", ".jpg", ".jpeg")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".pjp")
 
 Size = int | tuple[int, int]
 
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 _ORIENTATION = 0x0112  # the EXIF tag
+_METADATA = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")  # chunks of a PNG that do not change the pixels
 _DRAFT = 2  # a JPEG is decoded at no less than twice the requested size
 
 
@@ -218,7 +221,15 @@ def _opened(content: bytes) -> Any:
     if not content.startswith((_PNG, _JPEG)):
         raise ImageFault(f"must be a PNG or a JPEG, starts with {content[:4].hex(' ')}; convert it")
     try:
-        image = (PngImageFile if content.startswith(_PNG) else JpegImageFile)(BytesIO(content))
+        if content.startswith(_PNG):
+            content = _without_metadata(content)
+            image = PngImageFile(BytesIO(content))
+            _scale_transparency(image, content[24])
+            if image.mode == "RGB" and content[24] == 16 and "transparency" in image.info:
+                low = image.info["low"] = PngImageFile(BytesIO(content))
+                low.tile = [tile._replace(args="RGB;16L") for tile in low.tile]  # decodes the low bytes
+        else:
+            image = JpegImageFile(BytesIO(content))
     except Exception as fault:
         raise _damaged(fault) from fault
     width, height = image.size
@@ -228,6 +239,24 @@ def _opened(content: bytes) -> Any:
     return image
 
 
+def _without_metadata(content: bytes) -> bytes:
+    """A PNG without texts and colour profile. Pillow refuses large ones, although the pixels are good."""
+    kept, start = [content[: len(_PNG)]], len(_PNG)
+    while start + 8 <= len(content):
+        length, name = struct.unpack_from(">I4s", content, start)
+        if name not in _METADATA:
+            kept.append(content[start : start + 12 + length])  # length, name, data, checksum
+        start += 12 + length
+    return b"".join(kept)
+
+
+def _scale_transparency(image: Any, bits: int) -> None:
+    """Scale the transparent grey value as Pillow scales the pixels of 1, 2 and 4 bits: to 0 ... 255."""
+    value = image.info.get("transparency")
+    if image.mode in ("1", "L") and isinstance(value, int) and bits < 8:
+        image.info["transparency"] = value * 255 // ((1 << bits) - 1)
+
+
 def _damaged(fault: Exception) -> ImageFault:
     return ImageFault(f"is damaged ({printable(str(fault)) or type(fault).__name__}); copy it again")
 
@@ -235,6 +264,8 @@ def _damaged(fault: Exception) -> ImageFault:
 def _pixels(image: Any, size: tuple[int, int] | None, channels: int) -> np.ndarray:
     from PIL import Image
 
+    if image.format == "PNG":
+        image.load()  # the chunk with the orientation may follow the pixels
     turn = _turn(image, Image.Transpose)
     if size is not None and image.format == "JPEG":
         height, width = size if turn is None or turn in _UPRIGHT else size[::-1]
@@ -266,7 +297,15 @@ def _in_mode(image: Any, mode: str, Image: Any) -> Any:
     """The image in mode L or RGB."""
     if image.mode.startswith("I"):
         image.load()
-        return Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)).convert(mode)
+        values = np.asarray(image).astype(np.uint16)
+        high = (values >> 8).astype(np.uint8)
+        high[values == image.info.get("transparency", -1)] = 255
+        return Image.fromarray(high).convert(mode)
+    if "low" in image.info:
+        pixels = np.array(image)
+        values = pixels.astype(np.uint16) << 8 | np.asarray(image.info["low"])
+        pixels[(values == image.info["transparency"]).all(axis=-1)] = 255
+        return Image.fromarray(pixels).convert(mode)
     if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
