@@ -212,7 +212,7 @@ def layout(random: Random, folder: Path) -> bool:
 
 def check_layout(given: list[str]) -> bool:
     try:
-        _, found, skipped, elsewhere = recognise("folder", given)
+        _, _, found, skipped, elsewhere = recognise("folder", given)
     except DataError as error:
         check_message(str(error))
         return False

@@ -174,6 +174,15 @@ def test_names_cannot_talk_to_the_terminal(model: Path, tmp_path: Path, capsys: 
 
 # --- evaluate -------------------------------------------------------------------------------------------------------
 
+def test_one_class_of_a_model_is_evaluated(model: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in (folder / "bright").iterdir():
+        path.unlink()
+    code, out, err = run(capsys, "evaluate", "--json", model, folder)
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert (found["images"], found["accuracy"], found["confusion_matrix"]) == (4, 0.75, [[3, 1], [0, 0]])
+
+
 REPORT = """\
 accuracy 0.8333 on 6 images, mean recall 0.8750, ROC-AUC 0.8750
 
@@ -376,6 +385,8 @@ def test_labels_are_told_by_their_names() -> None:
     pictures = Classifier(brightness())
     np.testing.assert_array_equal(pictures.labels_of(np.array([0, 1, 1]), ["bright", "dark"]), [1, 0, 0])
     np.testing.assert_array_equal(pictures.labels_of(np.array([0, 0]), ["bright"]), [1, 1])
+    pictures.classes = ("caf\u00e9", "tea")
+    np.testing.assert_array_equal(pictures.labels_of(np.array([0, 1]), ["tea", "cafe\u0301"]), [1, 0])
     with pytest.raises(DataError, match="'x1', 'x2', 'x3', 'x4', 'x5' and 1 more are not"):
         pictures.labels_of(np.array([0]), [f"x{i}" for i in range(1, 7)])
 

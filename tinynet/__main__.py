@@ -148,7 +148,7 @@ def _labelled(pictures: Classifier, options: argparse.Namespace) -> tuple[Any, A
                             f"{(*pictures.size, pictures.channels)}; give a folder of images, which are resized")
         return (data.test_images[..., None], pictures.labels_of(data.test_labels, data.classes),
                 f"{sentence} The test part.", {})
-    folder = scan_folder(options.data)
+    folder = scan_folder(options.data, min_classes=1)
     part = options.part or ("test" if "test" in folder.parts else "all")
     if part != "all":
         folder = folder.select(folder.part_of == part)

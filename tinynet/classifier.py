@@ -7,6 +7,7 @@
 `python -m tinynet` and `examples/train_folder.py` use it.
 """
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -81,15 +82,18 @@ class Classifier:
     def labels_of(self, labels: np.ndarray, names: Sequence[str]) -> np.ndarray:
         """Labels (N,) that index `names`, turned into labels that index the model's classes.
 
+        Names are compared in the composed form of Unicode (NFC).
+
         Errors: DataError for a name that is not a class of the model.
         """
         if self.model.classes is None and len(names) == len(self.classes):
             return labels
-        unknown = [name for name in names if name not in self.classes]
+        number = {_composed(name): index for index, name in enumerate(self.classes)}
+        unknown = [name for name in names if _composed(name) not in number]
         if unknown:
             raise DataError(f"classifier: classes must be among those of the model, {_listed(self.classes)}, and "
                             f"{_listed(unknown)} {'is' if len(unknown) == 1 else 'are'} not; rename the folders?")
-        return np.array([self.classes.index(name) for name in names])[labels]
+        return np.array([number[_composed(name)] for name in names])[labels]
 
 
 def score(labels: Any, probabilities: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
@@ -141,6 +145,10 @@ def report(found: dict[str, Any]) -> str:
     matrix = [("true \\ predicted", *classes)]
     matrix += [(name, *map(str, counts)) for name, counts in zip(classes, found["confusion_matrix"], strict=True)]
     return "\n\n".join([line, aligned(table, left=1), aligned(matrix, left=1)])
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def _listed(names: Iterable[str]) -> str:

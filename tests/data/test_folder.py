@@ -45,7 +45,9 @@ def test_a_folder_for_each_class(tmp_path):
     np.testing.assert_array_equal(found.sizes, [[4, 5, 3]] * 5)
     assert found.report() == (f"{tmp_path}: 5 images, a folder for each class\n"
                               "  images: 1 9, 1 10, 2 cat, 1 dog\n"
-                              "  height x width: 4 x 5; 0 are grey, 5 in colour")
+                              "  height x width: 4 x 5; 0 are grey, 5 in colour\n"
+                              "  3 images are copies of others, byte for byte\n"
+                              "  2 identical images occur in more than one class")
     assert repr(found) == f"ImageFolder('{tmp_path}': 5 images, 4 classes, a folder for each class)"
 
 
@@ -245,6 +247,144 @@ def test_deep_folders_end(tmp_path):
     assert len(scan_folder(tmp_path)) == 40
 
 
+# --- every folder and file is accounted for -----
+
+@pytest.mark.parametrize(("names", "note"), [
+    (["c/"], "c/ is not a class: it holds no images"),
+    (["c/1/x.png", "c/2/x.png"], "c/ is not a class: its 2 images lie in folders inside it; move them up"),
+    (["c/empty.png", "c/empty.jpg"], "c/ is not a class: none of its 2 files can be used"),
+    (["c/notes.txt"], "c/ is not a class: none of its 1 files can be used"),
+    (["c/deep/"], "c/ is not a class: it holds no images"),
+])
+@pytest.mark.parametrize("part", ["", "data/", "train/"])
+def test_a_folder_of_a_class_without_images_is_named(tmp_path, names, note, part):
+    many(tmp_path / part)
+    if part == "train/":
+        many(tmp_path / "test", 2)
+    for name in names:
+        if name.endswith("/"):
+            (tmp_path / part / name).mkdir(parents=True)
+        elif "empty" in name:
+            fill(tmp_path / part, name)
+            (tmp_path / part / name).write_bytes(b"")
+        else:
+            fill(tmp_path / part, name)
+    found = scan_folder(tmp_path)
+    assert found.classes == ("a", "b") and f"\n  {part}{note}" in found.report()
+    assert found.report().count("is not a class") == 1
+
+
+def test_the_last_but_one_class_is_named_in_the_error(tmp_path):
+    fill(tmp_path, *(f"a/{number}.png" for number in range(9)), "b/x.png")
+    (tmp_path / "b" / "x.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"readable ones of 1; .*; b/ is not a class: none of its 1 files can be used"):
+        scan_folder(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["Thumbs.db", "desktop.ini", "ehthumbs.db", "DESKTOP.INI", "@eaDir/x.png"])
+def test_files_that_systems_leave_behind_are_ignored(tmp_path, name):
+    found = scan_folder(fill(tmp_path, "a/x.png", "b/x.png", f"a/{name}", f"b/{name}", name))
+    assert len(found) == 2 and not found.skipped and not found.notes
+
+
+@pytest.mark.parametrize(("make", "reason"), [
+    (lambda root, store: [(root / name).symlink_to(store / name) for name in "ab"], "is a link to a folder"),
+    (lambda root, store: [os.rename(store / name, os.fsencode(root) + b"/\xff" + name.encode()) for name in "ab"],
+     "has a name that is not UTF-8"),
+])
+def test_an_error_without_a_layout_says_what_was_skipped(tmp_path, make, reason):
+    many(tmp_path / "store", 2)
+    (tmp_path / "root").mkdir()
+    make(tmp_path / "root", tmp_path / "store")
+    with pytest.raises(DataError, match=f"found no files at all, and 2 that cannot be used, .* is .*/, which {reason}"):
+        scan_folder(tmp_path / "root")
+
+
+def test_one_class_among_links_is_named(tmp_path):
+    root = many(tmp_path / "root")
+    (root / "c").symlink_to(root / "a")
+    report = scan_folder(root).report()
+    assert "c/ is a link to a folder" in report and "is not a class" not in report
+
+
+def test_spellings_of_one_name_are_one_class(tmp_path):
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    found = scan_folder(fill(tmp_path, f"{decomposed}/x.png", f"{composed}/y.png", "tea/z.png"))
+    assert found.classes == (composed, "tea") and found.labels.tolist() == [0, 0, 1]
+    assert (tmp_path / found.names[0]).exists() and (tmp_path / found.names[1]).exists()
+    names = f"train/{decomposed}/x.png", f"test/{composed}/y.png", "train/b/z.png"
+    found = scan_folder(fill(tmp_path / "parts", *names))
+    assert found.classes == ("b", composed) and not found.notes
+
+
+@pytest.mark.parametrize("suffix", [".jfif", ".JFIF", ".jpe", ".jif", ".pjpeg", ".pjp"])
+def test_other_names_of_jpeg(tmp_path, suffix):
+    for name in "ab":
+        os.rename(fill(tmp_path, f"{name}/x.jpg") / name / "x.jpg", tmp_path / name / f"x{suffix}")
+    assert scan_folder(tmp_path).names == (f"a/x{suffix}", f"b/x{suffix}")
+
+
+@pytest.mark.parametrize("names", [["cat/x.png"], ["test/cat/x.png"], ["data/cat/x.png"]])
+def test_one_class_if_that_is_enough(tmp_path, names):
+    fill(tmp_path, *names, "x.png")
+    with pytest.raises(DataError, match="at least 2 classes"):
+        scan_folder(tmp_path)
+    found = scan_folder(tmp_path, min_classes=1)
+    assert found.classes == ("cat",) and len(found) == 1
+    fill(tmp_path, *(name.replace("cat", "dog") for name in names))
+    assert scan_folder(tmp_path, min_classes=1).names == scan_folder(tmp_path).names
+    with pytest.raises(ArgumentError, match="min_classes must be 1 or 2, got 0"):
+        scan_folder(tmp_path, min_classes=0)
+
+
+def coloured(root, *names):
+    """Images whose pixels depend on the file name without its folder, so that equal names are equal files."""
+    for name in names:
+        path = Path(root, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (3, 3), (int(path.stem.partition("_")[0]), 0, 0)).save(path)
+    return Path(root)
+
+
+def together(found, fold):
+    parts = [set(found.copies[part].tolist()) for part in (fold.train, fold.validation, fold.test)]
+    return not (parts[0] & parts[1] or parts[0] & parts[2] or parts[1] & parts[2])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_copies_of_an_image_stay_in_one_part(tmp_path, seed):
+    names = [f"{'ab'[number % 2]}/{number}_{copy}.png" for number in range(30) for copy in range(1 + number % 3)]
+    found = scan_folder(coloured(tmp_path, *names), groups=None)
+    assert "  30 images are copies of others, byte for byte" in found.report() and "more than one" not in found.report()
+    fold, = folds(found, seed=seed)
+    assert_parts(np.arange(60), fold.train, fold.validation, fold.test)
+    assert together(found, fold) and "identical" not in fold.sentence
+    part = found.select(np.arange(10, 60))
+    fold, = folds(part, seed=seed)
+    assert together(part, fold)
+    plain, = folds(scan_folder(tmp_path, groups=None, check=False), seed=seed)  # what is not read is not compared
+    assert not together(found, plain)
+
+
+def test_copies_in_given_parts_are_said(tmp_path):
+    names = [f"{part}/{'ab'[number % 2]}/{number}_{part}.png" for part, start in (("train", 0), ("test", 37))
+             for number in range(start, start + 40)]
+    found = scan_folder(coloured(tmp_path, *names))
+    assert "  3 identical images occur in more than one part" in found.report()
+    fold, = folds(found, seed=0)
+    count = len(set(found.copies[fold.test]) & set(found.copies[fold.train]))
+    assert count and f"; {count} test images are identical to training images" in fold.sentence
+
+
+def test_copies_of_patients_do_not_join_them(tmp_path):
+    names = [f"{'ab'[number % 2]}/{number // 2}_p{number % 8}.png" for number in range(80)]
+    found = scan_folder(coloured(tmp_path, *names), groups=r"_p(\d+)")
+    assert "40 identical images occur in more than one class" in found.report()
+    fold, = folds(found, seed=0)
+    assert not set(found.groups[fold.train]) & set(found.groups[fold.test])
+    assert "test images are identical to training images" in fold.sentence
+
+
 # --- the images -----------------------------------------------------------------------------------------------------
 
 def test_images_and_selections(tmp_path):
@@ -369,8 +509,8 @@ def test_folds_of_parts(tmp_path):
 ])
 def test_folds_of_parts_of_all_kinds(counts, sizes, said):
     names = [f"{part}/{'ab'[number % 2]}/{number}.png" for part, count in counts.items() for number in range(count)]
-    _, found, _, _ = recognise("x", names)
-    kept = folder._folder(Path("x"), "in parts", [(one, None) for one in found], [], [], None, False)
+    found = recognise("x", names).found
+    kept = folder._folder(Path("x"), "in parts", [(one, None) for one in found], [], [], None, False, 2)
     fold, = folds(kept, seed=0)
     assert_parts(np.arange(len(names)), fold.train, fold.validation, fold.test)
     assert said in fold.sentence

@@ -5,11 +5,13 @@
                                                   a number: person12_..., IM-0012-..., NORMAL2-IM-0012-...
     PATIENT/CLASS/PATIENT_idx5_xX_yY_classC.png   Kaggle's breast histopathology images (IDC)
 
-The layout may begin in the folder itself or up to two levels below it.
+The layout may begin in the folder itself or up to two levels below it. Names of classes are compared in the composed
+form of Unicode (NFC), because macOS writes the decomposed one (NFD). .jpe, .jfif, .jif, .pjpeg and .pjp are JPEGs too.
 """
 
 import re
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,16 +42,45 @@ class Found(NamedTuple):
     label: str
 
 
-def recognise(root: str, names: Iterable[str]) -> tuple[str, list[Found], list[Skipped], list[str]]:
+class Layout(NamedTuple):
+    """What the names of the files below a folder say.
+
+    name        such as "a folder for each class"
+    base        "" or the folder, with "/" at its end, in which the layout begins
+    found       its images
+    rejected    the files among them that are skipped
+    elsewhere   names of images that lie outside the layout
+    """
+
+    name: str
+    base: str
+    found: list[Found]
+    rejected: list[Skipped]
+    elsewhere: list[str]
+
+    def class_of(self, folder: str) -> str | None:
+        """The class that a folder, such as "train/cat/", would be in this layout, or None."""
+        pieces = folder.removeprefix(self.base).split("/")[:-1]
+        if not folder.startswith(self.base) or len(pieces) != (1 if self.name == "a folder for each class" else 2):
+            return None
+        usual = (self.name != "in parts" or pieces[0].lower() in _PARTS) and (
+            self.name != "IDC patches" or _is_idc(pieces))
+        return unicodedata.normalize("NFC", pieces[-1]) if usual else None
+
+
+def recognise(root: str, names: Iterable[str], skipped: Sequence[Skipped] = (), min_classes: int = 2) -> Layout:
     """Recognise a layout by the relative names of all files below a folder.
 
-    Returns the name of the layout, its images, the files among them that are skipped, and the images elsewhere.
+    skipped       what is not among `names`, for the error message
+    min_classes   1: a layout with a single class is recognised too, if no layout has more
+
     Raises `DataError`, with `root` in its message, for no layout or more than one.
     """
     split = sorted((name.split("/") for name in names), key=lambda pieces: [natural(piece) for piece in pieces])
-    for depth in range(3):
+    for depth, least in [(depth, least) for least in range(2, min_classes - 1, -1) for depth in range(3)]:
         bases = dict.fromkeys(tuple(pieces[:depth]) for pieces in split if len(pieces) > depth)
-        fits = [(base, fit) for base in bases if (fit := _fit([p[depth:] for p in split if tuple(p[:depth]) == base]))]
+        fits = [(base, fit) for base in bases
+                if (fit := _fit([p[depth:] for p in split if tuple(p[:depth]) == base], least))]
         if len(fits) > 1:
             listed = ", ".join(printable("/".join(base)) for base, _ in fits[:SHOWN])
             raise DataError(f"scan_folder: {root} must hold one set of images, holds {len(fits)}: {listed}; name one")
@@ -60,10 +91,10 @@ def recognise(root: str, names: Iterable[str]) -> tuple[str, list[Found], list[S
             missed = [one._replace(name=prefix + one.name) for one in rejected]
             used = {one.name for one in found} | {one.name for one in missed}
             elsewhere = [name for pieces in split if (name := "/".join(pieces)) not in used and _is_image(name)]
-            return layout, found, missed, elsewhere
-    raise DataError(f"scan_folder: {root} must hold a folder of PNG or JPEG files for each of at least 2 classes, or "
-                    f"train/CLASS and test/CLASS, or PATIENT/CLASS as in IDC; found {_first(split)}; sort the images "
-                    "into folders named after their classes")
+            return Layout(layout, prefix, found, missed, elsewhere)
+    raise DataError(f"scan_folder: {root} must hold a folder of PNG or JPEG files for each of at least {min_classes} "
+                    f"class{'es' * (min_classes > 1)}, or train/CLASS and test/CLASS, or PATIENT/CLASS as in IDC; "
+                    f"found {_first(split)}{_also(skipped)}; sort the images into folders named after their classes")
 
 
 def natural(name: str) -> list[Any]:
@@ -76,12 +107,12 @@ def _is_image(name: str) -> bool:
     return name.lower().endswith(SUFFIXES)
 
 
-def _fit(split: list[list[str]]) -> tuple[str, list[Found], list[Skipped]] | None:
+def _fit(split: list[list[str]], least: int) -> tuple[str, list[Found], list[Skipped]] | None:
     """The name of the layout that the files below one folder have, its images and skipped files; None without one."""
     for layout, reader in (("in parts", _in_parts), ("IDC patches", _idc), ("a folder for each class", _by_class)):
         found = [one for pieces in split if (one := reader(pieces))]
         images = [one for one in found if isinstance(one, Found)]
-        if len({one.label for one in images}) >= 2:
+        if len({one.label for one in images}) >= least:
             return layout, images, [one for one in found if isinstance(one, Skipped)]
     return None
 
@@ -97,7 +128,7 @@ def _by_class(pieces: list[str]) -> Found | Skipped | None:
 
 
 def _idc(pieces: list[str]) -> Found | Skipped | None:
-    if len(pieces) != 3 or not pieces[0].isdecimal() or not re.fullmatch(r"\d", pieces[1]):
+    if len(pieces) != 3 or not _is_idc(pieces):
         return None
     name, match = "/".join(pieces), _IDC.fullmatch(pieces[2])
     if not match:
@@ -108,9 +139,13 @@ def _idc(pieces: list[str]) -> Found | Skipped | None:
     return _image(name, "", pieces[1])
 
 
+def _is_idc(pieces: list[str]) -> bool:
+    return pieces[0].isdecimal() and re.fullmatch(r"\d", pieces[1]) is not None
+
+
 def _image(name: str, part: str, label: str) -> Found | Skipped:
     if _is_image(name):
-        return Found(name, part, label)
+        return Found(name, part, unicodedata.normalize("NFC", label))
     return Skipped(name, "is not named .png, .jpg or .jpeg; convert it")
 
 
@@ -118,6 +153,14 @@ def _first(split: list[list[str]]) -> str:
     if not split:
         return "no files at all"
     return f"{len(split):,} files, the first is {printable('/'.join(split[0]))}"
+
+
+def _also(skipped: Sequence[Skipped]) -> str:
+    if not skipped:
+        return ""
+    first = skipped[0]
+    return (f", and {len(skipped):,} that cannot be used, the first is {printable(first.name)}, which "
+            f"{first.reason.partition(';')[0]}")
 
 
 IDC_NAME, XRAY_NAME = "patients", "numbers in the file names"

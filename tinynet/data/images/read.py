@@ -220,6 +220,7 @@ def _opened(content: bytes) -> Any:
         raise ImageFault("is empty; copy it again")
     if not content.startswith((_PNG, _JPEG)):
         raise ImageFault(f"must be a PNG or a JPEG, starts with {content[:4].hex(' ')}; convert it")
+    image: Any
     try:
         if content.startswith(_PNG):
             content = _without_metadata(content)

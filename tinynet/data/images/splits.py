@@ -4,7 +4,7 @@ Images of one patient resemble each other. A model that was trained on some of t
 accuracy on them does not hold for a new patient. So each group of images goes into one part as a whole.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -132,7 +132,9 @@ def folds(folder: ImageFolder, *, validation: float = 0.2, test: float = 0.2, se
     With groups    Three or more: test and validation are shares, by whole groups. Fewer, with positions, as in IDC: one
                    fold for each patient, which is the test part; validation is a strip of the other patient's slide. A
                    single patient: both are strips of its slide.
-    With neither   At random, with equal shares of each class.
+    With neither   At random, with equal shares of each class. Files with the same bytes stay in one part.
+
+    The sentence of a fold says how many images to evaluate on are byte for byte the same as one to train on.
 
     validation, test   shares of all images (of `train`, if the folder has a part `test`)
 
@@ -144,6 +146,10 @@ def folds(folder: ImageFolder, *, validation: float = 0.2, test: float = 0.2, se
     >>> [fold.sentence for fold in folds(folder)]
     ['test: patient 90001; validation: a strip of the slide of the others', ...]
     """
+    return [_told(folder, fold) for fold in _folds(folder, validation, test, seed)]
+
+
+def _folds(folder: ImageFolder, validation: float, test: float, seed: int | None) -> list[Fold]:
     if "test" in folder.parts or "train" in folder.parts:
         return [_by_parts(folder, validation, test, seed)]
     everything = np.arange(len(folder))
@@ -192,15 +198,30 @@ def _leave_one_out(folder: ImageFolder, everything: np.ndarray, validation: floa
 
 def _split(folder: ImageFolder, indices: np.ndarray, fraction: float, seed: int | None
            ) -> tuple[np.ndarray, np.ndarray]:
-    groups = None if folder.groups is None else folder.groups[indices]
-    first, second = split_groups(folder.labels[indices], groups, fraction, seed)
-    return indices[first], indices[second]
+    if folder.groups is not None:
+        first, second = split_groups(folder.labels[indices], folder.groups[indices], fraction, seed)
+        return indices[first], indices[second]
+    copies = indices if folder.copies is None else folder.copies[indices]
+    _, one_of_each, kind = np.unique(copies, return_index=True, return_inverse=True)
+    first, second = split_groups(folder.labels[indices[one_of_each]], None, fraction, seed)
+    return indices[np.isin(kind, first)], indices[np.isin(kind, second)]
 
 
 def _strip(folder: ImageFolder, indices: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
     assert folder.positions is not None
     first, second = strip(folder.positions[indices], folder.labels[indices], fraction)
     return indices[first], indices[second]
+
+
+def _told(folder: ImageFolder, fold: Fold) -> Fold:
+    """The fold, whose sentence says if an image to evaluate on is byte for byte the same as one to train on."""
+    if folder.copies is None:
+        return fold
+    known, said = folder.copies[fold.train], fold.sentence
+    for name, part in (("validation", fold.validation), ("test", fold.test)):
+        if count := int(np.isin(folder.copies[part], known).sum()):
+            said += f"; {count:,} {name} images are identical to training images"
+    return replace(fold, sentence=said)
 
 
 def _how(folder: ImageFolder) -> str:
