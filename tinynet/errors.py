@@ -5,6 +5,8 @@ is also the built-in exception that fits, such as ValueError.
 """
 
 import os
+from types import CodeType
+from typing import Any
 
 
 def printable(name: str | os.PathLike[str]) -> str:
@@ -15,6 +17,22 @@ def printable(name: str | os.PathLike[str]) -> str:
     """
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
                    for letter in os.fspath(name))
+
+
+def name_layer(error: Exception, call: CodeType, root: Any) -> None:
+    """Put the path and the type of the innermost module that an error passed through before its message.
+
+    call   the code of `Module.__call__`, whose frames are searched
+    root   the outermost module, to which the path is relative
+    """
+    paths, where, trace = {id(module): path for path, module in root.modules()}, "", error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code is call:
+            module = trace.tb_frame.f_locals["self"]
+            if path := paths.get(id(module)):
+                where = f"layer {path} ({type(module).__name__}): "
+        trace = trace.tb_next
+    error.args = (f"{where}{error}",)
 
 
 class TinynetError(Exception):

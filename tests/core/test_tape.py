@@ -2,6 +2,7 @@
 
 import gc
 import importlib
+import operator
 import time
 import weakref
 from collections.abc import Callable, Iterator
@@ -497,3 +498,35 @@ def test_memory_is_released_without_backward() -> None:
 
 def leaf_of(array: Array) -> tn.Tensor:
     return tn.Tensor(array, requires_grad=True)
+
+
+# --- functions of NumPy ---------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("call", [
+    np.exp, np.sin, np.maximum.reduce, lambda x: np.add(x, x), lambda x: np.exp(x, out=x.data),
+    lambda x: np.maximum(np.ones(2), x), lambda x: np.add.outer(np.ones(2), x)])
+def test_functions_of_numpy_are_refused_with_the_right_call(call: Any) -> None:
+    with pytest.raises(DtypeError, match=r"^np.\w+: a tensor must be given to a function of tn.ops, .*x.numpy\("):
+        call(tn.Tensor([1.0, 2.0]))
+
+
+def test_an_array_beside_a_tensor_gives_a_tensor_and_a_gradient() -> None:
+    array = np.array([2.0, 4.0], "float32")
+    for compute in (operator.add, operator.sub, operator.mul, operator.truediv, operator.lt, operator.ge, operator.eq,
+                    operator.ne, operator.le, operator.gt, operator.matmul):
+        for value in (array, array[0], array[:, None]):
+            if compute is operator.matmul and value is not array:
+                continue
+            x = tn.Tensor([1.0, 4.0], requires_grad=True)
+            found = compute(value, x)
+            assert isinstance(found, tn.Tensor)
+            np.testing.assert_array_equal(found.numpy(), compute(value, x.numpy()))
+    (array * x).sum().backward()
+    np.testing.assert_array_equal(x.grad, array)
+    assert x.__array_ufunc__ is None  # by which CuPy calls Tensor.__radd__
+
+
+@pytest.mark.parametrize("rows", [[[1, 2], [3]], [[1.0], []], ([1, 2], 3)])
+def test_rows_of_unequal_length_are_one_sentence(rows: Any) -> None:
+    with pytest.raises(ShapeError, match=r"^Tensor: data must have rows of one length, .*; pad the shorter"):
+        tn.Tensor(rows)

@@ -710,3 +710,36 @@ def test_parameters_in_a_list_are_found() -> None:
     assert model.parameters().names == ("weights.0", "weights.1")
     model(tn.Tensor([3.0]), negative=True).sum().backward()
     assert [parameter.grad.tolist() for parameter in model.parameters()] == [[-3.0], [-3.0]]
+
+
+# --- wrong calls ----------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("name", "ours"), [
+    ("Linear", "Dense"), ("Conv2d", "Conv2D"), ("conv1d", "Conv1D"), ("BatchNorm2d", "BatchNorm"), ("LSTm", "LSTM"),
+    ("MaxPooling2D", "MaxPool2D"), ("MaxPool2d", "MaxPool2D")])
+def test_a_layer_by_another_name_is_answered_by_ours(name, ours):
+    with pytest.raises(AttributeError, match=rf"^tn.nn: {name} must be .*; tn.nn.{ours}\?$"):
+        getattr(nn, name)
+    assert not hasattr(nn, "Nonsense") and hasattr(nn, ours)
+
+
+class Tower(nn.Module):
+    def __init__(self):
+        self.blocks = [nn.Sequential(nn.Dense(3, 4), nn.Dense(5, 6)), nn.Dense(2, 2)]
+
+    def forward(self, x):
+        return self.blocks[0](x)
+
+
+def test_a_shape_error_inside_a_model_names_the_layer():
+    x = tn.Tensor(np.ones((2, 3), "float32"))
+    with pytest.raises(ShapeError, match=r"^layer blocks.0.1 \(Dense\): dense: x must be .* got \(2,4\); "):
+        Tower()(x)
+    with pytest.raises(ShapeError, match=r"^layer 1.blocks.0.0 \(Dense\): dense: x must be .* got \(2,2\); "):
+        nn.Sequential(nn.Dense(3, 2), Tower())(x)
+    with pytest.raises(ShapeError, match=r"^dense: x must be "):
+        nn.Dense(7, 2)(x)
+    model = nn.Sequential(nn.ReLU(), nn.Dense(7, 2))
+    for _ in range(4):  # recorded or not
+        with pytest.raises(ShapeError, match=r"^layer 1 \(Dense\): dense: x must be "), tn.no_grad():
+            model(x)

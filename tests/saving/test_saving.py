@@ -18,7 +18,7 @@ from safetensors.numpy import save as to_bytes
 
 import tinynet as tn
 from tinynet import atomic, nn
-from tinynet.errors import ModelFileError
+from tinynet.errors import ArgumentError, ModelFileError
 from tinynet.saving import models
 from tinynet.saving.models import FORMAT, LAYERS
 
@@ -242,7 +242,8 @@ def test_files_written_before_there_were_classes_are_read(path: Path) -> None:
     ({"scaling": {"mean": [], "scale": [1.0]}}, "mean must be finite"),
     ({"scaling": {"mean": [10**400], "scale": [1.0]}}, "mean must be finite"),
     ({"scaling": {"mean": [0.0, 0.0], "scale": [1.0]}}, "one for each channel of (6, 4, 1)"),
-    ({"input_shape": [6, 5, 1]}, "input_shape (6, 5, 1) must fit the layers, and does not (reshape: "),
+    ({"input_shape": [6, 5, 1]},
+     "input_shape (6, 5, 1) must fit the layers, and does not (layer 1 (Reshape): reshape: "),
     ({"input_shape": [6, 4]}, "must fit the layers"), ({"input_shape": []}, "must fit the layers"),
     ({"input_shape": [-6, -4, 1]}, "must fit the layers"), ({"input_shape": ["6", 4, 1]}, "must fit the layers"),
     ({"input_shape": [10**30, 4, 1]}, "must fit the layers"), ({"input_shape": [6.5, 4, 1]}, "must fit the layers"),
@@ -669,3 +670,12 @@ def test_a_precision_that_a_file_does_not_hold_is_named(path: Path, dtype: str) 
     with pytest.raises(ModelFileError, match=rf"must be of float32, float64, int64, and \d.W is of {dtype}; model"):
         tn.save(path, model)
     assert not path.exists()
+
+
+def test_path_and_model_in_the_wrong_order(tmp_path):
+    model = nn.Sequential(nn.Dense(2, 2))
+    with pytest.raises(ArgumentError, match=r"^save: model must be a Module, .*; tn.save\(path, model\), the path comes"):
+        tn.save(model, tmp_path / "m")
+    with pytest.raises(ArgumentError, match=r"^save: model must be a Module, got str; "):
+        tn.save(tmp_path / "m", "model")
+    assert not list(tmp_path.iterdir())

@@ -14,6 +14,19 @@ from tinynet.nn.sequential import Sequential
 from tinynet.nn.shape import Flatten, Reshape
 from tinynet.scaling import Scaling
 
+_ELSEWHERE = {"linear": "Dense", "batchnorm1d": "BatchNorm", "batchnorm2d": "BatchNorm", "maxpooling1d": "MaxPool1D",
+              "batchnormalization": "BatchNorm", "maxpooling2d": "MaxPool2D", "averagepooling1d": "AvgPool1D",
+              "averagepooling2d": "AvgPool2D", "globalaveragepooling2d": "GlobalAveragePool",
+              "adaptiveavgpool2d": "GlobalAveragePool", "model": "Module"}  # names of PyTorch and Keras, in lower case
+
+
+def __getattr__(name: str) -> object:
+    """Raise an AttributeError that names the layer which has this name in PyTorch or Keras, or in another case."""
+    ours = {**{one.lower(): one for one in __all__}, **_ELSEWHERE}.get(name.lower())
+    raise AttributeError(f"tn.nn: {name} must be one of its layers, and is not"
+                         + (f"; tn.nn.{ours}?" if ours else f"; dir(tn.nn) lists {len(__all__)} names"))
+
+
 __all__ = [
            "LSTM",
            "AvgPool1D",

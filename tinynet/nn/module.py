@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from tinynet import backend
-from tinynet.errors import ShapeError, StateError
+from tinynet.errors import DtypeError, ShapeError, StateError, name_layer
 from tinynet.nn.parameter import Buffer, Parameter, Parameters
 from tinynet.random import current_seed, next_draw, stream
 from tinynet.scaling import Scaling
@@ -58,6 +58,10 @@ class Module:
             if observer is None:
                 return self.forward(*inputs, **options)
             return observer(self, lambda: self.forward(*inputs, **options))
+        except (ShapeError, DtypeError) as error:
+            if token is not None:
+                name_layer(error, Module.__call__.__code__, self)
+            raise
         finally:
             if token is not None:
                 _root.reset(token)

@@ -25,7 +25,8 @@ def evaluate(model: Module, batches: Batches, *, loss: Loss = ops.cross_entropy,
 
     metrics   more numbers by name: functions of all labels (N, ...) and all outputs (N, ..., K), NumPy arrays
 
-    Returns a dictionary: `loss`, `accuracy` (a share, 0 to 1), the metrics, and `images`, their number.
+    Returns a dictionary: `loss`, `accuracy` (a share, 0 to 1), the metrics, and `images`, their number. There is no
+    `accuracy` if the labels are not class numbers, as in regression, or the outputs have no score for each class.
 
     Errors: ArgumentError if there is no batch, or a batch is not a pair.
 
@@ -53,7 +54,7 @@ def evaluate(model: Module, batches: Batches, *, loss: Loss = ops.cross_entropy,
         raise ArgumentError("evaluate: batches must be at least one, got none; a generator yields its batches only "
                             "once: list(batches), or a tn.data.Loader?")
     means = meter.means("")
-    result = {"loss": means["loss"], "accuracy": means["accuracy"]}
+    result: dict[str, float] = {name: means[name] for name in means if name in ("loss", "accuracy")}
     if metrics:
         labels, outputs = (backend.namespace("cpu").concatenate(parts) for parts in zip(*seen, strict=True))
         result.update({name: float(metric(labels, outputs)) for name, metric in metrics.items()})

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence, Sized
 from typing import Any
 
-from tinynet import ops
+from tinynet import ops, optim
 from tinynet.errors import ArgumentError
 from tinynet.nn.module import Module
 from tinynet.optim.optimizer import Optimizer
@@ -25,13 +25,14 @@ from tinynet.training.session import Session
 from tinynet.training.signals import Signals
 
 
-def fit(model: Module, optimizer: Optimizer, train: Batches, *, epochs: int, validation: Batches | None = None,
-        loss: Loss = ops.cross_entropy, schedule: Schedule | None = None, max_norm: float | None = None,
-        metrics: Mapping[str, Metric] | None = None, callbacks: Sequence[Callback] = (),
+def fit(model: Module, optimizer: Optimizer, train: Batches, *, epochs: int | None = None,
+        validation: Batches | None = None, loss: Loss = ops.cross_entropy, schedule: Schedule | None = None,
+        max_norm: float | None = None, metrics: Mapping[str, Metric] | None = None, callbacks: Sequence[Callback] = (),
         checkpoint: PathLike | None = None, resume: bool = False, checkpoint_seconds: float = 60.0,
         guard: bool = True, graph: bool = True, show: bool = True) -> list[dict[str, float]]:
     """Train a model on batches of (inputs, labels), and evaluate it after each epoch.
 
+    epochs              how many passes over `train`; must be given
     train, validation   iterables of pairs of arrays; one pass is one epoch: `tn.data.Loader`
     loss                loss(output, labels) -> a tensor of one element, the mean over the batch
     schedule            sets the optimizer's learning rate; advanced once per batch
@@ -53,7 +54,8 @@ def fit(model: Module, optimizer: Optimizer, train: Batches, *, epochs: int, val
     Returns a dictionary for each epoch:
 
     epoch                        from 1
-    train_loss, train_accuracy   means over the epoch in training mode, while the weights change
+    train_loss, train_accuracy   means over the epoch in training mode, while the weights change. There is an accuracy
+                                 only if labels are class numbers, and outputs have a score for each class
     validation_loss, ...         and validation_accuracy, validation_<metric>: after the epoch, in evaluation mode
     seconds, images_per_second   of the training alone
 
@@ -68,8 +70,9 @@ def fit(model: Module, optimizer: Optimizer, train: Batches, *, epochs: int, val
     >>> [row["epoch"] for row in history]
     [1, 2]
     """
-    if epochs < 0:
-        raise ArgumentError(f"fit: epochs must not be negative, got {epochs}; epochs=10?")
+    _check_call(model, optimizer)
+    if epochs is None or epochs < 0:
+        raise ArgumentError(f"fit: epochs must be given and not be negative, got {epochs}; epochs=10?")
     if resume and checkpoint is None:
         raise ArgumentError('fit: resume needs the checkpoint to go on from, and got none; checkpoint="runs/one.ckpt"?')
     run = Run(model, optimizer, train, epochs, validation, schedule, callbacks)
@@ -88,8 +91,11 @@ def fit(model: Module, optimizer: Optimizer, train: Batches, *, epochs: int, val
             start, first, reason = time.perf_counter(), run.epoch, ""
             while run.epoch <= epochs and not run.stopped:
                 meter = _epoch(run, session, metrics or {}, show)
-                each = (time.perf_counter() - start) / (run.epoch - first)
-                meter.close(run.history[-1], left=each * (epochs + 1 - run.epoch) * (not run.stopped))
+                if run.epoch == first + 1:
+                    start, left = time.perf_counter(), 0.0  # the first epoch compiles: it says nothing about the others
+                else:
+                    left = (time.perf_counter() - start) / (run.epoch - first - 1) * (epochs + 1 - run.epoch)
+                meter.close(run.history[-1], left=left * (not run.stopped))
                 if show and session.recorded and session.recorded.reason != reason:
                     reason = session.recorded.reason
                     print(f"steps run one kernel at a time: {reason}", flush=True)
@@ -100,6 +106,27 @@ def fit(model: Module, optimizer: Optimizer, train: Batches, *, epochs: int, val
     if show and run.stopped:
         print(f"stopped: {run.stopped}", flush=True)
     return run.history
+
+
+def _check_call(model: Any, optimizer: Any) -> None:
+    """ArgumentError, with the right call, for a model or an optimizer of another kind."""
+    if not isinstance(model, Module):
+        raise ArgumentError(f"fit: model must be a tn.nn.Module, got {_kind(model)}; {_CALL}?")
+    if not isinstance(optimizer, Optimizer):
+        names = {name.lower(): name for name in optim.__all__}
+        name = optimizer if isinstance(optimizer, str) else getattr(optimizer, "__name__", "")
+        right = f"tn.optim.{names.get(name.lower(), 'Adam')}(model.parameters())"
+        fix = right if name else _CALL
+        raise ArgumentError(f"fit: optimizer must be an optimizer of tn.optim, got {_kind(optimizer)}; {fix}?")
+
+
+_CALL = "tn.fit(model, tn.optim.Adam(model.parameters()), tn.data.Loader(x, y, batch_size=32), epochs=10)"
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, str):
+        return repr(value)
+    return f"the class {value.__name__}" if isinstance(value, type) else f"a value of type {type(value).__name__}"
 
 
 def _epoch(run: Run, session: Session, metrics: Mapping[str, Metric], show: bool) -> Meter:

@@ -37,12 +37,16 @@ class Meter:
                 self.bar.set_postfix_str(self._line(self.means("")))
 
     def means(self, name: str) -> dict[str, float]:
-        """The means so far, `name` before their names, and the speed. This waits for a device."""
+        """The means so far, `name` before their names, and the speed. This waits for a device.
+
+        The accuracy is missing where no answer is right or wrong: see `add_batch`.
+        """
         prefix, images = f"{name}_" if name else "", max(self.sums["images"], 1)
         loss, right = float(self.sums["loss"]), float(self.sums["right"])
         self._add_time()
         seconds = self.sums["seconds"]
-        return {f"{prefix}loss": loss / images, f"{prefix}accuracy": right / images,
+        accuracy = {f"{prefix}accuracy": right / images} if right >= 0 else {}
+        return {f"{prefix}loss": loss / images, **accuracy,
                 "seconds": seconds, "images_per_second": self.sums["images"] / seconds}
 
     def close(self, row: dict[str, float], left: float) -> None:
@@ -60,9 +64,8 @@ class Meter:
         self.last = now
 
     def _line(self, row: dict[str, float]) -> str:
-        parts = [f"loss {row['loss']:.4f}", f"accuracy {row['accuracy']:.4f}"]
-        if "validation_accuracy" in row:
-            parts.append(f"validation accuracy {row['validation_accuracy']:.4f}")
+        names = ("loss", "accuracy", "validation_accuracy" if "accuracy" in row else "validation_loss")
+        parts = [f"{name.replace('_', ' ')} {row[name]:.4f}" for name in names if name in row]
         return "  ".join([*parts, f"{row['images_per_second']:,.0f} images/s"])
 
 

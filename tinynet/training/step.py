@@ -36,15 +36,19 @@ def train_step(run: Run, x: Tensor, target: Tensor, model: Callable[[Any], Any],
 
 
 def add_batch(sums: dict[str, Any], loss: Tensor, output: Tensor, labels: Tensor) -> None:
-    """Add a batch to the sums: images, loss times images, right answers. The sums live on the loss's device."""
+    """Add a batch to the sums: images, loss times images, right answers. The sums live on the loss's device.
+
+    Without an accuracy (labels that are not class numbers, or one score only) the sum of right answers is negative.
+    """
     sums["images"] += len(labels)
     for name, dtype in (("loss", loss.dtype), ("right", "int64" if labels.ndim == 1 else "float64")):
         if not hasattr(sums[name], "dtype"):  # a number of the host: the epoch has just begun, or was resumed
             sums[name] = backend.as_array(sums[name], dtype, loss.device)
-    if labels.dtype.kind in "iu" and output.ndim == labels.ndim + 1:
+    if labels.dtype.kind in "iu" and output.ndim == labels.ndim + 1 and output.shape[-1] > 1:
         tally(sums["loss"], sums["right"], loss.data.reshape(()), output.data, labels.data)
     else:
         sums["loss"] += loss.data.reshape(()) * len(labels)
+        sums["right"] -= len(labels)
 
 
 def pair(function: str, batch: Any) -> tuple[Any, Any]:
