@@ -674,7 +674,7 @@ def test_a_precision_that_a_file_does_not_hold_is_named(path: Path, dtype: str) 
 
 def test_path_and_model_in_the_wrong_order(tmp_path):
     model = nn.Sequential(nn.Dense(2, 2))
-    with pytest.raises(ArgumentError, match=r"^save: model must be a Module, .*; tn.save\(path, model\), the path comes"):
+    with pytest.raises(ArgumentError, match=r"^save: model must be a Module, .*, the path comes"):
         tn.save(model, tmp_path / "m")
     with pytest.raises(ArgumentError, match=r"^save: model must be a Module, got str; "):
         tn.save(tmp_path / "m", "model")
