@@ -86,3 +86,25 @@ def kind_of(dtype: Any) -> str:
         return np.dtype(dtype).kind
     except TypeError:
         return ""
+
+
+_REFLECTED = {"add": "__radd__", "subtract": "__rsub__", "multiply": "__rmul__", "divide": "__rtruediv__",
+              "matmul": "__rmatmul__", "less": "__gt__", "less_equal": "__ge__", "greater": "__lt__",
+              "greater_equal": "__le__", "equal": "__eq__", "not_equal": "__ne__"}  # by the name of NumPy's function
+
+
+class ForNumPy:
+    """`Tensor.__array_ufunc__`: a function for NumPy, which asks the class; None for CuPy, which asks the tensor."""
+
+    def __get__(self, tensor: Any, owner: Any) -> Any:
+        return _ufunc if tensor is None else None
+
+
+def _ufunc(tensor: Any, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+    """`array + tensor` as a tensor. DtypeError for other functions of NumPy, which would lose the gradient."""
+    reflected = _REFLECTED.get(ufunc.__name__) if method == "__call__" else None
+    if reflected and inputs[1] is tensor and not isinstance(inputs[0], type(tensor)):
+        return getattr(tensor, reflected)(inputs[0])
+    name = ufunc.__name__
+    raise DtypeError(f"np.{name}: a tensor must be given to a function of tn.ops, since NumPy leaves no gradient; "
+                     f"tn.ops, a method such as x.sum(), or np.{name}(x.numpy())?")

@@ -8,29 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from tinynet import backend
 from tinynet.errors import ArgumentError, DeviceError, DtypeError, GradientError, ShapeError
+from tinynet.plain import ForNumPy
 from tinynet.tape import Node, backward
 from tinynet.types import Array, ArrayLike, Axes, DType, DTypeLike, Index, Shape, SharesMemory
-
-_REFLECTED = {"add": "__radd__", "subtract": "__rsub__", "multiply": "__rmul__", "divide": "__rtruediv__",
-              "matmul": "__rmatmul__", "less": "__gt__", "less_equal": "__ge__", "greater": "__lt__",
-              "greater_equal": "__le__", "equal": "__eq__", "not_equal": "__ne__"}  # by the name of NumPy's function
-
-
-class _ForNumPy:
-    """`Tensor.__array_ufunc__`: a function for NumPy, which asks the class; None for CuPy, which asks the tensor."""
-
-    def __get__(self, tensor: Any, owner: Any) -> Any:
-        return _ufunc if tensor is None else None
-
-
-def _ufunc(tensor: "Tensor", ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
-    """`array + tensor` as a tensor. DtypeError for other functions of NumPy, which would lose the gradient."""
-    first, last = inputs[0], inputs[-1]
-    if method != "__call__" or isinstance(first, Tensor) or ufunc.__name__ not in _REFLECTED or last is not tensor:
-        name = ufunc.__name__
-        raise DtypeError(f"np.{name}: a tensor must be given to a function of tn.ops, since NumPy leaves no gradient; "
-                         f"tn.ops, a method such as x.sum(), or np.{name}(x.numpy())?")
-    return getattr(tensor, _REFLECTED[ufunc.__name__])(first)
 
 
 class Tensor:
@@ -50,7 +30,7 @@ class Tensor:
     """
 
     __slots__ = ("__weakref__", "data", "grad", "origin", "requires_grad")
-    __array_ufunc__ = _ForNumPy()  # for `array + tensor` to call Tensor.__radd__
+    __array_ufunc__ = ForNumPy()  # for `array + tensor` to call Tensor.__radd__
 
     def __init__(self, data: ArrayLike, requires_grad: bool = False, *, dtype: DTypeLike | None = None,
                  device: str | None = None) -> None:
