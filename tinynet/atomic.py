@@ -1,16 +1,22 @@
 """Write files whole or not at all."""
 
 import glob
+import hashlib
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
+
+_LONGEST = 100  # bytes of a name that the names of temporary files repeat; some file systems allow 143 in all
 
 
 def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
     """Write a file so that `path` holds the old content or the new, also after a crash or on a full disk.
 
     The content is written to a temporary file in the same folder and flushed to the disk; then that file replaces
-    `path`. Missing folders are made.
+    `path`. Missing folders are made. An existing file keeps its mode, and its owner where that is allowed. A link stays
+    a link: the file that it names is replaced. A device or a pipe is not replaced, but written to.
 
     Errors: OSError if that is not possible; `path` is unchanged then.
 
@@ -19,11 +25,18 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
     >>> write_whole(path, b"{}"); path.read_bytes()
     b'{}'
     """
-    path = Path(path)
+    found = _status(path)
+    if found and not stat.S_ISREG(found.st_mode):
+        with open(path, "wb", buffering=0) as stream:  # IsADirectoryError for a folder
+            _write_all(stream, content)
+        return
+    path = Path(os.path.realpath(path) if os.path.islink(path) else path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}.part")
+    temporary = beside(path, f"{os.urandom(8).hex()}.part")
     try:
         with temporary.open("xb") as file:
+            if found:
+                _make_like(temporary, found)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -39,8 +52,42 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
                 os.close(folder)
 
 
+def beside(path: str | os.PathLike[str], ending: str) -> Path:
+    """The hidden file of a file: in its folder, under its name and `ending`. A long name is replaced by a digest.
+
+    >>> beside("runs/c", "lock").as_posix()
+    'runs/.c.lock'
+    """
+    path = Path(os.path.realpath(path) if os.path.islink(path) else path)
+    name = os.fsencode(path.name)
+    return path.with_name(f".{path.name if len(name) <= _LONGEST else hashlib.sha256(name).hexdigest()}.{ending}")
+
+
 def remove_parts(path: str | os.PathLike[str]) -> None:
     """Remove the temporary files of a killed `write_whole(path)`. No other process may be writing `path`."""
-    path = Path(path)
-    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+    name = beside(path, "")
+    for part in name.parent.glob(f"{glob.escape(name.name)}*.part"):
         part.unlink(missing_ok=True)
+
+
+def _status(path: str | os.PathLike[str]) -> os.stat_result | None:
+    """The status of a file, that of its target for a link; None for a missing file."""
+    try:
+        return os.stat(path)
+    except FileNotFoundError:
+        return None
+
+
+def _make_like(temporary: Path, found: os.stat_result) -> None:
+    """Give a file the owner and the mode of another one."""
+    if hasattr(os, "chown"):
+        with suppress(PermissionError):
+            os.chown(temporary, found.st_uid, found.st_gid)
+    temporary.chmod(stat.S_IMODE(found.st_mode))
+
+
+def _write_all(stream: Any, content: bytes) -> None:
+    """Write to an unbuffered stream, which may take only a part at a time."""
+    left = memoryview(content)
+    while left:
+        left = left[stream.write(left) :]

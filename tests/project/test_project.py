@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # The layers: each module or package of tinynet may import itself and the rows above its own.
 LAYERS = [
-    ["errors", "types"],
+    ["errors", "types", "output"],
     ["plain"],
     ["contract", "random", "atomic", "scaling", "tracing", "cache"],
     ["window"],
@@ -41,14 +41,14 @@ LAYERS = [
     ["init"],
     ["nn"],
     ["optim", "data"],
-    ["saving", "metrics"],
+    ["saving", "metrics", "about"],
     ["training"],
-    ["classifier", "about"],
+    ["classifier"],
     ["__main__"],
 ]
 # The modules that may import the backend. Its folders cpu/ and cuda/ are for the backend itself alone.
 BACKEND_USERS = (r"(tape|tensor|op|nn/(module|parameter)|optim/\w+|data/loader|about|"
-                 r"recording|training/(recorded|step|evaluate))\.py")
+                 r"recording|training/(fingerprint|recorded|step|evaluate))\.py")
 
 # The packages that may be imported besides the standard library, and where: patterns of paths in tinynet/.
 PACKAGES = {

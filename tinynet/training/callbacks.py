@@ -12,17 +12,18 @@ resumed run decides like one that was never stopped. The base class: `training/r
 
 import csv
 import io
-import json
 import math
 import os
 import re
 from collections.abc import Callable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from tinynet.atomic import write_whole
 from tinynet.errors import ArgumentError
 from tinynet.nn.module import Module
+from tinynet.output import json_text
 from tinynet.saving import models
 from tinynet.training.run import Callback, PathLike, Run
 
@@ -119,7 +120,11 @@ class BestModel(_Watch):
     def __init__(self, path: PathLike, metric: str = "validation_loss", *, mode: str | None = None,
                  save: Callable[[PathLike, Module], None] = models.save) -> None:
         super().__init__(metric, mode)
-        self.path, self.save = path, save
+        self.path: PathLike = path
+        self.save = save
+
+    def on_start(self, run: Run) -> None:
+        self.path = os.path.abspath(self.path)
 
     def on_epoch(self, run: Run) -> None:
         if self.improvement(run) > 0:
@@ -130,8 +135,8 @@ class BestModel(_Watch):
 class Log(Callback):
     """Write the history into a file: a table (`.csv`), or one JSON object per line (`.jsonl`), by the file's name.
 
-    The file is rewritten whole after each epoch. So it has one complete line for each epoch of the run, also after a
-    run was killed and resumed.
+    NaN and infinity are null in JSON. A column that begins late is empty before. The file is rewritten whole after each
+    epoch. So it has one complete line for each epoch of the run, also after a run was killed and resumed.
 
     >>> import tempfile, tinynet as tn
     >>> path = Path(tempfile.mkdtemp()) / "log.csv"
@@ -147,14 +152,15 @@ class Log(Callback):
             raise ArgumentError(f"Log: path must end in .csv or .jsonl, got {str(path)!r}; runs/log.csv?")
 
     def on_start(self, run: Run) -> None:
+        self.path = self.path.absolute()
         self.on_epoch(run)
 
     def on_epoch(self, run: Run) -> None:
         text = io.StringIO()
         if self.path.suffix == ".jsonl":
-            text.writelines(json.dumps(row) + "\n" for row in run.history)
+            text.writelines(json_text(row) + "\n" for row in run.history)
         elif run.history:
-            table = csv.DictWriter(text, list(run.history[0]), lineterminator="\n")
+            table = csv.DictWriter(text, list(dict.fromkeys(chain(*run.history))), lineterminator="\n")
             table.writeheader()
             table.writerows(run.history)
         write_whole(self.path, text.getvalue().encode())
@@ -179,7 +185,7 @@ class TensorBoard(Callback):
         except ImportError:
             raise ArgumentError("TensorBoard: tensorboardX must be installed, and is not; pip install "
                                 "tensorboardX, or use tn.callbacks.Log") from None
-        self.writer = SummaryWriter(os.fspath(self.folder), purge_step=run.epoch, filename_suffix=f".{run.step}")
+        self.writer = SummaryWriter(os.path.abspath(self.folder), purge_step=run.epoch, filename_suffix=f".{run.step}")
 
     def on_epoch(self, run: Run) -> None:
         row = run.history[-1]

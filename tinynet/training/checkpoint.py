@@ -9,6 +9,7 @@ does not fit the run is refused before anything changes.
 import json
 import os
 import reprlib
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from tinynet import random
 from tinynet.errors import CheckpointError, TinynetError
 from tinynet.saving import archive
 from tinynet.saving.archive import Format
+from tinynet.training.fingerprint import differences, fingerprint, surroundings
 from tinynet.training.run import Run
 
 FORMAT = "tinynet checkpoint 1"
@@ -33,15 +35,15 @@ class State(NamedTuple):
     facts: dict[str, Any]
 
 
-def capture(run: Run, settings: Mapping[str, Any]) -> State:
-    """A copy of the state of a run. `settings` is what a run that resumes from it must share with it.
+def capture(run: Run, compared: Mapping[str, Any]) -> State:
+    """A copy of the state of a run. `compared` holds what a run that resumes from it is compared by, as of `identity`.
 
     Errors: CheckpointError for a callback whose state JSON cannot represent.
     """
     arrays = {**{f"model/{name}": array for name, array in run.model.state_dict().items()},
               **{f"optimizer/{name}": array for name, array in run.optimizer.state_dict().items()}}
     facts = {
-        "settings": settings,
+        **compared,
         "epoch": run.epoch, "batch": run.batch, "step": run.step, "validating": run.validating,
         "history": run.history, "stopped": run.stopped,
         "sums": {name: value if name == "images" else float(value) for name, value in run.sums.items()},
@@ -103,6 +105,14 @@ def settings(run: Run, **more: Any) -> dict[str, Any]:
     return dict(json.loads(json.dumps(found)))
 
 
+def identity(run: Run, device: str, settings: Mapping[str, Any], **functions: Any) -> dict[str, Any]:
+    """What a resumed run is compared by: `settings` and the fingerprint must agree, the surroundings should.
+
+    functions   of the training, by name: its loss, its metrics
+    """
+    return {"settings": settings, "fingerprint": fingerprint(run, **functions), "surroundings": surroundings(device)}
+
+
 def write(path: str | os.PathLike[str], state: State) -> None:
     """Write a state into a file, whole or not at all.
 
@@ -135,8 +145,14 @@ def read(path: str | os.PathLike[str], like: State) -> State:
 
 
 def resume(run: Run, path: str | os.PathLike[str], like: State) -> State:
-    """Set a run to the state in a file, and return that state. Errors: CheckpointError as of `read`."""
+    """Set a run to the state in a file, and return that state.
+
+    Warns once if the results will not be those of an uninterrupted run bit for bit, or if that cannot be known.
+
+    Errors: CheckpointError as of `read`, and for other data or functions than those of the fingerprint.
+    """
     state = read(path, like)
+    _compare(path, like.facts, state.facts)
     try:
         restore(run, state)
     except (TinynetError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
@@ -149,8 +165,28 @@ def _check_same(path: Any, here: dict[str, Any], there: dict[str, Any]) -> None:
     def shown(value: Any) -> str:
         return "none" if value is None else reprlib.repr(value) if not isinstance(value, str) else value
 
-    differing = [f"{name}: {shown(there.get(name))} there, {shown(here.get(name))} here"
-                 for name in {**here, **there} if here.get(name) != there.get(name)]
+    _refuse(path, [f"{name}: {shown(there.get(name))} there, {shown(here.get(name))} here"
+                   for name in {**here, **there} if here.get(name) != there.get(name)])
+
+
+def _compare(path: Any, here: Mapping[str, Any], there: Mapping[str, Any]) -> None:
+    """Compare fingerprints and surroundings, where the file has them."""
+    prints, places = (there.get(name) for name in ("fingerprint", "surroundings"))
+    if not isinstance(prints, dict) or not isinstance(places, dict):
+        _warn(f"resume: {path} has no fingerprint of its data and loss, as earlier versions wrote it, so it cannot be "
+              "told whether they are the same; make sure that they are")
+        return
+    _refuse(path, differences(here["fingerprint"], prints))
+    if differing := differences(here["surroundings"], places):
+        _warn(f"resume: from here on the run is not bit for bit the one that began {path}, since they differ in "
+              f"{'; '.join(differing)}; for equal bits, go on where it began")
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, stacklevel=6)  # the caller of fit
+
+
+def _refuse(path: Any, differing: list[str]) -> None:
     if differing:
         rest = f", and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else ""
         raise CheckpointError(f"resume: {path} must be of a run like this one, but they differ in "

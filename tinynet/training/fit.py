@@ -8,6 +8,7 @@ This is the whole of it (`step.py`). The rest counts epochs, prints progress, an
 interrupted and resumed (`session.py`, `checkpoint.py`), and it stops at the first NaN (`guard.py`).
 """
 
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence, Sized
 from typing import Any
@@ -19,10 +20,12 @@ from tinynet.optim.optimizer import Optimizer
 from tinynet.optim.schedule import Schedule
 from tinynet.training import checkpoint as checkpoints
 from tinynet.training.evaluate import Metric, evaluate
+from tinynet.training.lock import locked
 from tinynet.training.progress import Meter
 from tinynet.training.run import Batches, Callback, Loss, PathLike, Run
 from tinynet.training.session import Session
 from tinynet.training.signals import Signals
+from tinynet.training.step import device_of
 
 
 def fit(model: Module, optimizer: Optimizer, train: Batches, *, epochs: int | None = None,
@@ -60,7 +63,7 @@ def fit(model: Module, optimizer: Optimizer, train: Batches, *, epochs: int | No
     seconds, images_per_second   of the training alone
 
     Errors: NonFiniteError from the guard, which restores the last good state. CheckpointError for a checkpoint that
-    cannot be written, is damaged, or is of another run. Interrupted, a KeyboardInterrupt, after Ctrl-C.
+    cannot be written, is damaged, is of another run, or is in use. Interrupted, a KeyboardInterrupt, after Ctrl-C.
 
     >>> import tinynet as tn
     >>> images, labels = tn.init.he_normal((64, 4)), tn.Tensor([0, 1] * 32).numpy()
@@ -75,34 +78,18 @@ def fit(model: Module, optimizer: Optimizer, train: Batches, *, epochs: int | No
         raise ArgumentError(f"fit: epochs must be given and not be negative, got {epochs}; epochs=10?")
     if resume and checkpoint is None:
         raise ArgumentError('fit: resume needs the checkpoint to go on from, and got none; checkpoint="runs/one.ckpt"?')
+    checkpoint = None if checkpoint is None else os.path.abspath(checkpoint)  # also after os.chdir in a callback
     run = Run(model, optimizer, train, epochs, validation, schedule, callbacks)
-    settings = checkpoints.settings(run, loss=getattr(loss, "__name__", type(loss).__name__), max_norm=max_norm,
-                                    metrics=list(metrics or ()))
+    compared = _compared(run, loss, max_norm, metrics or {}, checkpoint is not None)
     signals = Signals(active=checkpoint is not None)
-    session = Session(run, settings, signals, path=checkpoint, seconds=checkpoint_seconds, guard=guard, graph=graph,
+    session = Session(run, compared, signals, path=checkpoint, seconds=checkpoint_seconds, guard=guard, graph=graph,
                       loss=loss, max_norm=max_norm)
-    started = session.start(resume)
-    if show and started:
-        print(started, flush=True)
-    with signals:
-        try:
-            for callback in callbacks:
-                callback.on_start(run)
-            start, first, reason = time.perf_counter(), run.epoch, ""
-            while run.epoch <= epochs and not run.stopped:
-                meter = _epoch(run, session, metrics or {}, show)
-                if run.epoch == first + 1:
-                    start, left = time.perf_counter(), 0.0  # the first epoch compiles: it says nothing about the others
-                else:
-                    left = (time.perf_counter() - start) / (run.epoch - first - 1) * (epochs + 1 - run.epoch)
-                meter.close(run.history[-1], left=left * (not run.stopped))
-                if show and session.recorded and session.recorded.reason != reason:
-                    reason = session.recorded.reason
-                    print(f"steps run one kernel at a time: {reason}", flush=True)
-                session.end_if_interrupted()
-        finally:
-            for callback in callbacks:
-                callback.on_end(run)
+    with locked(checkpoint):
+        started = session.start(resume)
+        if show and started:
+            print(started, flush=True)
+        with signals:
+            _train(run, session, metrics or {}, show)
     if show and run.stopped:
         print(f"stopped: {run.stopped}", flush=True)
     return run.history
@@ -127,6 +114,39 @@ def _kind(value: Any) -> str:
     if isinstance(value, str):
         return repr(value)
     return f"the class {value.__name__}" if isinstance(value, type) else f"a value of type {type(value).__name__}"
+
+
+def _compared(run: Run, loss: Loss, max_norm: float | None, metrics: Mapping[str, Metric],
+              is_kept: bool) -> dict[str, Any]:
+    """What a resumed run is compared by. The data are read for it only if there is a checkpoint."""
+    settings = checkpoints.settings(run, loss=getattr(loss, "__name__", type(loss).__name__), max_norm=max_norm,
+                                    metrics=list(metrics))
+    if not is_kept:
+        return {"settings": settings}
+    return checkpoints.identity(run, device_of(run.optimizer.parameters), settings, loss=loss,
+                                **{f"metric {name}": metric for name, metric in metrics.items()})
+
+
+def _train(run: Run, session: Session, metrics: Mapping[str, Metric], show: bool) -> None:
+    """Train for the epochs that are left."""
+    try:
+        for callback in run.callbacks:
+            callback.on_start(run)
+        start, first, reason = time.perf_counter(), run.epoch, ""
+        while run.epoch <= run.epochs and not run.stopped:
+            meter = _epoch(run, session, metrics, show)
+            if run.epoch == first + 1:
+                start, left = time.perf_counter(), 0.0  # the first epoch compiles: it says nothing about the others
+            else:
+                left = (time.perf_counter() - start) / (run.epoch - first - 1) * (run.epochs + 1 - run.epoch)
+            meter.close(run.history[-1], left=left * (not run.stopped))
+            if show and session.recorded and session.recorded.reason != reason:
+                reason = session.recorded.reason
+                print(f"steps run one kernel at a time: {reason}", flush=True)
+            session.end_if_interrupted()
+    finally:
+        for callback in run.callbacks:
+            callback.on_end(run)
 
 
 def _epoch(run: Run, session: Session, metrics: Mapping[str, Metric], show: bool) -> Meter:

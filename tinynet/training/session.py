@@ -22,16 +22,16 @@ READ_EVERY = 64  # steps between two reads of the loss from a device; on the CPU
 class Session:
     """Makes the steps of a run. Keeps its last good state in memory, and in the file `path` if given.
 
-    Options are those of `fit`; `settings` is what a resumed run must share with the checkpoint.
+    Options are those of `fit`; `compared` holds what a resumed run is compared by.
     """
 
-    def __init__(self, run: Run, settings: dict[str, Any], signals: Signals, *, path: PathLike | None, seconds: float,
+    def __init__(self, run: Run, compared: dict[str, Any], signals: Signals, *, path: PathLike | None, seconds: float,
                  guard: bool, graph: bool, loss: Loss, max_norm: float | None) -> None:
-        self.run, self.settings, self.signals, self.path, self.seconds = run, settings, signals, path, seconds
+        self.run, self.compared, self.signals, self.path, self.seconds = run, compared, signals, path, seconds
         self.guard, self.loss, self.max_norm = guard, loss, max_norm
         self.device = device_of(run.optimizer.parameters)
         self.recorded = RecordedStep(run, self._learn, self.device) if graph and self.device != "cpu" else None
-        self.good = checkpoint.capture(run, self.settings)
+        self.good = checkpoint.capture(run, self.compared)
         self.saved = time.monotonic()
 
     def start(self, resume: bool) -> str:
@@ -85,7 +85,7 @@ class Session:
         if not self.guard and self.path is None:
             return
         self.check()
-        state = checkpoint.capture(self.run, self.settings)
+        state = checkpoint.capture(self.run, self.compared)
         if self.guard and checkpoint.not_finite(state):
             raise self._explain()
         if self.path is not None:

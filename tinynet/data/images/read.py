@@ -122,6 +122,11 @@ class Images:
             out[row] = self._read(int(position))
         return out
 
+    def listing(self) -> str:
+        """Names and sizes in bytes of the files, a line for each: other images of these names mostly differ in size."""
+        files = [(name, os.path.join(self.root, name)) for name in self.names]
+        return "\n".join(f"{name} {os.path.getsize(file) if os.path.exists(file) else 0}" for name, file in files)
+
     def in_memory(self, limit: int = MEMORY, *, threads: int | None = None) -> "np.ndarray | Images":
         """All images as an array, decoded by threads, if it has at most `limit` bytes; else this object.
 

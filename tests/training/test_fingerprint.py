@@ -1,0 +1,208 @@
+"""What a resumed run is compared by: data, functions, surroundings; and the lock of its checkpoint."""
+
+import functools
+import os
+import signal
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinynet as tn
+from tinynet.errors import CheckpointError
+from tinynet.training import checkpoint, fingerprint
+from tinynet.training.lock import locked
+
+X, Y = np.random.default_rng(0).random((12, 3), dtype=np.float32), np.arange(12) % 2
+
+
+def smoothed(output: Any, labels: Any, factor: float = 1.0) -> Any:
+    return tn.ops.cross_entropy(output, labels) * factor
+
+
+def scaled(factor: float) -> Any:
+    return lambda output, labels: tn.ops.cross_entropy(output, labels) * factor
+
+
+class Scaled:
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+
+    def __call__(self, output: Any, labels: Any) -> Any:
+        return smoothed(output, labels, self.factor)
+
+
+def fit(path: Path, *, x: Any = X, y: Any = Y, resume: bool = False, train: Any = None, transform: Any = None,
+        **options: Any) -> Any:
+    tn.seed(0)
+    model = tn.nn.Sequential(tn.nn.Dense(3, 2))
+    train = tn.data.Loader(x, y, batch_size=4, transform=transform) if train is None else train
+    tn.fit(model, tn.optim.SGD(model.parameters()), train, checkpoint=path, resume=resume, show=False,
+           **{"epochs": 2 if resume else 1, **options})
+    return model
+
+
+
+def halved(images: Any, labels: Any) -> Any:
+    return images / 2, labels
+
+
+def doubled(images: Any, labels: Any) -> Any:
+    return images * 2, labels
+
+
+def batches(x: Any) -> Any:
+    return [(x[:6], Y[:6]), (x[6:], Y[6:])]
+
+
+CHANGED = X.copy()
+CHANGED[11, 2] += 1
+OTHERS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "labels": ({}, {"y": 1 - Y}, r"training data, array 1: int64 \(12,\) \w+ there, int64 \(12,\) \w+ here"),
+    "one number": ({}, {"x": CHANGED}, "training data, array 0"),
+    "the second batch": ({"train": batches(X)}, {"train": batches(CHANGED)}, "training data, all batches"),
+    "validation": ({"validation": batches(X)}, {"validation": batches(CHANGED)}, "validation data, all batches"),
+    "partial": ({"loss": functools.partial(smoothed, factor=0.5)}, {"loss": functools.partial(smoothed, factor=0.25)},
+                r"loss: smoothed\(factor=0.5\) there, smoothed\(factor=0.25\) here"),
+    "closure": ({"loss": scaled(0.5)}, {"loss": scaled(0.25)}, r"loss: .* with 0.5 there, .* with 0.25 here"),
+    "object": ({"loss": Scaled(0.5)}, {"loss": Scaled(0.25)}, r"loss: Scaled\(factor=0.5\) there"),
+    "transform": ({"transform": halved}, {"transform": doubled}, "transform of training data: halved there, doubled"),
+    "code": ({"loss": lambda output, labels: smoothed(output, labels) * 2},
+             {"loss": lambda output, labels: smoothed(output, labels) * 3}, r"the code of loss"),
+    "metric": ({"validation": batches(X), "metrics": {"m": lambda labels, outputs: 1.0}},
+               {"validation": batches(X), "metrics": {"m": lambda labels, outputs: 2.0}}, "the code of metric m"),
+    "what stops it": ({"callbacks": [tn.callbacks.EarlyStopping("train_loss")]},
+                      {"callbacks": [tn.callbacks.EarlyStopping("train_accuracy")]}, "metric of EarlyStopping"),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_another_run_is_refused_and_the_same_one_goes_on(tmp_path: Path, name: str) -> None:
+    one, other, message = OTHERS[name]
+    fit(tmp_path / "c", **one)
+    with pytest.raises(CheckpointError, match=f"differ in {message}.*give the options of that run"):
+        fit(tmp_path / "c", resume=True, **other)
+    assert os.listdir(tmp_path) == ["c"]
+    fit(tmp_path / "c", resume=True, **one)
+
+
+def test_the_same_functions_in_another_process(tmp_path: Path) -> None:
+    """Nothing in a fingerprint depends on addresses, or on the order of a set of strings."""
+    code = ("import functools, numpy as np; from tests.training.test_fingerprint import *\n"
+            "for loss in (functools.partial(smoothed, factor=0.5), scaled(0.5), Scaled(0.5), lambda a: a in {'x', 'y'},"
+            " tn.ops.mse, np.mean, print):\n"
+            "    print(fingerprint.fingerprint(tn.callbacks.Run(tn.nn.Dense(3, 2), None, batches(X), 1), loss=loss))")
+    said = {subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
+                           env={**os.environ, "PYTHONHASHSEED": seed}).stdout for seed in "123"}
+    assert len(said) == 1
+    assert "0x" not in said.pop()
+
+
+@pytest.mark.parametrize("array", [X, X.astype("float16"), Y, Y == 1, X.tolist(), np.array(["a", "b"], object), X[:0],
+                                   np.float32(3), np.array(["2020-01-01"], "datetime64[D]"), X[:, ::2], tn.Tensor(X)])
+def test_a_checksum_of_any_array(array: Any) -> None:
+    assert fingerprint.checksum(array) == fingerprint.checksum(array) != fingerprint.checksum(X + 1)
+
+
+def test_rows_of_a_large_array(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fingerprint, "WHOLE", X.nbytes // 2)  # every second row
+    unseen, seen = X.copy(), X.copy()
+    unseen[1], seen[2] = 0, 0
+    assert fingerprint.checksum(unseen) == fingerprint.checksum(X) != fingerprint.checksum(seen)
+
+
+def test_images_in_files(tmp_path: Path) -> None:
+    from PIL import Image
+
+    for name, size in (("a.png", 8), ("b.png", 8), ("c.png", 9)):
+        Image.new("RGB", (size, 8)).save(tmp_path / name)
+    one, other = (tn.data.Images(tmp_path, names, size=(8, 8)) for names in (["a.png", "b.png"], ["b.png", "a.png"]))
+    assert fingerprint.checksum(one) != fingerprint.checksum(other)
+    before = fingerprint.checksum(one)
+    (tmp_path / "a.png").write_bytes((tmp_path / "c.png").read_bytes() + b" ")
+    assert fingerprint.checksum(one) != before
+
+
+def test_other_surroundings_are_one_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fit(tmp_path / "c")
+    monkeypatch.setattr(checkpoint, "surroundings", lambda device: {
+        **fingerprint.surroundings(device), "threads": "77", "processor": "z80", "version of numpy": "0.1"})
+    with pytest.warns(UserWarning, match=r"from here on .* not bit for bit .* differ in threads: \d+ there, 77 here; "
+                                         r"processor: .* version of numpy") as warned:
+        fit(tmp_path / "c", resume=True)
+    assert len(warned) == 1
+    assert warned[0].filename == __file__
+
+
+def test_a_checkpoint_of_an_earlier_version_is_resumed_with_a_warning(tmp_path: Path) -> None:
+    path, kept = tmp_path / "c", []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "write", lambda path, state: kept.append(state))
+        fit(path)
+    facts = {name: value for name, value in kept[-1].facts.items() if name not in ("fingerprint", "surroundings")}
+    checkpoint.write(path, checkpoint.State(kept[-1].arrays, facts))
+    with pytest.warns(UserWarning, match="has no fingerprint of its data and loss"):
+        resumed = fit(path, resume=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit(path, resume=True, epochs=3)  # now it has one
+        assert (resumed[0].W.numpy() == fit(tmp_path / "d", epochs=2)[0].W.numpy()).all()
+
+
+# --- the lock -------------------------------------------------------------------------------------------------------
+
+def test_a_second_run_is_refused(tmp_path: Path) -> None:
+    """Also under another name of the file, and with a long name."""
+    (tmp_path / "link").symlink_to(tmp_path / "c")
+    with locked(tmp_path / "c"):
+        for name in ("c", "link", os.path.join("..", tmp_path.name, "c")):
+            with pytest.raises(CheckpointError, match="one run at a time, and another run is writing it now; give"):
+                fit(tmp_path / name)
+        fit(tmp_path / ("d" * 250))
+    fit(tmp_path / "c")
+    assert sorted(os.listdir(tmp_path)) == ["c", "d" * 250, "link"]
+
+
+def test_an_error_releases_the_lock(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        fit(tmp_path / "c", loss=lambda output, labels: 1 / 0)
+    fit(tmp_path / "c")
+    assert os.listdir(tmp_path) == ["c"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_killed_run_leaves_no_lock(tmp_path: Path) -> None:
+    """Also if a process that it forked lives on."""
+    code = ("import os, sys, time; from tinynet.training.lock import locked\n"
+            "with locked(sys.argv[1]):\n"
+            "    if os.fork():\n        print('held', flush=True)\n"
+            "    time.sleep(60)")
+    process = subprocess.Popen([sys.executable, "-c", code, tmp_path / "c"], stdout=subprocess.PIPE, text=True,
+                               start_new_session=True)
+    try:
+        assert process.stdout
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(CheckpointError, match="one run at a time"):
+            fit(tmp_path / "c")
+        process.kill()
+        process.wait()
+        fit(tmp_path / "c")
+        assert os.listdir(tmp_path) == ["c"]
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.stdout.close()  # type: ignore[union-attr]
+
+
+def test_without_locks_a_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unsupported(descriptor: int) -> None:
+        raise OSError("no locks available")
+
+    monkeypatch.setattr("tinynet.training.lock._take", unsupported)
+    with locked(tmp_path / "c"), locked(tmp_path / "c"):
+        pass
+    with locked("/dev/null"), locked(None):
+        assert not os.path.exists("/dev/.null.lock")
