@@ -186,7 +186,7 @@ def test_tensorboard(monkeypatch: pytest.MonkeyPatch) -> None:
     module.SummaryWriter = SummaryWriter  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "tensorboardX", module)
     history = fitted(TensorBoard("runs/one"), epochs=2)
-    assert calls[0] == ("runs/one", 1)
+    assert calls[0] == (str(Path("runs/one").absolute()), 1)
     assert ("train/loss", history[0]["train_loss"], 1) in calls
     assert ("images_per_second", history[0]["images_per_second"], 1) in calls
     assert ("validation/accuracy", history[1]["validation_accuracy"], 2) in calls
@@ -210,3 +210,20 @@ def test_without_tensorboard(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_odd_options_are_named(make: Any, message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         make()
+
+
+# --- what is hard to write -------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("value", "text"), [(float("nan"), "null"), (float("inf"), "null"), (-float("inf"), "null"),
+                                             (np.float32(0.5), "0.5"), (np.int64(3), "3"), (np.float32("nan"), "null")])
+def test_json_lines_hold_json_only(tmp_path: Path, value: Any, text: str) -> None:
+    path = tmp_path / "log.jsonl"
+    tn.callbacks.Log(path).on_epoch(Run(None, None, None, 2, history=[{"epoch": 1, "auc": value}]))
+    assert path.read_text() == f'{{"epoch": 1, "auc": {text}}}\n'
+
+
+def test_a_column_that_begins_late(tmp_path: Path) -> None:
+    """Such as a number that a callback adds from the second epoch on."""
+    path = tmp_path / "log.csv"
+    tn.callbacks.Log(path).on_epoch(Run(None, None, None, 2, history=[{"epoch": 1}, {"epoch": 2, "gap": 0.5}]))
+    assert path.read_text() == "epoch,gap\n1,\n2,0.5\n"
