@@ -5,11 +5,11 @@ The error is one sentence on stderr.
 """
 
 import argparse
-import sys
 from collections.abc import Callable
 from typing import Any
 
 from tinynet.errors import DeviceError, Interrupted, TinynetError
+from tinynet.output import finish, say
 
 
 def run(work: Callable[[argparse.Namespace], object], options: argparse.Namespace,
@@ -28,11 +28,13 @@ def run(work: Callable[[argparse.Namespace], object], options: argparse.Namespac
         return _complain(f"{interrupted}: {again}", interrupted.exit_code)
     except KeyboardInterrupt:
         return _complain(f"\nInterrupted. To continue: {again}.", 130)
-    return 0
+    finally:
+        lost = finish()
+    return _complain(f"The work is done, but not all lines could be written to stdout: {lost}", 1) if lost else 0
 
 
 def _complain(what: object, code: int) -> int:
-    print(what, file=sys.stderr)
+    say(what, error=True)
     return code
 
 

@@ -29,6 +29,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import tinynet as tn
+from tinynet.output import say
 
 STEP = 1e-20  # s, the complex step
 TOLERANCE = 1e-12  # the largest relative error allowed, max|a - b| / max(|a|, |b|)
@@ -220,29 +221,29 @@ def verdict(error: float) -> str:
 
 def show_forward(image: np.ndarray, steps: list[Step]) -> None:
     """Print each row of the digit, with mean and extent (largest - smallest) of the quantities over the units."""
-    print(" t " + "row t of the digit".ljust(image.shape[1]) + "".join(
+    say(" t " + "row t of the digit".ljust(image.shape[1]) + "".join(
         f"{name:^12}"[:11] for name in ("f", "i", "C~", "o", "C", "h")))
-    print("   " + " " * image.shape[1] + "  mean ext." * 6)
+    say("   " + " " * image.shape[1] + "  mean ext." * 6)
     for t, (row, step) in enumerate(zip(image, steps, strict=True), start=1):
         shades = "".join(SHADES[int(pixel) * len(SHADES) // 256] for pixel in row)
         columns = (step.f, step.i, step.Ctilde, step.o, step.C, step.h)
-        print(f"{t:2} {shades}" + "".join(f"{value.mean():6.2f}{np.ptp(value):5.2f}" for value in columns))
+        say(f"{t:2} {shades}" + "".join(f"{value.mean():6.2f}{np.ptp(value):5.2f}" for value in columns))
 
 
 def show_proof(alone: Values, chain: Values, truth: Values) -> bool:
     """Print the errors of each equation, then the mistakes. Returns whether all equations hold."""
-    print(f"\nEach equation against complex steps: the largest relative error of all t.\n"
-          f"{'':15}{'alone':13}in the chain")
+    say(f"\nEach equation against complex steps: the largest relative error of all t.\n"
+        f"{'':15}{'alone':13}in the chain")
     failing, right = [], True
     for equation in EQUATIONS:
         errors = [largest_error(equation.of(given), equation.of(truth)) for given in (alone, chain)]
         own, accumulated = map(verdict, errors)
-        print(f"{f'({equation.number})':>4} {equation.name:10}{own:13}{accumulated:15}{equation.formula}")
+        say(f"{f'({equation.number})':>4} {equation.name:10}{own:13}{accumulated:15}{equation.formula}")
         right = right and np.max(errors) <= TOLERANCE
         if not errors[0] <= TOLERANCE:
             failing.append(f"({equation.number}) {diagnose(equation, alone, truth)}")
     numbers = {equation.number for equation in EQUATIONS}
-    print(f"\nAll {len(numbers)} equations hold." if right else f"\nFAILED: {'; '.join(failing)}.")
+    say(f"\nAll {len(numbers)} equations hold." if right else f"\nFAILED: {'; '.join(failing)}.")
     return right
 
 
@@ -262,13 +263,13 @@ def show_library(net: Network, x: np.ndarray, label: int, steps: list[Step], cha
     outputs_too = tn.ops.lstm(*tensors)
     tn.ops.cross_entropy(tn.ops.dense(outputs_too[1], tn.Tensor(net.V)), np.array([label])).backward()
 
-    print(f"\nThe results against tn.ops.lstm: the relative error.\n{'':10}" + "".join(f"{name:>8}" for name in ours))
+    say(f"\nThe results against tn.ops.lstm: the relative error.\n{'':10}" + "".join(f"{name:>8}" for name in ours))
     right = True
     for name, theirs in (("arrays", [*outputs, *gradients]),
                          ("Tensors", [y.numpy() for y in outputs_too] + [tensor.grad for tensor in tensors])):
         errors = [relative_error(a, b) for a, b in zip(ours.values(), theirs, strict=True)]
         agree = np.max(errors) <= TOLERANCE
-        print(f"on {name:7}" + "".join(f"{error:8.0e}" for error in errors) + ("  ok" if agree else "  WRONG"))
+        say(f"on {name:7}" + "".join(f"{error:8.0e}" for error in errors) + ("  ok" if agree else "  WRONG"))
         right = right and agree
     return right
 
@@ -279,7 +280,7 @@ def draw(path: Path, title: str, image: np.ndarray, steps: list[Step], chain: Va
         from matplotlib.colors import CenteredNorm, LogNorm, Normalize
         from matplotlib.figure import Figure  # pyplot would open a window
     except ImportError:
-        print("matplotlib is not installed, so the picture is left out: pip install matplotlib")
+        say("matplotlib is not installed, so the picture is left out: pip install matplotlib")
         return
 
     T = len(steps)
@@ -309,7 +310,7 @@ def draw(path: Path, title: str, image: np.ndarray, steps: list[Step], chain: Va
     temporary = path.with_suffix(".part")
     figure.savefig(temporary, format="png", dpi=100)
     os.replace(temporary, path)
-    print(f"The picture is {path}.")
+    say(f"The picture is {path}.")
 
 
 # --- the command ------------------------------------------------------------------------------------------------------
@@ -328,10 +329,10 @@ def run(options: argparse.Namespace) -> int:
     title = f"Test image {options.index}, a {data.classes[label]}, through an untrained LSTM of {options.units} units"
     title += f", with a mistake: {options.mistake}" if options.mistake else ""
 
-    print(f"{sentence}\n{title}.\n")
+    say(f"{sentence}\n{title}.\n")
     loss, steps = forward(net, x, label)
     show_forward(image, steps)
-    print(f"\nThe loss, softmax cross-entropy of a Dense layer of h_{len(x)}, is {loss.item():.4f}.")
+    say(f"\nThe loss, softmax cross-entropy of a Dense layer of h_{len(x)}, is {loss.item():.4f}.")
 
     chain = go_back(net, label, steps, options.mistake)
     truth = measure(net, x, label, chain)
@@ -352,7 +353,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return run(parser.parse_args(arguments))
     except (tn.errors.TinynetError, OSError) as fault:
-        print(f"{fault}.", file=sys.stderr)
+        say(f"{fault}.", error=True)
         return 1
 
 

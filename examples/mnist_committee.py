@@ -30,6 +30,8 @@ from paper.reporting.committees import committee_of
 from paper.reporting.records import Record
 from paper.reporting.tables import subject
 
+from tinynet.output import say
+
 EXPERIMENT = "mnist_committee"
 MEMBERS = 10
 RECIPE = Recipe(epochs=40, augment=AUGMENT)
@@ -63,12 +65,12 @@ def draw_disagreement(members: Sequence[Record], data: Data, options: argparse.N
         lines.append(f"image {index}, true {data.classes[data.test[1][index]]}\n{said}\n"
                      f"together: {data.classes[together[index]]}")
     disputed = int((votes.max(axis=1) < len(members)).sum())
-    print(f"the {len(members)} members disagree about {disputed:,} of {len(votes):,} test images")
+    say(f"the {len(members)} members disagree about {disputed:,} of {len(votes):,} test images")
     if figures.available():
         figures.images(options.out / "disagreement.png", [data.test[0][index] for index in order], lines,
                        title=f"{subject(members, 'MNIST')}: what {len(members)} LSTM-CNN networks disagree about most\n"
                              f"({disputed:,} of {len(votes):,} test images; in brackets, the number of votes)")
-        print(f"drawn: {options.out / 'disagreement.png'}")
+        say(f"drawn: {options.out / 'disagreement.png'}")
 
 
 def votes_of(members: Sequence[Record]) -> np.ndarray:

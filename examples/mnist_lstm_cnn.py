@@ -17,7 +17,6 @@ Exit codes: 0 done, 1 an error in the data or a file, 2 in an option or the devi
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from paper.reporting import figures
 
 import tinynet as tn
 from tinynet.atomic import write_whole
+from tinynet.output import json_text, say
 
 EPOCHS = {"mnist": 10, "digits": 30}  # a small set needs more passes
 VALIDATION = 0.1
@@ -58,7 +58,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def train(options: argparse.Namespace) -> None:
     tn.backend.namespace(options.device)  # fails early for a missing device
     dataset, sentence = tn.data.load(options.data)
-    print(sentence)
+    say(sentence)
     epochs = options.epochs or EPOCHS[dataset.name]
     tn.seed(options.seed)
     train_part, validation_part, test_part = loaders(dataset, options)
@@ -67,12 +67,12 @@ def train(options: argparse.Namespace) -> None:
     model.classes, model.scaling = dataset.classes, tn.nn.Scaling()  # saved with it, for python -m tinynet
     optimizer = tn.optim.Adam(model.parameters())
     schedule = tn.optim.OneCycle(optimizer, peak=options.lr, steps=max(2, epochs * len(train_part)))
-    print(model.summary(), flush=True)
+    say(model.summary())
 
     history = tn.fit(model, optimizer, train_part, epochs=epochs, validation=validation_part, schedule=schedule,
                      checkpoint=options.out / "checkpoint.safetensors", resume=options.resume)
     test = tn.evaluate(model, test_part)
-    print(f"test accuracy {test['accuracy']:.4f} on {test['images']:,} images")
+    say(f"test accuracy {test['accuracy']:.4f} on {test['images']:,} images")
 
     settings = {**vars(options), "out": str(options.out), "epochs": epochs}
     del settings["resume"]  # the result does not depend on it
@@ -105,17 +105,17 @@ def loaders(dataset: tn.data.Dataset, options: argparse.Namespace) -> tuple[tn.d
 
 def write(folder: Path, results: dict[str, Any], model: tn.nn.Module) -> None:
     tn.save(folder / "model.safetensors", model)
-    write_whole(folder / "results.json", json.dumps(results, indent=1).encode())
+    write_whole(folder / "results.json", json_text(results, indent=1).encode())
     written = ["results.json", "model.safetensors"]
     if draw(folder / "curves.png", results):
         written.append("curves.png")
-    print(f"written to {folder}: {', '.join(written)}")
+    say(f"written to {folder}: {', '.join(written)}")
 
 
 def draw(path: Path, results: dict[str, Any]) -> bool:
     """Draw training and validation accuracy over the epochs."""
     if not figures.available():
-        print("matplotlib is not installed, so curves.png is left out: pip install matplotlib")
+        say("matplotlib is not installed, so curves.png is left out: pip install matplotlib")
         return False
     epochs = [row["epoch"] for row in results["epochs"]]
     figure, axes = figures.new()

@@ -32,6 +32,7 @@ from paper.reporting.records import Record
 from paper.reporting.tables import subject
 
 import tinynet as tn
+from tinynet.output import say
 
 EXPERIMENT = "pneumonia_cnn_lstm"
 RECIPE = Recipe(epochs=20, batch_size=32, peak=1e-3, max_norm=1.0,
@@ -75,7 +76,7 @@ def draw_mistakes(run: Record, data: Data, options: argparse.Namespace) -> None:
         figures.images(options.out / "mistakes.png", [data.test[0][int(index)] for index in order], titles,
                        title=f"CNN + LSTM on {subject([run], 'chest X-rays')}, seed {run['seed']}: the surest of its "
                              f"{wrong:,} mistakes on {run.images:,} test images.\nNot a diagnostic tool.")
-        print(f"drawn: {options.out / 'mistakes.png'}")
+        say(f"drawn: {options.out / 'mistakes.png'}")
 
 
 def worst(run: Record) -> np.ndarray:

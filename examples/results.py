@@ -25,6 +25,7 @@ from paper.reporting.tables import NOT_REACHED, interval, listed, minutes, perce
 
 from tinynet.atomic import write_whole
 from tinynet.errors import DataError
+from tinynet.output import say
 
 HERE = Path(__file__).resolve().parent
 
@@ -142,12 +143,12 @@ def work(options: argparse.Namespace) -> None:
         records.write(options.results / name, run.fields)
     if added:
         replaced = [name for name, run in added.items() if name in there and there[name].fields != run.fields]
-        print(f"{len(added)} runs are in {options.results} now, {len(replaced)} of them replaced others")
+        say(f"{len(added)} runs are in {options.results} now, {len(replaced)} of them replaced others")
     written = make(runs, options.out)
     for path in written:
-        print(f"written: {path}")
+        say(f"written: {path}")
     if len(written) == 1:
-        print("matplotlib is not installed, so the figures were not updated: pip install matplotlib")
+        say("matplotlib is not installed, so the figures were not updated: pip install matplotlib")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ SIGTERM.
 """
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -32,6 +31,7 @@ from paper.reporting import figures
 import tinynet as tn
 from tinynet.atomic import write_whole
 from tinynet.classifier import Classifier, report, score
+from tinynet.output import json_text, say
 
 LARGEST = 128  # pixels a side, without --size
 AUGMENT = {"shift": 0.1, "rotate": 10.0, "scale": 0.1, "shear": 5.0, "contrast": 0.1, "brightness": 0.05}
@@ -69,15 +69,15 @@ def train(options: argparse.Namespace) -> None:
     tn.backend.namespace(options.device)  # fails early for a missing device
     start = time.perf_counter()
     folder = tn.data.scan_folder(options.folder)
-    print(folder.report())
+    say(folder.report())
     tn.seed(options.seed)
     fold, *others = tn.data.folds(folder)
-    print(f"{fold.sentence}{f' (the first of {1 + len(others)} folds)' if others else ''}")
+    say(f"{fold.sentence}{f' (the first of {1 + len(others)} folds)' if others else ''}")
     size, channels = options.size or usual_size(folder), usual_channels(folder)
 
     model = choose(size, channels, len(folder.classes))
     model.classes, model.scaling = folder.classes, tn.nn.Scaling()
-    print(f"images are resized to {size} x {size} x {channels}\n{model.to(options.device).summary()}", flush=True)
+    say(f"images are resized to {size} x {size} x {channels}\n{model.to(options.device).summary()}")
     parts = {name: folder.select(getattr(fold, name)) for name in ("train", "validation", "test")}
     train_part, validation_part = loaders(parts, model, options)
     optimizer = tn.optim.Adam(model.parameters())
@@ -92,9 +92,9 @@ def train(options: argparse.Namespace) -> None:
     pictures = Classifier(tn.load(saved).to(options.device))
     probabilities = {name: pictures.probabilities(part.images(size, channels)) for name, part in parts.items()}
     found = {name: score(part.labels, probabilities[name], pictures.classes) for name, part in parts.items()}
-    print(f"\nThe best model on the test part:\n\n{report(found['test'])}\n")
+    say(f"\nThe best model on the test part:\n\n{report(found['test'])}\n")
     for warning in doubts(found, history, np.concatenate(list(probabilities.values()))):
-        print(f"warning: {warning}", file=sys.stderr)
+        say(f"warning: {warning}", error=True)
     write(options, {
         "test": found["test"], "train": found["train"], "epochs": history,
         "classes": folder.classes, "layout": folder.layout, "parted": fold.sentence,
@@ -163,7 +163,7 @@ def loaders(parts: dict[str, tn.data.ImageFolder], model: tn.nn.Sequential,
 
 def write(options: argparse.Namespace, results: dict[str, Any], test: tn.data.ImageFolder,
           probabilities: np.ndarray) -> None:
-    write_whole(options.out / "results.json", json.dumps(results, indent=1).encode())
+    write_whole(options.out / "results.json", json_text(results, indent=1).encode())
     written = ["model.safetensors", "results.json", "log.csv"]
     if figures.available():
         draw_curves(options.out / "curves.png", results)
@@ -172,9 +172,9 @@ def write(options: argparse.Namespace, results: dict[str, Any], test: tn.data.Im
         draw_mistakes(options.out / "mistakes.png", results, test, probabilities)
         written += ["curves.png", "confusion.png", "mistakes.png"]
     else:
-        print("matplotlib is not installed, so the figures are left out: pip install matplotlib")
-    print(f"written to {options.out}: {', '.join(written)}")
-    print(f"try it: python -m tinynet predict {options.out / 'model.safetensors'} IMAGE...")
+        say("matplotlib is not installed, so the figures are left out: pip install matplotlib")
+    say(f"written to {options.out}: {', '.join(written)}")
+    say(f"try it: python -m tinynet predict {options.out / 'model.safetensors'} IMAGE...")
 
 
 def draw_curves(path: Path, results: dict[str, Any]) -> None:

@@ -16,10 +16,9 @@ answered; 2 a wrong option or device; 130 interrupted.
 
 import argparse
 import dataclasses
-import json
 import os
 import sys
-from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from tinynet.about import __version__, about
@@ -30,9 +29,12 @@ from tinynet.data.digits.mnist import find_below
 from tinynet.errors import DataError, DeviceError, TinynetError, printable
 from tinynet.nn.module import Module
 from tinynet.nn.summary import rows
+from tinynet.output import finish, json_text, say
 from tinynet.saving.models import load
 
 _AT_ONCE = 64  # images
+
+show = partial(say, strict=True)  # the answers: they end where they cannot be written
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,11 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
     1
     """
     options = parser().parse_args(arguments)
-    with suppress(AttributeError):
-        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         code: int = options.command(options)
-        sys.stdout.flush()
         return code
     except DeviceError as error:
         return complain(error, 2)
@@ -54,11 +53,14 @@ def main(arguments: list[str] | None = None) -> int:
         return complain(error, 1)
     except MemoryError:
         return complain("there is not enough memory for this model and these images; try a smaller --batch-size", 1)
-    except BrokenPipeError:  # `head` has closed the pipe; without this line Python complains at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # `head` has closed the pipe
         return 0
+    except OSError as error:
+        return complain(f"the answer cannot be written ({error.strerror or error}); is the disk full?", 1)
     except KeyboardInterrupt:
         return complain("interrupted", 130)
+    finally:
+        finish()
 
 
 def parser() -> argparse.ArgumentParser:
@@ -104,7 +106,7 @@ def run_predict(options: argparse.Namespace) -> int:
         if read:
             _answer(pictures, read, options)
     if options.json:
-        print(json.dumps(answers, indent=1))
+        show(json_text(answers, indent=1))
     return failed
 
 
@@ -118,8 +120,8 @@ def _answer(pictures: Classifier, read: list[tuple[dict[str, Any], Any]], option
         best = next(iter(ranked))
         answer.update({"class": best, "probability": ranked[best], "probabilities": ranked})
         if not options.json:
-            print(f"{printable(answer['image'])}: "
-                  + ", ".join(f"{name} {share:.1%}" for name, share in list(ranked.items())[:5]))
+            show(f"{printable(answer['image'])}: "
+                 + ", ".join(f"{name} {share:.1%}" for name, share in list(ranked.items())[:5]))
 
 
 def run_evaluate(options: argparse.Namespace) -> int:
@@ -129,12 +131,12 @@ def run_evaluate(options: argparse.Namespace) -> int:
     probabilities = pictures.probabilities(images, batch_size=options.batch_size)
     found = score(labels, probabilities, pictures.classes)
     if options.json:
-        print(json.dumps({"data": sentence, **found, "skipped": skipped}, indent=1))
+        show(json_text({"data": sentence, **found, "skipped": skipped}, indent=1))
         return 0
-    print(sentence)
+    show(sentence)
     for name, reason in skipped.items():
-        print(f"  skipped {printable(name)}: {reason}")
-    print(f"\n{report(found)}")
+        show(f"  skipped {printable(name)}: {reason}")
+    show(f"\n{report(found)}")
     return 0
 
 
@@ -168,10 +170,10 @@ def run_summary(options: argparse.Namespace) -> int:
     if options.json:
         layers = [dataclasses.asdict(row) for row in rows(model, model.input_shape)]
         scaling = None if model.scaling is None else dataclasses.asdict(model.scaling)
-        print(json.dumps({"input_shape": model.input_shape, "classes": model.classes, "scaling": scaling,
-                          "parameters": sum(p.size for p in model.parameters()), "layers": layers}, indent=1))
+        show(json_text({"input_shape": model.input_shape, "classes": model.classes, "scaling": scaling,
+                        "parameters": sum(p.size for p in model.parameters()), "layers": layers}, indent=1))
         return 0
-    print(f"{model.summary()}\n\n{_uses(model)}")
+    show(f"{model.summary()}\n\n{_uses(model)}")
     return 0
 
 
@@ -184,7 +186,7 @@ def _uses(model: Module) -> str:
 def run_about(options: argparse.Namespace) -> int:
     """Print versions, processor, threads and devices."""
     found = about()
-    print(json.dumps(found.as_dict(), indent=1) if options.json else found)
+    show(json_text(found.as_dict(), indent=1) if options.json else found)
     return 0
 
 
@@ -195,7 +197,7 @@ def one_line(error: object) -> str:
 
 def complain(error: object, code: int) -> int:
     """Print an error on stderr. Returns the exit code."""
-    print(f"tinynet: {one_line(error)}", file=sys.stderr)
+    say(f"tinynet: {one_line(error)}", error=True)
     return code
 
 

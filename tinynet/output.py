@@ -8,31 +8,49 @@ import json
 import math
 import os
 import sys
+import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+_lost: list[str] = []  # why lines of stdout were lost
 
-def say(text: object = "", *, error: bool = False) -> bool:
-    """Write a line to stdout, or to stderr with `error`, at once. Returns whether it was written; raises no error.
 
-    Letters that the stream's encoding lacks are written as escape sequences.
+def say(text: object = "", *, error: bool = False, strict: bool = False) -> None:
+    """Write a line to stdout, or to stderr with `error`, at once.
+
+    Letters that the stream's encoding lacks are written as escape sequences. A missing or closed stream gets nothing.
+
+    strict   raise BrokenPipeError if the pipe has no reader, OSError for a full disk. Else the line is lost, and
+             `finish` tells so at the end of the program
 
     >>> say("done")
     done
-    True
     """
     stream = sys.stderr if error else sys.stdout
+    if stream is None or getattr(stream, "closed", False):
+        return
     try:
         stream.write(_encodable(f"{text}\n", stream))
         stream.flush()
-    except BrokenPipeError:
-        _discard(stream)
-    except (AttributeError, OSError, ValueError):  # no stream, a full disk, a closed one
+    except OSError as fault:
+        if isinstance(fault, BrokenPipeError):
+            _discard(stream)
+        elif not error:
+            _lost.append(str(fault.strerror))
+        if strict:
+            raise
+    except ValueError:  # closed below Python's stream
         pass
-    else:
-        return True
-    return False
+
+
+def warn(message: str, stacklevel: int) -> None:
+    """Give a warning, as `warnings.warn` does, also where stderr is closed."""
+    try:
+        warnings.warn(message, stacklevel=stacklevel)
+    except ValueError:  # written to a closed stream
+        if not getattr(sys.stderr, "closed", False):
+            raise
 
 
 def is_terminal(stream: Any) -> bool:
@@ -43,21 +61,23 @@ def is_terminal(stream: Any) -> bool:
         return False
 
 
-def finish() -> bool:
-    """At the end of a program: write what stdout still holds. Returns whether that was possible, or had no reader.
+def finish() -> str:
+    """Write what stdout still holds, at the end of a program. Returns why lines were lost, or "".
 
-    Without it, Python reports a full disk or a pipe without a reader when it exits.
+    Without it, Python itself reports a full disk or a pipe without a reader when it exits.
     """
     try:
-        sys.stdout.flush()
-    except BrokenPipeError:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as fault:
         _discard(sys.stdout)
-    except OSError:
-        _discard(sys.stdout)
-        return False
-    except (AttributeError, ValueError):
+        if not isinstance(fault, BrokenPipeError):
+            _lost.append(str(fault.strerror))
+    except ValueError:  # a closed stream
         pass
-    return True
+    why = _lost[0] if _lost else ""
+    _lost.clear()
+    return why
 
 
 def json_text(value: Any, **options: Any) -> str:

@@ -31,6 +31,7 @@ import tinynet as tn
 from paper import provenance
 from paper.reporting import records
 from tinynet.errors import ArgumentError, DataError, NonFiniteError
+from tinynet.output import say
 
 SEEDS = 5
 SPLIT_SEED = 0  # of the split of the data, which is the same in all runs
@@ -141,10 +142,10 @@ def words_of(parser: argparse.ArgumentParser, options: argparse.Namespace) -> st
 def mnist(options: argparse.Namespace) -> Data:
     """The digits of `--data`. Validation is the same tenth of the training set in all runs."""
     dataset, sentence = tn.data.load(options.data)
-    print(sentence)
+    say(sentence)
     stand_in = dataset.name != "mnist"
     if stand_in:
-        print("STAND-IN: these digits stand for MNIST, and the results are not results on MNIST.")
+        say("STAND-IN: these digits stand for MNIST, and the results are not results on MNIST.")
     first, second = tn.data.split(len(dataset.train_images), VALIDATION["mnist"], seed=SPLIT_SEED)
     first = limited(first, options.limit)
     images, labels = dataset.train_images[..., None], dataset.train_labels  # (N,28,28,1)
@@ -160,12 +161,12 @@ def folder(options: argparse.Namespace, name: str, size: int, generate: Callable
     Raises DataError unless there are two classes.
     """
     scanned = tn.data.scan_folder(_found(options, name) or _generated(options.out / f"stand-in-{name}", generate))
-    print(scanned.report())
+    say(scanned.report())
     if len(scanned.classes) != 2:
         raise DataError(f"{options.experiment}: {scanned.root} must hold two classes, and holds "
                         f"{', '.join(scanned.classes)}; examples/train_folder.py takes any number")
     if scanned.stand_in:
-        print("STAND-IN: these images were generated, and the results say nothing about real ones.")
+        say("STAND-IN: these images were generated, and the results say nothing about real ones.")
     found, folds = [], tn.data.folds(scanned, validation=VALIDATION["folder"], seed=SPLIT_SEED)
     for fold in folds:
         def part(indices: np.ndarray, keep: bool = True) -> tuple[Images, np.ndarray]:
@@ -217,11 +218,11 @@ def run_all(jobs: Sequence[Job], options: argparse.Namespace) -> list[records.Re
         title = f"run {number} of {len(jobs)}: {job.name}"
         record = _existing(job, options)
         if record is None:
-            print(f"\n{title}", flush=True)
+            say(f"\n{title}")
             record = run(job, options)
-            print(f"{title}: test accuracy {record.accuracy:.4f} on {record.images:,} images", flush=True)
+            say(f"{title}: test accuracy {record.accuracy:.4f} on {record.images:,} images")
         else:
-            print(f"{title} is done: test accuracy {record.accuracy:.4f}", flush=True)
+            say(f"{title} is done: test accuracy {record.accuracy:.4f}")
         _paths(job, options)["checkpoint"].unlink(missing_ok=True)
         done.append(record)
     return done

@@ -9,7 +9,6 @@ does not fit the run is refused before anything changes.
 import json
 import os
 import reprlib
-import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -17,6 +16,7 @@ import numpy as np
 
 from tinynet import random
 from tinynet.errors import CheckpointError, TinynetError
+from tinynet.output import warn
 from tinynet.saving import archive
 from tinynet.saving.archive import Format
 from tinynet.training.fingerprint import differences, fingerprint, surroundings
@@ -183,7 +183,7 @@ def _compare(path: Any, here: Mapping[str, Any], there: Mapping[str, Any]) -> No
 
 
 def _warn(message: str) -> None:
-    warnings.warn(message, stacklevel=6)  # the caller of fit
+    warn(message, stacklevel=7)  # the caller of fit
 
 
 def _refuse(path: Any, differing: list[str]) -> None:

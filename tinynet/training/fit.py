@@ -18,6 +18,7 @@ from tinynet.errors import ArgumentError
 from tinynet.nn.module import Module
 from tinynet.optim.optimizer import Optimizer
 from tinynet.optim.schedule import Schedule
+from tinynet.output import say
 from tinynet.training import checkpoint as checkpoints
 from tinynet.training.evaluate import Metric, evaluate
 from tinynet.training.lock import locked
@@ -87,11 +88,11 @@ def fit(model: Module, optimizer: Optimizer, train: Batches, *, epochs: int | No
     with locked(checkpoint):
         started = session.start(resume)
         if show and started:
-            print(started, flush=True)
+            say(started)
         with signals:
             _train(run, session, metrics or {}, show)
     if show and run.stopped:
-        print(f"stopped: {run.stopped}", flush=True)
+        say(f"stopped: {run.stopped}")
     return run.history
 
 
@@ -142,7 +143,7 @@ def _train(run: Run, session: Session, metrics: Mapping[str, Metric], show: bool
             meter.close(run.history[-1], left=left * (not run.stopped))
             if show and session.recorded and session.recorded.reason != reason:
                 reason = session.recorded.reason
-                print(f"steps run one kernel at a time: {reason}", flush=True)
+                say(f"steps run one kernel at a time: {reason}")
             session.end_if_interrupted()
     finally:
         for callback in run.callbacks:

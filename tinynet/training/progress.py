@@ -2,7 +2,10 @@
 
 import sys
 import time
+from contextlib import suppress
 from typing import Any
+
+from tinynet.output import is_terminal, say
 
 SHOW_SECONDS = 0.5  # between two updates of the numbers behind the bar; each reads the sums back from the device
 
@@ -21,7 +24,7 @@ class Meter:
         self.sums, self.title, self.show = sums, title, show
         self.last = self.shown = time.perf_counter()
         self.bar: Any = None
-        if show and sys.stderr.isatty():
+        if show and is_terminal(sys.stderr):
             from tqdm import tqdm
 
             self.bar = tqdm(total=batches, initial=done, desc=title, leave=False, unit="batch",
@@ -31,10 +34,13 @@ class Meter:
         """Count a batch. The sums are read back from a device only to update the bar's numbers."""
         self._add_time()
         if self.bar is not None:
-            self.bar.update()
-            if self.last - self.shown > SHOW_SECONDS:
-                self.shown = self.last
-                self.bar.set_postfix_str(self._line(self.means("")))
+            try:
+                self.bar.update()
+                if self.last - self.shown > SHOW_SECONDS:
+                    self.shown = self.last
+                    self.bar.set_postfix_str(self._line(self.means("")))
+            except (OSError, ValueError):  # the terminal was closed
+                self.bar = None
 
     def means(self, name: str) -> dict[str, float]:
         """The means so far, `name` before their names, and the speed. This waits for a device.
@@ -52,11 +58,12 @@ class Meter:
     def close(self, row: dict[str, float], left: float) -> None:
         """Print the line of the epoch: its row of the history, and the seconds that remain for the others."""
         if self.bar is not None:
-            self.bar.close()
+            with suppress(OSError, ValueError):
+                self.bar.close()
         if self.show:
             shown = {name.removeprefix("train_"): value for name, value in row.items()}
             more = f", {duration(left)} left" if left else ""
-            print(f"{self.title}  {self._line(shown)}  {row['seconds']:.1f} s{more}", flush=True)
+            say(f"{self.title}  {self._line(shown)}  {row['seconds']:.1f} s{more}")
 
     def _add_time(self) -> None:
         now = time.perf_counter()

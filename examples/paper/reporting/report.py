@@ -9,6 +9,7 @@ from paper.reporting.figures import Figures
 from paper.reporting.grouping import Runs, title
 from paper.reporting.records import Record
 from paper.reporting.tables import conditions, warning
+from tinynet.output import say
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,9 @@ def draw(experiment: str, runs: Runs, folder: Path) -> list[Path]:
 def show(experiment: str, own: Sequence[Record], folder: Path) -> None:
     """Print the text of an experiment, and draw its figures in the folder."""
     runs = {experiment: own}
-    print(f"\n{section(experiment, runs)}\n")
+    say(f"\n{section(experiment, runs)}\n")
     drawn = ", ".join(map(str, draw(experiment, runs, folder)))
-    print(f"drawn: {drawn}" if drawn else
-          "matplotlib is not installed, so the figures are left out: pip install matplotlib")
-    print(f"The runs and their models are in {folder}. To use one: python -m tinynet predict "
-          f"{folder / title(own[0])}.safetensors IMAGE...")
+    say(f"drawn: {drawn}" if drawn else
+        "matplotlib is not installed, so the figures are left out: pip install matplotlib")
+    say(f"The runs and their models are in {folder}. To use one: python -m tinynet predict "
+        f"{folder / title(own[0])}.safetensors IMAGE...")

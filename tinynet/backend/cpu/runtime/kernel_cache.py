@@ -35,6 +35,7 @@ from numba.core.serialize import dumps
 
 from tinynet.atomic import write_whole
 from tinynet.cache import cache_folder, private_folder
+from tinynet.output import say
 
 _PATIENCE = 1.0  # seconds of compiling before the notice
 _LIFETIME = 90 * 24 * 3600  # seconds without a use, after which a file is removed
@@ -194,7 +195,7 @@ class Notice:
                 where = f"once; they are kept in {kernel_folder()}"
             except OSError as error:
                 where = f"in each process anew ({error}); NUMBA_CACHE_DIR may name another folder"
-            print(f"tinynet: compiling kernels for this processor, {where}", file=sys.stderr, flush=True)
+            say(f"tinynet: compiling kernels for this processor, {where}", error=True)
         self._since = time.perf_counter()
 
     def on_end(self) -> None:
