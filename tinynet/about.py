@@ -81,6 +81,7 @@ def about() -> About:
 def _kernels() -> str:
     """The folder of compiled kernels, or why they are not kept."""
     try:
+        module_for("cpu", "runtime.jit")  # ImportError where kernels cannot be compiled
         folder = module_for("cpu", "runtime.kernel_cache").kernel_folder()
     except ImportError as error:
         return f"there are no kernels: {error}"

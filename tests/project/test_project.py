@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYERS = [
     ["errors", "types", "output"],
     ["plain"],
-    ["contract", "random", "atomic", "scaling", "tracing", "cache"],
+    ["contract", "random", "atomic", "scaling", "tracing", "cache", "processors"],
     ["window"],
     ["backend"],
     ["tape"],

@@ -12,8 +12,8 @@ MOST = 65_535  # slots that the mailbox of the pool can tell apart
 def threads() -> int:
     """The number of threads that run kernels on the CPU, the caller's included.
 
-    By default one for each processor that this process may use, 16 at most. Without Numba there are no kernels, and it
-    is 1.
+    By default one for each processor that this process may use, 16 at most. The quota of a container limits them, and
+    so do NUMBA_NUM_THREADS and OMP_NUM_THREADS. Without Numba there are no kernels, and it is 1.
 
     >>> import tinynet as tn
     >>> tn.threads() >= 1

@@ -7,6 +7,8 @@ from contextvars import copy_context
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from tinynet.processors import processors
+
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
@@ -24,7 +26,7 @@ def prefetch(make: Callable[[Any], Any], items: Iterable[Any], threads: int | No
     [0, 1, 4, 9, 16]
     """
     if threads is None:
-        threads = min(8, os.cpu_count() or 1)
+        threads = min(8, processors())
     if threads == 0:
         yield from map(make, items)
         return

@@ -44,6 +44,7 @@ from tinynet.backend.cpu.runtime.launcher import launchers, make_launcher
 from tinynet.backend.cpu.runtime.mailbox import SEQUENCE, STOP, new_mailbox, perform_rows, serve
 from tinynet.backend.threads import checked
 from tinynet.errors import ArgumentError
+from tinynet.processors import processors
 
 MOST_THREADS = 16  # of the default
 LOOKS = 4_000  # before a worker sleeps, about 1 ms; to wake it takes a tenth of that
@@ -142,7 +143,7 @@ def _raise_failed(kernel: str) -> None:
 # --- the number of threads ------------------------------------------------------------------------------------------
 
 def threads() -> int:
-    """The number of threads that run kernels, the caller's included. By default one per processor, 16 at most."""
+    """The number of threads that run kernels, the caller's included: by default `processors()`, 16 at most."""
     return _threads
 
 
@@ -214,7 +215,7 @@ class Pool:
 
 
 _pool: Pool | None = None
-_threads = min(MOST_THREADS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+_threads = min(MOST_THREADS, processors())
 _changing = RLock()  # held while one of the two changes
 
 
