@@ -191,7 +191,7 @@ def adam_step(device: str) -> Callable[[], Any]:
     model = tn.nn.Dense(7, 1).to(device)
     optimizer = tn.optim.Adam(model.parameters())
     for parameter in model.parameters():
-        parameter.accumulate(parameter.data)
+        parameter.grad = parameter.data.copy()
     return optimizer.step
 
 

@@ -89,7 +89,7 @@ class TinynetNetwork(Network):
     def set_gradients(self, gradients: Arrays) -> None:
         self.named.zero_grad()
         for name, parameter in self.named.items():
-            parameter.accumulate(gradients[name])
+            parameter.grad = gradients[name]
 
     def update(self) -> None:
         self.optimizer.step()

@@ -75,7 +75,7 @@ def test_predictions_are_what_counting_gives() -> None:
 def test_a_step_launches_little_but_kernels_and_products() -> None:
     """The other launches of the LSTM-CNN are the counters of two dropouts and of the optimizer, and the loss gradient.
 
-    No array is copied or filled that a kernel can write or omit.
+    No array is copied or filled that a kernel can write or omit. One launch copies all gradients to the optimizer.
     """
     script = ("from benchmarks import gpu_predictions as made, gpu_pairs\n"
               "work = next(work for work, _ in gpu_pairs.timed_cases() if work.name.startswith('lstm_cnn'))\n"
@@ -84,7 +84,7 @@ def test_a_step_launches_little_but_kernels_and_products() -> None:
     done = subprocess.run([sys.executable, "-c", script], cwd=gpu.ROOT, capture_output=True, text=True, check=True)
     count, *arrays = done.stdout.split()
     assert arrays == ["__iadd__"] * 3 + ["ones"]
-    assert int(count) <= 39
+    assert int(count) <= 40
 
 
 def test_every_row_beside_pytorch_is_predicted() -> None:

@@ -38,7 +38,7 @@ class Pack:
         self.values, self.gradients = (xp.empty(ends[-1], first.dtype) for _ in range(2))
         self.moments = {moment: xp.zeros(ends[-1], first.dtype) for moment in moments}
         # A parameter misses steps while it has no gradient. `since` is the last step before it began to.
-        self.has_gradient, self.since = [False] * len(named), [steps] * len(named)
+        self.has_gradient, self.since = [True] * len(named), [steps] * len(named)
         self.missed = [steps - counts.get(name, steps) for name, _ in named]
         self.found: list[tuple[slice, int]] = []  # the result of `runs`, while the same parameters have a gradient
         self.views = []
@@ -68,7 +68,7 @@ class Pack:
         has_gradient = [parameter.grad is not None for parameter in self.parameters]
         if has_gradient != self.has_gradient:
             self._note(has_gradient, int(steps) - 1)
-        return self.found
+        return self.found or self._find()
 
     def _note(self, has_gradient: list[bool], before: int) -> None:
         """Note which parameters have a gradient after the step number `before`."""
@@ -78,11 +78,14 @@ class Pack:
             elif had and not has:
                 self.since[i] = before
         self.has_gradient, self.found = has_gradient, []
-        numbered = zip(self.slices, has_gradient, self.missed, strict=True)
+
+    def _find(self) -> list[tuple[slice, int]]:
+        numbered = zip(self.slices, self.has_gradient, self.missed, strict=True)
         for (is_updated, missed), run in itertools.groupby(numbered, lambda one: one[1:]):
             if is_updated:
                 parts = [part for part, _, _ in run]
                 self.found.append((slice(parts[0].start, parts[-1].stop), missed))
+        return self.found
 
     def counts(self, steps: int) -> list[int]:
         """For each parameter the number of its steps, after `steps` steps of the optimizer."""
