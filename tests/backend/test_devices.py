@@ -239,7 +239,7 @@ def test_between_the_emulator_and_a_gpu(gpu: None) -> None:
 def test_nothing_comes_back_silently(gpu: None, device: str) -> None:
     x = tn.Tensor([1.0, 2.0], device=device)
     for leak in (lambda: np.asarray(x), lambda: np.array(x), lambda: np.exp(x), lambda: np.stack([x, x])):
-        with pytest.raises((DeviceError, TypeError), match=r"call .numpy\(\), or .to|unsupported|ufunc"):
+        with pytest.raises((DeviceError, TypeError), match=r"call .numpy\(\), or .to|unsupported|function of tn\.ops"):
             leak()
     with pytest.raises(DeviceError, match=rf"__array__: a tensor on {device} does not become .*; call .numpy\(\)"):
         np.asarray(x)

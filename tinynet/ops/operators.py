@@ -59,10 +59,12 @@ def _transpose(x: Tensor, *axes: int | Shape) -> Tensor:
 
 def _compare(method: str, name: str) -> Any:
     def compare(a: Tensor, b: ArrayLike) -> Tensor:
+        others = []
         if _is_array(b) or isinstance(b, list | tuple):
             b = b if isinstance(b, Tensor) else Tensor(b)
-            namespace_of(name, ("a", a), ("b", b))
+            others = [("b", b)]
             broadcast(name, a.shape, b.shape)
+        namespace_of(name, ("a", a), *others)  # makes this GPU the current one, if there are several
         return Tensor(getattr(a.data, method)(_plain(b)))
     return compare
 
