@@ -5,8 +5,9 @@ is also the built-in exception that fits, such as ValueError.
 """
 
 import os
+from collections.abc import Iterable
 from types import CodeType
-from typing import Any
+from typing import Any, Protocol
 
 
 def printable(name: str | os.PathLike[str]) -> str:
@@ -19,7 +20,11 @@ def printable(name: str | os.PathLike[str]) -> str:
                    for letter in os.fspath(name))
 
 
-def name_layer(error: Exception, call: CodeType, root: Any) -> None:
+class _Root(Protocol):
+    def modules(self) -> Iterable[tuple[str, Any]]: ...
+
+
+def name_layer(error: Exception, call: CodeType, root: _Root) -> None:
     """Put the path and the type of the innermost module that an error passed through before its message.
 
     call   the code of `Module.__call__`, whose frames are searched

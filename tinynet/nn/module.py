@@ -60,7 +60,7 @@ class Module:
             return observer(self, lambda: self.forward(*inputs, **options))
         except (ShapeError, DtypeError) as error:
             if token is not None:
-                name_layer(error, Module.__call__.__code__, self)
+                name_layer(error, Module.__call__.__code__, self)  # type: ignore[arg-type]  # self is a Module
             raise
         finally:
             if token is not None:
