@@ -260,7 +260,8 @@ def test_an_import_by_name_is_found(source: str) -> None:
 
 # Lines of the files that a reader of the core reads, derivations included. Raise the budget only with a reason here.
 # 5,150: steps counted for each parameter, limits of options, masks by `where`, and ignored labels, with their texts.
-BUDGET = 5150
+# 5,280: changes between forward and backward, copies of optimizers, and layers in containers and cycles.
+BUDGET = 5280
 CORE = (r"(contract|tape|tensor|op|tracing|random|window|init|gradcheck)\.py$|"
         r"(ops|nn|optim)/(?!__init__|summary|profile)")
 
