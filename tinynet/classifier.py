@@ -17,8 +17,9 @@ from tinynet import metrics, nn, ops
 from tinynet.data.loader import Loader
 from tinynet.errors import DataError, ModelFileError
 from tinynet.nn.module import Module
-from tinynet.nn.summary import aligned, rows
+from tinynet.nn.summary import rows
 from tinynet.plain import plain_array
+from tinynet.shown import Text, table
 from tinynet.tensor import Tensor
 from tinynet.training.evaluate import predict
 
@@ -120,8 +121,10 @@ def score(labels: Any, probabilities: np.ndarray, classes: Sequence[str]) -> dic
     return found
 
 
-def report(found: dict[str, Any]) -> str:
-    """The result of `score` as text: one line, precision and recall of each class, the confusion matrix.
+def report(found: dict[str, Any]) -> Text:
+    """The result of `score`: one line, precision and recall of each class, the confusion matrix.
+
+    A notebook shows it as HTML.
 
     >>> print(report(score([0, 1, 1], np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]]), ["cat", "dog"])))
     accuracy 0.6667 on 3 images, mean recall 0.7500, ROC-AUC 1.0000
@@ -139,12 +142,15 @@ def report(found: dict[str, Any]) -> str:
             f"mean recall {found['balanced_accuracy']:.4f}")
     if "roc_auc" in found:
         line += f", ROC-AUC {found['roc_auc']:.4f}"
-    table = [("class", "precision", "recall", "F1", "images")]
-    table += [(name, *(f"{row[column]:.4f}" for column in ("precision", "recall", "f1")), f"{row['images']:,}")
-              for name, row in classes.items()]
+    by_class = [("class", "precision", "recall", "F1", "images")]
+    by_class += [(name, *(f"{row[column]:.4f}" for column in ("precision", "recall", "f1")), f"{row['images']:,}")
+                 for name, row in classes.items()]
     matrix = [("true \\ predicted", *classes)]
     matrix += [(name, *map(str, counts)) for name, counts in zip(classes, found["confusion_matrix"], strict=True)]
-    return "\n\n".join([line, aligned(table, left=1), aligned(matrix, left=1)])
+    parts = [Text(line), table(by_class, left=1), table(matrix, left=1)]
+    text = Text("\n\n".join(parts))
+    text.html = "".join(part._repr_html_() for part in parts)
+    return text
 
 
 def _composed(name: str) -> str:

@@ -5,7 +5,7 @@ is also the built-in exception that fits, such as ValueError.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from types import CodeType
 from typing import Any, Protocol
 
@@ -85,11 +85,14 @@ class NonFiniteError(TinynetError, ArithmeticError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Training stopped after a whole step and wrote a checkpoint, because of Ctrl-C or SIGTERM.
+    """Training stopped after a whole step, because of Ctrl-C or SIGTERM. The model has the weights of that step.
 
-    Not a TinynetError, since nothing is wrong. `exit_code` is the shell's convention: 128 + the signal's number.
+    Not a TinynetError, since nothing is wrong.
+
+    exit_code   the shell's convention: 128 + the signal's number
+    history     the finished epochs, as `fit` would have returned them
     """
 
-    def __init__(self, message: str, signal: int) -> None:
+    def __init__(self, message: str, signal: int, history: Sequence[Mapping[str, float]] = ()) -> None:
         super().__init__(message)
-        self.exit_code = 128 + signal
+        self.exit_code, self.history = 128 + signal, list(history)

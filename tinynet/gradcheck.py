@@ -20,6 +20,7 @@ import numpy as np
 
 from tinynet.errors import ArgumentError
 from tinynet.random import normal, stream
+from tinynet.shown import Text
 from tinynet.tape import no_grad, nodes_behind
 from tinynet.tensor import Tensor
 from tinynet.types import Array, ArrayLike, Shape
@@ -62,6 +63,9 @@ class Report:
             return text
         return (f"{text}; worst at input {self.input}, index {self.index}: "
                 f"analytic {self.analytic:.9g}, numeric {self.numeric:.9g}")
+
+    def _repr_html_(self) -> str:
+        return Text(self)._repr_html_()
 
     def __bool__(self) -> bool:
         return self.ok

@@ -20,6 +20,7 @@ from tinynet import nn, optim
 from tinynet.errors import Interrupted
 from tinynet.training import checkpoint
 from tinynet.training.callbacks import Callback, EarlyStopping, Log, Run
+from tinynet.training.signals import Signals
 
 ROOT = Path(__file__).resolve().parents[2]
 numbers = np.random.default_rng(0)
@@ -281,10 +282,35 @@ def test_a_second_one_ends_it_at_once(tmp_path: Path) -> None:
     assert_same(fitted(tmp_path / "c", resume=True, die=Raise(signal.SIGINT, 99)), fitted())
 
 
-def test_without_a_checkpoint_there_is_nothing_to_wait_for() -> None:
-    with pytest.raises(KeyboardInterrupt) as caught:
-        fitted(die=Raise(signal.SIGINT, 5))
-    assert not isinstance(caught.value, Interrupted)
+@pytest.mark.parametrize("checkpoint", [False, True])
+def test_an_interrupt_carries_the_history_and_keeps_the_weights(tmp_path: Path, checkpoint: bool) -> None:
+    """Also without a checkpoint, where SIGTERM keeps its own handler."""
+    class Stop(Raise):
+        def on_step(self, run: Run) -> None:
+            if run.step == self._step:
+                kept.append((run.model, run.model.state_dict(), list(run.history)))
+                if not checkpoint:
+                    assert signal.getsignal(signal.SIGTERM) == before
+            super().on_step(run)
+
+    kept: list[Any] = []
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Interrupted, match=r"the weights of this step, and the exception's \.history the") as caught:
+        fitted(tmp_path / "c" if checkpoint else None, die=Stop(signal.SIGINT, 5))
+    [(model, state, history)] = kept
+    assert caught.value.history == history and len(history) == 1
+    assert ("resume=True" in str(caught.value)) == checkpoint
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, state[name])
+
+
+def test_a_handler_that_an_interrupt_left_behind_passes_signals_on() -> None:
+    signals = Signals(signal.SIGINT)
+    with signals.running:
+        signals.__enter__()
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_signals_that_are_ignored_stay_so(tmp_path: Path) -> None:

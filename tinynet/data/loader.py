@@ -11,6 +11,7 @@ from tinynet.data.prefetch import prefetch
 from tinynet.errors import ArgumentError
 from tinynet.plain import plain_rows
 from tinynet.random import current_seed, permutation, stream
+from tinynet.shown import brief
 from tinynet.types import Rows
 
 MOST_THREADS = 64
@@ -86,6 +87,9 @@ class Loader:
         self.epoch = 0
         self._position: tuple[int, int] | None = None  # the pass in progress and its next batch
         self._start = 0  # the first batch of the next pass
+
+    def __repr__(self) -> str:
+        return brief(self, f"{self.length:,} rows in {len(self):,} batches")
 
     def __len__(self) -> int:
         """The number of batches in an epoch."""

@@ -15,7 +15,8 @@ from weakref import ref
 
 from tinynet.errors import ArgumentError
 from tinynet.nn.module import Module
-from tinynet.nn.summary import aligned, in_bytes
+from tinynet.nn.summary import in_bytes
+from tinynet.shown import Text, table
 from tinynet.tape import Node, nodes_behind
 from tinynet.tensor import Tensor, ones
 from tinynet.tracing import observe
@@ -36,9 +37,12 @@ class LayerProfile:
     kept: int
 
 
-@dataclass
+@dataclass(repr=False)
 class Profile:
-    """The layers in the order of their calls, and `forward` and `backward` of the whole model in seconds."""
+    """The layers in the order of their calls, and `forward` and `backward` of the whole model in seconds.
+
+    It prints as a table.
+    """
 
     rows: list[LayerProfile]
     forward: float
@@ -50,13 +54,19 @@ class Profile:
         """The bytes that all layers keep for the backward pass, without parameters and the input."""
         return sum(row.kept for row in self.rows)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
+        return self._table()
+
+    def _repr_html_(self) -> str:
+        return self._table()._repr_html_()
+
+    def _table(self) -> Text:
         layers = sum(row.forward + row.backward for row in self.rows)
         lines = [("layer", "name", "forward", "backward", "share", "kept")]
         lines += [(row.layer, row.name, _ms(row.forward), _ms(row.backward),
                    f"{(row.forward + row.backward) / layers:.0%}", in_bytes(row.kept)) for row in self.rows]
         lines.append((f"batch of {self.batch}", "", _ms(self.forward), _ms(self.backward), "", in_bytes(self.kept)))
-        return aligned(lines, left=2)
+        return table(lines, left=2)
 
 
 Owners = dict[int, tuple["ref[Any]", LayerProfile]]  # by id of an array: the layer whose output it is

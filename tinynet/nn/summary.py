@@ -4,12 +4,13 @@ Nothing is computed: the model is called once in evaluation on a tensor without 
 gives a list of the ops with the sizes of their letters. What an op costs stands beside its contract: `flops`, `keeps`.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from tinynet.nn.module import Module
 from tinynet.nn.parameter import Parameter
+from tinynet.shown import Text, table
 from tinynet.tape import no_grad
 from tinynet.tensor import blank
 from tinynet.tracing import Call, observe, shapes_only
@@ -90,8 +91,8 @@ def trace(model: Module, input_shape: tuple[int, ...],
             module.training = mode
 
 
-def summary(model: Module, input_shape: tuple[int, ...] | None = None) -> str:
-    """A table of the layers, for printing: shape of the output, parameters, operations, memory.
+def summary(model: Module, input_shape: tuple[int, ...] | None = None) -> Text:
+    """A table of the layers: shape of the output, parameters, operations, memory. A notebook shows it as HTML.
 
     `input_shape` is the shape of one sample, without the batch; `model.input_shape` by default. The shapes come from
     the contracts of the ops: nothing is computed. Without a shape only the parameters are shown. For one sample:
@@ -119,15 +120,7 @@ def summary(model: Module, input_shape: tuple[int, ...] | None = None) -> str:
                   _shown(_total(row.flops for row in layers), "{:,}".format),
                   _shown(_total(row.activations for row in layers), in_bytes)))
     columns = 5 if shape is not None else 3
-    return aligned([line[:columns] for line in lines], left=2)
-
-
-def aligned(lines: Sequence[tuple[str, ...]], left: int) -> str:
-    """A table as text: the first `left` columns are aligned to the left, the others to the right."""
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    return "\n".join("   ".join(cell.ljust(width) if i < left else cell.rjust(width)
-                                for i, (cell, width) in enumerate(zip(line, widths, strict=True)))
-                     for line in lines)
+    return table([line[:columns] for line in lines], left=2)
 
 
 def in_bytes(number: int) -> str:

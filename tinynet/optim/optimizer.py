@@ -14,6 +14,7 @@ from tinynet import backend
 from tinynet.errors import ArgumentError, ShapeError, StateError
 from tinynet.nn.parameter import Parameter, Parameters
 from tinynet.plain import plain
+from tinynet.shown import brief
 from tinynet.tracing import observers
 from tinynet.types import Array, Rate
 
@@ -131,6 +132,9 @@ class Optimizer:
         self.steps: int | Array = 0
         self._packs: list[Pack] = []
         self._pack({moment: {} for moment in self.moments}, {})
+
+    def __repr__(self) -> str:
+        return brief(self, f"{len(self.parameters)} parameters", f"{int(self.steps)} steps", lr=float(self.lr))
 
     @property
     def count(self) -> int | Array:

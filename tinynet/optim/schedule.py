@@ -27,6 +27,9 @@ class Schedule:
         self.steps = 0
         optimizer.lr = self.rate(0)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(lr={float(self.optimizer.lr):g} at step {self.steps})"
+
     def rate(self, step: int) -> Rate:
         """The learning rate of a step, counted from 0."""
         raise NotImplementedError(f"{type(self).__name__}: a schedule needs a rate(self, step)")

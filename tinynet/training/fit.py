@@ -9,6 +9,7 @@ interrupted and resumed (`session.py`, `checkpoint.py`), and it stops at the fir
 """
 
 import os
+import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence, Sized
 from typing import Any
@@ -44,13 +45,13 @@ def fit(model: Module, optimizer: Optimizer, train: Batches, *, epochs: int | No
     metrics             more numbers of the validation data, as of `evaluate`
     callbacks           `tn.callbacks`: early stopping, the best model, logs, or your own
     checkpoint          a file for the state of the run. Written at the start, every `checkpoint_seconds`, after each
-                        epoch, and when Ctrl-C or SIGTERM ends the training after a step; a second signal ends it at
-                        once
+                        epoch, and when Ctrl-C or SIGTERM ends the training after a step
     resume              continue from that file; start from the beginning if it does not exist
     guard               stop at the first NaN or infinity, and name the tensor that holds it
     graph               on a GPU, record a step as a CUDA graph and launch it as one: faster, with the same bits, which
                         are compared once in each epoch. A step that cannot be recorded runs as usual
-    show                a progress bar for each epoch; a plain line where the output is not a terminal
+    show                a progress bar for each epoch on a terminal, and in a notebook with ipywidgets; a plain line
+                        after each epoch
 
     A run that is killed and resumed ends with the same weights and history, bit for bit, as one that was never stopped;
     only the times differ. This holds for a `tn.data.Loader` and for a list of batches.
@@ -63,8 +64,11 @@ def fit(model: Module, optimizer: Optimizer, train: Batches, *, epochs: int | No
     validation_loss, ...         and validation_accuracy, validation_<metric>: after the epoch, in evaluation mode
     seconds, images_per_second   of the training alone
 
+    Ctrl-C ends the training after the current step with Interrupted, a KeyboardInterrupt. Its `history` has the
+    finished epochs; the model has the weights of that step. A second Ctrl-C ends it at once.
+
     Errors: NonFiniteError from the guard, which restores the last good state. CheckpointError for a checkpoint that
-    cannot be written, is damaged, is of another run, or is in use. Interrupted, a KeyboardInterrupt, after Ctrl-C.
+    cannot be written, is damaged, is of another run, or is in use.
 
     >>> import tinynet as tn
     >>> images, labels = tn.init.he_normal((64, 4)), tn.Tensor([0, 1] * 32).numpy()
@@ -82,14 +86,14 @@ def fit(model: Module, optimizer: Optimizer, train: Batches, *, epochs: int | No
     checkpoint = None if checkpoint is None else os.path.abspath(checkpoint)  # also after os.chdir in a callback
     run = Run(model, optimizer, train, epochs, validation, schedule, callbacks)
     compared = _compared(run, loss, max_norm, metrics or {}, checkpoint is not None)
-    signals = Signals(active=checkpoint is not None)
+    signals = Signals(signal.SIGINT, *([signal.SIGTERM] if checkpoint is not None else []))
     session = Session(run, compared, signals, path=checkpoint, seconds=checkpoint_seconds, guard=guard, graph=graph,
                       loss=loss, max_norm=max_norm)
     with locked(checkpoint):
         started = session.start(resume)
         if show and started:
             say(started)
-        with signals:
+        with signals.running, signals:
             _train(run, session, metrics or {}, show)
     if show and run.stopped:
         say(f"stopped: {run.stopped}")
@@ -155,16 +159,17 @@ def _epoch(run: Run, session: Session, metrics: Mapping[str, Metric], show: bool
     batches = len(run.train) if isinstance(run.train, Sized) else None
     meter = Meter(run.sums, f"epoch {run.epoch}/{run.epochs}", run.batch, batches, show)
     run.model.train()
-    for batch in run.batches_left():
-        session.step(batch)
-        meter.tick()
-        session.watch()
-        for callback in run.callbacks:
-            callback.on_step(run)
-        session.save_if_due()
-        session.end_if_interrupted()
-        if run.stopped:
-            break
+    with meter:
+        for batch in run.batches_left():
+            session.step(batch)
+            meter.tick()
+            session.watch()
+            for callback in run.callbacks:
+                callback.on_step(run)
+            session.save_if_due()
+            session.end_if_interrupted()
+            if run.stopped:
+                break
     if not run.sums["images"]:
         raise ArgumentError(f"fit: train must have at least one batch in every epoch, got none in epoch {run.epoch}; "
                             "a generator yields its batches only once: list(train), or a tn.data.Loader?")

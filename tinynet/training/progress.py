@@ -2,8 +2,9 @@
 
 import sys
 import time
+import warnings
 from contextlib import suppress
-from typing import Any
+from typing import Any, Self
 
 from tinynet.output import is_terminal, say
 
@@ -16,19 +17,25 @@ class Meter:
     sums      the run's: images, losses, right answers, seconds; the steps add to all but the seconds
     title     the beginning of the line
     done      batches done before, of `batches`, which may be unknown
-    show      a progress bar on a terminal, and one line at the end
+    show      a bar inside `with`, on a terminal or in a notebook with ipywidgets; and one line at the end
     """
 
     def __init__(self, sums: dict[str, Any], title: str = "", done: int = 0, batches: int | None = None,
                  show: bool = False) -> None:
-        self.sums, self.title, self.show = sums, title, show
+        self.sums, self.title, self.done, self.batches, self.show = sums, title, done, batches, show
         self.last = self.shown = time.perf_counter()
         self.bar: Any = None
-        if show and is_terminal(sys.stderr):
-            from tqdm import tqdm
 
-            self.bar = tqdm(total=batches, initial=done, desc=title, leave=False, unit="batch",
-                            bar_format="{desc} {percentage:3.0f}% |{bar}| {elapsed} < {remaining}{postfix}")
+    def __enter__(self) -> Self:
+        if self.show and (bar := _bar()) is not None:
+            self.bar = bar(total=self.batches, initial=self.done, desc=self.title, leave=False, unit="batch",
+                           bar_format="{desc} {percentage:3.0f}% |{bar}| {elapsed} < {remaining}{postfix}")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.bar is not None:
+            with suppress(OSError, ValueError):  # the terminal was closed
+                self.bar.close()
 
     def tick(self) -> None:
         """Count a batch. The sums are read back from a device only to update the bar's numbers."""
@@ -57,9 +64,6 @@ class Meter:
 
     def close(self, row: dict[str, float], left: float) -> None:
         """Print the line of the epoch: its row of the history, and the seconds that remain for the others."""
-        if self.bar is not None:
-            with suppress(OSError, ValueError):
-                self.bar.close()
         if self.show:
             shown = {name.removeprefix("train_"): value for name, value in row.items()}
             more = f", {duration(left)} left" if left else ""
@@ -74,6 +78,20 @@ class Meter:
         names = ("loss", "accuracy", "validation_accuracy" if "accuracy" in row else "validation_loss")
         parts = [f"{name.replace('_', ' ')} {row[name]:.4f}" for name in names if name in row]
         return "  ".join([*parts, f"{row['images_per_second']:,.0f} images/s"])
+
+
+def _bar() -> Any:
+    """The progress bar of tqdm for a terminal or a notebook; None where lines alone are shown."""
+    if is_terminal(sys.stderr):
+        from tqdm import tqdm
+
+        return tqdm
+    if "ipykernel" not in sys.modules:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that ipywidgets is missing
+        from tqdm.auto import tqdm
+    return tqdm if any(base.__module__ == "tqdm.notebook" for base in tqdm.__mro__) else None
 
 
 def duration(seconds: float) -> str:

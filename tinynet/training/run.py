@@ -9,6 +9,7 @@ from typing import Any
 from tinynet.nn.module import Module
 from tinynet.optim.optimizer import Optimizer
 from tinynet.optim.schedule import Schedule
+from tinynet.shown import brief
 from tinynet.tensor import Tensor
 
 PathLike = str | os.PathLike[str]
@@ -25,7 +26,7 @@ def no_sums() -> dict[str, Any]:
     return {"images": 0, "loss": 0.0, "right": 0.0, "seconds": 0.0}
 
 
-@dataclass
+@dataclass(repr=False)
 class Run:
     """A training in progress: what is trained, and how far the training is.
 
@@ -56,6 +57,9 @@ class Run:
     history: list[dict[str, float]] = field(default_factory=list)
     sums: dict[str, Any] = field(default_factory=no_sums)
     stopped: str = ""
+
+    def __repr__(self) -> str:
+        return f"Run(epoch {self.epoch} of {self.epochs}, {self.step} steps)"
 
     def stop(self, reason: str) -> None:
         """End the training after the current step; in `on_epoch`, after this epoch."""
@@ -91,6 +95,9 @@ class Callback:
     epoch 1 is over after 1 steps
     epoch 2 is over after 2 steps
     """
+
+    def __repr__(self) -> str:
+        return brief(self)
 
     def on_start(self, run: Run) -> None:
         """Called before the first step. After a resume, `run.history` holds the epochs of the checkpoint."""

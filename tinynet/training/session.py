@@ -95,10 +95,14 @@ class Session:
     def end_if_interrupted(self) -> None:
         """Save and raise Interrupted if a signal was received."""
         if self.signals.received:
-            self.save()
-            raise Interrupted(f"fit: stopped by {self.signals.name} after {self.run.step} steps, "
-                              f"{len(self.run.history)} of {self.run.epochs} epochs, and all of it is in {self.path}; "
-                              "resume=True goes on from there", self.signals.received)
+            run = self.run
+            if self.path is not None:
+                self.save()
+            kept = 'with checkpoint="run.ckpt" it could go on' if self.path is None else \
+                f"all of it is in {self.path}; resume=True goes on from there"
+            raise Interrupted(f"fit: stopped by {self.signals.name} after {run.step} steps, {len(run.history)} of "
+                              f"{run.epochs} epochs; the model has the weights of this step, and the exception's "
+                              f".history the finished epochs; {kept}", self.signals.received, run.history)
 
     def _explain(self) -> NonFiniteError:
         """Repeat the steps since the last good state, with a check of every tensor, and restore that state."""

@@ -8,26 +8,36 @@ from typing import Any, Self
 
 
 class Signals:
-    """Inside `with`, the first SIGINT or SIGTERM is noted in `received`; a second one acts at once.
+    """Inside `with signals.running, signals`, the first of these signals is noted in `received`; a second one acts.
 
-    active   whether to handle signals at all; only the main thread can
+    Only the main thread can handle signals: in another thread nothing is noted.
+
+    >>> with (signals := Signals(signal.SIGINT)).running, signals:
+    ...     signal.raise_signal(signal.SIGINT)
+    >>> signals.name
+    'SIGINT'
     """
 
-    def __init__(self, active: bool) -> None:
-        self.active = active and threading.current_thread() is threading.main_thread()
+    def __init__(self, *numbers: int) -> None:
+        self.numbers = numbers if threading.current_thread() is threading.main_thread() else ()
         self.received = 0
         self.before: dict[int, Any] = {}
+        # An exception at the start of __exit__ leaves the handler in place. It passes signals on when this lock, which
+        # `with` releases in C, is free.
+        self.running = threading.Lock()
 
     def __enter__(self) -> Self:
-        for number in (signal.SIGINT, signal.SIGTERM) if self.active else ():
-            if signal.getsignal(number) not in (signal.SIG_IGN, None):  # nohup ignores them; so must the training
-                self.before[number] = signal.signal(number, self._note)
+        for number in self.numbers:
+            handler = signal.getsignal(number)
+            if handler not in (signal.SIG_IGN, None):  # nohup ignores them; so must the training
+                self.before[number] = handler
+                signal.signal(number, self._note)
         return self
 
     def __exit__(self, *error: object) -> None:
         for number, handler in self.before.items():
-            signal.signal(number, handler)
-        self.before = {}
+            if signal.getsignal(number) == self._note:
+                signal.signal(number, handler)
 
     @property
     def name(self) -> str:
@@ -37,5 +47,8 @@ class Signals:
     def _note(self, number: int, frame: Any) -> None:
         self.received = number
         self.__exit__()
+        if not self.running.locked():
+            signal.raise_signal(number)  # for the handler that was there before
+            return
         with suppress(OSError):  # not print: its buffer may be locked by the code that was interrupted
             os.write(2, b"\nstopping after this step; once more, and it stops at once\n")

@@ -20,6 +20,7 @@ from tinynet.data.images.layouts import SHOWN, XRAY_NAME, Found, Layout, Skipped
 from tinynet.data.images.read import CHUNK, ImageFault, Images, Size, file_content, measure
 from tinynet.data.prefetch import prefetch
 from tinynet.errors import ArgumentError, DataError, printable
+from tinynet.shown import Text
 from tinynet.types import ArrayLike
 
 MAX_SKIPPED = 0.25  # of the files; with more unusable ones it is probably the wrong folder
@@ -69,6 +70,9 @@ class ImageFolder:
         return (f"ImageFolder({printable(self.root)!r}: {len(self):,} images, {len(self.classes)} classes, "
                 f"{self.layout})")
 
+    def _repr_html_(self) -> str:
+        return self.report()._repr_html_()
+
     @property
     def parts(self) -> tuple[str, ...]:
         """The parts that have images, of "train", "val" and "test"."""
@@ -89,7 +93,7 @@ class ImageFolder:
         """The images, uint8 (N, height, width, channels), read when they are indexed. See `read_image`."""
         return Images(self.root, self.names, size=size, channels=channels)
 
-    def report(self) -> str:
+    def report(self) -> Text:
         """A description of the folder, a few lines of text."""
         lines = [f"{printable(self.root)}: {len(self):,} images, {self.layout}"]
         if self.stand_in:
@@ -109,7 +113,7 @@ class ImageFolder:
         if self.skipped:
             lines.append(f"  skipped {len(self.skipped):,} files:")
             lines += [f"    {line}" for line in _listed(self.skipped)]
-        return "\n".join(lines)
+        return Text("\n".join(lines))
 
     def _counted(self, part: str) -> str:
         counts = np.bincount(self.labels[self.part_of == part], minlength=len(self.classes))

@@ -17,7 +17,7 @@ _TRIES = 16  # random orders of the groups, of which the best is used
 _SMALL = 0.02  # of the training part: a smaller `val` is too noisy to validate on, and joins the training part
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Fold:
     """Sorted int64 indices of the training, validation and test images, and a sentence that describes the split."""
 
@@ -25,6 +25,10 @@ class Fold:
     validation: np.ndarray
     test: np.ndarray
     sentence: str
+
+    def __repr__(self) -> str:
+        return (f"Fold({len(self.train):,} images to train on, {len(self.validation):,} to validate, "
+                f"{len(self.test):,} to test; {self.sentence})")
 
 
 def split_groups(labels: np.ndarray, groups: np.ndarray | None, fraction: float, seed: int | None = None
