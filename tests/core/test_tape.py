@@ -351,8 +351,9 @@ def test_an_op_of_ones_own_with_the_name_of_another(registry: dict[str, Any]) ->
     theirs(*arrays)  # so that its fast code has been looked up
 
     @op(theirs.contract.text, cases=theirs.cases)
-    def lstm(xp: Any, x: Any, h0: Any, c0: Any, W: Any, b: Any, recurrent_mask: Any = None) -> Any:
-        (y, h, c), cache = theirs.forward(xp, x, h0, c0, W, b, recurrent_mask)
+    def lstm(xp: Any, x: Any, h0: Any, c0: Any, W: Any, b: Any, recurrent_mask: Any = None,
+             mask: Any = None) -> Any:
+        (y, h, c), cache = theirs.forward(xp, x, h0, c0, W, b, recurrent_mask, mask)
         return (-y, h, c), cache
 
     lstm.gradient(lambda xp, dy, dh, dc, *, cache, needs: theirs.backward(xp, -dy, dh, dc, cache=cache, needs=needs))

@@ -65,6 +65,7 @@ def test_lstm(data: st.DataObject, seed: int) -> None:
     draw = data.draw
     case = {"N": draw(st.integers(1, 4)), "T": draw(st.integers(1, 6)), "D": draw(SMALL), "H": draw(SMALL)}
     case |= {name: None for name in ("h0", "c0", "recurrent_mask") if draw(st.booleans())}
+    case |= {"mask": "boolean"} if draw(st.booleans()) else {}
     check(tn.ops.lstm, case, seed)
 
 

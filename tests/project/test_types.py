@@ -149,7 +149,7 @@ def test_the_signature_of_an_op_speaks_of_tensors() -> None:
     """What help() and the completion of a notebook show."""
     lstm, dense = inspect.signature(tn.ops.lstm), inspect.signature(tn.ops.dense)
     assert lstm.return_annotation == tuple[tn.Tensor, tn.Tensor, tn.Tensor]
-    assert [*lstm.parameters] == ["x", "h0", "c0", "W", "b", "recurrent_mask"]
+    assert [*lstm.parameters] == ["x", "h0", "c0", "W", "b", "recurrent_mask", "mask"]
     assert lstm.parameters["x"].annotation is tn.Tensor and lstm.parameters["h0"].annotation == tn.Tensor | None
     assert dense.return_annotation is tn.Tensor
     assert inspect.signature(tn.ops.softmax).parameters["axis"].annotation is int

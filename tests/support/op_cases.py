@@ -2,7 +2,7 @@
 
 An op declares its cases beside its contract: `{"N": 3, "...A": (2, 1), "b": None, "x": "distinct", "stride": 2}`. A
 case gives the size of a letter, the sizes of a run of axes, an input left out, or an input's domain; everything else is
-an option of the op. Gradients are checked by a complex step if the op is analytic, else by Richardson's differences, on
+an option of the op. An optional input of any dtype, such as a mask, is left out unless the case gives its domain. Gradients are checked by a complex step if the op is analytic, else by Richardson's differences, on
 the op's two functions, without a tape. `check_op` takes another pair of functions to check an override
 of a backend in the same way.
 """
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tests.support.references import KINKS, REFERENCES
-from tinynet.contract import Contract, Run
+from tinynet.contract import Argument, Contract, Run
 from tinynet.op import Op
 
 Array = np.ndarray
@@ -69,7 +69,7 @@ def draw(op: Op, case: dict[str, Any], rng: np.random.Generator,
     contract, sizes, arrays = op.contract, sizes_of(op.contract, case), list[Array | None]()
     names = {argument.name for argument in contract.inputs}
     for argument in contract.inputs:
-        domain = case.get(argument.name, "normal")
+        domain = case.get(argument.name, None if argument.optional and argument.kind == "any" else "normal")
         if argument.variadic:
             arrays += [values("normal", shape, rng).astype(dtype) for shape in case["*" + argument.name]]
         elif domain is None:
@@ -187,6 +187,7 @@ def check_op(op: Op, case: dict[str, Any], rng: np.random.Generator, pair: Pair 
         check_float32(trial, weights)
         check_nan(trial, rng)
         check_kinks(trial, rng)
+        check_masked(trial, weights)
 
 
 def reference_values(trial: Trial) -> tuple[Any, ...]:
@@ -348,3 +349,26 @@ def check_kinks(trial: Trial, rng: np.random.Generator) -> None:
     gradients = there.gradients([dy])
     for i in there.floats:
         assert_close(f"gradient of input {i} at a kink", gradients[i], expected[i], VALUES)
+
+
+def check_masked(trial: Trial, weights: list[Array]) -> None:
+    """What stands in the masked steps of inputs and output gradients, NaN too, changes no output and no gradient."""
+    inputs, outputs = trial.op.contract.inputs, trial.op.contract.outputs
+    mask, axes = next(((array, argument.axes) for argument, array in zip(inputs, trial.arrays, strict=False)
+                       if argument.name == "mask"), (None, ()))
+    if mask is None:
+        return
+
+    def spoiled(argument: Argument, array: Array) -> Array:
+        array = array.copy()
+        if argument.axes[: len(axes)] == axes:
+            array[mask == 0] = np.resize([np.nan, np.inf, -np.inf], array[mask == 0].shape)
+        return array
+
+    there = trial.at([spoiled(inputs[i], array) if i in trial.floats else array
+                      for i, array in enumerate(trial.arrays)])
+    for output, same in zip(trial.forward()[0], there.forward()[0], strict=True):
+        assert np.array_equal(output, same), "masked steps change an output"
+    gradients, others = trial.gradients(weights), there.gradients(list(map(spoiled, outputs, weights)))
+    for i in trial.floats:
+        assert np.array_equal(gradients[i], others[i]), f"masked steps change the gradient of input {i}"

@@ -369,16 +369,19 @@ def batch_norm(x: Array, gamma: Array, beta: Array, mean: Array | None = None, v
 
 @reference("lstm")
 def lstm(x: Array, h0: Array | None, c0: Array | None, W: Array, b: Array,
-         recurrent_mask: Array | None = None) -> tuple[Array, Array, Array]:
+         recurrent_mask: Array | None = None, mask: Array | None = None) -> tuple[Array, Array, Array]:
     """The paper's equations (1) to (6), for one sequence, one step and one unit after the other."""
     N, T, H = *x.shape[:2], W.shape[1] // 4
     y, h, c = np.empty((N, T, H)), np.zeros((N, H)), np.zeros((N, H))
     for n in range(N):
         hidden = [0.0] * H if h0 is None else h0[n].tolist()
         state = [0.0] * H if c0 is None else c0[n].tolist()
-        mask = [1.0] * H if recurrent_mask is None else recurrent_mask[n].tolist()
+        kept = [1.0] * H if recurrent_mask is None else recurrent_mask[n].tolist()
         for t in range(T):
-            row = [m * value for m, value in zip(mask, hidden, strict=True)] + x[n, t].tolist()
+            if mask is not None and mask[n, t] == 0:
+                y[n, t] = 0.0
+                continue
+            row = [m * value for m, value in zip(kept, hidden, strict=True)] + x[n, t].tolist()
 
             def z(gate: int, unit: int, row: list[float] = row) -> float:
                 column = gate * H + unit

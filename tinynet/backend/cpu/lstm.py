@@ -5,6 +5,7 @@ Layout    The rows of all matrices are sequences. 4H columns are f, i, C̃, o, a
   quantity        here                                              specification
   x, y, δx, δy    (N, T, D), (N, T, H), in C order                  the same
   h0, c0, m       (N, H); (0, 0) for None                           (N, H) or None
+  mask            real, bytes (N, T); (0, 0) for None               (N, T) or None
   W               packed into panels of PANEL columns; backward,    (H + D, 4H)
                   W_h (4H, H) and W_x (4H, D), transposed, packed
   δz              (steps, N, 4H), as many steps as one product      (T, N, 4H)
@@ -17,8 +18,9 @@ The cache; without a backward pass hx and C have two rows of time, gates has one
                   and at last h̃_T alone
   gates           (T, N, 4H)                                        (T, 4, N, H)
   C               (T + 1, N, H): C[t] is the state before step t    (T + 1, N, H)
-  y, h0           the state h before step t is y[:, t − 1], or h0   h (T + 1, N, H)
-  W, m            as given                                          W, m
+  states, h0      (N, T, H): before step t, h is states[:, t − 1],  h (T + 1, N, H)
+                  or h0; without a mask, states is y itself
+  W, m, real      as above                                          W, m, mask
 """
 
 from typing import Any
@@ -37,6 +39,7 @@ _FEW = 12  # rows of all steps together, for which packing W takes longer than r
 _WORTH = 1 << 14  # elements of W times rows; below it, a barrier costs more than the second thread saves
 _PAGE = 1024  # numbers between the regions of two shards: the processor does not prefetch across a page
 _NONE = np.empty((0, 0), np.float32)  # a state of zeros, or a mask of ones
+_ALL_REAL = np.empty((0, 0), np.uint8)
 
 
 # --- Equations ------------------------------------------------------------------------------------------------------
@@ -70,6 +73,14 @@ def _mask(h: Any, m: Any, htilde: Any) -> None:
 
 
 @noalias
+def _stay(h_before: Any, C_before: Any, h: Any, C: Any, y: Any) -> None:
+    """The states after a masked step, and its y."""
+    copy(h_before, h)  # (19)
+    copy(C_before, C)  # (19)
+    clear(y)  # (20)
+
+
+@noalias
 def _dgates(gates: Any, C_before: Any, C: Any, dy: Any, dh: Any, dC: Any, dz_f: Any, dz_i: Any, dz_C: Any, dz_o: Any
             ) -> None:
     """δz from δyₜ and from δh and δC of step t+1. δC becomes that of step t−1."""
@@ -100,11 +111,16 @@ def _dmask(h_before: Any, m: Any, dh: Any, dm: Any) -> None:
 # Bound by the products: 2 N (H + D) 4H operations a step forward, twice that backward. A thread takes some sequences
 # through all steps: there is no barrier between steps, and its data stays in its cache. W is packed once. (1) to (6),
 # and (7) to (13), are computed on a row that a product has just written, or will read next. A thread adds its part of
-# (14) by one product for some steps, while their δz is still in its cache.
+# (14) by one product for some steps, while their δz is still in its cache. A masked step has a row in each product.
 
 @njit
-def _forward(shard: Any, shards: Any, x: Any, h0: Any, c0: Any, W: Any, places: Any, b: Any, m: Any, hx: Any,
-             gates: Any, C: Any, y: Any, h: Any, CT: Any) -> None:
+def _is_real(real: Any, n: Any, t: Any) -> Any:
+    return real.size == 0 or real[n, t] != 0
+
+
+@njit
+def _forward(shard: Any, shards: Any, x: Any, h0: Any, c0: Any, W: Any, places: Any, b: Any, m: Any, real: Any, hx: Any,
+             gates: Any, C: Any, states: Any, y: Any, h: Any, CT: Any) -> None:
     """All steps of the shard's rows. h and CT receive the last states."""
     (N, T, D), H = x.shape, h.shape[1]
     K, G = H + D, 4 * H
@@ -117,27 +133,36 @@ def _forward(shard: Any, shards: Any, x: Any, h0: Any, c0: Any, W: Any, places: 
     for t in range(T):
         now, then, place = t % C.shape[0], (t + 1) % C.shape[0], t % gates.shape[0]
         for n in range(low, high):
-            copy(view(x, (n * T + t) * D, D), view(hx, (now * N + n) * K + H, D))
+            if _is_real(real, n, t):
+                copy(view(x, (n * T + t) * D, D), view(hx, (now * N + n) * K + H, D))
+            else:
+                clear(view(hx, (now * N + n) * K + H, D))  # (18)
         skipped = H if t == 0 and h0.size == 0 else 0  # h₀ = 0 adds nothing
         product((high - low, G, K - skipped), hx, ((now * N + low) * K + skipped, K, 1),
                 W, (skipped * places[0], *places), gates, ((place * N + low) * G, G), False)
         for n in range(low, high):
-            row = (place * N + n) * G
-            _gates(view(gates, row, H), view(gates, row + H, H), view(gates, row + 2 * H, H),
-                   view(gates, row + 3 * H, H), view(b, 0, H), view(b, H, H), view(b, 2 * H, H), view(b, 3 * H, H),
-                   view(C, (now * N + n) * H, H), view(C, (then * N + n) * H, H), view(y, (n * T + t) * H, H))
-            _mask(view(y, (n * T + t) * H, H), view(m, n * H, H if m.size else 0), view(hx, (then * N + n) * K, H))
+            row, at = (place * N + n) * G, (n * T + t) * H
+            if _is_real(real, n, t):
+                _gates(view(gates, row, H), view(gates, row + H, H), view(gates, row + 2 * H, H),
+                       view(gates, row + 3 * H, H), view(b, 0, H), view(b, H, H), view(b, 2 * H, H), view(b, 3 * H, H),
+                       view(C, (now * N + n) * H, H), view(C, (then * N + n) * H, H), view(states, at, H))
+                if real.size:
+                    copy(view(states, at, H), view(y, at, H))
+            else:
+                _stay(view(states, at - H, H) if t else view(h, n * H, H), view(C, (now * N + n) * H, H),
+                      view(states, at, H), view(C, (then * N + n) * H, H), view(y, at, H))
+            _mask(view(states, at, H), view(m, n * H, H if m.size else 0), view(hx, (then * N + n) * K, H))
     for n in range(low, high):
         if T:
-            copy(view(y, (n * T + T - 1) * H, H), view(h, n * H, H))
+            copy(view(states, (n * T + T - 1) * H, H), view(h, n * H, H))
         copy(view(C, (T % C.shape[0] * N + n) * H, H), view(CT, n * H, H))
 
 
 @njit
-def _backward(shard: Any, shards: Any, gates: Any, C: Any, y: Any, h0: Any, hx: Any, m: Any, W_h: Any, W_x: Any,
-              dy: Any, dz: Any, dh: Any, dC: Any, dx: Any, dm: Any, dW: Any, db: Any) -> None:
+def _backward(shard: Any, shards: Any, gates: Any, C: Any, states: Any, h0: Any, hx: Any, m: Any, real: Any, W_h: Any,
+              W_x: Any, dy: Any, dz: Any, dh: Any, dC: Any, dx: Any, dm: Any, dW: Any, db: Any) -> None:
     """All steps of the shard's rows, from the last to the first. dh and dC become those of h0 and c0."""
-    N, T, H = y.shape
+    N, T, H = states.shape
     G, D, K = 4 * H, dx.shape[2], hx.shape[2]
     low, high = shard * N // shards, (shard + 1) * N // shards
     total = view(db, shard * G, G)
@@ -147,17 +172,24 @@ def _backward(shard: Any, shards: Any, gates: Any, C: Any, y: Any, h0: Any, hx: 
             s = t - start
             for n in range(low, high):
                 row = (s * N + n) * G
+                if not _is_real(real, n, t):
+                    clear(view(dz, row, G))  # (21)
+                    continue
                 _dgates(view(gates, (t * N + n) * G, G), view(C, (t * N + n) * H, H),
                         view(C, ((t + 1) * N + n) * H, H), view(dy, (n * T + t) * H, H), view(dh, n * H, H),
                         view(dC, n * H, H), view(dz, row, H), view(dz, row + H, H), view(dz, row + 2 * H, H),
                         view(dz, row + 3 * H, H))
                 add_row(view(dz, row, G), total)  # (14)
+                if real.size:  # the product adds to dh, which a masked step keeps
+                    clear(view(dh, n * H, H))
             rows, panels = ((s * N + low) * G, G, 1), (0, PANEL, G * PANEL)
-            product((high - low, H, G), dz, rows, W_h, panels, dh, (low * H, H), False)  # (12)
+            product((high - low, H, G), dz, rows, W_h, panels, dh, (low * H, H), real.size > 0)  # (12) (22)
             product((high - low, D, G), dz, rows, W_x, panels, dx, ((low * T + t) * D, T * D), False)  # (12)
             if m.size:
                 for n in range(low, high):
-                    before = view(y, (n * T + t - 1) * H, H) if t else view(h0, n * H, H if h0.size else 0)
+                    if not _is_real(real, n, t):
+                        continue
+                    before = view(states, (n * T + t - 1) * H, H) if t else view(h0, n * H, H if h0.size else 0)
                     _dmask(before, view(m, n * H, H), view(dh, n * H, H), view(dm, n * H, H))
         if dW.size:
             product((K, G, high - low, end - start), hx, ((start * N + low) * K, 1, K, N * K),
@@ -279,18 +311,21 @@ def _shards_of_units(N: int, W: Any) -> int:
 
 # --- Entry ----------------------------------------------------------------------------------------------------------
 
-def lstm(xp: Any, x: Any, h0: Any, c0: Any, W: Any, b: Any, recurrent_mask: Any = None) -> Any:
+def lstm(xp: Any, x: Any, h0: Any, c0: Any, W: Any, b: Any, recurrent_mask: Any = None, mask: Any = None) -> Any:
     """See `tn.ops.lstm`. float32."""
     if x.dtype != np.float32:
         return NotImplemented
     (N, T, D), H = x.shape, W.shape[1] // 4
     by_units = _shards_of_units(N, W)
-    if not is_recording() and recurrent_mask is None and N * T > _FEW and by_units > _shards(N):
+    masked = recurrent_mask is not None or mask is not None
+    if not is_recording() and not masked and N * T > _FEW and by_units > _shards(N):
         return _by_units(x, h0, c0, W, b, by_units), None
     kept = T if is_recording() else min(1, T)  # steps
     hx, gates = empty((kept + 1, N, H + D)), empty((kept, N, 4 * H))
     C, y = empty((kept + 1, N, H)), empty((N, T, H))
     h0, c0, m = (_NONE if state is None else np.ascontiguousarray(state) for state in (h0, c0, recurrent_mask))
+    real = _ALL_REAL if mask is None else np.ascontiguousarray(mask if mask.dtype == bool else mask != 0).view(np.uint8)
+    states = y if mask is None else empty(y.shape)
     shards = _shards(N)
     if N * T > _FEW:
         panels, places = packed(W, shards), (PANEL, (H + D) * PANEL)
@@ -298,24 +333,24 @@ def lstm(xp: Any, x: Any, h0: Any, c0: Any, W: Any, b: Any, recurrent_mask: Any 
         panels, places = np.ascontiguousarray(W), (4 * H, PANEL)
     h, CT = empty((N, H)), empty((N, H))
     launch(_forward, np.ascontiguousarray(x), h0, c0, panels.reshape(-1), places, np.ascontiguousarray(b), m,
-           hx, gates, C, y, h, CT, shards=shards)
-    return (y, h, CT), (hx, gates, C, y, h0, W, m)
+           real, hx, gates, C, states, y, h, CT, shards=shards)
+    return (y, h, CT), (hx, gates, C, states, h0, W, m, real)
 
 
 def dlstm(xp: Any, dy: Any, dh: Any, dC: Any, *, cache: Any, needs: Any) -> Any:
     """See `tn.ops.lstm`."""
-    hx, gates, C, y, h0, W, m = cache
-    (N, T, H), D = y.shape, hx.shape[2] - y.shape[2]
+    hx, gates, C, states, h0, W, m, real = cache
+    (N, T, H), D = states.shape, hx.shape[2] - states.shape[2]
     shards = _shards(N)
     steps = max(1, min(T, SHALLOW * shards // max(1, N)))
     dz = empty((steps, N, 4 * H))
     dx = empty((N, T, D if needs[0] else 0))
-    dy = np.zeros(y.shape, y.dtype) if dy is None else np.ascontiguousarray(dy)
+    dy = np.zeros(states.shape, W.dtype) if dy is None else np.ascontiguousarray(dy)
     dh, dC = (np.zeros((N, H), W.dtype) if state is None else state.copy() for state in (dh, dC))
     dm = np.zeros_like(m)
     dW, db = np.zeros((shards, *W.shape) if needs[3] else (shards, 0, 0), W.dtype), np.zeros((shards, 4 * H), W.dtype)
     W_h, W_x = packed(W[:H].T, shards), packed(W[H:].T, shards)
-    launch(_backward, gates, C, y, h0, hx, m, W_h, W_x, dy, dz, dh, dC, dx, dm, dW, db, shards=shards)
+    launch(_backward, gates, C, states, h0, hx, m, real, W_h, W_x, dy, dz, dh, dC, dx, dm, dW, db, shards=shards)
     return (dx if needs[0] else None, dh if needs[1] else None, dC if needs[2] else None,
             summed(dW) if needs[3] else None, summed(db) if needs[4] else None,
-            None if m is _NONE else dm)
+            None if m is _NONE else dm, None)
