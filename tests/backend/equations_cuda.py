@@ -11,6 +11,8 @@ LARGE: dict[str, list[dict[str, Any]]] = {
              {"N": 1, "T": 9, "D": 1, "H": 64, "h0": None, "c0": None, "recurrent_mask": None},
              {"N": 9, "T": 0, "D": 3, "H": 4}, {"N": 0, "T": 2, "D": 3, "H": 4},
              {"N": 3, "T": 2, "D": 7, "H": 130}, {"N": 2, "T": 0, "D": 3, "H": 129},
+             {"N": 5, "T": 4, "D": 3, "H": 19, "mask": "boolean"}, {"N": 3, "T": 4, "D": 2, "H": 130, "mask": "boolean"},
+             {"N": 3, "T": 4, "D": 2, "H": 130, "mask": "boolean", "h0": None, "c0": None, "recurrent_mask": None},
              # on a GPU, more sequences than its blocks take at once
              {"N": 541, "T": 2, "D": 1, "H": 2}, {"N": 271, "T": 2, "D": 1, "H": 128, "h0": None}],
     "conv1d": [{"N": 5, "T": 26, "C": 33, "K": 3, "F": 18}, {"N": 3, "T": 9, "C": 5, "K": 4, "F": 1, "padding": "same"},
@@ -52,7 +54,8 @@ CASES: dict[str, list[dict[str, Any]]] = {
     "batch_norm": [{"...": (3, 4, 2), "C": 2, "mean": None, "var": None}, {"...": (5, 3), "C": 3, "var": "positive"},
                    {"...": (8200, 8), "C": 8, "mean": None, "var": None}],
     # Step by step for more than 128 units, in one launch for fewer; five sequences are two in a block.
-    "lstm": [{"N": 1, "T": 2, "D": 1, "H": 129}, {"N": 5, "T": 3, "D": 2, "H": 3}],
+    "lstm": [{"N": 1, "T": 2, "D": 1, "H": 129}, {"N": 5, "T": 3, "D": 2, "H": 3},
+             {"N": 1, "T": 4, "D": 1, "H": 129, "mask": "boolean"}, {"N": 3, "T": 3, "D": 2, "H": 3, "mask": "boolean"}],
 }
 
 BUGS = [Bug("cuda", file, number, old, new) for file, number, old, new in [
@@ -120,6 +123,8 @@ BUGS = [Bug("cuda", file, number, old, new) for file, number, old, new in [
     ("lstm.cu", 15, "element_or(m, unit, 1.0f) * ", ""),
     ("lstm.cu", 16, "*= m[unit]", "*= 1.0f"),
     ("lstm.cu", 17, "h_before * dh[unit]", "dh[unit]"),
+    ("lstm.cu", 21, "= {};", "= {0.1f, 0.1f, 0.1f, 0.1f};"),
+    ("lstm.cu", 22, "dh[unit] = 0.0f", "(void)0"),
     ("lstm.h", 1, "logistic(z.f)", "tanhf(z.f)"),
     ("lstm.h", 2, "z.i", "z.f"),
     ("lstm.h", 3, "tanhf", "logistic"),
@@ -132,7 +137,11 @@ BUGS = [Bug("cuda", file, number, old, new) for file, number, old, new in [
     ("lstm.h", 10, "gate.Ctilde * gate.Ctilde", "gate.Ctilde"),
     ("lstm.h", 11, "* tanhC", ""),
     ("lstm.h", 13, "*= gate.f", "*= 1.0f"),
+    ("lstm.h", 19, "made : before", "made : made"),
+    ("lstm.h", 20, ": 0.0f", ": state.h"),
     ("lstm.py", 12, "W[:H].T", "-W[:H].T"),
+    ("lstm.py", 22, "real is not None", "False"),
+    ("lstm.py", 18, "x, xp.zeros", "xp.where(x == x, xp.nan, x), xp.zeros"),
     ("lstm.py", 12, "W[H:].T", "-W[H:].T"),
     ("lstm.py", 14, "mh.T", "-mh.T"),
     ("lstm.py", 14, "x.T", "-x.T"),
@@ -143,6 +152,8 @@ BUGS = [Bug("cuda", file, number, old, new) for file, number, old, new in [
     ("lstm_persistent.cu", 15, "mask * state.h", "state.h"),
     ("lstm_persistent.cu", 15, "mh[at] = mask * ", "mh[at] = "),
     ("lstm_persistent.cu", 16, "mask * sums", "sums"),
+    ("lstm_persistent.cu", 21, "= {};", "= {0.1f, 0.1f, 0.1f, 0.1f};"),
+    ("lstm_persistent.cu", 22, "if (saved.is_real) ", ""),
     ("lstm_persistent.cu", 17, "saved.h_before * ", ""),
     ("matmul.py", 1, "a, b)", "a, -b)"),
     ("matmul.py", 2, "dy, b", "-dy, b"),

@@ -19,6 +19,17 @@ __device__ __forceinline__ State state_of(Gates gate, float C_before) {
   return {C, h};
 }
 
+// After a step that may be masked: `made` is what its gates make of `before`.
+__device__ __forceinline__ State state_after(bool is_real, State before, State made) {
+  return is_real ? made : before;  // (19)
+}
+
+__device__ __forceinline__ float output_of(bool is_real, State state) {
+  return is_real ? state.h : 0.0f;  // (20)
+}
+
+__device__ __forceinline__ bool is_real_step(const bool* real, size_t at) { return !real || real[at]; }
+
 // δz. `dh` includes δyₜ. `dC` is δC of step t+1, and becomes that of step t−1.
 __device__ __forceinline__ Gates dz_of(Gates gate, float C_before, float tanhC, float dh, float& dC) {
   dC += dh * gate.o * (1.0f - tanhC * tanhC);                       // (7)

@@ -5,6 +5,7 @@ Layout    The sequence comes before the time in all arrays. 4H columns are f, i,
   quantity          here                                              specification
   x, y, δx, δy      (N, T, D), (N, T, H), in C order                  the same
   h0, c0, m, δ      (N, H), or None: a null pointer in a kernel       (N, H) or None
+  mask              real, booleans (N, T), or None                    (N, T) or None
   z, δz             (N, T, 4H)                                        (N, 4H), (T, N, 4H)
 
 The cache
@@ -12,8 +13,9 @@ The cache
   mh                (N, T, H): h̃ₜ₋₁ for each step                     hx (T, N, H + D): [h̃ₜ₋₁, xₜ]
   gates             (N, T, 4H), in the memory of z                    (T, 4, N, H)
   C                 (N, T + 1, H): C[:, t] is the state before step t (T + 1, N, H)
-  y, h0             the state h before step t is y[:, t − 1], or h0   h (T + 1, N, H)
-  x, W, m           as given, in C order                              W, m
+  states, h0        (N, T, H): before step t, h is states[:, t − 1],  h (T + 1, N, H)
+                    or h0; without a mask, states is y itself
+  x, W, m, real     in C order                                        W, m, mask
 """
 
 from typing import Any
@@ -24,7 +26,7 @@ from tinynet.backend.cuda.runtime.gemm import matmul
 from tinynet.backend.cuda.runtime.launch import Kernels, one_each
 
 # --- Equations ------------------------------------------------------------------------------------------------------
-# lstm.h: (1) to (11) and (13), for one unit of one sequence.
+# lstm.h: (1) to (11), (13), (19) and (20), for one unit of one sequence.
 
 _cuda = Kernels("lstm")
 
@@ -45,38 +47,41 @@ def _dW(xp: Any, W: Any, mh: Any, x: Any, dz: Any) -> Any:
 # x W_x of all steps is one product before the loop. δz of all steps is stored, so that δx and both parts of δW are one
 # product each after the loop.
 
-def _forward(xp: Any, gates: Any, W: Any, b: Any, m: Any, h0: Any, c0: Any) -> Any:
-    """y, h and c; C and mh for the cache. `gates` is x W_x before, and the gates after."""
+def _forward(xp: Any, gates: Any, W: Any, b: Any, m: Any, real: Any, h0: Any, c0: Any) -> Any:
+    """y, h and c; C, mh and states for the cache. `gates` is x W_x before, and the gates after."""
     N, T, H = sizes = *gates.shape[:2], W.shape[1] // 4
     C, mh, y = (xp.empty((N, steps, H), gates.dtype) for steps in (T + 1, T, T))
+    states = None if real is None else xp.empty_like(y)
     if kernels := lstm_persistent.plan(y):
         h, c = xp.empty((N, H), gates.dtype), xp.empty((N, H), gates.dtype)
-        kernels.forward(gates, W, b, m, h0, c0, C, mh, y, h, c, *sizes)
+        kernels.forward(gates, W, b, m, real, h0, c0, C, mh, states, y, h, c, *sizes)
     else:
         C[:, 0] = 0 if c0 is None else c0
         mh[:, :1] = 0 if h0 is None else (h0 if m is None else m * h0)[:, None]  # (15)
         for t in range(T):
             matmul(mh[:, t], W[:H], out=gates[:, t], accumulate=True)
-            _cuda.launch("lstm_gates", one_each(N * H), gates, b, m, C, mh, y, t, *sizes)
-        h, c = y[:, -1].copy() if T else _copy(xp, h0, (N, H)), C[:, T].copy()
-    return y, h, c, C, mh
+            _cuda.launch("lstm_gates", one_each(N * H), gates, b, m, real, h0, C, mh, states, y, t, *sizes)
+        h = (y if states is None else states)[:, -1].copy() if T else _copy(xp, h0, (N, H))
+        c = C[:, T].copy()
+    return y, h, c, C, mh, y if states is None else states
 
 
-def _backward(xp: Any, dy: Any, dh: Any, dC: Any, gates: Any, C: Any, y: Any, h0: Any, W: Any, m: Any) -> Any:
+def _backward(xp: Any, dy: Any, dh: Any, dC: Any, gates: Any, C: Any, states: Any, h0: Any, W: Any, m: Any,
+              real: Any) -> Any:
     """δz (N, T, 4H), δh0, δc0 and δm."""
-    N, T, H = sizes = y.shape
-    dz = xp.empty((N, T, 4 * H), y.dtype)
-    if kernels := lstm_persistent.plan(y):
-        dh0, dc0, dm = (xp.empty((N, H), y.dtype) for _ in range(3))
-        kernels.backward(gates, W, m, h0, C, y, dy, dh, dC, dz, dh0, dc0, dm, *sizes)
+    N, T, H = sizes = states.shape
+    dz = xp.empty((N, T, 4 * H), W.dtype)
+    if kernels := lstm_persistent.plan(states):
+        dh0, dc0, dm = (xp.empty((N, H), W.dtype) for _ in range(3))
+        kernels.backward(gates, W, m, real, h0, C, states, dy, dh, dC, dz, dh0, dc0, dm, *sizes)
     else:
         dh0, dc0 = _copy(xp, dh, (N, H)), _copy(xp, dC, (N, H))  # at step t: δh and δC of step t+1
         dm = None if m is None else xp.zeros_like(m)
         for t in reversed(range(T)):
-            _cuda.launch("lstm_dgates", one_each(N * H), gates, C, dy, dh0, dc0, dz, t, *sizes)
-            matmul(dz[:, t], W[:H].T, out=dh0)  # (12)
+            _cuda.launch("lstm_dgates", one_each(N * H), gates, real, C, dy, dh0, dc0, dz, t, *sizes)
+            matmul(dz[:, t], W[:H].T, out=dh0, accumulate=real is not None)  # (12) (22)
             if m is not None:
-                _cuda.launch("lstm_dmask", one_each(N * H), y, h0, m, dh0, dm, t, *sizes)
+                _cuda.launch("lstm_dmask", one_each(N * H), states, h0, m, real, dh0, dm, t, *sizes)
     return dz, dh0, dc0, dm
 
 
@@ -92,25 +97,28 @@ def _in_order(xp: Any, *arrays: Any) -> Any:
 
 # --- Entry ----------------------------------------------------------------------------------------------------------
 
-def lstm(xp: Any, x: Any, h0: Any, c0: Any, W: Any, b: Any, recurrent_mask: Any = None) -> Any:
+def lstm(xp: Any, x: Any, h0: Any, c0: Any, W: Any, b: Any, recurrent_mask: Any = None, mask: Any = None) -> Any:
     """See `tn.ops.lstm`. float32."""
     if x.dtype != xp.float32:
         return NotImplemented
     (N, T, D), H = x.shape, W.shape[1] // 4
-    x, W, b, h0, c0, m = _in_order(xp, x, W, b, h0, c0, recurrent_mask)
+    real = None if mask is None else mask != 0
+    if real is not None:
+        x = xp.where(real[..., None], x, xp.zeros((), x.dtype))  # (18)
+    x, W, b, h0, c0, m, real = _in_order(xp, x, W, b, h0, c0, recurrent_mask, real)
     gates = matmul(x.reshape(N * T, D), W[H:]).reshape(N, T, 4 * H)
-    y, h, c, C, mh = _forward(xp, gates, W, b, m, h0, c0)
-    return (y, h, c), (x, mh, gates, C, y, h0, W, m)
+    y, h, c, C, mh, states = _forward(xp, gates, W, b, m, real, h0, c0)
+    return (y, h, c), (x, mh, gates, C, states, h0, W, m, real)
 
 
 def dlstm(xp: Any, dy: Any, dh: Any, dC: Any, *, cache: Any, needs: Any) -> Any:
     """See `tn.ops.lstm`."""
-    x, mh, gates, C, y, h0, W, m = cache
-    (N, T, D), H = x.shape, y.shape[2]
+    x, mh, gates, C, states, h0, W, m, real = cache
+    (N, T, D), H = x.shape, states.shape[2]
     dy, dh, dC = _in_order(xp, dy, dh, dC)
-    dz, dh0, dc0, dm = _backward(xp, dy, dh, dC, gates, C, y, h0, W, m)
+    dz, dh0, dc0, dm = _backward(xp, dy, dh, dC, gates, C, states, h0, W, m, real)
     dz = dz.reshape(N * T, 4 * H)
     dx = matmul(dz, W[H:].T).reshape(N, T, D) if needs[0] else None  # (12)
     dW = _dW(xp, W, mh.reshape(N * T, H), x.reshape(N * T, D), dz) if needs[3] else None
     db = column_sums(xp, dz) if needs[4] else None  # (14)
-    return dx, dh0 if needs[1] else None, dc0 if needs[2] else None, dW, db, dm if needs[5] else None
+    return dx, dh0 if needs[1] else None, dc0 if needs[2] else None, dW, db, dm if needs[5] else None, None
