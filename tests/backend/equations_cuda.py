@@ -11,7 +11,8 @@ LARGE: dict[str, list[dict[str, Any]]] = {
              {"N": 1, "T": 9, "D": 1, "H": 64, "h0": None, "c0": None, "recurrent_mask": None},
              {"N": 9, "T": 0, "D": 3, "H": 4}, {"N": 0, "T": 2, "D": 3, "H": 4},
              {"N": 3, "T": 2, "D": 7, "H": 130}, {"N": 2, "T": 0, "D": 3, "H": 129},
-             {"N": 5, "T": 4, "D": 3, "H": 19, "mask": "boolean"}, {"N": 3, "T": 4, "D": 2, "H": 130, "mask": "boolean"},
+             {"N": 5, "T": 4, "D": 3, "H": 19, "mask": "boolean"},
+             {"N": 3, "T": 4, "D": 2, "H": 130, "mask": "boolean"},
              {"N": 3, "T": 4, "D": 2, "H": 130, "mask": "boolean", "h0": None, "c0": None, "recurrent_mask": None},
              # on a GPU, more sequences than its blocks take at once
              {"N": 541, "T": 2, "D": 1, "H": 2}, {"N": 271, "T": 2, "D": 1, "H": 128, "h0": None}],
@@ -55,7 +56,8 @@ CASES: dict[str, list[dict[str, Any]]] = {
                    {"...": (8200, 8), "C": 8, "mean": None, "var": None}],
     # Step by step for more than 128 units, in one launch for fewer; five sequences are two in a block.
     "lstm": [{"N": 1, "T": 2, "D": 1, "H": 129}, {"N": 5, "T": 3, "D": 2, "H": 3},
-             {"N": 1, "T": 4, "D": 1, "H": 129, "mask": "boolean"}, {"N": 3, "T": 3, "D": 2, "H": 3, "mask": "boolean"}],
+             {"N": 1, "T": 4, "D": 1, "H": 129, "mask": "boolean"},
+             {"N": 3, "T": 3, "D": 2, "H": 3, "mask": "boolean"}],
 }
 
 BUGS = [Bug("cuda", file, number, old, new) for file, number, old, new in [

@@ -2,9 +2,9 @@
 
 An op declares its cases beside its contract: `{"N": 3, "...A": (2, 1), "b": None, "x": "distinct", "stride": 2}`. A
 case gives the size of a letter, the sizes of a run of axes, an input left out, or an input's domain; everything else is
-an option of the op. An optional input of any dtype, such as a mask, is left out unless the case gives its domain. Gradients are checked by a complex step if the op is analytic, else by Richardson's differences, on
-the op's two functions, without a tape. `check_op` takes another pair of functions to check an override
-of a backend in the same way.
+an option of the op. An optional input of any dtype, such as a mask, is left out unless the case gives its domain.
+Gradients are checked by a complex step if the op is analytic, else by Richardson's differences, on the op's two
+functions, without a tape. `check_op` takes another pair of functions to check an override of a backend in the same way.
 """
 
 import itertools
