@@ -84,10 +84,10 @@ def changed(folder: str, file: str, old: str, new: str) -> Folder:
 
 
 @pytest.mark.parametrize(("folder", "file", "old", "new", "name", "fault"), [
-    ("cpu", "lstm.py", "  # (13)", "", "lstm", "lstm: (13) stands on no line"),
-    ("cpu", "lstm.py", "# (13)", "# the carry (13)", "lstm", "lstm: (13) stands on no line"),
-    ("cpu", "lstm.py", "  # (13)", "\n        # (13)", "lstm", "lstm: (13) stands on no line"),
-    ("cpu", "lstm.py", "# (13)", "# (23)", "lstm", "(23) is no equation of lstm"),
+    ("cpu", "lstm_rows.py", "  # (13)", "", "lstm", "lstm: (13) stands on no line"),
+    ("cpu", "lstm_rows.py", "# (13)", "# the carry (13)", "lstm", "lstm: (13) stands on no line"),
+    ("cpu", "lstm_rows.py", "  # (13)", "\n        # (13)", "lstm", "lstm: (13) stands on no line"),
+    ("cpu", "lstm_rows.py", "# (13)", "# (23)", "lstm", "(23) is no equation of lstm"),
     ("cpu", "loss.py", "(7) of cross_entropy", "all others", "cross_entropy", "(7) stands on no line"),
     ("cpu", "loss.py", "(7) of cross_entropy", "(6) (7) of cross_entropy", "cross_entropy", "(6) is left to"),
     ("cpu", "loss.py", "(7) of cross_entropy", "(7) (8) of cross_entropy", "cross_entropy", "(8) cannot be left"),
@@ -103,8 +103,8 @@ def test_a_wrong_number_is_found(folder: str, file: str, old: str, new: str, nam
 
 @pytest.mark.parametrize(("file", "old", "new", "fault"), [
     ("dense.py", "# --- Entry", "def _unused(x: int) -> int:\n    return x  # (1)\n\n\n# --- Entry", "no override"),
-    ("lstm.py", "# (13)", "# (13), (14)", "one after the other"),
-    ("lstm.py", "# (13)", "# (8) to (13)", "one after the other"),
+    ("lstm_rows.py", "# (13)", "# (13), (14)", "one after the other"),
+    ("lstm_rows.py", "# (13)", "# (8) to (13)", "one after the other"),
 ])
 def test_a_number_out_of_place_is_found(file: str, old: str, new: str, fault: str) -> None:
     assert fault in "\n".join(line_faults(changed("cpu", file, old, new), SPECIFICATIONS))

@@ -4,8 +4,10 @@ A kernel of Numba's is a Python function too. What it calls and Python has not (
 without a check, launches) is here in NumPy. Compiled kernels are tested by `test_cpu_kernels.py`.
 """
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -72,16 +74,25 @@ OWN = {"launch": launch, "launch_in_turns": launch_in_turns, "view": view, "prod
        "shards_for": lambda *given: SHARDS}
 
 
-def module(path: Path, text: str = "") -> ModuleType:
-    """A file of the backend, with this text in the place of its own, as Python runs it."""
+def module(path: Path, texts: Mapping[str, str] | None = None) -> ModuleType:
+    """A file of the backend as Python runs it, and the files beside it from which it takes functions.
+
+    `texts` holds, by file name, the texts that take the place of the files' own.
+    """
+    texts = texts or {}
     made = ModuleType(f"interpreted.{path.stem}")
     made.__file__ = str(path)
-    exec(compile(text or path.read_text(encoding="utf-8"), str(path), "exec"), vars(made))
+    exec(compile(texts.get(path.name) or path.read_text(encoding="utf-8"), str(path), "exec"), vars(made))
     for name, value in list(vars(made).items()):
+        function = value.py_func if isinstance(value, Dispatcher) else value
+        home = str(getattr(function, "__module__", ""))
         if name in OWN:
             setattr(made, name, OWN[name])
+        elif isinstance(function, FunctionType) and re.fullmatch(r"tinynet\.backend\.cpu\.\w+", home):
+            file = path.with_name(f"{home.rpartition('.')[2]}.py")
+            setattr(made, name, getattr(module(file, texts), function.__name__))
         elif isinstance(value, Dispatcher):
-            setattr(made, name, value.py_func)
+            setattr(made, name, function)
     return made
 
 

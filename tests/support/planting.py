@@ -36,7 +36,7 @@ Cases = dict[str, list[dict[str, Any]]]  # of ops, by name
 def planted(folder: str, stem: str, file: str = "", text: str = "") -> Iterator[ModuleType]:
     """The module of an override, where a file of its folder has another text."""
     if folder == "cpu":
-        yield interpreted.module(BACKEND / folder / f"{stem}.py", text)
+        yield interpreted.module(BACKEND / folder / f"{stem}.py", {file: text} if file else {})
         return
     backend.namespace(DEVICES[folder])  # imports the runtime, which must not be imported twice
     texts = read(folder)

@@ -23,7 +23,7 @@ from tinynet import backend
 
 pytest.importorskip("numba")
 
-from tinynet.backend.cpu import conv, lstm
+from tinynet.backend.cpu import conv, lstm_by_units
 from tinynet.backend.cpu.runtime.threads import set_threads, threads
 
 TOLERANCE = 2e-5  # of float32, for sums of some hundred products, and through some steps of an LSTM
@@ -80,7 +80,7 @@ def work_is_shared_out(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """However small it is, among any number of threads."""
     count = threads()
     monkeypatch.setattr(conv, "_WORTH", 1)
-    monkeypatch.setattr(lstm, "_WORTH", 1)
+    monkeypatch.setattr(lstm_by_units, "_WORTH", 1)
     yield
     set_threads(count)
 
