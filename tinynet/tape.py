@@ -111,10 +111,7 @@ def backward(tensor: Traced, gradient: Any) -> None:
     def deliver(edge: Edge, dvalue: Any) -> None:
         if isinstance(edge, tuple):
             slots, index = pending.setdefault(edge[0], [None] * len(edge[0].outputs)), edge[1]
-        elif edge is None:
-            return
-        elif edge.grad is not None:
-            edge.accumulate(dvalue)
+        elif edge is None or edge.accumulate(dvalue):
             return
         else:
             slots, index = leaves.setdefault(id(edge), [None, edge]), 0

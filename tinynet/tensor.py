@@ -182,9 +182,11 @@ class Tensor:
         self.grad = backend.namespace(self.device).empty(self.shape, dvalue.dtype)
         return self.grad
 
-    def accumulate(self, dvalue: Array) -> None:
-        """Add to `.grad`."""
-        self.grad += dvalue
+    def accumulate(self, dvalue: Array) -> bool:
+        """Add to `.grad`, and return True; return False before the first gradient."""
+        if self.grad is not None:
+            self.grad += dvalue
+        return self.grad is not None
 
     def _seed(self, gradient: ArrayLike | None) -> Array:
         xp = backend.namespace(self.device)

@@ -1,7 +1,9 @@
 """Optimizers: the flat packing under them, their state, schedules and clipping. Their math is compared with PyTorch's
 in test_torch.py and test_golden.py."""
 
+import copy
 import math
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -68,7 +70,7 @@ def test_parameters_are_views_of_flat_arrays(make: Any) -> None:
     start = 0
     for parameter in parameters:
         assert np.shares_memory(parameter.data, pack.values)
-        assert np.shares_memory(parameter.grad, pack.gradients), "gradients are written where they are used"
+        assert np.shares_memory(parameter.held, pack.gradients), "gradients are written where they are used"
         np.testing.assert_array_equal(pack.values[start:start + parameter.size], parameter.numpy().ravel())
         start += parameter.size
 
@@ -86,8 +88,8 @@ def test_backward_puts_gradients_into_the_flat_array(device: str) -> None:
     found = []
     for _ in range(2):
         model(tn.Tensor(np.ones((3, 4, 5, 1), "float32"), device=device)).sum().backward()
-        assert all(parameter.grad is parameter.home for parameter in optimizer.parameters)
-        found.append([tn.backend.to_host(parameter.grad).copy() for parameter in optimizer.parameters])
+        assert all(parameter.held is parameter.home for parameter in optimizer.parameters)
+        found.append([tn.backend.to_host(parameter.held).copy() for parameter in optimizer.parameters])
     for once, twice in zip(*found, strict=True):
         assert abs(once).max() > 0
         np.testing.assert_array_equal(2 * once, twice)
@@ -105,7 +107,7 @@ def test_a_parameter_that_is_used_several_times(device: str) -> None:
         for _ in range(2):
             y = tn.ops.dense(tn.ops.dense(tn.Tensor(x, device=device), w), w)
             (y.sum() + tn.ops.dense(w, w).sum()).backward()
-        assert not optimizer or w.grad is w.home
+        assert not optimizer or w.held is w.home
         return tn.backend.to_host(w.grad)
 
     ones, wide, w = np.ones((4, 4)), x.astype("float64"), values.astype("float64")
@@ -301,6 +303,80 @@ def test_moving_to_where_it_is_keeps_the_packing(make: Any) -> None:
     train(expected, make(expected.parameters()))
     assert_equal(weights(model), weights(expected))
     assert pack.values.shape == optimizer._packs[0].values.shape
+
+
+@EACH
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))])
+def test_a_copy_of_model_and_optimizer_trains_like_the_original(make: Any, copied: Callable[[Any], Any]) -> None:
+    """The moments are copied, too, and the original stays as it was."""
+    model = network()
+    optimizer = make(model.parameters())
+    train(model, optimizer, 2)
+    before = weights(model)
+    other, other_optimizer = copied((model, optimizer))
+    train(other, other_optimizer, 2)
+    assert_equal(weights(model), before)
+    train(model, optimizer, 2)
+    assert_equal(weights(other), weights(model))
+    assert_equal(other_optimizer.state_dict(), optimizer.state_dict())
+
+
+@EACH
+def test_a_shallow_copy_of_an_optimizer_trains_the_same_model(make: Any) -> None:
+    model = network()
+    optimizer = make(model.parameters())
+    train(model, optimizer)
+    other = copy.copy(optimizer)
+    before = [weights(model)]
+    for one in (other, optimizer):
+        train(model, one)
+        before.append(weights(model))
+    assert all((first != second).any() for first, second in zip(*map(dict.values, before[:2]), strict=True))
+    assert all((first != second).any() for first, second in zip(*map(dict.values, before[1:]), strict=True))
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_a_copy_of_a_parameter_belongs_to_no_optimizer(copied: Callable[[Any], Any]) -> None:
+    model = network()
+    optimizer = optim.SGD(model.parameters(), lr=0.5)
+    backward(model)
+    one = copied(model[0].W)
+    assert one.home is None
+    one.grad[...] = 0
+    assert (model[0].W.grad != 0).any()
+    one.zero_grad()
+    (one * 2).sum().backward()
+    assert (one.grad == 2).all()
+    before = weights(model)
+    optimizer.step()
+    assert (weights(model)["0.W"] != before["0.W"]).any()
+
+
+def test_a_gradient_can_be_kept() -> None:
+    """A gradient that was read stays as it was, after another backward pass, a step and clipping."""
+    model = network()
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    kept = []
+    for scale in (1.0, 2.0, 3.0):
+        optimizer.zero_grad()
+        backward(model, X * scale)
+        kept.append((model[0].W.grad, model[0].W.grad.copy(), model[2].b.grad[:2], model[2].b.grad[:2].copy()))
+        optimizer.step()
+    for whole, whole_then, part, part_then in kept:
+        np.testing.assert_array_equal(whole, whole_then)
+        np.testing.assert_array_equal(part, part_then)
+
+
+def test_a_gradient_that_was_read_may_be_changed_in_place() -> None:
+    model, expected = network(), network()
+    optimizer, reference = (optim.SGD(one.parameters(), lr=0.1) for one in (model, expected))
+    backward(model)
+    model[0].W.grad[...] *= 2
+    backward(expected)
+    expected[0].W.grad = 2 * expected[0].W.grad
+    optimizer.step()
+    reference.step()
+    assert_equal(weights(model), weights(expected))
 
 
 @EACH

@@ -216,5 +216,5 @@ def _replace(tensor: Tensor, change: Callable[[Array], Array]) -> None:
     if tensor.grad is not None:
         tensor.grad = change(tensor.grad)
     if isinstance(tensor, Parameter):
-        tensor.home = None
+        tensor.home = None  # the optimizer packs again
 

@@ -10,22 +10,45 @@ from tinynet.types import Array, ArrayLike
 class Parameter(Tensor):
     """A tensor that is trained. `home` is a view of an optimizer's flat array, which its gradient is copied into.
 
+    Reading `.grad` moves the gradient out of `home`, which the next backward pass overwrites: what is read can be kept.
+    `held` is the gradient without that, for code that does not keep it.
+
     >>> import tinynet as tn
     >>> tn.nn.Parameter([1.0, 2.0]).requires_grad
     True
     """
 
     __slots__ = ("home",)
+    held: Any = vars(Tensor)["grad"]
 
     def __init__(self, data: ArrayLike, requires_grad: bool = True) -> None:
         super().__init__(data, requires_grad)
         self.home: Any = None
 
+    def __getstate__(self) -> tuple[None, dict[str, Any]]:
+        """The parameter without its place in an optimizer's arrays: a copy belongs to no optimizer."""
+        return None, {"data": self.data, "requires_grad": self.requires_grad, "grad": self.grad, "origin": self.origin,
+                      "home": None}
+
+    @property
+    def grad(self) -> Array | None:
+        """The gradient, an array of its own; None before the first `backward()`."""
+        if self.held is not None and self.held is self.home:
+            self.held = self.held.copy()
+        return self.held
+
+    @grad.setter
+    def grad(self, gradient: Array | None) -> None:
+        self.held = gradient
+
     def place(self, dvalue: Array) -> Array:
-        if self.home is None:
-            return super().place(dvalue)
-        self.grad = self.home
-        return self.home
+        self.held = super().place(dvalue) if self.home is None else self.home
+        return self.held
+
+    def accumulate(self, dvalue: Array) -> bool:
+        if self.held is not None:
+            self.held += dvalue
+        return self.held is not None
 
 
 class Buffer(Tensor):

@@ -35,7 +35,7 @@ def clip_global_norm(parameters: Iterable[Parameter], max_norm: float) -> Array 
     """
     if not max_norm > 0:
         raise ArgumentError(f"clip_global_norm: max_norm must be positive, got {max_norm}; 1.0 is usual")
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    gradients = [parameter.held for parameter in parameters if parameter.held is not None]
     if not gradients:
         return 0.0
     device = backend.device_of(gradients[0])

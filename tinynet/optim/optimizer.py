@@ -1,8 +1,8 @@
 """The base of optimizers: parameters, gradients and moments, each packed into one flat array.
 
 One update of a flat array takes the place of an update for each parameter. A parameter's `data` is a view of the flat
-values, and a backward pass copies its gradient into a view of the flat gradients (`Parameter.home`). If a parameter is
-given another array (`model.to`, `model.astype`), the next step packs again.
+values. Its gradient is written into a view of the flat gradients (`Parameter.home`). If a parameter is given another
+array (`model.to`, `model.astype`) or another home, the next step packs again. A copy of an optimizer packs anew.
 """
 
 import itertools
@@ -48,14 +48,15 @@ class Pack:
             view[...] = parameter.data
             parameter.data = view
             parameter.home = self.gradients[part].reshape(parameter.shape)
-            self.views.append(view)
+            self.views.append((view, parameter.home))
             for moment, by_name in moments.items():
                 if name in by_name:
                     self.moments[moment][part] = backend.to_device(by_name[name], first.device).reshape(-1)
 
     def is_current(self) -> bool:
-        """Whether the data of every parameter is still its view of the flat values."""
-        return all(parameter.data is view for parameter, view in zip(self.parameters, self.views, strict=True))
+        """Whether the data and the home of every parameter are still its views of the flat arrays."""
+        return all([parameter.data is view and parameter.home is home
+                    for parameter, (view, home) in zip(self.parameters, self.views, strict=True)])
 
     def runs(self, steps: Any) -> list[tuple[slice, int]]:
         """The maximal slices of parameters with a gradient and equal missed steps, with these; usually one.
@@ -63,10 +64,10 @@ class Pack:
         `steps` counts the present step. Gradients that lie elsewhere are copied in.
         """
         for parameter in self.parameters:
-            if parameter.grad is not None and parameter.grad is not parameter.home:
-                parameter.home[...] = parameter.grad
-                parameter.grad = parameter.home
-        has_gradient = [parameter.grad is not None for parameter in self.parameters]
+            if parameter.held is not None and parameter.held is not parameter.home:
+                parameter.home[...] = parameter.held
+                parameter.held = parameter.home
+        has_gradient = [parameter.held is not None for parameter in self.parameters]
         if has_gradient != self.has_gradient:
             self._note(has_gradient, int(steps) - 1)
         return self.found or self._find()
@@ -140,6 +141,13 @@ class Optimizer:
     def count(self) -> int | Array:
         """The number of steps of the parameters that are being updated."""
         return self.steps - self._missed if self._missed else self.steps
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_packs": (self._moments(), self._counts())}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._pack(*state["_packs"])
 
     def zero_grad(self) -> None:
         """Set all gradients to None."""
