@@ -19,6 +19,10 @@ from tinynet.errors import GradientError, ShapeError
 from tinynet.tracing import observers
 from tinynet.types import Array, Shape
 
+WHOLE = 1 << 12  # bytes: an array of the host up to this size is compared as a whole, a larger one by SAMPLES elements
+SAMPLES = 32
+_NOTHING = np.empty(0)
+
 _numbers = itertools.count()
 
 
@@ -43,7 +47,7 @@ def no_grad() -> Iterator[None]:
 class Node:
     """One call of an op, for its backward pass."""
 
-    __slots__ = ("backward", "cache", "edges", "is_override", "needs", "number", "op", "outputs", "xp")
+    __slots__ = ("backward", "cache", "edges", "given", "is_override", "needs", "number", "op", "outputs", "xp")
 
     def __init__(self, op: Any, xp: Any, backward: Callable[..., Any], cache: Any, inputs: "Sequence[Traced | None]",
                  outputs: Sequence[Any]) -> None:
@@ -56,8 +60,26 @@ class Node:
         # A node or a leaf for each input that needs a gradient. The intermediate tensor itself is not kept alive.
         self.edges: tuple[Edge, ...] | None = tuple((tensor.origin or tensor) if tensor is not None and need else None
                                                     for tensor, need in zip(inputs, self.needs, strict=True))
+        # Inputs that no op made can change before the backward pass: the optimizer and the user write to them.
+        self.given = []
+        for place, tensor in enumerate(inputs):
+            if tensor is not None and tensor.origin is None:
+                sample = _sample(tensor.data)
+                self.given.append((place, tensor, tensor.version, tensor.data, sample, sample.tobytes()))
         self.outputs = tuple((array.shape, array.dtype) for array in outputs)
         self.number = next(_numbers)
+
+    def check(self) -> None:
+        """Raise GradientError if an input has changed since the forward pass, and the backward pass would read it.
+
+        What tinynet changes counts in `Tensor.version`. The elements of a `_sample` are compared, too.
+        """
+        for place, tensor, version, array, sample, values in self.given:
+            if (tensor.version != version or sample.tobytes() != values) and _reads(self.cache, array):
+                names = [argument.name for argument in self.op.contract.inputs]
+                raise GradientError(f"{self.op.name}: {names[min(place, len(names) - 1)]} {tensor.shape} must keep its "
+                                    "values from forward to backward, and was changed in between; call backward() "
+                                    "before optimizer.step() and before new values, or compute the loss again")
 
     def gradients(self, doutputs: list[Any]) -> tuple[Any, ...]:
         """The gradients of the inputs from those of the outputs, which are None for outputs that were not used.
@@ -81,6 +103,7 @@ class Node:
 
     def release(self) -> None:
         self.cache = self.edges = None
+        self.given = []
 
 
 class Traced(Protocol):
@@ -89,11 +112,13 @@ class Traced(Protocol):
     requires_grad: bool
     grad: Array | None
     origin: tuple[Node, int] | None
+    data: Array
+    version: int
 
     @property
     def shape(self) -> Shape: ...
     def place(self, dvalue: Array) -> Array: ...
-    def accumulate(self, dvalue: Array) -> None: ...
+    def accumulate(self, dvalue: Array) -> bool: ...
 
 
 Edge: TypeAlias = Traced | tuple[Node, int] | None
@@ -102,7 +127,8 @@ Edge: TypeAlias = Traced | tuple[Node, int] | None
 def backward(tensor: Traced, gradient: Any) -> None:
     """Propagate the gradient of a tensor to the leaves that it depends on. This uses up the nodes between them.
 
-    Errors: GradientError if an earlier `backward()` has used up one of the nodes.
+    Errors: GradientError if an earlier `backward()` has used up one of the nodes, or if an input of an op was changed
+    after its forward pass. Then no gradient has changed.
     """
     pending: dict[Node, list[Any]] = {}
     leaves: dict[int, list[Any]] = {}  # first gradients: [sum, leaf]
@@ -125,6 +151,8 @@ def backward(tensor: Traced, gradient: Any) -> None:
                 owned.add(id(slots[index]))
 
     nodes, observer = nodes_behind(tensor), observers.get().backward
+    for node in nodes:
+        node.check()
     deliver(tensor.origin or tensor, gradient)
     for node in nodes:
         doutputs = pending.pop(node)
@@ -157,6 +185,26 @@ def nodes_behind(tensor: Traced) -> list[Node]:
         found.add(node)
         waiting.extend(edge[0] for edge in node.edges if isinstance(edge, tuple))
     return sorted(found, key=lambda node: -node.number)
+
+
+def _sample(array: Any) -> np.ndarray[Any, Any]:
+    """A view of elements of an array of the host: all, or of a large one some; none of a device, which would wait."""
+    if type(array) is not np.ndarray:
+        return _NOTHING
+    if array.nbytes <= WHOLE:
+        return array
+    if array.flags.c_contiguous:
+        return array.reshape(-1)[:: array.size // SAMPLES]
+    return array[(slice(None, None, int((array.size / SAMPLES) ** (1 / array.ndim)) or 1),) * array.ndim]
+
+
+def _reads(cache: Any, array: Any) -> bool:
+    """Whether a cache may hold memory of an array."""
+    if isinstance(cache, tuple | list | dict):
+        return any(_reads(one, array) for one in (cache.values() if isinstance(cache, dict) else cache))
+    if isinstance(cache, np.ndarray) and isinstance(array, np.ndarray):
+        return np.may_share_memory(cache, array)
+    return not isinstance(cache, bool | int | float | str | np.generic | np.dtype | slice | None)
 
 
 def _check_gradient(node: Node, edge: Traced | tuple[Node, int], dinput: Any) -> None:

@@ -30,6 +30,7 @@ class Tensor:
     """
 
     __slots__ = ("__weakref__", "data", "grad", "origin", "requires_grad")
+    version: int = 0  # counts changes in place by tinynet, of a parameter or buffer
     __array_ufunc__ = ForNumPy()  # for `array + tensor` to call Tensor.__radd__
 
     def __init__(self, data: ArrayLike, requires_grad: bool = False, *, dtype: DTypeLike | None = None,
@@ -169,8 +170,10 @@ class Tensor:
         `gradient` is the gradient of the loss with respect to self, of the same shape; by default 1, for one element.
         The tape is used up: one backward pass for each forward pass.
 
-        Errors: GradientError if self requires no gradient, if it has several elements and `gradient` is missing, or
-        if the tape is used up; ShapeError if `gradient` has another shape.
+        Errors: GradientError if self requires no gradient, if it has several elements and `gradient` is missing, if
+        the tape is used up, or if an input was changed that the backward pass reads; ShapeError if `gradient` has
+        another shape. Changes by optimizers and `load_state_dict` are noticed everywhere. Other changes are noticed on
+        the CPU alone, in a sample of the elements if an array has more than 4 KiB.
         """
         if not self.requires_grad:
             raise GradientError("backward: nothing that this tensor was made of has requires_grad; make it outside of "

@@ -531,3 +531,82 @@ def test_an_array_beside_a_tensor_gives_a_tensor_and_a_gradient() -> None:
 def test_rows_of_unequal_length_are_one_sentence(rows: Any) -> None:
     with pytest.raises(ShapeError, match=r"^Tensor: data must have rows of one length, .*; pad the shorter"):
         tn.Tensor(rows)
+
+
+# --- inputs that change between forward and backward ----------------------------------------------------------------
+
+REFUSED = r"must keep its values from forward to backward.*compute the loss again"
+LARGE = (64, 300)  # more than is compared as a whole
+
+
+def change_by_step(layer: Any, x: tn.Tensor) -> None:
+    layer(x).sum().backward()
+    tn.optim.SGD(layer.parameters(), lr=0.5).step()
+
+
+CHANGES: dict[str, Callable[[Any, tn.Tensor], object]] = {
+    "a step": change_by_step,
+    "load_state_dict": lambda layer, x: layer.load_state_dict({name: 2 * a for name, a in layer.state_dict().items()}),
+    "weights": lambda layer, x: layer.W.data.__imul__(2),
+    "one weight": lambda layer, x: layer.W.data.__setitem__((0, 0), 7),
+    "an input": lambda layer, x: x.data.__setitem__(slice(None), 0)}
+
+
+@pytest.mark.parametrize(("change", "device"), [*((change, "cpu") for change in CHANGES), ("a step", "gpu-emulated"),
+                                                ("load_state_dict", "gpu-emulated")])
+def test_a_changed_input_is_refused(change: str, device: str) -> None:
+    """Then no gradient has changed, and a new forward pass goes. On a device only tinynet's changes are noticed."""
+    layer = tn.nn.Dense(3, 2).to(device)
+    x = tn.Tensor(np.ones((4, 3), "float32"), requires_grad=True, device=device)
+    loss = layer(x).sum()
+    CHANGES[change](layer, tn.Tensor(np.ones((4, 3), "float32"), device=device) if change == "a step" else x)
+    layer.zero_grad()
+    with pytest.raises(GradientError, match="dense: [Wx].*" + REFUSED):
+        loss.backward()
+    assert x.grad is None and layer.W.grad is None
+    layer(x).sum().backward()
+    assert x.grad is not None
+
+
+@pytest.mark.parametrize("layout", [lambda a: a, lambda a: a.T, lambda a: a[::2, ::3]])
+def test_a_large_input_that_gets_new_values_is_refused(layout: Callable[[Array], Array]) -> None:
+    values = layout(np.ones(LARGE, "float32"))
+    w = tn.Tensor(np.ones(values.shape, "float32"), requires_grad=True)
+    loss = (w * tn.Tensor(values)).sum()
+    values[...] = np.random.default_rng(0).standard_normal(values.shape)
+    with pytest.raises(GradientError, match="multiply: b.*" + REFUSED):
+        loss.backward()
+
+
+def test_a_change_that_backward_does_not_read_is_no_error() -> None:
+    """The gradient of a bias, of a sum and of an exponential is right whatever the input is now."""
+    x, b = (tn.Tensor(np.ones((4, 2), "float32"), requires_grad=True) for _ in range(2))
+    loss = (tn.ops.exp(x) + b).sum()
+    x.data += 1
+    b.data += 1
+    loss.backward()
+    np.testing.assert_allclose(x.grad, np.full((4, 2), np.e), rtol=1e-6)
+    np.testing.assert_array_equal(b.grad, np.ones((4, 2)))
+
+
+def test_a_new_array_leaves_the_gradient_of_the_old_one() -> None:
+    w = tn.Tensor([3.0], requires_grad=True)
+    loss = (w * w).sum()
+    w.data = w.data * 2
+    loss.backward()
+    np.testing.assert_array_equal(w.grad, [6.0])
+
+
+def test_values_that_are_not_numbers_have_not_changed() -> None:
+    w = tn.Tensor([np.nan, 1.0], requires_grad=True)
+    (w * w).sum().backward()
+    assert w.grad is not None and w.grad[1] == 2
+
+
+def test_running_averages_that_moved_on_are_refused() -> None:
+    layer, x = tn.nn.BatchNorm(2), tn.Tensor(np.array([[1.0, 2.0], [3.0, 5.0]], "float32"), requires_grad=True)
+    layer(x)
+    loss = (layer.eval()(x) ** 2).sum()
+    layer.train()(x)
+    with pytest.raises(GradientError, match="batch_norm: .*" + REFUSED):
+        loss.backward()

@@ -53,6 +53,8 @@ class BatchNorm(Module):
                 batch = mean.data.real, var.data.real  # in a complex step the batch is complex
                 running_averages(self.running_mean.data, self.running_var.data, *batch,
                                  momentum=self.momentum, seen=self.batches_seen)
+                self.running_mean.version += 1
+                self.running_var.version += 1
                 self.batches_seen += 1
         else:
             if isinstance(self.batches_seen, int) and not self.batches_seen and not is_shapes_only():

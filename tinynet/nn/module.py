@@ -84,9 +84,9 @@ class Module:
         for name, child in self.children():
             yield from child.modules(_join(path, name))
 
-    def tensors(self) -> dict[str, Tensor]:
+    def tensors(self) -> dict[str, Parameter | Buffer]:
         """All parameters and buffers by name, tied ones once."""
-        found: dict[int, tuple[str, Tensor]] = {}
+        found: dict[int, tuple[str, Parameter | Buffer]] = {}
         for path, module in self.modules():
             for name, value in module.members():
                 if isinstance(value, Parameter | Buffer):
@@ -167,6 +167,7 @@ class Module:
         for name, tensor in tensors.items():
             if name in arrays:
                 tensor.data[...] = backend.to_device(arrays[name], tensor.device)
+                tensor.version += 1
         for name, (module, attribute) in counters.items():
             setattr(module, attribute, int(arrays[name]) if name in arrays
                     else module.without_counter(attribute))

@@ -18,17 +18,18 @@ class Parameter(Tensor):
     True
     """
 
-    __slots__ = ("home",)
+    __slots__ = ("home", "version")
     held: Any = vars(Tensor)["grad"]
 
     def __init__(self, data: ArrayLike, requires_grad: bool = True) -> None:
         super().__init__(data, requires_grad)
         self.home: Any = None
+        self.version = 0
 
     def __getstate__(self) -> tuple[None, dict[str, Any]]:
         """The parameter without its place in an optimizer's arrays: a copy belongs to no optimizer."""
         return None, {"data": self.data, "requires_grad": self.requires_grad, "grad": self.grad, "origin": self.origin,
-                      "home": None}
+                      "home": None, "version": 0}
 
     @property
     def grad(self) -> Array | None:
@@ -59,7 +60,11 @@ class Buffer(Tensor):
     False
     """
 
-    __slots__ = ()
+    __slots__ = ("version",)
+
+    def __init__(self, data: ArrayLike) -> None:
+        super().__init__(data)
+        self.version = 0
 
 
 class Parameters(Sequence[Parameter]):

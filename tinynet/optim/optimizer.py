@@ -64,6 +64,7 @@ class Pack:
         `steps` counts the present step. Gradients that lie elsewhere are copied in.
         """
         for parameter in self.parameters:
+            parameter.version += parameter.held is not None
             if parameter.held is not None and parameter.held is not parameter.home:
                 parameter.home[...] = parameter.held
                 parameter.held = parameter.home
