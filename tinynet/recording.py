@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextvars import ContextVar
 from math import inf
 from operator import attrgetter
-from threading import Lock
+from threading import RLock
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary, ref
 
@@ -27,6 +27,8 @@ import numpy as np
 from tinynet import backend, random
 from tinynet.errors import DeviceError
 from tinynet.scaling import Scaling
+from tinynet.settings import call_with
+from tinynet.tape import in_training
 from tinynet.tensor import Tensor
 
 SHAPES = 4  # shapes of inputs for which a function keeps recordings
@@ -53,8 +55,8 @@ class Fingerprint:
 
     It holds the attributes of the watched objects, through lists, tuples and dictionaries; the class of each object,
     and the class's `forward`. Of a tensor, it holds the array and `requires_grad`. It also holds the seed, the
-    precision, the choice of reference code, and whether the tape records. Numbers and strings are compared by value,
-    other objects by identity.
+    precision, the choice of reference code, the mode of an evaluation, and whether the tape records. Numbers and
+    strings are compared by value, other objects by identity.
 
     It refers weakly to the arrays of tensors: it keeps no old weights alive.
 
@@ -109,7 +111,8 @@ class Fingerprint:
 
 
 def _settings() -> tuple[Any, ...]:
-    return random.current_seed(), backend.current_precision(), backend.is_reference(), backend.is_recording()
+    return (random.current_seed(), backend.current_precision(), backend.is_reference(), backend.is_recording(),
+            in_training.get())
 
 
 def _kept(value: Any) -> Any:
@@ -201,11 +204,8 @@ class Recording:
         self.device, self.inputs = device, [Tensor.of(x.data.copy()) for x in inputs]
         self.fingerprint = Fingerprint(watched)
         given = [*map(_data, self.inputs), *(self.fingerprint.arrays() or ()), *arrays]
-        token = _is_underway.set(True)
-        try:
-            outputs, self.graph = backend.record(device, lambda: _each(_data, function(*self.inputs)), given, limit)
-        finally:
-            _is_underway.reset(token)
+        outputs, self.graph = call_with({_is_underway: True}, backend.record, device,
+                                        lambda: _each(_data, function(*self.inputs)), given, limit)
         self.outputs: Any = _each(Tensor.of, outputs)
         self.changed = self.fingerprint.changes()
 
@@ -241,7 +241,7 @@ class Recordings:
 
     def __init__(self) -> None:
         self.known: dict[Any, Recording | str] = {}  # or why it cannot be recorded; "" after the first call
-        self._is_free = Lock()
+        self._is_free: Any = RLock()
 
     def __call__(self, record: Callable[[], Recording | None], *inputs: Tensor) -> Any:
         """The outputs for these inputs, in new arrays; None if the function is to run as usual.
@@ -256,9 +256,11 @@ class Recordings:
             if device != "cpu" and not array.flags.c_contiguous:  # array functions of a GPU may add in another order
                 return None
             key += device, array.shape, array.dtype
-        if not self._is_free.acquire(blocking=False):
+        if self._is_free._is_owned():
             return None
         try:
+            if not self._is_free.acquire(blocking=False):
+                return None
             found = self.known.get(key)
             if isinstance(found, Recording):
                 arrays = found.arrays()  # kept alive during the replay
@@ -276,8 +278,11 @@ class Recordings:
                     return _each(_copy, made.outputs)
         except DeviceError as error:
             self.known[key] = str(error)
-        finally:
-            self._is_free.release()
+        finally:  # an interrupt may be raised after any call: the first call here releases
+            try:  # noqa: SIM105  # suppress() would be called before it
+                self._is_free.release()
+            except RuntimeError:  # this thread does not hold it
+                pass
         return None
 
 

@@ -7,8 +7,9 @@ topological order: no recursion, no sorting by dependencies, and time linear in 
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from contextvars import ContextVar
 from functools import partial
 from typing import Any, Protocol, TypeAlias
 
@@ -16,6 +17,7 @@ import numpy as np
 
 from tinynet import backend
 from tinynet.errors import GradientError, ShapeError
+from tinynet.settings import call_with, changed
 from tinynet.tracing import observers
 from tinynet.types import Array, Shape
 
@@ -24,10 +26,10 @@ SAMPLES = 32
 _NOTHING = np.empty(0)
 
 _numbers = itertools.count()
+in_training: ContextVar[bool | None] = ContextVar("in_training", default=None)  # of all modules; None: as each one says
 
 
-@contextmanager
-def no_grad() -> Iterator[None]:
+def no_grad() -> AbstractContextManager[None]:
     """Compute without leaving nodes on the tape: for evaluation, or to change parameters by hand.
 
     >>> import tinynet as tn
@@ -37,11 +39,12 @@ def no_grad() -> Iterator[None]:
     >>> y.requires_grad
     False
     """
-    token = backend.recording.set(False)
-    try:
-        yield
-    finally:
-        backend.recording.reset(token)
+    return changed(backend.recording, False)
+
+
+def evaluated(function: Callable[..., Any], *arguments: Any) -> Any:
+    """function(*arguments) with all modules in evaluation, and without leaving nodes on the tape."""
+    return call_with({in_training: False, backend.recording: False}, function, *arguments)
 
 
 class Node:

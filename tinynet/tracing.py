@@ -4,9 +4,11 @@ The guard of `fit`, `Module.profile`, `Module.summary` and the benchmark use the
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple
+
+from tinynet.settings import changed
 
 Observer = Callable[[Any, Callable[[], Any]], Any]
 
@@ -39,9 +41,8 @@ class Call(NamedTuple):
     definition: Any
 
 
-@contextmanager
 def observe(*, module: Observer | None = None, op: Observer | None = None, backward: Observer | None = None,
-            step: Observer | None = None, values: bool = True) -> Iterator[None]:
+            step: Observer | None = None, values: bool = True) -> AbstractContextManager[None]:
     """Call observers around the parts of a computation. Without `values`, ops compute shapes alone.
 
     module    f(module, run)     the forward pass of a module; run() returns its output
@@ -59,13 +60,9 @@ def observe(*, module: Observer | None = None, op: Observer | None = None, backw
     ['multiply', 'add']
     """
     outer = observers.get()
-    token = observers.set(Observers(_nested(outer.module, module), _nested(outer.op, op),
-                                    _nested(outer.backward, backward), _nested(outer.step, step),
-                                    outer.values and values))
-    try:
-        yield
-    finally:
-        observers.reset(token)
+    return changed(observers, Observers(_nested(outer.module, module), _nested(outer.op, op),
+                                        _nested(outer.backward, backward), _nested(outer.step, step),
+                                        outer.values and values))
 
 
 @contextmanager

@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # The layers: each module or package of tinynet may import itself and the rows above its own.
 LAYERS = [
-    ["errors", "types", "output", "shown"],
+    ["errors", "types", "output", "settings", "shown"],
     ["plain"],
     ["contract", "random", "atomic", "scaling", "tracing", "cache", "processors"],
     ["window"],

@@ -12,14 +12,15 @@ instead of zeros. They return new arrays.
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from tinynet.backend.devices import FOLDERS, module_for
 from tinynet.errors import ArgumentError, DeviceError, GradientError
+from tinynet.settings import changed
 
 Functions = tuple[Callable[..., Any], ...]
 
@@ -31,8 +32,7 @@ _precision: ContextVar[str] = ContextVar("precision", default="float32")
 _overrides: dict[tuple[str, str, tuple[str, ...]], Any] = {}  # Functions or None, once looked up
 
 
-@contextmanager
-def using(which: str) -> Iterator[None]:
+def using(which: str) -> AbstractContextManager[None]:
     """Choose the code that runs: "reference" for the specification in `ops/`, "fast" for the overrides (the default).
 
     >>> import tinynet as tn
@@ -41,15 +41,10 @@ def using(which: str) -> Iterator[None]:
     """
     if which not in ("reference", "fast"):
         raise ArgumentError(f'using: which must be "reference" or "fast", got {which!r}; with tn.using("reference"):')
-    token = _reference.set(which == "reference")
-    try:
-        yield
-    finally:
-        _reference.reset(token)
+    return changed(_reference, which == "reference")
 
 
-@contextmanager
-def precision(which: str) -> Iterator[None]:
+def precision(which: str) -> AbstractContextManager[None]:
     """Choose the precision of float32 matrix products on a GPU: "float32" (the default), "tf32" or "bf16".
 
     tf32 rounds the factors to 10 bits of mantissa, bf16 to 7. Both accumulate in float32, and are several times faster
@@ -64,11 +59,7 @@ def precision(which: str) -> Iterator[None]:
     if which not in PRECISIONS:
         raise ArgumentError(f'precision: which must be "float32", "tf32" or "bf16", got {which!r}; '
                             'with tn.precision("tf32"):')
-    token = _precision.set(which)
-    try:
-        yield
-    finally:
-        _precision.reset(token)
+    return changed(_precision, which)
 
 
 def is_reference() -> bool:

@@ -15,6 +15,7 @@ from tinynet.errors import DtypeError, ShapeError, StateError, name_layer
 from tinynet.nn.parameter import Buffer, Parameter, Parameters
 from tinynet.random import current_seed, next_draw, stream
 from tinynet.scaling import Scaling
+from tinynet.tape import in_training
 from tinynet.tensor import Tensor
 from tinynet.tracing import is_observed, observers
 from tinynet.types import Array, ArrayLike, DTypeLike, HasForward, Inputs, Output, Shape
@@ -38,7 +39,6 @@ class Module:
     ('dense.W', 'dense.b')
     """
 
-    training = True
     input_shape: Shape | None = None  # of one sample, without the batch; for summary() and saved models
     classes: tuple[str, ...] | None = None  # the names of the outputs, saved with the model
     scaling: Scaling | None = None  # turns pixels into inputs; saved with the model
@@ -52,19 +52,35 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__}: a module needs a forward(self, x)")
 
     def __call__(self: HasForward[Inputs, Output], *inputs: Inputs.args, **options: Inputs.kwargs) -> Output:
-        token = _root.set(self) if _root.get() is None else None
+        is_outermost = _root.get() is None
         try:
-            observer = observers.get().module
-            if observer is None:
-                return self.forward(*inputs, **options)
-            return observer(self, lambda: self.forward(*inputs, **options))
-        except (ShapeError, DtypeError) as error:
-            if token is not None:
-                name_layer(error, Module.__call__.__code__, self)  # type: ignore[arg-type]  # self is a Module
-            raise
+            try:
+                if is_outermost:
+                    _root.set(self)
+                observer = observers.get().module
+                if observer is None:
+                    return self.forward(*inputs, **options)
+                return observer(self, lambda: self.forward(*inputs, **options))
+            except (ShapeError, DtypeError) as error:
+                if is_outermost:
+                    name_layer(error, Module.__call__.__code__, self)  # type: ignore[arg-type]  # self is a Module
+                raise
+            finally:
+                if is_outermost:
+                    _root.set(None)
         finally:
-            if token is not None:
-                _root.reset(token)
+            if is_outermost:
+                _root.set(None)  # an interrupt may have been raised before the same line above
+
+    @property
+    def training(self) -> bool:
+        """Whether a call is one of training: the mode of `train()` and `eval()`, or that of the current evaluation."""
+        mode = in_training.get()
+        return vars(self).get("training", True) if mode is None else mode
+
+    @training.setter
+    def training(self, mode: bool) -> None:
+        vars(self)["training"] = mode
 
     def children(self) -> Iterator[tuple[str, "Module"]]:
         """The modules among the attributes of this one, and in lists among them, with their names."""

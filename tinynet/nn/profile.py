@@ -16,8 +16,9 @@ from weakref import ref
 from tinynet.errors import ArgumentError
 from tinynet.nn.module import Module
 from tinynet.nn.summary import in_bytes
+from tinynet.settings import call_with
 from tinynet.shown import Text, table
-from tinynet.tape import Node, nodes_behind
+from tinynet.tape import Node, in_training, nodes_behind
 from tinynet.tensor import Tensor, ones
 from tinynet.tracing import observe
 from tinynet.types import ArrayLike
@@ -89,7 +90,7 @@ def profile(model: Module, x: ArrayLike, *, repeat: int = 5) -> Profile:
     device = next((parameter.device for parameter in model.parameters()), None)
     batch = Tensor(x, device=device)
     with _unchanged(model):
-        runs = [_run(model.train(), batch) for _ in range(1 + repeat)][1:]
+        runs = [call_with({in_training: True}, _run, model, batch) for _ in range(1 + repeat)][1:]
     rows = [LayerProfile(same[0].name, same[0].layer, _median(same, "forward"), _median(same, "backward"), same[0].kept)
             for same in zip(*(run.rows for run in runs), strict=True)]
     return Profile(rows, _median(runs, "forward"), _median(runs, "backward"), len(batch))
@@ -187,8 +188,7 @@ def _wait_for(array: Any) -> None:
 
 @contextmanager
 def _unchanged(model: Module) -> Iterator[None]:
-    """Restore mode, state and gradients of the model at the end."""
-    modes = [(module, module.training) for _, module in model.modules()]
+    """Restore state and gradients of the model at the end."""
     gradients = [(parameter, parameter.grad, parameter.home) for parameter in model.parameters()]
     state = model.state_dict()
     for parameter, _, _ in gradients:
@@ -199,8 +199,6 @@ def _unchanged(model: Module) -> Iterator[None]:
         model.load_state_dict(state)
         for parameter, grad, home in gradients:
             parameter.grad, parameter.home = grad, home
-        for module, mode in modes:
-            module.training = mode
 
 
 def _median(runs: Any, name: str) -> float:

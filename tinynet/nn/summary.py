@@ -11,7 +11,7 @@ from typing import Any
 from tinynet.nn.module import Module
 from tinynet.nn.parameter import Parameter
 from tinynet.shown import Text, table
-from tinynet.tape import no_grad
+from tinynet.tape import evaluated
 from tinynet.tensor import blank
 from tinynet.tracing import Call, observe, shapes_only
 from tinynet.window import pair, window
@@ -80,15 +80,10 @@ def trace(model: Module, input_shape: tuple[int, ...],
         known.update({id(one): one for one in outputs})
         return output
 
-    modes = [(module, module.training) for _, module in model.modules()]
     x = blank((1, *input_shape), next((parameter.dtype for parameter in model.parameters()), "float32"))
     known = {id(one): one for one in (x, *model.tensors().values())}
-    try:
-        with no_grad(), shapes_only() as calls, observe(module=look):
-            model.eval()(x)
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    with shapes_only() as calls, observe(module=look):
+        evaluated(model, x)
 
 
 def summary(model: Module, input_shape: tuple[int, ...] | None = None) -> Text:

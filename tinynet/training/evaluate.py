@@ -1,14 +1,13 @@
 """Loss, accuracy and outputs of a model in evaluation mode: `evaluate` and `predict`."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tinynet import backend, ops
 from tinynet.errors import ArgumentError
 from tinynet.nn.module import Module
 from tinynet.plain import plain, plain_rows
-from tinynet.tape import no_grad
+from tinynet.tape import evaluated
 from tinynet.tensor import blank
 from tinynet.tracing import shapes_only
 from tinynet.training.progress import Meter
@@ -42,14 +41,13 @@ def evaluate(model: Module, batches: Batches, *, loss: Loss = ops.cross_entropy,
     meter = Meter(no_sums())
     seen: list[tuple[Any, Any]] = []
     device = device_of(model.parameters())
-    with _evaluating(model):
-        for batch in batches:
-            x, target = to_device(device, *pair("evaluate", batch))
-            output = model(x)
-            add_batch(meter.sums, loss(output, target), output, target)
-            meter.tick()
-            if metrics:
-                seen.append((target.numpy(), output.numpy()))
+    for batch in batches:
+        x, target = to_device(device, *pair("evaluate", batch))
+        output = evaluated(model, x)
+        add_batch(meter.sums, evaluated(loss, output, target), output, target)
+        meter.tick()
+        if metrics:
+            seen.append((target.numpy(), output.numpy()))
     if not meter.sums["images"]:
         raise ArgumentError("evaluate: batches must be at least one, got none; a generator yields its batches only "
                             "once: list(batches), or a tn.data.Loader?")
@@ -84,12 +82,9 @@ def predict(model: Module, inputs: Rows | Iterable[Any], *, batch_size: int = 25
         batches: Any = (array[start : start + batch_size] for start in range(0, len(array), batch_size))
     else:
         batches = (batch[0] if isinstance(batch, tuple | list) else batch for batch in inputs)
-    with _evaluating(model):
-        device = device_of(model.parameters())
-        parts = [model(*to_device(device, batch)).numpy() for batch in batches]
-        if not parts:
-            return _output_of_nothing(model, inputs)
-    return backend.namespace("cpu").concatenate(parts)
+    device = device_of(model.parameters())
+    parts = [evaluated(model, *to_device(device, batch)).numpy() for batch in batches]
+    return backend.namespace("cpu").concatenate(parts) if parts else _output_of_nothing(model, inputs)
 
 
 def _output_of_nothing(model: Module, inputs: Any) -> Any:
@@ -99,18 +94,5 @@ def _output_of_nothing(model: Module, inputs: Any) -> Any:
         return backend.namespace("cpu").zeros((0,), "float32")
     dtype = next((parameter.dtype for parameter in model.parameters()), "float32")
     with shapes_only():
-        output = model(blank((1, *shape), getattr(inputs, "dtype", dtype)))
+        output = evaluated(model, blank((1, *shape), getattr(inputs, "dtype", dtype)))
     return backend.namespace("cpu").zeros((0, *output.shape[1:]), output.dtype)
-
-
-@contextmanager
-def _evaluating(model: Module) -> Iterator[None]:
-    """Evaluation mode without a tape. Afterwards each module has its own mode again."""
-    modes = [(module, module.training) for _, module in model.modules()]
-    model.eval()
-    try:
-        with no_grad():
-            yield
-    finally:
-        for module, mode in modes:
-            module.training = mode

@@ -12,6 +12,7 @@ it goes back to the system.
 import os
 from threading import RLock
 from typing import Any
+from weakref import ref
 
 import numpy as np
 
@@ -20,7 +21,8 @@ from tinynet.backend.cpu.runtime import observer
 SMALL = 1 << 16  # bytes; smaller arrays are NumPy's
 PAIR = 128  # bytes: the alignment of arrays, two cache lines, which the prefetcher of a processor may load together
 
-_kept: dict[int, list[Any]] = {}  # by size in bytes: blocks of memory, and the address in each where an array begins
+_kept: dict[int, list[Any]] = {}  # by size in bytes: loans that have come back
+_lent: dict[int, Any] = {}  # by the address where the array begins: the last loan of each block of memory
 _made = _most = 0  # bytes: kept or in use now, and the most in use at once so far
 _changing = RLock()
 
@@ -36,17 +38,23 @@ if hasattr(os, "register_at_fork"):
 
 
 class _Block:
-    """The owner of an array's memory, which the array and its views refer to. Its memory is kept when it is deleted."""
+    """The owner of an array's memory, which the array and its views refer to."""
 
-    __slots__ = ("__array_interface__", "memory", "start")
+    __slots__ = ("__array_interface__", "__weakref__")
 
-    def __init__(self, memory: Any, start: int, shape: tuple[int, ...], dtype: Any) -> None:
-        self.memory, self.start = memory, start
+    def __init__(self, start: int, shape: tuple[int, ...], dtype: Any) -> None:
         self.__array_interface__ = {"shape": shape, "typestr": dtype.str, "version": 3, "data": (start, False)}
 
-    def __del__(self, kept: dict[int, list[Any]] = _kept) -> None:
-        if hasattr(self, "start"):  # not where KeyboardInterrupt ended __init__
-            kept.setdefault(self.memory.size, []).append((self.memory, self.start))
+
+class _Loan(ref[_Block]):
+    """Holds the memory of a block, and comes back when the block is deleted: its callback appends it to a kept list.
+
+    The callback is not code of Python, as `__del__` would be: an interrupt that is raised in a `__del__` is lost.
+    """
+
+    __slots__ = ("memory", "start")
+    memory: Any
+    start: int
 
 
 def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> Any:
@@ -68,11 +76,17 @@ def _empty(shape: tuple[int, ...], dtype: Any) -> Any:
     if size < SMALL:
         return np.empty(shape, dtype)
     size = _rounded(size + PAIR)
+    kept = _kept.setdefault(size, [])
     try:
-        memory, start = _kept[size].pop()
-    except (KeyError, IndexError):
+        last = kept.pop()
+        memory, start = last.memory, last.start
+    except IndexError:
         memory, start = _more(size)
-    return np.asarray(_Block(memory, start, shape, dtype))
+    block = _Block(start, shape, dtype)
+    loan = _Loan(block, kept.append)
+    loan.memory, loan.start = memory, start
+    _lent[start] = loan
+    return np.asarray(block)
 
 
 def aligned_words(rows: int, words: int) -> Any:
@@ -87,7 +101,7 @@ def release() -> None:
     with _changing:
         for size, blocks in list(_kept.items()):
             while blocks:
-                blocks.pop()
+                _lent.pop(blocks.pop().start, None)
                 _made -= size
 
 
