@@ -270,7 +270,7 @@ def scalar(model: Any) -> None:
     patched, scalar,
     lambda model: setattr(model, "predict", model.forward),
     lambda model: setattr(model[0], "note", np.ones(2)),
-    lambda model: setattr(model[0], "notes", {}),
+    lambda model: setattr(model[0], "notes", {"scale": np.ones(2)}),
 ])
 def test_attributes_that_are_not_plain(spoil: Callable[[Any], Any]) -> None:
     model = nn.Sequential(nn.Dense(4, 4), nn.ReLU(), nn.Dropout(0.5)).eval()

@@ -1,5 +1,7 @@
 """Layers: what they hold, what they compute, and what they keep. Every layer of tn.nn is found by itself."""
 
+import collections
+import copy
 import inspect
 import itertools
 import math
@@ -743,3 +745,63 @@ def test_a_shape_error_inside_a_model_names_the_layer():
     for _ in range(4):  # recorded or not
         with pytest.raises(ShapeError, match=r"^layer 1 \(Dense\): dense: x must be "), tn.no_grad():
             model(x)
+
+
+# --- containers and cycles ------------------------------------------------------------------------------------------
+
+class Contained(nn.Module):
+    def __init__(self) -> None:
+        self.heads = {"left": nn.Dense(2, 1), "right": [nn.Dense(2, 1), nn.BatchNorm(1)]}
+        self.blocks = [[nn.Dense(2, 2)], (nn.Dense(2, 2), {"deep": nn.Dropout(0.5)})]
+        self.queue = collections.deque([nn.Parameter([1.0])])
+        self.words = {"a": 1, "b": [2]}
+        self.blocks.append(self.blocks)  # type: ignore[arg-type]
+
+    def forward(self, x: tn.Tensor) -> tn.Tensor:
+        return self.heads["left"](self.blocks[0][0](x)) * self.queue[0]
+
+
+def test_layers_in_containers_are_found() -> None:
+    model = Contained()
+    assert model.parameters().names == (
+        "queue.0", "heads.left.W", "heads.left.b", "heads.right.0.W", "heads.right.0.b", "heads.right.1.gamma",
+        "heads.right.1.beta", "blocks.0.0.W", "blocks.0.0.b", "blocks.1.0.W", "blocks.1.0.b")
+    assert not model.eval().blocks[1][1]["deep"].training
+    other = Contained().load_state_dict(model.state_dict())
+    x = tn.Tensor(np.ones((3, 2), "float32"))
+    np.testing.assert_array_equal(model(x).numpy(), other(x).numpy())
+    before = model.heads["left"].W.numpy().copy()
+    optimizer = tn.optim.SGD(model.parameters(), lr=0.1)
+    model(x).sum().backward()
+    optimizer.step()
+    assert (model.heads["left"].W.numpy() != before).any()
+
+
+def test_a_layer_may_know_its_parent_and_its_neighbours() -> None:
+    model = nn.Sequential(nn.Dense(2, 3), nn.Dense(3, 2))
+    model[0].parent = model[1].parent = model
+    model[1].before = model[0]
+    assert model.parameters().names == ("0.W", "0.b", "1.W", "1.b")
+    assert not any(layer.training for layer in model.eval())
+    assert model(tn.Tensor([[1.0, 2.0]])).shape == (1, 2)
+    assert copy.deepcopy(model)[1].before.parent is not model
+    assert "Dense" in model.summary((2,))
+
+
+def test_layers_beside_those_of_a_sequential_are_trained() -> None:
+    class Head(nn.Sequential):
+        def __init__(self) -> None:
+            super().__init__(nn.Dense(2, 2))
+            self.head = nn.Dense(2, 1)
+
+    assert Head().parameters().names == ("0.W", "0.b", "head.W", "head.b")
+
+
+@pytest.mark.parametrize(("value", "message"), [
+    (lambda: {nn.Dense(1, 1)}, "layers and parameters must be in an order, and a set has none"),
+    (lambda: {1: nn.Dense(1, 1), "1": nn.Dense(1, 1)}, "each tensor needs a name of its own, and 4 of them have 2")])
+def test_layers_that_cannot_be_named_are_refused(value: Any, message: str) -> None:
+    model = nn.Module()
+    model.layers = value()
+    with pytest.raises(StateError, match=message):
+        model.parameters()

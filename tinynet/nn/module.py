@@ -6,6 +6,7 @@ were set; nothing is registered. The path to a tensor, `1.W` for the W of layer 
 """
 
 import inspect
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -83,22 +84,34 @@ class Module:
         vars(self)["training"] = mode
 
     def children(self) -> Iterator[tuple[str, "Module"]]:
-        """The modules among the attributes of this one, and in lists among them, with their names."""
+        """The modules among the attributes of this one, and in containers among them, with their names."""
         return ((name, value) for name, value in self.members() if isinstance(value, Module))
 
     def members(self) -> Iterator[tuple[str, Any]]:
-        """All attributes with their names; of a list each element: `blocks.0`, `blocks.1`, ..."""
-        for name, value in vars(self).items():
-            if isinstance(value, list | tuple):
-                yield from ((f"{name}.{i}", one) for i, one in enumerate(value))
-            else:
-                yield name, value
+        """All attributes with their names; of a list, tuple or dictionary each element: `blocks.0`, `heads.left.1`, ...
 
-    def modules(self, path: str = "") -> Iterator[tuple[str, "Module"]]:
-        """This module and all modules below it, with their paths."""
+        Errors: StateError for modules, parameters or buffers in a set, which has no order.
+        """
+        for name, value in vars(self).items():
+            yield from _elements(name, value, ())
+
+    def modules(self) -> Iterator[tuple[str, "Module"]]:
+        """This module and all modules below it, with their paths; a tied one with each of its paths.
+
+        Where a module refers to one that it is part of, such as its parent, each later module has one path.
+        """
+        return self._modules("", {})
+
+    def _modules(self, path: str, seen: dict[int | None, bool]) -> Iterator[tuple[str, "Module"]]:
+        """`seen` holds whether a module is above the current path, by id; and None after the first cycle."""
+        seen[id(self)] = True
         yield path, self
         for name, child in self.children():
-            yield from child.modules(_join(path, name))
+            if seen.get(id(child)):
+                seen[None] = True
+            elif id(child) not in seen or None not in seen:
+                yield from child._modules(_join(path, name), seen)
+        seen[id(self)] = False
 
     def tensors(self) -> dict[str, Parameter | Buffer]:
         """All parameters and buffers by name, tied ones once."""
@@ -107,7 +120,11 @@ class Module:
             for name, value in module.members():
                 if isinstance(value, Parameter | Buffer):
                     found.setdefault(id(value), (_join(path, name), value))
-        return dict(found.values())
+        tensors = dict(found.values())
+        if len(tensors) < len(found):
+            raise StateError(f"{type(self).__name__}: each tensor needs a name of its own, and {len(found)} of them "
+                             f"have {len(tensors)} names; are there keys such as 1 and '1' in a dictionary?")
+        return tensors
 
     def counters(self) -> dict[str, tuple["Module", str]]:
         """The Python integers that belong to the state, by name: each as a module and the name of its attribute."""
@@ -225,6 +242,17 @@ def is_outermost(module: Module) -> bool:
 
 def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path and name else path or name
+
+
+def _elements(name: str, value: Any, around: tuple[Any, ...]) -> Iterator[tuple[str, Any]]:
+    """A value, or the elements of a container at any depth, with their names. A container in itself is passed over."""
+    if isinstance(value, set | frozenset) and any(isinstance(one, Module | Tensor) for one in value):
+        raise StateError(f"{name}: layers and parameters must be in an order, and a set has none; a list?")
+    if not isinstance(value, list | tuple | dict | deque):
+        yield name, value
+    elif all(value is not one for one in around):
+        for key, one in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _elements(f"{name}.{key}", one, (*around, value))
 
 
 def _replace(tensor: Tensor, change: Callable[[Array], Array]) -> None:

@@ -40,7 +40,7 @@ class Sequential(Module):
         return x
 
     def children(self) -> Iterator[tuple[str, Module]]:
-        return ((str(i), layer) for i, layer in enumerate(self.layers))
+        return ((name.removeprefix("layers."), layer) for name, layer in super().children())
 
     def config(self) -> dict[str, Any]:
         return {"layers": self.layers, "input_shape": self.input_shape}
