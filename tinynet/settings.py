@@ -1,41 +1,101 @@
-"""Change a context variable for a while, so that no exception can leave it changed.
+"""Settings that hold inside a `with` statement or a call, and that no exception leaves behind.
 
-KeyboardInterrupt may be raised between any two instructions of Python, also in a `finally`.
+KeyboardInterrupt may be raised between any two instructions of Python, also at the start of `__exit__` and in a
+`finally`. So code of Python cannot put a setting back in each case. Here a setting holds while a lock is held. The
+`with` statement takes and releases the lock by functions in C, which are not interrupted.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import ContextDecorator
 from contextvars import ContextVar, copy_context
-from typing import Any, TypeVar
+from threading import Lock
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from tinynet.errors import StateError
 
 Value = TypeVar("Value")
 Result = TypeVar("Result")
 
 
-@contextmanager
-def changed(variable: ContextVar[Value], value: Value) -> Iterator[None]:
-    """A context in which the variable has this value.
+class _Entry(NamedTuple):
+    value: Any
+    lock: Any
+    outer: "_Entry | None"
 
-    >>> variable = ContextVar("variable", default=1)
-    >>> with changed(variable, 2):
-    ...     variable.get()
+
+class Setting(Generic[Value]):
+    """A context variable with a default. `changed` gives it another value for a while.
+
+    >>> setting = Setting("setting", 1)
+    >>> with setting.changed(2):
+    ...     setting.get()
     2
-    >>> variable.get()
+    >>> setting.get()
     1
     """
-    before = variable.get()
-    try:
-        try:
-            variable.set(value)
-            yield
-        finally:
-            variable.set(before)
-    finally:
-        variable.set(before)  # an interrupt may have been raised before the same line above
+
+    def __init__(self, name: str, default: Value) -> None:
+        self.default = default
+        self.entry: ContextVar[_Entry | None] = ContextVar(name, default=None)
+
+    def get(self) -> Value:
+        """The value that holds now."""
+        entry = self.entry.get()
+        while entry is not None and not entry.lock.locked():
+            entry = entry.outer
+        return self.default if entry is None else entry.value
+
+    def set(self, value: Value) -> None:
+        """Change the value for the rest of the context."""
+        lock = Lock()
+        lock.acquire()
+        self.entry.set(_Entry(value, lock, None))
+
+    def changed(self, value: Value) -> "Changed":
+        """A context, or a decorator, in which the setting has this value."""
+        return Changed(self, value)
 
 
-def call_with(values: dict[ContextVar[Any], Any], function: Callable[..., Result], *arguments: Any) -> Result:
-    """function(*arguments) in a copy of the context, with these values of context variables.
+class _Enter:
+    """`__enter__`: a lookup prepares the entry, and gives the function in C that takes its lock."""
+
+    def __get__(self, changed: "Changed | None", owner: type) -> Callable[..., Any]:
+        return (lambda one: one.prepared().acquire()) if changed is None else changed.prepared().acquire
+
+
+class _Exit:
+    """`__exit__`: the function in C that releases the lock. `with` looks it up after or before `__enter__`."""
+
+    def __get__(self, changed: "Changed | None", owner: type) -> Callable[..., Any]:
+        return (lambda one, *raised: one.lock.release()) if changed is None else changed.lock.__exit__
+
+
+class Changed(ContextDecorator):
+    """A setting that has another value inside of a `with` statement, or of a decorated function."""
+
+    __enter__ = _Enter()
+    __exit__ = _Exit()
+
+    def __init__(self, setting: Setting[Any], value: Any) -> None:
+        self.setting, self.value, self.lock = setting, value, Lock()
+
+    def _recreate_cm(self) -> "Changed":
+        return Changed(self.setting, self.value)
+
+    def prepared(self) -> Any:
+        """The lock of an entry that is now the innermost one. It holds as soon as the lock is taken."""
+        if self.lock.locked():
+            raise StateError("with: a context must end before it begins again, and this one still holds; "
+                             "make another one, such as tn.no_grad()")
+        entry = self.setting.entry.get()
+        while entry is not None and not entry.lock.locked():
+            entry = entry.outer
+        self.setting.entry.set(_Entry(self.value, self.lock, entry))
+        return self.lock
+
+
+def call_with(values: dict[Any, Any], function: Callable[..., Result], *arguments: Any) -> Result:
+    """function(*arguments) in a copy of the context, with these values of settings or context variables.
 
     The copy ends with the call. Neither the caller nor another thread sees the values.
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from tinynet import backend
 from tinynet.errors import GradientError, ShapeError
-from tinynet.settings import call_with, changed
+from tinynet.settings import call_with
 from tinynet.tracing import observers
 from tinynet.types import Array, Shape
 
@@ -39,7 +39,7 @@ def no_grad() -> AbstractContextManager[None]:
     >>> y.requires_grad
     False
     """
-    return changed(backend.recording, False)
+    return backend.recording.changed(False)
 
 
 def evaluated(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -5,10 +5,9 @@ The guard of `fit`, `Module.profile`, `Module.summary` and the benchmark use the
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from contextvars import ContextVar
 from typing import Any, NamedTuple
 
-from tinynet.settings import changed
+from tinynet.settings import Setting
 
 Observer = Callable[[Any, Callable[[], Any]], Any]
 
@@ -24,7 +23,7 @@ class Observers(NamedTuple):
 
 
 UNOBSERVED = Observers()
-observers: ContextVar[Observers] = ContextVar("observers", default=UNOBSERVED)
+observers = Setting("observers", UNOBSERVED)
 
 
 class Call(NamedTuple):
@@ -60,9 +59,9 @@ def observe(*, module: Observer | None = None, op: Observer | None = None, backw
     ['multiply', 'add']
     """
     outer = observers.get()
-    return changed(observers, Observers(_nested(outer.module, module), _nested(outer.op, op),
-                                        _nested(outer.backward, backward), _nested(outer.step, step),
-                                        outer.values and values))
+    return observers.changed(Observers(_nested(outer.module, module), _nested(outer.op, op),
+                                       _nested(outer.backward, backward), _nested(outer.step, step),
+                                       outer.values and values))
 
 
 @contextmanager

@@ -28,8 +28,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # The layers: each module or package of tinynet may import itself and the rows above its own.
 LAYERS = [
-    ["errors", "types", "output", "settings", "shown"],
-    ["plain"],
+    ["errors", "types", "output", "shown"],
+    ["plain", "settings"],
     ["contract", "random", "atomic", "scaling", "tracing", "cache", "processors"],
     ["window"],
     ["backend"],

@@ -393,3 +393,39 @@ def test_no_inputs_give_no_outputs_of_the_usual_shape(model: Any, inputs: Any, s
     assert found.shape == shape
     assert found.dtype == "float32"
     assert model.training
+
+
+def test_predictions_that_overlap_and_training_inside_of_one() -> None:
+    """The mode is one of the call: code between two batches sees the model as it was."""
+    tn.seed(0)
+    model = tn.nn.Sequential(tn.nn.BatchNorm(3), tn.nn.Dense(3, 4), tn.nn.Dropout(0.5))
+    x = np.random.default_rng(0).random((6, 3), dtype=np.float32)
+    model(tn.Tensor(x))
+    model[2].eval()
+    expected, mean = tn.predict(model, x), model[0].running_mean.numpy().copy()
+
+    def batches() -> Any:
+        yield x[:3]
+        assert [module.training for _, module in model.modules()] == [True, True, True, False]
+        assert tn.Tensor([1.0], requires_grad=True).sum().requires_grad
+        np.testing.assert_array_equal(tn.predict(model, x), expected)
+        yield x[3:]
+
+    np.testing.assert_allclose(tn.predict(model, batches()), expected, rtol=1e-6)
+    np.testing.assert_array_equal(model[0].running_mean.numpy(), mean)
+    assert [module.training for _, module in model.modules()] == [True, True, True, False]
+
+
+def test_a_layer_that_sees_its_mode_during_evaluation() -> None:
+    class Seen(tn.nn.Module):
+        def forward(self, x: Any) -> Any:
+            seen.append((self.training, x.requires_grad))
+            return x
+
+    seen: list[tuple[bool, bool]] = []
+    model = tn.nn.Sequential(Seen())
+    tn.predict(model, np.ones((1, 2), "float32"))
+    model(tn.Tensor([[1.0, 2.0]]))
+    tn.evaluate(model, [(np.ones((1, 2), "float32"), np.array([0]))])
+    model.eval()(tn.Tensor([[1.0, 2.0]]))
+    assert [training for training, _ in seen] == [False, True, False, False]

@@ -14,21 +14,20 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from tinynet.backend.devices import FOLDERS, module_for
 from tinynet.errors import ArgumentError, DeviceError, GradientError
-from tinynet.settings import changed
+from tinynet.settings import Setting
 
 Functions = tuple[Callable[..., Any], ...]
 
 
 PRECISIONS = ("float32", "tf32", "bf16")
-_reference: ContextVar[bool] = ContextVar("reference", default=False)
-recording: ContextVar[bool] = ContextVar("recording", default=True)  # set by `tape.no_grad`
-_precision: ContextVar[str] = ContextVar("precision", default="float32")
+_reference = Setting("reference", False)
+recording = Setting("recording", True)  # set by `tape.no_grad`
+_precision = Setting("precision", "float32")
 _overrides: dict[tuple[str, str, tuple[str, ...]], Any] = {}  # Functions or None, once looked up
 
 
@@ -41,7 +40,7 @@ def using(which: str) -> AbstractContextManager[None]:
     """
     if which not in ("reference", "fast"):
         raise ArgumentError(f'using: which must be "reference" or "fast", got {which!r}; with tn.using("reference"):')
-    return changed(_reference, which == "reference")
+    return _reference.changed(which == "reference")
 
 
 def precision(which: str) -> AbstractContextManager[None]:
@@ -59,7 +58,7 @@ def precision(which: str) -> AbstractContextManager[None]:
     if which not in PRECISIONS:
         raise ArgumentError(f'precision: which must be "float32", "tf32" or "bf16", got {which!r}; '
                             'with tn.precision("tf32"):')
-    return changed(_precision, which)
+    return _precision.changed(which)
 
 
 def is_reference() -> bool:

@@ -1,6 +1,7 @@
 """Memory that is used again: never two arrays at once, never too much."""
 
 import gc
+import types
 from typing import Any
 
 import numpy as np
@@ -86,3 +87,15 @@ def test_when_the_system_has_none_left_what_is_kept_is_given_back(monkeypatch: p
     monkeypatch.setattr(memory.np, "empty", sparing)
     array = empty((2 * SHAPE[0], 3))
     assert array.size and not any(memory._kept.values())
+
+
+def test_memory_comes_back_without_code_of_python() -> None:
+    """An interrupt in a `__del__` or a callback of Python would be lost."""
+    array = empty(SHAPE)
+    start = array.ctypes.data
+    assert not hasattr(memory._Block, "__del__")
+    assert isinstance(memory._lent[start].__callback__, types.BuiltinMethodType)
+    del array
+    assert start in [loan.start for loans in memory._kept.values() for loan in loans]
+    release()
+    assert start not in memory._lent
