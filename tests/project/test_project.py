@@ -260,9 +260,10 @@ def test_an_import_by_name_is_found(source: str) -> None:
 
 # Lines of the files that a reader of the core reads, derivations included. Raise the budget only with a reason here.
 # 5,150: steps counted for each parameter, limits of options, masks by `where`, and ignored labels, with their texts.
+# 130 more: changes between forward and backward, copies of optimizers, and layers in containers and cycles.
 # 700 more for sequences of different lengths, branches and losses: masks, GRU, LayerNorm, groups of channels, Residual,
 # Parallel, binary cross-entropy, Huber, and small functions.
-BUDGET = 5850
+BUDGET = 5980
 CORE = (r"(contract|tape|tensor|op|tracing|random|window|init|gradcheck)\.py$|"
         r"(ops|nn|optim)/(?!__init__|summary|profile)")
 
