@@ -108,3 +108,24 @@ def call_with(values: dict[Any, Any], function: Callable[..., Result], *argument
             variable.set(value)
         return function(*arguments)
     return copy_context().run(call)
+
+
+def exclusively(lock: Any, function: Callable[..., Result], *arguments: Any) -> Result:
+    """function(*arguments) while this thread holds an RLock. An exception leaves the lock as it was before the call.
+
+    A plain `with` statement can be interrupted after its body and before it releases the lock.
+
+    >>> from threading import RLock
+    >>> lock = RLock()
+    >>> exclusively(lock, lock._is_owned), lock._is_owned()
+    (True, False)
+    """
+    if lock._is_owned():
+        return function(*arguments)
+    try:
+        with lock:
+            return function(*arguments)
+    except BaseException:
+        if lock._is_owned():
+            lock.release()
+        raise

@@ -12,6 +12,7 @@ import pytest
 
 import tinynet as tn
 from tinynet import backend
+from tinynet.backend.cpu.runtime import memory, threads
 from tinynet.errors import StateError
 from tinynet.tracing import is_observed, observe
 
@@ -54,7 +55,9 @@ def model() -> Any:
 
 
 def settings() -> tuple[Any, ...]:
-    return backend.is_recording(), backend.is_reference(), backend.current_precision(), is_observed()
+    locks = threads._changing, threads.running_pool().free, memory._changing
+    return (backend.is_recording(), backend.is_reference(), backend.current_precision(), is_observed(),
+            [lock._is_owned() for lock in locks])
 
 
 def within(context: Callable[[], Any]) -> Callable[[], None]:
@@ -121,12 +124,13 @@ def test_a_call_ends(name: str, step: int) -> None:
 
 
 def test_set_threads_ends() -> None:
-    before = tn.threads()
+    before, modes = tn.threads(), settings()
     try:
-        for at in itertools.count(0, 3):
+        for at in itertools.count():
             if not interrupted(lambda: tn.set_threads(2), at):
                 break
             assert tn.threads() in (before, 2)
+            assert settings() == modes, at  # which starts a pool
         tn.set_threads(before)
         assert tn.threads() == before
     finally:

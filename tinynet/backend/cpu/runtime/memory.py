@@ -17,6 +17,7 @@ from weakref import ref
 import numpy as np
 
 from tinynet.backend.cpu.runtime import observer
+from tinynet.settings import exclusively
 
 SMALL = 1 << 16  # bytes; smaller arrays are NumPy's
 PAIR = 128  # bytes: the alignment of arrays, two cache lines, which the prefetcher of a processor may load together
@@ -97,12 +98,15 @@ def aligned_words(rows: int, words: int) -> Any:
 
 def release() -> None:
     """Return all kept memory to the system."""
+    exclusively(_changing, _release)
+
+
+def _release() -> None:
     global _made
-    with _changing:
-        for size, blocks in list(_kept.items()):
-            while blocks:
-                _lent.pop(blocks.pop().start, None)
-                _made -= size
+    for size, blocks in list(_kept.items()):
+        while blocks:
+            _lent.pop(blocks.pop().start, None)
+            _made -= size
 
 
 def _rounded(size: int) -> int:
@@ -113,13 +117,7 @@ def _rounded(size: int) -> int:
 
 def _more(size: int) -> tuple[Any, int]:
     """A block of memory from the system, and the address where an array begins in it."""
-    global _made, _most
-    with _changing:
-        kept = sum(size * len(blocks) for size, blocks in list(_kept.items()))
-        _most = max(_most, _made - kept + size)
-        if kept > 2 * _most:
-            release()
-        _made += size
+    exclusively(_changing, _count, size)
     try:
         memory = np.empty(size, np.uint8)
     except MemoryError:
@@ -127,3 +125,13 @@ def _more(size: int) -> tuple[Any, int]:
         memory = np.empty(size, np.uint8)
     start = memory.ctypes.data
     return memory, start + -start % PAIR
+
+
+def _count(size: int) -> None:
+    """Count a block that is about to be made. Return the kept memory if it is far more than was in use at once."""
+    global _made, _most
+    kept = sum(size * len(blocks) for size, blocks in list(_kept.items()))
+    _most = max(_most, _made - kept + size)
+    if kept > 2 * _most:
+        _release()
+    _made += size

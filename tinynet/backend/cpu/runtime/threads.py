@@ -45,6 +45,7 @@ from tinynet.backend.cpu.runtime.mailbox import SEQUENCE, STOP, new_mailbox, per
 from tinynet.backend.threads import checked
 from tinynet.errors import ArgumentError
 from tinynet.processors import processors
+from tinynet.settings import exclusively
 
 MOST_THREADS = 16  # of the default
 LOOKS = 4_000  # before a worker sleeps, about 1 ms; to wake it takes a tenth of that
@@ -161,11 +162,7 @@ def set_threads(count: int) -> None:
     >>> threads()
     2
     """
-    global _threads
-    count = checked(count)
-    with _changing:
-        _stop()
-        _threads = count
+    exclusively(_changing, _replace, checked(count))
 
 
 def shards_for(elements: int, most: int | None = None) -> int:
@@ -226,20 +223,26 @@ _changing = RLock()  # held while one of the two changes
 
 def running_pool() -> Pool:
     """The pool; it starts now if it has not."""
+    return exclusively(_changing, _start)
+
+
+def _start() -> Pool:
     global _pool
-    with _changing:
-        if _pool is None:
-            _pool = Pool(_threads)
-        return _pool
+    if _pool is None:
+        _pool = Pool(_threads)
+    return _pool
+
+
+def _replace(count: int) -> None:
+    """End the pool; the next launch starts another one with `count` threads."""
+    global _pool, _threads
+    pool, _pool, _threads = _pool, None, count  # first: an interrupt may leave the pool with its lock held
+    if pool is not None:
+        pool.stop()
 
 
 def _stop() -> None:
-    """End the pool; the next launch starts another one."""
-    global _pool
-    with _changing:
-        if _pool is not None:
-            _pool.stop()
-        _pool = None
+    exclusively(_changing, lambda: _replace(_threads))
 
 
 def _replace_locks() -> None:
