@@ -170,10 +170,10 @@ class Tensor:
         `gradient` is the gradient of the loss with respect to self, of the same shape; by default 1, for one element.
         The tape is used up: one backward pass for each forward pass.
 
-        Errors: GradientError if self requires no gradient, if it has several elements and `gradient` is missing, if
-        the tape is used up, or if an input was changed that the backward pass reads; ShapeError if `gradient` has
-        another shape. Changes by optimizers and `load_state_dict` are noticed everywhere. Other changes are noticed on
-        the CPU alone, in a sample of the elements if an array has more than 4 KiB.
+        Errors: ShapeError if `gradient` has another shape. GradientError if self requires no gradient, if it has
+        several elements and `gradient` is missing, or if the tape is used up. GradientError also if an input was
+        changed that the backward pass reads. Changes by optimizers and `load_state_dict` are noticed everywhere.
+        Other changes are noticed on the CPU alone, in a sample of the elements if an array has more than 4 KiB.
         """
         if not self.requires_grad:
             raise GradientError("backward: nothing that this tensor was made of has requires_grad; make it outside of "
