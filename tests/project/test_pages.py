@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.project.test_project import BUDGET, CORE
+from tests.project.test_project import CORE, core_lines, paths
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ["README.md", "CONTRIBUTING.md", "benchmarks/README.md", "tinynet/backend/cuda/README.md",
@@ -273,10 +273,11 @@ def test_the_readme_quotes_what_is_written_elsewhere() -> None:
 
 
 def test_the_readme_says_how_large_the_core_is() -> None:
-    """The README names the budget and the parts of the core that test_project.py counts."""
-    claim = re.search(r"The core is at most ([\d,]+) lines.*?of `tinynet/`", read("README.md"), re.S)
+    """The README names the parts of the core that test_project.py counts, and its size within 8 %."""
+    claim = re.search(r"The core is about ([\d,]+) lines.*?of `tinynet/`", read("README.md"), re.S)
     assert claim
-    assert int(claim[1].replace(",", "")) == BUDGET
+    lines = core_lines({path: read(f"tinynet/{path}") for path in paths("tinynet")})
+    assert abs(int(claim[1].replace(",", "")) - lines) <= 0.08 * lines, f"the core has {lines} lines"
     files = [f"{name}.py" if (ROOT / "tinynet" / f"{name}.py").exists() else f"{name}/a.py"
              for name in re.findall(r"`(\w+)`", claim[0])]
     assert len(files) == 12 and all(re.match(CORE, file) for file in files)

@@ -67,10 +67,10 @@ def _lacks_in_tests(name: str) -> Iterator[tuple[str, str]]:
         yield "support/references.py", f'REFERENCES["{name}"] = lambda {inputs}: ...  in terms of single numbers'
     proved = set()
     for bug in bugs.BUGS:
-        if bug.op == name and bugs.is_planted(bug):
+        if bug.op == name and not bugs.flaw(bug):
             proved |= bugs.equations(bug)
         elif bug.op == name:
-            yield "core/bugs.py", f"another text to the bug {str(bug)!r}: {bug.old!r} must occur once in the code"
+            yield "core/bugs.py", f"another text to the bug {str(bug)!r}: {bugs.flaw(bug)}"
     for number in sorted(specifications()[name].numbers - proved):
         yield "core/bugs.py", (f'Bug("{name}", "a mistake", "a piece of the line with ({number})", "the wrong piece"),'
                                "  to BUGS")
@@ -102,6 +102,10 @@ def lacks_in(folder: str, name: str) -> list[str]:
             proved.add((bug.file, line, bug.number))
         elif bug.file.partition(".")[0] == stem:
             found.append(f"{tests}: change the bug {str(bug)!r}: {bug.old!r} must be on one line with ({bug.number})")
+    page = f"tinynet/backend/{folder}/README.md"
+    if f"{stem}.cu" in read(folder) and f"| `{stem}.cu` |" not in (ROOT / page).read_text(encoding="utf-8"):
+        found.append(f"{page}: add  | `{stem}.cu` | `ops/{stem}.py` | one element |  to the table of files: what a "
+                     "thread computes")
     return found + [f'{tests}: add  ("{part}", {number}, "a piece of line {line}", "the wrong piece"),  to BUGS'
                     for part, line, number in sorted(claimed(folder, specifications()[name]) - proved)]
 
