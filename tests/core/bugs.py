@@ -346,8 +346,9 @@ def edit(bug: Bug) -> tuple[str, int]:
     start, end = (0, len(source)) if bug.file else section(source, bug.op)
     if source.count(bug.old, start, end) == 0:
         start, end = 0, len(source)
-    if source.count(bug.old, start, end) != 1:
-        raise ValueError(f"{bug.old!r} occurs {source.count(bug.old, start, end)} times in the code, and must occur once")
+    count = source.count(bug.old, start, end)
+    if count != 1:
+        raise ValueError(f"{bug.old!r} occurs {count} times in the code, and must occur once")
     at = source.index(bug.old, start)
     return source[:at] + bug.new + source[at + len(bug.old) :], at
 
