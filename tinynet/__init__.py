@@ -19,12 +19,15 @@
     tn.about                            versions, processor, threads, devices              about.py
 """
 
+from typing import TYPE_CHECKING
+
 from tinynet import backend, data, errors, init, metrics, nn, ops, optim, random
 from tinynet.about import __version__ as __version__
 from tinynet.about import about
 from tinynet.backend import precision, using
 from tinynet.backend.devices import devices
 from tinynet.backend.threads import set_threads, threads
+from tinynet.elsewhere import in_modules
 from tinynet.gradcheck import Report, gradcheck
 from tinynet.random import seed
 from tinynet.saving import exchange
@@ -38,3 +41,7 @@ from tinynet.training.fit import fit
 __all__ = ["Report", "Tensor", "about", "backend", "callbacks", "data", "devices", "errors", "evaluate", "exchange",
            "fit", "from_dlpack", "gradcheck", "init", "load", "metrics", "nn", "no_grad", "ops", "optim", "precision",
            "predict", "random", "save", "seed", "set_threads", "threads", "using"]
+
+if not TYPE_CHECKING:
+    __getattr__ = in_modules({"tn": __all__, "tn.nn": nn.__all__, "tn.optim": optim.__all__, "tn.ops": ops.__all__,
+                              "tn.data": data.__all__})
