@@ -91,7 +91,7 @@ def in_class(of_model: bool) -> Callable[[Any, str], Any]:
     ops = {name: f"tn.ops.{name}" for name in (*SHARED, "relu", "sigmoid", "softmax", "log_softmax")}
     known = _MODEL if of_model else {**_OPS, **ops, **_TENSOR}
 
-    def missing(one: Any, name: str) -> NoReturn:
+    def missing(one: object, name: str) -> NoReturn:
         right = known.get(name)
         hint = f"; {right}?" if right else ""
         raise AttributeError(f"{type(one).__name__!r} object has no attribute {name!r}{hint}", name=name, obj=one)

@@ -4,6 +4,7 @@ A subclass of an array brings its own arithmetic and its own order of rows. A Nu
 """
 
 import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import is_
 from typing import Any
 
@@ -118,14 +119,15 @@ def _ufunc(tensor: Any, ufunc: Any, method: str, *inputs: Any, **options: Any) -
     raise _no_gradient(ufunc.__name__)
 
 
-def numpy_function(tensor: Any, function: Any, types: Any, inputs: Any, options: Any) -> Any:
+def numpy_function(tensor: object, function: Callable[..., object], types: Iterable[type], inputs: Sequence[object],
+                   options: Mapping[str, object]) -> object:
     """`Tensor.__array_function__`: NumPy's result for the values, where no gradient is lost.
 
     Errors: DtypeError if an input requires a gradient and the result has floats.
     """
     given: list[Any] = []
-    inputs, options = _values((inputs, options), type(tensor), given)
-    result = function(*inputs, **options)
+    positional, named = _values((tuple(inputs), dict(options)), type(tensor), given)
+    result = function(*positional, **named)
     if any(one.requires_grad for one in given) and np.asarray(result).dtype.kind in "fc":
         raise _no_gradient(function.__name__)
     return result
