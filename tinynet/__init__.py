@@ -15,6 +15,7 @@
     tn.callbacks                        early stopping, logs                               training/callbacks.py
     tn.metrics                          how good is it?                                    metrics.py
     tn.save, tn.load, tn.exchange       a model in one file; weights of PyTorch, Keras     saving/
+    tn.to_onnx                          a model for other programs                         export/
     tn.gradcheck, tn.seed               is a gradient right? the same bits again           gradcheck.py, random.py
     tn.about                            versions, processor, threads, devices              about.py
 """
@@ -28,6 +29,7 @@ from tinynet.backend import precision, using
 from tinynet.backend.devices import devices
 from tinynet.backend.threads import set_threads, threads
 from tinynet.elsewhere import in_modules
+from tinynet.export.onnx import to_onnx
 from tinynet.gradcheck import Report, gradcheck
 from tinynet.random import seed
 from tinynet.saving import exchange
@@ -40,7 +42,7 @@ from tinynet.training.fit import fit
 
 __all__ = ["Report", "Tensor", "about", "backend", "callbacks", "data", "devices", "errors", "evaluate", "exchange",
            "fit", "from_dlpack", "gradcheck", "init", "load", "metrics", "nn", "no_grad", "ops", "optim", "precision",
-           "predict", "random", "save", "seed", "set_threads", "threads", "using"]
+           "predict", "random", "save", "seed", "set_threads", "threads", "to_onnx", "using"]
 
 if not TYPE_CHECKING:
     __getattr__ = in_modules({"tn": __all__, "tn.nn": nn.__all__, "tn.optim": optim.__all__, "tn.ops": ops.__all__,

@@ -76,6 +76,10 @@ class ModelFileError(TinynetError, ValueError):
     """A saved model is missing, damaged or not a model of tinynet; or a model cannot be saved."""
 
 
+class ExportError(TinynetError, ValueError):
+    """A model cannot be expressed in another format, or a package for that is missing."""
+
+
 class DataError(TinynetError, ValueError):
     """A data file is missing, damaged, or of another kind than it claims."""
 

@@ -44,7 +44,7 @@ LAYERS = [
     ["nn"],
     ["optim", "data"],
     ["saving", "metrics", "about"],
-    ["training"],
+    ["training", "export"],
     ["classifier"],
     ["__main__"],
 ]
@@ -64,6 +64,7 @@ PACKAGES = {
     "matplotlib": r"",
     "sklearn": r"",
     "PIL": r"",
+    "onnx": r"export/",
     "tensorboardX": r"training/callbacks\.py",
 }
 # All but NumPy are imported inside functions, to keep `import tinynet` fast. Kernels are imported on first use.

@@ -15,6 +15,7 @@ from tests.support.overrides import Bug, Specification, claims, definitions, rea
 from tests.support.project import ROOT
 from tests.support.references import REFERENCES
 from tinynet import ops
+from tinynet.export.rules import INEXPRESSIBLE, RULES
 from tinynet.op import REGISTRY, Op
 
 TABLES = {"cpu": equations_cpu, "cuda": equations_cuda}
@@ -46,7 +47,7 @@ def lacks(name: str) -> list[str]:
         return [f"{exports}: add the line  from tinynet.ops.{stem} import {name}"]
     found = [] if name in ops.__all__ else [f'{exports}: add the line  "{name}",  to __all__']
     return found + [f"tinynet/ops/{stem}.py: {line}" for line in _lacks_itself(name)] + [
-        f"tests/{file}: add  {line}" for file, line in _lacks_in_tests(name)]
+        f"tests/{file}: add  {line}" for file, line in _lacks_in_tests(name)] + _lacks_in_export(name)
 
 
 def _lacks_itself(name: str) -> Iterator[str]:
@@ -74,6 +75,13 @@ def _lacks_in_tests(name: str) -> Iterator[tuple[str, str]]:
     for number in sorted(specifications()[name].numbers - proved):
         yield "core/bugs.py", (f'Bug("{name}", "a mistake", "a piece of the line with ({number})", "the wrong piece"),'
                                "  to BUGS")
+
+
+def _lacks_in_export(name: str) -> list[str]:
+    """The line about ONNX, if an op has neither a rule nor a reason why there is none."""
+    return [] if name in {**RULES, **INEXPRESSIBLE} else [
+        f'tinynet/export/elementwise.py: add  "{name}": "its node of ONNX",  to _UNARY; for another form a function '
+        f'with @rule("{name}") to layers.py; if ONNX has no node, the reason to INEXPRESSIBLE of rules.py']
 
 
 # --- its overrides --------------------------------------------------------------------------------------------------
