@@ -26,7 +26,7 @@ from tests.project.test_project import CORE, core_lines, paths
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ["README.md", "CONTRIBUTING.md", "benchmarks/README.md", "tinynet/backend/cuda/README.md",
          *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md"))]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
 OWN_TEST = ["docs/add_an_op.md"]  # its blocks are parts of files: test_walkthrough.py
 
 
@@ -84,8 +84,9 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("block", programs().values(), ids=programs())
 def test_a_program_runs_as_it_stands(block: Block, folder: Path) -> None:
-    if "import torch" in block.text:
-        pytest.importorskip("torch")
+    for package in ("torch", "onnxruntime"):
+        if f"import {package}" in block.text:
+            pytest.importorskip(package)
     printed = run(block.text, folder)
     if block.below is not None:
         assert rounded(printed) == rounded(block.below)

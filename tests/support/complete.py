@@ -78,7 +78,7 @@ def _lacks_in_tests(name: str) -> Iterator[tuple[str, str]]:
 
 
 def _lacks_in_export(name: str) -> list[str]:
-    """The line about ONNX, if an op has neither a rule nor a reason why there is none."""
+    """The line about ONNX, if an op has neither a rule nor a reason why ONNX cannot express it."""
     return [] if name in {**RULES, **INEXPRESSIBLE} else [
         f'tinynet/export/elementwise.py: add  "{name}": "its node of ONNX",  to _UNARY; for another form a function '
         f'with @rule("{name}") to layers.py; if ONNX has no node, the reason to INEXPRESSIBLE of rules.py']

@@ -36,17 +36,29 @@ def to_onnx(model: Module, path: str | os.PathLike[str], *, pixels: bool = False
     `tinynet.version`, `tinynet.input_shape`, and where the model has them `tinynet.classes` and `tinynet.scaling`.
     Needs onnx: pip install onnx.
 
-    Errors: ExportError for a model that ONNX cannot express, with the name of the op; ArgumentError for a model without
-    input_shape. OSError if the file cannot be written.
+    Errors: ExportError for a model that ONNX cannot express, with the name of the op, and for a file that cannot be
+    written; ArgumentError for a model without input_shape.
 
-    >>> import tempfile, tinynet as tn
-    >>> model = tn.nn.Sequential(tn.nn.Flatten(), tn.nn.Dense(4, 2), input_shape=(2, 2, 1))
-    >>> path = os.path.join(tempfile.mkdtemp(), "model.onnx")
-    >>> tn.to_onnx(model, path, pixels=True, probabilities=True)
-    >>> os.path.getsize(path) < 2000
-    True
+    >>> import tinynet as tn
+    >>> class Half(tn.nn.Module):
+    ...     def forward(self, x):
+    ...         return tn.ops.dropout(x, 0.5, key=(0, 0), counter=0)
+    >>> model = tn.nn.Sequential(tn.nn.ReLU(), Half(), input_shape=(3,))
+    >>> tn.to_onnx(model, "half.onnx")
+    Traceback (most recent call last):
+    tinynet.errors.ExportError: to_onnx: op dropout in layer 1 draws random numbers, which an exported ...
     """
-    write_whole(path, onnx_bytes(model, pixels=pixels, probabilities=probabilities))
+    content = onnx_bytes(model, pixels=pixels, probabilities=probabilities)
+    write_file("to_onnx", path, content)
+
+
+def write_file(function: str, path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a file whole or not at all. ExportError if that is not possible."""
+    try:
+        write_whole(path, content)
+    except OSError as error:
+        raise ExportError(f"{function}: {printable(path)} must be a file that can be written, and the system says "
+                          f"{error.strerror or error}; choose another folder, or is the disk full?") from error
 
 
 def onnx_bytes(model: Module, *, pixels: bool = False, probabilities: bool = False) -> bytes:

@@ -144,7 +144,7 @@ class _Tracer:
         arrays = tuple(None if tensor is None else tensor.data for tensor in call.inputs)
         if not any(map(self.is_traced, (*arrays, *arrays_in(call.options)))):
             return run()
-        blanks = call.definition.blanks([array for array in arrays if array is not None], call.sizes, call.options)
+        blanks = call.definition.blanks(arrays, call.sizes, call.options)
         outputs = [(blank.shape, blank.dtype) for blank in (blanks if isinstance(blanks, tuple) else (blanks,))]
         made = self.note(call.op, arrays, outputs, call.options)
         return tuple(map(Tensor.of, made)) if isinstance(made, tuple) else Tensor.of(made)
