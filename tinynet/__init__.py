@@ -9,6 +9,7 @@
     tn.from_dlpack                      arrays shared with PyTorch, JAX, CuPy              tensor.py
     tn.ops                              the math, op by op                                 ops/
     tn.nn, tn.init                      layers, their parameters and initial values        nn/, init.py
+    tn.models                           the models of the paper                            models.py
     tn.optim                            SGD, Adam, AdamW, schedules, clipping              optim/
     tn.data                             readers and loaders                                data/
     tn.fit, tn.evaluate, tn.predict     the training loop, which can be killed and resumed training/
@@ -22,7 +23,7 @@
 
 from typing import TYPE_CHECKING
 
-from tinynet import backend, data, errors, init, metrics, nn, ops, optim, random
+from tinynet import backend, data, errors, init, metrics, models, nn, ops, optim, random
 from tinynet.about import __version__ as __version__
 from tinynet.about import about
 from tinynet.backend import precision, using
@@ -41,8 +42,8 @@ from tinynet.training.evaluate import evaluate, predict
 from tinynet.training.fit import fit
 
 __all__ = ["Report", "Tensor", "about", "backend", "callbacks", "data", "devices", "errors", "evaluate", "exchange",
-           "fit", "from_dlpack", "gradcheck", "init", "load", "metrics", "nn", "no_grad", "ops", "optim", "precision",
-           "predict", "random", "save", "seed", "set_threads", "threads", "to_onnx", "using"]
+           "fit", "from_dlpack", "gradcheck", "init", "load", "metrics", "models", "nn", "no_grad", "ops", "optim",
+           "precision", "predict", "random", "save", "seed", "set_threads", "threads", "to_onnx", "using"]
 
 if not TYPE_CHECKING:
     __getattr__ = in_modules({"tn": __all__, "tn.nn": nn.__all__, "tn.optim": optim.__all__, "tn.ops": ops.__all__,

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 import tinynet as tn
-from examples import models as example_models
 from tests.export.models import OWN, Case, Own, layer_cases, saved_classifier, trained
 from tests.support.complete import OPS
 from tests.support.op_cases import draw
+from tinynet import models as example_models
 from tinynet import nn, ops
 from tinynet.errors import ArgumentError, ExportError
 from tinynet.export.onnx import onnx_bytes
@@ -31,7 +31,8 @@ ort = pytest.importorskip("onnxruntime", reason="pip install -e '.[test]' brings
 
 CLOSE = 2e-6  # of the output's scale, or of 1
 DEEP = 1e-5
-MODELS = [name for name in vars(example_models) if name.startswith(("lstm", "cnn", "deep_", "idc_", "pneumonia_"))]
+MODELS = ["lstm_cnn", "cnn_lstm", "lstm", "cnn", "deep_lstm_cnn", "idc_lstm_cnn", "idc_lstm", "idc_cnn",
+          "pneumonia_cnn_lstm"]
 
 
 def session(content: bytes) -> Any:

@@ -42,7 +42,7 @@ LAYERS = [
     ["ops", "gradcheck"],
     ["init"],
     ["nn"],
-    ["optim", "data"],
+    ["optim", "data", "models"],
     ["saving", "metrics", "about"],
     ["training", "export"],
     ["classifier"],
