@@ -40,8 +40,8 @@ class Graph:
         self._constant_names: dict[Any, str] = {}
         self._stored: dict[int, dict[Order, str]] = {}
         self._varies: dict[int, tuple[bool, ...]] = {}
-        pairs = zip((trace.input, *outputs_of(trace)), (other.input, *outputs_of(other)), strict=True)
-        for array, twin in pairs:
+        self.mask = trace.mask
+        for array, twin in zip(arrays_of(trace), arrays_of(other), strict=True):
             self._varies[address(array)] = tuple(a != b for a, b in zip(array.shape, twin.shape, strict=True))
 
     def fail(self, reason: str) -> NoReturn:
@@ -159,9 +159,10 @@ def _host(array: Array) -> Array:
     return Tensor.of(array).numpy()
 
 
-def outputs_of(trace: Trace) -> list[Array]:
-    """All arrays that the steps of a trace make."""
-    return [array for step in trace.steps for array in step.outputs]
+def arrays_of(trace: Trace) -> list[Array]:
+    """All arrays of a trace: its inputs, and what its steps make."""
+    masks = [] if trace.mask is None else [trace.mask]
+    return [trace.input, *masks, *(array for step in trace.steps for array in step.outputs)]
 
 
 def difference(one: Graph, other: Graph) -> Step | None:

@@ -8,7 +8,7 @@ import numpy as np
 from tinynet.export.graph import Graph
 from tinynet.export.rules import RULES, Rule, rule
 from tinynet.export.shapes import reduced
-from tinynet.export.trace import Step
+from tinynet.export.trace import Step, address
 from tinynet.types import Array
 from tinynet.window import Window, pool_window, pool_windows, window, windows
 
@@ -119,17 +119,23 @@ def _normalised(graph: Graph, step: Step, order: tuple[int, ...], along: list[in
 
 @rule("lstm")
 def lstm(graph: Graph, step: Step) -> None:
-    """LSTM over (T,N,D), with the gates in the order i, o, f, C̃. Its outputs are Y (T,1,N,H) and two (1,N,H)."""
-    x, h0, c0, W, b, recurrent_mask = step.inputs
+    """LSTM over (T,N,D), with the gates in the order i, o, f, C̃. Its outputs are Y (T,1,N,H) and two (1,N,H).
+
+    Its input `sequence_lens` takes the place of the mask of a sequence with padding on the right.
+    """
+    x, h0, c0, W, b, recurrent_mask, mask = step.inputs
     if recurrent_mask is not None:
         graph.fail("must have no recurrent_mask, since ONNX has no place for one; it is for training alone")
+    if mask is not None and (graph.mask is None or address(mask) != address(graph.mask)):
+        graph.fail("must have the mask that the model was called with, since ONNX takes lengths alone, and has "
+                   "another; pad on the right, and pass the mask on as it is")
     weight, bias = graph.values(W, "W"), graph.values(b, "b")
     H = weight.shape[1] // 4
-    initial: list[Any] = []
+    initial: list[Any] = [] if mask is None else ["lengths"]
     if h0 is not None or c0 is not None:
         names = [None if one is None else graph.emit("Unsqueeze", graph.value(one), np.array([0])) for one in (h0, c0)]
         zeros = graph.emit("ConstantOfShape", graph.emit("Shape", names[0] or names[1]))
-        initial = [None, *(name or zeros for name in names)]
+        initial = [*(initial or [None]), *(name or zeros for name in names)]
     y, h, c = graph.emit("LSTM", graph.value(x, (1, 0, 2)), _gates(weight[H:]).T[None], _gates(weight[:H]).T[None],
                          np.concatenate([_gates(bias), np.zeros_like(bias)])[None], *initial, outputs=3, hidden_size=H)
     graph.set(step.outputs[0], graph.emit("Squeeze", y, np.array([1])), (1, 0, 2))

@@ -19,18 +19,23 @@ from tinynet.export.rules import apply
 from tinynet.export.trace import Trace, trace
 from tinynet.nn.module import Module
 from tinynet.scaling import Scaling
+from tinynet.types import Array
 
 OPSET, FORMAT = 17, 8
 BATCHES = 61, 64  # two sizes of the batch to trace with; one is odd
 LARGEST = 2**31 - 2**20  # bytes of the weights: the limit of the file format, less the nodes
 
 
-def to_onnx(model: Module, path: str | os.PathLike[str], *, pixels: bool = False, probabilities: bool = False) -> None:
+def to_onnx(model: Module, path: str | os.PathLike[str], *, pixels: bool = False, probabilities: bool = False,
+            lengths: bool = False) -> None:
     """Write a model in the ONNX format. The file is written whole or not at all.
 
     pixels          take images as they are read: the input is `pixels`, uint8 (N,H,W,C), and the graph scales them by
                     `model.scaling`, or by 1/255. Else it is `input`, float32 (N, *model.input_shape)
     probabilities   end with a softmax, unless the model does: the first output is `probabilities`. Else it is `scores`
+
+    lengths         take sequences of different lengths, padded on the right: the second input is `lengths`, int32 (N),
+                    the number of real steps of each, at least 1. The model is called as model(x, mask=mask)
 
     Further outputs, as of an LSTM with `return_state`, are `output_1`, `output_2`. The metadata of the file are JSON:
     `tinynet.version`, `tinynet.input_shape`, and where the model has them `tinynet.classes` and `tinynet.scaling`.
@@ -48,7 +53,7 @@ def to_onnx(model: Module, path: str | os.PathLike[str], *, pixels: bool = False
     Traceback (most recent call last):
     tinynet.errors.ExportError: to_onnx: op dropout in layer 1 draws random numbers, which an exported ...
     """
-    content = onnx_bytes(model, pixels=pixels, probabilities=probabilities)
+    content = onnx_bytes(model, pixels=pixels, probabilities=probabilities, lengths=lengths)
     write_file("to_onnx", path, content)
 
 
@@ -61,7 +66,7 @@ def write_file(function: str, path: str | os.PathLike[str], content: bytes) -> N
                           f"{error.strerror or error}; choose another folder, or is the disk full?") from error
 
 
-def onnx_bytes(model: Module, *, pixels: bool = False, probabilities: bool = False) -> bytes:
+def onnx_bytes(model: Module, *, pixels: bool = False, probabilities: bool = False, lengths: bool = False) -> bytes:
     """The content of the file that `to_onnx` writes. Errors as of `to_onnx`."""
     if not isinstance(model, Module):
         order = "to_onnx(model, path), the model comes first" if isinstance(model, str | os.PathLike) else \
@@ -77,7 +82,7 @@ def onnx_bytes(model: Module, *, pixels: bool = False, probabilities: bool = Fal
     for name, tensor in model.tensors().items():
         if tensor.dtype.kind == "f" and tensor.dtype != np.float32:
             raise ExportError(f'to_onnx: {name} must be float32, got {tensor.dtype}; model.astype("float32") first')
-    traces = [trace(model, tuple(shape), batch) for batch in BATCHES]
+    traces = [trace(model, tuple(shape), batch, masked=lengths) for batch in BATCHES]
     return _serialized(_graph(model, traces, pixels, probabilities), model, traces[0], pixels, probabilities)
 
 
@@ -92,6 +97,8 @@ def _graph(model: Module, traces: list[Trace], pixels: bool, probabilities: bool
     for one, other in (traces, traces[::-1]):
         graph = Graph(one, other)
         graph.set(one.input, _scaled(graph, model, one) if pixels else "input")
+        if one.mask is not None:
+            graph.set(one.mask, _mask(graph, one.mask))
         for step in one.steps:
             apply(graph, step)
         graph.step = None
@@ -117,6 +124,13 @@ def _scaled(graph: Graph, model: Module, one: Trace) -> str:
     name = graph.emit("Cast", "pixels", to=elementwise.DTYPES["float32"])
     name = graph.emit("Div", graph.emit("Sub", name, mean) if mean.any() else name, scale)
     return name if one.input.ndim == 4 else graph.reshape(name, graph.sizes(one.input))
+
+
+def _mask(graph: Graph, mask: Array) -> str:
+    """The mask (N,T), computed from the lengths: step t is real if t < length."""
+    length = graph.emit("Unsqueeze", graph.emit("Cast", "lengths", to=elementwise.DTYPES["int64"]), np.array([1]))
+    made: str = graph.emit("Less", np.arange(mask.shape[1])[None], length)
+    return made
 
 
 def _named(graph: Graph, name: str, i: int, probabilities: bool) -> Any:
@@ -148,16 +162,16 @@ def _serialized(graph: Graph, model: Module, one: Trace, pixels: bool, probabili
         raise ExportError(f"to_onnx: weights must have at most {LARGEST:,} bytes, the limit of the format, got "
                           f"{size:,}; export a part of the model")
     shape = model.input_shape or ()
-    if pixels:
-        inputs = helper.make_tensor_value_info("pixels", elementwise.DTYPES["uint8"], ["N", *(*shape, 1)[:3]])
-    else:
-        inputs = helper.make_tensor_value_info("input", elementwise.DTYPES["float32"], ["N", *shape])
+    kinds = [("pixels", "uint8", [*shape, 1][:3]) if pixels else ("input", "float32", [*shape]),
+             *([] if one.mask is None else [("lengths", "int32", [])])]
+    inputs = [helper.make_tensor_value_info(name, elementwise.DTYPES[dtype], ["N", *sizes])
+              for name, dtype, sizes in kinds]
     outputs = [helper.make_tensor_value_info(node.outputs[0], elementwise.DTYPES[array.dtype.name], graph.axes(array))
                for node, array in zip(graph.nodes[-len(one.outputs) :], one.outputs, strict=True)]
     nodes = [helper.make_node(node.kind, node.inputs, node.outputs, name=f"{node.kind}_{i}", **node.attributes)
              for i, node in enumerate(graph.nodes)]
     weights = [numpy_helper.from_array(array, name) for name, array in graph.constants.items()]
-    made = helper.make_model(helper.make_graph(nodes, "tinynet", [inputs], outputs, weights), ir_version=FORMAT,
+    made = helper.make_model(helper.make_graph(nodes, "tinynet", inputs, outputs, weights), ir_version=FORMAT,
                              opset_imports=[helper.make_opsetid("", OPSET)], producer_name="tinynet",
                              producer_version=__version__)
     helper.set_model_props(made, metadata(model))

@@ -38,10 +38,11 @@ class Step(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """A forward pass: its steps, its input, and its outputs."""
+    """A forward pass: its steps, its input, its mask of real time steps if it takes one, and its outputs."""
 
     steps: list[Step]
     input: Array
+    mask: Array | None
     outputs: tuple[Array, ...]
 
 
@@ -150,17 +151,21 @@ class _Tracer:
         return tuple(map(Tensor.of, made)) if isinstance(made, tuple) else Tensor.of(made)
 
 
-def trace(model: Module, input_shape: Shape, batch: int, dtype: DTypeLike = "float32") -> Trace:
+def trace(model: Module, input_shape: Shape, batch: int, *, masked: bool = False,
+          dtype: DTypeLike = "float32") -> Trace:
     """The forward pass of a model in evaluation, for a batch of samples of a shape.
+
+    masked   call it as model(x, mask=mask), with a mask (N,T) of booleans
 
     Errors: ExportError if the model reads values, or gives another thing than tensors that depend on the input.
     """
     tracer = _Tracer(model, batch)
     modes = [(module, module.training) for _, module in model.modules()]
     x = tracer.array((batch, *input_shape), dtype)
+    mask = tracer.array((batch, input_shape[0]), bool) if masked else None
     try:
         with no_grad(), observe(module=tracer.module, op=tracer.op):
-            result = model.eval()(Tensor.of(x))
+            result = model.eval()(Tensor.of(x), **({} if mask is None else {"mask": Tensor.of(mask)}))
     finally:
         for module, mode in modes:
             module.training = mode
@@ -169,7 +174,7 @@ def trace(model: Module, input_shape: Shape, batch: int, dtype: DTypeLike = "flo
     if not arrays or not all(map(tracer.is_traced, arrays)):
         raise ExportError("to_onnx: the model must give a tensor, or a tuple of tensors, that depend on its input, got "
                           f"{', '.join(type(one).__name__ for one in outputs)}; return what the ops give")
-    return Trace(tracer.steps, x, arrays)
+    return Trace(tracer.steps, x, mask, arrays)
 
 
 def address(array: Array) -> int:
