@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -407,3 +408,22 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--version"])
     assert stopped.value.code == 0
     assert capsys.readouterr().out == f"tinynet {tn.__version__}\n"
+
+
+# --- export ---------------------------------------------------------------------------------------------------------
+
+def test_export_to_onnx(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    running = pytest.importorskip("onnxruntime").InferenceSession
+    code, out, err = run(capsys, "export", model, "--onnx", tmp_path / "model.onnx", "--pixels", "--probabilities")
+    assert (code, err) == (0, "")
+    assert re.fullmatch(r"written to \S+model\.onnx: \d+ B\n", out)
+    found, = running(tmp_path / "model.onnx").run(["probabilities"], {"pixels": np.full((1, 8, 8, 3), 255, "uint8")})
+    np.testing.assert_allclose(found, [[0, 1]], atol=1e-4)
+    code, out, _ = run(capsys, "export", model, "--onnx", tmp_path / "other.onnx", "--json")
+    assert json.loads(out) == {"file": str(tmp_path / "other.onnx"), "bytes": (tmp_path / "other.onnx").stat().st_size}
+
+
+def test_export_to_a_file_that_cannot_be_written(model: Path, tmp_path: Path,
+                                                 capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("onnx")
+    assert "must be a file that can be written" in complaint(capsys, "export", model, "--onnx", tmp_path)

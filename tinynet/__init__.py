@@ -9,22 +9,28 @@
     tn.from_dlpack                      arrays shared with PyTorch, JAX, CuPy              tensor.py
     tn.ops                              the math, op by op                                 ops/
     tn.nn, tn.init                      layers, their parameters and initial values        nn/, init.py
+    tn.models                           the models of the paper                            models.py
     tn.optim                            SGD, Adam, AdamW, schedules, clipping              optim/
     tn.data                             readers and loaders                                data/
     tn.fit, tn.evaluate, tn.predict     the training loop, which can be killed and resumed training/
     tn.callbacks                        early stopping, logs                               training/callbacks.py
     tn.metrics                          how good is it?                                    metrics.py
     tn.save, tn.load, tn.exchange       a model in one file; weights of PyTorch, Keras     saving/
+    tn.to_onnx                          a model for other programs                         export/
     tn.gradcheck, tn.seed               is a gradient right? the same bits again           gradcheck.py, random.py
     tn.about                            versions, processor, threads, devices              about.py
 """
 
-from tinynet import backend, data, errors, init, metrics, nn, ops, optim, random
+from typing import TYPE_CHECKING
+
+from tinynet import backend, data, errors, init, metrics, models, nn, ops, optim, random
 from tinynet.about import __version__ as __version__
 from tinynet.about import about
 from tinynet.backend import precision, using
 from tinynet.backend.devices import devices
 from tinynet.backend.threads import set_threads, threads
+from tinynet.elsewhere import in_modules
+from tinynet.export.onnx import to_onnx
 from tinynet.gradcheck import Report, gradcheck
 from tinynet.random import seed
 from tinynet.saving import exchange
@@ -36,5 +42,9 @@ from tinynet.training.evaluate import evaluate, predict
 from tinynet.training.fit import fit
 
 __all__ = ["Report", "Tensor", "about", "backend", "callbacks", "data", "devices", "errors", "evaluate", "exchange",
-           "fit", "from_dlpack", "gradcheck", "init", "load", "metrics", "nn", "no_grad", "ops", "optim", "precision",
-           "predict", "random", "save", "seed", "set_threads", "threads", "using"]
+           "fit", "from_dlpack", "gradcheck", "init", "load", "metrics", "models", "nn", "no_grad", "ops", "optim",
+           "precision", "predict", "random", "save", "seed", "set_threads", "threads", "to_onnx", "using"]
+
+if not TYPE_CHECKING:
+    __getattr__ = in_modules({"tn": __all__, "tn.nn": nn.__all__, "tn.optim": optim.__all__, "tn.ops": ops.__all__,
+                              "tn.data": data.__all__})

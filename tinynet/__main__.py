@@ -3,6 +3,7 @@
     tinynet predict MODEL IMAGE...     the classes of images, PNG or JPEG, of any size
     tinynet evaluate MODEL DATA        accuracy, precision and recall on DATA: "mnist", "digits", or a folder of images
                                        with a folder for each class; its part "test", if it has one
+    tinynet export MODEL --onnx FILE   the model for other programs, in the ONNX format
     tinynet summary MODEL              layers, shapes, parameters, operations, memory
     tinynet about                      versions, processor, threads, devices
 
@@ -27,8 +28,9 @@ from tinynet.data import load as load_data
 from tinynet.data import read_image, scan_folder
 from tinynet.data.digits.mnist import find_below
 from tinynet.errors import DataError, DeviceError, TinynetError, printable
+from tinynet.export.onnx import to_onnx
 from tinynet.nn.module import Module
-from tinynet.nn.summary import rows
+from tinynet.nn.summary import in_bytes, rows
 from tinynet.output import finish, json_text, say
 from tinynet.saving.models import load
 
@@ -69,9 +71,10 @@ def parser() -> argparse.ArgumentParser:
     called = "python -m tinynet" if os.path.basename(sys.argv[0]) == "__main__.py" else "tinynet"
     made = argparse.ArgumentParser(called, description=text.partition("\n")[0], epilog=f"Exit codes{codes}")
     made.add_argument("--version", action="version", version=f"tinynet {__version__}")
-    commands = made.add_subparsers(required=True, metavar="predict|evaluate|summary|about")
+    commands = made.add_subparsers(required=True, metavar="predict|evaluate|summary|export|about")
     for command, text in ((run_predict, "the classes of images"), (run_evaluate, "figures of a model on data"),
-                          (run_summary, "the layers of a model"), (run_about, "versions, processor and devices")):
+                          (run_summary, "the layers of a model"),
+                          (run_export, "the model for other programs"), (run_about, "versions, processor and devices")):
         sub = commands.add_parser(command.__name__.removeprefix("run_"), help=text, description=text.capitalize())
         sub.set_defaults(command=command)
         if command is not run_about:
@@ -82,6 +85,10 @@ def parser() -> argparse.ArgumentParser:
             sub.add_argument("data", metavar="DATA", help="mnist, digits, or a folder of images")
             sub.add_argument("--part", choices=("all", "train", "val", "test"),
                              help="of a folder that has parts (default: test if it has one, else all)")
+        if command is run_export:
+            sub.add_argument("--onnx", metavar="FILE", required=True, help="the file to write, in the ONNX format")
+            sub.add_argument("--pixels", action="store_true", help="take images as bytes: the scaling is in the file")
+            sub.add_argument("--probabilities", action="store_true", help="end with a softmax")
         sub.add_argument("--json", action="store_true", help="print JSON")
         if command in (run_predict, run_evaluate):
             sub.add_argument("--device", default="cpu", help="cpu, gpu, gpu:1 ..., or gpu-emulated (default: cpu)")
@@ -181,6 +188,16 @@ def _uses(model: Module) -> str:
     return "\n".join([f"input     {model.input_shape or 'not said'}",
                       f"classes   {', '.join(model.classes) if model.classes else 'not said'}",
                       f"scaling   {model.scaling or 'not said: pixels / 255'}"])
+
+
+def run_export(options: argparse.Namespace) -> int:
+    """Write a model for other programs."""
+    model = load(options.model)
+    to_onnx(model, options.onnx, pixels=options.pixels, probabilities=options.probabilities)
+    written = os.path.getsize(options.onnx)
+    show(json_text({"file": options.onnx, "bytes": written}, indent=1) if options.json else
+         f"written to {printable(options.onnx)}: {in_bytes(written)}")
+    return 0
 
 
 def run_about(options: argparse.Namespace) -> int:

@@ -160,7 +160,7 @@ class Contract:
                 continue
             if dtype.kind not in "fc":
                 raise DtypeError(f"{op}: {argument.name} must hold floats, got {dtype}; "
-                                 f'{argument.name}.astype("float32")? (images of 0 ... 255: tn.nn.Scaling())')
+                                 f'{argument.name}.astype("float32")? (images of 0 ... 255: tn.nn.Scaling()(x))')
             if first is None:
                 first = argument.name, dtype
             elif dtype != first[1]:

@@ -56,6 +56,10 @@ class ArgumentError(TinynetError, ValueError):
     """An option or a value is outside its range: a probability of 2, a label of 10 among ten classes."""
 
 
+class CallError(TinynetError, TypeError):
+    """A function was called with arguments that it does not have, or without those that it needs."""
+
+
 class DeviceError(TinynetError, RuntimeError):
     """Arrays are on different devices, or a device is not available."""
 
@@ -70,6 +74,10 @@ class StateError(TinynetError, ValueError):
 
 class ModelFileError(TinynetError, ValueError):
     """A saved model is missing, damaged or not a model of tinynet; or a model cannot be saved."""
+
+
+class ExportError(TinynetError, ValueError):
+    """A model cannot be expressed in another format, or a package for that is missing."""
 
 
 class DataError(TinynetError, ValueError):

@@ -94,7 +94,7 @@ class Op(Generic[Result]):
         watching = observers.get()
         if watching is UNOBSERVED:
             return self._run(tensors, arrays, sizes, options)
-        run = partial(self._run if watching.values else self._blank, tensors, arrays, sizes, options)
+        run = partial(partial(self._run, tensors) if watching.values else self.blanks, arrays, sizes, options)
         call = Call(self.name, sizes, tuple(tensors), (), options, self)
         return run() if watching.op is None else watching.op(call, run)
 
@@ -130,10 +130,10 @@ class Op(Generic[Result]):
                 tensor.requires_grad = True
         return tuple(results) if isinstance(outputs, tuple) else results[0]
 
-    def _blank(self, tensors: Sequence[Tensor | None], arrays: list[Any], sizes: Sizes, options: dict[str, Any]) -> Any:
-        """Outputs without memory, of the shapes of the contract and the dtype of the inputs."""
+    def blanks(self, arrays: Sequence[Any], sizes: Sizes, options: dict[str, Any]) -> Any:
+        """Outputs without memory, of the shapes of the contract and the dtype of the option `dtype` or the inputs."""
         dtypes = [array.dtype for array in arrays if array is not None]
-        dtype = next((dtype for dtype in dtypes if dtype.kind in "fc"), dtypes[0])
+        dtype = options.get("dtype") or next((dtype for dtype in dtypes if dtype.kind in "fc"), dtypes[0])
         blanks = tuple(blank(shape, dtype) for shape in self.contract.output_shapes(sizes))
         return blanks if len(blanks) > 1 else blanks[0]
 

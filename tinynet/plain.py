@@ -4,11 +4,13 @@ A subclass of an array brings its own arithmetic and its own order of rows. A Nu
 """
 
 import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import is_
 from typing import Any
 
 import numpy as np
 
+from tinynet.elsewhere import SHARED
 from tinynet.errors import ArgumentError, DtypeError, ShapeError
 
 
@@ -39,8 +41,17 @@ def plain_array(data: Any, what: str = "Tensor: data") -> Any:
 def plain_rows(data: Any, what: str) -> Any:
     """Data that are indexed by row: a table of pandas, which would take labels for row numbers, as a plain array.
 
-    What reads its rows on demand, such as `tn.data.Images`, is returned as it is.
+    So is a list of numbers, or of lists of them; Python's floats become float32. What reads its rows on demand, such as
+    `tn.data.Images`, and a list of arrays are returned as they are.
+
+    Errors: ShapeError for lists of unequal length.
     """
+    first = data
+    while isinstance(first, list) and first:
+        first = first[0]
+    if first is not data and isinstance(first, bool | int | float | np.generic):
+        array = plain_array(data, what)
+        return array.astype("float32") if type(first) is float else array
     is_table = hasattr(data, "to_numpy") or isinstance(data, np.ndarray)
     return plain_array(data, what) if is_table else data
 
@@ -105,6 +116,34 @@ def _ufunc(tensor: Any, ufunc: Any, method: str, *inputs: Any, **options: Any) -
     reflected = _REFLECTED.get(ufunc.__name__) if method == "__call__" else None
     if reflected and inputs[1] is tensor and not isinstance(inputs[0], type(tensor)):
         return getattr(tensor, reflected)(inputs[0])
-    name = ufunc.__name__
-    raise DtypeError(f"np.{name}: a tensor must be given to a function of tn.ops, since NumPy leaves no gradient; "
-                     f"tn.ops, a method such as x.sum(), or np.{name}(x.numpy())?")
+    raise _no_gradient(ufunc.__name__)
+
+
+def numpy_function(tensor: object, function: Callable[..., object], types: Iterable[type], inputs: Sequence[object],
+                   options: Mapping[str, object]) -> object:
+    """`Tensor.__array_function__`: NumPy's result for the values, where no gradient is lost.
+
+    Errors: DtypeError if an input requires a gradient and the result has floats.
+    """
+    given: list[Any] = []
+    positional, named = _values((tuple(inputs), dict(options)), type(tensor), given)
+    result = function(*positional, **named)
+    if any(one.requires_grad for one in given) and np.asarray(result).dtype.kind in "fc":
+        raise _no_gradient(function.__name__)
+    return result
+
+
+def _values(value: Any, kind: type, given: list[Any]) -> Any:
+    """A value with arrays in the place of its tensors, which are added to `given`."""
+    if isinstance(value, kind):
+        given.append(value)
+        return np.asarray(value)
+    if isinstance(value, dict):
+        return {name: _values(one, kind, given) for name, one in value.items()}
+    return type(value)(_values(one, kind, given) for one in value) if type(value) in (list, tuple) else value
+
+
+def _no_gradient(name: str) -> DtypeError:
+    right = f"tn.ops.{name}" if name in SHARED else "functions of tn.ops"
+    return DtypeError(f"np.{name}: a tensor must be given to a function of tn.ops, since NumPy leaves no gradient; "
+                      f"{right}, or np.{name}(x.numpy()) if it needs none?")

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from tinynet import backend
+from tinynet.elsewhere import in_class
 from tinynet.errors import ArgumentError, DeviceError, DtypeError, GradientError, ShapeError
-from tinynet.plain import ForNumPy
+from tinynet.plain import ForNumPy, numpy_function
 from tinynet.tape import Node, backward
 from tinynet.types import Array, ArrayLike, Axes, DType, DTypeLike, Index, Shape, SharesMemory
 
@@ -203,6 +204,11 @@ class Tensor:
             raise ShapeError(f"backward: gradient must have the shape of the tensor, {self.shape}, got {array.shape}; "
                              "pass one number for each element")
         return array
+
+    __array_function__ = numpy_function
+
+    if not TYPE_CHECKING:
+        __getattr__ = in_class(of_model=False)
 
     if TYPE_CHECKING:  # attached by ops/operators.py: this file knows no op
         def __add__(self, other: ArrayLike) -> "Tensor": ...

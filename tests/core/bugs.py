@@ -6,6 +6,7 @@ There is one for every numbered equation of every op, and more: common mistakes.
 
 import re
 import sys
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -345,8 +346,9 @@ def edit(bug: Bug) -> tuple[str, int]:
     start, end = (0, len(source)) if bug.file else section(source, bug.op)
     if source.count(bug.old, start, end) == 0:
         start, end = 0, len(source)
-    if source.count(bug.old, start, end) != 1:
-        raise ValueError(f"{bug.old!r} occurs {source.count(bug.old, start, end)} times")
+    count = source.count(bug.old, start, end)
+    if count != 1:
+        raise ValueError(f"{bug.old!r} occurs {count} times in the code, and must occur once")
     at = source.index(bug.old, start)
     return source[:at] + bug.new + source[at + len(bug.old) :], at
 
@@ -358,10 +360,13 @@ def equations(bug: Bug) -> set[int]:
     return {int(number) for run in re.findall(r"#((?: \(\d+\))+)", line) for number in re.findall(r"\d+", run)}
 
 
-def is_planted(bug: Bug) -> bool:
-    """Whether the text of a bug occurs once, so that it can be planted."""
+@cache
+def flaw(bug: Bug) -> str:
+    """Why a bug cannot be planted; "" if it can."""
     try:
-        edit(bug)
-    except ValueError:
-        return False
-    return True
+        compile(edit(bug)[0], str(file_of(bug.op, bug.file)), "exec")
+    except SyntaxError as error:
+        return f"line {error.lineno} of the op's file is invalid with {bug.new!r} in it"
+    except ValueError as error:
+        return str(error)
+    return ""

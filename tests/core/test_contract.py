@@ -175,7 +175,7 @@ MESSAGES: list[tuple[str, Any, type[Exception], str]] = [
      "dense: x is float64, W float32; all float arguments share one dtype: x.astype(\"float32\"), or "
      "model.astype(\"float64\")?"),
     ("integers for floats", lambda: tn.ops.dense(np.zeros((4, 3), np.uint8), zeros(3, 5)), DtypeError,
-     'dense: x must hold floats, got uint8; x.astype("float32")? (images of 0 ... 255: tn.nn.Scaling())'),
+     'dense: x must hold floats, got uint8; x.astype("float32")? (images of 0 ... 255: tn.nn.Scaling()(x))'),
     ("floats for labels", lambda: tn.ops.cross_entropy(zeros(4, 3), zeros(4)), DtypeError,
      'cross_entropy: labels must hold integers, got float64; labels.astype("int64")? '
      "(one-hot rows: labels.argmax(-1))"),

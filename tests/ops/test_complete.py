@@ -5,6 +5,7 @@ import pytest
 from tests.core import bugs
 from tests.support.complete import OPS, TABLES, declared, lacks, lacks_in, overridden
 from tests.support.references import KINKS, REFERENCES
+from tinynet.export.rules import RULES
 from tinynet.op import REGISTRY, Op
 
 
@@ -38,6 +39,8 @@ def test_a_missing_line_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relu, "backward", Op(lambda xp, x: None, "x:(N) -> y:(N)", [], None, None, True).backward)
     assert [line.partition(" ")[0] for line in lacks("relu")] == ["tinynet/ops/activation.py:"] * 2 + [
         "tests/support/references.py:"]
+    monkeypatch.delitem(RULES, "relu")
+    assert lacks("relu")[-1].startswith('tinynet/export/elementwise.py: add  "relu": "its node of ONNX",  to _UNARY')
     monkeypatch.delitem(REGISTRY, "relu")
     assert lacks("relu") == ["tinynet/ops/__init__.py: add the line  from tinynet.ops.activation import relu"]
 

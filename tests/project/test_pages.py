@@ -21,12 +21,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.project.test_project import BUDGET, CORE
+from tests.project.test_project import CORE, core_lines, paths
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ["README.md", "CONTRIBUTING.md", "benchmarks/README.md", "tinynet/backend/cuda/README.md",
          *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md"))]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
 OWN_TEST = ["docs/add_an_op.md"]  # its blocks are parts of files: test_walkthrough.py
 
 
@@ -84,8 +84,9 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("block", programs().values(), ids=programs())
 def test_a_program_runs_as_it_stands(block: Block, folder: Path) -> None:
-    if "import torch" in block.text:
-        pytest.importorskip("torch")
+    for package in ("torch", "onnxruntime"):
+        if f"import {package}" in block.text:
+            pytest.importorskip(package)
     printed = run(block.text, folder)
     if block.below is not None:
         assert rounded(printed) == rounded(block.below)
@@ -273,10 +274,11 @@ def test_the_readme_quotes_what_is_written_elsewhere() -> None:
 
 
 def test_the_readme_says_how_large_the_core_is() -> None:
-    """The README names the budget and the parts of the core that test_project.py counts."""
-    claim = re.search(r"The core is at most ([\d,]+) lines.*?of `tinynet/`", read("README.md"), re.S)
+    """The README names the parts of the core that test_project.py counts, and its size within 8 %."""
+    claim = re.search(r"The core is about ([\d,]+) lines.*?of `tinynet/`", read("README.md"), re.S)
     assert claim
-    assert int(claim[1].replace(",", "")) == BUDGET
+    lines = core_lines({path: read(f"tinynet/{path}") for path in paths("tinynet")})
+    assert abs(int(claim[1].replace(",", "")) - lines) <= 0.08 * lines, f"the core has {lines} lines"
     files = [f"{name}.py" if (ROOT / "tinynet" / f"{name}.py").exists() else f"{name}/a.py"
              for name in re.findall(r"`(\w+)`", claim[0])]
     assert len(files) == 12 and all(re.match(CORE, file) for file in files)

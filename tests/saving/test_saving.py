@@ -417,7 +417,7 @@ def test_a_folder_in_the_way(tmp_path: Path) -> None:
     assert sorted(file.name for file in tmp_path.iterdir()) == ["file", "model"]
 
 
-def test_files_are_private_to_nobody_else_than_before(path: Path) -> None:
+def test_files_keep_their_permissions(path: Path) -> None:
     """The umask decides, as for any other file."""
     umask = os.umask(0o022)
     try:

@@ -15,6 +15,7 @@ from tests.support.overrides import Bug, Specification, claims, definitions, rea
 from tests.support.project import ROOT
 from tests.support.references import REFERENCES
 from tinynet import ops
+from tinynet.export.rules import INEXPRESSIBLE, RULES
 from tinynet.op import REGISTRY, Op
 
 TABLES = {"cpu": equations_cpu, "cuda": equations_cuda}
@@ -46,7 +47,7 @@ def lacks(name: str) -> list[str]:
         return [f"{exports}: add the line  from tinynet.ops.{stem} import {name}"]
     found = [] if name in ops.__all__ else [f'{exports}: add the line  "{name}",  to __all__']
     return found + [f"tinynet/ops/{stem}.py: {line}" for line in _lacks_itself(name)] + [
-        f"tests/{file}: add  {line}" for file, line in _lacks_in_tests(name)]
+        f"tests/{file}: add  {line}" for file, line in _lacks_in_tests(name)] + _lacks_in_export(name)
 
 
 def _lacks_itself(name: str) -> Iterator[str]:
@@ -67,13 +68,20 @@ def _lacks_in_tests(name: str) -> Iterator[tuple[str, str]]:
         yield "support/references.py", f'REFERENCES["{name}"] = lambda {inputs}: ...  in terms of single numbers'
     proved = set()
     for bug in bugs.BUGS:
-        if bug.op == name and bugs.is_planted(bug):
+        if bug.op == name and not bugs.flaw(bug):
             proved |= bugs.equations(bug)
         elif bug.op == name:
-            yield "core/bugs.py", f"another text to the bug {str(bug)!r}: {bug.old!r} must occur once in the code"
+            yield "core/bugs.py", f"another text to the bug {str(bug)!r}: {bugs.flaw(bug)}"
     for number in sorted(specifications()[name].numbers - proved):
         yield "core/bugs.py", (f'Bug("{name}", "a mistake", "a piece of the line with ({number})", "the wrong piece"),'
                                "  to BUGS")
+
+
+def _lacks_in_export(name: str) -> list[str]:
+    """The line about ONNX, if an op has neither a rule nor a reason why ONNX cannot express it."""
+    return [] if name in {**RULES, **INEXPRESSIBLE} else [
+        f'tinynet/export/elementwise.py: add  "{name}": "its node of ONNX",  to _UNARY; for another form a function '
+        f'with @rule("{name}") to layers.py; if ONNX has no node, the reason to INEXPRESSIBLE of rules.py']
 
 
 # --- its overrides --------------------------------------------------------------------------------------------------
@@ -102,6 +110,10 @@ def lacks_in(folder: str, name: str) -> list[str]:
             proved.add((bug.file, line, bug.number))
         elif bug.file.partition(".")[0] == stem:
             found.append(f"{tests}: change the bug {str(bug)!r}: {bug.old!r} must be on one line with ({bug.number})")
+    page = f"tinynet/backend/{folder}/README.md"
+    if f"{stem}.cu" in read(folder) and f"| `{stem}.cu` |" not in (ROOT / page).read_text(encoding="utf-8"):
+        found.append(f"{page}: add  | `{stem}.cu` | `ops/{stem}.py` | one element |  to the table of files: what a "
+                     "thread computes")
     return found + [f'{tests}: add  ("{part}", {number}, "a piece of line {line}", "the wrong piece"),  to BUGS'
                     for part, line, number in sorted(claimed(folder, specifications()[name]) - proved)]
 

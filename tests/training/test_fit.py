@@ -12,7 +12,7 @@ import pytest
 import tinynet as tn
 from tinynet import nn, optim
 from tinynet.data import Loader
-from tinynet.errors import ArgumentError, DtypeError, ShapeError
+from tinynet.errors import ArgumentError, CallError, DtypeError, ShapeError
 from tinynet.training import fit, progress
 
 rng = np.random.default_rng(0)
@@ -339,10 +339,36 @@ def generator() -> Iterator[Any]:
     yield IMAGES, LABELS
 
 
+FIT = re.escape("tn.fit(model, tn.optim.Adam(model.parameters()), tn.data.Loader(x, y, batch_size=32), epochs=10)")
+
+
 @pytest.mark.parametrize(("call", "error", "message"), [
     (lambda m, o: tn.fit(m, o, batches(), epochs=-1), ArgumentError,
-     r"fit: epochs must be given and not be negative, got -1"),
-    (lambda m, o: tn.fit(m, o, batches()), ArgumentError, r"fit: epochs must be given .*, got None; epochs=10\?"),
+     r"fit: epochs must be given, as an integer of 0 or more, got -1"),
+    (lambda m, o: tn.fit(m, o, batches(), epochs=1.5), ArgumentError, r"fit: epochs must be .*, got 1.5; epochs=10\?"),
+    (lambda m, o: tn.fit(m, o, IMAGES, LABELS, epochs=1), CallError, rf"fit\(\) takes 3 positional .*; {FIT}\?$"),
+    (lambda m, o: tn.fit(m, o, batches(), epochs=1, verbose=0), CallError, rf"'verbose'; {FIT}\?$"),
+    (lambda m, o: tn.fit(m, batches(), epochs=1), CallError, rf"missing 1 .* 'train'; {FIT}\?$"),
+    (lambda m, o: tn.fit(m, o, batches(), epochs=1, validation=(IMAGES, LABELS)), ArgumentError,
+     r"fit: validation: a batch must be a pair"),
+    (lambda m, o: tn.fit(m, o, (IMAGES, LABELS), epochs=1), ArgumentError, r"fit: train: a batch must be a pair"),
+    (lambda m, o: tn.fit(m, o, batches(), epochs=1, loss="mse"), ArgumentError,
+     r"fit: loss must be a function .*, got 'mse'; loss=tn.ops.cross_entropy\?"),
+    (lambda m, o: tn.fit(m, o, batches(), epochs=1, schedule=optim.Cosine), ArgumentError,
+     r"fit: schedule must be .*, got the class Cosine; schedule=tn.optim.Cosine\(optimizer, steps"),
+    (lambda m, o: tn.fit(m, o, batches(), epochs=1, max_norm="1"), ArgumentError, r"fit: max_norm must be a number"),
+    (lambda m, o: tn.fit(m, o, batches(), epochs=1, metrics=["auc"]), ArgumentError,
+     r"fit: metrics must be a dictionary of functions .*, got a value of type list"),
+    (lambda m, o: tn.fit(m, o, batches(), epochs=1, callbacks=[tn.callbacks.EarlyStopping]), ArgumentError,
+     r"fit: callbacks must be a list .*, got \[the class EarlyStopping\]; callbacks=\["),
+    (lambda m, o: tn.fit(lstm_cnn(), o, batches(), epochs=1), ArgumentError,
+     r"fit: optimizer must have parameters of the model, and has none of them; tn.optim.SGD\(model.param"),
+    (lambda m, o: tn.evaluate(m, IMAGES, LABELS), CallError, r"takes 2 .*; tn.evaluate\(model, tn.data.Loader\("),
+    (lambda m, o: tn.evaluate("m.safetensors", batches()), ArgumentError,
+     r"evaluate: model must be .*, got 'm.safetensors'; tn.load\('m.safetensors'\)\?"),
+    (lambda m, o: tn.predict(IMAGES, m), ArgumentError, r"predict: model must be .*; tn.predict\(model, x\)\?"),
+    (lambda m, o: tn.predict(m, [[1.0, 2.0], [3.0]]), ShapeError, r"predict: inputs must have rows of one length"),
+    (lambda m, o: tn.fit(m, o, batches()), ArgumentError, r"fit: epochs must be given, .*, got None; epochs=10\?"),
     (lambda m, o: tn.fit(m, IMAGES, LABELS), ArgumentError,
      r"fit: optimizer must be .*, got a value of type ndarray; tn.fit\(model, tn.optim.Adam\(.*Loader\(x, y"),
     (lambda m, o: tn.fit(m, "AdamW", batches(), epochs=1), ArgumentError,
@@ -360,13 +386,13 @@ def generator() -> Iterator[Any]:
      r"cross_entropy: labels must be in \[0, K\) = \[0, 3\), got values from 1 to 3"),
     (lambda m, o: tn.fit(m, o, [(IMAGES, LABELS[:5])], epochs=1), ShapeError, r"cross_entropy: "),
     (lambda m, o: tn.fit(m, o, [((IMAGES * 255).astype("uint8"), LABELS)], epochs=1), DtypeError,
-     r"layer 0 \(BatchNorm\): batch_norm: x must hold floats, got uint8; .*tn.nn.Scaling\(\)"),
+     r"layer 0 \(BatchNorm\): batch_norm: x must hold floats, got uint8; .*tn.nn.Scaling\(\)\(x\)"),
     (lambda m, o: tn.fit(m, o, [(IMAGES, LABELS.astype(float))], epochs=1), DtypeError,
      r"cross_entropy: labels must hold integers, got float64"),
     (lambda m, o: tn.fit(m, o, [(IMAGES[:0], LABELS[:0])], epochs=1), ShapeError,
      r"batch_norm: x must have at least one"),
     (lambda m, o: tn.fit(m, o, [IMAGES], epochs=1), ArgumentError,
-     r"fit: a batch must be a pair \(inputs, labels\), got one ndarray; tn.data.Loader"),
+     r"fit: train: a batch must be a pair \(inputs, labels\), got one ndarray; tn.data.Loader"),
     (lambda m, o: tn.evaluate(m, [(IMAGES,)]), ArgumentError,
      r"evaluate: a batch must be a pair \(inputs, labels\), got 1 arrays; tn.data.Loader"),
     (lambda m, o: tn.predict(m, IMAGES, batch_size=0), ArgumentError,

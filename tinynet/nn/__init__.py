@@ -1,5 +1,8 @@
 """Layers: parameters, and a call of an op. The math of `nn/lstm.py` is in `ops/lstm.py`, and so on."""
 
+from typing import TYPE_CHECKING
+
+from tinynet.elsewhere import in_modules
 from tinynet.nn import profile, summary  # noqa: F401  attaches Module.profile and Module.summary
 from tinynet.nn.activation import ReLU, Sigmoid, Softmax, Tanh
 from tinynet.nn.batchnorm import BatchNorm
@@ -13,19 +16,6 @@ from tinynet.nn.pool import AvgPool1D, AvgPool2D, GlobalAveragePool, MaxPool1D, 
 from tinynet.nn.sequential import Sequential
 from tinynet.nn.shape import Flatten, Reshape
 from tinynet.scaling import Scaling
-
-_ELSEWHERE = {"linear": "Dense", "batchnorm1d": "BatchNorm", "batchnorm2d": "BatchNorm", "maxpooling1d": "MaxPool1D",
-              "batchnormalization": "BatchNorm", "maxpooling2d": "MaxPool2D", "averagepooling1d": "AvgPool1D",
-              "averagepooling2d": "AvgPool2D", "globalaveragepooling2d": "GlobalAveragePool",
-              "adaptiveavgpool2d": "GlobalAveragePool", "model": "Module"}  # names of PyTorch and Keras, in lower case
-
-
-def __getattr__(name: str) -> object:
-    """Raise an AttributeError that names the layer which has this name in PyTorch or Keras, or in another case."""
-    ours = {**{one.lower(): one for one in __all__}, **_ELSEWHERE}.get(name.lower())
-    raise AttributeError(f"tn.nn: {name} must be one of its layers, and is not"
-                         + (f"; tn.nn.{ours}?" if ours else f"; dir(tn.nn) lists {len(__all__)} names"))
-
 
 __all__ = [
            "LSTM",
@@ -52,3 +42,6 @@ __all__ = [
            "Softmax",
            "Tanh",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = in_modules({"tn.nn": __all__})

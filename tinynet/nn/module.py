@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from tinynet import backend
+from tinynet.elsewhere import in_class
 from tinynet.errors import DtypeError, ShapeError, StateError, name_layer
 from tinynet.nn.parameter import Buffer, Parameter, Parameters
 from tinynet.random import current_seed, next_draw, stream
@@ -221,6 +222,9 @@ class Module:
         if not path:  # called on its own: the order of first calls tells it from others of its class
             path = vars(self).setdefault("own_stream", f"{type(self).__name__}:{next_draw()}")
         return current_seed(), stream(_join(path, what))
+
+    if not TYPE_CHECKING:
+        __getattr__ = in_class(of_model=True)
 
     if TYPE_CHECKING:  # attached by nn/summary.py and nn/profile.py
         def summary(self, input_shape: Shape | None = None) -> str: ...

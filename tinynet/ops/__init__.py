@@ -10,6 +10,9 @@ An op has `.forward(xp, *arrays, **options) -> outputs, cache`, `.backward(xp, *
 gradients`, `.contract`, and its text in `.__doc__`. The functions of composed.py call ops and have no such parts.
 """
 
+from typing import TYPE_CHECKING
+
+from tinynet.elsewhere import in_modules
 from tinynet.ops.activation import log_softmax, relu, sigmoid, softmax, tanh
 from tinynet.ops.batchnorm import batch_norm
 from tinynet.ops.composed import argmax, argmin, expand_dims, flatten, flip, squeeze, stack, std
@@ -94,5 +97,8 @@ __all__ = [
     "var",
     "where",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = in_modules({"tn.ops": __all__})
 
 attach_operators()

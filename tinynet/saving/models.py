@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from tinynet import nn
+from tinynet.elsewhere import guided
 from tinynet.errors import ArgumentError, ModelFileError
 from tinynet.nn.module import Module
 from tinynet.nn.summary import in_bytes, rows
@@ -43,6 +44,7 @@ LAYERS: dict[str, type[Module]] = {
                   nn.GlobalAveragePool, nn.LSTM, nn.MaxPool1D, nn.MaxPool2D, nn.ReLU, nn.Reshape, nn.Sequential,
                   nn.Sigmoid, nn.Softmax, nn.Tanh)}
 
+@guided("tn.save(path, model)")
 def save(path: str | os.PathLike[str], model: Module, *, classes: Iterable[str] | None = None,
          scaling: nn.Scaling | None = None) -> None:
     """Write a model, its layers and its state, into one file. The file is written whole or not at all.
@@ -81,6 +83,7 @@ def save(path: str | os.PathLike[str], model: Module, *, classes: Iterable[str] 
     archive.write(path, _MODEL, description, model.state_dict())
 
 
+@guided("tn.load(path)")
 def load(path: str | os.PathLike[str]) -> Module:
     """The model of a file that `save` has written: in evaluation mode, on the CPU, with its `classes` and `scaling`.
 
@@ -92,6 +95,8 @@ def load(path: str | os.PathLike[str]) -> Module:
     Traceback (most recent call last):
     tinynet.errors.ModelFileError: load: nothing.safetensors must be a saved model, but it is not there; ...
     """
+    if not isinstance(path, str | os.PathLike):
+        raise ArgumentError(f"load: path must be the name of a file, got {type(path).__name__}; tn.load(path)?")
     with archive.opened(path, _MODEL) as file:
         with shapes_only():
             model = _complete(f"load: {path}", file.header)

@@ -183,7 +183,7 @@ def _compare(path: Any, here: Mapping[str, Any], there: Mapping[str, Any]) -> No
 
 
 def _warn(message: str) -> None:
-    warn(message, stacklevel=7)  # the caller of fit
+    warn(message, stacklevel=8)  # the caller of fit
 
 
 def _refuse(path: Any, differing: list[str]) -> None:

@@ -4,12 +4,14 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tinynet import backend, ops
+from tinynet.elsewhere import guided
 from tinynet.errors import ArgumentError
 from tinynet.nn.module import Module
 from tinynet.plain import plain, plain_rows
 from tinynet.tape import evaluated
 from tinynet.tensor import blank
 from tinynet.tracing import shapes_only
+from tinynet.training.calls import EVALUATE, PREDICT, check_model
 from tinynet.training.progress import Meter
 from tinynet.training.run import Batches, Loss, no_sums
 from tinynet.training.step import add_batch, device_of, pair, to_device
@@ -18,6 +20,7 @@ from tinynet.types import Array, Rows
 Metric = Callable[[Any, Any], float]  # of all labels and all outputs, NumPy arrays
 
 
+@guided(EVALUATE)
 def evaluate(model: Module, batches: Batches, *, loss: Loss = ops.cross_entropy,
              metrics: Mapping[str, Metric] | None = None) -> dict[str, float]:
     """The mean loss and the accuracy of a model on batches of (inputs, labels), in evaluation mode.
@@ -38,6 +41,7 @@ def evaluate(model: Module, batches: Batches, *, loss: Loss = ops.cross_entropy,
     >>> tn.evaluate(model, tn.data.Loader(scores, labels, batch_size=1), metrics=recall)["recall"]
     0.5
     """
+    check_model("evaluate", model, EVALUATE)
     meter = Meter(no_sums())
     seen: list[tuple[Any, Any]] = []
     device = device_of(model.parameters())
@@ -59,6 +63,7 @@ def evaluate(model: Module, batches: Batches, *, loss: Loss = ops.cross_entropy,
     return {**result, "images": meter.sums["images"]}
 
 
+@guided(PREDICT)
 def predict(model: Module, inputs: Rows | Iterable[Any], *, batch_size: int = 256) -> Array:
     """The outputs of a model for all inputs, a NumPy array, computed in batches in evaluation mode.
 
@@ -74,6 +79,7 @@ def predict(model: Module, inputs: Rows | Iterable[Any], *, batch_size: int = 25
     array([[0.],
            [2.]], dtype=float32)
     """
+    check_model("predict", model, PREDICT)
     batch_size, inputs = plain(batch_size), plain_rows(inputs, "predict: inputs")
     if batch_size < 1:
         raise ArgumentError(f"predict: batch_size must be at least 1, got {batch_size}; 256 is usual")

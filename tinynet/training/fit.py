@@ -14,13 +14,15 @@ import time
 from collections.abc import Iterator, Mapping, Sequence, Sized
 from typing import Any
 
-from tinynet import ops, optim
+from tinynet import ops
+from tinynet.elsewhere import guided
 from tinynet.errors import ArgumentError
 from tinynet.nn.module import Module
 from tinynet.optim.optimizer import Optimizer
 from tinynet.optim.schedule import Schedule
 from tinynet.output import say
 from tinynet.training import checkpoint as checkpoints
+from tinynet.training.calls import FIT, check_fit
 from tinynet.training.evaluate import Metric, evaluate
 from tinynet.training.lock import locked
 from tinynet.training.progress import Meter
@@ -30,6 +32,7 @@ from tinynet.training.signals import Signals
 from tinynet.training.step import device_of
 
 
+@guided(FIT)
 def fit(model: Module, optimizer: Optimizer, train: Batches, *, epochs: int | None = None,
         validation: Batches | None = None, loss: Loss = ops.cross_entropy, schedule: Schedule | None = None,
         max_norm: float | None = None, metrics: Mapping[str, Metric] | None = None, callbacks: Sequence[Callback] = (),
@@ -78,9 +81,8 @@ def fit(model: Module, optimizer: Optimizer, train: Batches, *, epochs: int | No
     >>> [row["epoch"] for row in history]
     [1, 2]
     """
-    _check_call(model, optimizer)
-    if epochs is None or epochs < 0:
-        raise ArgumentError(f"fit: epochs must be given and not be negative, got {epochs}; epochs=10?")
+    epochs = check_fit(model, optimizer, epochs, {"train": train, "validation": validation}, loss, schedule, max_norm,
+                       metrics, callbacks)
     if resume and checkpoint is None:
         raise ArgumentError('fit: resume needs the checkpoint to go on from, and got none; checkpoint="runs/one.ckpt"?')
     checkpoint = None if checkpoint is None else os.path.abspath(checkpoint)  # also after os.chdir in a callback
@@ -98,27 +100,6 @@ def fit(model: Module, optimizer: Optimizer, train: Batches, *, epochs: int | No
     if show and run.stopped:
         say(f"stopped: {run.stopped}")
     return run.history
-
-
-def _check_call(model: Any, optimizer: Any) -> None:
-    """ArgumentError, with the right call, for a model or an optimizer of another kind."""
-    if not isinstance(model, Module):
-        raise ArgumentError(f"fit: model must be a tn.nn.Module, got {_kind(model)}; {_CALL}?")
-    if not isinstance(optimizer, Optimizer):
-        names = {name.lower(): name for name in optim.__all__}
-        name = optimizer if isinstance(optimizer, str) else getattr(optimizer, "__name__", "")
-        right = f"tn.optim.{names.get(name.lower(), 'Adam')}(model.parameters())"
-        fix = right if name else _CALL
-        raise ArgumentError(f"fit: optimizer must be an optimizer of tn.optim, got {_kind(optimizer)}; {fix}?")
-
-
-_CALL = "tn.fit(model, tn.optim.Adam(model.parameters()), tn.data.Loader(x, y, batch_size=32), epochs=10)"
-
-
-def _kind(value: Any) -> str:
-    if isinstance(value, str):
-        return repr(value)
-    return f"the class {value.__name__}" if isinstance(value, type) else f"a value of type {type(value).__name__}"
 
 
 def _compared(run: Run, loss: Loss, max_norm: float | None, metrics: Mapping[str, Metric],

@@ -66,7 +66,7 @@ class Meter:
         """Print the line of the epoch: its row of the history, and the seconds that remain for the others."""
         if self.show:
             shown = {name.removeprefix("train_"): value for name, value in row.items()}
-            more = f", {duration(left)} left" if left else ""
+            more = f", {duration(left)} left" if left >= 0.5 else ""
             say(f"{self.title}  {self._line(shown)}  {row['seconds']:.1f} s{more}")
 
     def _add_time(self) -> None:

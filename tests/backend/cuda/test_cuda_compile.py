@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.complete import declared
 from tests.support.cuda_compiler import CompileError, compiled, compilers, faults
 from tinynet.backend.cuda import lstm_persistent
 from tinynet.backend.cuda.runtime import emulator
@@ -43,8 +44,10 @@ def test_every_kernel_is_launched() -> None:
 
 
 def test_the_page_names_every_file_of_kernels() -> None:
+    """Those of ops: tests/ops/test_complete.py."""
     page = (FOLDER / "README.md").read_text(encoding="utf-8")
-    assert not [path.name for path in FILES if f"| `{path.name}` |" not in page]
+    assert not [path.name for path in FILES if f"| `{path.name}` |" not in page and path.stem not in
+                declared().values()]
 
 
 @needs_compiler
@@ -71,7 +74,8 @@ def test_as_many_blocks_of_the_lstm_as_planned_have_registers(compiler: str) -> 
 @needs_gxx
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_no_warning_of_a_strict_compiler(path: Path) -> None:
-    assert not strict(assemble(path))
+    if warnings := strict(assemble(path)):
+        pytest.fail(warnings, pytrace=False)
 
 
 PLANTED = {

@@ -269,10 +269,15 @@ inline float __uint_as_float(unsigned bits) {
 inline float __fdividef(float x, float y) { return y > 0x1p126f ? 0.0f : x / y; }
 inline unsigned __umulhi(unsigned a, unsigned b) { return unsigned((uint64_t(a) * b) >> 32); }
 
-// The math functions of CUDA that our kernels use. Add others here.
+// Math functions of CUDA, for our kernels and new ones. Add others here.
 inline float expf(float x) { return __builtin_expf(x); }
 inline float expm1f(float x) { return __builtin_expm1f(x); }
+inline float fabsf(float x) { return __builtin_fabsf(x); }
+inline float fmaxf(float x, float y) { return __builtin_fmaxf(x, y); }
+inline float fminf(float x, float y) { return __builtin_fminf(x, y); }
 inline float log1pf(float x) { return __builtin_log1pf(x); }
+inline float logf(float x) { return __builtin_logf(x); }
+inline float powf(float x, float y) { return __builtin_powf(x, y); }
 inline float sqrtf(float x) { return __builtin_sqrtf(x); }
 inline float tanhf(float x) { return __builtin_tanhf(x); }
 template <class T> T min(T a, T b) { return b < a ? b : a; }

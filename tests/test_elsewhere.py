@@ -1,0 +1,110 @@
+"""A wrong call is answered by the right one, in one sentence."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinynet as tn
+from tinynet import elsewhere, nn, ops, optim
+from tinynet.errors import ArgumentError, CallError, DtypeError, ShapeError
+from tinynet.plain import plain_rows
+
+NAMES = [
+    (nn, "CrossEntropyLoss", "tn.ops.cross_entropy"), (nn, "Dropout2d", "tn.nn.Dropout"), (nn, "functional", "tn.ops"),
+    (ops, "cat", "tn.ops.concatenate"), (ops, "ReLU", "tn.ops.relu"), (ops, "nll_loss", "tn.ops.cross_entropy"),
+    (optim, "StepLR", "tn.optim.StepDecay"), (optim, "adamw", "tn.optim.AdamW"), (tn, "manual_seed", "tn.seed"),
+    (tn, "Dense", "tn.nn.Dense"), (tn, "Linear", "tn.nn.Dense"), (tn, "DataLoader", "tn.data.Loader"),
+    (tn, "from_numpy", "tn.Tensor"), (nn, "GRU", r"dir\(tn.nn\) lists them"),
+    (nn.Sequential(), "fit", r"tn.fit\(model, optimizer, loader, epochs=10\)"),
+    (nn.Dense(2, 2), "weight", "layer.W"), (nn.Dense(2, 2), "predict", r"tn.predict\(model, x\)"),
+    (tn.Tensor([1.0]), "exp", "tn.ops.exp"), (tn.Tensor([1.0]), "view", "x.reshape"),
+    (tn.Tensor([1.0]), "cuda", r'x.to\("gpu"\)')]
+
+
+@pytest.mark.parametrize(("place", "name", "right"), NAMES, ids=[name for _, name, _ in NAMES])
+def test_a_missing_name_is_answered_by_ours(place: Any, name: str, right: str) -> None:
+    with pytest.raises(AttributeError, match=rf"{name}.*; {right}\??$") as caught:
+        getattr(place, name)
+    assert caught.value.name == name
+    assert "\n" not in str(caught.value)
+    assert not hasattr(place, name)
+
+
+@pytest.mark.parametrize("place", [tn, nn, ops, optim, nn.Dense(2, 2), tn.Tensor([1.0])], ids=str)
+def test_an_unknown_name_is_missing(place: Any) -> None:
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = place.nonsense
+    assert getattr(place, "nonsense", 5) == 5
+
+
+def test_hints_name_what_there_is() -> None:
+    """Each name of a table is one that is missing here, and its hint can be looked up."""
+    places = {"tn": tn, "tn.nn": nn, "tn.ops": ops, "tn.optim": optim}
+    for place, table in elsewhere._ELSEWHERE.items():
+        for name, right in table.items():
+            assert name not in {ours.lower() for ours in places[place].__all__}
+            parts = right.partition("(")[0].partition(",")[0].split(".")
+            if parts[0] == "tn":
+                found: Any = tn
+                for part in parts[1:]:
+                    found = getattr(found, part)
+    assert not any(hasattr(nn.Module, name) for name in elsewhere._MODEL)
+    assert not any(hasattr(tn.Tensor, name) for name in elsewhere._TENSOR)
+    assert set(elsewhere.SHARED) == {name for name in ops.__all__ if hasattr(np, name)}
+
+
+def test_another_number_of_arguments(tmp_path: Any) -> None:
+    for wrong, right in ((lambda: tn.save(tmp_path), r"tn.save\(path, model\)"), (lambda: tn.load(1, 2), "tn.load")):
+        with pytest.raises(CallError, match=rf"; {right}") as caught:
+            wrong()
+        assert isinstance(caught.value, TypeError) and caught.value.__cause__ is caught.value.__context__ is None
+    with pytest.raises(ArgumentError, match=r"load: path must be the name of a file, got Dense"):
+        tn.load(nn.Dense(2, 2))
+
+
+def test_a_type_error_inside_of_a_function_stays() -> None:
+    @elsewhere.guided("inside()")
+    def inside() -> Any:
+        return len(5)  # type: ignore[arg-type]
+
+    with pytest.raises(TypeError, match=r"^object of type 'int' has no len\(\)$"):
+        inside()
+
+
+X = tn.Tensor([1.0, 3.0], requires_grad=True)
+
+
+@pytest.mark.parametrize(("call", "name"), [
+    (lambda: np.sum(X), "sum"), (lambda: np.mean(X, axis=0), "mean"), (lambda: np.concatenate([X, X]), "concatenate"),
+    (lambda: np.stack((X, X)), "stack"), (lambda: np.where(np.ones(2, bool), X, 0), "where"),
+    (lambda: np.exp(X), "exp"), (lambda: np.clip(X, 0, 1), "clip")])
+def test_numpy_loses_no_gradient_in_silence(call: Any, name: str) -> None:
+    with pytest.raises(DtypeError, match=rf"^np.{name}: a tensor must be .*; tn.ops.{name}, or np.{name}\(x"):
+        call()
+
+
+def test_numpy_computes_where_there_is_no_gradient() -> None:
+    assert np.argmax(X) == 1 and np.allclose(X, [1, 3]) and np.shape(X) == (2,)
+    plain = X.detach()
+    assert np.sum(plain) == 4 and np.concatenate([plain, plain]).tolist() == [1, 3, 1, 3]
+    assert type(np.stack([plain, plain], axis=1)) is np.ndarray
+    with pytest.raises(DtypeError, match=r"np.dot: .*; functions of tn.ops, or np.dot\("):
+        np.dot(X, X)
+
+
+@pytest.mark.parametrize(("rows", "dtype", "shape"), [
+    ([[1.0, 2.0], [3.0, 4.0]], "float32", (2, 2)), ([0, 1, 1], "int64", (3,)), ([np.float64(1.0)], "float64", (1,))])
+def test_lists_of_numbers_are_rows(rows: Any, dtype: str, shape: tuple[int, ...]) -> None:
+    found = plain_rows(rows, "x")
+    assert (found.dtype, found.shape) == (dtype, shape)
+
+
+def test_rows_of_unequal_length() -> None:
+    with pytest.raises(ShapeError, match=r"^Loader: array 1 must have rows of one length, got a list of unequal rows;"):
+        tn.data.Loader(np.zeros(2), [[1], [2, 3]], batch_size=1)
+
+
+def test_other_lists_stay_lists() -> None:
+    for rows in ([np.ones(2), np.ones(2)], [], [[np.ones(2)]], [(1, 2)]):
+        assert plain_rows(rows, "x") is rows

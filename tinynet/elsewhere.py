@@ -1,0 +1,121 @@
+"""The right call for a wrong one: names that things have in PyTorch, Keras and NumPy, and missing arguments."""
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
+from typing import Any, NoReturn, ParamSpec, TypeVar
+
+from tinynet.errors import CallError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# The functions of NumPy that have the same name in tn.ops; a test compares both.
+SHARED = (
+    "absolute", "add", "argmax", "argmin", "astype", "clip", "concatenate", "divide", "exp", "expand_dims", "flip",
+    "log", "matmul", "max", "maximum", "mean", "min", "minimum", "multiply", "negative", "pad", "power", "reshape",
+    "sqrt", "squeeze", "stack", "std", "subtract", "sum", "tanh", "transpose", "var", "where")
+_LAYERS = {
+    "linear": "tn.nn.Dense", "batchnorm1d": "tn.nn.BatchNorm", "batchnorm2d": "tn.nn.BatchNorm",
+    "batchnormalization": "tn.nn.BatchNorm", "maxpooling1d": "tn.nn.MaxPool1D", "maxpooling2d": "tn.nn.MaxPool2D",
+    "averagepooling1d": "tn.nn.AvgPool1D", "averagepooling2d": "tn.nn.AvgPool2D",
+    "globalaveragepooling1d": "tn.nn.GlobalAveragePool", "globalaveragepooling2d": "tn.nn.GlobalAveragePool",
+    "adaptiveavgpool1d": "tn.nn.GlobalAveragePool", "adaptiveavgpool2d": "tn.nn.GlobalAveragePool",
+    "dropout1d": "tn.nn.Dropout", "dropout2d": "tn.nn.Dropout", "spatialdropout2d": "tn.nn.Dropout",
+    "model": "tn.nn.Module", "layer": "tn.nn.Module", "modulelist": "a list of layers as an attribute",
+    "functional": "tn.ops", "crossentropyloss": "tn.ops.cross_entropy", "mseloss": "tn.ops.mse",
+    "activation": "tn.nn.ReLU, Sigmoid, Softmax or Tanh", "input": "Sequential(..., input_shape=(28, 28, 1))",
+    "inputlayer": "Sequential(..., input_shape=(28, 28, 1))", "dataloader": "tn.data.Loader"}
+_OPS = {
+    "crossentropyloss": "tn.ops.cross_entropy", "softmax_cross_entropy": "tn.ops.cross_entropy",
+    "nll_loss": "tn.ops.cross_entropy", "cross_entropy_loss": "tn.ops.cross_entropy", "mse_loss": "tn.ops.mse",
+    "mean_squared_error": "tn.ops.mse", "linear": "tn.ops.dense", "mm": "tn.ops.matmul", "bmm": "tn.ops.matmul",
+    "dot": "tn.ops.matmul", "cat": "tn.ops.concatenate", "concat": "tn.ops.concatenate", "abs": "tn.ops.absolute",
+    "pow": "tn.ops.power", "mul": "tn.ops.multiply", "sub": "tn.ops.subtract", "div": "tn.ops.divide",
+    "neg": "tn.ops.negative", "permute": "tn.ops.transpose", "view": "tn.ops.reshape", "square": "x * x",
+    "unsqueeze": "tn.ops.expand_dims", "clamp": "tn.ops.clip", "zeros": "tn.init.zeros", "ones": "tn.init.ones"}
+_OPTIMIZERS = {
+    "momentum": "tn.optim.SGD(..., momentum=0.9)", "lr_scheduler": "tn.optim.StepDecay, Cosine or OneCycle",
+    "steplr": "tn.optim.StepDecay", "exponentiallr": "tn.optim.StepDecay", "cosineannealinglr": "tn.optim.Cosine",
+    "cosinedecay": "tn.optim.Cosine", "onecyclelr": "tn.optim.OneCycle", "clip_grad_norm_": "tn.optim.clip_global_norm"}
+_MODEL = {
+    "fit": "tn.fit(model, optimizer, loader, epochs=10)", "compile": "tn.fit(model, optimizer, loader, epochs=10)",
+    "train_on_batch": "tn.fit(model, optimizer, loader, epochs=10)", "evaluate": "tn.evaluate(model, loader)",
+    "predict": "tn.predict(model, x)", "save": "tn.save(path, model)", "save_weights": "tn.save(path, model)",
+    "load_weights": "tn.load(path)", "cuda": 'model.to("gpu")', "cpu": 'model.to("cpu")',
+    "float": 'model.astype("float32")', "double": 'model.astype("float64")', "half": 'model.astype("float16")',
+    "get_weights": "model.state_dict()", "set_weights": "model.load_state_dict(state)",
+    "named_parameters": "model.parameters().items()", "named_modules": "model.modules()",
+    "weight": "layer.W", "bias": "layer.b", "kernel": "layer.W"}
+_TENSOR = {
+    "cpu": 'x.to("cpu")', "cuda": 'x.to("gpu")', "view": "x.reshape", "permute": "x.transpose", "clone": "x + 0",
+    "copy": "x + 0", "float": 'x.astype("float32")', "double": 'x.astype("float64")', "half": 'x.astype("float16")',
+    "long": 'x.astype("int64")', "int": 'x.astype("int64")', "unsqueeze": "tn.ops.expand_dims(x, axis)",
+    "tolist": "x.numpy().tolist()", "dim": "x.ndim", "numel": "x.size", "norm": "(x * x).sum() ** 0.5",
+    "requires_grad_": "tn.Tensor(x, requires_grad=True)", "dot": "x @ y", "mm": "x @ y", "grad_fn": "x.origin",
+    "swapaxes": "x.transpose", "ravel": "x.reshape(-1)"}
+_TOP = {
+    "from_numpy": "tn.Tensor", "array": "tn.Tensor", "asarray": "tn.Tensor",
+    "manual_seed": "tn.seed", "set_seed": "tn.seed",
+    "randn": "tn.Tensor(np.random.default_rng(0).standard_normal(shape))", "set_num_threads": "tn.set_threads",
+    "dataloader": "tn.data.Loader", "layers": "tn.nn", "optimizers": "tn.optim", "losses": "tn.ops", "train": "tn.fit",
+    "cuda": "tn.devices", "device": "tn.devices", "load_model": "tn.load", "save_model": "tn.save", "math": "tn.ops",
+    "concat": "tn.ops.concatenate", "cat": "tn.ops.concatenate", "autocast": "tn.precision"}
+
+
+_ELSEWHERE = {"tn": _TOP, "tn.nn": _LAYERS, "tn.ops": _OPS, "tn.optim": _OPTIMIZERS}
+
+
+def in_modules(names: Mapping[str, Iterable[str]]) -> Callable[[str], Any]:
+    """The `__getattr__` of a module: an AttributeError that names what has this name elsewhere, or in another case.
+
+    names   what the module has, by the module's own name, such as "tn.nn"; after it, other modules to look in
+
+    >>> in_modules({"tn.nn": ["Dense"]})("Linear")
+    Traceback (most recent call last):
+    AttributeError: tn.nn: Linear must be one of its names, and is not; tn.nn.Dense?
+    """
+    known: dict[str, str] = {}
+    for place, own in reversed([*names.items()]):
+        known.update({**_ELSEWHERE.get(place, {}), **{name.lower(): f"{place}.{name}" for name in own}})
+    place = next(iter(names))
+
+    def missing(name: str) -> NoReturn:
+        right = known.get(name.lower())
+        raise AttributeError(f"{place}: {name} must be one of its names, and is not; "
+                             + (f"{right}?" if right else f"dir({place}) lists them"), name=name)
+    return missing
+
+
+def in_class(of_model: bool) -> Callable[[Any, str], Any]:
+    """The `__getattr__` of `Module` or `Tensor`: it names what has this name elsewhere."""
+    ops = {name: f"tn.ops.{name}" for name in (*SHARED, "relu", "sigmoid", "softmax", "log_softmax")}
+    known = _MODEL if of_model else {**_OPS, **ops, **_TENSOR}
+
+    def missing(one: object, name: str) -> NoReturn:
+        right = known.get(name)
+        hint = f"; {right}?" if right else ""
+        raise AttributeError(f"{type(one).__name__!r} object has no attribute {name!r}{hint}", name=name, obj=one)
+    return missing
+
+
+def guided(right: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """A decorator: a call with other arguments than the function has is a CallError that ends with the right call.
+
+    >>> @guided("double(1)")
+    ... def double(x): return 2 * x
+    >>> double(1, 2)
+    Traceback (most recent call last):
+    tinynet.errors.CallError: double() takes 1 positional argument but 2 were given; double(1)?
+    """
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @wraps(function)
+        def call(*arguments: P.args, **options: P.kwargs) -> R:
+            try:
+                return function(*arguments, **options)
+            except TypeError as error:
+                if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+                    raise  # from inside of the function
+                text = str(error)
+            raise CallError(f"{text}; {right}?")
+        return call
+    return decorate

@@ -1,0 +1,149 @@
+"""Rules for products, convolution, pooling, batch normalisation and the LSTM."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tinynet.export.graph import Graph
+from tinynet.export.rules import RULES, Rule, rule
+from tinynet.export.shapes import reduced
+from tinynet.export.trace import Step, address
+from tinynet.types import Array
+from tinynet.window import Window, pool_window, pool_windows, window, windows
+
+_CHANNELS_SECOND = {3: (0, 2, 1), 4: (0, 3, 1, 2)}  # by rank
+
+
+@rule("dense")
+def dense(graph: Graph, step: Step) -> None:
+    """MatMul and Add. The leading axes may be stored in any order."""
+    x, W, b = step.inputs
+    order = graph.order(x)
+    if order and order[-1] != x.ndim - 1:
+        order = tuple(range(x.ndim))
+    name = graph.emit("MatMul", graph.value(x, order), graph.value(W))
+    graph.set(step.outputs[0], name if b is None else graph.emit("Add", name, graph.value(b)), order)
+
+
+@rule("matmul")
+def matmul(graph: Graph, step: Step) -> None:
+    """MatMul."""
+    a, b = step.inputs
+    graph.set(step.outputs[0], graph.emit("MatMul", graph.value(a), graph.value(b)))
+
+
+def _convolution(graph: Graph, step: Step, windows: Sequence[Window]) -> None:
+    x, W, b = step.inputs
+    order = _CHANNELS_SECOND[x.ndim]
+    weight = graph.value(W, (W.ndim - 1, W.ndim - 2, *range(W.ndim - 2)))
+    graph.set(step.outputs[0], graph.emit(
+        "Conv", graph.value(x, order), weight, *([] if b is None else [graph.value(b)]), **_window(windows),
+        dilations=[one.dilation for one in windows]), order)
+
+
+def _window(windows: Sequence[Window]) -> dict[str, Any]:
+    """The attributes of a node with windows. Paddings are numbers: what "same" means differs between programs."""
+    return {"kernel_shape": [one.width for one in windows], "strides": [one.stride for one in windows],
+            "pads": [*(one.before for one in windows), *(one.after for one in windows)]}
+
+
+@rule("conv1d")
+def conv1d(graph: Graph, step: Step) -> None:
+    """Conv over (N,C,T)."""
+    x, W, _ = step.inputs
+    _convolution(graph, step, [window("conv1d", "T", x.shape[1], W.shape[0], **step.options)])
+
+
+@rule("conv2d")
+def conv2d(graph: Graph, step: Step) -> None:
+    """Conv over (N,C,H,W)."""
+    x, W, _ = step.inputs
+    _convolution(graph, step, windows("conv2d", (x.shape[1], x.shape[2]), (W.shape[0], W.shape[1]), **step.options))
+
+
+def _pool(kind: str, **attributes: int) -> Rule:
+    def write(graph: Graph, step: Step) -> None:
+        x = step.inputs[0]
+        found = ([pool_window(step.op, "T", x.shape[1], **step.options)] if x.ndim == 3 else
+                 pool_windows(step.op, (x.shape[1], x.shape[2]), **step.options))
+        order = _CHANNELS_SECOND[x.ndim]
+        name = graph.emit(kind, graph.value(x, order), **_window(found), **attributes)
+        graph.set(step.outputs[0], name, order)
+    return write
+
+
+RULES["max_pool1d"] = RULES["max_pool2d"] = _pool("MaxPool")
+RULES["avg_pool1d"] = RULES["avg_pool2d"] = _pool("AveragePool", count_include_pad=0)
+
+
+@rule("batch_norm")
+def batch_norm(graph: Graph, step: Step) -> None:
+    """BatchNormalization for channels second; else a product and a sum, computed in float64."""
+    x, gamma, beta, mean, var = step.inputs
+    eps, axis = step.options["eps"], step.options["axis"] % x.ndim
+    order = graph.order(x)
+    along = [gamma.size if one == axis else 1 for one in order]
+    given = [gamma, beta, mean, var]
+    if not all(one is not None and graph.is_constant(one) for one in given):
+        _normalised(graph, step, order, along)
+        return
+    scale, shift, mean, var = (graph.values(one, "statistic") for one in given)
+    if order.index(axis) == 1 and x.ndim > 2:
+        name = graph.emit("BatchNormalization", graph.value(x, order), scale, shift, mean, var, epsilon=float(eps))
+    else:
+        factor = scale.astype("float64") / np.sqrt(var.astype("float64") + eps)
+        name = graph.emit("Mul", graph.value(x, order), factor.astype(x.dtype).reshape(along))
+        name = graph.emit("Add", name, (shift - mean * factor).astype(x.dtype).reshape(along))
+    graph.set(step.outputs[0], name, order)
+    for made, statistic in zip(step.outputs[1:], (mean, var), strict=True):
+        graph.set(made, graph.emit("Identity", statistic))
+
+
+def _normalised(graph: Graph, step: Step, order: tuple[int, ...], along: list[int]) -> None:
+    """Batch normalisation by statistics that depend on the input."""
+    x, gamma, beta, mean, var = step.inputs
+    others = [place for place, axis in enumerate(order) if axis != step.options["axis"] % x.ndim]
+    name = graph.value(x, order)
+    mean_name = reduced(graph, name, "ReduceMean", others, False) if mean is None else graph.value(mean)
+    centred = graph.emit("Sub", name, graph.reshape(mean_name, along))
+    square = graph.emit("Mul", centred, centred)
+    var_name = reduced(graph, square, "ReduceMean", others, False) if var is None else graph.value(var)
+    deviation = graph.emit("Sqrt", graph.emit("Add", var_name, np.asarray(step.options["eps"], x.dtype)))
+    scale = graph.reshape(graph.emit("Div", graph.value(gamma), deviation), along)
+    name = graph.emit("Add", graph.emit("Mul", centred, scale), graph.reshape(graph.value(beta), along))
+    graph.set(step.outputs[0], name, order)
+    graph.set(step.outputs[1], mean_name)
+    graph.set(step.outputs[2], var_name)
+
+
+@rule("lstm")
+def lstm(graph: Graph, step: Step) -> None:
+    """LSTM over (T,N,D), with the gates in the order i, o, f, C̃. Its outputs are Y (T,1,N,H) and two (1,N,H).
+
+    Its input `sequence_lens` takes the place of the mask of a sequence with padding on the right.
+    """
+    x, h0, c0, W, b, recurrent_mask, mask = step.inputs
+    if recurrent_mask is not None:
+        graph.fail("must have no recurrent_mask, since ONNX has no place for one; it is for training alone")
+    if mask is not None and (graph.mask is None or address(mask) != address(graph.mask)):
+        graph.fail("must have the mask that the model was called with, since ONNX takes lengths alone, and has "
+                   "another; pad on the right, and pass the mask on as it is")
+    weight, bias = graph.values(W, "W"), graph.values(b, "b")
+    H = weight.shape[1] // 4
+    initial: list[Any] = [] if mask is None else ["lengths"]
+    if h0 is not None or c0 is not None:
+        names = [None if one is None else graph.emit("Unsqueeze", graph.value(one), np.array([0])) for one in (h0, c0)]
+        zeros = graph.emit("ConstantOfShape", graph.emit("Shape", names[0] or names[1]))
+        initial = [*(initial or [None]), *(name or zeros for name in names)]
+    y, h, c = graph.emit("LSTM", graph.value(x, (1, 0, 2)), _gates(weight[H:]).T[None], _gates(weight[:H]).T[None],
+                         np.concatenate([_gates(bias), np.zeros_like(bias)])[None], *initial, outputs=3, hidden_size=H)
+    graph.set(step.outputs[0], graph.emit("Squeeze", y, np.array([1])), (1, 0, 2))
+    graph.set(step.outputs[1], graph.emit("Squeeze", h, np.array([0])))
+    graph.set(step.outputs[2], graph.emit("Squeeze", c, np.array([0])))
+
+
+def _gates(columns: Array) -> Array:
+    """Column blocks f, i, C̃, o in the order of ONNX: i, o, f, C̃."""
+    f, i, C, o = np.split(columns, 4, axis=-1)
+    return np.concatenate([i, o, f, C], axis=-1)
