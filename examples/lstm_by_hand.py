@@ -26,6 +26,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import command
 import numpy as np
 
 import tinynet as tn
@@ -347,14 +348,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", default="auto", help="auto, mnist, digits or a folder with the files of MNIST")
     parser.add_argument("--index", type=int, default=0, help="index of the image in the test set")
     parser.add_argument("--units", type=int, default=16, help="16 takes seconds, 64 minutes (default: 16)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=command.seed, default=0)
     parser.add_argument("--break", dest="mistake", choices=[name for name in MISTAKES if name], help="plant a mistake")
     parser.add_argument("--out", type=Path, default=Path("runs/lstm_by_hand"), help="output folder of the picture")
-    try:
-        return run(parser.parse_args(arguments))
-    except (tn.errors.TinynetError, OSError) as fault:
-        say(f"{fault}.", error=True)
-        return 1
+    return command.run(run, parser.parse_args(arguments))
 
 
 if __name__ == "__main__":
