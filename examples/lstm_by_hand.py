@@ -258,7 +258,7 @@ def show_library(net: Network, x: np.ndarray, label: int, steps: list[Step], cha
 
     outputs, cache = tn.ops.lstm.forward(np, *arrays)
     arriving = np.zeros_like(outputs[0]), chain["last h", T], np.zeros_like(net.C0)
-    gradients = tn.ops.lstm.backward(np, *arriving, cache=cache, needs=(True,) * len(arrays))
+    *gradients, _ = tn.ops.lstm.backward(np, *arriving, cache=cache, needs=(*[True] * len(arrays), False))  # no mask
 
     tensors = [tn.Tensor(array, requires_grad=True) for array in arrays]
     outputs_too = tn.ops.lstm(*tensors)
@@ -348,7 +348,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", default="auto", help="auto, mnist, digits or a folder with the files of MNIST")
     parser.add_argument("--index", type=int, default=0, help="index of the image in the test set")
     parser.add_argument("--units", type=int, default=16, help="16 takes seconds, 64 minutes (default: 16)")
-    parser.add_argument("--seed", type=command.seed, default=0)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--break", dest="mistake", choices=[name for name in MISTAKES if name], help="plant a mistake")
     parser.add_argument("--out", type=Path, default=Path("runs/lstm_by_hand"), help="output folder of the picture")
     return command.run(run, parser.parse_args(arguments))
