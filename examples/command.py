@@ -14,9 +14,12 @@ from tinynet.output import finish, say
 
 def run(work: Callable[[argparse.Namespace], object], options: argparse.Namespace,
         again: str = "the same command again") -> int:
-    """Do the work and return the exit code. `again` describes the command that continues interrupted work."""
+    """Do the work and return the exit code, which is the work's own if it returns an integer.
+
+    `again` describes the command that continues interrupted work.
+    """
     try:
-        work(options)
+        ended = work(options)
     except DeviceError as error:
         return _complain(error, 2)
     except TinynetError as error:
@@ -30,7 +33,9 @@ def run(work: Callable[[argparse.Namespace], object], options: argparse.Namespac
         return _complain(f"\nInterrupted. To continue: {again}.", 130)
     finally:
         lost = finish()
-    return _complain(f"The work is done, but not all lines could be written to stdout: {lost}", 1) if lost else 0
+    if lost:
+        return _complain(f"The work is done, but not all lines could be written to stdout: {lost}", 1)
+    return ended if isinstance(ended, int) else 0
 
 
 def _complain(what: object, code: int) -> int:

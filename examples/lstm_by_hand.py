@@ -26,6 +26,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import command
 import numpy as np
 
 import tinynet as tn
@@ -257,7 +258,7 @@ def show_library(net: Network, x: np.ndarray, label: int, steps: list[Step], cha
 
     outputs, cache = tn.ops.lstm.forward(np, *arrays)
     arriving = np.zeros_like(outputs[0]), chain["last h", T], np.zeros_like(net.C0)
-    gradients = tn.ops.lstm.backward(np, *arriving, cache=cache, needs=(True,) * len(arrays))
+    *gradients, _ = tn.ops.lstm.backward(np, *arriving, cache=cache, needs=(*[True] * len(arrays), False))  # no mask
 
     tensors = [tn.Tensor(array, requires_grad=True) for array in arrays]
     outputs_too = tn.ops.lstm(*tensors)
@@ -350,11 +351,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--break", dest="mistake", choices=[name for name in MISTAKES if name], help="plant a mistake")
     parser.add_argument("--out", type=Path, default=Path("runs/lstm_by_hand"), help="output folder of the picture")
-    try:
-        return run(parser.parse_args(arguments))
-    except (tn.errors.TinynetError, OSError) as fault:
-        say(f"{fault}.", error=True)
-        return 1
+    return command.run(run, parser.parse_args(arguments))
 
 
 if __name__ == "__main__":

@@ -56,6 +56,8 @@ def work(options: argparse.Namespace) -> None:
 def draw_disagreement(members: Sequence[Record], data: Data, options: argparse.Namespace) -> None:
     """Draw the test images that the members disagree about most, with their votes."""
     votes = votes_of(members)
+    right = (committee_of(members).predicted == data.test[1]).mean()
+    say(f"the {len(members)} members together: test accuracy {100 * right:.2f} %")
     order = most_disputed(votes)[:SHOWN]
     together = committee_of(members).predicted
     lines = []

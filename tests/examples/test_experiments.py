@@ -40,6 +40,11 @@ def pictures(folder: Path, *names: str) -> None:
             assert min(picture.size) > 200
 
 
+def written(folder: Path) -> str:
+    """The text of an experiment. None of its tables is printed."""
+    return (folder / "results.md").read_text(encoding="utf-8")
+
+
 def runs_in(folder: Path) -> dict[str, records.Record]:
     return {path.stem: records.read(path) for path in sorted(folder.glob("*.json"))}
 
@@ -49,9 +54,13 @@ def runs_in(folder: Path) -> dict[str, records.Record]:
 def test_table_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert mnist_table1.main([*DIGITS, "--seed", "3", "--out", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
-    for part in ("STAND-IN", "run 4 of 4: cnn-seed3: test accuracy 0.", "| LSTM-CNN | 121,676 | 99.8261 | 98.267 |",
-                 "| LSTM-CNN - CNN-LSTM |", "Does the paper's claim hold", "shift 0.07", "they mean nothing"):
+    for part in ("STAND-IN", "run 4 of 4: cnn-seed3: test accuracy 0.", "they mean nothing", "test accuracy, %",
+                 f"written: {tmp_path / 'results.md'}"):
         assert part in printed, part
+    for part in ("| LSTM-CNN | 121,676 | 99.8261 | 98.267 |", "| LSTM-CNN - CNN-LSTM |", "Does the paper's claim hold",
+                 "shift 0.07", "they mean nothing"):
+        assert part in written(tmp_path) and part not in printed.replace("they mean nothing", ""), part
+    assert "|" not in printed and "**" not in printed and len(printed.splitlines()) < 40
     pictures(tmp_path, "figure4.png", "figure5.png")
     made = runs_in(tmp_path)
     assert list(made) == ["cnn-seed3", "cnn_lstm-seed3", "lstm-seed3", "lstm_cnn-seed3"]
@@ -75,7 +84,8 @@ def test_table_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_deep_one_learns_nothing_in_two_steps_but_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert mnist_deep.main([*DIGITS, "--seed", "0", "--out", str(tmp_path)]) == 0
-    assert "| deep LSTM-CNN | 369,868 | 99.7 | 99.29 |" in capsys.readouterr().out
+    assert "| deep LSTM-CNN | 369,868 | 99.7 | 99.29 |" in written(tmp_path)
+    assert "deep LSTM-CNN       1" in capsys.readouterr().out
     pictures(tmp_path, "figure6.png", "figure7.png")
     run, = runs_in(tmp_path).values()
     assert run.probabilities is not None
@@ -85,7 +95,8 @@ def test_the_deep_one_learns_nothing_in_two_steps_but_runs(tmp_path: Path, capsy
 def test_the_committee(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert mnist_committee.main([*DIGITS, "--members", "3", "--out", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
-    assert "| LSTM-CNN | 3 |" in printed and "the 3 members disagree about" in printed
+    assert "the 3 members together: test accuracy " in printed and "the 3 members disagree about" in printed
+    assert "| LSTM-CNN | 3 |" in written(tmp_path)
     pictures(tmp_path, "committee.png", "disagreement.png")
     made = runs_in(tmp_path)
     assert len({run["predicted"] for run in made.values()}) == 3
@@ -95,7 +106,8 @@ def test_the_committee(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
 
 def test_idc_leaves_each_of_two_patients_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert idc_table2.main(["--data", "stand-in", "--epochs", "1", "--seed", "0", "--out", str(tmp_path)]) == 0
-    printed = capsys.readouterr().out
+    assert "STAND-IN" in capsys.readouterr().out
+    printed = written(tmp_path)
     for part in ("STAND-IN", "smoke test", "| LSTM-CNN | 113,336 | 84.548 | 85.017 |", "Cruz-Roa",
                  "always \"negative\"", "| LSTM | 90002 | 60 |"):
         assert part in printed, part
@@ -110,7 +122,7 @@ def test_idc_with_many_patients_is_parted_once(tmp_path: Path, capsys: pytest.Ca
     data = tn.data.write_idc_stand_in(tmp_path / "data" / "idc", patients=5, patches=16, seed=1)
     command = ["--data", str(data.parent), "--epochs", "1", "--seed", "0", "--out", str(tmp_path / "o")]
     assert idc_table2.main(command) == 0
-    assert "smoke test" not in capsys.readouterr().out
+    assert "smoke test" not in written(tmp_path / "o")
     made = runs_in(tmp_path / "o")
     assert list(made) == ["idc_cnn-seed0", "idc_lstm-seed0", "idc_lstm_cnn-seed0"]
     for run in made.values():
@@ -121,7 +133,8 @@ def test_idc_with_many_patients_is_parted_once(tmp_path: Path, capsys: pytest.Ca
 def test_pneumonia(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["--data", "stand-in", "--size", "32", "--epochs", "2", "--out", str(tmp_path)]
     assert pneumonia_cnn_lstm.main([*command, "--seed", "5"]) == 0
-    printed = capsys.readouterr().out
+    assert "STAND-IN" in capsys.readouterr().out
+    printed = written(tmp_path)
     for part in ("STAND-IN", "Not a diagnostic tool", "precision    recall  f1-score", "| AUC |",
                  "for images of 32 x 32", ">= 87: ", "by numbers in the file names"):
         assert part in printed, part

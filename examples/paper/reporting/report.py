@@ -1,4 +1,4 @@
-"""The text and figures of each experiment, for RESULTS.md and for the end of its script."""
+"""The text and figures of each experiment, for RESULTS.md, and a short table for the end of its script."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,8 @@ from paper.reporting import digits, figures, idc, xrays
 from paper.reporting.figures import Figures
 from paper.reporting.grouping import Runs, title
 from paper.reporting.records import Record
-from paper.reporting.tables import conditions, warning
+from paper.reporting.tables import conditions, short, warning
+from tinynet.atomic import write_whole
 from tinynet.output import say
 
 
@@ -50,9 +51,12 @@ def draw(experiment: str, runs: Runs, folder: Path) -> list[Path]:
 
 
 def show(experiment: str, own: Sequence[Record], folder: Path) -> None:
-    """Print the text of an experiment, and draw its figures in the folder."""
-    runs = {experiment: own}
-    say(f"\n{section(experiment, runs)}\n")
+    """Print the test accuracy of each model. Write the text of the experiment, and draw its figures, in the folder."""
+    runs, text = {experiment: own}, folder / "results.md"
+    write_whole(text, f"# {SECTIONS[experiment].title}\n\n{section(experiment, runs)}\n".encode())
+    if said := warning(own):
+        say(f"\n{said.strip().strip('*')}")
+    say(f"\n{short(own)}\n\nwritten: {text}, with intervals, comparisons and conditions")
     drawn = ", ".join(map(str, draw(experiment, runs, folder)))
     say(f"drawn: {drawn}" if drawn else
         "matplotlib is not installed, so the figures are left out: pip install matplotlib")

@@ -8,6 +8,7 @@ from paper.reporting.grouping import by_model, incomplete, pooled, title
 from paper.reporting.intervals import LEVEL, Mean, mean_of, wilson
 from paper.reporting.pairs import Comparison, compare
 from paper.reporting.records import Record
+from tinynet.shown import table as aligned
 
 NOT_REACHED = "not reached"
 
@@ -117,6 +118,16 @@ def accuracies(experiment: str, runs: Sequence[Record]) -> str:
                      minutes(statistics.fmean(run["seconds"] for run in some))])
     return table(["model", "parameters", "paper: training", "paper: validation", "training", "validation", "seeds",
                   "test: mean ± sd", "95 % interval", "target", "time of a run"], rows)
+
+
+def short(runs: Sequence[Record]) -> str:
+    """The test accuracy of each model, as a table of plain text."""
+    lines = [("model", "seeds", "test accuracy, %", "95 % interval")]
+    for model, some in by_model(runs).items():
+        found = pooled(some)
+        lines.append((NAMES.get(model, model), str(len(found)),
+                      *spread(mean_of(each.accuracy for each in found.values()), len(found))))
+    return aligned(lines, left=1)
 
 
 def comparisons(experiment: str, runs: Sequence[Record]) -> str:
