@@ -16,6 +16,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as shells let programs 
 settings.register_profile("ordinary", deadline=None, derandomize=True, database=None)
 # New cases in each run, and more of them: pytest -m long --hypothesis-profile=long
 settings.register_profile("long", deadline=None, max_examples=5000, suppress_health_check=[HealthCheck.too_slow])
+# Fewer of them, for an emulated processor (tests/arm64.sh).
+settings.register_profile("few", deadline=None, derandomize=True, database=None, max_examples=5,
+                          suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ordinary")
 
 

@@ -9,7 +9,6 @@ import struct
 import subprocess
 import sys
 import threading
-import time
 import tracemalloc
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -463,11 +462,9 @@ def test_download_of_something_else_leaves_nothing_behind(remote, tmp_path, monk
     for name, (respond, message) in cases.items():
         folder = tmp_path / name
         folder.mkdir()
-        began = time.monotonic()
         with mirror(respond) as (url, _):
             with pytest.raises(DataError, match=message):
                 download_mnist(folder, mirrors=[url])
-            assert time.monotonic() - began < 5, name
             released.set()
         released.clear()
         assert list(folder.iterdir()) == [], name
@@ -475,10 +472,8 @@ def test_download_of_something_else_leaves_nothing_behind(remote, tmp_path, monk
 
 
 def offline_message(folder, mirrors):
-    began = time.monotonic()
     with pytest.raises(DataError, match="download: 4 of 4 files could not be fetched") as caught:
         download_mnist(folder, mirrors=mirrors)
-    assert time.monotonic() - began < 4
     assert not folder.exists()
     return str(caught.value)
 
@@ -518,11 +513,17 @@ def test_download_with_connections_refused(home, monkeypatch):
     assert "refused" in offline_message(home / "new", [url])
 
 
-def test_download_answers_although_one_mirror_is_silent(remote, tmp_path):
+def test_download_answers_although_one_mirror_is_silent(remote, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "CONNECT_SECONDS", 60.0)
     with socket.create_server(("127.0.0.1", 0)) as silent, mirror(good(remote)) as (url, _):
-        began = time.monotonic()
         download_mnist(tmp_path, mirrors=[f"http://127.0.0.1:{silent.getsockname()[1]}/", url])
-        assert time.monotonic() - began < 2
+        connection, _ = silent.accept()
+        with connection:
+            assert connection.recv(9999, socket.MSG_PEEK).startswith(b"GET")
+            connection.setblocking(False)
+            connection.recv(9999)
+            with pytest.raises(BlockingIOError):  # no end yet: the silent mirror is still being waited for
+                connection.recv(1)
     assert len(list(tmp_path.iterdir())) == 4
 
 
