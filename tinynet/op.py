@@ -24,7 +24,8 @@ import numpy as np
 
 from tinynet import backend
 from tinynet.contract import Contract, Sizes
-from tinynet.errors import DeviceError
+from tinynet.errors import DeviceError, TinynetError
+from tinynet.options import wrong_option
 from tinynet.plain import plain
 from tinynet.tape import Node
 from tinynet.tensor import Tensor, blank
@@ -90,13 +91,19 @@ class Op(Generic[Result]):
         inputs, options = self._bind(args, kwargs)
         tensors = _as_tensors(inputs, self.contract)
         arrays = [None if tensor is None else tensor.data for tensor in tensors]
-        sizes = self.infer(arrays, options)
-        watching = observers.get()
-        if watching is UNOBSERVED:
-            return self._run(tensors, arrays, sizes, options)
-        run = partial(partial(self._run, tensors) if watching.values else self.blanks, arrays, sizes, options)
-        call = Call(self.name, sizes, tuple(tensors), (), options, self)
-        return run() if watching.op is None else watching.op(call, run)
+        try:
+            sizes = self.infer(arrays, options)
+            watching = observers.get()
+            if watching is UNOBSERVED:
+                return self._run(tensors, arrays, sizes, options)
+            run = partial(partial(self._run, tensors) if watching.values else self.blanks, arrays, sizes, options)
+            call = Call(self.name, sizes, tuple(tensors), (), options, self)
+            return run() if watching.op is None else watching.op(call, run)
+        except (TypeError, ValueError, OverflowError) as error:  # of Python or NumPy, about an option perhaps
+            wrong = not isinstance(error, TinynetError) and wrong_option(self.name, self.__signature__, options)
+            if not wrong:
+                raise
+            raise wrong from error
 
     def _run(self, tensors: Sequence[Tensor | None], arrays: list[Any], sizes: Sizes, options: dict[str, Any]) -> Any:
         """Compute the outputs, and leave a node if one of the inputs needs a gradient."""

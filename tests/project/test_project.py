@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYERS = [
     ["errors", "types", "output", "shown"],
     ["elsewhere"],
-    ["plain", "settings"],
+    ["plain", "settings", "options"],
     ["contract", "random", "atomic", "scaling", "tracing", "cache", "processors"],
     ["window"],
     ["backend"],
