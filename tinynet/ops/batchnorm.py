@@ -21,11 +21,13 @@ from typing import Any
 
 from tinynet.errors import ArgumentError, ShapeError
 from tinynet.op import Array, Gradients, Update, op
+from tinynet.plain import number
 
 
 def _channel_axis(known: dict[str, Any], axis: int = -1, eps: float = 1e-5) -> dict[str, Any]:
     shape, C = known["..."], known["C"]
     rank = len(shape)
+    number("batch_norm", "eps", eps, 0, usual="1e-5")
     if not -rank <= axis < rank:
         raise ArgumentError(f"batch_norm: axis must be in [-{rank}, {rank}) for x of shape {shape}, got {axis}; "
                             "axis=-1 is the last axis")

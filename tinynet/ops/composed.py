@@ -13,7 +13,7 @@ from tinynet.ops.indexing import concatenate, getitem
 from tinynet.ops.reduce import var
 from tinynet.ops.shape import reshape
 from tinynet.tensor import Tensor
-from tinynet.types import Axes
+from tinynet.types import ArrayLike, Axes
 
 
 def stack(tensors: Iterable[Tensor], axis: int = 0) -> Tensor:
@@ -33,6 +33,7 @@ def expand_dims(x: Tensor, axis: int) -> Tensor:
     >>> tn.ops.expand_dims(tn.Tensor([1.0, 2.0]), -1).shape
     (2, 1)
     """
+    x = _tensor(x)
     place, = axes_of("expand_dims", axis, x.ndim + 1)
     return reshape(x, (*x.shape[:place], 1, *x.shape[place:]))
 
@@ -46,6 +47,7 @@ def squeeze(x: Tensor, axis: Axes = None) -> Tensor:
     >>> tn.Tensor([[[1.0], [2.0]]]).squeeze().shape
     (2,)
     """
+    x = _tensor(x)
     if axis is None:
         return reshape(x, tuple(size for size in x.shape if size != 1))
     axes = axes_of("squeeze", axis, x.ndim)
@@ -72,6 +74,7 @@ def flip(x: Tensor, axis: int) -> Tensor:
     >>> tn.ops.flip(tn.Tensor([1.0, 2.0]), 0).numpy()
     array([2., 1.], dtype=float32)
     """
+    x = _tensor(x)
     backwards = axes_of("flip", axis, x.ndim)
     return getitem(x, tuple(slice(None, None, -1) if i in backwards else slice(None) for i in range(x.ndim)))
 
@@ -112,9 +115,14 @@ def argmin(x: Tensor, axis: int | None = None) -> Tensor:
 
 
 def _where_largest(name: str, x: Tensor, axis: int | None) -> Tensor:
+    x = _tensor(x)
     place = None if axis is None else one_axis(name, axis, x.ndim)
     if (x.size if place is None else x.shape[place]) == 0:
         raise ShapeError(f"{name}: x must have elements to compare, got shape {x.shape} over axis {axis}; "
                          "skip empty batches")
     namespace_of(name, ("x", x))
     return Tensor(getattr(x.data, name)(axis=place))
+
+
+def _tensor(x: ArrayLike) -> Tensor:
+    return x if isinstance(x, Tensor) else Tensor(x)

@@ -125,7 +125,7 @@ def _is_size(n: Any) -> bool:
 def _pad_sizes(known: dict[str, Any], width: Any, value: float = 0.0) -> dict[str, Any]:
     shape = known["..."]
     widths = _pad_widths(width, len(shape))
-    if len(widths) != len(shape) or any(n < 0 for pair in widths for n in pair):
+    if len(widths) != len(shape) or not shape or any(n < 0 for pair in widths for n in pair):
         raise ArgumentError(f"pad: width must be a number, a pair, or a pair (before, after) for each of the "
                             f"{len(shape)} axes, at least 0, got {width}; (0, 0) leaves an axis as it is")
     return {"...Y": tuple(before + size + after for size, (before, after) in zip(shape, widths, strict=True))}
