@@ -4,6 +4,7 @@
 """
 
 import configparser
+import platform
 import re
 import subprocess
 import sys
@@ -65,6 +66,15 @@ def test_devices_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(gpu).startswith("gpu (not available: needs CuPy, which is not installed; pip install cupy-cuda13x")
     assert str(slow) == f"gpu-emulated (not available: {emulator.missing()})"
     assert str(emulator.missing()).endswith("apt install g++ (Debian, Ubuntu)") or sys.platform != "linux"
+
+
+def test_a_compiler_for_another_processor_emulates_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert emulator.missing() is None or "g++" in str(emulator.missing())
+    other = {"x86_64": "aarch64", "aarch64": "x86_64"}.get(platform.machine())
+    if other is None or emulator.missing():
+        pytest.skip("another processor, or no g++")
+    monkeypatch.setattr(emulator.platform, "machine", lambda: other)
+    assert f"g++ for this processor, {other}, got one for " in str(emulator.missing())
 
 
 MACHINES = {

@@ -119,7 +119,7 @@ def test_a_section_that_hangs_is_ended_and_its_rows_are_kept(monkeypatch: pytest
     section = gpu.watched("launch", options(), 2.0)
     assert section["error"] == "was ended after 2 s"
     assert [row["name"] for row in section["rows"]] == ["one"]
-    assert section["seconds"] < 20
+    assert section["seconds"] < 60
     assert "launch: was ended after 2 s" in gpu.tables([section])
 
 

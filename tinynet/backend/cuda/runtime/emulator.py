@@ -88,6 +88,9 @@ def missing() -> str | None:
         return f"kernels are compiled by g++ on Linux, got {sys.platform}; on Windows, use WSL"
     if not shutil.which("g++"):
         return "kernels are compiled by g++, which is missing; apt install g++ (Debian, Ubuntu)"
+    target, here = subprocess.run(["g++", "-dumpmachine"], capture_output=True, text=True).stdout, platform.machine()
+    if {target.partition("-")[0], here} == {"x86_64", "aarch64"}:  # a cross compiler, or an emulated processor
+        return f"kernels are compiled by g++ for this processor, {here}, got one for {target.strip()}; apt install g++"
     return None
 
 
