@@ -11,7 +11,7 @@ IN_VENV := $(VENV)/bin/python
 help:
 	@echo 'make demo    train the LSTM-CNN and print its test accuracy (make demo ARGS="--epochs 3")'
 	@echo 'make test    run all tests (make test ARGS="-k lstm")'
-	@echo 'make test-arm64  run the tests of the numbers on an emulated ARM processor (Debian; takes hours)'
+	@echo 'make test-arm64 run the tests of the numbers on an emulated ARM processor (Debian; takes hours)'
 	@echo 'make lint    check style and types'
 	@echo 'make bench   time it beside other frameworks (make bench ARGS="--rows step --peers torch")'
 	@echo 'make results write examples/RESULTS.md and its figures (make results ARGS="--add runs/mnist_table1")'
@@ -24,7 +24,8 @@ test: $(VENV)/test.installed
 	$(IN_VENV) -m pytest $(ARGS)
 
 # Ops, kernels, threads, tape, layers and checkpoints.
-ARM64_TESTS := tests/test_tiny.py tests/core/test_tape.py tests/ops tests/nn tests/backend/cpu tests/training/test_checkpoint.py
+ARM64_TESTS := tests/test_tiny.py tests/core/test_tape.py tests/ops tests/nn tests/backend/cpu \
+	tests/training/test_checkpoint.py
 
 test-arm64: $(VENV)/test.installed
 	PYTHON=$(IN_VENV) tests/arm64.sh -m pytest --hypothesis-profile=few $(ARM64_TESTS) $(ARGS)

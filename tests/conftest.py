@@ -32,7 +32,7 @@ def seeded() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
-    """Skip a test that needs the emulated GPU where there is none. `.ci/run` demands one."""
+    """Skip a test that needs the emulated GPU where it is missing. `.ci/run` demands it."""
     try:
         yield
     except DeviceError as error:
