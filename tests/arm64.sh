@@ -13,7 +13,7 @@ here=$PWD
 install() {
   command -v apt-get dpkg-deb >/dev/null || { echo 'tests/arm64.sh needs apt-get and dpkg: Debian, or Ubuntu' >&2; exit 1; }
   rm -rf "$home"
-  mkdir -p "$home"/apt/{lists,cache}/partial "$home"/apt/cache/archives/partial "$home"/{host,root,site,bin}
+  mkdir -p "$home"/apt/{lists,cache}/partial "$home"/apt/cache/archives/partial "$home"/{host,system,site,bin}
   : > "$home/apt/status"
   cat > "$home/apt/conf" <<END
 APT::Architecture "arm64";
@@ -30,28 +30,20 @@ END
   fi
   APT_CONFIG=$home/apt/conf apt-get update -q
   APT_CONFIG=$home/apt/conf apt-get install -q -y --download-only python3 libstdc++6 libgomp1
-  for package in "$home"/apt/cache/archives/*.deb; do dpkg-deb -x "$package" "$home/root"; done
+  for package in "$home"/apt/cache/archives/*.deb; do dpkg-deb -x "$package" "$home/system"; done
 
   # A process that starts sys.executable starts this program, so that children are emulated too, in any environment.
   local python version qemu
-  python=$(echo "$home"/root/usr/bin/python3.[0-9]*)
+  python=$(echo "$home"/system/usr/bin/python3.[0-9]*)
   version=${python##*/python}
   qemu=$(command -v qemu-aarch64-static || echo "$home/host/usr/bin/qemu-aarch64-static")
   cat > "$home/bin/python" <<END
 #!/bin/sh
-exec '$qemu' -L '$home/root' '$python' "\$@"
+exec '$qemu' -L '$home/system' '$python' "\$@"
 END
   chmod +x "$home/bin/python"
-  echo "import emulated" > "$home/root/usr/lib/python3/dist-packages/emulated.pth"
-  cat > "$home/root/usr/lib/python3/dist-packages/emulated.py" <<END
-import shutil
-import sys
-
-sys.executable = "$home/bin/python"
-sys.path.append("$home/site")
-found = shutil.which
-shutil.which = lambda name, *rest, **more: None if name == "g++" else found(name, *rest, **more)  # the g++ of the host
-END
+  printf '%s\n' "import sys; sys.executable = '$home/bin/python'" "$home/site" \
+    > "$home/system/usr/lib/python3/dist-packages/emulated.pth"
 
   local platforms=(--platform "manylinux_2_28_aarch64" --platform "manylinux_2_27_aarch64"
                    --platform "manylinux_2_17_aarch64" --platform "manylinux2014_aarch64")
