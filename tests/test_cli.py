@@ -1,8 +1,11 @@
 """The command line: answers, exit codes, one line for each fault, and never a traceback."""
 
+import csv
+import io
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +19,7 @@ from safetensors.numpy import save as to_bytes
 
 import tinynet as tn
 from tinynet import nn
-from tinynet.__main__ import main
+from tinynet.__main__ import main, parser
 from tinynet.classifier import Classifier, report, score
 from tinynet.errors import DataError, ModelFileError
 
@@ -151,7 +154,8 @@ def test_good_images_are_answered_beside_bad_ones(model: Path, tmp_path: Path,
     truncated = tmp_path / "truncated.jpg"
     truncated.write_bytes(picture(tmp_path / "whole.jpg", 9, (64, 64)).read_bytes()[:300])
     (tmp_path / "empty.png").write_bytes(b"")
-    bad = [truncated, tmp_path / "empty.png", model, tmp_path / "missing.png", tmp_path]
+    (tmp_path / "no images").mkdir()
+    bad = [truncated, tmp_path / "empty.png", model, tmp_path / "missing.png", tmp_path / "no images"]
     code, out, err = run(capsys, "predict", model, bad[0], good, *bad[1:])
     assert code == 1
     assert out == f"{good}: bright 100.0%, dark 0.0%\n"
@@ -171,6 +175,54 @@ def test_names_cannot_talk_to_the_terminal(model: Path, tmp_path: Path, capsys: 
     assert r"\x1b[31mred must be a saved model" in complaint(capsys, "summary", tmp_path / strange)
     out = run(capsys, "predict", model, picture(tmp_path / strange, 0, format="PNG"))[1]
     assert r"\x1b[31mred\n: dark 100.0%" in out
+
+
+def test_folders_and_stdin(model: Path, folder: Path, capsys: pytest.CaptureFixture[str],
+                           monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "notes.txt").write_text("no image")
+    picture(folder / "dark" / "10.png", 0)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO((folder / "bright" / "1.png").read_bytes())))
+    code, out, err = run(capsys, "predict", model, "--json", "-", folder, "--batch-size", 3)
+    assert (code, err) == (0, "")
+    names = ["bright/1.png", "bright/2.jpg", "dark/1.png", "dark/2.jpg", "dark/3.png", "dark/4.png", "dark/10.png"]
+    answers = json.loads(out)
+    assert [answer["image"] for answer in answers] == ["-", *(str(folder / name) for name in names)]
+    assert answers[0]["probabilities"] == answers[1]["probabilities"]
+    assert "<stdin>" not in out and "is empty" in complaint(capsys, "predict", model, "-")
+    monkeypatch.setattr(sys, "stdin", None)
+    assert "stdin" in complaint(capsys, "predict", model, "-")
+
+
+def test_csv(model: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good, bad = picture(tmp_path / 'a "b",\n.png', 255), tmp_path / "bad.png"
+    bad.write_bytes(b"nothing")
+    code, out, err = run(capsys, "predict", model, "--csv", good, bad)
+    assert code == 1 and err.count("\n") == 1
+    header, first, second = csv.reader(out.splitlines())
+    assert header == ["image", "class", "probability", "p(dark)", "p(bright)", "error"]
+    assert first[:2] == [str(tmp_path / 'a "b",\\n.png'), "bright"] and first[5] == ""
+    assert float(first[2]) == float(first[4]) == 1 - float(first[3]) > 0.9
+    assert second[:5] == [str(bad), "", "", "", ""] and "must be a PNG or a JPEG" in second[5]
+    rows = list(csv.reader(run(capsys, "evaluate", model, folder, "--csv")[1].splitlines()))
+    assert rows == [["class", "precision", "recall", "f1", "images"],
+                    ["dark", "1.0", "0.75", "0.8571428571428571", "4"],
+                    ["bright", "0.6666666666666666", "1.0", "0.8", "2"]]
+    rows = list(csv.reader(run(capsys, "summary", model, "--csv")[1].splitlines()))
+    assert rows[0] == ["name", "layer", "shape", "parameters", "flops", "activations"]
+    assert rows[1][:3] == ["0", "Reshape", "8 x 8 x 3"] and rows[3][:4] == ["2", "Dense", "2", "8"]
+    for command in ("predict", "evaluate", "summary"):
+        with pytest.raises(SystemExit):
+            main([command, "--csv", "--json", str(model), str(good)])
+    assert "not allowed with" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate", "summary", "export", "about"])
+def test_help_has_examples_that_can_be_parsed(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main([command, "--help"])
+    assert stopped.value.code == 0
+    examples = re.findall(r"\btinynet ([^>\n]*)", capsys.readouterr().out.partition("examples:\n")[2])
+    assert examples and all(parser().parse_args(shlex.split(words)) for words in examples)
 
 
 # --- evaluate -------------------------------------------------------------------------------------------------------
@@ -343,9 +395,9 @@ def test_interrupted_and_out_of_memory(model: Path, capsys: pytest.CaptureFixtur
             raise error
         return load
 
-    monkeypatch.setattr("tinynet.__main__.load", raising(KeyboardInterrupt()))
+    monkeypatch.setattr("tinynet.commands.summary.load", raising(KeyboardInterrupt()))
     assert complaint(capsys, "summary", model, code=130) == "tinynet: interrupted\n"
-    monkeypatch.setattr("tinynet.__main__.load", raising(MemoryError()))
+    monkeypatch.setattr("tinynet.commands.summary.load", raising(MemoryError()))
     assert "not enough memory" in complaint(capsys, "summary", model)
 
 

@@ -51,6 +51,31 @@ def test_colours_and_grey(tmp_path):
     np.testing.assert_array_equal(read_image(path), np.repeat(GREY[..., None], 3, axis=-1), strict=True)
 
 
+def test_bytes_and_open_files(tmp_path):
+    path = written(tmp_path, RGB)
+    content = path.read_bytes()
+    for source in (content, bytearray(content), memoryview(content), io.BytesIO(content)):
+        np.testing.assert_array_equal(read_image(source), RGB)
+    with path.open("rb") as file:
+        np.testing.assert_array_equal(read_image(file, size=4, channels=1), read_image(path, size=4, channels=1))
+        with pytest.raises(DataError, match=r"a\.png is empty"):  # read to its end
+            read_image(file)
+    with pytest.raises(DataError, match=r"a\.png cannot be read \(.*closed"):
+        read_image(file)
+    with pytest.raises(DataError, match="read_image: the image is damaged"):
+        read_image(content[:40])
+    for source in (None, 3, RGB, io.StringIO("text"), [path]):
+        with pytest.raises(ArgumentError, match="source must be a path, bytes, or a file"):
+            read_image(source)
+
+
+def test_bytes_that_are_too_many(monkeypatch):
+    monkeypatch.setattr(images, "MAX_BYTES", 10)
+    for source in (b"x" * 11, io.BytesIO(b"x" * 11)):
+        with pytest.raises(DataError, match="must have at most"):
+            read_image(source)
+
+
 def test_equal_channels_stay_what_they_are_in_grey(tmp_path):
     values = np.arange(256, dtype=np.uint8).reshape(16, 16)
     path = written(tmp_path, np.repeat(values[..., None], 3, axis=-1))

@@ -46,6 +46,7 @@ LAYERS = [
     ["saving", "metrics", "about"],
     ["training", "export"],
     ["classifier"],
+    ["commands"],
     ["__main__"],
 ]
 # The modules that may import the backend. Its folders cpu/ and cuda/ are for the backend itself alone.

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinynet.data.images.layouts import SHOWN, XRAY_NAME, Found, Layout, Skipped, grouped, natural, recognise
-from tinynet.data.images.read import CHUNK, ImageFault, Images, Size, file_content, measure
+from tinynet.data.images.read import CHUNK, SUFFIXES, ImageFault, Images, Size, file_content, measure
 from tinynet.data.prefetch import prefetch
 from tinynet.errors import ArgumentError, DataError, printable
 from tinynet.shown import Text
@@ -181,6 +181,18 @@ def scan_folder(root: str | os.PathLike[str], *, groups: str | None = "auto", ch
     _refuse(root, len(kept), skipped, max_skipped)
     notes = _left_out(layout, folders, {one.label for one, _ in kept}, skipped)
     return _folder(root, layout.name, kept, sorted(skipped), notes, groups, check, min_classes)
+
+
+def list_images(root: str | os.PathLike[str]) -> list[str]:
+    """The names of the image files below a folder, relative to it and in natural order. Their content is not read.
+
+    Errors: DataError if the folder cannot be read, or holds no image.
+    """
+    names = sorted((name for name in _walk(Path(root))[0] if name.lower().endswith(SUFFIXES)), key=natural)
+    if not names:
+        raise DataError(f"read_image: {printable(root)} must hold images, {', '.join(SUFFIXES[:3])}, and holds none; "
+                        "name another folder")
+    return names
 
 
 def _walk(root: Path) -> tuple[list[str], list[str], set[str], list[Skipped]]:

@@ -24,7 +24,7 @@ import struct
 from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -39,6 +39,7 @@ CHUNK = 64  # files that a thread decodes at once
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".pjp")
 
 Size = int | tuple[int, int]
+ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 _ORIENTATION = 0x0112  # the EXIF tag
@@ -50,14 +51,15 @@ class ImageFault(Exception):
     """A fault of a file, worded to follow its name: "is empty"."""
 
 
-def read_image(path: str | os.PathLike[str], *, size: Size | None = None, channels: int = 3) -> np.ndarray:
+def read_image(source: ImageSource, *, size: Size | None = None, channels: int = 3) -> np.ndarray:
     """Read a PNG or JPEG file as a uint8 array (height, width, channels), converted as the module describes.
 
+    source     a path, the bytes of a file, or a file that is open for reading bytes
     size       (height, width), or one number for both; None keeps the size of the file
     channels   1 for grey, 3 for red, green, blue
 
     Raises `DataError`, which names the file, if it is missing, empty, damaged, of another format, or larger than
-    `MAX_PIXELS` pixels or `MAX_BYTES` bytes. Needs Pillow: pip install pillow.
+    `MAX_PIXELS` pixels or `MAX_BYTES` bytes; `ArgumentError` for another source. Needs Pillow: pip install pillow.
 
     >>> import tempfile
     >>> from PIL import Image
@@ -68,9 +70,32 @@ def read_image(path: str | os.PathLike[str], *, size: Size | None = None, channe
     """
     size, channels = checked_size("read_image", size, channels)
     try:
-        return read(Path(path), size, channels)
+        return decode(_content(source), size, channels)
     except ImageFault as fault:
-        raise DataError(f"read_image: {printable(path)} {fault}") from fault
+        raise DataError(f"read_image: {_name_of(source)} {fault}") from fault
+
+
+def _content(source: Any) -> bytes:
+    """The content of an image file. Raises `ImageFault`."""
+    if isinstance(source, str | os.PathLike):
+        return file_content(Path(source))
+    if hasattr(source, "read"):
+        try:
+            source = source.read(MAX_BYTES + 1)
+        except (OSError, ValueError) as fault:  # ValueError: it is closed
+            raise ImageFault(f"cannot be read ({getattr(fault, 'strerror', None) or fault}); is it open?") from fault
+    if not isinstance(source, bytes | bytearray | memoryview):
+        raise ArgumentError(f"read_image: source must be a path, bytes, or a file that is open for reading bytes, got "
+                            f"{type(source).__name__}; open(path, 'rb')?")
+    if len(source) > MAX_BYTES:
+        raise _too_long()
+    return bytes(source)
+
+
+def _name_of(source: Any) -> str:
+    """What a message calls an image."""
+    name = source if isinstance(source, str | os.PathLike) else getattr(source, "name", None)
+    return printable(name) if isinstance(name, str | os.PathLike) else "the image"
 
 
 class Images:
@@ -209,7 +234,7 @@ def file_content(path: Path) -> bytes:
         raise ImageFault(f"cannot be read ({getattr(fault, 'strerror', None) or fault}); check its permissions"
                          ) from fault
     if len(content) > MAX_BYTES:
-        raise ImageFault(f"must have at most {MAX_BYTES:,} bytes, has more; make it smaller")
+        raise _too_long()
     return content
 
 
@@ -261,6 +286,10 @@ def _scale_transparency(image: Any, bits: int) -> None:
     value = image.info.get("transparency")
     if image.mode in ("1", "L") and isinstance(value, int) and bits < 8:
         image.info["transparency"] = value * 255 // ((1 << bits) - 1)
+
+
+def _too_long() -> ImageFault:
+    return ImageFault(f"must have at most {MAX_BYTES:,} bytes, has more; make it smaller")
 
 
 def _damaged(fault: Exception) -> ImageFault:

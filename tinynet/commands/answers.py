@@ -1,0 +1,69 @@
+"""What the subcommands share: how they are described, and what they write to stdout and stderr."""
+
+import argparse
+import csv
+import io
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+from tinynet.errors import printable
+from tinynet.output import say
+
+AT_ONCE = 64  # images
+
+show = partial(say, strict=True)  # the answers: they end where they cannot be written
+Run = Callable[[argparse.Namespace], int]  # returns the exit code
+
+
+def add_command(commands: Any, name: str, run: Run, text: str, examples: str, *, model: bool = True,
+                csv: bool = False) -> argparse.ArgumentParser:
+    """Describe a subcommand: one sentence, examples of its use, and the options that all have."""
+    made: argparse.ArgumentParser = commands.add_parser(
+        name, help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=f"examples:\n{examples}",
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.set_defaults(command=run, csv=False)
+    if model:
+        made.add_argument("model", metavar="MODEL", help="a file that tn.save has written")
+    formats = made.add_mutually_exclusive_group()
+    formats.add_argument("--json", action="store_true", help="print JSON")
+    if csv:
+        formats.add_argument("--csv", action="store_true", help="print CSV, with a line of names")
+    return made
+
+
+def add_device(made: argparse.ArgumentParser) -> None:
+    """The options of a command that runs a model."""
+    made.add_argument("--device", default="cpu", help="cpu, gpu, gpu:1 ..., or gpu-emulated (default: cpu)")
+    made.add_argument("--batch-size", type=positive, default=AT_ONCE, help=f"images at once (default: {AT_ONCE})")
+
+
+def csv_line(values: Iterable[Any]) -> str:
+    """One line of CSV, without its end. Texts are printable.
+
+    >>> csv_line(["a,b", 0.5, None])
+    '"a,b",0.5,'
+    """
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(
+        [printable(value) if isinstance(value, str) else value for value in values])
+    return line.getvalue()
+
+
+def one_line(error: object) -> str:
+    """The message of an error, without line breaks and escape sequences."""
+    return printable(" ".join(str(error).split()))
+
+
+def complain(error: object, code: int) -> int:
+    """Print an error on stderr. Returns the exit code."""
+    say(f"tinynet: {one_line(error)}", error=True)
+    return code
+
+
+def positive(text: str) -> int:
+    """The argparse type of a positive integer."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return value
