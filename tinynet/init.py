@@ -101,6 +101,7 @@ def orthogonal(shape: Shape, dtype: DTypeLike = "float32") -> Array:
 
 
 def _constant(shape: Shape, value: float, dtype: DTypeLike) -> Array:
+    _check(shape)
     if is_shapes_only():
         return blank(shape, dtype).data
     return np.full(shape, value, dtype)
@@ -120,8 +121,15 @@ def _symmetric(shape: Shape, key: tuple[int, int], step: int) -> Array:
 
 def _fans(shape: Shape) -> tuple[int, int]:
     """fan_in and fan_out of a weight: the inputs of one output, and the outputs of one input."""
+    _check(shape)
     if len(shape) < 2 or min(shape) < 1:
         raise ArgumentError(f"init: shape must have at least two axes, none empty, inputs before outputs, got {shape}; "
                             "tn.init.zeros is for biases")
     field = math.prod(shape[:-2])
     return field * shape[-2], field * shape[-1]
+
+
+def _check(shape: Shape) -> None:
+    if not all(isinstance(size, int | np.integer) and not isinstance(size, bool) and size >= 0 for size in shape):
+        raise ArgumentError(f"init: shape must be integers of at least 0, got {shape}; are the sizes of the layer "
+                            "integers, such as 64?")

@@ -87,6 +87,21 @@ def number(function: str, name: str, value: Any, low: float, high: float = math.
     return found
 
 
+def whole(function: str, name: str, value: Any, low: int, *, usual: str) -> int:
+    """An integer of at least `low`, as Python's. `usual` is the hint of the error.
+
+    Errors: ArgumentError for another value.
+
+    >>> import numpy as np
+    >>> whole("f", "steps", np.int64(3), 1, usual="10")
+    3
+    """
+    found = value.item() if isinstance(value, np.ndarray) and not value.ndim else plain(value)
+    if isinstance(found, bool) or not isinstance(found, int) or found < low:
+        raise ArgumentError(f"{function}: {name} must be an integer of at least {low}, got {value!r}; {usual}?")
+    return found
+
+
 def kind_of(dtype: Any) -> str:
     """The kind of a dtype, as NumPy's letter: "f" for floats; "" for what is not a dtype.
 

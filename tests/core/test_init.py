@@ -104,6 +104,13 @@ def test_weights_have_inputs_and_outputs(name: str, shape: tuple[int, ...]) -> N
 
 
 @pytest.mark.parametrize("name", [*WEIGHTS, "zeros", "ones"])
+@pytest.mark.parametrize("shape", [(2.5, 3), (3, "4"), (3, True), (3, None), (-1, 3)])
+def test_sizes_are_integers(name: str, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ArgumentError, match=r"init: shape must be integers of at least 0, got .*; are the sizes"):
+        getattr(init, name)(shape)
+
+
+@pytest.mark.parametrize("name", [*WEIGHTS, "zeros", "ones"])
 def test_shapes_alone_take_no_memory_and_draw_nothing(name: str) -> None:
     with shapes_only():
         values: Any = getattr(init, name)((10**6, 10**6))

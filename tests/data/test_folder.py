@@ -12,7 +12,7 @@ pytest.importorskip("PIL")
 from PIL import Image
 
 from tinynet import random
-from tinynet.data import folds, scan_folder, split_groups, write_chest_xray_stand_in, write_idc_stand_in
+from tinynet.data import Images, folds, scan_folder, split_groups, write_chest_xray_stand_in, write_idc_stand_in
 from tinynet.data.images import folder, splits
 from tinynet.data.images.layouts import natural, recognise
 from tinynet.errors import ArgumentError, DataError
@@ -272,6 +272,25 @@ def test_a_folder_of_a_class_without_images_is_named(tmp_path, names, note, part
     found = scan_folder(tmp_path)
     assert found.classes == ("a", "b") and f"\n  {part}{note}" in found.report()
     assert found.report().count("is not a class") == 1
+
+
+def test_classes_that_differ_in_case_alone_are_named(tmp_path):
+    fill(tmp_path, "Cat/1.png", "cat/1.png", "dog/1.png", "dog/2.png")
+    if len(os.listdir(tmp_path)) < 3:
+        pytest.skip("this file system does not tell upper from lower case")
+    found = scan_folder(tmp_path)
+    assert found.classes == ("Cat", "cat", "dog")
+    assert "  Cat and cat are 2 classes whose names differ in case alone; move their images into one" in found.report()
+
+
+def test_a_relative_folder_stays_after_chdir(tmp_path, monkeypatch):
+    fill(tmp_path / "here" / "data", "a/1.png", "b/1.png")
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    found, images = scan_folder("data"), Images("data", ["a/1.png"], size=(8, 8))
+    monkeypatch.chdir(tmp_path / "there")
+    assert found.root == tmp_path / "here" / "data"
+    assert len(found.images((8, 8))[:]) == 2 and len(images[:]) == 1
 
 
 def test_the_last_but_one_class_is_named_in_the_error(tmp_path):

@@ -311,7 +311,7 @@ def test_a_profile_that_fails_changes_nothing() -> None:
     with pytest.raises(ShapeError):
         model.profile(images(4, 28, 27, 1))
     assert not any(module.training for _, module in model.modules())
-    with pytest.raises(ArgumentError, match="profile: repeat must be at least 1, got 0; 5 is usual"):
+    with pytest.raises(ArgumentError, match="profile: repeat must be an integer of at least 1, got 0; repeat=5"):
         model.profile(images(4, 28, 28, 1), repeat=0)
 
 

@@ -659,10 +659,14 @@ def test_a_rate_on_a_device_stays_there(make: Any) -> None:
 
 
 @pytest.mark.parametrize(("make", "message"), [
-    (lambda: optim.StepDecay(sgd(), every=0), r"StepDecay: every must be at least 1 step, got 0; len\(loader\)"),
-    (lambda: optim.Cosine(sgd(), steps=0), r"Cosine: steps must be at least 1, got 0; epochs \* len\(loader\)"),
-    (lambda: optim.OneCycle(sgd(), peak=1.0, steps=1), r"OneCycle: steps must be at least 2 and warmup in \(0, 1\)"),
-    (lambda: optim.OneCycle(sgd(), peak=1.0, steps=9, warmup=1.0), r"OneCycle: .* warmup = 1.0; steps = epochs")])
+    (lambda: optim.StepDecay(sgd(), every=0), r"every must be an integer of at least 1, got 0; every=len\(loader\)"),
+    (lambda: optim.Cosine(sgd(), steps=0), r"Cosine: steps must be an integer .*, got 0; steps=epochs \* len\("),
+    (lambda: optim.OneCycle(sgd(), peak=1.0, steps=1), r"OneCycle: steps must be an integer of at least 2, got 1"),
+    (lambda: optim.StepDecay(sgd(), every=2.5), r"StepDecay: every must be an integer of at least 1, got 2.5"),
+    (lambda: optim.Cosine(sgd(), steps="9"), r"Cosine: steps must be an integer of at least 1, got '9'"),
+    (lambda: optim.OneCycle(sgd(), peak=1.0, steps=True), r"steps must be an integer of at least 2, got True"),
+    (lambda: optim.OneCycle(sgd(), peak=1.0, steps=9, warmup=0), r"OneCycle: warmup must be in \(0, 1\), got 0"),
+    (lambda: optim.OneCycle(sgd(), peak=1.0, steps=9, warmup=1.0), r"OneCycle: warmup must be in \[0, 1\), got 1.0")])
 def test_bad_schedules(make: Any, message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         make()

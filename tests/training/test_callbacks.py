@@ -202,8 +202,9 @@ def test_without_tensorboard(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- odd options ----------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(("make", "message"), [
-    (lambda: EarlyStopping(patience=0), "EarlyStopping: patience must be at least 1 epoch, got 0; 5 is usual"),
-    (lambda: EarlyStopping(min_delta=-1.0), "EarlyStopping: min_delta must not be negative, got -1.0"),
+    (lambda: EarlyStopping(patience=0), "EarlyStopping: patience must be an integer of at least 1, got 0; patience=5"),
+    (lambda: EarlyStopping(patience=2.5), "EarlyStopping: patience must be an integer of at least 1, got 2.5"),
+    (lambda: EarlyStopping(min_delta=-1.0), "EarlyStopping: min_delta must be finite and at least 0, got -1.0"),
     (lambda: BestModel("x", mode="least"), "BestModel: mode must be \"min\" or \"max\", got 'least'"),
     (lambda: Log("log.txt"), "Log: path must end in .csv or .jsonl, got 'log.txt'"),
 ])

@@ -109,10 +109,15 @@ def test_a_checksum_of_any_array(array: Any) -> None:
 
 
 def test_rows_of_a_large_array(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fingerprint, "WHOLE", X.nbytes // 2)  # every second row
-    unseen, seen = X.copy(), X.copy()
-    unseen[1], seen[2] = 0, 0
-    assert fingerprint.checksum(unseen) == fingerprint.checksum(X) != fingerprint.checksum(seen)
+    """A large array is read in parts, and each row counts."""
+    whole = fingerprint.checksum(X)
+    monkeypatch.setattr(fingerprint, "CHUNK", X.nbytes // 3)
+    assert fingerprint.checksum(X) == fingerprint.checksum(tn.Tensor(X)) == whole
+    assert fingerprint.checksum(np.asfortranarray(X)) == whole
+    for row in range(len(X)):
+        changed = X.copy()
+        changed[row, -1] += 1
+        assert fingerprint.checksum(changed) != whole
 
 
 def test_images_in_files(tmp_path: Path) -> None:

@@ -396,7 +396,7 @@ FIT = re.escape("tn.fit(model, tn.optim.Adam(model.parameters()), tn.data.Loader
     (lambda m, o: tn.evaluate(m, [(IMAGES,)]), ArgumentError,
      r"evaluate: a batch must be a pair \(inputs, labels\), got 1 arrays; tn.data.Loader"),
     (lambda m, o: tn.predict(m, IMAGES, batch_size=0), ArgumentError,
-     r"predict: batch_size must be at least 1, got 0; 256 is usual"),
+     r"predict: batch_size must be an integer of at least 1, got 0; batch_size=256"),
 ])
 def test_odd_input_is_named(call: Any, error: type[Exception], message: str) -> None:
     model = lstm_cnn()

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import ref
 
-from tinynet.errors import ArgumentError
 from tinynet.nn.module import Module
 from tinynet.nn.summary import in_bytes
+from tinynet.plain import whole
 from tinynet.settings import call_with
 from tinynet.shown import Text, table
 from tinynet.tape import Node, in_training, nodes_behind
@@ -85,8 +85,7 @@ def profile(model: Module, x: ArrayLike, *, repeat: int = 5) -> Profile:
     >>> [row.layer for row in profile.rows], profile.forward > 0, profile.backward > 0
     (['Dense', 'ReLU'], True, True)
     """
-    if repeat < 1:
-        raise ArgumentError(f"profile: repeat must be at least 1, got {repeat}; 5 is usual")
+    repeat = whole("profile", "repeat", repeat, 1, usual="repeat=5")
     device = next((parameter.device for parameter in model.parameters()), None)
     batch = Tensor(x, device=device)
     with _unchanged(model):

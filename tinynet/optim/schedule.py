@@ -5,7 +5,7 @@ from typing import Any
 
 from tinynet.errors import ArgumentError
 from tinynet.optim.optimizer import Optimizer
-from tinynet.plain import number
+from tinynet.plain import number, whole
 from tinynet.types import Rate
 
 
@@ -59,9 +59,8 @@ class StepDecay(Schedule):
     """
 
     def __init__(self, optimizer: Optimizer, every: int, factor: float = 0.1) -> None:
-        if every < 1:
-            raise ArgumentError(f"StepDecay: every must be at least 1 step, got {every}; len(loader) is one epoch")
-        self.every, self.factor = every, number("StepDecay", "factor", factor, 0, usual="0.1")
+        self.every = whole("StepDecay", "every", every, 1, usual="every=len(loader), one epoch")
+        self.factor = number("StepDecay", "factor", factor, 0, usual="0.1")
         super().__init__(optimizer)
 
     def rate(self, step: int) -> Rate:
@@ -80,9 +79,8 @@ class Cosine(Schedule):
     """
 
     def __init__(self, optimizer: Optimizer, steps: int, final: float = 0.0) -> None:
-        if steps < 1:
-            raise ArgumentError(f"Cosine: steps must be at least 1, got {steps}; epochs * len(loader)")
-        self.length, self.final = steps, number("Cosine", "final", final, 0, usual="0.0")
+        self.length = whole("Cosine", "steps", steps, 1, usual="steps=epochs * len(loader)")
+        self.final = number("Cosine", "final", final, 0, usual="0.0")
         super().__init__(optimizer)
 
     def rate(self, step: int) -> Rate:
@@ -105,10 +103,11 @@ class OneCycle(Schedule):
     START, END = 25.0, 25.0e4  # the peak is divided by these
 
     def __init__(self, optimizer: Optimizer, peak: float, steps: int, warmup: float = 0.3) -> None:
-        if steps < 2 or not 0 < warmup < 1:
-            raise ArgumentError(f"OneCycle: steps must be at least 2 and warmup in (0, 1), got steps = {steps}, "
-                                f"warmup = {warmup}; steps = epochs * len(loader)")
-        self.peak, self.length, self.warmup = number("OneCycle", "peak", peak, 0, usual="1e-2"), steps, warmup
+        self.length = whole("OneCycle", "steps", steps, 2, usual="steps=epochs * len(loader)")
+        self.warmup = number("OneCycle", "warmup", warmup, 0, 1, below=True, usual="0.3")
+        if not self.warmup:
+            raise ArgumentError("OneCycle: warmup must be in (0, 1), got 0; warmup=0.3 is usual")
+        self.peak = number("OneCycle", "peak", peak, 0, usual="1e-2")
         super().__init__(optimizer)
 
     def rate(self, step: int) -> Rate:

@@ -24,6 +24,7 @@ from tinynet.atomic import write_whole
 from tinynet.errors import ArgumentError
 from tinynet.nn.module import Module
 from tinynet.output import json_text
+from tinynet.plain import number, whole
 from tinynet.saving import models
 from tinynet.training.run import Callback, PathLike, Run
 
@@ -77,12 +78,9 @@ class EarlyStopping(_Watch):
 
     def __init__(self, metric: str = "validation_loss", *, patience: int = 5, min_delta: float = 0.0,
                  mode: str | None = None) -> None:
-        if patience < 1:
-            raise ArgumentError(f"EarlyStopping: patience must be at least 1 epoch, got {patience}; 5 is usual")
-        if not min_delta >= 0:
-            raise ArgumentError(f"EarlyStopping: min_delta must not be negative, got {min_delta}; 0.0 is usual")
         super().__init__(metric, mode)
-        self.patience, self.min_delta = patience, min_delta
+        self.patience = whole("EarlyStopping", "patience", patience, 1, usual="patience=5")
+        self.min_delta = number("EarlyStopping", "min_delta", min_delta, 0, usual="0.0")
         self.waited = 0
 
     def on_epoch(self, run: Run) -> None:

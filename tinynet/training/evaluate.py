@@ -7,7 +7,7 @@ from tinynet import backend, ops
 from tinynet.elsewhere import guided
 from tinynet.errors import ArgumentError
 from tinynet.nn.module import Module
-from tinynet.plain import plain, plain_rows
+from tinynet.plain import plain_rows, whole
 from tinynet.tape import evaluated
 from tinynet.tensor import blank
 from tinynet.tracing import shapes_only
@@ -80,9 +80,8 @@ def predict(model: Module, inputs: Rows | Iterable[Any], *, batch_size: int = 25
            [2.]], dtype=float32)
     """
     check_model("predict", model, PREDICT)
-    batch_size, inputs = plain(batch_size), plain_rows(inputs, "predict: inputs")
-    if batch_size < 1:
-        raise ArgumentError(f"predict: batch_size must be at least 1, got {batch_size}; 256 is usual")
+    batch_size = whole("predict", "batch_size", batch_size, 1, usual="batch_size=256")
+    inputs = plain_rows(inputs, "predict: inputs")
     if hasattr(inputs, "shape"):
         array: Any = inputs
         batches: Any = (array[start : start + batch_size] for start in range(0, len(array), batch_size))

@@ -35,7 +35,8 @@ _IGNORED = ("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "$r
 class ImageFolder:
     """The images of a folder, by name. The result of `scan_folder`.
 
-    names       N names relative to `root`, with "/"
+    root        the folder, as an absolute path
+    names       N names relative to it, with "/"
     labels      int64 (N), each an index into `classes`, the names of the classes
     part_of     (N) "train", "test" or "val"; "" for all images of a folder without parts
     groups      str (N), the patient or another unit that must not be split between parts, or None
@@ -158,7 +159,7 @@ def scan_folder(root: str | os.PathLike[str], *, groups: str | None = "auto", ch
     >>> folder.classes, folder.parts, len(folder)
     (('NORMAL', 'PNEUMONIA'), ('train', 'test'), 10)
     """
-    root = Path(root)
+    root = Path(os.path.abspath(root))  # also after os.chdir
     if not root.is_dir():
         raise DataError(f"scan_folder: {printable(root)} is {'not a folder' if root.exists() else 'not there'}; name "
                         "the folder that holds the folders of the classes")
@@ -180,6 +181,7 @@ def scan_folder(root: str | os.PathLike[str], *, groups: str | None = "auto", ch
     kept = [(one, size) for one, size in zip(found, checked, strict=True) if not isinstance(size, str)]
     _refuse(root, len(kept), skipped, max_skipped)
     notes = _left_out(layout, folders, {one.label for one, _ in kept}, skipped)
+    notes += _alike({one.label for one, _ in kept})
     return _folder(root, layout.name, kept, sorted(skipped), notes, groups, check, min_classes)
 
 
@@ -249,6 +251,15 @@ def _left_out(layout: Layout, folders: list[str], classes: set[str], skipped: li
                    else f"none of its {unusable:,} files can be used" if unusable else "it holds no images")
             notes.append(f"{printable(folder)} is not a class: {why}")
     return notes
+
+
+def _alike(classes: set[str]) -> list[str]:
+    """Notes on classes whose names differ in upper and lower case alone."""
+    same: dict[str, list[str]] = {}
+    for name in sorted(classes, key=natural):
+        same.setdefault(name.casefold(), []).append(printable(name))
+    return [f"{' and '.join(names)} are {len(names)} classes whose names differ in case alone; move their images into "
+            "one folder if they are one class" for names in same.values() if len(names) > 1]
 
 
 def _is_text(name: str) -> bool:

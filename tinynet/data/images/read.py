@@ -124,7 +124,7 @@ class Images:
         checked, self.channels = checked_size("Images", size, channels)
         if checked is None:
             raise ArgumentError("Images: size must be given, got None; size=(224, 224)?")
-        self.root, self.names, self.size = Path(root), tuple(names), checked
+        self.root, self.names, self.size = Path(os.path.abspath(root)), tuple(names), checked  # also after os.chdir
         self.shape = (len(self.names), *self.size, self.channels)
 
     def __len__(self) -> int:
