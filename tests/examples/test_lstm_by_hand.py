@@ -13,6 +13,7 @@ import pytest
 import tinynet as tn
 
 PAGE = Path(__file__).resolve().parents[2] / "examples" / "lstm_by_hand.py"
+sys.path.insert(0, str(PAGE.parent))  # as for a script
 
 
 def load_page(path=PAGE):
