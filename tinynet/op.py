@@ -74,6 +74,9 @@ class Op(Generic[Result]):
         self._forms: dict[Any, tuple[Sequence[int], Sequence[tuple[str, int]]]] = {}  # places of values
         self._names = tuple(argument.name for argument in self.contract.inputs)
         options = list(self.__signature__.parameters.values())
+        taken = {} if sizes is None else inspect.signature(sizes).parameters
+        any_option = any(p.kind is p.VAR_KEYWORD for p in taken.values())
+        self._sizing = frozenset(p.name for p in options if p.name in taken or any_option)  # options of `sizes`
         self._pair = self.name, f"d{self.name}"
         self._positional = tuple(p.name for p in options if p.kind is not p.KEYWORD_ONLY)
         self._defaults = {argument.name: None for argument in self.contract.inputs if argument.optional}
@@ -130,7 +133,7 @@ class Op(Generic[Result]):
         outputs, cache = result
         made = [xp.asarray(array) for array in (outputs if isinstance(outputs, tuple) else (outputs,))]
         results = [Tensor.of(array) for array in made]
-        if backend.is_recording() and any(tensor is not None and tensor.requires_grad for tensor in tensors):
+        if backend.is_recording() and any([tensor is not None and tensor.requires_grad for tensor in tensors]):
             node = Node(self, xp, backward, cache, tensors, made)
             for index, tensor in enumerate(results):
                 tensor.origin = node, index
@@ -149,7 +152,7 @@ class Op(Generic[Result]):
         key: Any
         try:
             key = (*[(array.shape, array.dtype) if array is not None else None for array in arrays],
-                   *[(name, type(value), value) for name, value in options.items()])
+                   *[(name, type(value), value if name in self._sizing else None) for name, value in options.items()])
             known = self._inferred.get(key)
         except TypeError:  # an option that cannot be a key, such as a list
             key = known = None
@@ -178,7 +181,7 @@ class Op(Generic[Result]):
         contract.check_dtypes(self.name, dtypes)
         sizes = contract.check(self.name, shapes)
         if self.sizes:
-            sizes.update(self.sizes(sizes, **options))
+            sizes.update(self.sizes(sizes, **{name: options[name] for name in options if name in self._sizing}))
         return sizes
 
     def _named(self, tensors: Sequence[Tensor | None]) -> Sequence[tuple[str, Tensor]]:
@@ -232,7 +235,8 @@ def op(contract: str, *, cases: Sequence[dict[str, Any]], sizes: Callable[..., S
     contract   the shapes, see `contract.py`
     cases      what the tests try, one dict each: a letter of the contract gives a size, an input a domain (None leaves
                it out), and the rest are options
-    sizes      sizes(known, **options) -> the letters that only the outputs have; raises for impossible options
+    sizes      sizes(known, **options) -> the letters that only the outputs have; raises for impossible options. It is
+               given the options that it names
     check      check(*arrays, sizes, **options) raises for values out of range; called on the host only
     analytic   whether a complex step may differentiate it: no max, abs or comparison of values
     flops      operations of the forward by its equations, a multiply-add is two: a number for each element of the first

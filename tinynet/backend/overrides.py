@@ -86,9 +86,9 @@ def find_override(module: str, names: tuple[str, ...], device: str) -> Functions
     """
     if _reference.get():
         return None
-    key = device.partition(":")[0], module, names
+    key = device, module, names
     if key not in _overrides:
-        _overrides[key] = _look_up(key[0], module, names) if _is_ours(module) else None
+        _overrides[key] = _look_up(device.partition(":")[0], module, names) if _is_ours(module) else None
     return _overrides[key]
 
 

@@ -7,7 +7,7 @@ from tinynet.op import Array, op
 from tinynet.random import keep_mask
 
 
-def _check_p(known: dict[str, Any], p: float, key: Any, counter: Any) -> dict[str, Any]:
+def _check_p(known: dict[str, Any], p: float, key: Any) -> dict[str, Any]:
     if not 0 <= p < 1:
         raise ArgumentError(f"dropout: p must be in [0, 1), the share that is dropped, got {p}; p=0.5 drops half")
     if len(key) != 2 or not all(0 <= part < 2**32 for part in key):
