@@ -25,7 +25,7 @@ from weakref import WeakKeyDictionary, ref
 import numpy as np
 
 from tinynet import backend, random
-from tinynet.errors import DeviceError
+from tinynet.errors import ArgumentError, DeviceError
 from tinynet.scaling import Scaling
 from tinynet.settings import call_with
 from tinynet.tape import in_training
@@ -35,8 +35,7 @@ SHAPES = 4  # shapes of inputs for which a function keeps recordings
 
 _PLAIN = (bool, int, float, complex, str, bytes, np.generic, type(None))
 _is_underway: ContextVar[bool] = ContextVar("is_underway", default=False)
-_data, _requires_grad = attrgetter("data"), attrgetter("requires_grad")
-_class, _forward = attrgetter("__class__"), attrgetter("__class__.forward")
+_data, _requires_grad, _forward = attrgetter("data"), attrgetter("requires_grad"), attrgetter("forward")
 
 
 class Watched(NamedTuple):
@@ -54,9 +53,9 @@ class Fingerprint:
     """What a function depends on besides its inputs and the values in arrays, as it was at one moment.
 
     It holds the attributes of the watched objects, through lists, tuples and dictionaries; the class of each object,
-    and the class's `forward`. Of a tensor, it holds the array and `requires_grad`. It also holds the seed, the
-    precision, the choice of reference code, the mode of an evaluation, and whether the tape records. Numbers and
-    strings are compared by value, other objects by identity.
+    and the class's `forward`. Of a tensor, it holds the array and, if the tape records, `requires_grad`. It also holds
+    the seed, the precision, the choice of reference code, the mode of an evaluation, and whether the tape records.
+    Numbers and strings are compared by value, other objects by identity.
 
     It refers weakly to the arrays of tensors: it keeps no old weights alive.
 
@@ -69,8 +68,8 @@ class Fingerprint:
     """
 
     def __init__(self, watched: Sequence[Watched]) -> None:
-        objects = [thing for _, thing, _ in watched if not isinstance(thing, dict)]
-        self._objects, self._modules = objects, [thing for thing in objects if hasattr(type(thing), "forward")]
+        self._objects = [thing for _, thing, _ in watched if not isinstance(thing, dict)]
+        self._kinds = [kind for kind in dict.fromkeys(map(type, self._objects)) if hasattr(kind, "forward")]
         self._names = [name for name, _, _ in watched]
         self._live = [thing if isinstance(thing, dict) else vars(thing) for _, thing, _ in watched]
         self._kept = [{name: _ANYTHING if name in free else _kept(value) for name, value in attributes.items()}
@@ -80,8 +79,8 @@ class Fingerprint:
         self._gone = list[Any]()  # arrays that no longer exist: others may have taken their ids
         self._arrays = [_weakly(tensor.data, self._gone.append) for tensor in self._tensors]
         self._ids = [id(tensor.data) for tensor in self._tensors]
-        self._settings, self._code = _settings(), self._code_now()
-        self._requires_grad = list(map(_requires_grad, self._tensors))
+        self._traced = self._tensors if backend.is_recording() else []  # the others need no gradient
+        self._rest = self._rest_now()
 
     def arrays(self) -> list[Any] | None:
         """The arrays of the watched tensors; None if anything has changed. It takes microseconds.
@@ -89,9 +88,8 @@ class Fingerprint:
         Keep the list during a replay: another thread may give the tensors new arrays meanwhile.
         """
         arrays = list(map(_data, self._tensors))
-        is_current = (list(map(id, arrays)) == self._ids and not self._gone and self._settings == _settings()
-                      and self._requires_grad == list(map(_requires_grad, self._tensors))
-                      and self._code == self._code_now() and _equal(self._kept, self._live))
+        is_current = (list(map(id, arrays)) == self._ids and not self._gone and self._rest == self._rest_now()
+                      and _equal(self._kept, self._live))
         return arrays if is_current else None
 
     def is_current(self) -> bool:
@@ -106,13 +104,11 @@ class Fingerprint:
                   if id(tensor.data) != then]
         return found or ["a setting, a class or requires_grad"] * (not self.is_current())
 
-    def _code_now(self) -> list[Any]:
-        return [*map(_class, self._objects), *map(_forward, self._modules)]
-
-
-def _settings() -> tuple[Any, ...]:
-    return (random.current_seed(), backend.current_precision(), backend.is_reference(), backend.is_recording(),
-            in_training.get())
+    def _rest_now(self) -> list[Any]:
+        """What holds now besides attributes and arrays: settings, classes and their `forward`, `requires_grad`."""
+        return [random.current_seed(), backend.current_precision(), backend.is_reference(), backend.is_recording(),
+                in_training.get(), *map(type, self._objects), *map(_forward, self._kinds),
+                *map(_requires_grad, self._traced)]
 
 
 def _kept(value: Any) -> Any:
@@ -216,7 +212,10 @@ class Recording:
 
     def replay(self, *inputs: Tensor) -> Any:
         """The outputs for these inputs."""
-        for own, x in zip(self.inputs, inputs, strict=True):
+        if len(inputs) != len(self.inputs):
+            raise ArgumentError(f"replay: there must be as many inputs as were recorded, {len(self.inputs)}, got "
+                                f"{len(inputs)}; record the function again for others")
+        for own, x in zip(self.inputs, inputs):  # noqa: B905  # `strict` takes longer than the test above
             own.data[...] = x.data
         self.graph.launch()
         return self.outputs
@@ -259,7 +258,7 @@ class Recordings:
         if self._is_free._is_owned():
             return None
         try:
-            if not self._is_free.acquire(blocking=False):
+            if not self._is_free.acquire(False):
                 return None
             found = self.known.get(key)
             if isinstance(found, Recording):
@@ -297,8 +296,11 @@ def evaluation(model: Any, layers: Callable[..., Any], *inputs: Any) -> Any:
 
     Only for classes of tinynet's own: others may compare or hash models in their own way.
     """
-    if model.training or not all([isinstance(x, Tensor) for x in inputs]):
+    if model.training:
         return None
+    for x in inputs:
+        if not isinstance(x, Tensor):
+            return None
     known = evaluations.get(model)
     if known is None:
         known = evaluations[model] = Recordings()

@@ -9,18 +9,13 @@ from collections.abc import Callable
 from contextlib import ContextDecorator
 from contextvars import ContextVar, copy_context
 from threading import Lock
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 from tinynet.errors import StateError
 
 Value = TypeVar("Value")
 Result = TypeVar("Result")
-
-
-class _Entry(NamedTuple):
-    value: Any
-    lock: Any
-    outer: "_Entry | None"
+Entry = tuple[Any, Any, Any]  # a value, the lock that is held while it holds, and the outer entry or None
 
 
 class Setting(Generic[Value]):
@@ -36,20 +31,22 @@ class Setting(Generic[Value]):
 
     def __init__(self, name: str, default: Value) -> None:
         self.default = default
-        self.entry: ContextVar[_Entry | None] = ContextVar(name, default=None)
+        self.entry: ContextVar[Entry | None] = ContextVar(name, default=None)
 
     def get(self) -> Value:
         """The value that holds now."""
         entry = self.entry.get()
-        while entry is not None and not entry.lock.locked():
-            entry = entry.outer
-        return self.default if entry is None else entry.value
+        while entry is not None:
+            value, lock, entry = entry
+            if lock.locked():
+                return value
+        return self.default
 
     def set(self, value: Value) -> None:
         """Change the value for the rest of the context."""
         lock = Lock()
         lock.acquire()
-        self.entry.set(_Entry(value, lock, None))
+        self.entry.set((value, lock, None))
 
     def changed(self, value: Value) -> "Changed":
         """A context, or a decorator, in which the setting has this value."""
@@ -88,9 +85,9 @@ class Changed(ContextDecorator):
             raise StateError("with: a context must end before it begins again, and this one still holds; "
                              "make another one, such as tn.no_grad()")
         entry = self.setting.entry.get()
-        while entry is not None and not entry.lock.locked():
-            entry = entry.outer
-        self.setting.entry.set(_Entry(self.value, self.lock, entry))
+        while entry is not None and not entry[1].locked():
+            entry = entry[2]
+        self.setting.entry.set((self.value, self.lock, entry))
         return self.lock
 
 

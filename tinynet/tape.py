@@ -59,17 +59,20 @@ class Node:
         self.backward = backward
         self.is_override = backward is not op.backward
         self.cache = cache
-        self.needs = tuple(tensor is not None and tensor.requires_grad for tensor in inputs)
-        # A node or a leaf for each input that needs a gradient. The intermediate tensor itself is not kept alive.
-        self.edges: tuple[Edge, ...] | None = tuple((tensor.origin or tensor) if tensor is not None and need else None
-                                                    for tensor, need in zip(inputs, self.needs, strict=True))
-        # Inputs that no op made can change before the backward pass: the optimizer and the user write to them.
-        self.given = []
+        needs: list[bool] = []
+        edges: list[Edge] = []  # a node or a leaf for each input that needs a gradient; no other tensor is kept alive
+        self.given = []  # inputs that no op made: the optimizer and the user may change them before the backward pass
         for place, tensor in enumerate(inputs):
+            need = tensor is not None and tensor.requires_grad
+            needs.append(need)
+            edges.append((tensor.origin or tensor) if tensor is not None and need else None)
             if tensor is not None and tensor.origin is None:
-                sample = _sample(tensor.data)
-                self.given.append((place, tensor, tensor.version, tensor.data, sample, sample.tobytes()))
-        self.outputs = tuple((array.shape, array.dtype) for array in outputs)
+                array = tensor.data
+                sample = _sample(array)
+                self.given.append((place, tensor, tensor.version, array, sample, sample.tobytes()))
+        self.needs = tuple(needs)
+        self.edges: tuple[Edge, ...] | None = tuple(edges)
+        self.outputs = [(array.shape, array.dtype) for array in outputs]
         self.number = next(_numbers)
 
     def check(self) -> None:
@@ -155,7 +158,8 @@ def backward(tensor: Traced, gradient: Any) -> None:
 
     nodes, observer = nodes_behind(tensor), observers.get().backward
     for node in nodes:
-        node.check()
+        if node.given:
+            node.check()
     deliver(tensor.origin or tensor, gradient)
     for node in nodes:
         doutputs = pending.pop(node)
@@ -166,7 +170,7 @@ def backward(tensor: Traced, gradient: Any) -> None:
         if edges is None or len(dinputs) != len(edges):
             raise GradientError(f"{node.op.name}: backward returned {len(dinputs)} gradients for "
                                 f"{len(edges or ())} inputs; return one for each, None where needs is False")
-        for edge, dinput in zip(edges, dinputs, strict=True):
+        for edge, dinput in zip(edges, dinputs):  # noqa: B905  # compared above; `strict` takes half a microsecond
             if edge is not None:
                 _check_gradient(node, edge, dinput)
                 deliver(edge, dinput)

@@ -7,7 +7,7 @@ were set; nothing is registered. The path to a tensor, `1.W` for the W of layer 
 
 import inspect
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -24,6 +24,9 @@ from tinynet.types import Array, ArrayLike, DTypeLike, HasForward, Inputs, Outpu
 
 if TYPE_CHECKING:
     from tinynet.nn.profile import Profile
+
+_SINGLE = frozenset({bool, int, float, str, type(None), Parameter, Buffer})  # types of attributes without elements
+_CONTAINERS, _SETS = (list, tuple, dict, deque), (set, frozenset)
 
 _root: ContextVar[Any] = ContextVar("root", default=None)  # the outermost module that is being called
 
@@ -86,6 +89,8 @@ class Module:
 
     def children(self) -> Iterator[tuple[str, "Module"]]:
         """The modules among the attributes of this one, and in containers among them, with their names."""
+        if _SINGLE.issuperset(map(type, vars(self).values())):  # most layers; a quick test
+            return iter(())
         return ((name, value) for name, value in self.members() if isinstance(value, Module))
 
     def members(self) -> Iterator[tuple[str, Any]]:
@@ -93,8 +98,7 @@ class Module:
 
         Errors: StateError for modules, parameters or buffers in a set, which has no order.
         """
-        for name, value in vars(self).items():
-            yield from _elements(name, value, ())
+        return _elements("", vars(self).items(), ())
 
     def modules(self) -> Iterator[tuple[str, "Module"]]:
         """This module and all modules below it, with their paths; a tied one with each of its paths.
@@ -248,15 +252,17 @@ def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path and name else path or name
 
 
-def _elements(name: str, value: Any, around: tuple[Any, ...]) -> Iterator[tuple[str, Any]]:
-    """A value, or the elements of a container at any depth, with their names. A container in itself is passed over."""
-    if isinstance(value, set | frozenset) and any(isinstance(one, Module | Tensor) for one in value):
-        raise StateError(f"{name}: layers and parameters must be in an order, and a set has none; a list?")
-    if not isinstance(value, list | tuple | dict | deque):
-        yield name, value
-    elif all(value is not one for one in around):
-        for key, one in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _elements(f"{name}.{key}", one, (*around, value))
+def _elements(before: str, named: Iterable[tuple[Any, Any]], around: tuple[Any, ...]) -> Iterator[tuple[str, Any]]:
+    """Named values, and in place of a container its elements at any depth. A container in itself is passed over."""
+    for key, value in named:
+        if isinstance(value, _CONTAINERS):
+            if all(value is not one for one in around):
+                inner = value.items() if isinstance(value, dict) else enumerate(value)
+                yield from _elements(f"{before}{key}.", inner, (*around, value))
+        elif isinstance(value, _SETS) and any(isinstance(one, Module | Tensor) for one in value):
+            raise StateError(f"{before}{key}: layers and parameters must be in an order, and a set has none; a list?")
+        else:
+            yield f"{before}{key}", value
 
 
 def _replace(tensor: Tensor, change: Callable[[Array], Array]) -> None:
