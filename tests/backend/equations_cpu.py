@@ -33,6 +33,8 @@ LARGE: dict[str, list[dict[str, Any]]] = {
     "avg_pool1d": [{"N": 3, "T": 31, "C": 17, "size": 3, "stride": 2, "padding": "same"}],
     "avg_pool2d": [{"N": 3, "H": 26, "W": 27, "C": 33, "size": 2},
                    {"N": 2, "H": 19, "W": 14, "C": 40, "size": (3, 2), "stride": (2, 3), "padding": 1}],
+    "mask_steps": [{"N": 7, "T": 31, "...": (19, 5), "mask": "boolean"},
+                   {"N": 67, "T": 21, "...": (), "mask": "boolean", "value": -3.0}],
     "dropout": [{"...": (3, 67), "p": 0.3, "key": (2**32 - 1, 7), "counter": 2**33 + 5},
                 {"...": (1000,), "p": 0.5, "key": (0, 0), "counter": np.int64(2)}],
 }
@@ -142,6 +144,8 @@ BUGS = [Bug("cpu", file, number, old, new) for file, number, old, new in [
     ("lstm_rows.py", 15, "m[j] * h[j]", "h[j]"),
     ("lstm_rows.py", 16, "*= m[j]", "*= 1"),
     ("lstm_rows.py", 17, "h_before[j] * dh[j]", "dh[j]"),
+    ("masking.py", 1, "else value", "else x[j]"),
+    ("masking.py", 2, "if is_real", "if not is_real"),
     ("pool.py", 1, "if better", "if not better"),
     ("pool.py", 1, "+= x[c]", "= x[c]"),
     ("pool.py", 1, "*= share", "*= 1"),

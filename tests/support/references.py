@@ -398,6 +398,15 @@ def lstm(x: Array, h0: Array | None, c0: Array | None, W: Array, b: Array,
     return y, h, c
 
 
+@reference("mask_steps")
+def mask_steps(x: Array, mask: Array, *, value: float = 0.0) -> Array:
+    y = np.array(x)
+    for n, t in np.ndindex(*mask.shape):
+        if not mask[n, t]:
+            y[n, t] = value
+    return y
+
+
 ROUNDS, WORD = 10, 2**32
 
 

@@ -38,6 +38,7 @@ from tinynet.ops.elementwise import (
 from tinynet.ops.indexing import concatenate, getitem, pad
 from tinynet.ops.loss import cross_entropy, mse
 from tinynet.ops.lstm import lstm
+from tinynet.ops.masking import mask_steps
 from tinynet.ops.matmul import matmul
 from tinynet.ops.operators import attach_operators
 from tinynet.ops.pool import avg_pool1d, avg_pool2d, max_pool1d, max_pool2d
@@ -69,6 +70,7 @@ __all__ = [
     "log",
     "log_softmax",
     "lstm",
+    "mask_steps",
     "matmul",
     "max",
     "max_pool1d",

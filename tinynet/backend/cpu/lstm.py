@@ -30,6 +30,7 @@ import numpy as np
 from tinynet.backend import is_recording
 from tinynet.backend.cpu.lstm_by_units import NONE, by_units, shards_of_units
 from tinynet.backend.cpu.lstm_rows import dmask_h, dstep, mask_h, stay, step
+from tinynet.backend.cpu.masking import bytes_of
 from tinynet.backend.cpu.runtime.gemm import PANEL, SHALLOW, product
 from tinynet.backend.cpu.runtime.jit import njit
 from tinynet.backend.cpu.runtime.memory import empty
@@ -153,7 +154,7 @@ def lstm(xp: Any, x: Any, h0: Any, c0: Any, W: Any, b: Any, recurrent_mask: Any 
     hx, gates = empty((kept + 1, N, H + D)), empty((kept, N, 4 * H))
     C, y = empty((kept + 1, N, H)), empty((N, T, H))
     h0, c0, m = (NONE if state is None else np.ascontiguousarray(state) for state in (h0, c0, recurrent_mask))
-    real = _ALL_REAL if mask is None else np.ascontiguousarray(mask if mask.dtype == bool else mask != 0).view(np.uint8)
+    real = _ALL_REAL if mask is None else bytes_of(mask)
     states = y if mask is None else empty(y.shape)
     shards = _shards(N)
     if N * T > _FEW:
