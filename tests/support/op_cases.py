@@ -354,14 +354,14 @@ def check_kinks(trial: Trial, rng: np.random.Generator) -> None:
 def check_masked(trial: Trial, weights: list[Array]) -> None:
     """What stands in the masked steps of inputs and output gradients, NaN too, changes no output and no gradient."""
     inputs, outputs = trial.op.contract.inputs, trial.op.contract.outputs
-    mask, axes = next(((array, argument.axes) for argument, array in zip(inputs, trial.arrays, strict=False)
-                       if argument.name == "mask"), (None, ()))
-    if mask is None:
+    masks = [array for argument, array in zip(inputs, trial.arrays, strict=False) if argument.name == "mask"]
+    if not masks or masks[0] is None:
         return
+    mask = masks[0]
 
     def spoiled(argument: Argument, array: Array) -> Array:
         array = array.copy()
-        if argument.axes[: len(axes)] == axes:
+        if argument.name in ("x", "y"):
             array[mask == 0] = np.resize([np.nan, np.inf, -np.inf], array[mask == 0].shape)
         return array
 

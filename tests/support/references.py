@@ -356,14 +356,19 @@ def mse(prediction: Array, target: Array, *, reduction: str = "mean") -> Array:
 # --- layers ---------------------------------------------------------------------------------------------------------
 
 @reference("batch_norm")
-def batch_norm(x: Array, gamma: Array, beta: Array, mean: Array | None = None, var: Array | None = None, *,
-               axis: int = -1, eps: float = 1e-5) -> tuple[Array, Array, Array]:
+def batch_norm(x: Array, gamma: Array, beta: Array, mean: Array | None = None, var: Array | None = None,
+               mask: Array | None = None, *, axis: int = -1, eps: float = 1e-5) -> tuple[Array, Array, Array]:
     channels = np.moveaxis(x, axis, 0)  # (C,...)
-    means = np.array([np.mean(channel) for channel in channels]) if mean is None else mean
-    variances = np.array([np.var(channel) for channel in channels]) if var is None else var
+    real = np.ones(x.shape, bool)
+    if mask is not None:
+        real[mask == 0] = False
+    there = np.moveaxis(real, axis, 0)
+    means = np.array([np.mean(c[r]) for c, r in zip(channels, there, strict=True)]) if mean is None else mean
+    variances = np.array([np.var(c[r]) for c, r in zip(channels, there, strict=True)]) if var is None else var
     y = np.empty(channels.shape)
     for c, channel in enumerate(channels):
         y[c] = gamma[c] * (channel - means[c]) / np.sqrt(variances[c] + eps) + beta[c]
+    y[~there] = 0.0
     return np.moveaxis(y, 0, axis), means, variances
 
 

@@ -12,7 +12,7 @@ from tinynet.nn.dropout import Dropout
 from tinynet.nn.lstm import LSTM
 from tinynet.nn.module import Module
 from tinynet.nn.parameter import Buffer, Parameter, Parameters
-from tinynet.nn.pool import AvgPool1D, AvgPool2D, GlobalAveragePool, MaxPool1D, MaxPool2D
+from tinynet.nn.pool import AvgPool1D, AvgPool2D, GlobalAveragePool, GlobalMaxPool, MaxPool1D, MaxPool2D
 from tinynet.nn.sequential import Sequential
 from tinynet.nn.shape import Flatten, Reshape
 from tinynet.scaling import Scaling
@@ -29,6 +29,7 @@ __all__ = [
            "Dropout",
            "Flatten",
            "GlobalAveragePool",
+           "GlobalMaxPool",
            "MaxPool1D",
            "MaxPool2D",
            "Module",

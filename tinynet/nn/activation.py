@@ -1,8 +1,12 @@
 """Activations as layers. Their math is in ops/activation.py."""
 
 from tinynet import ops
+from tinynet.nn.masks import real_steps
 from tinynet.nn.module import Module
 from tinynet.tensor import Tensor
+from tinynet.types import ArrayLike
+
+_LOW = -1e30  # a score of probability 0; not -inf, since a sequence without a real step has no other score
 
 
 class ReLU(Module):
@@ -13,8 +17,8 @@ class ReLU(Module):
     array([0., 2.], dtype=float32)
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        return ops.relu(x)
+    def forward(self, x: Tensor, mask: ArrayLike | None = None) -> Tensor:
+        return ops.relu(real_steps(x, mask))
 
 
 class Sigmoid(Module):
@@ -25,8 +29,8 @@ class Sigmoid(Module):
     array([0.5], dtype=float32)
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        return ops.sigmoid(x)
+    def forward(self, x: Tensor, mask: ArrayLike | None = None) -> Tensor:
+        return ops.sigmoid(real_steps(x, mask))
 
 
 class Tanh(Module):
@@ -37,13 +41,14 @@ class Tanh(Module):
     array([0.], dtype=float32)
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        return ops.tanh(x)
+    def forward(self, x: Tensor, mask: ArrayLike | None = None) -> Tensor:
+        return ops.tanh(real_steps(x, mask))
 
 
 class Softmax(Module):
     """Probabilities along an axis. The math: `tn.ops.softmax`.
 
+    With a mask, the probabilities along axis 1 are those of the real steps, and 0 at the others.
     `tn.ops.cross_entropy` includes it: a classifier trained with that loss ends in a Dense layer instead.
 
     >>> import tinynet as tn
@@ -54,5 +59,7 @@ class Softmax(Module):
     def __init__(self, axis: int = -1) -> None:
         self.axis = axis
 
-    def forward(self, x: Tensor) -> Tensor:
-        return ops.softmax(x, axis=self.axis)
+    def forward(self, x: Tensor, mask: ArrayLike | None = None) -> Tensor:
+        if mask is None or self.axis % x.ndim != 1:
+            return ops.softmax(real_steps(x, mask), axis=self.axis)
+        return real_steps(ops.softmax(real_steps(x, mask, _LOW), axis=self.axis), mask)

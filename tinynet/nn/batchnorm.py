@@ -5,12 +5,14 @@ from typing import ClassVar
 
 from tinynet import init, ops
 from tinynet.errors import StateError
+from tinynet.nn.masks import as_mask, real_steps
 from tinynet.nn.module import Module
 from tinynet.nn.parameter import Buffer, Parameter
 from tinynet.ops.batchnorm import running_averages
 from tinynet.plain import number
 from tinynet.tensor import Tensor
 from tinynet.tracing import is_shapes_only
+from tinynet.types import ArrayLike
 
 
 class BatchNorm(Module):
@@ -19,6 +21,8 @@ class BatchNorm(Module):
     In training, a batch is normalised by its own mean and population variance, which also update running averages:
     running = k * running + (1 - k) * batch, k = min(momentum, n / (n + 1)) after n batches. In evaluation, the running
     averages are used. A batch with one element for each channel has no variance, and does not enter the averages.
+
+    With a mask, the statistics are those of the real steps.
 
     `batches_seen` is n. Averages that are loaded without it count as n = momentum / (1 - momentum) batches.
 
@@ -46,9 +50,10 @@ class BatchNorm(Module):
         self.running_var = Buffer(init.ones((features,)))
         self.batches_seen = 0  # on the host: reading it from a device would synchronise
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: ArrayLike | None = None) -> Tensor:
         if self.training:
-            y, mean, var = ops.batch_norm(x, self.gamma, self.beta, axis=self.axis, eps=self.eps)
+            y, mean, var = ops.batch_norm(x, self.gamma, self.beta, mask=None if mask is None else as_mask(mask, x),
+                                          axis=self.axis, eps=self.eps)
             if x.size > self.features:  # else the variance is 0 whatever x is
                 batch = mean.data.real, var.data.real  # in a complex step the batch is complex
                 running_averages(self.running_mean.data, self.running_var.data, *batch,
@@ -60,7 +65,7 @@ class BatchNorm(Module):
             if isinstance(self.batches_seen, int) and not self.batches_seen and not is_shapes_only():
                 raise StateError("BatchNorm: evaluation needs running averages, and no batch was seen in training; "
                                  "call model.train() and run a batch, or load_state_dict first")
-            y, _, _ = ops.batch_norm(x, self.gamma, self.beta, axis=self.axis, eps=self.eps,
+            y, _, _ = ops.batch_norm(real_steps(x, mask), self.gamma, self.beta, axis=self.axis, eps=self.eps,
                                      mean=self.running_mean, var=self.running_var)
         return y
 

@@ -1,11 +1,12 @@
 """Convolution layers. Their math is in ops/conv.py."""
 
 from tinynet import init, ops
+from tinynet.nn.masks import of_windows, real_steps
 from tinynet.nn.module import Module
 from tinynet.nn.parameter import Parameter
 from tinynet.tensor import Tensor
-from tinynet.types import Pad, Pads, Pair
-from tinynet.window import pair
+from tinynet.types import ArrayLike, Pad, Pads, Pair
+from tinynet.window import pair, window
 
 
 class Conv1D(Module):
@@ -14,6 +15,10 @@ class Conv1D(Module):
     Shapes: x (N, T, inputs) -> (N, T', filters). `padding` is "valid", "same" (as TensorFlow pads), "causal" or a
     number of steps on both sides. Parameters: W (width, inputs, filters), He uniform; b (filters), zeros.
     The math: `tn.ops.conv1d`.
+
+    With a mask, masked steps count as zeros. With stride 1, an output is real like its own step ("same", "causal"), or
+    if all steps of its window are real ("valid"); with another stride, it is real like the first step of its window.
+    "same" with a stride pads by the padded length: a sequence alone may have other windows.
 
     >>> import tinynet as tn
     >>> tn.nn.Conv1D(2, 4, 3)(tn.Tensor([[[0.0, 1.0]] * 7])).shape
@@ -27,8 +32,13 @@ class Conv1D(Module):
         self.W = Parameter(init.he_uniform((width, inputs, filters)))
         self.b = Parameter(init.zeros((filters,))) if bias else None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: ArrayLike | None = None) -> Tensor:
+        x = real_steps(x, mask)
         return ops.conv1d(x, self.W, self.b, stride=self.stride, padding=self.padding, dilation=self.dilation)
+
+    def output_mask(self, mask: Tensor) -> Tensor:
+        at = window("conv1d", "T", mask.shape[1], self.width, self.stride, self.padding, self.dilation)
+        return of_windows(mask, at, self.padding)
 
 
 class Conv2D(Module):

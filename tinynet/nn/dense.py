@@ -1,9 +1,11 @@
 """The dense layer. Its math is in ops/dense.py."""
 
 from tinynet import init, ops
+from tinynet.nn.masks import real_steps
 from tinynet.nn.module import Module
 from tinynet.nn.parameter import Parameter
 from tinynet.tensor import Tensor
+from tinynet.types import ArrayLike
 
 
 class Dense(Module):
@@ -22,5 +24,5 @@ class Dense(Module):
         self.W = Parameter(init.glorot_uniform((inputs, units)))
         self.b = Parameter(init.zeros((units,))) if bias else None
 
-    def forward(self, x: Tensor) -> Tensor:
-        return ops.dense(x, self.W, self.b)
+    def forward(self, x: Tensor, mask: ArrayLike | None = None) -> Tensor:
+        return ops.dense(real_steps(x, mask), self.W, self.b)

@@ -2,10 +2,12 @@
 
 from tinynet import init, ops
 from tinynet.errors import ArgumentError
+from tinynet.nn.masks import real_steps
 from tinynet.nn.module import Module
 from tinynet.nn.parameter import Buffer
 from tinynet.plain import plain
 from tinynet.tensor import Tensor
+from tinynet.types import ArrayLike
 
 
 class Dropout(Module):
@@ -24,7 +26,8 @@ class Dropout(Module):
         self.p = plain(p)
         self.calls = Buffer(init.zeros((), "int64"))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: ArrayLike | None = None) -> Tensor:
+        x = real_steps(x, mask)
         if not self.training or self.p == 0:
             return x
         y = ops.dropout(x, self.p, key=self.random_key(), counter=self.calls.data)

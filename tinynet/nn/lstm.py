@@ -5,10 +5,12 @@ from typing import Generic, Literal, overload
 from tinynet import init, ops
 from tinynet.errors import ArgumentError
 from tinynet.nn.dropout import check_rate
+from tinynet.nn.masks import as_mask
 from tinynet.nn.module import Module
 from tinynet.nn.parameter import Buffer, Parameter
 from tinynet.op import Result
 from tinynet.tensor import Tensor, ones
+from tinynet.types import ArrayLike
 
 GATES = 4  # f, i, C̃, o: column blocks of W and b
 
@@ -18,7 +20,7 @@ class LSTM(Module, Generic[Result]):
 
     Shapes: x (N, T, inputs) -> y (N, T, units), or h (N, units) if `return_sequences` is False.
     With `return_state` the result is (y or h, h, c), with the last states h and c (N, units). `layer(x, h0, c0)` starts
-    from the given states instead of zeros.
+    from the given states instead of zeros. `layer(x, mask=mask)` passes over masked steps: the states stay, and y is 0.
 
     go_backwards       read the sequence from its end; the output is in the order of reading, as in Keras
     dropout            the share of the input features to drop in training, the same ones at all steps
@@ -55,13 +57,20 @@ class LSTM(Module, Generic[Result]):
         if dropout or recurrent_dropout:
             self.calls = Buffer(init.zeros((), "int64"))  # the number of masks drawn
 
-    def forward(self, x: Tensor, h0: Tensor | None = None, c0: Tensor | None = None) -> Result:
+    def forward(self, x: Tensor, h0: Tensor | None = None, c0: Tensor | None = None,
+                mask: ArrayLike | None = None) -> Result:
+        real = None if mask is None else as_mask(mask, x)
         if self.go_backwards:
-            x = ops.flip(x, 1)
+            x, real = ops.flip(x, 1), None if real is None else ops.flip(real, 1)
         x, recurrent_mask = self._masked(x)
-        y, h, c = ops.lstm(x, h0, c0, self.W, self.b, recurrent_mask=recurrent_mask)
+        y, h, c = ops.lstm(x, h0, c0, self.W, self.b, recurrent_mask=recurrent_mask, mask=real)
         output = y if self.return_sequences else h
         return (output, h, c) if self.return_state else output  # type: ignore[return-value]
+
+    def output_mask(self, mask: Tensor) -> Tensor | None:
+        if not self.return_sequences:
+            return None
+        return ops.flip(mask, 1) if self.go_backwards else mask
 
     def _masked(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """x after dropout, and the recurrent mask (N,H) or None."""

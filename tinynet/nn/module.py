@@ -215,6 +215,13 @@ class Module:
         """The value of a counter for a state that lacks it."""
         return self.host_state[name]
 
+    def output_mask(self, mask: Tensor) -> Tensor | None:
+        """The mask (N,T') of the output for that of the input (N,T): the same, unless a layer changes the steps.
+
+        None if the output has no steps. `forward(x, mask=mask)` is what takes the mask.
+        """
+        return mask
+
     def config(self) -> dict[str, Any]:
         """The arguments that construct an equal module. A layer keeps each as an attribute of the same name."""
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}

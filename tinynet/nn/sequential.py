@@ -4,13 +4,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from tinynet.errors import StateError
+from tinynet.nn.masks import as_mask
 from tinynet.nn.module import Module, is_outermost
 from tinynet.recording import evaluation
 from tinynet.tensor import Tensor
+from tinynet.types import ArrayLike
 
 
 class Sequential(Module):
-    """Modules one after the other.
+    """Modules one after the other. `model(x, mask=mask)` gives each layer the mask of its input.
 
     The evaluation of a Sequential of tinynet's own layers inside of `no_grad()` is recorded. From the third call with
     inputs of a shape on, the recording is replayed: in less time, with the same bits. See `tinynet/recording.py`.
@@ -29,15 +31,25 @@ class Sequential(Module):
         self.layers = list(layers)
         self.input_shape = None if input_shape is None else tuple(input_shape)
 
-    def forward(self, x: Tensor) -> Tensor:
-        y = evaluation(self, self.through, x) if type(self) is Sequential and is_outermost(self) else None
-        return self.through(x) if y is None else y
+    def forward(self, x: Tensor, mask: ArrayLike | None = None) -> Tensor:
+        inputs = (x,) if mask is None else (x, as_mask(mask, x))
+        y = evaluation(self, self.through, *inputs) if type(self) is Sequential and is_outermost(self) else None
+        return self.through(*inputs) if y is None else y
 
-    def through(self, x: Tensor) -> Tensor:
+    def through(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """The layers' output, without a recording."""
         for layer in self.layers:
-            x = layer(x)
+            if mask is None:
+                x = layer(x)
+            else:
+                x, mask = layer(x, mask=mask), layer.output_mask(mask)
         return x
+
+    def output_mask(self, mask: Tensor) -> Tensor | None:
+        after: Tensor | None = mask
+        for layer in self.layers:
+            after = None if after is None else layer.output_mask(after)
+        return after
 
     def children(self) -> Iterator[tuple[str, Module]]:
         return ((name.removeprefix("layers."), layer) for name, layer in super().children())

@@ -2,24 +2,35 @@
 
 import math
 
+from tinynet.nn.masks import real_steps
 from tinynet.nn.module import Module
 from tinynet.tensor import Tensor
+from tinynet.types import ArrayLike
 
 
-class Flatten(Module):
-    """All features of a sample along one axis: x (N, ...) -> (N, F).
+class _Shape(Module):
+    """A layer whose output has no steps: with a mask, masked steps become zeros."""
+
+    def output_mask(self, mask: Tensor) -> None:
+        return None
+
+
+class Flatten(_Shape):
+    """All features of a sample along one axis: x (N, ...) -> (N, F). With a mask, masked steps become zeros.
 
     >>> import tinynet as tn
     >>> tn.nn.Flatten()(tn.Tensor([[[1.0, 2.0], [3.0, 4.0]]])).shape
     (1, 4)
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x.reshape(x.shape[0], math.prod(x.shape[1:]))
+    def forward(self, x: Tensor, mask: ArrayLike | None = None) -> Tensor:
+        return real_steps(x, mask).reshape(x.shape[0], math.prod(x.shape[1:]))
 
 
-class Reshape(Module):
+class Reshape(_Shape):
     """Each sample in another shape: x (N, ...) -> (N, *shape). One size may be -1: it is computed from the others.
+
+    With a mask, masked steps become zeros; the mask ends here.
 
     >>> import tinynet as tn
     >>> tn.nn.Reshape((2, 2))(tn.Tensor([[1.0, 2.0, 3.0, 4.0]])).shape
@@ -29,5 +40,5 @@ class Reshape(Module):
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.shape = tuple(shape)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x.reshape(x.shape[0], *self.shape)
+    def forward(self, x: Tensor, mask: ArrayLike | None = None) -> Tensor:
+        return real_steps(x, mask).reshape(x.shape[0], *self.shape)

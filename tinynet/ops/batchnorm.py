@@ -12,6 +12,7 @@ so x changes y in three ways, and δx is the sum of three terms. With δx̂ = δ
     through μ    ∂x̂/∂μ = −1 / s, so δμ = −Σ δx̂ / s (9);   ∂μ/∂x = 1 / R
 
 Their sum is (10), the usual formula δx = (δx̂ − mean(δx̂) − x̂ mean(δx̂ x̂)) / s with means over the channel.
+With a mask, the R elements are those of the real steps; the others have no part in any sum, and y and δx are 0 there.
 The returned statistics are outputs as well: their gradients δvar and δmean are added in (8) and (9). If the statistics
 are given, the direct term alone is left (11). Each y contains β and γ: ∂y/∂β = 1 gives (5), ∂y/∂γ = x̂ gives (6).
 """
@@ -39,25 +40,34 @@ def _channel_axis(known: dict[str, Any], axis: int = -1, eps: float = 1e-5) -> d
     if math.prod(shape) == 0:
         raise ShapeError(f"batch_norm: x must have at least one element for each channel, got {shape}; "
                          "skip empty batches")
+    masked = known.get("...M", ())
+    if masked != shape[:len(masked)]:
+        raise ShapeError(f"batch_norm: mask must have the first axes of x, got {masked} for x of shape {shape}; "
+                         "(N,T) for x (N,T,C)?")
     return {}
 
 
-@op("x:(...) gamma:(C) beta:(C) mean?:(C) var?:(C) -> y:(...) mean:(C) var:(C)", sizes=_channel_axis,
+@op("x:(...) gamma:(C) beta:(C) mean?:(C) var?:(C) mask?:any(...M) -> y:(...) mean:(C) var:(C)", sizes=_channel_axis,
     flops=lambda s: 4 if s["mean"] else 7,
     cases=[{"...": (6, 4), "C": 4, "mean": None, "var": None}, {"...": (3, 5, 2), "C": 2, "mean": None, "var": None},
            {"...": (2, 3, 4), "C": 3, "axis": 1, "eps": 0.1, "mean": None, "var": None},
            {"...": (2, 2, 3, 2), "C": 2, "mean": None, "var": None},
-           {"...": (3, 4), "C": 4, "var": "positive"}, {"...": (2, 3, 2), "C": 3, "axis": -2, "var": "positive"}])
-def batch_norm(xp: Any, x: Array, gamma: Array, beta: Array, mean: Array | None = None, var: Array | None = None, *,
-               axis: int = -1, eps: float = 1e-5) -> tuple[tuple[Array, Array, Array], Any]:
+           {"...": (3, 4), "C": 4, "var": "positive"}, {"...": (2, 3, 2), "C": 3, "axis": -2, "var": "positive"},
+           {"...": (3, 5, 2), "C": 2, "...M": (3, 5), "mask": "boolean", "mean": None, "var": None},
+           {"...": (3, 2, 2), "C": 2, "...M": (3,), "mask": "boolean", "var": "positive"}])
+def batch_norm(xp: Any, x: Array, gamma: Array, beta: Array, mean: Array | None = None, var: Array | None = None,
+               mask: Array | None = None, *, axis: int = -1, eps: float = 1e-5
+               ) -> tuple[tuple[Array, Array, Array], Any]:
     """Batch normalisation: each channel is shifted and scaled to mean β and standard deviation γ.
 
     Without `mean` and `var` (training), the statistics are those of the batch, over all axes but `axis`; var is the
     population variance, divided by R. With `mean` and `var` (evaluation), these are used. The statistics used are
-    returned, for the layer's running averages.
+    returned, for the layer's running averages. `mask` has the first axes of x, (N,T) for sequences; elements where it
+    is 0 are left out, and y is 0 there.
 
-    Shapes    x (...) with C channels on `axis` · gamma, beta (C) · mean, var (C) or None  →  y (...) · mean, var (C)
-    Forward   for each channel, Σ over its R elements
+    Shapes    x (...) with C channels on `axis` · gamma, beta (C) · mean, var (C) or None · mask (...M) or None
+              →  y (...) · mean, var (C)
+    Forward   for each channel, Σ over its R elements where the mask is not 0
       (1)  μ = Σ x / R
       (2)  σ² = Σ (x − μ)² / R
       (3)  x̂ = (x − μ) / s        with s = √(σ² + ε)
@@ -71,7 +81,7 @@ def batch_norm(xp: Any, x: Array, gamma: Array, beta: Array, mean: Array | None 
       (10) δx = δx̂ / s + δσ² 2 (x − μ) / R + δμ / R        with the statistics of the batch
       (11) δx = δx̂ / s                                      with given statistics; (8) and (9) are their gradients
     Because   the derivation stands at the top of this file
-    Cache     x̂, s and γ; not x, since x − μ = x̂ s
+    Cache     x̂, s and γ; not x, since x − μ = x̂ s; the mask, and R
     Source    Ioffe and Szegedy 2015
 
     >>> import tinynet as tn
@@ -88,20 +98,31 @@ def batch_norm(xp: Any, x: Array, gamma: Array, beta: Array, mean: Array | None 
     axis %= x.ndim
     others = tuple(i for i in range(x.ndim) if i != axis)
     along = tuple(-1 if i == axis else 1 for i in range(x.ndim))  # (C) -> (1,...,C,...,1)
+    real, R = None, x.size // x.shape[axis]
+    if mask is not None:
+        real = xp.broadcast_to((mask != 0).reshape(mask.shape + (1,) * (x.ndim - mask.ndim)), x.shape)
+        R = xp.maximum(real.sum(axis=others), 1).astype(x.real.dtype)  # (C)
+    x = _selected(xp, x, real)
     if mean is None:
-        mean = x.mean(axis=others)  # (1) (C)
-    centred = x - mean.reshape(along)
+        mean = x.sum(axis=others) / R  # (1) (C)
+    centred = _selected(xp, x - mean.reshape(along), real)
     if var is None:
-        var = (centred * centred).mean(axis=others)  # (2) (C)
+        var = (centred * centred).sum(axis=others) / R  # (2) (C)
     s = xp.sqrt(var + eps)
     xhat = centred / s.reshape(along)  # (3)
-    y = gamma.reshape(along) * xhat + beta.reshape(along)  # (4)
-    return (y, mean, var), (xhat, s, gamma, others, along, given)
+    y = _selected(xp, gamma.reshape(along) * xhat + beta.reshape(along), real)  # (4)
+    return (y, mean, var), (xhat, s, gamma, others, along, given, real, R)
+
+
+def _selected(xp: Any, x: Array, real: Array | None) -> Array:
+    """x where the mask is not 0, and 0 elsewhere."""
+    return x if real is None else xp.where(real, x, xp.zeros((), x.dtype))
 
 
 @batch_norm.gradient
 def dbatch_norm(xp: Any, dy: Array, dmean: Array, dvar: Array, *, cache: Any, needs: Any) -> Gradients:
-    xhat, s, gamma, others, along, given = cache
+    xhat, s, gamma, others, along, given, real, R = cache
+    dy = _selected(xp, dy, real)
     dbeta = dy.sum(axis=others)  # (5) (C)
     dgamma = (dy * xhat).sum(axis=others)  # (6) (C)
     dxhat = dy * gamma.reshape(along)  # (7)
@@ -109,10 +130,9 @@ def dbatch_norm(xp: Any, dy: Array, dmean: Array, dvar: Array, *, cache: Any, ne
     dmean = dmean - dxhat.sum(axis=others) / s  # (9) (C)
     if given:
         dx = dxhat / s.reshape(along)  # (11)
-        return dx, dgamma, dbeta, dmean, dvar
-    R = xhat.size // s.size
+        return dx, dgamma, dbeta, dmean, dvar, None
     dx = dxhat / s.reshape(along) + (dvar * 2 * s / R).reshape(along) * xhat + (dmean / R).reshape(along)  # (10)
-    return dx, dgamma, dbeta, None, None
+    return _selected(xp, dx, real), dgamma, dbeta, None, None, None
 
 
 @Update

@@ -6,7 +6,7 @@ from tinynet.op import Array, Gradients, op
 
 
 @op("x:(N,T,...) mask:any(N,T) -> y:(N,T,...)", flops=0,
-    cases=[{"N": 3, "T": 5, "...": (2,), "mask": "boolean"}, {"N": 2, "T": 3, "...": (), "mask": "boolean", "value": 7.0},
+    cases=[{"N": 3, "T": 5, "...": (2,), "mask": "boolean"}, {"T": 3, "...": (), "mask": "boolean", "value": 7.0},
            {"N": 1, "T": 4, "...": (2, 3), "mask": "boolean"}])
 def mask_steps(xp: Any, x: Array, mask: Array, *, value: float = 0.0) -> tuple[Array, Any]:
     """Sequences with a constant in place of their masked steps, which may hold NaN.

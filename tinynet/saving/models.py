@@ -41,8 +41,8 @@ _BRIEF.maxlevel = 1
 LAYERS: dict[str, type[Module]] = {
     layer.__name__: layer
     for layer in (nn.AvgPool1D, nn.AvgPool2D, nn.BatchNorm, nn.Conv1D, nn.Conv2D, nn.Dense, nn.Dropout, nn.Flatten,
-                  nn.GlobalAveragePool, nn.LSTM, nn.MaxPool1D, nn.MaxPool2D, nn.ReLU, nn.Reshape, nn.Sequential,
-                  nn.Sigmoid, nn.Softmax, nn.Tanh)}
+                  nn.GlobalAveragePool, nn.GlobalMaxPool, nn.LSTM, nn.MaxPool1D, nn.MaxPool2D, nn.ReLU, nn.Reshape,
+                  nn.Sequential, nn.Sigmoid, nn.Softmax, nn.Tanh)}
 
 @guided("tn.save(path, model)")
 def save(path: str | os.PathLike[str], model: Module, *, classes: Iterable[str] | None = None,

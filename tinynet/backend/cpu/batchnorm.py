@@ -171,10 +171,10 @@ def _sums(kernel: Any, *arrays: Any) -> Any:
 
 # --- Entry ----------------------------------------------------------------------------------------------------------
 
-def batch_norm(xp: Any, x: Any, gamma: Any, beta: Any, mean: Any = None, var: Any = None, *, axis: int = -1,
-               eps: float = 1e-5) -> Any:
-    """See `tn.ops.batch_norm`. float32, channels last."""
-    if x.dtype != np.float32 or axis % x.ndim != x.ndim - 1 or (mean is None) != (var is None):
+def batch_norm(xp: Any, x: Any, gamma: Any, beta: Any, mean: Any = None, var: Any = None, mask: Any = None, *,
+               axis: int = -1, eps: float = 1e-5) -> Any:
+    """See `tn.ops.batch_norm`. float32, channels last, without a mask."""
+    if x.dtype != np.float32 or axis % x.ndim != x.ndim - 1 or (mean is None) != (var is None) or mask is not None:
         return NotImplemented
     given = mean is not None
     x = np.ascontiguousarray(x)
@@ -200,4 +200,4 @@ def dbatch_norm(xp: Any, dy: Any, dmean: Any, dvar: Any, *, cache: Any, needs: A
         terms = (np.zeros_like(s), np.zeros_like(s)) if given else (2 * dvar / R, dmean / R)  # (10)
         _along_rows(_combined, x, dy, dx, mean, gamma / s, *terms)
     gradients = [dgamma, dbeta, dmean if given else None, dvar if given else None]
-    return dx, *(None if gradient is None else gradient.astype(x.dtype) for gradient in gradients)
+    return dx, *(None if gradient is None else gradient.astype(x.dtype) for gradient in gradients), None

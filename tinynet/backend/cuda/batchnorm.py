@@ -38,10 +38,10 @@ def _statistics(xp: Any, x: Any) -> Any:
 
 # --- Entry ----------------------------------------------------------------------------------------------------------
 
-def batch_norm(xp: Any, x: Any, gamma: Any, beta: Any, mean: Any = None, var: Any = None, *, axis: int = -1,
-               eps: float = 1e-5) -> Any:
-    """See `tn.ops.batch_norm`. float32, channels last."""
-    if x.dtype != xp.float32 or axis % x.ndim != x.ndim - 1 or (mean is None) != (var is None):
+def batch_norm(xp: Any, x: Any, gamma: Any, beta: Any, mean: Any = None, var: Any = None, mask: Any = None, *,
+               axis: int = -1, eps: float = 1e-5) -> Any:
+    """See `tn.ops.batch_norm`. float32, channels last, without a mask."""
+    if x.dtype != xp.float32 or axis % x.ndim != x.ndim - 1 or (mean is None) != (var is None) or mask is not None:
         return NotImplemented
     given, C, eps = mean is not None, x.shape[-1], float(eps)
     x, gamma, beta = (xp.ascontiguousarray(array) for array in (x, gamma, beta))
@@ -71,7 +71,7 @@ def dbatch_norm(xp: Any, dy: Any, dmean: Any, dvar: Any, *, cache: Any, needs: A
     if needs[0]:
         dx = xp.empty(x.shape, x.dtype)
         _cuda.launch("dnormalise", one_each(x.size), x, dy, mean, var, gamma, dmean, dvar, dx, eps, given, x.size, R, C)
-    return dx, dgamma, dbeta, dmean if given else None, dvar if given else None
+    return dx, dgamma, dbeta, dmean if given else None, dvar if given else None, None
 
 
 def running_averages(xp: Any, running_mean: Any, running_var: Any, mean: Any, var: Any, *, momentum: float,
