@@ -16,6 +16,8 @@ Your own images
 Batches
     Loader(images, labels, batch_size=128, shuffle=True)   one `for` over it is one epoch
     Loader(..., augment=Augment(rotate=10), threads=1)     images shifted, rotated, bent; made in the background
+    Loader((x, mask), labels, lengths=..., bucket=50)      sequences: batches ((x, mask), labels) of similar lengths
+    pad(sequences), length_mask(lengths)                   sequences of different lengths in one array, and their mask
     split(n, 0.1), split_groups(labels, groups, 0.2)       indices to train on, indices to validate on
 
 digits/ holds the two sets of digits: idx.py reads the format of MNIST, download.py fetches it, load.py chooses a set.
@@ -42,7 +44,8 @@ from tinynet.data.images.read import Images, read_image
 from tinynet.data.images.splits import Fold, folds, split_groups
 from tinynet.data.images.stand_ins import write_chest_xray_stand_in, write_idc_stand_in
 from tinynet.data.loader import Loader, split
+from tinynet.data.sequences import length_mask, pad
 
 __all__ = ["Augment", "Dataset", "Fold", "ImageFolder", "Images", "Loader", "Skipped", "download_mnist", "find_mnist",
-           "folds", "load", "load_digits", "load_mnist", "read_idx", "read_image", "scan_folder", "split",
-           "split_groups", "write_chest_xray_stand_in", "write_idc_stand_in"]
+           "folds", "length_mask", "load", "load_digits", "load_mnist", "pad", "read_idx", "read_image", "scan_folder",
+           "split", "split_groups", "write_chest_xray_stand_in", "write_idc_stand_in"]

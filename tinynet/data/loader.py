@@ -1,18 +1,20 @@
 """Batches, in an order that depends only on the seed and the epoch."""
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from tinynet import backend
+from tinynet.data.buckets import by_length, checked_lengths, cut, span
 from tinynet.data.gather import gather
 from tinynet.data.prefetch import prefetch
 from tinynet.errors import ArgumentError
 from tinynet.plain import plain_rows
 from tinynet.random import current_seed, permutation, stream
 from tinynet.shown import brief
-from tinynet.types import Rows
+from tinynet.types import ArrayLike, Rows
 
 MOST_THREADS = 64
 
@@ -28,6 +30,12 @@ class Loader:
     where `seed` None stands for the seed last set by `tn.seed`. `epoch` counts the passes that have *begun*, including
     loops that were left early. To continue another run before its fourth pass, set `loader.epoch = 3`; in the middle of
     a pass, use `load_state_dict` with the `state_dict` of the other loader.
+
+    A tuple of arrays, such as `(x, mask)`, is one part of a batch: `Loader((x, mask), labels)` yields
+    `((x, mask), labels)`. `lengths`, the steps of each row, with `bucket=K` makes batches of similar length. Of the
+    order above, each K batches are sorted by length and cut into batches again; with `shuffle`, the full batches then
+    change places, by the stream "buckets". A tuple whose last array is a mask (N,T) of the others is cut to the steps
+    that are real in a row of the batch.
 
     An array may be any object with a shape that can be indexed by an array of integers, such as `Images`, which reads
     files. `augment(first, index, epoch, seed)`, such as an `Augment`, changes the rows of the first array before
@@ -53,7 +61,7 @@ class Loader:
 
     def __init__(
         self,
-        *arrays: Rows,
+        *arrays: Rows | tuple[Rows, ...],
         batch_size: int,
         shuffle: bool = False,
         drop_last: bool = False,
@@ -62,8 +70,12 @@ class Loader:
         augment: Callable[[Any, np.ndarray, int, int], Any] | None = None,
         threads: int = 0,
         device: str = "cpu",
+        lengths: ArrayLike | None = None,
+        bucket: int | None = None,
     ) -> None:
-        arrays = tuple(plain_rows(array, f"Loader: array {position}") for position, array in enumerate(arrays))
+        self._parts = [len(array) if isinstance(array, tuple) else None for array in arrays]  # arrays of each tuple
+        every = [one for array in arrays for one in (array if isinstance(array, tuple) else (array,))]
+        arrays = tuple(plain_rows(array, f"Loader: array {position}") for position, array in enumerate(every))
         self.length = _common_length(arrays)
         if not _is_integer(batch_size) or batch_size < 1:
             raise ArgumentError(f"Loader: batch_size must be an integer of at least 1, got {batch_size!r}; try 128")
@@ -73,6 +85,9 @@ class Loader:
         if not _is_integer(threads) or not 0 <= threads <= MOST_THREADS:
             raise ArgumentError(f"Loader: threads must be an integer from 0 to {MOST_THREADS}, got {threads!r}; 1 is "
                                 "usually enough, 0 means none")
+        self.bucket, self.lengths = checked_lengths(lengths, bucket, self.length)
+        self._spans = [None if number is None or self.bucket is None else span(arrays[end - number : end])
+                       for number, end in zip(self._parts, self._ends(), strict=True)]
         self.device = backend.device_name(device)
         if self.device != "cpu":
             arrays = _copied(arrays, self.device, augment)
@@ -98,7 +113,7 @@ class Loader:
 
     def __iter__(self) -> Iterator[Any]:
         seed = current_seed() if self.seed is None else self.seed
-        order, epoch, start = backend.to_device(self._order(seed), self.device), self.epoch, self._start
+        order, epoch, start = self._order(seed), self.epoch, self._start
         self.epoch, self._start, self._position = epoch + 1, 0, (epoch, start)
         return self._batches(order, seed, epoch, start)
 
@@ -132,14 +147,30 @@ class Loader:
         self.epoch, self._start, self._position = int(epoch), int(batch), None
 
     def _order(self, seed: int) -> np.ndarray:
-        if not self.shuffle:
-            return np.arange(self.length)
-        return permutation(self.length, key=(seed, stream("shuffle")), step=self.epoch)
+        order = np.arange(self.length)
+        if self.shuffle:
+            order = permutation(self.length, key=(seed, stream("shuffle")), step=self.epoch)
+        if self.bucket is None:
+            return order
+
+        def moved(batches: int) -> Any:
+            key = seed, stream("buckets")
+            return permutation(batches, key=key, step=self.epoch) if self.shuffle else np.arange(batches)
+        return by_length(order, self.lengths, self.batch_size, self.bucket, moved)
+
+    def _ends(self) -> list[int]:
+        """The number of arrays up to each input of a batch."""
+        return list(itertools.accumulate(number or 1 for number in self._parts))
 
     def _batches(self, order: Any, seed: int, epoch: int, start: int) -> Iterator[Any]:
+        on_device = backend.to_device(order, self.device)
+
         def make(number: int) -> Any:
-            index = order[number * self.batch_size : (number + 1) * self.batch_size]
-            batch = tuple(self._rows(array, index) for array in self.arrays)
+            part = slice(number * self.batch_size, (number + 1) * self.batch_size)
+            index = on_device[part]
+            rows = [self._rows(array, index) for array in self.arrays]
+            batch = tuple(rows[end - 1] if number is None else cut(tuple(rows[end - number : end]), spans, order[part])
+                          for number, spans, end in zip(self._parts, self._spans, self._ends(), strict=True))
             if self.augment is not None:
                 batch = self.augment(batch[0], index, epoch, seed), *batch[1:]
             return batch if self.transform is None else self.transform(*batch)

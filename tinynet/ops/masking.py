@@ -25,7 +25,7 @@ def mask_steps(xp: Any, x: Array, mask: Array, *, value: float = 0.0) -> tuple[A
     array([[1., 2., 0.]], dtype=float32)
     """
     real = (mask != 0).reshape(*mask.shape, *[1] * (x.ndim - 2))  # (N,T,1,...)
-    return xp.where(real, x, xp.asarray(value, x.dtype)), real  # (1)
+    return xp.where(real, x, xp.full((), value, x.dtype)), real  # (1)
 
 
 @mask_steps.gradient

@@ -207,7 +207,9 @@ def _data(batches: Any) -> Any:
     if batches is None:
         return None
     names = ("length", "batch_size", "shuffle", "drop_last", "seed")
+    bucket = getattr(batches, "bucket", None)
     return {**{name: getattr(batches, name) for name in names if hasattr(batches, name)},
+            **({} if bucket is None else {"bucket": bucket}),
             "augment": _options(getattr(batches, "augment", None), skip=())}
 
 

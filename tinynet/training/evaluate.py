@@ -14,7 +14,7 @@ from tinynet.tracing import shapes_only
 from tinynet.training.calls import EVALUATE, PREDICT, check_model
 from tinynet.training.progress import Meter
 from tinynet.training.run import Batches, Loss, no_sums
-from tinynet.training.step import add_batch, device_of, pair, to_device
+from tinynet.training.step import add_batch, device_of, inputs_of, tensors_of, to_device
 from tinynet.types import Array, Rows
 
 Metric = Callable[[Any, Any], float]  # of all labels and all outputs, NumPy arrays
@@ -46,8 +46,8 @@ def evaluate(model: Module, batches: Batches, *, loss: Loss = ops.cross_entropy,
     seen: list[tuple[Any, Any]] = []
     device = device_of(model.parameters())
     for batch in batches:
-        x, target = to_device(device, *pair("evaluate", batch))
-        output = evaluated(model, x)
+        inputs, target = tensors_of("evaluate", batch, device)
+        output = evaluated(model, *inputs)
         add_batch(meter.sums, evaluated(loss, output, target), output, target)
         meter.tick()
         if metrics:
@@ -67,8 +67,9 @@ def evaluate(model: Module, batches: Batches, *, loss: Loss = ops.cross_entropy,
 def predict(model: Module, inputs: Rows | Iterable[Any], *, batch_size: int = 256) -> Array:
     """The outputs of a model for all inputs, a NumPy array, computed in batches in evaluation mode.
 
-    inputs   an array, which is cut into batches of `batch_size`; or an iterable of batches, such as a `tn.data.Loader`:
-             arrays, or tuples whose first element is taken
+    inputs   an array, which is cut into batches of `batch_size`; or a tuple of arrays, such as `(x, mask)`, for a model
+             of several inputs. Any other iterable, such as a `tn.data.Loader` or a list, has batches: an array each, or
+             a tuple whose first element is taken, which may be a tuple of inputs again
 
     No inputs give no outputs: (0, ...), with the other axes that the outputs have.
 
@@ -82,22 +83,29 @@ def predict(model: Module, inputs: Rows | Iterable[Any], *, batch_size: int = 25
     check_model("predict", model, PREDICT)
     batch_size = whole("predict", "batch_size", batch_size, 1, usual="batch_size=256")
     inputs = plain_rows(inputs, "predict: inputs")
-    if hasattr(inputs, "shape"):
-        array: Any = inputs
-        batches: Any = (array[start : start + batch_size] for start in range(0, len(array), batch_size))
+    if hasattr(inputs, "shape") or isinstance(inputs, tuple):
+        arrays = [plain_rows(array, "predict: inputs") for array in inputs_of(inputs)]
+        if len({len(array) for array in arrays}) != 1:
+            raise ArgumentError("predict: the inputs in a tuple must have one length, got "
+                                f"{', '.join(str(len(array)) for array in arrays)}; a list for several batches?")
+        batches: Any = (tuple(array[start : start + batch_size] for array in arrays)
+                        for start in range(0, len(arrays[0]), batch_size))
     else:
         batches = (batch[0] if isinstance(batch, tuple | list) else batch for batch in inputs)
     device = device_of(model.parameters())
-    parts = [evaluated(model, *to_device(device, batch)).numpy() for batch in batches]
+    parts = [evaluated(model, *to_device(device, *inputs_of(batch))).numpy() for batch in batches]
     return backend.namespace("cpu").concatenate(parts) if parts else _output_of_nothing(model, inputs)
 
 
 def _output_of_nothing(model: Module, inputs: Any) -> Any:
     """The output for no inputs, with the shape that an input of its own shape would have; else (0,)."""
-    shape = tuple(inputs.shape[1:]) if hasattr(inputs, "shape") else model.input_shape
-    if shape is None:
-        return backend.namespace("cpu").zeros((0,), "float32")
     dtype = next((parameter.dtype for parameter in model.parameters()), "float32")
+    if hasattr(inputs, "shape") or isinstance(inputs, tuple):
+        blanks = [blank((1, *array.shape[1:]), array.dtype) for array in inputs_of(inputs)]
+    elif model.input_shape is not None:
+        blanks = [blank((1, *model.input_shape), dtype)]
+    else:
+        return backend.namespace("cpu").zeros((0,), "float32")
     with shapes_only():
-        output = evaluated(model, blank((1, *shape), getattr(inputs, "dtype", dtype)))
+        output = evaluated(model, *blanks)
     return backend.namespace("cpu").zeros((0, *output.shape[1:]), output.dtype)

@@ -75,6 +75,8 @@ def _data(name: str, batches: Any) -> Iterator[tuple[str, str]]:
     arrays = getattr(batches, "arrays", None)
     if isinstance(arrays, tuple | list):
         yield from ((f"{name}, array {i}", checksum(array)) for i, array in enumerate(arrays))
+        if (lengths := getattr(batches, "lengths", None)) is not None:
+            yield f"{name}, lengths", checksum(lengths)
     elif isinstance(batches, Sequence) and not isinstance(batches, str):
         parts = [", ".join(map(checksum, batch)) for batch in batches if isinstance(batch, tuple | list)]
         for i, text in enumerate(parts[:1]):
@@ -89,6 +91,8 @@ def checksum(array: Any) -> str:
     >>> checksum(np.arange(3, dtype="float32"))
     'float32 (3,) 30c8bc70'
     """
+    if isinstance(array, tuple):
+        return f"({', '.join(map(checksum, array))})"
     if isinstance(array, Images):
         return f"images {array.shape} {_sum(array.listing().encode())}"
     array = array.data if isinstance(array, Tensor) else array

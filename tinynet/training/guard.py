@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tinynet.nn.masks import real_steps
 from tinynet.nn.module import Module
 from tinynet.nn.parameter import Buffer
 from tinynet.optim.optimizer import Optimizer
@@ -34,7 +35,7 @@ class Found(Exception):
 
 
 @contextmanager
-def probing(run: Run, loss: Loss) -> Iterator[tuple[Callable[[Any], Any], Loss]]:
+def probing(run: Run, loss: Loss) -> Iterator[tuple[Callable[..., Any], Loss]]:
     """Check each tensor of the steps made inside, in the order in which they are computed.
 
     Yields the model and the loss to call. Checked are inputs, outputs of layers, the loss, the gradients that ops pass
@@ -76,9 +77,11 @@ def probing(run: Run, loss: Loss) -> Iterator[tuple[Callable[[Any], Any], Loss]]
         for name, array in optimizer.state_dict().items():
             _check(f"after the update the optimizer's {name}", array)
 
-    def watched_model(x: Tensor) -> Any:
-        _check("the input of the model", x.data)
-        return run.model(x)
+    def watched_model(*inputs: Tensor) -> Any:
+        x, *others = inputs
+        mask = next((one for one in others if one.shape == x.shape[:2]), None)  # masked steps may hold anything
+        _check("the input of the model", real_steps(x, mask).data)
+        return run.model(*inputs)
 
     def watched_loss(output: Tensor, target: Any) -> Tensor:
         _check("the labels, the target of the loss,", target.data)

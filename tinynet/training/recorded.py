@@ -19,7 +19,7 @@ differs, the usual result stays, and a step is recorded again; if the very first
 then on. So does a step that waits for the device, copies to it, or changes an attribute: `reason` says why.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from operator import is_
 from typing import Any
 
@@ -32,11 +32,12 @@ from tinynet.tracing import is_observed
 from tinynet.training.run import Run
 
 Place = tuple[Any, str]  # an object and the name of its attribute
-Step = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # of inputs and targets: the loss and the outputs
+Step = Callable[..., tuple[Tensor, Tensor]]  # of inputs and targets: the loss and the outputs
 
 
 class RecordedStep:
-    """Makes the steps of a run on a GPU. `step(x, target)` is all that a step computes; it adds to `run.sums`, too.
+    """Makes the steps of a run on a GPU. `step(*inputs, target)` is all that a step computes; it adds to
+    `run.sums`, too.
 
     If steps cannot be recorded, `reason` says why, and all of them run as usual.
     """
@@ -55,38 +56,38 @@ class RecordedStep:
         self.recording: Recording | None = None
         self.is_proven = False  # whether a replay has given the same bits as a usual step
 
-    def __call__(self, x: Tensor, target: Tensor) -> None:
+    def __call__(self, *arrays: Tensor) -> None:
         """Make a step."""
-        if self.reason or is_observed() or not self._is_for(x, target):
-            self._as_usual(x, target)
+        if self.reason or is_observed() or not self._is_for(arrays):
+            self._as_usual(*arrays)
         elif not self._is_current():
             self._choose_scalars()
             self._write_scalars()
-            self._rehearse(x, target)
+            self._rehearse(*arrays)
         elif self.recording is None:
             self._write_scalars()
-            self._record(x, target)
+            self._record(*arrays)
         elif self.run.batch == 0 or not self.is_proven:
             self._write_scalars()
-            self._prove(self.recording, x, target)
+            self._prove(self.recording, *arrays)
         else:
             self._write_scalars()
-            self.recording.replay(x, target)
+            self.recording.replay(*arrays)
             self._count()
             for module, attribute, count in self.counts:
                 setattr(module, attribute, getattr(module, attribute) + count)
-            self.run.sums["images"] += len(target)
+            self.run.sums["images"] += len(arrays[-1])
 
-    def _is_for(self, x: Tensor, target: Tensor) -> bool:
+    def _is_for(self, arrays: Sequence[Tensor]) -> bool:
         """Whether a batch has the shape that is recorded: the first one to come twice."""
-        shape = x.shape, x.dtype, target.shape, target.dtype
+        shape = tuple(part for array in arrays for part in (array.shape, array.dtype))
         if self.shape is None and shape in self.seen:
             self.shape = shape
         self.seen.add(shape)
         return bool(shape == self.shape)
 
-    def _as_usual(self, x: Tensor, target: Tensor) -> None:
-        self.step(x, target)
+    def _as_usual(self, *arrays: Tensor) -> None:
+        self.step(*arrays)
         xp = backend.namespace(self.device)
         self.sums = self.sums or {name: xp.zeros((), total.dtype) for name, total in self.run.sums.items()
                                   if isinstance(total, xp.ndarray)}
@@ -129,21 +130,21 @@ class RecordedStep:
 
     # --- the three kinds of steps ------------------------------------------------------------------------------------
 
-    def _work(self, x: Tensor, target: Tensor, host: Collection[Place] = ()) -> tuple[Tensor, Tensor]:
+    def _work(self, *arrays: Tensor, host: Collection[Place] = ()) -> tuple[Tensor, Tensor]:
         """The step as it is recorded: the numbers of the host are the device scalars, except for those in `host`."""
         kept = {place: getattr(*place) for place in self.scalars if place not in host}
         for owner, name in kept:
             setattr(owner, name, self.scalars[owner, name])
         try:
-            return self.step(x, target)
+            return self.step(*arrays)
         finally:
             for (owner, name), number in kept.items():
                 setattr(owner, name, number)
 
-    def _rehearse(self, x: Tensor, target: Tensor) -> None:
+    def _rehearse(self, *arrays: Tensor) -> None:
         optimizer = self.run.optimizer
         before = {place: getattr(*place) for place in self.scalars if place[0] is not optimizer}
-        self._work(x, target, before)  # counts on the host what the layers count
+        self._work(*arrays, host=before)  # counts on the host what the layers count
         self.added = {place: getattr(*place) - count for place, count in before.items()}
         for (owner, name), count in before.items():
             setattr(owner, name, count)
@@ -154,14 +155,14 @@ class RecordedStep:
         self.trained = self.run.model, self.run.optimizer
         self.rehearsed, self.recording = Fingerprint(self._watched()), None
 
-    def _record(self, x: Tensor, target: Tensor) -> None:
+    def _record(self, *arrays: Tensor) -> None:
         """Record a step and launch it once. Python runs its code while it is recorded, and counts as usual."""
         run, counters = self.run, list(self.run.model.counters().values())
         before = [getattr(*counter) for counter in counters]
         host = [run.sums, vars(run.optimizer), *(vars(module) for _, module in run.model.modules())]
         kept = [dict(names) for names in host]
         try:
-            recording = Recording(self.device, self._work, [x, target], self._watched(), arrays=self._places())
+            recording = Recording(self.device, self._work, arrays, self._watched(), arrays=self._places())
         except BaseException as error:  # the GPU has done nothing: neither has Python
             for names, values in zip(host, kept, strict=True):
                 names.clear()
@@ -169,7 +170,7 @@ class RecordedStep:
             if not isinstance(error, DeviceError):
                 raise
             self.reason = str(error)
-            self._as_usual(x, target)
+            self._as_usual(*arrays)
             return
         self.counts = [(*counter, getattr(*counter) - count) for counter, count in zip(counters, before, strict=True)]
         self._count()
@@ -179,20 +180,20 @@ class RecordedStep:
         else:
             self.recording, self.is_proven = recording, False
 
-    def _prove(self, recording: Recording, x: Tensor, target: Tensor) -> None:
+    def _prove(self, recording: Recording, *arrays: Tensor) -> None:
         """Compute this step twice from the same state: replayed, and as usual. The usual result stays."""
         places = self._places()
         try:
             before, replayed = ([place.copy() for place in places] for _ in range(2))
         except MemoryError as error:
             self.reason = f"fit: there is no room to compare a replayed step with a usual one ({error})"
-            self._rehearse(x, target)
+            self._rehearse(*arrays)
             return
-        recording.replay(x, target)
+        recording.replay(*arrays)
         for place, old, new in zip(places, before, replayed, strict=True):
             new[...] = place
             place[...] = old
-        self._work(x, target)
+        self._work(*arrays)
         self._count()
         if same_bits(backend.namespace(self.device), places, replayed):
             self.is_proven = True

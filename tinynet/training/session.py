@@ -14,7 +14,7 @@ from tinynet.training.guard import Found, probing
 from tinynet.training.recorded import RecordedStep
 from tinynet.training.run import Loss, PathLike, Run
 from tinynet.training.signals import Signals
-from tinynet.training.step import add_batch, device_of, pair, to_device, train_step
+from tinynet.training.step import add_batch, device_of, tensors_of, train_step
 
 READ_EVERY = 64  # steps between two reads of the loss from a device; on the CPU each step reads it
 
@@ -57,11 +57,14 @@ class Session:
 
     def step(self, batch: Any) -> None:
         """Make a step with a batch (inputs, labels)."""
-        (self.recorded or self._learn)(*to_device(self.device, *pair("fit", batch)))
+        inputs, target = tensors_of("fit", batch, self.device)
+        (self.recorded or self._learn)(*inputs, target)
         self.run.next_step()
 
-    def _learn(self, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        value, output = train_step(self.run, x, target, self.run.model, self.loss, self.max_norm)
+    def _learn(self, *arrays: Tensor) -> tuple[Tensor, Tensor]:
+        """Make a step with some inputs and a target, the last."""
+        *inputs, target = arrays
+        value, output = train_step(self.run, inputs, target, self.run.model, self.loss, self.max_norm)
         add_batch(self.run.sums, value, output, target)
         return value, output
 
@@ -114,8 +117,7 @@ class Session:
         try:
             with probing(run, self.loss) as (model, loss):
                 for batch in islice(run.batches_left(), last - good):
-                    x, target = to_device(self.device, *pair("fit", batch))
-                    train_step(run, x, target, model, loss, self.max_norm)
+                    train_step(run, *tensors_of("fit", batch, self.device), model, loss, self.max_norm)
                     run.next_step()
         except Found as first:
             found = f"in step {run.step + 1} (epoch {run.epoch}, batch {run.batch + 1}) {first}"

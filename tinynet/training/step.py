@@ -1,13 +1,13 @@
 """One step of training, and the sums that it adds to.
 
-    output = model(x)
+    output = model(*inputs)
     loss(output, target).backward()
     optimizer.step()
 
 Nothing in this file reads a number back from a device.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from tinynet import backend
@@ -19,13 +19,13 @@ from tinynet.tensor import Tensor
 from tinynet.training.run import Loss, Run
 
 
-def train_step(run: Run, x: Tensor, target: Tensor, model: Callable[[Any], Any], loss: Loss,
+def train_step(run: Run, inputs: Sequence[Tensor], target: Tensor, model: Callable[..., Any], loss: Loss,
                max_norm: float | None) -> tuple[Tensor, Tensor]:
     """Forward, loss, backward, update. Returns the loss and the outputs.
 
     `model` and `loss` are those of the run, or the guard's observed ones. `max_norm` clips the gradients.
     """
-    output = model(x)
+    output = model(*inputs)
     value = loss(output, target)
     run.optimizer.zero_grad()
     value.backward()
@@ -58,6 +58,17 @@ def pair(function: str, batch: Any) -> tuple[Any, Any]:
         raise ArgumentError(f"{function}: a batch must be a pair (inputs, labels), got {got}; "
                             "tn.data.Loader(images, labels, batch_size=128)?")
     return batch[0], batch[1]
+
+
+def inputs_of(inputs: Any) -> tuple[Any, ...]:
+    """The inputs of a model, such as those of `model(x, mask)`: all of a tuple, else the one that is given."""
+    return inputs if isinstance(inputs, tuple) else (inputs,)
+
+
+def tensors_of(function: str, batch: Any, device: str) -> tuple[list[Tensor], Tensor]:
+    """The inputs and the labels of a batch as tensors on a device. Errors as of `pair`."""
+    inputs, labels = pair(function, batch)
+    return to_device(device, *inputs_of(inputs)), Tensor(labels, device=device)
 
 
 def device_of(parameters: Iterable[Parameter]) -> str:
