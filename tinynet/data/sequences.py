@@ -75,7 +75,7 @@ def length_mask(lengths: ArrayLike, length: int | None = None, *, function: str 
                             f"{array.dtype} {array.shape}; [len(s) for s in sequences]?")
     longest, T = int(array.max()), plain(length)
     T = longest if T is None else T
-    if not isinstance(T, int) or isinstance(T, bool) or T < longest:
+    if not isinstance(T, int) or isinstance(T, bool) or longest > T:
         raise ArgumentError(f"{function}: length must be at least that of the longest sequence, {longest}, got "
                             f"{length!r}; leave it out, or cut the sequences: sequence[:length]")
     return np.arange(T) < array[:, None]
