@@ -106,7 +106,8 @@ def test_reasons_are_for_ops_without_a_rule() -> None:
 
 
 CONSTANT = {"lstm": (3, 4)}  # inputs that a rule wants to be constant
-IMPOSSIBLE = {"lstm": lambda case: "recurrent_mask" not in case or "mask" in case}  # cases that are an error
+IMPOSSIBLE = {"lstm": lambda case: "recurrent_mask" not in case or "mask" in case,
+              "batch_norm": lambda case: "mask" in case}  # cases that are an error
 OPTIONS: dict[str, list[dict[str, Any]]] = {"getitem": [{"...": (4, 3), "index": ([0, 1, 0], [2, 2, 2])}],
                                             "astype": [{"dtype": "float64"}]}  # more of these
 
@@ -242,6 +243,28 @@ def test_lengths(function: Any) -> None:
     found = session(onnx_bytes(model, lengths=True)).run(None, {"input": x, "lengths": lengths})
     for mine, their in zip(ours if isinstance(ours, tuple) else (ours,), found, strict=True):
         assert error(mine.numpy(), their) <= CLOSE
+
+
+MASKED: list[Any] = [
+    lambda: [nn.BatchNorm(3), nn.LSTM(3, 4), nn.LSTM(4, 4), nn.Dropout(0.5), nn.Conv1D(4, 5, 3), nn.ReLU(),
+             nn.MaxPool1D(2, 1), nn.GlobalMaxPool(), nn.Dense(5, 2)],
+    lambda: [nn.Dense(3, 4), nn.Tanh(), nn.Conv1D(4, 5, 3, padding="same"), nn.AvgPool1D(2), nn.Softmax(axis=1),
+             nn.GlobalAveragePool()],
+    lambda: [nn.Conv1D(3, 4, 2, padding="causal"), nn.BatchNorm(4), nn.LSTM(4, 3, return_sequences=False)],
+    lambda: [nn.Sequential(nn.Conv1D(3, 4, 3, stride=2, padding="same"), nn.Sigmoid()), nn.Flatten(), nn.Dense(12, 2)],
+]
+
+
+@pytest.mark.parametrize("layers", MASKED)
+def test_layers_with_lengths(layers: Any) -> None:
+    model, lengths = trained(nn.Sequential(*layers()), (6, 3)), np.array([6, 1, 3, 4], "int32")
+    x = np.random.default_rng(0).normal(size=(4, 6, 3)).astype("float32")
+    mask = np.arange(6) < lengths[:, None]
+    x[~mask] = 1e9
+    with tn.no_grad():
+        ours = model.eval()(Tensor(x), mask=mask).numpy()
+    found = session(onnx_bytes(model, lengths=True)).run(None, {"input": x, "lengths": lengths})
+    assert error(ours, found[0]) < CLOSE
 
 
 def test_a_mask_that_is_not_one_of_lengths_is_an_error() -> None:

@@ -26,6 +26,7 @@ OTHER = {"bias": False, "stride": 2, "padding": 1, "dilation": 2, "axis": 1, "mo
 # The shape of an input, in all but these layers (2, 3).
 INPUTS = {"LSTM": (2, 4, 3), "Conv1D": (2, 4, 3), "MaxPool1D": (2, 4, 3), "AvgPool1D": (2, 4, 3),
           "Conv2D": (2, 4, 5, 3), "MaxPool2D": (2, 4, 5, 3), "AvgPool2D": (2, 4, 5, 3), "GlobalAveragePool": (2, 4, 3),
+          "GlobalMaxPool": (2, 4, 3),
           "Flatten": (2, 4, 3), "Reshape": (2, 4, 3), "BatchNorm": (4, 3, 3)}
 
 
@@ -509,7 +510,7 @@ def test_flatten_and_reshape() -> None:
 def test_global_average() -> None:
     x = np.arange(24.0, dtype="float32").reshape(2, 2, 3, 2)
     np.testing.assert_allclose(nn.GlobalAveragePool()(tn.Tensor(x)).numpy(), x.mean(axis=(1, 2)))
-    with pytest.raises(ShapeError, match=r"GlobalAveragePool: x must be \(N,...,C\) with an axis to average, got \(2,"):
+    with pytest.raises(ShapeError, match=r"GlobalAveragePool: x must be \(N,...,C\) with an axis to pool over, got"):
         nn.GlobalAveragePool()(tn.Tensor(np.ones((2, 3), "float32")))
 
 

@@ -81,6 +81,20 @@ def where(graph: Graph, step: Step) -> None:
     graph.set(step.outputs[0], graph.emit("Where", condition, a, b), order)
 
 
+@rule("mask_steps")
+def mask_steps(graph: Graph, step: Step) -> None:
+    """Where, with the mask (N,T) as the condition."""
+    x, mask = step.inputs
+    order = graph.order(x)
+    condition = graph.value(mask, [axis for axis in order if axis < mask.ndim])
+    if mask.dtype != bool:
+        condition = graph.emit("Cast", condition, to=DTYPES["bool"])
+    if others := [place for place, axis in enumerate(order) if axis >= mask.ndim]:
+        condition = graph.emit("Unsqueeze", condition, np.array(others))
+    value = np.asarray(step.options["value"], x.dtype)
+    graph.set(step.outputs[0], graph.emit("Where", condition, graph.value(x, order), value), order)
+
+
 @rule("power")
 def power(graph: Graph, step: Step) -> None:
     """Pow, with a constant exponent."""

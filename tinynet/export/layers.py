@@ -80,7 +80,9 @@ RULES["avg_pool1d"] = RULES["avg_pool2d"] = _pool("AveragePool", count_include_p
 @rule("batch_norm")
 def batch_norm(graph: Graph, step: Step) -> None:
     """BatchNormalization for channels second; else a product and a sum, computed in float64."""
-    x, gamma, beta, mean, var = step.inputs
+    x, gamma, beta, mean, var, mask = step.inputs
+    if mask is not None:
+        graph.fail("must have no mask, since ONNX has no place for one; with averages that are given, it needs none")
     eps, axis = step.options["eps"], step.options["axis"] % x.ndim
     order = graph.order(x)
     along = [gamma.size if one == axis else 1 for one in order]
@@ -102,7 +104,7 @@ def batch_norm(graph: Graph, step: Step) -> None:
 
 def _normalised(graph: Graph, step: Step, order: tuple[int, ...], along: list[int]) -> None:
     """Batch normalisation by statistics that depend on the input."""
-    x, gamma, beta, mean, var = step.inputs
+    x, gamma, beta, mean, var, _ = step.inputs
     others = [place for place, axis in enumerate(order) if axis != step.options["axis"] % x.ndim]
     name = graph.value(x, order)
     mean_name = reduced(graph, name, "ReduceMean", others, False) if mean is None else graph.value(mean)

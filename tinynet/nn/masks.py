@@ -36,10 +36,9 @@ def of_windows(mask: Tensor, window: Window, padding: object) -> Tensor:
     if window.stride > 1:
         return mask[:, [max(0, t * window.stride - window.before) for t in range(window.outputs)]]
     if padding == "valid":
-        parts = [mask[:, window.tap(k)].data for k in range(window.width)]
-        real = parts[0]
-        for part in parts[1:]:
-            real = real & part
-        return Tensor(real)
+        real = mask[:, window.tap(0)].astype("float32")
+        for k in range(1, window.width):
+            real = real * mask[:, window.tap(k)].astype("float32")
+        return real != 0
     own = span - window.before - window.after  # 0 for "same" and "causal": then the mask stays as it is
     return mask if own == 0 else mask[:, [min(max(0, t + own), T - 1) for t in range(window.outputs)]]

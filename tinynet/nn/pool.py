@@ -29,7 +29,7 @@ class _Pool(Module):
             return self._pooled(x)
         if x.ndim != 3:
             raise ArgumentError(f"{type(self).__name__}: a mask needs sequences (N,T,C), got x of shape {x.shape}; "
-                                "tn.nn.TimeDistributed for sequences of images?")
+                                "one Conv2D or pool for each image, without a mask?")
         real = as_mask(mask, x)
         return real_steps(self._masked(x, real), self.output_mask(real))
 
@@ -133,7 +133,7 @@ class GlobalMaxPool(_GlobalPool):
             return x.max(axis=axes)
         real = as_mask(mask, x)
         y = real_steps(x, real, -math.inf).max(axis=axes)  # (N,C)
-        return ops.where(real.max(axis=1, keepdims=True), y, 0.0)
+        return ops.where(real.astype(x.dtype).sum(axis=1, keepdims=True) > 0, y, 0.0)
 
 
 class GlobalAveragePool(_GlobalPool):
