@@ -66,6 +66,7 @@ PACKAGES = {
     "sklearn": r"",
     "PIL": r"",
     "onnx": r"export/",
+    "torch": r"saving/exchange/",
     "tensorboardX": r"training/callbacks\.py",
 }
 # All but NumPy are imported inside functions, to keep `import tinynet` fast. Kernels are imported on first use.

@@ -7,13 +7,14 @@ would read its values is an error.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinynet.errors import ExportError
 from tinynet.nn.module import Module
-from tinynet.tape import no_grad
+from tinynet.tape import evaluated
 from tinynet.tensor import Tensor
 from tinynet.tracing import Call, observe
 from tinynet.types import Array, DTypeLike, Shape
@@ -160,15 +161,10 @@ def trace(model: Module, input_shape: Shape, batch: int, *, masked: bool = False
     Errors: ExportError if the model reads values, or gives another thing than tensors that depend on the input.
     """
     tracer = _Tracer(model, batch)
-    modes = [(module, module.training) for _, module in model.modules()]
     x = tracer.array((batch, *input_shape), dtype)
     mask = tracer.array((batch, input_shape[0]), bool) if masked else None
-    try:
-        with no_grad(), observe(module=tracer.module, op=tracer.op):
-            result = model.eval()(Tensor.of(x), **({} if mask is None else {"mask": Tensor.of(mask)}))
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    with observe(module=tracer.module, op=tracer.op):
+        result = evaluated(partial(model, **({} if mask is None else {"mask": Tensor.of(mask)})), Tensor.of(x))
     outputs = result if isinstance(result, tuple | list) else (result,)
     arrays: tuple[Any, ...] = tuple(one.data if isinstance(one, Tensor) else None for one in outputs)
     if not arrays or not all(map(tracer.is_traced, arrays)):

@@ -51,7 +51,7 @@ Order = Any  # of features: theirs[j] is ours[order[j]]; None if both are equal
 
 
 class _Library(NamedTuple):
-    """The names and axes of a library's arrays. The LSTM needs code of its own, in `_theirs` and `_ours`."""
+    """The names and axes of a library's arrays. The LSTM needs code of its own, in `theirs_of` and `ours_of`."""
 
     name: str
     separator: str  # between the prefix of a layer and the name of an array
@@ -142,7 +142,7 @@ def from_keras(model: Module, weights: Mapping[str, Any]) -> Module:
 
 # --- one layer ------------------------------------------------------------------------------------------------------
 
-def _theirs(library: _Library, layer: Module, order: Order) -> Arrays:
+def theirs_of(library: _Library, layer: Module, order: Order) -> Arrays:
     """The arrays of a layer with the names and axes of the library."""
     ours = layer.state_dict()
     if isinstance(layer, nn.LSTM):
@@ -158,8 +158,8 @@ def _theirs(library: _Library, layer: Module, order: Order) -> Arrays:
     return {names[name]: array for name, array in ours.items() if name in names}
 
 
-def _ours(library: _Library, layer: Module, theirs: Arrays, order: Order) -> Arrays:
-    """The inverse of `_theirs`."""
+def ours_of(library: _Library, layer: Module, theirs: Arrays, order: Order) -> Arrays:
+    """The inverse of `theirs_of`."""
     if isinstance(layer, nn.LSTM):
         x, h, biases = library.kernels
         return {"W": np.concatenate([_swapped(_turned(library, theirs[name])) for name in (h, x)]),
@@ -191,10 +191,10 @@ def _to(library: _Library, model: Module, like: Iterable[str] | None, orders: di
     function, layers = f"to_{library.name}", _layers(f"to_{library.name}", model)
     if like is None:
         return {_join(library.separator, path, name): np.ascontiguousarray(array).reshape(array.shape)
-                for path, layer in layers for name, array in _theirs(library, layer, orders.get(id(layer))).items()}
+                for path, layer in layers for name, array in theirs_of(library, layer, orders.get(id(layer))).items()}
     result: Arrays = {}
     for (path, layer), group in zip(layers, _groups(function, library, like, layers), strict=True):
-        arrays = _theirs(library, layer, orders.get(id(layer)))
+        arrays = theirs_of(library, layer, orders.get(id(layer)))
         _check_names(function, path, layer, group, arrays, optional=("num_batches_tracked",))
         result.update({key: np.ascontiguousarray(arrays[name]).reshape(arrays[name].shape)
                        for name, key in group.items()})
@@ -206,11 +206,11 @@ def _from(library: _Library, model: Module, given: Mapping[str, Any], orders: di
     state: Arrays = {}
     for (path, layer), group in zip(layers, _groups(function, library, given, layers), strict=True):
         order = orders.get(id(layer))
-        expected = _theirs(library, layer, order)
+        expected = theirs_of(library, layer, order)
         _check_names(function, path, layer, group, expected, optional=_ASSUMED)
         arrays = {name: _array(function, group[name], given[group[name]], array.shape) if name in group
                   else np.full(array.shape, _ASSUMED[name]) for name, array in expected.items()}
-        state.update({_join(".", path, name): array for name, array in _ours(library, layer, arrays, order).items()})
+        state.update({_join(".", path, name): array for name, array in ours_of(library, layer, arrays, order).items()})
     return model.load_state_dict(state)
 
 

@@ -1,0 +1,185 @@
+"""Whole models to and from PyTorch, live: the same outputs, and an error for what the other side lacks."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinynet as tn
+from tests.export.models import trained
+from tinynet import nn
+from tinynet.errors import StateError
+from tinynet.saving.exchange import from_torch_module, to_torch_module
+
+torch = pytest.importorskip("torch")
+T: Any = torch.nn
+pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+
+
+def varied(module: Any) -> Any:
+    """A module of PyTorch in evaluation, with statistics that are not trivial."""
+    generator = torch.Generator().manual_seed(0)
+    for name, value in module.state_dict().items():
+        if name.endswith("num_batches_tracked"):
+            value.fill_(7)
+        elif name.endswith("running_var"):
+            value.copy_(torch.rand(value.shape, generator=generator) + 0.5)
+        elif value.ndim == 1:
+            value.copy_(torch.randn(value.shape, generator=generator) * 0.3)
+    return module.eval()
+
+
+def last(array: Any) -> Any:
+    """An array with the channels at the end."""
+    return np.moveaxis(array, 1, -1)
+
+
+def assert_close(ours: Any, theirs: Any) -> None:
+    assert ours.shape == theirs.shape
+    assert np.abs(theirs).max() > 1e-2
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5 * max(1, np.abs(theirs).max()))
+
+
+def theirs_of(module: Any, x: Any) -> Any:
+    with torch.no_grad():
+        return module(torch.tensor(x)).numpy()
+
+
+IMAGES: list[tuple[str, Any, tuple[int, ...]]] = [
+    ("a usual one", lambda: T.Sequential(
+        T.Conv2d(3, 8, 3, padding=1), T.BatchNorm2d(8), T.ReLU(), T.MaxPool2d(2), T.Conv2d(8, 6, (3, 2), stride=(1, 2)),
+        T.ReLU(), T.Dropout(0.3), T.Flatten(), T.Linear(6 * 2 * 2, 7), T.ReLU(), T.Linear(7, 4)), (3, 8, 9)),
+    ("nested", lambda: T.Sequential(
+        T.Sequential(T.Conv2d(2, 4, 3, bias=False, padding="same", dilation=2), T.Tanh()),
+        T.Sequential(T.AvgPool2d(3, 2), T.Identity(), T.Flatten(), T.BatchNorm1d(36), T.Dropout(0.0),
+                     T.Linear(36, 3, bias=False), T.Softmax(dim=1))), (2, 7, 8)),
+    ("global pooling", lambda: T.Sequential(
+        T.Conv2d(3, 5, 3), T.Sigmoid(), T.AdaptiveAvgPool2d(1), T.Flatten(), T.Linear(5, 2)), (3, 6, 6)),
+    ("pooling with padding", lambda: T.Sequential(
+        T.Conv2d(1, 4, 3), T.MaxPool2d((3, 2), stride=(1, 2), padding=1),
+        T.AvgPool2d(3, padding=1, count_include_pad=False), T.Flatten(), T.Linear(4 * 3 * 2, 3)), (1, 9, 9)),
+    ("ends in a convolution", lambda: T.Sequential(T.Conv2d(2, 3, 3), T.Softmax(dim=1)), (2, 5, 6)),
+    ("sequences", lambda: T.Sequential(
+        T.Conv1d(3, 6, 3, stride=2), T.BatchNorm1d(6, momentum=None), T.ReLU(), T.MaxPool1d(2),
+        T.Conv1d(6, 5, 2, padding=1), T.Flatten(), T.Linear(5 * 4, 3)), (3, 14)),
+    ("pooled sequences", lambda: T.Sequential(
+        T.Conv1d(3, 6, 3), T.AvgPool1d(2), T.AdaptiveAvgPool1d(1), T.Flatten(), T.Linear(6, 2)), (3, 14)),
+    ("features", lambda: T.Sequential(T.Linear(5, 8), T.BatchNorm1d(8), T.ReLU(), T.Linear(8, 3)), (5,)),
+    ("flattened images", lambda: T.Sequential(T.Flatten(), T.Linear(3 * 4 * 5, 6), T.ReLU(), T.Linear(6, 2)),
+     (3, 4, 5)),
+]
+
+
+@pytest.mark.parametrize(("make", "shape"), [one[1:] for one in IMAGES], ids=[one[0] for one in IMAGES])
+def test_from_pytorch_and_back(make: Any, shape: tuple[int, ...]) -> None:
+    theirs = varied(make())
+    x = np.random.default_rng(0).normal(size=(4, *shape)).astype("float32")
+    ours = from_torch_module(theirs, input_shape=(*shape[1:], shape[0]) if len(shape) > 1 else shape)
+    expected = theirs_of(theirs, x)
+    found = tn.predict(ours, last(x) if len(shape) > 1 else x)
+    assert_close(found, last(expected) if expected.ndim > 2 else expected)
+    assert not ours.training
+    if len(shape) == 3 or not isinstance(theirs[0], T.Flatten):
+        assert_close(theirs_of(to_torch_module(ours), x), expected)
+
+
+@pytest.mark.parametrize("options", [{}, {"num_layers": 3, "dropout": 0.2}, {"bias": False}, {"batch_first": True}])
+def test_an_lstm(options: dict[str, Any]) -> None:
+    theirs = T.LSTM(3, 5, **options).eval()
+    x = np.random.default_rng(0).normal(size=(4, 6, 3)).astype("float32")
+    first = x if theirs.batch_first else x.transpose(1, 0, 2)
+    with torch.no_grad():
+        expected = theirs(torch.tensor(np.ascontiguousarray(first)))[0].numpy()
+    ours = from_torch_module(theirs, input_shape=(6, 3))
+    assert_close(tn.predict(ours, x), expected if theirs.batch_first else expected.transpose(1, 0, 2))
+    assert [type(layer).__name__ for layer in ours].count("Dropout") == 2 * bool(options.get("dropout"))
+
+
+MODELS: list[tuple[str, list[nn.Module], tuple[int, ...]]] = [
+    ("same padding with a stride", [nn.Conv2D(2, 4, 3, stride=2, padding="same"), nn.MaxPool2D(2, 2, "same"),
+                                    nn.AvgPool2D(2, 2, "same"), nn.Flatten()], (10, 7, 2)),
+    ("average pools", [nn.AvgPool2D(3, 2, "same"), nn.AvgPool2D(2), nn.Flatten()], (8, 8, 3)),
+    ("causal", [nn.Conv1D(3, 4, 3, padding="causal", dilation=2), nn.ReLU(), nn.Dense(4, 2), nn.Flatten()], (8, 3)),
+    ("LSTM and Conv1D", [nn.LSTM(3, 4), nn.Conv1D(4, 5, 3), nn.LSTM(5, 2, go_backwards=True), nn.Flatten()], (8, 3)),
+    ("last step", [nn.LSTM(3, 4, return_sequences=False), nn.BatchNorm(4), nn.Dense(4, 2), nn.Softmax()], (8, 3)),
+    ("BatchNorm behind an LSTM", [nn.LSTM(3, 4), nn.BatchNorm(4), nn.GlobalAveragePool()], (8, 3)),
+    ("BatchNorm axis 1", [nn.LSTM(3, 4), nn.BatchNorm(8, axis=1), nn.Flatten()], (8, 3)),
+    ("softmax over rows", [nn.Conv2D(1, 2, 3), nn.Softmax(axis=1), nn.Flatten()], (6, 5, 1)),
+    ("reshape", [nn.Conv2D(1, 2, 3), nn.Reshape((3, -1)), nn.LSTM(8, 3, return_sequences=False)], (5, 6, 1)),
+]
+
+
+@pytest.mark.parametrize(("layers", "shape"), [one[1:] for one in MODELS], ids=[one[0] for one in MODELS])
+def test_to_pytorch(layers: list[nn.Module], shape: tuple[int, ...]) -> None:
+    compare(trained(nn.Sequential(*layers, input_shape=shape)))
+
+
+@pytest.mark.parametrize("name", ["lstm_cnn", "cnn_lstm", "cnn", "deep_lstm_cnn", "idc_lstm_cnn"])
+def test_models_of_the_paper(name: str) -> None:
+    model = trained(getattr(tn.models, name)())
+    theirs = compare(model)
+    assert sum(one.numel() for one in theirs.parameters()) >= sum(one.size for one in model.parameters())
+
+
+def compare(model: Any) -> Any:
+    theirs = to_torch_module(model)
+    x = np.random.default_rng(0).normal(size=(3, *model.input_shape)).astype("float32")
+    channels_first = x.ndim == 4 or isinstance(model[0], nn.Conv1D)
+    assert_close(theirs_of(theirs, np.ascontiguousarray(np.moveaxis(x, -1, 1)) if channels_first else x),
+                 tn.predict(model, x))
+    return theirs
+
+
+def test_states_of_an_lstm() -> None:
+    model: Any = nn.Sequential(nn.LSTM(3, 4, return_state=True), input_shape=(5, 3))
+    x = np.random.default_rng(0).normal(size=(2, 5, 3)).astype("float32")
+    for mine, their in zip(model(tn.Tensor(x)), to_torch_module(model)(torch.tensor(x)), strict=True):
+        np.testing.assert_allclose(their.detach().numpy(), mine.numpy(), atol=1e-5)
+
+
+def test_a_model_can_be_saved_and_trained_on(tmp_path: Any) -> None:
+    theirs = varied(IMAGES[0][1]())
+    model = from_torch_module(theirs, input_shape=(8, 9, 3))
+    tn.save(tmp_path / "model", model)
+    x = np.random.default_rng(0).normal(size=(4, 8, 9, 3)).astype("float32")
+    np.testing.assert_array_equal(tn.predict(tn.load(tmp_path / "model"), x), tn.predict(model, x))
+    before = model.state_dict()["0.W"]
+    tn.fit(model, tn.optim.Adam(model.parameters()), tn.data.Loader(x, np.arange(4), batch_size=2), epochs=1)
+    assert np.abs(model.state_dict()["0.W"] - before).max() > 0
+
+
+@pytest.mark.parametrize(("make", "message"), [
+    (lambda: T.Sequential(T.Conv2d(2, 4, 3, groups=2)), "layer 0 must be a layer with groups=1"),
+    (lambda: T.Sequential(T.Conv2d(2, 4, 3, padding=1, padding_mode="reflect")), "with padding_mode=zeros"),
+    (lambda: T.Sequential(T.ReLU(), T.Sequential(T.GELU())), "layer 1.0 must be one of Sequential"),
+    (lambda: T.Sequential(T.AvgPool2d(2, padding=1)), "count_include_pad=False"),
+    (lambda: T.Sequential(T.MaxPool2d(2, ceil_mode=True)), "ceil_mode=False"),
+    (lambda: T.Sequential(T.MaxPool2d(2, dilation=2)), "dilation"),
+    (lambda: T.Sequential(T.AvgPool2d(2, divisor_override=3)), "divisor_override=None"),
+    (lambda: T.Sequential(T.BatchNorm2d(2, track_running_stats=False)), "track_running_stats=True"),
+    (lambda: T.Sequential(T.AdaptiveAvgPool2d(2)), "output_size=1"),
+    (lambda: T.Sequential(T.AdaptiveAvgPool2d(1)), "must be followed by a Flatten"),
+    (lambda: T.Sequential(T.AdaptiveAvgPool2d(1), T.ReLU()), "layer 1 must be a Flatten"),
+    (lambda: T.Sequential(T.Conv2d(2, 4, 3), T.Linear(3, 2)), "behind a Flatten"),
+    (lambda: T.Sequential(T.Flatten(), T.Linear(3, 2)), "input_shape be given"),
+    (lambda: T.Sequential(T.Conv2d(2, 4, 3), T.Flatten(), T.Linear(9, 2)), "a Linear of a multiple of 4"),
+    (lambda: T.Sequential(T.Flatten(0)), "start_dim=1"),
+    (lambda: T.Sequential(T.Conv2d(2, 4, 3), T.Softmax(dim=2)), "a Softmax of the channels"),
+    (lambda: T.Sequential(T.LSTM(3, 2)), "the whole model"),
+    (lambda: T.LSTM(3, 2, bidirectional=True), "bidirectional=False"),
+])
+def test_what_tinynet_lacks(make: Any, message: str) -> None:
+    with pytest.raises(StateError, match=r"^from_torch_module: ") as caught:
+        from_torch_module(make())
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(("model", "message"), [
+    (nn.Sequential(nn.Dense(3, 2)), "with an input_shape"),
+    (nn.Dense(3, 2), "must be a Sequential"),
+    (nn.Sequential(nn.LSTM(3, 2, recurrent_dropout=0.5), input_shape=(4, 3)), "layer 0 must be an LSTM without"),
+    (nn.Sequential(nn.BatchNorm(5, axis=2), input_shape=(4, 5, 3)), "a BatchNorm of the last or the first axis"),
+])
+def test_what_pytorch_lacks(model: Any, message: str) -> None:
+    with pytest.raises(StateError, match=message):
+        to_torch_module(trained(model) if model.input_shape else model)

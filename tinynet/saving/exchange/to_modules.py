@@ -1,0 +1,246 @@
+"""A model of tinynet as one of PyTorch: a torch.nn.Sequential of its layers, with their weights.
+
+PyTorch has channels first, tinynet last. The module takes what its first layer takes in PyTorch: images as (N,C,H,W),
+sequences as (N,C,T) in front of a convolution or pooling and as (N,T,D) in front of an LSTM. It gives what its last
+layer gives there. Where the next layer needs
+channels last (Flatten, Reshape, LSTM, Dense on sequences), a `Permute` stands in between, so that no weights change
+their order.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinynet import nn
+from tinynet.errors import StateError
+from tinynet.nn.module import Module
+from tinynet.nn.summary import trace
+from tinynet.saving.exchange.weights import TORCH, theirs_of
+from tinynet.types import Shape
+from tinynet.window import Window, pool_window, pool_windows, window, windows
+
+_CONVOLUTIONS, _POOLS = (nn.Conv1D, nn.Conv2D), (nn.MaxPool1D, nn.MaxPool2D, nn.AvgPool1D, nn.AvgPool2D)
+_ANY_ORDER = (nn.ReLU, nn.Sigmoid, nn.Tanh, nn.Dropout, nn.BatchNorm, nn.Softmax)
+
+
+def to_torch_module(model: Module) -> Any:
+    """A torch.nn.Sequential that computes what a model computes, with its weights, in evaluation mode.
+
+    The model is a Sequential, also of Sequentials, with an input_shape. Its layers become those of PyTorch; an LSTM
+    becomes a module around torch.nn.LSTM. See the top of this file for the layout of the input.
+
+    Errors: StateError for a model without input_shape, and, with the name of the layer, for a layer that PyTorch lacks:
+    a recurrent dropout, for example.
+
+    >>> to_torch_module(nn.Sequential(nn.Dense(3, 2)))                  # docs/saving.md has an example with PyTorch
+    Traceback (most recent call last):
+    tinynet.errors.StateError: to_torch_module: the model must be a Sequential with an input_shape, and is ...
+    """
+    if not isinstance(model, nn.Sequential) or model.input_shape is None:
+        raise StateError("to_torch_module: the model must be a Sequential with an input_shape, and is "
+                         f"{type(model).__name__} of {model.input_shape}; model.input_shape = (28, 28, 1)?")
+    import torch
+
+    builder = _Builder(torch, model)
+    before = tuple(model.input_shape)
+
+    def visit(module: Module, after: Shape, calls: Any, traced: bool) -> None:
+        nonlocal before
+        if not isinstance(module, nn.Sequential):
+            builder.add(module, before)
+            before = after
+
+    trace(model, before, visit)
+    return torch.nn.Sequential(*builder.made).eval()
+
+
+class _Builder:
+    """The modules of PyTorch, in order, and whether the arrays behind the last one have channels first."""
+
+    def __init__(self, torch: Any, model: nn.Sequential) -> None:
+        self.torch, self.made = torch, list[Any]()
+        self.paths = {id(module): path for path, module in model.modules()}
+        deciding = [type(module) for _, module in model.modules()
+                    if not isinstance(module, (nn.Sequential, *_ANY_ORDER))]
+        rank = len(model.input_shape or ())
+        self.first = rank == 3 or (rank == 2 and bool(deciding) and issubclass(deciding[0], _CONVOLUTIONS + _POOLS))
+
+    def channels_first(self, first: bool, rank: int) -> None:
+        """Bring the channels to the front or to the end, if they are elsewhere."""
+        if first != self.first and rank > 2:
+            axes = (0, rank - 1, *range(1, rank - 1)) if first else (0, *range(2, rank), 1)
+            self.made.append(_modules(self.torch)["Permute"](axes))
+        self.first = first
+
+    def add(self, layer: Module, before: Shape) -> None:
+        """Add the modules for a layer whose input has this shape, without the batch."""
+        if type(layer) not in _RULES:
+            self.refuse(layer, f"one of {', '.join(one.__name__ for one in _RULES)}")
+        rank = len(before) + 1
+        if type(layer) in _CONVOLUTIONS + _POOLS or isinstance(layer, nn.GlobalAveragePool | nn.BatchNorm):
+            self.channels_first(not isinstance(layer, nn.BatchNorm) or layer.axis in (-1, rank - 1), rank)
+        elif not isinstance(layer, _ANY_ORDER):
+            self.channels_first(False, rank)
+        self.made += _RULES[type(layer)](self, layer, before)
+        if isinstance(layer, nn.GlobalAveragePool):
+            self.first = False
+
+    def refuse(self, layer: Module, rule: str) -> None:
+        """Raise the error for a layer that PyTorch lacks."""
+        raise StateError(f"to_torch_module: layer {self.paths.get(id(layer), '')} must be {rule}, got {layer!r}; "
+                         "exchange the weights of its parts with tn.exchange.to_torch")
+
+    def filled(self, theirs: Any, layer: Module) -> Any:
+        """A module of PyTorch with the weights of a layer."""
+        arrays = theirs_of(TORCH, layer, None)
+        theirs.load_state_dict({name: self.torch.tensor(np.ascontiguousarray(array).reshape(array.shape))
+                                for name, array in arrays.items()})
+        return theirs
+
+
+_made_modules: dict[str, Any] = {}
+
+
+def _modules(torch: Any) -> dict[str, Any]:
+    """Modules that PyTorch lacks. They are classes of their own, so that a saved state_dict has plain names."""
+    if _made_modules:
+        return _made_modules
+
+    class Permute(torch.nn.Module):  # type: ignore[misc]
+        """The axes in another order."""
+
+        def __init__(self, axes: Sequence[int]) -> None:
+            super().__init__()
+            self.axes = tuple(axes)
+
+        def forward(self, x: Any) -> Any:
+            return x.permute(self.axes)
+
+        def extra_repr(self) -> str:
+            return str(self.axes)
+
+    class Reshape(torch.nn.Module):  # type: ignore[misc]
+        """Each sample in another shape."""
+
+        def __init__(self, shape: Sequence[int]) -> None:
+            super().__init__()
+            self.shape = tuple(shape)
+
+        def forward(self, x: Any) -> Any:
+            return x.reshape(x.shape[0], *self.shape)
+
+        def extra_repr(self) -> str:
+            return str(self.shape)
+
+    class LSTM(torch.nn.Module):  # type: ignore[misc]
+        """The outputs of an LSTM, or the last one, and its states if they are asked for."""
+
+        def __init__(self, lstm: Any, layer: nn.LSTM[Any]) -> None:
+            super().__init__()
+            self.lstm, self.backwards = lstm, layer.go_backwards
+            self.sequences, self.state = layer.return_sequences, layer.return_state
+
+        def forward(self, x: Any) -> Any:
+            y, (h, c) = self.lstm(x.flip(1) if self.backwards else x)
+            output = y if self.sequences else h[0]
+            return (output, h[0], c[0]) if self.state else output
+
+    class AveragePool(torch.nn.Module):  # type: ignore[misc]
+        """The mean of each window, of the elements that are not padding."""
+
+        def __init__(self, pad: Any, pool: Any) -> None:
+            super().__init__()
+            self.pad, self.pool = pad, pool
+
+        def forward(self, x: Any) -> Any:
+            return self.pool(self.pad(x)) / self.pool(self.pad(torch.ones_like(x)))
+
+    _made_modules.update({one.__name__: one for one in (Permute, Reshape, LSTM, AveragePool)})
+    return _made_modules
+
+
+def _pads(found: Sequence[Window]) -> list[int]:
+    """Paddings in PyTorch's order: the last axis first."""
+    return [size for one in reversed(found) for size in (one.before, one.after)]
+
+
+def _padding(builder: _Builder, found: Sequence[Window], value: float) -> tuple[list[Any], tuple[int, ...]]:
+    """A module that pads unequally, if that is needed; and the equal paddings of the next one."""
+    if all(one.before == one.after for one in found):
+        return [], tuple(one.before for one in found)
+    return [getattr(builder.torch.nn, f"ConstantPad{len(found)}d")(_pads(found), value)], (0,) * len(found)
+
+
+def _convolution(builder: _Builder, layer: Any, before: Shape) -> list[Any]:
+    options = {"stride": layer.stride, "padding": layer.padding, "dilation": layer.dilation}
+    kernel = layer.W.shape[:-2]
+    found = ([window("conv1d", "T", before[0], *kernel, **options)] if len(kernel) == 1 else
+             list(windows("conv2d", (before[0], before[1]), kernel, **options)))
+    pad, padding = _padding(builder, found, 0.0)
+    theirs = getattr(builder.torch.nn, f"Conv{len(kernel)}d")(
+        *layer.W.shape[-2:], kernel, stride=tuple(one.stride for one in found), padding=padding,
+        dilation=tuple(one.dilation for one in found), bias=layer.b is not None)
+    return [*pad, builder.filled(theirs, layer)]
+
+
+def _pool(builder: _Builder, layer: Any, before: Shape) -> list[Any]:
+    kind, ends = type(layer).__name__[:3], len(before) - 1
+    found = ([pool_window("pool", "T", before[0], layer.size, layer.stride, layer.padding)] if ends == 1 else
+             list(pool_windows("pool", (before[0], before[1]), layer.size, layer.stride, layer.padding)))
+    pad, padding = _padding(builder, found, float("-inf") if kind == "Max" else 0.0)
+    options: dict[str, Any] = {"kernel_size": tuple(one.width for one in found),
+                               "stride": tuple(one.stride for one in found), "padding": padding}
+    pool = getattr(builder.torch.nn, f"{kind}Pool{ends}d")
+    if kind == "Max":
+        return [*pad, pool(**options)]
+    theirs = pool(**options, count_include_pad=False)
+    return [_modules(builder.torch)["AveragePool"](*pad, theirs)] if pad else [theirs]
+
+
+def _batch_norm(builder: _Builder, layer: Any, before: Shape) -> list[Any]:
+    rank = len(before) + 1
+    if layer.axis not in (-1, rank - 1, 1):
+        builder.refuse(layer, "a BatchNorm of the last or the first axis")
+    kind = "BatchNorm2d" if rank == 4 else "BatchNorm1d"
+    if rank > 4:
+        builder.refuse(layer, "a BatchNorm of samples with at most three axes")
+    return [builder.filled(getattr(builder.torch.nn, kind)(layer.features, eps=layer.eps, momentum=1 - layer.momentum),
+                           layer)]
+
+
+def _dense(builder: _Builder, layer: Any, before: Shape) -> list[Any]:
+    return [builder.filled(builder.torch.nn.Linear(layer.inputs, layer.units), layer)]
+
+
+def _lstm(builder: _Builder, layer: Any, before: Shape) -> list[Any]:
+    if layer.dropout or layer.recurrent_dropout:
+        builder.refuse(layer, "an LSTM without dropout inside, which PyTorch lacks (layer.dropout = 0 leaves it out)")
+    lstm = builder.filled(builder.torch.nn.LSTM(layer.inputs, layer.units, batch_first=True), layer)
+    return [_modules(builder.torch)["LSTM"](lstm, layer)]
+
+
+def _softmax(builder: _Builder, layer: Any, before: Shape) -> list[Any]:
+    rank = len(before) + 1
+    axis = layer.axis % rank
+    if builder.first and rank > 2:
+        axis = 1 if axis == rank - 1 else axis + bool(axis)
+    return [builder.torch.nn.Softmax(dim=axis)]
+
+
+def _global_pooling(builder: _Builder, layer: Any, before: Shape) -> list[Any]:
+    torch = builder.torch
+    return [getattr(torch.nn, f"AdaptiveAvgPool{len(before) - 1}d")(1), torch.nn.Flatten()]
+
+
+def _plain(name: str) -> Callable[[_Builder, Any, Shape], list[Any]]:
+    return lambda builder, layer, before: [getattr(builder.torch.nn, name)()]
+
+
+_RULES: dict[type[Module], Callable[[_Builder, Any, Shape], list[Any]]] = {
+    nn.Dense: _dense, nn.Conv1D: _convolution, nn.Conv2D: _convolution, nn.BatchNorm: _batch_norm, nn.LSTM: _lstm,
+    nn.ReLU: _plain("ReLU"), nn.Sigmoid: _plain("Sigmoid"), nn.Tanh: _plain("Tanh"), nn.Softmax: _softmax,
+    nn.Dropout: lambda builder, layer, before: [builder.torch.nn.Dropout(layer.p)], nn.MaxPool1D: _pool,
+    nn.MaxPool2D: _pool, nn.AvgPool1D: _pool, nn.AvgPool2D: _pool, nn.GlobalAveragePool: _global_pooling,
+    nn.Flatten: _plain("Flatten"),
+    nn.Reshape: lambda builder, layer, before: [_modules(builder.torch)["Reshape"](layer.shape)]}
