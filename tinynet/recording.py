@@ -1,10 +1,10 @@
 """Record the kernel launches of a function once, and replay them with a single call.
 
-Between two kernels Python checks shapes and makes arrays. For a small net this takes longer than the kernels. A
+Between two kernels Python checks shapes and allocates arrays. For a small net this takes longer than the kernels. A
 recording repeats the launches without Python: the same kernels on the same memory, with the same bits. `Sequential`
 records its evaluation, `fit` its training step on a GPU. `backend.record` makes the recording on a device.
 
-A replay sees neither Python code nor numbers on the host. What the function depends on falls into three parts:
+A replay runs no Python code and reads no numbers of the host. What the function depends on falls into three parts:
 
     inputs       are copied into the recording's own arrays before each replay
     arrays       weights, running averages, moments: a replay reads and writes their current values
@@ -112,7 +112,7 @@ class Fingerprint:
 
 
 def _kept(value: Any) -> Any:
-    """What equals this value until it changes. It stands on the left of `==`."""
+    """An object that equals this value until it changes. It is the left operand of `==`."""
     if isinstance(value, dict):
         return {name: _kept(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
@@ -181,8 +181,8 @@ class Recording:
     arrays      what the function reads or writes besides its inputs and the tensors of the watched objects
     limit       bytes of the arrays that the function makes
 
-    `outputs` are overwritten by each replay: a recording is not reentrant. `changed` names what the function itself has
-    changed of what it depends on.
+    `outputs` are overwritten by each replay: a recording is not reentrant. `changed` names the watched attributes that
+    the function itself has changed.
 
     Errors: DeviceError, with the reason, if the function cannot be recorded: see `backend.record`.
 
@@ -222,7 +222,7 @@ class Recording:
 
 
 def _each(function: Callable[[Any], Any], values: Any) -> Any:
-    """The function of a value, or of each in a tuple."""
+    """Apply a function to a value, or to each value of a tuple."""
     return tuple(map(function, values)) if isinstance(values, tuple) else function(values)
 
 
@@ -292,9 +292,9 @@ evaluations: WeakKeyDictionary[Any, Recordings] = WeakKeyDictionary()  # by mode
 
 
 def evaluation(model: Any, layers: Callable[..., Any], *inputs: Any) -> Any:
-    """The output of a model's evaluation by its recording; None if `layers`, a function of the inputs, is to run.
+    """Evaluate a model by its recording. Without one, return None: then `layers`, a function of the inputs, must run.
 
-    Only for classes of tinynet's own: others may compare or hash models in their own way.
+    For classes of tinynet only: other classes may define comparison or hashing of models differently.
     """
     if model.training:
         return None

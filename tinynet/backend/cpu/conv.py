@@ -32,7 +32,7 @@ from tinynet.backend.cpu.runtime.threads import launch, threads
 from tinynet.backend.cpu.runtime.vector import add_row, view
 from tinynet.window import ONE_ROW, Window, window, windows
 
-_WORTH = 1 << 18  # multiplications that take longer than a launch
+_WORTH = 1 << 18  # multiplications of a shard, which take longer than a launch
 
 
 class _Padded(NamedTuple):
@@ -47,14 +47,14 @@ class _Padded(NamedTuple):
 
 
 # --- Equations ------------------------------------------------------------------------------------------------------
-# A row of the kernel multiplies KW C numbers that lie side by side in the padded image, and the next row of the kernel
-# those `rows.dilation` lines below. So Σₖ is one product: its inner index runs over (kw, c), and its blocks are the KH
-# rows. With a dilation along the width it is KW products, whose inner index runs over c. The image is not unfolded.
+# A row of the kernel multiplies KW C contiguous numbers of the padded image, and the next row of the kernel those
+# `rows.dilation` lines below. So Σₖ is one product: its inner index runs over (kw, c), and its blocks are the KH rows.
+# With a dilation along the width it is KW products, whose inner index runs over c. The image is not unfolded (im2col).
 
 @inline
 def _outputs(count: Any, KH: Any, KW: Any, C: Any, F: Any, image: Any, at: Any, line: Any, rows: Any, columns: Any,
              W: Any, places: Any, y: Any, out: Any, add: Any) -> None:
-    """yₜ = Σₖ x[t s + k d − p] Wₖ for `count` neighbouring t, added to y if `add` is true.
+    """yₜ = Σₖ x[t s + k d − p] Wₖ for `count` consecutive t, added to y if `add` is true.
 
     `at` is the offset of pixel t s − p in the padded image, and `line` the length of a line there.
     """
@@ -67,7 +67,7 @@ def _outputs(count: Any, KH: Any, KW: Any, C: Any, F: Any, image: Any, at: Any, 
 
 @inline
 def _repeat(b: Any, y: Any, out: Any, count: Any) -> None:
-    """yₜ = b for `count` neighbouring t."""
+    """yₜ = b for `count` consecutive t."""
     F = np.uint64(b.size)
     for j in range(np.uint64(count)):
         for f in range(F):
@@ -76,13 +76,13 @@ def _repeat(b: Any, y: Any, out: Any, count: Any) -> None:
 
 @inline
 def _shares(count: Any, taps: Any, F: Any, dy: Any, out: Any, W: Any, shares: Any) -> None:
-    """δyₜ Wₖᵀ for `count` neighbouring t and all k, in rows of `taps` numbers."""
+    """δyₜ Wₖᵀ for `count` consecutive t and all k, in rows of `taps` numbers."""
     product((count, taps, F), dy, (out, F, 1), W, (0, PANEL, F * PANEL), shares, (0, taps), False)  # (2)
 
 
 @inline
 def _add_share(shares: Any, share: Any, taps: Any, image: Any, at: Any, step: Any, count: Any, C: Any) -> None:
-    """δx[t s + k d − p] += δyₜ Wₖᵀ for `count` neighbouring t and one k. The first pixel is at `at`, the next `step`
+    """δx[t s + k d − p] += δyₜ Wₖᵀ for `count` consecutive t and one k. The first pixel is at `at`, the next one `step`
     elements further."""
     for j in range(count):
         for c in range(C):
@@ -103,14 +103,14 @@ def _dweights(depth: Any, F: Any, count: Any, blocks: Any, image: Any, at: Any, 
 #
 # δx is a convolution of δy by the flipped kernel: δx[h] = Σₖ δy[(h + p − k d) / s] Wₖᵀ. So δy is padded by (K − 1) d,
 # with s − 1 zeros between its pixels, and the same Numba kernel computes δx. With few channels most columns of that
-# product would be empty: then the shares of each row of outputs are added to δx instead. Each thread has its own sums
-# δW and δb.
+# product would be padding: then δyₜ Wₖᵀ of each row of outputs is added to δx instead. Each thread has its own sums δW
+# and δb.
 #
-# Indices are unsigned in loops over channels: one that cannot be negative lets LLVM vectorise them.
+# Indices in loops over channels are unsigned: LLVM vectorises these loops only if the index cannot be negative.
 
 @njit
 def _pad(image: Any, first: Any, size: Any, padded: Any, low: Any, high: Any, buffer: Any) -> None:
-    """Copy an image (h, w, C) into a buffer of zeros, where it is padded: those pixels in the lines `low` to `high`."""
+    """Copy the lines `low` to `high` of a padded image into a buffer of zeros. The image is (h, w, C) at `first`."""
     height, width, C = size
     for i in range(height):
         line = padded.top + i * padded.gap_h
@@ -156,7 +156,7 @@ def _scatter(shard: Any, shards: Any, dy: Any, W: Any, padded: Any, rows: Any, c
     padded, rows, columns = _Padded(*padded), Window(*rows), Window(*columns)
     N, height, width, C = dx.shape
     _, Hy, Wy, F = dy.shape
-    taps = W.shape[0] * PANEL  # KH KW C, and what fills the last panel up
+    taps = W.shape[0] * PANEL  # KH KW C, rounded up to whole panels
     shares, line = np.empty(Wy * taps, dx.dtype), padded.width * C
     buffer, gradients = np.empty(padded.height * line, dx.dtype), dy.reshape(-1)
     for n in range(shard * N // shards, (shard + 1) * N // shards):
@@ -213,16 +213,16 @@ def _shards(N: int) -> int:
 
 
 def _units(y: Any, taps: int) -> tuple[int, int]:
-    """The number of shards for outputs y, each of which costs `taps` multiplications, and the outputs of a unit.
+    """The number of shards for outputs y of `taps` multiplications each, and the number of outputs in a unit.
 
-    No two shards divide a unit. It is an image; where there are few images it is a row, or one output.
+    A shard computes whole units. A unit is an image; if there are few images, it is a row, or one output.
     """
     N, rows, columns, _ = y.shape
     shards = max(_shards(N), min(threads(), N * rows * columns * taps // _WORTH))
     return shards, rows * columns if shards <= N else columns if N * rows >= shards else 1
 
 
-_Numbers = tuple[int, int, int, int, int, int]  # a _Padded or a Window; Numba is slow to find the type of a NamedTuple
+_Numbers = tuple[int, int, int, int, int, int]  # a _Padded or a Window: Numba is slow to infer types of NamedTuples
 
 
 def _geometry(x: Any, rows: Window, columns: Window) -> tuple[_Numbers, _Numbers, _Numbers]:

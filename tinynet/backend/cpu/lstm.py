@@ -38,7 +38,7 @@ from tinynet.backend.cpu.runtime.packing import packed, summed
 from tinynet.backend.cpu.runtime.threads import launch, threads
 from tinynet.backend.cpu.runtime.vector import add_row, clear, copy, view
 
-_FEW = 12  # rows of all steps together, for which packing W takes longer than reading it unpacked
+_FEW = 12  # rows of all steps: for no more than these, packing W takes longer than reading it unpacked
 _ALL_REAL = np.empty((0, 0), np.uint8)
 
 

@@ -1,7 +1,7 @@
 """The LSTM of ops/lstm.py for a few sequences in evaluation, in Numba: each thread takes units instead of sequences.
 
-A few sequences are bound by reading W from the second cache at each step. So a thread reads only its own columns of W,
-and every step needs the h of all threads. The equations stand in lstm_rows.py.
+A few sequences are bound by reading W from the second-level cache at each step. So a thread reads only its own columns
+of W, and every step needs the h of all threads. The equations are in lstm_rows.py.
 """
 
 from typing import Any
@@ -28,14 +28,14 @@ def _forward_by_units(shard: Any, shards: Any, turn: Any, x: Any, h0: Any, c0: A
     Step t has two turns. The odd one multiplies what the shard itself has: x, and its own part of h. The even one reads
     the parts of the other shards, multiplies these, and computes the gates.
 
-    Units are in blocks of PANEL, with the four gates of a block side by side. Each shard has a region of `memory`:
+    Units are in blocks of PANEL; the four gates of a block are contiguous. Each shard has a region of `memory`:
 
       its part of h, which the other shards read, for three steps      3 (N most + a page)
       all of h · its C before and after a step · z · its y             N H · 2 N most · 4 N most · T N most
       its columns of W, in the order of their use                      4 most (H + D)
 
-    A page lies between what one shard writes and what another one writes: nearer than that, the prefetcher would load
-    the cache lines of the one for the other, which is false sharing.
+    A page separates what two shards write. Without it, the prefetcher would load cache lines of one shard for the
+    other: false sharing.
     """
     (N, T, D), H = x.shape, h.shape[1]
     G, region, slot = 4 * H, memory.shape[1], N * most + _PAGE
@@ -64,7 +64,7 @@ def _forward_by_units(shard: Any, shards: Any, turn: Any, x: Any, h0: Any, c0: A
                 C_before[j] = c0[n, low + j] if c0.size else 0
             copy(h_before, view(memory, shard * region + n * most, own))
     elif turn % 2 and t < T:
-        for n in range(N):  # fetches the cache lines that this step's h will be written to
+        for n in range(N):  # prefetches the cache lines that this step writes h to
             clear(view(memory, shard * region + (t + 1) % 3 * slot + n * most, own))
         product((N, columns, own), memory, (mine + low, H, 1), memory, (W_own, PANEL, own * PANEL),
                 memory, (z, columns), False)

@@ -1,6 +1,6 @@
 """The equations of ops/lstm.py for the CPU, in Numba: each function takes one row, H units of one sequence at one step.
 
-They stand in a file of their own because both schedules use them: `lstm.py` and `lstm_by_units.py`.
+They have a file of their own because both schedules use them, `lstm.py` and `lstm_by_units.py`.
 """
 
 from typing import Any
@@ -14,10 +14,10 @@ from tinynet.backend.cpu.runtime.vector import clear, copy, logistic, tanh
 @noalias
 def step(f: Any, i: Any, Ctilde: Any, o: Any, b_f: Any, b_i: Any, b_C: Any, b_o: Any, C_before: Any, C: Any, h: Any
          ) -> None:
-    """The gates, which are [h, x] W before, and the states Cₜ and hₜ.
+    """The gates f, i, C̃ and o, in place of their parts of [h, x] W, and the states Cₜ and hₜ.
 
-    There are two loops because each result ends a long chain of dependent operations: with less to do for one element,
-    the processor works on more elements at a time.
+    There are two loops because each result ends a long chain of dependent operations. With shorter chains, the
+    processor works on more elements at a time.
     """
     for j in range(h.size):
         fj = logistic(f[j] + b_f[j])  # (1)

@@ -1,22 +1,21 @@
-"""The product of float32 matrices, for Numba functions: what Dense, LSTM and convolutions are made of.
+"""The product of float32 matrices, for Numba functions: the core of Dense, LSTM and convolutions.
 
-Layout. A and C are read and written in place, with any stride between rows and elements; a transpose is an exchange of
-strides. B is best packed: panels of PANEL columns, the rows of a panel one after the other. Rows of B that lie far
-apart fall into few sets of the cache and evict each other; where B is not packed and many rows of A use it, `product`
-copies one panel at a time.
+Layout. A and C are read and written in place, with any leading dimension and stride; to transpose is to exchange the
+strides. B should be packed: panels of PANEL columns, the rows of a panel contiguous. Rows of an unpacked B map to few
+sets of the cache and evict each other. So if many rows of A use an unpacked B, `product` copies one panel at a time.
 
 Blocking, for C (M,N) = A (M,K) B (K,N):
 
-    1. k in steps of DEEP elements; of SHALLOW where a column of A is contiguous. A cache line of A then serves
-       several tiles, and must still be cached when the next tile comes
-    2. rows of A in strips of STRIP elements, which stay in the second-level cache while all panels of B pass
+    1. k in steps of DEEP elements; of SHALLOW if a column of A is contiguous. A cache line of A then serves several
+       tiles, and must still be cached for the next tile
+    2. rows of A in strips of STRIP elements, which stay in the second-level cache during a pass over all panels of B
     3. columns in panels, rows in tiles of at most ROWS: see tile.py
 
 The sum over k has two levels, blocks and elements in a block, each with its own stride. So a convolution is one
-product, without unfolding: each position of its window is a block.
+product, without unfolding (im2col): each position of its window is a block.
 
-Both intrinsics call machine code that is compiled once, when this module is imported, and found by its symbol. Kernels
-compile quickly that way, and hold no copy of it.
+Both intrinsics call machine code by its symbol. It is compiled once, when this module is imported: kernels then compile
+faster, and hold no copy of it.
 """
 
 # What Numba says of the types of its own functions is not what they take.
@@ -63,16 +62,17 @@ def product(typing: Any, sizes: Any, A: Any, a: Any, B: Any, b: Any, C: Any, c: 
              along i, k and p
     b        (start, k, panel), or (start, k, panel, block). The columns of a panel are contiguous. A matrix in rows of
              N elements is (start, N, PANEL), a packed one (start, PANEL, K * PANEL). With k = PANEL the last panel
-             must be filled up, as `pack` does: it is read whole
+             must be padded, as `pack` does: it is read whole
     c        (start, row), with contiguous columns; or (start, row, panel), with contiguous columns in each panel
 
     For y = x W, with x (M,K), y (M,N) and W packed, the rows from `low` to `high` are
 
         product((high - low, N, K), x, (low * K, K, 1), packed, (0, PANEL, K * PANEL), y, (low * N, N), False)
 
-    The matrices must lie in the arrays: this is not checked. Beside them nothing is read or written. Equal sizes and
-    strides give equal bits, and the bits of a row of C do not depend on the other rows; but M = 1 adds in another
-    order. NaN and infinity propagate as in NumPy. Errors: TypingError, when the kernel is compiled, for other types.
+    The matrices must lie within the arrays: bounds are not checked. Nothing outside the matrices is read or written.
+    Equal sizes and strides give equal bits, and the bits of a row of C do not depend on the other rows; but M = 1 adds
+    in another order. NaN and infinity propagate as in NumPy. Errors: TypingError, when the kernel is compiled, for
+    other types.
     """
     _check("product", (A, B, C), (sizes, a, b), (3, 4))
     _check("product", (), (c,), (2, 3))
@@ -90,7 +90,7 @@ def product(typing: Any, sizes: Any, A: Any, a: Any, B: Any, b: Any, C: Any, c: 
 
 @intrinsic
 def pack(typing: Any, sizes: Any, B: Any, b: Any, panels: Any, p: Any) -> Any:
-    """Copy a matrix into panels of PANEL columns; the last panel is filled up with zeros.
+    """Pack a matrix: copy it into panels of PANEL columns. The last panel is padded with zeros.
 
     sizes   (K, N)
     B       a float32 array, and b = (start, k, j): the index of the matrix's first element in it, and the strides
@@ -192,7 +192,7 @@ def _product(name: str) -> Callable[..., None]:
                                 _merge(width, rows, columns, corner, panel, cj + 4 * i * c_row, c_row, more)
                             i += rows
                     top = bottom
-    product.__qualname__ = f"product_{name}"  # LLVM's symbol of it: two in one process must differ
+    product.__qualname__ = f"product_{name}"  # LLVM's symbol, unique in a process
     return product
 
 
@@ -214,7 +214,7 @@ def _pack(name: str) -> Callable[..., None]:
 
 @njit
 def _share(rows: Any, parts: Any) -> Any:
-    """The rows of the first of `parts` parts, as equal as possible: a tile of one row takes as long as one of four."""
+    """The rows of the first of `parts` nearly equal parts: a tile of one row takes as long as one of four."""
     return -(-rows // parts)
 
 
@@ -230,7 +230,7 @@ def _copy(width: Any, K: Any, columns: Any, source: Any, s_k: Any, target: Any, 
 @njit
 def _gather(K: Any, columns: Any, source: Any, s_k: Any, s_j: Any, target: Any, panel: Any) -> None:
     """The same for columns that are s_j elements apart."""
-    for first in range(0, K, 64):  # not all rows at once: the panel's lines stay in the cache for the next column
+    for first in range(0, K, 64):  # 64 rows at a time: the panel's cache lines stay cached for the next column
         for j in range(panel):
             for k in range(first, min(K, first + 64)):
                 element = load_element(source, k * s_k + j * s_j) if j < columns else types.float32(0)

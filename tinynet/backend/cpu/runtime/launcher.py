@@ -2,16 +2,16 @@
 
 A launcher is launcher(mailbox, shards, turns, *arguments) -> 0, or 1 if a shard raised. It
 
-    1. stores the arguments as one struct in its stack frame, aligned to a pair of cache lines;
+    1. stores the arguments as one struct in its stack frame, aligned to two cache lines;
     2. contains the entry of the kernel, a C function entry(arguments, shard, shards, turn) -> 0 or 1, which loads the
        struct and calls the kernel, compiled into the same module;
     3. passes the addresses of both to `mailbox.perform`, which returns when all shards are done. Until then the frame
        exists, and with it the arguments that the other threads read.
 
-With shards = 0 a launcher launches nothing: it stores the struct at the address `mailbox`, and returns that of the
-entry. So a launch is recorded.
+With shards = 0 a launcher records a launch instead: it stores the struct at the address `mailbox`, and returns the
+address of the entry.
 
-Numba counts references to arrays, in memory that all threads would write to. A kernel does not: the caller's reference
+A kernel counts no references to its arrays: all threads would write to the counters, and the caller's reference
 outlives the launch.
 """
 
@@ -38,7 +38,7 @@ launchers: dict[Any, Any] = {}  # by kernel
 
 
 def make_launcher(kernel: Any, places: int) -> Any:
-    """The launcher of a kernel, also put into `launchers`.
+    """Make the launcher of a kernel, and enter it in `launchers`.
 
     places  how many of (shard, shards, turn) the kernel takes before its arguments: 2 or 3
     """
@@ -49,7 +49,7 @@ def make_launcher(kernel: Any, places: int) -> Any:
         return call_perform(mailbox, shards, turns, entry, address)
 
     function = kernel.py_func
-    launcher.__qualname__ = f"{function.__module__}.{function.__qualname__}"  # LLVM's symbol: differs for each kernel
+    launcher.__qualname__ = f"{function.__module__}.{function.__qualname__}"  # LLVM's symbol, unique for each kernel
     launchers[kernel] = njit(launcher, cache=function)
     return launchers[kernel]
 
@@ -80,11 +80,11 @@ def call_perform(typing: Any, mailbox: Any, shards: Any, turns: Any, entry: Any,
 
 @intrinsic(prefer_literal=True)
 def bind(typing: Any, kernel: Any, arguments: Any, places: Any) -> Any:
-    """Store a tuple of arguments in the caller's stack frame. Returns the addresses of the kernel's entry and of it."""
+    """Store a tuple of arguments in the caller's stack frame. Returns the addresses of the entry and of the tuple."""
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         size = context.get_abi_sizeof(args[1].type)
         memory = cgutils.alloca_once(builder, ir.ArrayType(ir.IntType(8), -(-size // PAIR) * PAIR))
-        memory.align = PAIR  # whole pairs of lines: what this thread writes beside them would slow its readers down
+        memory.align = PAIR  # else this thread would write to the same cache lines: false sharing with the readers
         packed = builder.bitcast(memory, args[1].type.as_pointer())
         builder.store(args[1], packed)
         entry = ir.Function(builder.module, ENTRY_TYPE, f"entry.{kernel.dispatcher.py_func.__name__}")
@@ -132,7 +132,7 @@ def _write_entry(entry: Any, packed: Any, context: Any, kernel: Any, places: int
 
 
 def _uncounted(context: Any, builder: Any, kind: Any, value: Any) -> Any:
-    """An argument without references to the owners of its arrays, so that Numba has nothing to count."""
+    """An argument whose arrays have no owner, so that Numba counts no references."""
     if isinstance(kind, types.BaseTuple):
         parts = zip(kind, cgutils.unpack_tuple(builder, value), strict=True)
         return context.make_tuple(builder, kind, [_uncounted(context, builder, *part) for part in parts])

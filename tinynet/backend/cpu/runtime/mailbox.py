@@ -1,12 +1,12 @@
 """The mailbox: words of memory through which threads share a launch, and the compiled loops that read and write them.
 
-Layout. Words of 64 bits, zeros at first. The header, each CLAIMED and each DONE lie in a pair of cache lines of their
+Layout. Words of 64 bits, initially zero. The header, each CLAIMED and each DONE have two adjacent cache lines of their
 own, to prevent false sharing.
 
     header             written by  meaning
     SEQUENCE           caller      number of the last turn of the current launch; STOP ends the workers
     ENTRY, ARGUMENTS   caller      addresses of the entry, a C function, and of the arguments that it reads
-    SHARDS, TURNS      caller      the numbers of them in the launch
+    SHARDS, TURNS      caller      how many of each the launch has
     SLOTS              pool        the number of slots, one for each thread; slot 0 is the caller's
     FAILED             any thread  1 if a shard raised
 
@@ -22,18 +22,18 @@ Protocol of a launch of one turn:
     3. The claimer of slot s runs shards s, s + SLOTS, s + 2 SLOTS, ..., and then sets DONE to SEQUENCE.
     4. The caller claims too, and then waits until DONE of every slot has reached SEQUENCE.
 
-A launch does not wait for a worker that sleeps or is descheduled before it claims: another thread claims its slot, at
-the latest the caller. A late worker does no harm: after step 4 each CLAIMED is at least as recent as the launch that it
-has read, so it claims nothing.
+A launch does not wait for a worker that sleeps, or is descheduled before it claims: another thread claims its slot, if
+need be the caller. A late worker does no harm: after step 4 each CLAIMED is at least as recent as the SEQUENCE that the
+worker has read, so it claims nothing.
 
-A launch of several turns adds their number to SEQUENCE, so that turns are numbered through from launch to launch. A
-thread keeps the slots that it claimed for all turns. A barrier, step 4 for all claimers, stands before turns 2, 4, 6,
-...; in odd turns a slot runs without waiting. DONE is set after even turns and after the last one.
+A launch of several turns adds their number to SEQUENCE: turns have consecutive numbers from launch to launch. A thread
+keeps the slots that it claimed for all turns. Before turns 2, 4, 6, ... there is a barrier: every claimer waits as in
+step 4. An odd turn begins without waiting. DONE is set after even turns and after the last one.
 
 Memory ordering. Words are stored with release and loaded with acquire semantics. So the reader of a new SEQUENCE sees
 the words of step 1 and the caller's arrays, and the reader of DONE sees the results of the slot's shards.
 
-Which thread runs a shard is left to chance. What a shard computes depends on its number and on SHARDS alone.
+Any thread may run a shard. What a shard computes depends on its number and on SHARDS alone.
 """
 
 from typing import Any
@@ -58,11 +58,11 @@ OWNER_BITS = 16  # of CLAIMED: the slot of the claimer. Above them: SEQUENCE
 
 ROW_WORDS = 4096 // 8  # of a recorded launch: its entry, shards and turns, and from word PAIR_WORDS its arguments
 
-PATIENCE = 2_000  # looks at a word, about 50 µs, before a waiting thread starts to yield its processor
+PATIENCE = 2_000  # polls, about 50 µs, before a waiting thread starts to yield its processor
 
 
 def new_mailbox(slots: int) -> Any:
-    """The words of a mailbox for as many threads, the caller's included."""
+    """A new mailbox for as many threads as slots, the caller's included."""
     [mailbox] = aligned_words(1, PAIR_WORDS + slots * SLOT_WORDS)
     mailbox[SLOTS] = slots
     return mailbox
@@ -71,13 +71,13 @@ def new_mailbox(slots: int) -> Any:
 # Below, `mailbox` is an address: compiled code needs no array to read words.
 
 @njit(cache=True)
-def serve(mailbox: Any, slot: Any, seen: Any, looks: Any) -> Any:
-    """The loop of a worker: take part in each launch, until `looks` looks in a row find no new one.
+def serve(mailbox: Any, slot: Any, seen: Any, polls: Any) -> Any:
+    """The loop of a worker: take part in each launch, until `polls` polls in a row find no new one.
 
     `seen` is the SEQUENCE of the last launch that the worker knows. Returns the current one, or STOP.
     """
     idle = 0
-    while idle < looks:
+    while idle < polls:
         sequence = load_word(mailbox, SEQUENCE)
         if sequence == seen:
             wait(idle)
@@ -92,9 +92,9 @@ def serve(mailbox: Any, slot: Any, seen: Any, looks: Any) -> Any:
 
 @njit
 def perform(mailbox: Any, shards: Any, turns: Any, entry: Any, arguments: Any) -> Any:
-    """Make a launch and wait for its end; with mailbox 0 run all shards in this thread. Returns 1 if one raised.
+    """Launch, and return when all shards are done; with mailbox 0, run them in this thread. Returns 1 if one raised.
 
-    The caller holds the lock of the pool: a mailbox has room for one launch.
+    The caller holds the lock of the pool: a mailbox holds one launch at a time.
     """
     if mailbox == 0:
         failed = 0
@@ -116,9 +116,9 @@ def perform(mailbox: Any, shards: Any, turns: Any, entry: Any, arguments: Any) -
 
 @njit(cache=True)
 def perform_rows(mailbox: Any, shards: Any, rows: Any) -> Any:
-    """Make the recorded launches in `rows` (launches, ROW_WORDS), one after the other. Returns 1 if a shard raised.
+    """Replay the recorded launches in `rows` (launches, ROW_WORDS) in order. Returns 1 if a shard raised.
 
-    `shards` is not used: each row has its own number. Launches of one shard do without the mailbox.
+    `shards` is not used: each row has its own number. Launches of one shard do not use the mailbox.
     """
     failed = 0
     for i in range(rows.shape[0]):
@@ -168,16 +168,16 @@ def take_turn(mailbox: Any, slot: Any, before: Any, turn: Any) -> None:
 def wait_for_all(mailbox: Any, turn: Any) -> None:
     """A barrier: return when every slot has completed the turn of this number."""
     for slot in range(load_word(mailbox, SLOTS)):
-        looks = 0
+        polls = 0
         while load_word(mailbox, PAIR_WORDS + slot * SLOT_WORDS + DONE) < turn:
-            wait(looks)
-            looks += 1
+            wait(polls)
+            polls += 1
 
 
 @njit
-def wait(looks: Any) -> None:
-    """Pass the time before the next look: at first without a delay, then by yielding the processor."""
-    if looks < PATIENCE:
+def wait(polls: Any) -> None:
+    """Wait before the next poll, after `polls` polls: at first a few cycles, then by yielding the processor."""
+    if polls < PATIENCE:
         pause()
     else:
         yield_processor()

@@ -9,7 +9,7 @@
 
     launch(scale_rows, x, y, np.float32(2))  # all shards in parallel; returns when the last one is done
 
-Numba's `prange` is no alternative. Its OpenMP layer does not survive a fork. Its workqueue layer takes 100 µs for a
+Numba's `prange` is not an alternative. Its OpenMP layer does not survive a fork. Its workqueue layer needs 100 µs for a
 launch, and aborts if two threads launch at once. `parallel=True` doubles the time to compile.
 
 How a launch works:
@@ -17,11 +17,11 @@ How a launch works:
     1. `launch` looks up the compiled launcher of the kernel (launcher.py).
     2. It takes the pool's lock. If the pool is busy with a launch of another thread, the calling thread runs all shards
        by itself, one after the other.
-    3. It wakes sleeping workers, and calls the launcher, which shares the shards through the mailbox (mailbox.py).
+    3. It wakes sleeping workers, and calls the launcher, which offers the shards to them in the mailbox (mailbox.py).
 
 Workers. The pool starts with the first launch. A worker is a Python thread inside compiled code, without the
-interpreter's lock. It polls the mailbox; after LOOKS looks without a launch it waits for its `bell`, a lock that the
-next launch releases. Results depend on the number of shards, not on which thread ran them.
+interpreter's lock. It polls the mailbox. After POLLS polls without a launch it sleeps: it waits for its `bell`, a lock
+that the next launch releases. Results depend on the number of shards, not on which thread ran them.
 
 Fork. A child process has none of the workers, and locks may be held by threads that do not exist in it. So the workers
 end before a fork, parent and child start new ones with their next launch, and the child replaces the locks. Numba's
@@ -48,7 +48,7 @@ from tinynet.processors import processors
 from tinynet.settings import exclusively
 
 MOST_THREADS = 16  # of the default
-LOOKS = 4_000  # before a worker sleeps, about 1 ms; to wake it takes a tenth of that
+POLLS = 4_000  # before a worker sleeps, about 1 ms; waking it takes a tenth of that
 WORTH = 8_192  # elements of a pass that take about as long as a launch
 
 
@@ -57,8 +57,8 @@ def launch(kernel: Any, *arguments: Any, shards: int | None = None) -> None:
 
     kernel     a function decorated with `jit.njit`, which returns nothing and does not raise
     arguments  any that Numba takes
-    shards     the number of parts of the work; by default one for each thread. A launch costs about 2 µs, and none
-               with 1: for work that is too small to share
+    shards     the number of parts of the work, by default one for each thread. A launch costs about 2 µs. With
+               shards=1 the calling thread does all of the work and no launch is needed: for small work
 
     Errors: RuntimeError if a shard raised, as it does when there is no memory for an array; ArgumentError for less than
     one shard; TypingError for a kernel that returns a value.
@@ -80,9 +80,9 @@ def launch(kernel: Any, *arguments: Any, shards: int | None = None) -> None:
 def launch_in_turns(kernel: Any, turns: int, *arguments: Any, shards: int | None = None) -> None:
     """Run kernel(shard, shards, turn, *arguments) for every shard and turn: for steps that need the previous results.
 
-    A barrier stands before turns 2, 4, 6, ...: in an even turn a shard sees what all shards wrote up to the previous
-    even turn. In an odd turn it must use its own results only; the other threads then reach the barrier meanwhile. So
-    a step of two turns costs less than the 2 µs of a `launch`.
+    There is a barrier before turns 2, 4, 6, ...: in an even turn a shard sees what all shards wrote up to the previous
+    even turn. In an odd turn it must use its own results only. Meanwhile the other threads reach the barrier, so a step
+    of two turns costs less than the 2 µs of a `launch`.
 
     >>> import numpy as np
     >>> from tinynet.backend.cpu.runtime.jit import njit
@@ -104,7 +104,7 @@ def launch_in_turns(kernel: Any, turns: int, *arguments: Any, shards: int | None
 
 
 def launch_rows(rows: Any) -> None:
-    """Make recorded launches, one after the other: rows (launches, ROW_WORDS) from `launcher.launch_as_row`."""
+    """Replay recorded launches in order: rows (launches, ROW_WORDS) from `launcher.launch_as_row`."""
     if _call(perform_rows, _threads, rows):
         _raise_failed("a recorded kernel")
 
@@ -166,7 +166,7 @@ def set_threads(count: int) -> None:
 
 
 def shards_for(elements: int, most: int | None = None) -> int:
-    """The number of shards for a pass over `elements` elements: one per thread, each worth a launch, `most` at most."""
+    """The number of shards for a pass over `elements` elements: one per thread, at most `most`, each worth a launch."""
     shards = max(1, min(_threads, elements // WORTH))
     return shards if most is None else max(1, min(shards, most))
 
@@ -184,7 +184,7 @@ class Pool:
         self.address = self._mailbox.ctypes.data
         self._workers: list[Thread] = []
         serve(self.address, 0, 0, 0)  # compile it before workers need it
-        with suppress(RuntimeError):  # the system's limit of threads: the existing ones take the other slots
+        with suppress(RuntimeError):  # the system's limit of threads: the threads that exist claim the other slots
             for slot in range(1, threads):
                 worker = Thread(target=self._work, args=(slot,), name=f"tinynet-{slot}", daemon=True)
                 worker.start()
@@ -206,7 +206,7 @@ class Pool:
 
     def _work(self, slot: int) -> None:
         seen = 0
-        while (seen := serve(self.address, slot, seen, LOOKS)) != STOP:
+        while (seen := serve(self.address, slot, seen, POLLS)) != STOP:
             bell = Lock()
             bell.acquire()
             self.sleepers.append(bell)
@@ -218,7 +218,7 @@ class Pool:
 
 _pool: Pool | None = None
 _threads = min(MOST_THREADS, processors())
-_changing = RLock()  # held while one of the two changes
+_changing = RLock()  # held while `_pool` or `_threads` changes
 
 
 def running_pool() -> Pool:

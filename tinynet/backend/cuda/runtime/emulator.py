@@ -207,7 +207,7 @@ def _check_margins(name: str, parameter: Parameter, copy: np.ndarray, before: np
     fixed = [slice(_MARGIN), slice(-_MARGIN, None)] if parameter.is_written else [slice(None)]
     if any(copy[part].tobytes() != before[part].tobytes() for part in fixed):
         raise KernelError(f"{name}: numbers were written beside {parameter.name}, which has {copy.size - 2 * _MARGIN} "
-                          "elements, or it is a constant; look at the index and at what stops the last threads")
+                          "elements, or it is a constant; check the index, and the bound that stops the last threads")
 
 
 def _check_no_overlap(name: str, parameters: Sequence[Parameter], values: Sequence[Any]) -> None:
