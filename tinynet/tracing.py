@@ -3,8 +3,8 @@
 The guard of `fit`, `Module.profile`, `Module.summary` and the benchmark use these two.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 from tinynet.settings import Setting
@@ -64,29 +64,27 @@ def observe(*, module: Observer | None = None, op: Observer | None = None, backw
                                        outer.values and values))
 
 
-@contextmanager
-def shapes_only() -> Iterator[list[Call]]:
+def shapes_only(calls: list[Call] | None = None) -> AbstractContextManager[None]:
     """Run ops on their contracts alone: outputs have shape and dtype, but neither memory nor values.
 
-    Yields the list of the calls of ops, which grows with each call.
+    calls   a list to which each call of an op is appended
 
     >>> import tinynet as tn
     >>> from tinynet.tensor import blank
-    >>> with shapes_only() as calls:
+    >>> calls = []
+    >>> with shapes_only(calls):
     ...     tn.ops.dense(blank((32, 784)), blank((784, 10))).shape
     (32, 10)
     >>> calls[0].op, calls[0].sizes
     ('dense', {'...': (32,), 'D': 784, 'F': 10})
     """
-    calls: list[Call] = []
-
     def note(call: Call, run: Callable[[], Any]) -> Any:
         outputs = run()
-        calls.append(call._replace(outputs=outputs if isinstance(outputs, tuple) else (outputs,)))
+        if calls is not None:
+            calls.append(call._replace(outputs=outputs if isinstance(outputs, tuple) else (outputs,)))
         return outputs
 
-    with observe(op=note, values=False):
-        yield calls
+    return observe(op=note, values=False)
 
 
 def is_observed() -> bool:

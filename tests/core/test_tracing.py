@@ -128,7 +128,8 @@ def test_shapes_alone_give_a_graph() -> None:
     """The tensor that one call returns is, as an object, the input of the next: what an export follows."""
     network = model().eval()
     x = blank((5, 3))
-    with tn.no_grad(), shapes_only() as calls:
+    calls: list[Any] = []
+    with tn.no_grad(), shapes_only(calls):
         y = network(x)
     assert [call.op for call in calls] == ["dense", "tanh"]
     dense, tanh = calls
@@ -141,7 +142,8 @@ def test_shapes_alone_give_a_graph() -> None:
 
 def test_shapes_alone_are_observed_and_end_with_their_context() -> None:
     log = list[str]()
-    with observe(op=Notes(log).observers["op"]), shapes_only() as calls:
+    calls: list[Any] = []
+    with observe(op=Notes(log).observers["op"]), shapes_only(calls):
         h = tn.ops.lstm(blank((2, 7, 3)), None, None, blank((7, 16)), blank((16,)))[1]
         with observe(op=Notes(log, "inner ").observers["op"]):
             tn.ops.tanh(h)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -163,7 +164,7 @@ def test_a_checkpoint_of_an_earlier_version_is_resumed_with_a_warning(tmp_path: 
 def test_a_second_run_is_refused(tmp_path: Path) -> None:
     """Also under another name of the file, and with a long name."""
     (tmp_path / "link").symlink_to(tmp_path / "c")
-    with locked(tmp_path / "c"):
+    with (running := Lock()), locked(tmp_path / "c", running):
         for name in ("c", "link", os.path.join("..", tmp_path.name, "c")):
             with pytest.raises(CheckpointError, match="one run at a time, and another run is writing it now; give"):
                 fit(tmp_path / name)
@@ -182,8 +183,8 @@ def test_an_error_releases_the_lock(tmp_path: Path) -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_killed_run_leaves_no_lock(tmp_path: Path) -> None:
     """Also if a process that it forked lives on."""
-    code = ("import os, sys, time; from tinynet.training.lock import locked\n"
-            "with locked(sys.argv[1]):\n"
+    code = ("import os, sys, threading, time; from tinynet.training.lock import locked\n"
+            "with (running := threading.Lock()), locked(sys.argv[1], running):\n"
             "    if os.fork():\n        print('held', flush=True)\n"
             "    time.sleep(60)")
     process = subprocess.Popen([sys.executable, "-c", code, tmp_path / "c"], stdout=subprocess.PIPE, text=True,
@@ -202,12 +203,26 @@ def test_a_killed_run_leaves_no_lock(tmp_path: Path) -> None:
         process.stdout.close()  # type: ignore[union-attr]
 
 
+def test_the_lock_of_a_run_that_is_over_is_taken(tmp_path: Path) -> None:
+    """As after an interrupt at the end of `with`."""
+    running = Lock()
+    left = locked(tmp_path / "c", running)
+    with running:
+        left.__enter__()
+        with pytest.raises(CheckpointError, match="one run at a time"):
+            fit(tmp_path / "c")
+    fit(tmp_path / "c")
+    with pytest.raises(StopIteration):
+        next(left.gen)  # type: ignore[attr-defined]
+    assert os.listdir(tmp_path) == ["c"]
+
+
 def test_without_locks_a_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def unsupported(descriptor: int) -> None:
         raise OSError("no locks available")
 
     monkeypatch.setattr("tinynet.training.lock._take", unsupported)
-    with locked(tmp_path / "c"), locked(tmp_path / "c"):
+    with locked(tmp_path / "c", Lock()), locked(tmp_path / "c", Lock()):
         pass
-    with locked("/dev/null"), locked(None):
+    with locked("/dev/null", Lock()), locked(None, Lock()):
         assert not os.path.exists("/dev/.null.lock")

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -305,9 +306,8 @@ def test_an_interrupt_carries_the_history_and_keeps_the_weights(tmp_path: Path, 
 
 
 def test_a_handler_that_an_interrupt_left_behind_passes_signals_on() -> None:
-    signals = Signals(signal.SIGINT)
-    with signals.running:
-        signals.__enter__()
+    with (running := threading.Lock()):
+        Signals(running, signal.SIGINT).__enter__()
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -5,10 +5,10 @@ step warms up, and the times are medians over `repeat` more. On a GPU the observ
 sum exceeds the time of a step that is not observed.
 """
 
+import copy
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from weakref import ref
@@ -76,7 +76,7 @@ Owners = dict[int, tuple["ref[Any]", LayerProfile]]  # by id of an array: the la
 def profile(model: Module, x: ArrayLike, *, repeat: int = 5) -> Profile:
     """Time and memory of each layer in a step of training on a batch x (N, ...): forward and backward.
 
-    The result prints as a table; `.rows` are its numbers. Afterwards the model is unchanged.
+    The result prints as a table; `.rows` are its numbers. A copy of the model makes the steps.
 
     Errors: ArgumentError if `repeat` is less than 1.
 
@@ -88,8 +88,10 @@ def profile(model: Module, x: ArrayLike, *, repeat: int = 5) -> Profile:
     repeat = whole("profile", "repeat", repeat, 1, usual="repeat=5")
     device = next((parameter.device for parameter in model.parameters()), None)
     batch = Tensor(x, device=device)
-    with _unchanged(model):
-        runs = [call_with({in_training: True}, _run, model, batch) for _ in range(1 + repeat)][1:]
+    model = copy.deepcopy(model)  # so that also an interrupt leaves the model as it was
+    for parameter in model.parameters():
+        parameter.grad = parameter.home = None
+    runs = [call_with({in_training: True}, _run, model, batch) for _ in range(1 + repeat)][1:]
     rows = [LayerProfile(same[0].name, same[0].layer, _median(same, "forward"), _median(same, "backward"), same[0].kept)
             for same in zip(*(run.rows for run in runs), strict=True)]
     return Profile(rows, _median(runs, "forward"), _median(runs, "backward"), len(batch))
@@ -183,21 +185,6 @@ def _first(output: Any) -> Tensor:
 def _wait_for(array: Any) -> None:
     """Return when an array has been computed, by reading one of its elements from the device."""
     Tensor(array[(slice(1),) * array.ndim]).numpy()
-
-
-@contextmanager
-def _unchanged(model: Module) -> Iterator[None]:
-    """Restore state and gradients of the model at the end."""
-    gradients = [(parameter, parameter.grad, parameter.home) for parameter in model.parameters()]
-    state = model.state_dict()
-    for parameter, _, _ in gradients:
-        parameter.grad = parameter.home = None
-    try:
-        yield
-    finally:
-        model.load_state_dict(state)
-        for parameter, grad, home in gradients:
-            parameter.grad, parameter.home = grad, home
 
 
 def _median(runs: Any, name: str) -> float:

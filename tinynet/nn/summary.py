@@ -82,7 +82,8 @@ def trace(model: Module, input_shape: tuple[int, ...],
 
     x = blank((1, *input_shape), next((parameter.dtype for parameter in model.parameters()), "float32"))
     known = {id(one): one for one in (x, *model.tensors().values())}
-    with shapes_only() as calls, observe(module=look):
+    calls: list[Call] = []
+    with shapes_only(calls), observe(module=look):
         evaluated(model, x)
 
 

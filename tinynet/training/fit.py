@@ -12,6 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence, Sized
+from threading import Lock
 from typing import Any
 
 from tinynet import ops
@@ -88,14 +89,15 @@ def fit(model: Module, optimizer: Optimizer, train: Batches, *, epochs: int | No
     checkpoint = None if checkpoint is None else os.path.abspath(checkpoint)  # also after os.chdir in a callback
     run = Run(model, optimizer, train, epochs, validation, schedule, callbacks)
     compared = _compared(run, loss, max_norm, metrics or {}, checkpoint is not None)
-    signals = Signals(signal.SIGINT, *([signal.SIGTERM] if checkpoint is not None else []))
+    running = Lock()
+    signals = Signals(running, signal.SIGINT, *([signal.SIGTERM] if checkpoint is not None else []))
     session = Session(run, compared, signals, path=checkpoint, seconds=checkpoint_seconds, guard=guard, graph=graph,
                       loss=loss, max_norm=max_norm)
-    with locked(checkpoint):
+    with running, locked(checkpoint, running):  # `with` releases a Lock in C, which no interrupt can prevent
         started = session.start(resume)
         if show and started:
             say(started)
-        with signals.running, signals:
+        with signals:
             _train(run, session, metrics or {}, show)
     if show and run.stopped:
         say(f"stopped: {run.stopped}")

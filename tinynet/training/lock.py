@@ -4,42 +4,54 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
+from typing import Any
+from weakref import WeakSet
 
 from tinynet.atomic import beside
 from tinynet.errors import CheckpointError
 from tinynet.training.run import PathLike
 
 _TRIES = 10
-_held: set[int] = set()  # file descriptors of this process's locks
+
+
+class _LockFile(FileIO):
+    """An open file with a lock of the operating system. C code closes it when it has no references left."""
+
+    running: Any = None
+
+
+_held: WeakSet[_LockFile] = WeakSet()  # of this process
 
 
 @contextmanager
-def locked(path: PathLike | None) -> Iterator[None]:
+def locked(path: PathLike | None, running: Any) -> Iterator[None]:
     """Hold the lock of a checkpoint inside `with`; for None, and where the file system has no locks, do nothing.
 
     The lock is the operating system's, on an empty file beside the checkpoint, and ends with the process. The file is
     removed at the end. That of a killed run stays, and stops no other run.
 
+    running   a `threading.Lock` that is held for the whole run. An exception at the end of `with` may leave the file
+              open, with its lock; if `running` is free, the next run closes it
+
     Errors: CheckpointError if another run holds it, of this process or another one.
     """
     lock = None if path is None or _is_special(path) else beside(path, "lock")
-    descriptor = None if lock is None else _taken(lock)
-    if descriptor is None or lock is None:
+    file = None if lock is None else _taken(lock, running)
+    if file is None or lock is None:
         yield
         return
-    if descriptor < 0:
+    if file.closed:
         raise CheckpointError(f"fit: {path} must be the checkpoint of one run at a time, and another run is writing it "
                               "now; give another checkpoint, or wait until that run ends")
-    _held.add(descriptor)
     try:
         yield
     finally:
-        if descriptor in _held:  # not in a forked child
-            _held.discard(descriptor)
+        if not file.closed:  # as in a forked child
             with suppress(OSError):  # Windows removes no file that is open
                 lock.unlink()
-            os.close(descriptor)
+            file.close()
 
 
 def _is_special(path: PathLike) -> bool:
@@ -47,25 +59,32 @@ def _is_special(path: PathLike) -> bool:
     return os.path.exists(path) and not os.path.isfile(path)
 
 
-def _taken(lock: Path) -> int | None:
-    """The descriptor of the file, whose lock is held now; -1 if another run holds it; None if there can be no lock."""
+def _taken(lock: Path, running: Any) -> _LockFile | None:
+    """The file, whose lock is held now; a closed file if another run holds it; None if there can be no lock."""
     for _ in range(_TRIES):
         try:
             lock.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+            file = _LockFile(lock, "a+", opener=lambda name, flags: os.open(name, flags, 0o600))
         except OSError:  # writing the checkpoint will say why
             return None
+        file.running = running
+        _held.add(file)
         try:
-            _take(descriptor)
+            _take(file.fileno())
         except (BlockingIOError, PermissionError):
-            os.close(descriptor)
-            return -1
+            file.close()
+            left = [one for one in _held if not one.closed and not one.running.locked()]
+            for one in left:
+                one.close()
+            if left:
+                continue
+            return file
         except OSError:  # a file system without locks
-            os.close(descriptor)
+            file.close()
             return None
-        if os.path.exists(lock) and os.path.samestat(os.fstat(descriptor), os.stat(lock)):
-            return descriptor
-        os.close(descriptor)  # a run that ended meanwhile has removed the file: take the lock of the next one
+        if os.path.exists(lock) and os.path.samestat(os.fstat(file.fileno()), os.stat(lock)):
+            return file
+        file.close()  # a run that ended meanwhile has removed the file: take the lock of the next one
     return None
 
 
@@ -85,10 +104,9 @@ else:
 
 def _release_in_child() -> None:
     """In a forked child: it must not keep the locks of its parent, which may be killed."""
-    for descriptor in _held:
+    for file in list(_held):
         with suppress(OSError):
-            os.close(descriptor)
-    _held.clear()
+            file.close()
 
 
 if hasattr(os, "register_at_fork"):

@@ -8,23 +8,24 @@ from typing import Any, Self
 
 
 class Signals:
-    """Inside `with signals.running, signals`, the first of these signals is noted in `received`; a second one acts.
+    """Inside `with`, the first of these signals is noted in `received`; a second one acts at once.
 
     Only the main thread can handle signals: in another thread nothing is noted.
 
-    >>> with (signals := Signals(signal.SIGINT)).running, signals:
+    running   a `threading.Lock` that is held for the whole run. An exception at the start of `__exit__` leaves the
+              handler in place; if `running` is free, the handler passes signals on to the one before it
+
+    >>> with (running := threading.Lock()), Signals(running, signal.SIGINT) as signals:
     ...     signal.raise_signal(signal.SIGINT)
     >>> signals.name
     'SIGINT'
     """
 
-    def __init__(self, *numbers: int) -> None:
+    def __init__(self, running: Any, *numbers: int) -> None:
         self.numbers = numbers if threading.current_thread() is threading.main_thread() else ()
         self.received = 0
         self.before: dict[int, Any] = {}
-        # An exception at the start of __exit__ leaves the handler in place. It passes signals on when this lock, which
-        # `with` releases in C, is free.
-        self.running = threading.Lock()
+        self.running = running
 
     def __enter__(self) -> Self:
         for number in self.numbers:
@@ -48,7 +49,7 @@ class Signals:
         self.received = number
         self.__exit__()
         if not self.running.locked():
-            signal.raise_signal(number)  # for the handler that was there before
+            signal.raise_signal(number)
             return
         with suppress(OSError):  # not print: its buffer may be locked by the code that was interrupted
             os.write(2, b"\nstopping after this step; once more, and it stops at once\n")
