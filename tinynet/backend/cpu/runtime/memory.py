@@ -9,6 +9,7 @@ their pages anew took a third of the step.
 it goes back to the system.
 """
 
+import math
 import os
 from threading import RLock
 from typing import Any
@@ -23,7 +24,7 @@ SMALL = 1 << 16  # bytes; smaller arrays are NumPy's
 PAIR = 128  # bytes: the alignment of arrays, two cache lines, which the prefetcher of a processor may load together
 
 _kept: dict[int, list[Any]] = {}  # by size in bytes: loans that have come back
-_lent: dict[int, Any] = {}  # by the address where the array begins: the last loan of each block of memory
+_lent: dict[int, Any] = {}  # by id of the memory: the last loan of each block
 _made = _most = 0  # bytes: kept or in use now, and the most in use at once so far
 _changing = RLock()
 
@@ -38,24 +39,15 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_replace_lock)
 
 
-class _Block:
-    """The owner of an array's memory, which the array and its views refer to."""
+class _Loan(ref[memoryview]):
+    """Holds a block of memory, and comes back with the end of the memoryview that an array and its views refer to.
 
-    __slots__ = ("__array_interface__", "__weakref__")
-
-    def __init__(self, start: int, shape: tuple[int, ...], dtype: Any) -> None:
-        self.__array_interface__ = {"shape": shape, "typestr": dtype.str, "version": 3, "data": (start, False)}
-
-
-class _Loan(ref[_Block]):
-    """Holds the memory of a block, and comes back when the block is deleted: its callback appends it to a kept list.
-
-    The callback is not code of Python, as `__del__` would be: an interrupt that is raised in a `__del__` is lost.
+    Its callback appends it to a kept list. That is not code of Python, as `__del__` would be: an interrupt that is
+    raised in a `__del__` is lost.
     """
 
-    __slots__ = ("memory", "start")
-    memory: Any
-    start: int
+    __slots__ = ("block",)
+    block: tuple[Any, int]
 
 
 def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> Any:
@@ -71,23 +63,22 @@ def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> Any:
 
 
 def _empty(shape: tuple[int, ...], dtype: Any) -> Any:
-    size = dtype.itemsize
-    for length in shape:
-        size *= length
+    elements = math.prod(shape)
+    size = elements * dtype.itemsize
     if size < SMALL:
         return np.empty(shape, dtype)
     size = _rounded(size + PAIR)
     kept = _kept.setdefault(size, [])
     try:
-        last = kept.pop()
-        memory, start = last.memory, last.start
+        block = kept.pop().block
     except IndexError:
-        memory, start = _more(size)
-    block = _Block(start, shape, dtype)
-    loan = _Loan(block, kept.append)
-    loan.memory, loan.start = memory, start
-    _lent[start] = loan
-    return np.asarray(block)
+        block = _more(size)
+    memory, offset = block
+    flat: Any = np.frombuffer(memoryview(memory), dtype, elements, offset)  # its base is this memoryview
+    loan = _Loan(flat.base, kept.append)
+    loan.block = block
+    _lent[id(memory)] = loan
+    return flat.reshape(shape)
 
 
 def aligned_words(rows: int, words: int) -> Any:
@@ -105,7 +96,7 @@ def _release() -> None:
     global _made
     for size, blocks in list(_kept.items()):
         while blocks:
-            _lent.pop(blocks.pop().start, None)
+            _lent.pop(id(blocks.pop().block[0]), None)
             _made -= size
 
 
@@ -116,15 +107,14 @@ def _rounded(size: int) -> int:
 
 
 def _more(size: int) -> tuple[Any, int]:
-    """A block of memory from the system, and the address where an array begins in it."""
+    """A block of memory from the system, and the byte where an array begins in it."""
     exclusively(_changing, _count, size)
     try:
         memory = np.empty(size, np.uint8)
     except MemoryError:
         release()
         memory = np.empty(size, np.uint8)
-    start = memory.ctypes.data
-    return memory, start + -start % PAIR
+    return memory, -memory.ctypes.data % PAIR
 
 
 def _count(size: int) -> None:
