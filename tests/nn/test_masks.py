@@ -45,11 +45,15 @@ LAYERS: dict[str, Callable[[], Any]] = {
     "AvgPool1D, stride 1, same": lambda: nn.AvgPool1D(3, 1, "same"),
     "GlobalAveragePool": nn.GlobalAveragePool,
     "GlobalMaxPool": nn.GlobalMaxPool,
+    "Residual": lambda: nn.Residual(nn.Sequential(nn.Conv1D(D, D, 3, padding="same"), nn.ReLU())),
+    "Parallel": lambda: nn.Parallel([nn.Dense(D, 2), nn.LSTM(D, 2)]),
+    "Parallel, valid": lambda: nn.Parallel([nn.Conv1D(D, 2, 3), nn.MaxPool1D(3, 1)]),
     "all in a row": lambda: nn.Sequential(
         nn.BatchNorm(D), nn.LSTM(D, 4), nn.Dropout(0.2), nn.Conv1D(4, 5, 3), nn.ReLU(), nn.MaxPool1D(2, 1),
         nn.Sequential(nn.LSTM(5, 4), nn.Dense(4, 3)), nn.GlobalMaxPool(), nn.Dense(3, 2)),
 }
-TOO_WIDE = {"Conv1D, valid", "Conv1D, 1", "MaxPool1D, stride 1", "AvgPool1D, stride 1", "all in a row"}  # for one step
+TOO_WIDE = {"Parallel, valid", "Conv1D, valid", "Conv1D, 1", "MaxPool1D, stride 1", "AvgPool1D, stride 1",
+            "all in a row"}  # for one step
 STRIDED: dict[str, Callable[[], Any]] = {
     "Conv1D, stride 2": lambda: nn.Conv1D(D, 2, 3, stride=2), "Flatten": nn.Flatten,
     "Conv1D, stride 3, same": lambda: nn.Conv1D(D, 2, 4, stride=3, padding="same"),
@@ -147,6 +151,7 @@ MASK_AFTER = [
     ("Conv1D, stride 2", GAPS[:, 0:7:2]), ("MaxPool1D", GAPS[:, 0:8:2]),
     ("MaxPool1D, stride 1", GAPS[:, :-1] & GAPS[:, 1:]),
     ("LSTM, backwards", GAPS[:, ::-1]), ("Dense", GAPS), ("Flatten", None), ("GlobalMaxPool", None),
+    ("Residual", GAPS), ("Parallel, valid", GAPS[:, :-2] & GAPS[:, 1:-1] & GAPS[:, 2:]),
     ("LSTM, last state", None), ("all in a row", None)]
 
 

@@ -26,7 +26,7 @@ from tinynet.saving.models import FORMAT, LAYERS
 VALUES = {"inputs": 3, "units": 2, "features": 3, "filters": 2, "width": 2, "size": (2, 1), "p": 0.25, "shape": (3, -1),
           "bias": False, "stride": 2, "padding": "same", "dilation": 2, "axis": 1, "momentum": 0.5, "eps": 1e-3,
           "return_sequences": False, "return_state": True, "go_backwards": True, "dropout": 0.5,
-          "recurrent_dropout": 0.25}
+          "recurrent_dropout": 0.25, "module": nn.Tanh(), "branches": [nn.Tanh(), nn.ReLU()], "merge_mode": "sum"}
 
 
 def examples() -> list[Any]:
@@ -101,7 +101,7 @@ def test_every_layer_comes_back(layer: Any, dtype: str, path: Path) -> None:
     again = tn.load(path)
     assert type(again[0]) is type(layer)
     assert repr(again) == repr(model)
-    assert again[0].config() == layer.config()
+    assert repr(again[0].config()) == repr(layer.config())
     before, after = model.state_dict(), again.state_dict()
     assert list(before) == list(after)
     for name, array in before.items():
@@ -300,11 +300,84 @@ def test_a_weight_that_changed_on_the_disk_is_found(path: Path, content: bytes) 
 # --- what cannot be saved -------------------------------------------------------------------------------------------
 
 class Custom(nn.Module):
-    def __init__(self) -> None:
-        self.dense = nn.Dense(2, 2)
+    def __init__(self, units: int = 2) -> None:
+        self.dense = nn.Dense(2, units)
 
     def forward(self, x: Any) -> Any:
         return self.dense(x)
+
+
+class Block(nn.Module):
+    """A user's module whose arguments are attributes, modules among them."""
+
+    def __init__(self, inner: nn.Module, sizes: tuple[int, ...], layer: str, *, classes: int = 3) -> None:
+        self.inner, self.sizes, self.layer, self.classes_ = inner, sizes, layer, classes
+        self.out = nn.Dense(sizes[0], classes)
+
+    def config(self) -> dict[str, Any]:
+        return {"inner": self.inner, "sizes": self.sizes, "layer": self.layer, "classes": np.int64(self.classes_)}
+
+    def forward(self, x: Any) -> Any:
+        return self.out(self.inner(x))
+
+
+class Plain(nn.Module):
+    """A user's module with the default config."""
+
+    def __init__(self, inputs: int, units: int) -> None:
+        self.inputs, self.units = inputs, units
+        self.W = nn.Parameter(np.ones((inputs, units), "float32"))
+
+    def forward(self, x: Any) -> Any:
+        return x @ self.W
+
+
+def branches() -> Any:
+    return nn.Sequential(
+        nn.Residual(nn.Sequential(nn.Dense(4, 6), nn.ReLU(), nn.Dense(6, 4))),
+        nn.Parallel([nn.Dense(4, 2), nn.Sequential(nn.Dense(4, 3), nn.Tanh()), nn.Residual(nn.Sigmoid())]),
+        nn.Parallel([nn.Dense(9, 2), nn.Dense(9, 2)], merge_mode="ave"), input_shape=(4,))
+
+
+@pytest.mark.parametrize(("make", "modules"), [
+    (branches, []), (lambda: Plain(4, 2), [Plain]),
+    (lambda: nn.Sequential(nn.Dense(4, 3), Plain(3, 2)), [Plain, Block]),
+    (lambda: nn.Sequential(Block(Plain(4, 5), (5, 6), "x", classes=2), nn.ReLU()), [Block, Plain]),
+    (lambda: Block(nn.Sequential(nn.Dense(4, 5)), (5,), "layer"), [Block])])
+def test_branches_and_modules_of_a_user_come_back(make: Any, modules: Any, path: Path) -> None:
+    model = make()
+    for parameter in model.parameters():
+        parameter.data[...] += np.float32(0.5)
+    x = tn.Tensor(np.linspace(-1, 1, 12, dtype="float32").reshape(3, 4))
+    tn.save(path, model)
+    again = tn.load(path, modules=modules)
+    assert again.config().keys() == model.config().keys()
+    assert np.array_equal(again(x).numpy(), model(x).numpy())
+    if modules:
+        refused(path, "names '", "tn.load(path, modules=[MyBlock])")
+
+
+def test_a_file_calls_nothing_but_what_is_passed_in(path: Path) -> None:
+    called = []
+
+    class Spy(nn.Module):
+        def __init__(self, command: str) -> None:
+            called.append(command)
+            self.command = command
+
+    tn.save(path, Spy("one"))
+    called.clear()
+    refused(path, "names 'Spy'")
+    assert not called
+    tn.load(path, modules=[Spy])
+    assert called == ["one"]
+
+
+@pytest.mark.parametrize("modules", [[int], [Custom, 3], [type("Dense", (nn.Module,), {})], [Custom(2)]])
+def test_other_classes_are_refused(modules: Any, path: Path) -> None:
+    tn.save(path, nn.ReLU())
+    with pytest.raises(tn.errors.ArgumentError, match="load: modules must be classes of modules with names of their"):
+        tn.load(path, modules=modules)
 
 
 class Dense(nn.Dense):
@@ -315,6 +388,12 @@ def with_foreign_weights() -> Any:
     layer = nn.Dense(3, 2)
     layer.W = nn.Parameter(np.zeros((4, 2), "float32"))
     return layer
+
+
+def with_units(units: Any) -> Any:
+    model = Plain(2, 3)
+    model.units = units
+    return model
 
 
 def deep() -> Any:
@@ -330,10 +409,12 @@ def tied() -> Any:
 
 
 @pytest.mark.parametrize(("make", "message"), [
-    (Custom, "save: model must be made of the layers of tinynet.nn, and Custom is not one of them; build it as a "
-     "tn.nn.Sequential, or save model.state_dict() with safetensors"),
-    (lambda: nn.Sequential(nn.ReLU(), Custom()), "and Custom is not one of them"),
-    (lambda: Dense(2, 2), "and Dense is not one of them"),
+    (Custom, "save: Custom must keep each argument of its constructor as an attribute of the same name, or define "
+     "config() ('Custom' object has no attribute 'units'); else save "),
+    (lambda: nn.Sequential(nn.ReLU(), Custom()), "save: Custom must keep each argument"),
+    (lambda: Dense(2, 2), "save: each class of modules must have a name of its own, and two are called Dense; "),
+    (lambda: with_units({"units": 2}), "save: options of layers must be numbers, words, modules or lists of them"),
+    (lambda: with_units(2j), "save: options of layers must be numbers"),
     (tied, "save: model must have the tensors that its layers are made with, and differs in 2.W, 2.b; layers that "
      "share weights, or hold others than their own, cannot be described in a file: save model.state_dict() with "
      "safetensors"),

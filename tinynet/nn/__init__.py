@@ -6,6 +6,7 @@ from tinynet.elsewhere import in_modules
 from tinynet.nn import profile, summary  # noqa: F401  attaches Module.profile and Module.summary
 from tinynet.nn.activation import ReLU, Sigmoid, Softmax, Tanh
 from tinynet.nn.batchnorm import BatchNorm
+from tinynet.nn.branches import Parallel, Residual
 from tinynet.nn.conv import Conv1D, Conv2D
 from tinynet.nn.dense import Dense
 from tinynet.nn.dropout import Dropout
@@ -33,10 +34,12 @@ __all__ = [
            "MaxPool1D",
            "MaxPool2D",
            "Module",
+           "Parallel",
            "Parameter",
            "Parameters",
            "ReLU",
            "Reshape",
+           "Residual",
            "Scaling",
            "Sequential",
            "Sigmoid",

@@ -50,7 +50,7 @@ def rows(model: Module, input_shape: tuple[int, ...] | None) -> list[Row]:
         parameters = sum(size for key, size in own.items() if key not in counted)
         counted.update(own)
         flops = _total(map(_flops, calls)) if traced else None
-        if parameters or flops != 0 or not list(module.children()):
+        if parameters or calls or flops != 0 or not list(module.children()):
             found.append(Row(paths[id(module)], type(module).__name__, shape, parameters, flops,
                              sum(map(_activations, calls)) if traced else None, max(map(_largest, calls), default=0)))
 

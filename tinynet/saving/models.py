@@ -6,10 +6,11 @@ outputs and the scaling of its inputs:
     {"layer": "Sequential", "input_shape": [28, 28, 1], "layers": [{"layer": "Dense", "inputs": 3, ...}, ...],
      "classes": ["cat", "dog"], "scaling": {"mean": [0.0], "scale": [255.0]}, "crc32": 1234567890}
 
-Loading constructs layers of a closed list, those of `tinynet.nn`, and fills them. A file cannot name a function, a
-module or a path, so nothing in it can run. The layers are first made without memory, and compared with the names and
-shapes of the arrays: a file that claims a million units must contain them. If the input shape is known, the layers are
-tried on it by shapes alone, and a model that needs absurd memory is refused.
+Loading constructs layers of a closed list, those of `tinynet.nn` and those that the caller of `load` passes in, and
+fills them. A file cannot name a function, a module or a path, so nothing else can run. The layers are first made
+without memory, and compared with the names and shapes of the arrays: a file that claims a million units must contain
+them. If the input shape is known, the layers are tried on it by shapes alone, and a model that needs absurd memory is
+refused.
 """
 
 import inspect
@@ -36,13 +37,14 @@ DEPTH = 50  # of modules in modules
 LARGEST = 4 << 30  # bytes of an array that a layer makes for one sample
 _MODEL = Format(FORMAT, "a saved model", ModelFileError, "save", "load", "copy or save it again", sealed=False)
 _DTYPES = ("float32", "float64", "int64")
+_RESERVED = ("layer", "classes", "scaling", "crc32")  # an option of this name is written with a "_" behind it
 _BRIEF = reprlib.Repr()  # shortens values of a file in messages
 _BRIEF.maxlevel = 1
 LAYERS: dict[str, type[Module]] = {
     layer.__name__: layer
     for layer in (nn.AvgPool1D, nn.AvgPool2D, nn.BatchNorm, nn.Conv1D, nn.Conv2D, nn.Dense, nn.Dropout, nn.Flatten,
-                  nn.GlobalAveragePool, nn.GlobalMaxPool, nn.LSTM, nn.MaxPool1D, nn.MaxPool2D, nn.ReLU, nn.Reshape,
-                  nn.Sequential, nn.Sigmoid, nn.Softmax, nn.Tanh)}
+                  nn.GlobalAveragePool, nn.GlobalMaxPool, nn.LSTM, nn.MaxPool1D, nn.MaxPool2D, nn.Parallel, nn.ReLU,
+                  nn.Reshape, nn.Residual, nn.Sequential, nn.Sigmoid, nn.Softmax, nn.Tanh)}
 
 @guided("tn.save(path, model)")
 def save(path: str | os.PathLike[str], model: Module, *, classes: Iterable[str] | None = None,
@@ -55,8 +57,11 @@ def save(path: str | os.PathLike[str], model: Module, *, classes: Iterable[str] 
     `load` restores both as `model.classes` and `model.scaling`. With them and the `input_shape` of a Sequential the
     file is complete: `python -m tinynet predict` needs nothing else.
 
-    Errors: ModelFileError for a model that a file cannot describe: it has modules that are not of `tinynet.nn`, or a
-    layer in two places. Save its `state_dict()` with safetensors instead. Also if classes, scaling, input_shape and
+    A module of your own is described by the name of its class and by its `config()`, the arguments that make an equal
+    one: numbers, words, modules, or lists of them. By default these are the attributes named as the arguments.
+
+    Errors: ModelFileError for a model that a file cannot describe: it has a module without such a config, or a layer in
+    two places. Save its `state_dict()` with safetensors instead. Also if classes, scaling, input_shape and
     layers do not fit each other, or the file cannot be written.
 
     >>> import tempfile, pathlib, tinynet as tn
@@ -74,21 +79,26 @@ def save(path: str | os.PathLike[str], model: Module, *, classes: Iterable[str] 
         order = "tn.save(path, model), the path comes first" if isinstance(path, Module) else "tn.save(path, model)"
         raise ArgumentError(f"save: model must be a Module, got {type(model).__name__}; {order}?")
     extras = _extras(model.classes if classes is None else classes, model.scaling if scaling is None else scaling)
-    description = json.loads(json.dumps({**_describe(model), **extras}, default=_plain))
+    used: dict[str, type[Module]] = {}
+    description = json.loads(json.dumps({**_describe(model, used), **extras}, default=_plain))
     for name, tensor in model.tensors().items():
         if str(tensor.dtype) not in _DTYPES:
             raise ModelFileError(f"save: tensors must be of {', '.join(_DTYPES)}, and {name} is of {tensor.dtype}; "
                                  'model.astype("float32") first')
-    _check_can_be_made_again(model, description)
+    _check_can_be_made_again(model, description, {**LAYERS, **used})
     archive.write(path, _MODEL, description, model.state_dict())
 
 
 @guided("tn.load(path)")
-def load(path: str | os.PathLike[str]) -> Module:
+def load(path: str | os.PathLike[str], *, modules: Iterable[type[Module]] = ()) -> Module:
     """The model of a file that `save` has written: in evaluation mode, on the CPU, with its `classes` and `scaling`.
 
-    Errors: ModelFileError if the file is missing, damaged or not a model of tinynet. Also if it names an unknown layer
-    or option, holds other arrays than its layers have, or classes, scaling or input_shape that do not fit them.
+    modules   the classes of your own that the file may name; each is called with what its `config()` returned. Nothing
+              else that a file names is ever called. Lists come back as tuples
+
+    Errors: ArgumentError for classes that are not modules, or have the name of a layer. ModelFileError if the file is
+    missing, damaged or not a model of tinynet. Also if it names an unknown layer or option, holds other arrays than its
+    layers have, or classes, scaling or input_shape that do not fit them.
 
     >>> import tinynet as tn
     >>> tn.load("nothing.safetensors")
@@ -97,40 +107,69 @@ def load(path: str | os.PathLike[str]) -> Module:
     """
     if not isinstance(path, str | os.PathLike):
         raise ArgumentError(f"load: path must be the name of a file, got {type(path).__name__}; tn.load(path)?")
+    known = _known(modules)
     with archive.opened(path, _MODEL) as file:
         with shapes_only():
-            model = _complete(f"load: {path}", file.header)
+            model = _complete(f"load: {path}", file.header, known)
         _allocate(path, model, file.kinds)
         model.load_state_dict(file.arrays())
     return model.eval()
 
 
-def _describe(module: Module, depth: int = 0) -> dict[str, Any]:
-    """A module as JSON: the name of its layer, and the arguments of its constructor."""
-    name = type(module).__name__
-    if LAYERS.get(name) is not type(module):
-        raise ModelFileError(f"save: model must be made of the layers of tinynet.nn, and {name} is not one of them; "
-                             "build it as a tn.nn.Sequential, or save model.state_dict() with safetensors")
+def _known(modules: Iterable[type[Module]]) -> dict[str, type[Module]]:
+    """The classes that a file may name, by name."""
+    known = dict(LAYERS)
+    for own in modules:
+        if not (isinstance(own, type) and issubclass(own, Module)) or known.get(own.__name__, own) is not own:
+            raise ArgumentError("load: modules must be classes of modules with names of their own, got "
+                                f"{getattr(own, '__name__', own)!r}; modules=[MyBlock]?")
+        known[own.__name__] = own
+    return known
+
+
+def _describe(module: Module, used: dict[str, type[Module]] | None = None, depth: int = 0) -> dict[str, Any]:
+    """A module as JSON: the name of its class, and the arguments of its constructor. `used` receives the class."""
+    kind, name, used = type(module), type(module).__name__, {} if used is None else used
+    if used.setdefault(name, LAYERS.get(name, kind)) is not kind:
+        raise ModelFileError(f"save: each class of modules must have a name of its own, and two are called {name}; "
+                             "give yours another name")
     if depth > DEPTH:
         raise ModelFileError(f"save: model must be nested at most {DEPTH} deep; "
                              "put the layers into one tn.nn.Sequential")
-    options = {key: [_describe(one, depth + 1) for one in value] if key == "layers" else value
-               for key, value in module.config().items()}
-    return {"layer": name, **options}
+    try:
+        config = dict(module.config())
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ModelFileError(f"save: {name} must keep each argument of its constructor as an attribute of the same "
+                             f"name, or define config() ({said(error)}); else save model.state_dict() with "
+                             "safetensors") from error
+    return {"layer": name, **{f"{key}_" if key.rstrip("_") in _RESERVED else key: _option(value, used, depth)
+                             for key, value in config.items()}}
+
+
+def _option(value: Any, used: dict[str, type[Module]], depth: int) -> Any:
+    """An argument of a constructor, in which modules are described."""
+    if isinstance(value, Module):
+        return _describe(value, used, depth + 1)
+    if isinstance(value, list | tuple):
+        return [_option(one, used, depth) for one in value]
+    if isinstance(value, dict):
+        raise ModelFileError("save: options of layers must be numbers, words, modules or lists of them, got "
+                             f"{value!r}; give each entry an argument of its own")
+    return value
 
 
 def _plain(option: Any) -> Any:
     """A NumPy number as a Python number, for JSON."""
     if isinstance(option, np.generic):
         return option.item()
-    raise ModelFileError(f"save: options of layers must be numbers, words or lists of them, got {option!r}; "
+    raise ModelFileError(f"save: options of layers must be numbers, words, modules or lists of them, got {option!r}; "
                          "make the layer with a plain number")
 
 
-def _check_can_be_made_again(model: Module, description: dict[str, Any]) -> None:
+def _check_can_be_made_again(model: Module, description: dict[str, Any], known: dict[str, type[Module]]) -> None:
     """ModelFileError if the layers that a description makes have other tensors than the model."""
     with shapes_only():
-        expected = _complete("save", description).tensors()
+        expected = _complete("save", description, known).tensors()
     tensors = model.tensors()
     differing = [name for name in {**expected, **tensors} if name not in expected or name not in tensors
                  or not _fits(expected[name], tensors[name].shape, str(tensors[name].dtype))]
@@ -146,13 +185,13 @@ def _extras(classes: Any, scaling: nn.Scaling | None) -> dict[str, Any]:
     return extras if scaling is None else {**extras, "scaling": {"mean": scaling.mean, "scale": scaling.scale}}
 
 
-def _complete(where: str, description: Any) -> Module:
+def _complete(where: str, description: Any, known: dict[str, type[Module]]) -> Module:
     """The model of a description, with its classes and scaling. Must be called inside `shapes_only`."""
     extras = {}
     if isinstance(description, dict):
         extras = {name: description[name] for name in ("classes", "scaling") if name in description}
         description = {name: value for name, value in description.items() if name not in extras}
-    model = _make(where, description)
+    model = _make(where, description, known)
     if "classes" in extras:
         model.classes = _checked_classes(where, extras["classes"])
     if "scaling" in extras:
@@ -200,27 +239,39 @@ def _check_fits(where: str, model: Module, input_shape: tuple[int, ...]) -> None
                              f"{model.scaling}; channels come last")
 
 
-def _make(where: str, description: Any, depth: int = 0) -> Module:
+def _make(where: str, description: Any, known: dict[str, type[Module]], depth: int = 0) -> Module:
     name = description.get("layer") if isinstance(description, dict) else description
-    if not isinstance(description, dict) or not isinstance(name, str) or name not in LAYERS or depth > DEPTH:
-        raise ModelFileError(f"{where} must be made of {', '.join(LAYERS)}, nested at most {DEPTH} deep, and names "
-                             f"{_BRIEF.repr(name)}; was it written by another version?")
-    layer = LAYERS[name]
-    options = {key: value for key, value in description.items() if key != "layer"}
+    if not isinstance(description, dict) or not isinstance(name, str) or name not in known or depth > DEPTH:
+        raise ModelFileError(f"{where} must be made of {', '.join(known)}, nested at most {DEPTH} deep, and names "
+                             f"{_BRIEF.repr(name)}; was it written by another version? "
+                             "A class of your own must be passed in: tn.load(path, modules=[MyBlock])")
+    layer = known[name]
+    options: dict[str, Any] = {key[:-1] if key.rstrip("_") in _RESERVED else key: value
+                               for key, value in description.items() if key != "layer"}
     expected = set(inspect.signature(layer).parameters)
-    if options.keys() != expected:
+    if name in LAYERS and options.keys() != expected:
         got = _BRIEF.repr(sorted(options)) if options else "none"
         raise ModelFileError(f"{where}: {name} must have the options {sorted(expected) or 'none'}, got {got}; the file "
                              "is damaged, or of another version")
     try:
         if layer is nn.Sequential:
-            return nn.Sequential(*[_make(where, one, depth + 1) for one in options.pop("layers")], **options)
-        return layer(**{key: tuple(value) if isinstance(value, list) else value for key, value in options.items()})
+            layers = [_make(where, one, known, depth + 1) for one in options.pop("layers")]
+            return nn.Sequential(*layers, **{key: _made(where, value, known, depth) for key, value in options.items()})
+        return layer(**{key: _made(where, value, known, depth) for key, value in options.items()})
     except ModelFileError:
         raise
     except Exception as error:  # a constructor may raise anything for arguments of a damaged file
         raise ModelFileError(f"{where}: {name} cannot be made with {_BRIEF.repr(options)} ({said(error)}); "
-                             "the file is damaged, save the model again") from error
+                             "the file is damaged, save the model again" if name in LAYERS else
+                             f"{where}: {name} cannot be made with {_BRIEF.repr(options)}, its config ({said(error)}); "
+                             f"does {name}(**config) make an equal one?") from error
+
+
+def _made(where: str, value: Any, known: dict[str, type[Module]], depth: int) -> Any:
+    """An argument of a constructor, in which descriptions are made modules."""
+    if isinstance(value, dict):
+        return _make(where, value, known, depth + 1)
+    return tuple(_made(where, one, known, depth) for one in value) if isinstance(value, list) else value
 
 
 def _allocate(path: Any, model: Module, kinds: dict[str, tuple[str, tuple[int, ...]]]) -> None:
