@@ -174,3 +174,12 @@ def test_mcnemar_by_counting() -> None:
 def test_odd_input_is_named(call: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint64", "int8", "bool", "float16", "float32"])
+def test_scores_of_any_dtype(dtype: str) -> None:
+    """The negative of an unsigned number is positive."""
+    labels, scores = np.array([0, 1, 0, 1, 1, 0]), np.array([0, 7, 1, 7, 3, 0]).astype(dtype)
+    assert metrics.roc_auc(labels, scores) == sk.roc_auc_score(labels, scores.astype(float))
+    assert metrics.average_precision(labels, scores) == pytest.approx(
+        sk.average_precision_score(labels, scores.astype(float)), rel=1e-12)

@@ -111,6 +111,15 @@ def test_an_override_may_decline(overridden: Any) -> None:
     assert run(1) == ([2], [2])
 
 
+@pytest.mark.parametrize("module", ["theirs.lstm", "lstm", "tinynet_extras.ops.lstm", "__main__"])
+@pytest.mark.parametrize("device", ["cpu", "gpu-emulated"])
+def test_the_modules_of_others_are_not_overridden(module: str, device: str) -> None:
+    """A user's own op may be called as one of tinynet's."""
+    assert backend.find_override("tinynet.ops.lstm", ("lstm", "dlstm"), device)
+    assert backend.find_override(module, ("lstm", "dlstm"), device) is None
+    assert backend.implementations(module, ("lstm", "dlstm")).startswith("specification ")
+
+
 @pytest.mark.parametrize(("functions", "message"), [
     ({"doubled": fast_doubled}, "and ddoubled is missing; write it, or remove the other one"),
     ({"ddoubled": dfast_doubled}, "and doubled is missing; write it, or remove the other one")])

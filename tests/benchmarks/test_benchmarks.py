@@ -4,6 +4,7 @@ No test asserts a time. Peers that are not installed are skipped; those that are
 """
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -113,9 +114,19 @@ def test_a_planted_difference_is_found(name: str, spoil: Any) -> None:
 
 
 def test_a_missing_gradient_is_found() -> None:
+    """On either side."""
     theirs = computed()
     del theirs["0.b"]
-    assert "0.b" in (agree.verdict(agree.errors(computed(), theirs)) or "")
+    for sides in ((computed(), theirs), (theirs, computed())):
+        assert agree.errors(*sides)["0.b"] == math.inf
+        assert "0.b" in (agree.verdict(agree.errors(*sides)) or "")
+
+
+def test_an_error_is_the_same_from_both_sides() -> None:
+    a, b = np.array([1.0, -3.0]), np.array([2.0, -6.0])
+    assert agree.relative_error(a, b) == agree.relative_error(b, a) == 0.5
+    assert agree.relative_error(a, -a) == 2 and agree.relative_error(a, b, least=30.0) == 0.1
+    assert agree.relative_error(0 * a, 0 * a) == 0 and agree.relative_error(0 * a, a) == 1
 
 
 def test_a_gradient_that_cancels_is_judged_beside_the_largest() -> None:

@@ -131,6 +131,15 @@ def test_shapes_without_values() -> None:
     assert blank((1000, 1000, 1000)).data.strides == (0, 0, 0)
 
 
+@pytest.mark.parametrize(("a", "b"), [
+    ((0, 3), (1, 3)), ((1, 3), (0, 3)), ((0,), ()), ((4, 1, 0), (3, 1)), ((2, 3), (3,)), ((2, 1), (1, 5)), ((), ()),
+    ((1,), (0, 1))])
+def test_shapes_broadcast_as_those_of_numpy(a: tuple[int, ...], b: tuple[int, ...]) -> None:
+    with shapes_only():
+        assert (blank(a) + blank(b)).shape == np.broadcast_shapes(a, b)
+        assert tn.ops.where(np.ones(a, bool), blank(b), 0.0).shape == np.broadcast_shapes(a, b)
+
+
 # --- messages: op and argument; the rule with its numbers; the likely fix -------------------------------------------
 
 def conv2d(x: Array, **options: Any) -> Any:
@@ -179,6 +188,11 @@ MESSAGES: list[tuple[str, Any, type[Exception], str]] = [
     ("floats for labels", lambda: tn.ops.cross_entropy(zeros(4, 3), zeros(4)), DtypeError,
      'cross_entropy: labels must hold integers, got float64; labels.astype("int64")? '
      "(one-hot rows: labels.argmax(-1))"),
+    ("booleans for labels", lambda: tn.ops.cross_entropy(zeros(4, 3), np.zeros(4, bool)), DtypeError,
+     'cross_entropy: labels must hold integers, got bool; labels.astype("int64")? '
+     "(one-hot rows: labels.argmax(-1))"),
+    ("booleans for floats", lambda: tn.ops.relu(np.zeros(4, bool)), DtypeError,
+     'relu: x must hold floats, got bool; x.astype("float32")? (images of 0 ... 255: tn.nn.Scaling())'),
     ("labels too large", lambda: tn.ops.cross_entropy(zeros(2, 10), np.array([1, 10])), ArgumentError,
      "cross_entropy: labels must be in [0, K) = [0, 10), got values from 1 to 10; do labels count from 1, or are there "
      "more classes than logits?"),

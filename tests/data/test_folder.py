@@ -196,7 +196,7 @@ def test_too_many_unusable_files_are_refused(tmp_path):
     (root / "a" / "empty5.png").write_bytes(b"")
     with pytest.raises(DataError, match=r"at most 25% may be unusable, but 6 of 22 are; (?s:.*)\n  a/empty0.png is"):
         scan_folder(root)
-    assert len(scan_folder(root, max_skipped=0.5)) == 16
+    assert len(scan_folder(root, max_skipped=0.5)) == len(scan_folder(root, max_skipped=6 / 22)) == 16
     unchecked = scan_folder(root, check=False)
     assert len(unchecked) == 22 and unchecked.sizes is None and "height" not in unchecked.report()
 
@@ -424,6 +424,19 @@ def test_images_and_selections(tmp_path):
 def assert_parts(whole, *parts):
     np.testing.assert_array_equal(np.sort(np.concatenate(parts)), whole)
     assert all(part.dtype == np.int64 and (np.diff(part) > 0).all() and len(part) for part in parts)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("parts", [("",), ("train/", "test/"), ("train/", "val/", "test/"), ("train/", "val/")])
+def test_no_patient_is_in_two_parts_wherever_its_images_lie(tmp_path, seed, parts):
+    """Patients alternate in both classes and parts; with parts, each part has patients of its own."""
+    fill(tmp_path, *(f"{part}{label}/{i:02d}_p{12 * k + i * 5 % 12}.png" for k, part in enumerate(parts)
+                     for label in "ab" for i in range(36)))
+    found = scan_folder(tmp_path, groups=r"_p(\d+)")
+    fold, = folds(found, seed=seed)
+    groups = [{*found.groups[part].tolist()} for part in (fold.train, fold.validation, fold.test)]
+    assert all(groups) and sum(map(len, groups)) == len({*found.groups.tolist()}) == 12 * len(parts)
+    assert sorted([*fold.train, *fold.validation, *fold.test]) == list(range(len(found)))
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -341,3 +341,24 @@ def test_an_image_that_became_unreadable(source):
 def test_images_need_a_size(tmp_path):
     with pytest.raises(ArgumentError, match="Images: size must be given"):
         Images(tmp_path, ["a.png"], size=None)
+
+
+@pytest.mark.parametrize("size", [(40, 30), (30, 40), (20, 25), 30])
+@pytest.mark.parametrize("shape", [(30, 40), (40, 30), (30, 30)])
+def test_the_shape_is_the_one_asked_for(tmp_path, shape, size):
+    """Also where the picture has these sides the other way round."""
+    path = written(tmp_path, np.zeros((*shape, 3), np.uint8))
+    assert read_image(path, size=size).shape == (*(size if isinstance(size, tuple) else (size, size)), 3)
+
+
+def test_the_largest_picture_is_read(tmp_path, monkeypatch):
+    path = written(tmp_path, np.zeros((3, 4), np.uint8))
+    monkeypatch.setattr(images, "MAX_PIXELS", 12)
+    assert read_image(path, channels=1).shape == (3, 4, 1)
+    assert read_image(path, size=(4, 3)).shape == (4, 3, 3)
+    monkeypatch.setattr(images, "MAX_BYTES", path.stat().st_size)
+    assert read_image(path).shape == (3, 4, 3)
+    for name, most in (("MAX_PIXELS", 11), ("MAX_BYTES", path.stat().st_size - 1)):
+        with monkeypatch.context() as patch, pytest.raises(DataError, match="must have"):
+            patch.setattr(images, name, most)
+            read_image(path)

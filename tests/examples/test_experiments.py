@@ -363,6 +363,63 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureF
     assert "cannot be written" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_run_is_trained_by_its_recipe(tmp_path: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each number of the recipe gets to the training, and the schedule has as many steps as the training."""
+    recipes, runs, recipe_of = list[Any](), list[Any](), experiment.recipe_of
+
+    def kept(*arguments: Any) -> Any:
+        recipes.append(recipe_of(*arguments))
+        return recipes[-1]
+
+    class Enough(Exception):
+        pass
+
+    def fit(*arguments: Any, **options: Any) -> Any:
+        runs.append((*arguments, options))
+        raise Enough
+
+    monkeypatch.setattr(experiment, "recipe_of", kept)
+    monkeypatch.setattr(tn, "fit", fit)
+    source = DIGITS if script.startswith("mnist") else ["--data", "stand-in", "--size", "32", "--epochs", "2"]
+    if script == "idc_table2":
+        source = [word for word in source if word not in ("--size", "32")]
+    with pytest.raises(Enough):
+        SCRIPTS[script].main([*source, "--out", str(tmp_path)])
+    recipe, (model, optimizer, train, options) = recipes[-1], runs[0]
+    schedule = options["schedule"]
+    assert schedule.optimizer is optimizer and options["epochs"] == recipe.epochs == 2
+    assert schedule.length == 2 * len(train) and schedule.peak == recipe.peak
+    assert optimizer.weight_decay == recipe.weight_decay and options["max_norm"] == recipe.max_norm
+    assert list(optimizer.parameters) == list(model.parameters())
+    assert train.batch_size == recipe.batch_size and train.shuffle
+    scores, labels = tn.Tensor([[1.0, 2.0], [0.5, -3.0]]), tn.Tensor([0, 1])
+    assert options["loss"](scores, labels).item() == tn.ops.cross_entropy(
+        scores, labels, label_smoothing=recipe.label_smoothing).item()
+
+
+@pytest.mark.parametrize(("change", "mark"), [
+    (None, ""), ("tinynet/a.py", "+"), ("examples/a.py", "+"), ("README.md", ""), ("tinynet/new.py", "")])
+def test_changes_of_the_program_are_said(tmp_path: Path, change: str | None, mark: str,
+                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    def git(*words: str) -> str:
+        return subprocess.run(["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b", *words],
+                              capture_output=True, text=True, check=True).stdout.strip()
+
+    for name in ("tinynet/a.py", "examples/a.py", "examples/paper/a.py", "README.md"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("1\n")
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-qm", "all")
+    if change:
+        (tmp_path / change).write_text("2\n")
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "examples" / "paper" / "provenance.py"))
+    assert provenance.commit() == git("rev-parse", "HEAD") + mark
+    git("update-ref", "-d", "HEAD")
+    assert provenance.commit() == "unknown"
+
+
 def test_the_commit_and_the_hardware_are_known() -> None:
     commit = provenance.commit()
     assert commit == "unknown" or (len(commit.rstrip("+")) == 40 and int(commit.rstrip("+"), 16))

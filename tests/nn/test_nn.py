@@ -426,6 +426,18 @@ def test_evaluation_before_any_batch_is_an_error() -> None:
     fresh.load_state_dict(layer.state_dict())(x)
 
 
+@pytest.mark.parametrize("shape", [(1,), (), (2, 1), (1, 2), (3,)])
+def test_a_state_has_the_shapes_of_the_model(shape: tuple[int, ...]) -> None:
+    """NumPy would broadcast one number into a bias of two, or a row into a matrix."""
+    layer = nn.Dense(3, 2)
+    before = layer.state_dict()
+    with pytest.raises(ShapeError, match=r"load_state_dict: b must be \(2,\), got"):
+        layer.load_state_dict({**before, "W": before["W"] + 1, "b": np.ones(shape)})
+    with pytest.raises(ShapeError, match=r"load_state_dict: W must be \(3, 2\), got"):
+        layer.load_state_dict({**before, "W": np.ones((1, 2))})
+    assert all(np.array_equal(array, before[name]) for name, array in layer.state_dict().items())
+
+
 def test_running_averages_from_elsewhere_are_believed() -> None:
     """Arrays without the counter, as other libraries write them."""
     state = {"gamma": np.ones(2), "beta": np.zeros(2), "running_mean": np.array([1.0, 2]), "running_var": np.ones(2)}

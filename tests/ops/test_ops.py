@@ -162,6 +162,22 @@ def test_empty_batches() -> None:
     assert empty.sum().item() == 0
 
 
+@pytest.mark.parametrize(("shape", "axis"), [((2, 0, 3), -1), ((0, 2, 3), -1), ((3, 2, 0), 0), ((0, 2, 0), 1)])
+def test_statistics_of_no_elements_are_refused(shape: tuple[int, ...], axis: int) -> None:
+    """Whichever axis is empty."""
+    x, one = tn.Tensor(np.ones(shape)), tn.Tensor(np.ones(shape[axis]))
+    with pytest.raises(ShapeError, match="batch_norm: x must have at least one element for each channel"):
+        tn.ops.batch_norm(x, one, one, axis=axis)
+
+
+def test_a_remembered_call_tells_the_kinds_of_options_apart() -> None:
+    """True == 1 == 1.0, but an op may take only one of them."""
+    x = tn.Tensor([1.0, 2.0])
+    assert tn.ops.power(x, 1).numpy().tolist() == tn.ops.power(x, 1.0).numpy().tolist() == [1, 2]
+    with pytest.raises(ArgumentError, match="power: exponent must be a Python number, got bool"):
+        tn.ops.power(x, True)
+
+
 def test_convolution_of_a_sequence_that_is_too_short() -> None:
     x, W = tn.Tensor(np.zeros((2, 2, 3))), tn.Tensor(np.zeros((3, 3, 4)))
     with pytest.raises(ShapeError, match="conv1d: T must be at least 3 for a window of width 3"):
@@ -205,6 +221,21 @@ def test_padding_is_not_counted_nor_largest() -> None:
     assert tn.ops.avg_pool1d(x, 3, 1, padding=1).numpy().ravel().tolist() == [-1.5, -2, -3, -4, -4.5]
     assert tn.ops.max_pool1d(x, 3, 1, padding=1).numpy().ravel().tolist() == [-1, -1, -2, -3, -4]
     assert gradient_of(lambda x: tn.ops.avg_pool1d(x, 2, padding="same"), [[[1], [2], [3]]]) == [[0.5, 0.5, 1]]
+
+
+@pytest.mark.parametrize(("mode", "device"), [("reference", "cpu"), ("fast", "cpu"), ("fast", "gpu-emulated")])
+@pytest.mark.parametrize("size", [127, 128, 254, 255, 256, 257, 300])
+def test_windows_of_any_number_of_elements(mode: str, device: str, size: int) -> None:
+    """The number of the largest one needs more than a byte, and finds its gradient."""
+    x = tn.Tensor(np.arange(size, dtype="float32").reshape(1, size, 1), True).to(device)
+    with tn.using(mode):
+        for pool, image, window in ((tn.ops.max_pool1d, x, size), (tn.ops.max_pool2d, x[:, None], (1, size)),
+                                    (tn.ops.max_pool2d, x[:, :, None], (size, 1))):
+            x.grad = None
+            y = pool(image, window)
+            y.sum().backward()
+            assert y.item() == size - 1
+            assert backend.to_host(x.grad).ravel().tolist() == [0] * (size - 1) + [1]
 
 
 def test_same_pads_the_odd_element_at_the_end() -> None:

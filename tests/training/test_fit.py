@@ -117,6 +117,21 @@ def test_the_last_batch_counts_by_its_images() -> None:
     assert whole["loss"] == pytest.approx(-logp[np.arange(22), LABELS].mean(), rel=1e-5)
 
 
+@pytest.mark.parametrize("sizes", [(3, 1), (1, 1, 2), (4,)])
+@pytest.mark.parametrize(("labels", "loss"), [
+    (np.array([[1.0, 2], [5, 7], [0, 0], [-9, 4]], "float32"), tn.ops.mse),
+    (np.array([[0, 1], [1, 1], [1, 1], [0, 0]]), tn.ops.cross_entropy), (np.array([0, 1, 1, 0]), tn.ops.cross_entropy)])
+def test_a_mean_over_batches_of_any_sizes_is_the_mean_over_all(labels: Any, loss: Any, sizes: tuple[int, ...]) -> None:
+    """Of floats, of classes, and of several classes for each sample."""
+    shape = labels.shape if loss is tn.ops.mse else (*labels.shape, 2)
+    scores = np.random.default_rng(0).standard_normal(shape).astype("float32")
+    model, ends = nn.Sequential(nn.Tanh()), np.cumsum(sizes)
+    batches = [(scores[end - size : end], labels[end - size : end]) for size, end in zip(sizes, ends, strict=True)]
+    found = tn.evaluate(model, batches, loss=loss)
+    assert found["loss"] == pytest.approx(loss(model(tn.Tensor(scores)), tn.Tensor(labels)).item(), rel=1e-6)
+    assert found["images"] == 4
+
+
 def test_accuracy_of_sequences_counts_positions() -> None:
     model = nn.Sequential(nn.ReLU())
     scores = np.array([[[5, 0], [5, 0]], [[0, 5], [0, 5]], [[5, 0], [0, 5]]], "float32")

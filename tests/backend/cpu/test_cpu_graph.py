@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.lib.array_utils import byte_bounds
 from test_cpu_kernels import LARGE, OVERRIDDEN
 
 import tinynet as tn
@@ -203,3 +204,11 @@ def test_a_fork_while_another_thread_records() -> None:
     done.set()
     recorder.join()
     assert status == 0
+
+
+def test_an_array_that_overlaps_a_known_one_is_foreign_unless_all_of_it_is_known() -> None:
+    big = np.zeros(10, np.float32)
+    known = [byte_bounds(big[2:6])]
+    for part, lies_in in ((big[2:6], True), (big[3:5], True), (big[5:2:-1], True), (big[4:4], True), (big[9:9], True),
+                          (big[1:5], False), (big[3:7], False), (big, False), (big[6:8], False), (big[2::2], False)):
+        assert graph._lies_in(known, part) is lies_in

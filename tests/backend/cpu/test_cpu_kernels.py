@@ -227,6 +227,16 @@ def test_adam(options: dict[str, Any]) -> None:
         assert difference(array, wanted) <= 1e-6
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_a_sum_over_a_million_positions_is_exact(reduction: str) -> None:
+    rng = np.random.default_rng(0)
+    logits, labels = rng.standard_normal((10**6, 2)).astype("float32"), rng.integers(0, 2, 10**6)
+    found = tn.ops.cross_entropy(tn.Tensor(logits), labels, reduction=reduction).item()
+    wide = logits.astype("float64")
+    exact = (np.logaddexp(wide[:, 0], wide[:, 1]) - wide[np.arange(10**6), labels]).sum()
+    assert abs(found / (exact / 10**6 if reduction == "mean" else exact) - 1) < 3e-7
+
+
 def test_a_model_trains_to_the_same_weights_as_the_specification() -> None:
     results = []
     for mode in ("fast", "reference"):

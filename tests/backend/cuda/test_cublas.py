@@ -7,6 +7,7 @@ check the order of the arguments, the leading dimensions and the flags.
 import ctypes
 import gc
 import itertools
+import threading
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -275,6 +276,21 @@ def test_a_handle_for_each_stream_gets_its_workspace_last(library: FakeCublas,
     monkeypatch.setattr(fake_device.xp.cuda, "get_current_stream", lambda: types.SimpleNamespace(ptr=8))
     matmul(A, A)
     assert library.calls[5:] == ["create", "stream 8", f"workspace {32 * 2**20}", "float32"]
+
+
+def test_each_thread_has_a_handle_and_each_gpu_too(library: FakeCublas, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A handle and its workspace serve one product at a time."""
+    binding, found = cublas.load(fake_device.xp), list[Any]()
+    assert binding is not None
+    threads = [threading.Thread(target=lambda: found.append(binding.handle())) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+        thread.join()  # its number may be that of the next one: a handle that has no thread is used again
+    monkeypatch.setattr(fake_device.xp.cuda.runtime, "getDevice", lambda: 1)
+    here = [binding.handle(), *found]
+    monkeypatch.undo()
+    assert binding.handle() is binding.handle()
+    assert all(binding.handle() is not handle for handle in here)
 
 
 def test_products_are_recorded_with_a_workspace_that_outlives_the_graph(library: FakeCublas) -> None:

@@ -71,6 +71,16 @@ def test_adam_with_numbers_of_numpy(device: str) -> None:
 WITHOUT_ELEMENTS: dict[str, tuple[Any, list[np.ndarray]]] = {
     "conv1d, no channel": (lambda x, W: tn.ops.conv1d(x, W), draw((2, 5, 0), (3, 0, 4))),
     "conv2d, no channel": (lambda x, W, b: tn.ops.conv2d(x, W, b), draw((2, 5, 5, 0), (3, 3, 0, 4), (4,))),
+    "conv1d, no sequence": (lambda x, W, b: tn.ops.conv1d(x, W, b), draw((0, 5, 2), (3, 2, 4), (4,))),
+    "conv2d, no image": (lambda x, W, b: tn.ops.conv2d(x, W, b), draw((0, 5, 5, 2), (3, 3, 2, 4), (4,))),
+    "dense, no row": (lambda x, W, b: tn.ops.dense(x, W, b), draw((0, 3), (3, 4), (4,))),
+    "matmul, no row": (lambda a, b: a @ b, draw((0, 3), (3, 4))),
+    "matmul, nothing to add": (lambda a, b: a @ b, draw((2, 0), (0, 4))),
+    "lstm, no sequence": (lambda x, W, b: tn.ops.lstm(x, None, None, W, b)[0], draw((0, 5, 2), (6, 16), (16,))),
+    "max_pool2d, no image": (lambda x: tn.ops.max_pool2d(x, 2), draw((0, 4, 4, 2))),
+    "avg_pool1d, no channel": (lambda x: tn.ops.avg_pool1d(x, 2), draw((2, 4, 0))),
+    "relu, nothing": (lambda x: tn.ops.relu(x), draw((0, 4))),
+    "dropout, nothing": (lambda x: tn.ops.dropout(x, 0.5, key=(1, 2), counter=0), draw((0, 4))),
 }
 
 

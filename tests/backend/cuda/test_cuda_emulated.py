@@ -1,13 +1,15 @@
 """The arrays of "gpu-emulated" and of `fake_device.py` refuse what CuPy's refuse."""
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
+import tinynet as tn
 from tests.support import fake_device
-from tinynet.backend.cuda.runtime import fake_cupy
+from tinynet.backend.cuda.runtime import emulator, fake_cupy
 from tinynet.errors import DeviceError
 
 host = np.arange(6, dtype="float32").reshape(2, 3)
@@ -126,3 +128,36 @@ def test_a_function_that_cupy_may_not_have_is_refused(xp: Any) -> None:
     for name in ("nanargmax", "fft"):
         with pytest.raises(AttributeError, match=f"cupy.{name} is not in the lists .*; does CuPy have it"):
             getattr(xp, name)
+
+
+@pytest.mark.skipif(emulator.missing() is not None, reason="no g++")
+def test_threads_take_turns_on_the_emulated_device() -> None:
+    """A launch of the emulator keeps its state in static variables."""
+    rng, wrong = np.random.default_rng(0), list[int]()
+    arrays = [rng.standard_normal(shape).astype("float32") for shape in ((3, 4, 2), (10, 32), (32,))]
+    x, W, b = (tn.Tensor(array, device="gpu-emulated") for array in arrays)
+    expected = tn.ops.lstm(x, None, None, W, b)[0].numpy()
+
+    def call() -> None:
+        for _ in range(20):
+            wrong.extend([1] * (not np.array_equal(tn.ops.lstm(x, None, None, W, b)[0].numpy(), expected)))
+
+    threads = [threading.Thread(target=call) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+@pytest.mark.skipif(emulator.missing() is not None, reason="no g++")
+def test_a_launch_waits_for_the_one_of_another_thread() -> None:
+    x, done = tn.Tensor([-1.0, 2.0], device="gpu-emulated"), list[Any]()
+    tn.ops.relu(x)
+    thread = threading.Thread(target=lambda: done.append(tn.ops.relu(x).numpy().tolist()))
+    with emulator._lock:
+        thread.start()
+        thread.join(0.2)
+        assert thread.is_alive() and not done
+    thread.join()
+    assert done == [[0, 2]]

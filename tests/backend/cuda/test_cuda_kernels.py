@@ -1,7 +1,7 @@
 """The kernels of the GPU: every override in float32 against the specification in float64.
 
-They run in the emulator and, if there is one, on a GPU. The emulator makes each launch in three orders of threads and
-blocks, with margins around the arrays (emulator.checked). A wait of the host for the device is an error. Sizes are odd,
+They run in the emulator and, if there is one, on a GPU. The emulator makes each launch in two orders of threads and
+blocks, and checks each access to memory (emulator.checked). A wait of the host for the device is an error. Sizes are odd,
 large enough for several blocks and stretches of rows, and not multiples of either.
 """
 
@@ -63,6 +63,8 @@ class Place:
     def trials(self, name: str, case: dict[str, Any]) -> tuple[Trial, Trial, list[Any]]:
         """The override in float32, the specification at the same point in float64, and gradients of the outputs."""
         op, rng = OPS[name], np.random.default_rng(1)
+        if self.device == "gpu-emulated" and "N" in case:  # it has two multiprocessors: fewer sequences fill them
+            case = {**case, "N": min(case["N"], 41)}
         arrays, options = draw(op, case, rng, "float32")
         wide = [None if array is None else array.astype("float64") if array.dtype.kind == "f" else array
                 for array in arrays]
@@ -147,14 +149,14 @@ def test_an_lstm_takes_no_more_shared_memory_than_there_is(monkeypatch: pytest.M
 @pytest.mark.parametrize("place", DEVICES[:1], indirect=True)
 @pytest.mark.parametrize(("N", "H"), [(1, 64), (3, 64), (1, 128), (3, 128)])
 def test_an_lstm_needs_all_of_its_shared_memory(place: Place, N: int, H: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With 16 bytes less, the kernels write behind it."""
+    """With 16 bytes less, the kernels access what lies behind it."""
     fast, _, weights = place.trials("lstm", {"N": N, "T": 1, "D": 1, "H": H})
     _, cache = fast.forward()
     grid = lstm_persistent.Plan.grid
     monkeypatch.setattr(lstm_persistent.Plan, "grid", lambda *args: (g := grid(*args))._replace(shared=g.shared - 16))
-    with pytest.raises(KernelError, match=f"lstm_forward_{H}: a block must keep to"):
+    with pytest.raises(KernelError, match=f"lstm_forward_{H}: .* beside the shared memory"):
         fast.forward()
-    with pytest.raises(KernelError, match=f"lstm_backward_{H}: a block must keep to"):
+    with pytest.raises(KernelError, match=f"lstm_backward_{H}: .* beside the shared memory"):
         fast.backward(weights, cache)
 
 

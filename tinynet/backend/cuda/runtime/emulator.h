@@ -5,8 +5,12 @@
 // have arrived, they continue. A thread is suspended at barriers only, so a GPU could run them in the same order, too:
 // a kernel whose result depends on the order has a race.
 //
+// With -fsanitize=thread, g++ calls a function before each access to memory. ThreadSanitizer's own functions are not
+// linked: those at the end of this file note which threads have read and written each element. Two threads that access
+// an element with no barrier between them, one of them to write, are a race, whatever the order in which they ran.
+//
 // Shared memory is NaN at the start of each block, because a GPU does not initialise it. Behind the `extern __shared__`
-// memory of a launch lies a margin of NaN, which the kernel must not change.
+// memory of a launch lies a margin of NaN, which the kernel must not touch.
 #pragma once
 #undef _FORTIFY_SOURCE  // its checked longjmp aborts on a jump to another stack
 #include <setjmp.h>
@@ -38,7 +42,7 @@ extern char __stop_shared_memory[] __attribute__((weak));
 
 namespace emulator {
 
-enum Order { ASCENDING, DESCENDING, SHUFFLED };
+enum Order { ASCENDING, SHUFFLED };
 enum State { READY, AT_BLOCK_BARRIER, AT_WARP_BARRIER, DONE };
 
 constexpr size_t STACK = 256 * 1024;
@@ -53,15 +57,16 @@ struct Fiber {
 };
 
 struct Thread {
-  State state;
-  int line;      // of the barrier at which it waits
-  Fiber* fiber;  // on which it is suspended
+  State state = READY;
+  int line = 0;                // of the barrier at which it waits
+  Fiber* fiber = nullptr;      // on which it is suspended
+  unsigned warp_barriers = 0;  // that it has passed
 };
 
 static void (*kernel)(void**);
 static void** arguments;
 static unsigned seed;
-static char error[300];
+static char error[500];
 
 alignas(16) static unsigned char dynamic_shared[MOST_SHARED + MARGIN];
 static unsigned shared_size;  // bytes of it that the launch asks for
@@ -76,6 +81,121 @@ static Fiber* idle[MOST_THREADS];     // fibers without a thread
 static unsigned idle_count;
 static jmp_buf scheduler;
 static uint64_t exchanged[MOST_THREADS];  // the values that the lanes of a warp exchange
+
+// --- which threads access an element --------------------------------------------------------------------------------
+
+// Memory whose accesses are noted: an array, between the margins `low` to `start` and `end` to `high`, or the shared
+// memory of a block. An element has `element` = 2 ** `shift` bytes. `is_written` is false for a constant.
+struct Range {
+  const char *low, *start, *end, *high;
+  unsigned element, shift;
+  bool is_written, is_shared;
+  const char* name;
+};
+
+// An access by a thread of a block. Barriers of the block separate intervals, which are counted from 1 through the
+// launch; 0 is none. `warp_barriers` are those that the thread has passed. `by_others`: an earlier block has accessed it, too.
+struct Access { unsigned interval; unsigned thread : 10, is_atomic : 1, by_others : 1, warp_barriers : 20; };
+
+// The last accesses to an element: a write, a read, and a read by another thread than that of the read.
+struct Element { Access write, read, other_read; };
+
+constexpr unsigned MOST_RANGES = 40, SHARED_ELEMENT = 4;  // bytes
+static Range ranges[MOST_RANGES];
+static Element* elements[MOST_RANGES];
+static unsigned range_count, last_found;
+static unsigned block;           // the number of the running one
+static unsigned interval;        // the current one
+static unsigned first_interval;  // of the block
+static bool is_running;          // whether a kernel runs
+
+enum Kind { READ, WRITE, ATOMIC };
+
+#define UNOBSERVED __attribute__((no_sanitize("thread")))
+
+UNOBSERVED inline bool is_ordered(Access before) {
+  if (!before.interval) return true;
+  if (before.interval < first_interval) return false;  // blocks have no order
+  return before.interval < interval || before.thread == current ||
+         (before.thread / warpSize == current / warpSize && before.warp_barriers != threads[current].warp_barriers);
+}
+
+UNOBSERVED __attribute__((noinline)) void report_race(const Range& range, size_t at, Access before, const char* what) {
+  if (*error) return;
+  snprintf(error, sizeof error, "no element may be %s by two threads with no barrier between, and element %zu of %s "
+           "is, by thread %u of block %u and thread %u of %s block; is a __syncthreads() missing, or do two threads "
+           "have one place?", what, at, range.name, current, block, before.thread,
+           before.interval < first_interval ? "an earlier" : "the same");
+}
+
+UNOBSERVED __attribute__((noinline)) void report_outside(const Range& range, const char* address, Kind kind) {
+  if (*error) return;
+  snprintf(error, sizeof error, "numbers were %s beside %s, which has %td elements, or it is a constant: element %td, "
+           "by thread %u of block %u; check the index, and the bound that stops the last threads",
+           kind == READ ? "read" : "written", range.name, (range.end - range.start) / range.element,
+           (address - range.start) / range.element, current, block);
+}
+
+UNOBSERVED inline void note_element(const Range& range, size_t at, Element& element, Kind kind) {
+  Access read = element.read, now = {interval, current, kind == ATOMIC, 0, threads[current].warp_barriers};
+  if (range.is_shared) {  // each block has its own
+    if (element.write.interval < first_interval) element.write = Access();
+    if (read.interval < first_interval) element.read = element.other_read = read = Access();
+  }
+  if (!is_ordered(element.write) && !(kind == ATOMIC && element.write.is_atomic))
+    report_race(range, at, element.write, kind == READ ? "read and written" : "written twice");
+  if (kind == READ) {
+    now.by_others = read.by_others || (read.interval && read.interval < first_interval);
+    if (read.interval < first_interval || read.thread != current) element.other_read = read;
+    element.read = now;
+    return;
+  }
+  if (is_ordered(read) && !read.by_others) read = element.other_read;
+  if (!is_ordered(read) || read.by_others) report_race(range, at, read, "read and written");
+  element.write = now;
+}
+
+UNOBSERVED inline void note(const char* address, unsigned size, Kind kind) {
+  if (!is_running || size_t(address - running->stack) < STACK) return;  // variables of the thread itself
+  unsigned r = last_found;
+  if (!range_count || address < ranges[r].low || address >= ranges[r].high)
+    for (r = 0; r < range_count && (address < ranges[r].low || address >= ranges[r].high);) r++;
+  if (r == range_count) return;
+  last_found = r;
+  const Range& range = ranges[r];
+  if (address < range.start || address + size > range.end || (kind != READ && !range.is_written)) {
+    report_outside(range, address, kind);
+    return;
+  }
+  if (!range.is_written) return;
+  size_t first = address - range.start, last = first + size - 1;  // bytes
+  for (size_t at = first >> range.shift; at <= last >> range.shift; at++)
+    note_element(range, at, elements[r][at], kind);
+}
+
+UNOBSERVED inline void watch(const Range& range) {
+  size_t count = (range.end - range.start + range.element - 1) / range.element;
+  elements[range_count] = range.is_written ? (Element*)calloc(count, sizeof(Element)) : nullptr;
+  ranges[range_count] = range;
+  ranges[range_count++].shift = __builtin_ctz(range.element);
+}
+
+// Note the accesses of this launch to `given` arrays and to shared memory.
+UNOBSERVED inline void watch_all(const Range* given, unsigned count) {
+  const char* shared = (const char*)dynamic_shared;
+  for (unsigned i = 0; i < count; i++) watch(given[i]);
+  watch({shared, shared, shared + shared_size, shared + shared_size + MARGIN, SHARED_ELEMENT, 0, true, true,
+         "the shared memory of the launch"});
+  const char *start = __start_shared_memory, *stop = __stop_shared_memory;
+  if (start) watch({start, start, stop, stop, SHARED_ELEMENT, 0, true, true, "the shared memory"});
+}
+
+UNOBSERVED inline void watch_none() {
+  while (range_count) free(elements[--range_count]);
+  last_found = 0;
+}
+
+// --- the scheduler --------------------------------------------------------------------------------------------------
 
 inline void become(unsigned thread) {
   current = thread;
@@ -127,6 +247,11 @@ inline void wait(State state, int line) {
   leave();
 }
 
+inline void sync_warp(int line) {
+  wait(AT_WARP_BARRIER, line);
+  threads[current].warp_barriers++;
+}
+
 // Open a barrier for the threads [first, last) if all of them wait there. Returns whether they do.
 inline bool passed(unsigned first, unsigned last, State barrier) {
   for (unsigned t = first; t < last; t++)
@@ -171,7 +296,7 @@ inline bool stuck() {
 // Whether the block has written to the margin behind its shared memory.
 inline bool overflowed() {
   const unsigned char* margin = dynamic_shared + shared_size;
-  if (margin[0] == 0xFF && !memcmp(margin, margin + 1, MARGIN - 1)) return false;
+  if (*error || (margin[0] == 0xFF && !memcmp(margin, margin + 1, MARGIN - 1))) return *error;
   snprintf(error, sizeof error, "a block must keep to the %u bytes of shared memory of its launch, and block "
            "(%u,%u,%u) has written behind them; a larger Grid.shared, or another index", shared_size, blockIdx.x,
            blockIdx.y, blockIdx.z);
@@ -179,23 +304,27 @@ inline bool overflowed() {
 }
 
 // Run the threads of a block. In ascending order, a warp runs to its next block barrier before the next warp starts; in
-// the other orders, all warps advance together.
+// shuffled order, all warps advance together.
 inline bool run_block(int order) {
   memset(dynamic_shared, 0xFF, shared_size + MARGIN);
   if (__start_shared_memory) memset(__start_shared_memory, 0xFF, __stop_shared_memory - __start_shared_memory);
-  for (unsigned t = 0; t < count; t++) threads[t].state = READY;
+  for (unsigned t = 0; t < count; t++) threads[t] = Thread();
   begun = 0;
+  first_interval = interval;
+  is_running = true;
   unsigned together = order == ASCENDING ? warpSize : count;
   do {
     for (unsigned from = 0; from < count; from += together)
       advance(from, from + together < count ? from + together : count);
+    interval++;
   } while (passed(0, count, AT_BLOCK_BARRIER));
+  is_running = false;
   bool fine = !stuck();
   return fine && !overflowed();
 }
 
 inline void put_in_order(unsigned* numbers, unsigned size, int order) {
-  for (unsigned i = 0; i < size; i++) numbers[i] = order == DESCENDING ? size - 1 - i : i;
+  for (unsigned i = 0; i < size; i++) numbers[i] = i;
   for (unsigned i = size; order == SHUFFLED && i > 1; i--) {
     seed = seed * 1664525u + 1013904223u;
     unsigned other = (seed >> 8) % i, number = numbers[i - 1];
@@ -204,8 +333,10 @@ inline void put_in_order(unsigned* numbers, unsigned size, int order) {
   }
 }
 
-// Run a kernel. `shape` is blocks x, y, z, threads x, y, z, and bytes of shared memory. Returns NULL or a message.
-inline const char* launch(void (*entry)(void**), void** values, const unsigned* shape, int order) {
+// Run a kernel. `shape` is blocks x, y, z, threads x, y, z, and bytes of shared memory. If there are `watched` arrays,
+// the accesses to them and to shared memory are checked. Returns NULL or a message.
+inline const char* launch(void (*entry)(void**), void** values, const unsigned* shape, int order, const Range* watched,
+                          unsigned watched_count) {
   kernel = entry;
   arguments = values;
   seed = 1;
@@ -213,6 +344,9 @@ inline const char* launch(void (*entry)(void**), void** values, const unsigned* 
   blockDim = {shape[3], shape[4], shape[5]};
   count = blockDim.x * blockDim.y * blockDim.z;
   shared_size = shape[6];
+  *error = 0;
+  interval = 1;
+  if (watched_count) watch_all(watched, watched_count);
   put_in_order(turns, count, order);
   unsigned size = gridDim.x * gridDim.y * gridDim.z;
   unsigned* blocks = (unsigned*)malloc(size * sizeof(unsigned));
@@ -220,8 +354,10 @@ inline const char* launch(void (*entry)(void**), void** values, const unsigned* 
   bool fine = true;
   for (unsigned i = 0; i < size && fine; i++) {
     blockIdx = {blocks[i] % gridDim.x, blocks[i] / gridDim.x % gridDim.y, blocks[i] / (gridDim.x * gridDim.y)};
+    block = blocks[i];
     fine = run_block(order);
   }
+  watch_none();
   free(blocks);
   fflush(stdout);  // output of printf in the kernel
   return fine ? nullptr : error;
@@ -247,15 +383,16 @@ inline unsigned lane() { return current % warpSize; }
   ([&](auto shown) { static_assert((mask) == 0xffffffffu, "all lanes must take part"); \
                      return emulator::from_lane(shown, lane, __LINE__); }(value))
 #define __syncthreads() emulator::wait(emulator::AT_BLOCK_BARRIER, __LINE__)
-#define __syncwarp() emulator::wait(emulator::AT_WARP_BARRIER, __LINE__)
+#define __syncwarp() emulator::sync_warp(__LINE__)
 #define __shfl_sync(mask, value, source) EMULATED_SHUFFLE(mask, value, source)
 #define __shfl_xor_sync(mask, value, bits) EMULATED_SHUFFLE(mask, value, emulator::lane() ^ (bits))
 #define __shfl_down_sync(mask, value, by) \
   EMULATED_SHUFFLE(mask, value, emulator::lane() + (by) < 32 ? emulator::lane() + (by) : emulator::lane())
 
 // For integers only: a sum of floats depends on the order of the threads, which differs between runs on a GPU.
-template <class T> T atomicAdd(T* place, T value) {
+template <class T> UNOBSERVED T atomicAdd(T* place, T value) {
   static_assert(T(0.5) == T(0), "atomicAdd of floats is not deterministic: let one thread add them up");
+  emulator::note((const char*)place, sizeof(T), emulator::ATOMIC);
   T before = *place;
   *place = before + value;
   return before;
@@ -282,3 +419,17 @@ inline float sqrtf(float x) { return __builtin_sqrtf(x); }
 inline float tanhf(float x) { return __builtin_tanhf(x); }
 template <class T> T min(T a, T b) { return b < a ? b : a; }
 template <class T> T max(T a, T b) { return a < b ? b : a; }
+
+// What -fsanitize=thread calls before each access.
+#define OBSERVER extern "C" __attribute__((no_sanitize("thread"), visibility("hidden"), used)) void
+#define NOTED(size) \
+  OBSERVER __tsan_read##size(void* at) { emulator::note((const char*)at, size, emulator::READ); } \
+  OBSERVER __tsan_write##size(void* at) { emulator::note((const char*)at, size, emulator::WRITE); } \
+  OBSERVER __tsan_unaligned_read##size(void* at) { emulator::note((const char*)at, size, emulator::READ); } \
+  OBSERVER __tsan_unaligned_write##size(void* at) { emulator::note((const char*)at, size, emulator::WRITE); }
+NOTED(1) NOTED(2) NOTED(4) NOTED(8) NOTED(16)
+OBSERVER __tsan_read_range(void* at, size_t size) { emulator::note((const char*)at, size, emulator::READ); }
+OBSERVER __tsan_write_range(void* at, size_t size) { emulator::note((const char*)at, size, emulator::WRITE); }
+OBSERVER __tsan_func_entry(void*) {}
+OBSERVER __tsan_func_exit(void*) {}
+OBSERVER __tsan_init() {}

@@ -3,8 +3,9 @@
 Compiled kernels are kept in the user's cache folder, under a hash of the text and of the compiler's flags.
 $TINYNET_EMULATOR_FLAGS adds flags: "-O0" is for stepping through a kernel in a debugger.
 
-Inside `checked()`, each launch runs four times on copies of the arrays: in three orders of its threads and blocks, and
-once more with other values around the arrays. Results that differ are an error, and so is a write outside an array.
+Inside `checked()`, each launch runs on copies of its arrays, in several orders of its threads and blocks, and each
+access to memory is noted. These are errors: an element that two threads access, one of them to write, with no barrier
+between; an access outside an array; and results that differ.
 """
 
 import ctypes
@@ -22,8 +23,9 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -33,7 +35,8 @@ from tinynet.cache import cache_folder, private_folder
 from tinynet.errors import DeviceError
 
 FLAGS = ("-std=c++17", "-O2", "-g", "-fPIC", "-ffp-contract=off", "-Wall", "-Wno-unknown-pragmas")
-ORDERS = 3  # ascending, descending, shuffled: see emulator.h
+_NOTING = ("-fsanitize=thread", "-fno-exceptions", "-nodefaultlibs")  # calls emulator.h, not ThreadSanitizer
+ORDERS = 2  # ascending, shuffled: see emulator.h
 SHARED = 227 * 1024  # bytes of shared memory that a block may have, as on sm_90 and in emulator.h
 MULTIPROCESSORS = 2  # few, so that small arrays occupy all of them, too
 _MARGIN = 1 << 13  # elements before and after a copy of an array: a wrong index that far away is caught
@@ -50,10 +53,9 @@ class KernelError(DeviceError):
 
 @contextmanager
 def checked() -> Iterator[None]:
-    """Inside, run every launch in several orders of its threads, and demand the same bits from each.
+    """Inside, run every launch in several orders of its threads, demand the same bits, and note each access to memory.
 
-    Values read from outside an array are NaN. Errors: KernelError, from the launch, for a race or for a write outside
-    an array.
+    Errors: KernelError, from the launch, for a race or for an access outside an array.
     """
     token = _checked.set(True)
     try:
@@ -78,8 +80,9 @@ def program(source: str) -> str:
 def _entry(name: str, parameters: Sequence[Parameter]) -> str:
     types = [parameter.type + "*" * parameter.is_pointer for parameter in parameters]
     values = ", ".join(f"*({type_}*)values[{i}]" for i, type_ in enumerate(types))
-    return (f'extern "C" const char* launch_{name}(void** values, const unsigned* shape, int order) '
-            f"{{ return emulator::launch([](void** values) {{ {name}({values}); }}, values, shape, order); }}")
+    return (f'extern "C" const char* launch_{name}(void** values, const unsigned* shape, int order, '
+            "const emulator::Range* watched, unsigned count) { return emulator::launch([](void** values) "
+            f"{{ {name}({values}); }}, values, shape, order, watched, count); }}")
 
 
 def missing() -> str | None:
@@ -94,9 +97,9 @@ def missing() -> str | None:
     return None
 
 
-def compiled(text: str) -> Path:
+def compiled(text: str, flags: Sequence[str] = FLAGS) -> Path:
     """The shared library of a program, from the cache or compiled now. Errors: DeviceError if that is not possible."""
-    flags = [*FLAGS, *shlex.split(os.environ.get("TINYNET_EMULATOR_FLAGS", ""))]
+    flags = [*flags, *shlex.split(os.environ.get("TINYNET_EMULATOR_FLAGS", ""))]
     header = Path(__file__).with_name("emulator.h")
     key = hashlib.sha256("\0".join([text, header.read_text(encoding="utf-8"), *flags, platform.machine()]).encode())
     library = cache_folder() / "kernels" / f"{key.hexdigest()[:32]}.so"
@@ -124,57 +127,71 @@ def _build(text: str, flags: Sequence[str]) -> bytes:
         return output.read_bytes()
 
 
+class _Range(ctypes.Structure):
+    """`Range` of emulator.h: an array between its margins."""
+
+    _fields_: ClassVar[Any] = [*((name, ctypes.c_void_p) for name in ("low", "start", "end", "high")),
+                               ("element", ctypes.c_uint), ("shift", ctypes.c_uint), ("is_written", ctypes.c_bool), ("is_shared", ctypes.c_bool),
+                               ("name", ctypes.c_char_p)]
+
+
 class Library:
     """The kernels of a source text, compiled for this processor. `signatures` holds their parameters by name."""
 
     def __init__(self, source: str) -> None:
-        self.signatures = signatures(source)
-        self._library = ctypes.CDLL(str(compiled(program(source))))
+        self.signatures, self._program = signatures(source), program(source)
+
+    @cached_property
+    def _plain(self) -> Any:
+        return ctypes.CDLL(str(compiled(self._program)))
+
+    @cached_property
+    def _noting(self) -> Any:
+        """The same kernels, which note their accesses to memory."""
+        return ctypes.CDLL(str(compiled(self._program, [*FLAGS, *_NOTING])))
 
     def run(self, name: str, blocks: Shape, threads: Shape, shared: int, values: Sequence[Any]) -> None:
         """Run a kernel on NumPy arrays, numbers and structs of the dtypes in its signature. 0 is a null pointer."""
-        def call(values: Sequence[Any], order: int) -> None:
-            function = getattr(self._library, f"launch_{name}")
+        def call(library: Any, values: Sequence[Any], order: int, watched: Sequence[_Range]) -> None:
+            function = getattr(library, f"launch_{name}")
             function.restype = ctypes.c_char_p
             held = [np.asarray(np.uint64(value.ctypes.data) if isinstance(value, np.ndarray) else value)
                     for value in values]  # an address where the kernel has a pointer, else the bytes of the argument
             places = (ctypes.c_void_p * len(held))(*[one.ctypes.data for one in held])
             with _lock:
-                error = function(places, (ctypes.c_uint * 7)(*blocks, *threads, shared), order)
+                error = function(places, (ctypes.c_uint * 7)(*blocks, *threads, shared), order,
+                                 (_Range * len(watched))(*watched), len(watched))
             if error:
                 raise KernelError(f"{name}: {error.decode()}")
 
         if _checked.get():
-            _run_checked(name, self.signatures[name], values, call)
+            _run_checked(name, self.signatures[name], values, partial(call, self._noting))
         else:
-            call(values, 0)
+            call(self._plain, values, 0, ())
 
 
-_Call = Callable[[Sequence[Any], int], None]  # runs a kernel on arguments, in an order of the threads
+_Call = Callable[[Sequence[Any], int, Sequence[_Range]], None]  # runs a kernel on arguments, in an order of the threads
 
 
 def _run_checked(name: str, parameters: Sequence[Parameter], values: Sequence[Any], call: _Call) -> None:
     _check_no_overlap(name, parameters, values)
-    results = [_between_margins(name, parameters, values, call, order, _nonsense) for order in range(ORDERS)]
-    _between_margins(name, parameters, values, call, 0, _own_number)  # NaN written beside NaN would go unnoticed
+    results = [_between_margins(parameters, values, call, order) for order in range(ORDERS)]
     written = [(p, value) for p, value in _arrays(parameters, values) if p.is_written]
     for i, (parameter, value) in enumerate(written):
         if any(result[i].tobytes() != results[0][i].tobytes() for result in results):
-            raise KernelError(f"{name}: {parameter.name} must not depend on the order in which threads run, and "
-                              "does; is there a barrier missing, or do two threads write to one place?")
+            raise KernelError(f"{name}: {parameter.name} must not depend on the order in which threads run, and does; "
+                              "does it hold what an atomic operation returned?")
         value.reshape(-1)[...] = results[0][i]
 
 
-def _between_margins(name: str, parameters: Sequence[Parameter], values: Sequence[Any], call: _Call, order: int,
-                     margin: Callable[[Any, int], Any]) -> list[np.ndarray]:
-    """What a kernel writes into copies of its arrays, which lie between margins that must stay as they are."""
-    copies = [_guarded(value, margin(value.dtype, i)) if isinstance(value, np.ndarray) else value
-              for i, value in enumerate(values)]
-    before = [copy.copy() for copy in copies]
-    call([_inner(copy) if isinstance(copy, np.ndarray) else copy for copy in copies], order)
-    for (parameter, copy), (_, old) in zip(_arrays(parameters, copies), _arrays(parameters, before), strict=True):
-        _check_margins(name, parameter, copy, old)
-    return [_inner(copy) for parameter, copy in _arrays(parameters, copies) if parameter.is_written]
+def _between_margins(parameters: Sequence[Parameter], values: Sequence[Any], call: _Call, order: int
+                     ) -> list[np.ndarray]:
+    """What a kernel writes into copies of its arrays, which lie between margins that it must not access."""
+    copies = [_guarded(value) if isinstance(value, np.ndarray) else value for value in values]
+    arrays = _arrays(parameters, copies)
+    call([_inner(copy) if isinstance(copy, np.ndarray) else copy for copy in copies], order,
+         [_watched(parameter, copy) for parameter, copy in arrays])
+    return [_inner(copy) for parameter, copy in arrays if parameter.is_written]
 
 
 def _arrays(parameters: Sequence[Parameter], values: Sequence[Any]) -> list[tuple[Parameter, Any]]:
@@ -182,19 +199,9 @@ def _arrays(parameters: Sequence[Parameter], values: Sequence[Any]) -> list[tupl
     return [(p, value) for p, value in zip(parameters, values, strict=True) if isinstance(value, np.ndarray)]
 
 
-def _nonsense(dtype: Any, number: int) -> Any:
-    """A value that shows in every result computed from it: NaN, or the largest integer."""
-    return np.nan if dtype.kind == "f" else np.zeros((), dtype) if dtype.kind == "b" else np.iinfo(dtype).max
-
-
-def _own_number(dtype: Any, number: int) -> Any:
-    """A different value for each argument, so that a value copied or computed from another margin differs, too."""
-    return np.asarray(number + (0.5 if dtype.kind == "f" else 1)).astype(dtype)
-
-
-def _guarded(array: np.ndarray, margin: Any) -> np.ndarray:
+def _guarded(array: np.ndarray) -> np.ndarray:
     """A flat copy with margins."""
-    wide = np.full(array.size + 2 * _MARGIN, margin, array.dtype)
+    wide = np.zeros(array.size + 2 * _MARGIN, array.dtype)
     _inner(wide)[...] = array.reshape(-1)
     return wide
 
@@ -203,11 +210,10 @@ def _inner(wide: np.ndarray) -> np.ndarray:
     return wide[_MARGIN : wide.size - _MARGIN]
 
 
-def _check_margins(name: str, parameter: Parameter, copy: np.ndarray, before: np.ndarray) -> None:
-    fixed = [slice(_MARGIN), slice(-_MARGIN, None)] if parameter.is_written else [slice(None)]
-    if any(copy[part].tobytes() != before[part].tobytes() for part in fixed):
-        raise KernelError(f"{name}: numbers were written beside {parameter.name}, which has {copy.size - 2 * _MARGIN} "
-                          "elements, or it is a constant; check the index, and the bound that stops the last threads")
+def _watched(parameter: Parameter, copy: np.ndarray) -> _Range:
+    low, margin, inner = copy.ctypes.data, _MARGIN * copy.itemsize, _inner(copy).nbytes
+    return _Range(low, low + margin, low + margin + inner, low + copy.nbytes, copy.itemsize, 0, parameter.is_written, False,
+                  parameter.name.encode())
 
 
 def _check_no_overlap(name: str, parameters: Sequence[Parameter], values: Sequence[Any]) -> None:
