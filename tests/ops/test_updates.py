@@ -1,6 +1,8 @@
 """Every update in place: its override does what its specification says, and its equations are those of its code."""
 
 import inspect
+import itertools
+import math
 import re
 import sys
 from pathlib import Path
@@ -50,6 +52,56 @@ def test_a_planted_bug_is_found(name: str, old: str, new: str) -> None:
     exec(source.replace(old, new).removeprefix("@Update\n"), room)
     wrong = room[name]
     assert faults(name, update.specification, lambda *arrays, **options: wrong(np, *arrays, **options), "cpu")
+
+
+# --- the specifications, one number after another -------------------------------------------------------------------
+
+def adam(w: float, g: float, m: float, v: float, *, lr: float, betas: tuple[float, float], eps: float, step: int,
+         weight_decay: float, decoupled: bool) -> tuple[float, ...]:
+    before, (beta1, beta2) = w, betas
+    g += 0.0 if decoupled else weight_decay * before
+    m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g**2
+    w = before * (1 - lr * weight_decay * decoupled)
+    return w - lr * (m / (1 - beta1**step)) / (math.sqrt(v / (1 - beta2**step)) + eps), g, m, v
+
+
+def sgd(w: float, g: float, velocity: float, *, lr: float, momentum: float, nesterov: bool, weight_decay: float
+        ) -> tuple[float, ...]:
+    slope = g + weight_decay * w
+    velocity = momentum * velocity + slope
+    return w - lr * (slope + momentum * velocity if nesterov else velocity), g, velocity
+
+
+def running_averages(mean: float, var: float, batch_mean: float, batch_var: float, *, momentum: float, seen: int
+                     ) -> tuple[float, ...]:
+    k = min(momentum, seen / (seen + 1))
+    return k * mean + (1 - k) * batch_mean, k * var + (1 - k) * batch_var, batch_mean, batch_var
+
+
+NAIVE: dict[str, tuple[Any, dict[str, list[Any]]]] = {
+    "adam": (adam, {"lr": [0.1], "betas": [(0.9, 0.99), (0.0, 0.5)], "eps": [1e-8, 0.1], "step": [1, 2, 30],
+                    "weight_decay": [0.0, 0.3], "decoupled": [False, True]}),
+    "sgd": (sgd, {"lr": [0.1], "momentum": [0.0, 0.9], "nesterov": [False, True], "weight_decay": [0.0, 0.3]}),
+    "running_averages": (running_averages, {"momentum": [0.0, 0.5, 0.9, 1.0], "seen": [0, 1, 8, 9, 50]}),
+}
+
+
+@pytest.mark.parametrize("name", NAIVE)
+def test_a_specification_does_what_its_equations_say_for_all_options_together(name: str) -> None:
+    """Elements of a gradient or a moment may be 0."""
+    naive, options = NAIVE[name]
+    count = len(next(CASES[name]())[0])
+    for values in itertools.product(*options.values()):
+        arrays = list(np.random.default_rng(0).standard_normal((count, 7)))
+        arrays[-1] = abs(arrays[-1])
+        for i, array in enumerate(arrays):
+            array[i] = 0
+        given = dict(zip(options, values, strict=True))
+        wanted = [naive(*map(float, numbers), **given) for numbers in zip(*arrays, strict=True)]
+        UPDATES[name].specification(np, *arrays, **given)
+        for i, array in enumerate(arrays):
+            if (name, i) != ("adam", 1):  # the gradient with its decay is no result
+                np.testing.assert_allclose(array, [one[i] for one in wanted], rtol=1e-12, err_msg=str(given))
 
 
 # --- equations ------------------------------------------------------------------------------------------------------

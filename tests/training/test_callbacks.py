@@ -113,12 +113,13 @@ def test_the_name_says_what_is_better() -> None:
 
 
 def test_early_stopping_goes_on_where_it_was() -> None:
-    values = [5, 4, 6, 6, 6]
-    for cut in range(4):
+    values = [5, 4, 6, 6, 6, 6]
+    for cut in range(5):
         first, second = EarlyStopping(patience=3), EarlyStopping(patience=3)
         after(values[:cut], first)
         second.load_state_dict(json.loads(json.dumps(first.state_dict())))
-        assert len(after(values[cut:], second).history) == 5 - cut
+        run = after(values[cut:], second)
+        assert len(run.history) == 5 - cut and run.stopped.endswith(" for 3 epochs")
 
 
 def test_training_stops_early() -> None:

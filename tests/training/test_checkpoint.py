@@ -28,10 +28,10 @@ def state(step: int = 3) -> State:
 
 
 def trained(path: Path | None, resume: bool = False, epochs: int = 2, seed: int = 0, units: int = 4,
-            options: dict[str, Any] | None = None, **more: Any) -> Any:
+            options: dict[str, Any] | None = None, mode: bool = True, **more: Any) -> Any:
     tn.seed(seed)
     model = tn.nn.Sequential(tn.nn.Dense(3, units), tn.nn.Dropout(0.1), tn.nn.Dense(units, 2))
-    optimizer = tn.optim.Adam(model.parameters(), **(options or {}))
+    optimizer = tn.optim.Adam(model.train(mode).parameters(), **(options or {}))
     loader = tn.data.Loader(X, Y, batch_size=5, shuffle=True)
     tn.fit(model, optimizer, **{"train": loader, "epochs": epochs, "checkpoint": path, "resume": resume,
                                 "show": False, **more})
@@ -159,6 +159,25 @@ def test_another_run_is_told(tmp_path: Path, other: dict[str, Any], message: str
     trained(path)
     with pytest.raises(CheckpointError, match=message):
         trained(path, resume=True, **other)
+
+
+@pytest.mark.parametrize("other", [
+    {"epochs": 3}, {"guard": False}, {"graph": False}, {"checkpoint_seconds": 1e9}, {"show": True}, {"mode": False}])
+def test_the_same_run_with_other_comforts_goes_on(tmp_path: Path, other: dict[str, Any]) -> None:
+    """Neither the mode of the model nor how a run is watched decides what it computes."""
+    class Stop(tn.callbacks.Callback):
+        def on_step(self, run: Any) -> None:
+            if run.step == 4 and len(run.history) < 2:
+                raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        trained(tmp_path / "c", callbacks=[Stop()], checkpoint_seconds=0, epochs=2)
+    mode = other.pop("mode", True)
+    stop = Stop()
+    stop.on_step = lambda run: None  # type: ignore[method-assign]
+    model = trained(tmp_path / "c", resume=True, mode=mode, callbacks=[stop], **other)
+    whole = trained(None, callbacks=[stop], epochs=other.get("epochs", 2))
+    assert all(np.array_equal(array, whole.state_dict()[name]) for name, array in model.state_dict().items())
 
 
 def test_arrays_that_do_not_fit_are_named(tmp_path: Path) -> None:

@@ -237,7 +237,10 @@ class Raise(Callback):
     """Send a signal to this process, in a step or after an epoch."""
 
     def __init__(self, number: int, step: int, times: int = 1) -> None:
-        self._number, self._step, self._times = number, step, times
+        self._number, self._step, self._times, self.started = number, step, times, -1
+
+    def on_start(self, run: Run) -> None:
+        self.started = run.step
 
     def on_step(self, run: Run) -> None:
         if run.step == self._step:
@@ -256,7 +259,9 @@ def test_a_signal_ends_it_after_the_step(tmp_path: Path, number: signal.Signals,
     assert caught.value.exit_code == code
     assert signal.getsignal(number) == before
     assert "stopping after this step; once more, and it stops at once" in capfd.readouterr().err
-    assert_same(fitted(tmp_path / "c", resume=True, die=Raise(number, 99)), fitted())
+    again = Raise(number, 99)
+    assert_same(fitted(tmp_path / "c", resume=True, die=again), fitted())
+    assert again.started == step, "all of it is in the checkpoint"
 
 
 def test_a_signal_while_validating(tmp_path: Path) -> None:

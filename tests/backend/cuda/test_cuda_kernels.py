@@ -1,8 +1,8 @@
 """The kernels of the GPU: every override in float32 against the specification in float64.
 
 They run in the emulator and, if there is one, on a GPU. The emulator makes each launch in two orders of threads and
-blocks, and checks each access to memory (emulator.checked). A wait of the host for the device is an error. Sizes are odd,
-large enough for several blocks and stretches of rows, and not multiples of either.
+blocks, and checks each access to memory (emulator.checked). A wait of the host for the device is an error. Sizes are
+odd, large enough for several blocks and stretches of rows, and not multiples of either.
 """
 
 from collections.abc import Iterator

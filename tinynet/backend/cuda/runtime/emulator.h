@@ -94,7 +94,8 @@ struct Range {
 };
 
 // An access by a thread of a block. Barriers of the block separate intervals, which are counted from 1 through the
-// launch; 0 is none. `warp_barriers` are those that the thread has passed. `by_others`: an earlier block has accessed it, too.
+// launch; 0 stands for no access. `warp_barriers` are those that the thread has passed. `by_others`: an earlier block has
+// accessed the element, too.
 struct Access { unsigned interval; unsigned thread : 10, is_atomic : 1, by_others : 1, warp_barriers : 20; };
 
 // The last accesses to an element: a write, a read, and a read by another thread than that of the read.

@@ -130,9 +130,9 @@ def _build(text: str, flags: Sequence[str]) -> bytes:
 class _Range(ctypes.Structure):
     """`Range` of emulator.h: an array between its margins."""
 
-    _fields_: ClassVar[Any] = [*((name, ctypes.c_void_p) for name in ("low", "start", "end", "high")),
-                               ("element", ctypes.c_uint), ("shift", ctypes.c_uint), ("is_written", ctypes.c_bool), ("is_shared", ctypes.c_bool),
-                               ("name", ctypes.c_char_p)]
+    _fields_: ClassVar[Any] = [
+        *((name, ctypes.c_void_p) for name in ("low", "start", "end", "high")), ("element", ctypes.c_uint),
+        ("shift", ctypes.c_uint), ("is_written", ctypes.c_bool), ("is_shared", ctypes.c_bool), ("name", ctypes.c_char_p)]
 
 
 class Library:
@@ -211,9 +211,9 @@ def _inner(wide: np.ndarray) -> np.ndarray:
 
 
 def _watched(parameter: Parameter, copy: np.ndarray) -> _Range:
-    low, margin, inner = copy.ctypes.data, _MARGIN * copy.itemsize, _inner(copy).nbytes
-    return _Range(low, low + margin, low + margin + inner, low + copy.nbytes, copy.itemsize, 0, parameter.is_written, False,
-                  parameter.name.encode())
+    low, start = copy.ctypes.data, _inner(copy).ctypes.data
+    return _Range(low, start, start + _inner(copy).nbytes, low + copy.nbytes, copy.itemsize, 0, parameter.is_written,
+                  False, parameter.name.encode())
 
 
 def _check_no_overlap(name: str, parameters: Sequence[Parameter], values: Sequence[Any]) -> None:
