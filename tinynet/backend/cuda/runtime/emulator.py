@@ -131,8 +131,9 @@ class _Range(ctypes.Structure):
     """`Range` of emulator.h: an array between its margins."""
 
     _fields_: ClassVar[Any] = [
-        *((name, ctypes.c_void_p) for name in ("low", "start", "end", "high")), ("element", ctypes.c_uint),
-        ("shift", ctypes.c_uint), ("is_written", ctypes.c_bool), ("is_shared", ctypes.c_bool), ("name", ctypes.c_char_p)]
+        *((name, ctypes.c_void_p) for name in ("low", "start", "end", "high")),
+        *((name, ctypes.c_uint) for name in ("element", "shift")),
+        *((name, ctypes.c_bool) for name in ("is_written", "is_shared")), ("name", ctypes.c_char_p)]
 
 
 class Library:
