@@ -192,7 +192,7 @@ MESSAGES: list[tuple[str, Any, type[Exception], str]] = [
      'cross_entropy: labels must hold integers, got bool; labels.astype("int64")? '
      "(one-hot rows: labels.argmax(-1))"),
     ("booleans for floats", lambda: tn.ops.relu(np.zeros(4, bool)), DtypeError,
-     'relu: x must hold floats, got bool; x.astype("float32")? (images of 0 ... 255: tn.nn.Scaling())'),
+     'relu: x must hold floats, got bool; x.astype("float32")? (images of 0 ... 255: tn.nn.Scaling()(x))'),
     ("labels too large", lambda: tn.ops.cross_entropy(zeros(2, 10), np.array([1, 10])), ArgumentError,
      "cross_entropy: labels must be in [0, K) = [0, 10), got values from 1 to 10; do labels count from 1, or are there "
      "more classes than logits?"),

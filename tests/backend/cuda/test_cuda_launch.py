@@ -510,8 +510,8 @@ PLANTED = {  # case, file, what stands there, what is planted
                                  "if (at >= size) return;\n  int c = at % C;\n  y[at]",
                                  "if (at > size) return;\n  int c = at % C;\n  y[at]"),
     "lstm: a mask too many": ("lstm, step by step", "lstm.cu",
-                              "if (unit >= N * H) return;\n  int n = unit / H, j = unit % H;\n  float h_before",
-                              "if (unit > N * H) return;\n  int n = unit / H, j = unit % H;\n  float h_before"),
+                              "if (unit >= N * H) return;\n  int n = unit / H, j = unit % H;\n  if (!is_real",
+                              "if (unit > N * H) return;\n  int n = unit / H, j = unit % H;\n  if (!is_real"),
     "cross-entropy: one too many": ("cross_entropy", "loss.cu", "if (at < size)", "if (at <= size)"),
 }
 CASES: dict[str, dict[str, Any]] = {
@@ -577,7 +577,7 @@ def test_the_page_for_learners_is_true(planted: Callable[..., None], capfd: pyte
     """Its code runs, and the line to print with prints from the kernel."""
     page = (FOLDER / "README.md").read_text(encoding="utf-8")
     line, = re.findall(r"```c\n(.*?)```", page, re.S)
-    after = "      State state = state_of(gate, C_now);\n"
+    after = "      State state = state_after(is_real, {C_now, h_now}, state_of(gate, C_now));\n"
     planted("lstm_persistent.cu", after, after + line)
     first, second = re.findall(r"```python\n(.*?)```", page, re.S)
     code: dict[str, Any] = {}
