@@ -2,6 +2,7 @@
 
     mnist/     the four files of MNIST
     kernels/   machine code of kernels, mode 700
+    onnxruntime-web-1.30.0/   what runs a model in a web page, mode 700
 
 Machine code is run as it is found. So `private_folder` refuses a folder in which another user could have put it.
 """

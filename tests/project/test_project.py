@@ -44,8 +44,9 @@ LAYERS = [
     ["nn"],
     ["optim", "data", "models"],
     ["saving", "metrics", "about"],
-    ["training", "export"],
+    ["training"],
     ["classifier"],
+    ["export"],
     ["commands"],
     ["__main__"],
 ]

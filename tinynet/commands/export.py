@@ -1,32 +1,44 @@
-"""`tinynet export`: a model for other programs."""
+"""`tinynet export`: a model for other programs, as a file in the ONNX format or as a web page."""
 
 import argparse
 import os
+from pathlib import Path
 from typing import Any
 
 from tinynet.commands.answers import add_command, show
 from tinynet.errors import printable
 from tinynet.export.onnx import to_onnx
+from tinynet.export.web.page import write_page
 from tinynet.nn.summary import in_bytes
 from tinynet.output import json_text
 from tinynet.saving.models import load
 
 _EXAMPLES = """\
-  tinynet export model.safetensors --onnx model.onnx --pixels --probabilities"""
+  tinynet export model.safetensors --onnx model.onnx --pixels --probabilities
+  tinynet export model.safetensors --web model.html --title 'Cat or dog?'"""
 
 
 def add(commands: Any) -> None:
     """Describe the command."""
-    made = add_command(commands, "export", export, "a model for other programs, in the ONNX format", _EXAMPLES)
-    made.add_argument("--onnx", metavar="FILE", required=True, help="the file to write, in the ONNX format")
-    made.add_argument("--pixels", action="store_true", help="take images as bytes: the scaling is in the file")
-    made.add_argument("--probabilities", action="store_true", help="end with a softmax")
+    made = add_command(commands, "export", export, "a model for other programs: an ONNX file, or a web page", _EXAMPLES)
+    files = made.add_mutually_exclusive_group(required=True)
+    files.add_argument("--onnx", metavar="FILE", help="write a file in the ONNX format")
+    files.add_argument("--web", metavar="FILE", help="write a web page that runs the model without a network")
+    made.add_argument("--pixels", action="store_true", help="of --onnx: take images as bytes, and scale them")
+    made.add_argument("--probabilities", action="store_true", help="of --onnx: end with a softmax")
+    made.add_argument("--title", help="of --web: the title of the page (default: the name of the model's file)")
+    made.add_argument("--runtime", metavar="FOLDER", help="of --web: where the files of onnxruntime-web are (default: "
+                                                         "the cache folder, or npm fetches them)")
 
 
 def export(options: argparse.Namespace) -> int:
     """Write a model for other programs."""
-    to_onnx(load(options.model), options.onnx, pixels=options.pixels, probabilities=options.probabilities)
-    written = os.path.getsize(options.onnx)
-    show(json_text({"file": options.onnx, "bytes": written}, indent=1) if options.json else
-         f"written to {printable(options.onnx)}: {in_bytes(written)}")
+    model, path = load(options.model), options.onnx or options.web
+    if options.onnx:
+        to_onnx(model, path, pixels=options.pixels, probabilities=options.probabilities)
+    else:
+        write_page(model, path, title=options.title or Path(options.model).stem, runtime_folder=options.runtime)
+    written = os.path.getsize(path)
+    show(json_text({"file": path, "bytes": written}, indent=1) if options.json else
+         f"written to {printable(path)}: {in_bytes(written)}")
     return 0

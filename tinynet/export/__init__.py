@@ -7,4 +7,5 @@
     shapes.py        rules: shapes, indices, reductions
     layers.py        rules: products, convolution, pooling, batch normalisation, LSTM
     onnx.py          tn.to_onnx
+    web/             the page
 """
