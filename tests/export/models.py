@@ -97,7 +97,6 @@ LAYERS: list[tuple[str, list[nn.Module], tuple[int, ...]]] = [
     ("Flatten behind one channel", [nn.Conv2D(2, 1, 3), nn.Flatten()], (6, 7, 2)),
     ("Reshape", [nn.Reshape((2, -1)), nn.LSTM(12, 3)], (4, 3, 2)),
     ("GlobalAveragePool", [nn.Conv2D(2, 4, 3), nn.GlobalAveragePool()], (6, 7, 2)),
-    ("GlobalMaxPool", [nn.Conv2D(2, 4, 3), nn.GlobalMaxPool()], (6, 7, 2)),
     ("GlobalAveragePool behind LSTM", [nn.LSTM(3, 4), nn.GlobalAveragePool()], (6, 3)),
     ("GlobalMaxPool", [nn.Conv1D(2, 4, 3), nn.GlobalMaxPool()], (6, 2)),
     ("Residual", [nn.Residual(nn.Sequential(nn.Conv1D(3, 3, 3, padding="same"), nn.ReLU())), nn.LSTM(3, 2)], (6, 3)),
