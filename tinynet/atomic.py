@@ -1,5 +1,6 @@
 """Write files whole or not at all."""
 
+import errno
 import glob
 import hashlib
 import os
@@ -18,13 +19,23 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
     `path`. Missing folders are made. An existing file keeps its mode, and its owner where that is allowed. A link stays
     a link: the file that it names is replaced. A device or a pipe is not replaced, but written to.
 
-    Errors: OSError if that is not possible; `path` is unchanged then.
+    Errors: OSError with the name of the file if that is not possible; `path` is unchanged then.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "results.json"
     >>> write_whole(path, b"{}"); path.read_bytes()
     b'{}'
     """
+    try:
+        _write(path, content)
+    except OSError as error:
+        error.filename, error.filename2 = os.fspath(path), None
+        raise
+    except ValueError as error:  # a NUL byte in the name, or no name
+        raise OSError(errno.EINVAL, f"invalid name: {error}", os.fspath(path)) from error
+
+
+def _write(path: str | os.PathLike[str], content: bytes) -> None:
     found = _status(path)
     if found and not stat.S_ISREG(found.st_mode):
         with open(path, "wb", buffering=0) as stream:  # IsADirectoryError for a folder

@@ -10,7 +10,7 @@ import pytest
 
 import tinynet as tn
 from tinynet.atomic import beside, remove_parts, write_whole
-from tinynet.errors import ModelFileError
+from tinynet.errors import ModelFileError, TinynetError
 
 
 def mode(path: Path) -> int:
@@ -79,6 +79,27 @@ def test_devices() -> None:
         tn.save("/dev/full", tn.nn.Sequential(tn.nn.Dense(3, 2)))
     assert stat.S_ISCHR(os.stat("/dev/full").st_mode)
     assert not [name for name in os.listdir("/dev") if name.endswith((".part", ".lock"))]
+
+
+@pytest.mark.parametrize("name", ["a\0b", "n" * 300, "", "file/below"])
+def test_an_impossible_name_is_one_sentence(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    path = os.path.join(tmp_path, name) if name else ""
+    with pytest.raises(OSError) as caught:
+        write_whole(path, b"")
+    assert caught.value.filename == path and caught.value.strerror
+    model, batch = tn.nn.Sequential(tn.nn.Dense(3, 2)), (tn.init.ones((2, 3)), tn.Tensor([0, 1]).numpy())
+
+    def fit(**options: Any) -> None:
+        tn.fit(model, tn.optim.SGD(model.parameters()), [batch], epochs=1, show=False, **options)
+
+    for call, error in ((lambda: tn.save(path, model), ModelFileError), (lambda: tn.load(path), ModelFileError),
+                        (lambda: fit(checkpoint=path), TinynetError),
+                        (lambda: fit(callbacks=[tn.callbacks.Log(f"{path}.csv")]), TinynetError)):
+        with pytest.raises(error) as caught_again:
+            call()
+        assert "\n" not in str(caught_again.value)
+    assert os.listdir(tmp_path) == ["file"]
 
 
 def test_a_folder_is_an_error(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import platform
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,12 @@ from typing import Any
 import numpy as np
 
 from tinynet.errors import DeviceError
+from tinynet.output import say
 from tinynet.types import Array, Namespace
 
 FOLDERS = {"cpu": "tinynet.backend.cpu", "gpu": "tinynet.backend.cuda", "gpu-emulated": "tinynet.backend.cuda"}
 _opened: dict[str, tuple[Any, Callable[[], Any] | None]] = {}  # by device: its module, and what makes it current
+_said: set[str] = set()  # about kernels
 GIBIBYTE = 2**30
 
 
@@ -152,8 +155,26 @@ def _open(device: str) -> tuple[Any, Callable[[], Any] | None]:
 
 
 def module_for(device: str, name: str) -> Any:
-    """A module in the backend's folder for a device. No other code imports tinynet's own modules by name."""
-    return importlib.import_module(f"{FOLDERS[device.partition(':')[0]]}.{name}")
+    """A module in the backend's folder for a device. No other code imports tinynet's own modules by name.
+
+    Errors: ImportError if the module or a package that it needs is missing, or if Numba refuses to be imported.
+    """
+    try:
+        return importlib.import_module(f"{FOLDERS[device.partition(':')[0]]}.{name}")
+    except Exception as error:
+        if isinstance(error, ImportError) or "numba" in sys.modules or not _passed(error, "numba"):
+            raise
+        why = f"Numba cannot be imported ({type(error).__name__}: {error})"
+        if why not in _said:
+            _said.add(why)
+            say(f"tinynet: there are no kernels, and ops are slow: {why}", error=True)
+        raise ImportError(why) from error
+
+
+def _passed(error: Exception, package: str) -> bool:
+    """Whether an error came through the code of a package."""
+    return any(frame.f_globals.get("__name__", "").partition(".")[0] == package
+               for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def type_of(module: str, name: str) -> Any:

@@ -72,7 +72,7 @@ def write(path: str | os.PathLike[str], form: Format, header: Mapping[str, Any],
     try:
         write_whole(path, save(plain, {form.name: text}))
     except OSError as error:
-        kept = "the old file is unchanged" if Path(path).exists() else "no file was written"
+        kept = "the old file is unchanged" if os.path.exists(path) else "no file was written"
         raise form.error(f"{form.write}: {path} cannot be written ({error.strerror or error}), {kept}; "
                          "is there enough space, and permission to write?") from error
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tinynet.atomic import write_whole
-from tinynet.errors import ArgumentError
+from tinynet.errors import ArgumentError, DataError
 from tinynet.nn.module import Module
 from tinynet.output import json_text
 from tinynet.plain import number, whole
@@ -161,7 +161,11 @@ class Log(Callback):
             table = csv.DictWriter(text, list(dict.fromkeys(chain(*run.history))), lineterminator="\n")
             table.writeheader()
             table.writerows(run.history)
-        write_whole(self.path, text.getvalue().encode())
+        try:
+            write_whole(self.path, text.getvalue().encode())
+        except OSError as error:
+            raise DataError(f"Log: {self.path} cannot be written ({error.strerror}); is there enough space, and "
+                            "permission to write?") from error
 
 
 class TensorBoard(Callback):

@@ -86,6 +86,8 @@ def fit(model: Module, optimizer: Optimizer, train: Batches, *, epochs: int | No
                        metrics, callbacks)
     if resume and checkpoint is None:
         raise ArgumentError('fit: resume needs the checkpoint to go on from, and got none; checkpoint="runs/one.ckpt"?')
+    if checkpoint is not None and (not os.fspath(checkpoint) or "\0" in os.fspath(checkpoint)):
+        raise ArgumentError(f'fit: checkpoint must be the name of a file, got {checkpoint!r}; checkpoint="run.ckpt"?')
     checkpoint = None if checkpoint is None else os.path.abspath(checkpoint)  # also after os.chdir in a callback
     run = Run(model, optimizer, train, epochs, validation, schedule, callbacks)
     compared = _compared(run, loss, max_norm, metrics or {}, checkpoint is not None)

@@ -1,9 +1,9 @@
 """The steps of a run, its last good state, and its checkpoint file."""
 
 import math
+import os
 import time
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from tinynet.atomic import remove_parts
@@ -39,7 +39,7 @@ class Session:
         if self.path is None:
             return self._check_start()
         remove_parts(self.path)
-        if resume and Path(self.path).exists():
+        if resume and os.path.exists(self.path):
             self.good = checkpoint.resume(self.run, self.path, self.good)
             self._check_start()
             return (f"resumed from {self.path}: {self.run.step} steps are done, "
