@@ -479,3 +479,12 @@ def test_export_to_a_file_that_cannot_be_written(model: Path, tmp_path: Path,
                                                  capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("onnx")
     assert "must be a file that can be written" in complaint(capsys, "export", model, "--onnx", tmp_path)
+
+
+def test_export_of_sequences(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    running = pytest.importorskip("onnxruntime").InferenceSession
+    tn.save(tmp_path / "model", nn.Sequential(nn.LSTM(3, 2, return_sequences=False), input_shape=(5, 3)))
+    assert run(capsys, "export", tmp_path / "model", "--onnx", tmp_path / "model.onnx", "--lengths")[0] == 0
+    x = np.random.default_rng(0).normal(size=(1, 5, 3)).astype("float32")
+    found, = running(tmp_path / "model.onnx").run(None, {"input": x, "lengths": np.array([2], "int32")})
+    np.testing.assert_allclose(found, tn.predict(tn.load(tmp_path / "model"), x[:, :2]), atol=1e-6)

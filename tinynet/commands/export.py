@@ -26,6 +26,7 @@ def add(commands: Any) -> None:
     files.add_argument("--web", metavar="FILE", help="write a web page that runs the model without a network")
     made.add_argument("--pixels", action="store_true", help="of --onnx: take images as bytes, and scale them")
     made.add_argument("--probabilities", action="store_true", help="of --onnx: end with a softmax")
+    made.add_argument("--lengths", action="store_true", help="of --onnx: take sequences of different lengths")
     made.add_argument("--title", help="of --web: the title of the page (default: the name of the model's file)")
     made.add_argument("--runtime", metavar="FOLDER", help="of --web: where the files of onnxruntime-web are (default: "
                                                          "the cache folder, or npm fetches them)")
@@ -35,7 +36,8 @@ def export(options: argparse.Namespace) -> int:
     """Write a model for other programs."""
     model, path = load(options.model), options.onnx or options.web
     if options.onnx:
-        to_onnx(model, path, pixels=options.pixels, probabilities=options.probabilities)
+        to_onnx(model, path, pixels=options.pixels, probabilities=options.probabilities,
+                lengths=options.lengths)
     else:
         write_page(model, path, title=options.title or Path(options.model).stem, runtime_folder=options.runtime)
     written = os.path.getsize(path)
