@@ -72,6 +72,13 @@ def layer_cases() -> Iterator[Case]:
         yield Case(name, sequential(*layers), shape)
 
 
+class Symbols(nn.Module):
+    """Turns floats into symbols."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (ops.clip(x, -1.0, 1.0) + 1.0).astype("int64")
+
+
 LAYERS: list[tuple[str, list[nn.Module], tuple[int, ...]]] = [
     ("LSTM", [nn.LSTM(3, 4)], (6, 3)),
     ("LSTM last", [nn.LSTM(3, 4, return_sequences=False)], (6, 3)),
@@ -100,6 +107,11 @@ LAYERS: list[tuple[str, list[nn.Module], tuple[int, ...]]] = [
     ("GlobalAveragePool behind LSTM", [nn.LSTM(3, 4), nn.GlobalAveragePool()], (6, 3)),
     ("GlobalMaxPool", [nn.Conv1D(2, 4, 3), nn.GlobalMaxPool()], (6, 2)),
     ("Residual", [nn.Residual(nn.Sequential(nn.Conv1D(3, 3, 3, padding="same"), nn.ReLU())), nn.LSTM(3, 2)], (6, 3)),
+    ("Bidirectional", [nn.Bidirectional(nn.LSTM(3, 4)), nn.Bidirectional(nn.LSTM(8, 2), "ave")], (6, 3)),
+    ("Bidirectional last", [nn.Bidirectional(nn.LSTM(3, 4, return_sequences=False))], (6, 3)),
+    ("LSTM no bias", [nn.LSTM(3, 4, bias=False)], (6, 3)),
+    ("TimeDistributed", [nn.TimeDistributed(nn.Sequential(nn.Conv1D(3, 4, 2), nn.GlobalMaxPool()))], (5, 4, 3)),
+    ("Embedding", [Symbols(), nn.Embedding(5, 3, padding_index=0), nn.LSTM(3, 2)], (6,)),
     ("Parallel", [nn.Parallel([nn.LSTM(3, 4), nn.Conv1D(3, 4, 3, padding="same")])], (6, 3)),
     ("Parallel ave", [nn.Parallel([nn.LSTM(3, 4), nn.Dense(3, 4)], "ave"), nn.Flatten()], (6, 3)),
     ("Parallel mul", [nn.Parallel([nn.Sigmoid(), nn.Tanh(), nn.ReLU()], "mul")], (3,)),

@@ -45,6 +45,11 @@ LAYERS: dict[str, Callable[[], Any]] = {
     "AvgPool1D, stride 1, same": lambda: nn.AvgPool1D(3, 1, "same"),
     "GlobalAveragePool": nn.GlobalAveragePool,
     "GlobalMaxPool": nn.GlobalMaxPool,
+    "Bidirectional": lambda: nn.Bidirectional(nn.LSTM(D, 3)),
+    "Bidirectional, mul, last states": lambda: nn.Bidirectional(nn.LSTM(D, 3, return_sequences=False), "mul"),
+    "LSTM, no bias": lambda: nn.LSTM(D, 3, bias=False),
+    "TimeDistributed": lambda: nn.TimeDistributed(nn.Sequential(nn.Reshape((D, 1)), nn.Conv1D(1, 2, 2), nn.BatchNorm(2),
+                                                                nn.GlobalAveragePool())),
     "Residual": lambda: nn.Residual(nn.Sequential(nn.Conv1D(D, D, 3, padding="same"), nn.ReLU())),
     "Parallel": lambda: nn.Parallel([nn.Dense(D, 2), nn.LSTM(D, 2)]),
     "Parallel, valid": lambda: nn.Parallel([nn.Conv1D(D, 2, 3), nn.MaxPool1D(3, 1)]),
@@ -152,6 +157,7 @@ MASK_AFTER = [
     ("MaxPool1D, stride 1", GAPS[:, :-1] & GAPS[:, 1:]),
     ("LSTM, backwards", GAPS[:, ::-1]), ("Dense", GAPS), ("Flatten", None), ("GlobalMaxPool", None),
     ("Residual", GAPS), ("Parallel, valid", GAPS[:, :-2] & GAPS[:, 1:-1] & GAPS[:, 2:]),
+    ("Bidirectional", GAPS), ("Bidirectional, mul, last states", None), ("TimeDistributed", GAPS),
     ("LSTM, last state", None), ("all in a row", None)]
 
 

@@ -390,7 +390,8 @@ def lstm(x: Array, h0: Array | None, c0: Array | None, W: Array, b: Array,
 
             def z(gate: int, unit: int, row: list[float] = row) -> float:
                 column = gate * H + unit
-                return sum(value * float(W[k, column]) for k, value in enumerate(row)) + float(b[column])
+                bias = 0.0 if b is None else float(b[column])
+                return sum(value * float(W[k, column]) for k, value in enumerate(row)) + bias
 
             forget = [logistic(z(0, unit)) for unit in range(H)]
             take = [logistic(z(1, unit)) for unit in range(H)]

@@ -131,8 +131,8 @@ def lstm(graph: Graph, step: Step) -> None:
     if mask is not None and (graph.mask is None or address(mask) != address(graph.mask)):
         graph.fail("must have the mask that the model was called with, since ONNX takes lengths alone, and has "
                    "another; pad on the right, and pass the mask on as it is")
-    weight, bias = graph.values(W, "W"), graph.values(b, "b")
-    H = weight.shape[1] // 4
+    weight = graph.values(W, "W")
+    H, bias = weight.shape[1] // 4, np.zeros_like(weight[0]) if b is None else graph.values(b, "b")
     initial: list[Any] = [] if mask is None else ["lengths"]
     if h0 is not None or c0 is not None:
         names = [None if one is None else graph.emit("Unsqueeze", graph.value(one), np.array([0])) for one in (h0, c0)]

@@ -6,16 +6,19 @@ from tinynet.elsewhere import in_modules
 from tinynet.nn import profile, summary  # noqa: F401  attaches Module.profile and Module.summary
 from tinynet.nn.activation import ReLU, Sigmoid, Softmax, Tanh
 from tinynet.nn.batchnorm import BatchNorm
+from tinynet.nn.bidirectional import Bidirectional
 from tinynet.nn.branches import Parallel, Residual
 from tinynet.nn.conv import Conv1D, Conv2D
 from tinynet.nn.dense import Dense
 from tinynet.nn.dropout import Dropout
+from tinynet.nn.embedding import Embedding
 from tinynet.nn.lstm import LSTM
 from tinynet.nn.module import Module
 from tinynet.nn.parameter import Buffer, Parameter, Parameters
 from tinynet.nn.pool import AvgPool1D, AvgPool2D, GlobalAveragePool, GlobalMaxPool, MaxPool1D, MaxPool2D
 from tinynet.nn.sequential import Sequential
 from tinynet.nn.shape import Flatten, Reshape
+from tinynet.nn.timedistributed import TimeDistributed
 from tinynet.scaling import Scaling
 
 __all__ = [
@@ -23,11 +26,13 @@ __all__ = [
            "AvgPool1D",
            "AvgPool2D",
            "BatchNorm",
+           "Bidirectional",
            "Buffer",
            "Conv1D",
            "Conv2D",
            "Dense",
            "Dropout",
+           "Embedding",
            "Flatten",
            "GlobalAveragePool",
            "GlobalMaxPool",
@@ -45,6 +50,7 @@ __all__ = [
            "Sigmoid",
            "Softmax",
            "Tanh",
+           "TimeDistributed",
 ]
 
 if not TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """The LSTM layer. Its math, equations (1) to (17), is in ops/lstm.py."""
 
-from typing import Generic, Literal, overload
+from typing import Any, ClassVar, Generic, Literal, overload
 
 from tinynet import init, ops
 from tinynet.errors import ArgumentError
@@ -35,25 +35,28 @@ class LSTM(Module, Generic[Result]):
     (1, 3, 5)
     """
 
+    added_options: ClassVar[dict[str, Any]] = {"bias": True}
+
     @overload
     def __init__(self: "LSTM[tuple[Tensor, Tensor, Tensor]]", inputs: int, units: int, *, return_state: Literal[True],
                  return_sequences: bool = True, go_backwards: bool = False, dropout: float = 0.0,
-                 recurrent_dropout: float = 0.0) -> None: ...
+                 recurrent_dropout: float = 0.0, bias: bool = True) -> None: ...
     @overload
     def __init__(self: "LSTM[Tensor]", inputs: int, units: int, *, return_state: bool = False,
                  return_sequences: bool = True, go_backwards: bool = False, dropout: float = 0.0,
-                 recurrent_dropout: float = 0.0) -> None: ...
+                 recurrent_dropout: float = 0.0, bias: bool = True) -> None: ...
     def __init__(self, inputs: int, units: int, *, return_sequences: bool = True, return_state: bool = False,
-                 go_backwards: bool = False, dropout: float = 0.0, recurrent_dropout: float = 0.0) -> None:
+                 go_backwards: bool = False, dropout: float = 0.0, recurrent_dropout: float = 0.0,
+                 bias: bool = True) -> None:
         check_rate("LSTM", "dropout", dropout)
         check_rate("LSTM", "recurrent_dropout", recurrent_dropout)
         self.inputs, self.units = inputs, units
         self.return_sequences, self.return_state, self.go_backwards = return_sequences, return_state, go_backwards
-        self.dropout, self.recurrent_dropout = dropout, recurrent_dropout
+        self.dropout, self.recurrent_dropout, self.bias = dropout, recurrent_dropout, bias
         gates = [ops.concatenate([init.orthogonal((units, units)), init.glorot_uniform((inputs, units))])
                  for _ in range(GATES)]
         self.W = Parameter(ops.concatenate(gates, axis=1))  # (H+D,4H)
-        self.b = Parameter(ops.concatenate([init.ones((units,)), init.zeros(((GATES - 1) * units,))]))
+        self.b = Parameter(ops.concatenate([init.ones((units,)), init.zeros(((GATES - 1) * units,))])) if bias else None
         if dropout or recurrent_dropout:
             self.calls = Buffer(init.zeros((), "int64"))  # the number of masks drawn
 

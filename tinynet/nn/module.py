@@ -47,6 +47,7 @@ class Module:
     input_shape: Shape | None = None  # of one sample, without the batch; for summary() and saved models
     classes: tuple[str, ...] | None = None  # the names of the outputs, saved with the model
     scaling: Scaling | None = None  # turns pixels into inputs; saved with the model
+    added_options: ClassVar[dict[str, Any]] = {}  # that files of earlier versions lack, with the values that they mean
     # Attributes that are Python integers and belong to the state, with the value for a state that lacks them.
     host_state: ClassVar[dict[str, int]] = {}
     # Those among them that `forward` only increases by `+=` and passes to ops: in a recorded step they are 0-d arrays.

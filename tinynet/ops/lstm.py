@@ -28,23 +28,23 @@ from tinynet.op import Array, Gradients, op
 from tinynet.ops.activation import logistic
 
 
-@op("x:(N,T,D) h0?:(N,H) c0?:(N,H) W:(H+D,4H) b:(4H) recurrent_mask?:(N,H) mask?:any(N,T) -> "
+@op("x:(N,T,D) h0?:(N,H) c0?:(N,H) W:(H+D,4H) b?:(4H) recurrent_mask?:(N,H) mask?:any(N,T) -> "
     "y:(N,T,H) h:(N,H) c:(N,H)",
     flops=lambda s: 8 * (s["H"] + s["D"]) + 13 + s["recurrent_mask"],
     keeps=lambda s: s["N"] * s["T"] * (7 * s["H"] + s["D"]),  # the cache, of which the outputs are views
     cases=[{"N": 3, "T": 7, "D": 2, "H": 4, "recurrent_mask": None}, {"N": 1, "T": 1, "D": 3, "H": 2},
            {"N": 3, "T": 2, "D": 5, "H": 3, "h0": None, "c0": None, "recurrent_mask": None},
            {"N": 2, "T": 2, "D": 1, "H": 3, "h0": None}, {"N": 1, "T": 7, "D": 4, "H": 1, "c0": None},
-           {"N": 3, "T": 5, "D": 2, "H": 2, "mask": "boolean"},
+           {"N": 3, "T": 5, "D": 2, "H": 2, "mask": "boolean", "b": None},
            {"N": 4, "T": 3, "D": 1, "H": 2, "mask": "boolean", "h0": None, "c0": None, "recurrent_mask": None}])
-def lstm(xp: Any, x: Array, h0: Array | None, c0: Array | None, W: Array, b: Array,
+def lstm(xp: Any, x: Array, h0: Array | None, c0: Array | None, W: Array, b: Array | None,
          recurrent_mask: Array | None = None, mask: Array | None = None) -> tuple[tuple[Array, Array, Array], Any]:
     """Long short-term memory over a whole sequence.
 
     W has the rows of h above those of x, and a block of H columns for each of f, i, C̃, o, in this order. h0 and c0 are
-    the initial states; None means zeros. `recurrent_mask` is the mask of recurrent dropout, the same at all steps; None
-    means ones. `mask` says which steps are real: it is not 0 there. It holds booleans or numbers, and has no gradient;
-    None means that all steps are real.
+    the initial states; None means zeros, as it does for b. `recurrent_mask` is the mask of recurrent dropout, the same
+    at all steps; None means ones. `mask` says which steps are real: it is not 0 there. It holds booleans or numbers,
+    and has no gradient; None means that all steps are real.
 
     Shapes    x (N,T,D) · h0, c0 (N,H) · W (H+D,4H) · b (4H) · recurrent_mask (N,H) · mask (N,T)
               →  y (N,T,H) · h, c (N,H)
@@ -98,7 +98,7 @@ def lstm(xp: Any, x: Array, h0: Array | None, c0: Array | None, W: Array, b: Arr
     h[0] = 0 if h0 is None else h0
     for t in range(T):
         hx[t, :, :H] = h[t] if recurrent_mask is None else recurrent_mask * h[t]  # (15)
-        z = hx[t] @ W + b  # (N,4H)
+        z = hx[t] @ W if b is None else hx[t] @ W + b  # (N,4H)
         z_f, z_i, z_C, z_o = z[:, :H], z[:, H : 2 * H], z[:, 2 * H : 3 * H], z[:, 3 * H :]  # (N,H)
         f = logistic(xp, z_f)  # (1)
         i = logistic(xp, z_i)  # (2)

@@ -5,7 +5,7 @@ from typing import Any
 from tinynet.op import Array, Gradients, op
 
 
-@op("x:(N,T,...) mask:any(N,T) -> y:(N,T,...)", flops=0,
+@op("x:any(N,T,...) mask:any(N,T) -> y:any(N,T,...)", flops=0,
     cases=[{"N": 3, "T": 5, "...": (2,), "mask": "boolean"}, {"T": 3, "...": (), "mask": "boolean", "value": 7.0},
            {"N": 1, "T": 4, "...": (2, 3), "mask": "boolean"}])
 def mask_steps(xp: Any, x: Array, mask: Array, *, value: float = 0.0) -> tuple[Array, Any]:

@@ -42,9 +42,10 @@ _BRIEF = reprlib.Repr()  # shortens values of a file in messages
 _BRIEF.maxlevel = 1
 LAYERS: dict[str, type[Module]] = {
     layer.__name__: layer
-    for layer in (nn.AvgPool1D, nn.AvgPool2D, nn.BatchNorm, nn.Conv1D, nn.Conv2D, nn.Dense, nn.Dropout, nn.Flatten,
-                  nn.GlobalAveragePool, nn.GlobalMaxPool, nn.LSTM, nn.MaxPool1D, nn.MaxPool2D, nn.Parallel, nn.ReLU,
-                  nn.Reshape, nn.Residual, nn.Sequential, nn.Sigmoid, nn.Softmax, nn.Tanh)}
+    for layer in (nn.AvgPool1D, nn.AvgPool2D, nn.BatchNorm, nn.Bidirectional, nn.Conv1D, nn.Conv2D, nn.Dense,
+                  nn.Dropout, nn.Embedding, nn.Flatten, nn.GlobalAveragePool, nn.GlobalMaxPool, nn.LSTM, nn.MaxPool1D,
+                  nn.MaxPool2D, nn.Parallel, nn.ReLU, nn.Reshape, nn.Residual, nn.Sequential, nn.Sigmoid, nn.Softmax,
+                  nn.Tanh, nn.TimeDistributed)}
 
 @guided("tn.save(path, model)")
 def save(path: str | os.PathLike[str], model: Module, *, classes: Iterable[str] | None = None,
@@ -248,6 +249,7 @@ def _make(where: str, description: Any, known: dict[str, type[Module]], depth: i
     layer = known[name]
     options: dict[str, Any] = {key[:-1] if key.rstrip("_") in _RESERVED else key: value
                                for key, value in description.items() if key != "layer"}
+    options = {**layer.added_options, **options}
     expected = set(inspect.signature(layer).parameters)
     if name in LAYERS and options.keys() != expected:
         got = _BRIEF.repr(sorted(options)) if options else "none"

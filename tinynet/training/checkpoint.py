@@ -221,9 +221,10 @@ def _options(thing: Any, skip: Iterable[str]) -> Any:
         return (value is None or isinstance(value, bool | int | float | str)
                 or (isinstance(value, tuple | list) and all(map(plain, value))))
 
+    added = getattr(type(thing), "added_options", {}).items()  # where they have the values that earlier versions mean
     return [type(thing).__name__, {name: value for name, value in vars(thing).items()
                                    if plain(value) and not name.startswith("_") and name not in skip
-                                   and name != "training"}]
+                                   and name != "training" and (name, value) not in added}]
 
 
 def _count(value: Any) -> int:

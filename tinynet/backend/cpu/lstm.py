@@ -147,8 +147,8 @@ def lstm(xp: Any, x: Any, h0: Any, c0: Any, W: Any, b: Any, recurrent_mask: Any 
         return NotImplemented
     (N, T, D), H = x.shape, W.shape[1] // 4
     units = shards_of_units(N, W)
-    masked = recurrent_mask is not None or mask is not None
-    if not is_recording() and not masked and N * T > _FEW and units > _shards(N):
+    is_plain = b is not None and recurrent_mask is None and mask is None
+    if not is_recording() and is_plain and N * T > _FEW and units > _shards(N):
         return by_units(x, h0, c0, W, b, units), None
     kept = T if is_recording() else min(1, T)  # steps
     hx, gates = empty((kept + 1, N, H + D)), empty((kept, N, 4 * H))
@@ -156,13 +156,13 @@ def lstm(xp: Any, x: Any, h0: Any, c0: Any, W: Any, b: Any, recurrent_mask: Any 
     h0, c0, m = (NONE if state is None else np.ascontiguousarray(state) for state in (h0, c0, recurrent_mask))
     real = _ALL_REAL if mask is None else bytes_of(mask)
     states = y if mask is None else empty(y.shape)
-    shards = _shards(N)
+    shards, b = _shards(N), np.zeros(4 * H, W.dtype) if b is None else np.ascontiguousarray(b)
     if N * T > _FEW:
         panels, places = packed(W, shards), (PANEL, (H + D) * PANEL)
     else:
         panels, places = np.ascontiguousarray(W), (4 * H, PANEL)
     h, CT = empty((N, H)), empty((N, H))
-    launch(_forward, np.ascontiguousarray(x), h0, c0, panels.reshape(-1), places, np.ascontiguousarray(b), m,
+    launch(_forward, np.ascontiguousarray(x), h0, c0, panels.reshape(-1), places, b, m,
            real, hx, gates, C, states, y, h, CT, shards=shards)
     return (y, h, CT), (hx, gates, C, states, h0, W, m, real)
 

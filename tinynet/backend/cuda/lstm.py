@@ -102,7 +102,7 @@ def lstm(xp: Any, x: Any, h0: Any, c0: Any, W: Any, b: Any, recurrent_mask: Any 
     if x.dtype != xp.float32:
         return NotImplemented
     (N, T, D), H = x.shape, W.shape[1] // 4
-    real = None if mask is None else mask != 0
+    real, b = None if mask is None else mask != 0, xp.zeros(W.shape[1], W.dtype) if b is None else b
     if real is not None:
         x = xp.where(real[..., None], x, xp.zeros((), x.dtype))  # (18)
     x, W, b, h0, c0, m, real = _in_order(xp, x, W, b, h0, c0, recurrent_mask, real)
