@@ -73,7 +73,7 @@ def getitem(graph: Graph, step: Step) -> None:
             gone.append(axis)
         else:
             gather = axis, np.asarray(part)
-            place += np.ndim(part)
+            place += gather[1].ndim
         axis += 1
     name = graph.value(x)
     if slices:
