@@ -6,10 +6,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
-from tinynet.backend.devices import devices, module_for
+from tinynet.backend.devices import devices, module_for, text_of
 from tinynet.backend.threads import threads
 
 __version__ = "0.1.0"
@@ -103,10 +102,6 @@ def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
 
 def instructions() -> list[str]:
     """The extensions of this processor's instruction set, of `INSTRUCTIONS`. Empty where /proc/cpuinfo is missing."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return []
-    lines: list[Any] = re.findall(r"^(?:flags|Features)\s*:(.*)$", text, re.M)
-    flags = {flag for line in lines[:1] for flag in line.split()}
+    found = re.search(r"^(?:flags|Features)\s*:(.*)$", text_of("/proc/cpuinfo"), re.M)
+    flags = found[1].split() if found else []
     return [name for name in INSTRUCTIONS if name in flags]

@@ -7,7 +7,6 @@ import os
 import stat
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 _LONGEST = 100  # bytes of a name that the names of temporary files repeat; some file systems allow 143 in all
 
@@ -36,10 +35,10 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
 
 
 def _write(path: str | os.PathLike[str], content: bytes) -> None:
-    found = _status(path)
+    found = os.stat(path) if os.path.exists(path) else None
     if found and not stat.S_ISREG(found.st_mode):
-        with open(path, "wb", buffering=0) as stream:  # IsADirectoryError for a folder
-            _write_all(stream, content)
+        with open(path, "wb") as stream:  # IsADirectoryError for a folder
+            stream.write(content)
         return
     path = Path(os.path.realpath(path) if os.path.islink(path) else path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -81,24 +80,9 @@ def remove_parts(path: str | os.PathLike[str]) -> None:
         part.unlink(missing_ok=True)
 
 
-def _status(path: str | os.PathLike[str]) -> os.stat_result | None:
-    """The status of a file, that of its target for a link; None for a missing file."""
-    try:
-        return os.stat(path)
-    except FileNotFoundError:
-        return None
-
-
 def _make_like(temporary: Path, found: os.stat_result) -> None:
     """Give a file the owner and the mode of another one."""
     if hasattr(os, "chown"):
         with suppress(PermissionError):
             os.chown(temporary, found.st_uid, found.st_gid)
     temporary.chmod(stat.S_IMODE(found.st_mode))
-
-
-def _write_all(stream: Any, content: bytes) -> None:
-    """Write to an unbuffered stream, which may take only a part at a time."""
-    left = memoryview(content)
-    while left:
-        left = left[stream.write(left) :]

@@ -160,7 +160,7 @@ def _size(f: Function, points: list[Array], weights: list[Array], outputs: list[
 def _is_analytic(f: Function, points: list[Array]) -> bool:
     """Whether all ops in f are analytic."""
     outputs = _as_tuple(f(*[Tensor(point.copy(), requires_grad=True) for point in points]))
-    return all(node.op.analytic for output in outputs if output.requires_grad for node in nodes_behind(output))
+    return all(node.op.analytic for output in outputs for node in nodes_behind(output))
 
 
 def _gradients(f: Function, points: list[Array], weights: list[Array]) -> list[Array]:

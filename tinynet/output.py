@@ -31,7 +31,10 @@ def say(text: object = "", *, error: bool = False, strict: bool = False) -> None
     if stream is None or getattr(stream, "closed", False):
         return
     try:
-        stream.write(_encodable(f"{text}\n", stream))
+        try:
+            stream.write(f"{text}\n")
+        except UnicodeEncodeError:
+            stream.write(f"{text}\n".encode(stream.encoding, "backslashreplace").decode(stream.encoding))
         stream.flush()
     except OSError as fault:
         if isinstance(fault, BrokenPipeError):
@@ -99,15 +102,6 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "tolist"):
         return _plain(value.tolist())
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _encodable(text: str, stream: Any) -> str:
-    encoding = getattr(stream, "encoding", None) or "utf-8"
-    try:
-        text.encode(encoding, getattr(stream, "errors", None) or "strict")
-    except (UnicodeEncodeError, LookupError):
-        return text.encode(encoding, "backslashreplace").decode(encoding)
-    return text
 
 
 def _discard(stream: Any) -> None:

@@ -87,8 +87,8 @@ def number(function: str, name: str, value: Any, low: float, high: float = math.
     return found
 
 
-def whole(function: str, name: str, value: Any, low: int, *, usual: str) -> int:
-    """An integer of at least `low`, as Python's. `usual` is the hint of the error.
+def whole(function: str, name: str, value: Any, low: int, high: float = math.inf, *, usual: str) -> int:
+    """An integer in [low, high], as Python's. `usual` is the hint of the error.
 
     Errors: ArgumentError for another value.
 
@@ -97,8 +97,9 @@ def whole(function: str, name: str, value: Any, low: int, *, usual: str) -> int:
     3
     """
     found = value.item() if isinstance(value, np.ndarray) and not value.ndim else plain(value)
-    if isinstance(found, bool) or not isinstance(found, int) or found < low:
-        raise ArgumentError(f"{function}: {name} must be an integer of at least {low}, got {value!r}; {usual}?")
+    if isinstance(found, bool) or not isinstance(found, int) or not low <= found <= high:
+        limit = f"of at least {low}" if high == math.inf else f"from {low} to {high}"
+        raise ArgumentError(f"{function}: {name} must be an integer {limit}, got {value!r}; {usual}?")
     return found
 
 

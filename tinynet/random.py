@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from tinynet.errors import ArgumentError
+from tinynet.plain import whole
 from tinynet.types import Array, Shape
 
 Key = tuple[int, int]
@@ -41,14 +41,17 @@ def seed(value: int) -> None:
     >>> tn.seed(0); bool((tn.nn.Dense(3, 2).W.numpy() == a).all())
     True
     """
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or not 0 <= value <= _WORD:
-        raise ArgumentError(f"seed: value must be an integer in [0, 2**32), got {value!r}; try tn.seed(0)")
-    _state.update(seed=int(value), draws=0)
+    _state.update(seed=whole("seed", "value", value, 0, _WORD, usual="tn.seed(0)"), draws=0)
 
 
 def current_seed() -> int:
     """The current seed; 0 before the first call of `seed`."""
     return _state["seed"]
+
+
+def seed_or_current(function: str, seed: int | None) -> int:
+    """A given seed, or the current one for None. Errors: ArgumentError, in the name of the function."""
+    return current_seed() if seed is None else whole(function, "seed", seed, 0, _WORD, usual="seed=0")
 
 
 def next_draw() -> int:

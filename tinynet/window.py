@@ -9,6 +9,7 @@ from numbers import Integral
 from typing import Any, NamedTuple
 
 from tinynet.errors import ArgumentError, ShapeError
+from tinynet.plain import whole
 from tinynet.types import Array, Pad, Pads, Pair
 
 
@@ -40,8 +41,7 @@ def window(op: str, axis: str, size: int, width: int, stride: int, padding: Pad,
     Errors: ArgumentError for an invalid width, stride, dilation or padding; ShapeError if the window does not fit.
     """
     for name, value in (("width", width), ("stride", stride), ("dilation", dilation)):
-        if not isinstance(value, Integral) or int(value) < 1:
-            raise ArgumentError(f"{op}: {name} must be an integer of at least 1, got {value!r}; {name}=1?")
+        whole(op, name, value, 1, usual=f"{name}=1")
     span = (width - 1) * dilation + 1
     if padding == "valid":
         before = after = 0

@@ -59,7 +59,7 @@ def test_devices_says_what_there_is(two_gpus: None) -> None:
 def test_devices_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cupy", None)
     monkeypatch.setattr(emulator.shutil, "which", lambda name: "/usr/bin/clang++" if name == "clang++" else None)
-    monkeypatch.setattr(places, "_text", lambda path: "")  # a system without /proc
+    monkeypatch.setattr(places, "text_of", lambda path: "")  # a system without /proc
     cpu, gpu, slow = tn.devices()
     assert cpu.is_available and cpu.memory is None
     assert not gpu.is_available and not slow.is_available

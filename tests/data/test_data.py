@@ -152,7 +152,7 @@ def test_idx_unreadable(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("rank", [0, 65])
 def test_idx_rank(rank):
-    with pytest.raises(ArgumentError, match=f"read_idx: rank must lie between 1 and 64, got {rank}; images have 3"):
+    with pytest.raises(ArgumentError, match=f"rank must be an integer from 1 to 64, got {rank}; do images have 3"):
         read_idx("images", rank=rank)
 
 
@@ -802,11 +802,11 @@ def test_loader_only_indexes_its_arrays():
     ((np.zeros((0, 2)),), {}, "Loader: arrays must have at least 1 element, got 0; was"),
     ((np.float64(1),), {}, "Loader: array 0 must be an array with at least one axis, got float64; np.asarray,"),
     ((np.zeros(2), (1, 2)), {}, "Loader: array 1 must be an array with at least one axis, got int"),
-    ((np.zeros(3),), {"batch_size": 0}, "Loader: batch_size must be an integer of at least 1, got 0; try"),
-    ((np.zeros(3),), {"batch_size": 2.0}, "Loader: batch_size must be an integer of at least 1, got 2.0; try"),
+    ((np.zeros(3),), {"batch_size": 0}, "Loader: batch_size must be an integer .*, got 0; batch_size=128"),
+    ((np.zeros(3),), {"batch_size": 2.0}, "Loader: batch_size must be an integer of at least 1, got 2.0"),
     ((np.zeros(3),), {"batch_size": True}, "Loader: batch_size must be an integer"),
     ((np.zeros(3),), {"batch_size": 4, "drop_last": True}, "Loader: with drop_last, .* at most .* 3, got 4; no batch"),
-    ((np.zeros(3),), {"seed": -1}, r"Loader: seed must be an integer in \[0, 2\*\*32\), got -1; try seed=0"),
+    ((np.zeros(3),), {"seed": -1}, r"Loader: seed must be an integer from 0 to 4294967295, got -1; seed=0"),
     ((np.zeros(3),), {"seed": 2**32}, "Loader: seed must be an integer"),
 ])
 def test_loader_arguments(arrays, options, message):
@@ -845,7 +845,7 @@ def test_split_arguments(n, fraction, message):
 
 
 def test_split_seed():
-    with pytest.raises(ArgumentError, match=r"split: seed must be an integer .*got 'a'; try seed=0"):
+    with pytest.raises(ArgumentError, match=r"split: seed must be an integer .*got 'a'; seed=0"):
         split(10, 0.5, seed="a")
 
 

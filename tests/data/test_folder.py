@@ -586,7 +586,7 @@ def test_stand_ins_never_mix_with_what_is_there(tmp_path, write):
     with pytest.raises(DataError, match=f"{write.__name__}: .* must be a new or an empty folder"):
         write(tmp_path)
     assert contents(tmp_path) == {"mine.png": b""}
-    with pytest.raises(ArgumentError, match="must be at least 1, got 0"):
+    with pytest.raises(ArgumentError, match="must be an integer of at least 1, got 0"):
         write(tmp_path / "x", **{"patients" if "idc" in write.__name__ else "train": 0})
 
 

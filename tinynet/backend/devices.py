@@ -51,18 +51,19 @@ class Device:
 
 def host() -> Device:
     """The processor and the memory of this machine."""
-    model = re.search(r"^model name\s*:\s*(.+)$", _text("/proc/cpuinfo"), re.M)
+    model = re.search(r"^model name\s*:\s*(.+)$", text_of("/proc/cpuinfo"), re.M)
     title = model[1].strip() if model else platform.processor() or platform.machine()
     total, free = (_meminfo(field) for field in ("MemTotal", "MemAvailable"))
     return Device("cpu", f"{title}, {os.cpu_count()} processors", total, free)
 
 
 def _meminfo(field: str) -> int | None:
-    found = re.search(rf"^{field}:\s+(\d+) kB", _text("/proc/meminfo"), re.M)
+    found = re.search(rf"^{field}:\s+(\d+) kB", text_of("/proc/meminfo"), re.M)
     return int(found[1]) * 1024 if found else None
 
 
-def _text(path: str) -> str:
+def text_of(path: str) -> str:
+    """The text of a file of the system; "" where it is missing."""
     try:
         return Path(path).read_text(encoding="utf-8")
     except OSError:  # only Linux has these files

@@ -1,10 +1,9 @@
 """The number of threads that run kernels on the CPU."""
 
-import operator
 from typing import Any
 
 from tinynet.backend.devices import module_for
-from tinynet.errors import ArgumentError
+from tinynet.plain import whole
 
 MOST = 65_535  # slots that the mailbox of the pool can tell apart
 
@@ -41,14 +40,7 @@ def set_threads(count: int) -> None:
 
 def checked(count: Any) -> int:
     """A number of threads as an int. Errors: ArgumentError if it is not an integer from 1 to 65535."""
-    try:
-        number = operator.index(count)
-    except TypeError:
-        number = 0
-    if not 1 <= number <= MOST or isinstance(count, bool):
-        raise ArgumentError(f"set_threads: count must be an integer from 1 to {MOST}, got {count!r}; with 1, the "
-                            "calling thread runs everything")
-    return number
+    return whole("set_threads", "count", count, 1, MOST, usual="count=1 to start no threads")
 
 
 def _pool() -> Any:

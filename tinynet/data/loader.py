@@ -11,8 +11,8 @@ from tinynet.data.buckets import by_length, checked_lengths, cut, span
 from tinynet.data.gather import gather
 from tinynet.data.prefetch import prefetch
 from tinynet.errors import ArgumentError
-from tinynet.plain import plain_rows
-from tinynet.random import current_seed, permutation, stream
+from tinynet.plain import plain_rows, whole
+from tinynet.random import current_seed, permutation, seed_or_current, stream
 from tinynet.shown import brief
 from tinynet.types import ArrayLike, Rows
 
@@ -77,14 +77,11 @@ class Loader:
         every = [one for array in arrays for one in (array if isinstance(array, tuple) else (array,))]
         arrays = tuple(plain_rows(array, f"Loader: array {position}") for position, array in enumerate(every))
         self.length = _common_length(arrays)
-        if not _is_integer(batch_size) or batch_size < 1:
-            raise ArgumentError(f"Loader: batch_size must be an integer of at least 1, got {batch_size!r}; try 128")
+        self.batch_size = whole("Loader", "batch_size", batch_size, 1, usual="batch_size=128")
         if drop_last and batch_size > self.length:
             raise ArgumentError(f"Loader: with drop_last, batch_size must be at most the length of the arrays, "
                                 f"{self.length}, got {batch_size}; no batch would be left: make it smaller")
-        if not _is_integer(threads) or not 0 <= threads <= MOST_THREADS:
-            raise ArgumentError(f"Loader: threads must be an integer from 0 to {MOST_THREADS}, got {threads!r}; 1 is "
-                                "usually enough, 0 means none")
+        self.threads = whole("Loader", "threads", threads, 0, MOST_THREADS, usual="threads=1 is usually enough")
         self.bucket, self.lengths = checked_lengths(lengths, bucket, self.length)
         self._spans = [None if number is None or self.bucket is None else span(arrays[end - number : end])
                        for number, end in zip(self._parts, self._ends(), strict=True)]
@@ -92,13 +89,11 @@ class Loader:
         if self.device != "cpu":
             arrays = _copied(arrays, self.device, augment)
         self.arrays = arrays
-        self.batch_size = int(batch_size)
         self.shuffle = shuffle
         self.drop_last = drop_last
-        self.seed = None if seed is None else checked_seed("Loader", seed)
+        self.seed = None if seed is None else seed_or_current("Loader", seed)
         self.transform = transform
         self.augment = augment
-        self.threads = int(threads)
         self.epoch = 0
         self._position: tuple[int, int] | None = None  # the pass in progress and its next batch
         self._start = 0  # the first batch of the next pass
@@ -140,11 +135,10 @@ class Loader:
         >>> [batch.tolist() for batch, in loader]
         [[2, 3], [4, 5]]
         """
-        epoch, batch = state["epoch"], state["batch"]
-        if not (_is_integer(epoch) and _is_integer(batch) and 0 <= epoch < 2**63 and 0 <= batch <= len(self)):
-            raise ArgumentError(f"load_state_dict: batch must lie in [0, {len(self)}], and epoch be 0 or more, got "
-                                f"batch {batch!r} of epoch {epoch!r}; was it saved for the same data and batch size?")
-        self.epoch, self._start, self._position = int(epoch), int(batch), None
+        same = "was it saved for the same data and batch size"
+        batch = whole("load_state_dict", "batch", state["batch"], 0, len(self), usual=same)
+        epoch = whole("load_state_dict", "epoch", state["epoch"], 0, 2**63 - 1, usual=same)
+        self.epoch, self._start, self._position = epoch, batch, None
 
     def _order(self, seed: int) -> np.ndarray:
         order = np.arange(self.length)
@@ -218,7 +212,7 @@ def split(n: int, fraction: float, seed: int | None = None) -> tuple[np.ndarray,
     if not 0 < size < n:
         raise ArgumentError(f"split: both parts must have at least 1 element, but fraction {fraction} of n = {n} gives "
                             f"{n - size} and {size}; change fraction, or take more data")
-    seed = current_seed() if seed is None else checked_seed("split", seed)
+    seed = seed_or_current("split", seed)
     order = permutation(n, key=(seed, stream("split")), step=0)
     return np.sort(order[size:]), np.sort(order[:size])
 
@@ -238,14 +232,3 @@ def _common_length(arrays: tuple[Any, ...]) -> int:
     if lengths[0] == 0:
         raise ArgumentError("Loader: arrays must have at least 1 element, got 0; was everything filtered out?")
     return int(lengths[0])
-
-
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-
-
-def checked_seed(function: str, seed: int) -> int:
-    """`seed` as an int. Raises `ArgumentError`, with the name of the function, for an invalid one."""
-    if not _is_integer(seed) or not 0 <= seed < 2**32:
-        raise ArgumentError(f"{function}: seed must be an integer in [0, 2**32), got {seed!r}; try seed=0")
-    return int(seed)

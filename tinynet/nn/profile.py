@@ -114,7 +114,7 @@ def _run(model: Module, x: Tensor) -> Profile:
         seconds = time.perf_counter() - start
         row = LayerProfile(paths[id(module)], type(module).__name__, seconds - inside.pop(), 0.0, 0)
         inside[-1] += seconds
-        own = [node for node in _nodes(first) if node not in nodes]
+        own = [node for node in nodes_behind(first) if node not in nodes]
         if own or not list(module.children()):
             rows.append(row)
             nodes.update(dict.fromkeys(own, row))
@@ -172,10 +172,6 @@ def _memory(array: Any) -> Any:
     while hasattr(getattr(array, "base", None), "dtype"):
         array = array.base
     return array
-
-
-def _nodes(tensor: Tensor) -> list[Node]:
-    return nodes_behind(tensor) if tensor.requires_grad else []
 
 
 def _first(output: Any) -> Tensor:

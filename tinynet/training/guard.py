@@ -54,7 +54,7 @@ def probing(run: Run, loss: Loss) -> Iterator[tuple[Callable[..., Any], Loss]]:
         return output
 
     def note(title: str, output: Tensor) -> None:
-        for node in nodes_behind(output) if output.requires_grad else ():
+        for node in nodes_behind(output):
             made_by.setdefault(node, title)
 
     def backward(node: Node, compute: Callable[[], Any]) -> Any:

@@ -42,7 +42,7 @@ def test_one_thread_and_one_shard_start_no_threads() -> None:
 @pytest.mark.parametrize("setter", [tn.set_threads, set_threads])
 def test_what_is_no_number_of_threads(setter: Any, number: Any) -> None:
     before = threads()
-    with pytest.raises(ArgumentError, match=re.escape(f"must be an integer from 1 to 65535, got {number!r}; with 1,")):
+    with pytest.raises(ArgumentError, match=re.escape(f"must be an integer from 1 to 65535, got {number!r}; count=1")):
         setter(number)
     assert tn.threads() == threads() == before
 

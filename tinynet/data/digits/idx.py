@@ -18,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tinynet.errors import ArgumentError, DataError
+from tinynet.errors import DataError
+from tinynet.plain import whole
 
 MAX_BYTES = 1 << 30
 
@@ -42,9 +43,7 @@ def read_idx(path: str | os.PathLike[str], *, rank: int, limit: int = MAX_BYTES)
     ...     read_idx(path, rank=1)
     array([7, 2, 1], dtype=uint8)
     """
-    if not 1 <= rank <= _MAX_RANK:
-        raise ArgumentError(f"read_idx: rank must lie between 1 and {_MAX_RANK}, got {rank}; images have 3, labels 1")
-    path = Path(path)
+    rank, path = whole("read_idx", "rank", rank, 1, _MAX_RANK, usual="do images have 3, and labels 1"), Path(path)
     try:
         _check_file(path)
         with path.open("rb") as file:

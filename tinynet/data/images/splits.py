@@ -9,9 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tinynet.data.images.folder import ImageFolder
-from tinynet.data.loader import checked_seed
 from tinynet.errors import ArgumentError, DataError
-from tinynet.random import current_seed, permutation, stream
+from tinynet.random import permutation, seed_or_current, stream
 
 _TRIES = 16  # random orders of the groups, of which the best is used
 _SMALL = 0.02  # of the training part: a smaller `val` is too noisy to validate on, and joins the training part
@@ -54,7 +53,7 @@ def split_groups(labels: np.ndarray, groups: np.ndarray | None, fraction: float,
     if groups is not None and len(groups) != len(labels):
         raise ArgumentError(f"split_groups: groups must have the length of labels, {len(labels)}, got {len(groups)}; "
                             "one for each image")
-    seed = current_seed() if seed is None else checked_seed("split_groups", seed)
+    seed = seed_or_current("split_groups", seed)
     chosen = _chosen(labels, fraction, seed) if groups is None else _chosen_groups(labels, groups, fraction, seed)
     if not chosen.any() or chosen.all():
         what = f"{len(labels)} images" if groups is None else f"{len(np.unique(groups))} groups"
