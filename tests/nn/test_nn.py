@@ -820,3 +820,22 @@ def test_layers_that_cannot_be_named_are_refused(value: Any, message: str) -> No
     model.layers = value()
     with pytest.raises(StateError, match=message):
         model.parameters()
+
+
+SEQUENCE = np.ones((2, 6, 6), "float32")
+
+
+@pytest.mark.parametrize("layer", [
+    nn.Flatten(), nn.Reshape((36,)), nn.ReLU(), nn.Dense(6, 2), nn.Dropout(0.5), nn.Softmax(), nn.GlobalAveragePool(),
+    nn.GlobalMaxPool(), nn.MaxPool1D(2), nn.BatchNorm(6), nn.LSTM(6, 3), nn.Conv1D(6, 2, 3),
+    nn.Sequential(nn.Flatten())], ids=lambda layer: type(layer).__name__)
+def test_a_layer_makes_a_tensor_of_an_array_or_a_list(layer):
+    for mode in (True, False):
+        layer.train(mode)
+        for x in (SEQUENCE, SEQUENCE.tolist(), tn.Tensor(SEQUENCE)):
+            assert isinstance(layer(x), tn.Tensor)
+
+
+def test_a_wrong_shape_of_an_array_names_the_layer():
+    with pytest.raises(ShapeError, match=r"^layer 0 \(Reshape\): reshape: shape must have as many elements as x"):
+        nn.Sequential(nn.Reshape((5, 7)))(SEQUENCE)

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from tinynet import init, ops
 from tinynet.errors import StateError
-from tinynet.nn.masks import as_mask, real_steps
+from tinynet.nn.masks import as_mask, as_tensor, real_steps
 from tinynet.nn.module import Module
 from tinynet.nn.parameter import Buffer, Parameter
 from tinynet.ops.batchnorm import running_averages
@@ -51,6 +51,7 @@ class BatchNorm(Module):
         self.batches_seen = 0  # on the host: reading it from a device would synchronise
 
     def forward(self, x: Tensor, mask: ArrayLike | None = None) -> Tensor:
+        x = as_tensor(x)
         if self.training:
             y, mean, var = ops.batch_norm(x, self.gamma, self.beta, mask=None if mask is None else as_mask(mask, x),
                                           axis=self.axis, eps=self.eps)

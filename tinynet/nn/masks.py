@@ -16,8 +16,14 @@ def as_mask(mask: ArrayLike, x: Tensor) -> Tensor:
     return tensor if tensor.dtype == bool else tensor != 0
 
 
+def as_tensor(x: ArrayLike) -> Tensor:
+    """A tensor itself; an array or a list as a tensor."""
+    return x if isinstance(x, Tensor) else Tensor(x)
+
+
 def real_steps(x: Tensor, mask: ArrayLike | None, value: float = 0.0) -> Tensor:
     """x with this value in place of its masked steps; x itself without a mask."""
+    x = as_tensor(x)
     return x if mask is None else ops.mask_steps(x, as_mask(mask, x), value=value)
 
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from tinynet import ops
 from tinynet.errors import ArgumentError, ShapeError
-from tinynet.nn.masks import as_mask, count, of_windows, real_steps
+from tinynet.nn.masks import as_mask, as_tensor, count, of_windows, real_steps
 from tinynet.nn.module import Module
 from tinynet.op import Op
 from tinynet.tensor import Tensor
@@ -128,6 +128,7 @@ class GlobalMaxPool(_GlobalPool):
     """
 
     def forward(self, x: Tensor, mask: ArrayLike | None = None) -> Tensor:
+        x = as_tensor(x)
         axes = self.axes(x)
         if mask is None:
             return x.max(axis=axes)
@@ -145,6 +146,7 @@ class GlobalAveragePool(_GlobalPool):
     """
 
     def forward(self, x: Tensor, mask: ArrayLike | None = None) -> Tensor:
+        x = as_tensor(x)
         axes = self.axes(x)
         if mask is None:
             return x.mean(axis=axes)

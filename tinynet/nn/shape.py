@@ -24,7 +24,8 @@ class Flatten(_Shape):
     """
 
     def forward(self, x: Tensor, mask: ArrayLike | None = None) -> Tensor:
-        return real_steps(x, mask).reshape(x.shape[0], math.prod(x.shape[1:]))
+        x = real_steps(x, mask)
+        return x.reshape(x.shape[0], math.prod(x.shape[1:]))
 
 
 class Reshape(_Shape):
@@ -41,4 +42,5 @@ class Reshape(_Shape):
         self.shape = tuple(shape)
 
     def forward(self, x: Tensor, mask: ArrayLike | None = None) -> Tensor:
-        return real_steps(x, mask).reshape(x.shape[0], *self.shape)
+        x = real_steps(x, mask)
+        return x.reshape(x.shape[0], *self.shape)
