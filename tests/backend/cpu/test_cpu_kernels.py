@@ -227,6 +227,43 @@ def test_adam(options: dict[str, Any]) -> None:
         assert difference(array, wanted) <= 1e-6
 
 
+@pytest.mark.parametrize("name", OVERRIDDEN)
+def test_an_empty_batch(name: str) -> None:
+    """It gives empty outputs and zero gradients, or the error of the specification."""
+    for case in LARGE[name]:
+        empty = {**case, **({"N": 0} if "N" in case else {"...": (0, *case["..."][1:])})}
+        arrays, options = draw(OPS[name], empty, np.random.default_rng(0), "float32")
+        found = []
+        for mode in ("fast", "reference"):
+            tensors = [None if a is None else tn.Tensor(a, a.dtype.kind == "f") for a in arrays]
+            with tn.using(mode), np.errstate(all="ignore"):
+                try:
+                    outputs = as_tuple(OPS[name](*tensors, **options))
+                    sum((output.sum() for output in outputs), tn.Tensor(0.0)).backward()
+                    found.append([*(o.numpy() for o in outputs), *(t.grad for t in tensors if t is not None)])
+                except tn.errors.ShapeError as error:
+                    found.append(str(error))
+        if isinstance(found[0], str) or isinstance(found[1], str):
+            assert found[0] == found[1]
+            continue
+        for fast, wanted in zip(*found, strict=True):
+            assert (fast is None) == (wanted is None)
+            assert fast is None or (fast.shape == wanted.shape and np.array_equal(fast, wanted))
+
+
+@pytest.mark.parametrize("mode", ["fast", "reference"])
+def test_statistics_of_a_million_elements(mode: str) -> None:
+    """Far from 0, in float32."""
+    x = (np.random.default_rng(0).standard_normal((10**6, 1)) + 30).astype("float32")
+    one = tn.Tensor(np.ones(1, "float32"))
+    with tn.using(mode):
+        _, mean, var = tn.ops.batch_norm(tn.Tensor(x), one, one)
+        error = tn.ops.mse(tn.Tensor(x), tn.Tensor(x[::-1])).item()
+    wide = x.astype("float64")
+    assert abs(mean.item() / wide.mean() - 1) < 1e-5 and abs(var.item() / wide.var() - 1) < 1e-4
+    assert abs(error / ((wide - wide[::-1]) ** 2).mean() - 1) < 1e-5
+
+
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 def test_a_sum_over_a_million_positions_is_exact(reduction: str) -> None:
     rng = np.random.default_rng(0)

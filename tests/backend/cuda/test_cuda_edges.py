@@ -92,6 +92,24 @@ def test_weights_without_elements(device: str, name: str) -> None:
         np.testing.assert_allclose(found, wanted, rtol=1e-5)
 
 
+MANY = 2**16 + 5  # rows: a grid has at most 65,535 blocks along y
+OF_MANY_ROWS: dict[str, tuple[Any, list[np.ndarray]]] = {
+    "dense": (lambda x, W, b: tn.ops.dense(x, W, b), draw((MANY, 1), (1, 2), (2,))),
+    "batch_norm": (lambda x, g, b: tn.ops.batch_norm(x, g, b)[0], draw((MANY, 2), (2,), (2,))),
+    "relu": (lambda x: tn.ops.relu(x), draw((MANY, 2))),
+    "max_pool1d": (lambda x: tn.ops.max_pool1d(x, 2), draw((MANY, 2, 1))),
+    "conv1d": (lambda x, W, b: tn.ops.conv1d(x, W, b), draw((MANY, 2, 1), (2, 1, 1), (1,))),
+    "dropout": (lambda x: tn.ops.dropout(x, 0.5, key=(1, 2), counter=0), draw((MANY, 1))),
+}
+
+
+@pytest.mark.parametrize("name", OF_MANY_ROWS)
+def test_more_rows_than_a_grid_has_blocks(device: str, name: str) -> None:
+    use, arrays = OF_MANY_ROWS[name]
+    for found, wanted in both(device, use, *arrays):
+        np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-4 * max(1.0, abs(wanted).max()))
+
+
 @pytest.mark.parametrize("shift", range(5))
 @pytest.mark.parametrize("shifted", ["rows", "batch"])
 def test_rows_at_an_odd_address_are_gathered_by_bytes(device: str, shifted: str, shift: int,
