@@ -5,6 +5,7 @@ import copy
 import inspect
 import itertools
 import math
+import types
 from typing import Any
 
 import numpy as np
@@ -790,6 +791,22 @@ def test_layers_in_containers_are_found() -> None:
     model(x).sum().backward()
     optimizer.step()
     assert (model.heads["left"].W.numpy() != before).any()
+
+
+@pytest.mark.parametrize("make", [
+    list, tuple, collections.deque, collections.UserList, lambda layers: np.array(layers, dtype=object),
+    lambda layers: dict(enumerate(layers)), lambda layers: collections.OrderedDict(enumerate(layers)),
+    lambda layers: collections.UserDict(enumerate(layers)),
+    lambda layers: types.MappingProxyType(dict(enumerate(layers))),
+    lambda layers: collections.defaultdict(list, {0: layers}),
+    lambda layers: collections.namedtuple("Two", "a b")(*layers)])
+def test_layers_in_any_container_are_found(make: Any) -> None:
+    class Holds(nn.Module):
+        def __init__(self) -> None:
+            self.layers = make([nn.LSTM(2, 2), nn.Dense(2, 2)])
+
+    names = Holds().parameters().names
+    assert [name.rpartition(".")[2] for name in names] == ["W", "b"] * 2
 
 
 def test_a_layer_may_know_its_parent_and_its_neighbours() -> None:

@@ -6,10 +6,13 @@ were set; nothing is registered. The path to a tensor, `1.W` for the W of layer 
 """
 
 import inspect
-from collections import deque
+from collections import UserDict, UserList, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
 
 from tinynet import backend
 from tinynet.elsewhere import in_class
@@ -26,7 +29,8 @@ if TYPE_CHECKING:
     from tinynet.nn.profile import Profile
 
 _SINGLE = frozenset({bool, int, float, str, type(None), Parameter, Buffer})  # types of attributes without elements
-_CONTAINERS, _SETS = (list, tuple, dict, deque), (set, frozenset)
+_KEYED, _SETS = (dict, UserDict, MappingProxyType), (set, frozenset)
+_CONTAINERS = (list, tuple, deque, UserList, *_KEYED)
 
 _root: ContextVar[Any] = ContextVar("root", default=None)  # the outermost module that is being called
 
@@ -265,10 +269,12 @@ def _elements(before: str, named: Iterable[tuple[Any, Any]], around: tuple[Any, 
     for key, value in named:
         if isinstance(value, _CONTAINERS):
             if all(value is not one for one in around):
-                inner = value.items() if isinstance(value, dict) else enumerate(value)
+                inner = value.items() if isinstance(value, _KEYED) else enumerate(value)
                 yield from _elements(f"{before}{key}.", inner, (*around, value))
         elif isinstance(value, _SETS) and any(isinstance(one, Module | Tensor) for one in value):
             raise StateError(f"{before}{key}: layers and parameters must be in an order, and a set has none; a list?")
+        elif isinstance(value, np.ndarray) and value.dtype == object:
+            yield from _elements(f"{before}{key}.", enumerate(value.ravel().tolist()), around)
         else:
             yield f"{before}{key}", value
 
