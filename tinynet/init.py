@@ -14,6 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tinynet.errors import ArgumentError
+from tinynet.plain import plain
 from tinynet.random import current_seed, next_draw, normal, stream, uniform
 from tinynet.tensor import blank
 from tinynet.tracing import is_shapes_only
@@ -109,6 +110,7 @@ def _constant(shape: Shape, value: float, dtype: DTypeLike) -> Array:
 
 def _drawn(draw: Callable[..., Array], shape: Shape, scale: float, dtype: DTypeLike) -> Array:
     """Numbers of `draw`, times `scale`."""
+    shape = plain(shape)
     if is_shapes_only():
         return _constant(shape, 0, dtype)
     return (scale * draw(shape, (current_seed(), stream("init")), next_draw())).astype(dtype)
@@ -121,6 +123,7 @@ def _symmetric(shape: Shape, key: tuple[int, int], step: int) -> Array:
 
 def _fans(shape: Shape) -> tuple[int, int]:
     """fan_in and fan_out of a weight: the inputs of one output, and the outputs of one input."""
+    shape = plain(shape)
     _check(shape)
     if len(shape) < 2 or min(shape) < 1:
         raise ArgumentError(f"init: shape must have at least two axes, none empty, inputs before outputs, got {shape}; "

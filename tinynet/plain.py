@@ -103,6 +103,29 @@ def whole(function: str, name: str, value: Any, low: int, high: float = math.inf
     return found
 
 
+def sizes(layer: str, **given: Any) -> list[int]:
+    """The sizes of a layer, integers of at least 0, as Python's.
+
+    Errors: ArgumentError for another value.
+
+    >>> import numpy as np
+    >>> sizes("Dense", inputs=np.uint16(3), units=4)
+    [3, 4]
+    """
+    return [whole(layer, name, value, 0, usual=f"{name}=32") for name, value in given.items()]
+
+
+def shape_of(function: str, name: str, value: Any, least: int = 1) -> tuple[int, ...]:
+    """A shape as a tuple of Python's integers of at least `least`; one integer is a shape of one axis.
+
+    >>> import numpy as np
+    >>> shape_of("Reshape", "shape", np.int64(4)), shape_of("Reshape", "shape", [2, -1], -1)
+    ((4,), (2, -1))
+    """
+    listed = value if isinstance(value, tuple | list) else (value,)
+    return tuple(whole(function, name, size, least, usual=f"{name}=(28, 28)") for size in listed)
+
+
 def kind_of(dtype: Any) -> str:
     """The kind of a dtype, as NumPy's letter: "f" for floats; "" for what is not a dtype.
 

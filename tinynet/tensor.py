@@ -33,6 +33,7 @@ class Tensor:
     __slots__ = ("__weakref__", "data", "grad", "origin", "requires_grad")
     version: int = 0  # counts changes in place by tinynet, of a parameter or buffer
     __array_ufunc__ = ForNumPy()  # for `array + tensor` to call Tensor.__radd__
+    __pandas_priority__ = 10_000  # above that of a table, which would look into the tensor element by element
 
     def __init__(self, data: ArrayLike, requires_grad: bool = False, *, dtype: DTypeLike | None = None,
                  device: str | None = None) -> None:

@@ -9,7 +9,7 @@ from numbers import Integral
 from typing import Any, NamedTuple
 
 from tinynet.errors import ArgumentError, ShapeError
-from tinynet.plain import whole
+from tinynet.plain import plain, whole
 from tinynet.types import Array, Pad, Pads, Pair
 
 
@@ -65,6 +65,7 @@ def window(op: str, axis: str, size: int, width: int, stride: int, padding: Pad,
 
 def pair(op: str, name: str, value: Any) -> tuple[Any, Any]:
     """An option for height and width, given as one value for both or as a pair."""
+    value = plain(value)
     if isinstance(value, tuple | list):
         if len(value) != 2:
             raise ArgumentError(f"{op}: {name} must be one value or a pair (height, width), got {value!r}; "

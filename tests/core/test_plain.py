@@ -221,3 +221,62 @@ def test_clumsy_calls(call: Callable[[Any], Any], kind: Any, message: str) -> No
         return
     with pytest.raises(kind, match=message):
         call(tn.Tensor(X))
+
+
+def all_of(i: Any, f: Any) -> Any:
+    """A model made with integers i(...) and numbers f(...)."""
+    nn = tn.nn
+    return nn.Sequential(
+        nn.BatchNorm(i(1), momentum=f(0.5), eps=f(0.25)),
+        nn.Conv2D(i(1), i(2), i(3), stride=(i(1), i(1)), padding=i(1)),
+        nn.MaxPool2D(i(2), i(2), i(0)), nn.Reshape((i(4), i(8))), nn.LSTM(i(8), i(4), dropout=f(0.5)),
+        nn.Conv1D(i(4), i(3), i(3), padding=i(1)), nn.Dropout(f(0.5)), nn.Flatten(), nn.Dense(i(12), i(2)),
+        input_shape=(i(8), i(8), i(1)))
+
+
+@pytest.mark.parametrize(("i", "f"), [(np.uint8, np.float32), (np.uint16, np.float16), (np.int64, np.float64)])
+def test_a_model_made_with_numpys_numbers(tmp_path: Any, i: Any, f: Any) -> None:
+    made = all_of(i, f)
+    assert repr(made) == repr(all_of(int, float))
+    tn.save(tmp_path / "model", made)
+    assert repr(tn.load(tmp_path / "model")) == repr(made)
+    x, y = np.random.default_rng(0).uniform(size=(4, 8, 8, 1)).astype("float32"), np.array([0, 1, 1, 0])
+    histories = []
+    for count, share, flag in ((i, f, np.bool_), (int, float, bool)):
+        tn.seed(count(3))
+        model = all_of(int, float)
+        optimizer = tn.optim.SGD(model.parameters(), lr=share(0.25), momentum=share(0.5))
+        histories.append(tn.fit(
+            model, optimizer, tn.data.Loader(x, y, batch_size=count(2), shuffle=flag(True)), epochs=count(2),
+            max_norm=share(0.5), show=flag(False), checkpoint=tmp_path / f"{count.__name__} {share.__name__}",
+            schedule=tn.optim.StepDecay(optimizer, every=count(2), factor=share(0.5)),
+            callbacks=[tn.callbacks.EarlyStopping("train_loss", patience=count(5))]))
+    assert histories[0][1]["train_loss"] == histories[1][1]["train_loss"]
+    assert tn.data.Augment(rotate=i(3), shift=f(0.5)) == tn.data.Augment(rotate=3, shift=0.5)
+
+
+@pytest.mark.parametrize(("make", "message"), [
+    (lambda: tn.nn.Dense(3, 2.5), "Dense: units must be an integer of at least 0, got 2.5; units=32?"),
+    (lambda: tn.nn.LSTM("3", 2), "LSTM: inputs must be an integer of at least 0, got '3'"),
+    (lambda: tn.nn.Conv1D(1, None, 3), "Conv1D: filters must be an integer"),
+    (lambda: tn.nn.Conv2D(-1, 2, 3), "Conv2D: inputs must be an integer of at least 0, got -1"),
+    (lambda: tn.nn.BatchNorm(True), "BatchNorm: features must be an integer"),
+    (lambda: tn.nn.Reshape((2.5, 2)), "Reshape: shape must be an integer of at least -1, got 2.5"),
+    (lambda: tn.nn.Sequential(input_shape="4"), "Sequential: input_shape must be an integer of at least 1, got '4'")])
+def test_sizes_of_layers(make: Any, message: str) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        make()
+    assert str(caught.value).startswith(message)
+
+
+def test_one_number_is_a_shape() -> None:
+    model = tn.nn.Sequential(tn.nn.Reshape(4), input_shape=4)
+    assert model.input_shape == model[0].shape == (4,)
+
+
+def test_a_table_beside_a_tensor() -> None:
+    pandas = pytest.importorskip("pandas")
+    table, x = pandas.DataFrame(X), tn.Tensor(X)
+    for result in (table * x, x * table, table[0] * x[:, 0], x[:, 0] * table[0]):
+        assert isinstance(result, tn.Tensor)
+    np.testing.assert_array_equal((table - x).numpy(), X - X)

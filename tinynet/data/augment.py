@@ -18,6 +18,7 @@ import numpy as np
 
 from tinynet.errors import ArgumentError, ShapeError
 from tinynet.op import Update
+from tinynet.plain import plain
 from tinynet.random import philox, stream
 
 CELLS = 4  # of the grid of elastic control points, along each axis of an image
@@ -66,7 +67,8 @@ class Augment:
     def __post_init__(self) -> None:
         limits = {"shift": 1, "rotate": 180, "scale": 9, "shear": 80, "elastic": 1, "contrast": 9, "brightness": 1}
         for name, limit in limits.items():
-            value = getattr(self, name)
+            value = plain(getattr(self, name))
+            object.__setattr__(self, name, value)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= limit:
                 raise ArgumentError(f"Augment: {name} must be a number between 0 and {limit}, got {value!r}; "
                                     f"{name}={10 if limit > 9 else 0.1}?")

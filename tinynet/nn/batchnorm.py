@@ -9,7 +9,7 @@ from tinynet.nn.masks import as_mask, as_tensor, real_steps
 from tinynet.nn.module import Module
 from tinynet.nn.parameter import Buffer, Parameter
 from tinynet.ops.batchnorm import running_averages
-from tinynet.plain import number
+from tinynet.plain import number, sizes
 from tinynet.tensor import Tensor
 from tinynet.tracing import is_shapes_only
 from tinynet.types import ArrayLike
@@ -41,6 +41,7 @@ class BatchNorm(Module):
     step_counters: ClassVar[tuple[str, ...]] = ("batches_seen",)
 
     def __init__(self, features: int, *, axis: int = -1, momentum: float = 0.9, eps: float = 1e-5) -> None:
+        features, = sizes("BatchNorm", features=features)
         self.features, self.axis = features, axis
         self.momentum = number("BatchNorm", "momentum", momentum, 0, 1, usual="0.9")
         self.eps = number("BatchNorm", "eps", eps, 0, usual="1e-5")

@@ -4,6 +4,7 @@ from tinynet import init, ops
 from tinynet.nn.masks import of_windows, real_steps
 from tinynet.nn.module import Module
 from tinynet.nn.parameter import Parameter
+from tinynet.plain import sizes
 from tinynet.tensor import Tensor
 from tinynet.types import ArrayLike, Pad, Pads, Pair
 from tinynet.window import pair, window
@@ -27,6 +28,7 @@ class Conv1D(Module):
 
     def __init__(self, inputs: int, filters: int, width: int, *, stride: int = 1, padding: Pad = "valid",
                  dilation: int = 1, bias: bool = True) -> None:
+        inputs, filters, width = sizes("Conv1D", inputs=inputs, filters=filters, width=width)
         self.inputs, self.filters, self.width = inputs, filters, width
         self.stride, self.padding, self.dilation, self.bias = stride, padding, dilation, bias
         self.W = Parameter(init.he_uniform((width, inputs, filters)))
@@ -55,6 +57,7 @@ class Conv2D(Module):
 
     def __init__(self, inputs: int, filters: int, size: Pair, *, stride: Pair = 1, padding: Pads = "valid",
                  dilation: Pair = 1, bias: bool = True) -> None:
+        inputs, filters = sizes("Conv2D", inputs=inputs, filters=filters)
         self.inputs, self.filters, self.size = inputs, filters, size
         self.stride, self.padding, self.dilation, self.bias = stride, padding, dilation, bias
         height, width = pair("Conv2D", "size", size)

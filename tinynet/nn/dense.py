@@ -4,6 +4,7 @@ from tinynet import init, ops
 from tinynet.nn.masks import real_steps
 from tinynet.nn.module import Module
 from tinynet.nn.parameter import Parameter
+from tinynet.plain import sizes
 from tinynet.tensor import Tensor
 from tinynet.types import ArrayLike
 
@@ -20,6 +21,7 @@ class Dense(Module):
     """
 
     def __init__(self, inputs: int, units: int, *, bias: bool = True) -> None:
+        inputs, units = sizes("Dense", inputs=inputs, units=units)
         self.inputs, self.units, self.bias = inputs, units, bias
         self.W = Parameter(init.glorot_uniform((inputs, units)))
         self.b = Parameter(init.zeros((units,))) if bias else None

@@ -22,8 +22,7 @@ class Dropout(Module):
     """
 
     def __init__(self, p: float) -> None:
-        check_rate("Dropout", "p", p)
-        self.p = plain(p)
+        self.p = check_rate("Dropout", "p", p)
         self.calls = Buffer(init.zeros((), "int64"))
 
     def forward(self, x: Tensor, mask: ArrayLike | None = None) -> Tensor:
@@ -35,7 +34,9 @@ class Dropout(Module):
         return y
 
 
-def check_rate(layer: str, name: str, p: float) -> None:
-    """ArgumentError unless 0 <= p < 1."""
+def check_rate(layer: str, name: str, p: float) -> float:
+    """The rate p as Python's number. ArgumentError unless 0 <= p < 1."""
     if isinstance(p, bool) or not isinstance(plain(p), float | int) or not 0 <= p < 1:
         raise ArgumentError(f"{layer}: {name} must be in [0, 1), the share that is dropped, got {p!r}; 0.5 drops half")
+    rate: float = plain(p)
+    return rate

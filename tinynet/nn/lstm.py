@@ -9,6 +9,7 @@ from tinynet.nn.masks import as_mask
 from tinynet.nn.module import Module
 from tinynet.nn.parameter import Buffer, Parameter
 from tinynet.op import Result
+from tinynet.plain import sizes
 from tinynet.tensor import Tensor, ones
 from tinynet.types import ArrayLike
 
@@ -48,11 +49,11 @@ class LSTM(Module, Generic[Result]):
     def __init__(self, inputs: int, units: int, *, return_sequences: bool = True, return_state: bool = False,
                  go_backwards: bool = False, dropout: float = 0.0, recurrent_dropout: float = 0.0,
                  bias: bool = True) -> None:
-        check_rate("LSTM", "dropout", dropout)
-        check_rate("LSTM", "recurrent_dropout", recurrent_dropout)
-        self.inputs, self.units = inputs, units
+        inputs, units = sizes("LSTM", inputs=inputs, units=units)
+        self.inputs, self.units, self.bias = inputs, units, bias
         self.return_sequences, self.return_state, self.go_backwards = return_sequences, return_state, go_backwards
-        self.dropout, self.recurrent_dropout, self.bias = dropout, recurrent_dropout, bias
+        self.dropout = dropout = check_rate("LSTM", "dropout", dropout)
+        self.recurrent_dropout = recurrent_dropout = check_rate("LSTM", "recurrent_dropout", recurrent_dropout)
         gates = [ops.concatenate([init.orthogonal((units, units)), init.glorot_uniform((inputs, units))])
                  for _ in range(GATES)]
         self.W = Parameter(ops.concatenate(gates, axis=1))  # (H+D,4H)

@@ -18,6 +18,7 @@ from tinynet import backend
 from tinynet.elsewhere import in_class
 from tinynet.errors import DtypeError, ShapeError, StateError, name_layer
 from tinynet.nn.parameter import Buffer, Parameter, Parameters
+from tinynet.plain import plain
 from tinynet.random import current_seed, next_draw, stream
 from tinynet.scaling import Scaling
 from tinynet.tape import in_training
@@ -229,7 +230,7 @@ class Module:
 
     def config(self) -> dict[str, Any]:
         """The arguments that construct an equal module. A layer keeps each as an attribute of the same name."""
-        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+        return {name: plain(getattr(self, name)) for name in inspect.signature(type(self)).parameters}
 
     def random_key(self, what: str = "") -> tuple[int, int]:
         """The key of the random numbers of this module: the seed, and the stream of its path in the called model."""

@@ -6,6 +6,7 @@ from typing import Any
 from tinynet.errors import StateError
 from tinynet.nn.masks import as_mask
 from tinynet.nn.module import Module, is_outermost
+from tinynet.plain import shape_of
 from tinynet.recording import evaluation
 from tinynet.tensor import Tensor
 from tinynet.types import ArrayLike
@@ -29,7 +30,7 @@ class Sequential(Module):
                 raise StateError(f"Sequential: layers must be modules, layer {i} is a {type(layer).__name__}; "
                                  "write tn.nn.ReLU(), with brackets?")
         self.layers = list(layers)
-        self.input_shape = None if input_shape is None else tuple(input_shape)
+        self.input_shape = None if input_shape is None else shape_of("Sequential", "input_shape", input_shape)
 
     def forward(self, x: Tensor, mask: ArrayLike | None = None) -> Tensor:
         inputs = (x,) if mask is None else (x, as_mask(mask, x))

@@ -4,6 +4,7 @@ import math
 
 from tinynet.nn.masks import real_steps
 from tinynet.nn.module import Module
+from tinynet.plain import shape_of
 from tinynet.tensor import Tensor
 from tinynet.types import ArrayLike
 
@@ -39,7 +40,7 @@ class Reshape(_Shape):
     """
 
     def __init__(self, shape: tuple[int, ...]) -> None:
-        self.shape = tuple(shape)
+        self.shape = shape_of("Reshape", "shape", shape, -1)
 
     def forward(self, x: Tensor, mask: ArrayLike | None = None) -> Tensor:
         x = real_steps(x, mask)

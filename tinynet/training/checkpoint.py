@@ -55,7 +55,7 @@ def capture(run: Run, compared: Mapping[str, Any]) -> State:
         "loaders": [loader.state_dict() for loader in _loaders(run)],
     }
     try:
-        return State(arrays, json.loads(json.dumps(facts)))
+        return State(arrays, json.loads(json.dumps(facts, default=np.generic.item)))
     except (TypeError, ValueError) as error:
         raise CheckpointError("fit: a callback's state_dict() must return what JSON can represent, and JSON says "
                               f"{error}; int(...) or float(...) of what it counts?") from error
@@ -102,7 +102,7 @@ def settings(run: Run, **more: Any) -> dict[str, Any]:
         "training data": _data(run.train), "validation data": _data(run.validation),
         **more,
     }
-    return dict(json.loads(json.dumps(found)))
+    return dict(json.loads(json.dumps(found, default=np.generic.item)))
 
 
 def identity(run: Run, device: str, settings: Mapping[str, Any], **functions: Any) -> dict[str, Any]:

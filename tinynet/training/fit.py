@@ -22,6 +22,7 @@ from tinynet.nn.module import Module
 from tinynet.optim.optimizer import Optimizer
 from tinynet.optim.schedule import Schedule
 from tinynet.output import say
+from tinynet.plain import plain
 from tinynet.training import checkpoint as checkpoints
 from tinynet.training.calls import FIT, check_fit
 from tinynet.training.evaluate import Metric, evaluate
@@ -88,6 +89,7 @@ def fit(model: Module, optimizer: Optimizer, train: Batches, *, epochs: int | No
         raise ArgumentError('fit: resume needs the checkpoint to go on from, and got none; checkpoint="runs/one.ckpt"?')
     if checkpoint is not None and (not os.fspath(checkpoint) or "\0" in os.fspath(checkpoint)):
         raise ArgumentError(f'fit: checkpoint must be the name of a file, got {checkpoint!r}; checkpoint="run.ckpt"?')
+    max_norm = plain(max_norm)
     checkpoint = None if checkpoint is None else os.path.abspath(checkpoint)  # also after os.chdir in a callback
     run = Run(model, optimizer, train, epochs, validation, schedule, callbacks)
     compared = _compared(run, loss, max_norm, metrics or {}, checkpoint is not None)
