@@ -246,7 +246,8 @@ def test_files_written_before_there_were_classes_are_read(path: Path) -> None:
     ({"input_shape": [6, 5, 1]},
      "input_shape (6, 5, 1) must fit the layers, and does not (layer 1 (Reshape): reshape: "),
     ({"input_shape": [6, 4]}, "must fit the layers"), ({"input_shape": []}, "must fit the layers"),
-    ({"input_shape": [-6, -4, 1]}, "must fit the layers"), ({"input_shape": ["6", 4, 1]}, "must fit the layers"),
+    ({"input_shape": [-6, -4, 1]}, "input_shape must be an integer of at least 1, got -6"),
+    ({"input_shape": ["6", 4, 1]}, "input_shape must be an integer of at least 1, got '6'"),
     ({"input_shape": [10**30, 4, 1]}, "must fit the layers"), ({"input_shape": [6.5, 4, 1]}, "must fit the layers"),
     ({"crc32": 1}, "checksum does not fit"), ({"crc32": "x"}, "checksum does not fit"),
     ({"license": "MIT"}, "Sequential must have the options")], ids=str)
