@@ -116,14 +116,15 @@ def sizes(layer: str, **given: Any) -> list[int]:
 
 
 def shape_of(function: str, name: str, value: Any, least: int = 1) -> tuple[int, ...]:
-    """A shape as a tuple of Python's integers of at least `least`; one integer is a shape of one axis.
+    """A shape as a tuple of Python's integers of at least `least`.
 
     >>> import numpy as np
-    >>> shape_of("Reshape", "shape", np.int64(4)), shape_of("Reshape", "shape", [2, -1], -1)
-    ((4,), (2, -1))
+    >>> shape_of("Reshape", "shape", [np.int64(2), -1], -1)
+    (2, -1)
     """
-    listed = value if isinstance(value, tuple | list) else (value,)
-    return tuple(whole(function, name, size, least, usual=f"{name}=(28, 28)") for size in listed)
+    if not isinstance(value, tuple | list):
+        raise ArgumentError(f"{function}: {name} must be a tuple of integers, got {value!r}; {name}=(28, 28)?")
+    return tuple(whole(function, name, size, least, usual=f"{name}=(28, 28)") for size in value)
 
 
 def kind_of(dtype: Any) -> str:

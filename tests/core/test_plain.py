@@ -262,16 +262,13 @@ def test_a_model_made_with_numpys_numbers(tmp_path: Any, i: Any, f: Any) -> None
     (lambda: tn.nn.Conv2D(-1, 2, 3), "Conv2D: inputs must be an integer of at least 0, got -1"),
     (lambda: tn.nn.BatchNorm(True), "BatchNorm: features must be an integer"),
     (lambda: tn.nn.Reshape((2.5, 2)), "Reshape: shape must be an integer of at least -1, got 2.5"),
-    (lambda: tn.nn.Sequential(input_shape="4"), "Sequential: input_shape must be an integer of at least 1, got '4'")])
+    (lambda: tn.nn.Reshape(4), "Reshape: shape must be a tuple of integers, got 4; shape=(28, 28)?"),
+    (lambda: tn.nn.Sequential(input_shape="4"), "Sequential: input_shape must be a tuple of integers, got '4'"),
+    (lambda: tn.nn.Sequential(input_shape=(0, 2)), "Sequential: input_shape must be an integer of at least 1, got 0")])
 def test_sizes_of_layers(make: Any, message: str) -> None:
     with pytest.raises(ArgumentError) as caught:
         make()
     assert str(caught.value).startswith(message)
-
-
-def test_one_number_is_a_shape() -> None:
-    model = tn.nn.Sequential(tn.nn.Reshape(4), input_shape=4)
-    assert model.input_shape == model[0].shape == (4,)
 
 
 def test_a_table_beside_a_tensor() -> None:

@@ -248,7 +248,8 @@ def test_files_written_before_there_were_classes_are_read(path: Path) -> None:
     ({"input_shape": [6, 4]}, "must fit the layers"), ({"input_shape": []}, "must fit the layers"),
     ({"input_shape": [-6, -4, 1]}, "input_shape must be an integer of at least 1, got -6"),
     ({"input_shape": ["6", 4, 1]}, "input_shape must be an integer of at least 1, got '6'"),
-    ({"input_shape": [10**30, 4, 1]}, "must fit the layers"), ({"input_shape": [6.5, 4, 1]}, "must fit the layers"),
+    ({"input_shape": [10**30, 4, 1]}, "must fit the layers"),
+    ({"input_shape": [6.5, 4, 1]}, "input_shape must be an integer of at least 1, got 6.5"),
     ({"crc32": 1}, "checksum does not fit"), ({"crc32": "x"}, "checksum does not fit"),
     ({"license": "MIT"}, "Sequential must have the options")], ids=str)
 def test_what_does_not_fit_the_layers(changes: Any, words: str, path: Path) -> None:

@@ -257,7 +257,7 @@ def test_a_folder_that_cannot_be_written_is_told_at_the_start(tmp_path: Path) ->
 
 def test_kills_while_saving() -> None:
     done = subprocess.run([sys.executable, "-m", "tests.kill", "--saves", "15"], cwd=ROOT, capture_output=True,
-                          text=True, timeout=120, check=False)
+                          text=True, timeout=1200, check=False)
     assert done.returncode == 0, done.stderr
     assert "left a whole checkpoint each time" in done.stdout
 

@@ -294,5 +294,5 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 def test_a_fork_while_another_thread_compiles() -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(tn.__file__).parents[1])}
     result = subprocess.run([sys.executable, "-W", "ignore", "-c", FORK_WHILE_COMPILING], env=environment,
-                            capture_output=True, text=True, timeout=120)
+                            capture_output=True, text=True, timeout=1200)
     assert result.stdout == "2\n", result.stderr
