@@ -102,7 +102,7 @@ class Op(Generic[Result]):
             run = partial(partial(self._run, tensors) if watching.values else self.blanks, arrays, sizes, options)
             call = Call(self.name, sizes, tuple(tensors), (), options, self)
             return run() if watching.op is None else watching.op(call, run)
-        except (TypeError, ValueError, OverflowError) as error:  # of Python or NumPy, about an option perhaps
+        except Exception as error:  # of Python, NumPy or Numba: about an option, perhaps
             wrong = not isinstance(error, TinynetError) and wrong_option(self.name, self.__signature__, options)
             if not wrong:
                 raise
