@@ -37,6 +37,9 @@ from helper import amount
 def add(shard, shards, x):
     for i in range(shard, x.size, shards):
         x[i] += amount()
+@njit(cache=True)
+def plus(x):
+    return x + amount()
 """
 HELPER = """
 from tinynet.backend.cpu.runtime.jit import njit
@@ -48,10 +51,8 @@ IN_CHILDREN = """
 import os, sys, time
 from pathlib import Path
 import numpy as np
-from tinynet.backend.cpu.runtime.launcher import launchers
-from tinynet.backend.cpu.runtime.threads import launch, running_pool, set_threads
-set_threads(2)
-running_pool()  # all that the children have in common
+from tinynet.backend.cpu.runtime.jit import njit
+njit(lambda x: x)(0.0)  # Numba's tables, which the children have in common
 
 def child(work, *arguments):
     sys.stdout.flush()

@@ -235,6 +235,8 @@ def test_the_interpreter_ends_cleanly(tmp_path: Path) -> None:
     lines = run_script("""
 from threading import Thread
 from kernel import add
+from tinynet.backend.cpu.runtime.threads import launch, running_pool, set_threads
+set_threads(2)
 launch(add, np.zeros(5), shards=1)  # compiled once, for all children
 
 def spinning():
