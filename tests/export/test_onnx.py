@@ -20,7 +20,7 @@ from tests.support.complete import OPS
 from tests.support.op_cases import draw
 from tinynet import models as example_models
 from tinynet import nn, ops
-from tinynet.errors import ArgumentError, ExportError
+from tinynet.errors import ArgumentError, DtypeError, ExportError
 from tinynet.export.onnx import onnx_bytes
 from tinynet.export.rules import INEXPRESSIBLE, RULES
 from tinynet.op import Op, op
@@ -179,6 +179,24 @@ def test_a_model_that_ends_in_a_softmax_gets_no_second_one() -> None:
     assert [one.name for one in graph.output] == ["probabilities"]
 
 
+def _looked_up(own: Any, x: Tensor) -> Tensor:
+    if x.dtype.kind != "i":
+        raise DtypeError(f"lookup: x must be integers, got {x.dtype}; x.astype(int)?")
+    return own.dense(own.W[x])
+
+
+def test_a_model_of_integers() -> None:
+    table = nn.Parameter(np.arange(12, dtype="float32").reshape(4, 3) / 7)
+    model = trained(Own(_looked_up, W=table, dense=nn.Dense(3, 2)), (5,))
+    symbols = np.random.default_rng(0).integers(0, 4, (6, 5))
+    found, = session(onnx_bytes(model)).run(None, {"input": symbols})
+    assert error(model(Tensor(symbols)).numpy(), found) <= CLOSE
+    model = Own(lambda own, x: ops.dense(x.astype("float64"), own.dense.W), dense=nn.Dense(5, 2))
+    model.input_shape = (5,)
+    with pytest.raises(DtypeError, match="dense: x is float64, W float32"):
+        onnx_bytes(model)
+
+
 def test_format_and_names() -> None:
     model = trained(nn.Sequential(nn.LSTM(3, 4, return_state=True)), (6, 3))
     made = onnx.load_from_string(onnx_bytes(model))
@@ -233,8 +251,9 @@ def lstm(layer: nn.LSTM[Any], x: Tensor, mask: Tensor, h: Tensor | None = None) 
     lambda own, x, mask: lstm(own.rnn, x, mask),
     lambda own, x, mask: lstm(own.more, lstm(own.rnn, x, mask)[0], mask),
     lambda own, x, mask: lstm(own.rnn, x, mask, lstm(own.rnn, x, mask)[1]),
+    lambda own, x, mask: lstm(own.rnn, x, mask[:, ::-1], lstm(own.rnn, x, mask)[2]),
     lambda own, x, mask: ops.where(mask[:, :, None], x, -7.0).max(axis=1),
-], ids=["states", "stacked", "from a state", "selected"])
+], ids=["states", "stacked", "from a state", "backwards from a state", "selected"])
 def test_lengths(function: Any) -> None:
     model, lengths = trained(Masked(function)), np.array([6, 1, 3, 4], "int32")
     x = np.random.default_rng(0).normal(size=(4, 6, 3)).astype("float32")
@@ -252,12 +271,19 @@ MASKED: list[Any] = [
              nn.GlobalAveragePool()],
     lambda: [nn.Conv1D(3, 4, 2, padding="causal"), nn.BatchNorm(4), nn.LSTM(4, 3, return_sequences=False)],
     lambda: [nn.Sequential(nn.Conv1D(3, 4, 3, stride=2, padding="same"), nn.Sigmoid()), nn.Flatten(), nn.Dense(12, 2)],
+    lambda: [nn.Conv1D(3, 4, 2), nn.ReLU(), nn.LSTM(4, 3), nn.Conv1D(3, 4, 2, padding=0),
+             nn.LSTM(4, 2, go_backwards=True), nn.LSTM(2, 3), nn.GlobalMaxPool()],
+    lambda: [nn.MaxPool1D(2, padding="same"), nn.LSTM(3, 4, go_backwards=True), nn.LSTM(4, 2, go_backwards=True),
+             nn.LSTM(2, 3, go_backwards=True, return_sequences=False)],
+    lambda: [nn.Bidirectional(nn.LSTM(3, 4)), nn.Conv1D(8, 4, 3, padding="same"),
+             nn.Bidirectional(nn.LSTM(4, 2), "sum"), nn.Bidirectional(nn.LSTM(2, 2, return_sequences=False))],
+    lambda: [nn.TimeDistributed(nn.Sequential(nn.Dense(3, 4), nn.ReLU())), nn.LSTM(4, 2), nn.GlobalAveragePool()],
 ]
 
 
 @pytest.mark.parametrize("layers", MASKED)
 def test_layers_with_lengths(layers: Any) -> None:
-    model, lengths = trained(nn.Sequential(*layers()), (6, 3)), np.array([6, 1, 3, 4], "int32")
+    model, lengths = trained(nn.Sequential(*layers()), (6, 3)), np.array([6, 3, 5, 4], "int32")
     x = np.random.default_rng(0).normal(size=(4, 6, 3)).astype("float32")
     mask = np.arange(6) < lengths[:, None]
     x[~mask] = 1e9
@@ -268,11 +294,14 @@ def test_layers_with_lengths(layers: Any) -> None:
 
 
 def test_a_mask_that_is_not_one_of_lengths_is_an_error() -> None:
-    model = trained(Masked(lambda own, x, mask: lstm(own.rnn, x, mask[:, ::-1])))
-    with pytest.raises(ExportError, match="op lstm must have the mask that the model was called with"):
-        onnx_bytes(model, lengths=True)
+    for function in (lambda own, x, mask: lstm(own.rnn, x, mask[:, [0, 2, 1, 3, 4, 5]]),
+                     lambda own, x, mask: lstm(own.rnn, x, mask == 0),
+                     lambda own, x, mask: lstm(own.rnn, x, mask.astype("float32") * mask[:, ::-1].astype("float32")),
+                     lambda own, x, mask: lstm(own.rnn, x, mask.astype("float32") != 1.0)):
+        with pytest.raises(ExportError, match="op lstm must have a mask with all padding on one side"):
+            onnx_bytes(trained(Masked(function)), lengths=True)
     model = trained(Own(lambda own, x: lstm(own.rnn, x, x[:, :, 0] > 0), rnn=nn.LSTM(3, 4)), (6, 3))
-    with pytest.raises(ExportError, match="op lstm must have the mask that the model was called with"):
+    with pytest.raises(ExportError, match="op lstm must have a mask with all padding on one side"):
         onnx_bytes(model)
 
 

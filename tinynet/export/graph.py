@@ -41,6 +41,7 @@ class Graph:
         self._stored: dict[int, dict[Order, str]] = {}
         self._varies: dict[int, tuple[bool, ...]] = {}
         self.mask = trace.mask
+        self.padding: dict[int, str] = {}  # the side of the padding, for the masks among the arrays; see masks.py
         for array, twin in zip(arrays_of(trace), arrays_of(other), strict=True):
             self._varies[address(array)] = tuple(a != b for a, b in zip(array.shape, twin.shape, strict=True))
 

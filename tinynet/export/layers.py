@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from tinynet.export.graph import Graph
+from tinynet.export.masks import lengths_of
 from tinynet.export.rules import RULES, Rule, rule
 from tinynet.export.shapes import reduced
-from tinynet.export.trace import Step, address
+from tinynet.export.trace import Step
 from tinynet.types import Array
 from tinynet.window import Window, pool_window, pool_windows, window, windows
 
@@ -123,26 +124,36 @@ def _normalised(graph: Graph, step: Step, order: tuple[int, ...], along: list[in
 def lstm(graph: Graph, step: Step) -> None:
     """LSTM over (T,N,D), with the gates in the order i, o, f, C̃. Its outputs are Y (T,1,N,H) and two (1,N,H).
 
-    Its input `sequence_lens` takes the place of the mask of a sequence with padding on the right.
+    Its input `sequence_lens` takes the place of a mask. Padding on the left is that of a flipped sequence: the node
+    gets the sequence as it was, with padding on the right, and reads it from the end.
     """
     x, h0, c0, W, b, recurrent_mask, mask = step.inputs
     if recurrent_mask is not None:
         graph.fail("must have no recurrent_mask, since ONNX has no place for one; it is for training alone")
-    if mask is not None and (graph.mask is None or address(mask) != address(graph.mask)):
-        graph.fail("must have the mask that the model was called with, since ONNX takes lengths alone, and has "
-                   "another; pad on the right, and pass the mask on as it is")
     weight = graph.values(W, "W")
     H, bias = weight.shape[1] // 4, np.zeros_like(weight[0]) if b is None else graph.values(b, "b")
-    initial: list[Any] = [] if mask is None else ["lengths"]
+    lengths, is_flipped = (None, False) if mask is None else lengths_of(graph, step, mask)
+    initial: list[Any] = [] if lengths is None else [lengths]
     if h0 is not None or c0 is not None:
         names = [None if one is None else graph.emit("Unsqueeze", graph.value(one), np.array([0])) for one in (h0, c0)]
         zeros = graph.emit("ConstantOfShape", graph.emit("Shape", names[0] or names[1]))
         initial = [*(initial or [None]), *(name or zeros for name in names)]
-    y, h, c = graph.emit("LSTM", graph.value(x, (1, 0, 2)), _gates(weight[H:]).T[None], _gates(weight[:H]).T[None],
-                         np.concatenate([_gates(bias), np.zeros_like(bias)])[None], *initial, outputs=3, hidden_size=H)
-    graph.set(step.outputs[0], graph.emit("Squeeze", y, np.array([1])), (1, 0, 2))
+    steps = graph.value(x, (1, 0, 2))
+    direction = {"direction": "reverse"} if is_flipped else {}
+    y, h, c = graph.emit("LSTM", _flipped(graph, steps) if is_flipped else steps, _gates(weight[H:]).T[None],
+                         _gates(weight[:H]).T[None], np.concatenate([_gates(bias), np.zeros_like(bias)])[None],
+                         *initial, outputs=3, hidden_size=H, **direction)
+    y = graph.emit("Squeeze", y, np.array([1]))
+    graph.set(step.outputs[0], _flipped(graph, y) if is_flipped else y, (1, 0, 2))
     graph.set(step.outputs[1], graph.emit("Squeeze", h, np.array([0])))
     graph.set(step.outputs[2], graph.emit("Squeeze", c, np.array([0])))
+
+
+def _flipped(graph: Graph, steps: str) -> str:
+    """A value (T,N,...) with its steps in the opposite order."""
+    end = np.array([2**62])
+    made: str = graph.emit("Slice", steps, end, -end, np.array([0]), np.array([-1]))
+    return made
 
 
 def _gates(columns: Array) -> Array:

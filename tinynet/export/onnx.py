@@ -12,14 +12,15 @@ import numpy as np
 
 from tinynet.about import __version__
 from tinynet.atomic import write_whole
-from tinynet.errors import ArgumentError, ExportError, printable
+from tinynet.errors import ArgumentError, DtypeError, ExportError, printable
 from tinynet.export import elementwise, layers, shapes  # noqa: F401  # their rules register themselves
 from tinynet.export.graph import Graph, difference
+from tinynet.export.masks import RIGHT
 from tinynet.export.rules import apply
-from tinynet.export.trace import Trace, trace
+from tinynet.export.trace import Trace, address, trace
 from tinynet.nn.module import Module
 from tinynet.scaling import Scaling
-from tinynet.types import Array
+from tinynet.types import Array, Shape
 
 OPSET, FORMAT = 17, 8
 BATCHES = 61, 64  # two sizes of the batch to trace with; one is odd
@@ -31,7 +32,8 @@ def to_onnx(model: Module, path: str | os.PathLike[str], *, pixels: bool = False
     """Write a model in the ONNX format. The file is written whole or not at all.
 
     pixels          take images as they are read: the input is `pixels`, uint8 (N,H,W,C), and the graph scales them by
-                    `model.scaling`, or by 1/255. Else it is `input`, float32 (N, *model.input_shape)
+                    `model.scaling`, or by 1/255. Else it is `input`, float32 (N, *model.input_shape); int64 for a model
+                    that takes no floats
     probabilities   end with a softmax, unless the model does: the first output is `probabilities`. Else it is `scores`
 
     lengths         take sequences of different lengths, padded on the right: the second input is `lengths`, int32 (N),
@@ -82,8 +84,19 @@ def onnx_bytes(model: Module, *, pixels: bool = False, probabilities: bool = Fal
     for name, tensor in model.tensors().items():
         if tensor.dtype.kind == "f" and tensor.dtype != np.float32:
             raise ExportError(f'to_onnx: {name} must be float32, got {tensor.dtype}; model.astype("float32") first')
-    traces = [trace(model, tuple(shape), batch, masked=lengths) for batch in BATCHES]
+    traces = _traces(model, tuple(shape), lengths)
     return _serialized(_graph(model, traces, pixels, probabilities), model, traces[0], pixels, probabilities)
+
+
+def _traces(model: Module, shape: Shape, masked: bool) -> list[Trace]:
+    """The model traced for both sizes of the batch: on floats, or on integers if it does not take floats."""
+    try:
+        return [trace(model, shape, batch, masked=masked) for batch in BATCHES]
+    except DtypeError as error:
+        try:
+            return [trace(model, shape, batch, masked=masked, dtype="int64") for batch in BATCHES]
+        except DtypeError:
+            raise error from None
 
 
 def _graph(model: Module, traces: list[Trace], pixels: bool, probabilities: bool) -> Graph:
@@ -99,6 +112,7 @@ def _graph(model: Module, traces: list[Trace], pixels: bool, probabilities: bool
         graph.set(one.input, _scaled(graph, model, one) if pixels else "input")
         if one.mask is not None:
             graph.set(one.mask, _mask(graph, one.mask))
+            graph.padding[address(one.mask)] = RIGHT
         for step in one.steps:
             apply(graph, step)
         graph.step = None
@@ -162,7 +176,7 @@ def _serialized(graph: Graph, model: Module, one: Trace, pixels: bool, probabili
         raise ExportError(f"to_onnx: weights must have at most {LARGEST:,} bytes, the limit of the format, got "
                           f"{size:,}; export a part of the model")
     shape = model.input_shape or ()
-    kinds = [("pixels", "uint8", [*shape, 1][:3]) if pixels else ("input", "float32", [*shape]),
+    kinds = [("pixels", "uint8", [*shape, 1][:3]) if pixels else ("input", one.input.dtype.name, [*shape]),
              *([] if one.mask is None else [("lengths", "int32", [])])]
     inputs = [helper.make_tensor_value_info(name, elementwise.DTYPES[dtype], ["N", *sizes])
               for name, dtype, sizes in kinds]

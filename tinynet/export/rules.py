@@ -9,6 +9,7 @@ An op without a rule stands in `INEXPRESSIBLE`, with the reason. A test demands 
 
 from collections.abc import Callable
 
+from tinynet.export import masks
 from tinynet.export.graph import Graph
 from tinynet.export.trace import Step
 
@@ -38,3 +39,4 @@ def apply(graph: Graph, step: Step) -> None:
         graph.fail(INEXPRESSIBLE.get(step.op, "has no rule for ONNX; write what it computes with ops of tn.ops, or "
                                      "register a rule with tinynet.export.rules.rule"))
     RULES[step.op](graph, step)
+    masks.note(graph, step)
