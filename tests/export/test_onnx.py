@@ -191,6 +191,10 @@ def test_a_model_of_integers() -> None:
     symbols = np.random.default_rng(0).integers(0, 4, (6, 5))
     found, = session(onnx_bytes(model)).run(None, {"input": symbols})
     assert error(model(Tensor(symbols)).numpy(), found) <= CLOSE
+    layers = nn.Embedding(4, 3, padding_index=0), nn.Bidirectional(nn.LSTM(3, 2)), nn.Flatten()
+    model = trained(nn.Sequential(*layers), (5,))
+    found, = session(onnx_bytes(model)).run(None, {"input": symbols})
+    assert error(model(Tensor(symbols)).numpy(), found) <= CLOSE
     model = Own(lambda own, x: ops.dense(x.astype("float64"), own.dense.W), dense=nn.Dense(5, 2))
     model.input_shape = (5,)
     with pytest.raises(DtypeError, match="dense: x is float64, W float32"):
