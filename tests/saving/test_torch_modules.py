@@ -83,7 +83,8 @@ def test_from_pytorch_and_back(make: Any, shape: tuple[int, ...]) -> None:
         assert_close(theirs_of(to_torch_module(ours), x), expected)
 
 
-@pytest.mark.parametrize("options", [{}, {"num_layers": 3, "dropout": 0.2}, {"bias": False}, {"batch_first": True}])
+@pytest.mark.parametrize("options", [{}, {"num_layers": 3, "dropout": 0.2}, {"bias": False}, {"batch_first": True},
+                                     {"num_layers": 2, "bidirectional": True, "dropout": 0.1}])
 def test_an_lstm(options: dict[str, Any]) -> None:
     theirs = T.LSTM(3, 5, **options).eval()
     x = np.random.default_rng(0).normal(size=(4, 6, 3)).astype("float32")
@@ -92,7 +93,8 @@ def test_an_lstm(options: dict[str, Any]) -> None:
         expected = theirs(torch.tensor(np.ascontiguousarray(first)))[0].numpy()
     ours = from_torch_module(theirs, input_shape=(6, 3))
     assert_close(tn.predict(ours, x), expected if theirs.batch_first else expected.transpose(1, 0, 2))
-    assert [type(layer).__name__ for layer in ours].count("Dropout") == 2 * bool(options.get("dropout"))
+    assert [type(layer).__name__ for layer in ours].count("Dropout") == (
+        options.get("num_layers", 1) - 1)
 
 
 MODELS: list[tuple[str, list[nn.Module], tuple[int, ...]]] = [
@@ -105,6 +107,11 @@ MODELS: list[tuple[str, list[nn.Module], tuple[int, ...]]] = [
     ("BatchNorm behind an LSTM", [nn.LSTM(3, 4), nn.BatchNorm(4), nn.GlobalAveragePool()], (8, 3)),
     ("BatchNorm axis 1", [nn.LSTM(3, 4), nn.BatchNorm(8, axis=1), nn.Flatten()], (8, 3)),
     ("softmax over rows", [nn.Conv2D(1, 2, 3), nn.Softmax(axis=1), nn.Flatten()], (6, 5, 1)),
+    ("both directions", [nn.Bidirectional(nn.LSTM(3, 4)), nn.Bidirectional(nn.LSTM(8, 3), "mul"),
+                         nn.Bidirectional(nn.LSTM(3, 2, return_sequences=False), "ave")], (8, 3)),
+    ("both directions, last", [nn.Conv1D(3, 4, 2), nn.Bidirectional(nn.LSTM(4, 3, return_sequences=False)),
+                               nn.Dense(6, 2)], (8, 3)),
+    ("maxima", [nn.Conv1D(3, 4, 2), nn.GlobalMaxPool()], (8, 3)),
     ("reshape", [nn.Conv2D(1, 2, 3), nn.Reshape((3, -1)), nn.LSTM(8, 3, return_sequences=False)], (5, 6, 1)),
 ]
 
@@ -130,8 +137,10 @@ def compare(model: Any) -> Any:
     return theirs
 
 
-def test_states_of_an_lstm() -> None:
-    model: Any = nn.Sequential(nn.LSTM(3, 4, return_state=True), input_shape=(5, 3))
+@pytest.mark.parametrize("layer", [nn.LSTM(3, 4, return_state=True),
+                                   nn.Bidirectional(nn.LSTM(3, 4, return_state=True), "sum")])
+def test_states_of_an_lstm(layer: nn.Module) -> None:
+    model: Any = nn.Sequential(layer, input_shape=(5, 3))
     x = np.random.default_rng(0).normal(size=(2, 5, 3)).astype("float32")
     for mine, their in zip(model(tn.Tensor(x)), to_torch_module(model)(torch.tensor(x)), strict=True):
         np.testing.assert_allclose(their.detach().numpy(), mine.numpy(), atol=1e-5)
@@ -166,7 +175,7 @@ def test_a_model_can_be_saved_and_trained_on(tmp_path: Any) -> None:
     (lambda: T.Sequential(T.Flatten(0)), "start_dim=1"),
     (lambda: T.Sequential(T.Conv2d(2, 4, 3), T.Softmax(dim=2)), "a Softmax of the channels"),
     (lambda: T.Sequential(T.LSTM(3, 2)), "the whole model"),
-    (lambda: T.LSTM(3, 2, bidirectional=True), "bidirectional=False"),
+    (lambda: T.LSTM(3, 2, proj_size=1), "proj_size=0"),
 ])
 def test_what_tinynet_lacks(make: Any, message: str) -> None:
     with pytest.raises(StateError, match=r"^from_torch_module: ") as caught:

@@ -201,19 +201,28 @@ def _dropout(builder: _Builder, path: str, theirs: Any) -> Module | None:
 
 
 def _lstm(builder: _Builder, path: str, theirs: Any) -> Module:
+    """An LSTM layer for each layer of a stacked one, with the two directions in a Bidirectional."""
     if path:
         _refuse(path, theirs, "the whole model, since it gives a tuple in PyTorch")
-    _check(path, theirs, bidirectional=False, proj_size=0)
+    _check(path, theirs, proj_size=0)
     layers: list[Module] = []
-    state = {name: value.detach().cpu().numpy() for name, value in theirs.state_dict().items()}
     for number in range(theirs.num_layers):
-        inputs = theirs.hidden_size if number else theirs.input_size
-        layer: nn.LSTM[Any] = nn.LSTM(inputs, theirs.hidden_size)
-        arrays = {f"{name}_l0": state.get(f"{name}_l{number}", np.zeros(4 * theirs.hidden_size, "float32"))
-                  for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}
-        layer.load_state_dict(ours_of(TORCH, layer, arrays, None))
+        inputs = theirs.hidden_size * (1 + theirs.bidirectional) if number else theirs.input_size
+        layer: Any = nn.LSTM(inputs, theirs.hidden_size)
+        if theirs.bidirectional:
+            layer = nn.Bidirectional(layer)
+            _fill_lstm(layer.backwards, theirs, f"_l{number}_reverse")
+        _fill_lstm(layer.layer if theirs.bidirectional else layer, theirs, f"_l{number}")
         layers += [layer, nn.Dropout(theirs.dropout)] if theirs.dropout and number + 1 < theirs.num_layers else [layer]
     return nn.Sequential(*layers)
+
+
+def _fill_lstm(layer: "nn.LSTM[Any]", theirs: Any, ending: str) -> None:
+    """Load the weights of PyTorch's names with this ending. A missing bias is zero."""
+    state = {name: value.detach().cpu().numpy() for name, value in theirs.state_dict().items()}
+    layer.load_state_dict(ours_of(TORCH, layer, {
+        f"{name}_l0": state.get(f"{name}{ending}", np.zeros(4 * layer.units, "float32"))
+        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}, None))
 
 
 _RULES: dict[str, Callable[[_Builder, str, Any], Module | None]] = {

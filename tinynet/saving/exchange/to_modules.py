@@ -21,6 +21,7 @@ from tinynet.types import Shape
 from tinynet.window import Window, pool_window, pool_windows, window, windows
 
 _CONVOLUTIONS, _POOLS = (nn.Conv1D, nn.Conv2D), (nn.MaxPool1D, nn.MaxPool2D, nn.AvgPool1D, nn.AvgPool2D)
+_GLOBAL_POOLS = (nn.GlobalAveragePool, nn.GlobalMaxPool)
 _ANY_ORDER = (nn.ReLU, nn.Sigmoid, nn.Tanh, nn.Dropout, nn.BatchNorm, nn.Softmax)
 
 
@@ -45,9 +46,12 @@ def to_torch_module(model: Module) -> Any:
     builder = _Builder(torch, model)
     before = tuple(model.input_shape)
 
+    inner = {id(part) for _, module in model.modules() if isinstance(module, nn.Bidirectional)
+             for _, part in module.children()}
+
     def visit(module: Module, after: Shape, calls: Any, traced: bool) -> None:
         nonlocal before
-        if not isinstance(module, nn.Sequential):
+        if not isinstance(module, nn.Sequential) and id(module) not in inner:
             builder.add(module, before)
             before = after
 
@@ -78,12 +82,12 @@ class _Builder:
         if type(layer) not in _RULES:
             self.refuse(layer, f"one of {', '.join(one.__name__ for one in _RULES)}")
         rank = len(before) + 1
-        if type(layer) in _CONVOLUTIONS + _POOLS or isinstance(layer, nn.GlobalAveragePool | nn.BatchNorm):
+        if type(layer) in _CONVOLUTIONS + _POOLS or isinstance(layer, (*_GLOBAL_POOLS, nn.BatchNorm)):
             self.channels_first(not isinstance(layer, nn.BatchNorm) or layer.axis in (-1, rank - 1), rank)
         elif not isinstance(layer, _ANY_ORDER):
             self.channels_first(False, rank)
         self.made += _RULES[type(layer)](self, layer, before)
-        if isinstance(layer, nn.GlobalAveragePool):
+        if isinstance(layer, _GLOBAL_POOLS):
             self.first = False
 
     def refuse(self, layer: Module, rule: str) -> None:
@@ -136,15 +140,17 @@ def _modules(torch: Any) -> dict[str, Any]:
     class LSTM(torch.nn.Module):  # type: ignore[misc]
         """The outputs of an LSTM, or the last one, and its states if they are asked for."""
 
-        def __init__(self, lstm: Any, layer: nn.LSTM[Any]) -> None:
+        def __init__(self, lstm: Any, layer: "nn.LSTM[Any]", merge: str = "concat") -> None:
             super().__init__()
-            self.lstm, self.backwards = lstm, layer.go_backwards
+            self.lstm, self.backwards, self.merge = lstm, layer.go_backwards, merge
             self.sequences, self.state = layer.return_sequences, layer.return_state
 
         def forward(self, x: Any) -> Any:
             y, (h, c) = self.lstm(x.flip(1) if self.backwards else x)
-            output = y if self.sequences else h[0]
-            return (output, h[0], c[0]) if self.state else output
+            halves = y.chunk(len(h), dim=-1) if self.sequences else tuple(h)
+            output = _merged(torch, halves, self.merge)
+            states = [state for pair in zip(h, c, strict=True) for state in pair]
+            return (output, *states) if self.state else output
 
     class AveragePool(torch.nn.Module):  # type: ignore[misc]
         """The mean of each window, of the elements that are not padding."""
@@ -213,11 +219,36 @@ def _dense(builder: _Builder, layer: Any, before: Shape) -> list[Any]:
     return [builder.filled(builder.torch.nn.Linear(layer.inputs, layer.units), layer)]
 
 
+def _merged(torch: Any, parts: Sequence[Any], merge: str) -> Any:
+    """The outputs of the two directions as one, or the only output."""
+    if merge == "concat":
+        return torch.cat(parts, dim=-1)
+    if merge == "mul":
+        return parts[0] * parts[1]
+    return (parts[0] + parts[1]) / (2 if merge == "ave" else 1)
+
+
 def _lstm(builder: _Builder, layer: Any, before: Shape) -> list[Any]:
+    return _recurrent(builder, layer, [layer], "concat")
+
+
+def _bidirectional(builder: _Builder, layer: Any, before: Shape) -> list[Any]:
+    if type(layer.layer) is not nn.LSTM:
+        builder.refuse(layer, "a Bidirectional of an LSTM")
+    return _recurrent(builder, layer.layer, [layer.layer, layer.backwards], layer.merge_mode)
+
+
+def _recurrent(builder: _Builder, layer: Any, parts: Sequence[Any], merge: str) -> list[Any]:
+    """PyTorch's LSTM with the weights of one or two of ours."""
     if layer.dropout or layer.recurrent_dropout:
         builder.refuse(layer, "an LSTM without dropout inside, which PyTorch lacks (layer.dropout = 0 leaves it out)")
-    lstm = builder.filled(builder.torch.nn.LSTM(layer.inputs, layer.units, batch_first=True), layer)
-    return [_modules(builder.torch)["LSTM"](lstm, layer)]
+    if layer.b is None:
+        builder.refuse(layer, "an LSTM with a bias")
+    theirs = builder.torch.nn.LSTM(layer.inputs, layer.units, batch_first=True, bidirectional=len(parts) > 1)
+    theirs.load_state_dict({name + ending: builder.torch.tensor(np.ascontiguousarray(array))
+                            for part, ending in zip(parts, ("", "_reverse"), strict=False)
+                            for name, array in theirs_of(TORCH, part, None).items()})
+    return [_modules(builder.torch)["LSTM"](theirs, layer, merge)]
 
 
 def _softmax(builder: _Builder, layer: Any, before: Shape) -> list[Any]:
@@ -229,8 +260,8 @@ def _softmax(builder: _Builder, layer: Any, before: Shape) -> list[Any]:
 
 
 def _global_pooling(builder: _Builder, layer: Any, before: Shape) -> list[Any]:
-    torch = builder.torch
-    return [getattr(torch.nn, f"AdaptiveAvgPool{len(before) - 1}d")(1), torch.nn.Flatten()]
+    torch, kind = builder.torch, "Avg" if isinstance(layer, nn.GlobalAveragePool) else "Max"
+    return [getattr(torch.nn, f"Adaptive{kind}Pool{len(before) - 1}d")(1), torch.nn.Flatten()]
 
 
 def _plain(name: str) -> Callable[[_Builder, Any, Shape], list[Any]]:
@@ -239,8 +270,10 @@ def _plain(name: str) -> Callable[[_Builder, Any, Shape], list[Any]]:
 
 _RULES: dict[type[Module], Callable[[_Builder, Any, Shape], list[Any]]] = {
     nn.Dense: _dense, nn.Conv1D: _convolution, nn.Conv2D: _convolution, nn.BatchNorm: _batch_norm, nn.LSTM: _lstm,
+    nn.Bidirectional: _bidirectional,
     nn.ReLU: _plain("ReLU"), nn.Sigmoid: _plain("Sigmoid"), nn.Tanh: _plain("Tanh"), nn.Softmax: _softmax,
     nn.Dropout: lambda builder, layer, before: [builder.torch.nn.Dropout(layer.p)], nn.MaxPool1D: _pool,
     nn.MaxPool2D: _pool, nn.AvgPool1D: _pool, nn.AvgPool2D: _pool, nn.GlobalAveragePool: _global_pooling,
+    nn.GlobalMaxPool: _global_pooling,
     nn.Flatten: _plain("Flatten"),
     nn.Reshape: lambda builder, layer, before: [_modules(builder.torch)["Reshape"](layer.shape)]}
