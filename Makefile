@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 IN_VENV := $(VENV)/bin/python
 
-.PHONY: help demo test test-arm64 lint bench results clean
+.PHONY: help demo test test-arm64 test-cupy lint bench results clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -12,6 +12,7 @@ help:
 	@echo 'make demo    train the LSTM-CNN and print its test accuracy (make demo ARGS="--epochs 3")'
 	@echo 'make test    run all tests (make test ARGS="-k lstm")'
 	@echo 'make test-arm64 run the tests of the numbers on an emulated ARM processor (Debian; takes hours)'
+	@echo 'make test-cupy  run the tests of the GPU with the real CuPy, without a GPU (downloads 0.25 GB)'
 	@echo 'make lint    check style and types'
 	@echo 'make bench   time it beside other frameworks (make bench ARGS="--rows step --peers torch")'
 	@echo 'make results write examples/RESULTS.md and its figures (make results ARGS="--add runs/mnist_table1")'
@@ -29,6 +30,9 @@ ARM64_TESTS := tests/test_tiny.py tests/core/test_tape.py tests/ops tests/nn tes
 
 test-arm64: $(VENV)/test.installed
 	PYTHON=$(IN_VENV) tests/arm64.sh -m pytest --hypothesis-profile=few $(ARM64_TESTS) $(ARGS)
+
+test-cupy: $(VENV)/test-cupy.installed
+	$(IN_VENV) -m pytest -p tests.support.cupy_on_cpu.plugin -m "gpu or cupy" $(ARGS)
 
 lint: $(VENV)/lint.installed
 	$(IN_VENV) -m ruff check .

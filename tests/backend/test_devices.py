@@ -1,6 +1,6 @@
 """Devices from the outside: their list, the remedy where one is missing, moves, and arrays shared with other libraries.
 
-`fake_device.py` stands in for machines with one GPU or two, and for machines on which something is missing.
+`other_machines.py` stands in for machines on which something is missing.
 """
 
 import configparser
@@ -9,7 +9,6 @@ import re
 import subprocess
 import sys
 import types
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,12 @@ import numpy as np
 import pytest
 
 import tinynet as tn
-from tests.support import fake_device, gpu_cases
+from tests.support import gpu_cases, other_machines
+from tests.support.cuda_places import DEVICES, GPU, on_cupy, waits, without_waiting
 from tinynet import backend
 from tinynet.backend import devices as places
-from tinynet.backend.cuda.runtime import emulator, fake_cupy
+from tinynet.backend.cuda.runtime import emulator
 from tinynet.backend.cuda.runtime import gpu as cuda
-from tinynet.backend.cuda.runtime.fake_cupy import no_waiting
 from tinynet.errors import ArgumentError, DeviceError, DtypeError
 from tinynet.training import session
 
@@ -30,25 +29,13 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 MIB = 2**20
 
 
-@pytest.fixture
-def gpu() -> Iterator[None]:
-    """One GPU, running the specification."""
-    with fake_device.installed(), tn.using("reference"):
-        yield
-
-
-@pytest.fixture
-def two_gpus() -> Iterator[None]:
-    with fake_device.installed(count=2), tn.using("reference"):
-        yield
-
-
 # --- what there is --------------------------------------------------------------------------------------------------
 
-def test_devices_says_what_there_is(two_gpus: None) -> None:
+@on_cupy
+def test_devices_says_what_there_is() -> None:
     here = {device.name: device for device in tn.devices()}
     assert list(here) == ["cpu", "gpu", "gpu:1", "gpu-emulated"]
-    assert str(here["gpu:1"]) == "gpu:1 (Fake GPU 1, 3.0 of 4.0 GiB free)"
+    assert re.fullmatch(r"gpu:1 \(Fake GPU 1, \d.\d of 4.0 GiB free\)", str(here["gpu:1"]))
     assert here["gpu"].memory == 4 * 2**30
     assert here["gpu"].is_available
     cpu = here["cpu"]
@@ -94,7 +81,7 @@ MACHINES = {
 @pytest.mark.parametrize("machine", MACHINES)
 def test_what_is_missing_is_said_with_the_remedy(machine: str) -> None:
     options, message = MACHINES[machine]
-    with fake_device.installed(**options):
+    with other_machines.installed(**options):
         for move in (lambda: tn.Tensor([1.0]).to("gpu"), lambda: tn.nn.ReLU().to("gpu"),
                      lambda: tn.nn.Dense(2, 3).to("gpu"), lambda: tn.Tensor([1.0], device="gpu")):
             with pytest.raises(DeviceError, match=message):
@@ -119,16 +106,17 @@ def test_a_cupy_that_cannot_be_imported(monkeypatch: pytest.MonkeyPatch, tmp_pat
         tn.Tensor([1.0]).to("gpu")
 
 
-def test_looking_for_a_gpu_again_costs_nothing(gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    x = tn.Tensor([1.0]).to("gpu")
-    monkeypatch.setattr(fake_device.xp.cuda, "runtime", None)
-    assert backend.namespace("gpu") is fake_device.xp
-    (x + x).to("gpu:0")
+@pytest.mark.parametrize("device", [GPU])
+def test_looking_for_a_gpu_again_costs_nothing(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = tn.Tensor([1.0]).to(device)
+    monkeypatch.setattr(cuda, "open_device", None)
+    (x + x).to(device)
 
 
 # --- moving ---------------------------------------------------------------------------------------------------------
 
-def test_the_first_gpu_has_two_names(gpu: None) -> None:
+@pytest.mark.parametrize("device", [GPU])
+def test_the_first_gpu_has_two_names(device: str) -> None:
     x = tn.Tensor([1.0, 2.0]).to("gpu:0")
     assert x.device == "gpu"
     assert x.to("gpu:0") is x.to("gpu") is x
@@ -136,7 +124,8 @@ def test_the_first_gpu_has_two_names(gpu: None) -> None:
     assert tn.nn.Dense(2, 3).to("gpu:0").W.device == "gpu"
 
 
-def test_two_gpus(two_gpus: None) -> None:
+@on_cupy
+def test_two_gpus() -> None:
     """Each computes with its own arrays, forward, backward and update, whichever was used last."""
     x, labels = np.ones((3, 4), "float32"), np.array([0, 1, 1])
     weights = []
@@ -169,20 +158,8 @@ def test_two_gpus(two_gpus: None) -> None:
         models[0].to("gpu:2")
 
 
-def test_the_fake_device_knows_its_gpus_apart(two_gpus: None) -> None:
-    x, _ = backend.to_device(np.ones(2), "gpu:1"), backend.namespace("gpu")
-    for offence in (lambda: x + 1, lambda: fake_device.xp.exp(x), lambda: x.__setitem__(0, 1), lambda: x.__iadd__(1),
-                    lambda: x[:1], lambda: x.T, lambda: x.reshape(2, 1), lambda: x.fill(0), lambda: x.sum(),
-                    lambda: fake_device.xp.stack([x, x]), lambda: fake_device.xp.add.at(x, 0, 1)):
-        with pytest.raises(DeviceError, match="an array of gpu:1 is computed with while gpu:0 is current"):
-            offence()
-    copy = fake_device.xp.asarray(x)
-    assert copy.device.id == 0 and x.device.id == 1
-    assert not np.shares_memory(copy._host, x._host)
-
-
-@pytest.mark.parametrize("device", ["gpu", "gpu-emulated"])
-def test_there_and_back(gpu: None, device: str) -> None:
+@pytest.mark.parametrize("device", DEVICES)
+def test_there_and_back(device: str) -> None:
     x = tn.Tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True).to(device)
     assert x.device == device
     assert x.requires_grad and x.detach().device == device
@@ -197,8 +174,8 @@ def test_there_and_back(gpu: None, device: str) -> None:
     assert model.to("cpu")[0].W.device == "cpu"
 
 
-@pytest.mark.parametrize("device", ["gpu", "gpu-emulated"])
-def test_indexing_by_arrays_of_the_device(gpu: None, device: str) -> None:
+@pytest.mark.parametrize("device", DEVICES)
+def test_indexing_by_arrays_of_the_device(device: str) -> None:
     """Shapes are known without reading the numbers; where they are what says the shape, there is an error."""
     host = np.arange(24, dtype="float32").reshape(4, 3, 2)
     x, rows = tn.Tensor(host, requires_grad=True).to(device), np.array([[3, 0], [3, 1]])
@@ -208,7 +185,7 @@ def test_indexing_by_arrays_of_the_device(gpu: None, device: str) -> None:
         wanted = host[index]
         there = index if isinstance(index, tuple) else (index,)
         there = tuple(tn.Tensor(part, device=device) if isinstance(part, np.ndarray) else part for part in there)
-        with no_waiting(copying=True):
+        with without_waiting(device, copying=True):
             y = x[there if isinstance(index, tuple) else there[0]]
             x.zero_grad()
             y.backward(tn.Tensor(wanted, device=device))
@@ -216,8 +193,9 @@ def test_indexing_by_arrays_of_the_device(gpu: None, device: str) -> None:
         gradient = np.zeros_like(host)
         np.add.at(gradient, index, wanted)
         np.testing.assert_array_equal(backend.to_host(x.grad), gradient)
-    with no_waiting(), pytest.raises(DeviceError, match=r"getitem: index must not be a mask .*, got booleans of shape "
-                                                       r"\(4, 3, 2\): .*; tn.ops.where\(mask, x, 0\) keeps"):
+    with without_waiting(device), \
+            pytest.raises(DeviceError, match=r"getitem: index must not be a mask .*, got booleans of shape "
+                                             r"\(4, 3, 2\): .*; tn.ops.where\(mask, x, 0\) keeps"):
         x[x > 3]
 
 
@@ -225,11 +203,12 @@ def test_indexing_by_arrays_of_the_device(gpu: None, device: str) -> None:
     ("less", lambda a, b: a < b), ("less_equal", lambda a, b: a <= b), ("greater", lambda a, b: a > b),
     ("greater_equal", lambda a, b: a >= b), ("equal", lambda a, b: a == b), ("not_equal", lambda a, b: a != b),
     ("getitem", lambda a, b: a[b]), ("getitem", lambda a, b: a[..., b])])
-def test_comparisons_and_indices_on_two_devices(gpu: None, name: str, use: Any) -> None:
-    here, there = (tn.Tensor(np.array([1, 0, 1]), device=device) for device in ("cpu", "gpu"))
+@pytest.mark.parametrize("device", DEVICES)
+def test_comparisons_and_indices_on_two_devices(device: str, name: str, use: Any) -> None:
+    here, there = (tn.Tensor(np.array([1, 0, 1]), device=place) for place in ("cpu", device))
     first, second = ("x", "index") if name == "getitem" else ("a", "b")
-    for a, b, names in ((here, there, ("cpu", "gpu")), (there, here, ("gpu", "cpu")),
-                        (there, here.numpy(), ("gpu", "cpu"))):
+    for a, b, names in ((here, there, ("cpu", device)), (there, here, (device, "cpu")),
+                        (there, here.numpy(), (device, "cpu"))):
         with pytest.raises(DeviceError, match=rf'{name}: {first} is on {names[0]}, {second} on {names[1]}; call '
                                               rf'{first}.to\("{names[1]}"\) or model.to\("{names[0]}"\)'):
             use(a, b)
@@ -237,7 +216,8 @@ def test_comparisons_and_indices_on_two_devices(gpu: None, name: str, use: Any) 
         assert use(a, b).numpy().tolist() == use(here.numpy(), here.numpy()).tolist()
 
 
-def test_between_the_emulator_and_a_gpu(gpu: None) -> None:
+@pytest.mark.parametrize("device", [GPU])
+def test_between_the_emulator_and_a_gpu(device: str) -> None:
     x = tn.Tensor([1.0, 2.0]).to("gpu-emulated")
     assert x.to("gpu").device == "gpu"
     assert x.to("gpu").to("gpu-emulated").numpy().tolist() == [1, 2]
@@ -245,8 +225,8 @@ def test_between_the_emulator_and_a_gpu(gpu: None) -> None:
         x * x.to("gpu")
 
 
-@pytest.mark.parametrize("device", ["gpu", "gpu-emulated"])
-def test_nothing_comes_back_silently(gpu: None, device: str) -> None:
+@pytest.mark.parametrize("device", DEVICES)
+def test_nothing_comes_back_silently(device: str) -> None:
     x = tn.Tensor([1.0, 2.0], device=device)
     for leak in (lambda: np.asarray(x), lambda: np.array(x), lambda: np.exp(x), lambda: np.stack([x, x])):
         with pytest.raises((DeviceError, TypeError), match=r"call .numpy\(\), or .to|unsupported|function of tn\.ops"):
@@ -267,17 +247,21 @@ def test_a_copy_that_was_not_wanted() -> None:
     assert issubclass(ArgumentError, ValueError)
 
 
-def test_memory_that_is_full(gpu: None) -> None:
+@on_cupy
+def test_memory_that_is_full() -> None:
     """When arrays are moved, on the way forward, and on the way back."""
-    x = tn.Tensor(np.ones((100, 100), "float32"), requires_grad=True).to("gpu")
-    with fake_device.memory(39_999):
-        with pytest.raises(DeviceError, match=r"to: an array does not fit into the memory of gpu \(Fake GPU 0, 3.0 of "
-                                              r"4.0 GiB free\): Out of memory .* 40,000 bytes; make batch_size sm"):
-            tn.Tensor(np.ones((100, 100), "float32")).to("gpu")
+    from tests.support.cupy_on_cpu import machine
+    x = tn.Tensor(np.ones((3000, 3000), "float32"), requires_grad=True).to("gpu")
+    backend.namespace("gpu").get_default_memory_pool().free_all_blocks()
+    with machine.memory(2**20):
+        with pytest.raises(DeviceError, match=r"to: an array does not fit into the memory of gpu \(Fake GPU 0, .* of "
+                                              r"4.0 GiB free\): Out of memory .* 36,000,256 bytes.*; make batch_s"):
+            tn.Tensor(np.ones((3000, 3000), "float32")).to("gpu")
         with pytest.raises(DeviceError, match=r"exp: an array does not fit into the memory of gpu .*Out of memory"):
             tn.ops.exp(x)
     y = tn.ops.exp(x).sum()
-    with fake_device.memory(39_999), pytest.raises(DeviceError, match="backward of exp: an array does not fit"):
+    backend.namespace("gpu").get_default_memory_pool().free_all_blocks()
+    with machine.memory(2**20), pytest.raises(DeviceError, match="backward of exp: an array does not fit"):
         y.backward()
 
 
@@ -330,16 +314,17 @@ def test_dlpack_with_jax() -> None:
     assert np.array_equal(jax.numpy.from_dlpack(big), big.numpy())
 
 
-def test_dlpack_on_gpus(two_gpus: None) -> None:
+@on_cupy
+def test_dlpack_on_gpus() -> None:
     x = tn.Tensor([1.0, 2.0]).to("gpu:1")
     assert x.__dlpack_device__() == (2, 1)
     backend.namespace("gpu")
     shared = tn.from_dlpack(x)
     assert shared.device == "gpu:1"
-    assert shared.data._host is x.data._host
+    assert shared.data.data.ptr == x.data.data.ptr
 
 
-def test_dlpack_of_the_emulator_and_of_other_devices(gpu: None) -> None:
+def test_dlpack_of_the_emulator_and_of_other_devices() -> None:
     x = tn.Tensor([1.0]).to("gpu-emulated")
     for share in (x.__dlpack__, x.__dlpack_device__):
         with pytest.raises(DeviceError, match=r'cannot share memory on gpu-emulated, .*; call .to\("cpu"\) first'):
@@ -353,27 +338,28 @@ def test_dlpack_of_the_emulator_and_of_other_devices(gpu: None) -> None:
         tn.from_dlpack(metal)
 
 
-def test_what_another_library_has_on_a_gpu_stays_there(gpu: None) -> None:
-    memory = np.ones(3, "float32")
-    foreign = types.SimpleNamespace(__cuda_array_interface__={"version": 3}, memory=memory, dtype=memory.dtype)
+@pytest.mark.parametrize("device", [GPU])
+def test_what_another_library_has_on_a_gpu_stays_there(device: str) -> None:
+    memory = backend.namespace(device).ones(3, "float32")
+    foreign = types.SimpleNamespace(__cuda_array_interface__=memory.__cuda_array_interface__, dtype=memory.dtype)
     x = tn.Tensor(foreign)
-    assert x.device == "gpu"
-    assert x.data._host is memory
+    assert x.device == device
+    assert x.data.data.ptr == memory.data.ptr
 
 
 # --- training does not wait -----------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("device", ["gpu", "gpu-emulated"])
-def test_a_step_of_fit_copies_the_batch_and_never_waits(gpu: None, device: str,
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_step_of_fit_copies_the_batch_and_never_waits(device: str,
                                                         monkeypatch: pytest.MonkeyPatch) -> None:
     """All that `fit` does between two batches, its schedule, guard, callbacks and progress included: the first thing
     that waits is an error. The device runs ahead of the host until the epoch ends. Of steps that are recorded, see
     test_recorded.py."""
-    waits: list[int] = []
+    seen: list[int] = []
 
     class Count(tn.callbacks.Callback):
         def on_step(self, run: Any) -> None:
-            waits.append(fake_cupy.waits)
+            seen.append(waits(device))
 
     x, labels = np.ones((40, 6), "float32"), np.arange(40) % 3
     model = tn.nn.Sequential(tn.nn.Dense(6, 8), tn.nn.BatchNorm(8), tn.nn.ReLU(), tn.nn.Dropout(0.2), tn.nn.Dense(8, 3))
@@ -382,15 +368,15 @@ def test_a_step_of_fit_copies_the_batch_and_never_waits(gpu: None, device: str,
 
     def forbidden(*args: Any) -> Any:
         calls.append(1)
-        with no_waiting(copying=True):
+        with without_waiting(device, copying=True):
             return step(*args)
 
     monkeypatch.setattr(session, "train_step", forbidden)
     loader = tn.data.Loader(x, labels, batch_size=4, shuffle=True, threads=1)
     tn.fit(model, optimizer, loader, epochs=1, schedule=tn.optim.OneCycle(optimizer, 1e-2, 10), max_norm=1.0,
            callbacks=[Count()], graph=False, show=False)
-    assert len(calls) == len(waits) == 10
-    assert len(set(waits)) == 1
+    assert len(calls) == len(seen) == 10
+    assert len(set(seen)) == 1
 
 
 # --- the examples ---------------------------------------------------------------------------------------------------
@@ -414,12 +400,10 @@ def test_the_examples_name_the_devices(example: str) -> None:
 
 # --- on a GPU, and on the emulator ----------------------------------------------------------------------------------
 
-@pytest.mark.gpu
+@pytest.mark.parametrize("device", [GPU])
 @pytest.mark.parametrize("name", gpu_cases.CASES)
-def test_on_a_gpu(name: str) -> None:
-    if not tn.devices()[1].is_available:
-        pytest.skip(str(tn.devices()[1]))
-    gpu_cases.CASES[name]("gpu")
+def test_on_a_gpu(name: str, device: str) -> None:
+    gpu_cases.CASES[name](device)
 
 
 @pytest.mark.skipif(not tn.devices()[-1].is_available, reason="there is no C++ compiler for the emulator")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import tinynet as tn
-from tests.support import fake_device
 from tests.support.complete import OPS
+from tests.support.cuda_places import CUPY, EMULATED
 from tinynet.contract import Contract, Run, Size
 from tinynet.errors import ArgumentError, DeviceError, DtypeError, ShapeError
 from tinynet.tensor import blank
@@ -216,16 +216,15 @@ def test_complex_numbers_count_as_floats() -> None:
     assert tn.ops.dense(z, np.ones((3, 4), complex)).dtype == complex
 
 
-@pytest.mark.parametrize("device", ["gpu", "gpu:1"])
+@pytest.mark.parametrize("device", [EMULATED, *(pytest.param(device, marks=CUPY) for device in ("gpu", "gpu:1"))])
 def test_arrays_on_two_devices(device: str) -> None:
-    with fake_device.installed(count=2):
-        W = tn.Tensor(np.ones((3, 5))).to(device)
-        assert W.device == device
-        with pytest.raises(DeviceError) as error:
-            tn.ops.dense(zeros(4, 3), W)
-        assert str(error.value) == f'dense: x is on cpu, W on {device}; call x.to("{device}") or model.to("cpu")'
-        with pytest.raises(DeviceError, match=f"concatenate: xs.0. is on cpu, xs.1. on {device}; call"):
-            tn.ops.concatenate([zeros(4, 5), W])
+    W = tn.Tensor(np.ones((3, 5))).to(device)
+    assert W.device == device
+    with pytest.raises(DeviceError) as error:
+        tn.ops.dense(zeros(4, 3), W)
+    assert str(error.value) == f'dense: x is on cpu, W on {device}; call x.to("{device}") or model.to("cpu")'
+    with pytest.raises(DeviceError, match=f"concatenate: xs.0. is on cpu, xs.1. on {device}; call"):
+        tn.ops.concatenate([zeros(4, 5), W])
 
 
 @pytest.mark.parametrize("device", ["gpu:", "tpu", "gpu:x", "cuda"])

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import tracemalloc
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import tinynet as tn
-from tests.support.fake_device import installed
+from tests.support.cuda_places import DEVICES
 from tinynet import random
 from tinynet.data import Loader, download_mnist, find_mnist, load, load_digits, load_mnist, read_idx, split
 from tinynet.data.digits import download, mnist
@@ -683,7 +683,7 @@ def test_loader_in_order():
     assert not np.shares_memory(batches[0][0], x)
 
 
-@pytest.mark.parametrize("device", ["gpu", "gpu-emulated"])
+@pytest.mark.parametrize("device", DEVICES)
 def test_batches_made_on_a_device_are_those_of_the_host(device: str) -> None:
     rng = np.random.default_rng(0)
     images, labels = rng.integers(0, 256, (11, 3, 5), np.uint8), rng.integers(0, 9, 11)
@@ -691,17 +691,16 @@ def test_batches_made_on_a_device_are_those_of_the_host(device: str) -> None:
     def scaled(images: Any, labels: Any) -> Any:
         return images.astype("float32") / 255, labels
 
-    with installed(), tn.using("reference") if device == "gpu" else nullcontext():
-        here, there = (Loader(images, labels, batch_size=4, shuffle=True, seed=1, transform=scaled, device=place)
-                       for place in ("cpu", device))
-        for _ in range(2):
-            host, elsewhere = list(here), list(there)
-            assert len(host) == len(elsewhere) == 3
-            for batch, other in zip(host, elsewhere, strict=True):
-                for array, on_device in zip(batch, other, strict=True):
-                    assert tn.backend.device_of(on_device) == device
-                    np.testing.assert_array_equal(array, on_device.get())
-                    assert array.dtype == on_device.dtype
+    here, there = (Loader(images, labels, batch_size=4, shuffle=True, seed=1, transform=scaled, device=place)
+                   for place in ("cpu", device))
+    for _ in range(2):
+        host, elsewhere = list(here), list(there)
+        assert len(host) == len(elsewhere) == 3
+        for batch, other in zip(host, elsewhere, strict=True):
+            for array, on_device in zip(batch, other, strict=True):
+                assert tn.backend.device_of(on_device) == device
+                np.testing.assert_array_equal(array, on_device.get())
+                assert array.dtype == on_device.dtype
 
 
 def test_what_does_not_go_with_a_device() -> None:

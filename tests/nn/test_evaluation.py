@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 
 import tinynet as tn
-from tests.support import fake_device
 from tests.support.child import in_a_child
-from tests.support.fake_device import installed
-from tinynet import nn
+from tests.support.cuda_places import DEVICES, on_cupy
+from tinynet import backend, nn
 from tinynet.backend.cuda.runtime import fake_cupy
 from tinynet.errors import DeviceError, DtypeError, ShapeError
 from tinynet.recording import LIMITS, SHAPES, Recording, evaluations
@@ -110,41 +109,36 @@ def test_equal_bits_on_the_emulated_gpu(make: Callable[[], Any], monkeypatch: py
     assert makes_a_recording(model, x)
 
 
-def double(*shape: int, device: str = "gpu") -> Tensor:
-    """Inputs on a fake GPU, which runs no kernels: in float64 all ops are array functions."""
-    return Tensor(RNG.standard_normal(shape), dtype="float64", device=device)
-
-
+@on_cupy
 def test_on_a_gpu() -> None:
     """Private memory, two GPUs, streams, and inputs in another order."""
-    with installed(count=2):
-        for device in ("gpu", "gpu:1"):
-            model = ready().astype("float64").to(device)
-            assert makes_a_recording(model, double(2, 14, 9, 1, device=device))
-            before, x = recorded(model), double(2, 14, 9, 1, device=device)
-            expected = as_usual(model, x)
-            tn.Tensor([1.0], device="gpu")  # which makes the first GPU the current one
-            with tn.no_grad():
-                assert np.array_equal(model(x).numpy(), expected)
-            assert len(before) == 1 and recorded(model) == before
-        model, x = ready().astype("float64").to("gpu"), double(2, 14, 9, 1)
-        assert makes_a_recording(model, x)
-        with fake_device.xp.cuda.Stream(non_blocking=True):
-            assert makes_a_recording(model, x)  # recorded anew, for this stream
-        assert len(recorded(model)) == 1 and not makes_a_recording(model, x, times=1) and not recorded(model)
-        turned = double(9, 14, 1, 2).data.transpose(3, 1, 0, 2)
-        assert turned.shape == x.shape and not turned.flags.c_contiguous
-        assert not makes_a_recording(model, Tensor(turned))
-        assert makes_a_recording(model, x)
+    for device in ("gpu", "gpu:1"):
+        model = ready().to(device)
+        assert makes_a_recording(model, inputs(2, 14, 9, 1).to(device))
+        before, x = recorded(model), inputs(2, 14, 9, 1).to(device)
+        expected = as_usual(model, x)
+        tn.Tensor([1.0], device="gpu")  # which makes the first GPU the current one
+        with tn.no_grad():
+            assert np.array_equal(model(x).numpy(), expected)
+        assert len(before) == 1 and recorded(model) == before
+    model, x = ready().to("gpu"), inputs(2, 14, 9, 1).to("gpu")
+    assert makes_a_recording(model, x)
+    with backend.namespace("gpu").cuda.Stream(non_blocking=True):
+        assert makes_a_recording(model, x)  # recorded anew, for this stream
+    assert len(recorded(model)) == 1 and not makes_a_recording(model, x, times=1) and not recorded(model)
+    turned = inputs(9, 14, 1, 2).to("gpu").data.transpose(3, 1, 0, 2)
+    assert turned.shape == x.shape and not turned.flags.c_contiguous
+    with tn.no_grad():
+        assert [model(Tensor(turned)).shape for _ in range(3)] == [(2, 3)] * 3 and not recorded(model)
+    assert makes_a_recording(model, x)
 
 
-def test_too_much_memory_on_a_gpu_runs_as_usual(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("device", DEVICES)
+def test_too_much_memory_on_a_gpu_runs_as_usual(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(LIMITS, "gpu", 2 * 8 * 8 * 8)
-    with installed():
-        for device in ("gpu", "gpu-emulated"):
-            model = nn.Sequential(nn.Tanh(), nn.Sigmoid()).eval()
-            assert not makes_a_recording(model, double(90, 8, device=device))
-            assert "bytes at most" in str(next(iter(evaluations[model].known.values())))
+    model = nn.Sequential(nn.Tanh(), nn.Sigmoid()).eval()
+    assert not makes_a_recording(model, inputs(90, 8).to(device))
+    assert "bytes at most" in str(next(iter(evaluations[model].known.values())))
 
 
 def test_the_first_two_calls_run_as_usual() -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,6 @@ def _norm(xp: Any, gradients: list[Array]) -> Any:
 
 def _scaled_norm(xp: Any, gradients: list[Array]) -> Any:
     """The norm as s √(Σ (g / s)²), where s is the largest |g|: no square overflows, and not all of them underflow."""
-    largest = xp.stack([xp.abs(g).max() for g in gradients if g.size]).max()
+    largest = reduce(xp.maximum, [xp.abs(g).max() for g in gradients if g.size])  # CuPy's stack may copy from the host
     s = xp.where((largest > 0) & (largest < math.inf), largest, xp.ones((), largest.dtype))  # not 0, ∞ or NaN
     return s * _norm(xp, [g / s for g in gradients])

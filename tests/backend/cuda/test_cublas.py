@@ -1,7 +1,7 @@
 """Products on a device: the column-major product that cuBLAS is asked for is our row-major product.
 
-`FakeCublas` has the functions of the library. It computes from the memory at the given addresses, so that the values
-check the order of the arguments, the leading dimensions and the flags.
+The cuBLAS is `tests/support/fake_cublas.py`. It computes from the memory at the given addresses, so that the values
+check the order of the arguments, the leading dimensions and the flags. The arrays are the emulated GPU's, and CuPy's.
 """
 
 import ctypes
@@ -16,92 +16,46 @@ import numpy as np
 import pytest
 
 import tinynet as tn
-from tests.support import fake_device
+from tests.support.cuda_places import CUPY_GPU, EMULATED, on_host
+from tests.support.fake_cublas import COMPUTE, FakeCublas, on_the_machine, perform_emulated
 from tinynet import backend
-from tinynet.backend.cuda.runtime import cublas, fake_cuda, fake_cupy, graph
+from tinynet.backend.cuda.runtime import cublas, fake_cupy, graph
 from tinynet.backend.cuda.runtime.gemm import matmul
 from tinynet.errors import ArgumentError, DeviceError, ShapeError
 
-DTYPES = {0: np.float32, 1: np.float64}
-COMPUTE = {68: "float32", 77: "tf32", 75: "bf16", 70: "float64"}
 
-
-class FakeCublas:
-    """cuBLAS on host memory. It refuses what cuBLAS refuses, and keeps a list of its calls."""
-
-    def __init__(self) -> None:
-        self.calls: list[Any] = []
-        self.status = 0
-
-    def cublasCreate_v2(self, handle: Any) -> int:
-        handle._obj.value = 1000 + len(self.calls)
-        self.calls.append("create")
-        return self.status
-
-    def cublasSetStream_v2(self, handle: Any, stream: int) -> int:
-        self.calls.append(f"stream {stream}")
-        return 0
-
-    def cublasSetWorkspace_v2(self, handle: Any, pointer: int, size: int) -> int:
-        self.calls.append(f"workspace {size}")
-        return 0
-
-    def cublasGemmEx(self, handle: Any, op_a: int, op_b: int, m: int, n: int, k: int, alpha: Any, a: int,
-                     a_kind: int, lda: int, b: int, b_kind: int, ldb: int, beta: Any, c: int, c_kind: int, ldc: int,
-                     compute: int, algorithm: int) -> int:
-        assert handle.value
-        assert algorithm == -1
-        assert a_kind == b_kind == c_kind
-        dtype = np.dtype(DTYPES[a_kind])
-        assert type(alpha._obj) is type(beta._obj) is (ctypes.c_double if a_kind else ctypes.c_float)
-        self.calls.append(COMPUTE[compute])
-        A, B = _columns(a, lda, (k, m) if op_a else (m, k), dtype), _columns(b, ldb, (n, k) if op_b else (k, n), dtype)
-        C, factors = _columns(c, ldc, (m, n), dtype), (alpha._obj.value, beta._obj.value)
-
-        def multiply() -> None:
-            product = (A.T if op_a else A) @ (B.T if op_b else B)
-            C[...] = factors[0] * product + (factors[1] * C if factors[1] else 0)
-
-        fake_cupy.perform(multiply)
-        return self.status
-
-    def cublasGemmStridedBatchedEx(self, handle: Any, op_a: int, op_b: int, m: int, n: int, k: int,
-                                   alpha: Any, a: int, a_kind: int, lda: int, step_a: int, b: int, b_kind: int,
-                                   ldb: int, step_b: int, beta: Any, c: int, c_kind: int, ldc: int, step_c: int,
-                                   count: int, compute: int, algorithm: int) -> int:
-        size = np.dtype(DTYPES[a_kind]).itemsize
-        for i in range(count):
-            self.cublasGemmEx(handle, op_a, op_b, m, n, k, alpha, a + i * step_a * size, a_kind, lda,
-                              b + i * step_b * size, b_kind, ldb, beta, c + i * step_c * size, c_kind, ldc, compute,
-                              algorithm)
-        self.calls.append(f"batch of {count}")
-        return self.status
-
-
-def _columns(pointer: int, leading: int, shape: tuple[int, int], dtype: np.dtype[Any]) -> np.ndarray:
-    """The column-major matrix at an address."""
-    rows, columns = shape
-    assert leading >= max(1, rows), f"leading dimension {leading} for {rows} rows"
-    count = leading * (columns - 1) + rows
-    memory = np.frombuffer((ctypes.c_char * (count * dtype.itemsize)).from_address(pointer), dtype)
-    return np.lib.stride_tricks.as_strided(memory, shape, (dtype.itemsize, leading * dtype.itemsize))
+@pytest.fixture(params=[EMULATED, CUPY_GPU])
+def place(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture
-def library(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCublas]:
-    """The fake device with the fake cuBLAS."""
-    library = FakeCublas()
-    with fake_device.installed():
-        binding = cublas.Cublas(library, fake_device.xp)
-        monkeypatch.setattr(cublas, "load", lambda xp: binding)
-        yield library
+def library(place: str, monkeypatch: pytest.MonkeyPatch) -> FakeCublas:
+    """The fake cuBLAS, for the arrays of a device."""
+    library = FakeCublas(perform_emulated if place == "gpu-emulated" else on_the_machine)
+    binding = cublas.Cublas(library, backend.namespace(place))
+    monkeypatch.setattr(cublas, "load", lambda xp: binding)
+    return library
 
 
 # --- the mapping ----------------------------------------------------------------------------------------------------
 
-def device(array: np.ndarray) -> Any:
-    """The same memory, as an array of the device: a view stays a view."""
-    return fake_device.GpuArray(array)
+Put = Callable[[np.ndarray], Any]
+
+
+@pytest.fixture
+def device(place: str) -> Put:
+    """Makes an array of the device of one of NumPy's: a view stays a view, of a copy of all that it is a view of."""
+    def put(array: np.ndarray) -> Any:
+        if place == "gpu-emulated":
+            return fake_cupy.Array(array)
+        whole = array
+        while isinstance(whole.base, np.ndarray):
+            whole = whole.base
+        xp, there = backend.namespace(place), backend.to_device(whole.reshape(-1), place)
+        offset = array.ctypes.data - whole.ctypes.data
+        return xp.ndarray(array.shape, array.dtype, there.data + offset, strides=array.strides)
+    return put
 
 
 # Each makes an array of a shape in memory of its own: without gaps, with gaps, by columns, ...
@@ -137,7 +91,7 @@ SIZES = [(1, 1, 1), (3, 4, 5), (1, 4, 3), (4, 1, 3), (4, 3, 1), (7, 2, 6), (0, 3
 @pytest.mark.parametrize("transposes", FLAGS, ids=str)
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 def test_all_layouts_and_transposes(library: FakeCublas, sizes: tuple[int, int, int],
-                                    transposes: tuple[bool, bool]) -> None:
+                                    transposes: tuple[bool, bool], device: Put) -> None:
     rng = np.random.default_rng(0)
     M, K, N = sizes
     A = rng.standard_normal((K, M) if transposes[0] else (M, K)).astype("float32")
@@ -147,33 +101,34 @@ def test_all_layouts_and_transposes(library: FakeCublas, sizes: tuple[int, int, 
     for a, b, c in _combinations():
         options = {"transpose_a": transposes[0], "transpose_b": transposes[1]}
         inputs = device(a(A)), device(b(B))
-        np.testing.assert_allclose(matmul(*inputs, **options)._host, expected, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(on_host(matmul(*inputs, **options)), expected, rtol=1e-5, atol=1e-5)
         for accumulate in (False, True):
             out = device(c(before))
             assert matmul(*inputs, **options, out=out, accumulate=accumulate) is out
-            np.testing.assert_allclose(out._host, expected + before * accumulate, rtol=1e-5, atol=1e-5)
-        np.testing.assert_array_equal(inputs[0]._host, A)
-        np.testing.assert_array_equal(inputs[1]._host, B)
+            np.testing.assert_allclose(on_host(out), expected + before * accumulate, rtol=1e-5, atol=1e-5)
+        np.testing.assert_array_equal(on_host(inputs[0]), A)
+        np.testing.assert_array_equal(on_host(inputs[1]), B)
     assert ("float32" in library.calls) == (0 not in sizes)
 
 
 @pytest.mark.parametrize("transposes", FLAGS, ids=str)
 @pytest.mark.parametrize("batches", [((2,), (2,)), ((2, 3), (2, 3)), ((2,), ()), ((), (2,)), ((2, 3), ()),
                                      ((1,), (1,))], ids=str)
-def test_batches(library: FakeCublas, batches: tuple[tuple[int, ...], ...], transposes: tuple[bool, bool]) -> None:
+def test_batches(library: FakeCublas, batches: tuple[tuple[int, ...], ...], transposes: tuple[bool, bool],
+                 device: Put) -> None:
     rng = np.random.default_rng(0)
     A = rng.standard_normal((*batches[0], *((4, 5) if transposes[0] else (5, 4))))
     B = rng.standard_normal((*batches[1], *((3, 4) if transposes[1] else (4, 3))))
     expected = np.matmul(A.swapaxes(-1, -2) if transposes[0] else A, B.swapaxes(-1, -2) if transposes[1] else B)
     for a, b, c in _combinations():
         inputs, options = (device(a(A)), device(b(B))), {"transpose_a": transposes[0], "transpose_b": transposes[1]}
-        np.testing.assert_allclose(matmul(*inputs, **options)._host, expected, rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(on_host(matmul(*inputs, **options)), expected, rtol=1e-12, atol=1e-12)
         out = device(c(np.ones_like(expected)))
         matmul(*inputs, **options, out=out, accumulate=True)
-        np.testing.assert_allclose(out._host, expected + 1, rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(on_host(out), expected + 1, rtol=1e-12, atol=1e-12)
 
 
-def test_a_batch_and_a_matrix_are_one_product(library: FakeCublas) -> None:
+def test_a_batch_and_a_matrix_are_one_product(library: FakeCublas, device: Put) -> None:
     x, W = device(np.ones((2, 3, 4), "float32")), device(np.ones((4, 5), "float32"))
     assert matmul(x, W).shape == (2, 3, 5)
     assert library.calls[-1] == "float32"
@@ -181,8 +136,9 @@ def test_a_batch_and_a_matrix_are_one_product(library: FakeCublas) -> None:
     assert library.calls[-1] == "batch of 2"
 
 
-def test_views_are_not_copied(library: FakeCublas, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fake_device.GpuArray, "copy", None)
+def test_views_are_not_copied(library: FakeCublas, monkeypatch: pytest.MonkeyPatch, device: Put, place: str) -> None:
+    if place == "gpu-emulated":
+        monkeypatch.setattr(fake_cupy.Array, "copy", None)
     A, W = device(np.ones((3, 8), "float32")), device(np.ones((6, 9), "float32"))
     out = device(np.zeros((5, 20), "float32"))
     for product in (lambda: matmul(A[:, 2:6], W[2:, 1:]), lambda: matmul(A.T[1:5], A),
@@ -193,10 +149,10 @@ def test_views_are_not_copied(library: FakeCublas, monkeypatch: pytest.MonkeyPat
         matmul(A[:, ::2], W[2:])
 
 
-def test_a_copy_lives_until_the_product_is_made(library: FakeCublas) -> None:
+def test_a_copy_lives_until_the_product_is_made(library: FakeCublas, device: Put) -> None:
     """Else both copies could be given the same memory."""
     A, B = np.arange(200.0 * 200).reshape(200, 200), np.eye(200)
-    np.testing.assert_allclose(matmul(device(A)[::2, ::2], device(B)[::2, ::2])._host, A[::2, ::2])
+    np.testing.assert_allclose(on_host(matmul(device(A)[::2, ::2], device(B)[::2, ::2])), A[::2, ::2])
 
 
 # --- a @ b ----------------------------------------------------------------------------------------------------------
@@ -208,32 +164,32 @@ STACKS = {"two matrices": ((3, 4), (4, 5), 3), "a stack and a matrix": ((2, 6, 3
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", STACKS)
-def test_the_op_multiplies_by_cublas(library: FakeCublas, name: str, dtype: str) -> None:
+def test_the_op_multiplies_by_cublas(library: FakeCublas, name: str, dtype: str, place: str) -> None:
     """Both passes, in one call of cuBLAS each for the product and the two gradients."""
     rng, (*shapes, count) = np.random.default_rng(0), STACKS[name]
     arrays = [rng.standard_normal(shape).astype(dtype) for shape in shapes]
-    exact, given = ([tn.Tensor(array, True, device=place) for array in arrays] for place in ("cpu", "gpu"))
+    exact, given = ([tn.Tensor(array, True, device=there) for array in arrays] for there in ("cpu", place))
     for tensors in (exact, given):
         y = tensors[0] @ tensors[1]
         y.backward(tn.Tensor(np.cos(np.arange(y.size)).reshape(y.shape).astype(dtype), device=y.device))
     for ours, wanted in zip(given, exact, strict=True):
-        np.testing.assert_allclose(ours.grad._host, wanted.grad, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(on_host(ours.grad), wanted.grad, rtol=1e-5, atol=1e-5)
         assert ours.grad.dtype == dtype
     calls = [call for call in library.calls if call in COMPUTE.values()]
     assert calls == [dtype] * count
 
 
-def test_the_op_takes_the_chosen_precision(library: FakeCublas) -> None:
-    a, b = (tn.Tensor(np.ones((2, 2), "float32"), True, device="gpu") for _ in range(2))
+def test_the_op_takes_the_chosen_precision(library: FakeCublas, place: str) -> None:
+    a, b = (tn.Tensor(np.ones((2, 2), "float32"), True, device=place) for _ in range(2))
     with tn.precision("tf32"):
         (a @ b).sum().backward()
         tn.ops.matmul(a, b)
     assert [call for call in library.calls if call in COMPUTE.values()] == ["tf32"] * 4
 
 
-def test_stacks_that_broadcast_multiply_themselves(library: FakeCublas) -> None:
+def test_stacks_that_broadcast_multiply_themselves(library: FakeCublas, place: str) -> None:
     for shapes in (((3, 4), (2, 4, 5)), ((2, 1, 3, 4), (3, 4, 5)), ((1, 3, 4), (2, 4, 5))):
-        a, b = (tn.Tensor(np.ones(shape, "float32"), True, device="gpu") for shape in shapes)
+        a, b = (tn.Tensor(np.ones(shape, "float32"), True, device=place) for shape in shapes)
         y = a @ b
         y.backward(y.detach())
         assert y.shape == np.matmul(a.numpy(), b.numpy()).shape
@@ -243,7 +199,7 @@ def test_stacks_that_broadcast_multiply_themselves(library: FakeCublas) -> None:
 
 # --- precision, streams, errors -------------------------------------------------------------------------------------
 
-def test_precision_is_a_choice(library: FakeCublas) -> None:
+def test_precision_is_a_choice(library: FakeCublas, device: Put) -> None:
     A = device(np.ones((2, 2), "float32"))
 
     def asked() -> Any:
@@ -264,54 +220,71 @@ def test_precision_is_a_choice(library: FakeCublas) -> None:
         pass
 
 
-def test_a_handle_for_each_stream_gets_its_workspace_last(library: FakeCublas,
-                                                          monkeypatch: pytest.MonkeyPatch) -> None:
-    A = device(np.ones((2, 2), "float32"))
-    first = ["create", "stream 7", f"workspace {32 * 2**20}", "float32"]
-    monkeypatch.setattr(fake_device.xp.cuda, "get_current_stream", lambda: types.SimpleNamespace(ptr=7))
-    matmul(A, A)
-    assert library.calls == first
-    matmul(A, A)
-    assert library.calls == [*first, "float32"]
-    monkeypatch.setattr(fake_device.xp.cuda, "get_current_stream", lambda: types.SimpleNamespace(ptr=8))
-    matmul(A, A)
-    assert library.calls[5:] == ["create", "stream 8", f"workspace {32 * 2**20}", "float32"]
+def test_a_handle_for_each_stream_gets_its_workspace_last(library: FakeCublas, device: Put, place: str) -> None:
+    A, xp = device(np.ones((2, 2), "float32")), backend.namespace(place)
+    library.calls.clear()
+    streams = [xp.cuda.Stream(non_blocking=True) for _ in range(2)]
+    for stream in streams:
+        made = ["create", f"stream {stream.ptr}", f"workspace {32 * 2**20}"]
+        for first in (made, []):
+            library.calls.clear()
+            with stream:
+                matmul(A, A)
+            assert library.calls == [*first, "float32"]
 
 
-def test_each_thread_has_a_handle_and_each_gpu_too(library: FakeCublas, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A handle and its workspace serve one product at a time."""
-    binding, found = cublas.load(fake_device.xp), list[Any]()
+def test_threads_share_the_workspace_of_a_stream_and_free_their_handles(library: FakeCublas, device: Put,
+                                                                        place: str) -> None:
+    A, xp = device(np.ones((2, 2), "float32")), backend.namespace(place)
+    for _ in range(3):
+        worker = threading.Thread(target=lambda: matmul(A, A))
+        worker.start()
+        worker.join()
+    gc.collect()
+    binding = cublas.load(xp)
     assert binding is not None
-    threads = [threading.Thread(target=lambda: found.append(binding.handle())) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-        thread.join()  # its number may be that of the next one: a handle that has no thread is used again
-    monkeypatch.setattr(fake_device.xp.cuda.runtime, "getDevice", lambda: 1)
-    here = [binding.handle(), *found]
-    monkeypatch.undo()
-    assert binding.handle() is binding.handle()
-    assert all(binding.handle() is not handle for handle in here)
+    assert library.calls.count("create") == library.calls.count("destroy") == 3
+    assert not binding._workspaces
+    matmul(A, A)
+    kept, = binding._workspaces.values()
+    worker = threading.Thread(target=lambda: matmul(A, A))
+    worker.start()
+    worker.join()
+    assert list(binding._workspaces.values()) == [kept]
 
 
-def test_products_are_recorded_with_a_workspace_that_outlives_the_graph(library: FakeCublas) -> None:
+@pytest.mark.parametrize(("architecture", "shared", "size"), [("sm_75", 64, 4), ("sm_80", 163, 4), ("sm_90", 227, 32),
+                                                              ("sm_100", 227, 32), ("sm_120", 99, 4)])
+def test_the_size_of_a_workspace_is_what_cublas_recommends(architecture: str, shared: int, size: int) -> None:
+    runtime = types.SimpleNamespace(deviceGetAttribute=lambda attribute, device: shared * 1024,
+                                    cudaDevAttrMaxSharedMemoryPerBlockOptin=97)
+    cupy = types.SimpleNamespace(cuda=types.SimpleNamespace(runtime=runtime, alloc=lambda size: size))
+    assert cublas.Workspace(cupy, 0).memory == size * 2**20
+
+
+def test_products_are_recorded_with_a_workspace_that_outlives_the_graph(library: FakeCublas, device: Put,
+                                                                        place: str) -> None:
     """The handle of the stream on which graphs are recorded, and its workspace, serve all graphs."""
     A = device(np.ones((2, 2), "float32"))
+    y = matmul(A, A)
+    y + 1  # compiles the kernels
+    A.fill(1.0)
     for number in range(3):
         library.calls.clear()
-        y, recorded = graph.capture("gpu", lambda: matmul(A, A))
+        y, recorded = graph.capture(place, lambda: matmul(A, A))
+        assert library.calls[-1] == "float32"
         assert len(library.calls) == (1 if number else 4)
-        assert library.calls[-2:] == ([f"workspace {32 * 2**20}", "float32"] if not number else ["float32"])
         for factor in 1.0, 3.0:
             A.fill(factor)
             recorded.launch()
             assert y.get().tolist() == [[2 * factor**2] * 2] * 2
         del y, recorded
         gc.collect()
-        (_, workspace), = cublas.load(fake_device.xp)._handles.values()  # type: ignore[union-attr]
-        assert workspace.ptr == id(fake_cuda.default_pool)
+        binding = cublas.load(backend.namespace(place))
+        assert binding is not None and len(binding._workspaces) == 2
 
 
-def test_what_cublas_reports_is_an_error(library: FakeCublas) -> None:
+def test_what_cublas_reports_is_an_error(library: FakeCublas, device: Put) -> None:
     A = device(np.ones((2, 2), "float32"))
     matmul(A, A)
     library.status = 13
@@ -319,35 +292,35 @@ def test_what_cublas_reports_is_an_error(library: FakeCublas) -> None:
         matmul(A, A)
 
 
-@pytest.mark.parametrize("place", ["cpu", "fake", "emulated"])
-def test_without_cublas_the_arrays_multiply_themselves(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    load = cublas.load
-    monkeypatch.setattr(cublas, "load", lambda xp: cublas.Cublas(None, xp) if xp is fake_device.xp else load(xp))
-    put = {"cpu": np.copy, "fake": device, "emulated": fake_cupy.namespace.asarray}[place]
+def test_without_cublas_the_arrays_multiply_themselves(device: Put, place: str,
+                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    xp, load = backend.namespace(place), cublas.load
+    monkeypatch.setattr(cublas, "load", lambda of: cublas.Cublas(None, xp) if of is xp else load(of))
     rng = np.random.default_rng(0)
     A, B, before = rng.standard_normal((4, 3)), rng.standard_normal((5, 4)), rng.standard_normal((3, 5))
-    with fake_device.installed():
+    for put in (np.copy, device):
         out = put(before.copy())
         assert matmul(put(A), put(B), transpose_a=True, transpose_b=True, out=out, accumulate=True) is out
         np.testing.assert_allclose(backend.to_host(out), before + A.T @ B.T)
         np.testing.assert_allclose(backend.to_host(matmul(put(A.T), put(B.T))), A.T @ B.T)
 
 
-def test_without_cublas_there_is_one_precision(monkeypatch: pytest.MonkeyPatch) -> None:
-    load = cublas.load
-    monkeypatch.setattr(cublas, "load", lambda xp: cublas.Cublas(None, xp) if xp is fake_device.xp else load(xp))
-    with fake_device.installed(), tn.precision("tf32"):
+def test_without_cublas_there_is_one_precision(monkeypatch: pytest.MonkeyPatch, device: Put, place: str) -> None:
+    xp, load = backend.namespace(place), cublas.load
+    monkeypatch.setattr(cublas, "load", lambda of: cublas.Cublas(None, xp) if of is xp else load(of))
+    with tn.precision("tf32"):
         A = np.ones((2, 2), "float32")
         with pytest.raises(DeviceError, match=r"precision: products in tf32 need cuBLAS, .*; install the packages"):
             matmul(device(A), device(A))
-        for one in (device(A.astype("float64")), A, fake_cupy.namespace.asarray(A)):  # which it does not concern
+        for one in (device(A.astype("float64")), A):  # which it does not concern
             assert backend.to_host(matmul(one, one)).tolist() == [[2, 2], [2, 2]]
 
 
-def test_integers_and_complex_numbers_are_not_for_cublas(library: FakeCublas) -> None:
+@pytest.mark.parametrize("place", [EMULATED], indirect=True)
+def test_integers_and_complex_numbers_are_not_for_cublas(library: FakeCublas, device: Put) -> None:
     for dtype in ("int64", "complex128"):
         A = device(np.ones((2, 2), dtype))
-        assert matmul(A, A)._host.tolist() == [[2, 2], [2, 2]]
+        assert on_host(matmul(A, A)).tolist() == [[2, 2], [2, 2]]
     assert not library.calls
 
 
@@ -357,7 +330,8 @@ def test_integers_and_complex_numbers_are_not_for_cublas(library: FakeCublas) ->
     ((2, 4, 5), (3, 5, 4), {}, "got"), ((3,), (3, 2), {}, "must have at least 2 axes"),
     ((2, 3), (3, 4), {"out": (2, 3)}, r"matmul: out must be \(2, 4\), got \(2, 3\); xp.empty"),
 ])
-def test_sizes_that_do_not_match(library: FakeCublas, A: Any, B: Any, more: dict[str, Any], message: str) -> None:
+def test_sizes_that_do_not_match(library: FakeCublas, A: Any, B: Any, more: dict[str, Any], message: str,
+                                 device: Put) -> None:
     more = {name: device(np.ones(value)) if name == "out" else value for name, value in more.items()}
     with pytest.raises(ShapeError, match=message):
         matmul(device(np.ones(A)), device(np.ones(B)), **more)
@@ -365,7 +339,7 @@ def test_sizes_that_do_not_match(library: FakeCublas, A: Any, B: Any, more: dict
         matmul(device(np.ones((2, 2))), device(np.ones((2, 2))), accumulate=True)
 
 
-def test_more_than_cublas_counts_is_refused(library: FakeCublas, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_than_cublas_counts_is_refused(library: FakeCublas, monkeypatch: pytest.MonkeyPatch, device: Put) -> None:
     monkeypatch.setattr(cublas, "_MOST", 4)
     with pytest.raises(ArgumentError, match=r"matmul: cuBLAS counts to .*, got a product of \(5, 2\) and \(2, 2\)"):
         matmul(device(np.ones((5, 2))), device(np.ones((2, 2))))

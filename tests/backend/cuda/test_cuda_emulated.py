@@ -1,4 +1,4 @@
-"""The arrays of "gpu-emulated" and of `fake_device.py` refuse what CuPy's refuse."""
+"""The arrays of "gpu-emulated" refuse what CuPy's refuse."""
 
 import threading
 from collections.abc import Callable
@@ -8,19 +8,26 @@ import numpy as np
 import pytest
 
 import tinynet as tn
-from tests.support import fake_device
 from tinynet.backend.cuda.runtime import emulator, fake_cupy
 from tinynet.errors import DeviceError
 
 host = np.arange(6, dtype="float32").reshape(2, 3)
 
 
-@pytest.fixture(params=[fake_cupy.namespace, fake_device.xp], ids=["gpu-emulated", "gpu"])
-def xp(request: pytest.FixtureRequest) -> Any:
-    return request.param
+xp: Any = fake_cupy.namespace
 
 
-def test_arrays_come_and_go_as_copies(xp: Any) -> None:
+class OtherArray(fake_cupy.DeviceArray):
+    """An array of another device."""
+
+    place = "other"
+
+
+class OtherNamespace(fake_cupy.Namespace):
+    ndarray = OtherArray
+
+
+def test_arrays_come_and_go_as_copies() -> None:
     for make in (xp.asarray, xp.array):
         there = make(host)
         assert type(there) is xp.ndarray
@@ -48,21 +55,20 @@ MIXED: list[Callable[[Any, Any, Any], Any]] = [
 
 
 @pytest.mark.parametrize("mix", MIXED)
-def test_arrays_of_the_host_and_of_other_devices_are_refused(mix: Callable[[Any, Any, Any], Any], xp: Any) -> None:
-    others = fake_cupy.namespace if xp is fake_device.xp else fake_device.xp
-    for other in (host.astype("int64"), others.asarray(host.astype("int64"))):
+def test_arrays_of_the_host_and_of_other_devices_are_refused(mix: Callable[[Any, Any, Any], Any]) -> None:
+    for other in (host.astype("int64"), OtherNamespace("other").asarray(host.astype("int64"))):
         with pytest.raises((DeviceError, TypeError)):
             mix(xp, xp.asarray(host), other)
 
 
 @pytest.mark.parametrize("leak", [
     np.asarray, np.exp, lambda x: np.maximum(x, 1), lambda x: np.stack([x, x]), lambda x: np.ones(3) + x])
-def test_arrays_do_not_turn_into_those_of_the_host(leak: Callable[[Any], Any], xp: Any) -> None:
+def test_arrays_do_not_turn_into_those_of_the_host(leak: Callable[[Any], Any]) -> None:
     with pytest.raises((DeviceError, TypeError)):
         leak(xp.asarray(host))
 
 
-def test_results_are_arrays_without_axes_and_numbers_are_weak(xp: Any) -> None:
+def test_results_are_arrays_without_axes_and_numbers_are_weak() -> None:
     there = xp.asarray(host)
     for result in (there.sum(), there.max(), there[0, 1], xp.zeros(()), there.mean() / 2):
         assert type(result) is xp.ndarray
@@ -72,7 +78,7 @@ def test_results_are_arrays_without_axes_and_numbers_are_weak(xp: Any) -> None:
     assert np.array_equal((np.float32(2) * there).get(), 2 * host)
 
 
-def test_views_share_memory_and_changes_are_made_in_place(xp: Any) -> None:
+def test_views_share_memory_and_changes_are_made_in_place() -> None:
     there = same = xp.zeros((2, 3), xp.float32)
     for view in (there[1:], there.T, there.reshape(3, 2), there.transpose(1, 0), there.real, *there,
                  *xp.split(there, 2)):
@@ -95,7 +101,7 @@ WAITS: list[Callable[[Any], Any]] = [
 
 
 @pytest.mark.parametrize("wait", WAITS)
-def test_what_makes_the_host_wait_is_counted_and_can_be_forbidden(wait: Callable[[Any], Any], xp: Any) -> None:
+def test_what_makes_the_host_wait_is_counted_and_can_be_forbidden(wait: Callable[[Any], Any]) -> None:
     there, before = xp.asarray(np.asarray(1)), fake_cupy.waits
     wait(there)
     assert fake_cupy.waits == before + 1
@@ -105,7 +111,7 @@ def test_what_makes_the_host_wait_is_counted_and_can_be_forbidden(wait: Callable
     wait(there)
 
 
-def test_copying_from_the_host_can_be_forbidden_and_numbers_pass(xp: Any) -> None:
+def test_copying_from_the_host_can_be_forbidden_and_numbers_pass() -> None:
     with fake_cupy.no_waiting():
         assert xp.full((2,), 3.0).shape == xp.asarray([3.0, 4.0]).shape == (2,)
         for make in (xp.asarray, xp.array):
@@ -118,13 +124,13 @@ def test_copying_from_the_host_can_be_forbidden_and_numbers_pass(xp: Any) -> Non
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int64", "uint8"])
-def test_memory_that_was_never_written_is_nan(dtype: str, xp: Any) -> None:
+def test_memory_that_was_never_written_is_nan(dtype: str) -> None:
     values = xp.empty((3, 2), dtype).get()
     assert np.isnan(values).all() if dtype == "float32" else (values == np.iinfo(dtype).max).all()
     assert xp.empty_like(xp.asarray(host)).dtype == np.float32
 
 
-def test_a_function_that_cupy_may_not_have_is_refused(xp: Any) -> None:
+def test_a_function_that_cupy_may_not_have_is_refused() -> None:
     for name in ("nanargmax", "fft"):
         with pytest.raises(AttributeError, match=f"cupy.{name} is not in the lists .*; does CuPy have it"):
             getattr(xp, name)

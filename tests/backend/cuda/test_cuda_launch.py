@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from tests.support import fake_device
+from tests.support.cuda_places import GPU, on_cupy
 from tests.support.op_cases import difference, draw
 from tinynet import backend
 from tinynet.backend.cuda.runtime import emulator, fake_cupy, launch
@@ -269,34 +269,36 @@ def test_more_shared_memory_must_be_asked_for(kernels: Callable[[str], Kernels])
         kernel((1, 1, 1), (64, 1, 1), (device(64), device(64)), shared_mem=49_156)
 
 
-def test_limits_are_those_of_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limits_of_the_emulated_gpu() -> None:
     assert launch.limits(device(1)) == (emulator.SHARED, emulator.MULTIPROCESSORS)
-    with fake_device.installed(count=2):
-        monkeypatch.setattr(fake_device.xp.cuda.runtime, "deviceGetAttribute",
-                            lambda attribute, device: 1000 * device + attribute, raising=False)
-        monkeypatch.setattr(launch, "_limits", launch._limits.__wrapped__)  # not what is kept
-        assert launch.limits(backend.to_device(np.ones(1), "gpu:1")) == (1097, 1016)
 
 
+@on_cupy
+def test_limits_are_those_of_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend.namespace("gpu").cuda.runtime, "deviceGetAttribute",
+                        lambda attribute, device: 1000 * device + attribute)
+    monkeypatch.setattr(launch, "_limits", launch._limits.__wrapped__)  # not what is kept
+    assert launch.limits(backend.to_device(np.ones(1), "gpu:1")) == (1097, 1016)
+
+
+@on_cupy
 def test_arrays_of_two_devices_are_refused(kernels: Callable[[str], Kernels]) -> None:
-    with fake_device.installed(count=2):
-        values = arguments(x=backend.to_device(np.ones(5, "float32"), "gpu"))
-        for elsewhere in "gpu:1", "gpu-emulated":
-            values[1] = backend.to_device(np.ones(5, "float32"), elsewhere)
-            with pytest.raises(DeviceError, match="scale: its arrays must be on one device, got out on "
-                                                  f"{elsewhere}, others on gpu; move them"):
-                kernels(SCALE).launch("scale", one_each(5), *values)
+    values = arguments(x=backend.to_device(np.ones(5, "float32"), "gpu"))
+    for elsewhere in "gpu:1", "gpu-emulated":
+        values[1] = backend.to_device(np.ones(5, "float32"), elsewhere)
+        with pytest.raises(DeviceError, match="scale: its arrays must be on one device, got out on "
+                                              f"{elsewhere}, others on gpu; move them"):
+            kernels(SCALE).launch("scale", one_each(5), *values)
 
 
 @needs_gxx
-def test_each_library_compiles_for_its_arrays(kernels: Callable[[str], Kernels]) -> None:
+@pytest.mark.parametrize("place", [GPU])
+def test_each_library_compiles_for_its_arrays(place: str, kernels: Callable[[str], Kernels]) -> None:
     kernel, values = kernels(SCALE), arguments()
     kernel.launch("scale", one_each(5), *values)
-    with fake_device.installed():
-        there = [backend.to_device(value, "gpu") if isinstance(value, fake_cupy.Array) else value
-                 for value in arguments()]
-        kernel.launch("scale", one_each(5), *there)
-        assert values[1].get().tolist() == there[1].get().tolist() == [8] * 5
+    there = [backend.to_device(value, place) if isinstance(value, fake_cupy.Array) else value for value in arguments()]
+    kernel.launch("scale", one_each(5), *there)
+    assert values[1].get().tolist() == there[1].get().tolist() == [8] * 5
     assert len(kernel._functions) == 2
 
 

@@ -3,20 +3,26 @@
 `cupy.matmul` cannot be captured into a CUDA graph, takes longer on the host, and has no choice of precision.
 
 The order of the calls matters. SetStream resets a handle to a workspace that cuBLAS allocates itself, and no capture
-allows that allocation. So each stream gets a handle of its own, and SetWorkspace is called last. The first product on a
-stream makes the handle, so it must not run inside a capture: call `prepare` before.
+allows that allocation. So each thread has a handle for each stream, and SetWorkspace is called last. The first product
+on a stream makes the handle, so it must not run inside a capture: call `prepare` before.
+
+Products on one stream run one after another, so they share a workspace, whichever thread launches them. A handle ends
+with its thread, a workspace with the last handle or graph that uses it.
 
 Source: the cuBLAS reference, sections on GemmEx, GemmStridedBatchedEx, SetWorkspace, and on CUDA graphs.
 """
 
 import ctypes
-import threading
 from functools import cache
+from threading import local
 from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
 
 from tinynet.errors import DeviceError
 
-WORKSPACE = 32 * 2**20  # bytes: what cuBLAS recommends on Hopper, more than other GPUs need
+_WORKSPACES = {227 * 1024: 32 * 2**20, 0: 4 * 2**20}  # bytes as cuBLAS recommends, by the shared memory of a block:
+# 227 KiB on Hopper (sm_90) and on its successors for data centers
+_HANDLES = 16  # of a thread: more streams than that are not in use at once
 _MOST = 2**31 - 1  # cuBLAS takes sizes as int
 
 _N, _T = 0, 1  # cublasOperation_t: not transposed, transposed
@@ -41,6 +47,7 @@ _INT, _LONG, _POINTER, _SIZE = ctypes.c_int, ctypes.c_longlong, ctypes.c_void_p,
 _MATRIX, _BATCH = [_POINTER, _INT, _INT], [_POINTER, _INT, _INT, _LONG]  # address, dtype, leading dimension, stride
 _SIGNATURES = {
     "cublasCreate_v2": [ctypes.POINTER(_POINTER)],
+    "cublasDestroy_v2": [_POINTER],
     "cublasSetStream_v2": [_POINTER, _POINTER],
     "cublasSetWorkspace_v2": [_POINTER, _POINTER, _SIZE],
     # handle, two operations, m, n, k, alpha, A, B, beta, C, how to compute, algorithm
@@ -63,12 +70,37 @@ class Matrix(NamedTuple):
     stride: int = 0
 
 
+class Workspace:
+    """Memory of a device for the products on one stream."""
+
+    def __init__(self, cupy: Any, device: int) -> None:
+        runtime = cupy.cuda.runtime
+        shared = runtime.deviceGetAttribute(runtime.cudaDevAttrMaxSharedMemoryPerBlockOptin, device)
+        self.size = next(size for least, size in _WORKSPACES.items() if shared >= least)
+        self.memory = cupy.cuda.alloc(self.size)
+
+
+class Handle:
+    """A handle of cuBLAS for one thread and stream, with its workspace. It is destroyed with this object."""
+
+    def __init__(self, library: Any, stream: int, workspace: Workspace) -> None:
+        self.library, self.workspace, self.pointer = library, workspace, ctypes.c_void_p()
+        _check(library.cublasCreate_v2(ctypes.byref(self.pointer)), "Create")
+        _check(library.cublasSetStream_v2(self.pointer, stream), "SetStream")
+        _check(library.cublasSetWorkspace_v2(self.pointer, workspace.memory.ptr, workspace.size), "SetWorkspace")
+
+    def __del__(self) -> None:
+        if self.pointer:
+            self.library.cublasDestroy_v2(self.pointer)
+
+
 class Cublas:
     """cuBLAS on the current GPU and stream of `cupy`. `library` has the functions of `_SIGNATURES`, or is None."""
 
     def __init__(self, library: Any, cupy: Any) -> None:
         self.library, self.cupy = library, cupy
-        self._handles: dict[tuple[int, int, int], tuple[Any, Any]] = {}  # with their workspaces
+        self._local = local()  # `handles` of each thread, by device and stream
+        self._workspaces = WeakValueDictionary[tuple[int, int], Workspace]()  # by device and stream
 
     def takes(self, a: Any, b: Any, precision: str) -> bool:
         """Whether cuBLAS multiplies matrices of these dtypes.
@@ -88,7 +120,8 @@ class Cublas:
         """
         kind = _SINGLE[precision] if dtype.char == "f" else _DOUBLE
         one, beta = _SCALARS[kind.scalar, 1.0], _SCALARS[kind.scalar, float(accumulate)]
-        start = (self.handle(), _T if a.transposed else _N, _T if b.transposed else _N, *sizes, ctypes.byref(one))
+        operations = _T if a.transposed else _N, _T if b.transposed else _N
+        start = (self.handle().pointer, *operations, *sizes, ctypes.byref(one))
         end = (kind.compute, _DEFAULT_ALGORITHM)
         if batch is None:
             status = self.library.cublasGemmEx(
@@ -100,21 +133,21 @@ class Cublas:
                 ctypes.byref(beta), c.pointer, kind.data, c.leading, c.stride, batch, *end)
         _check(status, "GemmEx" if batch is None else "GemmStridedBatchedEx")
 
-    def handle(self) -> Any:
+    def handle(self) -> Handle:
         """The handle for this thread, the current GPU and the current stream."""
-        stream = self.cupy.cuda.get_current_stream().ptr
-        key = threading.get_ident(), self.cupy.cuda.runtime.getDevice(), stream
-        if key not in self._handles:
-            self._handles[key] = self._new_handle(stream)
-        return self._handles[key][0]
+        key = self.cupy.cuda.runtime.getDevice(), self.cupy.cuda.get_current_stream().ptr
+        try:
+            return self._local.handles[key]
+        except (AttributeError, KeyError):
+            return self._new_handle(*key)
 
-    def _new_handle(self, stream: int) -> tuple[Any, Any]:
-        handle = ctypes.c_void_p()
-        _check(self.library.cublasCreate_v2(ctypes.byref(handle)), "Create")
-        _check(self.library.cublasSetStream_v2(handle, stream), "SetStream")
-        workspace = self.cupy.cuda.alloc(WORKSPACE)
-        _check(self.library.cublasSetWorkspace_v2(handle, workspace.ptr, WORKSPACE), "SetWorkspace")
-        return handle, workspace
+    def _new_handle(self, device: int, stream: int) -> Handle:
+        workspace = self._workspaces.get((device, stream)) or Workspace(self.cupy, device)
+        self._workspaces[device, stream] = workspace
+        handles = vars(self._local).setdefault("handles", {})
+        if len(handles) >= _HANDLES:
+            handles.clear()
+        return handles.setdefault((device, stream), Handle(self.library, stream, workspace))
 
 
 def fits(*sizes: int) -> bool:
@@ -140,11 +173,13 @@ def load(xp: Any) -> Cublas | None:
     return Cublas(None, xp)
 
 
-def prepare(xp: Any) -> None:
-    """Make the handle for the current stream: while the stream is recorded, that is not allowed."""
+def prepare(xp: Any) -> Workspace | None:
+    """Make the handle for the current stream: while the stream is recorded, that is not allowed.
+
+    Returns its workspace, which a recording must keep. None without cuBLAS.
+    """
     binding = load(xp)
-    if binding and binding.library:
-        binding.handle()
+    return binding.handle().workspace if binding and binding.library else None
 
 
 def bound(library: Any) -> Any:

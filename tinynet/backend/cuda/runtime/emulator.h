@@ -1,4 +1,5 @@
-// CUDA C on a CPU: what a kernel file needs to be compiled by g++, and the scheduler of its threads.
+// CUDA C on a CPU: what a kernel file needs to be compiled by g++, and the scheduler of its threads. The functions of
+// CUDA that our kernels call are in emulated_functions.h.
 //
 // The threads of a block run one after another, in an order that the launch chooses. Each runs on a fiber, which has a
 // stack of its own. At a barrier the thread is suspended and the next one runs. When all threads of the block (or warp)
@@ -384,42 +385,11 @@ inline unsigned lane() { return current % warpSize; }
   ([&](auto shown) { static_assert((mask) == 0xffffffffu, "all lanes must take part"); \
                      return emulator::from_lane(shown, lane, __LINE__); }(value))
 #define __syncthreads() emulator::wait(emulator::AT_BLOCK_BARRIER, __LINE__)
-#define __syncwarp() emulator::sync_warp(__LINE__)
+#define __syncwarp(...) emulator::sync_warp(__LINE__)
 #define __shfl_sync(mask, value, source) EMULATED_SHUFFLE(mask, value, source)
 #define __shfl_xor_sync(mask, value, bits) EMULATED_SHUFFLE(mask, value, emulator::lane() ^ (bits))
 #define __shfl_down_sync(mask, value, by) \
   EMULATED_SHUFFLE(mask, value, emulator::lane() + (by) < 32 ? emulator::lane() + (by) : emulator::lane())
-
-// For integers only: a sum of floats depends on the order of the threads, which differs between runs on a GPU.
-template <class T> UNOBSERVED T atomicAdd(T* place, T value) {
-  static_assert(T(0.5) == T(0), "atomicAdd of floats is not deterministic: let one thread add them up");
-  emulator::note((const char*)place, sizeof(T), emulator::ATOMIC);
-  T before = *place;
-  *place = before + value;
-  return before;
-}
-
-inline float __uint_as_float(unsigned bits) {
-  float number;
-  memcpy(&number, &bits, sizeof number);
-  return number;
-}
-inline float __fdividef(float x, float y) { return y > 0x1p126f ? 0.0f : x / y; }
-inline unsigned __umulhi(unsigned a, unsigned b) { return unsigned((uint64_t(a) * b) >> 32); }
-
-// Math functions of CUDA, for our kernels and new ones. Add others here.
-inline float expf(float x) { return __builtin_expf(x); }
-inline float expm1f(float x) { return __builtin_expm1f(x); }
-inline float fabsf(float x) { return __builtin_fabsf(x); }
-inline float fmaxf(float x, float y) { return __builtin_fmaxf(x, y); }
-inline float fminf(float x, float y) { return __builtin_fminf(x, y); }
-inline float log1pf(float x) { return __builtin_log1pf(x); }
-inline float logf(float x) { return __builtin_logf(x); }
-inline float powf(float x, float y) { return __builtin_powf(x, y); }
-inline float sqrtf(float x) { return __builtin_sqrtf(x); }
-inline float tanhf(float x) { return __builtin_tanhf(x); }
-template <class T> T min(T a, T b) { return b < a ? b : a; }
-template <class T> T max(T a, T b) { return a < b ? b : a; }
 
 // What -fsanitize=thread calls before each access.
 #define OBSERVER extern "C" __attribute__((no_sanitize("thread"), visibility("hidden"), used)) void

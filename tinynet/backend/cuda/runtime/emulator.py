@@ -74,7 +74,7 @@ def program(source: str) -> str:
     """
     entries = [_entry(name, parameters) for name, parameters in signatures(source).items()]
     source = _DYNAMIC_SHARED.sub(r"\1* \2 = (\1*)emulator::dynamic_shared;", source)
-    return "\n".join(['#include "emulator.h"', source, '#line 1 "<entries>"', *entries, ""])
+    return "\n".join(['#include "emulated_functions.h"', source, '#line 1 "<entries>"', *entries, ""])
 
 
 def _entry(name: str, parameters: Sequence[Parameter]) -> str:
@@ -100,13 +100,14 @@ def missing() -> str | None:
 def compiled(text: str, flags: Sequence[str] = FLAGS) -> Path:
     """The shared library of a program, from the cache or compiled now. Errors: DeviceError if that is not possible."""
     flags = [*flags, *shlex.split(os.environ.get("TINYNET_EMULATOR_FLAGS", ""))]
-    header = Path(__file__).with_name("emulator.h")
-    key = hashlib.sha256("\0".join([text, header.read_text(encoding="utf-8"), *flags, platform.machine()]).encode())
+    headers = [Path(__file__).with_name(name) for name in ("emulator.h", "emulated_functions.h")]
+    texts = [header.read_text(encoding="utf-8") for header in headers]
+    key = hashlib.sha256("\0".join([text, *texts, *flags, platform.machine()]).encode())
     library = cache_folder() / "kernels" / f"{key.hexdigest()[:32]}.so"
     try:
         private_folder(library.parent)
         if not library.exists():
-            write_whole(library, _build(text, [*flags, f"-I{header.parent}"]))
+            write_whole(library, _build(text, [*flags, f"-I{headers[0].parent}"]))
     except OSError as error:
         raise DeviceError(f"gpu-emulated: compiled kernels are kept in {library.parent}, which cannot be written "
                           f"({error}); set XDG_CACHE_HOME to a folder of yours") from None

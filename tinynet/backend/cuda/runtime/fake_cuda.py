@@ -169,3 +169,7 @@ class runtime:
     def deviceGetAttribute(cls, attribute: int, device: int) -> int:
         return {cls.cudaDevAttrMultiProcessorCount: emulator.MULTIPROCESSORS,
                 cls.cudaDevAttrMaxSharedMemoryPerBlockOptin: emulator.SHARED}[attribute]
+
+    @staticmethod
+    def getDevice() -> int:
+        return 0

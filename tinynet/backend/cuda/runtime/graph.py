@@ -8,9 +8,10 @@ wait for the device or copy from the host.
 Source: the CUDA programming guide, section on CUDA graphs; CuPy's `Stream.begin_capture`.
 """
 
+import gc
 import math
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any
 
@@ -20,13 +21,15 @@ from tinynet.errors import DeviceError
 
 
 class Graph:
-    """A recorded CUDA graph and the private pool with its arrays. Not reentrant: each launch writes to the same arrays.
+    """A recorded CUDA graph, the private pool with its arrays, and the workspace of cuBLAS.
+
+    Not reentrant: each launch writes to the same arrays.
 
     It belongs to the stream that was current when it was recorded: on another one it could overlap with itself.
     """
 
-    def __init__(self, graph: Any, size: int, xp: Any, allocate: Callable[[int], Any]) -> None:
-        self._graph, self._xp, self._allocate = graph, xp, allocate
+    def __init__(self, graph: Any, size: int, xp: Any, kept: Any) -> None:
+        self._graph, self._xp, self._kept = graph, xp, kept
         self._stream = _current_stream(xp)
         self.size = size  # bytes of its arrays
 
@@ -55,7 +58,11 @@ def capture(device: str, work: Callable[[], Any], is_large: bool = True) -> tupl
     """Record `work` without running it. Returns its result and the graph.
 
     The arrays that `work` makes are undefined before the first launch, and each launch writes them anew. Every kernel
-    must have run once before. `is_large`: free all unused memory first, to make room for large arrays.
+    must have run once before: drivers older than 12.3 load no module during a capture. `is_large`: free all unused
+    memory first, to make room for large arrays.
+
+    Python's garbage collector does not run meanwhile. It could free device memory, graphs or modules, which may
+    invalidate the capture.
 
     Errors: DeviceError if `work` does what cannot be recorded, or if its arrays do not fit into memory.
     """
@@ -64,11 +71,12 @@ def capture(device: str, work: Callable[[], Any], is_large: bool = True) -> tupl
     pool = xp.cuda.MemoryPool()
     allocate = _allocator(xp, pool)
     if is_large:
+        gc.collect()  # frees the graphs and arrays of earlier runs that refer to each other
         xp.get_default_memory_pool().free_all_blocks()
     try:
         with stream:
-            cublas.prepare(xp)  # before the private pool: the workspace of cuBLAS outlives this graph
-            with xp.cuda.using_allocator(allocate):
+            workspace = cublas.prepare(xp)  # before the private pool: other graphs use it, too
+            with xp.cuda.using_allocator(allocate), _no_garbage_collection():
                 stream.begin_capture()
                 try:
                     result = work()
@@ -83,7 +91,18 @@ def capture(device: str, work: Callable[[], Any], is_large: bool = True) -> tupl
     except RuntimeError as error:  # CuPy's errors, and NotImplementedError
         raise DeviceError(f"capture: nothing may wait for {device} or copy to it while a CUDA graph is recorded, and "
                           f"something does ({error}); keep its numbers on the device") from error
-    return result, Graph(graph, pool.total_bytes(), xp, allocate)
+    return result, Graph(graph, pool.total_bytes(), xp, (allocate, workspace))
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _allocator(xp: Any, pool: Any) -> Callable[[int], Any]:
