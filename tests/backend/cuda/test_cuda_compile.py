@@ -4,11 +4,22 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.complete import declared
-from tests.support.cuda_compiler import CompileError, compiled, compilers, faults
+from tests.support.cuda_compiler import (
+    ARCHITECTURES,
+    OPTIONS,
+    CompileError,
+    compiled,
+    compilers,
+    faults,
+    registers,
+    registers_allowed,
+)
+from tests.support.cuda_places import on_cupy
 from tinynet.backend.cuda import lstm_persistent
 from tinynet.backend.cuda.runtime import emulator
 from tinynet.backend.cuda.runtime.source import FOLDER, assemble, signatures
@@ -51,12 +62,40 @@ def test_the_page_names_every_file_of_kernels() -> None:
 
 
 @needs_compiler
-@pytest.mark.parametrize("compiler", compilers())
+@pytest.mark.parametrize(("compiler", "architecture"), [
+    (compiler, architecture) for compiler in compilers() for architecture in ARCHITECTURES
+    if compiler == "nvrtc" or architecture == "sm_90"])
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_compiles_for_a_gpu(path: Path, compiler: str) -> None:
-    code = compiled(compiler, assemble(path))
-    assert not faults(code)
-    assert all(f".entry {name}(" in code.ptx for name in signatures(assemble(path)))
+def test_compiles_for_a_gpu(path: Path, compiler: str, architecture: str) -> None:
+    """No kernel has more registers than its launch bounds allow: more would be spilled, or the launch would fail."""
+    text = assemble(path)
+    code = compiled(compiler, text, architecture)
+    assert not faults(code, stack=16 if architecture == "sm_75" else 0)
+    assert all(f".entry {name}(" in code.ptx for name in signatures(text))
+    used = registers(code)
+    assert used.keys() == signatures(text).keys()
+    assert not {name: count for name, count in used.items() if count > registers_allowed(text, name)}
+
+
+@on_cupy
+def test_options_are_those_of_cupy(monkeypatch: pytest.MonkeyPatch) -> None:
+    from cupy._core import core
+    from cupy.cuda import compiler
+    given = []
+
+    class Program:
+        def __init__(self, *arguments: Any, **more: Any) -> None:
+            pass
+
+        def compile(self, options: Any, log_stream: Any = None) -> Any:
+            given.extend(options)
+            raise compiler.CompileException("", "", "", options, "nvrtc")
+
+    monkeypatch.setattr(compiler, "_NVRTCProgram", Program)
+    with pytest.raises(compiler.CompileException):
+        compiler._compile_using_nvrtc_no_warning(
+            "", core.assemble_cupy_compiler_options(("-std=c++17",)) + ("-ftz=true",), "90")
+    assert {option for option in given if option[:2] != "-I"} == {*OPTIONS, "-arch=sm_90"}
 
 
 @needs_compiler
