@@ -86,7 +86,7 @@ def _entry(name: str, types: list[str]) -> str:
     values = ", ".join(f"*(std::remove_const<{type_}>::type*)values[{i}]" for i, type_ in enumerate(types))
     sizes = ", ".join(f"(int)sizeof({type_})" for type_ in types) or "0"
     return (f'extern "C" const char* launch_{name}(void** values, const unsigned* shape) {{ FlushDenormals flushing; '
-            f"return emulator::launch([](void** values) {{ {name}({values}); }}, values, shape, 0); }}\n"
+            f"return emulator::launch([](void** values) {{ {name}({values}); }}, values, shape, 0, nullptr, 0); }}\n"
             f'extern "C" {{ int count_{name} = {len(types)}; int sizes_{name}[] = {{{sizes}}}; }}')
 
 
