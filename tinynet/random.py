@@ -79,7 +79,7 @@ def stream(name: str) -> int:
 def philox(xp: Any, counter: tuple[Array, ...], key: Key) -> tuple[Array, ...]:
     """Philox-4x32-10, elementwise: four uint32 arrays from a counter of four uint32 arrays, all of one shape."""
     c0, c1, c2, c3 = counter
-    k0, k1 = key
+    k0, k1 = map(int, key)  # sums of NumPy's integers would warn of an overflow
     for _ in range(_ROUNDS):
         p0 = c0.astype(xp.uint64) * xp.uint64(_MULTIPLIERS[0])
         p1 = c2.astype(xp.uint64) * xp.uint64(_MULTIPLIERS[1])

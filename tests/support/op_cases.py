@@ -50,6 +50,8 @@ def values(domain: str, shape: tuple[int, ...], rng: np.random.Generator) -> Arr
     size = math.prod(shape)
     if domain == "normal":
         drawn = rng.standard_normal(size)
+    elif domain == "small":
+        drawn = rng.standard_normal(size) / 8
     elif domain == "positive":
         drawn = rng.uniform(0.5, 2.0, size)
     elif domain == "distinct":  # ..., -0.375, -0.125, 0.125, 0.375, ...

@@ -71,8 +71,13 @@ def assert_equal_runs(first: Any, second: Any) -> None:
     assert first[1] == second[1]
 
 
-def compare(device: str, **options: Any) -> None:
-    assert_equal_runs(train(device, graph=False, **options), train(device, graph=True, **options))
+def compare(device: str, *, is_refused: bool = False, **options: Any) -> None:
+    """The two runs are equal. If the graph is refused, `fit` warns and says so in its history."""
+    usual = train(device, graph=False, **options)
+    with pytest.warns(UserWarning, match="steps run one kernel at a time") if is_refused else nullcontext():
+        state, history = train(device, graph=True, **options)
+    assert is_refused == any([row.pop("graph_refused", 0) for row in history])
+    assert_equal_runs(usual, (state, history))
 
 
 # --- the same numbers -----------------------------------------------------------------------------------------------
@@ -429,7 +434,7 @@ def test_a_step_that_cannot_be_recorded_runs_as_usual(device: str, steps: list[R
         SEEN[0] = 0
         return tn.nn.Sequential(layer(), *lstm_cnn())
 
-    compare(device, make=make, guard=False)
+    compare(device, make=make, guard=False, is_refused=True)
     if device != "gpu-emulated" and reason in ("wait", "a mask", "where()", "copying"):
         reason = "transfers are disallowed"  # as CuPy says it
     assert reason in steps[0].reason
@@ -441,16 +446,16 @@ def test_counting_alone_is_no_fault(device: str, steps: list[RecordedStep]) -> N
     assert steps[0].reason == ""
 
 
-def test_fit_says_why_steps_are_not_recorded(capsys: pytest.CaptureFixture[str]) -> None:
-    """Once, after the epoch in which the reason was found."""
+def test_fit_says_why_steps_are_not_recorded() -> None:
+    """Once, after the epoch in which the reason was found, and in each row from there on."""
     for batches, epoch in (4, 1), (1, 3):
         tn.seed(0)
         model = tn.nn.Sequential(FAULTS["reads a number"][0](), tn.nn.Dense(4, 2)).to("gpu-emulated")
-        tn.fit(model, tn.optim.SGD(model.parameters()), [(np.ones((2, 4), "float32"), np.array([0, 1]))] * batches,
-               epochs=4, guard=False)
-        lines = capsys.readouterr().out.splitlines()
-        assert [line.startswith("steps run one kernel at a time: ") for line in lines].index(True) == epoch
-        assert len(lines) == 5
+        with pytest.warns(UserWarning, match="fit: steps run one kernel at a time, .*wait") as said:
+            history = tn.fit(model, tn.optim.SGD(model.parameters()), [(np.ones((2, 4), "float32"), np.array([0, 1]))]
+                             * batches, epochs=4, guard=False, show=False)
+        assert len(said) == 1 and said[0].filename == __file__
+        assert ["graph_refused" in row for row in history] == [row["epoch"] >= epoch for row in history]
 
 
 def test_a_number_in_a_model_is_made_on_the_device(device: str, steps: list[RecordedStep]) -> None:
@@ -470,9 +475,9 @@ def test_memory_that_is_not_the_graphs_own_is_found(monkeypatch: pytest.MonkeyPa
         with fake_cuda.using_allocator(pool.malloc):
             return tn.Tensor(fake_cupy.namespace.ones(5, "float32"))
 
-    compare("gpu-emulated", make=lambda: tn.nn.Sequential(Layer(elsewhere), *lstm_cnn()))
+    compare("gpu-emulated", make=lambda: tn.nn.Sequential(Layer(elsewhere), *lstm_cnn()), is_refused=True)
     monkeypatch.setattr(fake_cuda, "using_allocator", lambda malloc: nullcontext())
-    compare("gpu-emulated")
+    compare("gpu-emulated", is_refused=True)
     assert "memory that is not the graph's own" in steps[0].reason
     assert "memory of its own" in steps[1].reason
 
@@ -487,7 +492,7 @@ def test_without_room_for_a_recorded_step_steps_run_as_usual(monkeypatch: pytest
         return malloc(self, size)
 
     monkeypatch.setattr(fake_cuda.MemoryPool, "malloc", full)
-    compare("gpu-emulated")
+    compare("gpu-emulated", is_refused=True)
     assert "memory" in steps[0].reason
 
 
@@ -498,7 +503,7 @@ def test_without_room_for_a_comparison_steps_run_as_usual(device: str, monkeypat
             raise MemoryError("Out of memory")
 
     monkeypatch.setattr(RecordedStep, "_places", lambda self: [Full()])
-    compare(device)
+    compare(device, is_refused=True)
     assert "no room to compare" in steps[0].reason
 
 
@@ -551,7 +556,7 @@ def test_a_device_that_forgets_to_count_is_noticed(monkeypatch: pytest.MonkeyPat
         with monkeypatch.context() as patch:
             patch.setattr(RecordedStep, "_host_numbers",
                           lambda self, name=name: [place for place in names(self) if place[1] != name])
-            compare("gpu-emulated")
+            compare("gpu-emulated", is_refused=name != "lr")
     assert "the optimizer.steps" in steps[0].reason
     assert steps[1].recording is None  # it was never twice the same
     assert "bit for bit" in steps[2].reason

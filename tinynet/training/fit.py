@@ -21,7 +21,7 @@ from tinynet.errors import ArgumentError
 from tinynet.nn.module import Module
 from tinynet.optim.optimizer import Optimizer
 from tinynet.optim.schedule import Schedule
-from tinynet.output import say
+from tinynet.output import say, warn
 from tinynet.plain import plain
 from tinynet.training import checkpoint as checkpoints
 from tinynet.training.calls import FIT, check_fit
@@ -68,6 +68,7 @@ def fit(model: Module, optimizer: Optimizer, train: Batches, *, epochs: int | No
                                  only if labels are class numbers, and outputs have a score for each class
     validation_loss, ...         and validation_accuracy, validation_<metric>: after the epoch, in evaluation mode
     seconds, images_per_second   of the training alone
+    graph_refused                1, only if steps on a GPU could not be recorded; a warning says why
 
     Ctrl-C ends the training after the current step with Interrupted, a KeyboardInterrupt. Its `history` has the
     finished epochs; the model has the weights of that step. A second Ctrl-C ends it at once.
@@ -132,9 +133,9 @@ def _train(run: Run, session: Session, metrics: Mapping[str, Metric], show: bool
             else:
                 left = (time.perf_counter() - start) / (run.epoch - first - 1) * (run.epochs + 1 - run.epoch)
             meter.close(run.history[-1], left=left * (not run.stopped))
-            if show and session.recorded and session.recorded.reason != reason:
+            if session.recorded and session.recorded.reason != reason:
                 reason = session.recorded.reason
-                say(f"steps run one kernel at a time: {reason}")
+                warn(f"fit: steps run one kernel at a time, and not as a CUDA graph: {reason}", stacklevel=4)
             session.end_if_interrupted()
     finally:
         for callback in run.callbacks:
@@ -163,6 +164,8 @@ def _epoch(run: Run, session: Session, metrics: Mapping[str, Metric], show: bool
     run.validating = True
     session.check()
     row = {"epoch": run.epoch, **meter.means("train")}
+    if session.recorded and session.recorded.reason:
+        row["graph_refused"] = 1.0
     if run.validation is not None:
         found = evaluate(run.model, _until_interrupted(run, session), loss=session.loss, metrics=metrics)
         row.update({f"validation_{name}": value for name, value in found.items() if name != "images"})

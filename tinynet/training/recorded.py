@@ -201,8 +201,8 @@ class RecordedStep:
             self.recording = None
         else:
             self.reason = ("fit: a step that is recorded as a CUDA graph must give what it gives as usual, bit for "
-                           "bit, and this one does not; does it draw or count numbers on the host? a Buffer is counted "
-                           "on the device")
+                           "bit, and this one does not; does it draw or count numbers on the host (a Buffer is counted "
+                           "on the device), or has cuBLAS chosen another algorithm for the stream of the recording?")
 
     # --- what a step depends on, and what it changes -----------------------------------------------------------------
 

@@ -136,9 +136,9 @@ def test_a_batch_and_a_matrix_are_one_product(library: FakeCublas, device: Put) 
     assert library.calls[-1] == "batch of 2"
 
 
-def test_views_are_not_copied(library: FakeCublas, monkeypatch: pytest.MonkeyPatch, device: Put, place: str) -> None:
-    if place == "gpu-emulated":
-        monkeypatch.setattr(fake_cupy.Array, "copy", None)
+@pytest.mark.parametrize("place", [EMULATED], indirect=True)
+def test_views_are_not_copied(library: FakeCublas, monkeypatch: pytest.MonkeyPatch, device: Put) -> None:
+    monkeypatch.setattr(fake_cupy.Array, "copy", None)
     A, W = device(np.ones((3, 8), "float32")), device(np.ones((6, 9), "float32"))
     out = device(np.zeros((5, 20), "float32"))
     for product in (lambda: matmul(A[:, 2:6], W[2:, 1:]), lambda: matmul(A.T[1:5], A),

@@ -94,7 +94,7 @@ def test_options_are_those_of_cupy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiler, "_NVRTCProgram", Program)
     with pytest.raises(compiler.CompileException):
         compiler._compile_using_nvrtc_no_warning(
-            "", core.assemble_cupy_compiler_options(("-std=c++17",)) + ("-ftz=true",), "90")
+            "", (*core.assemble_cupy_compiler_options(("-std=c++17",)), "-ftz=true"), "90")
     assert {option for option in given if option[:2] != "-I"} == {*OPTIONS, "-arch=sm_90"}
 
 

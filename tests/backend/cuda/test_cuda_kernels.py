@@ -5,7 +5,11 @@ blocks, and checks each access to memory (emulator.checked). A wait of the host 
 odd, large enough for several blocks and stretches of rows, and not multiples of either.
 """
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -158,6 +162,18 @@ def test_an_lstm_needs_all_of_its_shared_memory(place: Place, N: int, H: int, mo
         fast.forward()
     with pytest.raises(KernelError, match=f"lstm_backward_{H}: .* beside the shared memory"):
         fast.backward(weights, cache)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_tolerances_hold_with_the_errors_of_a_gpu(seed: int, tmp_path: Path) -> None:
+    """With errors such as CUDA documents for its functions, and with fused products."""
+    flags = f"-DEMULATED_ERRORS={seed}u -ffp-contract=fast -mfma"
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k",
+                           "gpu-emulated and (values_of_both_passes or all_ways or adam or tally)"],
+                          env={**os.environ, "TINYNET_EMULATOR_FLAGS": flags, "XDG_CACHE_HOME": str(tmp_path)},
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:]
 
 
 @pytest.mark.parametrize("name", OVERRIDDEN)

@@ -25,7 +25,7 @@ Chain = tuple[str, ...]
 
 
 def chain(node: ast.AST) -> Chain | None:
-    """The attribute of CuPy that an expression names: ("cuda", "Stream") for xp.cuda.Stream and self.cupy.cuda.Stream."""
+    """The attribute of CuPy that an expression names: ("cuda", "Stream") for self.cupy.cuda.Stream."""
     if isinstance(node, ast.Name):
         return ROOTS.get(node.id)
     if not isinstance(node, ast.Attribute):
