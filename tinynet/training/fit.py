@@ -135,7 +135,7 @@ def _train(run: Run, session: Session, metrics: Mapping[str, Metric], show: bool
             meter.close(run.history[-1], left=left * (not run.stopped))
             if session.recorded and session.recorded.reason != reason:
                 reason = session.recorded.reason
-                warn(f"fit: steps run one kernel at a time, and not as a CUDA graph: {reason}", stacklevel=4)
+                warn(f"fit: steps run one kernel at a time, and not as a CUDA graph: {reason}", stacklevel=5)
             session.end_if_interrupted()
     finally:
         for callback in run.callbacks:
