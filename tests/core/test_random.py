@@ -140,6 +140,17 @@ def test_permutations() -> None:
     assert permutation(50, KEY, 3).tolist() == sorted(range(50), key=keys.__getitem__)
 
 
+@pytest.mark.parametrize("size", [2**16 - 1, 2**16 + 1, 10**5])
+def test_permutations_and_words_of_many_elements(size: int) -> None:
+    """More than 16 bits count."""
+    order = permutation(size, KEY, 1)
+    assert np.array_equal(np.sort(order), np.arange(size)) and np.any(order[2**15 :] > 2**15)
+    drawn = words(np, 4 * size, KEY, 3)
+    assert len(np.unique(drawn)) > 4 * size * (1 - 4 * size / 2**32)
+    for place in (0, 5, 2**16 + 3, 4 * size - 1):
+        assert int(drawn.reshape(-1)[place]) == one_word(place, KEY, 3)
+
+
 def test_all_permutations_are_equally_likely() -> None:
     counts: dict[tuple[int, ...], int] = {}
     for step in range(3000):

@@ -6,6 +6,7 @@ import inspect
 import itertools
 import math
 import types
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -309,6 +310,34 @@ def test_masks_of_the_lstm(what: str) -> None:
     assert layer.calls.item() == 3
     np.testing.assert_allclose(model.eval()(x).numpy(), by_hand(layer, x.numpy(), zeros, zeros)[0], atol=1e-6)
     assert layer.calls.item() == 3
+
+
+@pytest.mark.parametrize("options", [
+    dict(zip(("return_sequences", "return_state", "go_backwards"), chosen, strict=True))
+    for chosen in itertools.product([False, True], repeat=3)])
+@pytest.mark.parametrize("rates", [{}, {"dropout": 0.5, "recurrent_dropout": 0.3}, {"recurrent_dropout": 0.5}])
+@pytest.mark.parametrize("training", [True, False])
+def test_options_of_the_lstm_together(options: dict[str, bool], rates: dict[str, float], training: bool) -> None:
+    """In training and in evaluation, with the tape and without it, from given states."""
+    layer = nn.LSTM(3, 4, **options, **rates).train(training)
+    model, x = nn.Sequential(nn.ReLU(), layer).train(training), tn.Tensor(np.abs(sequence(N=6).numpy()))
+    h0, c0 = np.random.default_rng(3).standard_normal((2, 6, 4)).astype("float32")
+    steps = x.numpy()[:, ::-1] if options["go_backwards"] else x.numpy()
+    for call in range(2):
+        masks = {name: keep_mask(np, (6, width), rates[rate], (0, stream(f"1.{name}")), call) / (1 - rates[rate])
+                 for name, rate, width in (("inputs", "dropout", 3), ("recurrent", "recurrent_dropout", 4))
+                 if training and rate in rates}
+        given = steps * masks["inputs"][:, None] if "inputs" in masks else steps
+        for states in ((), (h0, c0)):
+            y, h, c = by_hand(layer, given, *(states or (0 * h0, 0 * c0)), masks.get("recurrent", 1.0))
+            output = y if options["return_sequences"] else h
+            expected = [output, h, c] if options["return_state"] else [output]
+            if states and training and rates:
+                continue  # a call of the layer alone draws from another stream
+            with tn.no_grad() if call else nullcontext():
+                found = layer(x, *map(tn.Tensor, states)) if states else model(x)
+            for one, wanted in zip(found if options["return_state"] else [found], expected, strict=True):
+                np.testing.assert_allclose(one.numpy(), wanted, atol=2e-6)
 
 
 def test_masks_of_the_lstm_keep_the_expectation() -> None:

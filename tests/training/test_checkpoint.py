@@ -17,6 +17,7 @@ import tinynet as tn
 from tinynet.errors import CheckpointError
 from tinynet.training import checkpoint
 from tinynet.training.checkpoint import FORMAT, State
+from tinynet.training.run import Run
 
 ROOT = Path(__file__).resolve().parents[2]
 X, Y = np.random.default_rng(0).standard_normal((12, 3)).astype("float32"), np.arange(12) % 2
@@ -119,7 +120,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [
-    {"epoch": -1}, {"epoch": "1"}, {"batch": True}, {"step": 2**70}, {"history": 7}, {"sums": {}}, {"random": {}},
+    {"epoch": -1}, {"epoch": "1"}, {"batch": True}, {"step": 2**63}, {"history": 7}, {"sums": {}}, {"random": {}},
     {"random": {"seed": -1, "draws": 0}}, {"streams": {"no layer": "x"}}, {"streams": 3}, {"callbacks": [{}]},
     {"loaders": []}, {"loaders": [{"epoch": 0, "batch": 99}]}, {"loaders": [{"epoch": -1, "batch": 0}]},
     {"history": [[1]]}, {"stopped": None, "sums": {"images": -1}},
@@ -159,6 +160,46 @@ def test_another_run_is_told(tmp_path: Path, other: dict[str, Any], message: str
     trained(path)
     with pytest.raises(CheckpointError, match=message):
         trained(path, resume=True, **other)
+
+
+LAYERS: list[tuple[Any, dict[str, Any]]] = [
+    (tn.nn.Dropout, {"p": 0.25}), (tn.nn.Conv1D, {"stride": 2, "padding": "same", "dilation": 2}),
+    (tn.nn.LSTM, {"go_backwards": True, "return_sequences": False, "dropout": 0.5, "recurrent_dropout": 0.5}),
+    (tn.nn.BatchNorm, {"momentum": 0.5, "eps": 1e-3, "axis": 1}), (tn.nn.MaxPool1D, {"stride": 1, "padding": "same"}),
+    (tn.optim.SGD, {"momentum": 0.5, "nesterov": True, "weight_decay": 0.1}),
+    (tn.optim.AdamW, {"betas": (0.5, 0.5), "eps": 0.1, "weight_decay": 0.5}),
+    (tn.optim.StepDecay, {"every": 3, "factor": 0.3}), (tn.optim.Cosine, {"steps": 9, "final": 0.3}),
+    (tn.optim.OneCycle, {"peak": 3.0, "steps": 9, "warmup": 0.5}),
+    (tn.data.Loader, {"batch_size": 3, "shuffle": True, "drop_last": True, "seed": 3})]
+ARGUMENTS: dict[Any, tuple[Any, ...]] = {
+    tn.nn.Conv1D: (3, 3, 2), tn.nn.LSTM: (3, 3), tn.nn.BatchNorm: (4,), tn.nn.MaxPool1D: (2,)}
+REQUIRED: dict[Any, dict[str, Any]] = {
+    tn.nn.Dropout: {"p": 0.5},
+    tn.optim.StepDecay: {"every": 2}, tn.optim.Cosine: {"steps": 5}, tn.optim.OneCycle: {"peak": 1.0, "steps": 5},
+    tn.data.Loader: {"batch_size": 4}}
+
+
+@pytest.mark.parametrize(("kind", "name", "value"), [
+    (kind, name, value) for kind, options in LAYERS for name, value in options.items()])
+def test_an_option_of_a_part_is_compared(kind: Any, name: str, value: Any) -> None:
+    """Of layers, optimizers, schedules and loaders: each option alone makes another run."""
+    def settings(**options: Any) -> dict[str, Any]:
+        def made(wanted: Any, *arguments: Any, **usual: Any) -> Any:
+            if kind is not wanted:
+                return wanted(*arguments, **usual)
+            return wanted(*arguments, **{**usual, **options})
+
+        tn.seed(0)
+        layer = kind if issubclass(kind, tn.nn.Module) else tn.nn.BatchNorm
+        model = tn.nn.Sequential(made(layer, *ARGUMENTS.get(layer, ()), **REQUIRED.get(layer, {})), tn.nn.Dense(4, 2))
+        optimizer = made(kind if issubclass(kind, tn.optim.Optimizer) else tn.optim.SGD, model.parameters())
+        schedule = kind if issubclass(kind, tn.optim.Schedule) else tn.optim.Cosine
+        return checkpoint.settings(Run(model, optimizer, made(tn.data.Loader, X, **REQUIRED[tn.data.Loader]), 3,
+                                       schedule=made(schedule, optimizer, **REQUIRED[schedule])))
+
+    usual, other = settings(), settings(**{name: value})
+    assert settings() == usual != other
+    assert sum(usual[key] != other[key] for key in usual) in (1, 2)  # the rate at the start, too
 
 
 @pytest.mark.parametrize("other", [
