@@ -114,13 +114,13 @@ class Work:
     Numba's callbacks from LLVM lose interrupts.
     """
 
-    def __init__(self, folder: Path, net: Any) -> None:
+    def __init__(self, folder: Path, net: Any, batch_size: int = 4) -> None:
         tn.seed(0)
         self.net = net
         self.x = np.random.default_rng(0).random((8, 6, 6, 1), dtype=np.float32)
         self.labels = np.array([0, 1] * 4)
         self.optimizer = tn.optim.Adam(self.net.parameters())
-        self.loader = tn.data.Loader(self.x, self.labels, batch_size=4, shuffle=True)
+        self.loader = tn.data.Loader(self.x, self.labels, batch_size=batch_size, shuffle=True)
         counts = itertools.cycle((1, 2))
 
         def fit(**options: Any) -> Any:
@@ -152,8 +152,7 @@ STEPS = {"predict": (541, 1), "evaluate": (1499, 1), "step": (997, 1), "no_grad"
          "summary": (2003, 11), "profile": (9001, 101), "fit": (9001, 101), "fit with a checkpoint": (12007, 101)}
 
 
-def check_a_call(name: str, step: int, folder: Path, net: Any) -> None:
-    work = Work(folder, net)
+def check_a_call(name: str, step: int, work: Work) -> None:
     call, before = work.calls[name], work.state()
     found = tn.predict(work.net, work.x)
     for at in itertools.count(0, step):
@@ -172,14 +171,14 @@ def check_a_call(name: str, step: int, folder: Path, net: Any) -> None:
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # the file of a lock that was left, closed by the collector
 def test_a_call_ends(name: str, tmp_path: Path) -> None:
     """Modes, locks and handlers stay, the same call made again gives the same bits, and each call can be made again."""
-    check_a_call(name, STEPS[name][0], tmp_path, lstm_cnn())
+    check_a_call(name, STEPS[name][0], Work(tmp_path, lstm_cnn()))
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", STEPS)
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_a_call_ends_at_each_instruction(name: str, tmp_path: Path) -> None:
-    check_a_call(name, STEPS[name][1], tmp_path, small())
+    check_a_call(name, STEPS[name][1], Work(tmp_path, small(), batch_size=8))
 
 
 def check_signals(number: int, folder: Path) -> None:
