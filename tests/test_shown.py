@@ -12,7 +12,7 @@ import pytest
 
 import tinynet as tn
 from tinynet import nn, optim
-from tinynet.classifier import report, score
+from tinynet.classifier import Classifier, report, score
 from tinynet.data import Augment, Loader, folds, scan_folder, write_chest_xray_stand_in
 from tinynet.shown import Text, brief, table
 
@@ -35,6 +35,8 @@ REPRS = [
      "Loader(50 rows in 3 batches, batch_size=20, shuffle=True)"),
     (lambda: Augment(rotate=5.0), "Augment(shift=0.0, rotate=5.0, scale=0.0, "),
     (lambda: tn.callbacks.EarlyStopping("train_loss"), "EarlyStopping(metric='train_loss', mode='min')"),
+    (lambda: Classifier(nn.Sequential(nn.Flatten(), nn.Dense(4, 2), input_shape=(2, 2, 1))),
+     "Classifier(2 classes, size=(2, 2), channels=1)"),
     (lambda: tn.callbacks.Run(model(), adam(), [np.ones(9)], epochs=4), "Run(epoch 1 of 4, 0 steps)")]
 
 

@@ -19,7 +19,7 @@ from tinynet.errors import DataError, ModelFileError
 from tinynet.nn.module import Module
 from tinynet.nn.summary import rows
 from tinynet.plain import plain_array
-from tinynet.shown import Text, table
+from tinynet.shown import Text, brief, table
 from tinynet.tensor import Tensor
 from tinynet.training.evaluate import predict
 
@@ -58,6 +58,9 @@ class Classifier:
         self.classes = model.classes or tuple(map(str, range(outputs[0])))
         self.scaling = model.scaling or nn.Scaling()
         self._is_softmax = layers[-1].layer == "Softmax"
+
+    def __repr__(self) -> str:
+        return brief(self, f"{len(self.classes)} classes", size=self.size, channels=self.channels)
 
     def inputs(self, pixels: Any) -> Any:
         """The model's inputs for images (N,H,W,C) of 0 ... 255."""

@@ -628,8 +628,8 @@ def test_load_auto_falls_back_to_digits_in_one_sentence(offline):
     pytest.importorskip("sklearn")
     data, sentence = load()
     assert data.name == "digits"
-    assert sentence.startswith("MNIST is neither in TINYNET_DATA nor in ") and sentence.count(". ") == 0
-    assert "1,797 real 8x8 digits, enlarged to 28x28." in sentence
+    assert sentence.startswith("scikit-learn's 1,797 real 8x8 digits, enlarged to 28x28, in place of MNIST, which")
+    assert sentence.count(". ") == 0 and "TINYNET_DATA are used." in sentence
 
 
 def test_load_auto_without_anything_names_both_ways_out(offline, monkeypatch):

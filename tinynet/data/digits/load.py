@@ -50,6 +50,7 @@ def _mnist_or_digits() -> tuple[Dataset, str]:
             except DataError as no_digits:
                 raise DataError(f"{no_digits}\n{no_mnist}") from no_mnist
             return digits, (
-                f"MNIST is neither in TINYNET_DATA nor in {cache_folder()} and could not be downloaded ('mnist' "
-                "instead of 'auto' says why), so these are scikit-learn's 1,797 real 8x8 digits, enlarged to 28x28.")
+                "scikit-learn's 1,797 real 8x8 digits, enlarged to 28x28, in place of MNIST, which could not be "
+                "downloaded: --data mnist tells the reason, and files of MNIST in the folder "
+                f"{cache_folder()} or in TINYNET_DATA are used.")
     return _mnist(folder)
