@@ -481,6 +481,16 @@ def test_export_to_a_file_that_cannot_be_written(model: Path, tmp_path: Path,
     assert "must be a file that can be written" in complaint(capsys, "export", model, "--onnx", tmp_path)
 
 
+def test_options_of_the_other_export(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words, fault in ((["--web", "a", "--pixels", "--lengths"], "--pixels, --lengths cannot be combined with --web"),
+                         (["--onnx", "a", "--title", "b"], "--title cannot be combined with --onnx"),
+                         (["--onnx", "a", "--web", "b"], "not allowed with"), ([], "is required")):
+        with pytest.raises(SystemExit) as stopped:
+            main(["export", str(model), *words])
+        assert stopped.value.code == 2
+        assert fault in capsys.readouterr().err
+
+
 def test_export_of_sequences(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     running = pytest.importorskip("onnxruntime").InferenceSession
     tn.save(tmp_path / "model", nn.Sequential(nn.LSTM(3, 2, return_sequences=False), input_shape=(5, 3)))

@@ -13,6 +13,7 @@ from tinynet.nn.summary import in_bytes
 from tinynet.output import json_text
 from tinynet.saving.models import load
 
+_OF_ONNX, _OF_WEB = ("pixels", "probabilities", "lengths"), ("title", "runtime")
 _EXAMPLES = """\
   tinynet export model.safetensors --onnx model.onnx --pixels --probabilities
   tinynet export model.safetensors --web model.html --title 'Cat or dog?'"""
@@ -21,6 +22,7 @@ _EXAMPLES = """\
 def add(commands: Any) -> None:
     """Describe the command."""
     made = add_command(commands, "export", export, "a model for other programs: an ONNX file, or a web page", _EXAMPLES)
+    made.set_defaults(refuse=made.error)
     files = made.add_mutually_exclusive_group(required=True)
     files.add_argument("--onnx", metavar="FILE", help="write a file in the ONNX format")
     files.add_argument("--web", metavar="FILE", help="write a web page that runs the model without a network")
@@ -34,7 +36,11 @@ def add(commands: Any) -> None:
 
 def export(options: argparse.Namespace) -> int:
     """Write a model for other programs."""
-    model, path = load(options.model), options.onnx or options.web
+    path, others = (options.onnx, _OF_WEB) if options.onnx else (options.web, _OF_ONNX)
+    misplaced = [f"--{name}" for name in others if getattr(options, name)]
+    if misplaced:
+        options.refuse(f"{', '.join(misplaced)} cannot be combined with {'--onnx' if options.onnx else '--web'}")
+    model = load(options.model)
     if options.onnx:
         to_onnx(model, path, pixels=options.pixels, probabilities=options.probabilities,
                 lengths=options.lengths)
