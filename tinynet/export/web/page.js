@@ -144,7 +144,8 @@ function show(name, picture, input, shares) {
 }
 
 function refuse(name, error) {
-  const item = make("p", "fault", `${name} cannot be read: ${error.message || error}. Is it a PNG or a JPEG?`);
+  const reason = String(error.message || error).replace(/\.$/, "");
+  const item = make("p", "fault", `${name} cannot be read: ${reason}. Is it a PNG or a JPEG?`);
   item.setAttribute("role", "alert");
   at("results").before(item);
 }
@@ -281,7 +282,7 @@ function preparePad() {
         results.shift();
         at("results").firstElementChild.remove();
       }
-      shown = show("drawing", thumbnail(pad), input, shares);
+      shown = show("drawing", seen(input), input, shares);
       at("answer").textContent = `${classes[best(shares)]}, ${percent(Math.max(...shares))}`;
     }));
     busy = false;
@@ -324,6 +325,17 @@ function preparePad() {
     key_down = false;
     say("The pad is empty.");
   };
+}
+
+/** A canvas of the bytes of a grey input: of a drawing, which is moved and scaled before the model gets it. */
+function seen(input) {
+  const canvas = make("canvas", "small");
+  canvas.width = width;
+  canvas.height = height;
+  const pen = canvas.getContext("2d"), image = pen.createImageData(width, height);
+  input.forEach((value, i) => image.data.set([value, value, value, 255], 4 * i));
+  pen.putImageData(image, 0, 0);
+  return canvas;
 }
 
 /** A drawing as MNIST has digits: the ink in a box of 20 x 20, its centre of mass in the middle. Null without ink. */
