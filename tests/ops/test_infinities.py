@@ -167,8 +167,9 @@ def test_the_deviation_of_equal_elements_has_the_gradient_0(place: str, dtype: s
     ([[3e30, 4e30]], 5e30), ([[3e-30], [4e-30]], 5e-30), ([[0.0, 0.0]], 0.0), ([[3.0], [4.0]], 5.0)])
 @pytest.mark.parametrize("device", ["cpu", "gpu-emulated"])
 @pytest.mark.parametrize("max_norm", [INF, 1.0, 1e31])
-def test_norms_that_overflow(gradients: Any, norm: float, device: str, max_norm: float) -> None:
-    parameters = [tn.nn.Parameter(tn.Tensor(np.zeros_like(g, "float32")).to(device)) for g in gradients]
+@pytest.mark.parametrize("kind", [tn.nn.Parameter, tn.Tensor])
+def test_norms_that_overflow(gradients: Any, norm: float, device: str, max_norm: float, kind: Any) -> None:
+    parameters = [kind(tn.Tensor(np.zeros_like(g, "float32")).to(device)) for g in gradients]
     for parameter, g in zip(parameters, gradients, strict=True):
         parameter.grad = tn.Tensor(np.array(g, "float32")).to(device).data
     found = tn.optim.clip_global_norm(parameters, max_norm)

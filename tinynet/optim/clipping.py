@@ -10,12 +10,13 @@ import numpy as np
 from tinynet import backend
 from tinynet.errors import ArgumentError
 from tinynet.nn.parameter import Parameter
+from tinynet.tensor import Tensor
 from tinynet.types import Array
 
 _TINY = 1e-15  # the norm below which squares of float32 have lost digits
 
 
-def clip_global_norm(parameters: Iterable[Parameter], max_norm: float) -> Array | float:
+def clip_global_norm(parameters: Iterable[Tensor], max_norm: float) -> Array | float:
     """Scale all gradients by one factor, in place, so that their global norm is at most `max_norm`.
 
       (1)  norm = √(Σ g²)        over all elements of all gradients
@@ -36,7 +37,8 @@ def clip_global_norm(parameters: Iterable[Parameter], max_norm: float) -> Array 
     """
     if not max_norm > 0:
         raise ArgumentError(f"clip_global_norm: max_norm must be positive, got {max_norm}; 1.0 is usual")
-    gradients = [parameter.held for parameter in parameters if parameter.held is not None]
+    held = [one.held if isinstance(one, Parameter) else one.grad for one in parameters]
+    gradients = [gradient for gradient in held if gradient is not None]
     if not gradients:
         return 0.0
     device = backend.device_of(gradients[0])
