@@ -29,6 +29,10 @@ def scaled(factor: float) -> Any:
     return lambda output, labels: tn.ops.cross_entropy(output, labels) * factor
 
 
+def weighted(weight: Any) -> Any:
+    return lambda output, labels: tn.ops.cross_entropy(output, labels, tn.Tensor(weight))
+
+
 class Scaled:
     def __init__(self, factor: float) -> None:
         self.factor = factor
@@ -70,6 +74,12 @@ OTHERS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "partial": ({"loss": functools.partial(smoothed, factor=0.5)}, {"loss": functools.partial(smoothed, factor=0.25)},
                 r"loss: smoothed\(factor=0.5\) there, smoothed\(factor=0.25\) here"),
     "closure": ({"loss": scaled(0.5)}, {"loss": scaled(0.25)}, r"loss: .* with 0.5 there, .* with 0.25 here"),
+    "an array in a closure": ({"loss": weighted(X[0, :2])}, {"loss": weighted(X[1, :2])},
+                               r"loss: .* with float32 \(2,\)"),
+    "a tensor in a closure": ({"loss": weighted(tn.Tensor(X[0, :2]))}, {"loss": weighted(tn.Tensor(X[1, :2]))},
+                              r"loss: .* with float32 \(2,\)"),
+    "a tuple in a closure": ({"loss": weighted((1.0, 2.0))}, {"loss": weighted((2.0, 1.0))},
+                            r"loss: .* with \[1.0, 2.0\]"),
     "object": ({"loss": Scaled(0.5)}, {"loss": Scaled(0.25)}, r"loss: Scaled\(factor=0.5\) there"),
     "transform": ({"transform": halved}, {"transform": doubled}, "transform of training data: halved there, doubled"),
     "code": ({"loss": lambda output, labels: smoothed(output, labels) * 2},
@@ -79,6 +89,19 @@ OTHERS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "what stops it": ({"callbacks": [tn.callbacks.EarlyStopping("train_loss")]},
                       {"callbacks": [tn.callbacks.EarlyStopping("train_accuracy")]}, "metric of EarlyStopping"),
 }
+
+
+def test_a_list_that_a_loss_appends_to_does_not_count(tmp_path: Path) -> None:
+    losses: list[float] = []
+
+    def noted(output: Any, labels: Any) -> Any:
+        value = tn.ops.cross_entropy(output, labels)
+        losses.append(value.item())
+        return value
+
+    fit(tmp_path / "c", loss=noted)
+    fit(tmp_path / "c", loss=noted, resume=True)
+    assert len(losses) == 6
 
 
 @pytest.mark.parametrize("name", OTHERS)

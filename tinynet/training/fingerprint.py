@@ -136,13 +136,13 @@ def described(thing: Any) -> str:
     if isinstance(thing, MethodType):
         return f"{described(thing.__self__)}.{thing.__name__}"
     if isinstance(thing, FunctionType):
-        inner = [cell.cell_contents for cell in thing.__closure__ or () if _is_number(_content(cell))]
-        plain = [repr(value) for value in [*_defaults(thing), *inner] if _is_number(value)]
+        inner = [_content(cell) for cell in thing.__closure__ or ()]
+        plain = [_text(value) for value in [*_defaults(thing), *inner] if _is_data(value)]
         return thing.__qualname__ + f" with {', '.join(plain)}" * bool(plain)
     if isinstance(thing, type) or not hasattr(thing, "__dict__"):
         return str(getattr(thing, "__qualname__", type(thing).__qualname__))
     options = [f"{name}={described(value)}" for name, value in vars(thing).items()
-               if _is_number(value) or isinstance(value, tuple | np.ndarray)]
+               if _is_data(value) or isinstance(value, tuple)]
     return f"{type(thing).__qualname__}({', '.join(options)})"
 
 
@@ -152,6 +152,17 @@ def _defaults(function: FunctionType) -> list[Any]:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, bool | int | float | str | np.generic)
+
+
+def _is_data(value: Any) -> bool:
+    """Whether it is a number, an array, or a tuple of these. A list, and what is trained, may differ after a run."""
+    if isinstance(value, tuple):
+        return all(map(_is_data, value))
+    return _is_number(value) or isinstance(value, np.ndarray) or (isinstance(value, Tensor) and not value.requires_grad)
+
+
+def _text(value: Any) -> str:
+    return repr(value) if _is_number(value) else described(value)
 
 
 def _content(cell: Any) -> Any:
@@ -179,8 +190,8 @@ def _code(thing: Any, seen: set[int]) -> Iterator[str]:
         for name in thing.__code__.co_names:
             value = thing.__globals__.get(name)
             parts.append(value)
-            if _is_number(value):
-                yield f"{name}={value!r}"
+            if _is_data(value):
+                yield f"{name}={_text(value)}"
     else:
         parts = [vars(type(thing)).get(name) for name in ("__call__", "forward")]
     for part in parts:
