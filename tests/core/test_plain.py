@@ -175,7 +175,9 @@ def test_numbers_and_their_limits() -> None:
     lambda w: tn.nn.BatchNorm(2, eps=-1.0), lambda w: tn.nn.BatchNorm(2, eps=np.inf),
     lambda w: tn.nn.Dropout(np.float32(1.5)), lambda w: tn.optim.StepDecay(tn.optim.SGD(w), 2, factor=-1),
     lambda w: tn.optim.OneCycle(tn.optim.SGD(w), peak=np.nan, steps=5),
-    lambda w: tn.optim.Cosine(tn.optim.SGD(w), steps=5, final=-1.0)])
+    lambda w: tn.optim.Cosine(tn.optim.SGD(w), steps=5, final=-1.0),
+    *[lambda w, seconds=seconds: tn.fit(tn.nn.ReLU(), tn.optim.SGD(w), [], epochs=1, checkpoint_seconds=seconds)
+      for seconds in (-1, np.nan, "9")]])
 def test_options_out_of_range(call: Callable[[Any], Any]) -> None:
     with pytest.raises(ArgumentError, match=r"must be .*, got .*; "):
         call([tn.nn.Parameter([1.0])])

@@ -90,6 +90,9 @@ def fit(model: Module, optimizer: Optimizer, train: Batches, *, epochs: int | No
         raise ArgumentError('fit: resume needs the checkpoint to go on from, and got none; checkpoint="runs/one.ckpt"?')
     if checkpoint is not None and (not os.fspath(checkpoint) or "\0" in os.fspath(checkpoint)):
         raise ArgumentError(f'fit: checkpoint must be the name of a file, got {checkpoint!r}; checkpoint="run.ckpt"?')
+    if not isinstance(plain(checkpoint_seconds), int | float) or not checkpoint_seconds >= 0:
+        raise ArgumentError("fit: checkpoint_seconds must be a number of seconds of at least 0, got "
+                            f"{checkpoint_seconds!r}; checkpoint_seconds=60?")
     max_norm = plain(max_norm)
     checkpoint = None if checkpoint is None else os.path.abspath(checkpoint)  # also after os.chdir in a callback
     run = Run(model, optimizer, train, epochs, validation, schedule, callbacks)
