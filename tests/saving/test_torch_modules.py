@@ -111,6 +111,12 @@ MODELS: list[tuple[str, list[nn.Module], tuple[int, ...]]] = [
                          nn.Bidirectional(nn.LSTM(3, 2, return_sequences=False), "ave")], (8, 3)),
     ("both directions, last", [nn.Conv1D(3, 4, 2), nn.Bidirectional(nn.LSTM(4, 3, return_sequences=False)),
                                nn.Dense(6, 2)], (8, 3)),
+    ("branches", [nn.Conv2D(2, 4, 3, padding="same"), nn.Residual(nn.Sequential(nn.Conv2D(4, 4, 3, padding="same"),
+                                                                               nn.ReLU())),
+                  nn.Parallel([nn.Conv2D(4, 3, 1), nn.Sequential(nn.ReLU(), nn.Conv2D(4, 2, 1))]), nn.MaxPool2D(2),
+                  nn.Parallel([nn.Flatten(), nn.Sequential(nn.Tanh(), nn.Flatten())], "ave")], (6, 5, 2)),
+    ("each step", [nn.TimeDistributed(nn.Sequential(nn.Conv2D(1, 3, 2), nn.GlobalAveragePool())), nn.LSTM(3, 2),
+                   nn.Residual(nn.Residual(nn.Dense(2, 2))), nn.Flatten()], (4, 5, 5, 1)),
     ("maxima", [nn.Conv1D(3, 4, 2), nn.GlobalMaxPool()], (8, 3)),
     ("reshape", [nn.Conv2D(1, 2, 3), nn.Reshape((3, -1)), nn.LSTM(8, 3, return_sequences=False)], (5, 6, 1)),
 ]
@@ -131,7 +137,7 @@ def test_models_of_the_paper(name: str) -> None:
 def compare(model: Any) -> Any:
     theirs = to_torch_module(model)
     x = np.random.default_rng(0).normal(size=(3, *model.input_shape)).astype("float32")
-    channels_first = x.ndim == 4 or isinstance(model[0], nn.Conv1D)
+    channels_first = x.ndim == 4 or isinstance(model[0], nn.Conv1D)  # not of sequences of images
     assert_close(theirs_of(theirs, np.ascontiguousarray(np.moveaxis(x, -1, 1)) if channels_first else x),
                  tn.predict(model, x))
     return theirs

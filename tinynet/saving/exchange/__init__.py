@@ -2,7 +2,7 @@
 
     from_torch, to_torch, from_keras, to_keras     weights, as dictionaries of arrays    weights.py
     from_torch_module                              a model of PyTorch as one of ours     from_modules.py
-    to_torch_module                                a model of ours as one of PyTorch     to_modules.py
+    to_torch_module                                a model of ours as one of PyTorch     to_modules.py, torch_layers.py
 """
 
 from tinynet.saving.exchange.from_modules import from_torch_module

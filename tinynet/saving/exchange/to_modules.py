@@ -2,9 +2,8 @@
 
 PyTorch has channels first, tinynet last. The module takes what its first layer takes in PyTorch: images as (N,C,H,W),
 sequences as (N,C,T) in front of a convolution or pooling and as (N,T,D) in front of an LSTM. It gives what its last
-layer gives there. Where the next layer needs
-channels last (Flatten, Reshape, LSTM, Dense on sequences), a `Permute` stands in between, so that no weights change
-their order.
+layer gives there. Where the next layer needs channels last (Flatten, Reshape, LSTM, Dense on sequences, branches), a
+`Permute` stands in between, so that no weights change their order.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ from tinynet import nn
 from tinynet.errors import StateError
 from tinynet.nn.module import Module
 from tinynet.nn.summary import trace
+from tinynet.saving.exchange.torch_layers import modules
 from tinynet.saving.exchange.weights import TORCH, theirs_of
 from tinynet.types import Shape
 from tinynet.window import Window, pool_window, pool_windows, window, windows
@@ -28,8 +28,8 @@ _ANY_ORDER = (nn.ReLU, nn.Sigmoid, nn.Tanh, nn.Dropout, nn.BatchNorm, nn.Softmax
 def to_torch_module(model: Module) -> Any:
     """A torch.nn.Sequential that computes what a model computes, with its weights, in evaluation mode.
 
-    The model is a Sequential, also of Sequentials, with an input_shape. Its layers become those of PyTorch; an LSTM
-    becomes a module around torch.nn.LSTM. See the top of this file for the layout of the input.
+    The model is a Sequential, also of Sequentials and branches, with an input_shape. Its layers become those of PyTorch;
+    an LSTM becomes a module around torch.nn.LSTM. See the top of this file for the layout of the input.
 
     Errors: StateError for a model without input_shape, and, with the name of the layer, for a layer that PyTorch lacks:
     a recurrent dropout, for example.
@@ -43,42 +43,42 @@ def to_torch_module(model: Module) -> Any:
                          f"{type(model).__name__} of {model.input_shape}; model.input_shape = (28, 28, 1)?")
     import torch
 
-    builder = _Builder(torch, model)
-    before = tuple(model.input_shape)
-
-    inner = {id(part) for _, module in model.modules() if isinstance(module, nn.Bidirectional)
-             for _, part in module.children()}
-
-    def visit(module: Module, after: Shape, calls: Any, traced: bool) -> None:
-        nonlocal before
-        if not isinstance(module, nn.Sequential) and id(module) not in inner:
-            builder.add(module, before)
-            before = after
-
-    trace(model, before, visit)
+    shapes: dict[int, Shape] = {}
+    trace(model, tuple(model.input_shape), lambda module, after, *_: shapes.update({id(module): after}))
+    deciding = [type(module) for _, module in model.modules()
+                if not isinstance(module, (nn.Sequential, *_ANY_ORDER))]
+    rank = len(model.input_shape)
+    first = rank == 3 or (rank == 2 and bool(deciding) and issubclass(deciding[0], _CONVOLUTIONS + _POOLS))
+    builder = _Builder(torch, {id(module): path for path, module in model.modules()}, shapes, first)
+    builder.add(model, tuple(model.input_shape))
     return torch.nn.Sequential(*builder.made).eval()
 
 
 class _Builder:
-    """The modules of PyTorch, in order, and whether the arrays behind the last one have channels first."""
+    """The modules of PyTorch, in order, and whether the arrays behind the last one have channels first.
 
-    def __init__(self, torch: Any, model: nn.Sequential) -> None:
-        self.torch, self.made = torch, list[Any]()
-        self.paths = {id(module): path for path, module in model.modules()}
-        deciding = [type(module) for _, module in model.modules()
-                    if not isinstance(module, (nn.Sequential, *_ANY_ORDER))]
-        rank = len(model.input_shape or ())
-        self.first = rank == 3 or (rank == 2 and bool(deciding) and issubclass(deciding[0], _CONVOLUTIONS + _POOLS))
+    paths, shapes   of our layers: their places in the model, and the shapes of their outputs without the batch
+    """
+
+    def __init__(self, torch: Any, paths: dict[int, str], shapes: dict[int, Shape], first: bool) -> None:
+        self.torch, self.paths, self.shapes, self.first = torch, paths, shapes, first
+        self.made = list[Any]()
+        self.modules = modules(torch)
 
     def channels_first(self, first: bool, rank: int) -> None:
         """Bring the channels to the front or to the end, if they are elsewhere."""
         if first != self.first and rank > 2:
             axes = (0, rank - 1, *range(1, rank - 1)) if first else (0, *range(2, rank), 1)
-            self.made.append(_modules(self.torch)["Permute"](axes))
+            self.made.append(self.modules["Permute"](axes))
         self.first = first
 
     def add(self, layer: Module, before: Shape) -> None:
         """Add the modules for a layer whose input has this shape, without the batch."""
+        if type(layer) is nn.Sequential:
+            for part in layer:
+                self.add(part, before)
+                before = self.shapes[id(part)]
+            return
         if type(layer) not in _RULES:
             self.refuse(layer, f"one of {', '.join(one.__name__ for one in _RULES)}")
         rank = len(before) + 1
@@ -89,6 +89,13 @@ class _Builder:
         self.made += _RULES[type(layer)](self, layer, before)
         if isinstance(layer, _GLOBAL_POOLS):
             self.first = False
+
+    def inner(self, layer: Module, before: Shape) -> Any:
+        """A module of a container, which takes and gives channels last."""
+        builder = _Builder(self.torch, self.paths, self.shapes, False)
+        builder.add(layer, before)
+        builder.channels_first(False, len(self.shapes[id(layer)]) + 1)
+        return self.torch.nn.Sequential(*builder.made)
 
     def refuse(self, layer: Module, rule: str) -> None:
         """Raise the error for a layer that PyTorch lacks."""
@@ -101,69 +108,6 @@ class _Builder:
         theirs.load_state_dict({name: self.torch.tensor(np.ascontiguousarray(array).reshape(array.shape))
                                 for name, array in arrays.items()})
         return theirs
-
-
-_made_modules: dict[str, Any] = {}
-
-
-def _modules(torch: Any) -> dict[str, Any]:
-    """Modules that PyTorch lacks. They are classes of their own, so that a saved state_dict has plain names."""
-    if _made_modules:
-        return _made_modules
-
-    class Permute(torch.nn.Module):  # type: ignore[misc]
-        """The axes in another order."""
-
-        def __init__(self, axes: Sequence[int]) -> None:
-            super().__init__()
-            self.axes = tuple(axes)
-
-        def forward(self, x: Any) -> Any:
-            return x.permute(self.axes)
-
-        def extra_repr(self) -> str:
-            return str(self.axes)
-
-    class Reshape(torch.nn.Module):  # type: ignore[misc]
-        """Each sample in another shape."""
-
-        def __init__(self, shape: Sequence[int]) -> None:
-            super().__init__()
-            self.shape = tuple(shape)
-
-        def forward(self, x: Any) -> Any:
-            return x.reshape(x.shape[0], *self.shape)
-
-        def extra_repr(self) -> str:
-            return str(self.shape)
-
-    class LSTM(torch.nn.Module):  # type: ignore[misc]
-        """The outputs of an LSTM, or the last one, and its states if they are asked for."""
-
-        def __init__(self, lstm: Any, layer: "nn.LSTM[Any]", merge: str = "concat") -> None:
-            super().__init__()
-            self.lstm, self.backwards, self.merge = lstm, layer.go_backwards, merge
-            self.sequences, self.state = layer.return_sequences, layer.return_state
-
-        def forward(self, x: Any) -> Any:
-            y, (h, c) = self.lstm(x.flip(1) if self.backwards else x)
-            halves = y.chunk(len(h), dim=-1) if self.sequences else tuple(h)
-            output = _merged(torch, halves, self.merge)
-            states = [state for pair in zip(h, c, strict=True) for state in pair]
-            return (output, *states) if self.state else output
-
-    class AveragePool(torch.nn.Module):  # type: ignore[misc]
-        """The mean of each window, of the elements that are not padding."""
-
-        def __init__(self, pad: Any, pool: Any) -> None:
-            super().__init__()
-            self.pad, self.pool = pad, pool
-
-        def forward(self, x: Any) -> Any:
-            return self.pool(self.pad(x)) / self.pool(self.pad(torch.ones_like(x)))
-
-    _made_modules.update({one.__name__: one for one in (Permute, Reshape, LSTM, AveragePool)})
-    return _made_modules
 
 
 def _pads(found: Sequence[Window]) -> list[int]:
@@ -201,7 +145,7 @@ def _pool(builder: _Builder, layer: Any, before: Shape) -> list[Any]:
     if kind == "Max":
         return [*pad, pool(**options)]
     theirs = pool(**options, count_include_pad=False)
-    return [_modules(builder.torch)["AveragePool"](*pad, theirs)] if pad else [theirs]
+    return [builder.modules["AveragePool"](*pad, theirs)] if pad else [theirs]
 
 
 def _batch_norm(builder: _Builder, layer: Any, before: Shape) -> list[Any]:
@@ -217,15 +161,6 @@ def _batch_norm(builder: _Builder, layer: Any, before: Shape) -> list[Any]:
 
 def _dense(builder: _Builder, layer: Any, before: Shape) -> list[Any]:
     return [builder.filled(builder.torch.nn.Linear(layer.inputs, layer.units), layer)]
-
-
-def _merged(torch: Any, parts: Sequence[Any], merge: str) -> Any:
-    """The outputs of the two directions as one, or the only output."""
-    if merge == "concat":
-        return torch.cat(parts, dim=-1)
-    if merge == "mul":
-        return parts[0] * parts[1]
-    return (parts[0] + parts[1]) / (2 if merge == "ave" else 1)
 
 
 def _lstm(builder: _Builder, layer: Any, before: Shape) -> list[Any]:
@@ -248,7 +183,7 @@ def _recurrent(builder: _Builder, layer: Any, parts: Sequence[Any], merge: str) 
     theirs.load_state_dict({name + ending: builder.torch.tensor(np.ascontiguousarray(array))
                             for part, ending in zip(parts, ("", "_reverse"), strict=False)
                             for name, array in theirs_of(TORCH, part, None).items()})
-    return [_modules(builder.torch)["LSTM"](theirs, layer, merge)]
+    return [builder.modules["Recurrent"](theirs, layer, merge)]
 
 
 def _softmax(builder: _Builder, layer: Any, before: Shape) -> list[Any]:
@@ -276,4 +211,9 @@ _RULES: dict[type[Module], Callable[[_Builder, Any, Shape], list[Any]]] = {
     nn.MaxPool2D: _pool, nn.AvgPool1D: _pool, nn.AvgPool2D: _pool, nn.GlobalAveragePool: _global_pooling,
     nn.GlobalMaxPool: _global_pooling,
     nn.Flatten: _plain("Flatten"),
-    nn.Reshape: lambda builder, layer, before: [_modules(builder.torch)["Reshape"](layer.shape)]}
+    nn.Reshape: lambda builder, layer, before: [builder.modules["Reshape"](layer.shape)],
+    nn.Residual: lambda builder, layer, before: [builder.modules["Residual"](builder.inner(layer.module, before))],
+    nn.Parallel: lambda builder, layer, before: [builder.modules["Parallel"](
+        [builder.inner(branch, before) for branch in layer.branches], layer.merge_mode)],
+    nn.TimeDistributed: lambda builder, layer, before: [builder.modules["TimeDistributed"](
+        builder.inner(layer.module, before[1:]))]}
