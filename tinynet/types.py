@@ -41,6 +41,14 @@ class SharesMemory(Protocol):
     def __dlpack_device__(self) -> tuple[Any, Any]: ...
 
 
+class TorchModule(Protocol):
+    """A torch.nn.Module. PyTorch need not be installed."""
+
+    def __call__(self, *inputs: Any) -> Any: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def eval(self) -> Any: ...
+
+
 class HasForward(Protocol[Inputs, Output]):
     """A module, for the type of its call: this takes what `forward` takes, and returns what `forward` returns."""
 

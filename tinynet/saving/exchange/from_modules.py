@@ -13,7 +13,7 @@ from tinynet import nn
 from tinynet.errors import StateError
 from tinynet.nn.module import Module
 from tinynet.saving.exchange.weights import TORCH, ours_of
-from tinynet.types import Shape
+from tinynet.types import Shape, TorchModule
 
 
 class _Builder:
@@ -55,7 +55,7 @@ class _Builder:
         return layer
 
 
-def from_torch_module(module: Any, *, input_shape: Shape | None = None) -> nn.Sequential:
+def from_torch_module(module: TorchModule, *, input_shape: Shape | None = None) -> nn.Sequential:
     """A model of tinynet that computes what a model of PyTorch computes, with its weights, in evaluation mode.
 
     module        a torch.nn.Sequential, which may hold others; or a torch.nn.LSTM, of which the model gives the outputs

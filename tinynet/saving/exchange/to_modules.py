@@ -17,7 +17,7 @@ from tinynet.nn.module import Module
 from tinynet.nn.summary import trace
 from tinynet.saving.exchange.torch_layers import modules
 from tinynet.saving.exchange.weights import TORCH, theirs_of
-from tinynet.types import Shape
+from tinynet.types import Shape, TorchModule
 from tinynet.window import Window, pool_window, pool_windows, window, windows
 
 _CONVOLUTIONS, _POOLS = (nn.Conv1D, nn.Conv2D), (nn.MaxPool1D, nn.MaxPool2D, nn.AvgPool1D, nn.AvgPool2D)
@@ -25,11 +25,11 @@ _GLOBAL_POOLS = (nn.GlobalAveragePool, nn.GlobalMaxPool)
 _ANY_ORDER = (nn.ReLU, nn.Sigmoid, nn.Tanh, nn.Dropout, nn.BatchNorm, nn.Softmax)
 
 
-def to_torch_module(model: Module) -> Any:
+def to_torch_module(model: Module) -> TorchModule:
     """A torch.nn.Sequential that computes what a model computes, with its weights, in evaluation mode.
 
-    The model is a Sequential, also of Sequentials and branches, with an input_shape. Its layers become those of PyTorch;
-    an LSTM becomes a module around torch.nn.LSTM. See the top of this file for the layout of the input.
+    The model is a Sequential, also of Sequentials and branches, with an input_shape. Its layers become those of
+    PyTorch; an LSTM becomes a module around torch.nn.LSTM. See the top of this file for the layout of the input.
 
     Errors: StateError for a model without input_shape, and, with the name of the layer, for a layer that PyTorch lacks:
     a recurrent dropout, for example.
