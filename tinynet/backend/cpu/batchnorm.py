@@ -1,6 +1,6 @@
 """Batch normalisation of ops/batchnorm.py in Numba, for float32 with the channels on the last axis.
 
-Layout    R elements in each of C channels. A row is the elements of m = ⌈256 / C⌉ positions, side by side.
+Layout    R elements in each of C channels. A row has the contiguous elements of m = ⌈256 / C⌉ positions.
 
   quantity         here                                      specification
   x, y, δy, δx     (R C), flat; in a kernel rows of m C      (..., C)
@@ -78,7 +78,7 @@ def _combine(x: Any, mean: Any, dy: Any, scale: Any, by_x: Any, constant: Any, d
 
 @njit
 def _share(shard: Any, shards: Any, size: Any, width: Any) -> Any:
-    """The first element of the shard's rows, and the first behind them."""
+    """The first element of the shard's rows, and one past their last element."""
     rows = (size + width - 1) // width
     return shard * rows // shards * width, min(size, (shard + 1) * rows // shards * width)
 

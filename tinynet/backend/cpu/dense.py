@@ -35,8 +35,8 @@ def _backward(x: Any, W: Any, dy: Any, needs: Any) -> Any:
 
 
 # --- Schedule -------------------------------------------------------------------------------------------------------
-# Bound by the products, 2 R D F operations each. Each thread takes rows of the result, at least 16: fewer take less
-# time than a launch. B is packed into panels where enough rows use them.
+# Bound by the products, 2 R D F operations each. A thread takes at least 16 rows of the result: fewer take less time
+# than a launch. B is packed into panels if enough rows of A use them.
 
 def _times(A: Any, B: Any, start: Any = None) -> Any:
     """start + A B (R, F), where A (R, D) and B (D, F) may be transposed views and start is (F) or None."""

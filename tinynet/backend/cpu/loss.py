@@ -1,6 +1,6 @@
 """The cross-entropy of ops/loss.py in Numba, for float32, without weights, reduced to a mean or a sum.
 
-Left to the specification: (7) of cross_entropy, and all calls with weights or without a reduction.
+Left to the specification: (7) of cross_entropy, and all calls with weights, ignored labels, or no reduction.
 
 Layout    R positions
 
@@ -59,7 +59,7 @@ def _dloss(dl: Any, logp: Any, label: Any, smoothing: Any, dz: Any) -> None:
 
 
 # --- Schedule -------------------------------------------------------------------------------------------------------
-# A batch has a few thousand scores, which take less time than a launch on several threads. One pass by one thread
+# A batch has a few thousand scores, for which a launch on several threads takes too long. One pass by one thread
 # replaces the twenty passes of array code.
 
 @njit

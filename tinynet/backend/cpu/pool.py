@@ -69,9 +69,9 @@ def _dmean(dy: Any, share: Any, dx: Any) -> None:
 
 
 # --- Schedule -------------------------------------------------------------------------------------------------------
-# Bound by memory: x is read once and y written, backward dx is written. Channels lie side by side, so a pixel is a row
-# of channels, and the largest so far, or the sum, stays in y until the window is done. Forward, a thread takes rows of
-# outputs; backward it takes whole images, because the windows of neighbouring rows overlap.
+# Bound by memory: forward reads x and writes y once, backward writes δx. A pixel is a contiguous row of channels. The
+# largest value so far, or the sum, stays in y until the window is done. Forward, a thread takes rows of outputs;
+# backward it takes whole images, because the windows of adjacent rows overlap.
 
 @inline
 def _fill(x: Any, value: Any) -> None:
@@ -81,14 +81,14 @@ def _fill(x: Any, value: Any) -> None:
 
 @njit
 def _span(tap: Any, window: Any, outputs: Any, size: Any) -> Any:
-    """The first output whose element `tap` lies in the image, and the first behind the last one."""
+    """The first output whose element `tap` lies in the image, and one past the last such output."""
     _, stride, before = window
     return max(0, (before - tap + stride - 1) // stride), min(outputs, (size - 1 - tap + before) // stride + 1)
 
 
 @njit
 def _inside(output: Any, window: Any, size: Any) -> Any:
-    """The first pixel of an output's window that lies in the image, and the first behind the last one."""
+    """The first pixel of an output's window that lies in the image, and one past the last such pixel."""
     width, stride, before = window
     start = output * stride - before
     return max(0, start), min(size, start + width)
@@ -176,7 +176,7 @@ def _pooled(kernel: Any, x: Any, rows: Window, columns: Window, *more: Any) -> A
 
 
 def _unpooled(kernel: Any, dy: Any, shape: Any, *more: Any) -> Any:
-    """dx, of this shape."""
+    """δx, of this shape."""
     dx = empty(shape)
     launch(kernel, np.ascontiguousarray(dy).reshape(-1), dy.shape[:3], *more, dx.reshape(-1), shape[1:],
            shards=shards_for(dx.size, shape[0]))

@@ -31,7 +31,7 @@ class Instructions(NamedTuple):
     width: int  # float32 elements in a vector
     fused: bool  # whether s + a b is one instruction, rounded once
     rows: int  # of the tile
-    vectors: int = 2  # side by side in a row of the tile
+    vectors: int = 2  # in a row of the tile
 
     @property
     def panel(self) -> int:
@@ -69,7 +69,7 @@ def tile_function(module: Any, instructions: Instructions, rows: int, vectors: i
 
         blocks, depth           numbers of k: the sum runs over blocks * depth
         a, a_row, 3 a_row, a_k, a_block    address of A and strides, in elements, to the next row, k and block
-        b, b_k, b_block         the same of B; its columns lie side by side
+        b, b_k, b_block         the same of B; its columns are contiguous
         c, c_row                the same of C
         accumulate              0 for C = A B, else C += A B
 
