@@ -70,3 +70,17 @@ def _is_short(value: Any) -> bool:
     if isinstance(value, tuple):
         return len(value) < 5 and all(map(_is_short, value))
     return isinstance(value, bool | int | float | str)
+
+
+def in_bytes(number: int) -> str:
+    """A number of bytes in a suitable unit.
+
+    >>> in_bytes(999), in_bytes(125_440), in_bytes(3_211_264)
+    ('999 B', '125.4 kB', '3.2 MB')
+    """
+    if number > 10**15:  # a forged file may name a number beyond any float
+        return "more than 1,000,000 GB"
+    value, units = float(number), ["B", "kB", "MB", "GB"]
+    while value >= 999.95 and len(units) > 1:
+        value, units = value / 1000, units[1:]
+    return f"{value:.0f} B" if units[0] == "B" else f"{value:,.1f} {units[0]}"

@@ -14,8 +14,9 @@ from benchmarks.flops import layer_flops
 from tinynet import nn
 from tinynet.backend.cuda.runtime import fake_cupy
 from tinynet.errors import ArgumentError, ShapeError
-from tinynet.nn.summary import in_bytes, rows
+from tinynet.nn.summary import rows
 from tinynet.op import op
+from tinynet.shown import in_bytes
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
 
@@ -337,6 +338,6 @@ def test_a_profile_on_a_device_waits_for_each_layer() -> None:
 @pytest.mark.parametrize(("number", "text"), [
     (0, "0 B"), (10**15, "1,000,000.0 GB"), (10**400, "more than 1,000,000 GB")])
 def test_any_number_of_bytes_can_be_said(number: int, text: str) -> None:
-    from tinynet.nn.summary import in_bytes
+    from tinynet.shown import in_bytes
 
     assert in_bytes(number) == text

@@ -9,9 +9,9 @@ from tinynet.commands.answers import add_command, show
 from tinynet.errors import printable
 from tinynet.export.onnx import to_onnx
 from tinynet.export.web.page import write_page
-from tinynet.nn.summary import in_bytes
 from tinynet.output import json_text
 from tinynet.saving.models import load
+from tinynet.shown import in_bytes
 
 _OF_ONNX, _OF_WEB = ("pixels", "probabilities", "lengths"), ("title", "runtime")
 _EXAMPLES = """\

@@ -27,7 +27,7 @@ from tinynet.tracing import is_observed, observers
 from tinynet.types import Array, ArrayLike, DTypeLike, HasForward, Inputs, Output, Shape
 
 if TYPE_CHECKING:
-    from tinynet.nn.profile import Profile
+    from tinynet.nn.profiled import Profile
 
 _SINGLE = frozenset({bool, int, float, str, type(None), Parameter, Buffer})  # types of attributes without elements
 _KEYED, _SETS = (dict, UserDict, MappingProxyType), (set, frozenset)

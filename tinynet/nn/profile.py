@@ -9,66 +9,17 @@ import copy
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 from weakref import ref
 
 from tinynet.nn.module import Module
-from tinynet.nn.summary import in_bytes
+from tinynet.nn.profiled import LayerProfile, Profile
 from tinynet.plain import whole
 from tinynet.settings import call_with
-from tinynet.shown import Text, table
 from tinynet.tape import Node, in_training, nodes_behind
 from tinynet.tensor import Tensor, ones
 from tinynet.tracing import observe
 from tinynet.types import ArrayLike
-
-
-@dataclass
-class LayerProfile:
-    """One layer: `forward` and `backward` in seconds, `kept` the bytes that it keeps for its backward pass.
-
-    A module that calls others has a row if it calls ops itself; the row does not include the others.
-    """
-
-    name: str
-    layer: str
-    forward: float
-    backward: float
-    kept: int
-
-
-@dataclass(repr=False)
-class Profile:
-    """The layers in the order of their calls, and `forward` and `backward` of the whole model in seconds.
-
-    It prints as a table.
-    """
-
-    rows: list[LayerProfile]
-    forward: float
-    backward: float
-    batch: int
-
-    @property
-    def kept(self) -> int:
-        """The bytes that all layers keep for the backward pass, without parameters and the input."""
-        return sum(row.kept for row in self.rows)
-
-    def __repr__(self) -> str:
-        return self._table()
-
-    def _repr_html_(self) -> str:
-        return self._table()._repr_html_()
-
-    def _table(self) -> Text:
-        layers = sum(row.forward + row.backward for row in self.rows)
-        lines = [("layer", "name", "forward", "backward", "share", "kept")]
-        lines += [(row.layer, row.name, _ms(row.forward), _ms(row.backward),
-                   f"{(row.forward + row.backward) / layers:.0%}", in_bytes(row.kept)) for row in self.rows]
-        lines.append((f"batch of {self.batch}", "", _ms(self.forward), _ms(self.backward), "", in_bytes(self.kept)))
-        return table(lines, left=2)
-
 
 Owners = dict[int, tuple["ref[Any]", LayerProfile]]  # by id of an array: the layer whose output it is
 
@@ -185,10 +136,6 @@ def _wait_for(array: Any) -> None:
 
 def _median(runs: Any, name: str) -> float:
     return statistics.median(getattr(run, name) for run in runs)
-
-
-def _ms(seconds: float) -> str:
-    return f"{seconds * 1e3:,.2f} ms"
 
 
 Module.profile = profile  # type: ignore[assignment, method-assign]

@@ -10,7 +10,7 @@ from typing import Any
 
 from tinynet.nn.module import Module
 from tinynet.nn.parameter import Parameter
-from tinynet.shown import Text, table
+from tinynet.shown import Text, in_bytes, table
 from tinynet.tape import evaluated
 from tinynet.tensor import blank
 from tinynet.tracing import Call, observe, shapes_only
@@ -117,20 +117,6 @@ def summary(model: Module, input_shape: tuple[int, ...] | None = None) -> Text:
                   _shown(_total(row.activations for row in layers), in_bytes)))
     columns = 5 if shape is not None else 3
     return table([line[:columns] for line in lines], left=2)
-
-
-def in_bytes(number: int) -> str:
-    """A number of bytes in a suitable unit.
-
-    >>> in_bytes(999), in_bytes(125_440), in_bytes(3_211_264)
-    ('999 B', '125.4 kB', '3.2 MB')
-    """
-    if number > 10**15:  # a forged file may name a number beyond any float
-        return "more than 1,000,000 GB"
-    value, units = float(number), ["B", "kB", "MB", "GB"]
-    while value >= 999.95 and len(units) > 1:
-        value, units = value / 1000, units[1:]
-    return f"{value:.0f} B" if units[0] == "B" else f"{value:,.1f} {units[0]}"
 
 
 def _total(numbers: Iterable[int | None]) -> int | None:

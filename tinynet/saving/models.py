@@ -26,9 +26,10 @@ from tinynet import nn
 from tinynet.elsewhere import guided
 from tinynet.errors import ArgumentError, ModelFileError
 from tinynet.nn.module import Module
-from tinynet.nn.summary import in_bytes, rows
+from tinynet.nn.summary import rows
 from tinynet.saving import archive
 from tinynet.saving.archive import Format, said
+from tinynet.shown import in_bytes
 from tinynet.tensor import Tensor
 from tinynet.tracing import shapes_only
 
