@@ -26,6 +26,8 @@ REVEALED = {  # expressions, and their types
     "tn.nn.Sequential(tn.nn.Dense(3, 2), tn.nn.ReLU())(x)": TENSOR,
     "tn.nn.LSTM(3, 2)(x)": TENSOR,
     "tn.nn.LSTM(3, 2, return_state=True)(x)": THREE,
+    "tn.nn.Bidirectional(tn.nn.LSTM(3, 2))(x)": TENSOR,
+    "tn.nn.Bidirectional(tn.nn.LSTM(3, 2, return_state=True))(x)": f"tuple[{', '.join([TENSOR] * 5)}]",
     "tn.ops.relu(x)": TENSOR,
     "tn.ops.lstm(x, None, None, W, b)": THREE,
     "tn.ops.batch_norm(x, b, b)": THREE,
@@ -97,7 +99,9 @@ def test_expressions_and_a_module_of_a_user(tmp_path: Path) -> None:
 
 MAY_BE_ANY = {"xp", "cache", "needs"}  # of ops: the module of array functions, and what only backward understands
 EXCEPT = {"tn.nn.Module.forward",  # each module says what its own takes and returns
-          "tn.ops.getitem(index)", "tn.ops.getitem.forward(index)"}  # whatever NumPy takes in brackets
+          "tn.ops.getitem(index)", "tn.ops.getitem.forward(index)",  # whatever NumPy takes in brackets
+          # Modules of PyTorch: to follow its types takes mypy ten seconds, and it need not be installed.
+          "tn.exchange.from_torch_module(module)", "tn.exchange.to_torch_module ->"}
 
 
 def signature_faults(where: str, function: Callable[..., Any]) -> Iterator[str]:

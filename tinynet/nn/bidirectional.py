@@ -1,17 +1,19 @@
 """A recurrent layer that reads a sequence in both directions."""
 
-from typing import Any
+from typing import Any, Generic, overload
 
 from tinynet import ops
 from tinynet.errors import ArgumentError
 from tinynet.nn.branches import check_merge, merged
+from tinynet.nn.lstm import LSTM
 from tinynet.nn.masks import as_mask
 from tinynet.nn.module import Module
+from tinynet.op import Result
 from tinynet.tensor import Tensor
 from tinynet.types import ArrayLike
 
 
-class Bidirectional(Module):
+class Bidirectional(Module, Generic[Result]):
     """A recurrent layer, and a second one with the same options that reads from the end; their outputs merged.
 
     Shapes: x (N, T, inputs) -> y (N, T, 2 units) with merge_mode "concat", else (N, T, units). The backward part is in
@@ -28,6 +30,11 @@ class Bidirectional(Module):
     (1, 3, 10)
     """
 
+    @overload
+    def __init__(self: "Bidirectional[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]]",
+                 layer: LSTM[tuple[Tensor, Tensor, Tensor]], merge_mode: str = "concat") -> None: ...
+    @overload
+    def __init__(self: "Bidirectional[Tensor]", layer: Module, merge_mode: str = "concat") -> None: ...
     def __init__(self, layer: Module, merge_mode: str = "concat") -> None:
         check_merge("Bidirectional", merge_mode)
         if getattr(layer, "go_backwards", None) is not False:
@@ -37,14 +44,14 @@ class Bidirectional(Module):
         self.merge_mode = merge_mode
         self.backwards: Any = type(layer)(**{**layer.config(), "go_backwards": True})
 
-    def forward(self, x: Tensor, *states: Tensor | None, mask: ArrayLike | None = None) -> Any:
+    def forward(self, x: Tensor, *states: Tensor | None, mask: ArrayLike | None = None) -> Result:
         options = {} if mask is None else {"mask": as_mask(mask, x)}
         half = len(states) // 2
         results = [layer(x, *given, **options) for layer, given in
                    ((self.layer, states[:half]), (self.backwards, states[half:]))]
         (y, *after), (z, *before) = (one if isinstance(one, tuple) else (one,) for one in results)
         output = merged("Bidirectional", [y, ops.flip(z, 1) if self.layer.return_sequences else z], self.merge_mode)
-        return (output, *after, *before) if after else output
+        return (output, *after, *before) if after else output  # type: ignore[return-value]
 
     def output_mask(self, mask: Tensor) -> Tensor | None:
         after: Tensor | None = self.layer.output_mask(mask)
