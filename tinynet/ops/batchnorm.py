@@ -154,7 +154,7 @@ def running_averages(xp: Any, running_mean: Array, running_var: Array, mean: Arr
     """
     smaller: Any = xp.minimum if hasattr(seen, "dtype") else min
     k = smaller(momentum, seen / (seen + 1))  # (12)
+    keep, take = (w.astype(running_mean.dtype) if hasattr(w, "dtype") else w for w in (k, 1 - k))
     for running, batch in ((running_mean, mean), (running_var, var)):
-        keep, take = (w.astype(running.dtype) if hasattr(w, "dtype") else w for w in (k, 1 - k))
         running *= keep
         running += take * batch  # (13)
