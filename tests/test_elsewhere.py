@@ -7,7 +7,7 @@ import pytest
 
 import tinynet as tn
 from tinynet import elsewhere, nn, ops, optim
-from tinynet.errors import ArgumentError, CallError, DtypeError, ShapeError
+from tinynet.errors import ArgumentError, CallError, DtypeError, ShapeError, StateError
 from tinynet.plain import plain_rows
 
 NAMES = [
@@ -108,3 +108,16 @@ def test_rows_of_unequal_length() -> None:
 def test_other_lists_stay_lists() -> None:
     for rows in ([np.ones(2), np.ones(2)], [], [[np.ones(2)]], [(1, 2)]):
         assert plain_rows(rows, "x") is rows
+
+
+@pytest.mark.parametrize(("call", "error", "message"), [
+    (lambda: optim.Adam(nn.Dense(2, 2)), ArgumentError, r"got \['Dense'\]; model.parameters\(\)\?"),
+    (lambda: optim.SGD(0.1), ArgumentError, r"parameters must be Parameters, got \['float'\]"),
+    (lambda: optim.SGD(nn.Dense(2, 2).parameters(), lr="0.1"), ArgumentError, r"lr must be finite .*, got '0.1'"),
+    (lambda: nn.Sequential([nn.ReLU()]), StateError, r"layer 0 is a list; Sequential\(\*layers\)\?"),
+    (lambda: nn.Sequential(nn.ReLU), StateError, r"layer 0 is a type; tn.nn.ReLU\(\), with brackets\?"),
+    (lambda: nn.Dense(3, 2).summary((None, 3)), ArgumentError, r"summary: input_shape must be .*, got \(None, 3\)"),
+    (lambda: nn.Dense(3, 2).summary(3), ArgumentError, r"summary: input_shape must be .*, got 3; input_shape=\(28")])
+def test_arguments_of_another_kind(call: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        call()

@@ -653,7 +653,7 @@ def test_sequential() -> None:
     assert list(model) == [model[0], model[1]]
     assert model[-1] is model.layers[1]
     assert repr(model) == "Sequential(\n    0: Dense(inputs=2, units=3)\n    1: ReLU()\n)"
-    with pytest.raises(StateError, match=r"Sequential: layers must be modules, layer 1 is a type; write tn.nn.ReLU"):
+    with pytest.raises(StateError, match=r"Sequential: layers must be modules, layer 1 is a type; tn.nn.ReLU"):
         nn.Sequential(nn.Dense(2, 3), nn.ReLU)
     assert nn.Sequential()(5) == 5
 

@@ -27,8 +27,8 @@ class Sequential(Module):
     def __init__(self, *layers: Module, input_shape: tuple[int, ...] | None = None) -> None:
         for i, layer in enumerate(layers):
             if not isinstance(layer, Module):
-                raise StateError(f"Sequential: layers must be modules, layer {i} is a {type(layer).__name__}; "
-                                 "write tn.nn.ReLU(), with brackets?")
+                fix = "Sequential(*layers)" if isinstance(layer, list | tuple) else "tn.nn.ReLU(), with brackets"
+                raise StateError(f"Sequential: layers must be modules, layer {i} is a {type(layer).__name__}; {fix}?")
         self.layers = list(layers)
         self.input_shape = None if input_shape is None else shape_of("Sequential", "input_shape", input_shape)
 

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from tinynet.errors import ArgumentError
 from tinynet.nn.module import Module
 from tinynet.nn.parameter import Parameter
+from tinynet.plain import plain
 from tinynet.shown import Text, in_bytes, table
 from tinynet.tape import evaluated
 from tinynet.tensor import blank
@@ -106,7 +108,7 @@ def summary(model: Module, input_shape: tuple[int, ...] | None = None) -> Text:
     ReLU    (N, 2)                  0       2           8 B
     total                           8      16          16 B
     """
-    shape = input_shape or model.input_shape
+    shape = checked_shape(input_shape) if input_shape else model.input_shape
     layers = rows(model, shape)
     lines = [("layer", "output shape", "parameters", "FLOPs", "activations")]
     lines += [(row.layer, "" if row.shape is None else f"({', '.join(['N', *map(str, row.shape)])})",
@@ -117,6 +119,14 @@ def summary(model: Module, input_shape: tuple[int, ...] | None = None) -> Text:
                   _shown(_total(row.activations for row in layers), in_bytes)))
     columns = 5 if shape is not None else 3
     return table([line[:columns] for line in lines], left=2)
+
+
+def checked_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of one sample. Errors: ArgumentError if it is not a tuple of integers of at least 0."""
+    if not isinstance(shape, tuple | list) or not all(isinstance(plain(n), int) and n >= 0 for n in shape):
+        raise ArgumentError(f"summary: input_shape must be the shape of one sample, without the batch, got {shape!r}; "
+                            "input_shape=(28, 28, 1)?")
+    return tuple(plain(n) for n in shape)
 
 
 def _total(numbers: Iterable[int | None]) -> int | None:

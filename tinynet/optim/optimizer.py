@@ -120,15 +120,15 @@ class Optimizer:
     def __init__(self, parameters: Weights, lr: Rate) -> None:
         lr = plain(lr)
         if not isinstance(parameters, Parameters):
-            listed = list(parameters)
+            listed = list(parameters) if isinstance(parameters, Iterable) else [parameters]
             if not all(isinstance(parameter, Parameter) for parameter in listed):
                 raise ArgumentError(f"{type(self).__name__}: parameters must be Parameters, got "
                                     f"{[type(one).__name__ for one in listed][:3]}; model.parameters()?")
             parameters = Parameters((str(i), parameter) for i, parameter in enumerate(listed))
         if not len(parameters):
             raise ArgumentError(f"{type(self).__name__}: parameters must not be empty; was model.parameters() used up?")
-        if isinstance(lr, float | int) and not (lr >= 0 and math.isfinite(lr)):
-            raise ArgumentError(f"{type(self).__name__}: lr must be finite and not negative, got {lr}; lr=1e-3?")
+        if not hasattr(lr, "dtype") and not (isinstance(lr, float | int) and lr >= 0 and math.isfinite(lr)):
+            raise ArgumentError(f"{type(self).__name__}: lr must be finite and not negative, got {lr!r}; lr=1e-3?")
         self.parameters = parameters
         self.lr = lr
         self.steps: int | Array = 0
