@@ -154,6 +154,16 @@ def test_sides_are_timed_in_turn() -> None:
                                       "blocks": [0.01] * 10}
 
 
+@pytest.mark.parametrize(("seconds", "ours", "theirs", "rounds"), [
+    (0.12, 2, 1, 3), (0.6, 10, 2, 3), (2.0, 10, 2, 10), (1e3, 10, 2, 25)])
+def test_rounds_and_calls_fit_into_the_time(seconds: float, ours: int, theirs: int, rounds: int) -> None:
+    """Three rounds at least, even if these must be short, and 25 at most."""
+    pair = timing.in_turn(lambda count: [0.01] * count, lambda count: [0.05] * count, seconds)
+    assert [len(block) for block in pair.ours] == [ours] * rounds
+    assert [len(block) for block in pair.theirs] == [theirs] * rounds
+    assert timing.calls_in_block(1e-9) == 100 and timing.calls_in_block(1e9) == 1
+
+
 def test_the_ratio_is_the_median_of_those_of_the_rounds() -> None:
     pair = timing.Pair(ours=[[1.0, 9.0, 1.0], [2.0], [6.0]], theirs=[[2.0], [8.0], [6.0]])
     assert pair.ratios() == [0.5, 0.25, 1.0]

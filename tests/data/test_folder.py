@@ -201,6 +201,14 @@ def test_too_many_unusable_files_are_refused(tmp_path):
     assert len(unchecked) == 22 and unchecked.sizes is None and "height" not in unchecked.report()
 
 
+def test_images_are_listed_in_natural_order(tmp_path):
+    fill(tmp_path, "b/10.png", "b/9.PNG", "a.jpeg", "b/c/1.jpg", "notes.txt", ".hidden/1.png")
+    assert folder.list_images(tmp_path) == ["a.jpeg", "b/9.PNG", "b/10.png", "b/c/1.jpg"]
+    fill(tmp_path / "empty", "notes.txt")
+    with pytest.raises(DataError, match="must hold images, .png, .jpg, .jpeg, and holds none"):
+        folder.list_images(tmp_path / "empty")
+
+
 def test_a_long_list_of_skipped_files_is_cut(tmp_path):
     root = many(tmp_path)
     for number in range(13):

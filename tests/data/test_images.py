@@ -287,7 +287,8 @@ def test_large_files_are_not_read(tmp_path, monkeypatch):
     ({"channels": 2}, r"channels must be 1 \(grey\) or 3 \(colours\), got 2; channels=3\?"),
     ({"size": 0}, r"size must be \(height, width\).* got 0; size=\(224, 224\)"),
     ({"size": (3, 4, 5)}, "size must be"), ({"size": (3.0, 4)}, "size must be"), ({"size": "a"}, "size must be"),
-    ({"size": True}, "size must be"), ({"size": (2**20, 2**20)}, ".*67,108,864 pixels at most"),
+    ({"size": True}, "size must be"), ({"size": (0, 4)}, "size must be"), ({"size": (4, 0)}, "size must be"),
+    ({"size": (-2, -2)}, "size must be"), ({"size": (2**20, 2**20)}, ".*67,108,864 pixels at most"),
 ])
 def test_arguments(options, message):
     with pytest.raises(ArgumentError, match=f"read_image: {message}"):

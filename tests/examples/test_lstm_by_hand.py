@@ -82,6 +82,7 @@ def test_a_classic_mistake_is_found_in_its_equation_and_named(folder, capsys, mi
     text = capsys.readouterr().out
     assert failed(text) == equations
     assert name in text
+    assert f"through an untrained LSTM of 3 units, with a mistake: {mistake}" in text
     assert "All 10 equations hold" not in text
     assert len(re.findall(r"^on (?:arrays|Tensors) .* WRONG$", text, re.M)) == 2
 

@@ -176,6 +176,7 @@ UNOBSERVED inline void note(const char* address, unsigned size, Kind kind) {
 }
 
 UNOBSERVED inline void watch(const Range& range) {
+  if (range_count == MOST_RANGES) return;
   size_t count = (range.end - range.start + range.element - 1) / range.element;
   elements[range_count] = range.is_written ? (Element*)calloc(count, sizeof(Element)) : nullptr;
   ranges[range_count] = range;

@@ -1,0 +1,82 @@
+"""Two commits are timed in turn: which is which, in what order, and what is printed."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import commits
+from tests import same_bits
+
+SECONDS = {"old": {"step-32": [4.0, 2.0, 3.0], "forward-1": [1.0, 1.0, 1.0], "first-step": [9.0] * 5},
+           "new": {"step-32": [1.0, 2.0, 1.5], "forward-1": [4.0, 2.0, 2.0], "first-step": [3.0] * 5}}
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """What the processes of the two trees, both invented, were asked for."""
+    found: list[tuple[str, str]] = []
+
+    class Worker:
+        def __init__(self, tree: Path, **environment: str) -> None:
+            self.tree = "old" if tree.name == "old" else "new"
+
+        def seconds(self, row: str) -> float:
+            found.append((self.tree, row))
+            return SECONDS[self.tree][row][found.count((self.tree, row)) - 1]
+
+        def end(self) -> None:
+            pass
+
+    monkeypatch.setattr(commits, "Worker", Worker)
+    return found
+
+
+def test_the_sides_change_their_order(asked: list[tuple[str, str]]) -> None:
+    found = commits.compare((Path("old"), Path("new")), ["step-32", "first-step"], 3)
+    assert found == {"step-32": (3.0, 1.5), "first-step": (9.0, 3.0)}
+    assert [tree for tree, row in asked if row == "step-32"] == ["old", "new", "new", "old", "old", "new"]
+    assert [tree for tree, row in asked if row == "first-step"] == ["old", "new", "new", "old"] * 2 + ["old", "new"]
+
+
+def test_what_is_printed(asked: list[tuple[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                         capsys: pytest.CaptureFixture[str]) -> None:
+    def checkout(commit: str, folder: Path) -> Path:
+        assert commit == "abc"
+        return folder / "old"
+
+    monkeypatch.setattr(same_bits, "checkout", checkout)
+    rows = ["step-32", "forward-1", "first-step"]
+    monkeypatch.setattr(sys, "argv", ["commits", "abc", "--rows", *rows, "--alternations", "3", "--out",
+                                      str(tmp_path / "times.json")])
+    assert commits.main() == 0
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        ["step-32", "3000.000", "ms", "1500.000", "ms", "ratio", "0.500"],
+        ["forward-1", "1000.000", "ms", "2000.000", "ms", "ratio", "2.000"],
+        ["first-step", "9000.000", "ms", "3000.000", "ms", "ratio", "0.333"],
+        "geometric mean without the first step 1.000".split()]
+    assert json.loads((tmp_path / "times.json").read_text()) == {
+        "step-32": [3.0, 1.5], "forward-1": [1.0, 2.0], "first-step": [9.0, 3.0]}
+
+
+@pytest.mark.parametrize("row", ["step-32", "deep-128", "forward-1"])
+def test_the_work_of_a_row(row: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step changes the weights of a model in training, a forward pass changes nothing."""
+    monkeypatch.syspath_prepend(str(commits.ROOT / "examples"))
+    import models
+
+    made: list[Any] = []
+    for name in ("lstm_cnn", "deep_lstm_cnn"):
+        monkeypatch.setattr(models, name, lambda make=getattr(models, name): made.append(make()) or made[0])
+    seen: list[Any] = []
+    function = commits.work(row)
+    monkeypatch.setattr(type(made[0]), "__call__", lambda self, x: seen.append(x.shape) or self.through(x))
+    before = made[0].state_dict()
+    function()
+    assert seen[0] == (int(row.partition("-")[2]), 28, 28, 1)
+    changed = any((array != before[name]).any() for name, array in made[0].state_dict().items())
+    assert changed == made[0].training == (not row.startswith("forward"))
+    sizes = {"step": 121_676, "forward": 121_676}
+    assert sum(parameter.size for parameter in made[0].parameters()) == sizes.get(row.partition("-")[0], 369_868)
