@@ -205,7 +205,7 @@ def test_images_are_listed_in_natural_order(tmp_path):
     fill(tmp_path, "b/10.png", "b/9.PNG", "a.jpeg", "b/c/1.jpg", "notes.txt", ".hidden/1.png")
     assert folder.list_images(tmp_path) == ["a.jpeg", "b/9.PNG", "b/10.png", "b/c/1.jpg"]
     fill(tmp_path / "empty", "notes.txt")
-    with pytest.raises(DataError, match="must hold images, .png, .jpg, .jpeg, and holds none"):
+    with pytest.raises(DataError, match=r"must hold images, \.png, \.jpg, \.jpeg, and holds none"):
         folder.list_images(tmp_path / "empty")
 
 

@@ -452,6 +452,15 @@ def test_committees_do_not_depend_on_the_order_of_the_files() -> None:
     assert (first.mean == second.mean).all()
 
 
+def test_committees_of_both_kinds_need_the_same_test_images() -> None:
+    own = [records.checked(invented("mnist_committee", "lstm_cnn", seed, wrong=0.2)) for seed in range(3)]
+    fields = [invented("mnist_deep", "deep_lstm_cnn", seed, wrong=0.2) for seed in range(2)]
+    others = [records.checked({**one, "labels": one["labels"][::-1]}) for one in fields]
+    found = committees.committees({"mnist_committee": own, "mnist_deep": list(map(records.checked, fields))})
+    assert {name: len(one.mean) for name, one in found.items()} == {"LSTM-CNN": 3, "deep LSTM-CNN": 2, "both": 5}
+    assert list(committees.committees({"mnist_committee": own, "mnist_deep": others})) == ["LSTM-CNN"]
+
+
 def changed(**more: Any) -> dict[str, Any]:
     return {**invented("mnist_table1", "cnn", 1, wrong=0.1), **more}
 

@@ -334,6 +334,41 @@ def test_a_bar_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: py
     assert len(history) == len(capsys.readouterr().out.splitlines()) == 2
 
 
+def test_the_bar_begins_where_the_epoch_goes_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+                                                ) -> None:
+    """Its numbers are renewed twice a second at most: each reads the sums."""
+    asked, clock = list[Any](), [0.0]
+
+    class Bar:
+        def __init__(self, **options: Any) -> None:
+            asked.append((options["total"], options["initial"], options["desc"]))
+
+        def update(self) -> None:
+            pass
+
+        def set_postfix_str(self, text: str) -> None:
+            asked.append(text)
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(progress, "_bar", lambda: Bar)
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: clock[0])
+    sums = {"images": 8, "loss": 4.0, "right": 6.0, "seconds": 0.0}
+    with progress.Meter(sums, "epoch 3/4", done=5, batches=9, show=True) as meter:
+        for seconds in (0.2, 0.5, 0.6, 0.9, 1.2):
+            clock[0] = seconds
+            meter.tick()
+    row = {"loss": 1.0, "images_per_second": 2.0, "seconds": 3.0}
+    meter.close(row, left=0.4)
+    meter.close(row, left=0.6)
+    assert capsys.readouterr().out.splitlines() == ["epoch 3/4  loss 1.0000  2 images/s  3.0 s",
+                                                    "epoch 3/4  loss 1.0000  2 images/s  3.0 s, 1 s left"]
+    assert asked == [(9, 5, "epoch 3/4"), "loss 0.5000  accuracy 0.7500  13 images/s",
+                     "loss 0.5000  accuracy 0.7500  7 images/s"]
+    assert sums["seconds"] == pytest.approx(1.2)
+
+
 def test_nothing_is_shown_unless_asked_for(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)

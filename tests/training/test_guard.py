@@ -115,6 +115,21 @@ def test_the_first_tensor_is_named(train: Any, message: str) -> None:
         train()
 
 
+@pytest.mark.parametrize("shape", [(8, 4, 4), (8, 4, 3), (8, 8, 8)])
+def test_masked_steps_may_hold_anything(shape: tuple[int, ...]) -> None:
+    """The guard looks at the steps that count, and names what is wrong in the others' neighbourhood."""
+    x, mask = np.random.default_rng(0).standard_normal(shape).astype("float32"), np.ones(shape[:2], bool)
+    x[:, -1], mask[:, -1] = np.nan, False
+    network = nn.Sequential(nn.LSTM(shape[2], 3, return_sequences=False), nn.Dense(3, 2))
+    batches = [((x, mask), np.arange(8) % 2)] * 2
+    tn.fit(network, optim.SGD(network.parameters()), batches, epochs=1, show=False)
+    with pytest.raises(NonFiniteError, match=r"in step 1 .* after the update the parameter"):
+        tn.fit(network, optim.SGD(network.parameters(), lr=1e39), batches, epochs=1, show=False)
+    x[0, 0, 0] = np.nan
+    with pytest.raises(NonFiniteError, match=r"in step 1 .* the input of the model is the first .* nan at \[0, 0, 0\]"):
+        tn.fit(network, optim.SGD(network.parameters()), batches, epochs=1, show=False)
+
+
 def test_the_same_masks_in_the_steps_that_are_made_again() -> None:
     """The output overflows only where dropout keeps an element, so repeated steps must draw the same masks."""
     network = nn.Sequential(nn.Dropout(0.5), Scaled(1e38))
