@@ -753,6 +753,19 @@ def test_loader_goes_on_at_an_epoch():
     assert [order(resumed) for _ in range(2)] == orders[3:]
 
 
+def test_loader_position_is_that_of_the_epoch_it_is_set_to():
+    """A pass that was left has no say in it."""
+    loader = Loader(np.arange(9), batch_size=2, shuffle=True, seed=0)
+    passing = iter(loader)
+    next(passing)
+    assert loader.state_dict() == {"epoch": 0, "batch": 1}
+    loader.epoch = 5
+    assert loader.state_dict() == {"epoch": 5, "batch": 0}
+    loader.load_state_dict({"epoch": 2, "batch": 5})
+    assert loader.state_dict() == {"epoch": 2, "batch": 5} and not list(loader)
+    assert loader.state_dict() == {"epoch": 3, "batch": 0}
+
+
 def test_loader_counts_the_passes_begun():
     loader = Loader(np.arange(9), batch_size=2, shuffle=True, seed=0)
     for _ in loader:

@@ -12,7 +12,7 @@ import pytest
 
 import tinynet as tn
 from tinynet import nn, optim
-from tinynet.errors import ArgumentError, ShapeError, StateError
+from tinynet.errors import ArgumentError, GradientError, ShapeError, StateError
 
 OPTIMIZERS: dict[str, Callable[[Any], Any]] = {
     "SGD": lambda p: optim.SGD(p, lr=0.1),
@@ -512,6 +512,44 @@ def test_a_state_continues_bit_for_bit(make: Any, dtype: str) -> None:
     assert_equal(weights(again), weights(model))
     assert_equal(other.state_dict(), optimizer.state_dict())
     assert_equal(state, copies)
+
+
+@EACH
+def test_a_state_is_a_copy(make: Any) -> None:
+    """Also of numbers that the user keeps in arrays."""
+    w = nn.Parameter(np.array([1.0, 2.0]))
+    optimizer = make([w])
+    optimizer.lr, optimizer.steps = np.array(0.1), np.array(0)
+
+    def step() -> None:
+        (w * w).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    step()
+    state = optimizer.state_dict()
+    kept = {name: array.copy() for name, array in state.items()}
+    assert all(array.flags.owndata or array.ndim == 0 for array in state.values())
+    optimizer.lr[...] = 0.7
+    optimizer.steps[...] = 5
+    step()
+    assert all(np.array_equal(array, kept[name]) for name, array in state.items())
+    for array in state.values():
+        array[...] = -1
+    assert float(optimizer.lr) == 0.7 and all((array != -1).all() for array in optimizer.arrays())
+
+
+def test_every_step_counts_as_a_change_of_the_weights() -> None:
+    """A backward pass through weights that a step has changed is refused, after the first step and after later ones."""
+    w = nn.Parameter([1.0, 2.0])
+    optimizer = optim.SGD([w], lr=0.1)
+    for _ in range(3):
+        early, late = (w * w).sum(), (w * w).sum()
+        early.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        with pytest.raises(GradientError):
+            late.backward()
 
 
 @EACH
