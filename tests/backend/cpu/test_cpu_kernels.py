@@ -312,8 +312,7 @@ import numpy as np
 import tinynet as tn
 
 tn.seed(0)
-model = tn.nn.Sequential(tn.nn.BatchNorm(28), tn.nn.LSTM(28, 128), tn.nn.Dropout(0.2), tn.nn.Flatten(),
-                         tn.nn.Dense(640, 3))
+model = tn.nn.Sequential(tn.nn.LSTM(28, 128), tn.nn.Flatten(), tn.nn.Dense(640, 3))
 optimizer = tn.optim.Adam(model.parameters())
 x = tn.random.normal((32, 5, 28), (0, 1), 0).astype("float32")
 for _ in range(3):
