@@ -105,9 +105,9 @@ def test_reasons_are_for_ops_without_a_rule() -> None:
     assert not {*INEXPRESSIBLE} - {*OPS}
 
 
-CONSTANT = {"lstm": (3, 4)}  # inputs that a rule wants to be constant
+CONSTANT = {"lstm": (3, 4), "gru": (2, 3, 4)}  # inputs that a rule wants to be constant
 IMPOSSIBLE = {"lstm": lambda case: "recurrent_mask" not in case or "mask" in case,
-              "batch_norm": lambda case: "mask" in case}  # cases that are an error
+              "batch_norm": lambda case: "mask" in case, "gru": lambda case: "mask" in case}  # cases that are an error
 OPTIONS: dict[str, list[dict[str, Any]]] = {"getitem": [{"...": (4, 3), "index": ([0, 1, 0], [2, 2, 2])}],
                                             "astype": [{"dtype": "float64"}]}  # more of these
 

@@ -404,6 +404,36 @@ def lstm(x: Array, h0: Array | None, c0: Array | None, W: Array, b: Array,
     return y, h, c
 
 
+@reference("gru")
+def gru(x: Array, h0: Array | None, W: Array, b: Array | None = None, b_h: Array | None = None,
+        mask: Array | None = None) -> tuple[Array, Array]:
+    N, T, H = *x.shape[:2], W.shape[1] // 3
+    y, h = np.zeros((N, T, H)), np.zeros((N, H))
+    for n in range(N):
+        hidden = [0.0] * H if h0 is None else h0[n].tolist()
+        for t in range(T):
+            if mask is not None and mask[n, t] == 0:
+                continue
+
+            inputs = x[n, t].tolist()
+
+            def a(column: int, row: list[float] = inputs) -> float:
+                bias = 0.0 if b is None else float(b[column])
+                return sum(value * float(W[H + k, column]) for k, value in enumerate(row)) + bias
+
+            def q(column: int, row: list[float] = hidden) -> float:
+                bias = 0.0 if b_h is None else float(b_h[column])
+                return sum(value * float(W[k, column]) for k, value in enumerate(row)) + bias
+
+            reset = [logistic(a(u) + q(u)) for u in range(H)]
+            update = [logistic(a(H + u) + q(H + u)) for u in range(H)]
+            new = [math.tanh(a(2 * H + u) + reset[u] * q(2 * H + u)) for u in range(H)]
+            hidden = [(1 - update[u]) * new[u] + update[u] * hidden[u] for u in range(H)]
+            y[n, t] = hidden
+        h[n] = hidden
+    return y, h
+
+
 @reference("mask_steps")
 def mask_steps(x: Array, mask: Array, *, value: float = 0.0) -> Array:
     y = np.array(x)

@@ -156,6 +156,34 @@ def _flipped(graph: Graph, steps: str) -> str:
     return made
 
 
+@rule("gru")
+def gru(graph: Graph, step: Step) -> None:
+    """GRU over (T,N,D), with the gates in the order z, r, n, and the reset behind the product."""
+    x, h0, W, b, b_h, mask = step.inputs
+    weight = graph.values(W, "W")
+    H = weight.shape[1] // 3
+    biases = [np.zeros_like(weight[0]) if one is None else graph.values(one, name)
+              for one, name in ((b, "b"), (b_h, "b_h"))]
+    lengths, is_flipped = (None, False) if mask is None else lengths_of(graph, step, mask)
+    initial: list[Any] = [] if lengths is None else [lengths]
+    if h0 is not None:
+        initial = [*(initial or [None]), graph.emit("Unsqueeze", graph.value(h0), np.array([0]))]
+    steps = graph.value(x, (1, 0, 2))
+    direction = {"direction": "reverse"} if is_flipped else {}
+    y, h = graph.emit("GRU", _flipped(graph, steps) if is_flipped else steps, _zrn(weight[H:]).T[None],
+                      _zrn(weight[:H]).T[None], np.concatenate([_zrn(one) for one in biases])[None], *initial,
+                      outputs=2, hidden_size=H, linear_before_reset=1, **direction)
+    y = graph.emit("Squeeze", y, np.array([1]))
+    graph.set(step.outputs[0], _flipped(graph, y) if is_flipped else y, (1, 0, 2))
+    graph.set(step.outputs[1], graph.emit("Squeeze", h, np.array([0])))
+
+
+def _zrn(columns: Array) -> Array:
+    """Column blocks r, z, n in the order of ONNX: z, r, n."""
+    r, z, n = np.split(columns, 3, axis=-1)
+    return np.concatenate([z, r, n], axis=-1)
+
+
 def _gates(columns: Array) -> Array:
     """Column blocks f, i, C̃, o in the order of ONNX: i, o, f, C̃."""
     f, i, C, o = np.split(columns, 4, axis=-1)

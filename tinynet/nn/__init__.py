@@ -12,6 +12,7 @@ from tinynet.nn.conv import Conv1D, Conv2D
 from tinynet.nn.dense import Dense
 from tinynet.nn.dropout import Dropout
 from tinynet.nn.embedding import Embedding
+from tinynet.nn.gru import GRU
 from tinynet.nn.lstm import LSTM
 from tinynet.nn.module import Module
 from tinynet.nn.parameter import Buffer, Parameter, Parameters
@@ -22,6 +23,7 @@ from tinynet.nn.timedistributed import TimeDistributed
 from tinynet.scaling import Scaling
 
 __all__ = [
+           "GRU",
            "LSTM",
            "AvgPool1D",
            "AvgPool2D",

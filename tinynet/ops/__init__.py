@@ -35,6 +35,7 @@ from tinynet.ops.elementwise import (
     subtract,
     where,
 )
+from tinynet.ops.gru import gru
 from tinynet.ops.indexing import concatenate, getitem, pad
 from tinynet.ops.loss import cross_entropy, mse
 from tinynet.ops.lstm import lstm
@@ -67,6 +68,7 @@ __all__ = [
     "flatten",
     "flip",
     "getitem",
+    "gru",
     "log",
     "log_softmax",
     "lstm",

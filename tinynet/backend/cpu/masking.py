@@ -57,6 +57,11 @@ def dmask_steps(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
     return _run(dy, cache, 0.0), None
 
 
+def cleared(x: Any, real: Any) -> Any:
+    """x (N,T,...) with zeros at masked steps; `real` from `bytes_of`."""
+    return _run(x, real.reshape(-1), 0.0)
+
+
 def bytes_of(mask: Any) -> Any:
     """Where a mask is not 0, as bytes in C order. Booleans in C order are not copied."""
     return np.ascontiguousarray(mask if mask.dtype == bool else mask != 0).view(np.uint8)
