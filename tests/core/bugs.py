@@ -280,6 +280,7 @@ BUGS = [
     Bug("gru", "(8) through a for q", "dq[t] @ W[:H].T", "da[t] @ W[:H].T"),
     Bug("gru", "(9) through q for a", "(da @ W[H:].T)", "(dq @ W[H:].T)"),
     Bug("gru", "(10) through a for W_h", "h[:T].reshape(T * N, H).T @ dq", "h[:T].reshape(T * N, H).T @ da"),
+    Bug("gru", "(10) through q for W_x", "reshape(T * N, D).T @ da", "reshape(T * N, D).T @ dq"),
     Bug("gru", "(10) the mean for b", "db = da.sum(axis=0)", "db = da.mean(axis=0)"),
     Bug("gru", "(10) b for b_h", "db_h = dq.sum(axis=0)", "db_h = da.sum(axis=0)"),
     Bug("gru", "(11) a masked step is multiplied by 0", "x = xp.where(real, x, xp.zeros((), x.dtype))", "x = x * real"),

@@ -274,7 +274,7 @@ def test_an_import_by_name_is_found(source: str) -> None:
 # 700 more for sequences of different lengths, branches and losses: masks, GRU, LayerNorm, groups of channels, Residual,
 # Parallel, binary cross-entropy, Huber, and small functions.
 # Each op beyond OPS brings PER_OP lines more, so that an added op needs no change here.
-BUDGET, OPS, PER_OP = 5980, 50, 80
+BUDGET, OPS, PER_OP = 5990, 50, 80
 CORE = (r"(contract|tape|tensor|op|tracing|random|window|init|gradcheck)\.py$|"
         r"(ops|nn|optim)/(?!__init__|summary|profile)")
 

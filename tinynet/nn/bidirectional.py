@@ -16,14 +16,12 @@ from tinynet.types import ArrayLike
 class Bidirectional(Module, Generic[Result]):
     """A recurrent layer, and a second one with the same options that reads from the end; their outputs merged.
 
-    Shapes: x (N, T, inputs) -> y (N, T, 2 units) with merge_mode "concat", else (N, T, units). The backward part is in
-    the order of time: step t of it has read x from its end to t. With `return_sequences` False, the last states of both
-    are merged, (N, 2 units) or (N, units). With `return_state`, the result is a tuple: the output, the last states of
-    the forward layer, and those of the backward layer. `layer(x, *states)` takes initial states in the same order.
+    Shapes: x (N, T, inputs) -> y (N, T, 2 units) with merge_mode "concat", else (N, T, units): modes as of `Parallel`.
+    The backward part is in the order of time: step t of it has read x from its end to t. If `return_sequences` is
+    False, the last states of both are merged. With `return_state`, the result is the output, the last states of the
+    forward layer, and those of the backward layer. `layer(x, *states)` takes initial states in the same order.
 
-    merge_mode   "concat", "sum", "mul" or "ave", as of `Parallel`
-
-    Source: Schuster and Paliwal 1997; Graves and Schmidhuber 2005 (with LSTM).
+    Source: Schuster and Paliwal 1997
 
     >>> import tinynet as tn
     >>> tn.nn.Bidirectional(tn.nn.LSTM(2, 5))(tn.Tensor([[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]])).shape
@@ -45,14 +43,11 @@ class Bidirectional(Module, Generic[Result]):
         self.backwards: Any = type(layer)(**{**layer.config(), "go_backwards": True})
 
     def forward(self, x: Tensor, *states: Tensor | None, mask: ArrayLike | None = None) -> Result:
-        options = {} if mask is None else {"mask": as_mask(mask, x)}
-        half = len(states) // 2
-        results = [layer(x, *given, **options) for layer, given in
-                   ((self.layer, states[:half]), (self.backwards, states[half:]))]
+        real, half = None if mask is None else as_mask(mask, x), len(states) // 2
+        results = self.layer(x, *states[:half], mask=real), self.backwards(x, *states[half:], mask=real)
         (y, *after), (z, *before) = (one if isinstance(one, tuple) else (one,) for one in results)
         output = merged("Bidirectional", [y, ops.flip(z, 1) if self.layer.return_sequences else z], self.merge_mode)
         return (output, *after, *before) if after else output  # type: ignore[return-value]
 
     def output_mask(self, mask: Tensor) -> Tensor | None:
-        after: Tensor | None = self.layer.output_mask(mask)
-        return after
+        return self.layer.output_mask(mask)  # type: ignore[no-any-return]

@@ -1,27 +1,18 @@
 """Branches: a path around a module, and several modules on one input."""
 
 from collections.abc import Callable, Sequence
+from functools import reduce
 
 from tinynet import ops
 from tinynet.errors import ArgumentError, ShapeError, StateError
-from tinynet.nn.masks import as_mask, real_steps
+from tinynet.nn.masks import both, masked_call, real_steps
 from tinynet.nn.module import Module
 from tinynet.tensor import Tensor
 from tinynet.types import ArrayLike
 
 MERGE: dict[str, Callable[[Sequence[Tensor]], Tensor]] = {
-    "concat": lambda parts: ops.concatenate(parts, axis=-1),
-    "sum": lambda parts: _folded(ops.add, parts),
-    "mul": lambda parts: _folded(ops.multiply, parts),
-    "ave": lambda parts: _folded(ops.add, parts) / float(len(parts)),
-}
-
-
-def _folded(op: Callable[[Tensor, Tensor], Tensor], parts: Sequence[Tensor]) -> Tensor:
-    total = parts[0]
-    for part in parts[1:]:
-        total = op(total, part)
-    return total
+    "concat": lambda parts: ops.concatenate(parts, axis=-1), "sum": lambda parts: reduce(ops.add, parts),
+    "mul": lambda parts: reduce(ops.multiply, parts), "ave": lambda parts: reduce(ops.add, parts) / float(len(parts))}
 
 
 def check_merge(layer: str, merge_mode: str) -> None:
@@ -33,11 +24,35 @@ def check_merge(layer: str, merge_mode: str) -> None:
 
 def merged(layer: str, parts: Sequence[Tensor], merge_mode: str) -> Tensor:
     """Tensors side by side on the last axis, or their sum, product or mean. Errors: ShapeError for unequal shapes."""
-    shapes = [part.shape[:-1] if merge_mode == "concat" else part.shape for part in parts]
-    if len(set(shapes)) > 1:
+    if len({part.shape[:-1] if merge_mode == "concat" else part.shape for part in parts}) > 1:
         raise ShapeError(f"{layer}: parts must have equal shapes{', but for the last axis' * (merge_mode == 'concat')}"
                          f", got {' and '.join(str(part.shape) for part in parts)}; padding=\"same\", or other sizes?")
     return MERGE[merge_mode](parts)
+
+
+class Parallel(Module):
+    """Several modules on the same input, and their outputs merged. `branches` are the modules.
+
+    merge_mode   "concat" puts them side by side on the last axis; "sum", "mul" and "ave" add, multiply and average them
+
+    With a mask, a step of the output is real if it is real in every branch.
+
+    >>> import tinynet as tn
+    >>> tn.nn.Parallel([tn.nn.Dense(3, 2), tn.nn.Dense(3, 4)])(tn.Tensor([[1.0, 2.0, 3.0]])).shape
+    (1, 6)
+    """
+
+    def __init__(self, branches: Sequence[Module], merge_mode: str = "concat") -> None:
+        check_merge("Parallel", merge_mode)
+        self.branches, self.merge_mode = [checked("Parallel", branch) for branch in branches], merge_mode
+        if not self.branches:
+            raise ArgumentError("Parallel: branches must be at least one module, got none; Parallel([a, b])")
+
+    def forward(self, x: Tensor, mask: ArrayLike | None = None) -> Tensor:
+        return merged("Parallel", [masked_call(branch, x, mask) for branch in self.branches], self.merge_mode)
+
+    def output_mask(self, mask: Tensor) -> Tensor | None:
+        return reduce(both, [branch.output_mask(mask) for branch in self.branches])
 
 
 class Residual(Module):
@@ -52,53 +67,17 @@ class Residual(Module):
     """
 
     def __init__(self, module: Module) -> None:
-        self.module = _checked("Residual", module)
+        self.module = checked("Residual", module)
 
     def forward(self, x: Tensor, mask: ArrayLike | None = None) -> Tensor:
-        if mask is None:
-            return merged("Residual", [x, self.module(x)], "sum")
-        real = as_mask(mask, x)
-        return merged("Residual", [real_steps(x, real), self.module(x, mask=real)], "sum")
+        return merged("Residual", [real_steps(x, mask), masked_call(self.module, x, mask)], "sum")
 
     def output_mask(self, mask: Tensor) -> Tensor | None:
         return self.module.output_mask(mask)
 
 
-class Parallel(Module):
-    """Several modules on the same input, and their outputs merged.
-
-    merge_mode   "concat" puts them side by side on the last axis; "sum", "mul" and "ave" add, multiply and average them
-
-    With a mask, a step of the output is real if it is real in every branch.
-
-    >>> import tinynet as tn
-    >>> tn.nn.Parallel([tn.nn.Dense(3, 2), tn.nn.Dense(3, 4)])(tn.Tensor([[1.0, 2.0, 3.0]])).shape
-    (1, 6)
-    """
-
-    def __init__(self, branches: Sequence[Module], merge_mode: str = "concat") -> None:
-        check_merge("Parallel", merge_mode)
-        self.branches, self.merge_mode = [_checked("Parallel", branch) for branch in branches], merge_mode
-        if not self.branches:
-            raise ArgumentError("Parallel: branches must be at least one module, got none; Parallel([a, b])")
-
-    def forward(self, x: Tensor, mask: ArrayLike | None = None) -> Tensor:
-        if mask is None:
-            return merged("Parallel", [branch(x) for branch in self.branches], self.merge_mode)
-        real = as_mask(mask, x)
-        return merged("Parallel", [branch(x, mask=real) for branch in self.branches], self.merge_mode)
-
-    def output_mask(self, mask: Tensor) -> Tensor | None:
-        first, *others = [branch.output_mask(mask) for branch in self.branches]
-        for other in others:
-            if first is None or other is None:
-                return None
-            if other is not first:
-                first = first.astype("float32") * other.astype("float32") != 0
-        return first
-
-
-def _checked(layer: str, module: Module) -> Module:
+def checked(layer: str, module: Module) -> Module:
+    """The module. StateError for another object."""
     if not isinstance(module, Module):
         raise StateError(f"{layer}: a branch must be a module, got {type(module).__name__}; "
                          "write tn.nn.ReLU(), with brackets?")

@@ -17,9 +17,9 @@ class Conv1D(Module):
     number of steps on both sides. Parameters: W (width, inputs, filters), He uniform; b (filters), zeros.
     The math: `tn.ops.conv1d`.
 
-    With a mask, masked steps count as zeros. With stride 1 and "same" or "causal", an output is real where its own step
-    is; with "valid", where all steps of its window are. With another stride, it is real where the first step of its
-    window is. "same" with a stride pads by the padded length: a sequence alone may have other windows.
+    With a mask, masked steps count as zeros. An output is real where its own step is ("same", "causal"), or all steps
+    of its window are ("valid"); with a stride above 1, where the first step of its window is. "same" with a stride pads
+    by the padded length: a sequence alone may have other windows.
 
     >>> import tinynet as tn
     >>> tn.nn.Conv1D(2, 4, 3)(tn.Tensor([[[0.0, 1.0]] * 7])).shape

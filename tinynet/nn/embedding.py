@@ -14,12 +14,10 @@ class Embedding(Module):
     """A vector of `features` numbers for each of `vocabulary` symbols: row i of W for the symbol i.
 
     Shapes: x (...) of integers in [0, vocabulary) -> (..., features). Parameter: W (vocabulary, features), Glorot
-    uniform. The math: `tn.ops.getitem`; on a GPU its gradient adds repeated symbols in no fixed order.
+    uniform. The vector of `padding_index` is zero and is not trained. The math: `tn.ops.getitem`; on a GPU its gradient
+    adds repeated symbols in no fixed order.
 
-    padding_index   a symbol whose vector is zero and is not trained
-
-    With a mask, what stands in masked steps is not looked up. Errors: DtypeError for x that are not integers;
-    ArgumentError, on the CPU, for symbols out of range.
+    Errors: DtypeError for x that are not integers; ArgumentError, on the CPU, for symbols out of range.
 
     >>> import tinynet as tn
     >>> tn.nn.Embedding(10, 4)(tn.Tensor([[1, 2, 2], [9, 0, 1]])).shape
@@ -28,8 +26,7 @@ class Embedding(Module):
 
     def __init__(self, vocabulary: int, features: int, padding_index: int | None = None) -> None:
         if padding_index is not None and not 0 <= padding_index < vocabulary:
-            raise ArgumentError(f"Embedding: padding_index must be in [0, {vocabulary}), got {padding_index}; "
-                                "0 is usual")
+            raise ArgumentError(f"Embedding: padding_index must be in [0, {vocabulary}), got {padding_index}; 0?")
         self.vocabulary, self.features, self.padding_index = vocabulary, features, padding_index
         self.W = Parameter(init.glorot_uniform((vocabulary, features)))
 
@@ -38,14 +35,12 @@ class Embedding(Module):
             if not is_shapes_only():
                 raise DtypeError(f'Embedding: x must hold integers, got {x.dtype}; x.astype("int64")?')
             x = x.astype("int64")
-        if mask is not None:
-            x = real_steps(x, mask)
-        if x.device == "cpu" and not is_observed() and x.size:
-            low, high = int(x.data.min()), int(x.data.max())
-            if low < 0 or high >= self.vocabulary:
-                raise ArgumentError(f"Embedding: x must be in [0, vocabulary) = [0, {self.vocabulary}), got values "
-                                    f"from {low} to {high}; does the vocabulary lack a symbol?")
+        x = real_steps(x, mask)
+        is_readable = x.device == "cpu" and not is_observed() and x.size
+        if is_readable and ((low := int(x.data.min())) < 0 or int(x.data.max()) >= self.vocabulary):
+            raise ArgumentError(f"Embedding: x must be in [0, vocabulary) = [0, {self.vocabulary}), got values from {low} "
+                                f"to {x.data.max()}; does the vocabulary lack a symbol?")
         y = self.W[x]
         if self.padding_index is not None:
             y = ops.where(ops.expand_dims(x == self.padding_index, -1), 0.0, y)
-        return y if mask is None else real_steps(y, mask)
+        return real_steps(y, mask)

@@ -5,9 +5,8 @@ from typing import Any, ClassVar, Generic, Literal, overload
 from tinynet import init, ops
 from tinynet.errors import ArgumentError
 from tinynet.nn.dropout import check_rate
-from tinynet.nn.masks import as_mask
-from tinynet.nn.module import Module
 from tinynet.nn.parameter import Buffer, Parameter
+from tinynet.nn.recurrent import Recurrent, weights
 from tinynet.op import Result
 from tinynet.plain import sizes
 from tinynet.tensor import Tensor, ones
@@ -16,7 +15,7 @@ from tinynet.types import ArrayLike
 GATES = 4  # f, i, C̃, o: column blocks of W and b
 
 
-class LSTM(Module, Generic[Result]):
+class LSTM(Recurrent, Generic[Result]):
     """Long short-term memory over a sequence. The math: `tn.ops.lstm`, derived in ops/lstm.py.
 
     Shapes: x (N, T, inputs) -> y (N, T, units), or h (N, units) if `return_sequences` is False.
@@ -54,27 +53,17 @@ class LSTM(Module, Generic[Result]):
         self.return_sequences, self.return_state, self.go_backwards = return_sequences, return_state, go_backwards
         self.dropout = dropout = check_rate("LSTM", "dropout", dropout)
         self.recurrent_dropout = recurrent_dropout = check_rate("LSTM", "recurrent_dropout", recurrent_dropout)
-        gates = [ops.concatenate([init.orthogonal((units, units)), init.glorot_uniform((inputs, units))])
-                 for _ in range(GATES)]
-        self.W = Parameter(ops.concatenate(gates, axis=1))  # (H+D,4H)
+        self.W = Parameter(weights(inputs, units, GATES))  # (H+D,4H)
         self.b = Parameter(ops.concatenate([init.ones((units,)), init.zeros(((GATES - 1) * units,))])) if bias else None
         if dropout or recurrent_dropout:
             self.calls = Buffer(init.zeros((), "int64"))  # the number of masks drawn
 
     def forward(self, x: Tensor, h0: Tensor | None = None, c0: Tensor | None = None,
                 mask: ArrayLike | None = None) -> Result:
-        real = None if mask is None else as_mask(mask, x)
-        if self.go_backwards:
-            x, real = ops.flip(x, 1), None if real is None else ops.flip(real, 1)
+        x, real = self.read(x, mask)
         x, recurrent_mask = self._masked(x)
-        y, h, c = ops.lstm(x, h0, c0, self.W, self.b, recurrent_mask=recurrent_mask, mask=real)
-        output = y if self.return_sequences else h
-        return (output, h, c) if self.return_state else output  # type: ignore[return-value]
-
-    def output_mask(self, mask: Tensor) -> Tensor | None:
-        if not self.return_sequences:
-            return None
-        return ops.flip(mask, 1) if self.go_backwards else mask
+        states = ops.lstm(x, h0, c0, self.W, self.b, recurrent_mask=recurrent_mask, mask=real)
+        return self.result(*states)
 
     def _masked(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """x after dropout, and the recurrent mask (N,H) or None."""

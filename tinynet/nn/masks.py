@@ -4,6 +4,8 @@ The rule for every layer: what stands in masked steps, NaN too, changes no outpu
 and no gradient. So a layer replaces masked steps before it uses them.
 """
 
+from typing import Any
+
 from tinynet import ops
 from tinynet.tensor import Tensor
 from tinynet.types import ArrayLike
@@ -27,24 +29,27 @@ def real_steps(x: Tensor, mask: ArrayLike | None, value: float = 0.0) -> Tensor:
     return x if mask is None else ops.mask_steps(x, as_mask(mask, x), value=value)
 
 
-def count(mask: Tensor, x: Tensor) -> Tensor:
-    """The number of real steps of each sequence, at least 1: (N,1) in the dtype of x."""
-    return ops.maximum(mask.astype(x.dtype).sum(axis=1, keepdims=True), 1.0)
+def masked_call(module: Any, x: Tensor, mask: ArrayLike | None) -> Any:
+    """The module's output for x, and for the mask if there is one."""
+    return module(x) if mask is None else module(x, mask=mask)
 
 
-def of_windows(mask: Tensor, window: Window, padding: object) -> Tensor:
-    """The mask (N,T') of outputs that are each made of a window.
+def both(mask: Tensor | None, other: Tensor | None) -> Tensor | None:
+    """Where two masks are real; None if one of them is None."""
+    if mask is None or other is None or mask is other:
+        return None if other is None else mask
+    return mask.astype("float32") * other.astype("float32") != 0
 
-    With stride 1 an output is real like its own step, without padding if all steps of its window are real. With another
-    stride it is real like the first step of its window.
-    """
+
+def of_windows(mask: Tensor, window: Window, padding: object) -> Any:
+    """The mask (N,T') of outputs that are each made of a window. The rules stand in `Conv1D`."""
     T, span = mask.shape[1], (window.width - 1) * window.dilation
     if window.stride > 1:
         return mask[:, [max(0, t * window.stride - window.before) for t in range(window.outputs)]]
     if padding == "valid":
-        real = mask[:, window.tap(0)].astype("float32")
+        real: Any = mask[:, window.tap(0)]
         for k in range(1, window.width):
-            real = real * mask[:, window.tap(k)].astype("float32")
-        return real != 0
+            real = both(real, mask[:, window.tap(k)])
+        return real
     own = span - window.before - window.after  # 0 for "same" and "causal": then the mask stays as it is
     return mask if own == 0 else mask[:, [min(max(0, t + own), T - 1) for t in range(window.outputs)]]

@@ -52,6 +52,7 @@ class Module:
     input_shape: Shape | None = None  # of one sample, without the batch; for summary() and saved models
     classes: tuple[str, ...] | None = None  # the names of the outputs, saved with the model
     scaling: Scaling | None = None  # turns pixels into inputs; saved with the model
+    ends_steps: ClassVar[bool] = False  # whether the output has no time steps: then a mask ends here
     added_options: ClassVar[dict[str, Any]] = {}  # that files of earlier versions lack, with the values that they mean
     # Attributes that are Python integers and belong to the state, with the value for a state that lacks them.
     host_state: ClassVar[dict[str, int]] = {}
@@ -222,11 +223,8 @@ class Module:
         return self.host_state[name]
 
     def output_mask(self, mask: Tensor) -> Tensor | None:
-        """The mask (N,T') of the output for that of the input (N,T): the same, unless a layer changes the steps.
-
-        None if the output has no steps. `forward(x, mask=mask)` is what takes the mask.
-        """
-        return mask
+        """The mask (N,T') of the output of `forward(x, mask=mask)`; None if the output has no steps."""
+        return None if self.ends_steps else mask
 
     def config(self) -> dict[str, Any]:
         """The arguments that construct an equal module. A layer keeps each as an attribute of the same name."""

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from tinynet import ops
 from tinynet.errors import ArgumentError, ShapeError
-from tinynet.nn.masks import as_mask, as_tensor, count, of_windows, real_steps
+from tinynet.nn.masks import as_mask, as_tensor, of_windows, real_steps
 from tinynet.nn.module import Module
 from tinynet.op import Op
 from tinynet.tensor import Tensor
@@ -14,10 +14,7 @@ from tinynet.window import pool_window
 
 
 class _Pool(Module):
-    """A pooling layer with windows of `size`, `stride` apart (default: `size`).
-
-    With a mask, a window has the real steps alone. An output is real as one of `Conv1D` is.
-    """
+    """Windows of `size`, `stride` apart (`size`). With a mask, of the real steps alone; outputs are real as of `Conv1D`."""
 
     op: ClassVar[Op[Tensor]]
 
@@ -25,20 +22,21 @@ class _Pool(Module):
         self.size, self.stride, self.padding = size, stride, padding
 
     def forward(self, x: Tensor, mask: ArrayLike | None = None) -> Tensor:
+        def pooled(x: Tensor) -> Tensor:
+            return type(self).op(x, self.size, self.stride, self.padding)
+
         if mask is None:
-            return self._pooled(x)
+            return pooled(x)
         if x.ndim != 3:
             raise ArgumentError(f"{type(self).__name__}: a mask needs sequences (N,T,C), got x of shape {x.shape}; "
                                 "one Conv2D or pool for each image, without a mask?")
         real = as_mask(mask, x)
-        return real_steps(self._masked(x, real), self.output_mask(real))
-
-    def _pooled(self, x: Tensor) -> Tensor:
-        return type(self).op(x, self.size, self.stride, self.padding)
-
-    def _masked(self, x: Tensor, mask: Tensor) -> Tensor:
-        """The pooling of the real steps; anything where a window has none."""
-        raise NotImplementedError
+        if type(self).op is ops.max_pool1d:
+            y = pooled(real_steps(x, real, -math.inf))
+        else:  # the mean with zeros at masked steps, divided by the share of the real ones
+            share = pooled(ops.expand_dims(real.astype(x.dtype), -1))  # (N,T',1)
+            y = pooled(real_steps(x, real)) / ops.where(share > 0, share, 1.0)
+        return real_steps(y, self.output_mask(real))
 
     def output_mask(self, mask: Tensor) -> Tensor:
         size, stride, padding = self.size, self.stride, self.padding
@@ -46,22 +44,7 @@ class _Pool(Module):
         return of_windows(mask, at, padding)
 
 
-class _MaxPool(_Pool):
-    """The largest of each window."""
-
-    def _masked(self, x: Tensor, mask: Tensor) -> Tensor:
-        return self._pooled(real_steps(x, mask, -math.inf))
-
-
-class _AvgPool(_Pool):
-    """The mean of each window. With a mask: the mean with zeros at masked steps, divided by the share of real steps."""
-
-    def _masked(self, x: Tensor, mask: Tensor) -> Tensor:
-        share = self._pooled(ops.expand_dims(mask.astype(x.dtype), -1))  # (N,T',1)
-        return self._pooled(real_steps(x, mask)) / ops.where(share > 0, share, 1.0)
-
-
-class MaxPool1D(_MaxPool):
+class MaxPool1D(_Pool):
     """The maximum of each window of `size` steps. x (N, T, C) -> (N, T', C). The math: `tn.ops.max_pool1d`.
 
     >>> import tinynet as tn
@@ -72,7 +55,7 @@ class MaxPool1D(_MaxPool):
     op = ops.max_pool1d
 
 
-class MaxPool2D(_MaxPool):
+class MaxPool2D(_Pool):
     """The maximum of each window of `size` pixels. x (N, H, W, C) -> (N, H', W', C). The math: `tn.ops.max_pool2d`.
 
     >>> import tinynet as tn
@@ -83,7 +66,7 @@ class MaxPool2D(_MaxPool):
     op = ops.max_pool2d
 
 
-class AvgPool1D(_AvgPool):
+class AvgPool1D(_Pool):
     """The mean of each window of `size` steps. x (N, T, C) -> (N, T', C). The math: `tn.ops.avg_pool1d`.
 
     >>> import tinynet as tn
@@ -94,7 +77,7 @@ class AvgPool1D(_AvgPool):
     op = ops.avg_pool1d
 
 
-class AvgPool2D(_AvgPool):
+class AvgPool2D(_Pool):
     """The mean of each window of `size` pixels. x (N, H, W, C) -> (N, H', W', C). The math: `tn.ops.avg_pool2d`.
 
     >>> import tinynet as tn
@@ -108,8 +91,7 @@ class AvgPool2D(_AvgPool):
 class _GlobalPool(Module):
     """A pooling over all axes between batch and channels. With a mask, over the real steps; 0 without a real one."""
 
-    def output_mask(self, mask: Tensor) -> None:
-        return None
+    ends_steps = True
 
     def axes(self, x: Tensor) -> tuple[int, ...]:
         """The axes to pool over."""
@@ -151,4 +133,5 @@ class GlobalAveragePool(_GlobalPool):
         if mask is None:
             return x.mean(axis=axes)
         real = as_mask(mask, x)
-        return real_steps(x, real).sum(axis=axes) / (count(real, x) * math.prod(x.shape[2:-1]))
+        steps = ops.maximum(real.astype(x.dtype).sum(axis=1, keepdims=True), 1.0)  # (N,1)
+        return real_steps(x, real).sum(axis=axes) / (steps * math.prod(x.shape[2:-1]))

@@ -1,10 +1,11 @@
 """Modules one after the other."""
 
 from collections.abc import Iterator
+from functools import reduce
 from typing import Any
 
 from tinynet.errors import StateError
-from tinynet.nn.masks import as_mask
+from tinynet.nn.masks import as_mask, masked_call
 from tinynet.nn.module import Module, is_outermost
 from tinynet.plain import shape_of
 from tinynet.recording import evaluation
@@ -40,17 +41,11 @@ class Sequential(Module):
     def through(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """The layers' output, without a recording."""
         for layer in self.layers:
-            if mask is None:
-                x = layer(x)
-            else:
-                x, mask = layer(x, mask=mask), layer.output_mask(mask)
+            x, mask = masked_call(layer, x, mask), None if mask is None else layer.output_mask(mask)
         return x
 
-    def output_mask(self, mask: Tensor) -> Tensor | None:
-        after: Tensor | None = mask
-        for layer in self.layers:
-            after = None if after is None else layer.output_mask(after)
-        return after
+    def output_mask(self, mask: Tensor | None) -> Tensor | None:
+        return reduce(lambda real, layer: None if real is None else layer.output_mask(real), self.layers, mask)
 
     def children(self) -> Iterator[tuple[str, Module]]:
         return ((name.removeprefix("layers."), layer) for name, layer in super().children())

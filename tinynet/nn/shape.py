@@ -9,14 +9,7 @@ from tinynet.tensor import Tensor
 from tinynet.types import ArrayLike
 
 
-class _Shape(Module):
-    """A layer whose output has no steps: with a mask, masked steps become zeros."""
-
-    def output_mask(self, mask: Tensor) -> None:
-        return None
-
-
-class Flatten(_Shape):
+class Flatten(Module):
     """All features of a sample along one axis: x (N, ...) -> (N, F). With a mask, masked steps become zeros.
 
     >>> import tinynet as tn
@@ -24,12 +17,14 @@ class Flatten(_Shape):
     (1, 4)
     """
 
+    ends_steps = True
+
     def forward(self, x: Tensor, mask: ArrayLike | None = None) -> Tensor:
         x = real_steps(x, mask)
         return x.reshape(x.shape[0], math.prod(x.shape[1:]))
 
 
-class Reshape(_Shape):
+class Reshape(Module):
     """Each sample in another shape: x (N, ...) -> (N, *shape). One size may be -1: it is computed from the others.
 
     With a mask, masked steps become zeros; the mask ends here.
@@ -38,6 +33,8 @@ class Reshape(_Shape):
     >>> tn.nn.Reshape((2, 2))(tn.Tensor([[1.0, 2.0, 3.0, 4.0]])).shape
     (1, 2, 2)
     """
+
+    ends_steps = True
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.shape = shape_of("Reshape", "shape", shape, -1)

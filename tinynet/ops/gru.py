@@ -7,9 +7,8 @@ hₜ₋₁ W_h + b_h. By (4), δn = δh ⊙ (1 − z), δz = δh ⊙ (hₜ₋₁
 (8) and (9) are the gradients of the two products, derived in ops/dense.py; (8) adds the part of (4). All steps share W
 and the biases, which is why (10) sums over time.
 
-At a masked step nothing is computed: h is that of the step before (12), so δh passes unchanged (15). Its x reaches no
-output and is replaced (11), not multiplied by 0, since it may be NaN. It has δa = δq = 0 (14). y = 0 (13) depends on
-nothing, so δy is left out there.
+At a masked step h is that of the step before (12), so δh passes unchanged (15). Its x, which may be NaN, is replaced
+(11) and reaches no output: δa = δq = 0 (14). y = 0 (13) depends on nothing, so δy is left out there.
 """
 
 from typing import Any
@@ -28,9 +27,8 @@ def gru(xp: Any, x: Array, h0: Array | None, W: Array, b: Array | None = None, b
         mask: Array | None = None) -> tuple[tuple[Array, Array], Any]:
     """A gated recurrent unit over a whole sequence, with the reset gate behind the product, as in cuDNN.
 
-    W has the rows of h, W_h, above those of x, W_x, and a block of H columns for each of r, z, n, in this order. h0 is
-    the initial state; None means zeros, as for the two biases. `mask` says which steps are real: it is not 0 there. It
-    holds booleans or numbers, and has no gradient.
+    W has the rows of h, W_h, above those of x, W_x, and a block of H columns for each of r, z, n. None means zeros for
+    the initial state h0 and for the two biases. Steps are real where `mask`, of booleans or numbers, is not 0.
 
     Shapes    x (N,T,D) · h0 (N,H) · W (H+D,3H) · b, b_h (3H) · mask (N,T)  →  y (N,T,H) · h (N,H)
     Forward   for t = 1 … T, from h₀ = h0, with a = xₜ W_x + b and q = hₜ₋₁ W_h + b_h        σ the logistic function
@@ -79,12 +77,12 @@ def gru(xp: Any, x: Array, h0: Array | None, W: Array, b: Array | None = None, b
     y = h[1:].transpose(1, 0, 2)  # (N,T,H)
     if real is not None:
         y = xp.where(real, y, xp.zeros((), y.dtype))  # (13)
-    return (y, h[T]), (x, gates, h, W, b is None, b_h is None, real)
+    return (y, h[T]), (x, gates, h, W, real)
 
 
 @gru.gradient
 def dgru(xp: Any, dy: Array, dh: Array, *, cache: Any, needs: Any) -> Gradients:
-    x, gates, h, W, no_b, no_b_h, real = cache
+    x, gates, h, W, real = cache
     (N, T, D), H = x.shape, W.shape[1] // 3
     da, dq = xp.empty((T, N, 3 * H), dy.dtype), xp.empty((T, N, 3 * H), dy.dtype)
     for t in reversed(range(T)):
@@ -101,10 +99,8 @@ def dgru(xp: Any, dy: Array, dh: Array, *, cache: Any, needs: Any) -> Gradients:
             dh = xp.where(real[:, t], dh, past)  # (15)
     dx = (da @ W[H:].T).transpose(1, 0, 2) if needs[0] else None  # (9) (N,T,D)
     da, dq = da.reshape(T * N, 3 * H), dq.reshape(T * N, 3 * H)
-    dW = None
-    if needs[2]:
-        dW_h = h[:T].reshape(T * N, H).T @ dq  # (10)
-        dW = xp.concatenate([dW_h, x.transpose(1, 0, 2).reshape(T * N, D).T @ da])  # (10) (H+D,3H)
-    db = da.sum(axis=0) if needs[3] and not no_b else None  # (10)
-    db_h = dq.sum(axis=0) if needs[4] and not no_b_h else None  # (10)
-    return dx, dh if needs[1] else None, dW, db, db_h, None
+    dW_h = h[:T].reshape(T * N, H).T @ dq  # (10)
+    dW_x = x.transpose(1, 0, 2).reshape(T * N, D).T @ da  # (10)
+    db = da.sum(axis=0) if needs[3] else None  # (10)
+    db_h = dq.sum(axis=0) if needs[4] else None  # (10)
+    return dx, dh if needs[1] else None, xp.concatenate([dW_h, dW_x]) if needs[2] else None, db, db_h, None

@@ -16,10 +16,9 @@ derived in ops/dense.py. All steps share W and b, which is why (14) sums over ti
 With a recurrent mask m, the gates read h̃ₜ₋₁ = m ⊙ hₜ₋₁ (15) in place of hₜ₋₁. This product passes δh̃ on to both of its
 factors: δh = m ⊙ δh̃ (16) and δm = h ⊙ δh̃ (17). All steps share m, so (17) sums over time.
 
-A sequence that is shorter than T has masked steps, at which nothing is computed: h and C are those of the step before
-(19), so δh and δC pass such a step unchanged (22). Its x and z reach no output: it has δz = 0 (21), and with it no part
-in (12), (14) and (17). y = 0 (20) depends on nothing, so δy is left out there. What stands in a masked step may be NaN,
-so it is replaced (18), not multiplied by 0.
+At a masked step of a shorter sequence, h and C are those of the step before (19), so δh and δC pass it unchanged (22).
+Its x, which may be NaN, is replaced (18) and reaches no output: it has δz = 0 (21), and with it no part in (12), (14)
+and (17). y = 0 (20) depends on nothing, so δy is left out there.
 """
 
 from typing import Any
