@@ -31,11 +31,9 @@ def merged(layer: str, parts: Sequence[Tensor], merge_mode: str) -> Tensor:
 
 
 class Parallel(Module):
-    """Several modules on the same input, and their outputs merged. `branches` are the modules.
+    """Several modules on the same input, and their outputs merged, real where all of them are real.
 
     merge_mode   "concat" puts them side by side on the last axis; "sum", "mul" and "ave" add, multiply and average them
-
-    With a mask, a step of the output is real if it is real in every branch.
 
     >>> import tinynet as tn
     >>> tn.nn.Parallel([tn.nn.Dense(3, 2), tn.nn.Dense(3, 4)])(tn.Tensor([[1.0, 2.0, 3.0]])).shape

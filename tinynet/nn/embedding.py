@@ -38,8 +38,8 @@ class Embedding(Module):
         x = real_steps(x, mask)
         is_readable = x.device == "cpu" and not is_observed() and x.size
         if is_readable and ((low := int(x.data.min())) < 0 or int(x.data.max()) >= self.vocabulary):
-            raise ArgumentError(f"Embedding: x must be in [0, vocabulary) = [0, {self.vocabulary}), got values from {low} "
-                                f"to {x.data.max()}; does the vocabulary lack a symbol?")
+            raise ArgumentError(f"Embedding: x must be in [0, vocabulary) = [0, {self.vocabulary}), got values from "
+                                f"{low} to {x.data.max()}; does the vocabulary lack a symbol?")
         y = self.W[x]
         if self.padding_index is not None:
             y = ops.where(ops.expand_dims(x == self.padding_index, -1), 0.0, y)

@@ -14,7 +14,7 @@ from tinynet.window import pool_window
 
 
 class _Pool(Module):
-    """Windows of `size`, `stride` apart (`size`). With a mask, of the real steps alone; outputs are real as of `Conv1D`."""
+    """Windows of `size`, `stride` apart. With a mask, of the real steps alone; outputs are real as of `Conv1D`."""
 
     op: ClassVar[Op[Tensor]]
 
