@@ -273,6 +273,7 @@ MASKED: list[Any] = [
              nn.MaxPool1D(2, 1), nn.GlobalMaxPool(), nn.Dense(5, 2)],
     lambda: [nn.Dense(3, 4), nn.Tanh(), nn.Conv1D(4, 5, 3, padding="same"), nn.AvgPool1D(2), nn.Softmax(axis=1),
              nn.GlobalAveragePool()],
+    lambda: [nn.Bidirectional(nn.GRU(3, 4)), nn.GRU(8, 3, return_sequences=False)],
     lambda: [nn.Conv1D(3, 4, 2, padding="causal"), nn.BatchNorm(4), nn.LSTM(4, 3, return_sequences=False)],
     lambda: [nn.Sequential(nn.Conv1D(3, 4, 3, stride=2, padding="same"), nn.Sigmoid()), nn.Flatten(), nn.Dense(12, 2)],
     lambda: [nn.Conv1D(3, 4, 2), nn.ReLU(), nn.LSTM(4, 3), nn.Conv1D(3, 4, 2, padding=0),

@@ -75,7 +75,7 @@ class Residual(Module):
 
 
 def checked(layer: str, module: Module) -> Module:
-    """The module. StateError for another object."""
+    """A module; StateError for another object."""
     if not isinstance(module, Module):
         raise StateError(f"{layer}: a branch must be a module, got {type(module).__name__}; "
                          "write tn.nn.ReLU(), with brackets?")

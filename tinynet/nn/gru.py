@@ -8,8 +8,6 @@ from tinynet.nn.recurrent import Recurrent, weights
 from tinynet.tensor import Tensor
 from tinynet.types import ArrayLike
 
-GATES = 3  # r, z, n: column blocks of W, b and b_h
-
 
 class GRU(Recurrent):
     """Gated recurrent unit over a sequence, with the reset gate behind the product. The math: `tn.ops.gru`.
@@ -29,8 +27,8 @@ class GRU(Recurrent):
                  go_backwards: bool = False, bias: bool = True) -> None:
         self.inputs, self.units, self.bias = inputs, units, bias
         self.return_sequences, self.return_state, self.go_backwards = return_sequences, return_state, go_backwards
-        self.W = Parameter(weights(inputs, units, GATES))  # (H+D,3H)
-        self.b, self.b_h = (Parameter(init.zeros((GATES * units,))) if bias else None for _ in range(2))
+        self.W = Parameter(weights(inputs, units, 3))  # (H+D,3H)
+        self.b, self.b_h = (Parameter(init.zeros((3 * units,))) if bias else None for _ in range(2))
 
     def forward(self, x: Tensor, h0: Tensor | None = None, mask: ArrayLike | None = None) -> Any:
         x, real = self.read(x, mask)
