@@ -6,8 +6,6 @@ from tinynet.nn.module import Module
 from tinynet.tensor import Tensor
 from tinynet.types import ArrayLike
 
-_LOW = -1e30  # a score of probability 0; not -inf, since a sequence without a real step has no other score
-
 
 class ReLU(Module):
     """max(x, 0), elementwise. The math: `tn.ops.relu`.
@@ -62,4 +60,4 @@ class Softmax(Module):
     def forward(self, x: Tensor, mask: ArrayLike | None = None) -> Tensor:
         if mask is None or self.axis % x.ndim != 1:
             return ops.softmax(real_steps(x, mask), axis=self.axis)
-        return real_steps(ops.softmax(real_steps(x, mask, _LOW), axis=self.axis), mask)
+        return real_steps(ops.softmax(real_steps(x, mask, -1e30), axis=self.axis), mask)  # -inf alone gives NaN

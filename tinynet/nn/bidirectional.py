@@ -21,8 +21,6 @@ class Bidirectional(Module, Generic[Result]):
     False, the last states of both are merged. With `return_state`, the result is the output, the last states of the
     forward layer, and those of the backward layer. `layer(x, *states)` takes initial states in the same order.
 
-    Source: Schuster and Paliwal 1997
-
     >>> import tinynet as tn
     >>> tn.nn.Bidirectional(tn.nn.LSTM(2, 5))(tn.Tensor([[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]])).shape
     (1, 3, 10)
@@ -33,14 +31,13 @@ class Bidirectional(Module, Generic[Result]):
                  layer: LSTM[tuple[Tensor, Tensor, Tensor]], merge_mode: str = "concat") -> None: ...
     @overload
     def __init__(self: "Bidirectional[Tensor]", layer: Module, merge_mode: str = "concat") -> None: ...
-    def __init__(self, layer: Module, merge_mode: str = "concat") -> None:
+    def __init__(self, layer: Any, merge_mode: str = "concat") -> None:
         check_merge("Bidirectional", merge_mode)
         if getattr(layer, "go_backwards", None) is not False:
             raise ArgumentError("Bidirectional: layer must be a recurrent one that reads forwards, got "
                                 f"{layer!r}; tn.nn.Bidirectional(tn.nn.LSTM(inputs, units))?")
-        self.layer: Any = layer
-        self.merge_mode = merge_mode
-        self.backwards: Any = type(layer)(**{**layer.config(), "go_backwards": True})
+        self.layer, self.merge_mode = layer, merge_mode
+        self.backwards = type(layer)(**{**layer.config(), "go_backwards": True})
 
     def forward(self, x: Tensor, *states: Tensor | None, mask: ArrayLike | None = None) -> Result:
         real, half = None if mask is None else as_mask(mask, x), len(states) // 2
@@ -50,4 +47,4 @@ class Bidirectional(Module, Generic[Result]):
         return (output, *after, *before) if after else output  # type: ignore[return-value]
 
     def output_mask(self, mask: Tensor) -> Tensor | None:
-        return self.layer.output_mask(mask)  # type: ignore[no-any-return]
+        return self.layer.output_mask(mask)

@@ -25,13 +25,11 @@ class Recurrent(Module):
         return (output, *states) if self.return_state else output
 
     def output_mask(self, mask: Tensor) -> Tensor | None:
-        if not self.return_sequences:
-            return None
-        return ops.flip(mask, 1) if self.go_backwards else mask
+        after = ops.flip(mask, 1) if self.go_backwards else mask
+        return after if self.return_sequences else None
 
 
 def weights(inputs: int, units: int, gates: int) -> Tensor:
     """W (units + inputs, gates units): in each block orthogonal rows of h above Glorot uniform rows of x."""
-    blocks = [ops.concatenate([init.orthogonal((units, units)), init.glorot_uniform((inputs, units))])
-              for _ in range(gates)]
-    return ops.concatenate(blocks, axis=1)
+    return ops.concatenate([ops.concatenate([init.orthogonal((units, units)), init.glorot_uniform((inputs, units))])
+                            for _ in range(gates)], axis=1)

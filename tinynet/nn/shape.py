@@ -27,8 +27,6 @@ class Flatten(Module):
 class Reshape(Module):
     """Each sample in another shape: x (N, ...) -> (N, *shape). One size may be -1: it is computed from the others.
 
-    With a mask, masked steps become zeros; the mask ends here.
-
     >>> import tinynet as tn
     >>> tn.nn.Reshape((2, 2))(tn.Tensor([[1.0, 2.0, 3.0, 4.0]])).shape
     (1, 2, 2)
