@@ -15,7 +15,7 @@ NAMES = [
     (ops, "cat", "tn.ops.concatenate"), (ops, "ReLU", "tn.ops.relu"), (ops, "nll_loss", "tn.ops.cross_entropy"),
     (optim, "StepLR", "tn.optim.StepDecay"), (optim, "adamw", "tn.optim.AdamW"), (tn, "manual_seed", "tn.seed"),
     (tn, "Dense", "tn.nn.Dense"), (tn, "Linear", "tn.nn.Dense"), (tn, "DataLoader", "tn.data.Loader"),
-    (tn, "from_numpy", "tn.Tensor"), (nn, "GRU", r"dir\(tn.nn\) lists them"),
+    (tn, "from_numpy", "tn.Tensor"), (nn, "Transformer", r"dir\(tn.nn\) lists them"),
     (nn.Sequential(), "fit", r"tn.fit\(model, optimizer, loader, epochs=10\)"),
     (nn.Dense(2, 2), "weight", "layer.W"), (nn.Dense(2, 2), "predict", r"tn.predict\(model, x\)"),
     (tn.Tensor([1.0]), "exp", "tn.ops.exp"), (tn.Tensor([1.0]), "view", "x.reshape"),

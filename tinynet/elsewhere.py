@@ -72,7 +72,7 @@ def in_modules(names: Mapping[str, Iterable[str]]) -> Callable[[str], Any]:
 
     >>> in_modules({"tn.nn": ["Dense"]})("Linear")
     Traceback (most recent call last):
-    AttributeError: tn.nn: Linear must be one of its names, and is not; tn.nn.Dense?
+    AttributeError: tn.nn has no attribute 'Linear'; tn.nn.Dense?
     """
     known: dict[str, str] = {}
     for place, own in reversed([*names.items()]):
@@ -81,7 +81,7 @@ def in_modules(names: Mapping[str, Iterable[str]]) -> Callable[[str], Any]:
 
     def missing(name: str) -> NoReturn:
         right = known.get(name.lower())
-        raise AttributeError(f"{place}: {name} must be one of its names, and is not; "
+        raise AttributeError(f"{place} has no attribute {name!r}; "
                              + (f"{right}?" if right else f"dir({place}) lists them"), name=name)
     return missing
 

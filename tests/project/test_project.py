@@ -133,7 +133,7 @@ def import_faults(path: str, source: str) -> list[str]:
         if top == "tinynet":
             faults += [f"{path} imports {name}: {why}" for why in inner_faults(path, room, rest)]
         elif top in PACKAGES and not re.match(PACKAGES[top], path):
-            faults.append(f"{path} imports {name}: {top} belongs into {PACKAGES[top]}")
+            faults.append(f"{path} imports {name}: {top} belongs in {PACKAGES[top]}")
         elif top not in PACKAGES and top not in sys.stdlib_module_names:
             faults.append(f"{path} imports {name}: {top} is no dependency of tinynet")
         if top in (*HEAVY, "urllib") and not inside and not re.match(MAY_BE_HEAVY, path):
@@ -163,18 +163,18 @@ def test_modules_import_only_what_stands_above_them() -> None:
     ("ops/lstm.py", "import tinynet.nn.lstm", "ops may import only what stands above it"),
     ("ops/lstm.py", "from ..nn import LSTM", "ops may import only what stands above it"),
     ("ops/lstm.py", "def f():\n from tinynet import backend", "the backend is for"),
-    ("ops/lstm.py", "import numpy as np", "numpy belongs into"),
-    ("ops/lstm.py", "def f():\n from numpy import tanh", "numpy belongs into"),
+    ("ops/lstm.py", "import numpy as np", "numpy belongs in"),
+    ("ops/lstm.py", "def f():\n from numpy import tanh", "numpy belongs in"),
     ("nn/lstm.py", "from tinynet import Tensor", "nn may import only what stands above it"),
     ("nn/lstm.py", "from tinynet.backend import namespace", "the backend is for"),
     ("op.py", "from tinynet.backend.cpu import lstm", "what is inside the backend is its own"),
     ("op.py", "import importlib\nimportlib.import_module('tinynet.backend.cpu')", "inside the backend"),
     ("gradcheck.py", "from tinynet.ops import lstm", "gradcheck may import only what stands above it"),
     ("backend/cpu/lstm.py", "from tinynet.ops import lstm", "backend may import only what stands above it"),
-    ("backend/cpu/lstm.py", "def f():\n import cupy", "cupy belongs into"),
+    ("backend/cpu/lstm.py", "def f():\n import cupy", "cupy belongs in"),
     ("backend/cpu/__init__.py", "import numba", "at its top"),
     ("backend/__init__.py", "try:\n import cupy\nexcept ImportError: pass", "at its top"),
-    ("backend/__init__.py", "def f():\n import numba", "numba belongs into"),
+    ("backend/__init__.py", "def f():\n import numba", "numba belongs in"),
     ("nn/lstm.py", "class A:\n from tqdm import tqdm", "at its top"),
     ("data/digits/download.py", "from urllib.request import urlopen", "at its top"),
     ("data/digits/small.py", "import pandas", "pandas is no dependency"),

@@ -21,7 +21,7 @@ PAGE = ROOT / "docs" / "add_an_op.md"
 
 
 class Edit(NamedTuple):
-    """A block of code of the page: the file that it belongs into, and the line above it.
+    """A block of code of the page: the file that it belongs in, and the line above it.
 
     `anchor` is None for a whole file, and "" for the end of a file.
     """

@@ -1,4 +1,4 @@
-"""What an op of `tinynet/ops` still lacks: the lines to write for it, and the files that they belong into.
+"""What an op of `tinynet/ops` still lacks: the lines to write for it, and the files that they belong in.
 
 `tests/ops/test_complete.py` reports them, in one test for each op. All other tests take ops and overrides from here,
 and leave out those that lack what they need, so that a missing line fails that test alone.
