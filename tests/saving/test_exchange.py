@@ -340,3 +340,29 @@ def test_a_layer_in_two_places_counts_once() -> None:
     assert list(to_torch(model)) == ["0.weight", "0.bias"]
     from_torch(model, {"x.weight": np.eye(3), "x.bias": np.zeros(3)})
     np.testing.assert_array_equal(layer.W.numpy(), np.eye(3))
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation")  # of Keras, with PyTorch
+def test_gru_and_layers_without_bias_of_keras() -> None:
+    keras = pytest.importorskip("keras")
+    layers = keras.layers
+    theirs = keras.Sequential([keras.Input((6, 3)), layers.GRU(4, return_sequences=True),
+                               layers.LSTM(3, return_sequences=True, use_bias=False), layers.GRU(2, use_bias=False)])
+    rng = np.random.default_rng(0)
+    theirs.set_weights([rng.normal(size=array.shape) for array in theirs.get_weights()])
+    ours = nn.Sequential(nn.GRU(3, 4), nn.LSTM(4, 3, bias=False), nn.GRU(3, 2, bias=False, return_sequences=False))
+    from_keras(ours, {array.path: keras.ops.convert_to_numpy(array) for array in theirs.weights})
+    x = rng.normal(size=(5, 6, 3)).astype("float32")
+    assert_close(outputs(ours, x), theirs.predict(x, verbose=0), 1e-5)
+    for mine, their in zip(to_keras(ours).values(), theirs.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, their, atol=1e-7)
+
+
+def test_gru_of_pytorch() -> None:
+    """The names of a state_dict, with the two biases of a GRU in their places."""
+    ours: Any = nn.Sequential(nn.GRU(3, 4), nn.Dense(4, 2))
+    ours[0].b_h.data[...] = np.arange(12) / 7
+    other: Any = from_torch(nn.Sequential(nn.GRU(3, 4), nn.Dense(4, 2)), to_torch(ours))
+    for mine, their in zip(ours.state_dict().values(), other.state_dict().values(), strict=True):
+        np.testing.assert_array_equal(mine, their)
+    assert (to_torch(ours)["0.bias_hh_l0"] == np.arange(12, dtype="float32") / 7).all()

@@ -83,10 +83,11 @@ def test_from_pytorch_and_back(make: Any, shape: tuple[int, ...]) -> None:
         assert_close(theirs_of(to_torch_module(ours), x), expected)
 
 
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
 @pytest.mark.parametrize("options", [{}, {"num_layers": 3, "dropout": 0.2}, {"bias": False}, {"batch_first": True},
                                      {"num_layers": 2, "bidirectional": True, "dropout": 0.1}])
-def test_an_lstm(options: dict[str, Any]) -> None:
-    theirs = T.LSTM(3, 5, **options).eval()
+def test_recurrent_layers(kind: str, options: dict[str, Any]) -> None:
+    theirs = getattr(T, kind)(3, 5, **options).eval()
     x = np.random.default_rng(0).normal(size=(4, 6, 3)).astype("float32")
     first = x if theirs.batch_first else x.transpose(1, 0, 2)
     with torch.no_grad():
@@ -117,6 +118,8 @@ MODELS: list[tuple[str, list[nn.Module], tuple[int, ...]]] = [
                   nn.Parallel([nn.Flatten(), nn.Sequential(nn.Tanh(), nn.Flatten())], "ave")], (6, 5, 2)),
     ("each step", [nn.TimeDistributed(nn.Sequential(nn.Conv2D(1, 3, 2), nn.GlobalAveragePool())), nn.LSTM(3, 2),
                    nn.Residual(nn.Residual(nn.Dense(2, 2))), nn.Flatten()], (4, 5, 5, 1)),
+    ("GRU", [nn.GRU(3, 4), nn.GRU(4, 3, go_backwards=True), nn.Bidirectional(nn.GRU(3, 2, bias=False)),
+             nn.LSTM(4, 2, bias=False), nn.GRU(2, 2, return_sequences=False)], (8, 3)),
     ("maxima", [nn.Conv1D(3, 4, 2), nn.GlobalMaxPool()], (8, 3)),
     ("reshape", [nn.Conv2D(1, 2, 3), nn.Reshape((3, -1)), nn.LSTM(8, 3, return_sequences=False)], (5, 6, 1)),
 ]
@@ -144,8 +147,10 @@ def compare(model: Any) -> Any:
 
 
 @pytest.mark.parametrize("layer", [nn.LSTM(3, 4, return_state=True),
-                                   nn.Bidirectional(nn.LSTM(3, 4, return_state=True), "sum")])
-def test_states_of_an_lstm(layer: nn.Module) -> None:
+                                   nn.Bidirectional(nn.LSTM(3, 4, return_state=True), "sum"),
+                                   nn.GRU(3, 4, return_state=True),
+                                   nn.Bidirectional(nn.GRU(3, 4, return_state=True), "sum")])
+def test_states(layer: nn.Module) -> None:
     model: Any = nn.Sequential(layer, input_shape=(5, 3))
     x = np.random.default_rng(0).normal(size=(2, 5, 3)).astype("float32")
     for mine, their in zip(model(tn.Tensor(x)), to_torch_module(model)(torch.tensor(x)), strict=True):

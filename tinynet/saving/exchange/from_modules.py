@@ -58,8 +58,8 @@ class _Builder:
 def from_torch_module(module: TorchModule, *, input_shape: Shape | None = None) -> nn.Sequential:
     """A model of tinynet that computes what a model of PyTorch computes, with its weights, in evaluation mode.
 
-    module        a torch.nn.Sequential, which may hold others; or a torch.nn.LSTM, of which the model gives the outputs
-                  of all steps
+    module        a torch.nn.Sequential, which may hold others; or a torch.nn.LSTM or GRU, of which the model gives the
+                  outputs of all steps
     input_shape   of one sample as tinynet takes it, channels last, for `tn.save` and `tn.to_onnx`
 
     The layers may be Conv1d, Conv2d, BatchNorm1d, BatchNorm2d, ReLU, Sigmoid, Tanh, Softmax, Dropout, MaxPool, AvgPool,
@@ -200,29 +200,30 @@ def _dropout(builder: _Builder, path: str, theirs: Any) -> Module | None:
     return nn.Dropout(theirs.p) if theirs.p else None
 
 
-def _lstm(builder: _Builder, path: str, theirs: Any) -> Module:
-    """An LSTM layer for each layer of a stacked one, with the two directions in a Bidirectional."""
+def _recurrent(builder: _Builder, path: str, theirs: Any) -> Module:
+    """A layer for each layer of a stacked LSTM or GRU, with the two directions in a Bidirectional."""
     if path:
         _refuse(path, theirs, "the whole model, since it gives a tuple in PyTorch")
     _check(path, theirs, proj_size=0)
+    kind: Any = nn.LSTM if type(theirs).__name__ == "LSTM" else nn.GRU
     layers: list[Module] = []
     for number in range(theirs.num_layers):
         inputs = theirs.hidden_size * (1 + theirs.bidirectional) if number else theirs.input_size
-        layer: Any = nn.LSTM(inputs, theirs.hidden_size)
+        layer: Any = kind(inputs, theirs.hidden_size)
         if theirs.bidirectional:
             layer = nn.Bidirectional(layer)
-            _fill_lstm(layer.backwards, theirs, f"_l{number}_reverse")
-        _fill_lstm(layer.layer if theirs.bidirectional else layer, theirs, f"_l{number}")
+            _fill(layer.backwards, theirs, f"_l{number}_reverse")
+        _fill(layer.layer if theirs.bidirectional else layer, theirs, f"_l{number}")
         layers += [layer, nn.Dropout(theirs.dropout)] if theirs.dropout and number + 1 < theirs.num_layers else [layer]
     return nn.Sequential(*layers)
 
 
-def _fill_lstm(layer: "nn.LSTM[Any]", theirs: Any, ending: str) -> None:
+def _fill(layer: Any, theirs: Any, ending: str) -> None:
     """Load the weights of PyTorch's names with this ending. A missing bias is zero."""
     state = {name: value.detach().cpu().numpy() for name, value in theirs.state_dict().items()}
-    layer.load_state_dict(ours_of(TORCH, layer, {
-        f"{name}_l0": state.get(f"{name}{ending}", np.zeros(4 * layer.units, "float32"))
-        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}, None))
+    arrays = {f"{name}_l0": state.get(f"{name}{ending}", np.zeros(layer.W.shape[1], "float32"))
+              for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}
+    layer.load_state_dict(ours_of(TORCH, layer, arrays, None))
 
 
 _RULES: dict[str, Callable[[_Builder, str, Any], Module | None]] = {
@@ -232,4 +233,4 @@ _RULES: dict[str, Callable[[_Builder, str, Any], Module | None]] = {
     "MaxPool2d": _pooling(nn.MaxPool2D, 4), "AvgPool1d": _pooling(nn.AvgPool1D, 3),
     "AvgPool2d": _pooling(nn.AvgPool2D, 4), "AdaptiveAvgPool1d": _global_pooling,
     "AdaptiveAvgPool2d": _global_pooling, "Flatten": _flatten, "Linear": _linear, "Identity": lambda *_: None,
-    "LSTM": _lstm}
+    "LSTM": _recurrent, "GRU": _recurrent}

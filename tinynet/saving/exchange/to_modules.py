@@ -29,7 +29,7 @@ def to_torch_module(model: Module) -> TorchModule:
     """A torch.nn.Sequential that computes what a model computes, with its weights, in evaluation mode.
 
     The model is a Sequential, also of Sequentials and branches, with an input_shape. Its layers become those of
-    PyTorch; an LSTM becomes a module around torch.nn.LSTM. See the top of this file for the layout of the input.
+    PyTorch; an LSTM or a GRU becomes a module around that of PyTorch. See the top of this file for the layout.
 
     Errors: StateError for a model without input_shape, and, with the name of the layer, for a layer that PyTorch lacks:
     a recurrent dropout, for example.
@@ -163,23 +163,21 @@ def _dense(builder: _Builder, layer: Any, before: Shape) -> list[Any]:
     return [builder.filled(builder.torch.nn.Linear(layer.inputs, layer.units), layer)]
 
 
-def _lstm(builder: _Builder, layer: Any, before: Shape) -> list[Any]:
+def _one_direction(builder: _Builder, layer: Any, before: Shape) -> list[Any]:
     return _recurrent(builder, layer, [layer], "concat")
 
 
-def _bidirectional(builder: _Builder, layer: Any, before: Shape) -> list[Any]:
-    if type(layer.layer) is not nn.LSTM:
-        builder.refuse(layer, "a Bidirectional of an LSTM")
+def _both_directions(builder: _Builder, layer: Any, before: Shape) -> list[Any]:
     return _recurrent(builder, layer.layer, [layer.layer, layer.backwards], layer.merge_mode)
 
 
 def _recurrent(builder: _Builder, layer: Any, parts: Sequence[Any], merge: str) -> list[Any]:
-    """PyTorch's LSTM with the weights of one or two of ours."""
-    if layer.dropout or layer.recurrent_dropout:
+    """PyTorch's LSTM or GRU with the weights of one or two of ours."""
+    kind = type(layer).__name__
+    if kind == "LSTM" and (layer.dropout or layer.recurrent_dropout):
         builder.refuse(layer, "an LSTM without dropout inside, which PyTorch lacks (layer.dropout = 0 leaves it out)")
-    if layer.b is None:
-        builder.refuse(layer, "an LSTM with a bias")
-    theirs = builder.torch.nn.LSTM(layer.inputs, layer.units, batch_first=True, bidirectional=len(parts) > 1)
+    theirs = getattr(builder.torch.nn, kind)(layer.inputs, layer.units, bias=layer.b is not None, batch_first=True,
+                                             bidirectional=len(parts) > 1)
     theirs.load_state_dict({name + ending: builder.torch.tensor(np.ascontiguousarray(array))
                             for part, ending in zip(parts, ("", "_reverse"), strict=False)
                             for name, array in theirs_of(TORCH, part, None).items()})
@@ -204,8 +202,10 @@ def _plain(name: str) -> Callable[[_Builder, Any, Shape], list[Any]]:
 
 
 _RULES: dict[type[Module], Callable[[_Builder, Any, Shape], list[Any]]] = {
-    nn.Dense: _dense, nn.Conv1D: _convolution, nn.Conv2D: _convolution, nn.BatchNorm: _batch_norm, nn.LSTM: _lstm,
-    nn.Bidirectional: _bidirectional,
+    nn.Dense: _dense, nn.Conv1D: _convolution, nn.Conv2D: _convolution, nn.BatchNorm: _batch_norm,
+    nn.LSTM: _one_direction,
+    nn.GRU: _one_direction,
+    nn.Bidirectional: _both_directions,
     nn.ReLU: _plain("ReLU"), nn.Sigmoid: _plain("Sigmoid"), nn.Tanh: _plain("Tanh"), nn.Softmax: _softmax,
     nn.Dropout: lambda builder, layer, before: [builder.torch.nn.Dropout(layer.p)], nn.MaxPool1D: _pool,
     nn.MaxPool2D: _pool, nn.AvgPool1D: _pool, nn.AvgPool2D: _pool, nn.GlobalAveragePool: _global_pooling,

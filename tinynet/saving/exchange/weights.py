@@ -17,6 +17,9 @@ LSTM       W (H+D,4H)                    weight_hh_l0 (4H,H) = W[:H]ᵀ         
                                          weight_ih_l0 (4H,D) = W[H:]ᵀ           kernel (D,4H) = W[H:]
            b (4H)                        bias_hh_l0 + bias_ih_l0                bias
            columns f, i, C̃, o           i, f, g = C̃, o                         i, f, c = C̃, o
+GRU        W (H+D,3H)                    as of the LSTM                         as of the LSTM, with reset_after
+           b, b_h (3H)                   bias_ih_l0, bias_hh_l0                 bias (2,3H)
+           columns r, z, n               r, z, n                                z, r, h = n
 BatchNorm  gamma, beta                   weight, bias                           gamma, beta
            running_mean, running_var     the same                               moving_mean, moving_variance
 
@@ -76,7 +79,7 @@ _ASSUMED = {"bias": 0, "bias_ih_l0": 0, "bias_hh_l0": 0, "num_batches_tracked": 
 _PER_FEATURE: dict[type[Module], tuple[str, ...]] = {  # arrays whose first axis is the input's features
     nn.Dense: ("W",), nn.BatchNorm: ("gamma", "beta", "running_mean", "running_var")}
 _CHANNELS_FIRST = (nn.Conv1D, nn.Conv2D, nn.MaxPool1D, nn.MaxPool2D, nn.AvgPool1D, nn.AvgPool2D)  # in PyTorch
-_CHANNELS_LAST = (nn.LSTM, nn.Reshape, nn.GlobalAveragePool, nn.Flatten, nn.Dense)  # also there
+_CHANNELS_LAST = (nn.LSTM, nn.GRU, nn.Reshape, nn.GlobalAveragePool, nn.Flatten, nn.Dense)  # also there
 
 
 def to_torch(model: Module, *, like: Iterable[str] | None = None, channels_last: bool = False) -> Arrays:
@@ -145,11 +148,10 @@ def from_keras(model: Module, weights: Mapping[str, Any]) -> Module:
 def theirs_of(library: _Library, layer: Module, order: Order) -> Arrays:
     """The arrays of a layer with the names and axes of the library."""
     ours = layer.state_dict()
-    if isinstance(layer, nn.LSTM):
-        x, h, biases = library.kernels
-        return {x: _turned(library, _swapped(ours["W"][layer.units :])),
-                h: _turned(library, _swapped(ours["W"][: layer.units])),
-                biases[0]: _swapped(ours["b"]), **{name: np.zeros_like(ours["b"]) for name in biases[1:]}}
+    if isinstance(layer, nn.LSTM | nn.GRU):
+        x, h, _ = library.kernels
+        blocks = [_turned(library, _swapped(library, layer, part)) for part in np.split(ours["W"], [layer.units])]
+        return {x: blocks[1], h: blocks[0], **_their_biases(library, layer, ours)}
     if order is not None:
         ours = {name: array[order] if name in _PER_FEATURE[type(layer)] else array for name, array in ours.items()}
     if type(layer) in library.axes:
@@ -160,10 +162,10 @@ def theirs_of(library: _Library, layer: Module, order: Order) -> Arrays:
 
 def ours_of(library: _Library, layer: Module, theirs: Arrays, order: Order) -> Arrays:
     """The inverse of `theirs_of`."""
-    if isinstance(layer, nn.LSTM):
-        x, h, biases = library.kernels
-        return {"W": np.concatenate([_swapped(_turned(library, theirs[name])) for name in (h, x)]),
-                "b": sum(_swapped(theirs[name]) for name in biases)}
+    if isinstance(layer, nn.LSTM | nn.GRU):
+        x, h, _ = library.kernels
+        return {"W": np.concatenate([_swapped(library, layer, _turned(library, theirs[name])) for name in (h, x)]),
+                **_our_biases(library, layer, theirs)}
     ours = {name: theirs[their] for name, their in library.names[type(layer)].items() if their in theirs}
     if "batches_seen" in ours and ours["batches_seen"] < 1:  # averages of an unknown number of batches
         del ours["batches_seen"]
@@ -175,10 +177,34 @@ def ours_of(library: _Library, layer: Module, theirs: Arrays, order: Order) -> A
     return ours
 
 
-def _swapped(columns: Any) -> Any:
-    """Columns f, i, C, o in the order i, f, C, o, and vice versa."""
-    f, i, rest = np.split(columns, [columns.shape[-1] // 4, columns.shape[-1] // 2], axis=-1)
-    return np.concatenate([i, f, rest], axis=-1)
+def _their_biases(library: _Library, layer: "nn.LSTM[Any] | nn.GRU", ours: Arrays) -> Arrays:
+    """The biases of a recurrent layer, none for a layer without. A second one of an LSTM is zero."""
+    if layer.b is None:
+        return {}
+    names = library.kernels[2]
+    first = _swapped(library, layer, ours["b"])
+    second = _swapped(library, layer, ours["b_h"]) if isinstance(layer, nn.GRU) else np.zeros_like(first)
+    if len(names) == 1:  # Keras has a GRU's two as the rows of one array
+        return {names[0]: np.stack([first, second]) if isinstance(layer, nn.GRU) else first}
+    return dict(zip(names, (first, second), strict=True))
+
+
+def _our_biases(library: _Library, layer: "nn.LSTM[Any] | nn.GRU", theirs: Arrays) -> Arrays:
+    """The inverse of `_their_biases`. The two of an LSTM are added."""
+    if layer.b is None:
+        return {}
+    names = library.kernels[2]
+    both = theirs[names[0]] if isinstance(layer, nn.GRU) and len(names) == 1 else [theirs[name] for name in names]
+    swapped = [_swapped(library, layer, one) for one in both]
+    return dict(zip(("b", "b_h"), swapped, strict=True)) if isinstance(layer, nn.GRU) else {"b": sum(swapped)}
+
+
+def _swapped(library: _Library, layer: Module, columns: Any) -> Any:
+    """Columns in the other library's order of gates, and vice versa: i, f, C, o for f, i, C, o; Keras has z, r, n."""
+    if isinstance(layer, nn.GRU) and library is TORCH:
+        return columns
+    first, second, *rest = np.split(columns, 3 if isinstance(layer, nn.GRU) else 4, axis=-1)
+    return np.concatenate([second, first, *rest], axis=-1)
 
 
 def _turned(library: _Library, matrix: Any) -> Any:
@@ -219,9 +245,10 @@ def _layers(function: str, model: Module) -> list[tuple[str, Module]]:
     found: dict[int, tuple[str, Module]] = {}
     for path, module in model.modules():
         if any(isinstance(one, nn.Parameter) for _, one in module.members()):
-            if type(module) not in (nn.LSTM, *TORCH.names):
-                raise StateError(f"{function}: weights must be those of Dense, Conv1D, Conv2D, LSTM and BatchNorm, and "
-                                 f"{path or 'the model'} is a {type(module).__name__}; exchange its parts")
+            if type(module) not in (nn.LSTM, nn.GRU, *TORCH.names):
+                raise StateError(f"{function}: weights must be those of Dense, Conv1D, Conv2D, LSTM, GRU and "
+                                 f"BatchNorm, and {path or 'the model'} is a {type(module).__name__}; exchange its "
+                                 "parts")
             found.setdefault(id(module), (path, module))
     return list(found.values())
 
@@ -284,7 +311,7 @@ def _orders(function: str, model: Module, channels_last: bool) -> dict[int, Orde
             return
         if isinstance(module, nn.Flatten) and is_first and len(before) > 1:
             order = np.moveaxis(np.arange(math.prod(before)).reshape(before), -1, 0).ravel()
-        elif order is not None and isinstance(module, nn.Reshape | nn.LSTM):
+        elif order is not None and isinstance(module, nn.Reshape | nn.LSTM | nn.GRU):
             raise StateError(f"{function}: after a Flatten there must be a Dense before {type(module).__name__}, "
                              "which takes features in their order; leave the Flatten out")
         elif order is not None and type(module) in _PER_FEATURE:
