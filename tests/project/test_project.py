@@ -273,8 +273,8 @@ def test_an_import_by_name_is_found(source: str) -> None:
 # 130 more: changes between forward and backward, copies of optimizers, and layers in containers and cycles.
 # 700 more for sequences of different lengths, branches and losses: masks, GRU, LayerNorm, groups of channels, Residual,
 # Parallel, binary cross-entropy, Huber, and small functions.
-# Each op beyond OPS brings PER_OP lines more, so that an added op needs no change here.
-BUDGET, OPS, PER_OP = 5990, 50, 80
+# OPS is the number of ops that this covers. Each further op brings PER_OP lines, so that to add one needs no change here.
+BUDGET, OPS, PER_OP = 5990, 45, 80
 CORE = (r"(contract|tape|tensor|op|tracing|random|window|init|gradcheck)\.py$|"
         r"(ops|nn|optim)/(?!__init__|summary|profile)")
 

@@ -104,6 +104,8 @@ def test_every_step(project: Path) -> None:
     failed, said = run(project, commands()[0])
     passed = re.search(r"(\d+) passed", said)
     assert not failed and passed and int(passed[1]) >= 8, said
+    failed, said = run(project, ["pytest", "tests/project/test_project.py", "-k", "budget"])
+    assert not failed, said
     follow(project, edits()[len(WITHOUT_OVERRIDE) :])
     failed, said = run(project, commands()[1])
     passed = re.search(r"(\d+) passed", said)
