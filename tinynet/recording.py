@@ -260,6 +260,17 @@ class Recordings:
         try:
             if not self._is_free.acquire(False):
                 return None
+            outputs = self._outputs(key, record, inputs)
+            self._is_free.release()
+            return outputs
+        except BaseException:  # not `finally`: Python may be interrupted before the first instruction of its block
+            if self._is_free._is_owned():
+                self._is_free.release()
+            raise
+
+    def _outputs(self, key: tuple[Any, ...], record: Callable[[], Recording | None], inputs: tuple[Tensor, ...]) -> Any:
+        """The outputs by the recording of this key, which is made at the second call; None without one."""
+        try:
             found = self.known.get(key)
             if isinstance(found, Recording):
                 arrays = found.arrays()  # kept alive during the replay
@@ -277,11 +288,6 @@ class Recordings:
                     return _each(_copy, made.outputs)
         except DeviceError as error:
             self.known[key] = str(error)
-        finally:  # an interrupt may be raised after any call: the first call here releases
-            try:  # noqa: SIM105  # suppress() would be called before it
-                self._is_free.release()
-            except RuntimeError:  # this thread does not hold it
-                pass
         return None
 
 

@@ -10,12 +10,16 @@ from contextlib import ContextDecorator
 from contextvars import ContextVar, copy_context
 from threading import Lock
 from typing import Any, Generic, TypeVar
+from weakref import ref
 
 from tinynet.errors import StateError
 
 Value = TypeVar("Value")
 Result = TypeVar("Result")
-Entry = tuple[Any, Any, Any]  # a value, the lock that is held while it holds, and the outer entry or None
+# A value, a function that returns the lock which is held while it holds, and the outer entry or None. The lock is
+# referred to weakly: an exception between the body of a `with` statement and the call of `__exit__` leaves it held, but
+# ends the `with` statement, which has the last reference.
+Entry = tuple[Any, Callable[[], Any], Any]
 
 
 class Setting(Generic[Value]):
@@ -37,8 +41,9 @@ class Setting(Generic[Value]):
         """The value that holds now."""
         entry = self.entry.get()
         while entry is not None:
-            value, lock, entry = entry
-            if lock.locked():
+            value, lock_of, entry = entry
+            lock = lock_of()
+            if lock is not None and lock.locked():
                 return value
         return self.default
 
@@ -46,7 +51,7 @@ class Setting(Generic[Value]):
         """Change the value for the rest of the context."""
         lock = Lock()
         lock.acquire()
-        self.entry.set((value, lock, None))
+        self.entry.set((value, lambda: lock, None))
 
     def changed(self, value: Value) -> "Changed":
         """A context, or a decorator, in which the setting has this value."""
@@ -85,9 +90,9 @@ class Changed(ContextDecorator):
             raise StateError("with: a context must end before it begins again, and this one still holds; "
                              "make another one, such as tn.no_grad()")
         entry = self.setting.entry.get()
-        while entry is not None and not entry[1].locked():
+        while entry is not None and not ((lock := entry[1]()) is not None and lock.locked()):
             entry = entry[2]
-        self.setting.entry.set((self.value, self.lock, entry))
+        self.setting.entry.set((self.value, ref(self.lock), entry))
         return self.lock
 
 

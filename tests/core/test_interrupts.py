@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import tinynet as tn
-from tinynet import backend
+from tinynet import backend, recording
 from tinynet.backend.cpu.runtime import memory, threads
 from tinynet.errors import StateError
 from tinynet.tracing import is_observed, observe, shapes_only
@@ -61,11 +61,13 @@ def settings() -> tuple[Any, ...]:
             [lock._is_owned() for lock in locks])
 
 
+# The frame of the user is interrupted, too: its name of a file is one of FILES.
+USERS: dict[str, Any] = {}
+exec(compile("def nested(context):\n    with context(), context():\n        pass", "of tinynet's user", "exec"), USERS)
+
+
 def within(context: Callable[[], Any]) -> Callable[[], None]:
-    def enter() -> None:
-        with context(), context():
-            pass
-    return enter
+    return lambda: USERS["nested"](context)
 
 
 CONTEXTS = {"no_grad": tn.no_grad, "using": lambda: tn.using("reference"), "precision": lambda: tn.precision("tf32"),
@@ -143,7 +145,8 @@ class Work:
 
     def state(self) -> tuple[Any, ...]:
         """All that must be as before after an interrupt."""
-        return (settings(), [module.training for _, module in self.net.modules()],
+        recordings = [one._is_free._is_owned() for one in recording.evaluations.values()]
+        return (settings(), any(recordings), [module.training for _, module in self.net.modules()],
                 signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
 
 

@@ -125,18 +125,14 @@ def _call(launcher: Any, shards: int, *arguments: Any) -> Any:
     if shards == 1 or pool.free._is_owned():  # owned: a kernel that launches another
         return launcher(0, shards, *arguments)
     try:
-        try:
-            if not pool.free.acquire(blocking=False):
-                return launcher(0, shards, *arguments)
-            if pool.sleepers:
-                pool.wake()
-            return launcher(pool.address, shards, *arguments)
-        finally:
-            try:  # noqa: SIM105  # suppress() would be called before it
-                pool.free.release()
-            except RuntimeError:  # this thread does not hold it
-                pass
-    except BaseException:  # an interrupt may have been raised before the release
+        if not pool.free.acquire(blocking=False):
+            return launcher(0, shards, *arguments)
+        if pool.sleepers:
+            pool.wake()
+        failed = launcher(pool.address, shards, *arguments)
+        pool.free.release()
+        return failed
+    except BaseException:  # not `finally`: Python may be interrupted before the first instruction of its block
         if pool.free._is_owned():
             pool.free.release()
         raise
