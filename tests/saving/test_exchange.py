@@ -303,7 +303,8 @@ def test_weights_of_other_layers() -> None:
             {**{key: value for key, value in good.items() if key != "2.weight"}, "2.gamma": np.ones(2)})
     refused(ShapeError, "from_torch: 2.weight must be (2, 4), got (4, 2); are the layers of the same sizes?",
             {**good, "2.weight": good["2.weight"].T})
-    refused(StateError, "unexpected ['weight_ih_l0_reverse']", {**good, "2.weight_ih_l0_reverse": np.ones(2)})
+    refused(StateError, "weights of 2 layers (0 Dense, 2 Dense), got those of 3 (",
+            {**good, "2.weight_ih_l0_reverse": np.ones(2)})
     with pytest.raises(StateError, match=r"to_torch: there must be weights of 2 layers .* got those of 1 \(a\)"):
         to_torch(ours, like=["a.weight", "a.bias"])
     with pytest.raises(StateError, match=r"to_torch: Dense 2 must have weight, bias, missing \['bias'\]"):

@@ -20,6 +20,7 @@ LSTM       W (H+D,4H)                    weight_hh_l0 (4H,H) = W[:H]ᵀ         
 GRU        W (H+D,3H)                    as of the LSTM                         as of the LSTM, with reset_after
            b, b_h (3H)                   bias_ih_l0, bias_hh_l0                 bias (2,3H)
            columns r, z, n               r, z, n                                z, r, h = n
+Embedding  W (V,F)                       weight                                 embeddings
 BatchNorm  gamma, beta                   weight, bias                           gamma, beta
            running_mean, running_var     the same                               moving_mean, moving_variance
 
@@ -69,17 +70,20 @@ TORCH = _Library("torch", ".", {
     nn.Dense: _WEIGHTS, nn.Conv1D: _WEIGHTS, nn.Conv2D: _WEIGHTS,
     nn.BatchNorm: {"gamma": "weight", "beta": "bias", "running_mean": "running_mean", "running_var": "running_var",
                    "batches_seen": "num_batches_tracked"},
+    nn.Embedding: {"W": "weight"},
 }, {nn.Dense: (1, 0), nn.Conv1D: (2, 1, 0), nn.Conv2D: (3, 2, 0, 1)},
     ("weight_ih_l0", "weight_hh_l0", ("bias_ih_l0", "bias_hh_l0")))
 KERAS = _Library("keras", "/", {
     nn.Dense: _KERNEL, nn.Conv1D: _KERNEL, nn.Conv2D: _KERNEL,
     nn.BatchNorm: {"gamma": "gamma", "beta": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"},
+    nn.Embedding: {"W": "embeddings"},
 }, {}, ("kernel", "recurrent_kernel", ("bias",)))
 _ASSUMED = {"bias": 0, "bias_ih_l0": 0, "bias_hh_l0": 0, "num_batches_tracked": 0}  # for missing arrays
 _PER_FEATURE: dict[type[Module], tuple[str, ...]] = {  # arrays whose first axis is the input's features
     nn.Dense: ("W",), nn.BatchNorm: ("gamma", "beta", "running_mean", "running_var")}
 _CHANNELS_FIRST = (nn.Conv1D, nn.Conv2D, nn.MaxPool1D, nn.MaxPool2D, nn.AvgPool1D, nn.AvgPool2D)  # in PyTorch
-_CHANNELS_LAST = (nn.LSTM, nn.GRU, nn.Reshape, nn.GlobalAveragePool, nn.Flatten, nn.Dense)  # also there
+_CHANNELS_LAST = (nn.LSTM, nn.GRU, nn.Reshape, nn.GlobalAveragePool, nn.GlobalMaxPool, nn.Flatten,
+                  nn.Dense)  # also there
 
 
 def to_torch(model: Module, *, like: Iterable[str] | None = None, channels_last: bool = False) -> Arrays:
@@ -216,7 +220,9 @@ def _turned(library: _Library, matrix: Any) -> Any:
 def _to(library: _Library, model: Module, like: Iterable[str] | None, orders: dict[int, Order]) -> Arrays:
     function, layers = f"to_{library.name}", _layers(f"to_{library.name}", model)
     if like is None:
-        return {_join(library.separator, path, name): np.ascontiguousarray(array).reshape(array.shape)
+        places = _places(library, model)
+        return {_join(library.separator, places.get(path, (path, ""))[0], name + places.get(path, ("", ""))[1]):
+                np.ascontiguousarray(array).reshape(array.shape)
                 for path, layer in layers for name, array in theirs_of(library, layer, orders.get(id(layer))).items()}
     result: Arrays = {}
     for (path, layer), group in zip(layers, _groups(function, library, like, layers), strict=True):
@@ -246,11 +252,20 @@ def _layers(function: str, model: Module) -> list[tuple[str, Module]]:
     for path, module in model.modules():
         if any(isinstance(one, nn.Parameter) for _, one in module.members()):
             if type(module) not in (nn.LSTM, nn.GRU, *TORCH.names):
-                raise StateError(f"{function}: weights must be those of Dense, Conv1D, Conv2D, LSTM, GRU and "
-                                 f"BatchNorm, and {path or 'the model'} is a {type(module).__name__}; exchange its "
-                                 "parts")
+                raise StateError(f"{function}: weights must be those of Dense, Conv1D, Conv2D, LSTM, GRU, Embedding "
+                                 f"and BatchNorm, and {path or 'the model'} is a {type(module).__name__}; exchange "
+                                 "its parts")
             found.setdefault(id(module), (path, module))
     return list(found.values())
+
+
+def _places(library: _Library, model: Module) -> dict[str, tuple[str, str]]:
+    """For PyTorch, where the two layers of a Bidirectional are one: its path, and what ends the names of arrays."""
+    found = {}
+    for path, module in model.modules():
+        if isinstance(module, nn.Bidirectional) and library is TORCH:
+            found[_join(".", path, "layer")], found[_join(".", path, "backwards")] = (path, ""), (path, "_reverse")
+    return found
 
 
 def _groups(function: str, library: _Library, keys: Iterable[str],
@@ -260,9 +275,9 @@ def _groups(function: str, library: _Library, keys: Iterable[str],
     for key in keys:
         prefix, _, name = key.rpartition(library.separator)
         name = name.removesuffix(":0")  # TensorFlow appends it
-        numbered = re.fullmatch(r"(\w+_[ih]h_l)(\d+)", name) if library is TORCH else None
-        if numbered:  # each layer of a stacked LSTM is an LSTM of tinynet
-            prefix, name = f"{prefix} layer {numbered[2]}", f"{numbered[1]}0"
+        numbered = re.fullmatch(r"(\w+_[ih]h_l)(\d+)(_reverse)?", name) if library is TORCH else None
+        if numbered:  # each layer and direction of a stacked LSTM is an LSTM of tinynet
+            prefix, name = f"{prefix} layer {numbered[2]}{numbered[3] or ''}", f"{numbered[1]}0"
         groups.setdefault(prefix, {})[name] = key
     if len(groups) != len(layers):
         ours = ", ".join(f"{path} {type(layer).__name__}".strip() for path, layer in layers)
