@@ -31,13 +31,14 @@ class Bidirectional(Module, Generic[Result]):
                  layer: LSTM[tuple[Tensor, Tensor, Tensor]], merge_mode: str = "concat") -> None: ...
     @overload
     def __init__(self: "Bidirectional[Tensor]", layer: Module, merge_mode: str = "concat") -> None: ...
-    def __init__(self, layer: Any, merge_mode: str = "concat") -> None:
+    def __init__(self, layer: Module, merge_mode: str = "concat") -> None:
         check_merge("Bidirectional", merge_mode)
         if getattr(layer, "go_backwards", None) is not False:
             raise ArgumentError("Bidirectional: layer must be a recurrent one that reads forwards, got "
                                 f"{layer!r}; tn.nn.Bidirectional(tn.nn.LSTM(inputs, units))?")
-        self.layer, self.merge_mode = layer, merge_mode
-        self.backwards = type(layer)(**{**layer.config(), "go_backwards": True})
+        self.layer: Any = layer
+        self.merge_mode = merge_mode
+        self.backwards: Any = type(layer)(**{**layer.config(), "go_backwards": True})
 
     def forward(self, x: Tensor, *states: Tensor | None, mask: ArrayLike | None = None) -> Result:
         real, half = None if mask is None else as_mask(mask, x), len(states) // 2

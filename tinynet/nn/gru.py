@@ -1,7 +1,5 @@
 """The GRU layer. Its math, equations (1) to (15), is in ops/gru.py."""
 
-from typing import Any
-
 from tinynet import init, ops
 from tinynet.nn.parameter import Parameter
 from tinynet.nn.recurrent import Recurrent, weights
@@ -30,6 +28,7 @@ class GRU(Recurrent):
         self.W = Parameter(weights(inputs, units, 3))  # (H+D,3H)
         self.b, self.b_h = (Parameter(init.zeros((3 * units,))) if bias else None for _ in range(2))
 
-    def forward(self, x: Tensor, h0: Tensor | None = None, mask: ArrayLike | None = None) -> Any:
+    def forward(self, x: Tensor, h0: Tensor | None = None,
+                mask: ArrayLike | None = None) -> Tensor | tuple[Tensor, Tensor]:
         x, real = self.read(x, mask)
         return self.result(*ops.gru(x, h0, self.W, self.b, self.b_h, mask=real))
