@@ -4,6 +4,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from benchmarks.peers.base import LEARNING_RATE, Arrays
 from benchmarks.rows import example_models
 from tinynet import backend
 
+FORMS = {True: ", PyTorch channels_last", False: ", PyTorch NCHW"}
 TF32 = 0.01  # the relative error that products in TF32 may cause: they round to 10 bits
 MODELS = {"lstm_cnn": 128, "deep_lstm_cnn": 128, "cnn_lstm": 128, "lstm": 128, "cnn": 128, "idc_lstm_cnn": 128,
           "idc_lstm": 128, "idc_cnn": 128, "pneumonia_cnn_lstm": 16}
+IN_TF32 = {"lstm_cnn": 128, "cnn": 128}
 
 
 class Ours:
@@ -33,6 +36,13 @@ class Ours:
         self.optimizer = tn.optim.Adam(self.parameters, lr=LEARNING_RATE)
         self.x = tn.Tensor(x, device=device, requires_grad=self.objective == "product")
         self.target = tn.Tensor(target, device=device)
+
+    @staticmethod
+    def once(device: str) -> None:
+        """Use what the cases use."""
+        x, layer = tn.Tensor(tn.init.ones((2, 3, 4)), device=device), tn.nn.LSTM(4, 8).to(device)
+        layer(x).sum().backward()
+        wait(device)
 
     def backward(self) -> Any:
         self.parameters.zero_grad()
@@ -70,19 +80,29 @@ class Ours:
 class Theirs:
     """A case in PyTorch."""
 
-    def __init__(self, work: Case, data: Path, device: str) -> None:
+    def __init__(self, work: Case, data: Path, device: str, channels_last: bool = True) -> None:
         import torch
 
         from benchmarks.peers.torch import TorchNetwork
 
         x, target, weights, _ = read_data(data)
-        self.torch, self.device, self.objective = torch, device, work.objective
-        self.network = TorchNetwork(list(work.layers), weights, work.objective, compiled=False)
+        self.torch, self.device, self.objective, self.channels_last = torch, device, work.objective, channels_last
+        torch.backends.cudnn.benchmark = True  # it measures cuDNN's algorithms, and takes the fastest
+        self.network = TorchNetwork(list(work.layers), weights, work.objective, False, channels_last)
         if device == "cpu":
             torch.set_num_threads(1)  # tiny work would only wait for other threads
         self.network.model.to(device)
         self.x, self.target = (torch.tensor(array, device=device) for array in (x, target))
         self.x.requires_grad_(self.objective == "product")
+
+    @staticmethod
+    def once(device: str) -> None:
+        """Use what the cases use."""
+        import torch
+
+        x, layer = torch.ones(2, 3, 4, device=device), torch.nn.LSTM(4, 8).to(device)
+        layer(x)[0].sum().backward()
+        torch.nn.Conv2d(4, 8, 3, padding=1).to(device)(torch.ones(2, 4, 5, 5, device=device)).sum().item()
 
     def backward(self) -> Any:
         return self.network.backward(self.x, self.target)
@@ -131,18 +151,20 @@ def torch_device(device: str) -> str | None:
 
 
 def timed_cases(section: str = "", quick: bool = False) -> Iterator[tuple[Case, str]]:
-    """The cases that are timed beside PyTorch, with their precision: those of one section, or of both."""
+    """The cases that are timed beside PyTorch, with their precision: those of one section, or of both.
+
+    The most interesting ones come first: time may run out.
+    """
     if section in ("", "lstm"):  # 28 steps of 28 inputs, as in MNIST
-        batches, units = ((2,), (8,)) if quick else ((64, 256, 1024), (64, 128, 256, 512))
-        for H in units:
-            for N in batches:
-                for precision in ("float32", "tf32"):
-                    layer = tn.nn.Sequential(tn.nn.LSTM(28, H))
-                    yield case(f"LSTM 28 -> {H}, batch {N}, {precision}", "backward", layer, N, (28, 28)), precision
-    if section in ("", "steps"):  # all in float32
-        for name, batch in ({"small": 2} if quick else MODELS).items():
-            model = small_model() if quick else getattr(example_models(), name)()
-            yield case(f"{name}, batch {batch}", "step", model, batch), "float32"
+        batches, units = ((2,), (8,)) if quick else ((256, 64, 1024), (128, 512, 256, 64))
+        for precision, N, H in product(("float32", "tf32"), batches, units):
+            layer = tn.nn.Sequential(tn.nn.LSTM(28, H))
+            yield case(f"LSTM 28 -> {H}, batch {N}, {precision}", "backward", layer, N, (28, 28)), precision
+    if section in ("", "steps"):
+        for precision in ("float32", "tf32"):
+            for name, batch in ({"small": 2} if quick else MODELS if precision == "float32" else IN_TF32).items():
+                model = small_model() if quick else getattr(example_models(), name)()
+                yield case(f"{name}, batch {batch}, {precision}", "step", model, batch), precision
 
 
 def lstm(device: str, quick: bool, deadline: float) -> Iterator[Row]:
@@ -158,6 +180,10 @@ def steps(device: str, quick: bool, deadline: float) -> Iterator[Row]:
 def all_beside(section: str, device: str, quick: bool, deadline: float) -> Iterator[Row]:
     cases = list(timed_cases(section, quick))
     for number, (work, precision) in enumerate(cases):
+        if time.monotonic() > deadline:
+            yield {"name": f"from {work.name} on", "unit": "s",
+                   "error": f"no time was left for {len(cases) - number} of {len(cases)} cases"}
+            return
         yield from beside(work, device, precision, remaining(deadline, len(cases) - number))
 
 
@@ -187,13 +213,19 @@ def _beside(work: Case, device: str, precision: str, seconds: float, data: Path)
                    "note": "no PyTorch for this device"}
         return
     use_tf32(precision == "tf32")
-    errors = agree.errors(found, Theirs(work.without_dropout(), data, theirs_device).gradients())
+    forms = [True, False] if any("Conv" in kind for kind, _ in work.layers) else [True]
+    errors: dict[str, float] = {}
+    for form in forms:
+        more = agree.errors(found, Theirs(work.without_dropout(), data, theirs_device, form).gradients())
+        errors = {key: max(error, errors.get(key, 0.0)) for key, error in more.items()}
     wrong = {key: error for key, error in errors.items() if error > tolerance(key, precision)}
     if wrong:
         yield {"name": name, "unit": "s", "error": f"disagrees with PyTorch: {wrong}"}
         return
-    ours, theirs = Ours(work, data, device), Theirs(work, data, theirs_device)
-    note = f"agree to {max(errors.values()):.0e}"
+    ours, theirs = Ours(work, data, device), fastest(work, data, theirs_device, forms)
+    note = f"agree to {max(errors.values()):.0e}{FORMS[theirs.channels_last] if len(forms) > 1 else ''}"
+    if precision == "tf32" and any(kind == "LSTM" for kind, _ in work.layers):
+        note += ", our product with h in float32"
     if kind == "step" and theirs_device != "cpu":
         yield {"name": f"{name}, memory", "unit": "bytes", **peaks(ours, theirs, device)}
     call_theirs = getattr(theirs, kind)
@@ -203,6 +235,19 @@ def _beside(work: Case, device: str, precision: str, seconds: float, data: Path)
     if theirs_device != "cpu":
         pair = timing.in_turn(block(ours, call), block(theirs, theirs.graphed(call_theirs)), seconds / 3)
         yield {"name": f"{name}, graph beside graph", "unit": "s", **medians(pair), "note": note}
+
+
+def fastest(work: Case, data: Path, device: str, forms: list[bool]) -> Theirs:
+    """The form of PyTorch's network that is faster here: images with the channels last, or in its own order."""
+    made = [Theirs(work, data, device, form) for form in forms]
+    if len(made) == 1:
+        return made[0]
+    seconds = []
+    for theirs in made:
+        calls = block(theirs, getattr(theirs, work.work))
+        calls(3)  # with cudnn.benchmark, the first calls choose algorithms
+        seconds.append(min(calls(3)[0] for _ in range(3)))
+    return made[seconds.index(min(seconds))]
 
 
 def tolerance(name: str, precision: str) -> float:

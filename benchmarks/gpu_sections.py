@@ -22,7 +22,7 @@ import numpy as np
 
 import tinynet as tn
 from benchmarks.gpu_device import Row, is_gpu, wait
-from benchmarks.gpu_pairs import lstm, small_model, steps
+from benchmarks.gpu_pairs import Ours, Theirs, lstm, small_model, steps, torch_device
 from benchmarks.rows import example_models
 from tinynet import backend
 
@@ -236,5 +236,19 @@ def in_a_graph(device: str, work: Callable[[], Any], count: int) -> Iterator[Row
            "ours": statistics.median(whole for _, whole in times[1:]) / count}
 
 
+# --- first of all ----------------------------------------------------------------------------------------------------
+
+def warm(device: str, quick: bool, deadline: float) -> Iterator[Row]:
+    """Load what the other sections load: PyTorch, cuBLAS, cuDNN, our kernels. From a cold disk that takes long."""
+    start = time.perf_counter()
+    Ours.once(device)
+    yield {"name": "an LSTM and a product, the first time", "unit": "s", "ours": time.perf_counter() - start}
+    theirs = torch_device(device)
+    if theirs is not None:
+        start = time.perf_counter()
+        Theirs.once(theirs)
+        yield {"name": "PyTorch, the first time", "unit": "s", "theirs": time.perf_counter() - start}
+
+
 SECTIONS: dict[str, Callable[[str, bool, float], Iterator[Row]]] = {
-    "tests": tests, "mnist": mnist, "launch": launch, "lstm": lstm, "steps": steps}
+    "warm": warm, "tests": tests, "mnist": mnist, "launch": launch, "lstm": lstm, "steps": steps}

@@ -80,11 +80,12 @@ class TorchCompile(Torch):
 
 
 class TorchNetwork(Network):
-    def __init__(self, layers: list[Layer], weights: Arrays, objective: str, compiled: bool) -> None:
+    def __init__(self, layers: list[Layer], weights: Arrays, objective: str, compiled: bool,
+                 channels_last: bool = True) -> None:
         import torch
 
         self.torch, self.objective = torch, objective
-        self.layers = [Translated(i, kind, options, weights) for i, (kind, options) in enumerate(layers)]
+        self.layers = [Translated(i, kind, options, weights, channels_last) for i, (kind, options) in enumerate(layers)]
         self.model: Any = torch.nn.Sequential(*(layer.module for layer in self.layers))
         named = list(self.model.parameters())
         self.optimizer: Any = torch.optim.Adam(named, lr=LEARNING_RATE, fused=True) if named else None
@@ -143,14 +144,15 @@ class TorchNetwork(Network):
 class Translated:
     """One layer as a PyTorch module, `module`; `inner` is the module in it that has the parameters."""
 
-    def __init__(self, number: int, kind: str, options: dict[str, Any], weights: Arrays) -> None:
+    def __init__(self, number: int, kind: str, options: dict[str, Any], weights: Arrays, channels_last: bool) -> None:
         import torch
 
         self.number, self.kind = number, kind
-        self.module, self.inner = _module(kind, options)
+        self.module, self.inner = _module(kind, options, channels_last)
         with torch.no_grad():
             for name, array in self.native(weights).items():
-                getattr(self.inner, name).copy_(torch.tensor(array))
+                parameter = getattr(self.inner, name)
+                parameter.copy_(torch.tensor(array).reshape(parameter.shape))  # nn.Conv1d has no axis of height 1
             if kind == "BatchNorm":
                 for name in ("running_mean", "running_var"):
                     getattr(self.inner, name).copy_(torch.tensor(weights[f"{number}.{name}"]))
@@ -188,13 +190,16 @@ _TO_NATIVE: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 _TO_OURS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "Dense": lambda weight: weight.T,
-    "Conv1D": lambda weight: weight[:, :, 0].transpose(2, 1, 0),
+    "Conv1D": lambda weight: weight.reshape(*weight.shape[:2], -1).transpose(2, 1, 0),
     "Conv2D": lambda weight: weight.transpose(2, 3, 1, 0),
 }
 
 
-def _module(kind: str, options: dict[str, Any]) -> tuple[Any, Any]:
-    """PyTorch's module for a layer, and the module in it that has the parameters: usually itself."""
+def _module(kind: str, options: dict[str, Any], channels_last: bool) -> tuple[Any, Any]:
+    """PyTorch's module for a layer, and the module in it that has the parameters: usually itself.
+
+    Without `channels_last`, activations lie in PyTorch's own order of axes between the layers that have images.
+    """
     import torch
     from torch import nn
 
@@ -208,6 +213,20 @@ def _module(kind: str, options: dict[str, Any]) -> tuple[Any, Any]:
         def forward(self, x: Any) -> Any:
             image = x if x.ndim == 4 else x.unsqueeze(1)
             y = self.inner(image.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+            return y if x.ndim == 4 else y.squeeze(1)
+
+    class ChannelsFirst(nn.Module):
+        """The same in PyTorch's own order. Between two such modules the permuted views are contiguous: no copies."""
+
+        def __init__(self, inner: Any) -> None:
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, x: Any) -> Any:
+            if isinstance(self.inner, nn.Conv1d):
+                return self.inner(x.permute(0, 2, 1).contiguous()).permute(0, 2, 1)
+            image = x if x.ndim == 4 else x.unsqueeze(1)
+            y = self.inner(image.permute(0, 3, 1, 2).contiguous()).permute(0, 2, 3, 1)
             return y if x.ndim == 4 else y.squeeze(1)
 
     class Recurrent(nn.Module):
@@ -247,12 +266,13 @@ def _module(kind: str, options: dict[str, Any]) -> tuple[Any, Any]:
         inner = nn.MaxPool2d(options["size"], options["stride"])
     elif kind == "Conv1D":
         width, padding = options["width"], options["padding"]
-        inner = nn.Conv2d(options["inputs"], options["filters"], (1, width), padding=padding)
+        inner = nn.Conv2d(options["inputs"], options["filters"], (1, width), padding=padding) if channels_last else \
+            nn.Conv1d(options["inputs"], options["filters"], width, padding=padding)
     elif kind == "Conv2D":
         inner = nn.Conv2d(options["inputs"], options["filters"], options["size"], padding=options["padding"])
     else:
         raise NotImplementedError(f"{kind} is not translated to PyTorch")
-    return ChannelsLast(inner), inner
+    return (ChannelsLast if channels_last else ChannelsFirst)(inner), inner
 
 
 PEERS = (Torch, TorchCompile)

@@ -89,7 +89,7 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     made = list[Any]()
     monkeypatch.setattr(fake_cupy.RawModule, "__init__", lambda self, code, options: setattr(self, "_library", None))
     monkeypatch.setattr(fake_cupy.RawKernel, "__call__",
-                        lambda self, *call, shared_mem: made.append((*call, shared_mem)))
+                        lambda self, *call, shared_mem=0: made.append((*call, shared_mem)))
     return made
 
 
@@ -204,6 +204,8 @@ def test_cupy_is_given_eight_bytes_of_zeros_for_an_array_that_is_left_out(kernel
     kernels(OPTIONAL).launch("fill", one_each(5), None, y, None, 5)
     (_, _, (x, given, count, _), _), = launched
     assert given is y and x.tobytes() == count.tobytes() == bytes(8)
+    kernels(OPTIONAL).launch("fill", one_each(5), None, y, None, 5)  # known from the launch before
+    assert [value.tobytes() for value in launched[1][2][::2]] == [bytes(8)] * 2
 
 
 def test_cupy_is_given_the_bytes_of_a_struct(kernels: Callable[[str], Kernels], launched: list[Any]) -> None:

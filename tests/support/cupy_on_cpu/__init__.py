@@ -65,6 +65,8 @@ def install(is_fast: bool = False) -> Any:
     machine._error = runtime.CUDARuntimeError
     shim.replace({"runtime": runtime, "driver": driver}, machine.TABLE, is_fast)
     for name, function in machine.TABLE.items():
+        if is_fast and name in shim.FAST:
+            function = _one if shim.FAST[name] else _nothing
         for module in (runtime, driver):
             if hasattr(module, name):
                 setattr(module, name, function)
@@ -81,8 +83,12 @@ def install(is_fast: bool = False) -> Any:
 
 
 def _nothing(*arguments: Any) -> int:
-    """What is called when Python has ended, by destructors."""
+    """Also for destructors that are called when Python has ended."""
     return 0
+
+
+def _one(*arguments: Any) -> int:
+    return 1
 
 
 def _poisoned(size: int) -> Any:

@@ -29,9 +29,8 @@ _ERRORS = {"int": "-1", "intptr_t": "0", "size_t": "-1", "unsigned int": "0", "f
 _OTHER_ERRORS = {"streamGetPriority": "0", "funcGetAttribute": "-2"}
 
 # In the fast mode these do nothing, without a call of Python; the others compute as usual.
-FAST = {"launchKernel", "memcpyAsync", "memsetAsync", "graphLaunch", "streamIsCapturing", "getDevice", "setDevice",
-        "getDeviceCount", "_ensure_context"}
-_FAST_VALUES = {"getDeviceCount": "1"}
+FAST = {**dict.fromkeys(["launchKernel", "memcpyAsync", "memsetAsync", "graphLaunch", "streamIsCapturing", "getDevice",
+                         "setDevice", "_ensure_context"], 0), "getDeviceCount": 1}  # with what they return, if a number
 
 _HEAD = """#define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -125,7 +124,7 @@ def _function(entry: str, name: str, signature: str, is_fast: bool) -> str | Non
             return None
     head = f"{result} {entry}({', '.join(parameters) or 'void'})"
     if is_fast and name in FAST:
-        value = "Py_None" if result == "PyObject *" else _FAST_VALUES.get(name, "0")
+        value = "Py_None" if result == "PyObject *" else str(FAST[name])
         return f"{head} {{ {'Py_INCREF(Py_None); ' * (value == 'Py_None')}return {value}; }}"
     made = f'call("{name}", Py_BuildValue("({format_})"{values}))'
     if result == "PyObject *":

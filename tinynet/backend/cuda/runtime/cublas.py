@@ -13,6 +13,7 @@ Source: the cuBLAS reference, sections on GemmEx, GemmStridedBatchedEx, SetWorks
 """
 
 import ctypes
+from collections.abc import Callable
 from functools import cache
 from threading import local
 from typing import Any, NamedTuple
@@ -57,6 +58,9 @@ _SIGNATURES = {
 }
 
 
+Product = Callable[[int, int, int], None]  # of three addresses
+
+
 class Matrix(NamedTuple):
     """A matrix as cuBLAS takes it: its address, its leading dimension, and whether to transpose it.
 
@@ -99,6 +103,7 @@ class Cublas:
 
     def __init__(self, library: Any, cupy: Any) -> None:
         self.library, self.cupy = library, cupy
+        self.known: dict[Any, Any] = {}  # products that were made before, by the form of their arrays
         self._local = local()  # `handles` of each thread, by device and stream
         self._workspaces = WeakValueDictionary[tuple[int, int], Workspace]()  # by device and stream
 
@@ -113,25 +118,25 @@ class Cublas:
         return self.library is not None and a == b and a.char in "fd"
 
     def product(self, a: Matrix, b: Matrix, c: Matrix, sizes: tuple[int, int, int], dtype: Any, precision: str,
-                accumulate: bool = False, batch: int | None = None) -> None:
-        """Compute C (m,n) = A (m,k) B (k,n), or C += A B, all column-major. `sizes` is (m, n, k).
+                accumulate: bool = False, batch: int | None = None) -> Product:
+        """A function that computes C (m,n) = A (m,k) B (k,n), or C += A B, all column-major. `sizes` is (m, n, k).
 
-        Errors: DeviceError if cuBLAS reports an error.
+        It takes the three addresses: the layouts are those of `a`, `b` and `c`. Errors, from the function: DeviceError
+        if cuBLAS reports an error.
         """
         kind = _SINGLE[precision] if dtype.char == "f" else _DOUBLE
-        one, beta = _SCALARS[kind.scalar, 1.0], _SCALARS[kind.scalar, float(accumulate)]
-        operations = _T if a.transposed else _N, _T if b.transposed else _N
-        start = (self.handle().pointer, *operations, *sizes, ctypes.byref(one))
-        end = (kind.compute, _DEFAULT_ALGORITHM)
-        if batch is None:
-            status = self.library.cublasGemmEx(
-                *start, a.pointer, kind.data, a.leading, b.pointer, kind.data, b.leading, ctypes.byref(beta),
-                c.pointer, kind.data, c.leading, *end)
-        else:
-            status = self.library.cublasGemmStridedBatchedEx(
-                *start, a.pointer, kind.data, a.leading, a.stride, b.pointer, kind.data, b.leading, b.stride,
-                ctypes.byref(beta), c.pointer, kind.data, c.leading, c.stride, batch, *end)
-        _check(status, "GemmEx" if batch is None else "GemmStridedBatchedEx")
+        one, beta = (ctypes.byref(_SCALARS[kind.scalar, value]) for value in (1.0, float(accumulate)))
+        operations, data, compute = (_T if a.transposed else _N, _T if b.transposed else _N), kind.data, kind.compute
+        A, B, C = ((data, x.leading) if batch is None else (data, x.leading, x.stride) for x in (a, b, c))
+        name = "GemmEx" if batch is None else "GemmStridedBatchedEx"
+        end = (*(() if batch is None else (batch,)), compute, _DEFAULT_ALGORITHM)
+
+        def multiply(a: int, b: int, c: int) -> None:
+            status = getattr(self.library, f"cublas{name}")(
+                self.handle().pointer, *operations, *sizes, one, a, *A, b, *B, beta, c, *C, *end)
+            if status:
+                _check(status, name)
+        return multiply
 
     def handle(self) -> Handle:
         """The handle for this thread, the current GPU and the current stream."""

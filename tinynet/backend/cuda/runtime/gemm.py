@@ -10,12 +10,14 @@ rows; in a view it is larger than a row. The transpose X.T is the memory of X wi
 view with gaps within its rows (every second column) is copied.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from tinynet import backend
 from tinynet.backend.cuda.runtime import cublas
 from tinynet.backend.cuda.runtime.cublas import Matrix
 from tinynet.errors import ArgumentError, ShapeError
+
+_KNOWN = 1 << 10  # forms of products that are remembered
 
 
 def matmul(A: Any, B: Any, *, transpose_a: bool = False, transpose_b: bool = False, out: Any = None,
@@ -35,17 +37,49 @@ def matmul(A: Any, B: Any, *, transpose_a: bool = False, transpose_b: bool = Fal
     array([[3., 3., 3., 3.],
            [3., 3., 3., 3.]])
     """
+    binding = cublas.load(backend.namespace(backend.device_of(A)))
+    if binding is None:
+        return _checked(None, A, B, transpose_a, transpose_b, out, accumulate, None)
+    form = (type(B), A.shape, A.strides, A.dtype, B.shape, B.strides, B.dtype, transpose_a, transpose_b, accumulate,
+            backend.current_precision(), None if out is None else (type(out), out.shape, out.strides, out.dtype))
+    known = binding.known.get(form)
+    if known is None:
+        return _checked(binding, A, B, transpose_a, transpose_b, out, accumulate, form)
+    if out is None:
+        out = binding.cupy.empty(known.shape, A.dtype)
+    first, second = (A, B) if known.is_swapped else (B, A)
+    known.multiply(first.data.ptr, second.data.ptr, out.data.ptr)
+    return out
+
+
+class _Known(NamedTuple):
+    """A product of arrays whose form was checked: the shape of the result, and the function of the addresses.
+
+    The function takes the address of B first or, if `is_swapped`, that of A.
+    """
+
+    shape: tuple[int, ...]
+    is_swapped: bool
+    multiply: cublas.Product
+
+
+def _checked(binding: Any, A: Any, B: Any, transpose_a: bool, transpose_b: bool, out: Any, accumulate: bool,
+             form: Any) -> Any:
+    """The product of arrays of a form that is not known yet."""
     shape = _shape(A, B, transpose_a, transpose_b, out)
     if out is None and accumulate:
         raise ArgumentError("matmul: accumulate needs the array to add to, and got none; out=y?")
-    binding = cublas.load(backend.namespace(backend.device_of(A)))
     if binding is None or not binding.takes(A.dtype, B.dtype, backend.current_precision()):
         return _by_the_arrays(A, B, transpose_a, transpose_b, out, accumulate)
     xp = binding.cupy
     written = out if out is not None and out.dtype == A.dtype and _is_writable(out) else xp.empty(shape, A.dtype)
     adds = accumulate and written is out
     if written.size and shape[-1] and A.size and B.size:
-        _by_cublas(binding, A, B, transpose_a, transpose_b, written, adds)
+        known = _by_cublas(binding, A, B, transpose_a, transpose_b, written, adds)
+        if known is not None and (out is None or written is out):
+            if len(binding.known) >= _KNOWN:
+                binding.known.clear()
+            binding.known[form] = known._replace(shape=shape)
     elif not adds:
         written[...] = 0  # K = 0: an empty sum
     if out is None or written is out:
@@ -84,14 +118,18 @@ def _put(product: Any, out: Any, accumulate: bool) -> Any:
     return out
 
 
-def _by_cublas(binding: Any, A: Any, B: Any, transpose_a: bool, transpose_b: bool, C: Any, accumulate: bool) -> None:
+def _by_cublas(binding: Any, A: Any, B: Any, transpose_a: bool, transpose_b: bool, C: Any,
+               accumulate: bool) -> _Known | None:
+    """Multiply. Returns what later products of this form may use; None if an array had to be copied."""
+    given = A.data.ptr, B.data.ptr, C.data.ptr
     if A.ndim > 2 and B.ndim == 2 and not transpose_a:  # one product, of A (...M,K)
         A, C = A.reshape(-1, A.shape[-1]), C.reshape(-1, C.shape[-1])
     batch = None
     if C.ndim > 2:
         A, B, C = (X if X.ndim <= 3 else X.reshape(-1, *X.shape[-2:]) for X in (A, B, C))
         batch = C.shape[0]
-    if not _is_row_major(C):  # then Cᵀ = Bᵀ Aᵀ is row-major
+    is_swapped = not _is_row_major(C)
+    if is_swapped:  # then Cᵀ = Bᵀ Aᵀ is row-major
         A, B, C = B, A, C.swapaxes(-1, -2)
         transpose_a, transpose_b = not transpose_b, not transpose_a
     M, N = C.shape[-2:]
@@ -100,7 +138,12 @@ def _by_cublas(binding: Any, A: Any, B: Any, transpose_a: bool, transpose_b: boo
     if not cublas.fits(M, N, K, batch or 0, first.leading, second.leading, written.leading):
         raise ArgumentError(f"matmul: cuBLAS counts to 2**31 - 1, got a product of {(M, K)} and {(K, N)}; use smaller "
                             "batches")
-    binding.product(first, second, written, (N, M, K), C.dtype, backend.current_precision(), accumulate, batch)
+    multiply = binding.product(first, second, written, (N, M, K), C.dtype, backend.current_precision(), accumulate,
+                               batch)
+    multiply(first.pointer, second.pointer, written.pointer)
+    used = second.pointer, first.pointer
+    is_copied = (used[::-1] if is_swapped else used) != given[:2] or written.pointer != given[2]
+    return None if is_copied else _Known((), is_swapped, multiply)
 
 
 def _matrix(X: Any, transposed: bool) -> Matrix:

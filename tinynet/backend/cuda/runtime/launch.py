@@ -9,11 +9,16 @@
 - None is a null pointer, for a parameter marked OR_NULL (optional.h).
 
 The library that an array is from, CuPy or fake_cupy, compiles the file when one of its kernels is first launched.
+
+The host makes many small launches, so their checks must be quick. The first launch of a kernel checks everything, with
+messages. Later ones compare the arguments with what was accepted; anything unusual is checked in full again.
 """
 
 import math
 import re
-from functools import cache, cached_property
+from collections.abc import Callable, Sequence
+from functools import cache, cached_property, lru_cache, partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +32,7 @@ BLOCK = 256  # threads in a block, unless a kernel wants another number
 _BLOCK_MOST, _SIDE_MOST = 1024, 65535  # CUDA's limits: threads in a block, and blocks along y and z
 _MOST = 2**31 - 1  # threads along x: kernels count them in an int
 _SHARED_ALWAYS = 48 * 1024  # bytes of shared memory that a block may have without asking for more
+_GRIDS, _INTEGERS = 1 << 10, 1 << 12  # how many are remembered
 
 _NUMBERS = {"f": (float, int), "i": (int, bool), "u": (int,), "b": (bool, int)}  # Python's, by the kind of dtype
 _OF_THE_HOST = (np.ndarray, np.generic)
@@ -71,6 +77,7 @@ def _compiled(xp: Any, text: str) -> Any:
     return xp.RawModule(code=re.sub(r"[^\0-\x7F]", "_", text), options=("-std=c++17",))
 
 
+@lru_cache(_GRIDS)
 def one_each(count: int) -> Grid:
     """A thread for each of `count` elements. The threads of the last block may be more than the elements."""
     return Grid((-(-count // BLOCK), 1, 1), (BLOCK, 1, 1))
@@ -81,6 +88,25 @@ def here_and_there(xp: Any, number: Any, dtype: Any) -> Any:
     return (dtype(0), number.astype(dtype, copy=False)) if isinstance(number, xp.ndarray) else (dtype(number), None)
 
 
+class _Unusual(Exception):
+    """An argument has another form than in the last launch."""
+
+
+class _Plan:
+    """How a kernel is launched on arrays of one device once their form has been accepted.
+
+    device     the type of the arrays, and the number of the device
+    checks     by parameter: returns what the kernel gets for an argument, or raises _Unusual
+    launches   by grid: launches the kernel with a tuple of what it gets
+    """
+
+    __slots__ = ("checks", "device", "launches")
+
+    def __init__(self, device: tuple[Any, int], checks: tuple[Callable[[Any], Any], ...]) -> None:
+        self.device, self.checks = device, checks
+        self.launches: dict[Grid, Callable[[tuple[Any, ...]], Any]] = {}
+
+
 class Kernels:
     """The kernels of `stem`.cu in backend/cuda, or of the file at `path`."""
 
@@ -88,6 +114,7 @@ class Kernels:
         self.path = path or FOLDER / f"{stem}.cu"
         self._functions: dict[tuple[str, type], Any] = {}  # compiled kernels, by name and by the type of the arrays
         self._shared: dict[tuple[Any, int], int] = {}  # bytes of shared memory asked for, by kernel and device
+        self._plans: dict[str, _Plan] = {}  # of the last launch of each kernel
 
     def launch(self, name: str, grid: Grid, *arguments: Any) -> None:
         """Launch a kernel on arrays of one device, numbers and structs. An empty grid launches nothing.
@@ -96,41 +123,57 @@ class Kernels:
         the host or of two devices. ArgumentError for a wrong number of arguments, a number out of range, a grid that is
         too large, or more shared memory than `limits` allows.
         """
+        try:
+            plan = self._plans[name]
+            launch = plan.launches[grid]
+            values = tuple([check(value) for check, value in zip(plan.checks, arguments, strict=True)])
+        except (KeyError, ValueError, _Unusual):  # ValueError: another number of arguments
+            plan, launch = self._planned(name, grid, arguments)
+            values = tuple([check(value) for check, value in zip(plan.checks, arguments, strict=True)])
+        launch(values)
+
+    def _planned(self, name: str, grid: Grid, arguments: Sequence[Any]) -> tuple[_Plan, Callable[[Any], Any]]:
+        """Check all arguments and the grid. Returns the plan that later launches of this form take, and the launch.
+
+        Errors: as of `launch`.
+        """
         parameters = self._signatures[name]
         if len(arguments) != len(parameters):
             raise ArgumentError(f"{name}: must get {len(parameters)} arguments, "
                                 f"{', '.join(parameter.name for parameter in parameters)}, got {len(arguments)}; "
                                 f"compare with {self.path.name}")
-        values, first, device = [], None, 0
+        first: Any = None
         for parameter, value in zip(parameters, arguments, strict=True):
-            if parameter.is_optional and value is None:
-                values.append(_NULL)
-            elif parameter.is_pointer:
+            if parameter.is_pointer and not (parameter.is_optional and value is None):
                 _check_array(name, parameter, value)
-                if first is None:
-                    first, device = value, value.data.device_id
-                elif device != value.data.device_id or type(value) is not type(first):
-                    _check_one_device(name, parameter, value, first)
-                values.append(value)
+                first = value if first is None else first
+                _check_one_device(name, parameter, value, first)
             elif parameter.dtype.names:
-                values.append(_struct(name, parameter, value))
-            else:
-                values.append(_number(name, parameter.name, parameter.dtype, value))
-        if min(grid.blocks) == 0:
-            return
+                _struct(name, parameter, value)
+            elif not parameter.is_pointer:
+                _number(name, parameter.name, parameter.dtype, value)
         if (math.prod(grid.threads) > _BLOCK_MOST or grid.blocks[0] * grid.threads[0] > _MOST
                 or max(grid.blocks[1:]) > _SIDE_MOST):
             raise ArgumentError(f"{name}: a block has at most {_BLOCK_MOST} threads, and a grid 2**31 - 1 along x and "
                                 f"{_SIDE_MOST} blocks along y and z, got blocks {grid.blocks} of {grid.threads}; use "
                                 "smaller batches")
-        function = self._function(name, first)
+        function, device = self._function(name, first), first.data.device_id
         if grid.shared > _SHARED_ALWAYS and grid.shared > self._shared.get((function, device), 0):
             if grid.shared > limits(first).shared:
                 raise ArgumentError(f"{name}: a block has at most {limits(first).shared} bytes of shared memory on "
                                     f"this device, got {grid.shared}; look at `limits` first, and take another kernel")
             function.max_dynamic_shared_size_bytes = grid.shared  # on the current device
             self._shared[function, device] = grid.shared
-        function(grid.blocks, grid.threads, tuple(values), shared_mem=grid.shared)
+        plan = self._plans.get(name)
+        if plan is None or plan.device != (type(first), device):
+            checks = tuple(_check(name, parameter, type(first), device) for parameter in parameters)
+            plan = self._plans[name] = _Plan((type(first), device), checks)
+        if len(plan.launches) >= _GRIDS:
+            plan.launches.clear()
+        shared = {"shared_mem": grid.shared} if grid.shared else {}
+        launch = partial(function, grid.blocks, grid.threads, **shared) if min(grid.blocks) else _nothing
+        plan.launches[grid] = launch
+        return plan, launch
 
     @cached_property
     def _text(self) -> str:
@@ -146,6 +189,43 @@ class Kernels:
         if key not in self._functions:
             self._functions[key] = _compiled(_library(array), self._text).get_function(name)
         return self._functions[key]
+
+
+def _nothing(values: tuple[Any, ...]) -> None:
+    """The launch of an empty grid."""
+
+
+def _check(kernel: str, parameter: Parameter, kind: Any, device: int) -> Callable[[Any], Any]:
+    """The quick check of one parameter, for arrays of one kind and device."""
+    dtype = parameter.dtype
+    if parameter.is_pointer:
+        is_optional = parameter.is_optional
+        # CuPy makes an object for `flags` at each look.
+        is_contiguous = attrgetter("_c_contiguous" if hasattr(kind, "_c_contiguous") else "flags.c_contiguous")
+
+        def array(value: Any) -> Any:
+            if type(value) is kind:
+                if value.dtype is dtype and value.data.device_id == device and is_contiguous(value):
+                    return value
+            elif value is None and is_optional:
+                return _NULL
+            raise _Unusual
+        return array
+    if dtype.names:
+        return partial(_struct, kernel, parameter)
+    accepted, convert, of_integer = _NUMBERS[dtype.kind], dtype.type, lru_cache(_INTEGERS)(dtype.type)
+
+    def number(value: Any) -> Any:
+        kind = type(value)
+        try:
+            if kind in accepted:
+                return of_integer(value) if kind is int else convert(value)
+        except OverflowError:
+            raise _Unusual from None
+        if kind is convert:
+            return value
+        raise _Unusual
+    return number
 
 
 def _check_array(kernel: str, parameter: Parameter, array: Any) -> None:
