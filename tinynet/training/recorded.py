@@ -214,9 +214,10 @@ class RecordedStep:
 
     def _is_current(self) -> bool:
         """Whether the next step would be computed as the rehearsed one was."""
-        run = self.run
+        run, array = self.run, backend.namespace(self.device).ndarray
         return (self.rehearsed is not None and all(map(is_, self.trained, (run.model, run.optimizer)))
-                and list(self.scalars) == self._host_numbers() and self.rehearsed.is_current()
+                and not any([isinstance(getattr(*place), array) for place in self.scalars])  # others: in the fingerprint
+                and self.rehearsed.is_current()
                 and (self.recording is None or bool(self.recording.graph.is_current())))
 
     def _places(self) -> list[Any]:
