@@ -47,14 +47,14 @@ def lstm_cnn() -> Any:
 
 
 def train(device: str, *, graph: bool, make: Callable[[], Any] = lstm_cnn, epochs: int = 3,
-          optimizer: Callable[[Any], Any] = tn.optim.AdamW, data: str = "cpu",
+          optimizer: Callable[[Any], Any] = tn.optim.AdamW, data: str = "cpu", transform: Any = None,
           **options: Any) -> tuple[dict[str, Any], list[Any]]:
     """The state of model and optimizer after some epochs, and the history without its times."""
     tn.seed(3)
     model = make().to(device)
     rng = np.random.default_rng(0)
     images, labels = rng.standard_normal((IMAGES, 6, 5)).astype("float32"), rng.integers(0, 3, IMAGES)
-    loader = tn.data.Loader(images, labels, batch_size=BATCH, shuffle=True, device=data)
+    loader = tn.data.Loader(images, labels, batch_size=BATCH, shuffle=True, device=data, transform=transform)
     with_moments = optimizer(model.parameters())
     schedule = tn.optim.OneCycle(with_moments, peak=0.02, steps=epochs * len(loader))
     history = tn.fit(model, with_moments, loader, epochs=epochs, schedule=schedule, max_norm=1.0, graph=graph,
@@ -125,6 +125,43 @@ def test_data_on_the_device_give_the_same_run_without_any_copy(device: str, monk
     monkeypatch.setattr(RecordedStep, "__call__", forbidden)
     monkeypatch.setattr(recorded, "same_bits", equal)  # the one thing that waits
     assert_equal_runs(expected, train(device, graph=True, data=device))
+
+
+def halved(x: Any, labels: Any) -> Any:
+    return x / 2, labels
+
+
+def test_the_gather_of_a_loader_on_the_device_is_recorded_with_the_step(device: str, steps: list[RecordedStep]) -> None:
+    """A replay gets the indices of the rows."""
+    assert_equal_runs(train(device, graph=False, transform=halved), train(device, graph=True, data=device,
+                                                                         transform=halved))
+    assert steps[0].recording is not None
+    assert [(x.shape, x.dtype) for x in steps[0].recording.inputs] == [((BATCH,), "int64")]
+
+
+@pytest.mark.parametrize("fault", ["copies from the host", "draws a number"])
+def test_a_transform_that_cannot_be_recorded_is_left_out(device: str, steps: list[RecordedStep], fault: str) -> None:
+    """The step without it is recorded."""
+    def transform(x: Any, labels: Any) -> Any:
+        if fault == "draws a number":
+            return x * random.random(), labels
+        return x * backend.to_device(np.full(5, 0.5, "float32"), device), labels
+
+    def run(graph: bool) -> Any:
+        random.seed(0)
+        return train(device, graph=graph, data=device, transform=transform, epochs=4)
+
+    assert_equal_runs(run(False), run(True))
+    assert steps[0].reason and not steps[1].reason
+    assert steps[1].recording is not None and len(steps[1].recording.inputs) == 2
+
+
+def test_another_transform_counts_from_the_next_step(device: str) -> None:
+    def change(run: Run) -> None:
+        run.train.transform = halved  # type: ignore[attr-defined]
+
+    assert_equal_runs(*(train(device, graph=graph, data=device, callbacks=[Change(change, step)])
+                        for graph, step in ((False, 7), (True, 7))))
 
 
 def test_two_optimizers_one_model_and_a_second_fit(device: str) -> None:

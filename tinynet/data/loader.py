@@ -107,10 +107,37 @@ class Loader:
         return full + (rest > 0 and not self.drop_last)
 
     def __iter__(self) -> Iterator[Any]:
+        return self._batches(*self._begin())
+
+    def has_indices(self) -> bool:
+        """Whether `indices` can be used: on a device, for batches that depend on the indices of their rows alone."""
+        return type(self) is Loader and self.device != "cpu" and self.bucket is None
+
+    def indices(self) -> Iterator[Any]:
+        """As a loop over the loader, but yields the indices of the rows of each batch, int64 (B) on the device.
+
+        `batch(index)` makes the batch. `fit` records that with the step: see `tinynet/training/recorded.py`.
+        """
+        order, _, epoch, start = self._begin()
+        on_device = backend.to_device(order, self.device)
+        for number in range(start, len(self)):
+            self._position = epoch, number + 1
+            yield on_device[number * self.batch_size : (number + 1) * self.batch_size]
+        self._position = None
+
+    def batch(self, index: Any) -> Any:
+        """The batch of the rows of an index of `indices`."""
+        rows = [self._rows(array, index) for array in self.arrays]
+        batch = tuple(rows[end - 1] if number is None else tuple(rows[end - number : end])
+                      for number, end in zip(self._parts, self._ends(), strict=True))
+        return batch if self.transform is None else self.transform(*batch)
+
+    def _begin(self) -> tuple[Any, int, int, int]:
+        """Begin a pass: the order of its rows, the seed, its number and its first batch."""
         seed = current_seed() if self.seed is None else self.seed
         order, epoch, start = self._order(seed), self.epoch, self._start
         self.epoch, self._start, self._position = epoch + 1, 0, (epoch, start)
-        return self._batches(order, seed, epoch, start)
+        return order, seed, epoch, start
 
     def state_dict(self) -> dict[str, int]:
         """The position: the pass in progress (or the next one), from 0, and the number of batches that it has yielded.

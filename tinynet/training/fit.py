@@ -151,7 +151,7 @@ def _epoch(run: Run, session: Session, metrics: Mapping[str, Metric], show: bool
     meter = Meter(run.sums, f"epoch {run.epoch}/{run.epochs}", run.batch, batches, show)
     run.model.train()
     with meter:
-        for batch in run.batches_left():
+        for batch in session.batches():
             session.step(batch)
             meter.tick()
             session.watch()

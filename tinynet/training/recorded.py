@@ -8,6 +8,9 @@ until a batch has the shape of an earlier one. From there on, steps with batches
     recorded    the next one
     replayed    all later ones
 
+Where a `Loader` keeps its data on the device, the step begins with the gather of its batch and the loader's transform:
+a replay gets only the indices of the rows. If such a step cannot be recorded, the step without them is tried.
+
 Other batches, such as the last one of an epoch, run as usual. Before a replay the host writes the learning rate to its
 device scalar. From the recording on, the batches that a BatchNorm has seen are in device scalars too. After a replay,
 the host adds to its own counters what the recorded step added. If the model or the optimizer has changed, a step is
@@ -45,6 +48,7 @@ class RecordedStep:
     def __init__(self, run: Run, step: Step, device: str) -> None:
         self.run, self.step, self.device = run, step, device
         self.reason = ""
+        self.also: Sequence[Watched] = ()  # what the step depends on besides the model and the optimizer
         self.seen = set[Any]()  # shapes and dtypes of batches
         self.shape: Any = None  # those of the recorded batch
         self.scalars: dict[Place, Any] = {}  # device scalars for numbers of the host, by their places
@@ -210,13 +214,13 @@ class RecordedStep:
         model, optimizer = self.run.model, self.run.optimizer
         return [*(Watched(path, module, module.host_state) for path, module in model.modules()),
                 Watched("the optimizer", optimizer, [name for owner, name in self.scalars if owner is optimizer]),
-                Watched("the optimizer.parameters", dict(optimizer.parameters.items()))]
+                Watched("the optimizer.parameters", dict(optimizer.parameters.items())), *self.also]
 
     def _is_current(self) -> bool:
         """Whether the next step would be computed as the rehearsed one was."""
         run, array = self.run, backend.namespace(self.device).ndarray
         return (self.rehearsed is not None and all(map(is_, self.trained, (run.model, run.optimizer)))
-                and not any([isinstance(getattr(*place), array) for place in self.scalars])  # others: in the fingerprint
+                and not any([isinstance(getattr(*place), array) for place in self.scalars])
                 and self.rehearsed.is_current()
                 and (self.recording is None or bool(self.recording.graph.is_current())))
 

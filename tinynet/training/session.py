@@ -3,11 +3,14 @@
 import math
 import os
 import time
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
 from tinynet.atomic import remove_parts
+from tinynet.data.loader import Loader
 from tinynet.errors import Interrupted, NonFiniteError
+from tinynet.recording import Watched
 from tinynet.tensor import Tensor
 from tinynet.training import checkpoint
 from tinynet.training.guard import Found, probing
@@ -31,6 +34,11 @@ class Session:
         self.guard, self.loss, self.max_norm = guard, loss, max_norm
         self.device = device_of(run.optimizer.parameters)
         self.recorded = RecordedStep(run, self._learn, self.device) if graph and self.device != "cpu" else None
+        self.loader: Any = run.train if self.recorded and isinstance(run.train, Loader) and run.train.has_indices() \
+            and run.train.device == self.device else None  # whose batches are made from the indices of rows
+        self.gathers = self.loader is not None  # whether that is a part of the recorded step
+        if self.recorded and self.gathers:
+            self.recorded.also = [Watched("the loader", self.loader, ["epoch", "_position", "_start"])]
         self.good = checkpoint.capture(run, self.compared)
         self.saved = time.monotonic()
 
@@ -55,15 +63,29 @@ class Session:
                                  "make the model again, or train with guard=False")
         return ""
 
+    def batches(self) -> Iterator[Any]:
+        """The rest of this epoch's batches, for `step`: if there is a `loader`, the indices of their rows."""
+        return self.loader.indices() if self.loader is not None and not self.run.validating else self.run.batches_left()
+
     def step(self, batch: Any) -> None:
-        """Make a step with a batch (inputs, labels)."""
-        inputs, target = tensors_of("fit", batch, self.device)
-        (self.recorded or self._learn)(*inputs, target)
+        """Make a step with a batch (inputs, labels), or with the indices of its rows."""
+        if self.gathers:
+            arrays = [Tensor.of(batch)]
+        else:
+            made = batch if self.loader is None else self.loader.batch(batch)
+            inputs, target = tensors_of("fit", made, self.device)
+            arrays = [*inputs, target]
+        (self.recorded or self._learn)(*arrays)
+        if self.gathers and self.recorded and self.recorded.reason:  # the loader's transform may be it
+            self.gathers, self.recorded = False, RecordedStep(self.run, self._learn, self.device)
         self.run.next_step()
 
     def _learn(self, *arrays: Tensor) -> tuple[Tensor, Tensor]:
-        """Make a step with some inputs and a target, the last."""
-        *inputs, target = arrays
+        """Make a step with some inputs and a target, the last, or with the indices of their rows."""
+        if self.gathers:
+            inputs, target = tensors_of("fit", self.loader.batch(arrays[0].data), self.device)
+        else:
+            *inputs, target = arrays
         value, output = train_step(self.run, inputs, target, self.run.model, self.loss, self.max_norm)
         add_batch(self.run.sums, value, output, target)
         return value, output

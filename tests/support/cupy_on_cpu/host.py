@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,7 @@ def replayed() -> float:
             ends.append(time.thread_time())
 
     tn.fit(model, optimizer, loader, epochs=5, schedule=schedule, show=False, guard=False, callbacks=[Clock()])
-    return min(after - before for before, after in zip(ends, ends[1:], strict=False)) / len(loader) * 1e6
+    return min(after - before for before, after in pairwise(ends)) / len(loader) * 1e6
 
 
 def main() -> None:
