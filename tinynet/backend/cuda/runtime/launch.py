@@ -36,6 +36,7 @@ _GRIDS, _INTEGERS = 1 << 10, 1 << 12  # how many are remembered
 
 _NUMBERS = {"f": (float, int), "i": (int, bool), "u": (int,), "b": (bool, int)}  # Python's, by the kind of dtype
 _OF_THE_HOST = (np.ndarray, np.generic)
+_PLAIN = (int, float, bool)
 _NULL = np.uint64(0)  # a null pointer: CuPy passes the eight bytes of this number
 
 
@@ -212,7 +213,19 @@ def _check(kernel: str, parameter: Parameter, kind: Any, device: int) -> Callabl
             raise _Unusual
         return array
     if dtype.names:
-        return partial(_struct, kernel, parameter)
+        known: dict[Any, Any] = {}
+
+        def struct(value: Any) -> Any:
+            try:
+                return known[value]
+            except (KeyError, TypeError):  # new, or it cannot be hashed
+                made = _struct(kernel, parameter, value)
+            if isinstance(value, tuple) and all([type(part) in _PLAIN for part in value]):
+                if len(known) >= _GRIDS:
+                    known.clear()
+                known[value] = made
+            return made
+        return struct
     accepted, convert, of_integer = _NUMBERS[dtype.kind], dtype.type, lru_cache(_INTEGERS)(dtype.type)
 
     def number(value: Any) -> Any:
