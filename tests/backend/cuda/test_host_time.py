@@ -21,5 +21,5 @@ def test_the_host_takes_no_longer_than_it_did() -> None:
     done = subprocess.run([sys.executable, "-m", "tests.support.cupy_on_cpu.host"], cwd=ROOT, capture_output=True,
                           text=True, check=True)
     found = json.loads(done.stdout)
-    slow = {name: round(found[name] / found[unit], 1) for name, unit, most in BOUNDS if found[name] > most * found[unit]}
-    assert not slow, found
+    ratios = {name: (found[name] / found[unit], most) for name, unit, most in BOUNDS}
+    assert all(ratio <= most for ratio, most in ratios.values()), (ratios, found)
