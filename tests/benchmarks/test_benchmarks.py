@@ -161,6 +161,7 @@ def test_rounds_and_calls_fit_into_the_time(seconds: float, ours: int, theirs: i
     pair = timing.in_turn(lambda count: [0.01] * count, lambda count: [0.05] * count, seconds)
     assert [len(block) for block in pair.ours] == [ours] * rounds
     assert [len(block) for block in pair.theirs] == [theirs] * rounds
+    assert timing.quartiles([2.0]) == {"median": 2.0, "low": 2.0, "high": 2.0}
     assert timing.calls_in_block(1e-9) == 100 and timing.calls_in_block(1e9) == 1
 
 

@@ -381,9 +381,7 @@ def test_a_run_is_trained_by_its_recipe(tmp_path: Path, script: str, monkeypatch
 
     monkeypatch.setattr(experiment, "recipe_of", kept)
     monkeypatch.setattr(tn, "fit", fit)
-    source = DIGITS if script.startswith("mnist") else ["--data", "stand-in", "--size", "32", "--epochs", "2"]
-    if script == "idc_table2":
-        source = [word for word in source if word not in ("--size", "32")]
+    source = DIGITS if script.startswith("mnist") else ["--data", "stand-in", "--epochs", "2"]
     with pytest.raises(Enough):
         SCRIPTS[script].main([*source, "--out", str(tmp_path)])
     recipe, (model, optimizer, train, options) = recipes[-1], runs[0]
@@ -393,6 +391,8 @@ def test_a_run_is_trained_by_its_recipe(tmp_path: Path, script: str, monkeypatch
     assert optimizer.weight_decay == recipe.weight_decay and options["max_norm"] == recipe.max_norm
     assert list(optimizer.parameters) == list(model.parameters())
     assert train.batch_size == recipe.batch_size and train.shuffle
+    sides = {"idc_table2": (50, 50, 3), "pneumonia_cnn_lstm": (224, 224, 3)}
+    assert model.input_shape == sides.get(script, (28, 28, 1))
     scores, labels = tn.Tensor([[1.0, 2.0], [0.5, -3.0]]), tn.Tensor([0, 1])
     assert options["loss"](scores, labels).item() == tn.ops.cross_entropy(
         scores, labels, label_smoothing=recipe.label_smoothing).item()

@@ -70,6 +70,9 @@ def validation(path: Path, **more: Any) -> None:
     model, history, _ = trained(validation=data)
     assert history[-1]["validation_loss"] == tn.evaluate(model, data)["loss"] != history[-1]["train_loss"]
     assert history[-1]["validation_accuracy"] == tn.evaluate(model, data)["accuracy"]
+    loader = tn.data.Loader(X, Y, batch_size=3, shuffle=True)
+    trained(validation=loader, checkpoint=path)
+    assert loader.state_dict() == {"epoch": 2, "batch": 0}, "each epoch has made a pass"
 
 
 @effect
