@@ -17,7 +17,8 @@ from tinynet.op import REGISTRY, UPDATES, Op
 PARTS = ["Shapes", "Forward", "Backward", "Because", "Cache"]
 TOP = "at the top of this file"  # what a derivation says that stands there, for a family of ops or for a long one
 LONGEST = 5  # lines of a derivation
-TRIVIAL = ["elementwise", "reduce", "shape", "indexing", "matmul", "activation"]  # files of ops that need no source
+TRIVIAL = ["elementwise", "reduce", "shape", "indexing", "matmul", "activation",
+           "special"]  # files of ops that need no source
 SOURCED = ["softmax"]  # and what needs one nevertheless
 
 

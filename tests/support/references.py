@@ -64,6 +64,9 @@ SCALARS: dict[str, Callable[..., float]] = {
     "minimum": smaller,
     "negative": lambda x: -x,
     "exp": math.exp,
+    "expm1": math.expm1,
+    "log1p": math.log1p,
+    "sign": lambda x: x if is_nan(x) else float((x > 0) - (x < 0)),
     "log": math.log,
     "sqrt": math.sqrt,
     "absolute": abs,
@@ -474,6 +477,11 @@ def dropout(x: Array, p: float, *, key: tuple[int, int], counter: int) -> Array:
 @kink("relu")
 def relu_kink(x: Array, *, dy: Array) -> list[Array]:
     return [each(lambda value, d: d if value > 0 else 0.0, x, dy)]  # 0 at 0
+
+
+@kink("sign")
+def sign_kink(x: Array, *, dy: Array) -> list[Array]:
+    return [np.zeros_like(dy)]
 
 
 @kink("absolute")

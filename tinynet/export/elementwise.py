@@ -15,6 +15,7 @@ _UNARY = {
     "negative": "Neg",
     "relu": "Relu",
     "sigmoid": "Sigmoid",
+    "sign": "Sign",
     "sqrt": "Sqrt",
     "tanh": "Tanh",
 }
@@ -79,6 +80,16 @@ def where(graph: Graph, step: Step) -> None:
     if step.inputs[0].dtype != bool:
         condition = graph.emit("Cast", condition, to=DTYPES["bool"])
     graph.set(step.outputs[0], graph.emit("Where", condition, a, b), order)
+
+
+@rule("log1p", "expm1")
+def close_to_0(graph: Graph, step: Step) -> None:
+    """Log of 1 + x, or Exp less 1: close to 0 they are less exact than ours."""
+    order, one = graph.order(step.inputs[0]), np.ones((), step.inputs[0].dtype)
+    name = graph.value(step.inputs[0], order)
+    name = (graph.emit("Log", graph.emit("Add", name, one)) if step.op == "log1p" else
+            graph.emit("Sub", graph.emit("Exp", name), one))
+    graph.set(step.outputs[0], name, order)
 
 
 @rule("mask_steps")

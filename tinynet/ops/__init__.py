@@ -45,6 +45,7 @@ from tinynet.ops.operators import attach_operators
 from tinynet.ops.pool import avg_pool1d, avg_pool2d, max_pool1d, max_pool2d
 from tinynet.ops.reduce import max, mean, min, sum, var
 from tinynet.ops.shape import astype, reshape, transpose
+from tinynet.ops.special import expm1, log1p, sign
 
 __all__ = [
     "absolute",
@@ -65,11 +66,13 @@ __all__ = [
     "dropout",
     "exp",
     "expand_dims",
+    "expm1",
     "flatten",
     "flip",
     "getitem",
     "gru",
     "log",
+    "log1p",
     "log_softmax",
     "lstm",
     "mask_steps",
@@ -89,6 +92,7 @@ __all__ = [
     "relu",
     "reshape",
     "sigmoid",
+    "sign",
     "softmax",
     "sqrt",
     "squeeze",
