@@ -459,6 +459,14 @@ def test_groups_stay_together_and_classes_balanced(seed):
         assert abs((labels[validation] == label).sum() / (labels == label).sum() - 0.2) < 0.02
 
 
+def test_labels_and_groups_may_be_lists():
+    labels, groups = [0, 0, 1, 1, 0, 1, 0, 1], [3, 3, 3, 3, 5, 5, 8, 8]
+    for given in (None, groups):
+        for lists, arrays in zip(split_groups(labels, given, 0.25, seed=0),
+                                 split_groups(np.array(labels), given and np.array(given), 0.25, seed=0), strict=True):
+            np.testing.assert_array_equal(lists, arrays)
+
+
 def test_without_groups_every_class_is_parted_alike():
     labels = np.repeat([0, 1, 2], [100, 50, 10])
     train, validation = split_groups(labels, None, 0.2, seed=3)

@@ -15,7 +15,7 @@ from tinynet import nn
 from tinynet.backend.cuda.runtime import fake_cupy
 from tinynet.errors import ArgumentError, ShapeError
 from tinynet.nn.summary import rows
-from tinynet.op import op
+from tinynet.op import REGISTRY, op
 from tinynet.shown import in_bytes
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
@@ -341,3 +341,12 @@ def test_any_number_of_bytes_can_be_said(number: int, text: str) -> None:
     from tinynet.shown import in_bytes
 
     assert in_bytes(number) == text
+
+
+@pytest.mark.parametrize(("name", "sizes", "count"), [
+    ("matmul", {"K": 7}, 14), ("dense", {"D": 5, "b": True}, 11), ("dense", {"D": 5, "b": False}, 10),
+    ("conv1d", {"K": 3, "C": 4, "b": True}, 25), ("conv2d", {"KH": 2, "KW": 3, "C": 4, "b": False}, 48),
+    ("max_pool1d", {"size": 3}, 3), ("avg_pool2d", {"KH": 2, "KW": 3}, 6)])
+def test_operations_for_each_element_of_the_output(name: str, sizes: dict[str, int], count: int) -> None:
+    """A multiplication and an addition are two."""
+    assert REGISTRY[name].flops(sizes) == count  # type: ignore[operator]

@@ -264,6 +264,21 @@ def test_a_signal_ends_it_after_the_step(tmp_path: Path, number: signal.Signals,
     assert again.started == step, "all of it is in the checkpoint"
 
 
+@pytest.mark.parametrize("epoch", [1, EPOCHS])
+def test_a_signal_at_the_end_of_an_epoch(tmp_path: Path, epoch: int) -> None:
+    """Also of the last one: the caller learns of it."""
+    class Late(Raise):
+        def on_epoch(self, run: Run) -> None:
+            if run.epoch == epoch:
+                os.kill(os.getpid(), self._number)
+
+    with pytest.raises(Interrupted, match=rf"{epoch} of {EPOCHS} epochs"):
+        fitted(tmp_path / "c", die=Late(signal.SIGINT, -1))
+    late = Late(signal.SIGINT, -1)
+    late.on_epoch = lambda run: None  # type: ignore[method-assign]
+    assert_same(fitted(tmp_path / "c", resume=True, die=late), fitted())
+
+
 def test_a_signal_while_validating(tmp_path: Path) -> None:
     def data() -> Any:
         train, validation = loaders()
