@@ -273,6 +273,15 @@ BUGS = [
     Bug("avg_pool2d", "float64 from float32", "xp.ones((1, *shape[1:3], 1), x.dtype)", "xp.ones((1, *shape[1:3], 1))"),
     Bug("avg_pool2d", "transposed", "_avg_pool(xp, x, rows, columns)", "_avg_pool(xp, x, columns, rows)"),
     Bug("avg_pool2d", "overlaps overwritten", "dx[tap] += dy / R", "dx[tap] = dy / R"),
+    # --- layer normalisation
+    Bug("layer_norm", "(1) eps outside of the root", "keepdims=True) + eps)", "keepdims=True)) + eps"),
+    Bug("layer_norm", "(2) divided by the variance", "xhat = centred / s", "xhat = centred / (s * s)"),
+    Bug("layer_norm", "(3) beta is scaled", "gamma * xhat + beta, (xhat", "gamma * (xhat + beta), (xhat"),
+    Bug("layer_norm", "(4) the term of the mean is missing", "d - d.mean(axis=-1, keepdims=True) - xhat", "d - xhat"),
+    Bug("layer_norm", "(4) not over s", "(d * xhat).mean(axis=-1, keepdims=True)) / s", "(d * xhat).mean(axis=-1, "
+        "keepdims=True))"),
+    Bug("layer_norm", "(5) the mean", "(dy * xhat).sum(axis=positions)", "(dy * xhat).sum(axis=positions) / 2"),
+    Bug("layer_norm", "(6) of another gradient", ", dy.sum(axis=positions)", ", d.sum(axis=positions)"),
     # --- the GRU
     Bug("gru", "(1) the reset gate is tanh", "r = logistic(xp, a[:, :H]", "r = xp.tanh(1 * a[:, :H]"),
     Bug("gru", "(2) the state has no part in z", "a[:, H : 2 * H] + q[:, H : 2 * H])", "a[:, H : 2 * H])"),

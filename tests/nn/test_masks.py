@@ -31,6 +31,7 @@ LAYERS: dict[str, Callable[[], Any]] = {
     "GRU": lambda: nn.GRU(D, 4),
     "GRU, last state": lambda: nn.GRU(D, 4, return_sequences=False, bias=False),
     "Bidirectional GRU": lambda: nn.Bidirectional(nn.GRU(D, 4), "ave"),
+    "LayerNorm": lambda: nn.LayerNorm(D),
     "Dense": lambda: nn.Dense(D, 2),
     "Dropout": lambda: nn.Dropout(0.5),
     "BatchNorm": lambda: nn.BatchNorm(D),

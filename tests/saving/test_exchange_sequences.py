@@ -96,3 +96,22 @@ def test_an_embedding() -> None:
     x = RNG.integers(0, 6, (2, 4))
     assert np.array_equal(ours(tn.Tensor(x)).numpy(), theirs(torch.tensor(x)).detach().numpy())
     assert list(to_keras(ours)) == ["0/embeddings"]
+
+
+@pytest.mark.parametrize("mode", ["fast", "reference"])
+def test_layer_normalisation(mode: str) -> None:
+    theirs = torch.nn.LayerNorm(D, eps=1e-3)
+    with torch.no_grad():
+        theirs.weight.copy_(torch.tensor([0.5, 2.0, -1.0]))
+        theirs.bias.copy_(torch.tensor([0.1, 0.2, 0.3]))
+    ours = from_torch(nn.Sequential(nn.LayerNorm(D, eps=1e-3)), theirs.state_dict())
+    x, their_x = tn.Tensor(X, requires_grad=True), torch.tensor(X, requires_grad=True)
+    dy = RNG.standard_normal(X.shape).astype("float32")
+    with tn.using(mode):
+        y = ours(x)
+        y.backward(dy)
+    theirs(their_x).backward(torch.tensor(dy))
+    np.testing.assert_allclose(y.numpy(), theirs(their_x).detach().numpy(), atol=1e-6)
+    np.testing.assert_allclose(x.grad, their_x.grad.numpy(), atol=1e-5)
+    np.testing.assert_allclose(ours[0].gamma.grad, theirs.weight.grad.numpy(), rtol=1e-5)
+    np.testing.assert_allclose(ours[0].beta.grad, theirs.bias.grad.numpy(), rtol=1e-5)

@@ -407,6 +407,15 @@ def lstm(x: Array, h0: Array | None, c0: Array | None, W: Array, b: Array,
     return y, h, c
 
 
+@reference("layer_norm")
+def layer_norm(x: Array, gamma: Array, beta: Array, *, eps: float = 1e-5) -> Array:
+    def row(values: Sequence[float]) -> list[float]:
+        deviation = math.sqrt(variance(values) + eps)
+        return [float(g) * (value - mean(values)) / deviation + float(b)
+                for value, g, b in zip(values, gamma, beta, strict=True)]
+    return along(row, x, -1)
+
+
 @reference("gru")
 def gru(x: Array, h0: Array | None, W: Array, b: Array | None = None, b_h: Array | None = None,
         mask: Array | None = None) -> tuple[Array, Array]:

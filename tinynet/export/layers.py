@@ -120,6 +120,15 @@ def _normalised(graph: Graph, step: Step, order: tuple[int, ...], along: list[in
     graph.set(step.outputs[2], var_name)
 
 
+@rule("layer_norm")
+def layer_norm(graph: Graph, step: Step) -> None:
+    """LayerNormalization of the last axis."""
+    x, gamma, beta = step.inputs
+    name = graph.emit("LayerNormalization", graph.value(x), graph.value(gamma), graph.value(beta),
+                      axis=-1, epsilon=float(step.options["eps"]))
+    graph.set(step.outputs[0], name)
+
+
 @rule("lstm")
 def lstm(graph: Graph, step: Step) -> None:
     """LSTM over (T,N,D), with the gates in the order i, o, f, C̃. Its outputs are Y (T,1,N,H) and two (1,N,H).

@@ -13,6 +13,7 @@ from tinynet.nn.dense import Dense
 from tinynet.nn.dropout import Dropout
 from tinynet.nn.embedding import Embedding
 from tinynet.nn.gru import GRU
+from tinynet.nn.layernorm import LayerNorm
 from tinynet.nn.lstm import LSTM
 from tinynet.nn.module import Module
 from tinynet.nn.parameter import Buffer, Parameter, Parameters
@@ -38,6 +39,7 @@ __all__ = [
            "Flatten",
            "GlobalAveragePool",
            "GlobalMaxPool",
+           "LayerNorm",
            "MaxPool1D",
            "MaxPool2D",
            "Module",

@@ -37,6 +37,7 @@ from tinynet.ops.elementwise import (
 )
 from tinynet.ops.gru import gru
 from tinynet.ops.indexing import concatenate, getitem, pad
+from tinynet.ops.layernorm import layer_norm
 from tinynet.ops.loss import cross_entropy, mse
 from tinynet.ops.lstm import lstm
 from tinynet.ops.masking import mask_steps
@@ -71,6 +72,7 @@ __all__ = [
     "flip",
     "getitem",
     "gru",
+    "layer_norm",
     "log",
     "log1p",
     "log_softmax",

@@ -20,6 +20,7 @@ LSTM       W (H+D,4H)                    weight_hh_l0 (4H,H) = W[:H]ᵀ         
 GRU        W (H+D,3H)                    as of the LSTM                         as of the LSTM, with reset_after
            b, b_h (3H)                   bias_ih_l0, bias_hh_l0                 bias (2,3H)
            columns r, z, n               r, z, n                                z, r, h = n
+LayerNorm  gamma, beta                   weight, bias                           gamma, beta
 Embedding  W (V,F)                       weight                                 embeddings
 BatchNorm  gamma, beta                   weight, bias                           gamma, beta
            running_mean, running_var     the same                               moving_mean, moving_variance
@@ -70,17 +71,17 @@ TORCH = _Library("torch", ".", {
     nn.Dense: _WEIGHTS, nn.Conv1D: _WEIGHTS, nn.Conv2D: _WEIGHTS,
     nn.BatchNorm: {"gamma": "weight", "beta": "bias", "running_mean": "running_mean", "running_var": "running_var",
                    "batches_seen": "num_batches_tracked"},
-    nn.Embedding: {"W": "weight"},
+    nn.Embedding: {"W": "weight"}, nn.LayerNorm: {"gamma": "weight", "beta": "bias"},
 }, {nn.Dense: (1, 0), nn.Conv1D: (2, 1, 0), nn.Conv2D: (3, 2, 0, 1)},
     ("weight_ih_l0", "weight_hh_l0", ("bias_ih_l0", "bias_hh_l0")))
 KERAS = _Library("keras", "/", {
     nn.Dense: _KERNEL, nn.Conv1D: _KERNEL, nn.Conv2D: _KERNEL,
     nn.BatchNorm: {"gamma": "gamma", "beta": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"},
-    nn.Embedding: {"W": "embeddings"},
+    nn.Embedding: {"W": "embeddings"}, nn.LayerNorm: {"gamma": "gamma", "beta": "beta"},
 }, {}, ("kernel", "recurrent_kernel", ("bias",)))
 _ASSUMED = {"bias": 0, "bias_ih_l0": 0, "bias_hh_l0": 0, "num_batches_tracked": 0}  # for missing arrays
 _PER_FEATURE: dict[type[Module], tuple[str, ...]] = {  # arrays whose first axis is the input's features
-    nn.Dense: ("W",), nn.BatchNorm: ("gamma", "beta", "running_mean", "running_var")}
+    nn.Dense: ("W",), nn.BatchNorm: ("gamma", "beta", "running_mean", "running_var"), nn.LayerNorm: ("gamma", "beta")}
 _CHANNELS_FIRST = (nn.Conv1D, nn.Conv2D, nn.MaxPool1D, nn.MaxPool2D, nn.AvgPool1D, nn.AvgPool2D)  # in PyTorch
 _CHANNELS_LAST = (nn.LSTM, nn.GRU, nn.Reshape, nn.GlobalAveragePool, nn.GlobalMaxPool, nn.Flatten,
                   nn.Dense)  # also there
@@ -252,8 +253,8 @@ def _layers(function: str, model: Module) -> list[tuple[str, Module]]:
     for path, module in model.modules():
         if any(isinstance(one, nn.Parameter) for _, one in module.members()):
             if type(module) not in (nn.LSTM, nn.GRU, *TORCH.names):
-                raise StateError(f"{function}: weights must be those of Dense, Conv1D, Conv2D, LSTM, GRU, Embedding "
-                                 f"and BatchNorm, and {path or 'the model'} is a {type(module).__name__}; exchange "
+                raise StateError(f"{function}: weights must be those of Dense, Conv1D, Conv2D, LSTM, GRU, Embedding, "
+                                 f"LayerNorm and BatchNorm, and {path or 'the model'} is a {type(module).__name__}; exchange "
                                  "its parts")
             found.setdefault(id(module), (path, module))
     return list(found.values())
