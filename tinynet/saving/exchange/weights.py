@@ -254,8 +254,8 @@ def _layers(function: str, model: Module) -> list[tuple[str, Module]]:
         if any(isinstance(one, nn.Parameter) for _, one in module.members()):
             if type(module) not in (nn.LSTM, nn.GRU, *TORCH.names):
                 raise StateError(f"{function}: weights must be those of Dense, Conv1D, Conv2D, LSTM, GRU, Embedding, "
-                                 f"LayerNorm and BatchNorm, and {path or 'the model'} is a {type(module).__name__}; exchange "
-                                 "its parts")
+                                 f"LayerNorm and BatchNorm, and {path or 'the model'} is a {type(module).__name__}; "
+                                 "exchange its parts")
             found.setdefault(id(module), (path, module))
     return list(found.values())
 
