@@ -14,8 +14,8 @@ section starts. At the end a table is printed; the numbers are written to benchm
     lstm      an LSTM, forward and backward, beside torch.nn.LSTM (cuDNN), in float32 and in TF32
     steps     training steps of all models of the examples beside PyTorch; peak memory
 
-The last two run eagerly and as a CUDA graph, on both sides. The table shows predictions for an H200 that were made
-before the first measurement (`gpu_predictions.py`).
+The last two run eagerly and as a CUDA graph, on both sides. `gpu_predictions.md` predicts the times of an H200; it was
+written before the first measurement.
 
 Results are compared with PyTorch's before they are timed. The file is written after each section. Ctrl-C and SIGTERM
 end the running section, and the table of the results so far is printed. Exit code: 0 if all sections finished and all
@@ -47,7 +47,6 @@ SECONDS = {"warm": 40.0, "tests": 120.0, "mnist": 75.0, "launch": 25.0, "lstm": 
 IN_ALL = 465.0
 STOPPED = "was stopped; the sections after it did not run"
 GRACE = 5.0  # seconds between the limit given to a section and killing it
-PREDICTIONS = json.loads(Path(__file__).with_name("gpu_predictions.json").read_text(encoding="utf-8"))
 PACKAGES = ["tinynet", "numpy", "numba", "cupy", "cupy-cuda12x", "cupy-cuda13x", "torch", "pytest"]
 
 
@@ -153,11 +152,10 @@ def tables(sections: list[dict[str, Any]]) -> str:
     """A table for each section, and the errors."""
     parts, errors = [], []
     for section in sections:
-        lines = [["", "ours", "theirs", "ours/theirs", "predicted", "ours/theirs", ""]]
+        lines = [["", "ours", "theirs", "ours/theirs", ""]]
         for row in section["rows"]:
             ours, theirs, ratio = times(row, row["unit"])
-            predicted, _, its_ratio = times(PREDICTIONS.get(row["name"], {}), row["unit"])
-            lines.append([row["name"], ours, theirs, ratio, predicted, its_ratio, row.get("note", "")])
+            lines.append([row["name"], ours, theirs, ratio, row.get("note", "")])
             errors += [f"  {section['section']}, {row['name']}: {row['error']}"] if "error" in row else []
         errors += [f"  {section['section']}: {section['error']}"] if section["error"] else []
         parts.append(f"{section['section']}, {section['seconds']:.0f} s\n{table.aligned(lines)}")

@@ -149,10 +149,10 @@ def mnist(device: str, quick: bool, deadline: float) -> Iterator[Row]:
     row: Row = {"name": f"{len(history)} epochs of {len(train):,} images", "unit": "s", "ours": sum(seconds),
                 "note": f"test accuracy {tested['accuracy']:.4f}{'' if quick else f', on a CPU {CPU_ACCURACY}'}, "
                         f"{history[-1]['images_per_second']:,.0f} images/s"}
-    if any("graph_refused" in one for one in history):
-        row["error"] = "; ".join(str(one.message) for one in said)[:1000] or "steps were not recorded"
     if len(loader) * epochs > optimizer.steps:
         row["error"] = f"the time was up after {int(optimizer.steps)} of {len(loader) * epochs} steps"
+    if any("graph_refused" in one for one in history):
+        row["error"] = "; ".join([str(row.get("error", "")), *(str(one.message) for one in said)])[:1000].strip("; ")
     yield row
     yield {"name": "the first epoch (it compiles)", "unit": "s", "ours": seconds[0]}
     yield {"name": "a later epoch", "unit": "s", "ours": statistics.median(seconds[1:] or seconds)}
