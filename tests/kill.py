@@ -175,7 +175,7 @@ def kill_saves(count: int, dice: random.Random, folder: Path) -> bool:
 
             def trace(frame: FrameType, event: str, _: Any) -> Any:
                 nonlocal left
-                if frame.f_code is not atomic.write_whole.__code__:
+                if frame.f_code is not atomic._write.__code__:
                     return None
                 left -= event == "line"
                 if left < 0:
