@@ -213,6 +213,7 @@ def test_data_are_the_same_every_time_and_fit_the_case(tmp_path: Path) -> None:
     assert target.shape == (3,)
     assert not gradients
     assert weights["0.running_mean"] == 0.25
+    assert weights["4.b"].tolist() == [1, -1] * 32, "of the convolution before a rectifier"
     assert output_shapes(training)[2:5] == [(3, 28, 128), (3, 28, 128), (3, 26, 64)]
 
 

@@ -215,6 +215,13 @@ def test_at_kinks_and_ties() -> None:
     assert tn.Tensor([2.0, 2.0, 7.0]).argmin().item() == 0
 
 
+@pytest.mark.parametrize("width", [-1, True, (1, -1), ((1, 2), (0, -1)), ((1, 2), (0, 1.5)), ((1, 2), (0,)), 1.5])
+def test_widths_of_padding_are_whole_numbers_from_0(width: Any) -> None:
+    """Each of them."""
+    with pytest.raises((ArgumentError, ShapeError), match="pad"):
+        tn.ops.pad(tn.Tensor(np.ones((2, 3))), width)
+
+
 def test_padding_is_not_counted_nor_largest() -> None:
     x = tn.Tensor(-np.arange(1.0, 6.0).reshape(1, 5, 1))
     assert tn.ops.avg_pool1d(x, 2, padding="same").numpy().ravel().tolist() == [-1.5, -3.5, -5]
