@@ -40,10 +40,11 @@ def nodes() -> Iterator[ast.AST]:
     for path in FOLDER.rglob("*.py"):
         inside = path.relative_to(FOLDER).as_posix()
         if not inside.startswith(ON_THE_HOST) and not path.name.startswith("fake_"):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            found = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+            for node in found:
                 if isinstance(node, ast.Name) and node.id == "runtime" and not inside.startswith("backend/cuda/"):
                     node.id = "another_runtime"
-                yield node
+            yield from found
 
 
 def found(module: Any, names: Chain) -> Any:
