@@ -356,6 +356,24 @@ def mse(prediction: Array, target: Array, *, reduction: str = "mean") -> Array:
     return np.array(math.fsum(squares.flat) / (squares.size if reduction == "mean" else 1))
 
 
+@reference("mae")
+def mae(prediction: Array, target: Array, *, reduction: str = "mean") -> Array:
+    return reduced_loss(each(lambda a, b: abs(a - b), prediction, target), reduction)
+
+
+@reference("huber")
+def huber(prediction: Array, target: Array, *, delta: float = 1.0, reduction: str = "mean") -> Array:
+    def one(a: float, b: float) -> float:
+        return (a - b) ** 2 / 2 if abs(a - b) <= delta else delta * (abs(a - b) - delta / 2)
+    return reduced_loss(each(one, prediction, target), reduction)
+
+
+def reduced_loss(losses: Array, reduction: str) -> Array:
+    if reduction == "none":
+        return losses
+    return np.array(math.fsum(losses.flat) / (losses.size if reduction == "mean" else 1))
+
+
 # --- layers ---------------------------------------------------------------------------------------------------------
 
 @reference("batch_norm")

@@ -134,11 +134,16 @@ def astype(graph: Graph, step: Step) -> None:
     graph.set(step.outputs[0], graph.emit("Cast", graph.value(x, order), to=DTYPES[dtype.name]), order)
 
 
-@rule("mse")
+@rule("mse", "mae", "huber")
 def mse(graph: Graph, step: Step) -> None:
-    """The square of a difference, and its mean or sum over all elements."""
+    """A function of a difference, and its mean or sum over all elements."""
     name, order = elementwise(graph, step, "Sub")
-    square = graph.emit("Mul", name, name)
+    if step.op == "huber":
+        delta, half = (np.asarray(value, step.inputs[0].dtype) for value in (step.options["delta"], 0.5))
+        limited = graph.emit("Clip", name, -delta, delta)
+        square = graph.emit("Mul", limited, graph.emit("Sub", name, graph.emit("Mul", limited, half)))
+    else:
+        square = graph.emit("Abs", name) if step.op == "mae" else graph.emit("Mul", name, name)
     if step.options["reduction"] == "none":
         graph.set(step.outputs[0], square, order)
     else:

@@ -38,7 +38,7 @@ from tinynet.ops.elementwise import (
 from tinynet.ops.gru import gru
 from tinynet.ops.indexing import concatenate, getitem, pad
 from tinynet.ops.layernorm import layer_norm
-from tinynet.ops.loss import cross_entropy, mse
+from tinynet.ops.loss import cross_entropy, huber, mae, mse
 from tinynet.ops.lstm import lstm
 from tinynet.ops.masking import mask_steps
 from tinynet.ops.matmul import matmul
@@ -72,11 +72,13 @@ __all__ = [
     "flip",
     "getitem",
     "gru",
+    "huber",
     "layer_norm",
     "log",
     "log1p",
     "log_softmax",
     "lstm",
+    "mae",
     "mask_steps",
     "matmul",
     "max",

@@ -18,6 +18,8 @@ def _reduced(name: str, group: str) -> Any:
         ignored = options.get("ignore_index")
         if ignored is not None and (isinstance(ignored, bool) or not isinstance(ignored, int)):
             raise ArgumentError(f"{name}: ignore_index must be None or an integer, got {ignored!r}; -100 is usual")
+        if not options.get("delta", 1.0) > 0:
+            raise ArgumentError(f"{name}: delta must be above 0, got {options['delta']}; 1.0 is usual")
         smoothing = options.get("label_smoothing", 0.0)
         if not 0 <= smoothing <= 1:
             raise ArgumentError(f"{name}: label_smoothing must be in [0, 1], got {smoothing}; 0.1 is usual")
@@ -154,3 +156,67 @@ def dmse(xp: Any, dloss: Array, *, cache: Any, needs: Any) -> Gradients:
     error, R = cache
     dprediction = 2 * error * (dloss / R)  # (3)
     return dprediction, -dprediction if needs[1] else None  # (4)
+
+
+@op("prediction:(...) target:(...) -> loss:(...L)", sizes=_reduced("mae", "..."), analytic=False, flops=2, cases=[
+    {**case, "prediction": "distinct", "target": "distinct between"}
+    for case in ({"...": (4, 3)}, {"...": (5,), "reduction": "sum"}, {"...": (2, 3), "reduction": "none"})])
+def mae(xp: Any, prediction: Array, target: Array, *, reduction: str = "mean") -> tuple[Array, Any]:
+    """The mean absolute error.
+
+    Shapes    prediction (...) · target (...)  →  loss (), or (...) unreduced
+    Forward   (1)  l = |prediction − target|         at each element
+              (2)  loss = Σ l / R                        R the number of elements (mean), 1 (sum)
+    Backward  (3)  δprediction = sign(prediction − target) δloss / R
+              (4)  δtarget = −δprediction
+    Because   l = |e| with e = prediction − target has ∂l/∂e = sign e, at 0 by convention 0; ∂e/∂target = −1
+    Cache     e = prediction − target, and R
+    Source    Laplace 1774
+
+    >>> import tinynet as tn
+    >>> tn.ops.mae(tn.Tensor([1.0, 2.0]), tn.Tensor([1.0, 5.0])).item()
+    1.5
+    """
+    error = prediction - target
+    loss = xp.abs(error)  # (1)
+    R = error.size if reduction == "mean" else 1
+    return loss if reduction == "none" else loss.sum() / R, (xp.sign(error), R)  # (2) ()
+
+
+@mae.gradient
+def dmae(xp: Any, dloss: Array, *, cache: Any, needs: Any) -> Gradients:
+    slope, R = cache
+    dprediction = slope * (dloss / R)  # (3)
+    dtarget = -dprediction if needs[1] else None  # (4)
+    return dprediction, dtarget
+
+
+@op("prediction:(...) target:(...) -> loss:(...L)", sizes=_reduced("huber", "..."), analytic=False, flops=5, cases=[
+    {**case, "prediction": "distinct", "target": "distinct between"}
+    for case in ({"...": (4, 3)}, {"...": (5,), "reduction": "sum", "delta": 0.7}, {"...": (3,), "reduction": "none"})])
+def huber(xp: Any, prediction: Array, target: Array, *, delta: float = 1.0,
+          reduction: str = "mean") -> tuple[Array, Any]:
+    """The Huber loss: half the squared error up to `delta`, and linear beyond it, so that outliers count less.
+
+    Shapes    prediction (...) · target (...)  →  loss (), or (...) unreduced
+    Forward   (1)  l = c (e − c / 2)        with e = prediction − target and c = min(max(e, −delta), delta):
+                                            e² / 2 up to delta, delta (|e| − delta / 2) beyond
+              (2)  loss = Σ l / R           R the number of elements (mean), 1 (sum)
+    Backward  (3)  δprediction = c δloss / R
+              (4)  δtarget = −δprediction
+    Because   up to delta c = e and ∂l/∂e = e = c; beyond it l = ±delta e − delta² / 2 has ∂l/∂e = ±delta = c
+    Cache     c, and R
+    Source    Huber 1964
+
+    >>> import tinynet as tn
+    >>> tn.ops.huber(tn.Tensor([1.0, 2.0]), tn.Tensor([0.5, 5.0]), reduction="none").numpy()
+    array([0.125, 2.5  ], dtype=float32)
+    """
+    error = prediction - target
+    c = xp.clip(error, -delta, delta)
+    loss = c * (error - c / 2)  # (1)
+    R = error.size if reduction == "mean" else 1
+    return loss if reduction == "none" else loss.sum() / R, (c, R)  # (2) ()
+
+
+huber.gradient(dmae)  # (3) (4), on a cache with the same parts
