@@ -11,9 +11,10 @@ R = TypeVar("R")
 
 # Functions of NumPy that have the same name in tn.ops.
 SHARED = (
-    "absolute", "add", "argmax", "argmin", "astype", "clip", "concatenate", "divide", "exp", "expand_dims", "expm1",
-    "flip", "log", "log1p", "matmul", "max", "maximum", "mean", "min", "minimum", "multiply", "negative", "pad", "power", "reshape",
-    "sign", "sqrt", "squeeze", "stack", "std", "subtract", "sum", "tanh", "transpose", "var", "where")
+    "absolute", "add", "argmax", "argmin", "astype", "clip", "concatenate", "divide", "exp", "expand_dims",
+    "expm1", "flip", "log", "log1p", "matmul", "max", "maximum", "mean", "min", "minimum", "multiply", "negative",
+    "pad", "power", "reshape", "sign", "sqrt", "squeeze", "stack", "std", "subtract", "sum", "tanh", "transpose",
+    "var", "where")
 _LAYERS = {
     "linear": "tn.nn.Dense", "batchnorm1d": "tn.nn.BatchNorm", "batchnorm2d": "tn.nn.BatchNorm",
     "batchnormalization": "tn.nn.BatchNorm", "maxpooling1d": "tn.nn.MaxPool1D", "maxpooling2d": "tn.nn.MaxPool2D",
