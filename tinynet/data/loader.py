@@ -14,7 +14,7 @@ from tinynet.errors import ArgumentError
 from tinynet.plain import plain_rows, whole
 from tinynet.random import current_seed, permutation, seed_or_current, stream
 from tinynet.shown import brief
-from tinynet.types import ArrayLike, Rows
+from tinynet.types import Array, ArrayLike, Rows
 
 MOST_THREADS = 64
 
@@ -125,7 +125,7 @@ class Loader:
             yield on_device[number * self.batch_size : (number + 1) * self.batch_size]
         self._position = None
 
-    def batch(self, index: Any) -> Any:
+    def batch(self, index: Array) -> tuple[Any, ...]:
         """The batch of the rows of an index of `indices`."""
         rows = [self._rows(array, index) for array in self.arrays]
         batch = tuple(rows[end - 1] if number is None else tuple(rows[end - number : end])

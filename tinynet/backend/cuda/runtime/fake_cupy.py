@@ -31,9 +31,9 @@ from tinynet.errors import DeviceError
 
 # What CuPy has under NumPy's names: docs.cupy.dev/en/stable/reference/comparison.html
 FUNCTIONS = {
-    "abs", "arange", "ascontiguousarray", "broadcast_to", "clip", "concatenate", "exp", "expand_dims", "floor", "full",
-    "isfinite", "log", "log1p", "maximum", "minimum", "ones", "ones_like", "pad", "sign", "split", "sqrt", "stack",
-    "swapaxes", "take_along_axis", "tanh", "zeros", "zeros_like"}
+    "abs", "arange", "ascontiguousarray", "broadcast_to", "clip", "concatenate", "exp", "expand_dims", "expm1", "floor",
+    "full", "isfinite", "log", "log1p", "maximum", "minimum", "ones", "ones_like", "pad", "sign", "split", "sqrt",
+    "stack", "swapaxes", "take_along_axis", "tanh", "zeros", "zeros_like"}
 # What CuPy takes from NumPy: constants and types.
 SHARED = {"bool_", "float32", "float64", "inf", "int32", "int64", "nan", "pi", "uint8", "uint16", "uint32", "uint64"}
 OPERATORS = [
