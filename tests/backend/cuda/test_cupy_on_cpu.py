@@ -153,10 +153,10 @@ def test_memory_of_another_gpu_is_a_fault(cupy: Any, machine: Any) -> None:
 def test_a_wrong_leading_dimension_is_a_fault(cupy: Any, machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     A, product = cupy.ones((4, 5), "float32"), cublas.Cublas.product
 
-    def wrong(self: Any, a: Any, b: Any, *rest: Any) -> None:
-        product(self, a._replace(leading=a.leading - 1), b, *rest)
+    def wrong(self: Any, a: Any, b: Any, *rest: Any) -> Any:
+        return product(self, a._replace(leading=a.leading - 1), b, *rest)
 
-    matmul(A, A.T)
+    matmul(A.T, A)  # loads cuBLAS, and is of another form
     monkeypatch.setattr(cublas.Cublas, "product", wrong)
     with machine.expected("leading dimension"), pytest.raises(DeviceError, match="got 14"):
         matmul(A, A.T)
