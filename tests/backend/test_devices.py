@@ -98,12 +98,18 @@ def test_the_packages_of_a_remedy_are_those_of_the_extra(major: int) -> None:
     assert names == [line.split()[0] for line in extra if line]
 
 
-def test_a_cupy_that_cannot_be_imported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "cupy.py").write_text("raise ImportError('libstdc++.so.6: cannot open')")
+@pytest.mark.parametrize(("error", "message"), [
+    ("ImportError('libstdc++.so.6')", r"installed but cannot be imported \(libstdc.*\); install it anew: pip"),
+    ("RuntimeError('another platform')", r"installed but cannot be imported \(another platform\); install it anew"),
+    ("PermissionError('no home')", r"cannot make a folder for compiled kernels \(no home\); set CUPY_CACHE_DIR")])
+def test_a_cupy_that_cannot_be_imported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: str,
+                                        message: str) -> None:
+    (tmp_path / "cupy.py").write_text(f"raise {error}")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "cupy", raising=False)
-    with pytest.raises(DeviceError, match=r"installed but cannot be imported \(libstdc.*\); install it anew: pip"):
+    with pytest.raises(DeviceError, match=message):
         tn.Tensor([1.0]).to("gpu")
+    assert re.search(message, " ".join(str(tn.about()).split()))
 
 
 @pytest.mark.parametrize("device", [GPU])

@@ -53,7 +53,10 @@ def _cupy(device: str) -> Any:
     except ModuleNotFoundError:
         raise DeviceError(f"device: {device} needs CuPy, which is not installed; pip install {_wheels(13)}, or for "
                           f"a CUDA 12 driver {_wheels(12)}, or use cpu") from None
-    except ImportError as error:
+    except OSError as error:  # CuPy makes the folder of its compiled kernels at once
+        raise DeviceError(f"device: {device} needs CuPy, which cannot make a folder for compiled kernels ({error}); "
+                          "set CUPY_CACHE_DIR to a folder that can be written, or use cpu") from None
+    except Exception as error:  # not ImportError alone: its libraries raise their own where one does not fit
         raise DeviceError(f"device: {device} needs CuPy, which is installed but cannot be imported ({error}); install "
                           "it anew: pip install --force-reinstall cupy-cuda13x (cupy-cuda12x for a CUDA 12 driver), or "
                           "use cpu") from None
