@@ -26,16 +26,15 @@ from typing import Any
 import numpy as np
 
 from tinynet.backend import is_recording
-from tinynet.backend.cpu.masking import bytes_of, cleared
+from tinynet.backend.cpu.masking import ALL_REAL, bytes_of, cleared, is_real_at
 from tinynet.backend.cpu.runtime.gemm import PANEL, SHALLOW, product
 from tinynet.backend.cpu.runtime.jit import njit, noalias
 from tinynet.backend.cpu.runtime.memory import empty
-from tinynet.backend.cpu.runtime.packing import packed, summed
-from tinynet.backend.cpu.runtime.threads import launch, threads
+from tinynet.backend.cpu.runtime.packing import packed, shards_of_rows, summed
+from tinynet.backend.cpu.runtime.threads import launch
 from tinynet.backend.cpu.runtime.vector import add_row, clear, copy, logistic, tanh, view
 
 _NONE = np.empty((0, 0), np.float32)
-_ALL_REAL = np.empty((0, 0), np.uint8)
 
 
 # --- Equations ------------------------------------------------------------------------------------------------------
@@ -85,11 +84,6 @@ def _dgru_step(gates: Any, h_before: Any, dy: Any, dh: Any, dr: Any, dz: Any, dq
 # sums of r and z, and differ in n.
 
 @njit
-def _real(real: Any, n: Any, t: Any) -> Any:
-    return real.size == 0 or real[n, t] != 0
-
-
-@njit
 def _forward(shard: Any, shards: Any, x: Any, h0: Any, W_h: Any, W_rz: Any, W_n: Any, b: Any, b_h: Any, real: Any,
              hs: Any, gates: Any, y: Any, h: Any) -> None:
     """All steps of the shard's rows. h receives the last states."""
@@ -108,7 +102,7 @@ def _forward(shard: Any, shards: Any, x: Any, h0: Any, W_h: Any, W_rz: Any, W_n:
         product((high - low, H, D), x, rows, W_n, (0, PANEL, D * PANEL), gates, (to + 3 * H, G), False)
         for n in range(low, high):
             row, before, after = (place * N + n) * G, (now * N + n) * H, (then * N + n) * H
-            if _real(real, n, t):
+            if is_real_at(real, n, t):
                 _gru_step(view(gates, row, H), view(gates, row + H, H), view(gates, row + 2 * H, H),
                           view(gates, row + 3 * H, H), view(b, 0, H), view(b, H, H), view(b, 2 * H, H),
                           view(b_h, 0, H), view(b_h, H, H), view(b_h, 2 * H, H), view(hs, before, H),
@@ -134,7 +128,7 @@ def _backward(shard: Any, shards: Any, x: Any, gates: Any, hs: Any, real: Any, W
             s = t - start
             for n in range(low, high):
                 row = (s * N + n) * G
-                if not _real(real, n, t):
+                if not is_real_at(real, n, t):
                     clear(view(dz, row, G))  # (14)
                     continue
                 _dgru_step(view(gates, (t * N + n) * G, G), view(hs, (t * N + n) * H, H),
@@ -156,11 +150,6 @@ def _backward(shard: Any, shards: Any, x: Any, gates: Any, hs: Any, real: Any, W
             product((D, H, rows, steps), x, inputs, dz, of_n, dW, (of_x + 2 * H, 3 * H), True)  # (10)
 
 
-def _shards(N: int) -> int:
-    """One for each thread, but with at least eight rows each: fewer leave the tiles of the product empty."""
-    return max(1, min(threads(), N // 8))
-
-
 # --- Entry ----------------------------------------------------------------------------------------------------------
 
 def gru(xp: Any, x: Any, h0: Any, W: Any, b: Any = None, b_h: Any = None, mask: Any = None) -> Any:
@@ -168,9 +157,9 @@ def gru(xp: Any, x: Any, h0: Any, W: Any, b: Any = None, b_h: Any = None, mask: 
     if x.dtype != np.float32:
         return NotImplemented
     (N, T, _), H = x.shape, W.shape[1] // 3
-    real = _ALL_REAL if mask is None else bytes_of(mask)
+    real = ALL_REAL if mask is None else bytes_of(mask)
     x = np.ascontiguousarray(x) if mask is None else cleared(x, real)  # (11)
-    kept, shards = T if is_recording() else min(1, T), _shards(N)  # steps
+    kept, shards = T if is_recording() else min(1, T), shards_of_rows(N)  # steps
     hs, gates, y, h = empty((kept + 1, N, H)), empty((kept, N, 4 * H)), empty((N, T, H)), empty((N, H))
     start = _NONE if h0 is None else np.ascontiguousarray(h0)
     biases = [np.zeros(3 * H, W.dtype) if one is None else np.ascontiguousarray(one) for one in (b, b_h)]
@@ -183,7 +172,7 @@ def dgru(xp: Any, dy: Any, dh: Any, *, cache: Any, needs: Any) -> Any:
     """See `tn.ops.gru`."""
     x, gates, hs, W, real = cache
     (N, T, D), H = x.shape, W.shape[1] // 3
-    shards = _shards(N)
+    shards = shards_of_rows(N)
     steps = max(1, min(T, SHALLOW * shards // max(1, N)))
     dz, dx = empty((steps, N, 4 * H)), empty((N, T, D) if needs[0] else (0, 0, 0))
     dy = np.zeros((N, T, H), W.dtype) if dy is None else np.ascontiguousarray(dy)

@@ -30,16 +30,15 @@ import numpy as np
 from tinynet.backend import is_recording
 from tinynet.backend.cpu.lstm_by_units import NONE, by_units, shards_of_units
 from tinynet.backend.cpu.lstm_rows import dmask_h, dstep, mask_h, stay, step
-from tinynet.backend.cpu.masking import bytes_of
+from tinynet.backend.cpu.masking import ALL_REAL, bytes_of, is_real_at
 from tinynet.backend.cpu.runtime.gemm import PANEL, SHALLOW, product
 from tinynet.backend.cpu.runtime.jit import njit
 from tinynet.backend.cpu.runtime.memory import empty
-from tinynet.backend.cpu.runtime.packing import packed, summed
-from tinynet.backend.cpu.runtime.threads import launch, threads
+from tinynet.backend.cpu.runtime.packing import packed, shards_of_rows, summed
+from tinynet.backend.cpu.runtime.threads import launch
 from tinynet.backend.cpu.runtime.vector import add_row, clear, copy, view
 
 _FEW = 12  # rows of all steps: for no more than these, packing W takes longer than reading it unpacked
-_ALL_REAL = np.empty((0, 0), np.uint8)
 
 
 # --- Equations ------------------------------------------------------------------------------------------------------
@@ -50,11 +49,6 @@ _ALL_REAL = np.empty((0, 0), np.uint8)
 # through all steps: there is no barrier between steps, and its data stays in its cache. W is packed once. (1) to (6),
 # and (7) to (13), are computed on a row that a product has just written, or will read next. A thread adds its part of
 # (14) by one product for some steps, while their δz is still in its cache. A masked step has a row in each product.
-
-@njit
-def _is_real(real: Any, n: Any, t: Any) -> Any:
-    return real.size == 0 or real[n, t] != 0
-
 
 @njit
 def _forward(shard: Any, shards: Any, x: Any, h0: Any, c0: Any, W: Any, places: Any, b: Any, m: Any, real: Any, hx: Any,
@@ -71,7 +65,7 @@ def _forward(shard: Any, shards: Any, x: Any, h0: Any, c0: Any, W: Any, places: 
     for t in range(T):
         now, then, place = t % C.shape[0], (t + 1) % C.shape[0], t % gates.shape[0]
         for n in range(low, high):
-            if _is_real(real, n, t):
+            if is_real_at(real, n, t):
                 copy(view(x, (n * T + t) * D, D), view(hx, (now * N + n) * K + H, D))
             else:
                 clear(view(hx, (now * N + n) * K + H, D))  # (18)
@@ -80,15 +74,15 @@ def _forward(shard: Any, shards: Any, x: Any, h0: Any, c0: Any, W: Any, places: 
                 W, (skipped * places[0], *places), gates, ((place * N + low) * G, G), False)
         for n in range(low, high):
             row, at = (place * N + n) * G, (n * T + t) * H
-            if _is_real(real, n, t):
+            if is_real_at(real, n, t):
                 step(view(gates, row, H), view(gates, row + H, H), view(gates, row + 2 * H, H),
-                       view(gates, row + 3 * H, H), view(b, 0, H), view(b, H, H), view(b, 2 * H, H), view(b, 3 * H, H),
-                       view(C, (now * N + n) * H, H), view(C, (then * N + n) * H, H), view(states, at, H))
+                     view(gates, row + 3 * H, H), view(b, 0, H), view(b, H, H), view(b, 2 * H, H), view(b, 3 * H, H),
+                     view(C, (now * N + n) * H, H), view(C, (then * N + n) * H, H), view(states, at, H))
                 if real.size:
                     copy(view(states, at, H), view(y, at, H))
             else:
                 stay(view(states, at - H, H) if t else view(h, n * H, H), view(C, (now * N + n) * H, H),
-                      view(states, at, H), view(C, (then * N + n) * H, H), view(y, at, H))
+                     view(states, at, H), view(C, (then * N + n) * H, H), view(y, at, H))
             mask_h(view(states, at, H), view(m, n * H, H if m.size else 0), view(hx, (then * N + n) * K, H))
     for n in range(low, high):
         if T:
@@ -110,13 +104,13 @@ def _backward(shard: Any, shards: Any, gates: Any, C: Any, states: Any, h0: Any,
             s = t - start
             for n in range(low, high):
                 row = (s * N + n) * G
-                if not _is_real(real, n, t):
+                if not is_real_at(real, n, t):
                     clear(view(dz, row, G))  # (21)
                     continue
                 dstep(view(gates, (t * N + n) * G, G), view(C, (t * N + n) * H, H),
-                        view(C, ((t + 1) * N + n) * H, H), view(dy, (n * T + t) * H, H), view(dh, n * H, H),
-                        view(dC, n * H, H), view(dz, row, H), view(dz, row + H, H), view(dz, row + 2 * H, H),
-                        view(dz, row + 3 * H, H))
+                      view(C, ((t + 1) * N + n) * H, H), view(dy, (n * T + t) * H, H), view(dh, n * H, H),
+                      view(dC, n * H, H), view(dz, row, H), view(dz, row + H, H), view(dz, row + 2 * H, H),
+                      view(dz, row + 3 * H, H))
                 add_row(view(dz, row, G), total)  # (14)
                 if real.size:  # the product adds to dh, which a masked step keeps
                     clear(view(dh, n * H, H))
@@ -125,18 +119,13 @@ def _backward(shard: Any, shards: Any, gates: Any, C: Any, states: Any, h0: Any,
             product((high - low, D, G), dz, rows, W_x, panels, dx, ((low * T + t) * D, T * D), False)  # (12)
             if m.size:
                 for n in range(low, high):
-                    if not _is_real(real, n, t):
+                    if not is_real_at(real, n, t):
                         continue
                     before = view(states, (n * T + t - 1) * H, H) if t else view(h0, n * H, H if h0.size else 0)
                     dmask_h(before, view(m, n * H, H), view(dh, n * H, H), view(dm, n * H, H))
         if dW.size:
             product((K, G, high - low, end - start), hx, ((start * N + low) * K, 1, K, N * K),
                     dz, (low * G, G, PANEL, N * G), dW, (shard * K * G, G), True)  # (14)
-
-
-def _shards(N: int) -> int:
-    """One for each thread, but with at least eight rows each: fewer leave the tiles of the product empty."""
-    return max(1, min(threads(), N // 8))
 
 
 # --- Entry ----------------------------------------------------------------------------------------------------------
@@ -148,15 +137,15 @@ def lstm(xp: Any, x: Any, h0: Any, c0: Any, W: Any, b: Any, recurrent_mask: Any 
     (N, T, D), H = x.shape, W.shape[1] // 4
     units = shards_of_units(N, W)
     is_plain = b is not None and recurrent_mask is None and mask is None
-    if not is_recording() and is_plain and N * T > _FEW and units > _shards(N):
+    if not is_recording() and is_plain and N * T > _FEW and units > shards_of_rows(N):
         return by_units(x, h0, c0, W, b, units), None
     kept = T if is_recording() else min(1, T)  # steps
     hx, gates = empty((kept + 1, N, H + D)), empty((kept, N, 4 * H))
     C, y = empty((kept + 1, N, H)), empty((N, T, H))
     h0, c0, m = (NONE if state is None else np.ascontiguousarray(state) for state in (h0, c0, recurrent_mask))
-    real = _ALL_REAL if mask is None else bytes_of(mask)
+    real = ALL_REAL if mask is None else bytes_of(mask)
     states = y if mask is None else empty(y.shape)
-    shards, b = _shards(N), np.zeros(4 * H, W.dtype) if b is None else np.ascontiguousarray(b)
+    shards, b = shards_of_rows(N), np.zeros(4 * H, W.dtype) if b is None else np.ascontiguousarray(b)
     if N * T > _FEW:
         panels, places = packed(W, shards), (PANEL, (H + D) * PANEL)
     else:
@@ -171,7 +160,7 @@ def dlstm(xp: Any, dy: Any, dh: Any, dC: Any, *, cache: Any, needs: Any) -> Any:
     """See `tn.ops.lstm`."""
     hx, gates, C, states, h0, W, m, real = cache
     (N, T, H), D = states.shape, hx.shape[2] - states.shape[2]
-    shards = _shards(N)
+    shards = shards_of_rows(N)
     steps = max(1, min(T, SHALLOW * shards // max(1, N)))
     dz = empty((steps, N, 4 * H))
     dx = empty((N, T, D if needs[0] else 0))

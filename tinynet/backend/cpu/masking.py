@@ -16,6 +16,9 @@ from tinynet.backend.cpu.runtime.memory import empty
 from tinynet.backend.cpu.runtime.threads import launch, shards_for
 from tinynet.backend.cpu.runtime.vector import view
 
+ALL_REAL = np.empty((0, 0), np.uint8)  # `real` in the place of no mask
+
+
 # --- Equations ------------------------------------------------------------------------------------------------------
 # Each takes the elements of one step. Backward, the value is 0.
 
@@ -40,6 +43,12 @@ def _run(x: Any, real: Any, value: float) -> Any:
     launch(_steps, np.ascontiguousarray(x).reshape(-1), real, np.float32(value), y.reshape(-1),
            shards=shards_for(x.size))
     return y
+
+
+@njit
+def is_real_at(real: Any, n: Any, t: Any) -> Any:
+    """Whether step t of sequence n is real."""
+    return real.size == 0 or real[n, t] != 0
 
 
 # --- Entry ----------------------------------------------------------------------------------------------------------

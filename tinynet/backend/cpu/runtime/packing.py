@@ -52,3 +52,8 @@ def _summed(shard: Any, shards: Any, parts: Any, total: Any) -> None:
         part = view(parts, first, end - start)
         for i in range(result.size):
             result[i] = part[i] + (result[i] if first > start else np.float32(0))
+
+
+def shards_of_rows(N: int) -> int:
+    """One for each thread, but with at least eight rows each: fewer leave the tiles of the product empty."""
+    return max(1, min(threads(), N // 8))
