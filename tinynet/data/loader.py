@@ -127,9 +127,7 @@ class Loader:
 
     def batch(self, index: Array) -> tuple[Any, ...]:
         """The batch of the rows of an index of `indices`."""
-        rows = [self._rows(array, index) for array in self.arrays]
-        batch = tuple(rows[end - 1] if number is None else tuple(rows[end - number : end])
-                      for number, end in zip(self._parts, self._ends(), strict=True))
+        batch = self._gathered(index, index)
         return batch if self.transform is None else self.transform(*batch)
 
     def _begin(self) -> tuple[Any, int, int, int]:
@@ -189,9 +187,7 @@ class Loader:
         def make(number: int) -> Any:
             part = slice(number * self.batch_size, (number + 1) * self.batch_size)
             index = on_device[part]
-            rows = [self._rows(array, index) for array in self.arrays]
-            batch = tuple(rows[end - 1] if number is None else cut(tuple(rows[end - number : end]), spans, order[part])
-                          for number, spans, end in zip(self._parts, self._spans, self._ends(), strict=True))
+            batch = self._gathered(index, order[part])
             if self.augment is not None:
                 batch = self.augment(batch[0], index, epoch, seed), *batch[1:]
             return batch if self.transform is None else self.transform(*batch)
@@ -202,6 +198,12 @@ class Loader:
             self._position = epoch, number + 1
             yield batch
         self._position = None
+
+    def _gathered(self, index: Any, rows: Any) -> tuple[Any, ...]:
+        """The inputs of the rows of an index on the device. `rows` is the index on the host; only a bucket needs it."""
+        arrays = [self._rows(array, index) for array in self.arrays]
+        return tuple(arrays[end - 1] if number is None else cut(tuple(arrays[end - number : end]), spans, rows)
+                     for number, spans, end in zip(self._parts, self._spans, self._ends(), strict=True))
 
     def _rows(self, array: Any, index: Any) -> Any:
         if self.device == "cpu":
