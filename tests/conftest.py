@@ -3,7 +3,7 @@ same in every run."""
 
 import os
 import signal
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -28,6 +28,15 @@ settings.load_profile("ordinary")
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     tn.seed(0)
+
+
+@pytest.fixture(autouse=True)
+def same_threads_afterwards() -> Iterator[None]:
+    """Leave the number of threads as it was: results have the same bits for equal numbers of threads only."""
+    count = tn.threads()
+    yield
+    if tn.threads() != count:
+        tn.set_threads(count)
 
 
 @pytest.hookimpl(wrapper=True)

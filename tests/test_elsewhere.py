@@ -38,6 +38,23 @@ def test_an_unknown_name_is_missing(place: Any) -> None:
     assert getattr(place, "nonsense", 5) == 5
 
 
+@pytest.mark.parametrize("one", [nn.Sequential(), tn.Tensor([1.0])], ids=["model", "tensor"])
+def test_names_of_hints_are_not_listed(one: Any) -> None:
+    assert all(hasattr(one, name) for name in dir(one))
+    assert ("fit" if isinstance(one, nn.Module) else "cuda") not in dir(one)
+
+
+def test_a_subclass_and_an_instance_may_have_such_a_name() -> None:
+    class Model(nn.Module):
+        def fit(self) -> int:
+            return 1
+
+    model = Model()
+    assert model.fit() == 1 and "fit" in dir(model)
+    model.weight = 5
+    assert model.weight == 5 and "weight" in dir(model)  # type: ignore[attr-defined]
+
+
 def test_hints_name_what_there_is() -> None:
     """Each name of a table is one that is missing here, and its hint can be looked up."""
     places = {"tn": tn, "tn.nn": nn, "tn.ops": ops, "tn.optim": optim}
@@ -49,7 +66,7 @@ def test_hints_name_what_there_is() -> None:
                 found: Any = tn
                 for part in parts[1:]:
                     found = getattr(found, part)
-    assert not any(hasattr(nn.Module, name) for name in elsewhere._MODEL)
+    assert not any(hasattr(nn.Module, name) for name in elsewhere.MODEL)
     assert not any(hasattr(tn.Tensor, name) for name in elsewhere._TENSOR)
     assert set(elsewhere.SHARED) <= {name for name in ops.__all__ if hasattr(np, name)}
 

@@ -38,7 +38,7 @@ _OPTIMIZERS = {
     "momentum": "tn.optim.SGD(..., momentum=0.9)", "lr_scheduler": "tn.optim.StepDecay, Cosine or OneCycle",
     "steplr": "tn.optim.StepDecay", "exponentiallr": "tn.optim.StepDecay", "cosineannealinglr": "tn.optim.Cosine",
     "cosinedecay": "tn.optim.Cosine", "onecyclelr": "tn.optim.OneCycle", "clip_grad_norm_": "tn.optim.clip_global_norm"}
-_MODEL = {
+MODEL = {
     "fit": "tn.fit(model, optimizer, loader, epochs=10)", "compile": "tn.fit(model, optimizer, loader, epochs=10)",
     "train_on_batch": "tn.fit(model, optimizer, loader, epochs=10)", "evaluate": "tn.evaluate(model, loader)",
     "predict": "tn.predict(model, x)", "save": "tn.save(path, model)", "save_weights": "tn.save(path, model)",
@@ -54,6 +54,8 @@ _TENSOR = {
     "tolist": "x.numpy().tolist()", "dim": "x.ndim", "numel": "x.size", "norm": "(x * x).sum() ** 0.5",
     "requires_grad_": "tn.Tensor(x, requires_grad=True)", "dot": "x @ y", "mm": "x @ y", "grad_fn": "x.origin",
     "swapaxes": "x.transpose", "ravel": "x.reshape(-1)"}
+TENSOR = {**_OPS, **{name: f"tn.ops.{name}" for name in (*SHARED, "relu", "sigmoid", "softmax", "log_softmax")},
+          **_TENSOR}
 _TOP = {
     "from_numpy": "tn.Tensor", "array": "tn.Tensor", "asarray": "tn.Tensor",
     "manual_seed": "tn.seed", "set_seed": "tn.seed",
@@ -87,16 +89,38 @@ def in_modules(names: Mapping[str, Iterable[str]]) -> Callable[[str], Any]:
     return missing
 
 
-def in_class(of_model: bool) -> Callable[[Any, str], Any]:
-    """The `__getattr__` of `Module` or `Tensor`: it names what has this name elsewhere."""
-    ops = {name: f"tn.ops.{name}" for name in (*SHARED, "relu", "sigmoid", "softmax", "log_softmax")}
-    known = _MODEL if of_model else {**_OPS, **ops, **_TENSOR}
+class _Missing:
+    """The name of an attribute that a class does not have. Its lookup is an AttributeError with the right call.
 
-    def missing(one: object, name: str) -> NoReturn:
-        right = known.get(name)
-        hint = f"; {right}?" if right else ""
-        raise AttributeError(f"{type(one).__name__!r} object has no attribute {name!r}{hint}", name=name, obj=one)
-    return missing
+    A `__getattr__` would do the same, and would slow down each lookup of every other attribute.
+    """
+
+    def __init__(self, name: str, right: str) -> None:
+        self.name, self.right = name, right
+
+    def __get__(self, one: object, kind: type) -> NoReturn:
+        raise AttributeError(f"{kind.__name__!r} object has no attribute {self.name!r}; {self.right}?",
+                             name=self.name, obj=one)
+
+
+def answers(kind: type, known: Mapping[str, str]) -> None:
+    """Let a class answer names that PyTorch, Keras and NumPy have with the right call, if it lacks them.
+
+    Subclasses and instances may have attributes of these names. `dir` does not list them.
+
+    >>> class Dense: pass
+    >>> answers(Dense, {"weight": "layer.W"})
+    >>> Dense().weight
+    Traceback (most recent call last):
+    AttributeError: 'Dense' object has no attribute 'weight'; layer.W?
+    """
+    for name, right in known.items():
+        if not hasattr(kind, name):
+            setattr(kind, name, _Missing(name, right))
+
+    def __dir__(self: object) -> list[str]:
+        return [name for name in object.__dir__(self) if name not in known or hasattr(self, name)]
+    kind.__dir__ = __dir__  # type: ignore[method-assign, assignment]
 
 
 def guided(right: str) -> Callable[[Callable[P, R]], Callable[P, R]]:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from tinynet import backend
-from tinynet.elsewhere import in_class
 from tinynet.errors import ArgumentError, DeviceError, DtypeError, GradientError, ShapeError
 from tinynet.plain import ForNumPy, numpy_function
 from tinynet.tape import Node, backward
@@ -207,9 +206,6 @@ class Tensor:
         return array
 
     __array_function__ = numpy_function
-
-    if not TYPE_CHECKING:
-        __getattr__ = in_class(of_model=False)
 
     if TYPE_CHECKING:  # attached by ops/operators.py: this file knows no op
         def __add__(self, other: ArrayLike) -> "Tensor": ...

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from tinynet import backend
-from tinynet.elsewhere import in_class
+from tinynet.elsewhere import MODEL, answers
 from tinynet.errors import DtypeError, ShapeError, StateError, name_layer
 from tinynet.nn.parameter import Buffer, Parameter, Parameters
 from tinynet.plain import plain
@@ -238,9 +238,6 @@ class Module:
             path = vars(self).setdefault("own_stream", f"{type(self).__name__}:{next_draw()}")
         return current_seed(), stream(_join(path, what))
 
-    if not TYPE_CHECKING:
-        __getattr__ = in_class(of_model=True)
-
     if TYPE_CHECKING:  # attached by nn/summary.py and nn/profile.py
         def summary(self, input_shape: Shape | None = None) -> str: ...
         def profile(self, x: ArrayLike, *, repeat: int = 5) -> "Profile": ...
@@ -252,6 +249,9 @@ class Module:
         except (AttributeError, KeyError):  # a user's module may not keep its arguments
             shown = {}
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+
+answers(Module, MODEL)
 
 
 def is_outermost(module: Module) -> bool:

@@ -6,6 +6,7 @@ Tensor does not import the ops; `attach_operators` gives it the methods.
 from numbers import Integral
 from typing import Any
 
+from tinynet.elsewhere import TENSOR, answers
 from tinynet.op import namespace_of
 from tinynet.ops.axes import broadcast
 from tinynet.ops.composed import argmax, argmin, flatten, squeeze, std
@@ -98,6 +99,7 @@ _METHODS: dict[str, Any] = {
 
 
 def attach_operators() -> None:
-    """Make the methods of Tensor."""
+    """Make the methods of Tensor, and let it answer the names of methods that it lacks."""
     for name, method in _METHODS.items():
         setattr(Tensor, name, method)
+    answers(Tensor, TENSOR)
