@@ -85,7 +85,10 @@ def from_torch_module(module: TorchModule, *, input_shape: Shape | None = None) 
 
 def _refuse(path: str, theirs: Any, rule: str) -> None:
     where = f"layer {path}" if path else "the model"
-    raise StateError(f"from_torch_module: {where} must be {rule}, got {theirs}; build its counterpart by hand, and "
+    one_line = str(theirs)
+    if "\n" in one_line:  # a module that holds others
+        one_line = type(theirs).__name__
+    raise StateError(f"from_torch_module: {where} must be {rule}, got {one_line}; build its counterpart by hand, and "
                      "load the weights with tn.exchange.from_torch")
 
 
