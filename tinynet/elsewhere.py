@@ -24,7 +24,8 @@ _LAYERS = {
     "dropout1d": "tn.nn.Dropout", "dropout2d": "tn.nn.Dropout", "spatialdropout2d": "tn.nn.Dropout",
     "model": "tn.nn.Module", "layer": "tn.nn.Module", "modulelist": "a list of layers as an attribute",
     "functional": "tn.ops", "crossentropyloss": "tn.ops.cross_entropy", "mseloss": "tn.ops.mse",
-    "activation": "tn.nn.ReLU, Sigmoid, Softmax or Tanh", "input": "Sequential(..., input_shape=(28, 28, 1))",
+    "activation": "tn.nn.ReLU, Sigmoid, Softmax or Tanh", "swish": "tn.nn.SiLU",
+    "input": "Sequential(..., input_shape=(28, 28, 1))",
     "inputlayer": "Sequential(..., input_shape=(28, 28, 1))", "dataloader": "tn.data.Loader"}
 _OPS = {
     "crossentropyloss": "tn.ops.cross_entropy", "softmax_cross_entropy": "tn.ops.cross_entropy",

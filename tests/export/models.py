@@ -119,6 +119,7 @@ LAYERS: list[tuple[str, list[nn.Module], tuple[int, ...]]] = [
     ("Parallel ave", [nn.Parallel([nn.LSTM(3, 4), nn.Dense(3, 4)], "ave"), nn.Flatten()], (6, 3)),
     ("Parallel mul", [nn.Parallel([nn.Sigmoid(), nn.Tanh(), nn.ReLU()], "mul")], (3,)),
     ("activations", [nn.Sigmoid(), nn.Tanh(), nn.ReLU()], (3, 4)),
+    ("rectifiers", [nn.Dense(4, 4), nn.LeakyReLU(0.3), nn.ELU(0.7), nn.Dense(4, 5), nn.GELU(), nn.SiLU()], (3, 4)),
     ("Softmax", [nn.Softmax()], (5,)),
     ("Softmax axis 1 behind Conv1D", [nn.Conv1D(3, 4, 2), nn.Softmax(axis=1)], (6, 3)),
     ("nested", [nn.Sequential(nn.Dense(4, 3), nn.Sequential(nn.Tanh())), nn.Sequential()], (2, 4)),

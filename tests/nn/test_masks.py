@@ -36,6 +36,7 @@ LAYERS: dict[str, Callable[[], Any]] = {
     "Dropout": lambda: nn.Dropout(0.5),
     "BatchNorm": lambda: nn.BatchNorm(D),
     "ReLU": nn.ReLU, "Sigmoid": nn.Sigmoid, "Tanh": nn.Tanh, "Softmax": nn.Softmax,
+    "LeakyReLU": nn.LeakyReLU, "ELU": nn.ELU, "GELU": nn.GELU, "SiLU": nn.SiLU,
     "Softmax of steps": lambda: nn.Softmax(axis=1),
     "Conv1D, same": lambda: nn.Conv1D(D, 2, 3, padding="same"),
     "Conv1D, same, even": lambda: nn.Conv1D(D, 2, 4, padding="same", dilation=2),

@@ -130,6 +130,16 @@ def test_infinite_gradients_do_not_become_nan(place: str, dtype: str, function: 
     assert tn.Tensor(leaf.grad).numpy().tolist() == wanted
 
 
+@pytest.mark.parametrize(("function", "low"), [(ops.gelu, 0), (ops.silu, 0), (ops.elu, -1), (ops.leaky_relu, -INF)])
+def test_activations_of_infinite_numbers_are_their_limits(place: str, dtype: str, function: Any, low: float) -> None:
+    x = tensor([-INF, INF, math.nan, 1e30], place, dtype)
+    y = function(x)
+    assert np.array_equal(y.numpy(), np.array([low, INF, math.nan, 1e30], dtype), equal_nan=True)
+    y.backward(np.ones(4, dtype))
+    slope = 0.01 if function is ops.leaky_relu else 0
+    np.testing.assert_allclose(tn.Tensor(x.grad).numpy()[[0, 1, 3]], [slope, 1, 1], rtol=1e-6)
+
+
 def test_dropped_elements_have_no_gradient(place: str, dtype: str) -> None:
     x = tensor([INF, 1.0, 1.0, INF] * 8, place, dtype)
     y = ops.dropout(x, 0.5, key=(0, 0), counter=0)

@@ -65,6 +65,8 @@ IMAGES: list[tuple[str, Any, tuple[int, ...]]] = [
     ("pooled sequences", lambda: T.Sequential(
         T.Conv1d(3, 6, 3), T.AvgPool1d(2), T.AdaptiveAvgPool1d(1), T.Flatten(), T.Linear(6, 2)), (3, 14)),
     ("features", lambda: T.Sequential(T.Linear(5, 8), T.BatchNorm1d(8), T.ReLU(), T.Linear(8, 3)), (5,)),
+    ("rectifiers", lambda: T.Sequential(T.Linear(5, 8), T.LeakyReLU(0.2), T.Linear(8, 8), T.ELU(0.7), T.Linear(8, 8),
+                                        T.GELU(), T.Linear(8, 3), T.SiLU()), (5,)),
     ("flattened images", lambda: T.Sequential(T.Flatten(), T.Linear(3 * 4 * 5, 6), T.ReLU(), T.Linear(6, 2)),
      (3, 4, 5)),
 ]
@@ -121,6 +123,7 @@ MODELS: list[tuple[str, list[nn.Module], tuple[int, ...]]] = [
     ("GRU", [nn.GRU(3, 4), nn.GRU(4, 3, go_backwards=True), nn.Bidirectional(nn.GRU(3, 2, bias=False)),
              nn.LSTM(4, 2, bias=False), nn.GRU(2, 2, return_sequences=False)], (8, 3)),
     ("maxima", [nn.Conv1D(3, 4, 2), nn.GlobalMaxPool()], (8, 3)),
+    ("rectifiers", [nn.Conv1D(3, 4, 2), nn.LeakyReLU(0.3), nn.GELU(), nn.Dense(4, 3), nn.ELU(0.5), nn.SiLU()], (8, 3)),
     ("reshape", [nn.Conv2D(1, 2, 3), nn.Reshape((3, -1)), nn.LSTM(8, 3, return_sequences=False)], (5, 6, 1)),
 ]
 

@@ -73,9 +73,21 @@ SCALARS: dict[str, Callable[..., float]] = {
     "relu": lambda x: larger(x, 0.0),
     "sigmoid": logistic,
     "tanh": math.tanh,
+    "gelu": lambda x: x * math.erfc(-x / math.sqrt(2)) / 2,
+    "silu": lambda x: x * logistic(x),
 }
 for _name, _function in SCALARS.items():
     REFERENCES[_name] = lambda *arrays, _function=_function: each(_function, *arrays)
+
+
+@reference("leaky_relu")
+def leaky_relu(x: Array, negative_slope: float = 0.01) -> Array:
+    return each(lambda value: value if value > 0 else negative_slope * value, x)
+
+
+@reference("elu")
+def elu(x: Array, alpha: float = 1.0) -> Array:
+    return each(lambda value: value if value > 0 else alpha * (math.exp(value) - 1), x)
 
 
 @reference("where")

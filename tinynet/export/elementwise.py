@@ -92,6 +92,30 @@ def close_to_0(graph: Graph, step: Step) -> None:
     graph.set(step.outputs[0], name, order)
 
 
+@rule("leaky_relu", "elu")
+def rectifier(graph: Graph, step: Step) -> None:
+    """LeakyRelu or Elu, of which both call their option alpha."""
+    kind, option = {"leaky_relu": ("LeakyRelu", "negative_slope"), "elu": ("Elu", "alpha")}[step.op]
+    order = graph.order(step.inputs[0])
+    name = graph.emit(kind, graph.value(step.inputs[0], order), alpha=float(step.options[option]))
+    graph.set(step.outputs[0], name, order)
+
+
+@rule("gelu", "silu")
+def times_a_share(graph: Graph, step: Step) -> None:
+    """x times (1 + Erf(x / √2)) / 2, or times its Sigmoid."""
+    x = step.inputs[0]
+    order = graph.order(x)
+    name = graph.value(x, order)
+    if step.op == "silu":
+        share = graph.emit("Sigmoid", name)
+    else:
+        one, half, root = (np.asarray(value, x.dtype) for value in (1.0, 0.5, 0.5**0.5))
+        erf = graph.emit("Erf", graph.emit("Mul", name, root))
+        share = graph.emit("Mul", graph.emit("Add", erf, one), half)
+    graph.set(step.outputs[0], graph.emit("Mul", name, share), order)
+
+
 @rule("mask_steps")
 def mask_steps(graph: Graph, step: Step) -> None:
     """Where, with the mask (N,T) as the condition."""

@@ -44,6 +44,7 @@ from tinynet.ops.masking import mask_steps
 from tinynet.ops.matmul import matmul
 from tinynet.ops.operators import attach_operators
 from tinynet.ops.pool import avg_pool1d, avg_pool2d, max_pool1d, max_pool2d
+from tinynet.ops.rectifier import elu, gelu, leaky_relu, silu
 from tinynet.ops.reduce import max, mean, min, sum, var
 from tinynet.ops.shape import astype, reshape, transpose
 from tinynet.ops.special import expm1, log1p, sign
@@ -65,15 +66,18 @@ __all__ = [
     "dense",
     "divide",
     "dropout",
+    "elu",
     "exp",
     "expand_dims",
     "expm1",
     "flatten",
     "flip",
+    "gelu",
     "getitem",
     "gru",
     "huber",
     "layer_norm",
+    "leaky_relu",
     "log",
     "log1p",
     "log_softmax",
@@ -97,6 +101,7 @@ __all__ = [
     "reshape",
     "sigmoid",
     "sign",
+    "silu",
     "softmax",
     "sqrt",
     "squeeze",

@@ -62,9 +62,9 @@ def from_torch_module(module: TorchModule, *, input_shape: Shape | None = None) 
                   outputs of all steps
     input_shape   of one sample as tinynet takes it, channels last, for `tn.save` and `tn.to_onnx`
 
-    The layers may be Conv1d, Conv2d, BatchNorm1d, BatchNorm2d, ReLU, Sigmoid, Tanh, Softmax, Dropout, MaxPool, AvgPool,
-    AdaptiveAvgPool to size 1, Flatten, Linear and Identity. The model takes images as (N,H,W,C), and sequences as
-    (N,T,C), also where PyTorch has the batch second.
+    The layers may be Conv1d, Conv2d, BatchNorm1d, BatchNorm2d, ReLU, LeakyReLU, ELU, GELU, SiLU, Sigmoid, Tanh,
+    Softmax, Dropout, MaxPool, AvgPool, AdaptiveAvgPool to size 1, Flatten, Linear and Identity. The model takes images
+    as (N,H,W,C), and sequences as (N,T,C), also where PyTorch has the batch second.
 
     Errors: StateError, with the name of the layer, for a layer or an option that tinynet lacks.
 
@@ -199,6 +199,11 @@ def _softmax(builder: _Builder, path: str, theirs: Any) -> Module:
     return nn.Softmax()
 
 
+def _gelu(builder: _Builder, path: str, theirs: Any) -> Module:
+    _check(path, theirs, approximate="none")
+    return nn.GELU()
+
+
 def _dropout(builder: _Builder, path: str, theirs: Any) -> Module | None:
     return nn.Dropout(theirs.p) if theirs.p else None
 
@@ -231,7 +236,9 @@ def _fill(layer: Any, theirs: Any, ending: str) -> None:
 
 _RULES: dict[str, Callable[[_Builder, str, Any], Module | None]] = {
     "Sequential": _sequential, "Conv1d": _convolution, "Conv2d": _convolution, "BatchNorm1d": _batch_norm,
-    "BatchNorm2d": _batch_norm, "ReLU": lambda *_: nn.ReLU(), "Sigmoid": lambda *_: nn.Sigmoid(),
+    "BatchNorm2d": _batch_norm, "ReLU": lambda *_: nn.ReLU(), "SiLU": lambda *_: nn.SiLU(), "GELU": _gelu,
+    "LeakyReLU": lambda builder, path, theirs: nn.LeakyReLU(theirs.negative_slope),
+    "ELU": lambda builder, path, theirs: nn.ELU(theirs.alpha), "Sigmoid": lambda *_: nn.Sigmoid(),
     "Tanh": lambda *_: nn.Tanh(), "Softmax": _softmax, "Dropout": _dropout, "MaxPool1d": _pooling(nn.MaxPool1D, 3),
     "MaxPool2d": _pooling(nn.MaxPool2D, 4), "AvgPool1d": _pooling(nn.AvgPool1D, 3),
     "AvgPool2d": _pooling(nn.AvgPool2D, 4), "AdaptiveAvgPool1d": _global_pooling,

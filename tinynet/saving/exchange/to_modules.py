@@ -22,7 +22,8 @@ from tinynet.window import Window, pool_window, pool_windows, window, windows
 
 _CONVOLUTIONS, _POOLS = (nn.Conv1D, nn.Conv2D), (nn.MaxPool1D, nn.MaxPool2D, nn.AvgPool1D, nn.AvgPool2D)
 _GLOBAL_POOLS = (nn.GlobalAveragePool, nn.GlobalMaxPool)
-_ANY_ORDER = (nn.ReLU, nn.Sigmoid, nn.Tanh, nn.Dropout, nn.BatchNorm, nn.Softmax)
+_ANY_ORDER = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Tanh, nn.Softmax, nn.Dropout,
+              nn.BatchNorm)
 
 
 def to_torch_module(model: Module) -> TorchModule:
@@ -206,6 +207,9 @@ _RULES: dict[type[Module], Callable[[_Builder, Any, Shape], list[Any]]] = {
     nn.LSTM: _one_direction,
     nn.GRU: _one_direction,
     nn.Bidirectional: _both_directions,
+    nn.LeakyReLU: lambda builder, layer, before: [builder.torch.nn.LeakyReLU(layer.negative_slope)],
+    nn.ELU: lambda builder, layer, before: [builder.torch.nn.ELU(layer.alpha)],
+    nn.GELU: _plain("GELU"), nn.SiLU: _plain("SiLU"),
     nn.ReLU: _plain("ReLU"), nn.Sigmoid: _plain("Sigmoid"), nn.Tanh: _plain("Tanh"), nn.Softmax: _softmax,
     nn.Dropout: lambda builder, layer, before: [builder.torch.nn.Dropout(layer.p)], nn.MaxPool1D: _pool,
     nn.MaxPool2D: _pool, nn.AvgPool1D: _pool, nn.AvgPool2D: _pool, nn.GlobalAveragePool: _global_pooling,
