@@ -18,13 +18,13 @@ import command
 from paper.reporting import records
 from paper.reporting.goals import TRIED
 from paper.reporting.grouping import Runs, title
-from paper.reporting.intervals import wilson
 from paper.reporting.records import Record
 from paper.reporting.report import SECTIONS, draw, section
 from paper.reporting.tables import NOT_REACHED, interval, listed, minutes, percent, table
 
 from tinynet.atomic import write_whole
 from tinynet.errors import DataError
+from tinynet.intervals import wilson
 from tinynet.output import say
 
 HERE = Path(__file__).resolve().parent

@@ -108,7 +108,7 @@ def idx(random: Random, folder: Path) -> bool:
 # --- images ---------------------------------------------------------------------------------------------------------
 
 def pictures() -> list[bytes]:
-    """Small valid PNG and JPEG files of every kind."""
+    """Small valid image files of every kind."""
     from PIL import Image
 
     pixels = np.random.default_rng(0).integers(0, 256, (9, 12, 4), dtype=np.uint8)
@@ -121,6 +121,11 @@ def pictures() -> list[bytes]:
         (Image.fromarray(pixels), "PNG", {}), (Image.fromarray(pixels).convert("LA"), "PNG", {}),
         (Image.fromarray(pixels.view(np.uint16)[..., 0]), "PNG", {}), (colour, "PNG", {"exif": exif}),
         (colour, "PNG", {"save_all": True, "append_images": [colour.rotate(180)]}),
+        (colour, "WebP", {"lossless": True}), (Image.fromarray(pixels), "WebP", {}), (colour, "WebP", {"exif": exif}),
+        (colour, "BMP", {}), (palette, "BMP", {}), (palette, "GIF", {"transparency": 2}), (colour, "TIFF", {}),
+        (palette, "GIF", {"save_all": True, "append_images": [palette.rotate(180)]}),
+        (colour, "TIFF", {"compression": "tiff_lzw", "exif": exif}), (colour.convert("1"), "TIFF", {}),
+        (Image.fromarray(pixels.view(np.uint16)[..., 0]), "TIFF", {}), (colour.convert("CMYK"), "TIFF", {}),
         (colour, "JPEG", {}), (colour.convert("L"), "JPEG", {}), (colour.convert("CMYK"), "JPEG", {}),
         (colour, "JPEG", {"progressive": True}), (colour, "JPEG", {"exif": exif, "optimize": True}),
         (colour.resize((70, 90)), "JPEG", {"exif": exif}), (colour, "JPEG", {"restart_marker_rows": 1}),

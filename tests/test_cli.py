@@ -202,7 +202,7 @@ def test_csv(model: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert header == ["image", "class", "probability", "p(dark)", "p(bright)", "error"]
     assert first[:2] == [str(tmp_path / 'a "b",\\n.png'), "bright"] and first[5] == ""
     assert float(first[2]) == float(first[4]) == 1 - float(first[3]) > 0.9
-    assert second[:5] == [str(bad), "", "", "", ""] and "must be a PNG or a JPEG" in second[5]
+    assert second[:5] == [str(bad), "", "", "", ""] and "must be a PNG, JPEG" in second[5]
     rows = list(csv.reader(run(capsys, "evaluate", model, folder, "--csv")[1].splitlines()))
     assert rows == [["class", "precision", "recall", "f1", "images"],
                     ["dark", "1.0", "0.75", "0.8571428571428571", "4"],

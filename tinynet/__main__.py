@@ -1,6 +1,6 @@
 """Use a saved model from the command line.
 
-    tinynet predict MODEL IMAGE...     the classes of images, PNG or JPEG, of any size, of folders, and of stdin (-)
+    tinynet predict MODEL IMAGE...     the classes of images of any size, of folders, and of stdin (-)
     tinynet evaluate MODEL DATA        accuracy, precision and recall on DATA: "mnist", "digits", or a folder of images
                                        with a folder for each class; its part "test", if it has one
     tinynet summary MODEL              layers, shapes, parameters, operations, memory

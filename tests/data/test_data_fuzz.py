@@ -184,7 +184,7 @@ def test_anything_that_starts_like_a_picture(few_pixels, start, content):
 def test_every_truncation_of_a_picture(few_pixels, channels):
     for content in checks.known_pictures():
         read = [checks.check_image(content[:length], (4, 5), channels, False) for length in range(len(content))]
-        assert not any(read[: len(content) // 2])
+        assert not any(read[: len(content) * 2 // 5])  # the second half of an animation may be missing
 
 
 pieces = st.one_of(st.sampled_from(checks.PIECES), st.text(st.characters(codec="utf-8", exclude_characters="/\0"),

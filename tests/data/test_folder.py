@@ -126,7 +126,7 @@ def test_groups_by_a_pattern(tmp_path):
 @pytest.mark.parametrize(("names", "message"), [
     ([], "found no files at all; sort the images"),
     (["a.png", "b.png"], "found 2 files, the first is a.png"),
-    (["a/x.png", "a/y.png"], "must hold a folder of PNG or JPEG files for each of at least 2 classes"),
+    (["a/x.png", "a/y.png"], "must hold a folder of images for each of at least 2 classes"),
     (["a/x.txt", "b/x.txt"], "found 2 files, the first is a/x.txt"),
     (["1/a/x.png", "1/b/x.png", "2/a/x.png", "2/b/x.png"], "must hold one set of images, holds 2: 1, 2; name one"),
     (["1/2/3/a/x.png", "1/2/3/b/x.png"], "found 2 files"),
@@ -174,8 +174,8 @@ def test_unusable_files_are_named_and_skipped(tmp_path):
     reasons = {one.name: one.reason for one in found.skipped}
     assert len(reasons) == len(found.skipped) == 11
     for name, reason in [("a/empty.png", "is empty; copy it again"), ("a/cut.png", "is damaged"),
-                         ("a/text.png", "must be a PNG or a JPEG, starts with 68 65 6c 6c; convert it"),
-                         ("a/notes.txt", "is not named .png, .jpg or .jpeg; convert it"),
+                         ("a/text.png", "must be a PNG, JPEG, WebP, BMP, TIFF or GIF, starts with 68 65 6c"),
+                         ("a/notes.txt", "is not named .png, .jpg, .webp, .bmp, .tif or .gif; convert it"),
                          ("a/out.png", "is a link out of the folder; copy the file itself"),
                          ("b/broken.png", "is not there"), ("c/", "is a link to a folder; copy the folder itself"),
                          ("b/loop.png", "is not there|cannot be read"),
@@ -205,7 +205,7 @@ def test_images_are_listed_in_natural_order(tmp_path):
     fill(tmp_path, "b/10.png", "b/9.PNG", "a.jpeg", "b/c/1.jpg", "notes.txt", ".hidden/1.png")
     assert folder.list_images(tmp_path) == ["a.jpeg", "b/9.PNG", "b/10.png", "b/c/1.jpg"]
     fill(tmp_path / "empty", "notes.txt")
-    with pytest.raises(DataError, match=r"must hold images, \.png, \.jpg, \.jpeg, and holds none"):
+    with pytest.raises(DataError, match=r"must hold images, PNG, JPEG, .* or GIF, and holds none"):
         folder.list_images(tmp_path / "empty")
 
 

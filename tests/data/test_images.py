@@ -154,6 +154,62 @@ def test_cmyk(tmp_path):
     assert np.abs(read_image(path).astype(int) - [0, 255, 255]).max() < 8
 
 
+FORMATS = {"webp": {"lossless": True, "exact": True}, "bmp": {}, "tif": {}, "tiff": {"compression": "tiff_lzw"}}
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_other_formats_give_the_same_pixels(tmp_path, suffix):
+    path = written(tmp_path, RGB, f"a.{suffix}", **FORMATS[suffix])
+    np.testing.assert_array_equal(read_image(path), RGB, strict=True)
+    assert images.measure(path.read_bytes()) == (4, 6, 3)
+    if suffix != "bmp":
+        alpha = np.concatenate([np.zeros_like(RGB), np.array([[[0], [255]] * 3] * 4, np.uint8)], axis=2)
+        assert read_image(written(tmp_path, alpha, f"b.{suffix}", **FORMATS[suffix]))[0, :2, 0].tolist() == [255, 0]
+
+
+@pytest.mark.parametrize(("suffix", "options"), [("gif", {}), ("webp", {"lossless": True}), ("tif", {}), ("png", {})])
+def test_of_several_frames_the_first_counts(tmp_path, suffix, options):
+    first, other = (Image.fromarray(np.full((4, 6), value, np.uint8)) for value in (40, 200))
+    path = written(tmp_path, first, f"a.{suffix}", save_all=True, append_images=[other], **options)
+    assert np.abs(read_image(path, channels=1).astype(int) - 40).max() <= 1
+
+
+def test_a_gif_has_colours_and_transparency(tmp_path):
+    palette = Image.fromarray(np.array([[0, 1], [2, 1]], np.uint8), "P")
+    palette.putpalette([10, 20, 30, 200, 100, 50, 7, 8, 9])
+    found = read_image(written(tmp_path, palette, "a.gif", transparency=2))
+    np.testing.assert_array_equal(found, [[[10, 20, 30], [200, 100, 50]], [[255] * 3, [200, 100, 50]]])
+
+
+def test_grey_tiffs_of_16_and_32_bits(tmp_path):
+    values = np.array([[0, 255, 256, 65535], [1, 32767, 32768, 65280]], np.uint16)
+    path = written(tmp_path, values, "a.tif")
+    np.testing.assert_array_equal(read_image(path)[..., 0], values >> 8)
+    assert images.measure(path.read_bytes()) == (2, 4, 1)
+    inverted = tmp_path / "b.tif"
+    Image.fromarray(values).save(inverted, tiffinfo={262: 0})
+    if b"\x06\x01\x03\0\x01\0\0\0\0\0" in inverted.read_bytes():  # the tag was written
+        np.testing.assert_array_equal(read_image(inverted)[..., 0], (65535 - values) >> 8)
+    np.testing.assert_array_equal(read_image(written(tmp_path, values.astype(np.int32), "c.tif"))[..., 0], values >> 8)
+    for array, message in ((values.astype(np.int32) * 2, "pixels from 0 to 131070, whose range is unknown"),
+                           (values.astype(np.float32) / 65535, "pixels that are floats")):
+        path = written(tmp_path, array, "d.tif")
+        with pytest.raises(DataError, match=f"{message}.*; convert it to 8 or 16 bits"):
+            read_image(path, size=2)
+        with pytest.raises(images.ImageFault, match=message):
+            images.measure(path.read_bytes())
+
+
+@pytest.mark.parametrize(("suffix", "options"), [("tif", {}), ("tif", {"compression": "tiff_lzw"}),
+                                                 ("webp", {"lossless": True})])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_the_orientation_of_other_formats(tmp_path, suffix, options, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = written(tmp_path, RGB, f"a.{suffix}", exif=exif, **options)
+    np.testing.assert_array_equal(read_image(path), ORIENTED[orientation](RGB))
+
+
 ORIENTED = {1: lambda a: a, 2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1],
             5: lambda a: a.swapaxes(0, 1), 6: lambda a: np.rot90(a, -1), 7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
             8: lambda a: np.rot90(a)}
@@ -221,11 +277,24 @@ def jpeg():
     return buffer.getvalue()
 
 
+def webp():
+    buffer = io.BytesIO()
+    Image.fromarray(RGB).save(buffer, "WebP", lossless=True)
+    return buffer.getvalue()
+
+
 GOOD = png(6, 4, 8, 2, [bytes(row.reshape(-1)) for row in RGB])
 FAULTS = {
     "empty": (b"", "is empty; copy it again"),
-    "text": (b"hello", "must be a PNG or a JPEG, starts with 68 65 6c 6c; convert it"),
-    "gif": (b"GIF89a" + bytes(30), "must be a PNG or a JPEG, starts with 47 49 46 38"),
+    "text": (b"hello", "must be a PNG, JPEG, WebP, BMP, TIFF or GIF, starts with 68 65 6c 6c; convert it"),
+    "another format": (b"8BPS" + bytes(30), "must be a PNG, JPEG, .* starts with 38 42 50 53"),
+    "gif": (b"GIF89a" + bytes(30), "is damaged|must have 1 to"),
+    "webp without a chunk": (b"RIFF\0\0\0\0WEBP", "must have 1 to"),
+    "webp bomb": (b"RIFF\x1e\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0" + b"\xff\xff\xff" * 2,
+                  ".*promises 16,777,216 x 16,777,216"),
+    "webp cut": (webp()[:40], "is damaged"),
+    "bmp alone": (b"BM", "is damaged"),
+    "tiff alone": (b"II*\0", "is damaged"),
     "png signature alone": (GOOD[:8], "is damaged"),
     "png cut in its header": (GOOD[:20], "is damaged"),
     "png cut": (GOOD[:-30], "is damaged"),

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tinynet import intervals
 from tinynet.errors import DataError
 
 stats = pytest.importorskip("scipy.stats")
@@ -33,7 +34,6 @@ from paper.reporting import (  # noqa: E402
     figures,
     goals,
     grouping,
-    intervals,
     pairs,
     records,
     report,

@@ -43,7 +43,7 @@ LAYERS = [
     ["init"],
     ["nn"],
     ["optim", "data", "models"],
-    ["saving", "metrics", "about"],
+    ["saving", "metrics", "about", "intervals"],
     ["training"],
     ["classifier"],
     ["export"],

@@ -26,10 +26,10 @@ _EXAMPLES = """\
 
 def add(commands: Any) -> None:
     """Describe the command."""
-    made = add_command(commands, "predict", predict, "the classes of images, PNG or JPEG, of any size", _EXAMPLES,
+    made = add_command(commands, "predict", predict, "the classes of images of any size", _EXAMPLES,
                        csv=True)
     made.add_argument("images", metavar="IMAGE", nargs="+",
-                      help="a PNG or JPEG file; a folder, for all images below it; or - for one image from stdin")
+                      help="an image file; a folder, for all images below it; or - for one image from stdin")
     add_device(made)
 
 

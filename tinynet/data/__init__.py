@@ -10,7 +10,7 @@ Your own images
     scan_folder(folder)                an ImageFolder: names, labels, patients, and a report()
     folder.images(size)                its images as one array (N,H,W,C), read when indexed; .in_memory() if they fit
     folds(folder)                      indices to train, validate and test on; no patient is in two of these parts
-    read_image(path, size=(224, 224))  one PNG or JPEG of any size and kind
+    read_image(path, size=(224, 224))  one image file of any size and kind
     write_idc_stand_in, write_chest_xray_stand_in          generated images in the layouts of published ones
 
 Batches

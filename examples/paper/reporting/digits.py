@@ -9,9 +9,9 @@ from paper.reporting.curves import accuracy_curves
 from paper.reporting.figures import Figures
 from paper.reporting.goals import CIRESAN, COMMITTEE_AIM
 from paper.reporting.grouping import Runs
-from paper.reporting.intervals import mean_of, wilson
 from paper.reporting.records import Record
 from paper.reporting.tables import accuracies, comparisons, interval, percent, reached, spread, subject, table
+from tinynet.intervals import mean_of, wilson
 
 
 def table1(runs: Runs) -> str:

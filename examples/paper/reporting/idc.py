@@ -8,10 +8,10 @@ from paper.reporting.curves import accuracy_curves
 from paper.reporting.figures import Figures
 from paper.reporting.goals import CRUZ_ROA, NAMES
 from paper.reporting.grouping import Runs, by_model, pooled
-from paper.reporting.intervals import mean_of
 from paper.reporting.records import Record
 from paper.reporting.tables import accuracies, comparisons, percent, spread, subject, table
 from tinynet import metrics
+from tinynet.intervals import mean_of
 
 
 def idc(runs: Runs) -> str:

@@ -5,9 +5,9 @@ from itertools import combinations, islice
 from typing import NamedTuple
 
 from paper.reporting.grouping import Pooled
-from paper.reporting.intervals import LEVEL, Mean, holm, mean_of
 from tinynet import metrics
 from tinynet.errors import DataError
+from tinynet.intervals import LEVEL, Mean, holm, mean_of
 
 
 class Comparison(NamedTuple):

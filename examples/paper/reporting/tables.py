@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from paper.reporting.goals import CLAIMED, NAMES, PAPER, TARGETS
 from paper.reporting.grouping import by_model, incomplete, pooled, title
-from paper.reporting.intervals import LEVEL, Mean, mean_of, wilson
 from paper.reporting.pairs import Comparison, compare
 from paper.reporting.records import Record
+from tinynet.intervals import LEVEL, Mean, mean_of, wilson
 from tinynet.shown import table as aligned
 
 NOT_REACHED = "not reached"

@@ -11,9 +11,9 @@ from paper.reporting import figures
 from paper.reporting.figures import Figures
 from paper.reporting.goals import XRAY
 from paper.reporting.grouping import Pooled, Runs, by_model, pooled
-from paper.reporting.intervals import balanced, delong, mean_of, wilson
 from paper.reporting.tables import interval, minutes, percent, reached, spread, subject, table
 from tinynet import metrics
+from tinynet.intervals import balanced, delong, mean_of, wilson
 
 
 def pneumonia(runs: Runs) -> str:

@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinynet.data.images.formats import NAMED, ImageFault
 from tinynet.data.images.layouts import SHOWN, XRAY_NAME, Found, Layout, Skipped, grouped, natural, recognise
-from tinynet.data.images.read import CHUNK, SUFFIXES, ImageFault, Images, Size, file_content, measure
+from tinynet.data.images.read import CHUNK, SUFFIXES, Images, Size, file_content, measure
 from tinynet.data.prefetch import prefetch
 from tinynet.errors import ArgumentError, DataError, printable
 from tinynet.shown import Text
@@ -192,7 +193,7 @@ def list_images(root: str | os.PathLike[str]) -> list[str]:
     """
     names = sorted((name for name in _walk(Path(root))[0] if name.lower().endswith(SUFFIXES)), key=natural)
     if not names:
-        raise DataError(f"read_image: {printable(root)} must hold images, {', '.join(SUFFIXES[:3])}, and holds none; "
+        raise DataError(f"read_image: {printable(root)} must hold images, {NAMED}, and holds none; "
                         "name another folder")
     return names
 
@@ -295,7 +296,8 @@ def _refuse(root: Path, kept: int, skipped: list[Skipped], max_skipped: float) -
     if len(skipped) > max_skipped * total:
         lines = "".join(f"\n  {line}" for line in _listed(sorted(skipped)))
         raise DataError(f"scan_folder: of the files in {printable(root)} at most {max_skipped:.0%} may be unusable, "
-                        f"but {len(skipped):,} of {total:,} are; replace or remove them, or raise max_skipped:{lines}")
+                        f"but {len(skipped):,} of {total:,} are; replace or remove them, or raise max_skipped "
+                        f"(--max-skipped of tinynet train):{lines}")
 
 
 def _folder(root: Path, layout: str, kept: list[tuple[Found, Any]], skipped: list[Skipped], notes: list[str],

@@ -1,7 +1,7 @@
 """The layout of a folder of images, recognised by the names of its files alone.
 
-    CLASS/*.png|jpg|jpeg                          a user's own images
-    train|test|val/CLASS/*.png|jpg|jpeg           the same in parts; in Kaggle's chest X-rays the file names also hold
+    CLASS/*.png|jpg|webp|bmp|tif|gif              a user's own images
+    train|test|val/CLASS/*.png|jpg|...            the same in parts; in Kaggle's chest X-rays the file names also hold
                                                   a number: person12_..., IM-0012-..., NORMAL2-IM-0012-...
     PATIENT/CLASS/PATIENT_idx5_xX_yY_classC.png   Kaggle's breast histopathology images (IDC)
 
@@ -92,7 +92,7 @@ def recognise(root: str, names: Iterable[str], skipped: Sequence[Skipped] = (), 
             used = {one.name for one in found} | {one.name for one in missed}
             elsewhere = [name for pieces in split if (name := "/".join(pieces)) not in used and _is_image(name)]
             return Layout(layout, prefix, found, missed, elsewhere)
-    raise DataError(f"scan_folder: {root} must hold a folder of PNG or JPEG files for each of at least {min_classes} "
+    raise DataError(f"scan_folder: {root} must hold a folder of images for each of at least {min_classes} "
                     f"class{'es' * (min_classes > 1)}, or train/CLASS and test/CLASS, or PATIENT/CLASS as in IDC; "
                     f"found {_first(split)}{_also(skipped)}; sort the images into folders named after their classes")
 
@@ -146,7 +146,7 @@ def _is_idc(pieces: list[str]) -> bool:
 def _image(name: str, part: str, label: str) -> Found | Skipped:
     if _is_image(name):
         return Found(name, part, unicodedata.normalize("NFC", label))
-    return Skipped(name, "is not named .png, .jpg or .jpeg; convert it")
+    return Skipped(name, "is not named .png, .jpg, .webp, .bmp, .tif or .gif; convert it")
 
 
 def _first(split: list[list[str]]) -> str:

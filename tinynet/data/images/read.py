@@ -1,4 +1,4 @@
-"""Images in files: PNG and JPEG of any size and kind, as arrays of bytes.
+"""Images in files, of any size and kind, as arrays of bytes: PNG, JPEG, WebP, BMP, TIFF, GIF.
 
 The result is always uint8 of shape (height, width, channels), with 1 or 3 channels:
 
@@ -12,22 +12,25 @@ The result is always uint8 of shape (height, width, channels), with 1 or 3 chann
     large JPEG      decoded at 1/2, 1/4 or 1/8 of its size ("draft"), if that is at least twice the requested size;
                     the pixels are averages, and this is much faster
 
-Files are not trusted. The format is determined by the first bytes, not by the name, and no other decoder is tried. The
-size is checked before memory is allocated. Texts and colour profiles of a PNG are not read, whatever their size. Each
-fault is a `DataError` that names the file. A decoder does not notice all damage: a wrong byte in the middle of a JPEG
-gives a wrong picture, not an error.
+Of an animation, or a TIFF of several pages, the first frame counts. A TIFF of 32 bits, whose range is unknown, is
+refused if a value is outside of 0 ... 65535 or a float.
+
+Files are not trusted. The format is determined by the first bytes, not by the name, and no other decoder is tried
+(`formats.py`). The size is checked before memory is allocated. Texts and colour profiles of a PNG are not read,
+whatever their size. Each fault is a `DataError` that names the file. A decoder does not notice all damage: a wrong byte
+in the middle of a JPEG gives a wrong picture, not an error.
 """
 
 import os
 import stat
-import struct
 from collections.abc import Iterable
-from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from tinynet.data.images.formats import ImageFault, damaged, opened
+from tinynet.data.images.pixels import check_range, pixels_of
 from tinynet.data.prefetch import prefetch
 from tinynet.errors import ArgumentError, DataError, printable
 from tinynet.types import Array
@@ -36,23 +39,15 @@ MAX_PIXELS = 1 << 26  # 8192 x 8192
 MAX_BYTES = 1 << 28
 MEMORY = 2 << 30  # the default limit of `in_memory`, in bytes
 CHUNK = 64  # files that a thread decodes at once
-SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".pjp")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif",
+            ".dib", ".jpe", ".jfif", ".jif", ".pjpeg", ".pjp")
 
 Size = int | tuple[int, int]
 ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 
-_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
-_ORIENTATION = 0x0112  # the EXIF tag
-_METADATA = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")  # chunks of a PNG that do not change the pixels
-_DRAFT = 2  # a JPEG is decoded at no less than twice the requested size
-
-
-class ImageFault(Exception):
-    """A fault of a file, worded to follow its name: "is empty"."""
-
 
 def read_image(source: ImageSource, *, size: Size | None = None, channels: int = 3) -> np.ndarray:
-    """Read a PNG or JPEG file as a uint8 array (height, width, channels), converted as the module describes.
+    """Read an image file as a uint8 array (height, width, channels), converted as the module describes.
 
     source     a path, the bytes of a file, or a file that is open for reading bytes
     size       (height, width), or one number for both; None keeps the size of the file
@@ -198,11 +193,13 @@ def read(path: Path, size: tuple[int, int] | None, channels: int) -> np.ndarray:
 
 def decode(content: bytes, size: tuple[int, int] | None, channels: int) -> np.ndarray:
     """The image in the content of a file, uint8 (height, width, channels). Raises `ImageFault`."""
-    image = _opened(content)
+    image = opened(content, MAX_PIXELS)
     try:
-        return _pixels(image, size, channels)
+        return pixels_of(image, size, channels)
+    except ImageFault:
+        raise
     except Exception as fault:  # a decoder raises all kinds of errors for a damaged file
-        raise _damaged(fault) from fault
+        raise damaged(fault) from fault
 
 
 def measure(content: bytes) -> tuple[int, int, int]:
@@ -210,15 +207,18 @@ def measure(content: bytes) -> tuple[int, int, int]:
 
     Raises `ImageFault`.
     """
-    image = _opened(content)
+    image = opened(content, MAX_PIXELS)
     (width, height), mode = image.size, image.mode
     try:
         if image.format == "JPEG":
             image.draft(None, (1, 1))  # reads all of the file, computes an eighth of the size
         image.load()
+        check_range(image)
+    except ImageFault:
+        raise
     except Exception as fault:
-        raise _damaged(fault) from fault
-    return height, width, 1 if mode in ("1", "L", "LA", "I", "I;16") else 3
+        raise damaged(fault) from fault
+    return height, width, 1 if mode in ("1", "L", "LA") or mode.startswith("I") else 3
 
 
 def file_content(path: Path) -> bytes:
@@ -238,112 +238,5 @@ def file_content(path: Path) -> bytes:
     return content
 
 
-def _opened(content: bytes) -> Any:
-    """An image with only its header read. `Image.open` would try dozens of formats."""
-    try:
-        from PIL.JpegImagePlugin import JpegImageFile
-        from PIL.PngImagePlugin import PngImageFile
-    except ImportError as fault:
-        raise DataError(f"read_image: images are read by Pillow, which cannot be imported ({fault}); "
-                        "pip install pillow") from fault
-    if not content:
-        raise ImageFault("is empty; copy it again")
-    if not content.startswith((_PNG, _JPEG)):
-        raise ImageFault(f"must be a PNG or a JPEG, starts with {content[:4].hex(' ')}; convert it")
-    image: Any
-    try:
-        if content.startswith(_PNG):
-            content = _without_metadata(content)
-            image = PngImageFile(BytesIO(content))
-            _scale_transparency(image, content[24])
-            if image.mode == "RGB" and content[24] == 16 and "transparency" in image.info:
-                low = image.info["low"] = PngImageFile(BytesIO(content))
-                low.tile = [tile._replace(args="RGB;16L") for tile in low.tile]  # decodes the low bytes
-        else:
-            image = JpegImageFile(BytesIO(content))
-    except Exception as fault:
-        raise _damaged(fault) from fault
-    width, height = image.size
-    if not 1 <= width * height <= MAX_PIXELS:
-        raise ImageFault(f"must have 1 to {MAX_PIXELS:,} pixels, its header promises {height:,} x {width:,}; "
-                         "make it smaller")
-    return image
-
-
-def _without_metadata(content: bytes) -> bytes:
-    """A PNG without texts and colour profile. Pillow refuses large ones, although the pixels are good."""
-    kept, start = [content[: len(_PNG)]], len(_PNG)
-    while start + 8 <= len(content):
-        length, name = struct.unpack_from(">I4s", content, start)
-        if name not in _METADATA:
-            kept.append(content[start : start + 12 + length])  # length, name, data, checksum
-        start += 12 + length
-    return b"".join(kept)
-
-
-def _scale_transparency(image: Any, bits: int) -> None:
-    """Scale the transparent grey value as Pillow scales the pixels of 1, 2 and 4 bits: to 0 ... 255."""
-    value = image.info.get("transparency")
-    if image.mode in ("1", "L") and isinstance(value, int) and bits < 8:
-        image.info["transparency"] = value * 255 // ((1 << bits) - 1)
-
-
 def _too_long() -> ImageFault:
     return ImageFault(f"must have at most {MAX_BYTES:,} bytes, has more; make it smaller")
-
-
-def _damaged(fault: Exception) -> ImageFault:
-    return ImageFault(f"is damaged ({printable(str(fault)) or type(fault).__name__}); copy it again")
-
-
-def _pixels(image: Any, size: tuple[int, int] | None, channels: int) -> np.ndarray:
-    from PIL import Image
-
-    if image.format == "PNG":
-        image.load()  # the chunk with the orientation may follow the pixels
-    turn = _turn(image, Image.Transpose)
-    if size is not None and image.format == "JPEG":
-        height, width = size if turn is None or turn in _UPRIGHT else size[::-1]
-        image.draft(None, (_DRAFT * width, _DRAFT * height))
-    image = _in_mode(image, "L" if channels == 1 else "RGB", Image)
-    if turn is not None:
-        image = image.transpose(Image.Transpose(turn))
-    if size is not None and image.size != size[::-1]:
-        image = image.resize(size[::-1], Image.Resampling.BILINEAR)
-    return np.array(image, np.uint8).reshape(image.height, image.width, channels)
-
-
-_UPRIGHT = (0, 1, 3)  # Pillow's numbers of the transpositions that keep height and width: two mirrors, half a turn
-
-
-def _turn(image: Any, ways: Any) -> int | None:
-    """The transposition that the EXIF orientation of an image asks for, or None."""
-    if "exif" not in image.info:
-        return None
-    try:
-        orientation = image.getexif().get(_ORIENTATION)
-    except Exception:  # the pixels are good all the same
-        return None
-    return {2: ways.FLIP_LEFT_RIGHT, 3: ways.ROTATE_180, 4: ways.FLIP_TOP_BOTTOM, 5: ways.TRANSPOSE,
-            6: ways.ROTATE_270, 7: ways.TRANSVERSE, 8: ways.ROTATE_90}.get(orientation)
-
-
-def _in_mode(image: Any, mode: str, Image: Any) -> Any:
-    """The image in mode L or RGB."""
-    if image.mode.startswith("I"):
-        image.load()
-        values = np.asarray(image).astype(np.uint16)
-        high = (values >> 8).astype(np.uint8)
-        high[values == image.info.get("transparency", -1)] = 255
-        return Image.fromarray(high).convert(mode)
-    if "low" in image.info:
-        pixels = np.array(image)
-        values = pixels.astype(np.uint16) << 8 | np.asarray(image.info["low"])
-        pixels[(values == image.info["transparency"]).all(axis=-1)] = 255
-        return Image.fromarray(pixels).convert(mode)
-    if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    if image.mode == "P":
-        image = image.convert("RGB")
-    return image.convert(mode)

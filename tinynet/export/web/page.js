@@ -145,7 +145,7 @@ function show(name, picture, input, shares) {
 
 function refuse(name, error) {
   const reason = String(error.message || error).replace(/\.$/, "");
-  const item = make("p", "fault", `${name} cannot be read: ${reason}. Is it a PNG or a JPEG?`);
+  const item = make("p", "fault", `${name} cannot be read: ${reason}. Is it a PNG, JPEG, WebP, BMP or GIF?`);
   item.setAttribute("role", "alert");
   at("results").before(item);
 }

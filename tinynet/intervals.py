@@ -4,6 +4,7 @@
     wilson(right, n)               # the interval of a share
     balanced([(right, n), ...])    # the interval of a mean of shares
     delong(labels, scores)         # the interval of an area under the ROC curve
+    by_groups(right, patients)     # the interval of a share, if the images of a patient resemble each other
     holm(p_values)                 # p-values of several tests, corrected for their number
 """
 
@@ -15,6 +16,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tinynet.random import stream, uniform
+
+RESAMPLED = 2000  # times
 LEVEL = 0.95  # of all intervals; a p below 1 - LEVEL is called significant
 
 
@@ -110,6 +114,29 @@ def delong(labels: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
     error = math.sqrt(sum(part.var(ddof=1) / len(part) for part in parts))
     area = float(parts[0].mean())
     return max(0.0, area - _z() * error), min(1.0, area + _z() * error)
+
+
+def by_groups(right: np.ndarray, groups: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
+    """The interval of a share whose elements come in groups: the bootstrap by whole groups (Davison and Hinkley, 1997).
+
+    right    bool (N), such as whether the prediction of an image is correct
+    groups   (N), such as its patient
+
+    The share is computed `RESAMPLED` times from as many groups, drawn with replacement; the interval leaves out equal
+    tails. From 0 to 1 with fewer than two groups. The draws are always the same.
+
+    >>> by_groups(np.array([1, 1, 0, 0]), np.array(["a", "a", "b", "b"]))
+    (0.0, 1.0)
+    """
+    _, group = np.unique(groups, return_inverse=True)
+    count = int(group.max(initial=-1)) + 1
+    if count < 2:
+        return 0.0, 1.0
+    hits, sizes = np.bincount(group, weights=right), np.bincount(group)
+    drawn = (uniform((RESAMPLED, count), (0, stream("bootstrap")), 0) * count).astype(np.int64).clip(0, count - 1)
+    shares = hits[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
+    low, high = np.quantile(shares, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

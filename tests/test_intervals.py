@@ -2,19 +2,15 @@
 
 import doctest
 import math
-import sys
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tinynet import intervals
+
 stats = pytest.importorskip("scipy.stats")
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-sys.path.insert(0, str(EXAMPLES))
-
-from paper.reporting import intervals  # noqa: E402
 
 
 def test_examples_in_the_text() -> None:
@@ -106,3 +102,26 @@ def test_holm_finds_as_many_as_may_be_found() -> None:
     assert intervals.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert intervals.holm([0.5, 0.9]) == [1, 1]
     assert intervals.holm([]) == []
+
+
+def test_resampling_by_groups() -> None:
+    rng = np.random.default_rng(0)
+    right, alone = rng.random(400) < 0.8, np.arange(400)
+    one_by_one, wilson = intervals.by_groups(right, alone), intervals.wilson(int(right.sum()), 400)
+    assert np.allclose(one_by_one, wilson, atol=0.01)
+    assert intervals.by_groups(right, alone) == one_by_one  # the same draws
+    fours = np.repeat(rng.random(100) < 0.8, 4)  # the four images of a patient are alike: twice as wide
+    low, high = intervals.by_groups(fours, alone // 4)
+    assert 1.7 < (high - low) / np.diff(intervals.wilson(int(fours.sum()), 400))[0] < 2.3
+    assert intervals.by_groups(right, alone * 0) == (0.0, 1.0)
+
+
+@pytest.mark.long
+def test_resampling_by_groups_covers() -> None:
+    rng, covered = np.random.default_rng(1), 0
+    for _ in range(400):
+        share = rng.beta(4, 1, 60)
+        right = rng.random((60, 5)) < share[:, None]
+        low, high = intervals.by_groups(right.ravel(), np.repeat(np.arange(60), 5))
+        covered += low <= 0.8 <= high
+    assert 0.91 < covered / 400 < 0.98
