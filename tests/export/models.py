@@ -111,6 +111,8 @@ LAYERS: list[tuple[str, list[nn.Module], tuple[int, ...]]] = [
     ("Bidirectional last", [nn.Bidirectional(nn.LSTM(3, 4, return_sequences=False))], (6, 3)),
     ("GRU", [nn.GRU(3, 4), nn.GRU(4, 2, go_backwards=True, bias=False)], (6, 3)),
     ("LayerNorm", [nn.LayerNorm(3), nn.Conv1D(3, 4, 2), nn.LayerNorm(4, eps=0.1)], (6, 3)),
+    ("SimpleRNN", [nn.SimpleRNN(3, 4, return_state=True)], (6, 3)),
+    ("SimpleRNN Bidirectional", [nn.Bidirectional(nn.SimpleRNN(3, 4)), nn.SimpleRNN(8, 2, bias=False)], (6, 3)),
     ("GRU state", [nn.GRU(3, 4, return_state=True)], (6, 3)),
     ("LSTM no bias", [nn.LSTM(3, 4, bias=False)], (6, 3)),
     ("TimeDistributed", [nn.TimeDistributed(nn.Sequential(nn.Conv1D(3, 4, 2), nn.GlobalMaxPool()))], (5, 4, 3)),

@@ -105,9 +105,10 @@ def test_reasons_are_for_ops_without_a_rule() -> None:
     assert not {*INEXPRESSIBLE} - {*OPS}
 
 
-CONSTANT = {"lstm": (3, 4), "gru": (2, 3, 4)}  # inputs that a rule wants to be constant
+CONSTANT = {"lstm": (3, 4), "gru": (2, 3, 4), "simple_rnn": (2, 3)}  # inputs that a rule wants to be constant
 IMPOSSIBLE = {"lstm": lambda case: "recurrent_mask" not in case or "mask" in case,
-              "batch_norm": lambda case: "mask" in case, "gru": lambda case: "mask" in case}  # cases that are an error
+              "batch_norm": lambda case: "mask" in case, "gru": lambda case: "mask" in case,
+              "simple_rnn": lambda case: "mask" in case}  # cases that are an error
 OPTIONS: dict[str, list[dict[str, Any]]] = {"getitem": [{"...": (4, 3), "index": ([0, 1, 0], [2, 2, 2])}],
                                             "astype": [{"dtype": "float64"}]}  # more of these
 
@@ -274,6 +275,7 @@ MASKED: list[Any] = [
     lambda: [nn.Dense(3, 4), nn.Tanh(), nn.Conv1D(4, 5, 3, padding="same"), nn.AvgPool1D(2), nn.Softmax(axis=1),
              nn.GlobalAveragePool()],
     lambda: [nn.Bidirectional(nn.GRU(3, 4)), nn.GRU(8, 3, return_sequences=False)],
+    lambda: [nn.Bidirectional(nn.SimpleRNN(3, 4)), nn.SimpleRNN(8, 3, return_sequences=False)],
     lambda: [nn.Conv1D(3, 4, 2, padding="causal"), nn.BatchNorm(4), nn.LSTM(4, 3, return_sequences=False)],
     lambda: [nn.Sequential(nn.Conv1D(3, 4, 3, stride=2, padding="same"), nn.Sigmoid()), nn.Flatten(), nn.Dense(12, 2)],
     lambda: [nn.Conv1D(3, 4, 2), nn.ReLU(), nn.LSTM(4, 3), nn.Conv1D(3, 4, 2, padding=0),

@@ -30,6 +30,8 @@ LAYERS: dict[str, Callable[[], Any]] = {
     "LSTM, backwards, last state": lambda: nn.LSTM(D, 4, go_backwards=True, return_sequences=False),
     "GRU": lambda: nn.GRU(D, 4),
     "GRU, last state": lambda: nn.GRU(D, 4, return_sequences=False, bias=False),
+    "SimpleRNN": lambda: nn.SimpleRNN(D, 4),
+    "SimpleRNN, backwards": lambda: nn.SimpleRNN(D, 4, go_backwards=True, return_sequences=False, bias=False),
     "Bidirectional GRU": lambda: nn.Bidirectional(nn.GRU(D, 4), "ave"),
     "LayerNorm": lambda: nn.LayerNorm(D),
     "Dense": lambda: nn.Dense(D, 2),

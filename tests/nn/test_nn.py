@@ -28,7 +28,8 @@ OTHER = {"bias": False, "stride": 2, "padding": 1, "dilation": 2, "axis": 1, "mo
          "return_sequences": False, "return_state": True, "go_backwards": True, "dropout": 0.5,
          "recurrent_dropout": 0.25, "merge_mode": "mul", "negative_slope": 0.3, "alpha": 0.4}
 # The shape of an input, in all but these layers (2, 3).
-INPUTS = {"LSTM": (2, 4, 3), "GRU": (2, 4, 3), "Conv1D": (2, 4, 3), "MaxPool1D": (2, 4, 3), "AvgPool1D": (2, 4, 3),
+INPUTS = {"LSTM": (2, 4, 3), "GRU": (2, 4, 3), "SimpleRNN": (2, 4, 3),
+          "Conv1D": (2, 4, 3), "MaxPool1D": (2, 4, 3), "AvgPool1D": (2, 4, 3),
           "Conv2D": (2, 4, 5, 3), "MaxPool2D": (2, 4, 5, 3), "AvgPool2D": (2, 4, 5, 3), "GlobalAveragePool": (2, 4, 3),
           "GlobalMaxPool": (2, 4, 3), "TimeDistributed": (2, 4, 3),
           "Flatten": (2, 4, 3), "Reshape": (2, 4, 3), "BatchNorm": (4, 3, 3)}

@@ -348,10 +348,12 @@ def test_gru_and_layers_without_bias_of_keras() -> None:
     keras = pytest.importorskip("keras")
     layers = keras.layers
     theirs = keras.Sequential([keras.Input((6, 3)), layers.GRU(4, return_sequences=True),
-                               layers.LSTM(3, return_sequences=True, use_bias=False), layers.GRU(2, use_bias=False)])
+                               layers.LSTM(3, return_sequences=True, use_bias=False),
+                               layers.SimpleRNN(4, return_sequences=True), layers.GRU(2, use_bias=False)])
     rng = np.random.default_rng(0)
     theirs.set_weights([rng.normal(size=array.shape) for array in theirs.get_weights()])
-    ours = nn.Sequential(nn.GRU(3, 4), nn.LSTM(4, 3, bias=False), nn.GRU(3, 2, bias=False, return_sequences=False))
+    ours = nn.Sequential(nn.GRU(3, 4), nn.LSTM(4, 3, bias=False), nn.SimpleRNN(3, 4),
+                         nn.GRU(4, 2, bias=False, return_sequences=False))
     from_keras(ours, {array.path: keras.ops.convert_to_numpy(array) for array in theirs.weights})
     x = rng.normal(size=(5, 6, 3)).astype("float32")
     assert_close(outputs(ours, x), theirs.predict(x, verbose=0), 1e-5)

@@ -85,7 +85,7 @@ def test_from_pytorch_and_back(make: Any, shape: tuple[int, ...]) -> None:
         assert_close(theirs_of(to_torch_module(ours), x), expected)
 
 
-@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
 @pytest.mark.parametrize("options", [{}, {"num_layers": 3, "dropout": 0.2}, {"bias": False}, {"batch_first": True},
                                      {"num_layers": 2, "bidirectional": True, "dropout": 0.1}])
 def test_recurrent_layers(kind: str, options: dict[str, Any]) -> None:
@@ -122,6 +122,7 @@ MODELS: list[tuple[str, list[nn.Module], tuple[int, ...]]] = [
                    nn.Residual(nn.Residual(nn.Dense(2, 2))), nn.Flatten()], (4, 5, 5, 1)),
     ("GRU", [nn.GRU(3, 4), nn.GRU(4, 3, go_backwards=True), nn.Bidirectional(nn.GRU(3, 2, bias=False)),
              nn.LSTM(4, 2, bias=False), nn.GRU(2, 2, return_sequences=False)], (8, 3)),
+    ("SimpleRNN", [nn.SimpleRNN(3, 4, go_backwards=True), nn.Bidirectional(nn.SimpleRNN(4, 2))], (8, 3)),
     ("maxima", [nn.Conv1D(3, 4, 2), nn.GlobalMaxPool()], (8, 3)),
     ("rectifiers", [nn.Conv1D(3, 4, 2), nn.LeakyReLU(0.3), nn.GELU(), nn.Dense(4, 3), nn.ELU(0.5), nn.SiLU()], (8, 3)),
     ("reshape", [nn.Conv2D(1, 2, 3), nn.Reshape((3, -1)), nn.LSTM(8, 3, return_sequences=False)], (5, 6, 1)),

@@ -476,6 +476,23 @@ def gru(x: Array, h0: Array | None, W: Array, b: Array | None = None, b_h: Array
     return y, h
 
 
+@reference("simple_rnn")
+def simple_rnn(x: Array, h0: Array | None, W: Array, b: Array | None = None,
+               mask: Array | None = None) -> tuple[Array, Array]:
+    N, T, H = *x.shape[:2], W.shape[1]
+    y, h = np.zeros((N, T, H)), np.zeros((N, H))
+    for n in range(N):
+        hidden = [0.0] * H if h0 is None else h0[n].tolist()
+        for t in range(T):
+            if mask is None or mask[n, t] != 0:
+                row = hidden + x[n, t].tolist()
+                hidden = [math.tanh(sum(value * float(W[k, u]) for k, value in enumerate(row))
+                                    + (0.0 if b is None else float(b[u]))) for u in range(H)]
+                y[n, t] = hidden
+        h[n] = hidden
+    return y, h
+
+
 @reference("mask_steps")
 def mask_steps(x: Array, mask: Array, *, value: float = 0.0) -> Array:
     y = np.array(x)

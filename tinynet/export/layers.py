@@ -131,31 +131,58 @@ def layer_norm(graph: Graph, step: Step) -> None:
 
 @rule("lstm")
 def lstm(graph: Graph, step: Step) -> None:
-    """LSTM over (T,N,D), with the gates in the order i, o, f, C̃. Its outputs are Y (T,1,N,H) and two (1,N,H).
+    """LSTM, with the gates in the order i, o, f, C̃."""
+    _, h0, c0, W, b, recurrent_mask, mask = step.inputs
+    if recurrent_mask is not None:
+        graph.fail("must have no recurrent_mask, since ONNX has no place for one; it is for training alone")
+    weight = graph.values(W, "W")
+    bias = np.zeros_like(weight[0]) if b is None else graph.values(b, "b")
+    _recurrent(graph, step, "LSTM", mask, [h0, c0], *map(_gates, (weight, bias, np.zeros_like(bias))))
+
+
+@rule("gru")
+def gru(graph: Graph, step: Step) -> None:
+    """GRU, with the gates in the order z, r, n, and the reset behind the product."""
+    _, h0, W, b, b_h, mask = step.inputs
+    weight = graph.values(W, "W")
+    biases = [np.zeros_like(weight[0]) if one is None else graph.values(one, name)
+              for one, name in ((b, "b"), (b_h, "b_h"))]
+    _recurrent(graph, step, "GRU", mask, [h0], *map(_zrn, (weight, *biases)), linear_before_reset=1)
+
+
+@rule("simple_rnn")
+def simple_rnn(graph: Graph, step: Step) -> None:
+    """RNN, whose activation is tanh by default."""
+    _, h0, W, b, mask = step.inputs
+    weight = graph.values(W, "W")
+    bias = np.zeros_like(weight[0]) if b is None else graph.values(b, "b")
+    _recurrent(graph, step, "RNN", mask, [h0], weight, bias, np.zeros_like(bias))
+
+
+def _recurrent(graph: Graph, step: Step, kind: str, mask: Array | None, states: Sequence[Array | None], weight: Array,
+               *biases: Array, **attributes: Any) -> None:
+    """A recurrent node over (T,N,D), with outputs Y (T,1,N,H) and a state (1,N,H) for each of `states`.
 
     Its input `sequence_lens` takes the place of a mask. Padding on the left is that of a flipped sequence: the node
     gets the sequence as it was, with padding on the right, and reads it from the end.
     """
-    x, h0, c0, W, b, recurrent_mask, mask = step.inputs
-    if recurrent_mask is not None:
-        graph.fail("must have no recurrent_mask, since ONNX has no place for one; it is for training alone")
-    weight = graph.values(W, "W")
-    H, bias = weight.shape[1] // 4, np.zeros_like(weight[0]) if b is None else graph.values(b, "b")
+    H = step.outputs[0].shape[-1]
     lengths, is_flipped = (None, False) if mask is None else lengths_of(graph, step, mask)
     initial: list[Any] = [] if lengths is None else [lengths]
-    if h0 is not None or c0 is not None:
-        names = [None if one is None else graph.emit("Unsqueeze", graph.value(one), np.array([0])) for one in (h0, c0)]
-        zeros = graph.emit("ConstantOfShape", graph.emit("Shape", names[0] or names[1]))
+    if any(one is not None for one in states):
+        names = [None if one is None else graph.emit("Unsqueeze", graph.value(one), np.array([0])) for one in states]
+        zeros = graph.emit("ConstantOfShape", graph.emit("Shape", next(filter(None, names)))) if None in names else None
         initial = [*(initial or [None]), *(name or zeros for name in names)]
-    steps = graph.value(x, (1, 0, 2))
-    direction = {"direction": "reverse"} if is_flipped else {}
-    y, h, c = graph.emit("LSTM", _flipped(graph, steps) if is_flipped else steps, _gates(weight[H:]).T[None],
-                         _gates(weight[:H]).T[None], np.concatenate([_gates(bias), np.zeros_like(bias)])[None],
-                         *initial, outputs=3, hidden_size=H, **direction)
+    steps = graph.value(step.inputs[0], (1, 0, 2))
+    if is_flipped:
+        attributes["direction"] = "reverse"
+    y, *after = graph.emit(kind, _flipped(graph, steps) if is_flipped else steps, weight[H:].T[None],
+                           weight[:H].T[None], np.concatenate(biases)[None], *initial, outputs=1 + len(states),
+                           hidden_size=H, **attributes)
     y = graph.emit("Squeeze", y, np.array([1]))
     graph.set(step.outputs[0], _flipped(graph, y) if is_flipped else y, (1, 0, 2))
-    graph.set(step.outputs[1], graph.emit("Squeeze", h, np.array([0])))
-    graph.set(step.outputs[2], graph.emit("Squeeze", c, np.array([0])))
+    for made, state in zip(step.outputs[1:], after, strict=True):
+        graph.set(made, graph.emit("Squeeze", state, np.array([0])))
 
 
 def _flipped(graph: Graph, steps: str) -> str:
@@ -163,28 +190,6 @@ def _flipped(graph: Graph, steps: str) -> str:
     end = np.array([2**62])
     made: str = graph.emit("Slice", steps, end, -end, np.array([0]), np.array([-1]))
     return made
-
-
-@rule("gru")
-def gru(graph: Graph, step: Step) -> None:
-    """GRU over (T,N,D), with the gates in the order z, r, n, and the reset behind the product."""
-    x, h0, W, b, b_h, mask = step.inputs
-    weight = graph.values(W, "W")
-    H = weight.shape[1] // 3
-    biases = [np.zeros_like(weight[0]) if one is None else graph.values(one, name)
-              for one, name in ((b, "b"), (b_h, "b_h"))]
-    lengths, is_flipped = (None, False) if mask is None else lengths_of(graph, step, mask)
-    initial: list[Any] = [] if lengths is None else [lengths]
-    if h0 is not None:
-        initial = [*(initial or [None]), graph.emit("Unsqueeze", graph.value(h0), np.array([0]))]
-    steps = graph.value(x, (1, 0, 2))
-    direction = {"direction": "reverse"} if is_flipped else {}
-    y, h = graph.emit("GRU", _flipped(graph, steps) if is_flipped else steps, _zrn(weight[H:]).T[None],
-                      _zrn(weight[:H]).T[None], np.concatenate([_zrn(one) for one in biases])[None], *initial,
-                      outputs=2, hidden_size=H, linear_before_reset=1, **direction)
-    y = graph.emit("Squeeze", y, np.array([1]))
-    graph.set(step.outputs[0], _flipped(graph, y) if is_flipped else y, (1, 0, 2))
-    graph.set(step.outputs[1], graph.emit("Squeeze", h, np.array([0])))
 
 
 def _zrn(columns: Array) -> Array:

@@ -21,6 +21,7 @@ from tinynet.nn.pool import AvgPool1D, AvgPool2D, GlobalAveragePool, GlobalMaxPo
 from tinynet.nn.rectifier import ELU, GELU, LeakyReLU, SiLU
 from tinynet.nn.sequential import Sequential
 from tinynet.nn.shape import Flatten, Reshape
+from tinynet.nn.simplernn import SimpleRNN
 from tinynet.nn.timedistributed import TimeDistributed
 from tinynet.scaling import Scaling
 
@@ -57,6 +58,7 @@ __all__ = [
     "Sequential",
     "SiLU",
     "Sigmoid",
+    "SimpleRNN",
     "Softmax",
     "Tanh",
     "TimeDistributed",

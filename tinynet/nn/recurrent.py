@@ -10,9 +10,11 @@ from tinynet.types import ArrayLike
 
 
 class Recurrent(Module):
-    """The base of LSTM and GRU."""
+    """The base of LSTM, GRU and SimpleRNN."""
 
     return_sequences, return_state, go_backwards = True, False, False
+    units: int
+    b: Tensor | None
 
     def read(self, x: Tensor, mask: ArrayLike | None) -> tuple[Tensor, Tensor | None]:
         """x and the mask in the order of reading."""

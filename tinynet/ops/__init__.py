@@ -47,6 +47,7 @@ from tinynet.ops.pool import avg_pool1d, avg_pool2d, max_pool1d, max_pool2d
 from tinynet.ops.rectifier import elu, gelu, leaky_relu, silu
 from tinynet.ops.reduce import max, mean, min, sum, var
 from tinynet.ops.shape import astype, reshape, transpose
+from tinynet.ops.simplernn import simple_rnn
 from tinynet.ops.special import expm1, log1p, sign
 
 __all__ = [
@@ -102,6 +103,7 @@ __all__ = [
     "sigmoid",
     "sign",
     "silu",
+    "simple_rnn",
     "softmax",
     "sqrt",
     "squeeze",

@@ -46,8 +46,8 @@ LAYERS: dict[str, type[Module]] = {
     for layer in (nn.AvgPool1D, nn.AvgPool2D, nn.BatchNorm, nn.Bidirectional, nn.Conv1D, nn.Conv2D, nn.Dense,
                   nn.Dropout, nn.ELU, nn.Embedding, nn.Flatten, nn.GELU, nn.GRU, nn.GlobalAveragePool,
                   nn.GlobalMaxPool, nn.LSTM, nn.LayerNorm, nn.LeakyReLU, nn.MaxPool1D, nn.MaxPool2D, nn.Parallel,
-                  nn.ReLU, nn.Reshape, nn.Residual, nn.Sequential, nn.SiLU, nn.Sigmoid, nn.Softmax, nn.Tanh,
-                  nn.TimeDistributed)}
+                  nn.ReLU, nn.Reshape, nn.Residual, nn.Sequential, nn.SiLU, nn.Sigmoid, nn.SimpleRNN, nn.Softmax,
+                  nn.Tanh, nn.TimeDistributed)}
 
 @guided("tn.save(path, model)")
 def save(path: str | os.PathLike[str], model: Module, *, classes: Iterable[str] | None = None,

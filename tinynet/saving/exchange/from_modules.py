@@ -58,8 +58,8 @@ class _Builder:
 def from_torch_module(module: TorchModule, *, input_shape: Shape | None = None) -> nn.Sequential:
     """A model of tinynet that computes what a model of PyTorch computes, with its weights, in evaluation mode.
 
-    module        a torch.nn.Sequential, which may hold others; or a torch.nn.LSTM or GRU, of which the model gives the
-                  outputs of all steps
+    module        a torch.nn.Sequential, which may hold others; or a torch.nn.LSTM, GRU or RNN, of which the model gives
+                  the outputs of all steps
     input_shape   of one sample as tinynet takes it, channels last, for `tn.save` and `tn.to_onnx`
 
     The layers may be Conv1d, Conv2d, BatchNorm1d, BatchNorm2d, ReLU, LeakyReLU, ELU, GELU, SiLU, Sigmoid, Tanh,
@@ -209,11 +209,14 @@ def _dropout(builder: _Builder, path: str, theirs: Any) -> Module | None:
 
 
 def _recurrent(builder: _Builder, path: str, theirs: Any) -> Module:
-    """A layer for each layer of a stacked LSTM or GRU, with the two directions in a Bidirectional."""
+    """A layer for each layer of a stacked LSTM, GRU or RNN, with the two directions in a Bidirectional."""
     if path:
         _refuse(path, theirs, "the whole model, since it gives a tuple in PyTorch")
     _check(path, theirs, proj_size=0)
-    kind: Any = nn.LSTM if type(theirs).__name__ == "LSTM" else nn.GRU
+    name = type(theirs).__name__
+    if name == "RNN":
+        _check(path, theirs, nonlinearity="tanh")
+    kind: Any = {"LSTM": nn.LSTM, "GRU": nn.GRU, "RNN": nn.SimpleRNN}[name]
     layers: list[Module] = []
     for number in range(theirs.num_layers):
         inputs = theirs.hidden_size * (1 + theirs.bidirectional) if number else theirs.input_size
@@ -243,4 +246,4 @@ _RULES: dict[str, Callable[[_Builder, str, Any], Module | None]] = {
     "MaxPool2d": _pooling(nn.MaxPool2D, 4), "AvgPool1d": _pooling(nn.AvgPool1D, 3),
     "AvgPool2d": _pooling(nn.AvgPool2D, 4), "AdaptiveAvgPool1d": _global_pooling,
     "AdaptiveAvgPool2d": _global_pooling, "Flatten": _flatten, "Linear": _linear, "Identity": lambda *_: None,
-    "LSTM": _recurrent, "GRU": _recurrent}
+    "LSTM": _recurrent, "GRU": _recurrent, "RNN": _recurrent}

@@ -30,7 +30,7 @@ def to_torch_module(model: Module) -> TorchModule:
     """A torch.nn.Sequential that computes what a model computes, with its weights, in evaluation mode.
 
     The model is a Sequential, also of Sequentials and branches, with an input_shape. Its layers become those of
-    PyTorch; an LSTM or a GRU becomes a module around that of PyTorch. See the top of this file for the layout.
+    PyTorch; a recurrent layer becomes a module around that of PyTorch. See the top of this file for the layout.
 
     Errors: StateError for a model without input_shape, and, with the name of the layer, for a layer that PyTorch lacks:
     a recurrent dropout, for example.
@@ -173,8 +173,8 @@ def _both_directions(builder: _Builder, layer: Any, before: Shape) -> list[Any]:
 
 
 def _recurrent(builder: _Builder, layer: Any, parts: Sequence[Any], merge: str) -> list[Any]:
-    """PyTorch's LSTM or GRU with the weights of one or two of ours."""
-    kind = type(layer).__name__
+    """PyTorch's LSTM, GRU or RNN with the weights of one or two of ours."""
+    kind = type(layer).__name__.removeprefix("Simple")
     if kind == "LSTM" and (layer.dropout or layer.recurrent_dropout):
         builder.refuse(layer, "an LSTM without dropout inside, which PyTorch lacks (layer.dropout = 0 leaves it out)")
     theirs = getattr(builder.torch.nn, kind)(layer.inputs, layer.units, bias=layer.b is not None, batch_first=True,
@@ -204,8 +204,7 @@ def _plain(name: str) -> Callable[[_Builder, Any, Shape], list[Any]]:
 
 _RULES: dict[type[Module], Callable[[_Builder, Any, Shape], list[Any]]] = {
     nn.Dense: _dense, nn.Conv1D: _convolution, nn.Conv2D: _convolution, nn.BatchNorm: _batch_norm,
-    nn.LSTM: _one_direction,
-    nn.GRU: _one_direction,
+    nn.LSTM: _one_direction, nn.GRU: _one_direction, nn.SimpleRNN: _one_direction,
     nn.Bidirectional: _both_directions,
     nn.LeakyReLU: lambda builder, layer, before: [builder.torch.nn.LeakyReLU(layer.negative_slope)],
     nn.ELU: lambda builder, layer, before: [builder.torch.nn.ELU(layer.alpha)],

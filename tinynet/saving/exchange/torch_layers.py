@@ -38,7 +38,7 @@ def modules(torch: Any) -> dict[str, Any]:
             return str(self.shape)
 
     class Recurrent(torch.nn.Module):  # type: ignore[misc]
-        """The outputs of an LSTM, or the last one, and its states if they are asked for."""
+        """The outputs of a recurrent module, or the last one, and its states if they are asked for."""
 
         def __init__(self, rnn: Any, layer: Any, merge: str = "concat") -> None:
             super().__init__()

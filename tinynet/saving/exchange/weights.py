@@ -20,6 +20,7 @@ LSTM       W (H+D,4H)                    weight_hh_l0 (4H,H) = W[:H]ᵀ         
 GRU        W (H+D,3H)                    as of the LSTM                         as of the LSTM, with reset_after
            b, b_h (3H)                   bias_ih_l0, bias_hh_l0                 bias (2,3H)
            columns r, z, n               r, z, n                                z, r, h = n
+SimpleRNN  W (H+D,H), b (H)              as of the LSTM                         as of the LSTM
 LayerNorm  gamma, beta                   weight, bias                           gamma, beta
 Embedding  W (V,F)                       weight                                 embeddings
 BatchNorm  gamma, beta                   weight, bias                           gamma, beta
@@ -49,6 +50,7 @@ import numpy as np
 from tinynet import nn
 from tinynet.errors import ShapeError, StateError
 from tinynet.nn.module import Module
+from tinynet.nn.recurrent import Recurrent
 from tinynet.nn.summary import trace
 
 Arrays = dict[str, Any]
@@ -83,8 +85,7 @@ _ASSUMED = {"bias": 0, "bias_ih_l0": 0, "bias_hh_l0": 0, "num_batches_tracked": 
 _PER_FEATURE: dict[type[Module], tuple[str, ...]] = {  # arrays whose first axis is the input's features
     nn.Dense: ("W",), nn.BatchNorm: ("gamma", "beta", "running_mean", "running_var"), nn.LayerNorm: ("gamma", "beta")}
 _CHANNELS_FIRST = (nn.Conv1D, nn.Conv2D, nn.MaxPool1D, nn.MaxPool2D, nn.AvgPool1D, nn.AvgPool2D)  # in PyTorch
-_CHANNELS_LAST = (nn.LSTM, nn.GRU, nn.Reshape, nn.GlobalAveragePool, nn.GlobalMaxPool, nn.Flatten,
-                  nn.Dense)  # also there
+_CHANNELS_LAST = (Recurrent, nn.Reshape, nn.GlobalAveragePool, nn.GlobalMaxPool, nn.Flatten, nn.Dense)  # also there
 
 
 def to_torch(model: Module, *, like: Iterable[str] | None = None, channels_last: bool = False) -> Arrays:
@@ -153,7 +154,7 @@ def from_keras(model: Module, weights: Mapping[str, Any]) -> Module:
 def theirs_of(library: _Library, layer: Module, order: Order) -> Arrays:
     """The arrays of a layer with the names and axes of the library."""
     ours = layer.state_dict()
-    if isinstance(layer, nn.LSTM | nn.GRU):
+    if isinstance(layer, Recurrent):
         x, h, _ = library.kernels
         blocks = [_turned(library, _swapped(library, layer, part)) for part in np.split(ours["W"], [layer.units])]
         return {x: blocks[1], h: blocks[0], **_their_biases(library, layer, ours)}
@@ -167,7 +168,7 @@ def theirs_of(library: _Library, layer: Module, order: Order) -> Arrays:
 
 def ours_of(library: _Library, layer: Module, theirs: Arrays, order: Order) -> Arrays:
     """The inverse of `theirs_of`."""
-    if isinstance(layer, nn.LSTM | nn.GRU):
+    if isinstance(layer, Recurrent):
         x, h, _ = library.kernels
         return {"W": np.concatenate([_swapped(library, layer, _turned(library, theirs[name])) for name in (h, x)]),
                 **_our_biases(library, layer, theirs)}
@@ -182,8 +183,8 @@ def ours_of(library: _Library, layer: Module, theirs: Arrays, order: Order) -> A
     return ours
 
 
-def _their_biases(library: _Library, layer: "nn.LSTM[Any] | nn.GRU", ours: Arrays) -> Arrays:
-    """The biases of a recurrent layer, none for a layer without. A second one of an LSTM is zero."""
+def _their_biases(library: _Library, layer: Recurrent, ours: Arrays) -> Arrays:
+    """The biases of a recurrent layer, none for a layer without. The second one is zero but for a GRU."""
     if layer.b is None:
         return {}
     names = library.kernels[2]
@@ -194,8 +195,8 @@ def _their_biases(library: _Library, layer: "nn.LSTM[Any] | nn.GRU", ours: Array
     return dict(zip(names, (first, second), strict=True))
 
 
-def _our_biases(library: _Library, layer: "nn.LSTM[Any] | nn.GRU", theirs: Arrays) -> Arrays:
-    """The inverse of `_their_biases`. The two of an LSTM are added."""
+def _our_biases(library: _Library, layer: Recurrent, theirs: Arrays) -> Arrays:
+    """The inverse of `_their_biases`. But for a GRU, two are added."""
     if layer.b is None:
         return {}
     names = library.kernels[2]
@@ -206,7 +207,7 @@ def _our_biases(library: _Library, layer: "nn.LSTM[Any] | nn.GRU", theirs: Array
 
 def _swapped(library: _Library, layer: Module, columns: Any) -> Any:
     """Columns in the other library's order of gates, and vice versa: i, f, C, o for f, i, C, o; Keras has z, r, n."""
-    if isinstance(layer, nn.GRU) and library is TORCH:
+    if isinstance(layer, nn.SimpleRNN) or (isinstance(layer, nn.GRU) and library is TORCH):
         return columns
     first, second, *rest = np.split(columns, 3 if isinstance(layer, nn.GRU) else 4, axis=-1)
     return np.concatenate([second, first, *rest], axis=-1)
@@ -252,10 +253,10 @@ def _layers(function: str, model: Module) -> list[tuple[str, Module]]:
     found: dict[int, tuple[str, Module]] = {}
     for path, module in model.modules():
         if any(isinstance(one, nn.Parameter) for _, one in module.members()):
-            if type(module) not in (nn.LSTM, nn.GRU, *TORCH.names):
-                raise StateError(f"{function}: weights must be those of Dense, Conv1D, Conv2D, LSTM, GRU, Embedding, "
-                                 f"LayerNorm and BatchNorm, and {path or 'the model'} is a {type(module).__name__}; "
-                                 "exchange its parts")
+            if type(module) not in (nn.LSTM, nn.GRU, nn.SimpleRNN, *TORCH.names):
+                raise StateError(f"{function}: weights must be those of Dense, Conv1D, Conv2D, LSTM, GRU, SimpleRNN, "
+                                 f"Embedding, LayerNorm and BatchNorm, and {path or 'the model'} is a "
+                                 f"{type(module).__name__}; exchange its parts")
             found.setdefault(id(module), (path, module))
     return list(found.values())
 
@@ -327,7 +328,7 @@ def _orders(function: str, model: Module, channels_last: bool) -> dict[int, Orde
             return
         if isinstance(module, nn.Flatten) and is_first and len(before) > 1:
             order = np.moveaxis(np.arange(math.prod(before)).reshape(before), -1, 0).ravel()
-        elif order is not None and isinstance(module, nn.Reshape | nn.LSTM | nn.GRU):
+        elif order is not None and isinstance(module, nn.Reshape | Recurrent):
             raise StateError(f"{function}: after a Flatten there must be a Dense before {type(module).__name__}, "
                              "which takes features in their order; leave the Flatten out")
         elif order is not None and type(module) in _PER_FEATURE:
