@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 IN_VENV := $(VENV)/bin/python
 
-.PHONY: help demo test test-arm64 test-cupy lint bench results clean
+.PHONY: help demo test test-arm64 test-cupy lint bench results docs clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -16,6 +16,7 @@ help:
 	@echo 'make lint    check style and types'
 	@echo 'make bench   time it beside other frameworks (make bench ARGS="--rows step --peers torch")'
 	@echo 'make results write examples/RESULTS.md and its figures (make results ARGS="--add runs/mnist_table1")'
+	@echo 'make docs    make the documentation site: docs/_build/html/index.html'
 	@echo 'make clean   remove .venv, caches and build files'
 
 demo: $(VENV)/demo.installed
@@ -44,8 +45,11 @@ bench: $(VENV)/bench.installed
 results: $(VENV)/demo.installed
 	$(IN_VENV) examples/results.py $(ARGS)
 
+docs: $(VENV)/docs.installed
+	$(IN_VENV) -m docs.site $(ARGS)
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist docs/_build *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name .git -prune -o -name __pycache__ -prune -exec rm -rf {} +
 
 # One stamp for each extra of setup.cfg. If pip does not run, .venv is incomplete or its Python is gone: make it again.

@@ -12,24 +12,14 @@ import pytest
 
 import tinynet as tn
 from tests.support.complete import OPS
+from tests.support.op_texts import PARTS, code_of, equations_in_code, equations_in_text, parts, pieces
 from tinynet.op import REGISTRY, UPDATES, Op
 
-PARTS = ["Shapes", "Forward", "Backward", "Because", "Cache"]
 TOP = "at the top of this file"  # what a derivation says that stands there, for a family of ops or for a long one
 LONGEST = 5  # lines of a derivation
 TRIVIAL = ["elementwise", "reduce", "shape", "indexing", "matmul", "activation",
            "special"]  # files of ops that need no source
 SOURCED = ["softmax"]  # and what needs one nevertheless
-
-
-def pieces(text: str) -> list[tuple[str, str]]:
-    """The parts of an op's text: each begins with its name at the left margin, and goes on to the next one."""
-    split = re.split(rf"^ *({'|'.join([*PARTS, 'Source'])})(?= {{2}})", text.partition(">>>")[0], flags=re.M)
-    return list(zip(split[1::2], split[2::2], strict=True))
-
-
-def parts(text: str) -> dict[str, str]:
-    return dict(pieces(text))
 
 
 def part_faults(text: str, sourced: bool) -> list[str]:
@@ -53,18 +43,6 @@ def shape_faults(op: Op, text: str) -> list[str]:
     return faults
 
 
-def equations_in_text(text: str) -> list[int]:
-    """The numbers of the equations in Forward and Backward: what stands first on a line, or behind the part's name."""
-    found = parts(text)
-    both = "\n".join(found.get(name, "").strip("\n") for name in ("Forward", "Backward"))
-    return [int(number) for number in re.findall(r"^ *\((\d+)\)", both, re.M)]
-
-
-def equations_in_code(source: str) -> set[int]:
-    """The numbers in comments such as `# (2)` and `# (3) (4) (N,T)`."""
-    return {int(number) for run in re.findall(r"#((?: \(\d+\))+)", source) for number in re.findall(r"\d+", run)}
-
-
 def derivation_faults(text: str, top: str) -> list[str]:
     """A derivation has one to five lines and a formula, or stands at the top of the file and names each equation."""
     because, backward = parts(text).get("Because", "").strip(), parts(text).get("Backward", "")
@@ -73,33 +51,6 @@ def derivation_faults(text: str, top: str) -> list[str]:
             [f"the derivation is longer than {LONGEST} lines"] if len(because.split("\n")) > LONGEST else [])
     return [f"({number}) is not derived {TOP}" for number in re.findall(r"^ *\((\d+)\)", backward.strip("\n"), re.M)
             if f"({number})" not in top]
-
-
-def functions(path: Path) -> dict[str, tuple[str, set[str]]]:
-    """The functions of a file: the source of each, without its text, and the names that it uses."""
-    source = path.read_text(encoding="utf-8")
-    lines, result = source.split("\n"), {}
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.FunctionDef):
-            body = node.body[1:] if ast.get_docstring(node) else node.body
-            own = "\n".join(lines[body[0].lineno - 1 : node.end_lineno])
-            result[node.name] = own, {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
-    return result
-
-
-def code_of(op: Op) -> str:
-    """The source of an op: forward, backward, and the helpers that they call, in its file, in ops/ and in window.py."""
-    own = Path(str(sys.modules[op.module].__file__))
-    files = {path.stem: functions(path) for path in [*own.parent.glob("*.py"), own.parent.parent / "window.py"]}
-    helpers = {name: function for stem in [*files, own.stem] for name, function in files[stem].items()
-               if name not in REGISTRY and name[1:] not in REGISTRY}
-    waiting, seen = [op.name, op.backward.__name__], list[str]()
-    while waiting:
-        name = waiting.pop()
-        seen.append(name)
-        _, used = files[own.stem].get(name) or helpers[name]
-        waiting += sorted(used & helpers.keys() - {*seen, *waiting})
-    return "\n".join((files[own.stem].get(name) or helpers[name])[0] for name in seen)
 
 
 def equation_faults(text: str, source: str) -> list[str]:

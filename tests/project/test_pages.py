@@ -25,7 +25,8 @@ from tests.project.test_project import CORE, core_lines, paths
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ["README.md", "CONTRIBUTING.md", "benchmarks/README.md", "tinynet/backend/cuda/README.md",
-         *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md"))]
+         *sorted(path.relative_to(ROOT).as_posix() for pattern in ("*.md", "chapters/*.md")
+                 for path in (ROOT / "docs").glob(pattern))]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
 OWN_TEST = ["docs/add_an_op.md"]  # its blocks are parts of files: test_walkthrough.py
 
@@ -247,8 +248,9 @@ def test_a_lost_link_is_found() -> None:
 
 
 def test_every_page_is_in_the_index() -> None:
-    assert {path.removeprefix("docs/") for path in PAGES if path.startswith("docs/")} - {"index.md"} <= {
-        *re.findall(r"\]\(([\w.]+)\)", read("docs/index.md"))}
+    for folder in ("docs", "docs/chapters"):
+        pages = {path.name for path in (ROOT / folder).glob("*.md")} - {"index.md"}
+        assert pages <= {*re.findall(r"\]\(([\w.]+)\)", read(f"{folder}/index.md"))}
 
 
 def test_the_readme_is_short_and_its_picture_small() -> None:

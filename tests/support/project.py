@@ -17,5 +17,5 @@ def project_files() -> list[str]:
         names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
     else:
         found = [*ROOT.glob("*"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*"))]
-        names = [path.relative_to(ROOT).as_posix() for path in found if "__pycache__" not in path.parts]
+        names = [path.relative_to(ROOT).as_posix() for path in found if not {"__pycache__", "_build"} & {*path.parts}]
     return sorted(name for name in names if (ROOT / name).is_file())
