@@ -11,8 +11,8 @@ once, and a strip of the other's slide is the validation part; the report then c
 
 The three models have the same number of parameters within 10 %, and are trained in the same way with five seeds.
 Without data ($TINYNET_DATA/idc), images in the same layout are generated, and the report says so. After an
-interruption, the same command continues. Written to --out: a JSON file and a model for each run, figure8.png and
-figure9.png (training and validation accuracy over the epochs), confusion matrices.
+interruption, the same command continues. Written to --out: a JSON file and a model for each run, idc_table2_error.png
+and .svg (training and validation error over the epochs), confusion matrices.
 
 Not for medical use. Exit codes: 0 done, 1 an error in the data or a file, 2 in an option or the device, 130 ended by
 Ctrl-C, 143 by SIGTERM.

@@ -9,8 +9,8 @@ chooses the class with the highest mean probability. It consists of all members 
 --seed S trains only the member with that seed. After an interruption, the same command continues. Without MNIST,
 scikit-learn's small digits are used, and the report says so.
 
-Written to --out: a JSON file and a model for each member, committee.png (accuracy against size), disagreement.png (the
-test images that the members disagree about most).
+Written to --out: a JSON file and a model for each member, mnist_committee_size.png and .svg (accuracy against size),
+disagreement.png (the test images that the members disagree about most).
 
 Exit codes: 0 done, 1 an error in the data or a file, 2 in an option or the device, 130 ended by Ctrl-C, 143 by SIGTERM.
 """

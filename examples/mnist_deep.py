@@ -6,7 +6,7 @@
 
 Training images are shifted, rotated, scaled, sheared and bent at random. After an interruption, the same command
 continues. Without MNIST, scikit-learn's small digits are used, and the report says so. Written to --out: a JSON file
-and a model for each run, figure6.png and figure7.png (training and validation accuracy over the epochs).
+and a model for each run, mnist_deep_error.png and .svg (training and validation error over the epochs).
 
 Exit codes: 0 done, 1 an error in the data or a file, 2 in an option or the device, 130 ended by Ctrl-C, 143 by SIGTERM.
 """

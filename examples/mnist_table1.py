@@ -9,8 +9,8 @@ within 10 %, and the same optimizer, schedule, batches, epochs and augmentation,
 test compares them on the test images, which are evaluated once in each run.
 
 After an interruption, the same command continues. Without MNIST, scikit-learn's small digits are used, and the report
-says so. Written to --out: a JSON file and a model for each run, figure4.png and figure5.png (training and validation
-accuracy over the epochs).
+says so. Written to --out: a JSON file and a model for each run, mnist_table1_error.png and .svg (training and
+validation error over the epochs).
 
 Exit codes: 0 done, 1 an error in the data or a file, 2 in an option or the device, 130 ended by Ctrl-C, 143 by SIGTERM.
 """

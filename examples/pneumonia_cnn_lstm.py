@@ -11,7 +11,7 @@ beforehand.
 Without data ($TINYNET_DATA/chest_xray), images in the same layout are generated, and the report says so.
 
 After an interruption, the same command continues. Written to --out: a JSON file and a model for each run, and figures:
-accuracies over the epochs, the confusion matrix as a heat map, ROC curves, and the worst mistakes of the first seed.
+errors over the epochs, the confusion matrix as a heat map, ROC curves, and the worst mistakes of the first seed.
 
 Not a diagnostic tool. Exit codes: 0 done, 1 an error in the data or a file, 2 in an option or the device, 130 ended by
 Ctrl-C, 143 by SIGTERM.

@@ -20,6 +20,7 @@ from paper.reporting.goals import TRIED
 from paper.reporting.grouping import Runs, title
 from paper.reporting.records import Record
 from paper.reporting.report import SECTIONS, draw, section
+from paper.reporting.summary import summary
 from paper.reporting.tables import NOT_REACHED, interval, listed, minutes, percent, table
 
 from tinynet.atomic import write_whole
@@ -51,7 +52,7 @@ def taken(sources: Iterable[Path]) -> dict[str, Record]:
             raise DataError(f"results: {source} must hold the JSON files of runs, and holds none; runs/mnist_table1?")
         for path in paths:
             run = _published(path)
-            name = f"{run['experiment']}-{title(run)}.json"
+            name = records.file_of(run.fields)
             if name in found:
                 raise DataError(f"results: {path} must be the only file of {title(run)}, and there is another one; "
                                 "leave one out")
@@ -85,14 +86,15 @@ the machine during the measured times."""
 
 def markdown(runs: Runs) -> str:
     """The content of RESULTS.md."""
-    parts = [f"# Results\n\n{INTRODUCTION}"]
+    parts = ["# Results", *filter(None, [summary(runs)]), f"## How they were made\n\n{INTRODUCTION}"]
     for experiment, one in SECTIONS.items():
         made = experiment in runs
         text = section(experiment, runs) if made else f"No runs yet: `python examples/{experiment}.py`."
         if NOT_REACHED in text:
             text += f"\n\nTo reach more: {TRIED.get(experiment, 'what was tried is not documented.')}"
-        pictures = "".join(f"\n\n![{Path(name).stem}](figures/{name})" for name in one.figures(runs)) if made else ""
-        parts.append(f"## {one.title}\n\n{text}{pictures}")
+        pictures = [f"![{name}](figures/{name}.png)\n\n*{drawing.caption}* ([SVG](figures/{name}.svg))"
+                    for name, drawing in one.figures(runs).items()] if made else []
+        parts += [f"## {one.title}", text, *pictures]
     everything = [run for experiment in SECTIONS for run in runs.get(experiment, ())]
     if everything:
         parts.append(f"## All runs\n\n{all_runs(everything)}")

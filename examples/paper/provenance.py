@@ -24,7 +24,8 @@ def commit() -> str:
 
 
 def hardware(device: str) -> dict[str, Any]:
-    """The processor, the system and the device that computes."""
+    """The processor with its instruction set, the system, the device that computes, and the threads of its kernels."""
     known = {one.name: one.title for one in tn.devices()}
-    return {"processor": known["cpu"], "system": f"{platform.system()} {platform.machine()}",
+    return {"processor": known["cpu"], "instructions": " ".join(tn.about().instructions),
+            "threads": tn.threads(), "system": f"{platform.system()} {platform.machine()}",
             "device": "cpu" if device == "cpu" else known[tn.backend.device_name(device)]}

@@ -61,7 +61,7 @@ def test_table_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
                  "shift 0.07", "they mean nothing"):
         assert part in written(tmp_path) and part not in printed.replace("they mean nothing", ""), part
     assert "|" not in printed and "**" not in printed and len(printed.splitlines()) < 40
-    pictures(tmp_path, "figure4.png", "figure5.png")
+    pictures(tmp_path, "mnist_table1_error.png")
     made = runs_in(tmp_path)
     assert list(made) == ["cnn-seed3", "cnn_lstm-seed3", "lstm-seed3", "lstm_cnn-seed3"]
     assert not list(tmp_path.glob("*.checkpoint"))
@@ -86,7 +86,7 @@ def test_the_deep_one_learns_nothing_in_two_steps_but_runs(tmp_path: Path, capsy
     assert mnist_deep.main([*DIGITS, "--seed", "0", "--out", str(tmp_path)]) == 0
     assert "| deep LSTM-CNN | 369,868 | 99.7 | 99.29 |" in written(tmp_path)
     assert "deep LSTM-CNN       1" in capsys.readouterr().out
-    pictures(tmp_path, "figure6.png", "figure7.png")
+    pictures(tmp_path, "mnist_deep_error.png")
     run, = runs_in(tmp_path).values()
     assert run.probabilities is not None
     assert (run.probabilities.max(axis=1) - run.probabilities[np.arange(360), run.predicted] < 1 / 254).all()
@@ -97,7 +97,7 @@ def test_the_committee(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     printed = capsys.readouterr().out
     assert "the 3 members together: test accuracy " in printed and "the 3 members disagree about" in printed
     assert "| LSTM-CNN | 3 |" in written(tmp_path)
-    pictures(tmp_path, "committee.png", "disagreement.png")
+    pictures(tmp_path, "mnist_committee_size.png", "disagreement.png")
     made = runs_in(tmp_path)
     assert len({run["predicted"] for run in made.values()}) == 3
     assert {run["command"] for run in made.values()} == {
@@ -111,7 +111,7 @@ def test_idc_leaves_each_of_two_patients_out(tmp_path: Path, capsys: pytest.Capt
     for part in ("STAND-IN", "smoke test", "| LSTM-CNN | 113,336 | 84.548 | 85.017 |", "Cruz-Roa",
                  "always \"negative\"", "| LSTM | 90002 | 60 |"):
         assert part in printed, part
-    pictures(tmp_path, "figure8.png", "figure9.png", "idc_cnn_confusion.png")
+    pictures(tmp_path, "idc_table2_error.png", "idc_table2_confusion.png")
     made = runs_in(tmp_path)
     assert list(made) == sorted(f"{model}-{patient}-seed0" for model in idc_table2.MODELS for patient in (90001, 90002))
     assert all(run["data"]["stand_in"] and run.images == 60 and run.scores is not None for run in made.values())
@@ -138,7 +138,7 @@ def test_pneumonia(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for part in ("STAND-IN", "Not a diagnostic tool", "precision    recall  f1-score", "| AUC |",
                  "for images of 32 x 32", ">= 87: ", "by numbers in the file names"):
         assert part in printed, part
-    pictures(tmp_path, "pneumonia_accuracy.png", "pneumonia_confusion.png", "pneumonia_roc.png", "mistakes.png")
+    pictures(tmp_path, "pneumonia_error.png", "pneumonia_confusion.png", "pneumonia_roc.png", "mistakes.png")
     run, = runs_in(tmp_path).values()
     assert run["command"].endswith("--data stand-in --seed 5 --epochs 2 --size 32")
     assert run["classes"] == ["NORMAL", "PNEUMONIA"]

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import tinynet as tn
 from tinynet import intervals
 from tinynet.errors import DataError
 
@@ -28,7 +29,7 @@ sys.path.insert(0, str(EXAMPLES))
 import mnist_committee  # noqa: E402
 import pneumonia_cnn_lstm  # noqa: E402
 import results  # noqa: E402
-from paper import experiment  # noqa: E402
+from paper import experiment, provenance  # noqa: E402
 from paper.reporting import (  # noqa: E402
     committees,
     figures,
@@ -104,12 +105,12 @@ def test_the_published_results_are_what_the_runs_say() -> None:
             f"{name} misses a target or an aim: say in TRIED of examples/paper/reporting/goals.py what was tried"
 
 
-def test_the_published_figures_are_there_and_can_be_drawn(tmp_path: Path) -> None:
+def test_the_published_figures_are_there() -> None:
     runs, text = results.load(EXAMPLES / "results"), (EXAMPLES / "RESULTS.md").read_text()
-    for name in runs:
-        for path in report.draw(name, runs, tmp_path):
-            assert path.is_file() and f"(figures/{path.name})" in text
-            assert (EXAMPLES / "figures" / path.name).is_file()
+    named = {f"{name}.{kind}" for experiment in runs for name in report.SECTIONS[experiment].figures(runs)
+             for kind in ("png", "svg")}
+    assert {path.name for path in (EXAMPLES / "figures").iterdir()} == named
+    assert all(f"(figures/{name})" in text for name in named)
 
 
 def test_all_sections_and_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,23 +120,24 @@ def test_all_sections_and_figures(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert text == results.markdown(results.load(folder))
     for part in ("| LSTM-CNN | 1,234 | 99.8261 | 98.267 |", ">= 99.2: not reached", ">= 99.5: ", "smoke test",
                  "| Cruz-Roa 2014, whole set |  | 84.23 | 71.80 |  |", "always \"negative\"", "Not a diagnostic tool",
-                 "precision    recall  f1-score", "![figure4](figures/figure4.png)", "shift 0.1",
-                 "Made on abacus, 2 processors (device: cpu), by",
+                 "precision    recall  f1-score", "![mnist_table1_error](figures/mnist_table1_error.png)", "shift 0.1",
+                 "Made on abacus, 2 processors (device: cpu; instruction set: not recorded), by",
                  "Seeds 0, 1, 2, 3, 4", "| deep LSTM-CNN | 5 |", "| both | 10 |", "65 runs"):
         assert part in text, part
     printed = capsys.readouterr().out
     named = [name for section in report.SECTIONS.values() for name in section.figures(results.load(folder))]
-    assert len(named) == 13
+    assert len(named) == 8 and text.count("What to see: ") == 8
     for name in named:
-        assert f"(figures/{name})" in text
-        assert f"written: {tmp_path / 'figures' / name}" in printed
-        with Image.open(tmp_path / "figures" / name) as picture:
+        assert f"(figures/{name}.png)" in text and f"(figures/{name}.svg)" in text
+        assert f"written: {tmp_path / 'figures' / name}.png" in printed
+        assert (tmp_path / "figures" / f"{name}.svg").read_text().rstrip().endswith("</svg>")
+        with Image.open(tmp_path / "figures" / f"{name}.png") as picture:
             assert min(picture.size) > 300
 
 
 def row(text: str, start: str) -> list[str]:
     """The cells of the only table row with this beginning."""
-    line, = (line for line in text.splitlines() if line.startswith(f"| {start} | "))
+    line, = (line for line in text.splitlines() if line.startswith(f"| {start} |"))
     return line.removeprefix("| ").removesuffix(" |").split(" | ")
 
 
@@ -159,7 +161,8 @@ def arrays(made: list[dict[str, Any]], experiment: str, model: str) -> list[tupl
 def test_the_numbers_of_table_1_are_right(tmp_path: Path) -> None:
     """Compute them again from the JSON files with SciPy, without results.py."""
     made = everything()
-    text = results.markdown(results.load(write(tmp_path, made))).partition("## MNIST, two more")[0]
+    whole = results.markdown(results.load(write(tmp_path, made)))
+    text = whole.partition("## MNIST, the paper's")[2].partition("## MNIST, two more")[0]
     right = {}
     for model, name in (("lstm_cnn", "LSTM-CNN"), ("cnn_lstm", "CNN-LSTM"), ("lstm", "LSTM"), ("cnn", "CNN")):
         right[name] = [labels == predicted for labels, predicted, _ in arrays(made, "mnist_table1", model)]
@@ -232,6 +235,57 @@ def test_the_numbers_of_the_x_rays_are_right(tmp_path: Path) -> None:
         assert first[column].endswith(f"({100 * ends.low:.2f} to {100 * ends.high:.2f})")
     report_of_theirs = sk.classification_report(labels, predicted, target_names=["NORMAL", "PNEUMONIA"], digits=4)
     assert report_of_theirs.rstrip() in text
+
+
+def test_the_table_at_the_top_holds_each_system_once(tmp_path: Path) -> None:
+    made = everything()
+    text = results.markdown(results.load(write(tmp_path, made))).partition("## How they were made")[0]
+    for table, model, name, published in (
+            ("mnist_table1", "lstm_cnn", "LSTM-CNN | MNIST", "98.267"),
+            ("mnist_table1", "cnn", "CNN | MNIST", "97.273"),
+            ("idc_table2", "idc_cnn", "CNN | IDC, by patient", "82.909"),
+            ("pneumonia_cnn_lstm", "pneumonia_cnn_lstm", "CNN + LSTM", "92.8")):
+        cells = row(text, name)[-4:]
+        shares = [100 * (labels == predicted).mean() for labels, predicted, _ in arrays(made, table, model)]
+        assert cells[0] == published and (cells[1], cells[2]) == student(shares)
+    both = [records.checked(fields) for fields in made if fields["experiment"] in ("mnist_committee", "mnist_deep")]
+    right = int((np.mean([run.probabilities for run in both], axis=0).argmax(axis=1) == both[0].labels).sum())
+    ends = stats.binomtest(right, N).proportion_ci(0.95, method="wilson")
+    assert row(text, "committee of 10")[3:5] == [f"{100 * right / N:.2f}",
+                                                 f"{100 * ends.low:.2f} to {100 * ends.high:.2f}"]
+    for said in ("not shown to be better or worse than CNN-LSTM", "better than LSTM", "worse than CNN"):
+        assert said in row(text, "LSTM-CNN | MNIST")[-1]
+    assert row(text, "CNN | MNIST")[-1] == "Better than LSTM-CNN."
+    assert "smoke test with 2 patients" in row(text, "LSTM | IDC, by patient")[-1]
+    assert text.count("\n| ") == 11 + 1  # and the line below the head
+
+
+def test_a_model_has_one_colour_that_no_other_has() -> None:
+    assert set(figures.COLOURS) == set(goals.NAMES.values())
+    assert len({*figures.COLOURS.values(), figures.OTHER}) == len(figures.COLOURS) + 1
+
+
+def test_an_error_of_zero_is_drawn_as_half_an_image() -> None:
+    panel = figures.Panel("", {"CNN": [[0.5, 0.75, 1.0]]}, images=100)
+    assert panel.errors("CNN").tolist() == [[50.0, 25.0, 0.5]]
+
+
+def test_the_roc_curves_are_enlarged_where_they_differ() -> None:
+    labels = np.repeat([0, 1], 100)
+    scores = np.concatenate([np.linspace(0, 0.6, 100), np.linspace(0.4, 1, 100)])
+    one = figures.Ranked(labels, (scores > 0.5).astype(int), scores)
+    assert figures.enlarged([one]) == (0.3, 0.6)  # 95 % of the positives are above 0.43, and 28 % of the negatives
+    assert figures.enlarged([one._replace(scores=labels.astype(float))]) == (0.1, 0.9)
+    assert figures.enlarged([one._replace(scores=1.0 - labels)]) == (1.0, 0.0)
+
+
+def test_the_instruction_set_is_said() -> None:
+    fields = invented("mnist_table1", "cnn", 1, wrong=0.1)
+    for known, said in (("sse4_2 avx avx2 fma avx512f", "avx512f"), ("sse4_2 avx avx2", "avx2"), ("asimd", "asimd"),
+                        ("", "not recorded")):
+        fields["hardware"]["instructions"] = known
+        assert tables.instruction_set(records.checked(fields)) == said
+    assert provenance.hardware("cpu")["instructions"] == " ".join(tn.about().instructions)
 
 
 @pytest.mark.parametrize("module", [records, tables])
@@ -399,8 +453,8 @@ def test_a_stand_in_is_called_so_in_text_and_figures() -> None:
         for made, stand_in in ((real, False), (generated, True)):
             text, drawn = report.section(name, {name: made}), report.SECTIONS[name].figures({name: made})
             assert text.startswith("**These are results on a STAND-IN") == stand_in
-            for paint in drawn.values():
-                assert ("STAND-IN for " in paint.keywords["title"]) == stand_in
+            for one in drawn.values():
+                assert ("STAND-IN for " in one.paint.keywords["title"]) == stand_in
     with pytest.raises(DataError, match="differ in data"):
         grouping.by_model([*real[:1], *generated[1:]])
 
@@ -409,7 +463,7 @@ def test_no_title_or_label_of_a_figure_is_cut_off(tmp_path: Path, monkeypatch: p
     """Those of a stand-in are the longest."""
     saved = []
 
-    def save(figure: Any, path: Path) -> None:
+    def save(figure: Any, path: Path, vector: bool = False) -> None:
         figure.draw_without_rendering()
         texts = [text for axes in figure.axes for text in (axes.title, axes.xaxis.label, axes.yaxis.label)]
         texts += [figure._suptitle] if figure._suptitle else []
@@ -430,7 +484,7 @@ def test_no_title_or_label_of_a_figure_is_cut_off(tmp_path: Path, monkeypatch: p
     mnist_committee.draw_disagreement(runs["mnist_committee"], digits, options)
     rays = dataclasses.replace(digits, classes=("NORMAL", "PNEUMONIA"))
     pneumonia_cnn_lstm.draw_mistakes(runs["pneumonia_cnn_lstm"][0], rays, options)
-    assert len(saved) == 15
+    assert len(saved) == 10
 
 
 def test_the_threshold_of_the_x_rays() -> None:

@@ -5,4 +5,5 @@ pairs                  whether one model is better than another; the uncertainty
 goals                  published results and targets
 tables, curves, figures, committees
 digits, idc, xrays     the sections of RESULTS.md by kind of experiment; report joins them
+summary                the table at its top
 """

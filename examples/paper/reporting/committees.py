@@ -3,6 +3,7 @@
 import math
 import statistics
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import combinations
 from typing import NamedTuple
 
@@ -31,6 +32,11 @@ class Committee(NamedTuple):
 
 def committee_of(runs: Sequence[Record]) -> Committee:
     """Evaluate all subsets of each size, or SUBSETS random ones. Raises DataError without probabilities."""
+    return _committee_of(tuple(runs))
+
+
+@lru_cache(maxsize=8)  # the tables and the figure need the same ones
+def _committee_of(runs: tuple[Record, ...]) -> Committee:
     if any(run.probabilities is None for run in runs):
         raise DataError("results: the runs of a committee must hold probabilities, and some do not; make them again")
     members, labels = len(runs), runs[0].labels

@@ -1,9 +1,13 @@
-"""The figures of the experiments, drawn with matplotlib, which is imported by the first figure."""
+"""The figures of the experiments, drawn with matplotlib, which is imported by the first figure.
+
+A model has one colour in all figures, of a palette that readers with any colour vision can tell apart (Okabe and Ito).
+"""
 
 import io
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,8 +16,33 @@ from tinynet.atomic import write_whole
 
 COLUMNS = 5  # of a sheet of images
 LEVEL_LETTERS = 30  # the most letters of all class names for horizontal labels
+PIXELS = 200  # in an inch of a PNG
 
-Figures = dict[str, Callable[[Path], None]]  # by the name of the file, the function that draws it
+COLOURS = {"LSTM-CNN": "#0072B2", "CNN-LSTM": "#E69F00", "LSTM": "#009E73", "CNN": "#D55E00",
+           "deep LSTM-CNN": "#CC79A7", "CNN + LSTM": "#56B4E9"}
+OTHER = "#000000"  # of what is not one model, such as a committee of several
+
+
+class Drawing(NamedTuple):
+    """A figure of RESULTS.md: `paint(path)` writes it as PNG, and as SVG beside it. The caption says what to see."""
+
+    paint: Callable[[Path], None]
+    caption: str
+
+
+Figures = dict[str, Drawing]  # by the name of the file without its suffix
+
+
+class Panel(NamedTuple):
+    """Accuracies over the epochs: of each model by name those of its runs, (runs, epochs), on some images."""
+
+    title: str
+    lines: Mapping[str, Sequence[Sequence[float]]]
+    images: int
+
+    def errors(self, model: str) -> np.ndarray:
+        """100 - accuracy in percent (runs, epochs), and half an image instead of 0, which has no logarithm."""
+        return np.maximum(100 - 100 * np.array(self.lines[model]), 50 / self.images)
 
 
 def available() -> bool:
@@ -26,58 +55,121 @@ def available() -> bool:
     return True
 
 
-def curves(path: Path, models: Mapping[str, Sequence[Sequence[float]]], *, ylabel: str, title: str) -> None:
-    """Draw a line for each model: the mean of its runs after each epoch, in a band from the lowest to the highest."""
-    figure, axes = new()
-    tables = {name: 100 * np.array(runs) for name, runs in models.items()}  # (runs, epochs)
-    for name, table in tables.items():
-        epochs = np.arange(1, table.shape[1] + 1)
-        line, = axes.plot(epochs, table.mean(axis=0), label=name, marker="o" if len(epochs) < 3 else "")
-        axes.fill_between(epochs, table.min(axis=0), table.max(axis=0), color=line.get_color(), alpha=0.15, linewidth=0)
-    top = max(table.max() for table in tables.values())
-    half = min(np.median(table) for table in tables.values())
-    bottom = max(0.0, min(half - 1.5 * (top - half), half - 1))  # to separate the last epochs
-    remarks = {"lines are means, bands from the lowest to the highest run": any(len(runs) > 1 for runs in
-                                                                               models.values()),
-               "the first epochs are cut off": any(table.min() < bottom for table in tables.values())}
-    remark = "; ".join(text for text, holds in remarks.items() if holds)
-    axes.set(xlabel=f"epoch\n{remark}".strip(), ylabel=ylabel, title=title)
-    axes.set_ylim(bottom, top + 0.05 * (top - bottom))
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.legend(loc="lower right")
-    save(figure, path)
+def colour(name: str) -> str:
+    return COLOURS.get(name, OTHER)
+
+
+def curves(path: Path, rows: Sequence[Sequence[Panel]], *, title: str) -> None:
+    """Draw rows of panels of one logarithmic scale: the mean error of each model, in a band of its runs."""
+    figure = new_figure(9.0, 0.8 + 3.2 * len(rows))
+    figure.suptitle(title)
+    grid = figure.subplots(len(rows), len(rows[0]), sharex=True, sharey=True, squeeze=False)
+    for panel, axes in zip((panel for row in rows for panel in row), grid.flat, strict=True):
+        for name in panel.lines:
+            errors = panel.errors(name)
+            epochs = np.arange(1, errors.shape[1] + 1)
+            axes.plot(epochs, errors.mean(axis=0), label=name, color=colour(name), marker="o" * (len(epochs) < 3))
+            axes.fill_between(epochs, errors.min(axis=0), errors.max(axis=0), color=colour(name), alpha=0.15,
+                              linewidth=0)
+        axes.set(title=plain(panel.title), yscale="log")
+        axes.grid(alpha=0.3, which="both")
+    logarithmic(grid.flat[0].yaxis)
+    for axes in grid[-1]:
+        axes.set(xlabel="epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    for axes in grid[:, 0]:
+        axes.set(ylabel="100 - accuracy (%)")
+    grid[0, 0].legend(loc="upper right")
+    save(figure, path, vector=True)
+
+
+def logarithmic(axis: Any) -> None:
+    """Label a logarithmic axis at 1, 2 and 5 times the powers of ten."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def heat_map(path: Path, table: np.ndarray, classes: Sequence[str], *, title: str) -> None:
-    """Draw a confusion matrix. Colours are shares of each true class, numbers are images."""
-    shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
-    side = 3.0 + 0.6 * len(classes)
-    figure, axes = new(side + 1.5, side)  # with the colour bar
-    axes.grid(False)
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for (i, j), count in np.ndenumerate(table):
-        axes.text(j, i, f"{count:,}", ha="center", va="center", color="white" if shares[i, j] > 0.5 else "black")
+    """Draw one confusion matrix."""
+    confusions(path, {"": [table]}, classes, title=title, columns=1)
+
+
+def confusions(path: Path, panels: Mapping[str, Sequence[np.ndarray]], classes: Sequence[str], *, title: str,
+               columns: int) -> None:
+    """Draw confusion matrices, each the mean of some runs on the same images: shares of a true class, and images."""
+    side, rows = 2.0 + 0.6 * len(classes), -(-len(panels) // columns)
+    figure = new_figure(side * columns + 1.5, (side + 0.3) * rows + 0.7)  # with the colour bar and the title
+    figure.suptitle(title)
+    grid = figure.subplots(rows, columns, squeeze=False)
     turned = {"rotation": 45, "ha": "right"} if sum(map(len, classes)) > LEVEL_LETTERS else {}
-    axes.set_xticks(range(len(classes)), map(plain, classes), **turned)
-    axes.set_yticks(range(len(classes)), map(plain, classes))
-    axes.set(xlabel="predicted", ylabel="true", title=title)
-    figure.colorbar(image, ax=axes, shrink=0.7, label="share of the true class")
-    save(figure, path)
+    for (name, tables), axes in zip(panels.items(), grid.flat, strict=True):
+        table = np.mean(tables, axis=0)
+        totals = table.sum(axis=1)
+        shares = table / np.maximum(totals, 1)[:, None]
+        shaded = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for (i, j), count in np.ndenumerate(table):
+            images = f"{count:,.1f}".removesuffix(".0")
+            axes.text(j, i, f"{100 * shares[i, j]:.1f} %\n{images} of {totals[i]:,.0f}", ha="center", va="center",
+                      color="white" if shares[i, j] > 0.5 else "black", fontsize=9 if side < 4 else 6)
+        axes.set_xticks(range(len(classes)), map(plain, classes), **turned)
+        axes.set_yticks(range(len(classes)), map(plain, classes), rotation=90 * (not turned), va="center")
+        axes.set(xlabel="predicted", ylabel="true", title=plain(name))
+    figure.colorbar(shaded, ax=grid, shrink=0.7, label="share of the true class")
+    save(figure, path, vector=True)
 
 
-def roc(path: Path, runs: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]], *, title: str) -> None:
-    """Draw the ROC curves of labels, predictions and scores by name, with a point for the predictions."""
-    figure, axes = new(5.5, 5.5)
-    for name, (labels, predicted, scores) in runs.items():
-        false, true, _ = metrics.roc_curve(labels, scores)
-        line, = axes.plot(false, true, label=f"{name}: AUC {metrics.roc_auc(labels, scores):.3f}", linewidth=1.2)
-        axes.plot(1 - metrics.specificity(labels, predicted), metrics.sensitivity(labels, predicted), "o",
-                  color=line.get_color(), markersize=4)
-    axes.plot([], [], "o", color="grey", markersize=4, label="where a probability above 0.5 counts")
-    axes.plot([0, 1], [0, 1], ":", color="grey", label="by chance")
-    axes.set(xlabel="1 - specificity", ylabel="sensitivity", title=title, aspect="equal")
-    axes.legend(loc="lower right")
-    save(figure, path)
+class Ranked(NamedTuple):
+    """Labels, predictions and scores of the images of two classes."""
+
+    labels: np.ndarray
+    predicted: np.ndarray
+    scores: np.ndarray
+
+
+def roc(path: Path, seeds: Sequence[Ranked], together: Ranked | None, *, name: str, title: str) -> None:
+    """Draw the ROC curves of a model's seeds, thin, and of all together, thick: whole, and enlarged."""
+    figure, both = new(10.0, 5.5, columns=2)
+    areas = [metrics.roc_auc(one.labels, one.scores) for one in seeds]
+    drawn = [(one, {"color": colour(name), "linewidth": 1.0}) for one in seeds]
+    thin = f"{len(seeds)} seeds: AUC {min(areas):.3f} to {max(areas):.3f}" if len(seeds) > 1 else \
+        f"one seed: AUC {areas[0]:.3f}"
+    labels = [thin, *[""] * (len(seeds) - 1)]
+    if together is not None:
+        drawn.append((together, {"color": OTHER, "linewidth": 2.5}))
+        labels.append(f"together: AUC {metrics.roc_auc(together.labels, together.scores):.3f}")
+    for axes in both:
+        for (one, style), label in zip(drawn, labels, strict=True):
+            false, true, _ = metrics.roc_curve(one.labels, one.scores)
+            axes.plot(false, true, label=label or None, **style)
+            axes.plot(1 - metrics.specificity(one.labels, one.predicted),
+                      metrics.sensitivity(one.labels, one.predicted), "o", color=style["color"],
+                      markersize=4 * style["linewidth"] ** 0.5, markeredgecolor="white", zorder=3)
+        axes.plot([], [], "o", color="grey", label="where a probability above 0.5 counts")
+        axes.plot([0, 1], [0, 1], ":", color="grey", label="by chance")
+        axes.set(xlabel="1 - specificity", ylabel="sensitivity")
+    both[0].set(aspect="equal", title="whole")
+    right, bottom = enlarged([one for one, _ in drawn])
+    both[1].set(xlim=(-0.01 * right, right), ylim=(bottom, 1 + 0.01 * (1 - bottom)), title="enlarged")
+    both[0].indicate_inset([0, bottom, right, 1 - bottom], edgecolor="black")
+    both[0].legend(loc="lower right", fontsize=9)
+    figure.suptitle(title)
+    save(figure, path, vector=True)
+
+
+def enlarged(drawn: Sequence[Ranked]) -> tuple[float, float]:
+    """The corner of the ROC curves where they differ, in tenths.
+
+    1 - specificity at which all have found 95 % of the positives, and the sensitivity of the lowest at 5 % of that
+    width.
+    """
+    found = [metrics.roc_curve(one.labels, one.scores)[:2] for one in drawn]
+    right = max(float(false[np.argmax(true >= 0.95)]) for false, true in found)
+    right = min(1.0, max(0.1, math.ceil(10 * right) / 10))
+    bottom = min(float(true[false <= 0.05 * right].max()) for false, true in found)
+    return right, max(0.0, min(0.9, math.floor(10 * bottom) / 10))
 
 
 def against_size(path: Path, kinds: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]], *, title: str) -> None:
@@ -85,13 +177,12 @@ def against_size(path: Path, kinds: Mapping[str, tuple[np.ndarray, np.ndarray, n
     figure, axes = new()
     for name, (mean, low, high) in kinds.items():
         sizes = np.arange(1, len(mean) + 1)
-        line, = axes.plot(sizes, 100 * mean, marker="o", markersize=4, label=name)
-        axes.fill_between(sizes, 100 * low, 100 * high, color=line.get_color(), alpha=0.15, linewidth=0)
-    axes.set(xlabel="networks in the committee\nlines are means, bands from the lowest to the highest such committee",
-             ylabel="test accuracy (%)", title=title)
+        axes.plot(sizes, 100 * mean, marker="o", markersize=4, label=name, color=colour(name))
+        axes.fill_between(sizes, 100 * low, 100 * high, color=colour(name), alpha=0.15, linewidth=0)
+    axes.set(xlabel="networks in the committee", ylabel="test accuracy (%)", title=title)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend(loc="lower right")
-    save(figure, path)
+    save(figure, path, vector=True)
 
 
 def images(path: Path, pictures: Sequence[np.ndarray], captions: Sequence[str], *, title: str) -> None:
@@ -129,8 +220,13 @@ def plain(name: str) -> str:
     return name.replace("$", r"\$")
 
 
-def save(figure: Any, path: Path) -> None:
-    """Save a figure as PNG, whole or not at all."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
-    write_whole(path, buffer.getvalue())
+def save(figure: Any, path: Path, vector: bool = False) -> None:
+    """Save a figure as PNG, and with `vector` as SVG beside it, each whole or not at all."""
+    from matplotlib import rc_context
+
+    nothing: dict[str, dict[str, None]] = {"png": {"Software": None}, "svg": {"Creator": None, "Date": None}}
+    for kind in ("png", "svg")[: 1 + vector]:
+        buffer = io.BytesIO()
+        with rc_context({"svg.hashsalt": "tinynet"}):  # the same bytes each time
+            figure.savefig(buffer, format=kind, dpi=PIXELS, metadata=nothing[kind])
+        write_whole(path.with_suffix(f".{kind}"), buffer.getvalue())

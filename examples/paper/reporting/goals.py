@@ -13,6 +13,8 @@ PAPER = {
 CLAIMED = {"mnist_table1": "lstm_cnn", "idc_table2": "idc_lstm_cnn"}  # by the paper, better than the others
 CRUZ_ROA = {"balanced accuracy": 84.23, "F1": 71.80}  # 2014, on the whole set
 CIRESAN = {"2010, one network": 99.65, "2012, a committee of 35": 99.77}
+COMMITTEE_SIZE = "2012, a committee of 35"
+KERMANY = {"accuracy": 92.8}  # 2018, Cell 172: Inception V3, trained on ImageNet before; all of the X-rays
 
 # Accuracy on the test images, in percent. An aim is more ambitious than the target.
 TARGETS = {("mnist_table1", "lstm_cnn"): 99.2, ("mnist_table1", "cnn_lstm"): 99.2, ("mnist_table1", "lstm"): 98.9,

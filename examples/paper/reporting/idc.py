@@ -1,15 +1,16 @@
 """Text and figures of the experiment on IDC, table II."""
 
+import statistics
 from collections.abc import Sequence
 from functools import partial
 
 from paper.reporting import figures
-from paper.reporting.curves import accuracy_curves
-from paper.reporting.figures import Figures
+from paper.reporting.curves import error_curves
+from paper.reporting.figures import Drawing, Figures
 from paper.reporting.goals import CRUZ_ROA, NAMES
 from paper.reporting.grouping import Runs, by_model, pooled
 from paper.reporting.records import Record
-from paper.reporting.tables import accuracies, comparisons, percent, spread, subject, table
+from paper.reporting.tables import accuracies, comparisons, listed, percent, spread, subject, table
 from tinynet import metrics
 from tinynet.intervals import mean_of
 
@@ -46,25 +47,41 @@ def idc(runs: Runs) -> str:
         "McNemar's test assumes independent patches. Those of one patient are not, so its p is too small."])
 
 
+def few_patients(runs: Sequence[Record]) -> str:
+    """The number of patients if there are fewer than three, so that parts of slides are validated on; else ""."""
+    count = len({run["fold"] for run in runs})
+    if not any("strip" in run["data"]["parted"] for run in runs):
+        return ""
+    return f"{count} patients" if count > 1 else "one patient"
+
+
 def of_patients(runs: Sequence[Record]) -> str:
-    """How the patches are split, and with fewer than three patients, a warning: parts of slides are validated on."""
-    patients = {run["fold"] for run in runs}
+    """How the patches are split, and with fewer than three patients, a warning."""
+    patients, few = {run["fold"] for run in runs}, few_patients(runs)
     split = ("Split by patient: each patch is predicted by a model that was not trained on its patient"
              + ", and the patches of all patients are pooled" * (len(patients) > 1))
-    if not any("strip" in run["data"]["parted"] for run in runs):
+    if not few:
         return f"{split}."
-    few, split = (f"{len(patients)} patients", split) if len(patients) > 1 else (
-        "one patient", "The test images are another part of the training slide")
+    if len(patients) == 1:
+        split = "The test images are another part of the training slide"
     return (f"**This is a smoke test: the patches are of {few} only. The results cannot be compared with "
             f"published ones, and say nothing about other patients.** {split}.")
 
 
 def idc_figures(runs: Runs) -> Figures:
-    made, signs = accuracy_curves(runs["idc_table2"], first=8, title="IDC"), ("negative", "positive")
-    for model, some in by_model(runs["idc_table2"]).items():
-        seed, one = next(iter(pooled(some).items()))
-        made[f"{model}_confusion.png"] = partial(
-            figures.heat_map, table=metrics.confusion_matrix(one.labels, one.predicted, 2),
-            classes=[f"{name} ({sign})" for name, sign in zip(some[0]["classes"], signs, strict=True)],
-            title=f"{NAMES.get(model, model)} on {subject(some, 'IDC')}:\nall test patches, seed {seed}")
-    return made
+    own, signs = runs["idc_table2"], ("negative", "positive")
+    models = by_model(own)
+    folds = sorted({run["fold"] for some in models.values() for run in some})
+    panels = {NAMES.get(model, model) + f", patient {fold}" * bool(fold):
+              [metrics.confusion_matrix(run.labels, run.predicted, 2) for run in some if run["fold"] == fold]
+              for fold in folds for model, some in models.items()}
+    classes = next(iter(models.values()))[0]["classes"]
+    paint = partial(figures.confusions, panels=panels, columns=len(models),
+                    classes=[f"{name} ({sign})" for name, sign in zip(classes, signs, strict=True)],
+                    title=f"{subject(own, 'IDC')}: test patches, means over the seeds")
+    found = {fold: statistics.fmean(metrics.sensitivity(run.labels, run.predicted) for some in models.values()
+                                    for run in some if run["fold"] == fold) for fold in folds}
+    shares = listed([f"{percent(share)} %" + f" (patient {fold})" * bool(fold) for fold, share in found.items()])
+    caption = ("A column for each model" + ", a row for each patient of the test part" * (len(folds) > 1)
+               + f". What to see: of the positive patches, the models find {shares} on average.")
+    return {"idc_table2_error": error_curves(own, title="IDC"), "idc_table2_confusion": Drawing(paint, caption)}

@@ -14,7 +14,9 @@ import binascii
 import json
 import re
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +70,19 @@ class Record:
 def name_of(model: str, seed: int, fold: str = "") -> str:
     """The name of the files of a run: "lstm_cnn-seed3"."""
     return "-".join([model, *([fold] if fold else []), f"seed{seed}"])
+
+
+def file_of(fields: Mapping[str, Any]) -> str:
+    """The name of the file of a run among those of all experiments; words of the experiment are not repeated.
+
+    >>> file_of({"experiment": "idc_table2", "model": "idc_cnn", "seed": 3, "fold": "14082"})
+    'idc_table2-cnn-14082-seed3.json'
+    >>> file_of({"experiment": "mnist_deep", "model": "deep_lstm_cnn", "seed": 0, "fold": ""})
+    'mnist_deep-lstm_cnn-seed0.json'
+    """
+    said = fields["experiment"].split("_")
+    words = [*dropwhile(said.__contains__, fields["model"].split("_"))]
+    return "-".join(filter(None, [fields["experiment"], "_".join(words), fields["fold"], f"seed{fields['seed']}.json"]))
 
 
 def digits(classes: np.ndarray) -> str:

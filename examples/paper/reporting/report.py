@@ -45,9 +45,9 @@ def section(experiment: str, runs: Runs) -> str:
 def draw(experiment: str, runs: Runs, folder: Path) -> list[Path]:
     """Draw the figures of an experiment and return their paths; none without matplotlib."""
     made = SECTIONS[experiment].figures(runs) if figures.available() else {}
-    for name, paint in made.items():
-        paint(folder / name)
-    return [folder / name for name in made]
+    for name, one in made.items():
+        one.paint(folder / f"{name}.png")
+    return [folder / f"{name}.png" for name in made]
 
 
 def show(experiment: str, own: Sequence[Record], folder: Path) -> None:

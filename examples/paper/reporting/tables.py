@@ -1,7 +1,7 @@
 """Runs as Markdown: conditions, accuracies, and comparisons of models."""
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from paper.reporting.goals import CLAIMED, NAMES, PAPER, TARGETS
 from paper.reporting.grouping import by_model, incomplete, pooled, title
@@ -11,12 +11,14 @@ from tinynet.intervals import LEVEL, Mean, mean_of, wilson
 from tinynet.shown import table as aligned
 
 NOT_REACHED = "not reached"
+WORDS = {1: "better than", 0: "not shown to be better or worse than", -1: "worse than"}  # by a verdict of pairs.py
+WIDEST = ("avx512f", "sve", "avx2", "avx", "sse4_2", "asimd")  # the widest first
 
 # --- pieces ---------------------------------------------------------------------------------------------------------
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown; all columns but the first are numbers."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], words: Collection[int] = (0,)) -> str:
+    """A table in Markdown. The columns `words` begin at the left, the others are numbers."""
+    lines = [head, ["---" + ":" * (column not in words) for column in range(len(head))], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -65,6 +67,11 @@ def subject(runs: Sequence[Record], name: str) -> str:
     return f"STAND-IN for {name}" if any(run["data"]["stand_in"] for run in runs) else name
 
 
+def instances(verdicts: Mapping[str, int], verdict: int) -> str:
+    """The names of the models with this verdict."""
+    return listed([NAMES.get(model, model) for model, one in verdicts.items() if one == verdict])
+
+
 # --- conditions ---------------------------------------------------------------------------------------------
 
 def warning(runs: Sequence[Record]) -> str:
@@ -89,14 +96,20 @@ def conditions(runs: Sequence[Record]) -> str:
                        f"{facts['test']:,}. {facts['parted'][:1].upper()}{facts['parted'][1:]}."
                        for facts in data.values())]
     seeds = ", ".join(map(str, sorted({run["seed"] for run in runs})))
-    made = "; ".join(sorted({f"{run['hardware'].get('processor')} (device: {run['hardware'].get('device')})"
-                             for run in runs}))
+    made = "; ".join(sorted({f"{run['hardware'].get('processor')} (device: {run['hardware'].get('device')}; "
+                             f"instruction set: {instruction_set(run)})" for run in runs}))
     commands = ", ".join(sorted({f"`{run['command']}`" for run in runs}))
     lines.append(f"Seeds {seeds}. Made on {made}, by {commands}.")
     if missing := incomplete(runs):
         lines.append(f"Left out of tables and figures, because other folds are missing: "
                      f"{listed([title(run) for run in missing])}.")
     return "\n".join(lines)
+
+
+def instruction_set(run: Record) -> str:
+    """The widest vector instructions of the processor of a run; kernels that use others give other last bits."""
+    known = str(run["hardware"].get("instructions", "")).split()
+    return next((name for name in WIDEST if name in known), "not recorded")
 
 
 # --- accuracies ----------------------------------------------------------------------------------------------
@@ -174,9 +187,8 @@ def claim(experiment: str, found: Mapping[tuple[str, str], Comparison]) -> str:
     verdicts = {b if a == ours else a: one.verdict if a == ours else -one.verdict for (a, b), one in found.items()
                 if ours in (a, b)}
     absent = [NAMES[model] for model in others if model not in verdicts]
-    words = {1: "better than", 0: "not shown to be better or worse than", -1: "worse than"}
-    said = [f"{phrase} {listed([NAMES.get(model, model) for model, one in verdicts.items() if one == verdict])}"
-            for verdict, phrase in words.items() if verdict in verdicts.values()]
+    said = [f"{phrase} {instances(verdicts, verdict)}" for verdict, phrase in WORDS.items()
+            if verdict in verdicts.values()]
     if absent and all(verdict == 1 for verdict in verdicts.values()):
         answer = "it cannot be said yet"
     else:

@@ -8,8 +8,9 @@ from functools import partial
 import numpy as np
 
 from paper.reporting import figures
-from paper.reporting.figures import Figures
-from paper.reporting.goals import XRAY
+from paper.reporting.curves import error_curves
+from paper.reporting.figures import Drawing, Figures
+from paper.reporting.goals import NAMES, XRAY
 from paper.reporting.grouping import Pooled, Runs, by_model, pooled
 from paper.reporting.tables import interval, minutes, percent, reached, spread, subject, table
 from tinynet import metrics
@@ -64,20 +65,34 @@ def confusion(one: Pooled) -> np.ndarray:
 
 def pneumonia_figures(runs: Runs) -> Figures:
     some, = by_model(runs["pneumonia_cnn_lstm"]).values()
+    name = NAMES[some[0]["model"]]
     found = pooled(some)
-    seed, first = next(iter(found.items()))
-    accuracy = {what: [run["curves"][curve] for run in some] for what, curve in
-                (("training, while learning", "train_accuracy"), ("validation", "validation_accuracy"))}
-    what = f"CNN + LSTM on {subject(some, 'chest X-rays')}"
-    lines = {f"seed {seed}": (one.labels, one.predicted, one.scores) for seed, one in found.items()}
-    if len(found) > 1:
-        every = together(found)
-        lines["together"] = every.labels, every.predicted, every.scores
+    every = together(found) if len(found) > 1 else None
+    what = f"{name} on {subject(some, 'chest X-rays')}"
+    panels = {"mean of the seeds" if every else f"seed {some[0]['seed']}": [confusion(one) for one in found.values()],
+              **({"all seeds together": [confusion(every)]} if every else {})}
+    best, who = (every, "all seeds together") if every else (next(iter(found.values())), "the network")
+    shown = {measure: MEASURES[measure].shown(best) for measure in ("sensitivity", "specificity", "AUC")}
     return {
-        "pneumonia_accuracy.png": partial(figures.curves, models=accuracy, ylabel="accuracy (%)", title=what),
-        "pneumonia_confusion.png": partial(figures.heat_map, table=confusion(first), classes=some[0]["classes"],
-                                           title=f"{what}:\ntest part, seed {seed}"),
-        "pneumonia_roc.png": partial(figures.roc, runs=lines, title=f"{what}:\ntest part")}
+        "pneumonia_error": error_curves(some, title=what),
+        "pneumonia_confusion": Drawing(
+            partial(figures.confusions, panels=panels, classes=some[0]["classes"], columns=len(panels),
+                    title=f"{what}: test part"),
+            f"What to see: for {who}, {shown['sensitivity']} % of the images with pneumonia are found, and "
+            f"{shown['specificity']} % of those without it raise no alarm."),
+        "pneumonia_roc": Drawing(
+            partial(figures.roc, seeds=[ranked(one) for one in found.values()], together=every and ranked(every),
+                    name=name, title=f"{what}: ROC curves, test part"),
+            "Thin: each seed; thick: the mean of their probabilities. " * bool(every)
+            + f"The rectangle is enlarged on the right. What to see: the area is {shown['AUC']} for {who}, and at the "
+            f"threshold of 0.5, {percent(1 - metrics.specificity(best.labels, best.predicted))} % of the images "
+            "without pneumonia are false alarms, and "
+            f"{percent(1 - metrics.sensitivity(best.labels, best.predicted))} % of those with it are missed.")}
+
+
+def ranked(one: Pooled) -> figures.Ranked:
+    assert one.scores is not None  # there are two classes
+    return figures.Ranked(one.labels, one.predicted, one.scores)
 
 
 # --- measures -------------------------------------------------------------------------------------------------------
