@@ -3,11 +3,15 @@
 No test asserts a time. Peers that are not installed are skipped; those that are slow to compile are marked `long`.
 """
 
+import itertools
 import json
 import math
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,6 +24,7 @@ from benchmarks.bench import Bench, Options
 from benchmarks.cases import build, case, output_shapes, read_data, write_data
 from benchmarks.flops import flops
 from benchmarks.peers import OURS, names, peer
+from benchmarks.peers.base import Peer
 from benchmarks.process import PeerError, Worker
 from tinynet.tracing import UNOBSERVED, observers
 
@@ -130,8 +135,30 @@ def test_an_error_is_the_same_from_both_sides() -> None:
 
 
 def test_a_gradient_that_cancels_is_judged_beside_the_largest() -> None:
-    mine, theirs = ({"0.W": np.array([1.0]), "0.gamma": np.array([value])} for value in (1e-6, 1.5e-6))
+    """Outputs are of another kind: they are no scale for it."""
+    mine, theirs = ({"output": np.array([1e6]), "0.W": np.array([1.0]), "0.gamma": np.array([value])}
+                    for value in (1e-6, 1.5e-6))
     assert agree.errors(mine, theirs)["0.gamma"] == pytest.approx(0.5e-6 / agree.SMALL)
+
+
+@pytest.mark.parametrize(("packages", "programs", "lack"), [
+    (("numpy",), ("python3",), None), (("numpy", "no_such_package"), (), "no_such_package not installed"),
+    (("numpy",), ("python3", "no-such-program"), "needs no-such-program on the PATH")])
+def test_what_a_peer_lacks(packages: tuple[str, ...], programs: tuple[str, ...], lack: str | None) -> None:
+    assert type("One", (Peer,), {"packages": packages, "programs": programs}).lacks() == lack
+
+
+@pytest.mark.parametrize(("asked", "timed"), [(None, {"torch"}), (["torch", "jax"], {"torch"}), (["jax"], {OURS})])
+def test_tinynet_is_timed_alone_where_no_peer_is(monkeypatch: pytest.MonkeyPatch, asked: Any, timed: set[str]) -> None:
+    @contextmanager
+    def ready(bench: Bench, name: str, do: str, **request: Any) -> Iterator[timing.Block]:
+        yield lambda count: [0.5] * count
+
+    monkeypatch.setattr(Bench, "ready", ready)
+    with Bench(quick("torch")) as bench:
+        bench.compare_tapes("growth", 5, asked)
+        assert results(bench).keys() == timed
+        assert results(bench)[min(timed)]["ours"]["median"] == 0.5
 
 
 # --- timing ---------------------------------------------------------------------------------------------------------
@@ -199,6 +226,14 @@ def test_a_profile_adds_up_and_leaves_no_trace() -> None:
     assert observers.get() is UNOBSERVED
 
 
+def test_all_calls_of_an_op_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = itertools.count()
+    monkeypatch.setattr(ours, "time", SimpleNamespace(perf_counter=lambda: float(next(clock))))
+    with ours._watched() as spent:
+        tn.ops.relu(tn.ops.relu(tn.ops.tanh(tn.Tensor([1.0]))))
+    assert spent == {"tanh": 1, "relu": 2}
+
+
 # --- cases ----------------------------------------------------------------------------------------------------------
 
 def test_data_are_the_same_every_time_and_fit_the_case(tmp_path: Path) -> None:
@@ -215,6 +250,20 @@ def test_data_are_the_same_every_time_and_fit_the_case(tmp_path: Path) -> None:
     assert weights["0.running_mean"] == 0.25
     assert weights["4.b"].tolist() == [1, -1] * 32, "of the convolution before a rectifier"
     assert output_shapes(training)[2:5] == [(3, 28, 128), (3, 28, 128), (3, 26, 64)]
+
+
+@pytest.mark.parametrize("row", ["forward", "ops", "growth"])
+def test_all_cases_of_a_row_fit_their_layers(row: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In full size. The names have the sizes, of which each case has others."""
+    monkeypatch.setattr(tn.init, "orthogonal", tn.init.zeros)  # it takes seconds for 512 units
+    cases: list[Any] = []
+    bench = SimpleNamespace(options=replace(quick("torch"), quick=False), compare_tapes=lambda *tape: None,
+                            compare=lambda row, case, peers=None: cases.append(case))
+    rows.ROWS[row](bench)  # type: ignore[arg-type]
+    assert len({case.name for case in cases}) == len(cases)
+    for one in cases:
+        assert output_shapes(one)[-1][0] == one.shape[0]
+        assert all(int(size) in one.shape for size in re.findall(r"(?:batch|T|N) (\d+)", one.name)), one
 
 
 def test_what_no_peer_translates_is_said() -> None:
@@ -234,6 +283,10 @@ def test_a_worker_that_fails_says_why() -> None:
         worker.stop()
         with pytest.raises(PeerError, match="nothing is prepared"):
             worker.ask("calls", count=1)
+        with pytest.raises(PeerError, match="nothing is prepared"):
+            worker.ask_if_alive("calls", count=1)
+        worker.stop()
+        assert worker.ask_if_alive("calls", count=1) is None
     with Worker(OURS, CPUS, patience=0.0) as worker, pytest.raises(PeerError, match="gave up after 0 s"):
         worker.ask("settings")
 
@@ -296,6 +349,17 @@ memory  2.00 MiB  8.00 MiB (0.25)
 
 Not timed
   JAX, a: died"""
+
+
+def test_the_slowest_part_comes_first() -> None:
+    parts = {name: {"seconds": value, "floor": floor}
+             for name, value, floor in (("dense", 0.3, 0.03), ("lstm", 0.6, 0.0), ("relu", 0.1, 0.0))}
+    assert table.breakdown({"case": "a step", "results": {OURS: {"value": 1.0, "parts": parts}}}) == """\
+a step, op by op
+         time  of the step  its products at the peak
+lstm   600 ms          60%
+dense  300 ms          30%                   30.0 ms
+relu   100 ms          10%"""
 
 
 @pytest.mark.parametrize(("value", "unit", "text"), [

@@ -9,13 +9,15 @@ import sys
 import time
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 import tinynet as tn
 from benchmarks import gpu, gpu_device, gpu_pairs, gpu_sections
-from benchmarks.cases import case
+from benchmarks.cases import case, write_data
 
 
 def run(out: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
@@ -52,6 +54,48 @@ def test_pytorch_is_timed_if_it_computes_the_same(monkeypatch: pytest.MonkeyPatc
     (row,) = gpu_pairs.beside(work, "cpu", "float32", 0.01)
     assert row["error"].startswith("disagrees with PyTorch: {'output': 0.0009")
     assert "ours" not in row
+
+
+@pytest.mark.parametrize("kind", ["step", "backward"])
+def test_a_step_is_the_same_on_both_sides(tmp_path: Path, kind: str) -> None:
+    """Each side has the other's weights afterwards, and the gradient of the input where it is not an image."""
+    pytest.importorskip("torch")
+    work, data = case("a case", kind, tn.nn.Sequential(tn.nn.Dense(4, 3)), 2, (4,)), tmp_path / "data.npz"
+    write_data(work, data)
+    mine, theirs = gpu_pairs.Ours(work, data, "cpu"), gpu_pairs.Theirs(work, data, "cpu")
+    assert mine.x.requires_grad == theirs.x.requires_grad == (kind == "backward")
+    before = mine.parameters["0.W"].numpy().copy()
+    for _ in range(3 if kind == "step" else 0):
+        mine.step()
+        theirs.step()
+    after = theirs.network._arrays(lambda parameter: parameter.detach())["0.W"]
+    np.testing.assert_allclose(mine.parameters["0.W"].numpy(), after, rtol=1e-5)
+    assert (np.abs(after - before).min() > 1e-3) == (kind == "step")
+
+
+def test_all_models_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    models = SimpleNamespace(**dict.fromkeys(gpu_pairs.MODELS, gpu_pairs.small_model))  # quick to make
+    monkeypatch.setattr(gpu_pairs, "example_models", lambda: models)
+    assert [(work.name, precision) for work, precision in gpu_pairs.timed_cases("steps")] == [
+        (f"{name}, batch {batch}, {precision}", precision)
+        for precision, models in (("float32", gpu_pairs.MODELS), ("tf32", gpu_pairs.IN_TF32))
+        for name, batch in models.items()]
+
+
+def test_images_are_scaled_for_training_and_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaders = []
+
+    def called(*arguments: Any, **more: Any) -> Any:
+        loaders.append(next(one for one in arguments if isinstance(one, tn.data.Loader)))
+        return {"accuracy": 1.0} if len(loaders) == 2 else [{"seconds": 1.0, "images_per_second": 1.0}]
+
+    monkeypatch.setattr(tn, "fit", called)
+    monkeypatch.setattr(tn, "evaluate", called)
+    list(gpu_sections.mnist("cpu", True, time.monotonic() + 60))
+    for loader in loaders:
+        x, labels = next(iter(loader))
+        assert x.shape == (len(labels), 28, 28, 1) and x.dtype == np.float32
+        assert 0 <= x.min() < x.max() <= 1
 
 
 def test_without_pytorch_ours_are_timed_alone(monkeypatch: pytest.MonkeyPatch) -> None:
