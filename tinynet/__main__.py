@@ -5,6 +5,7 @@
                                        with a folder for each class; its part "test", if it has one
     tinynet summary MODEL              layers, shapes, parameters, operations, memory
     tinynet export MODEL --onnx FILE   the model for other programs, in the ONNX format
+    tinynet learn --exercises FOLDER   exercises: write a backward pass, and have each line checked
     tinynet about                      versions, processor, threads, devices
 
 `python -m tinynet` is the same command. All take --json, and those that print tables --csv, for programs. MODEL is a
@@ -20,12 +21,12 @@ import os
 import sys
 
 from tinynet.about import __version__
-from tinynet.commands import evaluate, export, predict, summary
+from tinynet.commands import evaluate, export, learn, predict, summary
 from tinynet.commands.answers import complain
 from tinynet.errors import DeviceError, TinynetError
 from tinynet.output import finish
 
-_COMMANDS = (predict.add, evaluate.add, summary.add, export.add, summary.add_about)
+_COMMANDS = (predict.add, evaluate.add, summary.add, export.add, learn.add, summary.add_about)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -60,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
     called = "python -m tinynet" if os.path.basename(sys.argv[0]) == "__main__.py" else "tinynet"
     made = argparse.ArgumentParser(called, description=text.partition("\n")[0], epilog=f"Exit codes{codes}")
     made.add_argument("--version", action="version", version=f"tinynet {__version__}")
-    commands = made.add_subparsers(required=True, metavar="predict|evaluate|summary|export|about")
+    commands = made.add_subparsers(required=True, metavar="predict|evaluate|summary|export|learn|about")
     for add in _COMMANDS:
         add(commands)
     return made

@@ -46,7 +46,7 @@ LAYERS = [
     ["saving", "metrics", "about", "intervals"],
     ["training"],
     ["classifier"],
-    ["export"],
+    ["export", "learn"],
     ["commands"],
     ["__main__"],
 ]
@@ -316,6 +316,9 @@ def test_modules_are_short() -> None:
 
 # --- what no code may do --------------------------------------------------------------------------------------------
 
+RUNS_FILES_OF_THE_USER = {"tinynet/learn/trial.py"}  # answers to exercises, in a process of their own
+
+
 def habit_faults(path: str, source: str) -> list[str]:
     """Uses of pickle, eval and the like, and random numbers that do not come from tinynet.random."""
     faults = []
@@ -326,7 +329,7 @@ def habit_faults(path: str, source: str) -> list[str]:
             faults.append(f"{path} imports {name}: draw from tinynet.random")
     for node in ast.walk(ast.parse(source)):
         match node:
-            case ast.Call(func=ast.Name(id="eval" | "exec" as name)):
+            case ast.Call(func=ast.Name(id="eval" | "exec" as name)) if path not in RUNS_FILES_OF_THE_USER:
                 faults.append(f"{path}:{node.lineno} calls {name}")
             case ast.keyword(arg="allow_pickle", value=value) if ast.unparse(value) != "False":
                 faults.append(f"{path}:{value.lineno} allows pickle")
@@ -475,7 +478,7 @@ def test_a_command_that_does_not_exist_is_found(text: str) -> None:
 
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="there is no bash")
-def test_ci_demands_the_compiler_of_the_emulator(tmp_path: Path) -> None:
+def test_ci_demands_compiler_and_browser(tmp_path: Path) -> None:
     for tool in ("bash", "dirname"):
         (tmp_path / tool).symlink_to(str(shutil.which(tool)))
     for tool in ("make", "echo"):
@@ -484,7 +487,7 @@ def test_ci_demands_the_compiler_of_the_emulator(tmp_path: Path) -> None:
     done = subprocess.run([tmp_path / "bash", ROOT / ".ci" / "run"], env={"PATH": str(tmp_path)}, capture_output=True,
                           text=True)
     assert done.returncode == 1
-    assert done.stderr.startswith("g++ is missing, and without it")
+    assert "install these, or their tests would be skipped: g++ chromium npm" in done.stderr
 
 
 def test_version_is_the_same_everywhere() -> None:

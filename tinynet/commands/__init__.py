@@ -5,4 +5,5 @@
     evaluate.py   accuracy, precision and recall on labelled images
     summary.py    the layers of a model; versions and processor
     export.py     a model for other programs
+    learn.py      exercises and their check
 """

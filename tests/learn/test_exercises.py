@@ -1,0 +1,198 @@
+"""The exercises: the library's own lines are right, and typical mistakes are told apart, each in its own line."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tinynet.__main__ import main
+from tinynet.errors import ArgumentError
+from tinynet.learn import checking, exercises, files, trial
+
+# By exercise: equation, a line of the solution, a mistake in its place, and what the check says of the line.
+MISTAKES: dict[str, list[tuple[int, str, str, str]]] = {
+    "dense": [
+        (2, "(dy @ W.T).reshape(x.shape) if need_x else None", "(dy @ W).reshape(x.shape)", "raises ValueError"),
+        (2, "(dy @ W.T).reshape(x.shape) if need_x else None", "dy @ W.T / 2", r"off by the factor 0.5|has shape"),
+        (3, "x.reshape(R, W.shape[0]).T @ dy if need_W else None", "dy.T @ x.reshape(R, W.shape[0])",
+         r"has shape \(2, 3\), must have \(3, 2\); it is transposed"),
+        (4, "dy.sum(axis=0) if need_b else None", "dy", r"has shape \(4, 2\), must have \(2,\)"),
+        (4, "dy.sum(axis=0) if need_b else None", "dy.mean(axis=0)", "off by the factor 0.25"),
+    ],
+    "cross_entropy": [
+        (2, "return y * (dy - (dy * y).sum(axis=axis, keepdims=True))", "return y * dy", "is wrong: the ratio"),
+        (2, "return dy - xp.exp(y) * dy.sum(axis=axis, keepdims=True)",
+         "return dy - y * dy.sum(axis=axis, keepdims=True)", "is wrong: the ratio"),
+        (6, "dl * (xp.exp(logp) * wq.sum(axis=-1, keepdims=True) - wq) if needs[0] else None",
+         "dl * (wq - xp.exp(logp))", "has the wrong sign"),
+        (6, "dl * (xp.exp(logp) * wq.sum(axis=-1, keepdims=True) - wq) if needs[0] else None", "dl * (logp - wq)",
+         "is wrong: the ratio"),
+        (6, "dl * (xp.exp(logp) * wq.sum(axis=-1, keepdims=True) - wq) if needs[0] else None", "xp.exp(logp) - wq",
+         "off by the factor 5; right at 1 of 2 calls"),
+    ],
+    "conv1d": [
+        (2, "dx[tap] += (dy @ W[i, j].T)", "dx[tap] = (dy @ W[i, j].T)", r"right at \d of 5 calls"),
+        (2, "(dy @ W[i, j].T)", "(dy @ W[i, -1 - j].T)", r"right at 1 of 5 calls"),
+        (3, "x[tap].reshape(R, C).T @ dy", "dy.T @ x[tap].reshape(R, C)", "raises ValueError"),
+        (3, "x[tap].reshape(R, C).T @ dy", "x[tap].reshape(R, C).T @ dy / N", "off by the factor 0.5"),
+        (4, "dy.sum(axis=0) if need_b else None", "dy.sum()", r"has shape \(\), must have \(4,\)"),
+    ],
+    "batch_norm": [
+        (5, "dy.sum(axis=others)", "dy.mean(axis=others)", "off by the factor 0.142857"),
+        (6, "(dy * xhat).sum(axis=others)", "dy.sum(axis=others)", "is wrong: the ratio"),
+        (7, "dy * gamma.reshape(along)", "dy", "is wrong: the ratio"),
+        (8, "dvar - (dxhat * xhat).sum(axis=others) / (2 * s * s)",
+         "-(dxhat * xhat).sum(axis=others) / (2 * s * s)", "is wrong: the ratio"),
+        (10, "dxhat / s.reshape(along) + (dvar * 2 * s / R).reshape(along) * xhat + (dmean / R).reshape(along)",
+         "dxhat / s.reshape(along)", "is wrong: the ratio"),
+    ],
+    "lstm_gates": [
+        (7, "dC + dh * o * (1 - tanhC * tanhC)", "dh * o * (1 - tanhC * tanhC)", "is wrong: the ratio"),
+        (8, "dC * C[t] * f * (1 - f)", "dC * C[t + 1] * f * (1 - f)", "is wrong: the ratio"),
+        (9, "dC * Ctilde * i * (1 - i)", "dC * Ctilde * i * (i - 1)", "has the wrong sign"),
+        (10, "dC * i * (1 - Ctilde * Ctilde)", "dC * i * Ctilde * (1 - Ctilde)", "is wrong: the ratio"),
+        (11, "dh * tanhC * o * (1 - o)", "dC * tanhC * o * (1 - o)", "is wrong: the ratio"),
+    ],
+    "lstm_carry": [
+        (12, "dz[t] @ W.T", "dz[t] @ W", "raises ValueError"),
+        (13, "dC * f", "0 * dC", "is 0"),
+        (13, "dC * f", "dC", "is wrong: the ratio"),
+        (14, "hx.reshape(T * N, HD).T @ dz if needs[3] else None", "hx[0].T @ dz[:N]", "right at 1 of 2 calls"),
+        (14, "dz.sum(axis=0) if needs[4] else None", "2 * dz.sum(axis=0)", "off by the factor 2"),
+    ],
+    "adam": [
+        (2, "(1 - beta1) * g", "beta1 * g", "is wrong|off by the factor 9"),
+        (3, "(1 - beta2) * g * g", "(1 - beta2) * g", "is wrong: the ratio"),
+        (4, "m / scalar(1 - beta1**step, m), v / scalar(1 - beta2**step, v)", "m, v", "value 1: is off by the factor"),
+        (5, "scalar(lr, value) * mhat / (xp.sqrt(vhat) + eps)", "-lr * mhat / (xp.sqrt(vhat) + eps)", "is wrong"),
+        (5, "scalar(lr, value) * mhat / (xp.sqrt(vhat) + eps)", "lr * mhat / xp.sqrt(vhat + eps)", "is wrong"),
+    ],
+    "tape": [
+        (2, "other.value, self.value", "self.value, other.value", "value 1: is off by the factor"),
+        (3, "1 - y * y", "1 - self.value * self.value", "is off by the factor"),
+        (4, "last.gradient = 1.0", "last.gradient = 0.0", "is 0"),
+        (5, "range(len(self.numbers) - 1, -1, -1)", "range(len(self.numbers))", "is wrong"),
+        (6, "a.gradient += y.gradient * slope", "a.gradient = y.gradient * slope", r"right at 8 of 11 calls"),
+    ],
+}
+
+
+def test_each_exercise_has_five_mistakes() -> None:
+    assert {name: len(mistakes) for name, mistakes in MISTAKES.items()} == dict.fromkeys(exercises.EXERCISES, 5)
+
+
+@pytest.mark.parametrize("name", exercises.EXERCISES)
+def test_the_library_is_right_and_the_blank_is_to_do(name: str) -> None:
+    found, whole = trial.findings(files.solution(name))
+    assert {one.verdict for one in found} == {trial.RIGHT} and whole == ""
+    assert {one[:2] for one in found} == set(exercises.EXERCISES[name].hints)
+    found, _ = trial.findings(files.blank(name))
+    assert {one.verdict for one in found} == {trial.BLANK} and not any(one.hint for one in found)
+
+
+@pytest.mark.parametrize("name", exercises.EXERCISES)
+def test_a_blank_holds_no_answer(name: str) -> None:
+    """The lines to fill in, and nothing else, differ from the solution."""
+    blank, solution = (text.split("\n") for text in (files.blank(name), files.solution(name)))
+    assert len(blank) == len(solution)
+    pairs = [(one, other) for one, other in zip(blank, solution, strict=True) if one != other]
+    assert len(pairs) >= len(exercises.EXERCISES[name].hints)
+    for one, other in pairs:
+        before, after = re.fullmatch(r"(.*)\.\.\.(  # .*)", one).groups()  # type: ignore[union-attr]
+        assert other.startswith(before) and other.endswith(after)
+
+
+@pytest.mark.parametrize(("name", "number", "line", "mistake", "verdict"), [
+    (name, *one) for name, mistakes in MISTAKES.items() for one in mistakes])
+def test_a_mistake_is_found_in_its_line(name: str, number: int, line: str, mistake: str, verdict: str) -> None:
+    text = files.solution(name)
+    assert text.count(line) == 1
+    found, _ = trial.findings(text.replace(line, mistake))
+    wrong = [one for one in found if one.verdict != trial.RIGHT]
+    assert [one.number for one in wrong] == [number]
+    assert re.search(verdict, wrong[0].verdict)
+    assert wrong[0].hint == exercises.EXERCISES[name].hints[wrong[0][:2]]
+
+
+RIGHT_WAYS = [
+    ("dense", "dx = (dy @ W.T)", "turned = W.T\n    dx = (dy @ turned)"),
+    ("lstm_gates", "dC * C[t] * f * (1 - f)", "(dC * C[t]\n            * (f - f * f))"),
+    ("cross_entropy", "dl * (xp.exp(logp) * wq.sum(axis=-1, keepdims=True) - wq) if needs[0] else None",
+     "dl * (xp.exp(logp) - q)"),
+    ("tape", "range(len(self.numbers) - 1, -1, -1)", "reversed(range(len(self.numbers)))"),
+    ("adam", "value -= scalar(lr, value) * mhat", "value -= lr * mhat"),
+]
+
+
+@pytest.mark.parametrize(("name", "line", "instead"), RIGHT_WAYS)
+def test_other_ways_of_writing_are_right(name: str, line: str, instead: str) -> None:
+    text = files.solution(name)
+    assert line in text
+    found, whole = trial.findings(text.replace(line, instead))
+    assert whole == "" and {one.verdict for one in found} == {trial.RIGHT}
+
+
+FILES = [
+    ("dense", "# (2)", "", "is missing, or never runs: a line such as `dx = ...  # (2)`", None),
+    ("adam", "value -= scalar", "value = value - scalar", "makes another array, must change value in place",
+     None),
+    ("dense", "return dx, dW, db", "return dx, dW", None, "the result has 2 values, must have 3"),
+    ("dense", "return dx, dW, db", "return dx, dW, 2 * db", None,
+     "value 3 of the result is not: it is off by the factor 2"),
+    ("lstm_gates", "    f, i, Ctilde, o = gates[t]", "    f, i, o = gates[t]", None,
+     r"line \d+: ValueError: too many values"),
+    ("lstm_gates", "def dlstm", "def backward", None, "KeyError: 'dlstm'"),
+]
+
+
+@pytest.mark.parametrize(("name", "line", "instead", "verdict", "whole"), FILES)
+def test_the_file_as_a_whole(name: str, line: str, instead: str, verdict: str | None, whole: str | None) -> None:
+    found, said = trial.findings(files.solution(name).replace(line, instead), "answer")
+    assert re.search(whole or "^$", said), said
+    assert verdict is None or any(verdict in one.verdict for one in found)
+
+
+def test_from_blank_to_right(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["learn", "--exercises", str(tmp_path / "mine")]) == 0
+    paths = sorted((tmp_path / "mine").iterdir())
+    assert [path.name for path in paths] == [
+        "1_dense.py", "2_cross_entropy.py", "3_conv1d.py", "4_batch_norm.py", "5_lstm_gates.py", "6_lstm_carry.py",
+        "7_adam.py", "8_tape.py"]
+    assert main(["learn", "--exercises", str(tmp_path / "mine")]) == 1
+    assert "must not hold an answer already, holds 1_dense.py" in capsys.readouterr().err
+    assert main(["learn", "--check", str(paths[0])]) == 1
+    assert "0 of 3 lines are right" in capsys.readouterr().out
+    paths[0].write_text(files.solution("dense") + "print('a text of its own')\n")
+    assert main(["learn", "--check", str(paths[0]), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["right"] and answer["exercise"] == "dense" and len(answer["lines"]) == 3
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("while True: pass", r"stopped after 2 s in line \d+; does a loop end\?"),
+    ("import os; os._exit(3)", "Python ended without an answer"),
+    ("def f(:", r"line \d+: invalid syntax"),
+    ("1 / 0", r"line \d+: ZeroDivisionError: division by zero"),
+])
+def test_answers_that_do_not_run(text: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "answer.py"
+    path.write_text(files.solution("dense") + text + "\n")
+    report = checking.check(str(path), limit=2.0)
+    assert re.search(said, report.whole), report.whole
+    assert not report.is_right and "The file: " in str(report)
+
+
+def test_files_that_are_no_answers(tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match="cannot be read"):
+        checking.check(str(tmp_path / "nothing.py"))
+    (tmp_path / "other.py").write_text("EXERCISE = 5\n")
+    with pytest.raises(ArgumentError, match='must hold the line EXERCISE = "NAME"'):
+        checking.check(str(tmp_path / "other.py"))
+
+
+def test_a_blank_compiles_for_python_as_it_stands(tmp_path: Path) -> None:
+    [path] = [path for path in files.write(str(tmp_path)) if "8_tape" in path]
+    assert subprocess.run([sys.executable, path], check=False).returncode == 0
