@@ -18,7 +18,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,32 +28,18 @@ import numpy as np
 from command import positive
 
 import tinynet as tn
-from paper import provenance
+from paper import provenance, training
 from paper.reporting import records
-from tinynet.errors import ArgumentError, DataError, NonFiniteError
+from paper.training import Images
+from paper.training import Recipe as Recipe
+from tinynet.errors import ArgumentError, DataError
 from tinynet.output import say
 
 SEEDS = 5
 SPLIT_SEED = 0  # of the split of the data, which is the same in all runs
 VALIDATION = {"mnist": 0.1, "folder": 0.2}  # of the training images
-EVALUATED = 256  # batch size of validation and test
 DIGITS = "auto, mnist, digits, or a folder with the files of MNIST"  # the values of --data
 FOLDER = "auto, stand-in, or the folder of the images"
-
-Images = Any  # uint8 (N,H,W,C), or a tn.data.Images of this shape
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How models are trained: AdamW, one cycle of the rate up to `peak`; the rest as in `fit` and `Augment`."""
-
-    epochs: int
-    batch_size: int = 128
-    peak: float = 3e-3
-    weight_decay: float = 0.01
-    label_smoothing: float = 0.0
-    max_norm: float | None = None
-    augment: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +146,7 @@ def folder(options: argparse.Namespace, name: str, size: int, generate: Callable
     `--data` is a folder; "auto", which is $TINYNET_DATA/NAME if it exists, else generated images; or "stand-in".
     Raises DataError unless there are two classes.
     """
-    scanned = tn.data.scan_folder(_found(options, name) or _generated(options.out / f"stand-in-{name}", generate))
+    scanned = tn.data.scan_folder(source(options, name, generate))
     say(scanned.report())
     if len(scanned.classes) != 2:
         raise DataError(f"{options.experiment}: {scanned.root} must hold two classes, and holds "
@@ -185,6 +171,11 @@ def limited(indices: np.ndarray, limit: int | None) -> np.ndarray:
     if limit is None or limit >= len(indices):
         return indices
     return indices[np.linspace(0, len(indices) - 1, limit).astype(np.int64)]
+
+
+def source(options: argparse.Namespace, name: str, generate: Callable[[Path], Path]) -> Path:
+    """The folder of images that `--data` names, see `folder`."""
+    return _found(options, name) or _generated(options.out / f"stand-in-{name}", generate)
 
 
 def _found(options: argparse.Namespace, name: str) -> Path | None:
@@ -223,7 +214,9 @@ def run_all(jobs: Sequence[Job], options: argparse.Namespace) -> list[records.Re
             say(f"{title}: test accuracy {record.accuracy:.4f} on {record.images:,} images")
         else:
             say(f"{title} is done: test accuracy {record.accuracy:.4f}")
-        _paths(job, options)["checkpoint"].unlink(missing_ok=True)
+        checkpoint = _paths(job, options)["checkpoint"]
+        checkpoint.unlink(missing_ok=True)
+        training.LastEpochs(checkpoint, job.recipe.average).remove()
         done.append(record)
     return done
 
@@ -235,18 +228,11 @@ def run(job: Job, options: argparse.Namespace) -> records.Record:
     tn.seed(job.seed)
     model = job.make().to(options.device)
     model.classes, model.scaling = job.data.classes, tn.nn.Scaling()
-    train_part, validation_part, test_part = loaders(job.data, recipe, model.scaling)
-    optimizer = tn.optim.AdamW(model.parameters(), weight_decay=recipe.weight_decay)
-    schedule = tn.optim.OneCycle(optimizer, peak=recipe.peak, steps=max(2, recipe.epochs * len(train_part)))
-
-    def loss(scores: tn.Tensor, labels: tn.Tensor) -> tn.Tensor:
-        return tn.ops.cross_entropy(scores, labels, label_smoothing=recipe.label_smoothing)
-
-    history = tn.fit(model, optimizer, train_part, epochs=recipe.epochs, validation=validation_part, loss=loss,
-                     schedule=schedule, max_norm=recipe.max_norm, checkpoint=paths["checkpoint"],
-                     resume=options.resume)
+    history = training.fit(model, training.loader(job.data.train, recipe, model.scaling, training=True), recipe,
+                           validation=training.loader(job.data.validation, recipe, model.scaling),
+                           checkpoint=paths["checkpoint"], resume=options.resume)
     tn.save(paths["model"], model)
-    probabilities = _probabilities(tn.predict(model, test_part))
+    probabilities = training.probabilities(model, job.data.test, recipe, model.scaling)
     fields = {
         **known, "parameters": sum(parameter.size for parameter in model.parameters()),
         "seconds": round(sum(row["seconds"] for row in history), 3),
@@ -278,28 +264,7 @@ def recipe_of(job: Job, options: argparse.Namespace) -> Recipe:
 
 def settings(job: Job, options: argparse.Namespace) -> dict[str, Any]:
     """The settings that must be equal in runs that are compared."""
-    return {**asdict(recipe_of(job, options)), "limit": options.limit, "input": list(job.make().input_shape or ())}
-
-
-def loaders(data: Data, recipe: Recipe, scaling: Callable[[Any], Any]) -> tuple[tn.data.Loader, ...]:
-    """The training, validation and test batches."""
-    def scaled(images: Any, labels: Any) -> tuple[Any, Any]:
-        return scaling(images), labels
-
-    augment = tn.data.Augment(**recipe.augment) if recipe.augment else None
-    return (tn.data.Loader(*data.train, batch_size=recipe.batch_size, shuffle=True, transform=scaled, augment=augment,
-                           threads=1),
-            *(tn.data.Loader(*part, batch_size=EVALUATED, transform=scaled, threads=1)
-              for part in (data.validation, data.test)))
-
-
-def _probabilities(scores: Any) -> np.ndarray:
-    """The softmax of scores (N, K), in float64. Errors: NonFiniteError for scores that are NaN or infinite."""
-    scores = scores.astype(np.float64)
-    if not np.isfinite(scores).all():
-        raise NonFiniteError("test: the scores of the model must be finite, and are not for some test images; "
-                             "has the training diverged? a smaller peak of the learning rate")
-    return np.asarray(tn.ops.softmax.forward(np, scores)[0])
+    return {**recipe_of(job, options).settings(), "limit": options.limit, "input": list(job.make().input_shape or ())}
 
 
 def _paths(job: Job, options: argparse.Namespace) -> dict[str, Path]:

@@ -69,7 +69,8 @@ def write_chest_xray_stand_in(folder: str | os.PathLike[str], *, train: int = 80
         for number in range(count):
             sick, (person, view) = number % 2, divmod(number // 2, 2)
             start = 1 if part == "train" else 2001
-            name = (f"person{start + person}_bacteria_{start + number // 2}.jpeg" if sick
+            kind = "virus" if person % 3 == 1 else "bacteria"
+            name = (f"person{start + person}_{kind}_{start + number // 2}.jpeg" if sick
                     else f"{'NORMAL2-' * (person % 2)}IM-{start + person:04d}-{view + 1:04d}.jpeg")
             draw = _random(seed, f"xray/{part}/{number}")
             _save(root / part / ("PNEUMONIA" if sick else "NORMAL") / name, _chest(draw, size, bool(sick)))

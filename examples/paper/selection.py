@@ -1,0 +1,239 @@
+"""The choice of a recipe on validation images: candidates are trained on the same folds with the same seeds.
+
+    trials = [Trial(candidate, fold, seed), ...]
+    run_all(trials, out)          # those that are missing; each writes CANDIDATE-FOLD-seedS.json
+    report(out, base="base")      # selection.json: what was measured; selection.md: the table
+
+A trial measures the weights after the last epoch and the mean of the last epochs, each for the images alone and in
+random views: `VARIANTS`. No test image is read. The parts of a fold have other shares of the classes than the whole
+training part, so probabilities are first corrected to equal classes. The score of a candidate is the mean of balanced
+accuracy at a threshold of 0.5 and of the area under the ROC curve, over folds and seeds.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import tinynet as tn
+from paper import provenance, training
+from paper.reporting import records
+from paper.reporting.tables import percent, table
+from paper.training import Images, Recipe
+from tinynet import metrics
+from tinynet.atomic import write_whole
+from tinynet.errors import DataError
+from tinynet.intervals import mean_of
+from tinynet.output import say
+
+FORMAT = "tinynet selection 1"
+AVERAGE, VIEWS = 5, 4  # epochs and views of the variants
+VARIANTS = {"last": (False, False), "views": (False, True), "average": (True, False), "average, views": (True, True)}
+BINS = 15  # of the calibration error
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A recipe and a network, `make(**net)`; `change` says in a few words how it differs from the first one."""
+
+    name: str
+    change: str
+    recipe: Recipe
+    net: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """Images and labels to train on and to validate on."""
+
+    name: str
+    train: tuple[Images, np.ndarray]
+    validation: tuple[Images, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """One training of a candidate; `fold` reads the images."""
+
+    candidate: Candidate
+    make: Callable[..., tn.nn.Sequential]
+    fold: Callable[[], Fold]
+    fold_name: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return records.name_of(self.candidate.name, self.seed, self.fold_name)
+
+    def settings(self) -> dict[str, Any]:
+        return {**asdict(self.candidate.recipe), **self.candidate.net}
+
+
+def run_all(trials: Sequence[Trial], out: Path, base: str) -> None:
+    """Make the trials that are missing, one after the other, and the report after each."""
+    for number, trial in enumerate(trials, 1):
+        path = out / f"{trial.name}.json"
+        if path.exists():
+            if read(path)["settings"] != trial.settings():
+                raise DataError(f"selection: {path} must be of this candidate, and has other settings; remove it, or "
+                                "give the candidate another name")
+            continue
+        say(f"trial {number} of {len(trials)}: {trial.name}")
+        found = run(trial, out)
+        write_whole(path, (json.dumps(found) + "\n").encode())
+        say(", ".join(f"{variant}: {score(one):.4f}" for variant, one in found["measured"].items())
+            + f" ({found['seconds']:.0f} s of the processor)")
+        report(out, base)
+
+
+def run(trial: Trial, out: Path) -> dict[str, Any]:
+    """Train one candidate on one fold, and measure it."""
+    begun, fold, recipe = time.process_time(), trial.fold(), trial.candidate.recipe
+    tn.seed(trial.seed)
+    model, scaling = trial.make(**trial.candidate.net), tn.nn.Scaling()
+    last = training.LastEpochs(out / trial.name, min(AVERAGE, recipe.epochs))
+    history = training.fit(model, training.loader(fold.train, recipe, scaling, training=True), recipe,
+                           callbacks=[last], show=False)
+    measured, scores = {}, {}
+    final, mean = model.state_dict(), last.averaged()
+    for variant, (averages, views) in VARIANTS.items():
+        model.load_state_dict(mean if averages else final)
+        shown = Recipe(recipe.epochs, augment=recipe.augment, views=VIEWS * views)
+        found = training.probabilities(model, fold.validation, shown, scaling)[:, 1]
+        measured[variant], scores[variant] = measures(fold, found), found.round(5).tolist()
+    last.remove()
+    return {"format": FORMAT, "candidate": trial.candidate.name, "change": trial.candidate.change,
+            "fold": trial.fold_name, "seed": trial.seed, "settings": trial.settings(), "commit": provenance.commit(),
+            "hardware": provenance.hardware("cpu"), "parameters": sum(one.size for one in model.parameters()),
+            "train": len(fold.train[1]), "seconds": round(time.process_time() - begun, 1),
+            "train_accuracy": round(history[-1]["train_accuracy"], 6), "measured": measured,
+            "labels": records.digits(fold.validation[1]), "scores": scores}
+
+
+# --- measures -------------------------------------------------------------------------------------------------------
+
+def measures(fold: Fold, scores: np.ndarray) -> dict[str, float]:
+    """What is measured of the probabilities of class 1 (N), with three priors; the names of RULES."""
+    labels, prior = fold.validation[1], float(fold.train[1].mean())
+    even = corrected(scores, prior, 0.5)
+    found = {"sensitivity": metrics.sensitivity(labels, even > 0.5),
+             "specificity": metrics.specificity(labels, even > 0.5),
+             "AUC": metrics.roc_auc(labels, scores), "calibration error": calibration_error(labels, even)}
+    for name, one in {"": even, "trained ": scores,
+                      "estimated ": corrected(scores, prior, estimated_prior(scores, prior))}.items():
+        found[f"{name}accuracy"] = metrics.accuracy(labels, one > 0.5)
+        found[f"{name}balanced accuracy"] = metrics.balanced_accuracy(labels, one > 0.5)
+    return {name: round(float(value), 6) for name, value in found.items()}
+
+
+def calibration_error(labels: np.ndarray, scores: np.ndarray) -> float:
+    """The expected calibration error: |share of class 1 - mean score| over BINS equal bins, weighted by their images.
+
+    >>> calibration_error(np.array([0, 1]), np.array([0.25, 0.75]))
+    0.25
+    """
+    bins = np.minimum((BINS * scores).astype(np.int64), BINS - 1)
+    return float(np.abs(np.bincount(bins, labels - scores, BINS)).sum() / len(scores))
+
+
+def corrected(scores: np.ndarray, before: float, after: float) -> np.ndarray:
+    """Probabilities of class 1 for another share of this class: `after` instead of `before`.
+
+    >>> corrected(np.array([0.5]), 0.5, 0.8)
+    array([0.8])
+    """
+    odds = np.clip(scores, 1e-7, 1 - 1e-7)
+    odds = odds / (1 - odds) * (after / (1 - after)) / (before / (1 - before))
+    return np.asarray(odds / (1 + odds))
+
+
+def estimated_prior(scores: np.ndarray, prior: float) -> float:
+    """The share of class 1 among images without labels, by expectation maximisation (Saerens and others, 2002)."""
+    found = prior
+    for _ in range(100):
+        found = float(np.clip(corrected(scores, prior, found).mean(), 0.01, 0.99))
+    return found
+
+
+def score(measured: Mapping[str, float]) -> float:
+    return (measured["balanced accuracy"] + measured["AUC"]) / 2
+
+
+# --- the report -----------------------------------------------------------------------------------------------------
+
+def read(path: Path) -> dict[str, Any]:
+    """The file of a trial. Errors: DataError for another file."""
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as fault:
+        raise DataError(f"selection: {path} must be the file of a trial, and cannot be read ({fault}); remove it"
+                        ) from fault
+    if not isinstance(fields, dict) or fields.get("format") != FORMAT:
+        raise DataError(f"selection: {path} must be the file of a trial, and is not; remove it")
+    return fields
+
+
+def report(out: Path, base: str) -> str:
+    """Write selection.json, all that was measured without scores and labels, and selection.md, and return its text."""
+    kept = ("candidate", "change", "fold", "seed", "commit", "parameters", "train", "seconds", "measured")
+    trials = [{name: fields[name] for name in kept} for path in sorted(out.glob("*-seed*.json"))
+              if (fields := read(path))]
+    lines = ",\n".join(json.dumps(trial) for trial in trials)
+    write_whole(out / "selection.json", f"[\n{lines}\n]\n".encode())
+    text = markdown(trials, base)
+    write_whole(out / "selection.md", text.encode())
+    return text
+
+
+MEASURES = ("accuracy", "balanced accuracy", "sensitivity", "specificity", "AUC", "calibration error")
+RULES = {"equal classes": "", "the share in training": "trained ",
+         "the share that is estimated on the images": "estimated "}  # the prior, and how its measures are called
+
+
+def markdown(trials: Iterable[Mapping[str, Any]], base: str) -> str:
+    """The tables of some trials: candidates against `base`, variants, and rules for the threshold."""
+    of: dict[str, dict[tuple[str, int], Mapping[str, Any]]] = {}
+    for trial in trials:
+        of.setdefault(trial["candidate"], {})[trial["fold"], trial["seed"]] = trial
+    rows = []
+    for name, some in of.items():
+        measured = [trial["measured"]["last"] for trial in some.values()]
+        means = [float(np.mean([one[measure] for one in measured])) for measure in MEASURES]
+        first = next(iter(some.values()))
+        rows.append((float(np.mean([score(one) for one in measured])), [
+            name, first["change"], f"{first['parameters']:,}", str(len(some)), *map(percent, means),
+            percent(float(np.mean([score(one) for one in measured]))), _gain(some, of.get(base, {}))]))
+    ordered = [row for _, row in sorted(rows, key=lambda row: -row[0])]
+    everything = [trial["measured"] for some in of.values() for trial in some.values()]
+    variants = [[variant, _difference([score(one[variant]) - score(one["last"]) for one in everything])]
+                for variant in VARIANTS]
+    rules = [[rule, *(percent(float(np.mean([one["last"][f"{key}{measure}"] for one in everything])))
+                      for measure in MEASURES[:2])] for rule, key in RULES.items()]
+    parts = [
+        "In percent, means over folds and seeds, after a correction to equal classes. The score is the mean of "
+        f"balanced accuracy at 0.5 and AUC. The gain is the difference of scores to `{base}` on the same folds and "
+        "seeds, ± its standard error.",
+        table(["candidate", "change", "parameters", "trials", *MEASURES, "score", "gain"], ordered, words=(0, 1)),
+        "Of all candidates, the gain of two means over the weights after the last epoch: of the weights of the last "
+        f"{AVERAGE} epochs, and of {VIEWS} random views.",
+        table(["variant", "gain"], variants),
+        "Of all candidates, by the prior that the probabilities are corrected to:",
+        table(["prior", *MEASURES[:2]], rules)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _gain(some: Mapping[tuple[str, int], Any], base: Mapping[tuple[str, int], Any]) -> str:
+    return _difference([score(trial["measured"]["last"]) - score(base[key]["measured"]["last"])
+                        for key, trial in some.items() if key in base])
+
+
+def _difference(values: Sequence[float]) -> str:
+    """A mean in points, ± its standard error."""
+    if not values:
+        return ""
+    found = mean_of(values)
+    return f"{100 * found.mean:+.2f}" + f" ± {100 * found.deviation / len(values) ** 0.5:.2f}" * (len(values) > 1)
