@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from tinynet import backend
 from tinynet.errors import ArgumentError, DeviceError, DtypeError, GradientError, ShapeError
+from tinynet.graph import graph
 from tinynet.plain import ForNumPy, numpy_function
+from tinynet.shown import Text
 from tinynet.tape import Node, backward
 from tinynet.types import Array, ArrayLike, Axes, DType, DTypeLike, Index, Shape, SharesMemory
 
@@ -180,6 +182,17 @@ class Tensor:
             raise GradientError("backward: nothing that this tensor was made of has requires_grad; make it outside of "
                                 "tn.no_grad(), from tensors with requires_grad=True or from a model's parameters")
         backward(self, self._seed(gradient))
+
+    def graph(self) -> Text:
+        """The ops that led here, as a table; in a notebook as a picture. See graph.py.
+
+        >>> x = Tensor([1.0, 2.0], requires_grad=True)
+        >>> print((x * 3).sum().graph())
+        node   op         outputs   inputs
+        1      multiply   (2)       leaf (2), constant ()
+        2      sum        ()        node 1
+        """
+        return graph(self)
 
     def place(self, dvalue: Array) -> Array:
         """Make `.grad`, an array for a first gradient like `dvalue` to be copied into."""

@@ -4,7 +4,7 @@
     op_text      the parts of an op's docstring, and the line of code behind each equation
     verdicts     each equation checked, and checked again with a mistake planted on its line
     drawing      figures as SVG, in the colors of palette.py
-    directives   what pages may contain: {op}, {equations}, {code}, {drawing}, {exercise}, {verdicts}
+    directives   what pages may contain: {op}, {equations}, {formula}, {code}, {drawing}, {exercise}
     pages        the pages of the site: those of the repository, and those made from the library
     links        dead links and outside requests in the pages that were built
 """

@@ -2,12 +2,13 @@
 
     {op} lstm                        all of an op: contract, equations, verdicts, code, example
     {equations} lstm 7-13            these equations beside their lines of code, linked to the page of the op
+    {formula}                        equations in its lines, for what stands in no docstring
     {code} tinynet/ops/lstm.py       lines of a file: :function: dlstm, or :from: and :to: text in the first and last
     {drawing} gates                  the figure that docs/figures/gates.py draws; :widget: marks its place for the lab
     {plain} tinynet.ops.lstm         the text of a module
     {exercise} softmax               the blank of docs/exercises/softmax.py, and the command that checks an answer
 
-The role {eq}`lstm 7` is a link to an equation.
+The role {eq}`lstm 7` is a link to an equation, and {op}`lstm` one to the page of an op.
 """
 
 import ast
@@ -128,6 +129,15 @@ class Equations(Base):
         return [raw(equation_table(op, self.path_to(page_of(op)) + ".html", None, only))]
 
 
+class Formula(SphinxDirective):
+    """Equations of the page's own, one a line, for what stands in no docstring."""
+
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        return [raw("".join(f'<div class="formula">{mathml(line)}</div>' for line in self.content if line.strip()))]
+
+
 class EquationRole(SphinxRole):
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
         name, _, number = self.text.partition(" ")
@@ -136,6 +146,12 @@ class EquationRole(SphinxRole):
             raise ValueError(f"{name} has no equation ({number})")
         page = "../" * self.env.docname.count("/") + page_of(op)
         return [raw(f'<a class="reference internal" href="{page}.html#{name}-{number}">({number})</a>')], []
+
+
+class OpRole(SphinxRole):
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        page = "../" * self.env.docname.count("/") + page_of(op_text.named(self.text))
+        return [raw(f'<a class="reference internal" href="{page}.html#op-{self.text}"><code>{self.text}</code></a>')], []
 
 
 # --- code -----------------------------------------------------------------------------------------------------------
@@ -281,7 +297,7 @@ class Exercise(Base):
         text = path.read_text("utf-8")
         task = (ast.get_docstring(ast.parse(text)) or "").strip()
         blank = text.partition('"""\n')[2].partition("# --- the check")[0].strip()
-        command = f"python -m docs.exercises.{self.arguments[0]} my_answer.py"
+        command = f"python -m docs.exercises {self.arguments[0]} my_answer.py"
         box = nodes.container(classes=["exercise"])
         box += nodes.rubric("", "Exercise")
         for paragraph in task.split("\n\n"):
@@ -326,9 +342,10 @@ def write_styles(app: Sphinx, error: Exception | None) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     for name, directive in (("op", OpDirective), ("equations", Equations), ("code", Code),
-                            ("drawing", DrawingDirective), ("exercise", Exercise), ("plain", Plain)):
+                            ("drawing", DrawingDirective), ("exercise", Exercise), ("plain", Plain), ("formula", Formula)):
         app.add_directive(name, directive, override=True)
     app.add_role("eq", EquationRole(), override=True)
+    app.add_role("op", OpRole(), override=True)
     app.connect("autodoc-process-docstring", plain_docstring)
     app.connect("autodoc-process-signature", short_signature)
     app.connect("missing-reference", link_to_op)

@@ -103,8 +103,8 @@ class Drawing:
                 self._parts.append(f'<path d="{cells}" fill="{_color(f"{kind}{step}")}"/>')
         self.rect(x, y, width, height, "none", "rule")
 
-    def axes(self, x: float, y: float, width: float, height: float, **options: Any) -> "Axes":
-        return Axes(self, x, y, width, height, **options)
+    def axes(self, left: float, top: float, width: float, height: float, **options: Any) -> "Axes":
+        return Axes(self, left, top, width, height, **options)
 
 
 def _color(name: str) -> str:
@@ -170,7 +170,7 @@ def _scale(limits: tuple[float, float], start: float, end: float, log: bool) -> 
 
 
 def _ticks(ticks: Ticks) -> list[tuple[float, str]]:
-    named = ticks if isinstance(ticks, dict) else {value: f"{value:g}" for value in ticks}
+    named = ticks if isinstance(ticks, dict) else {value: f"{value:g}".replace("-", "−") for value in ticks}
     return list(named.items())
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 _BELOW = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋ₐₑₕᵢⱼₖₘₙₒₚᵣₛₜᵤᵥₓ", "0123456789+−aehijkmnoprstuvx", strict=True))
 _ABOVE = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ᵀᵗˣᵖⁿʲⁱᵏʸˢ", "0123456789+−Ttxpnjikys", strict=True))
 _MARKS = {"\u0303": ("~", "tilde"), "\u0302": ("^", "hat"), "\u0304": ("¯", "bar")}
-_FUNCTIONS = ("tanh", "max", "min", "ln", "sign", "exp", "count", "mean", "floor", "diag")
+_FUNCTIONS = ("tanh", "max", "min", "ln", "sign", "exp", "count", "mean", "floor", "diag", "Im")
 _VARIABLES = ("loss", "low", "high", "index", "label", "condition", "prediction", "target", "delta", "value", "word",
               "momentum", "running", "batch", "step", "lr", "norm", "scale", "velocity", "decay", "carry")
 _LATEX = {"δ": r"\delta", "∂": r"\partial", "σ": r"\sigma", "ε": r"\varepsilon", "γ": r"\gamma", "β": r"\beta",

@@ -45,7 +45,7 @@ class Block(NamedTuple):
 
 
 def blocks(page: str) -> list[Block]:
-    pattern = r"^```(\w*)\n(.*?)^```\n(?=(?:```\n(.*?)^```$)?)"
+    pattern = r"^```([\w{}]*)[^\n`]*\n(.*?)^```\n(?=(?:```\n(.*?)^```$)?)"
     return [Block(page[: found.start()].count("\n") + 1, found[1], found[2], found[3])
             for found in re.finditer(pattern, page, re.M | re.S)]
 

@@ -36,6 +36,7 @@ LAYERS = [
     ["window"],
     ["backend"],
     ["tape"],
+    ["graph"],
     ["tensor"],
     ["op"],
     ["recording"],

@@ -1,0 +1,32 @@
+"""The model of the chapters: its script trains it, and its file is right and small."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+import tinynet as tn
+from tests.support.project import ROOT
+
+PAGE = ROOT / "examples" / "train_lstm_32.py"
+sys.path.insert(0, str(PAGE.parent))  # as for a script
+
+
+def test_the_model_is_small_and_reads_digits() -> None:
+    file = ROOT / "examples" / "trained" / "lstm_32.safetensors"
+    assert file.stat().st_size < 40_000
+    model, (data, _) = tn.load(file), tn.data.load("digits")
+    scores = tn.predict(model, data.test_images.astype("float32") / 255)
+    assert (scores.argmax(axis=1) == data.test_labels).mean() > 0.98
+
+
+@pytest.mark.long
+def test_the_script_trains_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = importlib.util.spec_from_file_location("train_lstm_32", PAGE)
+    assert spec and spec.loader
+    page = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(page)
+    assert page.main(["--data", "digits", "--epochs", "1", "--out", str(tmp_path / "a.safetensors")]) == 0
+    assert "digits: 0." in capsys.readouterr().out
+    assert len(tn.load(tmp_path / "a.safetensors")) == 2
