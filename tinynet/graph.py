@@ -19,7 +19,8 @@ def graph(tensor: Traced) -> Text:
     rows = [("node", "op", "outputs", "inputs")]
     for node, number in numbers.items():
         inputs = [name for _, name in _inputs(node, numbers)]
-        rows.append((str(number), node.op.name, " ".join(_shape(shape) for shape, _ in node.outputs), ", ".join(inputs)))
+        shapes = " ".join(_shape(shape) for shape, _ in node.outputs)
+        rows.append((str(number), node.op.name, shapes, ", ".join(inputs)))
     text = table(rows, left=4)
     made = Text("\n".join(line.rstrip() for line in text.split("\n")))
     made.html = _svg(nodes, numbers) if nodes else ""

@@ -1,19 +1,9 @@
-"""Write the derivative of a function of one number by a complex step: one call, and no difference.
+"""The check of blanks/complex_step.py."""
 
-`f` takes and returns a number, and works for complex numbers.
-"""
-
-import numpy as np
-
-
-def derivative(f, x):
-    h = 1e-20
-    return ...
-
-
-# --- the check
 from collections.abc import Iterator
 from typing import Any
+
+import numpy as np
 
 from docs.exercises.checking import attempt, fault
 

@@ -1,4 +1,4 @@
-"""A Dense layer in numbers: one element of the output, and one element of the gradient of W, with what they are made of."""
+"""A Dense layer in numbers: one element of the output and one of the gradient of W, with what they are made of."""
 
 import numpy as np
 

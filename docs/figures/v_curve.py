@@ -39,8 +39,8 @@ def draw() -> Drawing:
     axes = drawing.axes(52, 40, 440, 230, x=(1e-20, 1), y=(1e-16, 1e2), log="xy", ylabel="relative error",
                         xlabel="size of the step h", xticks=powers(-20, -15, -10, -5, 0),
                         yticks=powers(-16, -12, -8, -4, 0))
-    for (name, values), color, dash in zip(errors().items(), ("i", "f", "Ctilde"), ("", "", ""), strict=True):
-        axes.curve(STEPS, values, color, dash=dash)
+    for values, color in zip(errors().values(), ("i", "f", "Ctilde"), strict=True):
+        axes.curve(STEPS, values, color)
     axes.label(3e-19, 3e-2, "one-sided", "i", bold=True)
     axes.label(1e-14, 1e-6, "central", "f", bold=True)
     axes.label(1e-20, 2e-13, "complex step: right to the last digits", "Ctilde", bold=True)

@@ -2,6 +2,7 @@
 
     equations    the equations of docstrings as MathML and as LaTeX
     op_text      the parts of an op's docstring, and the line of code behind each equation
+    op_html      ops as HTML: tables of equations, code
     verdicts     each equation checked, and checked again with a mistake planted on its line
     drawing      figures as SVG, in the colors of palette.py
     directives   what pages may contain: {op}, {equations}, {formula}, {code}, {drawing}, {exercise}

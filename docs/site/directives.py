@@ -6,7 +6,7 @@
     {code} tinynet/ops/lstm.py       lines of a file: :function: dlstm, or :from: and :to: text in the first and last
     {drawing} gates                  the figure that docs/figures/gates.py draws; :widget: marks its place for the lab
     {plain} tinynet.ops.lstm         the text of a module
-    {exercise} softmax               the blank of docs/exercises/softmax.py, and the command that checks an answer
+    {exercise} dense                 an exercise, and the commands that check an answer
 
 The role {eq}`lstm 7` is a link to an equation, and {op}`lstm` one to the page of an op.
 """
@@ -24,28 +24,20 @@ from typing import Any, ClassVar
 from docutils import nodes
 from docutils.parsers.rst import directives
 from docutils.statemachine import StringList
-from pygments import highlight
-from pygments.formatters import HtmlFormatter
-from pygments.lexers import PythonLexer
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 from sphinx.util.typing import stringify_annotation
 
 from docs.site import op_text
 from docs.site.docstrings import to_rst
-from docs.site.equations import latex, mathml
+from docs.site.equations import mathml
+from docs.site.op_html import ROOT, equation_table, op_code, page_of
 from docs.site.palette import style_sheet
 from docs.site.verdicts import OpVerdict, judge
-from tests.support.op_texts import Function, functions_of
+from tinynet.learn import files
+from tinynet.learn.exercises import EXERCISES
 from tinynet.op import REGISTRY, Op, Update
 from tinynet.types import ArrayLike
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def page_of(op: Op | Update) -> str:
-    """The page that shows an op: one for each file of tinynet/ops, and one for the updates in place."""
-    return f"ops/{op_text.file_of(op).stem}" if isinstance(op, Op) else "ops/updates"
 
 
 def raw(html: str) -> nodes.raw:
@@ -74,39 +66,6 @@ class Base(SphinxDirective):
 
 
 # --- equations ----------------------------------------------------------------------------------------------------
-
-def equation_row(op: Op | Update, equation: op_text.Equation, page: str, verdict: OpVerdict | None) -> str:
-    """A row of a table: number, typeset equation and comment, line of code, verdict."""
-    anchor = f"{op.name}-{equation.number}"
-    own = f' id="{anchor}"' if verdict else ""
-    say = f'<div class="say">{escape(equation.comment)}</div>' if equation.comment else ""
-    tex = f"<details class=tex><summary>TeX</summary><code>{escape(latex(equation.formula))}</code></details>"
-    lines = "".join(f'<a href="{page}#{op.name}-line-{line.number}" title="{line.path.name}, line {line.number}">'
-                    f"<code>{escape(op_text.code(line))}</code></a>" for line in op_text.lines(op)[equation.number])
-    return (f'<tr{own}><td class="n"><a href="{page}#{anchor}">({equation.number})</a></td>'
-            f'<td class="formula">{mathml(equation.formula)}{say}{tex if verdict else ""}</td>'
-            f'<td class="line">{lines}{verdict_of(verdict, equation.number)}</td></tr>')
-
-
-def verdict_of(verdict: OpVerdict | None, number: int) -> str:
-    if not verdict or number not in verdict.equations:
-        return ""
-    planted, caught = verdict.equations[number]
-    name = re.sub(r"^\(\d+\) ", "", planted)
-    word = (f'<b class="right">caught</b>: {escape(caught)}' if caught else '<b class="wrong">not caught</b>')
-    return f'<div class="verdict">planted “{escape(name)}” {word}</div>'
-
-
-def equation_table(op: Op | Update, page: str, verdict: OpVerdict | None, only: set[int] | None = None) -> str:
-    html = ""
-    for part, rows in op_text.text_of(op).equations.items():
-        shown = [row for row in rows if only is None or row.number in only]
-        if shown:
-            say = "".join(f' <span class="say">{escape(row.comment)}</span>' for row in rows if not row.number)
-            html += f'<tr class="part"><th colspan="3">{part}{say}</th></tr>'
-            html += "".join(equation_row(op, row, page, verdict) for row in shown if row.number)
-    return f'<table class="equations">{html}</table>'
-
 
 def numbers(text: str) -> set[int]:
     """The numbers of "1-6 14"."""
@@ -150,26 +109,12 @@ class EquationRole(SphinxRole):
 
 class OpRole(SphinxRole):
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
-        page = "../" * self.env.docname.count("/") + page_of(op_text.named(self.text))
-        return [raw(f'<a class="reference internal" href="{page}.html#op-{self.text}"><code>{self.text}</code></a>')], []
+        name = self.text
+        page = "../" * self.env.docname.count("/") + page_of(op_text.named(name))
+        return [raw(f'<a class="reference internal" href="{page}.html#op-{name}"><code>{name}</code></a>')], []
 
 
 # --- code -----------------------------------------------------------------------------------------------------------
-
-def source(text: str, first: int, anchor: str = "") -> str:
-    """Python as HTML. With an anchor, each line has the id ANCHOR-NUMBER."""
-    formatter = HtmlFormatter(linenostart=first, wrapcode=True, **({"linespans": anchor} if anchor else {}))
-    html: str = highlight(textwrap.dedent(text), PythonLexer(stripnl=False), formatter)
-    return f'<div class="highlight-python notranslate">{html}</div>'
-
-
-def function_source(name: str, function: Function, anchor: str) -> str:
-    """A function without its text."""
-    lines = function.body[0].path.read_text("utf-8").split("\n")
-    head = next(n for n in range(function.first, function.body[0].number) if lines[n - 1].rstrip().endswith(":"))
-    return (source("\n".join(lines[function.first - 1 : head]), function.first, anchor)
-            + source("\n".join(line.text for line in function.body), function.body[0].number, anchor))
-
 
 class Code(Base):
     option_spec: ClassVar[dict[str, Any]] = {name: directives.unchanged_required
@@ -225,7 +170,7 @@ class OpDirective(Base):
         for part in ("Shapes", "Because", "Cache", "Source"):
             if part in text.parts:
                 made += self.part(part, text.parts[part])
-        made.append(raw(self.code(op)))
+        made.append(raw(op_code(op)))
         if text.example:
             made += [nodes.rubric("", "Example"), nodes.doctest_block(text.example, text.example, language="pycon")]
         return made
@@ -244,16 +189,6 @@ class OpDirective(Base):
         else:
             content = self.plain_text(" ".join(line.strip() for line in lines))
         return [nodes.rubric("", name), *content]
-
-    def code(self, op: Op | Update) -> str:
-        """The op's functions. Helpers of other files have no line that carries one of its numbers alone."""
-        found = functions_of(op) if isinstance(op, Op) else {
-            op.name: op_text.functions(op_text.file_of(op))[op.name]}
-        numbered = {name: function for name, function in found.items()
-                    if name in (op.name, f"d{op.name}") or any(line.equations for line in function.body)}
-        files = list(dict.fromkeys(function.body[0].path.relative_to(ROOT) for function in numbered.values()))
-        html = "".join(function_source(name, function, f"{op.name}-line") for name, function in numbered.items())
-        return f"<details open><summary>{', '.join(map(str, files))}</summary>{html}</details>"
 
 
 class Plain(Base):
@@ -291,21 +226,36 @@ class DrawingDirective(Base):
 
 
 class Exercise(Base):
+    """An exercise: one of `tinynet learn`, which leaves lines of the library out, or one of docs/exercises."""
+
     def run(self) -> list[nodes.Node]:
-        path = ROOT / "docs" / "exercises" / f"{self.arguments[0]}.py"
-        self.depends_on(path)
-        text = path.read_text("utf-8")
-        task = (ast.get_docstring(ast.parse(text)) or "").strip()
-        blank = text.partition('"""\n')[2].partition("# --- the check")[0].strip()
-        command = f"python -m docs.exercises {self.arguments[0]} my_answer.py"
+        name = self.arguments[0]
+        if name in EXERCISES:
+            number, task = [*EXERCISES].index(name) + 1, EXERCISES[name].task
+            code = files.blank(name).partition('"""\n')[2].partition("EXERCISE = ")[2].partition("\n")[2].strip()
+            commands = f"tinynet learn --exercises my_answers\ntinynet learn --check my_answers/{number}_{name}.py"
+            say = f"The first command writes this and seven more files, and the second one checks {number}_{name}.py:"
+        else:
+            path = ROOT / "docs" / "exercises" / "blanks" / f"{name}.py"
+            self.depends_on(path)
+            text = path.read_text("utf-8")
+            task, code = ast.get_docstring(ast.parse(text)) or "", text.partition('"""\n')[2].strip()
+            commands = f"python -m docs.exercises {name} my_answer.py"
+            say = f"Copy docs/exercises/blanks/{path.name} to my_answer.py, complete and check it:"
         box = nodes.container(classes=["exercise"])
         box += nodes.rubric("", "Exercise")
         for paragraph in task.split("\n\n"):
-            box += nodes.paragraph("", "", *self.state.inline_text(" ".join(paragraph.split()), self.lineno)[0])
-        box += nodes.literal_block(blank, blank, language="python")
-        box += nodes.paragraph("", "Copy these lines into my_answer.py, fill in the blanks, and check them:")
-        box += nodes.literal_block(command, command, language="sh")
+            box += nodes.paragraph("", "", *self.inline(" ".join(paragraph.split())))
+        box += nodes.literal_block(code, code, language="python")
+        box += nodes.paragraph("", say)
+        box += nodes.literal_block(commands, commands, language="sh")
         return [box]
+
+    @staticmethod
+    def inline(text: str) -> list[nodes.Node]:
+        """Text in which back quotes mark code."""
+        parts = re.split(r"`([^`]+)`", text)
+        return [nodes.literal("", part) if k % 2 else nodes.Text(part) for k, part in enumerate(parts)]
 
 
 # --- Sphinx ---------------------------------------------------------------------------------------------------------
@@ -341,8 +291,8 @@ def write_styles(app: Sphinx, error: Exception | None) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    for name, directive in (("op", OpDirective), ("equations", Equations), ("code", Code),
-                            ("drawing", DrawingDirective), ("exercise", Exercise), ("plain", Plain), ("formula", Formula)):
+    for name, directive in (("op", OpDirective), ("equations", Equations), ("formula", Formula), ("code", Code),
+                            ("drawing", DrawingDirective), ("exercise", Exercise), ("plain", Plain)):
         app.add_directive(name, directive, override=True)
     app.add_role("eq", EquationRole(), override=True)
     app.add_role("op", OpRole(), override=True)

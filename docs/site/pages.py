@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import tinynet as tn
-from docs.site.directives import ROOT, page_of
+from docs.site.op_html import ROOT, page_of
 from docs.site.op_text import file_of, text_of
 from tinynet.__main__ import parser
 from tinynet.op import REGISTRY, UPDATES
