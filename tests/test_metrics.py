@@ -183,3 +183,51 @@ def test_scores_of_any_dtype(dtype: str) -> None:
     assert metrics.roc_auc(labels, scores) == sk.roc_auc_score(labels, scores.astype(float))
     assert metrics.average_precision(labels, scores) == pytest.approx(
         sk.average_precision_score(labels, scores.astype(float)), rel=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_many_labels_as_scikit_learn(seed: int) -> None:
+    """One label is never true, and another never predicted."""
+    rng = np.random.default_rng(seed)
+    labels, predicted = rng.integers(0, 2, (2, 30, 4))
+    labels[:, 0] = predicted[:, 1] = 0
+    given = {"average": None, "zero_division": 0}
+    assert metrics.exact_match(labels, predicted) == sk.accuracy_score(labels, predicted)
+    assert metrics.hamming_loss(labels, predicted) == pytest.approx(sk.hamming_loss(labels, predicted))
+    assert metrics.micro_f1(labels, predicted) == pytest.approx(sk.f1_score(labels, predicted, average="micro"))
+    for mine, theirs in ((metrics.precision, sk.precision_score), (metrics.recall, sk.recall_score),
+                         (metrics.f1, sk.f1_score)):
+        np.testing.assert_allclose(mine(labels, predicted), theirs(labels, predicted, **given), rtol=1e-14)
+        np.testing.assert_array_equal(mine(labels == 1, predicted == 1), mine(labels, predicted.astype("float32")))
+    assert metrics.per_label(labels, predicted)["support"].tolist() == labels.sum(axis=0).tolist()
+
+
+@pytest.mark.parametrize("shape", [(20,), (20, 3), (2, 1)])
+def test_regression_as_scikit_learn(shape: tuple[int, ...]) -> None:
+    targets, predicted = np.random.default_rng(0).standard_normal((2, *shape)).astype("float32").astype("float64")
+    for mine, theirs in ((metrics.mean_absolute_error, sk.mean_absolute_error),
+                         (metrics.mean_squared_error, sk.mean_squared_error),
+                         (metrics.root_mean_squared_error, sk.root_mean_squared_error), (metrics.r2, sk.r2_score)):
+        assert mine(targets, predicted) == pytest.approx(theirs(targets, predicted), rel=1e-12)
+        assert mine(targets.astype("float32"), predicted) == pytest.approx(theirs(targets, predicted), rel=1e-12)
+
+
+@pytest.mark.parametrize("predicted", [[2.0, 2.0, 2.0], [2.0, 2.0, 3.0]])
+def test_targets_that_are_all_equal(predicted: list[float]) -> None:
+    targets = [2.0, 2.0, 2.0]
+    assert metrics.r2(targets, predicted) == sk.r2_score(targets, predicted)
+
+
+@pytest.mark.parametrize(("call", "error", "message"), [
+    (lambda: metrics.exact_match([1, 0], [1, 0]), ShapeError, r"exact_match: .* must be \(N,K\) and .* got \(2,\)"),
+    (lambda: metrics.f1([[1, 0]], [[1]]), ShapeError, r"per_label: .* got \(1, 2\) and \(1, 1\)"),
+    (lambda: metrics.micro_f1([[1, 0]], [[0.5, 1]]), ArgumentError, r"micro_f1: predicted must hold 0 and 1"),
+    (lambda: metrics.hamming_loss([[1, 2]], [[0, 1]]), ArgumentError, r"hamming_loss: labels must hold 0 and 1"),
+    (lambda: metrics.r2([1.0], [1.0]), ArgumentError, r"r2: targets must have at least 2 samples, got 1"),
+    (lambda: metrics.mean_squared_error([1.0, 2.0], [[1.0], [2.0]]), ShapeError, r"got \(2,\) and \(2, 1\)"),
+    (lambda: metrics.mean_absolute_error([], []), ShapeError, r"not empty"),
+    (lambda: metrics.r2(["a", "b"], [1, 2]), ArgumentError, r"must hold numbers, got <U1 and int64"),
+])
+def test_faults_of_labels_and_numbers_are_named(call: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        call()

@@ -14,7 +14,7 @@
     tn.data                             readers and loaders                                data/
     tn.fit, tn.evaluate, tn.predict     the training loop, which can be killed and resumed training/
     tn.callbacks                        early stopping, logs                               training/callbacks.py
-    tn.metrics                          how good is it?                                    metrics.py
+    tn.metrics                          how good is it?                                    metrics/
     tn.save, tn.load, tn.exchange       a model in one file; weights of PyTorch, Keras     saving/
     tn.to_onnx                          a model for other programs                         export/
     tn.gradcheck, tn.seed               is a gradient right? the same bits again           gradcheck.py, random.py

@@ -9,6 +9,7 @@ generates shapes for the tests.
     name?:(...)        may be None
     name:int(...)      an array of integers
     name:any(...)      an array of any dtype
+    name:int(...)|(...,K)    an array of integers, or one of floats with the second shape
     *names:(...)       any number of arrays, of any shape
     N  T'  4H  H+D     a size: a letter (with primes), a multiple, a sum; a letter has one value in the whole line
     ...   ...S         a run of zero or more axes; runs with the same name are equal
@@ -27,6 +28,7 @@ from tinynet.types import Shape
 Sizes = dict[str, Any]  # letter -> int; run of axes ("...", "...S") -> tuple of int; "*names" -> list of shapes
 
 _ARGUMENT = re.compile(r"(\*?)(\w+)(\??):(int|any|)\(([^()]*)\)")
+_OF_FLOATS = re.compile(r"(\w+)(\??):int\([^()]*\)\|")  # the first form of an argument that may hold floats too
 _TERM = re.compile(r"(\d*)([A-Za-z]\w*'*)?")
 
 
@@ -115,6 +117,8 @@ def _bind_axis(axis: Size | Run, size: Any, sizes: Sizes) -> bool:
 class Contract:
     """A parsed contract: `inputs` and `outputs` are Arguments, `letters` all letters and runs of axes.
 
+    `with_floats` is the contract in which an argument of two forms holds floats; None without such an argument.
+
     >>> c = Contract("x:(N,D) W:(D,F) b?:(F) -> y:(N,F)")
     >>> c.check("dense", {"x": (8, 3), "W": (3, 5), "b": None})
     {'D': 3, 'F': 5, 'N': 8}
@@ -122,6 +126,13 @@ class Contract:
 
     def __init__(self, text: str) -> None:
         self.text = text
+        self.with_floats: Contract | None = None
+        self.is_of_floats = False  # whether it is the `with_floats` of another one
+        self.two_forms = tuple(name for name, _ in _OF_FLOATS.findall(text))
+        if self.two_forms:
+            self.with_floats = Contract(_OF_FLOATS.sub(r"\1\2:", text))
+            self.with_floats.two_forms, self.with_floats.is_of_floats = self.two_forms, True
+            text = re.sub(r"\|\([^()]*\)", "", text)
         head, arrow, tail = text.partition("->")
         if not arrow:
             raise ShapeError(f"contract: {text!r} has no '->'; write inputs -> outputs")
@@ -129,6 +140,13 @@ class Contract:
         self.outputs = _parse(tail, text)
         self.variadic = any(argument.variadic for argument in self.inputs)
         self.letters = tuple(dict.fromkeys(letter for a in self.inputs + self.outputs for letter in _letters(a)))
+
+    def of(self, dtypes: Iterable[Any]) -> "Contract":
+        """The form of this contract for inputs of these dtypes (None: omitted)."""
+        if self.with_floats and any(dtype is not None and dtype.kind in "fc" and argument.name in self.two_forms
+                                    for argument, dtype in zip(self.inputs, dtypes, strict=True)):
+            return self.with_floats
+        return self
 
     def check(self, op: str, shapes: Mapping[str, Any]) -> Sizes:
         """The value of every letter, from the shapes of the inputs (None: omitted). ShapeError if they disagree.
@@ -174,6 +192,11 @@ class Contract:
 
     def _message(self, op: str, argument: Argument, shapes: Mapping[str, Any]) -> str:
         """The message for an argument of the wrong shape: the shape that all other arguments imply, and a fix."""
+        if self.is_of_floats:
+            name, first = self.two_forms[0], self.inputs[0].name
+            form = next(one for one in self.inputs if one.name == name)
+            return (f"{op}: {name} that are floats must be {form}, got {_show(shapes[name])} for {first} of "
+                    f'{_show(shapes[first])}; integers, {name}.astype("int64")?')
         sizes: Sizes = {}
         origin: dict[str, str] = {}
         for other in reversed(self.inputs):

@@ -176,6 +176,9 @@ class Op(Generic[Result]):
         else:
             shapes = {name: None if array is None else tuple(array.shape)
                       for name, array in zip(self._names, arrays, strict=True)}
+            contract = contract.of(None if array is None else array.dtype for array in arrays)
+            if contract.is_of_floats:  # a wrong shape first: class numbers as floats are a mistake of their own
+                contract.check(self.name, shapes)
             dtypes = [(argument, array.dtype)
                       for argument, array in zip(contract.inputs, arrays, strict=True) if array is not None]
         contract.check_dtypes(self.name, dtypes)

@@ -7,6 +7,8 @@ import numpy as np
 from tests.support.overrides import Bug
 
 # The sizes for compiled kernels: odd, and large enough to fill vectors, tiles, panels and blocks, with remainders.
+_ALONE = {"weight": None, "sample_weight": None}  # a cross-entropy without weights
+
 LARGE: dict[str, list[dict[str, Any]]] = {
     "lstm": [{"N": 17, "T": 5, "D": 7, "H": 19}, {"N": 40, "T": 3, "D": 28, "H": 33, "recurrent_mask": None},
              {"N": 5, "T": 3, "D": 5, "H": 77, "recurrent_mask": None},
@@ -28,8 +30,8 @@ LARGE: dict[str, list[dict[str, Any]]] = {
     "dense": [{"...": (37,), "D": 19, "F": 45}, {"...": (3, 50), "D": 130, "F": 10, "b": None}],
     "batch_norm": [{"...": (7, 11, 3), "C": 3, "mean": None, "var": None}, {"...": (129, 1), "C": 1, "var": "positive"},
                    {"...": (5, 130), "C": 130, "mean": None, "var": None}],
-    "cross_entropy": [{"...": (37,), "K": 11, "weight": None},
-                      {"...": (3, 5), "K": 4, "weight": None, "label_smoothing": 0.3, "reduction": "sum"}],
+    "cross_entropy": [{"...": (37,), "K": 11, **_ALONE},
+                      {"...": (3, 5), "K": 4, **_ALONE, "label_smoothing": 0.3, "reduction": "sum"}],
     "relu": [{"...": (3, 6007), "x": "distinct"}],
     "max_pool1d": [{"N": 3, "T": 31, "C": 17, "size": 3, "stride": 2, "padding": 1, "x": "distinct"},
                    {"N": 1, "T": 255, "C": 40, "size": 255, "x": "distinct"}],
@@ -50,7 +52,7 @@ CASES: dict[str, list[dict[str, Any]]] = {
     "relu": [{"...": (2, 5), "x": "distinct"}],
     "dense": [{"...": (5,), "D": 3, "F": 4}],
     "dropout": [{"...": (7, 11), "p": 0.4, "key": (1, 2), "counter": 3}],
-    "cross_entropy": [{"...": (4,), "K": 5, "weight": None, "label_smoothing": 0.2}],
+    "cross_entropy": [{"...": (4,), "K": 5, **_ALONE, "label_smoothing": 0.2}],
     "batch_norm": [{"...": (3, 4, 2), "C": 2, "mean": None, "var": None}, {"...": (5, 3), "C": 3, "var": "positive"}],
     "conv1d": [{"N": 2, "T": 7, "C": 2, "K": 3, "F": 3, "padding": "causal", "dilation": 2},
                {"N": 1, "T": 5, "C": 2, "K": 2, "F": 3, "dilation": 3, "b": None}],

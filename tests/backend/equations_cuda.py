@@ -6,6 +6,8 @@ from tests.backend import equations_cpu
 from tests.support.overrides import Bug
 
 # The sizes for compiled kernels: odd, and large enough to fill vectors, tiles, panels and blocks, with remainders.
+_ALONE = {"weight": None, "sample_weight": None}  # a cross-entropy without weights
+
 LARGE: dict[str, list[dict[str, Any]]] = {
     # With a small W, rounding errors do not grow from step to step.
     "lstm": [{"W": "small", **case} for case in (
@@ -30,8 +32,8 @@ LARGE: dict[str, list[dict[str, Any]]] = {
                    {"...": (1029, 1), "C": 1, "var": "positive"},
                    {"...": (5, 130, 35), "C": 35, "mean": None, "var": None},
                    {"...": (9000, 5), "C": 5, "mean": None, "var": None}],
-    "cross_entropy": [{"...": (37,), "K": 11, "weight": None}, {"...": (150,), "K": 3, "weight": None},
-                      {"...": (3, 5), "K": 70, "weight": None, "label_smoothing": 0.3, "reduction": "sum"}],
+    "cross_entropy": [{"...": (37,), "K": 11, **_ALONE}, {"...": (150,), "K": 3, **_ALONE},
+                      {"...": (3, 5), "K": 70, **_ALONE, "label_smoothing": 0.3, "reduction": "sum"}],
     "matmul": [{"...A": (3,), "...B": (), "M": 17, "K": 35, "P": 5}, {"...A": (2, 3), "...B": (2, 3), "M": 5, "P": 33}],
     "relu": [{"...": (3, 207), "x": "distinct"}],
     "sigmoid": [{"...": (3, 207)}],
@@ -54,8 +56,8 @@ CASES: dict[str, list[dict[str, Any]]] = {
     "sigmoid": [{"...": (2, 5)}],
     "tanh": [{"...": (2, 5)}],
     "matmul": [{"...A": (2,), "...B": (), "M": 2, "K": 3, "P": 4}],
-    "cross_entropy": [{"...": (4,), "K": 5, "weight": None, "label_smoothing": 0.2},
-                      {"...": (130,), "K": 2, "weight": None}],
+    "cross_entropy": [{"...": (4,), "K": 5, **_ALONE, "label_smoothing": 0.2},
+                      {"...": (130,), "K": 2, **_ALONE}],
     "batch_norm": [{"...": (3, 4, 2), "C": 2, "mean": None, "var": None}, {"...": (5, 3), "C": 3, "var": "positive"},
                    {"...": (8200, 8), "C": 8, "mean": None, "var": None}],
     # Step by step for more than 128 units, in one launch for fewer; five sequences are two in a block.

@@ -42,8 +42,9 @@ def test_parts_of_a_contract() -> None:
 def test_contracts_of_the_registry_can_be_read_back(name: str) -> None:
     """Written out from its parts, a contract is the line that it was read from."""
     contract = OPS[name].contract
+    second = {a.name: f"|{a}" for a in contract.with_floats.inputs} if contract.with_floats else {}
     words = [f"{'*' * a.variadic}{a.name}{'?' * a.optional}:{'' if a.kind == 'float' else a.kind}{a}"
-             for a in (*contract.inputs, *contract.outputs)]
+             f"{second[a.name] if a.name in contract.two_forms else ''}" for a in (*contract.inputs, *contract.outputs)]
     assert words == [word for word in contract.text.split() if word != "->"]
 
 
@@ -90,6 +91,12 @@ def test_runs_of_axes() -> None:
     contract = Contract("x:(...,C) labels:int(...) -> y:(N)")
     assert contract.check("f", {"x": (2, 3, 5), "labels": (2, 3)}) == {"...": (2, 3), "C": 5}
     assert contract.check("f", {"x": (5,), "labels": ()}) == {"...": (), "C": 5}
+    assert contract.with_floats is None
+    two = Contract("x:(...,C) labels:int(...)|(...,C) w?:(C) -> y:(N)")
+    assert str(two.inputs[1]) == "(...)" and two.inputs[1].kind == "int"
+    floats = two.of([np.dtype("float32"), np.dtype("float64"), None])
+    assert floats is two.with_floats and str(floats.inputs[1]) == "(...,C)" and floats.inputs[1].kind == "float"
+    assert two.of([np.dtype("float32"), np.dtype("int8"), None]) is two
     for x, labels in [((2, 3, 5), (3, 2)), ((2, 3, 5), (2, 3, 5)), ((), ()), ((5,), (5,))]:
         with pytest.raises(ShapeError):
             contract.check("f", {"x": x, "labels": labels})
@@ -185,9 +192,12 @@ MESSAGES: list[tuple[str, Any, type[Exception], str]] = [
      "model.astype(\"float64\")?"),
     ("integers for floats", lambda: tn.ops.dense(np.zeros((4, 3), np.uint8), zeros(3, 5)), DtypeError,
      'dense: x must hold floats, got uint8; x.astype("float32")? (images of 0 ... 255: tn.nn.Scaling()(x))'),
-    ("floats for labels", lambda: tn.ops.cross_entropy(zeros(4, 3), zeros(4)), DtypeError,
-     'cross_entropy: labels must hold integers, got float64; labels.astype("int64")? '
-     "(one-hot rows: labels.argmax(-1))"),
+    ("floats for labels", lambda: tn.ops.cross_entropy(zeros(4, 3), zeros(4)), ShapeError,
+     "cross_entropy: labels that are floats must be (...,K), got (4) for logits of (4,3); integers, "
+     'labels.astype("int64")?'),
+    ("probabilities of another batch", lambda: tn.ops.cross_entropy(zeros(4, 3), zeros(5, 3)), ShapeError,
+     "cross_entropy: labels that are floats must be (...,K), got (5,3) for logits of (4,3); integers, "
+     'labels.astype("int64")?'),
     ("booleans for labels", lambda: tn.ops.cross_entropy(zeros(4, 3), np.zeros(4, bool)), DtypeError,
      'cross_entropy: labels must hold integers, got bool; labels.astype("int64")? '
      "(one-hot rows: labels.argmax(-1))"),

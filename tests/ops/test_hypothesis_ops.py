@@ -115,12 +115,22 @@ def test_batch_norm(data: st.DataObject, given_statistics: bool, seed: int) -> N
 
 
 @cases(300)
-@given(SHAPES, st.integers(1, 6), st.sampled_from([None, "positive"]), st.sampled_from([0.0, 0.1, 1.0]),
-       st.sampled_from(["mean", "sum", "none"]), SEEDS)
-def test_cross_entropy(shape: tuple[int, ...], K: int, weight: str | None, smoothing: float, reduction: str,
-                       seed: int) -> None:
+@given(SHAPES, st.integers(1, 6), st.sampled_from([None, "positive"]), st.booleans(), st.booleans(),
+       st.sampled_from([0.0, 0.1, 1.0]), st.sampled_from(["mean", "sum", "none"]), SEEDS)
+def test_cross_entropy(shape: tuple[int, ...], K: int, weight: str | None, of_samples: bool, soft: bool,
+                       smoothing: float, reduction: str, seed: int) -> None:
+    of_samples &= np.prod(shape) > 1  # the weight of a single sample cancels
     check(tn.ops.cross_entropy, {"...": shape, "K": K, "weight": weight, "label_smoothing": smoothing,
-                                 "reduction": reduction}, seed)
+                                 "sample_weight": "positive" if of_samples else None, "reduction": reduction,
+                                 **({"labels": "share"} if soft else {})}, seed)
+
+
+@cases(100)
+@given(SHAPES, st.sampled_from([None, "positive"]), st.booleans(), st.sampled_from(["mean", "sum", "none"]), SEEDS)
+def test_binary_cross_entropy(shape: tuple[int, ...], weight: str | None, one: bool, reduction: str,
+                              seed: int) -> None:
+    check(tn.ops.binary_cross_entropy, {"...": shape, "...P": () if one else shape[-1:], "targets": "share",
+                                        "pos_weight": weight, "reduction": reduction}, seed)
 
 
 @st.composite

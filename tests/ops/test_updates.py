@@ -38,8 +38,13 @@ def test_an_update_agrees_with_its_specification(name: str, device: str) -> None
     ("sgd", "gradient + weight_decay", "gradient - weight_decay"),
     ("running_averages", "take * batch", "batch"), ("running_averages", "(k, 1 - k)", "(1 - k, k)"),
     ("running_averages", "smaller(momentum, seen / (seen + 1))", "momentum"),
+    ("average", "mean *= decay", "mean *= 1 - decay"), ("average", "(1 - decay) * value", "value"),
     ("tally", "total += loss * len(labels)", "total += loss"), ("tally", "scores.argmax", "scores.argmin"),
     ("tally", "else count / each", "else count"),
+    ("tally_labels", "loss * len(targets)", "loss"), ("tally_labels", "logits > 0", "logits >= 0"),
+    ("tally_labels", "targets > 0.5", "targets > 1"), ("tally_labels", ".all(", ".any("),
+    ("tally_errors", "loss * len(target)", "loss"), ("tally_errors", ".mean() *", ".sum() *"),
+    ("tally_errors", "xp.abs(prediction - target)", "(prediction - target)"),
     ("gather", "rows[index]", "rows[index - 1]"), ("gather", "batch[...] = rows[index]", "batch[1:] = rows[index][1:]"),
     ("warp", "xp.floor(qx)", "xp.ceil(qx)"), ("warp", "levels[:, 1", "levels[:, 0"), ("warp", "b * x", "c * x"),
 ])
@@ -78,10 +83,15 @@ def running_averages(mean: float, var: float, batch_mean: float, batch_var: floa
     return k * mean + (1 - k) * batch_mean, k * var + (1 - k) * batch_var, batch_mean, batch_var
 
 
+def average(mean: float, value: float, *, decay: float) -> tuple[float, ...]:
+    return decay * mean + (1 - decay) * value, value
+
+
 NAIVE: dict[str, tuple[Any, dict[str, list[Any]]]] = {
     "adam": (adam, {"lr": [0.1], "betas": [(0.9, 0.99), (0.0, 0.5)], "eps": [1e-8, 0.1], "step": [1, 2, 30],
                     "weight_decay": [0.0, 0.3], "decoupled": [False, True]}),
     "sgd": (sgd, {"lr": [0.1], "momentum": [0.0, 0.9], "nesterov": [False, True], "weight_decay": [0.0, 0.3]}),
+    "average": (average, {"decay": [0.0, 0.5, 0.999]}),
     "running_averages": (running_averages, {"momentum": [0.0, 0.5, 0.9, 1.0], "seen": [0, 1, 8, 9, 50]}),
 }
 

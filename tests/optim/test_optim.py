@@ -20,7 +20,11 @@ OPTIMIZERS: dict[str, Callable[[Any], Any]] = {
     "Nesterov": lambda p: optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True),
     "Adam": lambda p: optim.Adam(p, lr=0.01, weight_decay=0.01),
     "AdamW": lambda p: optim.AdamW(p, lr=0.01)}
+WITH_GROUPS = OPTIMIZERS | {
+    "groups": lambda p: optim.AdamW([{"parameters": p[:1], "lr": 0.002}, {"parameters": p[1:], "weight_decay": 0.1}],
+                                    lr=0.01)}
 EACH = pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
+EACH_AND_GROUPS = pytest.mark.parametrize("make", WITH_GROUPS.values(), ids=WITH_GROUPS)
 
 rng = np.random.default_rng(0)
 X = rng.standard_normal((6, 3))
@@ -149,7 +153,7 @@ def test_a_parameter_without_a_gradient_is_left_alone(make: Any) -> None:
                 assert (optimizer.state_dict()[key] == moments[key]).all() == (i in kept)
 
 
-@EACH
+@EACH_AND_GROUPS
 def test_frozen_parameters_stay(make: Any) -> None:
     model = network()
     optimizer = make(model.parameters())
@@ -255,7 +259,7 @@ def test_a_tied_parameter_is_updated_once() -> None:
 
 # --- a model that changes under its optimizer -----------------------------------------------------------------------
 
-@EACH
+@EACH_AND_GROUPS
 def test_a_model_may_change_its_precision_between_steps(make: Any) -> None:
     model, wide = network("float32"), network("float32").astype("float64")
     optimizer, reference = make(model.parameters()), make(wide.parameters())
@@ -270,7 +274,7 @@ def test_a_model_may_change_its_precision_between_steps(make: Any) -> None:
     assert all(p.dtype == p.grad.dtype == "float64" for p in model.parameters())
 
 
-@EACH
+@EACH_AND_GROUPS
 @pytest.mark.parametrize("when", ["before zero_grad", "after backward"])
 def test_a_model_may_be_loaded_between_steps(make: Any, when: str) -> None:
     """In place: views stay views, and the moments remain."""
@@ -305,7 +309,7 @@ def test_moving_to_where_it_is_keeps_the_packing(make: Any) -> None:
     assert pack.values.shape == optimizer._packs[0].values.shape
 
 
-@EACH
+@EACH_AND_GROUPS
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))])
 def test_a_copy_of_model_and_optimizer_trains_like_the_original(make: Any, copied: Callable[[Any], Any]) -> None:
     """The moments are copied, too, and the original stays as it was."""
@@ -463,7 +467,7 @@ def test_zero_grad_forgets() -> None:
         np.testing.assert_array_equal(parameter.grad, gradient)
 
 
-@EACH
+@EACH_AND_GROUPS
 def test_float32_stays_float32(make: Any) -> None:
     model = network("float32")
     optimizer = make(model.parameters())
@@ -492,7 +496,7 @@ def test_rate_and_steps_may_be_arrays_of_no_axes(make: Any, dtype: str, number: 
 
 # --- state ----------------------------------------------------------------------------------------------------------
 
-@EACH
+@EACH_AND_GROUPS
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_state_continues_bit_for_bit(make: Any, dtype: str) -> None:
     model = network(dtype)
@@ -635,6 +639,69 @@ def test_an_optimizer_of_ones_own() -> None:
         optim.Optimizer([parameter], lr=1.0).step()
 
 
+# --- groups ---------------------------------------------------------------------------------------------------------
+
+KINDS: dict[str, Callable[..., Any]] = {
+    "Adam": optim.Adam, "AdamW": optim.AdamW,
+    "SGD": lambda p, lr=0.5, **options: optim.SGD(p, lr=lr, momentum=0.9, **options)}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_groups_are_optimizers_of_their_own(kind: str, dtype: str) -> None:
+    """Bit for bit, with a schedule too: the rates keep their ratio. Ratios here are exact in binary."""
+    make, (one, other) = KINDS[kind], (network(dtype), network(dtype))
+    first, second = other[0].parameters(), other[2].parameters()
+    apart = make(first, lr=0.125, weight_decay=0.25), make(second, lr=0.5)
+    grouped = make([{"parameters": one[0].parameters(), "lr": 0.125, "weight_decay": 0.25},
+                    {"parameters": [*one[2].parameters()]}], lr=0.5)
+    schedules = [optim.StepDecay(optimizer, every=2, factor=0.5) for optimizer in (*apart, grouped)]
+    for _ in range(5):
+        train(one, grouped)
+        for optimizer in apart:
+            optimizer.zero_grad()
+        backward(other)
+        for optimizer in apart:
+            optimizer.step()
+        for schedule in schedules:
+            schedule.step()
+    assert_equal(weights(one), weights(other))
+    state, parts = grouped.state_dict(), [optimizer.state_dict() for optimizer in apart]
+    assert state["lr"] == 0.125
+    moment = grouped.moments[0]
+    np.testing.assert_array_equal(state[f"0.W.{moment}"], parts[0][f"W.{moment}"])
+    np.testing.assert_array_equal(state[f"1.1.{moment}"], parts[1][f"b.{moment}"])
+    assert [(len(group.parameters), *group[1:]) for group in grouped.groups] == [(2, 0.25, 0.25), (2, 1.0, None)]
+    assert (grouped.lr, getattr(grouped, "weight_decay", None)) == (0.125, apart[1].weight_decay)
+
+
+def test_an_optimizer_of_ones_own_with_groups() -> None:
+    class Descent(optim.Optimizer):
+        def update(self, value: Any, gradient: Any, *moments: Any) -> None:
+            value -= self.lr * gradient
+
+    one, other = nn.Parameter([1.0]), nn.Parameter([1.0])
+    optimizer = Descent([{"parameters": [one]}, {"parameters": [other], "lr": 0.25}], lr=0.5)
+    (one + other).sum().backward()
+    optimizer.step()
+    assert (one.item(), other.item(), optimizer.lr) == (0.5, 0.75, 0.5)
+
+
+@pytest.mark.parametrize(("groups", "options", "message"), [
+    ([{"params": [nn.Parameter([1.0])]}], {}, r"a group must be a dictionary with .* got \['params'\]"),
+    ([{"parameters": [nn.Parameter([1.0])], "eps": 1}], {}, r"a group .* may have lr and weight_decay, got .* 'eps'"),
+    ([{"parameters": [nn.Parameter([1.0])]}, nn.Parameter([1.0])], {}, r"a group must be .* got Parameter"),
+    ([{"parameters": []}], {}, r"parameters must not be empty"),
+    ([{"parameters": [nn.Parameter([1.0])], "lr": -1.0}], {}, r"lr must be .*, got -1.0"),
+    ([{"parameters": [nn.Parameter([1.0])], "weight_decay": -1.0}], {}, r"weight_decay must be .*, got -1.0"),
+    ([{"parameters": [nn.Parameter([1.0])], "lr": 1.0}], {"lr": 0.0}, r"lr must be above 0 .*, got 0 and 1.0"),
+    ([{"parameters": [W]} for W in [nn.Parameter([1.0])] * 2], {}, r"a parameter must be in one group"),
+])
+def test_bad_groups(groups: Any, options: Any, message: str) -> None:
+    with pytest.raises(ArgumentError, match=rf"Adam: {message}"):
+        optim.Adam(groups, **options)
+
+
 # --- schedules and clipping -----------------------------------------------------------------------------------------
 
 def sgd(lr: Any = 1.0) -> Any:
@@ -644,7 +711,9 @@ def sgd(lr: Any = 1.0) -> Any:
 SCHEDULES: dict[str, Callable[[Any], Any]] = {
     "StepDecay": lambda o: optim.StepDecay(o, every=2, factor=0.5),
     "Cosine": lambda o: optim.Cosine(o, steps=8, final=0.1),
-    "OneCycle": lambda o: optim.OneCycle(o, peak=2.0, steps=8)}
+    "OneCycle": lambda o: optim.OneCycle(o, peak=2.0, steps=8),
+    "Warmup": lambda o: optim.Warmup(o, steps=4),
+    "Warmup, Cosine": lambda o: optim.Warmup(optim.Cosine(o, steps=5), steps=2)}
 
 
 def test_rates() -> None:
@@ -661,6 +730,9 @@ def test_rates() -> None:
                                         0.2, 0.2, 0.2])
     cycle = rates(optim.OneCycle(sgd(), peak=5.0, steps=11, warmup=4 / 11), 13)
     np.testing.assert_allclose([cycle[0], cycle[3], cycle[10], cycle[12]], [0.2, 5.0, 2e-5, 2e-5])
+    np.testing.assert_allclose(rates(optim.Warmup(sgd(), steps=4), 6), [0.25, 0.5, 0.75, 1, 1, 1])
+    warm = optim.Warmup(optim.StepDecay(sgd(2.0), every=1, factor=0.5), steps=2)
+    np.testing.assert_allclose(rates(warm, 5), [1, 2, 2, 1, 0.5])
     assert cycle[:4] == sorted(cycle[:4])
     assert cycle[3:] == sorted(cycle[3:], reverse=True)
 
@@ -703,6 +775,8 @@ def test_a_rate_on_a_device_stays_there(make: Any) -> None:
     (lambda: optim.StepDecay(sgd(), every=2.5), r"StepDecay: every must be an integer of at least 1, got 2.5"),
     (lambda: optim.Cosine(sgd(), steps="9"), r"Cosine: steps must be an integer of at least 1, got '9'"),
     (lambda: optim.OneCycle(sgd(), peak=1.0, steps=True), r"steps must be an integer of at least 2, got True"),
+    (lambda: optim.Warmup(sgd(), steps=0), r"Warmup: steps must be an integer of at least 1, got 0"),
+    (lambda: optim.Warmup([0.1], steps=3), r"Warmup: then must be an optimizer or a schedule, got list"),
     (lambda: optim.OneCycle(sgd(), peak=1.0, steps=9, warmup=0), r"OneCycle: warmup must be in \(0, 1\), got 0"),
     (lambda: optim.OneCycle(sgd(), peak=1.0, steps=9, warmup=1.0), r"OneCycle: warmup must be in \[0, 1\), got 1.0")])
 def test_bad_schedules(make: Any, message: str) -> None:

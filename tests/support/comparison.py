@@ -45,14 +45,16 @@ class Case(NamedTuple):
 
 def case(op: str, *, constant: tuple[str, ...] = (), distinct: bool = False, classes: int = 0, scale: float = 1.0,
          shapes: dict[str, tuple[int, ...]], **options: Any) -> Case:
-    """A case with inputs of these shapes: normal numbers, or distinct ones (no ties), `labels` below `classes`,
-    `var` and `weight` positive."""
+    """A case with inputs of these shapes: normal numbers, or distinct ones (no ties), `labels` below `classes` or
+    probabilities, `targets` between 0 and 1, `var`, `weight` and `pos_weight` positive."""
     rng = np.random.default_rng(zlib.crc32(repr((op, shapes, options)).encode()))
 
     def draw(name: str, shape: tuple[int, ...]) -> Array:
         if name == "labels":
-            return rng.integers(0, classes, shape)
-        if name in ("var", "weight"):
+            return rng.integers(0, classes, shape) if classes else rng.dirichlet(np.ones(shape[-1]), shape[:-1])
+        if name == "targets":
+            return rng.uniform(0.0, 1.0, shape)
+        if name in ("var", "weight", "pos_weight"):
             return rng.uniform(0.5, 2.0, shape)
         if distinct:
             return rng.permutation(int(np.prod(shape))).reshape(shape) / 10 - 1.0
@@ -147,6 +149,20 @@ CASES = {
     "cross_entropy, sequence": _cross_entropy(2, 3, K=4, weight=True, label_smoothing=0.1),
     "cross_entropy, large": _cross_entropy(8, scale=1e4),
     "cross_entropy, large, smoothing": _cross_entropy(8, scale=1e4, label_smoothing=0.1),
+    **{f"cross_entropy, probabilities, {reduction}{', weight' * weight}": case(
+        "cross_entropy", shapes={"logits": (4, 3), "labels": (4, 3), **({"weight": (3,)} if weight else {})},
+        constant=("weight",) * weight, label_smoothing=smoothing, reduction=reduction)
+       for reduction, weight, smoothing in (("mean", False, 0.0), ("mean", True, 0.0), ("none", True, 0.2))},
+    "binary_cross_entropy": case("binary_cross_entropy", shapes={"logits": (4, 3), "targets": (4, 3)}),
+    "binary_cross_entropy, weight": case("binary_cross_entropy", shapes={
+        "logits": (4, 3), "targets": (4, 3), "pos_weight": (3,)}, constant=("pos_weight",)),
+    "binary_cross_entropy, weight, none": case("binary_cross_entropy", shapes={
+        "logits": (5,), "targets": (5,), "pos_weight": ()}, constant=("pos_weight",), reduction="none"),
+    "binary_cross_entropy, large": case("binary_cross_entropy", shapes={"logits": (4, 3), "targets": (4, 3)},
+                                        scale=1e4, reduction="sum"),
+    **{f"{op}, {reduction}": case(op, shapes={"prediction": (4, 3), "target": (4, 3)}, reduction=reduction)
+       for op in ("mae", "huber") for reduction in ("mean", "sum", "none")},
+    "huber, delta": case("huber", shapes={"prediction": (4, 3), "target": (4, 3)}, delta=0.3),
     "softmax": case("softmax", shapes={"x": (3, 4)}),
     "softmax, axis 1": case("softmax", shapes={"x": (2, 3, 2)}, axis=1),
     "softmax, large": case("softmax", shapes={"x": (4, 3)}, scale=1e4),

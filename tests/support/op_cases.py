@@ -58,6 +58,8 @@ def values(domain: str, shape: tuple[int, ...], rng: np.random.Generator) -> Arr
         drawn = (rng.permutation(size) - size // 2) * GRID + GRID / 2
     elif domain == "distinct between":
         drawn = (rng.permutation(size) - size // 2) * GRID + GRID / 6
+    elif domain == "share":
+        drawn = rng.uniform(0.1, 0.9, size)
     elif domain == "boolean":
         drawn = rng.permutation(np.arange(size) % 2 == 0)
     else:
@@ -69,6 +71,8 @@ def draw(op: Op, case: dict[str, Any], rng: np.random.Generator,
          dtype: str = "float64") -> tuple[list[Array | None], dict[str, Any]]:
     """Inputs in the order of the contract (None where the case leaves one out), and the options."""
     contract, sizes, arrays = op.contract, sizes_of(op.contract, case), list[Array | None]()
+    if contract.with_floats and contract.two_forms[0] in case:  # a domain of floats
+        contract = contract.with_floats
     names = {argument.name for argument in contract.inputs}
     for argument in contract.inputs:
         domain = case.get(argument.name, None if argument.optional and argument.kind == "any" else "normal")

@@ -342,22 +342,34 @@ def softmax(x: Array, *, axis: int = -1) -> Array:
 
 
 @reference("cross_entropy")
-def cross_entropy(logits: Array, labels: Array, weight: Array | None = None, *, label_smoothing: float = 0.0,
-                  reduction: str = "mean", ignore_index: int | None = None) -> Array:
+def cross_entropy(logits: Array, labels: Array, weight: Array | None = None, sample_weight: Array | None = None, *,
+                  label_smoothing: float = 0.0, reduction: str = "mean", ignore_index: int | None = None) -> Array:
     K = logits.shape[-1]
     w = [1.0] * K if weight is None else weight.tolist()
-    losses, total_weight = np.empty(labels.shape), 0.0
-    for place in np.ndindex(*labels.shape):
-        logp, label = log_of_softmax(logits[place].tolist()), int(labels[place])
-        target = [label_smoothing / K + (1 - label_smoothing if k == label else 0.0) for k in range(K)]
-        if label == ignore_index:
-            losses[place] = 0.0
+    losses, divisor = np.zeros(logits.shape[:-1]), 0.0
+    for place in np.ndindex(*losses.shape):
+        logp = log_of_softmax(logits[place].tolist())
+        importance = 1.0 if sample_weight is None else sample_weight[place]
+        if labels.dtype.kind == "f":
+            hard, share = labels[place].tolist(), 1.0
+        elif labels[place] == ignore_index:
             continue
-        losses[place] = float(-sum(w[k] * target[k] * logp[k] for k in range(K)))
-        total_weight += sum(w[k] * (k == label) for k in range(K))
+        else:
+            hard, share = [float(k == labels[place]) for k in range(K)], w[labels[place]]
+        target = [label_smoothing / K + (1 - label_smoothing) * value for value in hard]
+        losses[place] = float(-sum(importance * w[k] * target[k] * logp[k] for k in range(K)))
+        divisor += importance * share
     if reduction == "none":
         return losses
-    return np.array(math.fsum(losses.flat) / (total_weight if reduction == "mean" else 1.0))
+    return np.array(math.fsum(losses.flat) / (divisor if reduction == "mean" else 1.0))
+
+
+@reference("binary_cross_entropy")
+def binary_cross_entropy(logits: Array, targets: Array, pos_weight: Array | None = None, *,
+                         reduction: str = "mean") -> Array:
+    def one(z: float, t: float, w: float) -> float:
+        return -w * t * math.log(logistic(z)) - (1 - t) * math.log(logistic(-z))
+    return reduced_loss(each(one, logits, targets, np.ones(()) if pos_weight is None else pos_weight), reduction)
 
 
 @reference("mse")

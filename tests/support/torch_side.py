@@ -92,7 +92,12 @@ def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor | None = Non
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, weight: Tensor | None = None, **options: Any) -> Tensor:
+    labels = channels_first(labels) if labels.is_floating_point() else labels
     return F.cross_entropy(channels_first(logits), labels, weight, **options)
+
+
+def binary_cross_entropy(logits: Tensor, targets: Tensor, pos_weight: Tensor | None = None, **options: Any) -> Tensor:
+    return F.binary_cross_entropy_with_logits(logits, targets, pos_weight=pos_weight, **options)
 
 
 FUNCTIONS: dict[str, Any] = {
@@ -101,7 +106,9 @@ FUNCTIONS: dict[str, Any] = {
     "max_pool2d": lambda x, **options: _pooling(F.max_pool2d, 2, x, **options),
     "avg_pool1d": lambda x, **options: _pooling(F.avg_pool1d, 1, x, **options),
     "avg_pool2d": lambda x, **options: _pooling(F.avg_pool2d, 2, x, **options),
-    "cross_entropy": cross_entropy,
+    "cross_entropy": cross_entropy, "binary_cross_entropy": binary_cross_entropy,
+    "mae": lambda prediction, target, **options: F.l1_loss(prediction, target, **options),
+    "huber": lambda prediction, target, **options: F.huber_loss(prediction, target, **options),
     "mse": lambda prediction, target, **options: F.mse_loss(prediction, target, **options),
     "softmax": lambda x, axis=-1: F.softmax(x, axis), "log_softmax": lambda x, axis=-1: F.log_softmax(x, axis),
     "sigmoid": lambda x: torch.sigmoid(x), "tanh": lambda x: torch.tanh(x), "relu": lambda x: torch.relu(x),

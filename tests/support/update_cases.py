@@ -40,6 +40,13 @@ def sgd() -> Iterator[Case]:
 
 
 @cases
+def average() -> Iterator[Case]:
+    for shape, decay in (((5, 3), 0.9), ((), 0.999), ((1003,), 0.0)):
+        mean, value = np.random.default_rng(0).standard_normal((2, *shape)).astype("float32")
+        yield [np.asarray(mean), np.asarray(value)], {"decay": decay}
+
+
+@cases
 def running_averages() -> Iterator[Case]:
     for C, seen in ((1, 0), (3, 1), (300, 8), (3, 9), (5, 1000), (4, np.array(3)), (4, np.array(50))):
         yield list(np.random.default_rng(C).standard_normal((4, C)).astype("float32")), {"momentum": 0.9, "seen": seen}
@@ -57,6 +64,24 @@ def tally() -> Iterator[Case]:
         if M == 1:
             scores, labels = scores[:, 0], labels[:, 0]
         yield [np.array(0.5, "float32"), right, np.array(1.25, "float32"), scores, labels], {}
+
+
+@cases
+def tally_labels() -> Iterator[Case]:
+    """A score of 0 counts as a no."""
+    for N, shape, dtype in ((37, (3,), "float32"), (5, (), "int64"), (4, (2, 3), "uint8")):
+        rng = np.random.default_rng(N)
+        logits, targets = rng.integers(-1, 2, (N, *shape)).astype("float32"), rng.integers(0, 2, (N, *shape))
+        logits[::3] = np.where(targets[::3] > 0, 1, -1)
+        yield [np.array(0.5, "float32"), np.array(3.0 if shape else 3), np.array(1.25, "float32"), logits,
+               targets.astype(dtype)], {}
+
+
+@cases
+def tally_errors() -> Iterator[Case]:
+    for N, shape in ((37, (3,)), (5, ()), (4, (2, 3))):
+        a, b = np.random.default_rng(N).standard_normal((2, N, *shape)).astype("float32")
+        yield [np.array(0.5, "float32"), np.array(3.0), np.array(1.25, "float32"), a, b], {}
 
 
 @cases

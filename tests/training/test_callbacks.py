@@ -229,3 +229,51 @@ def test_a_column_that_begins_late(tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     tn.callbacks.Log(path).on_epoch(Run(None, None, None, 2, history=[{"epoch": 1}, {"epoch": 2, "gap": 0.5}]))
     assert path.read_text() == "epoch,gap\n1,\n2,0.5\n"
+
+
+def test_the_average_is_that_of_all_steps_and_is_what_is_validated(tmp_path: Path) -> None:
+    """By the sum of the derivation: after the first step the weights, then 1 - decay of each."""
+    seen: list[Any] = []
+
+    class Watch(Callback):
+        def on_step(self, run: Run) -> None:
+            seen.append(run.model.parameters()[0].numpy().copy())
+
+        def on_epoch(self, run: Run) -> None:
+            np.testing.assert_array_equal(run.model.parameters()[0].numpy(), ema.means["0.W"])
+
+    ema, best = tn.callbacks.EMA(0.75), BestModel(tmp_path / "best", "train_loss", mode="max")
+    model = tn.nn.Sequential(tn.nn.Dense(2, 3))
+    x, labels = np.eye(2, dtype="float32"), np.array([0, 2])
+    batches = [(x, labels), (x[:1], labels[:1])]
+    history = tn.fit(model, tn.optim.SGD(model.parameters(), lr=0.5), batches, epochs=2, validation=batches,
+                     callbacks=[Watch(), ema, best], show=False)
+    expected = 0.75**3 * seen[0] + 0.25 * (0.75**2 * seen[1] + 0.75 * seen[2] + seen[3])
+    np.testing.assert_allclose(ema.means["0.W"], expected, rtol=1e-6)
+    np.testing.assert_array_equal(model.parameters()[0].numpy(), ema.means["0.W"])
+    assert tn.evaluate(model, batches)["loss"] == history[-1]["validation_loss"]
+    early = 0.75 * seen[0] + 0.25 * seen[1]
+    np.testing.assert_allclose(tn.load(tmp_path / "best").parameters()[0].numpy(), early, rtol=1e-6)
+    before = model.parameters()[0].numpy().copy()
+    ema.means["0.W"] = before + 1
+    with ema.averaged(model):
+        np.testing.assert_array_equal(model.parameters()[0].numpy(), before + 1)
+    np.testing.assert_array_equal(model.parameters()[0].numpy(), before)
+
+
+def test_after_an_error_the_model_has_the_weights_themselves() -> None:
+    model, ema, seen = tn.nn.Sequential(tn.nn.Dense(2, 2)), tn.callbacks.EMA(0.5), list[Any]()
+
+    class Die(Callback):
+        def on_step(self, run: Run) -> None:
+            seen.append(run.model.parameters()[0].numpy().copy())
+
+        def on_epoch(self, run: Run) -> None:
+            raise ZeroDivisionError
+
+    batch = np.eye(2, dtype="float32"), np.array([0, 1])
+    with pytest.raises(ZeroDivisionError):
+        tn.fit(model, tn.optim.SGD(model.parameters(), lr=0.5), [batch, batch], epochs=1, callbacks=[ema, Die()],
+               show=False)
+    np.testing.assert_array_equal(model.parameters()[0].numpy(), seen[-1])
+    assert (ema.means["0.W"] != seen[-1]).any()

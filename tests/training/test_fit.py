@@ -4,6 +4,7 @@ import io
 import re
 import sys
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -137,6 +138,50 @@ def test_accuracy_of_sequences_counts_positions() -> None:
     scores = np.array([[[5, 0], [5, 0]], [[0, 5], [0, 5]], [[5, 0], [0, 5]]], "float32")
     labels = np.array([[0, 1], [1, 1], [1, 1]])
     assert tn.evaluate(model, [(scores, labels)])["accuracy"] == pytest.approx(4 / 6)
+
+
+def _smoothed(output: tn.Tensor, labels: Any) -> tn.Tensor:
+    return tn.ops.cross_entropy(output, labels, label_smoothing=0.1)
+
+
+@pytest.mark.parametrize(("loss", "scores", "labels", "measure", "value"), [
+    (tn.ops.binary_cross_entropy, [[1.0, -1], [2, 3], [-1, -1]], [[1, 0], [1, 0], [0, 0]], "exact_match", 2 / 3),
+    (partial(tn.ops.binary_cross_entropy, pos_weight=2.0), [[1.0, -1], [2, 3]], [[1, 0], [1, 0]], "exact_match", 0.5),
+    (tn.ops.binary_cross_entropy, [[1.0], [2], [-1]], [[1], [0], [0]], "accuracy", 2 / 3),
+    (tn.ops.binary_cross_entropy, [1.0, 2, -1, 0], [1, 0, 0, 0], "accuracy", 3 / 4),
+    (tn.ops.cross_entropy, [[1.0, 0], [0, 2], [3, 0]], [[0.9, 0.1], [1, 0], [0.5, 0.5]], "accuracy", 2 / 3),
+    (_smoothed, [[1.0, 0], [0, 2], [3, 0]], [0, 0, 0], "accuracy", 2 / 3),
+    (tn.ops.mse, [[1.0, 0], [0, 2]], [[0.0, 0], [0, -1]], "mae", 1.0),
+    (partial(tn.ops.huber, delta=2.0), [1.0, 4, 2], [1.0, 1, 2], "mae", 1.0),
+    (lambda output, labels: tn.ops.mse(output, labels) * 2, [[1.0, 0]], [[0.0, 0]], "", 0.0)])
+def test_a_task_is_measured_by_what_fits_it(loss: Any, scores: Any, labels: Any, measure: str, value: float,
+                                            capsys: pytest.CaptureFixture[str]) -> None:
+    x, y = np.array(scores, "float32"), np.array(labels)
+    y = y.astype("float32") if y.dtype == float else y
+    x[x == 0] = -1e-9
+    model = nn.Sequential(Scale())
+    batches = [(x[:1], y[:1]), (x[1:], y[1:])] if len(x) > 1 else [(x, y)]
+    found = tn.evaluate(model, batches, loss=loss)
+    assert found.keys() - {measure} == {"loss", "images"}
+    history = tn.fit(model, optim.SGD(model.parameters(), lr=0.0), batches, epochs=1, validation=batches, loss=loss)
+    names = {name for name in history[0] if name.endswith(("accuracy", "exact_match", "mae"))}
+    printed = capsys.readouterr().out
+    if measure:
+        assert names == {f"train_{measure}", f"validation_{measure}"}
+        assert found[measure] == pytest.approx(value) == history[0][f"train_{measure}"]
+        shown = f"{measure.replace('_', ' ')} {value:.4f}"
+        assert f"  {shown}  validation {shown}" in printed
+    else:
+        assert not names
+        assert "validation loss" in printed
+
+
+class Scale(nn.Module):
+    def __init__(self) -> None:
+        self.factor = nn.Parameter([1.0])
+
+    def forward(self, x: tn.Tensor) -> tn.Tensor:
+        return x * self.factor
 
 
 def test_another_loss() -> None:
@@ -354,7 +399,7 @@ def test_the_bar_begins_where_the_epoch_goes_on(monkeypatch: pytest.MonkeyPatch,
 
     monkeypatch.setattr(progress, "_bar", lambda: Bar)
     monkeypatch.setattr(progress.time, "perf_counter", lambda: clock[0])
-    sums = {"images": 8, "loss": 4.0, "right": 6.0, "seconds": 0.0}
+    sums = {"images": 8, "loss": 4.0, "right": 6.0, "seconds": 0.0, "measure": "accuracy"}
     with progress.Meter(sums, "epoch 3/4", done=5, batches=9, show=True) as meter:
         for seconds in (0.2, 0.5, 0.6, 0.9, 1.2):
             clock[0] = seconds
@@ -437,8 +482,8 @@ FIT = re.escape("tn.fit(model, tn.optim.Adam(model.parameters()), tn.data.Loader
     (lambda m, o: tn.fit(m, o, [(IMAGES, LABELS[:5])], epochs=1), ShapeError, r"cross_entropy: "),
     (lambda m, o: tn.fit(m, o, [((IMAGES * 255).astype("uint8"), LABELS)], epochs=1), DtypeError,
      r"layer 0 \(BatchNorm\): batch_norm: x must hold floats, got uint8; .*tn.nn.Scaling\(\)\(x\)"),
-    (lambda m, o: tn.fit(m, o, [(IMAGES, LABELS.astype(float))], epochs=1), DtypeError,
-     r"cross_entropy: labels must hold integers, got float64"),
+    (lambda m, o: tn.fit(m, o, [(IMAGES, LABELS.astype(float))], epochs=1), ShapeError,
+     r"cross_entropy: labels that are floats must be \(...,K\), got \(22\) .* labels.astype\(\"int64\"\)\?"),
     (lambda m, o: tn.fit(m, o, [(IMAGES[:0], LABELS[:0])], epochs=1), ShapeError,
      r"batch_norm: x must have at least one"),
     (lambda m, o: tn.fit(m, o, [IMAGES], epochs=1), ArgumentError,

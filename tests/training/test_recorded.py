@@ -82,11 +82,26 @@ def compare(device: str, *, is_refused: bool = False, **options: Any) -> None:
 
 # --- the same numbers -----------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("optimizer", [tn.optim.Adam, tn.optim.AdamW, tn.optim.SGD])
+def grouped(parameters: Any) -> Any:
+    """Ratios of the rates that are no powers of 2, and a decay of the first group's own."""
+    return tn.optim.AdamW([{"parameters": parameters[:3], "lr": 3e-4, "weight_decay": 0.3},
+                           {"parameters": parameters[3:5]}, {"parameters": parameters[5:], "lr": 7e-3}])
+
+
+@pytest.mark.parametrize("optimizer", [tn.optim.Adam, tn.optim.AdamW, tn.optim.SGD, grouped])
 def test_replayed_steps_end_as_eager_ones_bit_for_bit(device: str, steps: list[RecordedStep], optimizer: Any) -> None:
     compare(device, optimizer=optimizer)
     assert [one.reason for one in steps] == [""]
     assert steps[0].recording is not None
+
+
+def test_averages_of_weights_with_replayed_steps(device: str, steps: list[RecordedStep]) -> None:
+    usual, replayed = tn.callbacks.EMA(0.8), tn.callbacks.EMA(0.8)
+    runs = [train(device, graph=graph, callbacks=[ema]) for graph, ema in ((False, usual), (True, replayed))]
+    assert_equal_runs(*runs)
+    assert steps[0].recording is not None
+    for name, mean in usual.means.items():
+        np.testing.assert_array_equal(on_host(mean), on_host(replayed.means[name]), err_msg=name)
 
 
 def test_python_makes_the_first_steps_and_those_of_other_shapes(device: str, monkeypatch: pytest.MonkeyPatch) -> None:

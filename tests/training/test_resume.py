@@ -20,7 +20,7 @@ from tests import kill
 from tinynet import nn, optim
 from tinynet.errors import Interrupted
 from tinynet.training import checkpoint
-from tinynet.training.callbacks import Callback, EarlyStopping, Log, Run
+from tinynet.training.callbacks import EMA, Callback, EarlyStopping, Log, Run
 from tinynet.training.signals import Signals
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,6 +54,9 @@ OPTIMIZERS: dict[str, Made] = {
     "sgd": lambda p: (optim.SGD(p, 0.1, momentum=0.9), None),
     "adam, one cycle": lambda p: ((o := optim.Adam(p)), optim.OneCycle(o, peak=0.02, steps=EPOCHS * BATCHES)),
     "adamw, cosine": lambda p: ((o := optim.AdamW(p, 0.01)), optim.Cosine(o, steps=EPOCHS * BATCHES)),
+    "groups, warm-up": lambda p: (
+        (o := optim.Adam([{"parameters": p[:2], "lr": 3e-3}, {"parameters": p[2:], "weight_decay": 0.1}], lr=0.01)),
+        optim.Warmup(optim.Cosine(o, steps=EPOCHS * BATCHES), steps=3)),
     "sgd, decay": lambda p: ((o := optim.SGD(p, 0.1)), optim.StepDecay(o, every=2, factor=0.7)),
 }
 
@@ -79,7 +82,8 @@ def lists() -> tuple[Any, Any]:
 
 
 def fitted(path: Path | None = None, *, optimizer: str = "adam, one cycle", data: Any = loaders, die: Any = None,
-           make: Any = lstm_cnn, epochs: int = EPOCHS, show: bool = False, **options: Any) -> tuple[Any, Any, Any]:
+           make: Any = lstm_cnn, epochs: int = EPOCHS, show: bool = False, more: Any = (),
+           **options: Any) -> tuple[Any, Any, Any]:
     """Train. Returns the model, its optimizer and the history."""
     tn.seed(1)
     model = make()
@@ -87,7 +91,7 @@ def fitted(path: Path | None = None, *, optimizer: str = "adam, one cycle", data
     train, validation = data()
     stopping = EarlyStopping("train_loss" if validation is None else "validation_loss", patience=2)
     history = tn.fit(model, update, train, epochs=epochs, validation=validation, schedule=schedule, show=show,
-                     checkpoint=path, callbacks=[stopping, die or Die()], **{"checkpoint_seconds": 0, **options})
+                     checkpoint=path, callbacks=[stopping, die or Die(), *more], **{"checkpoint_seconds": 0, **options})
     return model, update, history
 
 
@@ -113,6 +117,43 @@ def test_any_step(tmp_path: Path, optimizer: str, data: Any) -> None:
         with pytest.raises(ZeroDivisionError):
             fitted(path, optimizer=optimizer, data=data, die=Die(step))
         assert_same(fitted(path, optimizer=optimizer, data=data, resume=True), expected)
+
+
+@pytest.mark.parametrize("step", [1, 4, 8])
+@pytest.mark.parametrize("seconds", [0, 1e9])
+def test_averages_of_weights(tmp_path: Path, step: int, seconds: float) -> None:
+    """The averages of a resumed run, which are in the model at its end, and what was validated with them."""
+    def run(die: Any = None, **options: Any) -> Any:
+        ema = EMA(decay=0.7)
+        model, update, history = fitted(tmp_path / "c", more=[ema], die=die, checkpoint_seconds=seconds, **options)
+        assert ema.steps == EPOCHS * BATCHES
+        return {**model.state_dict(), **update.state_dict(), **ema.means}, without_times(history)
+
+    expected = run()
+    with pytest.raises(ZeroDivisionError):
+        run(Die(step))
+    found = run(resume=True)
+    assert found[0].keys() == expected[0].keys()
+    assert found[1] == expected[1]
+    for name, array in expected[0].items():
+        np.testing.assert_array_equal(found[0][name], array, err_msg=name)
+
+
+def test_a_signal_while_averages_are_validated(tmp_path: Path) -> None:
+    """The checkpoint has the weights themselves, and the model too."""
+    class Kill(Callback):
+        def __init__(self, epoch: int) -> None:
+            self._epoch = epoch
+
+        def evaluating(self, run: Run) -> Any:
+            if run.epoch == self._epoch:
+                os.kill(os.getpid(), signal.SIGINT)
+            return super().evaluating(run)
+
+    expected = fitted(more=[EMA(0.7)])
+    with pytest.raises(Interrupted):
+        fitted(tmp_path / "c", more=[EMA(0.7), Kill(2)])
+    assert_same(fitted(tmp_path / "c", more=[EMA(0.7), Kill(0)], resume=True), expected)
 
 
 @pytest.mark.parametrize("seconds", [0, 1e9])

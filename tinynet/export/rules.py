@@ -19,6 +19,8 @@ RULES: dict[str, Rule] = {}
 
 # The end of an error that begins with the op.
 INEXPRESSIBLE: dict[str, str] = {
+    "binary_cross_entropy": "is a loss of labels, which an exported model does not take; export what it is computed "
+                            "from",
     "cross_entropy": "is a loss of labels, which an exported model does not take; export what it is computed from",
     "dropout": "draws random numbers, which an exported model must not; call it only while self.training",
 }

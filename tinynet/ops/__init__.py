@@ -38,7 +38,7 @@ from tinynet.ops.elementwise import (
 from tinynet.ops.gru import gru
 from tinynet.ops.indexing import concatenate, getitem, pad
 from tinynet.ops.layernorm import layer_norm
-from tinynet.ops.loss import cross_entropy, huber, mae, mse
+from tinynet.ops.loss import binary_cross_entropy, cross_entropy, huber, mae, mse
 from tinynet.ops.lstm import lstm
 from tinynet.ops.masking import mask_steps
 from tinynet.ops.matmul import matmul
@@ -59,6 +59,7 @@ __all__ = [
     "avg_pool1d",
     "avg_pool2d",
     "batch_norm",
+    "binary_cross_entropy",
     "clip",
     "concatenate",
     "conv1d",

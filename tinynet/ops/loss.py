@@ -1,10 +1,11 @@
-"""Losses: softmax cross-entropy on class numbers, and the mean squared error; and the sums of an epoch."""
+"""Losses of classification and of regression, and the sums of an epoch."""
 
 from typing import Any
 
 from tinynet.errors import ArgumentError, ShapeError
 from tinynet.op import Array, Gradients, Update, op
-from tinynet.ops.activation import log_of_softmax
+from tinynet.ops.activation import log_of_softmax, logistic
+from tinynet.ops.axes import broadcast, unbroadcast
 
 
 def _reduced(name: str, group: str) -> Any:
@@ -27,9 +28,11 @@ def _reduced(name: str, group: str) -> Any:
     return sizes
 
 
-def _check_labels(logits: Array, labels: Array, weight: Array | None, *, sizes: dict[str, Any],
-                  ignore_index: int | None = None, **options: Any) -> None:
+def _check_labels(logits: Array, labels: Array, weight: Array | None, sample_weight: Array | None, *,
+                  sizes: dict[str, Any], ignore_index: int | None = None, **options: Any) -> None:
     K = sizes["K"]
+    if labels.dtype.kind not in "iu":
+        return
     if ignore_index is not None:
         labels = labels[labels != ignore_index]
     if labels.size and (labels.min() < 0 or labels.max() >= K):
@@ -37,58 +40,88 @@ def _check_labels(logits: Array, labels: Array, weight: Array | None, *, sizes: 
                             f"{labels.max()}; do labels count from 1, or are there more classes than logits?")
 
 
-@op("logits:(...,K) labels:int(...) weight?:(K) -> loss:(...L)", sizes=_reduced("cross_entropy", "..."),
-    check=_check_labels, flops=8,
-    cases=[{"...": (4,), "K": 5, "weight": None}, {"...": (3,), "K": 4, "weight": "positive"},
-           {"...": (2, 3), "K": 4, "weight": "positive", "label_smoothing": 0.2},
-           {"...": (4,), "K": 3, "weight": None, "label_smoothing": 0.1, "reduction": "sum"},
-           {"...": (3, 4), "K": 2, "weight": "positive", "reduction": "none"}, {"...": (1,), "K": 1, "weight": None},
-           {"...": (3, 4), "K": 3, "weight": "positive", "label_smoothing": 0.1, "ignore_index": 1}])
-def cross_entropy(xp: Any, logits: Array, labels: Array, weight: Array | None = None, *, label_smoothing: float = 0.0,
-                  reduction: str = "mean", ignore_index: int | None = None) -> tuple[Array, Any]:
-    """Softmax cross-entropy: −ln p[label], where p is the softmax of the logits.
+_SOFT: dict[str, Any] = {"labels": "share", "...": (2, 3), "K": 4}
 
-    `labels` are class numbers in [0, K). `weight` holds a weight for each class; the mean is then the weighted mean.
+
+@op("logits:(...,K) labels:int(...)|(...,K) weight?:(K) sample_weight?:(...) -> loss:(...L)",
+    sizes=_reduced("cross_entropy", "..."), check=_check_labels, flops=8,
+    cases=[{"...": (4,), "K": 5, "weight": None, "sample_weight": None},
+           {"...": (3,), "K": 4, "weight": "positive", "sample_weight": None},
+           {"...": (2, 3), "K": 4, "weight": "positive", "sample_weight": None, "label_smoothing": 0.2},
+           {"...": (4,), "K": 3, "weight": None, "sample_weight": None, "label_smoothing": 0.1, "reduction": "sum"},
+           {"...": (3, 4), "K": 2, "weight": "positive", "sample_weight": "positive", "reduction": "none"},
+           {"...": (1,), "K": 1, "weight": None, "sample_weight": None},
+           {"...": (3, 4), "K": 3, "weight": "positive", "sample_weight": "positive", "label_smoothing": 0.1,
+            "ignore_index": 1},
+           {**_SOFT, "weight": None, "sample_weight": None}, {**_SOFT, "weight": "positive", "sample_weight": None},
+           {**_SOFT, "weight": "positive", "sample_weight": "positive", "label_smoothing": 0.2},
+           {**_SOFT, "weight": None, "sample_weight": "positive", "reduction": "none"}])
+def cross_entropy(xp: Any, logits: Array, labels: Array, weight: Array | None = None,
+                  sample_weight: Array | None = None, *, label_smoothing: float = 0.0, reduction: str = "mean",
+                  ignore_index: int | None = None) -> tuple[Array, Any]:
+    """Softmax cross-entropy: −ln p[label], where p is the softmax of the logits; or −Σ t ln p for probabilities t.
+
+    `labels` are class numbers in [0, K), integers; floats of the shape of the logits are probabilities of the classes.
+    `weight` holds a weight for each class, `sample_weight` one for each position; the mean is then the weighted mean.
+    With probabilities, the weights of classes do not count in the divisor of the mean, as in PyTorch.
     `label_smoothing` moves this share of the target from the true class to all K classes evenly. `reduction` is "mean",
     "sum" or "none". Positions with the label `ignore_index` count as absent: their loss and gradient are 0, and the
-    mean is over the others (0 without any). No exponential overflows: the loss is finite and exact for all finite
-    logits, and a logit of −∞ shuts out a class that is not the label.
+    mean is over the others (0 without any). So do positions with a sample weight of 0. No exponential overflows: the
+    loss is finite and exact for all finite logits, and a logit of −∞ shuts out a class that is not the label.
 
-    Shapes    logits (...,K) · labels (...) of integers · weight (K) or None  →  loss (), or (...) unreduced
+    Shapes    logits (...,K) · labels (...) of integers, or (...,K) of floats · weight (K) or None ·
+              sample_weight (...) or None  →  loss (), or (...) unreduced
     Forward   (1)  ln pₖ = zₖ − ln Σⱼ e^zⱼ
-              (2)  qₖ = (1 − ε) 1[k = label] + ε / K        ε the label smoothing
-              (3)  l = −Σₖ wₖ qₖ ln pₖ                      at each position, over the k with wₖ qₖ ≠ 0
-              (4)  loss = Σ l / S                           S = Σ w[label] (mean), 1 (sum); no sum ("none")
+              (2)  qₖ = (1 − ε) tₖ + ε / K        tₖ = 1[k = label] for class numbers; ε the label smoothing
+              (3)  l = −s Σₖ wₖ qₖ ln pₖ          at each position, over the k with s wₖ qₖ ≠ 0; s the sample weight
+              (4)  loss = Σ l / S                 S = Σ s ω (mean), 1 (sum); no sum ("none"); ω = w[label] for class
+                                                  numbers, 1 for probabilities
     Backward  (5)  δl = δloss / S
-              (6)  δz = δl (p Σⱼ wⱼ qⱼ − w q)
-              (7)  δwₖ = −Σ δl qₖ ln pₖ − count(label = k) δloss loss / S        the last term for the mean alone
-    Because   ∂ ln pⱼ/∂zₖ = 1[j=k] − pₖ (see log_softmax), so (3) has ∂l/∂zₖ = −wₖ qₖ + pₖ Σⱼ wⱼ qⱼ, which is (6).
+              (6)  δz = δl s (p Σⱼ wⱼ qⱼ − w q)
+              (7)  δwₖ = −Σ δl s qₖ ln pₖ − δloss loss / S Σ s 1[k = label]     the last term for the mean of class
+                                                                                numbers alone
+              (8)  δs = −δl Σₖ wₖ qₖ ln pₖ − δloss loss / S ω                   the last term for the mean alone
+              (9)  δtₖ = −δl s (1 − ε) wₖ ln pₖ                                 of probabilities
+    Because   ∂ ln pⱼ/∂zₖ = 1[j=k] − pₖ (see log_softmax), so (3) has ∂l/∂zₖ = s (−wₖ qₖ + pₖ Σⱼ wⱼ qⱼ), which is (6).
               Without weights Σⱼ wⱼ qⱼ = 1, and (6) is δl (p − q): probabilities minus target, p − y in textbooks.
-              Each wₖ occurs in (3), where ∂l/∂wₖ = −qₖ ln pₖ, and for the mean in S: ∂loss/∂S = −loss / S, and
-              ∂S/∂wₖ is the number of labels k. The two terms are (7). An ignored position has q = 0.
-    Cache     ln p and q, (...,K) each; the weights; S and the loss
+              Each wₖ occurs in (3), where ∂l/∂wₖ = −s qₖ ln pₖ, and for the mean in S: ∂loss/∂S = −loss / S, and
+              ∂S/∂wₖ is the sum of s over the labels k. The two terms are (7). In the same way (8): s occurs in its
+              own l, and in S with the factor ω. An ignored position has q = 0. (3) and (2) give (9).
+    Cache     ln p, q and t, (...,K) each; the weights; ω; S and the loss
     Source    Bridle 1990; label smoothing: Szegedy et al. 2016
 
     >>> import tinynet as tn
     >>> round(tn.ops.cross_entropy(tn.Tensor([[0.0, 0.0], [1e4, 0.0]]), tn.Tensor([0, 0])).item(), 4)
     0.3466
+    >>> round(tn.ops.cross_entropy(tn.Tensor([[0.0, 0.0]]), tn.Tensor([[0.3, 0.7]])).item(), 4)
+    0.6931
     """
-    K = logits.shape[-1]
+    K, is_class = logits.shape[-1], labels.dtype.kind in "iu"
     logp = log_of_softmax(xp, logits, -1)  # (1)
-    target = (labels[..., None] == xp.arange(K)).astype(logits.dtype)  # (...,K)
+    target = (labels[..., None] == xp.arange(K)).astype(logits.dtype) if is_class else labels  # (...,K)
     q = (1 - label_smoothing) * target + label_smoothing / K  # (2)
     if ignore_index is not None:
+        if not is_class:
+            raise ArgumentError(f"cross_entropy: ignore_index needs labels that are class numbers, got {labels.dtype}; "
+                                "a sample_weight of 0 leaves a position out")
         counts = (labels != ignore_index)[..., None]
         target, q, logp = target * counts, q * counts, xp.where(counts, logp, xp.zeros((), logp.dtype))
     w = xp.ones(K, logits.dtype) if weight is None else weight
-    wq = w * q
+    s = None if sample_weight is None else sample_weight[..., None]  # (...,1)
+    wq = _times(s, w * q)
     loss = -(wq * _where_not_0(xp, wq, logp)).sum(axis=-1)  # (3) (...)
-    S = (w * target).sum() if reduction == "mean" else None
-    if ignore_index is not None and S is not None:
-        S = xp.where(counts.any(), S, xp.ones((), S.dtype))
+    omega = w * target if is_class else xp.ones((*logp.shape[:-1], 1), logp.dtype)  # ω, its sum over the last axis
+    S = _times(s, omega).sum() if reduction == "mean" else None
+    if S is not None and (ignore_index is not None or s is not None):
+        is_empty = S == 0 if ignore_index is None else ~counts.any()
+        S = xp.where(is_empty, xp.ones((), S.dtype), S)
     if reduction != "none":
         loss = loss.sum() if S is None else loss.sum() / S  # (4) ()
-    return loss, (logp, q, w, target, S, loss)
+    return loss, (logp, q, w, s, target, omega, S, loss, label_smoothing)
+
+
+def _times(s: Array | None, values: Array) -> Array:
+    return values if s is None else s * values
 
 
 def _where_not_0(xp: Any, factor: Array, logp: Array) -> Array:
@@ -98,17 +131,89 @@ def _where_not_0(xp: Any, factor: Array, logp: Array) -> Array:
 
 @cross_entropy.gradient
 def dcross_entropy(xp: Any, dloss: Array, *, cache: Any, needs: Any) -> Gradients:
-    logp, q, w, target, S, loss = cache
+    logp, q, w, s, target, omega, S, loss, label_smoothing = cache
     dl = (dloss if S is None else dloss / S)[..., None]  # (5) (...,1), or (1)
-    wq = w * q
-    dlogits = dl * (xp.exp(logp) * wq.sum(axis=-1, keepdims=True) - wq) if needs[0] else None  # (6)
-    dweight = None
+    dS = None if S is None else -dloss * loss / S
+    wq = _times(s, w * q)
+    dlogits = dlabels = dweight = dsample = None
+    if needs[0]:
+        total = wq.sum(axis=-1, keepdims=True)
+        dlogits = dl * (_where_not_0(xp, total, xp.exp(logp)) * total - wq)  # (6)
+    if needs[1]:
+        dlabels = -dl * (1 - label_smoothing) * _times(s, w * logp)  # (9)
     if needs[2]:
         positions = tuple(range(logp.ndim - 1))
-        dweight = -(dl * q * _where_not_0(xp, q, logp)).sum(axis=positions)  # (7) (K)
-        if S is not None:
-            dweight -= dloss * loss / S * target.sum(axis=positions)
-    return dlogits, None, dweight
+        dweight = -(dl * _times(s, q) * _where_not_0(xp, q, logp)).sum(axis=positions)  # (7) (K)
+        if dS is not None and omega.shape == target.shape:
+            dweight += dS * _times(s, target).sum(axis=positions)
+    if needs[3]:
+        dsample = -(dl * w * q * _where_not_0(xp, w * q, logp)).sum(axis=-1)  # (8) (...)
+        if dS is not None:
+            dsample += dS * omega.sum(axis=-1)
+    return dlogits, dlabels, dweight, dsample
+
+
+def _binary_sizes(known: dict[str, Any], reduction: str = "mean") -> dict[str, Any]:
+    weight, shape = known.get("...P", ()), known["..."]
+    if broadcast("binary_cross_entropy", shape, weight) != shape:
+        raise ShapeError(f"binary_cross_entropy: pos_weight must be one number, or one for each label, got {weight} "
+                         f"for logits of {shape}; pos_weight of shape {shape[-1:]}?")
+    return dict(_reduced("binary_cross_entropy", "...")(known, reduction))
+
+
+@op("logits:(...) targets:any(...) pos_weight?:(...P) -> loss:(...L)", sizes=_binary_sizes, flops=12,
+    cases=[{"...": (4, 3), "targets": "share", "pos_weight": None},
+           {"...": (3, 2), "...P": (2,), "targets": "share", "pos_weight": "positive"},
+           {"...": (5,), "...P": (), "targets": "share", "pos_weight": "positive", "reduction": "sum"},
+           {"...": (2, 3), "...P": (2, 1), "targets": "boolean", "pos_weight": "positive", "reduction": "none"}])
+def binary_cross_entropy(xp: Any, logits: Array, targets: Array, pos_weight: Array | None = None, *,
+                         reduction: str = "mean") -> tuple[Array, Any]:
+    """Cross-entropy of independent yes-or-no answers: for two classes with one score, or for many labels at once.
+
+    `targets` are 0 and 1, of any dtype, or probabilities. `pos_weight` multiplies the loss of positives; it is one
+    number, or one for each label. The loss is finite and exact for all finite logits.
+
+    Shapes    logits (...) · targets (...) · pos_weight, broadcast to (...), or None  →  loss (), or (...) unreduced
+    Forward   (1)  a = −ln σ(z) = ln(1 + e^−z),  b = −ln(1 − σ(z)) = ln(1 + eᶻ)        σ the logistic function
+              (2)  l = w t a + (1 − t) b        at each element; a term with the factor 0 counts as 0
+              (3)  loss = Σ l / R               R the number of elements (mean), 1 (sum)
+    Backward  (4)  δz = δl ((1 − t) σ(z) − w t σ(−z)),  δl = δloss / R
+              (5)  δt = δl (w a − b)
+              (6)  δw = Σ δl t a                over the elements that have this weight
+    Because   ∂a/∂z = −e^−z / (1 + e^−z) = −σ(−z), and ∂b/∂z = eᶻ / (1 + eᶻ) = σ(z), since 1 − σ(z) = σ(−z). With
+              w = 1, (4) is δl (σ(z) − t): probability minus target. l is linear in t and in w
+    Cache     z, t, a, b and w; R
+    Source    Cox 1958
+
+    >>> import tinynet as tn
+    >>> tn.ops.binary_cross_entropy(tn.Tensor([0.0, 100.0]), tn.Tensor([1, 1]), reduction="none").numpy().round(4)
+    array([0.6931, 0.    ], dtype=float32)
+    """
+    t = targets if targets.dtype == logits.dtype else targets.astype(logits.dtype)
+    w = xp.ones((), logits.dtype) if pos_weight is None else pos_weight
+    a, b = _softplus(xp, -logits), _softplus(xp, logits)  # (1)
+    wt, rest = w * t, 1 - t
+    loss = wt * _where_not_0(xp, wt, a) + rest * _where_not_0(xp, rest, b)  # (2)
+    R = loss.size if reduction == "mean" else 1
+    if reduction != "none":
+        loss = loss.sum() / R  # (3) ()
+    return loss, (logits, t, a, b, w, R, targets.dtype)
+
+
+def _softplus(xp: Any, z: Array) -> Array:
+    """ln(1 + eᶻ) = max(z, 0) + ln(1 + e^−|z|): the exponential is at most 1."""
+    right = z.real > 0
+    return xp.where(right, z, xp.zeros((), z.dtype)) + xp.log1p(xp.exp(xp.where(right, -z, z)))
+
+
+@binary_cross_entropy.gradient
+def dbinary_cross_entropy(xp: Any, dloss: Array, *, cache: Any, needs: Any) -> Gradients:
+    z, t, a, b, w, R, dtype = cache
+    dl = dloss / R
+    dlogits = dl * ((1 - t) * logistic(xp, z) - w * t * logistic(xp, -z)) if needs[0] else None  # (4)
+    dtargets = (dl * (w * a - b)).astype(dtype) if needs[1] else None  # (5)
+    dweight = unbroadcast(xp, dl * t * _where_not_0(xp, t, a), w.shape) if needs[2] else None  # (6)
+    return dlogits, dtargets, dweight
 
 
 @Update
@@ -122,6 +227,29 @@ def tally(xp: Any, total: Array, right: Array, loss: Array, scores: Array, label
     each = labels[0].size
     count = (scores.argmax(axis=-1) == labels).sum()
     right += count if each == 1 else count / each  # (2)
+
+
+@Update
+def tally_labels(xp: Any, total: Array, right: Array, loss: Array, logits: Array, targets: Array) -> None:
+    """Add a batch of N samples with many labels to the sums of an epoch, 0-d arrays, in place.
+
+      (1)  total ← total + N loss                     loss () the mean loss of the batch
+      (2)  right ← right + count of samples           with (logit > 0) = (target > 1/2) for all labels; logits and
+                                                      targets (N,...)
+    """
+    total += loss * len(targets)  # (1)
+    right += ((logits > 0) == (targets > 0.5)).reshape(len(targets), -1).all(axis=1).sum()  # (2)
+
+
+@Update
+def tally_errors(xp: Any, total: Array, errors: Array, loss: Array, prediction: Array, target: Array) -> None:
+    """Add a batch of N samples to the sums of an epoch of a regression, 0-d arrays, in place.
+
+      (1)  total ← total + N loss                              loss () the mean loss of the batch
+      (2)  errors ← errors + N mean |prediction − target|      prediction and target (N,...)
+    """
+    total += loss * len(target)  # (1)
+    errors += xp.abs(prediction - target).mean() * len(target)  # (2)
 
 
 @op("prediction:(...) target:(...) -> loss:(...L)", sizes=_reduced("mse", "..."), flops=3,

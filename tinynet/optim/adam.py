@@ -53,6 +53,7 @@ class Adam(Optimizer):
     """
 
     moments: ClassVar[tuple[str, ...]] = ("m", "v")
+    own_options: ClassVar[tuple[str, ...]] = ("lr", "weight_decay")
     counts_steps: ClassVar[bool] = True
     decoupled: ClassVar[bool] = False
 

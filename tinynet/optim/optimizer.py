@@ -8,17 +8,34 @@ array (`model.to`, `model.astype`) or another home, the next step packs again. A
 import itertools
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple, Required, TypedDict
 
 from tinynet import backend
 from tinynet.errors import ArgumentError, ShapeError, StateError
 from tinynet.nn.parameter import Parameter, Parameters
-from tinynet.plain import plain
+from tinynet.plain import number, plain
 from tinynet.shown import brief
 from tinynet.tracing import observers
 from tinynet.types import Array, Rate
 
-Weights = Iterable[Parameter]  # model.parameters(), or a list
+
+class GroupOptions(TypedDict, total=False):
+    """Parameters with a rate or a weight decay of their own, as they are given to an optimizer."""
+
+    parameters: Required[Iterable[Parameter]]
+    lr: float
+    weight_decay: float
+
+
+Weights = Iterable[Parameter] | Iterable[GroupOptions]  # model.parameters(), a list of parameters, or of groups
+
+
+class Group(NamedTuple):
+    """Parameters whose rate is `factor` times that of the optimizer; a weight decay of None is the optimizer's."""
+
+    parameters: Parameters
+    factor: float
+    weight_decay: float | None
 
 
 def scalar(number: Any, like: Array) -> Any:
@@ -30,7 +47,8 @@ class Pack:
     """Parameters of one dtype and device, contiguous in flat arrays."""
 
     def __init__(self, named: list[tuple[str, Parameter]], moments: dict[str, dict[str, Array]], steps: int,
-                 counts: Mapping[str, int]) -> None:
+                 counts: Mapping[str, int], group: Group | None) -> None:
+        self.group = group
         self.parameters = [parameter for _, parameter in named]
         ends = [0, *itertools.accumulate(parameter.size for parameter in self.parameters)]
         self.slices = [slice(start, end) for start, end in itertools.pairwise(ends)]
@@ -103,6 +121,11 @@ class Optimizer:
     A step skips parameters without a gradient. The moments exist from the start, as zeros. With `counts_steps`, steps
     are counted for each parameter: `update` gets parameters with an equal count, which is `self.count`.
 
+    Parameters may come in groups, dictionaries with `parameters` and the options in `own_options` that a group has of
+    its own. The `lr` of a group is its rate while that of the optimizer is the `lr` given here. When a schedule, or the
+    user, sets `optimizer.lr`, the rates of groups change in proportion. During `update`, `self.lr` and
+    `self.weight_decay` are those of the group. `groups` lists them, with the factor of each rate.
+
     >>> import tinynet as tn
     >>> class SignDescent(tn.optim.Optimizer):
     ...     def update(self, value, gradient):
@@ -111,14 +134,37 @@ class Optimizer:
     >>> optimizer = SignDescent([w], lr=0.5)
     >>> (w * w).sum().backward(); optimizer.step(); w.item()
     0.5
+    >>> model = tn.nn.Sequential(tn.nn.LSTM(3, 4), tn.nn.Dense(4, 2))
+    >>> optimizer = tn.optim.Adam([{"parameters": model[0].parameters(), "lr": 1e-4},
+    ...                            {"parameters": model[1].parameters(), "weight_decay": 0.01}], lr=1e-3)
+    >>> [round(group.factor, 3) for group in optimizer.groups]
+    [0.1, 1.0]
     """
 
     moments: ClassVar[tuple[str, ...]] = ()
     counts_steps: ClassVar[bool] = False
+    own_options: ClassVar[tuple[str, ...]] = ("lr",)  # that a group may have
     _missed = 0  # steps that the parameters of the present update have missed
 
     def __init__(self, parameters: Weights, lr: Rate) -> None:
         lr = plain(lr)
+        if not hasattr(lr, "dtype") and not (isinstance(lr, float | int) and lr >= 0 and math.isfinite(lr)):
+            raise ArgumentError(f"{type(self).__name__}: lr must be finite and not negative, got {lr!r}; lr=1e-3?")
+        listed: Any = parameters if isinstance(parameters, Parameters) or not isinstance(parameters, Iterable) else [
+            *parameters]
+        is_grouped = isinstance(listed, list) and any(isinstance(one, Mapping) for one in listed)
+        self.groups = [self._group(one, lr) for one in listed] if is_grouped else []
+        self.parameters = _joined(self.groups) if is_grouped else self._named(listed)
+        if len(self.parameters) < sum(len(group.parameters) for group in self.groups):
+            raise ArgumentError(f"{type(self).__name__}: a parameter must be in one group, and some are in two; "
+                                "[p for name, p in model.parameters().items() if not name.endswith('.b')]?")
+        self.lr = lr
+        self.steps: int | Array = 0
+        self._packs: list[Pack] = []
+        self._pack({moment: {} for moment in self.moments}, {})
+
+    def _named(self, parameters: Any) -> Parameters:
+        """Parameters with their names; those of a list are numbered."""
         if not isinstance(parameters, Parameters):
             listed = list(parameters) if isinstance(parameters, Iterable) else [parameters]
             if not all(isinstance(parameter, Parameter) for parameter in listed):
@@ -127,13 +173,23 @@ class Optimizer:
             parameters = Parameters((str(i), parameter) for i, parameter in enumerate(listed))
         if not len(parameters):
             raise ArgumentError(f"{type(self).__name__}: parameters must not be empty; was model.parameters() used up?")
-        if not hasattr(lr, "dtype") and not (isinstance(lr, float | int) and lr >= 0 and math.isfinite(lr)):
-            raise ArgumentError(f"{type(self).__name__}: lr must be finite and not negative, got {lr!r}; lr=1e-3?")
-        self.parameters = parameters
-        self.lr = lr
-        self.steps: int | Array = 0
-        self._packs: list[Pack] = []
-        self._pack({moment: {} for moment in self.moments}, {})
+        return parameters
+
+    def _group(self, options: Any, lr: Any) -> Group:
+        name = type(self).__name__
+        if not isinstance(options, Mapping) or "parameters" not in options or (
+                options.keys() - {"parameters", *self.own_options}):
+            got = list(options) if isinstance(options, Mapping) else type(options).__name__
+            raise ArgumentError(f"{name}: a group must be a dictionary with parameters, and may have "
+                                f'{" and ".join(self.own_options)}, got {got}; {{"parameters": layer.parameters(), '
+                                '"lr": 1e-4}?')
+        base, rate, decay = float(lr), options.get("lr"), options.get("weight_decay")
+        rate = base if rate is None else number(name, "lr", rate, 0, usual="1e-3")
+        if rate != base and not base:
+            raise ArgumentError(f"{name}: lr must be above 0 for a group to have a rate of its own, got 0 and {rate}: "
+                                "the rates keep their ratio; lr=1e-3?")
+        return Group(self._named(options["parameters"]), 1.0 if rate == base else rate / base, None if decay is None
+                     else float(number(name, "weight_decay", decay, 0, usual="0.01")))
 
     def __repr__(self) -> str:
         return brief(self, f"{len(self.parameters)} parameters", f"{int(self.steps)} steps", lr=float(self.lr))
@@ -166,7 +222,20 @@ class Optimizer:
         for pack in self._packs:
             for run, missed in pack.runs(self.steps):
                 self._missed = missed if self.counts_steps else 0
-                self.update(pack.values[run], pack.gradients[run], *(pack.moments[name][run] for name in self.moments))
+                arrays = pack.values[run], pack.gradients[run], *(pack.moments[name][run] for name in self.moments)
+                self.update(*arrays) if pack.group is None else self._update_group(pack.group, *arrays)
+
+    def _update_group(self, group: Group, *arrays: Array) -> None:
+        """Update with the rate and the weight decay of a group in place of the optimizer's."""
+        own: dict[str, Any] = {"lr": self.lr if group.factor == 1 else plain(self.lr) * group.factor}
+        if group.weight_decay is not None:
+            own["weight_decay"] = group.weight_decay
+        kept = {name: getattr(self, name) for name in own}
+        try:
+            vars(self).update(own)
+            self.update(*arrays)
+        finally:
+            vars(self).update(kept)
 
     def update(self, value: Array, gradient: Array, *moments: Array) -> None:
         """Update `value` and `moments`, flat arrays (n), in place. To be written by each optimizer."""
@@ -214,10 +283,13 @@ class Optimizer:
                     for moment in self.moments}, {name: int(state[key]) for name, key in counted.items()})
 
     def _pack(self, moments: dict[str, dict[str, Array]], counts: dict[str, int]) -> None:
-        groups: dict[tuple[str, str], list[tuple[str, Parameter]]] = {}
+        number_of = {id(parameter): i for i, group in enumerate(self.groups) for parameter in group.parameters}
+        alike: dict[tuple[str, str, int], list[tuple[str, Parameter]]] = {}
         for name, parameter in self.parameters.items():
-            groups.setdefault((parameter.device, str(parameter.dtype)), []).append((name, parameter))
-        self._packs = [Pack(named, moments, int(self.steps), counts) for named in groups.values()]
+            key = parameter.device, str(parameter.dtype), number_of.get(id(parameter), -1)
+            alike.setdefault(key, []).append((name, parameter))
+        self._packs = [Pack(named, moments, int(self.steps), counts, self.groups[i] if self.groups else None)
+                       for (_, _, i), named in alike.items()]
 
     def _counts(self) -> dict[str, int]:
         """The number of steps of each parameter, by name."""
@@ -231,3 +303,9 @@ class Optimizer:
         return {moment: {names[id(parameter)]: pack.moments[moment][part].reshape(parameter.shape)
                          for pack in self._packs for parameter, part in zip(pack.parameters, pack.slices, strict=True)}
                 for moment in self.moments}
+
+
+def _joined(groups: list[Group]) -> Parameters:
+    """The parameters of all groups, with the number of the group before each name."""
+    return Parameters((f"{i}.{name}", parameter) for i, group in enumerate(groups)
+                      for name, parameter in group.parameters.items())

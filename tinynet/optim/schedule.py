@@ -117,5 +117,45 @@ class OneCycle(Schedule):
         return _half_cosine(self.peak, self.peak / self.END, min((step - top) / (last - top), 1.0))
 
 
+class Warmup(Schedule):
+    """A linear rise in `steps` steps, then another schedule from its beginning, or the optimizer's rate.
+
+    The rate of step t, counted from 0, is (t + 1) / steps of the rate that follows. `then` is a schedule, or an
+    optimizer for a constant rate.
+
+    Source: Goyal et al. 2017.
+
+    >>> import tinynet as tn
+    >>> optimizer = tn.optim.SGD([tn.nn.Parameter([1.0])], lr=1.0)
+    >>> schedule = tn.optim.Warmup(tn.optim.StepDecay(optimizer, every=10, factor=0.5), steps=4)
+    >>> [schedule.rate(step) for step in (0, 1, 3, 4, 13, 14)]
+    [0.25, 0.5, 1.0, 1.0, 1.0, 0.5]
+    """
+
+    def __init__(self, then: Schedule | Optimizer, steps: int) -> None:
+        if not isinstance(then, Schedule | Optimizer):
+            raise ArgumentError(f"Warmup: then must be an optimizer or a schedule, got {type(then).__name__}; "
+                                "Warmup(Cosine(optimizer, steps=900), steps=100)?")
+        self.length = whole("Warmup", "steps", steps, 1, usual="steps=len(loader), one epoch")
+        self.then = then if isinstance(then, Schedule) else None
+        optimizer = then.optimizer if isinstance(then, Schedule) else then
+        base = self.then.base if self.then else optimizer.lr
+        super().__init__(optimizer)
+        self.base = base
+
+    def rate(self, step: int) -> Rate:
+        if step < self.length:
+            return self._rate_after(0) * ((step + 1) / self.length)
+        return self._rate_after(step - self.length)
+
+    def _rate_after(self, step: int) -> Rate:
+        return self.then.rate(step) if self.then else self.base
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if self.then:
+            self.then.base = float(state["base"])
+        super().load_state_dict(state)
+
+
 def _half_cosine(start: Rate, end: Rate, done: float) -> Rate:
     return end + (start - end) * (1 + math.cos(math.pi * done)) / 2

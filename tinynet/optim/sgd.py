@@ -40,6 +40,7 @@ class SGD(Optimizer):
     """
 
     moments: ClassVar[tuple[str, ...]] = ("velocity",)
+    own_options: ClassVar[tuple[str, ...]] = ("lr", "weight_decay")
 
     def __init__(self, parameters: Weights, lr: Rate = 1e-2, *, momentum: float = 0.0,
                  nesterov: bool = False, weight_decay: float = 0.0) -> None:

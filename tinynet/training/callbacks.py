@@ -1,4 +1,4 @@
-"""Callbacks of `fit`: early stopping, the best model, logs.
+"""Callbacks of `fit`: early stopping, the best model, averages of weights, logs.
 
     tn.fit(model, optimizer, train, epochs=50, validation=validation, callbacks=[
         tn.callbacks.EarlyStopping("validation_loss", patience=5),
@@ -15,20 +15,23 @@ import io
 import math
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from tinynet import backend
 from tinynet.atomic import write_whole
 from tinynet.errors import ArgumentError, DataError
 from tinynet.nn.module import Module
+from tinynet.optim.averaging import average
 from tinynet.output import json_text
 from tinynet.plain import number, whole
 from tinynet.saving import models
 from tinynet.training.run import Callback, PathLike, Run
 
-__all__ = ["BestModel", "Callback", "EarlyStopping", "Log", "Run", "TensorBoard"]
+__all__ = ["EMA", "BestModel", "Callback", "EarlyStopping", "Log", "Run", "TensorBoard"]
 
 
 class _Watch(Callback):
@@ -38,7 +41,7 @@ class _Watch(Callback):
         if mode not in (None, "min", "max"):
             raise ArgumentError(f'{type(self).__name__}: mode must be "min" or "max", got {mode!r}; "min" for a loss')
         self.metric = metric
-        self.mode = mode or ("min" if metric.endswith("loss") else "max")
+        self.mode = mode or ("min" if metric.endswith(("loss", "mae")) else "max")
         self.best: float | None = None
 
     def improvement(self, run: Run) -> float:
@@ -64,7 +67,7 @@ class EarlyStopping(_Watch):
 
     metric      a column of the history, such as "validation_loss"
     min_delta   only an improvement larger than this counts
-    mode        "min" or "max"; None: "min" for a metric whose name ends in "loss", else "max"
+    mode        "min" or "max"; None: "min" for a metric whose name ends in "loss" or "mae", else "max"
 
     >>> import tinynet as tn
     >>> stopping = tn.callbacks.EarlyStopping("validation_loss", patience=2)
@@ -128,6 +131,75 @@ class BestModel(_Watch):
         if self.improvement(run) > 0:
             self.best = run.history[-1][self.metric]
             self.save(self.path, run.model)
+
+
+class EMA(Callback):
+    """Keep an exponential moving average of the weights, which is validated and saved in their place.
+
+    decay      the share of the average that stays in each step; it looks back about 1 / (1 - decay) steps
+
+    After the first step, the average is the weights; from then on average = decay * average + (1 - decay) * weights.
+    Training goes on with the weights themselves. The validation and `on_epoch` of all callbacks, so `BestModel` too,
+    find the averages in the model, and so does the code after `fit`, unless the training ended by an error or a signal.
+    Buffers, such as the running averages of BatchNorm, are not averaged. Checkpoints hold both.
+
+    >>> import tinynet as tn
+    >>> model, batch = tn.nn.Sequential(tn.nn.Dense(2, 2)), (tn.init.ones((4, 2)), tn.Tensor([0, 1, 0, 1]).numpy())
+    >>> ema = tn.callbacks.EMA(decay=0.9)
+    >>> history = tn.fit(model, tn.optim.SGD(model.parameters()), [batch], epochs=5, callbacks=[ema], show=False)
+    >>> ema.steps, bool((model.parameters()[0].numpy() == ema.means["0.W"]).all())
+    (5, True)
+    """
+
+    def __init__(self, decay: float = 0.999) -> None:
+        self.decay = float(number("EMA", "decay", decay, 0, 1, below=True, usual="decay=0.999"))
+        self.steps = 0
+        self.means: dict[str, Any] = {}  # by the names of the parameters
+
+    def arrays(self, run: Run) -> dict[str, Any]:
+        parameters = run.model.parameters()
+        if self.means.keys() != {*parameters.names} or any(
+                mean.shape != one.shape or mean.dtype != one.dtype or backend.device_of(mean) != one.device
+                for mean, one in zip(self.means.values(), parameters, strict=True)):
+            self.steps, self.means = 0, {name: one.data.copy() for name, one in parameters.items()}
+        return self.means
+
+    def on_step(self, run: Run) -> None:
+        for mean, one in zip(self.arrays(run).values(), run.model.parameters(), strict=True):
+            if self.steps:
+                average(mean, one.data, decay=self.decay)
+            else:
+                mean[...] = one.data
+        self.steps += 1
+
+    def evaluating(self, run: Run) -> AbstractContextManager[None]:
+        return self.averaged(run.model)
+
+    @contextmanager
+    def averaged(self, model: Module) -> Iterator[None]:
+        """A context in which the parameters of the model are the averages."""
+        kept = {name: one.data.copy() for name, one in model.parameters().items()}
+        try:
+            self._put(model, self.means)
+            yield
+        finally:
+            self._put(model, kept)
+
+    def on_end(self, run: Run) -> None:
+        if self.steps and (run.stopped or run.epoch > run.epochs):
+            self._put(run.model, self.means)
+
+    def _put(self, model: Module, values: Mapping[str, Any]) -> None:
+        if self.steps:
+            for name, one in model.parameters().items():
+                one.data[...] = values[name]
+                one.version += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"steps": self.steps}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.steps = int(state["steps"])
 
 
 class Log(Callback):

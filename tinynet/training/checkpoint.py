@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinynet import random
+from tinynet import backend, random
 from tinynet.errors import CheckpointError, TinynetError
+from tinynet.optim.schedule import Schedule
 from tinynet.output import warn
 from tinynet.saving import archive
 from tinynet.saving.archive import Format
@@ -41,12 +42,13 @@ def capture(run: Run, compared: Mapping[str, Any]) -> State:
     Errors: CheckpointError for a callback whose state JSON cannot represent.
     """
     arrays = {**{f"model/{name}": array for name, array in run.model.state_dict().items()},
-              **{f"optimizer/{name}": array for name, array in run.optimizer.state_dict().items()}}
+              **{f"optimizer/{name}": array for name, array in run.optimizer.state_dict().items()},
+              **{name: backend.to_host(array).copy() for name, array in _of_callbacks(run).items()}}
     facts = {
         **compared,
         "epoch": run.epoch, "batch": run.batch, "step": run.step, "validating": run.validating,
         "history": run.history, "stopped": run.stopped,
-        "sums": {name: value if name == "images" else float(value) for name, value in run.sums.items()},
+        "sums": {name: value if name in ("images", "measure") else float(value) for name, value in run.sums.items()},
         "random": random.state_dict(),
         "streams": {path: vars(module)["own_stream"] for path, module in run.model.modules()
                     if "own_stream" in vars(module)},
@@ -67,6 +69,8 @@ def restore(run: Run, state: State) -> None:
         prefix = "model/" if part is run.model else "optimizer/"
         part.load_state_dict({name.removeprefix(prefix): array for name, array in state.arrays.items()
                               if name.startswith(prefix)})
+    for name, array in _of_callbacks(run).items():
+        array[...] = backend.to_device(state.arrays[name], backend.device_of(array))
     facts = state.facts
     if run.schedule:
         run.schedule.load_state_dict(facts["schedule"])
@@ -78,7 +82,9 @@ def restore(run: Run, state: State) -> None:
         vars(modules[path])["own_stream"] = str(name)
     random.load_state_dict(facts["random"])
     run.epoch, run.batch, run.step = (_count(facts[name]) for name in ("epoch", "batch", "step"))
-    run.sums = {name: (_count if name == "images" else float)(facts["sums"][name]) for name in run.sums}
+    kinds: dict[str, Any] = {"images": _count, "measure": str}
+    sums = {"measure": "accuracy", **facts["sums"]}  # earlier versions had no other one
+    run.sums = {name: kinds.get(name, float)(sums[name]) for name in run.sums}
     run.history = [dict(row) for row in facts["history"]]
     run.validating, run.stopped = bool(facts["validating"]), str(facts["stopped"])
 
@@ -96,6 +102,7 @@ def settings(run: Run, **more: Any) -> dict[str, Any]:
         **{f"layer {path or '(the model)'}": _options(module, skip=module.host_state)
            for path, module in run.model.modules()},
         "optimizer": _options(run.optimizer, skip=("lr", "steps")),
+        "groups of the optimizer": [[len(group.parameters), *group[1:]] for group in run.optimizer.groups] or None,
         "learning rate at the start": float(run.optimizer.lr),
         "schedule": _options(run.schedule, skip=("base", "steps")),
         "callbacks": [type(callback).__name__ for callback in run.callbacks],
@@ -198,6 +205,12 @@ def _kind(dtype: str, shape: Iterable[int]) -> str:
     return f"{dtype} {tuple(shape)}"
 
 
+def _of_callbacks(run: Run) -> dict[str, Any]:
+    """The arrays of all callbacks, by the number of the callback and their names."""
+    return {f"callback {i}/{name}": array for i, callback in enumerate(run.callbacks)
+            for name, array in callback.arrays(run).items()}
+
+
 def _loaders(run: Run) -> list[Any]:
     return [loader for loader in (run.train, run.validation) if hasattr(loader, "load_state_dict")]
 
@@ -219,10 +232,13 @@ def _options(thing: Any, skip: Iterable[str]) -> Any:
         return None
     def plain(value: Any) -> bool:
         return (value is None or isinstance(value, bool | int | float | str)
-                or (isinstance(value, tuple | list) and all(map(plain, value))))
+                or (isinstance(value, tuple | list) and all(map(plain, value)))
+                or (isinstance(value, dict) and all(map(plain, value.values()))))
 
+    options = {name: _options(value, skip) if isinstance(value, Schedule) else value
+               for name, value in vars(thing).items()}
     added = getattr(type(thing), "added_options", {}).items()  # where they have the values that earlier versions mean
-    return [type(thing).__name__, {name: value for name, value in vars(thing).items()
+    return [type(thing).__name__, {name: value for name, value in options.items()
                                    if plain(value) and not name.startswith("_") and name not in skip
                                    and name != "training" and (name, value) not in added}]
 

@@ -1,4 +1,4 @@
-"""Loss, accuracy and outputs of a model in evaluation mode: `evaluate` and `predict`."""
+"""Loss, accuracy or another measure, and outputs of a model in evaluation mode: `evaluate` and `predict`."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -23,12 +23,18 @@ Metric = Callable[[Any, Any], float]  # of all labels and all outputs, NumPy arr
 @guided(EVALUATE)
 def evaluate(model: Module, batches: Batches, *, loss: Loss = ops.cross_entropy,
              metrics: Mapping[str, Metric] | None = None) -> dict[str, float]:
-    """The mean loss and the accuracy of a model on batches of (inputs, labels), in evaluation mode.
+    """The mean loss of a model on batches of (inputs, labels), in evaluation mode, and a measure that fits the task.
 
     metrics   more numbers by name: functions of all labels (N, ...) and all outputs (N, ..., K), NumPy arrays
 
-    Returns a dictionary: `loss`, `accuracy` (a share, 0 to 1), the metrics, and `images`, their number. There is no
-    `accuracy` if the labels are not class numbers, as in regression, or the outputs have no score for each class.
+    Returns a dictionary: `loss`, the measure, the metrics, and `images`, their number. The measure is
+
+    accuracy      a share, 0 to 1, if labels are class numbers, and outputs have a score for each class; and for
+                  `cross_entropy` of probabilities, and `binary_cross_entropy` with one score for each sample
+    exact_match   the share of samples with all labels right, for `binary_cross_entropy` with many labels
+    mae           the mean absolute error, for `mse`, `mae` and `huber`
+
+    or missing, as for other losses of a regression. Options as `functools.partial` gives them change nothing.
 
     Errors: ArgumentError if there is no batch, or a batch is not a pair.
 
@@ -48,7 +54,7 @@ def evaluate(model: Module, batches: Batches, *, loss: Loss = ops.cross_entropy,
     for batch in batches:
         inputs, target = tensors_of("evaluate", batch, device)
         output = evaluated(model, *inputs)
-        add_batch(meter.sums, evaluated(loss, output, target), output, target)
+        add_batch(meter.sums, loss, evaluated(loss, output, target), output, target)
         meter.tick()
         if metrics:
             seen.append((target.numpy(), output.numpy()))
@@ -56,7 +62,7 @@ def evaluate(model: Module, batches: Batches, *, loss: Loss = ops.cross_entropy,
         raise ArgumentError("evaluate: batches must be at least one, got none; a generator yields its batches only "
                             "once: list(batches), or a tn.data.Loader?")
     means = meter.means("")
-    result: dict[str, float] = {name: means[name] for name in means if name in ("loss", "accuracy")}
+    result: dict[str, float] = {name: means[name] for name in means if name in ("loss", meter.measure)}
     if metrics:
         labels, outputs = (backend.namespace("cpu").concatenate(parts) for parts in zip(*seen, strict=True))
         result.update({name: float(metric(labels, outputs)) for name, metric in metrics.items()})

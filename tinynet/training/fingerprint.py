@@ -45,7 +45,7 @@ def fingerprint(run: Run, **functions: Any) -> dict[str, str]:
                       if callable(value) and not isinstance(value, Module)}
     for callback in run.callbacks:
         found.update({f"{option} of {type(callback).__name__}": str(getattr(callback, option))
-                      for option in ("metric", "mode") if hasattr(callback, option)})
+                      for option in ("metric", "mode", "decay") if hasattr(callback, option)})
     for name, function in functions.items():
         if function is not None:
             found[name] = described(function)

@@ -12,6 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence, Sized
+from contextlib import ExitStack
 from threading import Lock
 from typing import Any
 
@@ -64,8 +65,9 @@ def fit(model: Module, optimizer: Optimizer, train: Batches, *, epochs: int | No
     Returns a dictionary for each epoch:
 
     epoch                        from 1
-    train_loss, train_accuracy   means over the epoch in training mode, while the weights change. There is an accuracy
-                                 only if labels are class numbers, and outputs have a score for each class
+    train_loss, train_accuracy   means over the epoch in training mode, while the weights change. Instead of the
+                                 accuracy there is train_exact_match for many labels, train_mae for a regression, or
+                                 nothing: see `evaluate`
     validation_loss, ...         and validation_accuracy, validation_<metric>: after the epoch, in evaluation mode
     seconds, images_per_second   of the training alone
     graph_refused                1, only if steps on a GPU could not be recorded; a warning says why
@@ -169,15 +171,25 @@ def _epoch(run: Run, session: Session, metrics: Mapping[str, Metric], show: bool
     row = {"epoch": run.epoch, **meter.means("train")}
     if session.recorded and session.recorded.reason:
         row["graph_refused"] = 1.0
-    if run.validation is not None:
-        found = evaluate(run.model, _until_interrupted(run, session), loss=session.loss, metrics=metrics)
-        row.update({f"validation_{name}": value for name, value in found.items() if name != "images"})
-    run.history.append(row)
-    for callback in run.callbacks:
-        callback.on_epoch(run)
+    try:
+        with ExitStack() as contexts:
+            for callback in run.callbacks:
+                contexts.enter_context(callback.evaluating(run))
+            if run.validation is not None:
+                found = evaluate(run.model, _until_interrupted(run, session), loss=session.loss, metrics=metrics)
+                row.update({f"validation_{name}": value for name, value in found.items() if name != "images"})
+            run.history.append(row)
+            for callback in run.callbacks:
+                callback.on_epoch(run)
+    except _Interrupted:  # the state is saved when the contexts are left
+        session.end_if_interrupted()
     run.next_epoch()
     session.save()
     return meter
+
+
+class _Interrupted(Exception):
+    """A signal was received in the validation."""
 
 
 def _until_interrupted(run: Run, session: Session) -> Iterator[Any]:
@@ -187,5 +199,6 @@ def _until_interrupted(run: Run, session: Session) -> Iterator[Any]:
     for batch in batches:
         if session.signals.received and position is not None:
             batches.load_state_dict(position)
-        session.end_if_interrupted()
+        if session.signals.received:
+            raise _Interrupted
         yield batch

@@ -14,7 +14,7 @@ SHOW_SECONDS = 0.5  # between two updates of the numbers behind the bar; each re
 class Meter:
     """Measures the time of an epoch, computes its means, and shows both.
 
-    sums      the run's: images, losses, right answers, seconds; the steps add to all but the seconds
+    sums      the run's: images, losses, the measure, seconds; the steps add to all but the seconds
     title     the beginning of the line
     done      batches done before, of `batches`, which may be unknown
     show      a bar inside `with`, on a terminal or in a notebook with ipywidgets; and one line at the end
@@ -52,15 +52,20 @@ class Meter:
     def means(self, name: str) -> dict[str, float]:
         """The means so far, `name` before their names, and the speed. This waits for a device.
 
-        The accuracy is missing where no answer is right or wrong: see `add_batch`.
+        The measure is missing where the loss names none: see `add_batch`.
         """
         prefix, images = f"{name}_" if name else "", max(self.sums["images"], 1)
         loss, right = float(self.sums["loss"]), float(self.sums["right"])
         self._add_time()
         seconds = self.sums["seconds"]
-        accuracy = {f"{prefix}accuracy": right / images} if right >= 0 else {}
-        return {f"{prefix}loss": loss / images, **accuracy,
+        measure = {f"{prefix}{self.measure}": right / images} if right >= 0 and self.measure else {}
+        return {f"{prefix}loss": loss / images, **measure,
                 "seconds": seconds, "images_per_second": self.sums["images"] / seconds}
+
+    @property
+    def measure(self) -> str:
+        """The name of what the batches are measured by besides their loss."""
+        return str(self.sums["measure"])
 
     def close(self, row: dict[str, float], left: float) -> None:
         """Print the line of the epoch: its row of the history, and the seconds that remain for the others."""
@@ -75,7 +80,8 @@ class Meter:
         self.last = now
 
     def _line(self, row: dict[str, float]) -> str:
-        names = ("loss", "accuracy", "validation_accuracy" if "accuracy" in row else "validation_loss")
+        measure = self.measure if self.measure in row else "loss"
+        names = dict.fromkeys(("loss", measure, f"validation_{measure}"))
         parts = [f"{name.replace('_', ' ')} {row[name]:.4f}" for name in names if name in row]
         return "  ".join([*parts, f"{row['images_per_second']:,.0f} images/s"])
 

@@ -101,11 +101,13 @@ class RecordedStep:
     def _choose_scalars(self) -> None:
         """Make device scalars for the step count, the learning rate and the batches seen.
 
-        The rate has the widest dtype among the parameters: a Python number gives the same bits.
+        The rate has the widest dtype among the parameters: a Python number gives the same bits. With groups it is
+        float64, like the products of the rate with their factors on the host.
         """
         xp, optimizer = backend.namespace(self.device), self.run.optimizer
         widest = max((parameter.dtype for parameter in optimizer.parameters), key=lambda dtype: dtype.itemsize)
-        self.scalars = {place: xp.zeros((), widest if place == (optimizer, "lr") else "int64")
+        rate = "float64" if optimizer.groups else widest
+        self.scalars = {place: xp.zeros((), rate if place == (optimizer, "lr") else "int64")
                         for place in self._host_numbers()}
         self.written = {}
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -11,6 +12,7 @@ from tinynet.optim.optimizer import Optimizer
 from tinynet.optim.schedule import Schedule
 from tinynet.shown import brief
 from tinynet.tensor import Tensor
+from tinynet.types import Array
 
 PathLike = str | os.PathLike[str]
 Loss = Callable[[Tensor, Any], Tensor]  # of outputs and labels: one element, the mean over the batch
@@ -18,12 +20,14 @@ Batches = Iterable[Any]  # an iterable of (inputs, labels), best with a length: 
 
 
 def no_sums() -> dict[str, Any]:
-    """The sums of an epoch before its first batch: images, losses, right answers, seconds.
+    """The sums of an epoch before its first batch: images, losses, right answers or errors, seconds.
+
+    `measure` names what the answers are counted by: "accuracy", for example.
 
     >>> no_sums()["images"]
     0
     """
-    return {"images": 0, "loss": 0.0, "right": 0.0, "seconds": 0.0}
+    return {"images": 0, "loss": 0.0, "right": 0.0, "seconds": 0.0, "measure": ""}
 
 
 @dataclass(repr=False)
@@ -35,7 +39,7 @@ class Run:
     step         batches done in all epochs
     validating   whether the batches of this epoch are done
     history      a row for each completed epoch
-    sums         of the current epoch: images, losses, right answers, seconds
+    sums         of the current epoch: images, losses, right answers, seconds, and the name of the measure
     stopped      the reason to end, or ""
 
     >>> run = Run(None, None, None, epochs=9)                 # as `fit` makes it
@@ -113,6 +117,14 @@ class Callback:
 
     def on_end(self, run: Run) -> None:
         """Called at the end, also after an error: the place to close files."""
+
+    def evaluating(self, run: Run) -> AbstractContextManager[None]:
+        """A context in which the model is validated, and `on_epoch` of all callbacks is called."""
+        return nullcontext()
+
+    def arrays(self, run: Run) -> dict[str, Array]:
+        """Arrays that a checkpoint must hold of this callback, by name, on any device. A resume writes into them."""
+        return {}
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint must hold of this callback: a dictionary that JSON can represent."""

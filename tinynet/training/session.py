@@ -87,7 +87,7 @@ class Session:
         else:
             *inputs, target = arrays
         value, output = train_step(self.run, inputs, target, self.run.model, self.loss, self.max_norm)
-        add_batch(self.run.sums, value, output, target)
+        add_batch(self.run.sums, self.loss, value, output, target)
         return value, output
 
     def watch(self) -> None:

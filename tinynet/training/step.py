@@ -8,12 +8,13 @@ Nothing in this file reads a number back from a device.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
-from tinynet import backend
+from tinynet import backend, ops
 from tinynet.errors import ArgumentError
 from tinynet.nn.parameter import Parameter
-from tinynet.ops.loss import tally
+from tinynet.ops.loss import tally, tally_errors, tally_labels
 from tinynet.optim.clipping import clip_global_norm
 from tinynet.tensor import Tensor
 from tinynet.training.run import Loss, Run
@@ -35,19 +36,53 @@ def train_step(run: Run, inputs: Sequence[Tensor], target: Tensor, model: Callab
     return value, output
 
 
-def add_batch(sums: dict[str, Any], loss: Tensor, output: Tensor, labels: Tensor) -> None:
-    """Add a batch to the sums: images, loss times images, right answers. The sums live on the loss's device.
+def _plain(loss: Any) -> Any:
+    """A loss without the options that `functools.partial` gives it."""
+    return _plain(loss.func) if isinstance(loss, partial) else loss
 
-    Without an accuracy (labels that are not class numbers, or one score only) the sum of right answers is negative.
+
+def measured_by(loss: Any, output: Tensor, labels: Tensor) -> str:
+    """The name of what a batch is measured by besides its loss; "" for none.
+
+    accuracy      the share of right classes: labels are class numbers, and outputs have a score for each class. Also
+                  for `cross_entropy` with probabilities, and for `binary_cross_entropy` with one score for a sample
+    exact_match   the share of samples with all labels right: for `binary_cross_entropy` with many labels
+    mae           the mean absolute error: for `mse`, `mae` and `huber`
+    """
+    loss = _plain(loss)
+    if labels.dtype.kind in "iu" and output.ndim == labels.ndim + 1 and output.shape[-1] > 1:
+        return "accuracy"
+    if output.shape == labels.shape and output.ndim:
+        if loss is ops.cross_entropy:
+            return "accuracy"
+        if loss is ops.binary_cross_entropy:
+            return "exact_match" if labels.size > len(labels) else "accuracy"
+        if any(loss is one for one in (ops.mse, ops.mae, ops.huber)):
+            return "mae"
+    return ""
+
+
+def add_batch(sums: dict[str, Any], loss: Loss, value: Tensor, output: Tensor, labels: Tensor) -> None:
+    """Add a batch to the sums: images, loss times images, and what `measured_by` names. They live on the loss's device.
+
+    Without a name for it the sum of the measure is negative. `value` is what the loss returned.
     """
     sums["images"] += len(labels)
-    for name, dtype in (("loss", loss.dtype), ("right", "int64" if labels.ndim == 1 else "float64")):
+    measure = sums["measure"] = measured_by(loss, output, labels)
+    counted = "int64" if labels.ndim == 1 and measure != "mae" else "float64"
+    for name, dtype in (("loss", value.dtype), ("right", counted)):
         if not hasattr(sums[name], "dtype"):  # a number of the host: the epoch has just begun, or was resumed
-            sums[name] = backend.as_array(sums[name], dtype, loss.device)
-    if labels.dtype.kind in "iu" and output.ndim == labels.ndim + 1 and output.shape[-1] > 1:
-        tally(sums["loss"], sums["right"], loss.data.reshape(()), output.data, labels.data)
+            sums[name] = backend.as_array(sums[name], dtype, value.device)
+    totals, mean = (sums["loss"], sums["right"]), value.data.reshape(())
+    if measure == "mae":
+        tally_errors(*totals, mean, output.data, labels.data)
+    elif measure and _plain(loss) is ops.binary_cross_entropy:
+        tally_labels(*totals, mean, output.data, labels.data)
+    elif measure:
+        classes = labels.data if output.ndim > labels.ndim else labels.data.argmax(axis=-1)
+        tally(*totals, mean, output.data, classes)
     else:
-        sums["loss"] += loss.data.reshape(()) * len(labels)
+        sums["loss"] += mean * len(labels)
         sums["right"] -= len(labels)
 
 

@@ -526,7 +526,7 @@ CASES: dict[str, dict[str, Any]] = {
     "batch_norm": {"...": (600, 3), "C": 3, "mean": None, "var": None},
     "batch_norm, stretches": {"...": (9000, 5), "C": 5, "mean": None, "var": None},
     "dropout": {"...": (50,), "p": 0.5, "key": (1, 2), "counter": 0},
-    "cross_entropy": {"...": (5,), "K": 40, "weight": None}, "relu": {"...": (50,)}}
+    "cross_entropy": {"...": (5,), "K": 40, "weight": None, "sample_weight": None}, "relu": {"...": (50,)}}
 
 
 def agrees(case: str) -> bool:

@@ -1,6 +1,7 @@
 """The cross-entropy of ops/loss.py in Numba, for float32, without weights, reduced to a mean or a sum.
 
-Left to the specification: (7) of cross_entropy, and all calls with weights, ignored labels, or no reduction.
+Left to the specification: (7) (8) (9) of cross_entropy, and all calls with weights, ignored labels, probabilities as
+labels, or no reduction.
 
 Layout    R positions
 
@@ -78,11 +79,11 @@ def _backward(shard: Any, shards: Any, dl: Any, labels: Any, smoothing: Any, log
 
 # --- Entry ----------------------------------------------------------------------------------------------------------
 
-def cross_entropy(xp: Any, logits: Any, labels: Any, weight: Any = None, *, label_smoothing: float = 0.0,
-                  reduction: str = "mean", ignore_index: int | None = None) -> Any:
-    """See `tn.ops.cross_entropy`. float32, without weights and ignored labels, the mean or the sum."""
-    if (logits.dtype != np.float32 or weight is not None or reduction == "none" or ignore_index is not None
-            or not labels.size):
+def cross_entropy(xp: Any, logits: Any, labels: Any, weight: Any = None, sample_weight: Any = None, *,
+                  label_smoothing: float = 0.0, reduction: str = "mean", ignore_index: int | None = None) -> Any:
+    """See `tn.ops.cross_entropy`. float32, class numbers, without weights and ignored labels, the mean or the sum."""
+    if (logits.dtype != np.float32 or labels.dtype.kind == "f" or weight is not None or sample_weight is not None
+            or reduction == "none" or ignore_index is not None or not labels.size):
         return NotImplemented
     labels = np.ascontiguousarray(labels.reshape(-1), np.int64)
     S = labels.size if reduction == "mean" else 1
@@ -98,4 +99,4 @@ def dcross_entropy(xp: Any, dloss: Any, *, cache: Any, needs: Any) -> Any:
     dl, dlogits = np.float32(dloss / S), empty(logp.shape)  # (5)
     launch(_backward, dl, labels, label_smoothing, logp.reshape(labels.size, -1), dlogits.reshape(labels.size, -1),
            shards=1)
-    return dlogits, None, None
+    return dlogits, None, None, None

@@ -1,6 +1,7 @@
 """The cross-entropy of ops/loss.py on a GPU, for float32, without weights, reduced to a mean or a sum; and the tally.
 
-Left to the specification: (7) of cross_entropy, and all calls with weights or without a reduction.
+Left to the specification: (7) (8) (9) of cross_entropy, and all calls with weights, probabilities as labels, or without
+a reduction.
 
 Layout    R positions
 
@@ -32,11 +33,11 @@ _ROWS_ALONE = 4 * _WARPS  # rows that one block has, at most; with several block
 
 # --- Entry ----------------------------------------------------------------------------------------------------------
 
-def cross_entropy(xp: Any, logits: Any, labels: Any, weight: Any = None, *, label_smoothing: float = 0.0,
-                  reduction: str = "mean", ignore_index: int | None = None) -> Any:
-    """See `tn.ops.cross_entropy`. float32, without weights and ignored labels, the mean or the sum."""
-    if (logits.dtype != xp.float32 or weight is not None or reduction == "none" or ignore_index is not None
-            or not logits.size):
+def cross_entropy(xp: Any, logits: Any, labels: Any, weight: Any = None, sample_weight: Any = None, *,
+                  label_smoothing: float = 0.0, reduction: str = "mean", ignore_index: int | None = None) -> Any:
+    """See `tn.ops.cross_entropy`. float32, class numbers, without weights and ignored labels, the mean or the sum."""
+    if (logits.dtype != xp.float32 or labels.dtype.kind == "f" or weight is not None or sample_weight is not None
+            or reduction == "none" or ignore_index is not None or not logits.size):
         return NotImplemented
     R, K = labels.size, logits.shape[-1]
     logits, labels = xp.ascontiguousarray(logits), xp.ascontiguousarray(labels.astype(xp.int64, copy=False))
@@ -56,7 +57,7 @@ def dcross_entropy(xp: Any, dloss: Any, *, cache: Any, needs: Any) -> Any:
     dlogits = xp.empty(logp.shape, logp.dtype)
     _cuda.launch("dcross_entropy", one_each(logp.size), logp, labels, xp.ascontiguousarray(dloss), dlogits,
                  label_smoothing, one_over_S, logp.size, logp.shape[-1])
-    return dlogits, None, None
+    return dlogits, None, None, None
 
 
 def tally(xp: Any, total: Any, right: Any, loss: Any, scores: Any, labels: Any) -> Any:

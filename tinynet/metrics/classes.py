@@ -1,18 +1,4 @@
-"""Figures of classification: accuracy, precision, recall, ROC and precision-recall curves, McNemar's test.
-
-Plain functions of arrays on the host; all sums in float64.
-
-    scores = tn.predict(model, images)                 # (N, K), one row of scores for each image
-    predicted = scores.argmax(axis=1)                  # (N,), classes from 0 to K - 1
-    print(tn.metrics.classification_report(labels, predicted, names=["ship", "cat", "dog"]))
-
-`labels` and `predicted` are integers of shape (N,), the true and the predicted classes. K is the highest of them plus
-one, unless `classes` gives it. A result per class is an array (K,): class k against all others. A share of nothing,
-such as the precision of a class that was never predicted, is 0.
-
-Curves need a score for each sample: the higher, the more likely it is positive (label 1). Equal scores make one point.
-The results are those of scikit-learn, and tests compare them.
-"""
+"""Figures of classification, and curves of scores. The conventions stand in `tinynet/metrics/__init__.py`."""
 
 import math
 from collections.abc import Sequence
@@ -21,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinynet.errors import ArgumentError, DtypeError, ShapeError
+from tinynet.metrics.labels import per_label, share_of
 from tinynet.plain import plain_array
 from tinynet.types import Array, ArrayLike
 
@@ -60,35 +47,40 @@ def per_class(table: ArrayLike) -> dict[str, Array]:
     """
     counts = plain_array(table, "per_class: table")
     right, predicted, support = counts.diagonal(), counts.sum(axis=0), counts.sum(axis=1)
-    return {"precision": _share(right, predicted), "recall": _share(right, support),
-            "f1": _share(2 * right, predicted + support), "support": support}
+    return {"precision": share_of(right, predicted), "recall": share_of(right, support),
+            "f1": share_of(2 * right, predicted + support), "support": support}
 
 
 def precision(labels: ArrayLike, predicted: ArrayLike, classes: int | None = None) -> Array:
-    """For each class, the share of its predictions that are correct: (K,).
+    """For each class, or each of K labels, the share of its predictions that are correct: (K,).
 
     >>> precision([0, 1, 1, 2], [0, 1, 2, 2])
     array([1. , 1. , 0.5])
     """
-    return per_class(confusion_matrix(labels, predicted, classes))["precision"]
+    return _figures("precision", labels, predicted, classes)["precision"]
 
 
 def recall(labels: ArrayLike, predicted: ArrayLike, classes: int | None = None) -> Array:
-    """For each class, the share of its samples that are predicted correctly: (K,).
+    """For each class, or each of K labels, the share of its samples that are predicted correctly: (K,).
 
     >>> recall([0, 1, 1, 2], [0, 1, 2, 2])
     array([1. , 0.5, 1. ])
     """
-    return per_class(confusion_matrix(labels, predicted, classes))["recall"]
+    return _figures("recall", labels, predicted, classes)["recall"]
 
 
 def f1(labels: ArrayLike, predicted: ArrayLike, classes: int | None = None) -> Array:
-    """For each class, the harmonic mean of precision and recall: (K,). Its mean is "macro F1".
+    """For each class, or each of K labels, the harmonic mean of precision and recall: (K,). Its mean is "macro F1".
 
     >>> f1([0, 1, 1, 2], [0, 1, 2, 2]).round(3)
     array([1.   , 0.667, 0.667])
     """
-    return per_class(confusion_matrix(labels, predicted, classes))["f1"]
+    return _figures("f1", labels, predicted, classes)["f1"]
+
+
+def _figures(function: str, labels: ArrayLike, predicted: ArrayLike, classes: int | None) -> dict[str, Array]:
+    true = plain_array(labels, f"{function}: labels")
+    return per_label(true, predicted) if true.ndim == 2 else per_class(confusion_matrix(true, predicted, classes))
 
 
 def balanced_accuracy(labels: ArrayLike, predicted: ArrayLike) -> float:
@@ -109,7 +101,7 @@ def sensitivity(labels: ArrayLike, predicted: ArrayLike, positive: int = 1) -> f
     0.667
     """
     true, found, _ = _classes("sensitivity", labels, predicted, None)
-    return float(_share((found == positive)[true == positive].sum(), (true == positive).sum()))
+    return float(share_of((found == positive)[true == positive].sum(), (true == positive).sum()))
 
 
 def specificity(labels: ArrayLike, predicted: ArrayLike, positive: int = 1) -> float:
@@ -119,7 +111,7 @@ def specificity(labels: ArrayLike, predicted: ArrayLike, positive: int = 1) -> f
     0.5
     """
     true, found, _ = _classes("specificity", labels, predicted, None)
-    return float(_share((found != positive)[true != positive].sum(), (true != positive).sum()))
+    return float(share_of((found != positive)[true != positive].sum(), (true != positive).sum()))
 
 
 def roc_curve(labels: ArrayLike, scores: ArrayLike) -> tuple[Array, Array, Array]:
@@ -168,7 +160,7 @@ def precision_recall_curve(labels: ArrayLike, scores: ArrayLike) -> tuple[Array,
     """
     false, true, thresholds = _counts("precision_recall_curve", labels, scores)
     recalls = true / true[-1] if true[-1] else np.ones(len(true))
-    return np.r_[_share(true, true + false)[::-1], 1], np.r_[recalls[::-1], 0], thresholds[::-1]
+    return np.r_[share_of(true, true + false)[::-1], 1], np.r_[recalls[::-1], 0], thresholds[::-1]
 
 
 def average_precision(labels: ArrayLike, scores: ArrayLike) -> float:
@@ -312,8 +304,3 @@ def _one_against_all(function: str, labels: ArrayLike, scores: ArrayLike, area: 
         raise ShapeError(f"{function}: scores must be (N,) for two classes, or (N, K) for K of at least 3, with N = "
                          f"{len(true)} and labels below {count}; got {values.shape}; probabilities[:, 1]?")
     return float(np.mean([area((true == k).astype(np.int64), values[:, k]) for k in range(values.shape[1])]))
-
-
-def _share(part: Any, whole: Any) -> Any:
-    """part / whole, and 0 where both are 0."""
-    return np.divide(part, whole, out=np.zeros(np.shape(whole)), where=np.asarray(whole) > 0)
