@@ -3,7 +3,7 @@
 import math
 from typing import ClassVar
 
-from tinynet import init, ops
+from tinynet import backend, init, ops
 from tinynet.errors import StateError
 from tinynet.nn.masks import as_mask, as_tensor, real_steps
 from tinynet.nn.module import Module
@@ -62,7 +62,7 @@ class BatchNorm(Module):
                                  momentum=self.momentum, seen=self.batches_seen)
                 self.running_mean.version += 1
                 self.running_var.version += 1
-                self.batches_seen += 1
+                self.batches_seen = backend.incremented(self.batches_seen)
         else:
             if isinstance(self.batches_seen, int) and not self.batches_seen and not is_shapes_only():
                 raise StateError("BatchNorm: evaluation needs running averages, and no batch was seen in training; "

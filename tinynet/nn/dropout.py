@@ -1,6 +1,6 @@
 """The dropout layer. Its math is in ops/dropout.py."""
 
-from tinynet import init, ops
+from tinynet import backend, init, ops
 from tinynet.errors import ArgumentError
 from tinynet.nn.masks import real_steps
 from tinynet.nn.module import Module
@@ -30,7 +30,7 @@ class Dropout(Module):
         if not self.training or self.p == 0:
             return x
         y = ops.dropout(x, self.p, key=self.random_key(), counter=self.calls.data)
-        self.calls.data += 1
+        backend.incremented(self.calls.data)
         return y
 
 

@@ -84,7 +84,7 @@ class Pack:
         for parameter in self.parameters:
             parameter.version += parameter.held is not None
             if parameter.held is not None and parameter.held is not parameter.home:
-                parameter.home[...] = parameter.held
+                backend.copy_all([parameter.home], [parameter.held])
                 parameter.held = parameter.home
         has_gradient = [parameter.held is not None for parameter in self.parameters]
         if has_gradient != self.has_gradient:
@@ -218,7 +218,7 @@ class Optimizer:
     def _step(self) -> None:
         if not all(pack.is_current() for pack in self._packs):
             self._pack(self._moments(), self._counts())
-        self.steps += 1
+        self.steps = backend.incremented(self.steps)
         for pack in self._packs:
             for run, missed in pack.runs(self.steps):
                 self._missed = missed if self.counts_steps else 0
@@ -244,6 +244,10 @@ class Optimizer:
     def arrays(self) -> list[Array]:
         """The arrays that a step changes on the device: the flat values and moments."""
         return [array for pack in self._packs for array in (pack.values, *pack.moments.values())]
+
+    def gradients(self) -> list[Array]:
+        """The flat gradients, which a backward pass writes."""
+        return [pack.gradients for pack in self._packs]
 
     def state_dict(self) -> dict[str, Array]:
         """Copies of the number of steps, `lr`, and the moments by parameter name (`1.W.m`), as NumPy arrays.

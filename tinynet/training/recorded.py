@@ -1,7 +1,8 @@
-"""The training step on a GPU, recorded as a CUDA graph and replayed: see `tinynet/recording.py`.
+"""The training step, recorded and replayed: see `tinynet/recording.py`.
 
-A GPU finishes the step of a small net before the host has launched the kernels of the next one. Steps run as usual
-until a batch has the shape of an earlier one. From there on, steps with batches of this shape are
+A GPU finishes the step of a small net before the host has launched the kernels of the next one; on a CPU, Python takes
+a tenth of a step with a small batch. Steps run as usual until a batch has the shape of an earlier one. From there on,
+steps with batches of this shape are
 
     rehearsed   computed as usual, but with the learning rate and the step count in device scalars; afterwards all
                 kernels are compiled and all arrays exist
@@ -12,9 +13,9 @@ Where a `Loader` keeps its data on the device, the step begins with the gather o
 a replay gets only the indices of the rows. If such a step cannot be recorded, the step without them is tried.
 
 Other batches, such as the last one of an epoch, run as usual. Before a replay the host writes the learning rate to its
-device scalar. From the recording on, the batches that a BatchNorm has seen are in device scalars too. After a replay,
-the host adds to its own counters what the recorded step added. If the model or the optimizer has changed, a step is
-rehearsed and recorded again.
+device scalar, a 0-d array. From the recording on, the batches that a BatchNorm has seen are in device scalars too.
+After a replay, the host adds to its own counters what the recorded step added. If the model or the optimizer has
+changed, a step is rehearsed and recorded again.
 
 A recording cannot see all that Python does: a step may draw a random number or read a global variable. So the first
 replayed step, and the first one of each epoch, is computed twice from one state: replayed, and as usual. If any bit
@@ -39,8 +40,7 @@ Step = Callable[..., tuple[Tensor, Tensor]]  # of inputs and targets: the loss a
 
 
 class RecordedStep:
-    """Makes the steps of a run on a GPU. `step(*inputs, target)` is all that a step computes; it adds to
-    `run.sums`, too.
+    """Makes the steps of a run. `step(*inputs, target)` is all that a step computes; it adds to `run.sums`, too.
 
     If steps cannot be recorded, `reason` says why, and all of them run as usual.
     """
@@ -101,12 +101,12 @@ class RecordedStep:
     def _choose_scalars(self) -> None:
         """Make device scalars for the step count, the learning rate and the batches seen.
 
-        The rate has the widest dtype among the parameters: a Python number gives the same bits. With groups it is
-        float64, like the products of the rate with their factors on the host.
+        On a CPU the rate has the dtype of a Python number, and so it has with groups, like the products of the rate with
+        their factors on the host. Else it has the widest among the parameters, with the same bits.
         """
         xp, optimizer = backend.namespace(self.device), self.run.optimizer
         widest = max((parameter.dtype for parameter in optimizer.parameters), key=lambda dtype: dtype.itemsize)
-        rate = "float64" if optimizer.groups else widest
+        rate = "float64" if optimizer.groups or self.device == "cpu" else widest
         self.scalars = {place: xp.zeros((), rate if place == (optimizer, "lr") else "int64")
                         for place in self._host_numbers()}
         self.written = {}
@@ -168,20 +168,25 @@ class RecordedStep:
         host = [run.sums, vars(run.optimizer), *(vars(module) for _, module in run.model.modules())]
         kept = [dict(names) for names in host]
         try:
-            recording = Recording(self.device, self._work, arrays, self._watched(), arrays=self._places())
-        except BaseException as error:  # the GPU has done nothing: neither has Python
-            for names, values in zip(host, kept, strict=True):
-                names.clear()
-                names.update(values)
+            recording = Recording(self.device, self._work, arrays, self._watched(),
+                                  arrays=[*self._places(), *self.run.optimizer.gradients()])
+        except BaseException as error:
+            if self.device != "cpu":  # the GPU has done nothing: neither has Python
+                for names, values in zip(host, kept, strict=True):
+                    names.clear()
+                    names.update(values)
             if not isinstance(error, DeviceError):
                 raise
             self.reason = str(error)
-            self._as_usual(*arrays)
+            if self.device == "cpu":  # the step was made while it was recorded
+                self._count()
+            else:
+                self._as_usual(*arrays)
             return
         self.counts = [(*counter, getattr(*counter) - count) for counter, count in zip(counters, before, strict=True)]
         self._count()
         if recording.changed:
-            self.reason = ("fit: a step that is recorded as a CUDA graph must not change numbers of the host, and this "
+            self.reason = ("fit: a step that is recorded must not change numbers of the host, and this "
                            f"one changes {', '.join(recording.changed)}; a Buffer is counted on the device")
         else:
             self.recording, self.is_proven = recording, False
@@ -199,14 +204,14 @@ class RecordedStep:
         for place, old, new in zip(places, before, replayed, strict=True):
             new[...] = place
             place[...] = old
-        self._work(*arrays)
+        recording.graph.beside(lambda: self._work(*arrays))
         self._count()
         if same_bits(backend.namespace(self.device), places, replayed):
             self.is_proven = True
         elif self.is_proven:
             self.recording = None
         else:
-            self.reason = ("fit: a step that is recorded as a CUDA graph must give what it gives as usual, bit for "
+            self.reason = ("fit: a step that is recorded must give what it gives as usual, bit for "
                            "bit, and this one does not; does it draw or count numbers on the host (a Buffer is counted "
                            "on the device), or has cuBLAS chosen another algorithm for the stream of the recording?")
 
