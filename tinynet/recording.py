@@ -326,8 +326,8 @@ def _record(model: Any, layers: Callable[..., Any], inputs: Sequence[Tensor]) ->
     for path, module in modules.items():
         for name, value in module.members():
             if isinstance(value, Tensor) and not isinstance(value.data, backend.namespace(device).ndarray):
-                raise DeviceError(f"record: all tensors must be on {device}, got {name} of {path!r} on {value.device}; "
-                                  "it runs as usual")
+                raise DeviceError(f"record: tensors must be arrays on {device}, got a {type(value.data).__name__} as "
+                                  f"{name} of {path!r}; it runs as usual")
     watched = [Watched(path, module if path else vars(model)) for path, module in modules.items()]  # model may go
     return Recording(device, layers, inputs, watched, limit=LIMITS["cpu" if device == "cpu" else "gpu"])
 
@@ -342,5 +342,6 @@ def foreign_part(model: Any) -> str:
             return f"layers must be tinynet's, got {kind.__name__}"
         for name, value in module.members():
             if not isinstance(value, plain):
-                return f"attributes must be numbers, strings or tensors, got a {type(value).__name__} as {name} of {path!r}"
+                return (f"attributes must be numbers, strings or tensors, got a {type(value).__name__} as {name} of "
+                        f"{path!r}")
     return ""

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 
 class Observer(Protocol):
-    """What a recorder implements. `blocks` is the memory that new arrays are taken from, see `cpu/runtime/memory.py`."""
+    """What a recorder implements. New arrays are taken from `blocks`, see `cpu/runtime/memory.py`."""
 
     blocks: Any
 

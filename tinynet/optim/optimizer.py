@@ -10,6 +10,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple, Required, TypedDict
 
+import numpy as np
+
 from tinynet import backend
 from tinynet.errors import ArgumentError, ShapeError, StateError
 from tinynet.nn.parameter import Parameter, Parameters
@@ -227,7 +229,7 @@ class Optimizer:
 
     def _update_group(self, group: Group, *arrays: Array) -> None:
         """Update with the rate and the weight decay of a group in place of the optimizer's."""
-        own: dict[str, Any] = {"lr": self.lr if group.factor == 1 else plain(self.lr) * group.factor}
+        own: dict[str, Any] = {"lr": self.lr if group.factor == 1 else _times(self.lr, group.factor)}
         if group.weight_decay is not None:
             own["weight_decay"] = group.weight_decay
         kept = {name: getattr(self, name) for name in own}
@@ -313,3 +315,12 @@ def _joined(groups: list[Group]) -> Parameters:
     """The parameters of all groups, with the number of the group before each name."""
     return Parameters((f"{i}.{name}", parameter) for i, group in enumerate(groups)
                       for name, parameter in group.parameters.items())
+
+
+def _times(lr: Rate, factor: float) -> Rate:
+    """A rate times a factor. Of an array of the host this may be recorded."""
+    if not isinstance(lr, np.ndarray):
+        return plain(lr) * factor  # type: ignore[no-any-return]
+    product = backend.empty((), "float64", "cpu")
+    backend.call(np.multiply, lr, factor, product, dtype="float64")
+    return product

@@ -60,27 +60,27 @@ class RecordedStep:
         self.recording: Recording | None = None
         self.is_proven = False  # whether a replay has given the same bits as a usual step
 
-    def __call__(self, *arrays: Tensor) -> None:
-        """Make a step."""
+    def __call__(self, *arrays: Tensor) -> tuple[Tensor, Tensor]:
+        """Make a step. Returns the loss and the outputs, which the next step may overwrite."""
         if self.reason or is_observed() or not self._is_for(arrays):
-            self._as_usual(*arrays)
-        elif not self._is_current():
+            return self._as_usual(*arrays)
+        if not self._is_current():
             self._choose_scalars()
             self._write_scalars()
-            self._rehearse(*arrays)
-        elif self.recording is None:
-            self._write_scalars()
-            self._record(*arrays)
-        elif self.run.batch == 0 or not self.is_proven:
-            self._write_scalars()
-            self._prove(self.recording, *arrays)
-        else:
-            self._write_scalars()
-            self.recording.replay(*arrays)
-            self._count()
-            for module, attribute, count in self.counts:
-                setattr(module, attribute, getattr(module, attribute) + count)
-            self.run.sums["images"] += len(arrays[-1])
+            return self._rehearse(*arrays)
+        self._write_scalars()
+        if self.recording is None:
+            return self._record(*arrays)
+        if self.run.batch == 0 or not self.is_proven:
+            return self._prove(self.recording, *arrays)
+        outputs: tuple[Tensor, Tensor] = self.recording.replay(*arrays)
+        self._count()
+        for parameter, gradient in self.gradients:
+            parameter.held = gradient
+        for module, attribute, count in self.counts:
+            setattr(module, attribute, getattr(module, attribute) + count)
+        self.run.sums["images"] += len(arrays[-1])
+        return outputs
 
     def _is_for(self, arrays: Sequence[Tensor]) -> bool:
         """Whether a batch has the shape that is recorded: the first one to come twice."""
@@ -90,11 +90,12 @@ class RecordedStep:
         self.seen.add(shape)
         return bool(shape == self.shape)
 
-    def _as_usual(self, *arrays: Tensor) -> None:
-        self.step(*arrays)
+    def _as_usual(self, *arrays: Tensor) -> tuple[Tensor, Tensor]:
+        outputs = self.step(*arrays)
         xp = backend.namespace(self.device)
         self.sums = self.sums or {name: xp.zeros((), total.dtype) for name, total in self.run.sums.items()
                                   if isinstance(total, xp.ndarray)}
+        return outputs
 
     # --- numbers of the host, on the device --------------------------------------------------------------------------
 
@@ -147,10 +148,10 @@ class RecordedStep:
             for (owner, name), number in kept.items():
                 setattr(owner, name, number)
 
-    def _rehearse(self, *arrays: Tensor) -> None:
+    def _rehearse(self, *arrays: Tensor) -> tuple[Tensor, Tensor]:
         optimizer = self.run.optimizer
         before = {place: getattr(*place) for place in self.scalars if place[0] is not optimizer}
-        self._work(*arrays, host=before)  # counts on the host what the layers count
+        outputs = self._work(*arrays, host=before)  # counts on the host what the layers count
         self.added = {place: getattr(*place) - count for place, count in before.items()}
         for (owner, name), count in before.items():
             setattr(owner, name, count)
@@ -160,15 +161,22 @@ class RecordedStep:
         self.written = {place: number for place, number in self.written.items() if place not in before}
         self.trained = self.run.model, self.run.optimizer
         self.rehearsed, self.recording = Fingerprint(self._watched()), None
+        return outputs
 
-    def _record(self, *arrays: Tensor) -> None:
+    def _record(self, *arrays: Tensor) -> tuple[Tensor, Tensor]:
         """Record a step and launch it once. Python runs its code while it is recorded, and counts as usual."""
         run, counters = self.run, list(self.run.model.counters().values())
         before = [getattr(*counter) for counter in counters]
         host = [run.sums, vars(run.optimizer), *(vars(module) for _, module in run.model.modules())]
         kept = [dict(names) for names in host]
+        made = list[tuple[Tensor, Tensor]]()
+
+        def work(*inputs: Tensor) -> tuple[Tensor, Tensor]:
+            made.append(self._work(*inputs))
+            return made[0]
+
         try:
-            recording = Recording(self.device, self._work, arrays, self._watched(),
+            recording = Recording(self.device, work, arrays, self._watched(),
                                   arrays=[*self._places(), *self.run.optimizer.gradients()])
         except BaseException as error:
             if self.device != "cpu":  # the GPU has done nothing: neither has Python
@@ -178,11 +186,12 @@ class RecordedStep:
             if not isinstance(error, DeviceError):
                 raise
             self.reason = str(error)
-            if self.device == "cpu":  # the step was made while it was recorded
-                self._count()
-            else:
-                self._as_usual(*arrays)
-            return
+            if self.device != "cpu":
+                return self._as_usual(*arrays)
+            self._count()  # the step was made while it was recorded
+            return made[0]
+        self.gradients = [(parameter, parameter.home) for parameter in run.optimizer.parameters
+                          if parameter.held is parameter.home]
         self.counts = [(*counter, getattr(*counter) - count) for counter, count in zip(counters, before, strict=True)]
         self._count()
         if recording.changed:
@@ -190,21 +199,21 @@ class RecordedStep:
                            f"one changes {', '.join(recording.changed)}; a Buffer is counted on the device")
         else:
             self.recording, self.is_proven = recording, False
+        return made[0]
 
-    def _prove(self, recording: Recording, *arrays: Tensor) -> None:
+    def _prove(self, recording: Recording, *arrays: Tensor) -> tuple[Tensor, Tensor]:
         """Compute this step twice from the same state: replayed, and as usual. The usual result stays."""
         places = self._places()
         try:
             before, replayed = ([place.copy() for place in places] for _ in range(2))
         except MemoryError as error:
             self.reason = f"fit: there is no room to compare a replayed step with a usual one ({error})"
-            self._rehearse(*arrays)
-            return
+            return self._rehearse(*arrays)
         recording.replay(*arrays)
         for place, old, new in zip(places, before, replayed, strict=True):
             new[...] = place
             place[...] = old
-        recording.graph.beside(lambda: self._work(*arrays))
+        outputs: tuple[Tensor, Tensor] = recording.graph.beside(lambda: self._work(*arrays))
         self._count()
         if same_bits(backend.namespace(self.device), places, replayed):
             self.is_proven = True
@@ -214,6 +223,7 @@ class RecordedStep:
             self.reason = ("fit: a step that is recorded must give what it gives as usual, bit for "
                            "bit, and this one does not; does it draw or count numbers on the host (a Buffer is counted "
                            "on the device), or has cuBLAS chosen another algorithm for the stream of the recording?")
+        return outputs
 
     # --- what a step depends on, and what it changes -----------------------------------------------------------------
 

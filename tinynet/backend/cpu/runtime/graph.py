@@ -39,8 +39,9 @@ class Graph:
     def __init__(self, recorder: "_Recorder") -> None:
         self._arrays, self._blocks, self._threads = recorder.made, recorder.blocks, threads.threads()
         self._parts: list[Work] = []
-        for are_rows, parts in groupby(recorder.parts, lambda part: isinstance(part, np.ndarray)):
-            self._parts += [_in_one_call(list(parts))] if are_rows else parts
+        for are_rows, group in groupby(recorder.parts, lambda part: isinstance(part, np.ndarray)):
+            parts = list(group)
+            self._parts += [_in_one_call(parts)] if are_rows else parts
 
     def is_current(self) -> bool:
         """Whether a recording made now would hold the same launches: the number of threads decides their shards."""
