@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 import numpy as np
 
 from tinynet import backend
+from tinynet.backend import incremented as incremented
 from tinynet.contract import Contract, Sizes
 from tinynet.errors import DeviceError, TinynetError
 from tinynet.options import wrong_option
