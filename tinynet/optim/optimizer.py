@@ -320,7 +320,7 @@ def _joined(groups: list[Group]) -> Parameters:
 def _times(lr: Rate, factor: float) -> Rate:
     """A rate times a factor. Of an array of the host this may be recorded."""
     if not isinstance(lr, np.ndarray):
-        return plain(lr) * factor  # type: ignore[no-any-return]
+        return plain(lr) * factor
     product = backend.empty((), "float64", "cpu")
     backend.call(np.multiply, lr, factor, product, dtype="float64")
     return product

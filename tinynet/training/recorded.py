@@ -102,8 +102,8 @@ class RecordedStep:
     def _choose_scalars(self) -> None:
         """Make device scalars for the step count, the learning rate and the batches seen.
 
-        On a CPU the rate has the dtype of a Python number, and so it has with groups, like the products of the rate with
-        their factors on the host. Else it has the widest among the parameters, with the same bits.
+        On a CPU the rate has the dtype of a Python number, and so it has with groups, like the products of the rate
+        with their factors on the host. Else it has the widest among the parameters, with the same bits.
         """
         xp, optimizer = backend.namespace(self.device), self.run.optimizer
         widest = max((parameter.dtype for parameter in optimizer.parameters), key=lambda dtype: dtype.itemsize)
