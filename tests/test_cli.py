@@ -237,7 +237,7 @@ def test_one_class_of_a_model_is_evaluated(model: Path, folder: Path, capsys: py
 
 
 REPORT = """\
-accuracy 0.8333 on 6 images, mean recall 0.8750, ROC-AUC 0.8750
+accuracy 0.8333 on 6 images, 95 % interval 0.4365 to 0.9699, mean recall 0.8750, ROC-AUC 0.8750
 
 class    precision   recall       F1   images
 dark        1.0000   0.7500   0.8571        4

@@ -1,5 +1,6 @@
-"""Use a saved model from the command line.
+"""Train and use a model from the command line.
 
+    tinynet train FOLDER               a model of a folder of images, with a folder for each class
     tinynet predict MODEL IMAGE...     the classes of images of any size, of folders, and of stdin (-)
     tinynet evaluate MODEL DATA        accuracy, precision and recall on DATA: "mnist", "digits", or a folder of images
                                        with a folder for each class; its part "test", if it has one
@@ -8,12 +9,12 @@
     tinynet learn --exercises FOLDER   exercises: write a backward pass, and have each line checked
     tinynet about                      versions, processor, threads, devices
 
-`python -m tinynet` is the same command. All take --json, and those that print tables --csv, for programs. MODEL is a
-file that tn.save has written. It needs an input_shape, and should have classes and scaling, as examples/train_folder.py
-saves them; without a scaling, pixels are divided by 255.
+`python -m tinynet` is the same command. All but train take --json, and those that print tables --csv, for programs.
+MODEL is a file that train or tn.save has written. It needs an input_shape, and should have classes and scaling, as
+train saves them; without a scaling, pixels are divided by 255.
 
 Exit codes: 0 done; 1 a fault of the model, an image or the data, one line on stderr for each, other images being
-answered; 2 a wrong option or device; 130 interrupted.
+answered; 2 a wrong option or device. 130 interrupted, 143 by SIGTERM.
 """
 
 import argparse
@@ -21,12 +22,12 @@ import os
 import sys
 
 from tinynet.about import __version__
-from tinynet.commands import evaluate, export, learn, predict, summary
+from tinynet.commands import evaluate, export, learn, predict, summary, train
 from tinynet.commands.answers import complain
-from tinynet.errors import DeviceError, TinynetError
+from tinynet.errors import DeviceError, Interrupted, TinynetError
 from tinynet.output import finish
 
-_COMMANDS = (predict.add, evaluate.add, summary.add, export.add, learn.add, summary.add_about)
+_COMMANDS = (train.add, predict.add, evaluate.add, summary.add, export.add, learn.add, summary.add_about)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -48,7 +49,10 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # `head` has closed the pipe
         return 0
     except OSError as error:
-        return complain(f"the answer cannot be written ({error.strerror or error}); is the disk full?", 1)
+        place = f"{error.filename}: " if error.filename is not None else ""
+        return complain(f"{place}the answer cannot be written ({error.strerror or error}); is the disk full?", 1)
+    except Interrupted as interrupted:
+        return complain(f"{interrupted}: the same command with --resume", interrupted.exit_code)
     except KeyboardInterrupt:
         return complain("interrupted", 130)
     finally:
@@ -61,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
     called = "python -m tinynet" if os.path.basename(sys.argv[0]) == "__main__.py" else "tinynet"
     made = argparse.ArgumentParser(called, description=text.partition("\n")[0], epilog=f"Exit codes{codes}")
     made.add_argument("--version", action="version", version=f"tinynet {__version__}")
-    commands = made.add_subparsers(required=True, metavar="predict|evaluate|summary|export|learn|about")
+    commands = made.add_subparsers(required=True, metavar="train|predict|evaluate|summary|export|learn|about")
     for add in _COMMANDS:
         add(commands)
     return made

@@ -4,7 +4,7 @@
     probabilities = pictures.probabilities([read_image(path, size=pictures.size, channels=pictures.channels)])
     found = score(labels, probabilities, pictures.classes);  print(report(found))
 
-`python -m tinynet` and `examples/train_folder.py` use it.
+`python -m tinynet` uses it.
 """
 
 import unicodedata
@@ -15,7 +15,9 @@ import numpy as np
 
 from tinynet import metrics, nn, ops
 from tinynet.data.loader import Loader
+from tinynet.ensemble import gives_probabilities
 from tinynet.errors import DataError, ModelFileError
+from tinynet.intervals import by_groups, wilson
 from tinynet.nn.module import Module
 from tinynet.nn.summary import rows
 from tinynet.plain import plain_array
@@ -32,6 +34,7 @@ class Classifier:
     size, channels   of its images, as `tn.data.read_image` takes them
     classes          the model's, or "0", "1", ...
     scaling          the model's, or pixels / 255
+    threshold        the model's, or 0.5: of two classes, the second is predicted if its probability is above it
 
     Errors: ModelFileError for a model of other inputs or outputs.
 
@@ -57,7 +60,8 @@ class Classifier:
         self.size, self.channels = (shape[0], shape[1]), shape[2] if len(shape) == 3 else 1
         self.classes = model.classes or tuple(map(str, range(outputs[0])))
         self.scaling = model.scaling or nn.Scaling()
-        self._is_softmax = layers[-1].layer == "Softmax"
+        self.threshold = 0.5 if model.decision_threshold is None else model.decision_threshold
+        self._is_probability = gives_probabilities(model)
 
     def __repr__(self) -> str:
         return brief(self, f"{len(self.classes)} classes", size=self.size, channels=self.channels)
@@ -79,9 +83,22 @@ class Classifier:
         if not np.isfinite(scores).all():
             raise ModelFileError("classifier: what the model gives must be finite, and is not for some of these "
                                  "images; its weights are damaged, or its training has diverged")
-        if self._is_softmax:
+        if self._is_probability:
             return np.asarray(scores)
         return np.asarray(ops.softmax(Tensor(scores)).numpy())
+
+    def decided(self, probabilities: np.ndarray) -> np.ndarray:
+        """The predicted class for each row of probabilities (N,K): int64 (N), by the threshold of two classes.
+
+        >>> from tinynet import nn
+        >>> model = nn.Sequential(nn.Flatten(), nn.Dense(4, 2), input_shape=(2, 2, 1))
+        >>> model.decision_threshold = 0.3
+        >>> Classifier(model).decided(np.array([[0.6, 0.4], [0.8, 0.2]]))
+        array([1, 0])
+        """
+        if probabilities.shape[1] == 2:
+            return (probabilities[:, 1] > self.threshold).astype(np.int64)
+        return probabilities.argmax(axis=1)
 
     def labels_of(self, labels: np.ndarray, names: Sequence[str]) -> np.ndarray:
         """Labels (N,) that index `names`, turned into labels that index the model's classes.
@@ -100,25 +117,36 @@ class Classifier:
         return np.array([number[_composed(name)] for name in names])[labels]
 
 
-def score(labels: Any, probabilities: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
+def score(labels: Any, probabilities: np.ndarray, classes: Sequence[str], *, predicted: np.ndarray | None = None,
+          threshold: float | None = None, groups: np.ndarray | None = None) -> dict[str, Any]:
     """Figures of predictions, as a dictionary that JSON can represent.
 
-    Keys: `images`, `accuracy`, `balanced_accuracy`, `per_class` (for each name precision, recall, f1, images),
-    `confusion_matrix` (true classes in rows), and for two classes `roc_auc`.
+    predicted   int64 (N), as of `Classifier.decided`; by default the most probable class
+    threshold   that of the predictions, if it is not 0.5; only for the report
+    groups      (N), such as patients, whose images resemble each other; the interval is then resampled by them
+
+    Keys: `images`, `accuracy`, `interval` (of the accuracy, 95 %; Wilson's without groups), `balanced_accuracy`,
+    `per_class` (for each name precision, recall, f1, images), `confusion_matrix` (true classes in rows),
+    `calibration_error`, and for two classes `roc_auc`.
 
     >>> found = score([0, 1, 1], np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]]), ["cat", "dog"])
     >>> found["accuracy"], found["confusion_matrix"], found["per_class"]["dog"]["recall"]
     (0.6666666666666666, [[1, 0], [1, 1]], 0.5)
     """
-    labels, predicted, count = plain_array(labels, "score: labels"), probabilities.argmax(axis=1), len(classes)
+    labels, count = plain_array(labels, "score: labels"), len(classes)
+    predicted = probabilities.argmax(axis=1) if predicted is None else predicted
+    right = labels == predicted
+    interval = wilson(int(right.sum()), len(right)) if groups is None else by_groups(right, groups)
     table = metrics.confusion_matrix(labels, predicted, count)
     columns = {name: values.tolist() for name, values in metrics.per_class(table).items()}
     columns["images"] = columns.pop("support")
-    found = {"images": len(labels), "accuracy": metrics.accuracy(labels, predicted),
+    found = {"images": len(labels), "accuracy": metrics.accuracy(labels, predicted), "interval": list(interval),
+             "groups": None if groups is None else len(np.unique(groups)),
              "balanced_accuracy": float(metrics.balanced_accuracy(labels, predicted)),
              "per_class": {name: {column: values[k] for column, values in columns.items()}
                            for k, name in enumerate(classes)},
-             "confusion_matrix": table.tolist()}
+             "confusion_matrix": table.tolist(),
+             "calibration_error": metrics.calibration_error(labels, probabilities), "threshold": threshold}
     if count == 2 and len(np.unique(labels)) == 2:
         found["roc_auc"] = metrics.roc_auc(labels, probabilities[:, 1])
     return found
@@ -130,7 +158,7 @@ def report(found: dict[str, Any]) -> Text:
     A notebook shows it as HTML.
 
     >>> print(report(score([0, 1, 1], np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]]), ["cat", "dog"])))
-    accuracy 0.6667 on 3 images, mean recall 0.7500, ROC-AUC 1.0000
+    accuracy 0.6667 on 3 images, 95 % interval 0.2077 to 0.9385, mean recall 0.7500, ROC-AUC 1.0000
     <BLANKLINE>
     class   precision   recall       F1   images
     cat        0.5000   1.0000   0.6667        1
@@ -141,10 +169,13 @@ def report(found: dict[str, Any]) -> Text:
     dog                  1     1
     """
     classes = found["per_class"]
-    line = (f"accuracy {found['accuracy']:.4f} on {found['images']:,} images, "
+    low, high = found["interval"]
+    line = (f"accuracy {found['accuracy']:.4f} on {found['images']:,} images, 95 % interval {low:.4f} to {high:.4f}, "
             f"mean recall {found['balanced_accuracy']:.4f}")
     if "roc_auc" in found:
         line += f", ROC-AUC {found['roc_auc']:.4f}"
+    if found["threshold"] is not None:
+        line += f"\n{list(classes)[1]} is predicted if its probability is above {found['threshold']:.4f}"
     by_class = [("class", "precision", "recall", "F1", "images")]
     by_class += [(name, *(f"{row[column]:.4f}" for column in ("precision", "recall", "f1")), f"{row['images']:,}")
                  for name, row in classes.items()]

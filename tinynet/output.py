@@ -4,14 +4,18 @@ Output is no reason for a training to fail. A stream may be missing (pythonw, se
 (`| head`), on a full disk, or of an encoding without the letters.
 """
 
+import csv
+import io
 import json
 import math
 import os
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
+
+from tinynet.errors import printable
 
 _lost: list[str] = []  # why lines of stdout were lost
 
@@ -81,6 +85,18 @@ def finish() -> str:
     why = _lost[0] if _lost else ""
     _lost.clear()
     return why
+
+
+def csv_text(lines: Iterable[Iterable[Any]]) -> str:
+    """CSV of some lines, each with a line break. Texts are printable.
+
+    >>> csv_text([["a,b", 0.5, None]])
+    '"a,b",0.5,\\n'
+    """
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(
+        [printable(value) if isinstance(value, str) else value for value in line] for line in lines)
+    return text.getvalue()
 
 
 def json_text(value: Any, **options: Any) -> str:

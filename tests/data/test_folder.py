@@ -12,7 +12,15 @@ pytest.importorskip("PIL")
 from PIL import Image
 
 from tinynet import random
-from tinynet.data import Images, folds, scan_folder, split_groups, write_chest_xray_stand_in, write_idc_stand_in
+from tinynet.data import (
+    Images,
+    cross_folds,
+    folds,
+    scan_folder,
+    split_groups,
+    write_chest_xray_stand_in,
+    write_idc_stand_in,
+)
 from tinynet.data.images import folder, splits
 from tinynet.data.images.layouts import natural, recognise
 from tinynet.errors import ArgumentError, DataError
@@ -47,7 +55,9 @@ def test_a_folder_for_each_class(tmp_path):
                               "  images: 1 9, 1 10, 2 cat, 1 dog\n"
                               "  height x width: 4 x 5; 0 are grey, 5 in colour\n"
                               "  3 images are copies of others, byte for byte\n"
-                              "  2 identical images occur in more than one class")
+                              "  2 identical images occur in more than one class\n"
+                              "    9/x.png = 10/x.png = cat/b.png\n"
+                              "    cat/a.JPG = dog/1.jpeg")
     assert repr(found) == f"ImageFolder('{tmp_path}': 5 images, 4 classes, a folder for each class)"
 
 
@@ -621,3 +631,55 @@ def test_stand_ins_can_be_learned_but_not_by_heart(tmp_path, write, options, siz
     means = np.stack([features[half & (found.labels == label)].mean(axis=0) for label in (0, 1)])
     guess = ((features[~half][:, None] - means) ** 2).sum(axis=-1).argmin(axis=1)
     assert (guess == found.labels[~half]).mean() > 0.6
+
+
+# --- cross-validation -----------------------------------------------------------------------------------------------
+
+def whole_groups(found, one):
+    """Assert that no group is in two parts of a fold, and that the test parts hold each image once."""
+    seen = np.concatenate([fold.test for fold in one])
+    np.testing.assert_array_equal(np.sort(seen), np.flatnonzero(found.part_of != "test"))
+    for fold in one:
+        both = np.sort(np.concatenate([fold.train, fold.validation, fold.test]))
+        np.testing.assert_array_equal(both, np.flatnonzero(found.part_of != "test"))
+        if found.groups is not None and len(np.unique(found.groups)) > 2:
+            parts = [set(found.groups[part].tolist()) for part in (fold.train, fold.validation, fold.test)]
+            assert sum(map(len, parts)) == len(set.union(*parts)) and all(parts)
+
+
+def test_cross_folds_without_groups(tmp_path):
+    names = [f"{label}/{number}.png" for label, count in (("a", 31), ("b", 12)) for number in range(count)]
+    found = scan_folder(coloured(tmp_path, *names))  # with copies
+    several = cross_folds(found, 5, seed=0)
+    whole_groups(found, several)
+    for fold in several:
+        assert 3 <= len(fold.test) <= 14
+        assert not {*found.copies[fold.train]} & {*found.copies[fold.test]}
+    again, other = cross_folds(found, 5, seed=0), cross_folds(found, 5, seed=1)
+    assert all((a.test == b.test).all() for a, b in zip(several, again, strict=True))
+    assert any(len(a.test) != len(b.test) or (a.test != b.test).any() for a, b in zip(several, other, strict=True))
+    assert several[1].sentence == "fold 2 of 5, at random, class by class"
+    for count in (1, 2.5, True):
+        with pytest.raises(ArgumentError, match="cross_folds: count must be"):
+            cross_folds(found, count)
+
+
+@pytest.mark.parametrize(("patients", "count"), [(9, 4), (3, 3), (3, 9), (2, 5)])
+def test_cross_folds_by_patient(tmp_path, patients, count):
+    found = scan_folder(write_idc_stand_in(tmp_path, patients=patients, patches=20, seed=0))
+    several = cross_folds(found, count, seed=3)
+    assert len(several) == min(patients, count)
+    whole_groups(found, several)
+    if patients == 2:
+        for fold, other in zip(several, folds(found), strict=True):
+            assert all((getattr(fold, part) == getattr(other, part)).all() for part in ("train", "validation", "test"))
+    alone = found.select(found.groups == found.groups[0])
+    with pytest.raises(DataError, match="groups must be at least 2, got 1"):
+        cross_folds(alone, 2)
+
+
+def test_cross_folds_leave_the_test_part_alone(tmp_path):
+    found = scan_folder(write_chest_xray_stand_in(tmp_path, train=30, test=10, size=24, seed=0))
+    several = cross_folds(found, 3)
+    whole_groups(found, several)
+    assert sum(len(fold.test) for fold in several) == 30

@@ -1,4 +1,4 @@
-"""examples/train_folder.py on typical folders of users, and its files, used by the command line."""
+"""`tinynet train` on typical folders of users, and its files, used by the other commands."""
 
 import json
 import os
@@ -20,8 +20,10 @@ from tinynet.__main__ import main as tinynet_main
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 sys.path.insert(0, str(EXAMPLES))
 
-import models  # noqa: E402
 import train_folder  # noqa: E402
+
+from tinynet.classifier import score  # noqa: E402
+from tinynet.from_folder import settings, words  # noqa: E402
 
 
 def write_images(root: Path, count: int, *, size: tuple[int, int] = (20, 16), mode: str = "RGB",
@@ -83,7 +85,7 @@ def test_the_model_that_is_kept_is_the_best_one(tmp_path: Path) -> None:
     fold, = tn.data.folds(scanned)
     part = scanned.select(fold.validation)
     images = tn.nn.Scaling()(part.images(16)[:])
-    loss = tn.evaluate(tn.load(tmp_path / "model.safetensors"), [(images, part.labels)])["loss"]
+    loss = tn.evaluate(tn.load(tmp_path / "best.safetensors"), [(images, part.labels)])["loss"]
     assert loss == pytest.approx(min(losses), rel=1e-4)
     lines = (tmp_path / "log.csv").read_text().splitlines()
     assert len(lines) == 1 + len(losses)
@@ -106,8 +108,8 @@ def test_equal_seeds_give_equal_models_and_patience_ends_early(tmp_path: Path,
     ({"size": (28, 28)}, ("CNN + LSTM", 28, 3))], ids=str)
 def test_the_model_suits_the_images(images: Any, expected: tuple[str, int, int], tmp_path: Path) -> None:
     folder = tn.data.scan_folder(write_images(tmp_path, 3, **images))
-    size, channels = train_folder.usual_size(folder), train_folder.usual_channels(folder)
-    model = train_folder.choose(size, channels, 2)
+    size, channels = settings.usual_size(folder), settings.usual_channels(folder)
+    model = settings.choose(size, channels, 2)
     assert (size, channels) == expected[1:] == (model.input_shape[0], model.input_shape[2])
     kinds = [type(layer).__name__ for layer in model]
     assert (kinds.index("LSTM") < kinds.index("Conv1D")) if expected[0] == "LSTM-CNN" else ("Conv2D" in kinds)
@@ -116,7 +118,7 @@ def test_the_model_suits_the_images(images: Any, expected: tuple[str, int, int],
 @pytest.mark.parametrize("shape", [(8, 8, 1), (16, 200, 3), (28, 28, 3), (50, 50, 3), (96, 130, 1), (224, 224, 3),
                                    (1024, 1024, 3)])
 def test_a_model_for_any_size(shape: tuple[int, int, int]) -> None:
-    model = models.image_cnn_lstm(*shape, 5)
+    model = tn.models.image_cnn_lstm(*shape, 5)
     lines = model.summary().splitlines()
     assert "(N, 5)" in lines[-2]
     sequence = next(line for line in lines if line.startswith("Reshape"))
@@ -160,8 +162,8 @@ def test_a_model_in_doubt_is_said_to_be() -> None:
               {"epoch": 3, "validation_loss": 3.0, "train_accuracy": 0.0}]
 
     def doubts(probabilities: np.ndarray) -> list[str]:
-        found = {"train": train_folder.score([0, 1], probabilities, ["cat", "dog"])}
-        return train_folder.doubts(found, epochs, probabilities)
+        return words.doubts_of_training(score([0, 1], probabilities, ["cat", "dog"]), epochs,
+                                        probabilities.argmax(axis=1))
 
     assert doubts(right) == []
     constant, disagreeing = doubts(same)

@@ -29,7 +29,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # The layers: each module or package of tinynet may import itself and the rows above its own.
 LAYERS = [
-    ["errors", "types", "output", "shown"],
+    ["errors", "types", "shown"],
+    ["output"],
     ["elsewhere"],
     ["plain", "settings", "options"],
     ["contract", "random", "atomic", "scaling", "tracing", "cache", "processors"],
@@ -43,11 +44,11 @@ LAYERS = [
     ["ops", "gradcheck"],
     ["init"],
     ["nn"],
-    ["optim", "data", "models"],
+    ["optim", "data", "models", "ensemble", "calibration"],
     ["saving", "metrics", "about", "intervals"],
     ["training"],
-    ["classifier"],
-    ["export", "learn"],
+    ["classifier", "drawing"],
+    ["export", "from_folder", "learn"],
     ["commands"],
     ["__main__"],
 ]

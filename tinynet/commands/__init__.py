@@ -1,6 +1,7 @@
 """The subcommands of `tinynet`: each file has `add`, which describes its options, and the function that runs.
 
     answers.py    what they share: lines, JSON and CSV on stdout, complaints on stderr
+    train.py      a model of a folder of images
     predict.py    the classes of images
     evaluate.py   accuracy, precision and recall on labelled images
     summary.py    the layers of a model; versions and processor

@@ -1,14 +1,12 @@
 """What the subcommands share: how they are described, and what they write to stdout and stderr."""
 
 import argparse
-import csv
-import io
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
 from tinynet.errors import printable
-from tinynet.output import say
+from tinynet.output import csv_text, say
 
 AT_ONCE = 64  # images
 
@@ -17,7 +15,7 @@ Run = Callable[[argparse.Namespace], int]  # returns the exit code
 
 
 def add_command(commands: Any, name: str, run: Run, text: str, examples: str, *, model: bool = True,
-                csv: bool = False) -> argparse.ArgumentParser:
+                csv: bool = False, json: bool = True) -> argparse.ArgumentParser:
     """Describe a subcommand: one sentence, examples of its use, and the options that all have."""
     made: argparse.ArgumentParser = commands.add_parser(
         name, help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=f"examples:\n{examples}",
@@ -25,8 +23,9 @@ def add_command(commands: Any, name: str, run: Run, text: str, examples: str, *,
     made.set_defaults(command=run, csv=False)
     if model:
         made.add_argument("model", metavar="MODEL", help="a file that tn.save has written")
-    formats = made.add_mutually_exclusive_group()
-    formats.add_argument("--json", action="store_true", help="print JSON")
+    if json:
+        formats = made.add_mutually_exclusive_group()
+        formats.add_argument("--json", action="store_true", help="print JSON")
     if csv:
         formats.add_argument("--csv", action="store_true", help="print CSV, with a line of names")
     return made
@@ -44,10 +43,7 @@ def csv_line(values: Iterable[Any]) -> str:
     >>> csv_line(["a,b", 0.5, None])
     '"a,b",0.5,'
     """
-    line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(
-        [printable(value) if isinstance(value, str) else value for value in values])
-    return line.getvalue()
+    return csv_text([values]).removesuffix("\n")
 
 
 def one_line(error: object) -> str:

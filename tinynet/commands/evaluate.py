@@ -31,9 +31,10 @@ def add(commands: Any) -> None:
 def evaluate(options: argparse.Namespace) -> int:
     """Print accuracy, precision and recall of each class, and the confusion matrix."""
     pictures = Classifier(load(options.model).to(options.device))
-    images, labels, sentence, skipped = _labelled(pictures, options)
+    images, labels, groups, sentence, skipped = _labelled(pictures, options)
     probabilities = pictures.probabilities(images, batch_size=options.batch_size)
-    found = score(labels, probabilities, pictures.classes)
+    predicted, threshold = pictures.decided(probabilities), pictures.model.decision_threshold
+    found = score(labels, probabilities, pictures.classes, predicted=predicted, threshold=threshold, groups=groups)
     if options.json:
         show(json_text({"data": sentence, **found, "skipped": skipped}, indent=1))
     elif options.csv:
@@ -46,18 +47,20 @@ def evaluate(options: argparse.Namespace) -> int:
         for name, reason in skipped.items():
             show(f"  skipped {printable(name)}: {reason}")
         show(f"\n{report(found)}")
+        if folder_groups := found["groups"]:
+            show(f"\nThe interval is resampled by {folder_groups:,} groups of images, as the file names tell them.")
     return 0
 
 
-def _labelled(pictures: Classifier, options: argparse.Namespace) -> tuple[Any, Any, str, dict[str, str]]:
-    """Images (N,H,W,C), labels (N) of the model's classes, a sentence, and the reason for each skipped file."""
+def _labelled(pictures: Classifier, options: argparse.Namespace) -> tuple[Any, Any, Any, str, dict[str, str]]:
+    """Images (N,H,W,C), labels (N) of the model's classes, groups or None, a sentence, reasons for skipped files."""
     if options.data in ("auto", "mnist", "digits") or find_below(options.data) is not None:
         data, sentence = load_data(options.data)
         size = (*data.test_images.shape[1:], 1)
         if size != (*pictures.size, pictures.channels):
             raise DataError(f"evaluate: {data.name} has images of {size}, and the model takes "
                             f"{(*pictures.size, pictures.channels)}; give a folder of images, which are resized")
-        return (data.test_images[..., None], pictures.labels_of(data.test_labels, data.classes),
+        return (data.test_images[..., None], pictures.labels_of(data.test_labels, data.classes), None,
                 f"{sentence} The test part.", {})
     folder = scan_folder(options.data, min_classes=1)
     part = options.part or ("test" if "test" in folder.parts else "all")
@@ -70,4 +73,4 @@ def _labelled(pictures: Classifier, options: argparse.Namespace) -> tuple[Any, A
                 f"{f', the part {part!r}' if folder.parts else ''}.")
     labels = pictures.labels_of(folder.labels, folder.classes)
     skipped = {one.name: one.reason for one in folder.skipped}
-    return folder.images(pictures.size, pictures.channels), labels, sentence, skipped
+    return folder.images(pictures.size, pictures.channels), labels, folder.groups, sentence, skipped

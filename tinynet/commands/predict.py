@@ -17,6 +17,7 @@ from tinynet.output import json_text
 from tinynet.saving.models import load
 
 STDIN = "-"
+SHOWN = 5  # classes of an image
 
 _EXAMPLES = """\
   tinynet predict model.safetensors one.jpg two.png
@@ -90,10 +91,9 @@ def _complete(pictures: Classifier, read: list[tuple[dict[str, Any], Any]], batc
     if not read:
         return
     probabilities = pictures.probabilities(np.stack([pixels for _, pixels in read]), batch_size=batch_size)
-    for (answer, _), row in zip(read, probabilities.tolist(), strict=True):
+    for (answer, _), row, number in zip(read, probabilities.tolist(), pictures.decided(probabilities), strict=True):
         ranked = dict(sorted(zip(pictures.classes, row, strict=True), key=lambda pair: -pair[1]))
-        best = next(iter(ranked))
-        answer.update({"class": best, "probability": ranked[best], "probabilities": ranked})
+        answer.update({"class": pictures.classes[number], "probability": row[number], "probabilities": ranked})
 
 
 def _print(answer: dict[str, Any], pictures: Classifier, as_csv: bool) -> None:
@@ -102,5 +102,8 @@ def _print(answer: dict[str, Any], pictures: Classifier, as_csv: bool) -> None:
         show(csv_line([answer["image"], answer.get("class"), answer.get("probability"),
                        *(shares.get(name) for name in pictures.classes), answer.get("error")]))
     elif shares:
-        show(f"{printable(answer['image'])}: "
-             + ", ".join(f"{name} {share:.1%}" for name, share in list(shares.items())[:5]))
+        ranked = sorted(shares.items(), key=lambda pair: pair[0] != answer["class"])[:SHOWN]  # the predicted one first
+        note = ""
+        if pictures.model.decision_threshold is not None:
+            note = f" ({pictures.classes[1]} is predicted above {pictures.threshold:.1%})"
+        show(f"{printable(answer['image'])}: {', '.join(f'{name} {share:.1%}' for name, share in ranked)}{note}")

@@ -33,6 +33,7 @@ def summary(options: argparse.Namespace) -> int:
     if options.json:
         scaling = None if model.scaling is None else dataclasses.asdict(model.scaling)
         show(json_text({"input_shape": model.input_shape, "classes": model.classes, "scaling": scaling,
+                        "decision_threshold": model.decision_threshold,
                         "parameters": sum(p.size for p in model.parameters()), "layers": layers}, indent=1))
     elif options.csv:
         show(csv_line(_COLUMNS))
@@ -47,7 +48,8 @@ def summary(options: argparse.Namespace) -> int:
 def _uses(model: Module) -> str:
     return "\n".join([f"input     {model.input_shape or 'not said'}",
                       f"classes   {', '.join(model.classes) if model.classes else 'not said'}",
-                      f"scaling   {model.scaling or 'not said: pixels / 255'}"])
+                      f"scaling   {model.scaling or 'not said: pixels / 255'}",
+                      *([f"threshold {model.decision_threshold:.4f}"] if model.decision_threshold is not None else [])])
 
 
 def about(options: argparse.Namespace) -> int:

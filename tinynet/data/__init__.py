@@ -10,6 +10,7 @@ Your own images
     scan_folder(folder)                an ImageFolder: names, labels, patients, and a report()
     folder.images(size)                its images as one array (N,H,W,C), read when indexed; .in_memory() if they fit
     folds(folder)                      indices to train, validate and test on; no patient is in two of these parts
+    cross_folds(folder, 5)             the same for cross-validation: each image is in the test part of one fold
     read_image(path, size=(224, 224))  one image file of any size and kind
     write_idc_stand_in, write_chest_xray_stand_in          generated images in the layouts of published ones
 
@@ -41,11 +42,12 @@ from tinynet.data.digits.small import load_digits
 from tinynet.data.images.folder import ImageFolder, scan_folder
 from tinynet.data.images.layouts import Skipped
 from tinynet.data.images.read import Images, read_image
-from tinynet.data.images.splits import Fold, folds, split_groups
+from tinynet.data.images.splits import Fold, cross_folds, folds, split_groups
 from tinynet.data.images.stand_ins import write_chest_xray_stand_in, write_idc_stand_in
 from tinynet.data.loader import Loader, split
 from tinynet.data.sequences import length_mask, pad
 
-__all__ = ["Augment", "Dataset", "Fold", "ImageFolder", "Images", "Loader", "Skipped", "download_mnist", "find_mnist",
+__all__ = ["Augment", "Dataset", "Fold", "ImageFolder", "Images", "Loader", "Skipped", "cross_folds",
+           "download_mnist", "find_mnist",
            "folds", "length_mask", "load", "load_digits", "load_mnist", "pad", "read_idx", "read_image", "scan_folder",
            "split", "split_groups", "write_chest_xray_stand_in", "write_idc_stand_in"]

@@ -12,6 +12,7 @@ import numpy as np
 
 from tinynet.about import __version__
 from tinynet.atomic import write_whole
+from tinynet.ensemble import gives_probabilities
 from tinynet.errors import ArgumentError, DtypeError, ExportError, printable
 from tinynet.export import elementwise, layers, shapes  # noqa: F401  # their rules register themselves
 from tinynet.export.graph import Graph, difference
@@ -40,7 +41,8 @@ def to_onnx(model: Module, path: str | os.PathLike[str], *, pixels: bool = False
                     the number of real steps of each, at least 1. The model is called as model(x, mask=mask)
 
     Further outputs, as of an LSTM with `return_state`, are `output_1`, `output_2`. The metadata of the file are JSON:
-    `tinynet.version`, `tinynet.input_shape`, and where the model has them `tinynet.classes` and `tinynet.scaling`.
+    `tinynet.version`, `tinynet.input_shape`, and where the model has them `tinynet.classes`, `tinynet.scaling` and
+    `tinynet.decision_threshold`.
     Needs onnx: pip install onnx.
 
     Errors: ExportError for a model that ONNX cannot express, with the name of the op, and for a file that cannot be
@@ -106,6 +108,7 @@ def _graph(model: Module, traces: list[Trace], pixels: bool, probabilities: bool
         raise ExportError("to_onnx: the model must call the same ops for every size of the batch, and calls "
                           f"{len(ops[0])} for {BATCHES[0]} samples, {len(ops[1])} for {BATCHES[1]}; leave out what "
                           "depends on x.shape[0], or on values")
+    ends_in_probabilities = gives_probabilities(model) or ops[0][-1:] == ["softmax"]
     made = []
     for one, other in (traces, traces[::-1]):
         graph = Graph(one, other)
@@ -118,7 +121,7 @@ def _graph(model: Module, traces: list[Trace], pixels: bool, probabilities: bool
         graph.step = None
         for i, array in enumerate(one.outputs):
             name = graph.value(array)
-            if i == 0 and probabilities and not (one.steps and one.steps[-1].op == "softmax"):
+            if i == 0 and probabilities and not ends_in_probabilities:
                 name = graph.emit("Softmax", name, axis=-1)
             graph.nodes.append(_named(graph, name, i, probabilities))
         made.append(graph)
@@ -160,6 +163,8 @@ def metadata(model: Module) -> dict[str, str]:
         found["classes"] = model.classes
     if model.scaling:
         found["scaling"] = {"mean": model.scaling.mean, "scale": model.scaling.scale}
+    if model.decision_threshold is not None:
+        found["decision_threshold"] = model.decision_threshold
     return {f"tinynet.{name}": json.dumps(value) for name, value in found.items()}
 
 

@@ -178,6 +178,30 @@ def average_precision(labels: ArrayLike, scores: ArrayLike) -> float:
     return _one_against_all("average_precision", labels, scores, area)
 
 
+def calibration_error(labels: ArrayLike, probabilities: ArrayLike, bins: int = 15) -> float:
+    """The expected calibration error (ECE): how far confidence is from accuracy, as a mean over bins of equal width.
+
+    labels          integers (N)
+    probabilities   (N, K), of which the highest is the confidence, in the answer that it belongs to; or (N), of class 1
+
+    Source: Naeini, Cooper, Hauskrecht 2015; Guo et al. 2017.
+
+    >>> round(calibration_error([0, 0, 1, 1], [[0.9, 0.1], [0.9, 0.1], [0.9, 0.1], [0.2, 0.8]]), 4)  # 0.9 for 2 of 3
+    0.225
+    """
+    values, true = plain_array(probabilities, "calibration_error: probabilities"), plain_array(labels)
+    true, _, _ = _classes("calibration_error", true, np.zeros(true.shape, int), None)
+    if values.ndim not in (1, 2) or len(values) != len(true) or isinstance(bins, bool) or bins < 1:
+        raise ShapeError(f"calibration_error: probabilities must be (N,) or (N, K) with N = {len(true)}, and bins at "
+                         f"least 1, got {values.shape} and {bins}; tn.ops.softmax(scores)?")
+    if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1 + 1e-6):
+        raise ArgumentError("calibration_error: probabilities must lie in [0, 1], got others; tn.ops.softmax(scores)?")
+    confidence, right = (values, true == 1) if values.ndim == 1 else (values.max(axis=1), values.argmax(axis=1) == true)
+    place = np.clip((confidence * bins).astype(np.int64), 0, bins - 1)
+    gaps = np.bincount(place, weights=confidence - right, minlength=bins)
+    return float(np.abs(gaps).sum() / len(true))
+
+
 class McNemar(NamedTuple):
     """The result of `mcnemar`: how many samples only the first or only the second got right, and the p-value.
 

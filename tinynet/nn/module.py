@@ -52,6 +52,7 @@ class Module:
     input_shape: Shape | None = None  # of one sample, without the batch; for summary() and saved models
     classes: tuple[str, ...] | None = None  # the names of the outputs, saved with the model
     scaling: Scaling | None = None  # turns pixels into inputs; saved with the model
+    decision_threshold: float | None = None  # of the second of two classes; None is 0.5; saved with the model
     ends_steps: ClassVar[bool] = False  # whether the output has no time steps: then a mask ends here
     added_options: ClassVar[dict[str, Any]] = {}  # that files of earlier versions lack, with the values that they mean
     # Attributes that are Python integers and belong to the state, with the value for a state that lacks them.

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, overload
 
-from tinynet import backend
 from tinynet.tensor import Tensor
 from tinynet.types import Array, ArrayLike
 
@@ -49,7 +48,7 @@ class Parameter(Tensor):
 
     def accumulate(self, dvalue: Array) -> bool:
         if self.held is not None:
-            self.held = backend.add_to(self.held, dvalue)
+            self.held += dvalue
         return self.held is not None
 
 

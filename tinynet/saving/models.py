@@ -1,7 +1,7 @@
 """A model in one file: its layers, their weights, and what is needed to use it.
 
 The file is an archive (`archive.py`). Its header describes the layers and, where the model has them, the names of its
-outputs and the scaling of its inputs:
+outputs, the scaling of its inputs and the threshold of its decision:
 
     {"layer": "Sequential", "input_shape": [28, 28, 1], "layers": [{"layer": "Dense", "inputs": 3, ...}, ...],
      "classes": ["cat", "dog"], "scaling": {"mean": [0.0], "scale": [255.0]}, "crc32": 1234567890}
@@ -38,7 +38,8 @@ DEPTH = 50  # of modules in modules
 LARGEST = 4 << 30  # bytes of an array that a layer makes for one sample
 _MODEL = Format(FORMAT, "a saved model", ModelFileError, "save", "load", "copy or save it again", sealed=False)
 _DTYPES = ("float32", "float64", "int64")
-_RESERVED = ("layer", "classes", "scaling", "crc32")  # an option of this name is written with a "_" behind it
+_EXTRAS = ("classes", "scaling", "decision_threshold")  # attributes of a model that are not about layers
+_RESERVED = ("layer", "crc32", *_EXTRAS)  # an option of this name is written with a "_" behind it
 _BRIEF = reprlib.Repr()  # shortens values of a file in messages
 _BRIEF.maxlevel = 1
 LAYERS: dict[str, type[Module]] = {
@@ -57,8 +58,8 @@ def save(path: str | os.PathLike[str], model: Module, *, classes: Iterable[str] 
     classes   the names of the outputs, in their order; by default those of the model
     scaling   what turns pixels into inputs; by default that of the model
 
-    `load` restores both as `model.classes` and `model.scaling`. With them and the `input_shape` of a Sequential the
-    file is complete: `python -m tinynet predict` needs nothing else.
+    `load` restores both as `model.classes` and `model.scaling`, and `model.decision_threshold` as well. With them and
+    the `input_shape` of a Sequential the file is complete: `python -m tinynet predict` needs nothing else.
 
     A module of your own is described by the name of its class and by its `config()`, the arguments that make an equal
     one: numbers, words, modules, or lists of them. By default these are the attributes named as the arguments.
@@ -81,7 +82,8 @@ def save(path: str | os.PathLike[str], model: Module, *, classes: Iterable[str] 
     if not isinstance(model, Module):
         order = "tn.save(path, model), the path comes first" if isinstance(path, Module) else "tn.save(path, model)"
         raise ArgumentError(f"save: model must be a Module, got {type(model).__name__}; {order}?")
-    extras = _extras(model.classes if classes is None else classes, model.scaling if scaling is None else scaling)
+    extras = _extras(model.classes if classes is None else classes, model.scaling if scaling is None else scaling,
+                     model.decision_threshold)
     used: dict[str, type[Module]] = {}
     description = json.loads(json.dumps({**_describe(model, used), **extras}, default=_plain))
     for name, tensor in model.tensors().items():
@@ -182,23 +184,27 @@ def _check_can_be_made_again(model: Module, description: dict[str, Any], known: 
                              "cannot be described in a file: save model.state_dict() with safetensors")
 
 
-def _extras(classes: Any, scaling: nn.Scaling | None) -> dict[str, Any]:
+def _extras(classes: Any, scaling: nn.Scaling | None, threshold: float | None) -> dict[str, Any]:
     """The part of a description that is not about layers."""
-    extras = {} if classes is None else {"classes": list(classes)}
-    return extras if scaling is None else {**extras, "scaling": {"mean": scaling.mean, "scale": scaling.scale}}
+    found = {"classes": None if classes is None else list(classes),
+             "scaling": None if scaling is None else {"mean": scaling.mean, "scale": scaling.scale},
+             "decision_threshold": threshold}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _complete(where: str, description: Any, known: dict[str, type[Module]]) -> Module:
     """The model of a description, with its classes and scaling. Must be called inside `shapes_only`."""
     extras = {}
     if isinstance(description, dict):
-        extras = {name: description[name] for name in ("classes", "scaling") if name in description}
+        extras = {name: description[name] for name in _EXTRAS if name in description}
         description = {name: value for name, value in description.items() if name not in extras}
     model = _make(where, description, known)
     if "classes" in extras:
         model.classes = _checked_classes(where, extras["classes"])
     if "scaling" in extras:
         model.scaling = _checked_scaling(where, extras["scaling"])
+    if "decision_threshold" in extras:
+        model.decision_threshold = _checked_threshold(where, extras["decision_threshold"])
     if model.input_shape is not None:
         _check_fits(where, model, model.input_shape)
     return model
@@ -222,6 +228,13 @@ def _checked_scaling(where: str, scaling: Any) -> nn.Scaling:
                              "use a tn.nn.Scaling") from error
 
 
+def _checked_threshold(where: str, threshold: Any) -> float:
+    if not isinstance(threshold, float) or not 0 < threshold < 1:
+        raise ModelFileError(f"{where}: decision_threshold must be a probability between 0 and 1, got "
+                             f"{_BRIEF.repr(threshold)}; 0.5?")
+    return threshold
+
+
 def _check_fits(where: str, model: Module, input_shape: tuple[int, ...]) -> None:
     """ModelFileError unless the layers take the input, and there is a class for each output and a scale per channel."""
     try:
@@ -237,6 +250,9 @@ def _check_fits(where: str, model: Module, input_shape: tuple[int, ...]) -> None
     if model.classes and outputs != (len(model.classes),):
         raise ModelFileError(f"{where}: classes must be as many as the outputs, {outputs}, got {len(model.classes)}; "
                              "name each output once")
+    if model.decision_threshold is not None and outputs != (2,):
+        raise ModelFileError(f"{where}: decision_threshold must be that of two classes, and the outputs are {outputs}; "
+                             "None for the most probable class")
     if model.scaling and not model.scaling.fits(input_shape[-1] if input_shape else 1):
         raise ModelFileError(f"{where}: scaling must have one number, or one for each channel of {input_shape}, got "
                              f"{model.scaling}; channels come last")

@@ -104,7 +104,7 @@ class ImageFolder:
         if self.groups is not None:
             lines.append(f"  {len(np.unique(self.groups)):,} groups: {self.group_name}")
             if shared := _shared(self.groups, self.part_of):
-                lines.append(f"  {shared:,} of them occur in more than one part")
+                lines.append(f"  {len(shared):,} of them occur in more than one part")
         if self.sizes is not None and len(self):
             low, high = self.sizes.min(axis=0), self.sizes.max(axis=0)
             grey = int((self.sizes[:, 2] == 1).sum())
@@ -128,14 +128,17 @@ class ImageFolder:
         lines = [f"  {count:,} images are copies of others, byte for byte"]
         for what, places in (("part", self.part_of), ("class", self.labels)):
             if shared := _shared(self.copies, places):
-                lines.append(f"  {shared:,} identical images occur in more than one {what}")
+                lines.append(f"  {len(shared):,} identical images occur in more than one {what}")
+                named = [" = ".join(printable(self.names[index]) for index in np.flatnonzero(self.copies == one))
+                         for one in shared[:SHOWN]]
+                lines += [f"    {text}" for text in named] + ["    ..."] * (len(shared) > SHOWN)
         return lines
 
 
-def _shared(groups: np.ndarray, parts: np.ndarray) -> int:
-    """The number of groups with elements in more than one part. Both are arrays (N)."""
+def _shared(groups: np.ndarray, parts: np.ndarray) -> list[Any]:
+    """The groups with elements in more than one part. Both are arrays (N)."""
     pairs = {*zip(groups.tolist(), parts.tolist(), strict=True)}
-    return sum(count > 1 for count in Counter(group for group, _ in pairs).values())
+    return sorted(group for group, count in Counter(group for group, _ in pairs).items() if count > 1)
 
 
 def scan_folder(root: str | os.PathLike[str], *, groups: str | None = "auto", check: bool = True,

@@ -10,6 +10,7 @@ import numpy as np
 
 from tinynet.data.images.folder import ImageFolder
 from tinynet.errors import ArgumentError, DataError
+from tinynet.plain import whole
 from tinynet.random import permutation, seed_or_current, stream
 
 _TRIES = 16  # random orders of the groups, of which the best is used
@@ -150,6 +151,58 @@ def folds(folder: ImageFolder, *, validation: float = 0.2, test: float = 0.2, se
     ['test: patient 90001; validation: a strip of the slide of the others', ...]
     """
     return [_told(folder, fold) for fold in _folds(folder, validation, test, seed)]
+
+
+def cross_folds(folder: ImageFolder, count: int, *, validation: float = 0.2, seed: int | None = None) -> list[Fold]:
+    """Split a folder so that each image is in the test part of one fold: cross-validation, by whole groups.
+
+    count        of folds, at least 2; as many as there are groups, if these are fewer
+    validation   the share of the images that are not in the test part of a fold
+
+    A part `test` of the folder is in none of the folds; `train` and `val` are one. Without groups, files with the same
+    bytes stay in one part. If a single group is left to train on, validation is a strip of its slide, or without
+    positions a share of its images.
+
+    Raises `DataError` for a single group.
+
+    >>> import tempfile
+    >>> from tinynet.data import scan_folder, write_chest_xray_stand_in
+    >>> folder = scan_folder(write_chest_xray_stand_in(tempfile.mkdtemp(), train=40, test=10, size=32, seed=0))
+    >>> found = cross_folds(folder, 4)
+    >>> len(found), len(np.unique(np.concatenate([fold.test for fold in found])))
+    (4, 40)
+    """
+    count = whole("cross_folds", "count", count, 2, usual="count=5")
+    seed = seed_or_current("cross_folds", seed)
+    rest = everything = np.flatnonzero(folder.part_of != "test")
+    groups = None if folder.groups is None else np.unique(folder.groups[everything])
+    if groups is not None and len(groups) < 2:
+        raise DataError(f"cross_folds: groups must be at least 2, got {len(groups)} in {folder.root}; take more "
+                        "patients, or scan_folder(..., groups=None) if these are not patients")
+    parts = []
+    if folder.groups is not None and groups is not None and len(groups) <= count:
+        parts = [everything[folder.groups[everything] == group] for group in groups]
+    else:
+        for left in range(count, 1, -1):
+            rest, part = _split(folder, rest, 1 / left, seed)
+            parts.append(part)
+        parts.append(rest)
+    how = _how(folder) if groups is None or len(groups) > count else f"one for each of the {folder.group_name}"
+    found = []
+    for number, part in enumerate(parts, 1):
+        train, middle = _inner(folder, np.setdiff1d(everything, part), validation, seed)
+        found.append(_told(folder, Fold(train, middle, part, f"fold {number} of {len(parts)}, {how}")))
+    return found
+
+
+def _inner(folder: ImageFolder, indices: np.ndarray, validation: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Training and validation images among those that are not in the test part of a fold."""
+    groups = len(indices) if folder.groups is None else len(np.unique(folder.groups[indices]))
+    if groups > 1:
+        return _split(folder, indices, max(validation, 1 / groups), seed)  # at least one group
+    if folder.positions is not None:
+        return _strip(folder, indices, validation)
+    return _split(replace(folder, groups=None), indices, validation, seed)
 
 
 def _folds(folder: ImageFolder, validation: float, test: float, seed: int | None) -> list[Fold]:

@@ -2,7 +2,7 @@
 // Runs the model of this file on images. Nothing is loaded from elsewhere: the policy in the head forbids it.
 
 const config = JSON.parse(document.getElementById("config").textContent);
-const {classes, height, width, channels} = config;
+const {classes, height, width, channels, threshold} = config;
 const SHOWN = 5;                         // classes of an image
 const MOST_PIXELS = 2 ** 26;
 const BATCH = 16;                        // covered images at once
@@ -122,7 +122,8 @@ function bars(shares) {
   return list;
 }
 
-const best = shares => shares.indexOf(Math.max(...shares));
+/** The number of the predicted class: by the threshold of the second of two, else the most probable. */
+const best = shares => threshold === null ? shares.indexOf(Math.max(...shares)) : Number(shares[1] > threshold);
 
 /** Show the probabilities of an input beside its picture. Returns the result. */
 function show(name, picture, input, shares) {
@@ -139,7 +140,10 @@ function show(name, picture, input, shares) {
   at("results").prepend(item);
   at("clear").hidden = false;
   results.unshift(result);
-  say(`${name}: ${classes[best(shares)]}, ${percent(Math.max(...shares))}`);
+  if (threshold !== null) {
+    note.textContent = `Predicted: ${classes[best(shares)]}. ${classes[1]} is predicted above ${percent(threshold)}.`;
+  }
+  say(`${name}: ${classes[best(shares)]}, ${percent(shares[best(shares)])}`);
   return result;
 }
 
@@ -283,7 +287,7 @@ function preparePad() {
         at("results").firstElementChild.remove();
       }
       shown = show("drawing", seen(input), input, shares);
-      at("answer").textContent = `${classes[best(shares)]}, ${percent(Math.max(...shares))}`;
+      at("answer").textContent = `${classes[best(shares)]}, ${percent(shares[best(shares)])}`;
     }));
     busy = false;
     if (again) answer();

@@ -36,13 +36,15 @@ def write_page(model: Module, path: str | os.PathLike[str], *, title: str = "Ima
     content = onnx_bytes(model, pixels=True, probabilities=True)
     size = (*pictures.size, pictures.channels)
     write_file("export", path, page(content, pictures.classes, size, title,
-                                    runtime.runtime_files(runtime_folder)).encode())
+                                    runtime.runtime_files(runtime_folder), model.decision_threshold).encode())
 
 
-def page(model: bytes, classes: tuple[str, ...], size: Shape, title: str, files: dict[str, bytes]) -> str:
+def page(model: bytes, classes: tuple[str, ...], size: Shape, title: str, files: dict[str, bytes],
+         threshold: float | None = None) -> str:
     """The text of the page, for a model of images of a size (height, width, channels)."""
     height, width, channels = size
-    config = {"classes": classes, "height": height, "width": width, "channels": channels, "pad": size == (28, 28, 1)}
+    config = {"classes": classes, "height": height, "width": width, "channels": channels, "pad": size == (28, 28, 1),
+              "threshold": threshold}
     library = files[runtime.LIBRARY].decode()
     parts = {
         "title": html.escape(title), "about": html.escape(_sentence(classes)), "version": __version__,

@@ -1,0 +1,60 @@
+"""Warnings and sentences: where numbers cannot mean what they seem to."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tinynet.classifier import score
+from tinynet.data import scan_folder, write_idc_stand_in
+from tinynet.from_folder import words
+from tinynet.from_folder.settings import Settings, class_weights
+
+
+def scores(counts: list[int], right: list[int]) -> dict[str, object]:
+    """The scores of counts[k] images of class k, of which right[k] are predicted correctly."""
+    labels = np.repeat(np.arange(len(counts)), counts)
+    predicted = np.concatenate([np.where(np.arange(n) < r, k, (k + 1) % len(counts))
+                                for k, (n, r) in enumerate(zip(counts, right, strict=True))])
+    return score(labels, np.eye(len(counts))[predicted], ["cat", "dog", "cow"][: len(counts)])
+
+
+@pytest.mark.parametrize(("counts", "right", "expected"), [
+    ([1, 0], [1, 0], ["accuracy 1.0000 is that of 1 images in the test part, and its 95 % interval goes from 0.21"]),
+    ([2, 1], [2, 0], ["interval goes from 0.21 to 0.94", "no better than always naming the largest class, 0.6667"]),
+    ([90, 10], [90, 0], ["accuracy 0.9000 in the test part is no better than", "mean recall, 0.5000"]),
+    ([30, 1], [30, 1], ["there are 1 images of dog; their precision and recall say nothing"]),
+    ([30, 20, 0], [29, 20, 0], ["0 images of cow"]), ([30, 20], [29, 19], []), ([5, 5, 5], [5, 5, 4], [])])
+def test_numbers_that_cannot_mean_what_they_seem_to(counts: list[int], right: list[int], expected: list[str]) -> None:
+    said = "\n".join(words.doubts_of_numbers(scores(counts, right), "the test part"))
+    assert all(text in said for text in expected) and bool(said) == bool(expected)
+
+
+def test_sentences_tell_patients_from_single_images(tmp_path: Path) -> None:
+    patients = scan_folder(write_idc_stand_in(tmp_path, patients=3, patches=10, seed=0))
+    settings = Settings(tmp_path)
+    by_patient = "\n".join(words.meaning(patients, settings, "by patients", by_folds=True))
+    assert "new patients" in by_patient and "The ensemble of these models was not measured" in by_patient
+    alone = "\n".join(words.meaning(scan_folder(tmp_path, groups=None), settings, "at random", by_folds=False))
+    assert "the same subject" in alone and "another one gives other numbers" in alone
+
+
+@pytest.mark.parametrize(("settings", "expected"), [
+    ({}, "above 0.3000, by default"), ({"threshold": "balanced"}, "on the validation part for the highest balanced"),
+    ({"sensitivity": 0.95}, "for a sensitivity of 95%"), ({"threshold": 0.3}, "above 0.3000, as given")])
+def test_the_decision_is_told(settings: dict[str, object], expected: str, tmp_path: Path) -> None:
+    rule = {"temperature": [1.5], "bias": [[0.5, -0.5]], "threshold": 0.3}
+    for counts, told in (([60, 60], "error went from 0.2000 to"), ([9, 9], "18 images are too few to measure")):
+        said = "\n".join(words.decision(rule, ["cat", "dog"], Settings(tmp_path, **settings), before=0.2,
+                                        where="the validation part", found=scores(counts, counts)))
+        assert expected in said and told in said and "1.50 and biases" in said
+
+
+def test_class_weights() -> None:
+    labels = np.repeat([0, 1, 2], [60, 30, 10])
+    np.testing.assert_allclose(class_weights(labels, 3, "auto"), [100 / 180, 100 / 90, 100 / 30])
+    assert class_weights(labels, 3, "off") is None and class_weights(labels[:90], 2, "auto") is None
+    np.testing.assert_allclose(class_weights(labels[:90], 2, "on"), [0.75, 1.5])
+    assert class_weights(np.repeat([0, 1], [10, 5]), 2, "auto") is None  # exactly half is not less than half
+    assert class_weights(np.repeat([0, 1], [11, 5]), 2, "auto") is not None
+    assert np.isfinite(class_weights(np.zeros(4, int), 2, "auto")).all()

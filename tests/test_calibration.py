@@ -1,0 +1,159 @@
+"""Temperature, biases and thresholds, against searches and known answers."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+import tinynet as tn
+from tinynet.calibration import (
+    HOTTEST,
+    Calibration,
+    absorb,
+    balanced_threshold,
+    calibrate,
+    cross_fitted,
+    sensitive_threshold,
+)
+from tinynet.ensemble import ensemble, gives_probabilities, members
+from tinynet.errors import ArgumentError
+
+optimize = pytest.importorskip("scipy.optimize")
+
+
+def samples(count: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Scores (N,K) and labels (N) that are drawn from their softmax."""
+    rng = np.random.default_rng(seed)
+    scores = rng.normal(0, 2, (count, classes))
+    p = tn.ops.softmax(tn.Tensor(scores)).numpy()
+    return scores, (rng.random((count, 1)) > p.cumsum(axis=1)).sum(axis=1).clip(0, classes - 1)
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_a_known_temperature_and_bias_are_found(classes: int) -> None:
+    scores, labels = samples(40_000, classes)
+    shift = np.linspace(-1, 1, classes)
+    found = calibrate(3 * (scores - shift), labels, bias=True)
+    assert found.temperature == pytest.approx(3, rel=0.05)
+    np.testing.assert_allclose(found.bias, shift - shift.mean(), atol=0.08)
+    alone = calibrate(scores / 2, labels)
+    assert alone.temperature == pytest.approx(0.5, rel=0.05) and alone.bias == (0.0,) * classes
+    before, after = (tn.metrics.calibration_error(labels, tn.ops.softmax(tn.Tensor(3 * scores)).numpy()),
+                     tn.metrics.calibration_error(labels, calibrate(3 * scores, labels)(3 * scores)))
+    assert after < 0.02 < before
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize(("count", "classes"), [(3, 2), (40, 3), (200, 4)])
+def test_it_is_the_minimum_that_a_search_finds(count: int, classes: int, bias: bool) -> None:
+    scores, labels = samples(count, classes, seed=count)
+    labels[:classes] = np.arange(classes)[: len(labels)]
+    counts = np.bincount(labels, minlength=classes)[labels]
+    target = np.repeat(1 / (counts + classes)[:, None], classes, axis=1)
+    target[np.arange(count), labels] = (counts + 1) / (counts + classes)
+
+    def loss(theta: np.ndarray) -> float:
+        z = np.exp(theta[0]) * scores + (theta[1:] if bias else 0)
+        return float(-(target * (z - np.log(np.exp(z).sum(axis=1, keepdims=True)))).sum(axis=1).mean())
+
+    best = optimize.minimize(loss, np.zeros(1 + classes), method="Nelder-Mead",
+                             options={"maxiter": 20_000, "maxfev": 20_000, "xatol": 1e-8, "fatol": 1e-12})
+    found = calibrate(scores, labels, bias=bias)
+    assert loss(np.r_[-np.log(found.temperature), found.bias]) <= best.fun + 1e-6
+
+
+def test_degenerate_images() -> None:
+    apart = np.log([[0.999, 0.001]] * 5 + [[0.001, 0.999]] * 5)
+    labels = np.repeat([0, 1], 5)
+    p = calibrate(apart, labels, bias=True)(apart)
+    np.testing.assert_allclose(p[np.arange(10), labels], 6 / 7, atol=1e-4)  # not 1
+    wrong = calibrate(apart, 1 - labels)
+    assert wrong.temperature == pytest.approx(HOTTEST)
+    assert np.isfinite(calibrate(apart[:1], labels[:1], bias=True)(apart)).all()  # a class without images
+    assert np.isfinite(calibrate(np.array([[-1e4, 1e4], [1e4, -1e4]]), np.array([0, 1]), bias=True).temperature)
+    with pytest.raises(ArgumentError, match="at least one image"):
+        calibrate(np.zeros((0, 2)), np.zeros(0, int))
+
+
+def test_a_model_absorbs_it() -> None:
+    tn.seed(0)
+    model = tn.nn.Sequential(tn.nn.Dense(4, 6), tn.nn.Tanh(), tn.nn.Dense(6, 3))
+    x = np.random.default_rng(0).normal(size=(9, 4)).astype("float32")
+    calibration, scores = Calibration(2.5, (0.5, -0.25, -0.25)), tn.predict(model, x)
+    absorb(model, calibration)
+    np.testing.assert_allclose(tn.ops.softmax(tn.Tensor(tn.predict(model, x))).numpy(), calibration(scores), atol=1e-6)
+    for other in (tn.nn.Sequential(tn.nn.Dense(2, 2), tn.nn.Softmax()), tn.nn.Sequential(), tn.nn.Dense(2, 2)):
+        with pytest.raises(ArgumentError, match="must be a Sequential that ends in a Dense"):
+            absorb(other, calibration)
+    plain = tn.nn.Sequential(tn.nn.Dense(2, 2, bias=False))
+    absorb(plain, Calibration(2.0, (0.0, 0.0)))
+    with pytest.raises(ArgumentError, match="must have a bias"):
+        absorb(plain, Calibration(2.0, (0.5, -0.5)))
+
+
+def test_thresholds() -> None:
+    rng = np.random.default_rng(0)
+    labels = (rng.random(3000) < 0.2).astype(int)
+    p = np.clip(rng.normal(0.2 + 0.2 * labels, 0.1), 0, 1).round(2)  # many ties
+    tried = np.linspace(0.001, 0.999, 4000)
+    balance = [tn.metrics.balanced_accuracy(labels, (p > t).astype(int)) for t in tried]
+    chosen = balanced_threshold(labels, p)
+    assert tn.metrics.balanced_accuracy(labels, (p > chosen).astype(int)) == pytest.approx(max(balance))
+    for wanted in (0.5, 0.95, 1.0):
+        chosen = sensitive_threshold(labels, p, wanted)
+        reached = [tn.metrics.sensitivity(labels, (p > t).astype(int)) for t in (chosen, chosen + 0.01)]
+        assert reached[0] >= wanted > reached[1]
+    for one in (np.zeros(4, int), np.ones(4, int), np.zeros(0, int), np.arange(3)):
+        with pytest.raises(ArgumentError, match="images of two classes"):
+            balanced_threshold(one, np.full(len(one), 0.5))
+    with pytest.raises(ArgumentError, match="sensitivity must be above 0"):
+        sensitive_threshold(labels, p, 0.0)
+
+
+def test_what_is_found_in_a_part_is_not_applied_to_it() -> None:
+    parts = np.array([2, 0, 1, 0])
+    seen = cross_fitted(parts, lambda some: parts[some].tolist(),
+                        lambda found, own: np.repeat(sum(10**part for part in found), own.sum()))
+    assert seen.tolist() == [12, 110, 102, 110]  # how often 2, 1 and 0 were seen
+    assert cross_fitted(np.zeros(3, int), np.sum, lambda total, own: np.full(own.sum(), total)).tolist() == [3, 3, 3]
+
+
+def test_an_ensemble_is_the_mean_of_probabilities(tmp_path: object) -> None:
+    tn.seed(0)
+    models = [tn.nn.Sequential(tn.nn.Flatten(), tn.nn.Dense(12, 3), input_shape=(2, 2, 3)) for _ in range(3)]
+    for model in models:
+        model.classes, model.scaling = ("a", "b", "c"), tn.nn.Scaling()
+    both = ensemble(models)
+    x = np.random.default_rng(0).normal(size=(5, 2, 2, 3)).astype("float32")
+    mean = np.mean([tn.ops.softmax(tn.Tensor(tn.predict(model, x))).numpy() for model in models], axis=0)
+    np.testing.assert_allclose(tn.predict(both, x), mean, atol=1e-6)
+    assert members(both) == models and members(models[0]) == [models[0]]
+    assert gives_probabilities(both) and not gives_probabilities(models[0])
+    path = f"{tmp_path}/ensemble.safetensors"
+    tn.save(path, both)
+    np.testing.assert_array_equal(tn.predict(tn.load(path), x), tn.predict(both, x))
+    assert tn.load(path).classes == ("a", "b", "c") and len(members(tn.load(path))) == 3
+    models[1].classes = ("a", "b", "d")
+    for some in (models, []):
+        with pytest.raises(ArgumentError, match="equal input_shape, classes and scaling"):
+            ensemble(some)
+
+
+def test_the_calibration_error() -> None:
+    rng = np.random.default_rng(0)
+    p = rng.random(20_000)
+    labels = (rng.random(20_000) < p).astype(int)
+    both = np.stack([1 - p, p], axis=1)
+    assert tn.metrics.calibration_error(labels, p) < 0.02
+    assert tn.metrics.calibration_error(labels, both) < 0.02
+    assert tn.metrics.calibration_error(np.zeros(20_000, int), p) == pytest.approx(p.mean())
+    edges = np.linspace(0, 1, 16)
+    sure, right = both.max(axis=1) ** 0.5, both.argmax(axis=1) == labels
+    shrunk = np.stack([np.where(p > 0.5, 1 - sure, sure), np.where(p > 0.5, sure, 1 - sure)], axis=1)
+    by_hand = sum(abs(sure[inside].mean() - right[inside].mean()) * inside.mean()
+                  for low, high in pairwise(edges)
+                  if (inside := (sure >= low) & (sure < high)).any())
+    assert tn.metrics.calibration_error(labels, shrunk) == pytest.approx(by_hand)
+    for wrong in ([0.5], [[0.5, 0.5]], [1.5, 0.0], [np.nan, 0.0]):
+        with pytest.raises((ArgumentError, ValueError), match="calibration_error"):
+            tn.metrics.calibration_error([0, 1], wrong)

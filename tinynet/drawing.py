@@ -1,0 +1,78 @@
+"""Figures with matplotlib, which is imported by the first one."""
+
+import io
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tinynet.atomic import write_whole
+
+COLUMNS = 5  # of a sheet of images
+LEVEL_LETTERS = 30  # the most letters of all class names for horizontal labels
+
+
+def available() -> bool:
+    """Whether figures can be drawn."""
+    try:
+        import matplotlib
+    except ImportError:
+        return False
+    matplotlib.use("Agg")
+    return True
+
+
+def new_figure(width: float, height: float) -> Any:
+    """An empty figure, of a size in inches."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def plain(name: str) -> str:
+    """A name escaped for matplotlib, which would read $ as a formula.
+
+    >>> plain("$x$")
+    '\\\\$x\\\\$'
+    """
+    return name.replace("$", r"\$")
+
+
+def save(figure: Any, path: str | os.PathLike[str]) -> None:
+    """Save a figure as PNG, whole or not at all."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+    write_whole(path, buffer.getvalue())
+
+
+def heat_map(path: str | os.PathLike[str], table: np.ndarray, classes: Sequence[str], *, title: str) -> None:
+    """Draw a confusion matrix (K,K). Colours are shares of each true class, numbers are images."""
+    shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+    side = 3.0 + 0.6 * len(classes)
+    figure = new_figure(side + 1.5, side)  # with the colour bar
+    axes = figure.subplots()
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (i, j), count in np.ndenumerate(table):
+        axes.text(j, i, f"{count:,}", ha="center", va="center", color="white" if shares[i, j] > 0.5 else "black")
+    turned = {"rotation": 45, "ha": "right"} if sum(map(len, classes)) > LEVEL_LETTERS else {}
+    axes.set_xticks(range(len(classes)), map(plain, classes), **turned)
+    axes.set_yticks(range(len(classes)), map(plain, classes))
+    axes.set(xlabel="predicted", ylabel="true", title=title)
+    figure.colorbar(image, ax=axes, shrink=0.7, label="share of the true class")
+    save(figure, path)
+
+
+def sheet(path: str | os.PathLike[str], pictures: Sequence[np.ndarray], captions: Sequence[str], *, title: str) -> None:
+    """Draw uint8 images (H,W,C) side by side, each with its caption."""
+    columns, rows = COLUMNS, max(1, -(-len(pictures) // COLUMNS))
+    figure = new_figure(2.4 * columns, 0.5 + 2.8 * rows)
+    figure.suptitle(title)
+    for place, (picture, caption) in enumerate(zip(pictures, captions, strict=True), 1):
+        axes = figure.add_subplot(rows, columns, place)
+        axes.imshow(picture.squeeze(), cmap="gray", vmin=0, vmax=255)
+        axes.set_title(plain(caption), fontsize=8)
+        axes.axis("off")
+    if not pictures:
+        figure.text(0.5, 0.5, "none", ha="center")
+    save(figure, path)

@@ -1,0 +1,92 @@
+"""What the numbers of a training mean, and where they cannot mean what they seem to."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tinynet.data.images.folder import ImageFolder
+from tinynet.from_folder.settings import Settings
+
+DISAGREEMENT = 0.2  # of the accuracy in training and in evaluation, above which a warning is printed
+MEASURABLE = 100  # images: with fewer, no calibration error is told
+WIDE = 0.5  # the width of an interval, above which a warning is printed
+FEW = 2  # images of a class, below which a warning is printed
+
+
+def doubts_of_training(found: dict[str, Any], history: list[dict[str, float]], predicted: np.ndarray) -> list[str]:
+    """What makes a kept model doubtful: one answer for all images, or another accuracy than it had in training.
+
+    found       the scores of the uncalibrated model on its training images, as of `score`
+    history     the epochs of `fit`
+    predicted   the classes (N) that the model decides on for all images
+    """
+    said, names = [], list(found["per_class"])
+    answers = np.unique(predicted)
+    if len(answers) == 1:
+        said.append(f"the model must tell the classes apart, and takes all {len(predicted):,} images for "
+                    f"{names[answers[0]]!r}; train for more epochs, with another --lr, or look at the images")
+    kept = min(history, key=lambda row: row["validation_loss"])
+    learning, evaluating = kept["train_accuracy"], found["accuracy"]
+    if abs(learning - evaluating) > DISAGREEMENT:
+        said.append(f"the accuracy on the training images must not differ by more than {DISAGREEMENT} between training "
+                    f"and evaluation, and is {learning:.4f} in training (epoch {kept['epoch']}) and {evaluating:.4f} "
+                    "in evaluation; a smaller --batch-size gives the averages of BatchNorm more batches")
+    return said
+
+
+def doubts_of_numbers(found: dict[str, Any], what: str) -> list[str]:
+    """Where the scores of some images cannot mean what they seem to: too few images, or no better than guessing.
+
+    what   the images: "the test part"
+    """
+    said, (low, high) = [], found["interval"]
+    if high - low > WIDE:
+        said.append(f"accuracy {found['accuracy']:.4f} is that of {found['images']:,} images in {what}, and its 95 % "
+                    f"interval goes from {low:.2f} to {high:.2f}; take more images, or --folds 5, which tests all")
+    few = {name: row["images"] for name, row in found["per_class"].items() if row["images"] < FEW}
+    if few and high - low <= WIDE:
+        said.append(f"in {what} there are {', '.join(f'{count} images of {name}' for name, count in few.items())}; "
+                    "their precision and recall say nothing; take more images")
+    guessing = max(row["images"] for row in found["per_class"].values()) / found["images"]
+    if found["accuracy"] <= guessing and found["balanced_accuracy"] < 1 and found["images"] > 1:
+        said.append(f"accuracy {found['accuracy']:.4f} in {what} is no better than always naming the largest class, "
+                    f"{guessing:.4f}; look at the mean recall, {found['balanced_accuracy']:.4f}")
+    return said
+
+
+def meaning(folder: ImageFolder, settings: Settings, sentence: str, *, by_folds: bool) -> list[str]:
+    """Sentences on what the scores are about, and what they are not about."""
+    said = [f"How the images were divided: {sentence}."]
+    if by_folds:
+        said.append("They are those of models that were not trained on the image in question, each trained on a part "
+                    "of the images. The ensemble of these models was not measured itself; it is mostly better.")
+    else:
+        said.append("They are those of one division: another one gives other numbers. --folds 5 tests each image once.")
+    if folder.groups is not None:
+        said.append(f"They hold for new {folder.group_name}, if these resemble the ones here. The interval "
+                    "is resampled by them.")
+    else:
+        said.append("They hold for new images that come from the same place in the same way. If several images show "
+                    "the same subject, the numbers are too good: give --groups, a pattern of the file names.")
+    said.append("They say nothing about images of another kind, another camera, or other shares of the classes.")
+    return said
+
+
+def decision(rule: dict[str, Any], classes: Sequence[str], settings: Settings, *, where: str, before: float,
+             found: dict[str, Any]) -> list[str]:
+    """Sentences on calibration and threshold, chosen on the images `where`; the error `before` it, and the scores."""
+    temperatures = ", ".join(f"{one:.2f}" for one in rule["temperature"])
+    said = [f"Probabilities are calibrated on {where}, by a temperature of {temperatures}"
+            + " and biases of the classes" * any(map(any, rule["bias"]))
+            + (f"; the calibration error went from {before:.4f} to {found['calibration_error']:.4f}."
+               if found["images"] >= MEASURABLE else f"; {found['images']} images are too few to measure its error.")]
+    if len(classes) == 2:
+        chosen = (f"on {where}" if len(rule["temperature"]) == 1 else
+                  "on the predictions of all folds, and for these scores on the other folds")
+        how = ("by default" if not settings.chooses_threshold else
+               f"chosen {chosen} for a sensitivity of {settings.sensitivity:.0%}" if settings.sensitivity is not None
+               else f"chosen {chosen} for the highest balanced accuracy" if settings.threshold == "balanced"
+               else "as given")
+        said.append(f"{classes[1]} is predicted if its probability is above {rule['threshold']:.4f}, {how}.")
+    return said
