@@ -46,9 +46,10 @@ from tinynet.metrics.labels import exact_match, hamming_loss, micro_f1, per_labe
 from tinynet.metrics.numbers import mean_absolute_error, mean_squared_error, r2, root_mean_squared_error
 
 __all__ = ["McNemar", "accuracy", "average_precision", "balanced_accuracy", "calibration_error",
-           "classification_report", "confusion_matrix", "exact_match", "f1", "hamming_loss", "mcnemar", "mean_absolute_error",
-           "mean_squared_error", "micro_f1", "per_class", "per_label", "precision", "precision_recall_curve", "r2",
-           "recall", "roc_auc", "roc_curve", "root_mean_squared_error", "sensitivity", "specificity"]
+           "classification_report", "confusion_matrix", "exact_match", "f1", "hamming_loss", "mcnemar",
+           "mean_absolute_error", "mean_squared_error", "micro_f1", "per_class", "per_label", "precision",
+           "precision_recall_curve", "r2", "recall", "roc_auc", "roc_curve", "root_mean_squared_error", "sensitivity",
+           "specificity"]
 
 if not TYPE_CHECKING:
     __getattr__ = in_modules({"tn.metrics": __all__})
