@@ -33,7 +33,26 @@ def test_an_array_like_any_other() -> None:
         assert type(array) is np.ndarray
         array[...] = 1
         assert (array == 1).all()
-    assert address(empty(SHAPE)) % 64 == 0
+
+
+def test_arrays_are_aligned_wherever_their_memory_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    for place in (0, 8, 64, 120):
+        def at_place(size: int, dtype: Any, place: int = place) -> Any:
+            made: Any = np.zeros(size + 2 * memory.PAIR, np.uint8)
+            return made[(place - made.ctypes.data) % memory.PAIR:][:size]
+
+        monkeypatch.setattr(memory.np, "empty", at_place)
+        array = empty(SHAPE)
+        assert address(array) % memory.PAIR == 0
+        assert {address(loan.block[0]) % memory.PAIR for loan in memory._lent.values()} == {place}
+        del array
+        release()
+
+
+def test_sizes_are_rounded_up_to_eight_steps_for_each_power_of_two() -> None:
+    sizes = range(2**17, 2**18, 97)
+    assert len({memory._rounded(size) for size in sizes}) == 9
+    assert all(0 <= memory._rounded(size) - size < size / 8 for size in sizes)
 
 
 def test_memory_is_used_again_when_the_array_is_gone() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tinynet as tn
-from tinynet.backend.cuda.runtime import emulator, fake_cupy
+from tinynet.backend.cuda.runtime import emulator, fake_cuda, fake_cupy, launch
 from tinynet.errors import DeviceError
 
 host = np.arange(6, dtype="float32").reshape(2, 3)
@@ -40,6 +40,22 @@ def test_arrays_come_and_go_as_copies() -> None:
     there = xp.asarray(host)
     assert xp.asarray(there) is there
     assert xp.asarray(there, "float64").dtype == np.float64
+
+
+def test_the_limits_of_the_emulated_device_are_those_of_its_header() -> None:
+    header = emulator.__file__.replace(".py", ".h")
+    with open(header) as file:
+        assert f"MOST_SHARED = {emulator.SHARED // 1024} * 1024," in file.read()
+    assert launch.limits(xp.zeros(1)) == launch.Limits(emulator.SHARED, emulator.MULTIPROCESSORS)
+
+
+def test_an_allocator_holds_until_its_block_ends_also_by_an_error() -> None:
+    pool, asked = fake_cuda.MemoryPool(), list[int]()
+    with pytest.raises(KeyError), fake_cuda.using_allocator(lambda size: asked.append(size) or pool.malloc(size)):
+        xp.zeros(5, "float32")
+        raise KeyError
+    xp.zeros(7, "float32")
+    assert asked == [20]
 
 
 MIXED: list[Callable[[Any, Any, Any], Any]] = [

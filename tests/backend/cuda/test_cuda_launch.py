@@ -369,6 +369,7 @@ FAULTY = {
                                      "float v = s[0]; if (t == 63) s[0] = 1.0f; y[64 * b + t] = v; }",
                                      "read and written"),
     "read by another block": (HEAD + "if (b) y[64 + t] = y[t]; else y[t] = x[t]; }", "read and written .* of block 1"),
+    "read by all blocks and written by the last": (HEAD + "float v = y[t]; y[(b ? 0 : 64) + t] = v; }", "read and written"),
     "written behind other blocks": (HEAD + "if (b) y[0] = 1.0f; else y[64 + t] = y[0]; }", "no element may be"),
     "a shuffle in a barrier's place": (LANES.replace("__syncwarp()", "v = __shfl_sync(0xffffffffu, v, 0)"),
                                        "read and written"),
