@@ -1,5 +1,6 @@
 """A wrong call is answered by the right one, in one sentence."""
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,19 @@ def test_hints_name_what_there_is() -> None:
     assert not any(hasattr(nn.Module, name) for name in elsewhere.MODEL)
     assert not any(hasattr(tn.Tensor, name) for name in elsewhere._TENSOR)
     assert set(elsewhere.SHARED) <= {name for name in ops.__all__ if hasattr(np, name)}
+
+
+@pytest.mark.parametrize(("name", "compute"), [
+    ("mul", operator.mul), ("sub", operator.sub), ("div", operator.truediv), ("pow", lambda a, b: a**3),
+    ("mm", operator.matmul), ("dot", operator.matmul), ("neg", lambda a, b: -a), ("abs", lambda a, b: abs(a - b)),
+    ("permute", lambda a, b: a.transpose((1, 0))), ("clamp", lambda a, b: a.clip(1, 2)),
+    ("cat", lambda a, b: np.concatenate([a, b])), ("mse_loss", lambda a, b: ((a - b) ** 2).mean())])
+def test_a_hint_computes_what_the_other_name_does(name: str, compute: Any) -> None:
+    a, b = np.array([[1.0, 5.0], [2.0, 0.5]]), np.array([[3.0, 1.5], [4.0, 2.0]])
+    given = {"pow": (a, 3), "neg": (a,), "abs": (a - b,), "permute": (a, (1, 0)), "clamp": (a, 1, 2),
+             "cat": ([a, b],)}.get(name, (a, b))
+    function = getattr(ops, elsewhere._OPS[name].removeprefix("tn.ops."))
+    np.testing.assert_allclose(function(*given).numpy(), compute(a, b))
 
 
 def test_another_number_of_arguments(tmp_path: Any) -> None:

@@ -81,12 +81,15 @@ def test_a_batch_of_several_inputs() -> None:
 
 
 @pytest.mark.parametrize("device", ["cpu", "gpu-emulated"])
-@pytest.mark.parametrize("side", ["right", "left"])
-def test_batches_of_similar_length(side: str, device: str) -> None:
+@pytest.mark.parametrize(("side", "first"), [("right", 0), ("left", 0), ("right", 2)])
+def test_batches_of_similar_length(side: str, first: int, device: str) -> None:
+    """The sequences may be given behind other arrays."""
     x, mask = pad(SEQUENCES, side=side, value=np.nan)
-    loader = Loader((x, mask), LABELS, np.arange(37), batch_size=4, shuffle=True, seed=5, lengths=LENGTHS, bucket=3,
-                    device=device)
-    epochs = [[tuple(map(tn.backend.to_host, (*inputs, *rest))) for inputs, *rest in loader] for _ in range(2)]
+    given: list[Any] = [LABELS, np.arange(37)]
+    given.insert(first, (x, mask))
+    loader = Loader(*given, batch_size=4, shuffle=True, seed=5, lengths=LENGTHS, bucket=3, device=device)
+    batches = [[list(batch) for batch in loader] for _ in range(2)]
+    epochs = [[tuple(map(tn.backend.to_host, (*batch.pop(first), *batch))) for batch in epoch] for epoch in batches]
     for epoch in epochs:
         rows = np.concatenate([index for *_, index in epoch])
         assert sorted(rows) == list(range(37))

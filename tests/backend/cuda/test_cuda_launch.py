@@ -233,9 +233,13 @@ def test_cupy_is_given_the_bytes_of_a_struct(kernels: Callable[[str], Kernels], 
     ({"more": 1}, ArgumentError, "scale: must get 7 arguments, x, out, factor"),
 ])
 def test_what_does_not_fit_is_refused(kernels: Callable[[str], Kernels], changes: dict[str, Any],
-                                      error: type[Exception], message: str) -> None:
-    with pytest.raises(error, match=message):
-        kernels(SCALE).launch("scale", one_each(5), *arguments(**changes))
+                                      error: type[Exception], message: str, launched: list[Any]) -> None:
+    """Also where a launch with other arguments came before: it was checked, and later ones are compared with it."""
+    planted = kernels(SCALE)
+    for _ in range(2):
+        with pytest.raises(error, match=message):
+            planted.launch("scale", one_each(5), *arguments(**changes))
+        planted.launch("scale", one_each(5), *arguments())
 
 
 def test_too_large_a_grid_is_refused_and_an_empty_one_does_nothing(kernels: Callable[[str], Kernels],
