@@ -259,3 +259,8 @@ def noisy() -> Callable[[tn.Tensor], tn.Tensor]:
 
 def test_dropout_with_a_fixed_counter() -> None:
     assert tn.gradcheck(lambda x: tn.ops.dropout(x, 0.5, key=(1, 2), counter=3), A)
+
+
+def test_an_output_that_is_nan_is_a_wrong_gradient_and_not_another_result() -> None:
+    report = tn.gradcheck(lambda x: x * np.array([1.0, np.nan]), [1.0, 2.0])
+    assert not report.ok and report.index == (1,)

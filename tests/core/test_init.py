@@ -34,6 +34,15 @@ def test_variance(name: str, shape: tuple[int, ...]) -> None:
         assert abs((np.abs(values) < math.sqrt(variance)).mean() - math.erf(math.sqrt(0.5))) < 4 * 0.5 / math.sqrt(n)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+@pytest.mark.parametrize("name", ["zeros", "ones", *WEIGHTS])
+def test_values_have_the_dtype_asked_for(name: str, dtype: str) -> None:
+    values = getattr(init, name)((4, 5), dtype)
+    assert values.dtype == dtype and getattr(init, name)((4, 5)).dtype == np.float32
+    if name in ("zeros", "ones"):
+        assert (values == ("zeros", "ones").index(name)).all()
+
+
 @pytest.mark.parametrize("shape", [(4, 4), (7, 3), (3, 7), (1, 5), (5, 1), (2, 3, 4), (3, 2, 2, 20)])
 def test_orthogonal(shape: tuple[int, ...]) -> None:
     Q = init.orthogonal(shape, "float64")

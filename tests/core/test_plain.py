@@ -25,6 +25,17 @@ def test_subclasses_of_arrays_become_plain() -> None:
     assert np.shares_memory(tn.Tensor(matrix(X)).data, X)
 
 
+@pytest.mark.parametrize("device", ["cpu", "gpu-emulated"])
+@pytest.mark.parametrize(("order", "dtype"), [(">", "float32"), (">", "int64"), ("<", "float64"), (">", "float64")])
+def test_an_array_of_any_byte_order_keeps_its_values(order: str, dtype: str, device: str) -> None:
+    """As read from a file of another machine."""
+    foreign = np.array([[1, 2], [-3, 400]], dtype).astype(np.dtype(dtype).newbyteorder(order))
+    for wanted in (None, "float32"):
+        made = tn.backend.as_array(foreign, wanted, device)
+        assert made.dtype == (wanted or dtype) and made.dtype.isnative
+        assert tn.backend.to_host(made).tolist() == [[1, 2], [-3, 400]]
+
+
 def test_a_product_of_a_matrix_is_that_of_its_elements() -> None:
     np.testing.assert_array_equal((tn.Tensor(matrix(X)) * matrix(X)).numpy(), X * X)
     np.testing.assert_array_equal((matrix(X) * tn.Tensor(X)).numpy(), X * X)

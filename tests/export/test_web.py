@@ -23,6 +23,7 @@ from tinynet.classifier import Classifier
 from tinynet.data import read_image
 from tinynet.errors import ExportError, ModelFileError
 from tinynet.export.web import runtime
+from tinynet.export.web.page import page as page_text
 from tinynet.export.web.page import write_page
 from tinynet.export.web.runtime import runtime_files
 
@@ -236,6 +237,14 @@ def test_names_cannot_leave_their_place(small_runtime: Path, tmp_path: Path) -> 
     again = tmp_path / "again.html"
     write_page(model, again, title="<i>&", runtime_folder=small_runtime / "dist")
     assert again.read_text() == text
+
+
+@pytest.mark.parametrize("size", [(28, 28, 1), (28, 28, 3), (28, 27, 1), (20, 28, 1)], ids=str)
+def test_a_pad_is_for_grey_images_of_28_by_28(small_runtime: Path, size: tuple[int, int, int]) -> None:
+    text = page_text(b"model", ("a", "b"), size, "title", FILES)
+    config = json.loads(text.partition('<script id="config" type="application/json">')[2].partition("</script>")[0])
+    assert config == {"classes": ["a", "b"], "height": size[0], "width": size[1], "channels": size[2],
+                      "pad": size == (28, 28, 1)}
 
 
 def test_the_runtime_is_verified(small_runtime: Path, tmp_path: Path) -> None:
