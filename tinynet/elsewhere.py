@@ -11,10 +11,10 @@ R = TypeVar("R")
 
 # Functions of NumPy that have the same name in tn.ops.
 SHARED = (
-    "absolute", "add", "argmax", "argmin", "astype", "clip", "concatenate", "divide", "exp", "expand_dims",
-    "expm1", "flip", "log", "log1p", "matmul", "max", "maximum", "mean", "min", "minimum", "multiply", "negative",
-    "pad", "power", "reshape", "sign", "sqrt", "squeeze", "stack", "std", "subtract", "sum", "tanh", "transpose",
-    "var", "where")
+    "absolute", "add", "argmax", "argmin", "astype", "clip", "concatenate", "divide", "exp", "expand_dims", "expm1",
+    "flip", "float_power", "log", "log1p", "matmul", "max", "maximum", "mean", "min", "minimum", "multiply",
+    "negative", "pad", "power", "reshape", "sign", "sqrt", "squeeze", "stack", "std", "subtract", "sum",
+    "take_along_axis", "tanh", "transpose", "var", "where")
 _LAYERS = {
     "linear": "tn.nn.Dense", "batchnorm1d": "tn.nn.BatchNorm", "batchnorm2d": "tn.nn.BatchNorm",
     "batchnormalization": "tn.nn.BatchNorm", "maxpooling1d": "tn.nn.MaxPool1D", "maxpooling2d": "tn.nn.MaxPool2D",
@@ -24,6 +24,8 @@ _LAYERS = {
     "dropout1d": "tn.nn.Dropout", "dropout2d": "tn.nn.Dropout", "spatialdropout2d": "tn.nn.Dropout",
     "model": "tn.nn.Module", "layer": "tn.nn.Module", "modulelist": "a list of layers as an attribute",
     "functional": "tn.ops", "crossentropyloss": "tn.ops.cross_entropy", "mseloss": "tn.ops.mse",
+    "bceloss": "tn.ops.binary_cross_entropy", "bcewithlogitsloss": "tn.ops.binary_cross_entropy",
+    "l1loss": "tn.ops.mae", "huberloss": "tn.ops.huber", "smoothl1loss": "tn.ops.huber",
     "activation": "tn.nn.ReLU, Sigmoid, Softmax or Tanh", "swish": "tn.nn.SiLU",
     "input": "Sequential(..., input_shape=(28, 28, 1))",
     "inputlayer": "Sequential(..., input_shape=(28, 28, 1))", "dataloader": "tn.data.Loader"}
@@ -32,13 +34,18 @@ _OPS = {
     "nll_loss": "tn.ops.cross_entropy", "cross_entropy_loss": "tn.ops.cross_entropy", "mse_loss": "tn.ops.mse",
     "mean_squared_error": "tn.ops.mse", "linear": "tn.ops.dense", "mm": "tn.ops.matmul", "bmm": "tn.ops.matmul",
     "dot": "tn.ops.matmul", "cat": "tn.ops.concatenate", "concat": "tn.ops.concatenate", "abs": "tn.ops.absolute",
+    "gather": "tn.ops.take_along_axis", "bceloss": "tn.ops.binary_cross_entropy",
+    "bcewithlogitsloss": "tn.ops.binary_cross_entropy", "binary_crossentropy": "tn.ops.binary_cross_entropy",
+    "binary_cross_entropy_with_logits": "tn.ops.binary_cross_entropy", "l1_loss": "tn.ops.mae",
+    "huber_loss": "tn.ops.huber", "smooth_l1_loss": "tn.ops.huber",
     "pow": "tn.ops.power", "mul": "tn.ops.multiply", "sub": "tn.ops.subtract", "div": "tn.ops.divide",
     "neg": "tn.ops.negative", "permute": "tn.ops.transpose", "view": "tn.ops.reshape", "square": "x * x",
     "unsqueeze": "tn.ops.expand_dims", "clamp": "tn.ops.clip", "zeros": "tn.init.zeros", "ones": "tn.init.ones"}
 _OPTIMIZERS = {
     "momentum": "tn.optim.SGD(..., momentum=0.9)", "lr_scheduler": "tn.optim.StepDecay, Cosine or OneCycle",
     "steplr": "tn.optim.StepDecay", "exponentiallr": "tn.optim.StepDecay", "cosineannealinglr": "tn.optim.Cosine",
-    "cosinedecay": "tn.optim.Cosine", "onecyclelr": "tn.optim.OneCycle", "clip_grad_norm_": "tn.optim.clip_global_norm"}
+    "cosinedecay": "tn.optim.Cosine", "onecyclelr": "tn.optim.OneCycle", "linearlr": "tn.optim.Warmup",
+    "averagedmodel": "tn.callbacks.EMA", "clip_grad_norm_": "tn.optim.clip_global_norm"}
 MODEL = {
     "fit": "tn.fit(model, optimizer, loader, epochs=10)", "compile": "tn.fit(model, optimizer, loader, epochs=10)",
     "train_on_batch": "tn.fit(model, optimizer, loader, epochs=10)", "evaluate": "tn.evaluate(model, loader)",

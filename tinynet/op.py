@@ -232,7 +232,7 @@ class MakesOp(Protocol):
 
 def op(contract: str, *, cases: Sequence[dict[str, Any]], sizes: Callable[..., Sizes] | None = None,
        check: Callable[..., None] | None = None, analytic: bool = True, flops: Count = None,
-       keeps: Count = None) -> MakesOp:
+       keeps: Count = None, kind: type[Op[Any]] = Op) -> MakesOp:
     """Make an op of a forward function, and register it.
 
     contract   the shapes, see `contract.py`
@@ -246,9 +246,10 @@ def op(contract: str, *, cases: Sequence[dict[str, Any]], sizes: Callable[..., S
                input or output, whichever is larger; or f(s) for each element of the first output, where s holds the
                letters, the options, and for each optional input whether it is given. None: unknown
     keeps      f(s) or a number: elements of memory from forward to backward, if not the outputs; 0 for a view
+    kind       the class of the op, for one whose calls differ from those of `Op`
     """
     def decorate(forward: Callable[..., Any]) -> Op[Any]:
-        made: Op[Any] = Op(forward, contract, cases, sizes, check, analytic, flops, keeps)
+        made: Op[Any] = kind(forward, contract, cases, sizes, check, analytic, flops, keeps)
         REGISTRY[made.name] = made
         return made
     return decorate

@@ -172,6 +172,12 @@ OWN = [
     Case("table", lambda: Own(lambda own, x: own.W[x.argmax(axis=-1)], W=nn.Parameter(np.arange(12.0).reshape(4, 3)
                                                                                       .astype("float32"))), (5, 4)),
     Case("detached", lambda: Own(lambda own, x: Tensor(x.detach()) * 3), (4,)),
+    Case("powers of tensors", lambda: Own(lambda own, x: (x * x + 1) ** own.p + 2 ** x,
+                                          p=nn.Parameter([0.5, 1.0, 2.0])), (4, 3)),
+    Case("sums of exponentials", lambda: Own(lambda own, x: ops.logsumexp(3 * x, axis=1) + ops.logsumexp(
+        x, axis=(1, 2), keepdims=True)[:, 0] + ops.erf(2 * x)[:, 0]), (4, 3)),
+    Case("choices", lambda: Own(lambda own, x: ops.take_along_axis(x.transpose(0, 2, 1), ops.expand_dims(
+        x.argmax(axis=1), 2))[..., 0] + ops.one_hot(x.argmax(axis=2), 3).sum(axis=1)), (4, 3)),
     Case("argmin of all", lambda: Own(lambda own, x: x + x.argmin().astype("float32")), (3,)),
 ]
 

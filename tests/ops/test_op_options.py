@@ -37,7 +37,7 @@ def test_an_option_is_taken_or_refused(op: Op[Any], name: str, mode: Any) -> Non
                 op(*arrays, **{**options, name: value})
         except TinynetError as error:
             refused += 1
-            assert str(error).startswith(f"{op.name}: "), error
+            assert str(error).removeprefix("float_").startswith(f"{op.name}: "), error  # power of an array: float_power
     assert refused > 0 or name == "keepdims"
 
 

@@ -80,6 +80,8 @@ def draw(op: Op, case: dict[str, Any], rng: np.random.Generator,
             arrays += [values("normal", shape, rng).astype(dtype) for shape in case["*" + argument.name]]
         elif domain is None:
             arrays.append(None)
+        elif isinstance(domain, list):  # the numbers themselves
+            arrays.append(np.array(domain))
         elif argument.kind == "int":  # class numbers
             arrays.append(rng.integers(0, sizes["K"], argument.shape(sizes)))
         else:

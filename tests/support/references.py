@@ -66,6 +66,8 @@ SCALARS: dict[str, Callable[..., float]] = {
     "exp": math.exp,
     "expm1": math.expm1,
     "log1p": math.log1p,
+    "erf": math.erf,
+    "float_power": math.pow,
     "sign": lambda x: x if is_nan(x) else float((x > 0) - (x < 0)),
     "log": math.log,
     "sqrt": math.sqrt,
@@ -139,6 +141,18 @@ def getitem(x: Array, index: Any) -> Array:
     return np.array([x.flat[number] for number in numbers.flat]).reshape(numbers.shape)
 
 
+@reference("take_along_axis")
+def take_along_axis(x: Array, indices: Array, *, axis: int = -1) -> Array:
+    axis %= x.ndim
+    y = np.empty([i if place == axis else max(n, i) for place, (n, i) in enumerate(zip(x.shape, indices.shape,
+                                                                                       strict=True))])
+    for place in np.ndindex(*y.shape):
+        there = list(place)
+        there[axis] = indices[tuple(min(i, n - 1) for i, n in zip(place, indices.shape, strict=True))]
+        y[place] = x[tuple(i if j == axis else min(i, x.shape[j] - 1) for j, i in enumerate(there))]
+    return y
+
+
 @reference("concatenate")
 def concatenate(*xs: Array, axis: int = 0) -> Array:
     axis %= xs[0].ndim
@@ -189,6 +203,7 @@ def variance(values: Sequence[float]) -> float:
 REDUCTIONS: dict[str, Callable[[Sequence[float]], float]] = {
     "sum": math.fsum, "mean": mean, "var": variance,
     "max": largest, "min": lambda values: -largest([-value for value in values]),
+    "logsumexp": lambda values: math.log(math.fsum(math.exp(value) for value in values)),
 }
 
 

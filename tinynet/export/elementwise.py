@@ -10,6 +10,7 @@ from tinynet.export.trace import Step
 
 _UNARY = {
     "absolute": "Abs",
+    "erf": "Erf",
     "exp": "Exp",
     "log": "Log",
     "negative": "Neg",
@@ -19,7 +20,8 @@ _UNARY = {
     "sqrt": "Sqrt",
     "tanh": "Tanh",
 }
-_BINARY = {"add": "Add", "divide": "Div", "maximum": "Max", "minimum": "Min", "multiply": "Mul", "subtract": "Sub"}
+_BINARY = {"add": "Add", "divide": "Div", "float_power": "Pow", "maximum": "Max", "minimum": "Min", "multiply": "Mul",
+           "subtract": "Sub"}
 _COMPARISONS = {"equal": "Equal", "not_equal": "Equal", "less": "Less", "less_equal": "LessOrEqual",
                 "greater": "Greater", "greater_equal": "GreaterOrEqual"}
 _ALONG = {"softmax": "Softmax", "log_softmax": "LogSoftmax"}

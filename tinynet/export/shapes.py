@@ -89,6 +89,22 @@ def getitem(graph: Graph, step: Step) -> None:
     graph.set(y, name)
 
 
+@rule("take_along_axis")
+def take_along_axis(graph: Graph, step: Step) -> None:
+    """GatherElements, which does not broadcast: Expand before it."""
+    x, indices = step.inputs
+    axis = step.options["axis"] % x.ndim
+    if axis and x.shape[0] != indices.shape[0]:
+        graph.fail(f"must have indices for each sample of the batch, whose size is free, got {indices.shape} for "
+                   f"{x.shape}; repeat them")
+    names = []
+    for one, other in ((x, indices), (indices, x)):
+        wide = [m if n == 1 and i != axis else 1 for i, (n, m) in enumerate(zip(one.shape, other.shape, strict=True))]
+        name = graph.value(one)
+        names.append(graph.emit("Expand", name, np.array(wide, "int64")) if max(wide, default=1) > 1 else name)
+    graph.set(step.outputs[0], graph.emit("GatherElements", *names, axis=axis))
+
+
 def _whole(index: Any, rank: int) -> list[Any]:
     """The parts of an index, with a slice for each axis that `...` or nothing stands for."""
     parts = list(index) if isinstance(index, tuple) else [index]
@@ -141,7 +157,8 @@ def _summable(graph: Graph, step: Step, x: Array) -> tuple[str, tuple[int, ...]]
 
 
 RULES.update({op: _reduction(kind) for op, kind in {
-    "sum": "ReduceSum", "mean": "ReduceMean", "max": "ReduceMax", "min": "ReduceMin", "var": "variance"}.items()})
+    "sum": "ReduceSum", "mean": "ReduceMean", "max": "ReduceMax", "min": "ReduceMin", "var": "variance",
+    "logsumexp": "ReduceLogSumExp"}.items()})
 
 
 @rule("argmax", "argmin")

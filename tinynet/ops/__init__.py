@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from tinynet.elsewhere import in_modules
 from tinynet.ops.activation import log_softmax, relu, sigmoid, softmax, tanh
 from tinynet.ops.batchnorm import batch_norm
-from tinynet.ops.composed import argmax, argmin, expand_dims, flatten, flip, squeeze, stack, std
+from tinynet.ops.composed import argmax, argmin, expand_dims, flatten, flip, one_hot, squeeze, stack, std
 from tinynet.ops.conv import conv1d, conv2d
 from tinynet.ops.dense import dense
 from tinynet.ops.dropout import dropout
@@ -36,7 +36,7 @@ from tinynet.ops.elementwise import (
     where,
 )
 from tinynet.ops.gru import gru
-from tinynet.ops.indexing import concatenate, getitem, pad
+from tinynet.ops.indexing import concatenate, getitem, pad, take_along_axis
 from tinynet.ops.layernorm import layer_norm
 from tinynet.ops.loss import binary_cross_entropy, cross_entropy, huber, mae, mse
 from tinynet.ops.lstm import lstm
@@ -45,10 +45,10 @@ from tinynet.ops.matmul import matmul
 from tinynet.ops.operators import attach_operators
 from tinynet.ops.pool import avg_pool1d, avg_pool2d, max_pool1d, max_pool2d
 from tinynet.ops.rectifier import elu, gelu, leaky_relu, silu
-from tinynet.ops.reduce import max, mean, min, sum, var
+from tinynet.ops.reduce import logsumexp, max, mean, min, sum, var
 from tinynet.ops.shape import astype, reshape, transpose
 from tinynet.ops.simplernn import simple_rnn
-from tinynet.ops.special import expm1, log1p, sign
+from tinynet.ops.special import erf, expm1, float_power, log1p, sign
 
 __all__ = [
     "absolute",
@@ -69,11 +69,13 @@ __all__ = [
     "divide",
     "dropout",
     "elu",
+    "erf",
     "exp",
     "expand_dims",
     "expm1",
     "flatten",
     "flip",
+    "float_power",
     "gelu",
     "getitem",
     "gru",
@@ -83,6 +85,7 @@ __all__ = [
     "log",
     "log1p",
     "log_softmax",
+    "logsumexp",
     "lstm",
     "mae",
     "mask_steps",
@@ -97,6 +100,7 @@ __all__ = [
     "mse",
     "multiply",
     "negative",
+    "one_hot",
     "pad",
     "power",
     "relu",
@@ -112,6 +116,7 @@ __all__ = [
     "std",
     "subtract",
     "sum",
+    "take_along_axis",
     "tanh",
     "transpose",
     "var",

@@ -5,13 +5,14 @@
 
 from collections.abc import Iterable
 
-from tinynet.errors import ArgumentError, ShapeError
+from tinynet.errors import ArgumentError, DtypeError, ShapeError
 from tinynet.op import namespace_of
 from tinynet.ops.axes import axes_of, one_axis
 from tinynet.ops.elementwise import sqrt, where
 from tinynet.ops.indexing import concatenate, getitem
 from tinynet.ops.reduce import var
-from tinynet.ops.shape import reshape
+from tinynet.ops.shape import astype, reshape
+from tinynet.plain import whole
 from tinynet.tensor import Tensor
 from tinynet.types import ArrayLike, Axes
 
@@ -112,6 +113,26 @@ def argmin(x: Tensor, axis: int | None = None) -> Tensor:
     2
     """
     return _where_largest("argmin", x, axis)
+
+
+def one_hot(labels: ArrayLike, classes: int, *, dtype: str = "float32") -> Tensor:
+    """Class numbers (...) as rows with a 1 at the number and 0 elsewhere: (..., classes). They have no gradient.
+
+    Errors: DtypeError unless labels are integers; on the host, ArgumentError for a label that is not in [0, classes).
+
+    >>> import tinynet as tn
+    >>> tn.ops.one_hot([2, 0], 3).numpy()
+    array([[0., 0., 1.],
+           [1., 0., 0.]], dtype=float32)
+    """
+    x, count = _tensor(labels), whole("one_hot", "classes", classes, 1, usual="classes=10")
+    if x.dtype.kind not in "iu":
+        raise DtypeError(f'one_hot: labels must hold integers, got {x.dtype}; labels.astype("int64")?')
+    if x.device == "cpu" and x.size and not 0 <= x.data.min() <= x.data.max() < count:
+        raise ArgumentError(f"one_hot: labels must be in [0, classes) = [0, {count}), got values from {x.data.min()} "
+                            f"to {x.data.max()}; do labels count from 1?")
+    xp = namespace_of("one_hot", ("labels", x))
+    return astype(expand_dims(x, -1) == Tensor(xp.arange(count)), dtype)
 
 
 def _where_largest(name: str, x: Tensor, axis: int | None) -> Tensor:

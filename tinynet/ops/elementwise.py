@@ -8,8 +8,11 @@ import math
 from typing import Any
 
 from tinynet.errors import ArgumentError
-from tinynet.op import Array, Gradients, op
+from tinynet.op import Array, Gradients, Op, op
 from tinynet.ops.axes import broadcasting, unbroadcast
+from tinynet.ops.special import float_power
+from tinynet.plain import plain
+from tinynet.tensor import Tensor
 
 _PAIRS: list[dict[str, Any]] = [{"...A": (3, 4), "...B": (3, 4)}, {"...A": (3, 1, 2, 1), "...B": (4, 1, 1)},
                                 {"...A": (), "...B": (5,)}, {"...A": (2, 3), "...B": ()}]
@@ -222,17 +225,26 @@ def dnegative(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
     return -dy  # (2)
 
 
+class _Power(Op[Tensor]):
+    """The op `power`: with a tensor or an array as the exponent, its calls are calls of `float_power`."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
+        exponent = plain(args[1] if len(args) > 1 else kwargs.get("exponent"))
+        if isinstance(exponent, Tensor) or hasattr(exponent, "dtype"):
+            return float_power(*args, **kwargs)
+        return super().__call__(*args, **kwargs)
+
+
 def _power_sizes(known: dict[str, Any], exponent: Any) -> dict[str, Any]:
     if isinstance(exponent, bool) or not isinstance(exponent, int | float):
-        raise ArgumentError(f"power: exponent must be a Python number, got {type(exponent).__name__}; "
-                            "for a tensor p write exp(log(x) * p)")
+        raise ArgumentError(f"power: exponent must be a number, a tensor or an array, got {exponent!r}; x**2?")
     return {}
 
 
-@op("x:(...) -> y:(...)", sizes=_power_sizes,
+@op("x:(...) -> y:(...)", sizes=_power_sizes, kind=_Power,
     flops=1, cases=[{"exponent": 3}, {"exponent": 0}, {"exponent": -0.5, "x": "positive"}, {"exponent": 1, "...": ()}])
 def power(xp: Any, x: Array, exponent: float) -> tuple[Array, Any]:
-    """x to the power of a Python number p, the exponent.
+    """x to the power of a number p, the exponent. For a tensor p, which may have a gradient, it is `float_power`.
 
     Shapes    x (...)  →  y (...)
     Forward   (1)  y = xᵖ

@@ -6,6 +6,7 @@ from typing import Any
 
 from tinynet.errors import ArgumentError, DeviceError, ShapeError
 from tinynet.op import Array, Gradients, op
+from tinynet.ops.axes import broadcast, one_axis
 from tinynet.tensor import blank, stand_in
 
 
@@ -66,6 +67,61 @@ def dgetitem(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
     else:
         xp.add.at(dx, index, dy)
     return dx
+
+
+def _take_sizes(known: dict[str, Any], axis: int = -1) -> dict[str, Any]:
+    shape, places = known["..."], known["...I"]
+    at = one_axis("take_along_axis", axis, len(shape))
+    if len(shape) != len(places):
+        raise ShapeError(f"take_along_axis: indices must have as many axes as x, got {places} for x of {shape}; "
+                         "tn.ops.expand_dims(indices, axis)?")
+    others = [size if i != at else 1 for i, size in enumerate(shape)]
+    return {"...Y": broadcast("take_along_axis", tuple(others), places)}
+
+
+def _check_indices(x: Array, indices: Array, *, sizes: dict[str, Any], axis: int = -1) -> None:
+    n = x.shape[axis]
+    if indices.size and not -n <= indices.min() <= indices.max() < n:
+        raise ArgumentError(f"take_along_axis: indices must be in [{-n}, {n}) for {n} elements along axis {axis}, got "
+                            f"values from {indices.min()} to {indices.max()}; is it another axis?")
+
+
+@op("x:any(...) indices:int(...I) -> y:any(...Y)", sizes=_take_sizes, check=_check_indices, flops=0,
+    keeps=lambda s: math.prod(s["...Y"]),
+    cases=[{"...": (3, 4), "...I": (3, 2), "indices": [[0, 3], [1, 1], [-1, 0]]},
+           {"...": (3, 2), "...I": (4, 2), "indices": [[0, 2], [1, 1], [2, 0], [0, 0]], "axis": 0},
+           {"...": (2, 2, 2), "...I": (2, 1, 3), "indices": [[[1, 0, 1]], [[0, 0, 1]]]},
+           {"...": (2, 1, 2), "...I": (2, 3, 1), "indices": [[[1], [0], [1]], [[1], [1], [0]]]}])
+def take_along_axis(xp: Any, x: Array, indices: Array, *, axis: int = -1) -> tuple[Array, Any]:
+    """Elements along an axis, chosen at each place of the other axes on their own: those of `argmax`, for example.
+
+    x and indices have the same number of axes; those other than `axis` broadcast. `torch.gather` does the same. If an
+    element is taken more than once, the order of the sum in (2) is not fixed on a GPU, as for `getitem`.
+
+    Shapes    x (...) · indices (...I) of integers  →  y (...Y)
+    Forward   (1)  y[i, ..., j, ...] = x[i, ..., indices[i, ..., j, ...], ...]        j along `axis`
+    Backward  (2)  δx at each of these elements += δy, from δx = 0
+    Because   ∂y/∂x = 1 between an element and each of its copies, so δx is the sum of δy over the copies
+    Cache     the shape of x, and an index of all axes
+
+    >>> import tinynet as tn
+    >>> x = tn.Tensor([[1.0, 3.0, 2.0], [6.0, 4.0, 5.0]])
+    >>> tn.ops.take_along_axis(x, tn.ops.expand_dims(x.argmax(axis=1), 1)).numpy()
+    array([[3.],
+           [6.]], dtype=float32)
+    """
+    at = axis % x.ndim
+    places = [xp.arange(n).reshape([-1 if i == j else 1 for j in range(x.ndim)]) for i, n in enumerate(x.shape)]
+    index = tuple(indices if i == at else place for i, place in enumerate(places))
+    return x[index], (x.shape, index)  # (1)
+
+
+@take_along_axis.gradient
+def dtake_along_axis(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Gradients:
+    shape, index = cache
+    dx = xp.zeros(shape, dy.dtype)
+    xp.add.at(dx, index, dy)  # (2)
+    return dx, None
 
 
 def _concatenate_sizes(known: dict[str, Any], axis: int = 0) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from tinynet.ops.indexing import getitem
 from tinynet.ops.matmul import matmul
 from tinynet.ops.reduce import max, mean, min, sum, var
 from tinynet.ops.shape import astype, reshape, transpose
+from tinynet.ops.special import float_power
 from tinynet.tensor import Tensor
 from tinynet.types import ArrayLike, Axes, Index, Shape
 
@@ -87,7 +88,8 @@ _METHODS: dict[str, Any] = {
     "__mul__": lambda a, b: multiply(a, b), "__rmul__": _swapped(multiply),
     "__truediv__": lambda a, b: divide(a, b), "__rtruediv__": _swapped(divide),
     "__matmul__": _matmul, "__rmatmul__": _swapped(_matmul),
-    "__pow__": lambda x, p: power(x, p), "__neg__": lambda x: negative(x), "__abs__": lambda x: absolute(x),
+    "__pow__": lambda x, p: power(x, p), "__rpow__": _swapped(float_power),
+    "__neg__": lambda x: negative(x), "__abs__": lambda x: absolute(x),
     "__lt__": _compare("__lt__", "less"), "__le__": _compare("__le__", "less_equal"),
     "__gt__": _compare("__gt__", "greater"), "__ge__": _compare("__ge__", "greater_equal"),
     "__eq__": _compare("__eq__", "equal"), "__ne__": _compare("__ne__", "not_equal"), "__hash__": object.__hash__,

@@ -154,3 +154,35 @@ def min(xp: Any, x: Array, *, axis: Axes = None, keepdims: bool = False) -> tupl
 
 
 min.gradient(dmax)  # (2), on a cache with the same parts
+
+
+@op("x:(...) -> y:(...Y)", sizes=_reduced("logsumexp"), flops=3, cases=_CASES)
+def logsumexp(xp: Any, x: Array, *, axis: Axes = None, keepdims: bool = False) -> tuple[Array, Any]:
+    """The logarithm of the sum of exponentials over axes: a smooth maximum. No exponential overflows.
+
+    Elements of −∞ count nothing; if there are no others, y is −∞ and the gradient 0.
+
+    Shapes    x (...)  →  y (...Y): without the reduced axes, or with 1 for each (keepdims)
+    Forward   (1)  y = ln Σ eˣ = m + ln(1 + Σ' e^(x − m))        m the first maximum, which Σ' leaves out
+    Backward  (2)  δx = δy e^(x − y)
+    Because   ∂y/∂x = eˣ / Σ eˣ = e^(x − y), the softmax of x; and eᵐ Σ e^(x − m) = Σ eˣ, where m has the term 1
+    Cache     x, y and the axes
+
+    >>> import tinynet as tn
+    >>> tn.ops.logsumexp(tn.Tensor([[0.0, 0.0], [1000.0, 0.0]]), axis=1).numpy().round(4)
+    array([   0.6931, 1000.    ], dtype=float32)
+    """
+    axes, zero = axes_of("logsumexp", axis, x.ndim), xp.zeros((), x.dtype)
+    first = _first(xp, x.real, axes, "argmax")
+    m = xp.where(first, x, zero).sum(axis=axes, keepdims=True)
+    shift = xp.where(abs(m.real) == math.inf, zero, m)
+    rest = xp.where(first, zero, xp.exp(x - shift)).sum(axis=axes, keepdims=True)
+    y = m + xp.log1p(rest)  # (1)
+    return y if keepdims else y.reshape([n for i, n in enumerate(x.shape) if i not in axes]), (x, y, axes)
+
+
+@logsumexp.gradient
+def dlogsumexp(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
+    x, y, axes = cache
+    shares = xp.exp(x - xp.where(y == -math.inf, xp.zeros((), y.dtype), y))  # e^−∞ = 0 where all are −∞
+    return dy.reshape(kept(x.shape, axes)) * shares  # (2)
