@@ -28,7 +28,7 @@ from tinynet.errors import DeviceError, TinynetError
 from tinynet.options import wrong_option
 from tinynet.plain import plain
 from tinynet.tape import Node
-from tinynet.tensor import Tensor, blank
+from tinynet.tensor import Constant, Tensor, blank
 from tinynet.tracing import UNOBSERVED, Call, observers
 from tinynet.types import Array as Array
 from tinynet.types import Count
@@ -37,6 +37,7 @@ from tinynet.types import Gradients as Gradients
 if TYPE_CHECKING:
     import typing_extensions
 
+_EXACT = 1 << 24  # float32 holds all integers up to here
 _REMEMBERED = 256  # checked calls that an op keeps, by shapes, dtypes and options
 
 REGISTRY: dict[str, "Op[Any]"] = {}  # every op by name, for the tests
@@ -290,8 +291,24 @@ def _as_tensors(values: Sequence[Any], contract: Contract) -> Sequence[Tensor | 
     """Tensors of all arguments. A number, NumPy's too, takes the dtype and the device of the floats beside it."""
     for value in values:
         if value is not None and (not isinstance(value, Tensor) or value.data.dtype.kind == "c"):
-            return _converted(values, contract)
+            return _with_constants(values) or _converted(values, contract)
     return values
+
+
+def _with_constants(values: Sequence[Any]) -> list[Tensor | None] | None:
+    """The usual case, in less time: Python's numbers, and tensors of floats on the host. None for others."""
+    dtype = None
+    for value in values:
+        if isinstance(value, Tensor):
+            if type(value.data) is not np.ndarray or value.data.dtype.kind != "f":
+                return None
+            dtype = dtype or value.data.dtype
+        elif value is not None and (type(value) not in (float, int) or not -_EXACT <= value <= _EXACT):
+            return None
+    if dtype is None:
+        return None
+    return [value if value is None or isinstance(value, Tensor) else Constant.of(np.array(value, dtype))
+            for value in values]
 
 
 def _converted(values: Sequence[Any], contract: Contract) -> list[Tensor | None]:

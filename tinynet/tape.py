@@ -66,7 +66,7 @@ class Node:
             need = tensor is not None and tensor.requires_grad
             needs.append(need)
             edges.append((tensor.origin or tensor) if tensor is not None and need else None)
-            if tensor is not None and tensor.origin is None:
+            if tensor is not None and tensor.origin is None and not tensor.is_constant:
                 array = tensor.data
                 sample = _sample(array)
                 self.given.append((place, tensor, tensor.version, array, sample, sample.tobytes()))
@@ -92,7 +92,7 @@ class Node:
 
         The specification gets zeros for None, an override None.
         """
-        if not self.is_override:
+        if not self.is_override and len(doutputs) > 1:
             doutputs = [self.xp.zeros(shape, dtype) if dy is None else dy
                         for dy, (shape, dtype) in zip(doutputs, self.outputs, strict=True)]
         try:
@@ -120,6 +120,7 @@ class Traced(Protocol):
     origin: tuple[Node, int] | None
     data: Array
     version: int
+    is_constant: bool
 
     @property
     def shape(self) -> Shape: ...
@@ -140,10 +141,13 @@ def backward(tensor: Traced, gradient: Any) -> None:
     leaves: dict[int, list[Any]] = {}  # first gradients: [sum, leaf]
     owned: set[int] = set()  # ids of gradient arrays that were made here, and may be added to in place
 
-    def deliver(edge: Edge, dvalue: Any) -> None:
+    def deliver(edge: Traced | tuple[Node, int], dvalue: Any) -> None:
         if isinstance(edge, tuple):
-            slots, index = pending.setdefault(edge[0], [None] * len(edge[0].outputs)), edge[1]
-        elif edge is None or edge.accumulate(dvalue):
+            node, index = edge
+            slots = pending.get(node)
+            if slots is None:
+                slots = pending[node] = [None] * len(node.outputs)
+        elif edge.accumulate(dvalue):
             return
         else:
             slots, index = leaves.setdefault(id(edge), [None, edge]), 0
@@ -165,14 +169,17 @@ def backward(tensor: Traced, gradient: Any) -> None:
         doutputs = pending.pop(node)
         edges = node.edges
         dinputs = observer(node, partial(node.gradients, doutputs)) if observer else node.gradients(doutputs)
-        owned.difference_update(map(id, doutputs))
+        if owned:
+            owned.difference_update(map(id, doutputs))
         node.release()
         if edges is None or len(dinputs) != len(edges):
             raise GradientError(f"{node.op.name}: backward returned {len(dinputs)} gradients for "
                                 f"{len(edges or ())} inputs; return one for each, None where needs is False")
         for edge, dinput in zip(edges, dinputs):  # noqa: B905  # compared above; `strict` takes half a microsecond
             if edge is not None:
-                _check_gradient(node, edge, dinput)
+                if dinput is None or dinput.shape != (
+                        edge[0].outputs[edge[1]][0] if isinstance(edge, tuple) else edge.data.shape):
+                    raise _wrong_gradient(node, edge, dinput)
                 deliver(edge, dinput)
     backend.copy_all([leaf.place(dvalue) for dvalue, leaf in leaves.values()],
                      [dvalue for dvalue, _ in leaves.values()])
@@ -214,10 +221,9 @@ def _reads(cache: Any, array: Any) -> bool:
     return not isinstance(cache, bool | int | float | str | np.generic | np.dtype | slice | None)
 
 
-def _check_gradient(node: Node, edge: Traced | tuple[Node, int], dinput: Any) -> None:
-    """Raise ShapeError if a gradient has another shape than its input: broadcasting would hide the mistake."""
+def _wrong_gradient(node: Node, edge: Traced | tuple[Node, int], dinput: Any) -> ShapeError:
+    """The error for a gradient of another shape than its input: broadcasting would hide the mistake."""
     shape = edge[0].outputs[edge[1]][0] if isinstance(edge, tuple) else edge.shape
-    if dinput is None or dinput.shape != shape:
-        got = "None" if dinput is None else str(dinput.shape)
-        raise ShapeError(f"{node.op.name}: backward returned a gradient of shape {got} for an input of shape {shape}; "
-                         "return one gradient per input, in the order of the contract")
+    got = "None" if dinput is None else str(dinput.shape)
+    return ShapeError(f"{node.op.name}: backward returned a gradient of shape {got} for an input of shape {shape}; "
+                      "return one gradient per input, in the order of the contract")

@@ -32,6 +32,7 @@ class Tensor:
     """
 
     __slots__ = ("__weakref__", "data", "grad", "origin", "requires_grad")
+    is_constant: bool = False  # see Constant
     version: int = 0  # counts changes in place by tinynet, of a parameter or buffer
     __array_ufunc__ = ForNumPy()  # for `array + tensor` to call Tensor.__radd__
     __pandas_priority__ = 10_000  # above that of a table, which would look into the tensor element by element
@@ -239,6 +240,13 @@ class Tensor:
         def astype(self, dtype: DTypeLike) -> "Tensor": ...
         @property
         def T(self) -> "Tensor": ...
+
+
+class Constant(Tensor):
+    """A number of Python as an argument of an op: no other code refers to it, so its value stays."""
+
+    __slots__ = ()
+    is_constant = True
 
 
 def from_dlpack(data: SharesMemory, requires_grad: bool = False) -> Tensor:
