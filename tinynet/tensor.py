@@ -243,7 +243,12 @@ class Tensor:
 
 
 class Constant(Tensor):
-    """A number of Python as an argument of an op: no other code refers to it, so its value stays."""
+    """A number of Python as an argument of an op: no other code refers to it, so its value stays.
+
+    >>> import tinynet as tn
+    >>> Constant.of(tn.init.ones(())).is_constant
+    True
+    """
 
     __slots__ = ()
     is_constant = True
