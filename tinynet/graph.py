@@ -33,7 +33,7 @@ def _shape(shape: tuple[int, ...]) -> str:
 
 def _inputs(node: Node, numbers: dict[Node, int]) -> list[tuple[Edge, str]]:
     """Where the inputs of a node come from: a node, a leaf that needs a gradient, or a constant."""
-    constants = {place: tensor for place, tensor, *_ in node.given}
+    constants = {place: tensor for place, tensor, *_ in (*node.given, *node.constants)}
     found: list[tuple[Edge, str]] = []
     for place, edge in enumerate(node.edges or ()):
         if isinstance(edge, tuple):

@@ -50,7 +50,8 @@ def evaluated(function: Callable[..., Any], *arguments: Any) -> Any:
 class Node:
     """One call of an op, for its backward pass."""
 
-    __slots__ = ("backward", "cache", "edges", "given", "is_override", "needs", "number", "op", "outputs", "xp")
+    __slots__ = ("backward", "cache", "constants", "edges", "given", "is_override", "needs", "number", "op", "outputs",
+                 "xp")
 
     def __init__(self, op: Any, xp: Any, backward: Callable[..., Any], cache: Any, inputs: "Sequence[Traced | None]",
                  outputs: Sequence[Any]) -> None:
@@ -61,15 +62,18 @@ class Node:
         self.cache = cache
         needs: list[bool] = []
         edges: list[Edge] = []  # a node or a leaf for each input that needs a gradient; no other tensor is kept alive
-        self.given = []  # inputs that no op made: the optimizer and the user may change them before the backward pass
+        self.given: tuple[Any, ...] = ()  # inputs that no op made: the optimizer and the user may change them meanwhile
+        self.constants: tuple[tuple[int, Traced], ...] = ()  # their places and tensors
         for place, tensor in enumerate(inputs):
             need = tensor is not None and tensor.requires_grad
             needs.append(need)
             edges.append((tensor.origin or tensor) if tensor is not None and need else None)
-            if tensor is not None and tensor.origin is None and not tensor.is_constant:
+            if tensor is not None and tensor.is_constant:
+                self.constants = *self.constants, (place, tensor)
+            elif tensor is not None and tensor.origin is None:
                 array = tensor.data
                 sample = _sample(array)
-                self.given.append((place, tensor, tensor.version, array, sample, sample.tobytes()))
+                self.given = *self.given, (place, tensor, tensor.version, array, sample, sample.tobytes())
         self.needs = tuple(needs)
         self.edges: tuple[Edge, ...] | None = tuple(edges)
         self.outputs = [(array.shape, array.dtype) for array in outputs]
@@ -109,7 +113,7 @@ class Node:
 
     def release(self) -> None:
         self.cache = self.edges = None
-        self.given = []
+        self.given = self.constants = ()
 
 
 class Traced(Protocol):
