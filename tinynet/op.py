@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 import numpy as np
 
 from tinynet import backend
+from tinynet.backend import incremented as incremented
 from tinynet.contract import Contract, Sizes
 from tinynet.errors import DeviceError, TinynetError
 from tinynet.options import wrong_option
@@ -113,7 +114,7 @@ class Op(Generic[Result]):
         """Compute the outputs, and leave a node if one of the inputs needs a gradient."""
         device = backend.common_device(arrays) or _on_two_devices(self.name, self._named(tensors))
         if self.check and device == "cpu":  # reading values would make a GPU wait
-            self.check(*arrays, sizes=sizes, **options)
+            backend.call(self.check, *arrays, sizes=sizes, **options)
         xp = backend.namespace(device)
         result = NotImplemented
         fast = backend.find_override(self.module, self._pair, device)
@@ -276,7 +277,7 @@ class Update:
         fast = backend.find_override(self.module, (self.name,), device)
         if not fast or fast[0](xp, *arrays, **options) is NotImplemented:
             with np.errstate(under="ignore"):
-                self.specification(xp, *arrays, **options)
+                backend.call(self.specification, xp, *arrays, **options)
 
 
 def _on_two_devices(op: str, named: Sequence[tuple[str, Tensor]]) -> Any:

@@ -2,9 +2,9 @@
 
 Between two kernels Python checks shapes and allocates arrays. For a small net this takes longer than the kernels. A
 recording repeats the launches without Python: the same kernels on the same memory, with the same bits. `Sequential`
-records its evaluation, `fit` its training step on a GPU. `backend.record` makes the recording on a device.
+records its evaluation, `fit` its training step. `backend.record` makes the recording on a device.
 
-A replay runs no Python code and reads no numbers of the host. What the function depends on falls into three parts:
+A replay runs no code of layers and reads no numbers of the host. What the function depends on falls into three parts:
 
     inputs       are copied into the recording's own arrays before each replay
     arrays       weights, running averages, moments: a replay reads and writes their current values
@@ -321,15 +321,27 @@ def _record(model: Any, layers: Callable[..., Any], inputs: Sequence[Tensor]) ->
     modules, device = dict(model.modules()), inputs[0].device
     if any(module.training for module in modules.values()):
         return None
-    plain, array = (*_PLAIN, Scaling, *map(type, modules.values())), backend.namespace(device).ndarray
+    if foreign := foreign_part(model):
+        raise DeviceError(f"record: {foreign}; it runs as usual")
+    for path, module in modules.items():
+        for name, value in module.members():
+            if isinstance(value, Tensor) and not isinstance(value.data, backend.namespace(device).ndarray):
+                raise DeviceError(f"record: tensors must be arrays on {device}, got a {type(value.data).__name__} as "
+                                  f"{name} of {path!r}; it runs as usual")
+    watched = [Watched(path, module if path else vars(model)) for path, module in modules.items()]  # model may go
+    return Recording(device, layers, inputs, watched, limit=LIMITS["cpu" if device == "cpu" else "gpu"])
+
+
+def foreign_part(model: Any) -> str:
+    """What in a model may depend on more than a fingerprint covers, as a rule that it breaks; or ""."""
+    modules = dict(model.modules())
+    plain = (*_PLAIN, Scaling, Tensor, *map(type, modules.values()))
     for path, module in modules.items():
         kind = type(module)
         if not all(str(code.__module__).startswith("tinynet.nn.") for code in (kind, kind.forward)):
-            raise DeviceError(f"record: layers must be tinynet's, got {type(module).__name__}; it runs as usual")
+            return f"layers must be tinynet's, got {kind.__name__}"
         for name, value in module.members():
-            is_tensor = isinstance(value, Tensor)
-            if not isinstance(value.data if is_tensor else value, array if is_tensor else plain):
-                raise DeviceError(f"record: attributes must be numbers, strings or tensors on {device}, got a "
-                                  f"{type(value).__name__} as {name} of {path!r}; it runs as usual")
-    watched = [Watched(path, module if path else vars(model)) for path, module in modules.items()]  # model may go
-    return Recording(device, layers, inputs, watched, limit=LIMITS["cpu" if device == "cpu" else "gpu"])
+            if not isinstance(value, plain):
+                return (f"attributes must be numbers, strings or tensors, got a {type(value).__name__} as {name} of "
+                        f"{path!r}")
+    return ""

@@ -158,11 +158,10 @@ def backward(tensor: Traced, gradient: Any) -> None:
         if slots[index] is None:
             slots[index] = dvalue
         elif id(slots[index]) in owned:
-            slots[index] += dvalue
+            slots[index] = backend.add_to(slots[index], dvalue)
         else:
-            slots[index] = slots[index] + dvalue
-            if slots[index].ndim:  # a sum of 0-d arrays is a NumPy scalar, and cannot be added to in place
-                owned.add(id(slots[index]))
+            slots[index] = backend.sum_of(slots[index], dvalue)
+            owned.add(id(slots[index]))
 
     nodes, observer = nodes_behind(tensor), observers.get().backward
     for node in nodes:

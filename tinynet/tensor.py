@@ -207,12 +207,11 @@ class Tensor:
         return self.grad is not None
 
     def _seed(self, gradient: ArrayLike | None) -> Array:
-        xp = backend.namespace(self.device)
         if gradient is None:
             if self.size != 1:
                 raise GradientError(f"backward: starts at a tensor of one element, got {self.shape}; take a loss such "
                                     "as .mean() first, or pass the gradient: y.backward(dy)")
-            return xp.ones(self.shape, self.dtype)
+            return backend.full(self.shape, 1, self.dtype, self.device)
         array = gradient.data if isinstance(gradient, Tensor) else backend.as_array(gradient, self.dtype, self.device)
         if array.shape != self.shape:
             raise ShapeError(f"backward: gradient must have the shape of the tensor, {self.shape}, got {array.shape}; "
@@ -286,4 +285,4 @@ def stand_in(array: Array) -> Array:
 
 def ones(shape: Shape, beside: Tensor) -> Tensor:
     """Ones with the dtype and on the device of another tensor."""
-    return Tensor(backend.namespace(beside.device).ones(shape, beside.dtype))
+    return Tensor(backend.full(shape, 1, beside.dtype, beside.device))

@@ -1,4 +1,4 @@
-"""tinynet, used as in its README."""
+"""tinynet, used as in its README; a step is made as `tn.fit` makes it, recorded from the third one on."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -49,12 +49,18 @@ class Tinynet(Peer):
 class TinynetNetwork(Network):
     def __init__(self, layers: list[Layer], weights: Arrays, objective: str) -> None:
         import tinynet as tn
+        from tinynet.training.recorded import RecordedStep
+        from tinynet.training.run import Run
+        from tinynet.training.step import train_step
 
+        self.train_step: Any = train_step
         self.tn, self.objective = tn, objective
         self.model = tn.nn.Sequential(*(getattr(tn.nn, kind)(**options) for kind, options in layers))
         self.model.load_state_dict(weights)
         self.named = self.model.parameters()
         self.optimizer: Any = tn.optim.Adam(self.named, lr=LEARNING_RATE) if len(self.named) else None
+        self.run = Run(self.model, self.optimizer, (), epochs=1)
+        self.recorded = RecordedStep(self.run, self._step, "cpu")
 
     def mode(self, training: bool) -> None:
         self.model.train(training)
@@ -64,11 +70,12 @@ class TinynetNetwork(Network):
             return self.model(x)
 
     def step(self, x: Any, target: Any) -> float:
-        loss = self.tn.ops.cross_entropy(self.model(x), target)
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
-        return loss.item()
+        loss, _ = self.recorded(x, target)
+        self.run.next_step()
+        return float(loss)
+
+    def _step(self, x: Any, target: Any) -> Any:
+        return self.train_step(self.run, [x], target, self.model, self.tn.ops.cross_entropy, None)
 
     def backward(self, x: Any, target: Any) -> Any:
         self.named.zero_grad()

@@ -92,19 +92,28 @@ class Drawing:
         limit = limit or float(np.abs(values).max()) or 1.0
         share = np.clip((values / limit + 1) / 2 if diverging else values / limit, 0, 1)
         steps = np.minimum((share * len(DIVERGING)).astype(int), len(DIVERGING) - 1)
-        w, h, kind = width / values.shape[1], height / values.shape[0], "d" if diverging else "s"
+        kind = "d" if diverging else "s"
         self.rect(x, y, width, height, "d4" if diverging else "s0")
         for step in range(len(DIVERGING)):
             if step == (4 if diverging else 0):
                 continue
-            cells = "".join(f"M{number(x + column * w)} {number(y + row * h)}h{number(w + 0.05)}v{number(h + 0.05)}"
-                            f"h-{number(w + 0.05)}z" for row, column in np.argwhere(steps == step))
+            cells = "".join(f"M{start} {row}h{end - start}v1h{start - end}z" for row, line in enumerate(steps == step)
+                            for start, end in _runs(line))
             if cells:
-                self._parts.append(f'<path d="{cells}" fill="{_color(f"{kind}{step}")}"/>')
+                w, h = width / values.shape[1], height / values.shape[0]
+                scale = f"translate({number(x)} {number(y)}) scale({w:.4f} {h:.4f})"
+                self._parts.append(f'<path d="{cells}" fill="{_color(f"{kind}{step}")}" transform="{scale}" '
+                                   'shape-rendering="crispEdges"/>')
         self.rect(x, y, width, height, "none", "rule")
 
     def axes(self, left: float, top: float, width: float, height: float, **options: Any) -> "Axes":
         return Axes(self, left, top, width, height, **options)
+
+
+def _runs(line: Any) -> list[tuple[int, int]]:
+    """Where the runs of True begin and end."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], line, [0]])))
+    return [(int(start), int(end)) for start, end in edges.reshape(-1, 2)]
 
 
 def _color(name: str) -> str:

@@ -118,7 +118,7 @@ def words_of(parser: argparse.ArgumentParser, options: argparse.Namespace) -> st
     """The command that repeats these runs. Paths are shortened to names, since the records are published."""
     words = ["python", f"examples/{options.experiment}.py"]
     for name, value in vars(options).items():
-        if name not in ("experiment", "seeds", "out", "resume") and value != parser.get_default(name):
+        if name not in ("experiment", "seeds", "out", "resume", "only") and value != parser.get_default(name):
             words += [f"--{name}", Path(value).absolute().name if name == "data" else str(value)]
     return shlex.join(words)
 

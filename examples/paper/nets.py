@@ -34,3 +34,17 @@ def xray_net(*, size: int, width: float = 1.0, norm: bool = False, dropout: floa
         *layers, nn.Reshape((rows, rows * features)), nn.Dropout(dropout),
         nn.LSTM(rows * features, 64, return_sequences=False), nn.Dropout(dropout), nn.Dense(64, 2),
         input_shape=(size, size, 3))
+
+
+def deep_net(*, blocks: int = 3, units: int = 128, filters: int = 64, dropout: float = 0.2, norm: bool = False
+             ) -> nn.Sequential:
+    """LSTM-CNN blocks for MNIST; without options, `deep_lstm_cnn`.
+
+    norm   batch normalisation after each convolution
+    """
+    layers: list[Any] = []
+    for features in (28, *[filters] * (blocks - 1)):
+        layers += [nn.LSTM(features, units), nn.Dropout(dropout), nn.Conv1D(units, filters, 3, padding="same"),
+                   *([nn.BatchNorm(filters)] if norm else []), nn.ReLU(), nn.Dropout(dropout)]
+    return nn.Sequential(nn.BatchNorm(1), nn.Reshape((28, 28)), *layers, nn.Flatten(), nn.Dense(28 * filters, 10),
+                         input_shape=(28, 28, 1))

@@ -5,9 +5,11 @@
     report(out, base="base")      # selection.json: what was measured; selection.md: the table
 
 A trial measures the weights after the last epoch and the mean of the last epochs, each for the images alone and in
-random views: `VARIANTS`. No test image is read. The parts of a fold have other shares of the classes than the whole
-training part, so probabilities are first corrected to equal classes. The score of a candidate is the mean of balanced
-accuracy at a threshold of 0.5 and of the area under the ROC curve, over folds and seeds.
+random views: `VARIANTS`. No test image is read. The score of a candidate is its accuracy, over folds and seeds.
+
+With two classes, the parts of a fold may have other shares of them than the whole training part. So probabilities are
+first corrected to equal classes. The score is then the mean of balanced accuracy at a threshold of 0.5 and of the area
+under the ROC curve.
 """
 
 import json
@@ -103,8 +105,9 @@ def run(trial: Trial, out: Path) -> dict[str, Any]:
     for variant, (averages, views) in VARIANTS.items():
         model.load_state_dict(mean if averages else final)
         shown = Recipe(recipe.epochs, augment=recipe.augment, views=VIEWS * views)
-        found = training.probabilities(model, fold.validation, shown, scaling)[:, 1]
-        measured[variant], scores[variant] = measures(fold, found), found.round(5).tolist()
+        found = training.probabilities(model, fold.validation, shown, scaling)
+        measured[variant] = measures(fold, found)
+        scores[variant] = found[:, 1].round(5).tolist() if found.shape[1] == 2 else records.pack(found)
     last.remove()
     return {"format": FORMAT, "candidate": trial.candidate.name, "change": trial.candidate.change,
             "fold": trial.fold_name, "seed": trial.seed, "settings": trial.settings(), "commit": provenance.commit(),
@@ -116,9 +119,17 @@ def run(trial: Trial, out: Path) -> dict[str, Any]:
 
 # --- measures -------------------------------------------------------------------------------------------------------
 
-def measures(fold: Fold, scores: np.ndarray) -> dict[str, float]:
-    """What is measured of the probabilities of class 1 (N), with three priors; the names of RULES."""
-    labels, prior = fold.validation[1], float(fold.train[1].mean())
+def measures(fold: Fold, probabilities: np.ndarray) -> dict[str, float]:
+    """What is measured of the probabilities (N, K) of the validation images."""
+    labels = fold.validation[1]
+    found = two_classes(labels, probabilities[:, 1], float(fold.train[1].mean())) if probabilities.shape[1] == 2 else {
+        "accuracy": metrics.accuracy(labels, probabilities.argmax(axis=1)),
+        "loss": -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-7)).mean()}
+    return {name: round(float(value), 6) for name, value in found.items()}
+
+
+def two_classes(labels: np.ndarray, scores: np.ndarray, prior: float) -> dict[str, float]:
+    """The measures of scores of class 1 (N), with three priors, the names of RULES. `prior`: its share in training."""
     even = corrected(scores, prior, 0.5)
     found = {"sensitivity": metrics.sensitivity(labels, even > 0.5),
              "specificity": metrics.specificity(labels, even > 0.5),
@@ -127,7 +138,7 @@ def measures(fold: Fold, scores: np.ndarray) -> dict[str, float]:
                       "estimated ": corrected(scores, prior, estimated_prior(scores, prior))}.items():
         found[f"{name}accuracy"] = metrics.accuracy(labels, one > 0.5)
         found[f"{name}balanced accuracy"] = metrics.balanced_accuracy(labels, one > 0.5)
-    return {name: round(float(value), 6) for name, value in found.items()}
+    return found
 
 
 def calibration_error(labels: np.ndarray, scores: np.ndarray) -> float:
@@ -160,7 +171,7 @@ def estimated_prior(scores: np.ndarray, prior: float) -> float:
 
 
 def score(measured: Mapping[str, float]) -> float:
-    return (measured["balanced accuracy"] + measured["AUC"]) / 2
+    return (measured["balanced accuracy"] + measured["AUC"]) / 2 if "AUC" in measured else measured["accuracy"]
 
 
 # --- the report -----------------------------------------------------------------------------------------------------
@@ -189,7 +200,7 @@ def report(out: Path, base: str) -> str:
     return text
 
 
-MEASURES = ("accuracy", "balanced accuracy", "sensitivity", "specificity", "AUC", "calibration error")
+MEASURES = ("accuracy", "balanced accuracy", "sensitivity", "specificity", "AUC", "calibration error", "loss")
 RULES = {"equal classes": "", "the share in training": "trained ",
          "the share that is estimated on the images": "estimated "}  # the prior, and how its measures are called
 
@@ -200,9 +211,11 @@ def markdown(trials: Iterable[Mapping[str, Any]], base: str) -> str:
     for trial in trials:
         of.setdefault(trial["candidate"], {})[trial["fold"], trial["seed"]] = trial
     rows = []
+    known = [name for name in MEASURES if all(name in trial["measured"]["last"] for some in of.values()
+                                              for trial in some.values())]
     for name, some in of.items():
         measured = [trial["measured"]["last"] for trial in some.values()]
-        means = [float(np.mean([one[measure] for one in measured])) for measure in MEASURES]
+        means = [float(np.mean([one[measure] for one in measured])) for measure in known]
         first = next(iter(some.values()))
         rows.append((float(np.mean([score(one) for one in measured])), [
             name, first["change"], f"{first['parameters']:,}", str(len(some)), *map(percent, means),
@@ -211,18 +224,21 @@ def markdown(trials: Iterable[Mapping[str, Any]], base: str) -> str:
     everything = [trial["measured"] for some in of.values() for trial in some.values()]
     variants = [[variant, _difference([score(one[variant]) - score(one["last"]) for one in everything])]
                 for variant in VARIANTS]
+    has_priors = "AUC" in known
     rules = [[rule, *(percent(float(np.mean([one["last"][f"{key}{measure}"] for one in everything])))
-                      for measure in MEASURES[:2])] for rule, key in RULES.items()]
+                      for measure in MEASURES[:2])] for rule, key in RULES.items() if has_priors]
+    meaning = ("after a correction to equal classes. The score is the mean of balanced accuracy at 0.5 and AUC" if
+               has_priors else "the loss times 100. The score is the accuracy")
     parts = [
-        "In percent, means over folds and seeds, after a correction to equal classes. The score is the mean of "
-        f"balanced accuracy at 0.5 and AUC. The gain is the difference of scores to `{base}` on the same folds and "
-        "seeds, ± its standard error.",
-        table(["candidate", "change", "parameters", "trials", *MEASURES, "score", "gain"], ordered, words=(0, 1)),
+        f"In percent, means over folds and seeds, {meaning}. The gain is the difference of scores to `{base}` on the "
+        "same folds and seeds, ± its standard error.",
+        table(["candidate", "change", "parameters", "trials", *known, "score", "gain"], ordered, words=(0, 1)),
         "Of all candidates, the gain of two means over the weights after the last epoch: of the weights of the last "
         f"{AVERAGE} epochs, and of {VIEWS} random views.",
-        table(["variant", "gain"], variants),
-        "Of all candidates, by the prior that the probabilities are corrected to:",
-        table(["prior", *MEASURES[:2]], rules)]
+        table(["variant", "gain"], variants)]
+    if has_priors:
+        parts += ["Of all candidates, by the prior that the probabilities are corrected to:",
+                  table(["prior", *MEASURES[:2]], rules)]
     return "\n\n".join(parts) + "\n"
 
 

@@ -20,6 +20,7 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 sys.path.insert(0, str(EXAMPLES))
 
 import idc_table2  # noqa: E402
+import mnist_ciresan  # noqa: E402
 import mnist_committee  # noqa: E402
 import mnist_deep  # noqa: E402
 import mnist_table1  # noqa: E402
@@ -30,7 +31,7 @@ from paper.reporting import records  # noqa: E402
 from test_results import invented  # noqa: E402
 
 SCRIPTS = {"mnist_table1": mnist_table1, "mnist_deep": mnist_deep, "mnist_committee": mnist_committee,
-           "idc_table2": idc_table2, "pneumonia_cnn_lstm": pneumonia_cnn_lstm}
+           "mnist_ciresan": mnist_ciresan, "idc_table2": idc_table2, "pneumonia_cnn_lstm": pneumonia_cnn_lstm}
 DIGITS = ["--data", "digits", "--epochs", "2", "--limit", "64"]
 
 

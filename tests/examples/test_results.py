@@ -41,6 +41,7 @@ from paper.reporting import (  # noqa: E402
     tables,
     xrays,
 )
+from paper.views import MEMBERS  # noqa: E402
 
 N = 200  # test images of an invented run
 
@@ -75,7 +76,7 @@ def invented(experiment: str, model: str, seed: int, *, wrong: float, classes: i
 
 def everything(seeds: int = 5) -> list[dict[str, Any]]:
     """Runs of all experiments."""
-    made = []
+    made = [invented("mnist_ciresan", member.name, member.seed, wrong=0.05) for member in MEMBERS[:5]]
     for seed in range(seeds):
         made += [invented("mnist_table1", model, seed, wrong=wrong) for model, wrong in
                  (("lstm_cnn", 0.05), ("cnn_lstm", 0.05), ("lstm", 0.2), ("cnn", 0.01))]
@@ -122,13 +123,15 @@ def test_all_sections_and_figures(tmp_path: Path, capsys: pytest.CaptureFixture[
                  "| Cruz-Roa 2014, whole set |  | 84.23 | 71.80 |  |", "always \"negative\"", "Not a diagnostic tool",
                  "precision    recall  f1-score", "![mnist_table1_error](figures/mnist_table1_error.png)", "shift 0.1",
                  "Made on abacus, 2 processors (device: cpu; instruction set: not recorded), by",
-                 "Seeds 0, 1, 2, 3, 4", "| deep LSTM-CNN | 5 |", "| both | 10 |", "65 runs"):
+                 "Seeds 0, 1, 2, 3, 4", "| deep LSTM-CNN | 5 |", "| both | 10 |", "| all | 5 |", "70 runs"):
         assert part in text, part
     printed = capsys.readouterr().out
     named = [name for section in report.SECTIONS.values() for name in section.figures(results.load(folder))]
-    assert len(named) == 8 and text.count("What to see: ") == 8
+    assert len(named) == 10 and text.count("What to see: ") == 10
     for name in named:
         assert f"(figures/{name}.png)" in text and f"(figures/{name}.svg)" in text
+        if name == "mnist_ciresan_wrong":  # it needs the images of the runs
+            continue
         assert f"written: {tmp_path / 'figures' / name}.png" in printed
         assert (tmp_path / "figures" / f"{name}.svg").read_text().rstrip().endswith("</svg>")
         with Image.open(tmp_path / "figures" / f"{name}.png") as picture:
@@ -257,7 +260,7 @@ def test_the_table_at_the_top_holds_each_system_once(tmp_path: Path) -> None:
         assert said in row(text, "LSTM-CNN | MNIST")[-1]
     assert row(text, "CNN | MNIST")[-1] == "Better than LSTM-CNN."
     assert "smoke test with 2 patients" in row(text, "LSTM | IDC, by patient")[-1]
-    assert text.count("\n| ") == 11 + 1  # and the line below the head
+    assert text.count("\n| ") == 12 + 1  # and the line below the head
 
 
 def test_a_model_has_one_colour_that_no_other_has() -> None:
@@ -484,7 +487,7 @@ def test_no_title_or_label_of_a_figure_is_cut_off(tmp_path: Path, monkeypatch: p
     mnist_committee.draw_disagreement(runs["mnist_committee"], digits, options)
     rays = dataclasses.replace(digits, classes=("NORMAL", "PNEUMONIA"))
     pneumonia_cnn_lstm.draw_mistakes(runs["pneumonia_cnn_lstm"][0], rays, options)
-    assert len(saved) == 10
+    assert len(saved) == 11  # those of mnist_ciresan_wrong need the images of the runs
 
 
 def test_the_threshold_of_the_x_rays() -> None:

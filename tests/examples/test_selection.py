@@ -16,9 +16,11 @@ from tinynet.errors import DataError
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 sys.path.insert(0, str(EXAMPLES))
 
+import mnist_selection  # noqa: E402
 import xray_selection  # noqa: E402
-from paper import appearance, nets, selection, training  # noqa: E402
+from paper import appearance, experiment, nets, selection, training  # noqa: E402
 from paper.appearance import Appearance  # noqa: E402
+from paper.reporting import records  # noqa: E402
 
 
 @pytest.mark.parametrize("module", [appearance, selection, xray_selection])
@@ -177,7 +179,8 @@ def test_a_prior_that_is_estimated() -> None:
 def test_the_measures_of_a_fold() -> None:
     labels = np.array([0, 0, 0, 1, 1])
     fold = selection.Fold("a", (None, np.array([0, 1, 1, 1])), (None, labels))
-    found = selection.measures(fold, np.array([0.1, 0.7, 0.8, 0.6, 0.9]))
+    scores = np.array([0.1, 0.7, 0.8, 0.6, 0.9])
+    found = selection.measures(fold, np.stack([1 - scores, scores], axis=1))
     assert (found["trained accuracy"], found["trained balanced accuracy"]) == (0.6, round(2 / 3, 6))
     assert (found["accuracy"], found["sensitivity"], found["specificity"]) == (0.6, 0.5, round(2 / 3, 6))  # above 0.75
     assert found["AUC"] == round(4 / 6, 6)
@@ -233,3 +236,30 @@ def test_a_file_that_is_no_trial(tmp_path: Path) -> None:
         (tmp_path / "a-b-seed0.json").write_text(content)
         with pytest.raises(DataError, match="must be the file of a trial"):
             selection.report(tmp_path, "base")
+
+
+def test_the_selection_on_digits(tmp_path: Path) -> None:
+    command = ["--data", "digits", "--epochs", "1", "--folds", "1", "--candidates", "base", "single", "--out",
+               str(tmp_path)]
+    assert mnist_selection.main(command) == 0
+    text = (tmp_path / "selection.md").read_text()
+    assert "| candidate | change | parameters | trials | accuracy | loss | score | gain |" in text
+    assert "| base | the recipe of mnist_deep.py | 369,868 | 1 |" in text and "prior" not in text
+    found = json.loads((tmp_path / "base-part0-seed0.json").read_text())
+    labels = np.array([int(one) for one in found["labels"]])
+    said = records.unpack(found["scores"]["last"], (len(labels), 10)).argmax(axis=1)
+    assert found["measured"]["last"]["accuracy"] == pytest.approx((said == labels).mean(), abs=0.01)  # but for ties
+
+
+def test_without_options_the_deep_network_is_that_of_the_paper() -> None:
+    ours, theirs = nets.deep_net(), tn.models.deep_lstm_cnn()
+    assert [repr(layer) for layer in ours] == [repr(layer) for layer in theirs]
+    assert [repr(layer) for layer in nets.deep_net(blocks=1, norm=True)].count("BatchNorm(features=64)") == 1
+
+
+def test_the_first_fold_of_digits_is_that_of_the_experiments() -> None:
+    options = experiment.parse(experiment.parser("x", "", data=""), ["--data", "digits"])
+    data, fold = experiment.mnist(options), mnist_selection.fold(tn.data.load_digits(), 0)
+    assert (fold.train[0] == data.train[0]).all() and (fold.validation[1] == data.validation[1]).all()
+    other = mnist_selection.fold(tn.data.load_digits(), 1)
+    assert not np.array_equal(other.validation[0], fold.validation[0])

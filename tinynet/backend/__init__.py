@@ -1,6 +1,6 @@
 """Where arrays live (`devices.py`, `arrays.py`), and which code runs an op there (`overrides.py`)."""
 
-from tinynet.backend.arrays import as_array, copy_all, from_dlpack, to_device, to_host
+from tinynet.backend.arrays import add_to, as_array, copy_all, empty, from_dlpack, full, sum_of, to_device, to_host
 from tinynet.backend.devices import (
     Device,
     common_device,
@@ -10,6 +10,7 @@ from tinynet.backend.devices import (
     namespace,
     out_of_memory,
 )
+from tinynet.backend.observer import call, incremented
 from tinynet.backend.overrides import (
     current_precision,
     find_override,
@@ -22,6 +23,7 @@ from tinynet.backend.overrides import (
     using,
 )
 
-__all__ = ["Device", "as_array", "common_device", "copy_all", "current_precision", "device_name", "device_of",
-           "find_override", "forget_devices", "from_dlpack", "implementations", "is_recording", "is_reference",
-           "namespace", "out_of_memory", "precision", "record", "recording", "to_device", "to_host", "using"]
+__all__ = ["Device", "add_to", "as_array", "call", "common_device", "copy_all", "current_precision", "device_name",
+           "device_of", "empty", "find_override", "forget_devices", "from_dlpack", "full", "implementations",
+           "incremented", "is_recording", "is_reference", "namespace", "out_of_memory", "precision", "record",
+           "recording", "sum_of", "to_device", "to_host", "using"]

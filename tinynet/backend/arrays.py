@@ -1,14 +1,16 @@
 """Arrays on any device: made from user data, and copied from one device to another."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from tinynet.backend.devices import device_name, device_of, module_for, namespace, out_of_memory, type_of
+from tinynet.backend.observer import call
 from tinynet.errors import DeviceError, DtypeError
 from tinynet.plain import plain_array
-from tinynet.types import Array, ArrayLike, DTypeLike, SharesMemory
+from tinynet.types import Array, ArrayLike, DTypeLike, Shape, SharesMemory
 
 _DLPACK_CPU, _DLPACK_CUDA = 1, 2  # numbers of the DLPack protocol
 
@@ -84,7 +86,48 @@ def copy_all(targets: Sequence[Any], sources: Sequence[Any]) -> None:
     if device != "cpu":
         targets, sources = module_for(device, "copies").copy(targets, sources)
     for target, source in zip(targets, sources, strict=True):
-        target[...] = source
+        if device == "cpu":
+            call(np.copyto, target, source)
+        else:
+            target[...] = source
+
+
+def empty(shape: Shape, dtype: DTypeLike, device: str) -> Array:
+    """A new array with arbitrary elements."""
+    return _memory().empty(shape, dtype) if device == "cpu" else namespace(device).empty(shape, dtype)
+
+
+def full(shape: Shape, value: float, dtype: DTypeLike, device: str) -> Array:
+    """A new array whose elements are all `value`."""
+    if device != "cpu":
+        return namespace(device).full(shape, value, dtype)
+    array = empty(shape, dtype, device)
+    call(np.ndarray.fill, array, value)
+    return array
+
+
+def sum_of(a: Array, b: Array) -> Array:
+    """The sum of two arrays of one shape, in a new array."""
+    if device_of(a) != "cpu":
+        return a + b
+    total = empty(a.shape, a.dtype if a.dtype == b.dtype else np.result_type(a, b), "cpu")
+    call(np.add, a, b, total)
+    return total
+
+
+def add_to(total: Array, array: Array) -> Array:
+    """Add an array to another one in place, and return that."""
+    if device_of(total) == "cpu":
+        call(np.add, total, array, total)
+    else:
+        total += array
+    return total
+
+
+@cache
+def _memory() -> Any:
+    """The module with the memory of a CPU's arrays."""
+    return module_for("cpu", "runtime.memory")
 
 
 def _is_on_device(data: Any) -> bool:

@@ -147,5 +147,7 @@ def record(device: str, work: Callable[[], Any], given: Sequence[Any] = (), limi
     try:
         graph = module_for(device, "runtime.graph")
     except ImportError as error:
+        if device == "cpu":
+            work()
         raise DeviceError(f"record: only kernels are recorded, and these need Numba ({error}); install it") from error
     return graph.record(device, work, given, limit)

@@ -8,6 +8,7 @@ from tinynet.errors import StateError
 from tinynet.nn.masks import as_mask, as_tensor, real_steps
 from tinynet.nn.module import Module
 from tinynet.nn.parameter import Buffer, Parameter
+from tinynet.op import incremented
 from tinynet.ops.batchnorm import running_averages
 from tinynet.plain import number, sizes
 from tinynet.tensor import Tensor
@@ -62,7 +63,7 @@ class BatchNorm(Module):
                                  momentum=self.momentum, seen=self.batches_seen)
                 self.running_mean.version += 1
                 self.running_var.version += 1
-                self.batches_seen += 1
+                self.batches_seen = incremented(self.batches_seen)
         else:
             if isinstance(self.batches_seen, int) and not self.batches_seen and not is_shapes_only():
                 raise StateError("BatchNorm: evaluation needs running averages, and no batch was seen in training; "

@@ -5,6 +5,7 @@ from tinynet.errors import ArgumentError
 from tinynet.nn.masks import real_steps
 from tinynet.nn.module import Module
 from tinynet.nn.parameter import Buffer
+from tinynet.op import incremented
 from tinynet.plain import plain
 from tinynet.tensor import Tensor
 from tinynet.types import ArrayLike
@@ -30,7 +31,7 @@ class Dropout(Module):
         if not self.training or self.p == 0:
             return x
         y = ops.dropout(x, self.p, key=self.random_key(), counter=self.calls.data)
-        self.calls.data += 1
+        incremented(self.calls.data)
         return y
 
 

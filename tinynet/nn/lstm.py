@@ -7,7 +7,7 @@ from tinynet.errors import ArgumentError
 from tinynet.nn.dropout import check_rate
 from tinynet.nn.parameter import Buffer, Parameter
 from tinynet.nn.recurrent import Recurrent, weights
-from tinynet.op import Result
+from tinynet.op import Result, incremented
 from tinynet.plain import sizes
 from tinynet.tensor import Tensor, ones
 from tinynet.types import ArrayLike
@@ -76,7 +76,7 @@ class LSTM(Recurrent, Generic[Result]):
             x = x * self._mask(x, "inputs", self.inputs, self.dropout).reshape(-1, 1, self.inputs)
         if self.recurrent_dropout:
             recurrent_mask = self._mask(x, "recurrent", self.units, self.recurrent_dropout)
-        self.calls.data += 1
+        incremented(self.calls.data)
         return x, recurrent_mask
 
     def _mask(self, x: Tensor, what: str, features: int, p: float) -> Tensor:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, overload
 
+from tinynet import backend
 from tinynet.tensor import Tensor
 from tinynet.types import Array, ArrayLike
 
@@ -48,7 +49,7 @@ class Parameter(Tensor):
 
     def accumulate(self, dvalue: Array) -> bool:
         if self.held is not None:
-            self.held += dvalue
+            self.held = backend.add_to(self.held, dvalue)
         return self.held is not None
 
 

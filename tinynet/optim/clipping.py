@@ -42,16 +42,29 @@ def clip_global_norm(parameters: Iterable[Tensor], max_norm: float) -> Array | f
     if not gradients:
         return 0.0
     device = backend.device_of(gradients[0])
+    if device == "cpu":
+        norm = backend.empty((), np.result_type(*gradients), device)
+        backend.call(_clip_on_host, norm, gradients, max_norm)
+        return norm
     xp = backend.namespace(device)
-    with np.errstate(over="ignore", under="ignore"):
-        norm = _norm(xp, gradients) if device == "cpu" else None
-        if norm is None or not _TINY < norm < math.inf:  # a device is not asked for its norm: that would wait for it
-            norm = _scaled_norm(xp, gradients)
-        if max_norm < math.inf:
-            factor = max_norm / xp.maximum(norm, max_norm)  # (2) without a division by 0
-            for g in gradients:
-                g *= factor  # (2)
+    norm = _scaled_norm(xp, gradients)  # a device is not asked for its norm, which would wait for it
+    _scale(xp, gradients, norm, max_norm)
     return norm
+
+
+def _clip_on_host(norm: Array, gradients: list[Array], max_norm: float) -> None:
+    with np.errstate(over="ignore", under="ignore"):
+        norm[...] = _norm(np, gradients)
+        if not _TINY < norm < math.inf:
+            norm[...] = _scaled_norm(np, gradients)
+        _scale(np, gradients, norm, max_norm)
+
+
+def _scale(xp: Any, gradients: list[Array], norm: Array, max_norm: float) -> None:
+    if max_norm < math.inf:
+        factor = max_norm / xp.maximum(norm, max_norm)  # (2) without a division by 0
+        for g in gradients:
+            g *= factor  # (2)
 
 
 def _norm(xp: Any, gradients: list[Array]) -> Any:

@@ -10,6 +10,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple, Required, TypedDict
 
+import numpy as np
+
 from tinynet import backend
 from tinynet.errors import ArgumentError, ShapeError, StateError
 from tinynet.nn.parameter import Parameter, Parameters
@@ -84,7 +86,7 @@ class Pack:
         for parameter in self.parameters:
             parameter.version += parameter.held is not None
             if parameter.held is not None and parameter.held is not parameter.home:
-                parameter.home[...] = parameter.held
+                backend.copy_all([parameter.home], [parameter.held])
                 parameter.held = parameter.home
         has_gradient = [parameter.held is not None for parameter in self.parameters]
         if has_gradient != self.has_gradient:
@@ -218,7 +220,7 @@ class Optimizer:
     def _step(self) -> None:
         if not all(pack.is_current() for pack in self._packs):
             self._pack(self._moments(), self._counts())
-        self.steps += 1
+        self.steps = backend.incremented(self.steps)
         for pack in self._packs:
             for run, missed in pack.runs(self.steps):
                 self._missed = missed if self.counts_steps else 0
@@ -227,7 +229,7 @@ class Optimizer:
 
     def _update_group(self, group: Group, *arrays: Array) -> None:
         """Update with the rate and the weight decay of a group in place of the optimizer's."""
-        own: dict[str, Any] = {"lr": self.lr if group.factor == 1 else plain(self.lr) * group.factor}
+        own: dict[str, Any] = {"lr": self.lr if group.factor == 1 else _times(self.lr, group.factor)}
         if group.weight_decay is not None:
             own["weight_decay"] = group.weight_decay
         kept = {name: getattr(self, name) for name in own}
@@ -244,6 +246,10 @@ class Optimizer:
     def arrays(self) -> list[Array]:
         """The arrays that a step changes on the device: the flat values and moments."""
         return [array for pack in self._packs for array in (pack.values, *pack.moments.values())]
+
+    def gradients(self) -> list[Array]:
+        """The flat gradients, which a backward pass writes."""
+        return [pack.gradients for pack in self._packs]
 
     def state_dict(self) -> dict[str, Array]:
         """Copies of the number of steps, `lr`, and the moments by parameter name (`1.W.m`), as NumPy arrays.
@@ -309,3 +315,12 @@ def _joined(groups: list[Group]) -> Parameters:
     """The parameters of all groups, with the number of the group before each name."""
     return Parameters((f"{i}.{name}", parameter) for i, group in enumerate(groups)
                       for name, parameter in group.parameters.items())
+
+
+def _times(lr: Rate, factor: float) -> Rate:
+    """A rate times a factor. Of an array of the host this may be recorded."""
+    if not isinstance(lr, np.ndarray):
+        return plain(lr) * factor
+    product = backend.empty((), "float64", "cpu")
+    backend.call(np.multiply, lr, factor, product, dtype="float64")
+    return product

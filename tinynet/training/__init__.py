@@ -8,7 +8,7 @@
     session.py      the steps of a run, its last good state, its checkpoint file
     checkpoint.py   that state as arrays and JSON, captured, restored, written and read
     guard.py        the first tensor that became NaN or infinite
-    recorded.py     a step recorded as a CUDA graph and launched as one
+    recorded.py     a step recorded, and launched as one
     progress.py     means and times of an epoch, the progress bar
     signals.py      Ctrl-C and SIGTERM, handled after the current step
 """

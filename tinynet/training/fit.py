@@ -54,8 +54,8 @@ def fit(model: Module, optimizer: Optimizer, train: Batches, *, epochs: int | No
                         epoch, and when Ctrl-C or SIGTERM ends the training after a step
     resume              continue from that file; start from the beginning if it does not exist
     guard               stop at the first NaN or infinity, and name the tensor that holds it
-    graph               on a GPU, record a step as a CUDA graph and launch it as one: faster, with the same bits, which
-                        are compared once in each epoch. A step that cannot be recorded runs as usual
+    graph               record a step and launch its kernels as one, on a GPU as a CUDA graph: faster, with the same
+                        bits, which are compared once in each epoch. A step that cannot be recorded runs as usual
     show                a progress bar for each epoch on a terminal, and in a notebook with ipywidgets; a plain line
                         after each epoch
 
@@ -138,8 +138,8 @@ def _train(run: Run, session: Session, metrics: Mapping[str, Metric], show: bool
             else:
                 left = (time.perf_counter() - start) / (run.epoch - first - 1) * (run.epochs + 1 - run.epoch)
             meter.close(run.history[-1], left=left * (not run.stopped))
-            if session.recorded and session.recorded.reason != reason:
-                reason = session.recorded.reason
+            if session.refusal != reason:
+                reason = session.refusal
                 warn(f"fit: steps run one kernel at a time, and not as a CUDA graph: {reason}", stacklevel=5)
             session.end_if_interrupted()
     finally:
@@ -169,7 +169,7 @@ def _epoch(run: Run, session: Session, metrics: Mapping[str, Metric], show: bool
     run.validating = True
     session.check()
     row = {"epoch": run.epoch, **meter.means("train")}
-    if session.recorded and session.recorded.reason:
+    if session.refusal:
         row["graph_refused"] = 1.0
     try:
         with ExitStack() as contexts:

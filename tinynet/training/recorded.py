@@ -1,7 +1,8 @@
-"""The training step on a GPU, recorded as a CUDA graph and replayed: see `tinynet/recording.py`.
+"""The training step, recorded and replayed: see `tinynet/recording.py`.
 
-A GPU finishes the step of a small net before the host has launched the kernels of the next one. Steps run as usual
-until a batch has the shape of an earlier one. From there on, steps with batches of this shape are
+A GPU finishes the step of a small net before the host has launched the kernels of the next one; on a CPU, Python takes
+a tenth of a step with a small batch. Steps run as usual until a batch has the shape of an earlier one. From there on,
+steps with batches of this shape are
 
     rehearsed   computed as usual, but with the learning rate and the step count in device scalars; afterwards all
                 kernels are compiled and all arrays exist
@@ -12,9 +13,9 @@ Where a `Loader` keeps its data on the device, the step begins with the gather o
 a replay gets only the indices of the rows. If such a step cannot be recorded, the step without them is tried.
 
 Other batches, such as the last one of an epoch, run as usual. Before a replay the host writes the learning rate to its
-device scalar. From the recording on, the batches that a BatchNorm has seen are in device scalars too. After a replay,
-the host adds to its own counters what the recorded step added. If the model or the optimizer has changed, a step is
-rehearsed and recorded again.
+device scalar, a 0-d array. From the recording on, the batches that a BatchNorm has seen are in device scalars too.
+After a replay, the host adds to its own counters what the recorded step added. If the model or the optimizer has
+changed, a step is rehearsed and recorded again.
 
 A recording cannot see all that Python does: a step may draw a random number or read a global variable. So the first
 replayed step, and the first one of each epoch, is computed twice from one state: replayed, and as usual. If any bit
@@ -39,8 +40,7 @@ Step = Callable[..., tuple[Tensor, Tensor]]  # of inputs and targets: the loss a
 
 
 class RecordedStep:
-    """Makes the steps of a run on a GPU. `step(*inputs, target)` is all that a step computes; it adds to
-    `run.sums`, too.
+    """Makes the steps of a run. `step(*inputs, target)` is all that a step computes; it adds to `run.sums`, too.
 
     If steps cannot be recorded, `reason` says why, and all of them run as usual.
     """
@@ -60,27 +60,27 @@ class RecordedStep:
         self.recording: Recording | None = None
         self.is_proven = False  # whether a replay has given the same bits as a usual step
 
-    def __call__(self, *arrays: Tensor) -> None:
-        """Make a step."""
+    def __call__(self, *arrays: Tensor) -> tuple[Tensor, Tensor]:
+        """Make a step. Returns the loss and the outputs, which the next step may overwrite."""
         if self.reason or is_observed() or not self._is_for(arrays):
-            self._as_usual(*arrays)
-        elif not self._is_current():
+            return self._as_usual(*arrays)
+        if not self._is_current():
             self._choose_scalars()
             self._write_scalars()
-            self._rehearse(*arrays)
-        elif self.recording is None:
-            self._write_scalars()
-            self._record(*arrays)
-        elif self.run.batch == 0 or not self.is_proven:
-            self._write_scalars()
-            self._prove(self.recording, *arrays)
-        else:
-            self._write_scalars()
-            self.recording.replay(*arrays)
-            self._count()
-            for module, attribute, count in self.counts:
-                setattr(module, attribute, getattr(module, attribute) + count)
-            self.run.sums["images"] += len(arrays[-1])
+            return self._rehearse(*arrays)
+        self._write_scalars()
+        if self.recording is None:
+            return self._record(*arrays)
+        if self.run.batch == 0 or not self.is_proven:
+            return self._prove(self.recording, *arrays)
+        outputs: tuple[Tensor, Tensor] = self.recording.replay(*arrays)
+        self._count()
+        for parameter, gradient in self.gradients:
+            parameter.held = gradient
+        for module, attribute, count in self.counts:
+            setattr(module, attribute, getattr(module, attribute) + count)
+        self.run.sums["images"] += len(arrays[-1])
+        return outputs
 
     def _is_for(self, arrays: Sequence[Tensor]) -> bool:
         """Whether a batch has the shape that is recorded: the first one to come twice."""
@@ -90,23 +90,24 @@ class RecordedStep:
         self.seen.add(shape)
         return bool(shape == self.shape)
 
-    def _as_usual(self, *arrays: Tensor) -> None:
-        self.step(*arrays)
+    def _as_usual(self, *arrays: Tensor) -> tuple[Tensor, Tensor]:
+        outputs = self.step(*arrays)
         xp = backend.namespace(self.device)
         self.sums = self.sums or {name: xp.zeros((), total.dtype) for name, total in self.run.sums.items()
                                   if isinstance(total, xp.ndarray)}
+        return outputs
 
     # --- numbers of the host, on the device --------------------------------------------------------------------------
 
     def _choose_scalars(self) -> None:
         """Make device scalars for the step count, the learning rate and the batches seen.
 
-        The rate has the widest dtype among the parameters: a Python number gives the same bits. With groups it is
-        float64, like the products of the rate with their factors on the host.
+        On a CPU the rate has the dtype of a Python number, and so it has with groups, like the products of the rate
+        with their factors on the host. Else it has the widest among the parameters, with the same bits.
         """
         xp, optimizer = backend.namespace(self.device), self.run.optimizer
         widest = max((parameter.dtype for parameter in optimizer.parameters), key=lambda dtype: dtype.itemsize)
-        rate = "float64" if optimizer.groups else widest
+        rate = "float64" if optimizer.groups or self.device == "cpu" else widest
         self.scalars = {place: xp.zeros((), rate if place == (optimizer, "lr") else "int64")
                         for place in self._host_numbers()}
         self.written = {}
@@ -147,10 +148,10 @@ class RecordedStep:
             for (owner, name), number in kept.items():
                 setattr(owner, name, number)
 
-    def _rehearse(self, *arrays: Tensor) -> None:
+    def _rehearse(self, *arrays: Tensor) -> tuple[Tensor, Tensor]:
         optimizer = self.run.optimizer
         before = {place: getattr(*place) for place in self.scalars if place[0] is not optimizer}
-        self._work(*arrays, host=before)  # counts on the host what the layers count
+        outputs = self._work(*arrays, host=before)  # counts on the host what the layers count
         self.added = {place: getattr(*place) - count for place, count in before.items()}
         for (owner, name), count in before.items():
             setattr(owner, name, count)
@@ -160,55 +161,69 @@ class RecordedStep:
         self.written = {place: number for place, number in self.written.items() if place not in before}
         self.trained = self.run.model, self.run.optimizer
         self.rehearsed, self.recording = Fingerprint(self._watched()), None
+        return outputs
 
-    def _record(self, *arrays: Tensor) -> None:
+    def _record(self, *arrays: Tensor) -> tuple[Tensor, Tensor]:
         """Record a step and launch it once. Python runs its code while it is recorded, and counts as usual."""
         run, counters = self.run, list(self.run.model.counters().values())
         before = [getattr(*counter) for counter in counters]
         host = [run.sums, vars(run.optimizer), *(vars(module) for _, module in run.model.modules())]
         kept = [dict(names) for names in host]
+        made = list[tuple[Tensor, Tensor]]()
+
+        def work(*inputs: Tensor) -> tuple[Tensor, Tensor]:
+            made.append(self._work(*inputs))
+            return made[0]
+
         try:
-            recording = Recording(self.device, self._work, arrays, self._watched(), arrays=self._places())
-        except BaseException as error:  # the GPU has done nothing: neither has Python
-            for names, values in zip(host, kept, strict=True):
-                names.clear()
-                names.update(values)
+            recording = Recording(self.device, work, arrays, self._watched(),
+                                  arrays=[*self._places(), *self.run.optimizer.gradients()])
+        except BaseException as error:
+            if self.device != "cpu":  # the GPU has done nothing: neither has Python
+                for names, values in zip(host, kept, strict=True):
+                    names.clear()
+                    names.update(values)
             if not isinstance(error, DeviceError):
                 raise
             self.reason = str(error)
-            self._as_usual(*arrays)
-            return
+            if self.device != "cpu":
+                return self._as_usual(*arrays)
+            self._count()  # the step was made while it was recorded
+            return made[0]
+        self.gradients = [(parameter, parameter.home) for parameter in run.optimizer.parameters
+                          if parameter.held is parameter.home]
         self.counts = [(*counter, getattr(*counter) - count) for counter, count in zip(counters, before, strict=True)]
         self._count()
         if recording.changed:
-            self.reason = ("fit: a step that is recorded as a CUDA graph must not change numbers of the host, and this "
+            self.reason = ("fit: a step that is recorded must not change numbers of the host, and this "
                            f"one changes {', '.join(recording.changed)}; a Buffer is counted on the device")
         else:
             self.recording, self.is_proven = recording, False
+        return made[0]
 
-    def _prove(self, recording: Recording, *arrays: Tensor) -> None:
+    def _prove(self, recording: Recording, *arrays: Tensor) -> tuple[Tensor, Tensor]:
         """Compute this step twice from the same state: replayed, and as usual. The usual result stays."""
         places = self._places()
         try:
             before, replayed = ([place.copy() for place in places] for _ in range(2))
         except MemoryError as error:
             self.reason = f"fit: there is no room to compare a replayed step with a usual one ({error})"
-            self._rehearse(*arrays)
-            return
+            return self._rehearse(*arrays)
         recording.replay(*arrays)
         for place, old, new in zip(places, before, replayed, strict=True):
             new[...] = place
             place[...] = old
-        self._work(*arrays)
+        outputs: tuple[Tensor, Tensor] = recording.graph.beside(lambda: self._work(*arrays))
         self._count()
         if same_bits(backend.namespace(self.device), places, replayed):
             self.is_proven = True
         elif self.is_proven:
             self.recording = None
         else:
-            self.reason = ("fit: a step that is recorded as a CUDA graph must give what it gives as usual, bit for "
+            self.reason = ("fit: a step that is recorded must give what it gives as usual, bit for "
                            "bit, and this one does not; does it draw or count numbers on the host (a Buffer is counted "
                            "on the device), or has cuBLAS chosen another algorithm for the stream of the recording?")
+        return outputs
 
     # --- what a step depends on, and what it changes -----------------------------------------------------------------
 

@@ -4,13 +4,14 @@ import math
 import os
 import time
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from typing import Any
 
 from tinynet.atomic import remove_parts
 from tinynet.data.loader import Loader
 from tinynet.errors import Interrupted, NonFiniteError
-from tinynet.recording import Watched
+from tinynet.recording import Watched, foreign_part
 from tinynet.tensor import Tensor
 from tinynet.training import checkpoint
 from tinynet.training.guard import Found, probing
@@ -33,14 +34,31 @@ class Session:
         self.run, self.compared, self.signals, self.path, self.seconds = run, compared, signals, path, seconds
         self.guard, self.loss, self.max_norm = guard, loss, max_norm
         self.device = device_of(run.optimizer.parameters)
-        self.recorded = RecordedStep(run, self._learn, self.device) if graph and self.device != "cpu" else None
-        self.loader: Any = run.train if self.recorded and isinstance(run.train, Loader) and run.train.has_indices() \
-            and run.train.device == self.device else None  # whose batches are made from the indices of rows
+        self.recorded = RecordedStep(run, self._learn, self.device) if graph and self._may_record() else None
+        self.loader: Any = run.train if self.recorded and self.device != "cpu" and isinstance(run.train, Loader) \
+            and run.train.has_indices() and run.train.device == self.device else None  # whose batches are made from the
+        # indices of rows
         self.gathers = self.loader is not None  # whether that is a part of the recorded step
         if self.recorded and self.gathers:
             self.recorded.also = [Watched("the loader", self.loader, ["epoch", "_position", "_start"])]
         self.good = checkpoint.capture(run, self.compared)
         self.saved = time.monotonic()
+
+    def _may_record(self) -> bool:
+        """Whether steps are to be recorded: on a CPU only those of tinynet's own layers, losses and optimizers.
+
+        There Python takes a small part of a step, and code of the user may do what a recording cannot repeat, such as
+        to print.
+        """
+        loss = self.loss.func if isinstance(self.loss, partial) else self.loss
+        return self.device != "cpu" or (
+            not foreign_part(self.run.model) and str(getattr(loss, "module", loss.__module__)).startswith("tinynet.")
+            and type(self.run.optimizer).__module__.startswith("tinynet.optim."))
+
+    @property
+    def refusal(self) -> str:
+        """Why a GPU's steps cannot be recorded, or ""."""
+        return self.recorded.reason if self.recorded and self.device != "cpu" else ""
 
     def start(self, resume: bool) -> str:
         """Begin, or continue from the file. Returns a sentence about it for the user, or ""."""

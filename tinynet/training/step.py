@@ -18,6 +18,7 @@ from tinynet.ops.loss import tally, tally_errors, tally_labels
 from tinynet.optim.clipping import clip_global_norm
 from tinynet.tensor import Tensor
 from tinynet.training.run import Loss, Run
+from tinynet.types import Array
 
 
 def train_step(run: Run, inputs: Sequence[Tensor], target: Tensor, model: Callable[..., Any], loss: Loss,
@@ -82,8 +83,12 @@ def add_batch(sums: dict[str, Any], loss: Loss, value: Tensor, output: Tensor, l
         classes = labels.data if output.ndim > labels.ndim else labels.data.argmax(axis=-1)
         tally(*totals, mean, output.data, classes)
     else:
-        sums["loss"] += mean * len(labels)
-        sums["right"] -= len(labels)
+        backend.call(_add_loss, *totals, mean, len(labels))
+
+
+def _add_loss(total: Array, right: Array, loss: Array, count: int) -> None:
+    total += loss * count
+    right -= count
 
 
 def pair(function: str, batch: Any) -> tuple[Any, Any]:

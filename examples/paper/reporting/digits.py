@@ -1,10 +1,10 @@
 """Text and figures of the experiments on MNIST: table I, the deep LSTM-CNN, the committee."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from paper.reporting import figures
-from paper.reporting.committees import SUBSETS, committees
+from paper.reporting.committees import SUBSETS, Committee, committees
 from paper.reporting.curves import error_curves
 from paper.reporting.figures import Drawing, Figures
 from paper.reporting.goals import CIRESAN, COMMITTEE_AIM
@@ -33,24 +33,32 @@ def deep_figures(runs: Runs) -> Figures:
 
 def committee(runs: Runs) -> str:
     found = committees(runs)
+    sizes = max(len(one.mean) for one in found.values())
+    against = [[str(size), *(percent(float(one.mean[size - 1])) if size <= len(one.mean) else ""
+                             for one in found.values())] for size in range(1, sizes + 1)]
+    return "\n\n".join([
+        f"{CHOICE} {members_alone(runs['mnist_committee'])} {peers()}", all_together(found, COMMITTEE_AIM),
+        f"Mean test accuracy of committees by size, over all choices of members, or {SUBSETS} random ones:",
+        table(["size", *found], against)])
+
+
+CHOICE = ("A committee chooses the class with the highest mean of its members' probabilities. It consists of all "
+          "networks that were trained; this was fixed before the test images were evaluated.")
+
+
+def peers() -> str:
+    return f"Ciresan: {', '.join(f'{value:g} % ({name})' for name, value in CIRESAN.items())}."
+
+
+def all_together(found: Mapping[str, Committee], aim: float) -> str:
+    """A table of committees with all of their members."""
     rows = []
     for name, one in found.items():
         right, n = int((one.predicted == one.labels).sum()), len(one.labels)
         rows.append([name, str(len(one.mean)), percent(float(one.mean[0])), percent(right / n),
-                     interval(wilson(right, n)), f"{n - right:,}",
-                     reached(100 * right / n, COMMITTEE_AIM)])
-    sizes = max(len(one.mean) for one in found.values())
-    against = [[str(size), *(percent(float(one.mean[size - 1])) if size <= len(one.mean) else ""
-                             for one in found.values())] for size in range(1, sizes + 1)]
-    alone = members_alone(runs["mnist_committee"])
-    peers = ", ".join(f"{value:g} % ({name})" for name, value in CIRESAN.items())
-    return "\n\n".join([
-        "A committee chooses the class with the highest mean of its members' probabilities. It consists of all "
-        f"networks that were trained; this was fixed before the test images were evaluated. {alone} Ciresan: {peers}.",
-        table(["members", "number", "one network, mean", "all together", "95 % interval (Wilson)", "wrong", "aim"],
-              rows),
-        f"Mean test accuracy of committees by size, over all choices of members, or {SUBSETS} random ones:",
-        table(["size", *found], against)])
+                     interval(wilson(right, n)), f"{n - right:,}", reached(100 * right / n, aim)])
+    return table(["members", "number", "one network, mean", "all together", "95 % interval (Wilson)", "wrong", "aim"],
+                 rows)
 
 
 def members_alone(runs: Sequence[Record]) -> str:
@@ -59,11 +67,15 @@ def members_alone(runs: Sequence[Record]) -> str:
 
 
 def committee_figures(runs: Runs) -> Figures:
-    found = committees(runs)
-    kinds = {name: (one.mean, one.low, one.high) for name, one in found.items()}
     title = f"{subject(runs['mnist_committee'], 'MNIST')}: committees of LSTM-CNN networks"
+    return {"mnist_committee_size": against_size(committees(runs), title)}
+
+
+def against_size(found: Mapping[str, Committee], title: str) -> Drawing:
+    """The figure of accuracy against size."""
+    kinds = {name: (one.mean, one.low, one.high) for name, one in found.items()}
     gains = [f"{percent(float(one.mean[0]))} % with one network to {percent(float(one.mean[-1]))} % with "
              f"{len(one.mean)} ({name})" for name, one in found.items()]
     caption = ("Lines are means over committees of one size, in bands from the lowest to the highest; the largest "
                f"committee is the only one of its size. What to see: accuracy goes from {listed(gains)}.")
-    return {"mnist_committee_size": Drawing(partial(figures.against_size, kinds=kinds, title=title), caption)}
+    return Drawing(partial(figures.against_size, kinds=kinds, title=title), caption)

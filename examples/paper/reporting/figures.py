@@ -185,7 +185,8 @@ def against_size(path: Path, kinds: Mapping[str, tuple[np.ndarray, np.ndarray, n
     save(figure, path, vector=True)
 
 
-def images(path: Path, pictures: Sequence[np.ndarray], captions: Sequence[str], *, title: str) -> None:
+def images(path: Path, pictures: Sequence[np.ndarray], captions: Sequence[str], *, title: str,
+           vector: bool = False) -> None:
     """Draw a sheet of uint8 images (H,W,C), each with its caption."""
     columns, rows = COLUMNS, max(1, -(-len(pictures) // COLUMNS))
     figure = new_figure(2.4 * columns, 0.5 + 2.8 * rows)
@@ -197,7 +198,7 @@ def images(path: Path, pictures: Sequence[np.ndarray], captions: Sequence[str], 
         axes.axis("off")
     if not pictures:
         figure.text(0.5, 0.5, "none", ha="center")
-    save(figure, path)
+    save(figure, path, vector)
 
 
 def new(width: float = 7.0, height: float = 4.5, columns: int = 1) -> tuple[Any, Any]:

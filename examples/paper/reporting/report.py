@@ -4,11 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from paper.reporting import digits, figures, idc, xrays
+from paper.reporting import ciresan, digits, figures, idc, xrays
 from paper.reporting.figures import Figures
 from paper.reporting.grouping import Runs, title
 from paper.reporting.records import Record
 from paper.reporting.tables import conditions, short, warning
+from paper.views import MEMBERS
 from tinynet.atomic import write_whole
 from tinynet.output import say
 
@@ -30,6 +31,8 @@ SECTIONS = {
                           digits.deep, digits.deep_figures),
     "mnist_committee": Section("MNIST, a committee of LSTM-CNN networks", ("lstm_cnn",),
                                digits.committee, digits.committee_figures),
+    "mnist_ciresan": Section("MNIST, a committee that sees the digits differently",
+                             tuple(member.name for member in MEMBERS), ciresan.ciresan, ciresan.ciresan_figures),
     "idc_table2": Section("IDC, the paper's table II", ("idc_lstm_cnn", "idc_lstm", "idc_cnn"),
                           idc.idc, idc.idc_figures),
     "pneumonia_cnn_lstm": Section("Chest X-rays, CNN + LSTM", ("pneumonia_cnn_lstm",),
@@ -43,11 +46,11 @@ def section(experiment: str, runs: Runs) -> str:
 
 
 def draw(experiment: str, runs: Runs, folder: Path) -> list[Path]:
-    """Draw the figures of an experiment and return their paths; none without matplotlib."""
+    """Draw the figures of an experiment. Returns the paths of those that are there; none without matplotlib."""
     made = SECTIONS[experiment].figures(runs) if figures.available() else {}
     for name, one in made.items():
         one.paint(folder / f"{name}.png")
-    return [folder / f"{name}.png" for name in made]
+    return [path for name in made if (path := folder / f"{name}.png").exists()]
 
 
 def show(experiment: str, own: Sequence[Record], folder: Path) -> None:

@@ -85,11 +85,11 @@ def test_no_more_is_kept_than_twice_what_was_in_use_at_once() -> None:
     memory._most = 0
     for rows in range(SHAPE[0], 40 * SHAPE[0], SHAPE[0]):  # each of another size, one at a time
         empty((rows, 3))
-    kept = sum(size * len(blocks) for size, blocks in memory._kept.items())
+    kept = sum(size * len(blocks) for size, blocks in memory.shared.kept.items())
     assert 0 < kept <= 3 * memory._most
     assert memory._made == kept
     release()
-    assert memory._made == 0 and not any(memory._kept.values())
+    assert memory._made == 0 and not any(memory.shared.kept.values())
 
 
 def test_when_the_system_has_none_left_what_is_kept_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,15 +105,15 @@ def test_when_the_system_has_none_left_what_is_kept_is_given_back(monkeypatch: p
         return real(size, dtype)
     monkeypatch.setattr(memory.np, "empty", sparing)
     array = empty((2 * SHAPE[0], 3))
-    assert array.size and not any(memory._kept.values())
+    assert array.size and not any(memory.shared.kept.values())
 
 
 def test_memory_comes_back_without_code_of_python() -> None:
     """An interrupt in a `__del__` or a callback of Python would be lost."""
     array = empty(SHAPE)
-    [(place, loan)] = [(place, loan) for place, loan in memory._lent.items() if loan() is array.base.base]
+    [(place, loan)] = [(place, loan) for place, loan in memory.shared.lent.items() if loan() is array.base.base]
     assert isinstance(loan.__callback__, types.BuiltinMethodType)
     del array
-    assert any(one is loan for loans in memory._kept.values() for one in loans)
+    assert any(one is loan for loans in memory.shared.kept.values() for one in loans)
     release()
-    assert place not in memory._lent
+    assert place not in memory.shared.lent

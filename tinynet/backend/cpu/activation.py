@@ -14,7 +14,7 @@ import numpy as np
 
 from tinynet.backend import is_recording
 from tinynet.backend.cpu.runtime.jit import inline, njit
-from tinynet.backend.cpu.runtime.memory import empty
+from tinynet.backend.cpu.runtime.memory import contiguous, empty
 from tinynet.backend.cpu.runtime.threads import launch, shards_for
 
 # --- Equations ------------------------------------------------------------------------------------------------------
@@ -59,13 +59,13 @@ def relu(xp: Any, x: Any) -> Any:
     if x.dtype != np.float32:
         return NotImplemented
     y, positive = empty(x.shape), empty(x.shape if is_recording() else (0,), np.bool_)
-    launch(_relu, np.ascontiguousarray(x).reshape(-1), y.reshape(-1), positive.reshape(-1), shards=shards_for(x.size))
+    launch(_relu, contiguous(x).reshape(-1), y.reshape(-1), positive.reshape(-1), shards=shards_for(x.size))
     return y, positive
 
 
 def drelu(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
     """See `tn.ops.relu`."""
     positive, dx = cache, empty(dy.shape)
-    launch(_drelu, np.ascontiguousarray(dy).reshape(-1), positive.reshape(-1), dx.reshape(-1),
+    launch(_drelu, contiguous(dy).reshape(-1), positive.reshape(-1), dx.reshape(-1),
            shards=shards_for(dy.size))
     return dx

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from tinynet.backend import is_recording
+from tinynet.backend import call, is_recording
 from tinynet.backend.cpu.runtime.jit import inline, njit
-from tinynet.backend.cpu.runtime.memory import empty
+from tinynet.backend.cpu.runtime.memory import contiguous, empty, zeros
 from tinynet.backend.cpu.runtime.threads import launch, shards_for
 from tinynet.backend.cpu.runtime.vector import view
 
@@ -53,12 +53,39 @@ def _add_products(x: Any, mean: Any, dy: Any, total: Any, products: Any) -> None
         products[d] += dy[d] * (x[d] - mean[d])  # (6)
 
 
-def _channel_gradients(total: Any, products: Any, s: Any, gamma: Any, dmean: Any, dvar: Any) -> Any:
-    """δγ, δμ and δσ² of all channels (C), from their sums; Σ δx̂ = γ Σ δy, so that (7) needs no pass of its own."""
+def _means(sums: Any, R: int, mean: Any) -> None:
+    """μ of all channels (C)."""
+    mean[:] = _over_places(sums)[0] / R  # (1)
+
+
+def _variances(sums: Any, R: int, eps: float, var: Any, s: Any) -> None:
+    """σ² and s of all channels (C)."""
+    exact = _over_places(sums)[0] / R  # (2)
+    var[:] = exact
+    _deviations(exact, eps, s)
+
+
+def _deviations(var: Any, eps: float, s: Any) -> None:
+    s[:] = np.sqrt(var + eps)
+
+
+def _channel_gradients(sums: Any, R: int, s: Any, gamma: Any, dmean: Any, dvar: Any, given: bool, results: Any) -> None:
+    """δγ, δβ, δμ and δσ² of all channels (C), and the factors of `_combine`, from Σ δy and Σ δy (x − μ).
+
+    Σ δx̂ = γ Σ δy, so that (7) needs no pass of its own.
+    """
+    dbeta, products = _over_places(sums)  # (5)
     dgamma = products / s  # (6)
     dvar = (0 if dvar is None else dvar) - dgamma * gamma / (2 * s * s)  # (7) (8)
-    dmean = (0 if dmean is None else dmean) - total * gamma / s  # (7) (9)
-    return dgamma, dmean, dvar
+    dmean = (0 if dmean is None else dmean) - dbeta * gamma / s  # (7) (9)
+    by_x, constant = (0, 0) if given else (2 * dvar / R, dmean / R)  # (10)
+    for row, result in enumerate((dgamma, dbeta, dmean, dvar, gamma / s, by_x, constant)):
+        results[row] = result
+
+
+def _over_places(sums: Any) -> Any:
+    """Two sums for each channel, (2, C), from those of all shards and places in a row."""
+    return sums.sum(axis=(0, 2))
 
 
 @inline
@@ -151,7 +178,7 @@ def _width(x: Any) -> int:
 
 def _flat(dtype: Any, arrays: Any) -> list[Any]:
     """Arrays as kernels take them: those of (..., C) flat, vectors of (C) and numbers in this dtype."""
-    return [array.reshape(-1) if array.ndim > 1 else array.astype(dtype, copy=False) for array in arrays]
+    return [array.reshape(-1) if array.ndim > 1 else contiguous(array, dtype) for array in arrays]
 
 
 def _along_rows(kernel: Any, *arrays: Any) -> None:
@@ -161,12 +188,12 @@ def _along_rows(kernel: Any, *arrays: Any) -> None:
 
 
 def _sums(kernel: Any, *arrays: Any) -> Any:
-    """Two sums for each channel, float64 (2, C), by a kernel that adds to the sums of each place in a row."""
+    """Two sums for each place in a row, float64 (shards, 2, m, C), by a kernel that adds to them."""
     x = arrays[0]
     shards = shards_for(x.size)
-    sums = np.zeros((shards, 2, _width(x)))
+    sums = zeros((shards, 2, _width(x)), np.float64)
     launch(kernel, sums, *_flat(x.dtype, arrays), shards=shards)
-    return sums.reshape(-1, 2, sums.shape[2] // x.shape[-1], x.shape[-1]).sum(axis=(0, 2))
+    return sums.reshape(shards, 2, -1, x.shape[-1])
 
 
 # --- Entry ----------------------------------------------------------------------------------------------------------
@@ -177,27 +204,30 @@ def batch_norm(xp: Any, x: Any, gamma: Any, beta: Any, mean: Any = None, var: An
     if x.dtype != np.float32 or axis % x.ndim != x.ndim - 1 or (mean is None) != (var is None) or mask is not None:
         return NotImplemented
     given = mean is not None
-    x = np.ascontiguousarray(x)
-    R = x.size // x.shape[-1]
+    x = contiguous(x)
+    C, R = x.shape[-1], x.size // x.shape[-1]
+    s = empty((C,), np.float32 if given else np.float64)
     if not given:
-        mean = _sums(_sum, x)[0] / R  # (1) (C)
-        var = _sums(_sum_of_squares, x, mean)[0] / R  # (2) (C)
+        mean, var = empty((C,)), empty((C,))
+        call(_means, _sums(_sum, x), R, mean)
+        call(_variances, _sums(_sum_of_squares, x, mean), R, eps, var, s)
+    elif is_recording():
+        call(_deviations, var, eps, s)
     y = empty(x.shape)
-    mean, narrow = (vector.astype(x.dtype, copy=False) for vector in (mean, var))
-    _along_rows(_normalised, x, y, mean, narrow, gamma, beta, np.float32(eps))
-    return (y, mean, narrow), (x, mean, np.sqrt(var + eps), gamma, given) if is_recording() else None
+    _along_rows(_normalised, x, y, mean, var, gamma, beta, np.float32(eps))
+    return (y, mean, var), (x, mean, s, gamma, given)
 
 
 def dbatch_norm(xp: Any, dy: Any, dmean: Any, dvar: Any, *, cache: Any, needs: Any) -> Any:
     """See `tn.ops.batch_norm`."""
     x, mean, s, gamma, given = cache
-    dy = np.zeros(x.shape, x.dtype) if dy is None else np.ascontiguousarray(dy)
-    dbeta, products = _sums(_sum_of_products, x, mean, dy)  # (5) (C), (C)
-    dgamma, dmean, dvar = _channel_gradients(dbeta, products, s, gamma, dmean, dvar)
+    dy = zeros(x.shape, x.dtype) if dy is None else contiguous(dy)
+    C, R = x.shape[-1], x.size // x.shape[-1]
+    results = empty((7, C))
+    call(_channel_gradients, _sums(_sum_of_products, x, mean, dy), R, s, gamma, dmean, dvar, given, results)
+    dgamma, dbeta, dmean, dvar, *factors = results
     dx = None
     if needs[0]:
-        dx, R = empty(x.shape), x.size // x.shape[-1]
-        terms = (np.zeros_like(s), np.zeros_like(s)) if given else (2 * dvar / R, dmean / R)  # (10)
-        _along_rows(_combined, x, dy, dx, mean, gamma / s, *terms)
-    gradients = [dgamma, dbeta, dmean if given else None, dvar if given else None]
-    return dx, *(None if gradient is None else gradient.astype(x.dtype) for gradient in gradients), None
+        dx = empty(x.shape)
+        _along_rows(_combined, x, dy, dx, mean, *factors)
+    return dx, dgamma, dbeta, dmean if given else None, dvar if given else None, None

@@ -26,7 +26,7 @@ import numpy as np
 
 from tinynet.backend.cpu.runtime.gemm import PANEL, SHALLOW, product
 from tinynet.backend.cpu.runtime.jit import inline, njit
-from tinynet.backend.cpu.runtime.memory import empty
+from tinynet.backend.cpu.runtime.memory import contiguous, empty, zeros
 from tinynet.backend.cpu.runtime.packing import packed, summed
 from tinynet.backend.cpu.runtime.threads import launch, threads
 from tinynet.backend.cpu.runtime.vector import add_row, view
@@ -244,10 +244,10 @@ def _dgeometry(x: Any, rows: Window, columns: Window) -> tuple[_Numbers, _Number
 
 def _convolve(x: Any, W: Any, b: Any, rows: Window, columns: Window) -> Any:
     N, F = x.shape[0], W.shape[-1]
-    x = np.ascontiguousarray(x)
+    x = contiguous(x)
     y = empty((N, rows.outputs, columns.outputs, F))
-    bias = np.empty(0, x.dtype) if b is None else np.ascontiguousarray(b)
-    kernel, places = np.ascontiguousarray(W), (F, PANEL)
+    bias = np.empty(0, x.dtype) if b is None else contiguous(b)
+    kernel, places = contiguous(W), (F, PANEL)
     if N * rows.outputs > 1:  # a single product packs what it needs
         kernel, places = packed(W.reshape(-1, F)), (PANEL, W.size // F * PANEL)
     shards, unit = _units(y, W.size)
@@ -259,7 +259,7 @@ def _dconvolve(dy: Any, cache: Any, needs: Any) -> Any:
     x, W, rows, columns = cache
     N, (C, F), shape = x.shape[0], W.shape[-2:], W.shape
     W = W.reshape(rows.width, columns.width, C, F)
-    dy = np.ascontiguousarray(dy)
+    dy = contiguous(dy)
     geometry = _geometry(x, rows, columns)
     dx = dW = db = None
     if needs[0]:
@@ -267,13 +267,13 @@ def _dconvolve(dy: Any, cache: Any, needs: Any) -> Any:
         if C <= PANEL // 2:
             launch(_scatter, dy, packed(W.reshape(-1, F).T), *geometry, dx, shards=_shards(N))
         else:
-            flipped = packed(np.ascontiguousarray(W[::-1, ::-1].transpose(0, 1, 3, 2)).reshape(-1, C))  # (KH KW F,C)
+            flipped = packed(contiguous(W[::-1, ::-1].transpose(0, 1, 3, 2)).reshape(-1, C))  # (KH KW F,C)
             shards, unit = _units(dx, W.size)
             launch(_correlate, unit, dy, *_dgeometry(x, rows, columns), flipped.reshape(-1),
                    (PANEL, W.size // C * PANEL), np.empty(0, x.dtype), dx, shards=shards)
     if needs[1] or needs[2]:
         shards = _shards(N)
-        parts_W, parts_b = np.zeros((shards, *W.shape), x.dtype), np.zeros((shards, F), x.dtype)
+        parts_W, parts_b = zeros((shards, *W.shape), x.dtype), zeros((shards, F), x.dtype)
         launch(_weights, x, *geometry, dy, parts_W, parts_b, shards=shards)
         dW = summed(parts_W.reshape(shards, *shape)) if needs[1] else None
         db = summed(parts_b) if needs[2] else None

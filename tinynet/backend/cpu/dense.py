@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from tinynet.backend import call
 from tinynet.backend.cpu.runtime.gemm import PANEL, ROWS, product
 from tinynet.backend.cpu.runtime.jit import njit
-from tinynet.backend.cpu.runtime.memory import empty
+from tinynet.backend.cpu.runtime.memory import contiguous, empty
 from tinynet.backend.cpu.runtime.packing import flat, packed
 from tinynet.backend.cpu.runtime.threads import launch, threads
 
@@ -30,8 +31,14 @@ def _backward(x: Any, W: Any, dy: Any, needs: Any) -> Any:
     """δx (R, D), δW and δb, or None"""
     dx = _times(dy, W.T) if needs[0] else None  # (2)
     dW = _times(x.T, dy) if needs[1] else None  # (3)
-    db = dy.sum(axis=0) if needs[2] else None  # (4)
+    db = _column_sums(dy) if needs[2] else None
     return dx, dW, db
+
+
+def _column_sums(dy: Any) -> Any:
+    db = empty(dy.shape[1:], dy.dtype)
+    call(np.sum, dy, 0, None, db)  # (4)
+    return db
 
 
 # --- Schedule -------------------------------------------------------------------------------------------------------
@@ -42,7 +49,7 @@ def _times(A: Any, B: Any, start: Any = None) -> Any:
     """start + A B (R, F), where A (R, D) and B (D, F) may be transposed views and start is (F) or None."""
     R, D = A.shape
     C = empty((R, B.shape[1]))
-    start = np.empty(0, A.dtype) if start is None else np.ascontiguousarray(start)
+    start = np.empty(0, A.dtype) if start is None else contiguous(start)
     if R > 2 * ROWS or not B.flags.c_contiguous:
         panels, places = packed(B), (PANEL, D * PANEL)
     else:  # packing B takes as long as the product of two tiles of rows
@@ -69,13 +76,13 @@ def dense(xp: Any, x: Any, W: Any, b: Any = None) -> Any:
     """See `tn.ops.dense`. float32."""
     if x.dtype != np.float32 or not W.size:
         return NotImplemented
-    rows = np.ascontiguousarray(x).reshape(-1, x.shape[-1])  # (R,D)
+    rows = contiguous(x).reshape(-1, x.shape[-1])  # (R,D)
     return _forward(rows, W, b).reshape(*x.shape[:-1], W.shape[1]), (rows, W, x.shape)
 
 
 def ddense(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
     """See `tn.ops.dense`."""
     rows, W, shape = cache
-    dy = np.ascontiguousarray(dy).reshape(-1, W.shape[1])  # (R,F)
+    dy = contiguous(dy).reshape(-1, W.shape[1])  # (R,F)
     dx, dW, db = _backward(rows, W, dy, needs)
     return None if dx is None else dx.reshape(shape), dW, db

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from tinynet.backend import call
 from tinynet.backend.cpu.runtime.jit import inline, njit
-from tinynet.backend.cpu.runtime.memory import empty
+from tinynet.backend.cpu.runtime.memory import contiguous, empty
 from tinynet.backend.cpu.runtime.threads import launch
 from tinynet.backend.cpu.runtime.vector import view
 
@@ -51,8 +52,9 @@ def _scale(word: Any, threshold: Any, factor: Any) -> Any:
 # equal number of groups.
 
 @njit
-def _mask(shard: Any, shards: Any, x: Any, y: Any, threshold: Any, factor: Any, key0: Any, key1: Any, low: Any,
-          high: Any) -> None:
+def _mask(shard: Any, shards: Any, x: Any, y: Any, threshold: Any, factor: Any, key0: Any, key1: Any, draw: Any
+          ) -> None:
+    low, high = np.uint32(draw[0] & _WORD), np.uint32(draw[0] >> np.uint64(32))
     c0, c1, c2, c3 = (np.empty(_LANES, np.uint32), np.empty(_LANES, np.uint32), np.empty(_LANES, np.uint32),
                       np.empty(_LANES, np.uint32))
     scale = np.empty(4 * _LANES, np.float32)
@@ -73,7 +75,7 @@ def _mask(shard: Any, shards: Any, x: Any, y: Any, threshold: Any, factor: Any, 
 
 def _masked(x: Any, draw: Any) -> Any:
     y = empty(x.shape)
-    launch(_mask, np.ascontiguousarray(x).reshape(-1), y.reshape(-1), *draw)
+    launch(_mask, contiguous(x).reshape(-1), y.reshape(-1), *draw)
     return y
 
 
@@ -83,9 +85,9 @@ def dropout(xp: Any, x: Any, p: float, *, key: tuple[int, int], counter: Any) ->
     """See `tn.ops.dropout`. float32."""
     if x.dtype != np.float32:
         return NotImplemented
-    step = int(counter)
-    draw = np.uint32(int(p * 2.0**32)), np.float32(1 / (1 - p)), *map(np.uint32, (
-        key[0], key[1], step & 0xFFFFFFFF, step >> 32))
+    number = empty((1,), np.uint64)  # a copy: the counter goes on before the backward pass
+    call(np.copyto, number, counter, "unsafe")
+    draw = np.uint32(int(p * 2.0**32)), np.float32(1 / (1 - p)), np.uint32(key[0]), np.uint32(key[1]), number
     return _masked(x, draw), draw
 
 

@@ -25,11 +25,11 @@ from typing import Any
 
 import numpy as np
 
-from tinynet.backend import is_recording
+from tinynet.backend import call, is_recording
 from tinynet.backend.cpu.masking import ALL_REAL, bytes_of, cleared, is_real_at
 from tinynet.backend.cpu.runtime.gemm import PANEL, SHALLOW, product
 from tinynet.backend.cpu.runtime.jit import njit, noalias
-from tinynet.backend.cpu.runtime.memory import empty
+from tinynet.backend.cpu.runtime.memory import contiguous, copied, empty, zeros
 from tinynet.backend.cpu.runtime.packing import packed, shards_of_rows, summed
 from tinynet.backend.cpu.runtime.threads import launch
 from tinynet.backend.cpu.runtime.vector import add_row, clear, copy, logistic, tanh, view
@@ -158,11 +158,11 @@ def gru(xp: Any, x: Any, h0: Any, W: Any, b: Any = None, b_h: Any = None, mask: 
         return NotImplemented
     (N, T, _), H = x.shape, W.shape[1] // 3
     real = ALL_REAL if mask is None else bytes_of(mask)
-    x = np.ascontiguousarray(x) if mask is None else cleared(x, real)  # (11)
+    x = contiguous(x) if mask is None else cleared(x, real)  # (11)
     kept, shards = T if is_recording() else min(1, T), shards_of_rows(N)  # steps
     hs, gates, y, h = empty((kept + 1, N, H)), empty((kept, N, 4 * H)), empty((N, T, H)), empty((N, H))
-    start = _NONE if h0 is None else np.ascontiguousarray(h0)
-    biases = [np.zeros(3 * H, W.dtype) if one is None else np.ascontiguousarray(one) for one in (b, b_h)]
+    start = _NONE if h0 is None else contiguous(h0)
+    biases = [zeros((3 * H,), W.dtype) if one is None else contiguous(one) for one in (b, b_h)]
     launch(_forward, x, start, packed(W[:H], shards), packed(W[H:, : 2 * H], shards), packed(W[H:, 2 * H :], shards),
            *biases, real, hs, gates, y, h, shards=shards)
     return (y, h), (x, gates, hs, W, real)
@@ -175,13 +175,21 @@ def dgru(xp: Any, dy: Any, dh: Any, *, cache: Any, needs: Any) -> Any:
     shards = shards_of_rows(N)
     steps = max(1, min(T, SHALLOW * shards // max(1, N)))
     dz, dx = empty((steps, N, 4 * H)), empty((N, T, D) if needs[0] else (0, 0, 0))
-    dy = np.zeros((N, T, H), W.dtype) if dy is None else np.ascontiguousarray(dy)
-    dh = np.zeros((N, H), W.dtype) if dh is None else dh.copy()
-    dW, db = np.zeros((shards, *W.shape) if needs[2] else (shards, 0, 0), W.dtype), np.zeros((shards, 4 * H), W.dtype)
+    dy = zeros((N, T, H), W.dtype) if dy is None else contiguous(dy)
+    dh = zeros((N, H), W.dtype) if dh is None else copied(dh)
+    dW, db = zeros((shards, *W.shape) if needs[2] else (shards, 0, 0), W.dtype), zeros((shards, 4 * H), W.dtype)
     W_x = W[H:].T
     launch(_backward, x, gates, hs, real, packed(W[:H].T, shards), packed(W_x[: 2 * H], shards),
            packed(W_x[2 * H :], shards), dy, dz, dh, dx, dW, db, shards=shards)
     total = summed(db)
     return (dx if needs[0] else None, dh if needs[1] else None, summed(dW) if needs[2] else None,
-            np.concatenate([total[: 2 * H], total[3 * H :]]) if needs[3] else None,
+            _without_q(total) if needs[3] else None,
             total[: 3 * H] if needs[4] else None, None)
+
+
+def _without_q(total: Any) -> Any:
+    """The sums of δa, (3H), among those of δa and δq, (4H)."""
+    H = total.size // 4
+    db = empty((3 * H,))
+    call(np.concatenate, [total[: 2 * H], total[3 * H :]], 0, db)
+    return db

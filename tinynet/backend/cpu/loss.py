@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from tinynet.backend import call
 from tinynet.backend.cpu.runtime.jit import inline, njit
-from tinynet.backend.cpu.runtime.memory import empty
+from tinynet.backend.cpu.runtime.memory import contiguous, empty, zeros
 from tinynet.backend.cpu.runtime.threads import launch
 from tinynet.backend.cpu.runtime.vector import view
 
@@ -74,7 +75,12 @@ def _forward(shard: Any, shards: Any, logits: Any, labels: Any, smoothing: Any, 
 def _backward(shard: Any, shards: Any, dl: Any, labels: Any, smoothing: Any, logp: Any, dlogits: Any) -> None:
     R, K = logp.shape
     for r in range(R):
-        _dloss(dl, view(logp, r * K, K), labels[r], smoothing, view(dlogits, r * K, K))
+        _dloss(dl[0], view(logp, r * K, K), labels[r], smoothing, view(dlogits, r * K, K))
+
+
+def _divide(number: Any, S: int, result: Any) -> None:
+    """In the dtype of `number`, then rounded to that of `result`."""
+    result[...] = number / S  # (4) (5)
 
 
 # --- Entry ----------------------------------------------------------------------------------------------------------
@@ -85,18 +91,20 @@ def cross_entropy(xp: Any, logits: Any, labels: Any, weight: Any = None, sample_
     if (logits.dtype != np.float32 or labels.dtype.kind == "f" or weight is not None or sample_weight is not None
             or reduction == "none" or ignore_index is not None or not labels.size):
         return NotImplemented
-    labels = np.ascontiguousarray(labels.reshape(-1), np.int64)
+    labels = contiguous(labels.reshape(-1), np.int64)
     S = labels.size if reduction == "mean" else 1
-    total, logp = np.zeros(1), empty(logits.shape)
-    launch(_forward, np.ascontiguousarray(logits).reshape(labels.size, -1), labels, label_smoothing,
-           logp.reshape(labels.size, -1), total, shards=1)
-    return np.asarray(total[0] / S, logits.dtype), (logp, labels, label_smoothing, S)  # (4) ()
+    total, logp, loss = zeros((), np.float64), empty(logits.shape), empty((), logits.dtype)
+    launch(_forward, contiguous(logits).reshape(labels.size, -1), labels, label_smoothing,
+           logp.reshape(labels.size, -1), total.reshape(1), shards=1)
+    call(_divide, total, S, loss)
+    return loss, (logp, labels, label_smoothing, S)
 
 
 def dcross_entropy(xp: Any, dloss: Any, *, cache: Any, needs: Any) -> Any:
     """See `tn.ops.cross_entropy`."""
     logp, labels, label_smoothing, S = cache
-    dl, dlogits = np.float32(dloss / S), empty(logp.shape)  # (5)
+    dl, dlogits = empty((1,)), empty(logp.shape)
+    call(_divide, dloss, S, dl)
     launch(_backward, dl, labels, label_smoothing, logp.reshape(labels.size, -1), dlogits.reshape(labels.size, -1),
            shards=1)
     return dlogits, None, None, None

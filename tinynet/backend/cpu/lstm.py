@@ -33,7 +33,7 @@ from tinynet.backend.cpu.lstm_rows import dmask_h, dstep, mask_h, stay, step
 from tinynet.backend.cpu.masking import ALL_REAL, bytes_of, is_real_at
 from tinynet.backend.cpu.runtime.gemm import PANEL, SHALLOW, product
 from tinynet.backend.cpu.runtime.jit import njit
-from tinynet.backend.cpu.runtime.memory import empty
+from tinynet.backend.cpu.runtime.memory import contiguous, copied, empty, zeros
 from tinynet.backend.cpu.runtime.packing import packed, shards_of_rows, summed
 from tinynet.backend.cpu.runtime.threads import launch
 from tinynet.backend.cpu.runtime.vector import add_row, clear, copy, view
@@ -142,16 +142,16 @@ def lstm(xp: Any, x: Any, h0: Any, c0: Any, W: Any, b: Any, recurrent_mask: Any 
     kept = T if is_recording() else min(1, T)  # steps
     hx, gates = empty((kept + 1, N, H + D)), empty((kept, N, 4 * H))
     C, y = empty((kept + 1, N, H)), empty((N, T, H))
-    h0, c0, m = (NONE if state is None else np.ascontiguousarray(state) for state in (h0, c0, recurrent_mask))
+    h0, c0, m = (NONE if state is None else contiguous(state) for state in (h0, c0, recurrent_mask))
     real = ALL_REAL if mask is None else bytes_of(mask)
     states = y if mask is None else empty(y.shape)
-    shards, b = shards_of_rows(N), np.zeros(4 * H, W.dtype) if b is None else np.ascontiguousarray(b)
+    shards, b = shards_of_rows(N), zeros((4 * H,), W.dtype) if b is None else contiguous(b)
     if N * T > _FEW:
         panels, places = packed(W, shards), (PANEL, (H + D) * PANEL)
     else:
-        panels, places = np.ascontiguousarray(W), (4 * H, PANEL)
+        panels, places = contiguous(W), (4 * H, PANEL)
     h, CT = empty((N, H)), empty((N, H))
-    launch(_forward, np.ascontiguousarray(x), h0, c0, panels.reshape(-1), places, b, m,
+    launch(_forward, contiguous(x), h0, c0, panels.reshape(-1), places, b, m,
            real, hx, gates, C, states, y, h, CT, shards=shards)
     return (y, h, CT), (hx, gates, C, states, h0, W, m, real)
 
@@ -164,10 +164,10 @@ def dlstm(xp: Any, dy: Any, dh: Any, dC: Any, *, cache: Any, needs: Any) -> Any:
     steps = max(1, min(T, SHALLOW * shards // max(1, N)))
     dz = empty((steps, N, 4 * H))
     dx = empty((N, T, D if needs[0] else 0))
-    dy = np.zeros(states.shape, W.dtype) if dy is None else np.ascontiguousarray(dy)
-    dh, dC = (np.zeros((N, H), W.dtype) if state is None else state.copy() for state in (dh, dC))
-    dm = np.zeros_like(m)
-    dW, db = np.zeros((shards, *W.shape) if needs[3] else (shards, 0, 0), W.dtype), np.zeros((shards, 4 * H), W.dtype)
+    dy = zeros(states.shape, W.dtype) if dy is None else contiguous(dy)
+    dh, dC = (zeros((N, H), W.dtype) if state is None else copied(state) for state in (dh, dC))
+    dm = zeros(m.shape, m.dtype)
+    dW, db = zeros((shards, *W.shape) if needs[3] else (shards, 0, 0), W.dtype), zeros((shards, 4 * H), W.dtype)
     W_h, W_x = packed(W[:H].T, shards), packed(W[H:].T, shards)
     launch(_backward, gates, C, states, h0, hx, m, real, W_h, W_x, dy, dz, dh, dC, dx, dm, dW, db, shards=shards)
     return (dx if needs[0] else None, dh if needs[1] else None, dC if needs[2] else None,

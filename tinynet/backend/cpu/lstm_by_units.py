@@ -11,7 +11,7 @@ import numpy as np
 from tinynet.backend.cpu.lstm_rows import step
 from tinynet.backend.cpu.runtime.gemm import PANEL, pack, product
 from tinynet.backend.cpu.runtime.jit import njit
-from tinynet.backend.cpu.runtime.memory import empty
+from tinynet.backend.cpu.runtime.memory import contiguous, empty
 from tinynet.backend.cpu.runtime.threads import launch_in_turns, threads
 from tinynet.backend.cpu.runtime.vector import clear, copy, view
 
@@ -114,9 +114,9 @@ def by_units(x: Any, h0: Any, c0: Any, W: Any, b: Any, shards: int) -> tuple[Any
     y, h, CT = empty((N, T, H)), empty((N, H)), empty((N, H))
     most = -(-H // (PANEL * shards)) * PANEL  # units of a shard
     region = 3 * (N * most + _PAGE) + N * (H + (6 + T) * most) + 4 * most * (H + D) + _PAGE
-    h0, c0 = (NONE if state is None else np.ascontiguousarray(state) for state in (h0, c0))
-    launch_in_turns(_forward_by_units, 2 * T + 3, np.ascontiguousarray(x), h0, c0, np.ascontiguousarray(W),
-                    np.ascontiguousarray(b), most, empty((shards, region)), y, h, CT, shards=shards)
+    h0, c0 = (NONE if state is None else contiguous(state) for state in (h0, c0))
+    launch_in_turns(_forward_by_units, 2 * T + 3, contiguous(x), h0, c0, contiguous(W),
+                    contiguous(b), most, empty((shards, region)), y, h, CT, shards=shards)
     return y, h, CT
 
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from tinynet.backend import call
 from tinynet.backend.cpu.runtime.jit import inline, njit
-from tinynet.backend.cpu.runtime.memory import empty
+from tinynet.backend.cpu.runtime.memory import contiguous, empty
 from tinynet.backend.cpu.runtime.threads import launch, shards_for
 from tinynet.backend.cpu.runtime.vector import view
 
@@ -40,7 +41,7 @@ def _steps(shard: Any, shards: Any, x: Any, real: Any, value: Any, y: Any) -> No
 
 def _run(x: Any, real: Any, value: float) -> Any:
     y = empty(x.shape)
-    launch(_steps, np.ascontiguousarray(x).reshape(-1), real, np.float32(value), y.reshape(-1),
+    launch(_steps, contiguous(x).reshape(-1), real, np.float32(value), y.reshape(-1),
            shards=shards_for(x.size))
     return y
 
@@ -73,4 +74,8 @@ def cleared(x: Any, real: Any) -> Any:
 
 def bytes_of(mask: Any) -> Any:
     """Where a mask is not 0, as bytes in C order. Booleans in C order are not copied."""
-    return np.ascontiguousarray(mask if mask.dtype == bool else mask != 0).view(np.uint8)
+    if mask.dtype == bool:
+        return contiguous(mask).view(np.uint8)
+    real = empty(mask.shape, bool)
+    call(np.not_equal, mask, 0, real)
+    return real.view(np.uint8)

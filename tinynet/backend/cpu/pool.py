@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from tinynet.backend.cpu.runtime.jit import inline, njit
-from tinynet.backend.cpu.runtime.memory import empty
+from tinynet.backend.cpu.runtime.memory import contiguous, empty
 from tinynet.backend.cpu.runtime.threads import launch, shards_for
 from tinynet.backend.cpu.runtime.vector import view
 from tinynet.window import ONE_ROW, Window, pool_window, pool_windows
@@ -170,7 +170,7 @@ def _pooled(kernel: Any, x: Any, rows: Window, columns: Window, *more: Any) -> A
     """y, and what backward needs of the windows: (width, stride, padding in front) along both axes."""
     windows = (rows.width, rows.stride, rows.before), (columns.width, columns.stride, columns.before)
     y = empty((x.shape[0], rows.outputs, columns.outputs, x.shape[3]))
-    launch(kernel, np.ascontiguousarray(x).reshape(-1), x.shape[1:], windows, y.reshape(-1), y.shape[:3], *more,
+    launch(kernel, contiguous(x).reshape(-1), x.shape[1:], windows, y.reshape(-1), y.shape[:3], *more,
            shards=shards_for(x.size))
     return y, windows
 
@@ -178,7 +178,7 @@ def _pooled(kernel: Any, x: Any, rows: Window, columns: Window, *more: Any) -> A
 def _unpooled(kernel: Any, dy: Any, shape: Any, *more: Any) -> Any:
     """δx, of this shape."""
     dx = empty(shape)
-    launch(kernel, np.ascontiguousarray(dy).reshape(-1), dy.shape[:3], *more, dx.reshape(-1), shape[1:],
+    launch(kernel, contiguous(dy).reshape(-1), dy.shape[:3], *more, dx.reshape(-1), shape[1:],
            shards=shards_for(dx.size, shape[0]))
     return dx
 

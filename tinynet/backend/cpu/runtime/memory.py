@@ -7,6 +7,9 @@ their pages anew took a third of the step.
 `empty` returns an ordinary NumPy array. When the array and all views of it are gone, its memory is kept for the next
 `empty` of about the same size. Kept memory is at most twice the largest amount ever in use at once; beyond that, all of
 it goes back to the system.
+
+A recording has blocks of its own: its kernels write to the same memory in each replay. It takes over kept memory where
+the size fits, and within a step its arrays take turns like others.
 """
 
 import math
@@ -17,16 +20,26 @@ from weakref import ref
 
 import numpy as np
 
-from tinynet.backend.cpu.runtime import observer
+from tinynet.backend import observer
+from tinynet.backend.observer import call
 from tinynet.settings import exclusively
 
 SMALL = 1 << 16  # bytes; smaller arrays are NumPy's
 PAIR = 128  # bytes: the alignment of arrays, two cache lines, which the prefetcher of a processor may load together
 
-_kept: dict[int, list[Any]] = {}  # by size in bytes: loans that have come back
-_lent: dict[int, Any] = {}  # by id of the memory: the last loan of each block
-_made = _most = 0  # bytes: kept or in use now, and the most in use at once so far
+_made = _most = 0  # bytes of the shared blocks: kept or in use now, and the most in use at once so far
 _changing = RLock()
+
+
+class Blocks:
+    """Blocks of memory that arrays take turns in. It must exist as long as its arrays are used."""
+
+    def __init__(self) -> None:
+        self.kept: dict[int, list[Any]] = {}  # by size in bytes: loans that have come back
+        self.lent: dict[int, Any] = {}  # by id of the memory: the last loan of each block
+
+
+shared = Blocks()
 
 
 def _replace_lock() -> None:
@@ -56,28 +69,55 @@ def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> Any:
     >>> empty((2, 3)).shape
     (2, 3)
     """
-    array = _empty(shape, np.dtype(dtype))
-    if (watching := observer.current.get()) is not None:
+    watching = observer.current.get()
+    array = _empty(shape, np.dtype(dtype), shared if watching is None else watching.blocks)
+    if watching is not None:
         watching.on_empty(array)
     return array
 
 
-def _empty(shape: tuple[int, ...], dtype: Any) -> Any:
+def zeros(shape: tuple[int, ...], dtype: Any = np.float32) -> Any:
+    """An array of zeros. A replay of a recording fills it again."""
+    array = empty(shape, dtype)
+    if array.size:
+        call(np.ndarray.fill, array, 0)
+    return array
+
+
+def contiguous(array: Any, dtype: Any = None) -> Any:
+    """The array itself if it is in C order and of this dtype (None: any), else a copy that is.
+
+    >>> contiguous(np.ones((2, 3)).T).flags.c_contiguous
+    True
+    """
+    if array.flags.c_contiguous and (dtype is None or array.dtype == dtype):
+        return array
+    return copied(array, dtype)
+
+
+def copied(array: Any, dtype: Any = None) -> Any:
+    """A copy in C order, of this dtype (None: of the same)."""
+    copy = empty(array.shape, array.dtype if dtype is None else dtype)
+    call(np.copyto, copy, array, "unsafe")
+    return copy
+
+
+def _empty(shape: tuple[int, ...], dtype: Any, blocks: Blocks) -> Any:
     elements = math.prod(shape)
     size = elements * dtype.itemsize
     if size < SMALL:
         return np.empty(shape, dtype)
     size = _rounded(size + PAIR)
-    kept = _kept.setdefault(size, [])
+    kept = blocks.kept.setdefault(size, [])
     try:
         block = kept.pop().block
     except IndexError:
-        block = _more(size)
+        block = _more(size) if blocks is shared else _of_its_own(size)
     memory, offset = block
     flat: Any = np.frombuffer(memoryview(memory), dtype, elements, offset)  # its base is this memoryview
     loan = _Loan(flat.base, kept.append)
     loan.block = block
-    _lent[id(memory)] = loan
+    blocks.lent[id(memory)] = loan
     return flat.reshape(shape)
 
 
@@ -93,11 +133,26 @@ def release() -> None:
 
 
 def _release() -> None:
+    for size, loans in list(shared.kept.items()):
+        while loans:
+            _let_go(loans, size)
+
+
+def _let_go(loans: list[Any], size: int) -> tuple[Any, int]:
+    """The block of the last of some loans that have come back, which is a shared one no longer."""
     global _made
-    for size, blocks in list(_kept.items()):
-        while blocks:
-            _lent.pop(id(blocks.pop().block[0]), None)
-            _made -= size
+    block: tuple[Any, int] = loans.pop().block
+    shared.lent.pop(id(block[0]), None)
+    _made -= size
+    return block
+
+
+def _of_its_own(size: int) -> tuple[Any, int]:
+    """A block for a recording: a shared one that is kept, or one from the system."""
+    try:
+        return exclusively(_changing, _let_go, shared.kept.get(size, []), size)
+    except IndexError:
+        return _from_system(size)
 
 
 def _rounded(size: int) -> int:
@@ -109,6 +164,10 @@ def _rounded(size: int) -> int:
 def _more(size: int) -> tuple[Any, int]:
     """A block of memory from the system, and the byte where an array begins in it."""
     exclusively(_changing, _count, size)
+    return _from_system(size)
+
+
+def _from_system(size: int) -> tuple[Any, int]:
     try:
         memory = np.empty(size, np.uint8)
     except MemoryError:
@@ -120,7 +179,7 @@ def _more(size: int) -> tuple[Any, int]:
 def _count(size: int) -> None:
     """Count a block that is about to be made. Return the kept memory if it is far more than was in use at once."""
     global _made, _most
-    kept = sum(size * len(blocks) for size, blocks in list(_kept.items()))
+    kept = sum(size * len(blocks) for size, blocks in list(shared.kept.items()))
     _most = max(_most, _made - kept + size)
     if kept > 2 * _most:
         _release()

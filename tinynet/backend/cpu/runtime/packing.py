@@ -6,7 +6,7 @@ import numpy as np
 
 from tinynet.backend.cpu.runtime.gemm import PANEL, pack
 from tinynet.backend.cpu.runtime.jit import njit
-from tinynet.backend.cpu.runtime.memory import empty
+from tinynet.backend.cpu.runtime.memory import contiguous, empty
 from tinynet.backend.cpu.runtime.threads import launch, shards_for, threads
 from tinynet.backend.cpu.runtime.vector import view
 
@@ -17,7 +17,7 @@ def flat(A: Any) -> tuple[Any, int, int]:
     """A matrix as a vector, and its strides in elements to the next row and column. A transposed one is not copied."""
     if A.flags.c_contiguous:
         return A.reshape(-1), A.shape[1], 1
-    return np.ascontiguousarray(A.T).reshape(-1), 1, A.shape[0]
+    return contiguous(A.T).reshape(-1), 1, A.shape[0]
 
 
 def packed(B: Any, shards: int | None = None) -> Any:

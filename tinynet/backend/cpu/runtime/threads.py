@@ -39,7 +39,7 @@ from typing import Any
 
 from numba.core.compiler_lock import global_compiler_lock
 
-from tinynet.backend.cpu.runtime import observer
+from tinynet.backend import observer
 from tinynet.backend.cpu.runtime.launcher import launchers, make_launcher
 from tinynet.backend.cpu.runtime.mailbox import SEQUENCE, STOP, new_mailbox, perform_rows, serve
 from tinynet.backend.threads import checked

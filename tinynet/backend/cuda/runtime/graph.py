@@ -13,11 +13,13 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from tinynet import backend
 from tinynet.backend.cuda.runtime import cublas
 from tinynet.errors import DeviceError
+
+Result = TypeVar("Result")
 
 
 class Graph:
@@ -40,6 +42,10 @@ class Graph:
     def launch(self) -> None:
         """Queue all kernels on the current stream, in turn with all other work."""
         self._graph.launch()
+
+    def beside(self, work: Callable[[], Result]) -> Result:
+        """Do other work, which a graph of the CPU gives its own memory."""
+        return work()
 
 
 def record(device: str, work: Callable[[], Any], given: Sequence[Any], limit: float) -> tuple[Any, Graph]:

@@ -1,0 +1,23 @@
+"""Write one step of an LSTM: equations (1) to (6).
+
+`x` (N,D), `h` and `C` (N,H), `W` (H+D,4H), `b` (4H). The rows of W are those of h, then those of x. Its column blocks
+are f, i, C~, o, in this order.
+"""
+
+import numpy as np
+
+
+def sigma(z):
+    return 1 / (1 + np.exp(-z))
+
+
+def step(x, h, C, W, b):
+    H = h.shape[1]
+    z = ...            # (N,4H)
+    f = ...            # (1)
+    i = ...            # (2)
+    candidate = ...    # (3)
+    C = ...            # (4)
+    o = ...            # (5)
+    h = ...            # (6)
+    return f, i, candidate, C, o, h

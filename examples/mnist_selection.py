@@ -1,0 +1,90 @@
+"""Choose the recipe of the deep LSTM-CNN on validation parts of MNIST's training set. No test image is used.
+
+    python examples/mnist_selection.py
+    python examples/mnist_selection.py --candidates base norm --folds 1
+    python examples/mnist_selection.py --data digits --epochs 1 --candidates base --folds 1
+
+Each fold validates on another random tenth of the training set; the first is that of the other experiments.
+
+The rule, fixed before the first trial: the score of a candidate is its accuracy over the folds. Changes that gain more
+than their standard error are combined, and the combination is kept if it gains more than the best of its parts. The
+same holds for the mean over epochs and for views.
+
+After an interruption, the same command continues. Written to --out: a JSON file for each trial, selection.json and
+selection.md, the table.
+
+Exit codes: 0 done, 1 an error in the data or a file, 2 in an option, 130 ended by Ctrl-C, 143 by SIGTERM.
+"""
+
+import argparse
+import sys
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import command
+import mnist_deep
+from command import positive
+from paper import experiment, selection
+from paper.nets import deep_net
+from paper.selection import Candidate, Fold, Trial
+
+import tinynet as tn
+from tinynet.output import say
+
+FOLDS = 3
+BASE = mnist_deep.RECIPE
+
+
+def changed(name: str, change: str, *, augment: dict[str, object] | None = None, net: dict[str, object] | None = None,
+            **recipe: object) -> Candidate:
+    """The recipe of `mnist_deep.py` with some changes."""
+    return Candidate(name, change, replace(BASE, augment={**BASE.augment, **(augment or {})}, **recipe), net or {})
+
+
+CANDIDATES = (
+    changed("base", "the recipe of mnist_deep.py"),
+    changed("norm", "batch normalisation", net={"norm": True}),
+    changed("smooth", "label smoothing 0.1", label_smoothing=0.1),
+    changed("strong", "stronger augmentation", augment={"shift": 0.1, "rotate": 15.0, "scale": 0.2, "elastic": 0.05}),
+    changed("wide", "one and a half times the units and filters", net={"units": 192, "filters": 96}),
+    changed("dropout", "dropout 0.3", net={"dropout": 0.3}),
+    changed("long", "twice the epochs", epochs=80),
+    changed("single", "one block, as in the committee, with its learning rate", net={"blocks": 1}, peak=3e-3),
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="mnist_selection.py", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--data", default="auto", metavar="SOURCE", help=f"{experiment.DIGITS} (default: auto)")
+    parser.add_argument("--candidates", nargs="+", metavar="NAME", choices=[one.name for one in CANDIDATES],
+                        default=[one.name for one in CANDIDATES], help="only these (default: all)")
+    parser.add_argument("--folds", type=positive(int), default=FOLDS, help=f"folds (default: {FOLDS})")
+    parser.add_argument("--epochs", type=positive(int), help="passes over the images (default: those of the candidate)")
+    parser.add_argument("--out", type=Path, default=Path("runs/mnist_selection"), metavar="FOLDER",
+                        help="output folder (default: runs/mnist_selection)")
+    return command.run(work, parser.parse_args(arguments))
+
+
+def work(options: argparse.Namespace) -> None:
+    dataset, sentence = tn.data.load(options.data)
+    say(sentence)
+    chosen = [one for one in CANDIDATES if one.name in options.candidates]
+    if options.epochs:
+        chosen = [replace(one, recipe=replace(one.recipe, epochs=options.epochs)) for one in chosen]
+    trials = [Trial(one, deep_net, partial(fold, dataset, number), f"part{number}", seed=0)
+              for number in range(options.folds) for one in chosen]
+    selection.run_all(trials, options.out, base="base")
+    say(f"{selection.report(options.out, 'base')}\nwritten: {options.out / 'selection.md'}")
+
+
+def fold(dataset: tn.data.Dataset, number: int) -> Fold:
+    """Validate on a random tenth of the training set."""
+    images, labels = dataset.train_images[..., None], dataset.train_labels
+    parts = tn.data.split(len(labels), experiment.VALIDATION["mnist"], seed=experiment.SPLIT_SEED + number)
+    train, validation = ((images[part], labels[part]) for part in parts)
+    return Fold(f"part{number}", train, validation)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
