@@ -6,7 +6,7 @@
                                        with a folder for each class; its part "test", if it has one
     tinynet summary MODEL              layers, shapes, parameters, operations, memory
     tinynet export MODEL --onnx FILE   the model for other programs, in the ONNX format
-    tinynet learn --exercises FOLDER   exercises: write a backward pass, and have each line checked
+    tinynet learn                      a lab for the LSTM in the browser; exercises, with a check of each line
     tinynet about                      versions, processor, threads, devices
 
 `python -m tinynet` is the same command. All but train take --json, and those that print tables --csv, for programs.

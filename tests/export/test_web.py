@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 import tinynet as tn
-from tests.export.browser import CHROMIUM, browser, classified, opened, wait
 from tests.export.models import saved_classifier
+from tests.support.browser import CHROMIUM, browser, classified, opened, wait
 from tinynet.__main__ import main
 from tinynet.classifier import Classifier
 from tinynet.data import read_image

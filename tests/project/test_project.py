@@ -318,7 +318,8 @@ def test_modules_are_short() -> None:
 
 # --- what no code may do --------------------------------------------------------------------------------------------
 
-RUNS_FILES_OF_THE_USER = {"tinynet/learn/trial.py"}  # answers to exercises, in a process of their own
+# An answer to an exercise, in a process of its own; a backward pass that the user edits in the lab.
+RUNS_FILES_OF_THE_USER = {"tinynet/learn/trial.py", "tinynet/learn/lab.py"}
 
 
 def habit_faults(path: str, source: str) -> list[str]:
@@ -570,4 +571,4 @@ def test_no_test_asserts_an_absolute_time() -> None:
     """Machines differ, and an emulated one is 50 times slower. Two helpers wait, and give up at some time."""
     clock = re.compile(r"^\s*assert .*\b(perf_counter|process_time|thread_time|monotonic|time)\(\)", re.M)
     assert [path for path in paths("tests") if clock.search(read(f"tests/{path}"))] == [
-        "export/browser.py", "support/kernels.py"]
+        "support/browser.py", "support/kernels.py"]

@@ -1,8 +1,12 @@
-"""Exercises: backward passes of the library with lines left out, and a check of each line.
+"""To learn by doing: a lab in the browser, and exercises.
 
-    small_tape.py   a tape for numbers in sixty lines, the solution of an exercise
-    exercises.py    the eight exercises
+    lab.py          what the lab computes
+    digits.py       ten digits, as strokes of a pen
+    server.py       the lab on the user's machine, for `tinynet learn`
+    page/           its page, and the weights of its model
+    exercises.py    eight exercises: backward passes of the library with lines left out
     files.py        the text of their files, and of the solutions
-    trial.py        runs a file beside the library's own code, and compares each line
+    small_tape.py   a tape for numbers in sixty lines, the solution of the last one
+    trial.py        runs an answer beside the library's own code, and compares each line
     checking.py     does so in a process of its own with a time limit, and says what was found
 """

@@ -1,0 +1,97 @@
+"""The server of the lab answers its own page, and nothing else."""
+
+import http.client
+import json
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from tinynet.learn import lab
+from tinynet.learn.digits import drawn
+from tinynet.learn.server import FILES, LARGEST, Server
+
+PIXELS = (255 * drawn()[3]).astype(int).ravel().tolist()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    made = Server()
+    thread = threading.Thread(target=made.serve_forever, args=(0.02,))
+    thread.start()
+    yield made
+    made.shutdown()
+    thread.join()
+    made.server_close()
+
+
+def answer(server: Server, method: str, path: str, body: bytes = b"",
+           **headers: str) -> tuple[int, bytes, dict[str, str]]:
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=30)
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    connection.request(method, path, body or None, named)
+    response = connection.getresponse()
+    found = response.status, response.read(), dict(response.getheaders())
+    connection.close()
+    return found
+
+
+def test_the_page_and_its_files_are_served(server: Server) -> None:
+    for path in FILES:
+        status, body, headers = answer(server, "GET", path)
+        assert status == 200 and body
+        assert "connect-src 'self'" in headers["Content-Security-Policy"]
+        assert server.token.encode() not in body
+    assert answer(server, "GET", "/../server.py")[0] == 404
+    assert answer(server, "GET", "/digit.npz")[0] == 404
+
+
+def test_a_call_gets_what_the_lab_computes(server: Server) -> None:
+    body = json.dumps(["gates", [PIXELS]]).encode()
+    for more in ({}, {"Origin": f"http://127.0.0.1:{server.server_port}"}, {"Host": f"localhost:{server.server_port}"}):
+        status, got, _ = answer(server, "POST", "/call", body, X_Token=server.token, **more)
+        assert status == 200 and got == lab.call("gates", [PIXELS])
+
+
+@pytest.mark.parametrize(("status", "method", "path", "headers"), [
+    (403, "POST", "/call", {"X_Token": "wrong"}),
+    (403, "POST", "/call", {}),
+    (403, "POST", "/call", {"X_Token": "", "Host": ""}),
+    (403, "POST", "/call", {"Host": "example.org"}),
+    (403, "POST", "/call", {"Host": "127.0.0.1"}),
+    (403, "POST", "/call", {"Origin": "http://example.org"}),
+    (403, "POST", "/call", {"Origin": "null"}),
+    (403, "GET", "/", {"Host": "example.org"}),
+    (405, "GET", "/call", {}),
+    (404, "POST", "/", {}),
+    (501, "PUT", "/call", {}),
+    (501, "OPTIONS", "/call", {"Origin": "http://example.org"}),
+    (413, "POST", "/call", {"Content_Length": "-1"}),
+    (413, "POST", "/call", {"Content_Length": str(LARGEST + 1)}),
+])
+def test_hostile_requests_are_refused(server: Server, status: int, method: str, path: str,
+                                      headers: dict[str, str]) -> None:
+    token = {} if headers == {} and method == "POST" and status == 403 else {"X_Token": server.token}
+    got, body, sent = answer(server, method, path, b"" if "Content_Length" in headers else b'["source", []]',
+                             **{**token, **headers})
+    assert got == status and b"dlstm" not in body
+    assert "Access-Control-Allow-Origin" not in sent
+
+
+@pytest.mark.parametrize("body", [
+    b"", b"[", b"5", b'["nothing", []]', b'["gates", []]', b'["gates", [[1, 2]]]', b'[["gates"], []]', b"[" * 100_000])
+def test_a_call_without_meaning_is_an_error_in_one_sentence(server: Server, body: bytes) -> None:
+    status, text, _ = answer(server, "POST", "/call", body, X_Token=server.token)
+    assert status == 400 and text and b"Traceback" not in text
+    assert answer(server, "GET", "/")[0] == 200
+
+
+def test_arrays_of_a_call() -> None:
+    got = lab.call("convolve", [PIXELS, [0, 0, 0, 0, 1, 0, 0, 0, 0]])
+    size = int.from_bytes(got[:4], "little")
+    head = json.loads(got[4 : 4 + size])
+    block = np.frombuffer(got[4 + size :], "<f4")
+    shape, at = head["arrays"]["y"]
+    y = block[at : at + int(np.prod(shape))].reshape(shape)
+    np.testing.assert_allclose(y, np.reshape(PIXELS, (28, 28)) / 255, rtol=1e-6)
