@@ -26,11 +26,11 @@ MISTAKES: dict[str, list[tuple[int, str, str, str]]] = {
         (2, "return y * (dy - (dy * y).sum(axis=axis, keepdims=True))", "return y * dy", "is wrong: the ratio"),
         (2, "return dy - xp.exp(y) * dy.sum(axis=axis, keepdims=True)",
          "return dy - y * dy.sum(axis=axis, keepdims=True)", "is wrong: the ratio"),
-        (6, "dl * (xp.exp(logp) * wq.sum(axis=-1, keepdims=True) - wq) if needs[0] else None",
+        (6, "dl * (_where_not_0(xp, total, xp.exp(logp)) * total - wq)",
          "dl * (wq - xp.exp(logp))", "has the wrong sign"),
-        (6, "dl * (xp.exp(logp) * wq.sum(axis=-1, keepdims=True) - wq) if needs[0] else None", "dl * (logp - wq)",
+        (6, "dl * (_where_not_0(xp, total, xp.exp(logp)) * total - wq)", "dl * (logp - wq)",
          "is wrong: the ratio"),
-        (6, "dl * (xp.exp(logp) * wq.sum(axis=-1, keepdims=True) - wq) if needs[0] else None", "xp.exp(logp) - wq",
+        (6, "dl * (_where_not_0(xp, total, xp.exp(logp)) * total - wq)", "xp.exp(logp) - wq",
          "off by the factor 5; right at 1 of 2 calls"),
     ],
     "conv1d": [
@@ -120,7 +120,7 @@ def test_a_mistake_is_found_in_its_line(name: str, number: int, line: str, mista
 RIGHT_WAYS = [
     ("dense", "dx = (dy @ W.T)", "turned = W.T\n    dx = (dy @ turned)"),
     ("lstm_gates", "dC * C[t] * f * (1 - f)", "(dC * C[t]\n            * (f - f * f))"),
-    ("cross_entropy", "dl * (xp.exp(logp) * wq.sum(axis=-1, keepdims=True) - wq) if needs[0] else None",
+    ("cross_entropy", "dl * (_where_not_0(xp, total, xp.exp(logp)) * total - wq)",
      "dl * (xp.exp(logp) - q)"),
     ("tape", "range(len(self.numbers) - 1, -1, -1)", "reversed(range(len(self.numbers)))"),
     ("adam", "value -= scalar(lr, value) * mhat", "value -= lr * mhat"),

@@ -50,7 +50,9 @@ def _backward(name: str, op: Op[Any], shapes: Sequence[tuple[int, ...] | np.ndar
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
         doutputs = [np.ones(()) if np.ndim(y) == 0 else _array(*y.shape, step=100 + step)
                     for step, y in enumerate(outputs)]
-        found = names[name](np, *doutputs, cache=cache, needs=(True,) * len(inputs))
+        needs = [isinstance(one, np.ndarray) and one.dtype.kind == "f" for one in inputs]
+        needs += [False] * (len(op.contract.inputs) - len(needs))
+        found = names[name](np, *doutputs, cache=cache, needs=tuple(needs))
         return found if isinstance(found, tuple) else (found,)
     return call
 

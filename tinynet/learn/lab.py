@@ -15,9 +15,14 @@ from typing import Any
 
 import numpy as np
 
-import tinynet as tn
-from tinynet import models
+from tinynet import models, nn, ops, optim
+from tinynet.about import __version__
+from tinynet.backend import using
+from tinynet.gradcheck import gradcheck
 from tinynet.learn.digits import STROKES, drawn
+from tinynet.random import normal, seed, stream, uniform
+from tinynet.tape import no_grad
+from tinynet.tensor import Tensor
 from tinynet.types import Array
 from tinynet.window import taps, windows
 
@@ -26,7 +31,7 @@ TORCH_TOLERANCE = 1e-3  # relative, the default of torch.autograd.gradcheck
 _made: dict[str, Any] = {}  # the model, other layers, and the run of `training`
 
 
-def model() -> tn.nn.Sequential:
+def model() -> nn.Sequential:
     """The trained model."""
     if "model" not in _made:
         file = resources.files("tinynet.learn") / "page" / "digit.npz"
@@ -34,14 +39,14 @@ def model() -> tn.nn.Sequential:
             made = models.lstm_cnn()
             made.load_state_dict(dict(arrays))
         _made["model"] = made.eval()
-    found: tn.nn.Sequential = _made["model"]
+    found: nn.Sequential = _made["model"]
     return found
 
 
 def _new(name: str, make: Callable[[], Any]) -> Any:
     """A layer that has learned nothing, the same at each call."""
     if name not in _made:
-        tn.seed(0)
+        seed(0)
         _made[name] = make()
     return _made[name]
 
@@ -50,16 +55,16 @@ def _image(pixels: Sequence[int]) -> Array:
     return np.asarray(pixels, np.float32).reshape(1, T, T, 1) / 255
 
 
-def _through(layers: Sequence[tn.nn.Module], x: tn.Tensor) -> tn.Tensor:
+def _through(layers: Sequence[nn.Module], x: Tensor) -> Tensor:
     for layer in layers:
         x = layer(x)
     return x
 
 
-def _split() -> tuple[list[tn.nn.Module], Any, list[tn.nn.Module]]:
+def _split() -> tuple[list[nn.Module], Any, list[nn.Module]]:
     """The layers before the LSTM, the LSTM, and the layers behind it."""
     layers = list(model())
-    place = next(place for place, layer in enumerate(layers) if isinstance(layer, tn.nn.LSTM))
+    place = next(place for place, layer in enumerate(layers) if isinstance(layer, nn.LSTM))
     return layers[:place], layers[place], layers[place + 1:]
 
 
@@ -67,7 +72,7 @@ def _split() -> tuple[list[tn.nn.Module], Any, list[tn.nn.Module]]:
 
 def start() -> dict[str, Any]:
     """What the page shows before anything is touched: the strokes of ten digits, sizes, and the version."""
-    return {"strokes": STROKES, "version": tn.__version__, "parameters": sum(p.size for p in model().parameters()),
+    return {"strokes": STROKES, "version": __version__, "parameters": sum(p.size for p in model().parameters()),
             "source": source()["source"]}
 
 
@@ -81,12 +86,12 @@ def gates(pixels: Sequence[int]) -> dict[str, Any]:
     """
     x = _image(pixels)
     before, layer, _ = _split()
-    with tn.no_grad():
-        sequence = _through(before, tn.Tensor(x)).numpy()
-        _, (_, g, C, h, *_) = tn.ops.lstm.forward(np, sequence, None, None, layer.W.numpy(), layer.b.numpy())
+    with no_grad():
+        sequence = _through(before, Tensor(x)).numpy()
+        _, (_, g, C, h, *_) = ops.lstm.forward(np, sequence, None, None, layer.W.numpy(), layer.b.numpy())
         seen = np.arange(T)[:, None] >= np.arange(T)  # (T,T): after row t, the rows up to t
         rows = np.where(seen[:, :, None, None], x, np.float32(0))  # (T,28,28,1)
-        reading = tn.ops.softmax(model()(tn.Tensor(rows))).numpy()
+        reading = ops.softmax(model()(Tensor(rows))).numpy()
     change = np.abs(np.diff(C[:, 0], axis=0))  # (T,H)
     centre = (change * np.arange(T)[:, None]).sum(axis=0) / np.maximum(change.sum(axis=0), 1e-9)
     return {"gates": g[:, :, 0], "C": C[1:, 0], "h": h[1:, 0], "reading": reading, "order": np.argsort(centre)}
@@ -102,11 +107,11 @@ def back(pixels: Sequence[int], label: int) -> dict[str, Any]:
       loss     of the label
     """
     before, layer, behind = _split()
-    with tn.no_grad():
-        sequence = _through(before, tn.Tensor(_image(pixels))).numpy()
-    _, (_, g, C, h, *_) = tn.ops.lstm.forward(np, sequence, None, None, layer.W.numpy(), layer.b.numpy())
-    y = tn.Tensor(h[1:].transpose(1, 0, 2), requires_grad=True)  # (1,T,H)
-    loss = tn.ops.cross_entropy(_through(behind, y), tn.Tensor(np.array([label])))
+    with no_grad():
+        sequence = _through(before, Tensor(_image(pixels))).numpy()
+    _, (_, g, C, h, *_) = ops.lstm.forward(np, sequence, None, None, layer.W.numpy(), layer.b.numpy())
+    y = Tensor(h[1:].transpose(1, 0, 2), requires_grad=True)  # (1,T,H)
+    loss = ops.cross_entropy(_through(behind, y), Tensor(np.array([label])))
     loss.backward()
     dh, carry = _steps_back(sequence, h, C, layer.W, layer.b, np.asarray(y.grad))
     dC = carry[1:] + dh * g[:, 3, 0] * (1 - np.tanh(C[1:, 0]) ** 2)  # (7)
@@ -115,7 +120,7 @@ def back(pixels: Sequence[int], label: int) -> dict[str, Any]:
             "loss": float(loss.item())}
 
 
-def _steps_back(sequence: Array, h: Array, C: Array, W: tn.Tensor, b: tn.Tensor, dy: Array) -> tuple[Array, Array]:
+def _steps_back(sequence: Array, h: Array, C: Array, W: Tensor, b: Tensor, dy: Array) -> tuple[Array, Array]:
     """dh (T,H) of each output, and carry (T+1,H), the gradient of each state by way of the next step.
 
     Each step is a call of the op with one row of the sequence, from the states h and C (T+1,1,H) before it.
@@ -124,22 +129,22 @@ def _steps_back(sequence: Array, h: Array, C: Array, W: tn.Tensor, b: tn.Tensor,
     past: Array = np.zeros(1, np.float32)
     for t in reversed(range(T)):
         dh[t] = dy[0, t] + past
-        h0, c0 = tn.Tensor(h[t], requires_grad=True), tn.Tensor(C[t], requires_grad=True)
-        _, last, state = tn.ops.lstm(tn.Tensor(sequence[:, t : t + 1]), h0, c0, W, b)
-        ((last * tn.Tensor(dh[t])).sum() + (state * tn.Tensor(carry[t + 1])).sum()).backward()
+        h0, c0 = Tensor(h[t], requires_grad=True), Tensor(C[t], requires_grad=True)
+        _, last, state = ops.lstm(Tensor(sequence[:, t : t + 1]), h0, c0, W, b)
+        ((last * Tensor(dh[t])).sum() + (state * Tensor(carry[t + 1])).sum()).backward()
         past, carry[t] = np.asarray(h0.grad)[0], np.asarray(c0.grad)[0]
     return dh, carry
 
 
 def _plain_rnn(sequence: Array, units: int) -> Array:
     """By how much a plain RNN, newly made, scales gradients of random directions from the last row back to each row."""
-    layer = _new("SimpleRNN", lambda: tn.nn.SimpleRNN(sequence.shape[2], units))
+    layer = _new("SimpleRNN", lambda: nn.SimpleRNN(sequence.shape[2], units))
     W, b = layer.W.numpy(), layer.b.numpy()
     h, slopes = np.zeros((1, units), np.float32), []
     for t in range(T):
         h = np.tanh(np.concatenate([h, sequence[:, t]], axis=1) @ W + b)
         slopes.append(1 - h**2)
-    d = tn.random.normal((32, units), (0, tn.random.stream("lab")), step=0).astype(np.float32)
+    d = normal((32, units), (0, stream("lab")), step=0).astype(np.float32)
     start, factors = np.linalg.norm(d, axis=1), []
     for slope in reversed(slopes):
         d = (d * slope) @ W[:units].T
@@ -153,16 +158,16 @@ def forget_bias(pixels: Sequence[int]) -> dict[str, Any]:
     The gradient of the last output is 1 for each unit, and 0 for the outputs before.
     """
     before, trained, _ = _split()
-    with tn.no_grad():
-        sequence = _through(before, tn.Tensor(_image(pixels))).numpy()
-    layer, norms = _new("LSTM", lambda: tn.nn.LSTM(sequence.shape[2], trained.units)), []
+    with no_grad():
+        sequence = _through(before, Tensor(_image(pixels))).numpy()
+    layer, norms = _new("LSTM", lambda: nn.LSTM(sequence.shape[2], trained.units)), []
     for bias in (-1.0, 0.0, 1.0, 3.0):
         b = layer.b.numpy().copy()
         b[: layer.units] = bias
-        _, (_, _, C, h, *_) = tn.ops.lstm.forward(np, sequence, None, None, layer.W.numpy(), b)
+        _, (_, _, C, h, *_) = ops.lstm.forward(np, sequence, None, None, layer.W.numpy(), b)
         dy = np.zeros((1, T, layer.units), np.float32)
         dy[:, -1] = 1
-        norms.append(np.linalg.norm(_steps_back(sequence, h, C, layer.W, tn.Tensor(b), dy)[1][:-1], axis=1))
+        norms.append(np.linalg.norm(_steps_back(sequence, h, C, layer.W, Tensor(b), dy)[1][:-1], axis=1))
     return {"biases": [-1, 0, 1, 3], "norms": np.array(norms)}
 
 
@@ -170,7 +175,7 @@ def forget_bias(pixels: Sequence[int]) -> dict[str, Any]:
 
 def source() -> dict[str, Any]:
     """The source of the LSTM's backward pass."""
-    lines = textwrap.dedent(inspect.getsource(tn.ops.lstm.backward)).split("\n")
+    lines = textwrap.dedent(inspect.getsource(ops.lstm.backward)).split("\n")
     return {"source": "\n".join(line for line in lines if not line.startswith("@")).rstrip()}
 
 
@@ -178,12 +183,12 @@ def break_it(text: str) -> dict[str, Any]:
     """Check an edited backward pass of the LSTM in three ways, input by input.
 
     Returns verdicts, by checker and input [right, error]: the complex step and central differences, both of
-    `tn.gradcheck`, and the same differences with the tolerance of PyTorch's checker. Or an error, in one sentence.
+    `gradcheck`, and the same differences with the tolerance of PyTorch's checker. Or an error, in one sentence.
     """
-    op = tn.ops.lstm
+    op = ops.lstm
     names: dict[str, Any] = dict(vars(inspect.getmodule(op.forward)))
-    key, shapes = (0, tn.random.stream("lab")), {"x": (2, 4, 3), "h0": (2, 4), "c0": (2, 4), "W": (7, 16), "b": (16,)}
-    arrays = {name: tn.random.normal(shape, key, step=step).astype(float)
+    key, shapes = (0, stream("lab")), {"x": (2, 4, 3), "h0": (2, 4), "c0": (2, 4), "W": (7, 16), "b": (16,)}
+    arrays = {name: normal(shape, key, step=step).astype(float)
               for step, (name, shape) in enumerate(shapes.items())}
     true, found = op.backward, {}
     del names["dlstm"]
@@ -203,9 +208,9 @@ def break_it(text: str) -> dict[str, Any]:
 
 
 def _checked(arrays: dict[str, Array], name: str, mode: str, tolerance: float | None) -> list[Any]:
-    def function(value: tn.Tensor) -> Any:
-        return tn.ops.lstm(*[value if other == name else tn.Tensor(array) for other, array in arrays.items()])
-    report = tn.gradcheck(function, arrays[name], mode=mode, tol=tolerance)
+    def function(value: Tensor) -> Any:
+        return ops.lstm(*[value if other == name else Tensor(array) for other, array in arrays.items()])
+    report = gradcheck(function, arrays[name], mode=mode, tol=tolerance)
     return [bool(report.ok), float(report.error)]
 
 
@@ -214,15 +219,15 @@ def v_curve() -> dict[str, Any]:
 
       rows   log10 s, and the relative errors of forward differences, central differences and the complex step
     """
-    key = 0, tn.random.stream("lab")
-    x, W, b, along = (tn.random.normal(shape, key, step=step).astype(float)
+    key = 0, stream("lab")
+    x, W, b, along = (normal(shape, key, step=step).astype(float)
                       for step, shape in enumerate([(1, 5, 3), (7, 16), (16,), (7, 16)]))
 
     def loss(weights: Array) -> Any:
-        return tn.ops.lstm.forward(np, x.astype(weights.dtype), None, None, weights, b)[0][0].sum()
+        return ops.lstm.forward(np, x.astype(weights.dtype), None, None, weights, b)[0][0].sum()
 
-    (y, h, C), cache = tn.ops.lstm.forward(np, x, None, None, W, b)
-    dW = tn.ops.lstm.backward(np, np.ones_like(y), 0 * h, 0 * C, cache=cache, needs=(True,) * 7)[3]
+    (y, h, C), cache = ops.lstm.forward(np, x, None, None, W, b)
+    dW = ops.lstm.backward(np, np.ones_like(y), 0 * h, 0 * C, cache=cache, needs=(True,) * 7)[3]
     true, rows = float((dW * along).sum()), []
     for exponent in range(-20, 0):
         s = 10.0**exponent
@@ -242,7 +247,7 @@ def convolve(pixels: Sequence[int], kernel: Sequence[float]) -> dict[str, Any]:
     """
     x = _image(pixels).astype(float)
     W = np.asarray(kernel, float).reshape(3, 3, 1, 1)
-    y = tn.ops.conv2d.forward(np, x, W, padding="same")[0]
+    y = ops.conv2d.forward(np, x, W, padding="same")[0]
     rows, columns = windows("convolve", (T, T), (3, 3), 1, "same", 1)
     padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     products = [padded[tap][0, ..., 0] * W[i, j, 0, 0] for i, j, tap in taps(rows, columns)]
@@ -256,12 +261,12 @@ def batch_norm(steps: int, mean: float, deviation: float) -> dict[str, Any]:
              without the correction (12)
       var    the same for the variance, the last one starting at 1
     """
-    layer, key = tn.nn.BatchNorm(1), (0, tn.random.stream("lab batches"))
+    layer, key = nn.BatchNorm(1), (0, stream("lab batches"))
     plain = {"mean": np.zeros(1), "var": np.ones(1)}
     found: dict[str, list[list[float]]] = {"mean": [], "var": []}
     for step in range(min(max(int(steps), 1), 60)):
-        x = (mean + deviation * tn.random.normal((16, 1), key, step=step)).astype(np.float32)
-        layer(tn.Tensor(x))
+        x = (mean + deviation * normal((16, 1), key, step=step)).astype(np.float32)
+        layer(Tensor(x))
         running = {"mean": layer.running_mean.numpy(), "var": layer.running_var.numpy()}
         for name, batch in (("mean", x.mean(axis=0)), ("var", x.var(axis=0))):
             plain[name] = 0.9 * plain[name] + 0.1 * batch
@@ -277,30 +282,30 @@ def training(restart: bool, lr: float, steps: int = 5) -> dict[str, Any]:
     Returns the loss of each step, and after them the accuracy on digits that are shifted otherwise.
     """
     if restart or "training" not in _made:
-        tn.seed(0)
-        made = tn.nn.Sequential(tn.nn.LSTM(T, 48, return_sequences=False), tn.nn.Dense(48, 10))
-        _made["training"] = made, tn.optim.Adam(made.parameters()), [0]
+        seed(0)
+        made = nn.Sequential(nn.LSTM(T, 48, return_sequences=False), nn.Dense(48, 10))
+        _made["training"] = made, optim.Adam(made.parameters()), [0]
     made, optimizer, done = _made["training"]
     optimizer.lr = float(lr)
     losses = []
     for _ in range(min(max(int(steps), 1), 20)):
         x, labels = shifted(done[0])
         optimizer.zero_grad()
-        loss = tn.ops.cross_entropy(made(tn.Tensor(x)), tn.Tensor(labels))
+        loss = ops.cross_entropy(made(Tensor(x)), Tensor(labels))
         loss.backward()
         optimizer.step()
         done[0] += 1
         losses.append(float(loss.item()))
     x, labels = shifted(10_000)
-    with tn.no_grad():
-        right = float((made(tn.Tensor(x)).numpy().argmax(axis=1) == labels).mean())
+    with no_grad():
+        right = float((made(Tensor(x)).numpy().argmax(axis=1) == labels).mean())
     return {"losses": losses, "step": done[0], "accuracy": right}
 
 
 def shifted(step: int) -> tuple[Array, Array]:
     """A batch of 50 drawn digits (50,28,28), each moved by up to 3 pixels, and their labels."""
     labels = np.arange(50) % 10
-    shares = tn.random.uniform((50, 2), (0, tn.random.stream("lab digits")), step=step)
+    shares = uniform((50, 2), (0, stream("lab digits")), step=step)
     moves = np.rint(6 * shares - 3).astype(int)
     images = [np.roll(image, tuple(move), axis=(0, 1)) for image, move in zip(drawn()[labels], moves, strict=True)]
     return np.stack(images), labels
@@ -326,7 +331,7 @@ def call(name: str, arguments: Sequence[Any]) -> bytes:
     if name not in CALLS:
         raise ValueError(f"lab: name must be one of {', '.join(CALLS)}, got {name!r}")
     try:
-        with tn.using("reference"):  # nothing to compile, and what the browser runs
+        with using("reference"):  # nothing to compile, and what the browser runs
             result = CALLS[name](*arguments)
     except Exception as error:
         raise ValueError(f"{name}: {type(error).__name__}: {error}") from error

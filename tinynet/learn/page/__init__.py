@@ -1,0 +1,9 @@
+"""The page of the lab.
+
+    index.html   its parts
+    lab.css      colors and layout
+    lab.js       calls of tinynet/learn/lab.py, over HTTP or in a worker
+    widgets.js   what can be touched
+    worker.js    tinynet in the browser, for pages without a server
+    digit.npz    the weights of tinynet.models.lstm_cnn, which `python examples/lab_digit.py --out FILE` has trained
+"""
