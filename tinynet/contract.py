@@ -12,6 +12,7 @@ generates shapes for the tests.
     name:int(...)|(...,K)    an array of integers, or one of floats with the second shape
     *names:(...)       any number of arrays, of any shape
     N  T'  4H  H+D     a size: a letter (with primes), a multiple, a sum; a letter has one value in the whole line
+    groups*C           a multiple by the value of an option, an integer of at least 1
     ...   ...S         a run of zero or more axes; runs with the same name are equal
 
 An op computes the letters that occur in its outputs alone from its options: see `sizes` in `op.py`.
@@ -23,30 +24,43 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinynet.errors import DtypeError, ShapeError
+from tinynet.plain import whole
 from tinynet.types import Shape
 
 Sizes = dict[str, Any]  # letter -> int; run of axes ("...", "...S") -> tuple of int; "*names" -> list of shapes
 
 _ARGUMENT = re.compile(r"(\*?)(\w+)(\??):(int|any|)\(([^()]*)\)")
 _OF_FLOATS = re.compile(r"(\w+)(\??):int\([^()]*\)\|")  # the first form of an argument that may hold floats too
-_TERM = re.compile(r"(\d*)([A-Za-z]\w*'*)?")
+_TERM = re.compile(r"(\d*|[a-z]+\*)([A-Za-z]\w*'*)?")
 
 
 @dataclass(frozen=True)
 class Size:
-    """The size of one axis: a sum of multiples of letters plus a constant. `4H` is (("H", 4),) and 0."""
+    """The size of one axis: a sum of multiples of letters plus a constant. `4H` is (("H", 4),) and 0.
+
+    A factor is a number, or the name of an option, whose value is among the sizes; 1 if it is not.
+    """
 
     text: str
-    terms: tuple[tuple[str, int], ...]
+    terms: tuple[tuple[str, int | str], ...]
     constant: int
 
+    def known(self, sizes: Sizes) -> int:
+        """The sum of the terms whose letters are known, and of the constant."""
+        return self.constant + sum(_factor(factor, sizes) * sizes[letter] for letter, factor in self.terms
+                                   if letter in sizes)
+
     def unknown(self, sizes: Sizes) -> list[tuple[str, int]]:
-        return [(letter, factor) for letter, factor in self.terms if letter not in sizes]
+        return [(letter, _factor(factor, sizes)) for letter, factor in self.terms if letter not in sizes]
 
     def value(self, sizes: Sizes) -> int | None:
         if self.unknown(sizes):
             return None
-        return self.constant + sum(factor * sizes[letter] for letter, factor in self.terms)
+        return self.known(sizes)
+
+
+def _factor(factor: int | str, sizes: Sizes) -> int:
+    return int(sizes.get(factor, 1)) if isinstance(factor, str) else factor
 
 
 @dataclass(frozen=True)
@@ -107,7 +121,7 @@ def _bind_axis(axis: Size | Run, size: Any, sizes: Sizes) -> bool:
     if len(unknown) > 1:
         return False
     letter, factor = unknown[0]
-    rest = size - axis.constant - sum(f * sizes[name] for name, f in axis.terms if name != letter)
+    rest = size - axis.known(sizes)
     if rest < 0 or rest % factor:
         return False
     sizes[letter] = rest // factor
@@ -139,6 +153,8 @@ class Contract:
         self.inputs = _parse(head, text)
         self.outputs = _parse(tail, text)
         self.variadic = any(argument.variadic for argument in self.inputs)
+        self.counts = {factor for a in self.inputs for axis in a.axes if isinstance(axis, Size)
+                       for _, factor in axis.terms if isinstance(factor, str)}  # options that multiply sizes
         self.letters = tuple(dict.fromkeys(letter for a in self.inputs + self.outputs for letter in _letters(a)))
 
     def of(self, dtypes: Iterable[Any]) -> "Contract":
@@ -148,12 +164,15 @@ class Contract:
             return self.with_floats
         return self
 
-    def check(self, op: str, shapes: Mapping[str, Any]) -> Sizes:
+    def check(self, op: str, shapes: Mapping[str, Any], options: Mapping[str, Any] | None = None) -> Sizes:
         """The value of every letter, from the shapes of the inputs (None: omitted). ShapeError if they disagree.
 
-        The last arguments, the weights, bind first. So the error names the data, which are wrong more often.
+        `options` has those that multiply sizes; ArgumentError unless they are integers of at least 1. The last
+        arguments, the weights, bind first. So the error names the data, which are wrong more often.
         """
-        sizes: Sizes = {}
+        given = options or {}
+        counts = {name: whole(op, name, given.get(name, 1), 1, usual=f"{name}=1") for name in self.counts}
+        sizes: Sizes = {**counts}
         for argument in reversed(self.inputs):
             shape = shapes[argument.name]
             if argument.variadic:
@@ -164,8 +183,8 @@ class Contract:
                     raise ShapeError(f"{op}: {argument.name} must be {argument}, got None; "
                                      f"{f'only {optional}' if optional else 'nothing'} may be left out")
             elif not argument.bind(shape, sizes):
-                raise ShapeError(self._message(op, argument, shapes))
-        return dict(sorted(sizes.items()))
+                raise ShapeError(self._message(op, argument, shapes, counts))
+        return {letter: size for letter, size in sorted(sizes.items()) if letter not in counts}
 
     def check_dtypes(self, op: str, dtypes: Iterable[tuple[Argument, Any]]) -> None:
         """DtypeError unless all float arguments have one float dtype and all int arguments an integer dtype."""
@@ -190,14 +209,14 @@ class Contract:
         shapes = [argument.shape(sizes) for argument in self.outputs]
         return tuple(shape for shape in shapes if shape is not None)
 
-    def _message(self, op: str, argument: Argument, shapes: Mapping[str, Any]) -> str:
+    def _message(self, op: str, argument: Argument, shapes: Mapping[str, Any], counts: Mapping[str, int]) -> str:
         """The message for an argument of the wrong shape: the shape that all other arguments imply, and a fix."""
         if self.is_of_floats:
             name, first = self.two_forms[0], self.inputs[0].name
             form = next(one for one in self.inputs if one.name == name)
             return (f"{op}: {name} that are floats must be {form}, got {_show(shapes[name])} for {first} of "
                     f'{_show(shapes[first])}; integers, {name}.astype("int64")?')
-        sizes: Sizes = {}
+        sizes: Sizes = {**counts}
         origin: dict[str, str] = {}
         for other in reversed(self.inputs):
             if other is not argument and not other.variadic and shapes[other.name] is not None:
@@ -212,7 +231,10 @@ class Contract:
             used = [letter for letter in _letters(argument) if letter in sizes]
             rule = "".join(f"{', ' if i else ' with '}{letter} = {_show(sizes[letter])} (from {origin[letter]})"
                            for i, letter in enumerate(used))
-        return f"{op}: {argument.name} must be {argument}{rule}, got {_show(got)}; {_fix(argument, got, sizes)}"
+        text = str(argument)
+        for name, count in counts.items():
+            text = text.replace(f"{name}*", str(count) if count > 1 else "")
+        return f"{op}: {argument.name} must be {text}{rule}, got {_show(got)}; {_fix(argument, got, sizes)}"
 
 
 def _parse(text: str, whole: str) -> tuple[Argument, ...]:
@@ -230,14 +252,15 @@ def _parse(text: str, whole: str) -> tuple[Argument, ...]:
 def _parse_axis(text: str, whole: str) -> Size | Run:
     if text.startswith("..."):
         return Run(text)
-    terms, constant = [], 0
+    terms: list[tuple[str, int | str]] = []
+    constant = 0
     for term in text.split("+"):
         match = _TERM.fullmatch(term)
         if not match or not term:
             raise ShapeError(f"contract: cannot read the size {text!r} in {whole!r}; write N, 4H, H+D or a number")
         factor, letter = match.groups()
         if letter:
-            terms.append((letter, int(factor or 1)))
+            terms.append((letter, factor[:-1] if factor.endswith("*") else int(factor or 1)))
         else:
             constant += int(factor)
     return Size(text, tuple(terms), constant)

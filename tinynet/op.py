@@ -184,7 +184,7 @@ class Op(Generic[Result]):
             dtypes = [(argument, array.dtype)
                       for argument, array in zip(contract.inputs, arrays, strict=True) if array is not None]
         contract.check_dtypes(self.name, dtypes)
-        sizes = contract.check(self.name, shapes)
+        sizes = contract.check(self.name, shapes, options)
         if self.sizes:
             sizes.update(self.sizes(sizes, **{name: options[name] for name in options if name in self._sizing}))
         return sizes

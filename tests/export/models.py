@@ -111,6 +111,8 @@ LAYERS: list[tuple[str, list[nn.Module], tuple[int, ...]]] = [
     ("Bidirectional last", [nn.Bidirectional(nn.LSTM(3, 4, return_sequences=False))], (6, 3)),
     ("GRU", [nn.GRU(3, 4), nn.GRU(4, 2, go_backwards=True, bias=False)], (6, 3)),
     ("LayerNorm", [nn.LayerNorm(3), nn.Conv1D(3, 4, 2), nn.LayerNorm(4, eps=0.1)], (6, 3)),
+    ("groups", [nn.Conv2D(4, 6, 3, groups=2, padding="same"), nn.Conv2D(6, 6, 3, groups=6, stride=2),
+                nn.Reshape((-1, 6)), nn.Conv1D(6, 4, 2, groups=2, dilation=2)], (9, 8, 4)),
     ("SimpleRNN", [nn.SimpleRNN(3, 4, return_state=True)], (6, 3)),
     ("SimpleRNN Bidirectional", [nn.Bidirectional(nn.SimpleRNN(3, 4)), nn.SimpleRNN(8, 2, bias=False)], (6, 3)),
     ("GRU state", [nn.GRU(3, 4, return_state=True)], (6, 3)),

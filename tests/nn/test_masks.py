@@ -43,6 +43,7 @@ LAYERS: dict[str, Callable[[], Any]] = {
     "Conv1D, same": lambda: nn.Conv1D(D, 2, 3, padding="same"),
     "Conv1D, same, even": lambda: nn.Conv1D(D, 2, 4, padding="same", dilation=2),
     "Conv1D, causal": lambda: nn.Conv1D(D, 2, 3, padding="causal", dilation=2),
+    "Conv1D, groups": lambda: nn.Conv1D(D, 2 * D, 3, padding="same", groups=D),
     "Conv1D, valid": lambda: nn.Conv1D(D, 2, 3),
     "Conv1D, 1": lambda: nn.Conv1D(D, 2, 4, padding=1),
     "Conv1D, 3": lambda: nn.Conv1D(D, 2, 2, padding=3),

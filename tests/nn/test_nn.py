@@ -22,11 +22,12 @@ LAYERS = [getattr(nn, name) for name in nn.__all__
           and name not in ("Module", "Sequential", "Bidirectional", "Embedding")]  # see test_sequence_layers.py
 
 # What the tests give for a constructor's argument of this name. A new layer is covered once its arguments stand here.
-FIRST = {"inputs": 3, "units": 2, "features": 3, "filters": 2, "width": 2, "size": 2, "p": 0.25, "shape": (3, -1),
+FIRST = {"inputs": 3, "units": 2, "features": 3, "filters": 3, "width": 2, "size": 2, "p": 0.25, "shape": (3, -1),
          "module": nn.Tanh(), "branches": [nn.Sigmoid(), nn.Tanh()]}
 OTHER = {"bias": False, "stride": 2, "padding": 1, "dilation": 2, "axis": 1, "momentum": 0.5, "eps": 0.1,
          "return_sequences": False, "return_state": True, "go_backwards": True, "dropout": 0.5,
-         "recurrent_dropout": 0.25, "merge_mode": "mul", "negative_slope": 0.3, "alpha": 0.4}
+         "recurrent_dropout": 0.25, "merge_mode": "mul", "negative_slope": 0.3, "alpha": 0.4,
+         "groups": 3}
 # The shape of an input, in all but these layers (2, 3).
 INPUTS = {"LSTM": (2, 4, 3), "GRU": (2, 4, 3), "SimpleRNN": (2, 4, 3),
           "Conv1D": (2, 4, 3), "MaxPool1D": (2, 4, 3), "AvgPool1D": (2, 4, 3),

@@ -70,18 +70,18 @@ def test_lstm(data: st.DataObject, seed: int) -> None:
 
 
 @cases(300)
-@given(windows(("T",), True), st.integers(1, 4), SMALL, st.booleans(), SEEDS)
-def test_conv1d(case: dict[str, Any], K: int, F: int, biased: bool, seed: int) -> None:
-    case |= {"K": K, "F": F} | ({} if biased else {"b": None})
-    assume(fits(tn.ops.conv1d, case, "T", "K"))
+@given(windows(("T",), True), st.integers(1, 4), SMALL, st.integers(1, 3), st.booleans(), SEEDS)
+def test_conv1d(case: dict[str, Any], K: int, F: int, groups: int, biased: bool, seed: int) -> None:
+    case |= {"K": K, "F": F * groups, "groups": groups} | ({} if biased else {"b": None})
+    assume(fits(tn.ops.conv1d, case, "T", "K", "F"))
     check(tn.ops.conv1d, case, seed)
 
 
 @cases(250)
-@given(windows(("H", "W"), True), st.integers(1, 3), st.integers(1, 3), st.booleans(), SEEDS)
-def test_conv2d(case: dict[str, Any], KH: int, KW: int, biased: bool, seed: int) -> None:
-    case |= {"KH": KH, "KW": KW, "F": 2} | ({} if biased else {"b": None})
-    assume(fits(tn.ops.conv2d, case, "H", "W", "KH", "KW"))
+@given(windows(("H", "W"), True), st.integers(1, 3), st.integers(1, 3), st.integers(1, 2), st.booleans(), SEEDS)
+def test_conv2d(case: dict[str, Any], KH: int, KW: int, groups: int, biased: bool, seed: int) -> None:
+    case |= {"KH": KH, "KW": KW, "F": 2, "groups": groups} | ({} if biased else {"b": None})
+    assume(fits(tn.ops.conv2d, case, "H", "W", "KH", "KW", "F"))
     check(tn.ops.conv2d, case, seed)
 
 

@@ -83,7 +83,7 @@ def test_code_of_an_op_includes_its_helpers() -> None:
     code = code_of(REGISTRY["conv1d"])
     assert "y, cache = _convolve(" in code
     assert "def _convolve" not in code  # bodies
-    for line in ("@ W[i, j]  # (1)", "dW[i, j] =", "return Window(*map(int, (width", "dx[tap] += (dy"):
+    for line in ("groups)  # (1)", "dW[i, j] =", "return Window(*map(int, (width", "dx[tap] += share"):
         assert line in code
     assert "batch_norm" not in code
     assert "return xp.where(right" in code_of(REGISTRY["lstm"])

@@ -23,12 +23,12 @@ from tinynet.saving import models
 from tinynet.saving.models import FORMAT, LAYERS
 
 # Values of constructor arguments by name, for those without a useful default.
-VALUES = {"inputs": 3, "units": 2, "features": 3, "filters": 2, "width": 2, "size": (2, 1), "p": 0.25, "shape": (3, -1),
+VALUES = {"inputs": 3, "units": 2, "features": 3, "filters": 3, "width": 2, "size": (2, 1), "p": 0.25, "shape": (3, -1),
           "bias": False, "stride": 2, "padding": "same", "dilation": 2, "axis": 1, "momentum": 0.5, "eps": 1e-3,
           "return_sequences": False, "return_state": True, "go_backwards": True, "dropout": 0.5,
           "recurrent_dropout": 0.25, "layer": nn.LSTM(3, 2), "vocabulary": 5,
           "padding_index": 1, "module": nn.Tanh(), "branches": [nn.Tanh(), nn.ReLU()], "merge_mode": "sum",
-          "negative_slope": 0.25, "alpha": 0.5}
+          "negative_slope": 0.25, "alpha": 0.5, "groups": 3}
 
 
 def examples() -> list[Any]:

@@ -64,6 +64,9 @@ IMAGES: list[tuple[str, Any, tuple[int, ...]]] = [
         T.Conv1d(6, 5, 2, padding=1), T.Flatten(), T.Linear(5 * 4, 3)), (3, 14)),
     ("pooled sequences", lambda: T.Sequential(
         T.Conv1d(3, 6, 3), T.AvgPool1d(2), T.AdaptiveAvgPool1d(1), T.Flatten(), T.Linear(6, 2)), (3, 14)),
+    ("groups", lambda: T.Sequential(T.Conv2d(4, 6, 3, groups=2), T.ReLU(), T.Conv2d(6, 6, (3, 2), groups=6, stride=2)),
+     (4, 8, 9)),
+    ("sequences in groups", lambda: T.Sequential(T.Conv1d(4, 6, 3, groups=2), T.Conv1d(6, 12, 2, groups=6)), (4, 8)),
     ("features", lambda: T.Sequential(T.Linear(5, 8), T.BatchNorm1d(8), T.ReLU(), T.Linear(8, 3)), (5,)),
     ("rectifiers", lambda: T.Sequential(T.Linear(5, 8), T.LeakyReLU(0.2), T.Linear(8, 8), T.ELU(0.7), T.Linear(8, 8),
                                         T.GELU(), T.Linear(8, 3), T.SiLU()), (5,)),
@@ -123,6 +126,8 @@ MODELS: list[tuple[str, list[nn.Module], tuple[int, ...]]] = [
     ("GRU", [nn.GRU(3, 4), nn.GRU(4, 3, go_backwards=True), nn.Bidirectional(nn.GRU(3, 2, bias=False)),
              nn.LSTM(4, 2, bias=False), nn.GRU(2, 2, return_sequences=False)], (8, 3)),
     ("SimpleRNN", [nn.SimpleRNN(3, 4, go_backwards=True), nn.Bidirectional(nn.SimpleRNN(4, 2))], (8, 3)),
+    ("groups", [nn.Conv2D(4, 6, 3, groups=2, padding="same"), nn.Conv2D(6, 6, 3, groups=6, stride=2),
+                nn.Flatten()], (8, 9, 4)),
     ("maxima", [nn.Conv1D(3, 4, 2), nn.GlobalMaxPool()], (8, 3)),
     ("rectifiers", [nn.Conv1D(3, 4, 2), nn.LeakyReLU(0.3), nn.GELU(), nn.Dense(4, 3), nn.ELU(0.5), nn.SiLU()], (8, 3)),
     ("reshape", [nn.Conv2D(1, 2, 3), nn.Reshape((3, -1)), nn.LSTM(8, 3, return_sequences=False)], (5, 6, 1)),
@@ -173,9 +178,9 @@ def test_a_model_can_be_saved_and_trained_on(tmp_path: Any) -> None:
 
 
 @pytest.mark.parametrize(("make", "message"), [
-    (lambda: T.Sequential(T.Conv2d(2, 4, 3, groups=2)), "layer 0 must be a layer with groups=1"),
+    (lambda: T.Sequential(T.GELU(approximate="tanh")), "layer 0 must be a layer with approximate=none"),
     (lambda: T.Sequential(T.Conv2d(2, 4, 3, padding=1, padding_mode="reflect")), "with padding_mode=zeros"),
-    (lambda: T.Sequential(T.ReLU(), T.Sequential(T.GELU())), "layer 1.0 must be one of Sequential"),
+    (lambda: T.Sequential(T.ReLU(), T.Sequential(T.Mish())), "layer 1.0 must be one of Sequential"),
     (lambda: T.Sequential(T.AvgPool2d(2, padding=1)), "count_include_pad=False"),
     (lambda: T.Sequential(T.MaxPool2d(2, ceil_mode=True)), "ceil_mode=False"),
     (lambda: T.Sequential(T.MaxPool2d(2, dilation=2)), "dilation"),

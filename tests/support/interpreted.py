@@ -49,6 +49,16 @@ def product(sizes: Any, A: Any, a: Any, B: Any, b: Any, C: Any, c: Any, accumula
     C.reshape(-1)[at] = left @ right + (C.reshape(-1)[at] if accumulate else np.float32(0))
 
 
+def add_products(sizes: Any, A: Any, a: Any, B: Any, b: Any, D: Any, d: Any, C: Any, c: Any) -> None:
+    m, n, i, j = map(np.arange, sizes)
+
+    def places(start: int, *strides: int) -> Any:
+        return start + m[:, None, None, None] * strides[0] + i[:, None, None] * strides[1] + j[:, None] * strides[2] + n
+
+    total = (A.reshape(-1)[places(*a)] * B.reshape(-1)[places(*b)]).sum(axis=(1, 2))
+    C.reshape(-1)[places(*c, 0, 0)[:, 0, 0]] = D.reshape(-1)[places(*d, 0, 0)[:, 0, 0]] + total
+
+
 def pack(sizes: Any, B: Any, b: Any, panels: Any, p: Any) -> None:
     (K, N), (b0, b_k, b_j), (p0, p_panel) = sizes, b, p
     k, j = np.arange(K)[:, None], np.arange(-(-N // PANEL) * PANEL)
@@ -70,6 +80,7 @@ def empty(shape: Any, dtype: Any = np.float32) -> Any:
 
 
 OWN = {"launch": launch, "launch_in_turns": launch_in_turns, "view": view, "product": product, "pack": pack,
+       "add_products": add_products,
        "logistic": logistic, "tanh": tanh, "empty": empty, "threads": lambda: SHARDS,
        "shards_for": lambda *given: SHARDS}
 

@@ -85,7 +85,8 @@ def draw(op: Op, case: dict[str, Any], rng: np.random.Generator,
         elif argument.kind == "int":  # class numbers
             arrays.append(rng.integers(0, sizes["K"], argument.shape(sizes)))
         else:
-            array = values(domain if isinstance(domain, str) else "normal", argument.shape(sizes) or (), rng)
+            shape = argument.shape({**case, **sizes}) or ()  # a case may hold an option that multiplies a size
+            array = values(domain if isinstance(domain, str) else "normal", shape, rng)
             arrays.append(array if array.dtype == bool else array.astype(dtype))
     options = {name: value for name, value in case.items()
                if name not in sizes and name not in names and name[0] != "*"}

@@ -267,29 +267,31 @@ def windows2d(shape: tuple[int, ...], size: Any, stride: Any, padding: Any, dila
 
 @reference("conv2d")
 def conv2d(x: Array, W: Array, b: Array | None = None, *, stride: Any = 1, padding: Any = "valid",
-           dilation: Any = 1) -> Array:
+           dilation: Any = 1, groups: int = 1) -> Array:
     rows, columns = windows2d(x.shape, W.shape[:2], stride, padding, dilation)
     y = np.empty((len(x), len(rows), len(columns), W.shape[3]))
     for n, t, u, f in np.ndindex(*y.shape):
         total = 0.0 if b is None else float(b[f])
         for (k, i), (j, l) in itertools.product(enumerate(rows[t]), enumerate(columns[u])):
             inside = 0 <= i < x.shape[1] and 0 <= l < x.shape[2]
-            for c in range(x.shape[3]):
-                total += (float(x[n, i, l, c]) if inside else 0.0) * float(W[k, j, c, f])
+            for c in range(W.shape[2]):
+                channel = f * groups // W.shape[3] * W.shape[2] + c
+                total += (float(x[n, i, l, channel]) if inside else 0.0) * float(W[k, j, c, f])
         y[n, t, u, f] = total
     return y
 
 
 @reference("conv1d")
 def conv1d(x: Array, W: Array, b: Array | None = None, *, stride: int = 1, padding: Any = "valid",
-           dilation: int = 1) -> Array:
+           dilation: int = 1, groups: int = 1) -> Array:
     places = window_places(x.shape[1], len(W), stride, padding, dilation)
     y = np.empty((len(x), len(places), W.shape[2]))
     for n, t, f in np.ndindex(*y.shape):
         y[n, t, f] = 0.0 if b is None else float(b[f])
         for k, i in enumerate(places[t]):
-            for c in range(x.shape[2]):
-                y[n, t, f] += (float(x[n, i, c]) if 0 <= i < x.shape[1] else 0.0) * float(W[k, c, f])
+            for c in range(W.shape[1]):
+                channel = f * groups // W.shape[2] * W.shape[1] + c
+                y[n, t, f] += (float(x[n, i, channel]) if 0 <= i < x.shape[1] else 0.0) * float(W[k, c, f])
     return y
 
 

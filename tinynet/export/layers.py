@@ -40,7 +40,7 @@ def _convolution(graph: Graph, step: Step, windows: Sequence[Window]) -> None:
     weight = graph.value(W, (W.ndim - 1, W.ndim - 2, *range(W.ndim - 2)))
     graph.set(step.outputs[0], graph.emit(
         "Conv", graph.value(x, order), weight, *([] if b is None else [graph.value(b)]), **_window(windows),
-        dilations=[one.dilation for one in windows]), order)
+        dilations=[one.dilation for one in windows], group=step.options["groups"]), order)
 
 
 def _window(windows: Sequence[Window]) -> dict[str, Any]:
@@ -53,14 +53,20 @@ def _window(windows: Sequence[Window]) -> dict[str, Any]:
 def conv1d(graph: Graph, step: Step) -> None:
     """Conv over (N,C,T)."""
     x, W, _ = step.inputs
-    _convolution(graph, step, [window("conv1d", "T", x.shape[1], W.shape[0], **step.options)])
+    _convolution(graph, step, [window("conv1d", "T", x.shape[1], W.shape[0], **_of_windows(step))])
 
 
 @rule("conv2d")
 def conv2d(graph: Graph, step: Step) -> None:
     """Conv over (N,C,H,W)."""
     x, W, _ = step.inputs
-    _convolution(graph, step, windows("conv2d", (x.shape[1], x.shape[2]), (W.shape[0], W.shape[1]), **step.options))
+    _convolution(graph, step, windows("conv2d", (x.shape[1], x.shape[2]), (W.shape[0], W.shape[1]),
+                                      **_of_windows(step)))
+
+
+def _of_windows(step: Step) -> dict[str, Any]:
+    """The options of a convolution that its windows have."""
+    return {name: value for name, value in step.options.items() if name != "groups"}
 
 
 def _pool(kind: str, **attributes: int) -> Rule:

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinynet.backend.cpu.conv_groups import dx_of_groups, of_groups, weights_of_groups
 from tinynet.backend.cpu.runtime.gemm import PANEL, SHALLOW, product
 from tinynet.backend.cpu.runtime.jit import inline, njit
 from tinynet.backend.cpu.runtime.memory import contiguous, empty, zeros
@@ -246,6 +247,9 @@ def _convolve(x: Any, W: Any, b: Any, rows: Window, columns: Window) -> Any:
     N, F = x.shape[0], W.shape[-1]
     x = contiguous(x)
     y = empty((N, rows.outputs, columns.outputs, F))
+    if x.shape[3] > W.shape[-2]:
+        of_groups(x, W, b, _geometry(x, rows, columns), y)
+        return y, (x, W, rows, columns)
     bias = np.empty(0, x.dtype) if b is None else contiguous(b)
     kernel, places = contiguous(W), (F, PANEL)
     if N * rows.outputs > 1:  # a single product packs what it needs
@@ -264,7 +268,9 @@ def _dconvolve(dy: Any, cache: Any, needs: Any) -> Any:
     dx = dW = db = None
     if needs[0]:
         dx = empty(x.shape)
-        if C <= PANEL // 2:
+        if x.shape[3] > C:
+            dx_of_groups(dy, W, _dgeometry(x, rows, columns), dx)
+        elif C <= PANEL // 2:
             launch(_scatter, dy, packed(W.reshape(-1, F).T), *geometry, dx, shards=_shards(N))
         else:
             flipped = packed(contiguous(W[::-1, ::-1].transpose(0, 1, 3, 2)).reshape(-1, C))  # (KH KW F,C)
@@ -274,7 +280,7 @@ def _dconvolve(dy: Any, cache: Any, needs: Any) -> Any:
     if needs[1] or needs[2]:
         shards = _shards(N)
         parts_W, parts_b = zeros((shards, *W.shape), x.dtype), zeros((shards, F), x.dtype)
-        launch(_weights, x, *geometry, dy, parts_W, parts_b, shards=shards)
+        launch(_weights if x.shape[3] == C else weights_of_groups, x, *geometry, dy, parts_W, parts_b, shards=shards)
         dW = summed(parts_W.reshape(shards, *shape)) if needs[1] else None
         db = summed(parts_b) if needs[2] else None
     return dx, dW, db
@@ -283,7 +289,7 @@ def _dconvolve(dy: Any, cache: Any, needs: Any) -> Any:
 # --- Entry ----------------------------------------------------------------------------------------------------------
 
 def conv1d(xp: Any, x: Any, W: Any, b: Any = None, *, stride: int = 1, padding: Any = "valid",
-           dilation: int = 1) -> Any:
+           dilation: int = 1, groups: int = 1) -> Any:
     """See `tn.ops.conv1d`. float32."""
     if x.dtype != np.float32 or not W.size:
         return NotImplemented
@@ -299,7 +305,7 @@ def dconv1d(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
 
 
 def conv2d(xp: Any, x: Any, W: Any, b: Any = None, *, stride: Any = 1, padding: Any = "valid",
-           dilation: Any = 1) -> Any:
+           dilation: Any = 1, groups: int = 1) -> Any:
     """See `tn.ops.conv2d`. float32."""
     if x.dtype != np.float32 or not W.size:
         return NotImplemented

@@ -97,9 +97,9 @@ def _dconvolve(xp: Any, dy: Any, cache: Any, needs: Any) -> Any:
 # --- Entry ----------------------------------------------------------------------------------------------------------
 
 def conv1d(xp: Any, x: Any, W: Any, b: Any = None, *, stride: int = 1, padding: Any = "valid",
-           dilation: int = 1) -> Any:
-    """See `tn.ops.conv1d`. float32."""
-    if x.dtype != xp.float32 or not W.size:
+           dilation: int = 1, groups: int = 1) -> Any:
+    """See `tn.ops.conv1d`. float32, without groups."""
+    if x.dtype != xp.float32 or not W.size or groups != 1:
         return NotImplemented
     columns = window("conv1d", "T", x.shape[1], W.shape[0], stride, padding, dilation)
     y, cache = _convolve(xp, x[:, None], W, b, ONE_ROW, columns)
@@ -113,9 +113,9 @@ def dconv1d(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
 
 
 def conv2d(xp: Any, x: Any, W: Any, b: Any = None, *, stride: Any = 1, padding: Any = "valid",
-           dilation: Any = 1) -> Any:
-    """See `tn.ops.conv2d`. float32."""
-    if x.dtype != xp.float32 or not W.size:
+           dilation: Any = 1, groups: int = 1) -> Any:
+    """See `tn.ops.conv2d`. float32, without groups."""
+    if x.dtype != xp.float32 or not W.size or groups != 1:
         return NotImplemented
     return _convolve(xp, x, W, b, *windows("conv2d", x.shape[1:3], W.shape[:2], stride, padding, dilation))
 

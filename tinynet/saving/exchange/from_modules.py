@@ -115,9 +115,9 @@ def _pair(value: Any) -> Any:
 
 
 def _convolution(builder: _Builder, path: str, theirs: Any) -> Module:
-    _check(path, theirs, padding_mode="zeros", groups=1, transposed=False)
+    _check(path, theirs, padding_mode="zeros", transposed=False)
     options = {name: _pair(getattr(theirs, name)) for name in ("stride", "padding", "dilation")}
-    options["bias"] = theirs.bias is not None
+    options["bias"], options["groups"] = theirs.bias is not None, theirs.groups
     builder.rank, builder.channels, builder.flat = len(theirs.kernel_size) + 2, theirs.out_channels, None
     if builder.rank == 3:
         layer: Module = nn.Conv1D(theirs.in_channels, theirs.out_channels, theirs.kernel_size[0], **options)

@@ -130,8 +130,8 @@ def _convolution(builder: _Builder, layer: Any, before: Shape) -> list[Any]:
              list(windows("conv2d", (before[0], before[1]), kernel, **options)))
     pad, padding = _padding(builder, found, 0.0)
     theirs = getattr(builder.torch.nn, f"Conv{len(kernel)}d")(
-        *layer.W.shape[-2:], kernel, stride=tuple(one.stride for one in found), padding=padding,
-        dilation=tuple(one.dilation for one in found), bias=layer.b is not None)
+        layer.inputs, layer.filters, kernel, stride=tuple(one.stride for one in found), padding=padding,
+        dilation=tuple(one.dilation for one in found), groups=layer.groups, bias=layer.b is not None)
     return [*pad, builder.filled(theirs, layer)]
 
 

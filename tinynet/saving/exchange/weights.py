@@ -11,8 +11,8 @@ of one layer share a prefix (`features.0.weight`, `conv1d/kernel`), and the orde
            tinynet                       PyTorch                                Keras
 Dense      W (D,F)                       weight (F,D) = Wᵀ                      kernel = W
            b (F)                         bias                                   bias
-Conv1D     W (K,C,F)                     weight (F,C,K)                         kernel = W
-Conv2D     W (KH,KW,C,F)                 weight (F,C,KH,KW)                     kernel = W
+Conv1D     W (K,C,F), C of a group       weight (F,C,K)                         kernel = W
+Conv2D     W (KH,KW,C,F), likewise       weight (F,C,KH,KW)                     kernel = W
 LSTM       W (H+D,4H)                    weight_hh_l0 (4H,H) = W[:H]ᵀ           recurrent_kernel (H,4H) = W[:H]
                                          weight_ih_l0 (4H,D) = W[H:]ᵀ           kernel (D,4H) = W[H:]
            b (4H)                        bias_hh_l0 + bias_ih_l0                bias

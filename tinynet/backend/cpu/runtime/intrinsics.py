@@ -6,7 +6,7 @@
     numbers                    fma
     stack frame                stack
     float32 elements           load_element, store_element
-    float32 vectors            load_vector, store_vector, add_vectors
+    float32 vectors            load_vector, store_vector, add_vectors, multiply_add
     for writers of LLVM code   word, call_symbol, repeat
 
 Addresses are integers of 64 bits, the type of all numbers here unless stated. Nothing is checked: an address outside of
@@ -183,6 +183,17 @@ def add_vectors(typing: Any, width: Any, a: Any, b: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.fadd(*args[1:])
     return a(width, a, b), generate
+
+
+@intrinsic(prefer_literal=True)
+def multiply_add(typing: Any, width: Any, a: Any, b: Any, c: Any) -> Any:
+    """a b + c for three vectors, number by number, rounded as by `fma`."""
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = args[1].type
+        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind] * 3),
+                                                  f"llvm.fmuladd.v{kind.count}f32")
+        return builder.call(function, args[1:])
+    return a(width, a, b, c), generate
 
 
 def _mask(builder: Any, width: int, count: Any) -> Any:
