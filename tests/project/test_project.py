@@ -275,8 +275,9 @@ def test_an_import_by_name_is_found(source: str) -> None:
 # 130 more: changes between forward and backward, copies of optimizers, and layers in containers and cycles.
 # 700 more for sequences of different lengths, branches and losses: masks, GRU, LayerNorm, groups of channels, Residual,
 # Parallel, binary cross-entropy, Huber, and small functions.
+# 120 more for groups of channels: they are no op of their own, and multiply a size of a contract by an option.
 # It covers OPS ops. Each further op brings PER_OP lines, so that adding one needs no change here.
-BUDGET, OPS, PER_OP = 5990, 45, 80
+BUDGET, OPS, PER_OP = 6110, 45, 80
 CORE = (r"(contract|tape|tensor|op|tracing|random|window|init|gradcheck)\.py$|"
         r"(ops|nn|optim)/(?!__init__|summary|profile)")
 
