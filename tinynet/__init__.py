@@ -17,13 +17,14 @@
     tn.metrics                          how good is it?                                    metrics/
     tn.save, tn.load, tn.exchange       a model in one file; weights of PyTorch, Keras     saving/
     tn.to_onnx                          a model for other programs                         export/
+    tn.explain                          what a classifier of images looks at               explain.py
     tn.gradcheck, tn.seed               is a gradient right? the same bits again           gradcheck.py, random.py
     tn.about                            versions, processor, threads, devices              about.py
 """
 
 from typing import TYPE_CHECKING
 
-from tinynet import backend, data, errors, init, metrics, models, nn, ops, optim, random
+from tinynet import backend, data, errors, explain, init, metrics, models, nn, ops, optim, random
 from tinynet.about import __version__ as __version__
 from tinynet.about import about
 from tinynet.backend import precision, using
@@ -42,8 +43,8 @@ from tinynet.training.evaluate import evaluate, predict
 from tinynet.training.fit import fit
 
 __all__ = ["Report", "Tensor", "about", "backend", "callbacks", "data", "devices", "errors", "evaluate", "exchange",
-           "fit", "from_dlpack", "gradcheck", "init", "load", "metrics", "models", "nn", "no_grad", "ops", "optim",
-           "precision", "predict", "random", "save", "seed", "set_threads", "threads", "to_onnx", "using"]
+           "explain", "fit", "from_dlpack", "gradcheck", "init", "load", "metrics", "models", "nn", "no_grad", "ops",
+           "optim", "precision", "predict", "random", "save", "seed", "set_threads", "threads", "to_onnx", "using"]
 
 if not TYPE_CHECKING:
     __getattr__ = in_modules({"tn": __all__, "tn.nn": nn.__all__, "tn.optim": optim.__all__, "tn.ops": ops.__all__,

@@ -4,6 +4,7 @@
     tinynet predict MODEL IMAGE...     the classes of images of any size, of folders, and of stdin (-)
     tinynet evaluate MODEL DATA        accuracy, precision and recall on DATA: "mnist", "digits", or a folder of images
                                        with a folder for each class; its part "test", if it has one
+    tinynet explain MODEL IMAGE...     pictures of what the model looks at; a page of its worst mistakes in a folder
     tinynet summary MODEL              layers, shapes, parameters, operations, memory
     tinynet export MODEL --onnx FILE   the model for other programs, in the ONNX format
     tinynet learn                      a lab for the LSTM in the browser; exercises, with a check of each line
@@ -22,12 +23,12 @@ import os
 import sys
 
 from tinynet.about import __version__
-from tinynet.commands import evaluate, export, learn, predict, summary, train
+from tinynet.commands import evaluate, explain, export, learn, predict, summary, train
 from tinynet.commands.answers import complain
 from tinynet.errors import DeviceError, Interrupted, TinynetError
 from tinynet.output import finish
 
-_COMMANDS = (train.add, predict.add, evaluate.add, summary.add, export.add, learn.add, summary.add_about)
+_COMMANDS = (train.add, predict.add, evaluate.add, explain.add, summary.add, export.add, learn.add, summary.add_about)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -65,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
     called = "python -m tinynet" if os.path.basename(sys.argv[0]) == "__main__.py" else "tinynet"
     made = argparse.ArgumentParser(called, description=text.partition("\n")[0], epilog=f"Exit codes{codes}")
     made.add_argument("--version", action="version", version=f"tinynet {__version__}")
-    commands = made.add_subparsers(required=True, metavar="train|predict|evaluate|summary|export|learn|about")
+    commands = made.add_subparsers(required=True, metavar="train|predict|evaluate|explain|summary|export|learn|about")
     for add in _COMMANDS:
         add(commands)
     return made

@@ -76,3 +76,24 @@ def sheet(path: str | os.PathLike[str], pictures: Sequence[np.ndarray], captions
     if not pictures:
         figure.text(0.5, 0.5, "none", ha="center")
     save(figure, path)
+
+
+def map_over(path: str | os.PathLike[str], picture: np.ndarray, heat: np.ndarray, *, title: str, label: str,
+             signed: bool) -> None:
+    """Draw a uint8 image (H,W,C), the same in grey below a map (H,W), and the scale of the map.
+
+    label    what the map shows
+    signed   whether 0 is in the middle of the scale, or at its end
+    """
+    figure = new_figure(9, 4.4)
+    figure.suptitle(plain(title), fontsize=10)
+    left, right = figure.subplots(1, 2)
+    left.imshow(picture.squeeze(), cmap="gray", vmin=0, vmax=255)
+    right.imshow(picture.mean(axis=-1), cmap="gray", vmin=0, vmax=255)
+    most = float(np.abs(heat).max()) or 1.0
+    colours, least = ("PuOr_r", -most) if signed else ("inferno", 0.0)
+    shade = right.imshow(heat, cmap=colours, vmin=least, vmax=most, alpha=0.55)
+    for axes in (left, right):
+        axes.axis("off")
+    figure.colorbar(shade, ax=right, shrink=0.85, label=label)
+    save(figure, path)

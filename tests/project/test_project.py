@@ -47,7 +47,7 @@ LAYERS = [
     ["optim", "data", "models", "ensemble", "calibration"],
     ["saving", "metrics", "about", "intervals"],
     ["training"],
-    ["classifier", "drawing"],
+    ["classifier", "drawing", "explain"],
     ["export", "from_folder", "learn"],
     ["commands"],
     ["__main__"],

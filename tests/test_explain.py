@@ -1,0 +1,235 @@
+"""Maps of what a classifier looks at: against computations by hand, and on images with a known place."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import tinynet as tn
+from tinynet import explain
+from tinynet.__main__ import main
+from tinynet.ensemble import ensemble
+from tinynet.errors import ArgumentError, ShapeError
+
+nn = tn.nn
+rng = np.random.default_rng(0)
+
+
+def cnn(side: int = 12, channels: int = 3) -> nn.Sequential:
+    made = nn.Sequential(nn.Conv2D(channels, 6, 3, padding="same"), nn.BatchNorm(6), nn.ReLU(), nn.MaxPool2D(2),
+                         nn.Dropout(0.5), nn.Flatten(), nn.Dense(6 * (side // 2) ** 2, 2),
+                         input_shape=(side, side, channels))
+    made(tn.Tensor(rng.normal(size=(8, side, side, channels)).astype("float32")))  # running averages
+    return made
+
+
+def trained(steps: int = 60) -> tuple[nn.Sequential, np.ndarray, np.ndarray]:
+    """A model that tells a bright square from none: the model, images with it, and where it is: (N,2)."""
+    tn.seed(0)
+    random = np.random.default_rng(1)
+    model, x = cnn(), random.normal(0, 0.3, (256, 12, 12, 3)).astype("float32")
+    corners = random.integers(0, 9, (256, 2))
+    for image, (y, left) in zip(x[:128], corners, strict=False):
+        image[y : y + 4, left : left + 4] += 1
+    labels = (np.arange(256) < 128).astype("int64")
+    loader = tn.data.Loader(x, labels, batch_size=32, shuffle=True)
+    tn.fit(model, tn.optim.Adam(model.parameters(), lr=5e-3), loader, epochs=steps // 8, show=False)
+    assert tn.evaluate(model, loader)["accuracy"] > 0.95
+    return model, x[:128], corners[:128]
+
+
+@pytest.mark.parametrize("method", [explain.gradient, explain.grad_cam, explain.occlusion])
+def test_the_map_is_high_where_the_object_is(method: Any) -> None:
+    model, x, corners = trained()
+    maps = method(model, x[:40], 1)
+    assert maps.shape == (40, 12, 12) and maps.dtype == np.float32
+    found = 0
+    for one, (y, left) in zip(maps, corners, strict=False):
+        inside = np.zeros((12, 12), bool)
+        inside[y : y + 4, left : left + 4] = True
+        found += one[inside].mean() > one[~inside].mean() + one.std()
+    assert found >= 30
+
+
+def test_the_gradient_of_a_linear_model() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Dense(8 * 6 * 2, 3))
+    x = rng.normal(size=(4, 8, 6, 2)).astype("float32")
+    W = model[1].W.numpy().reshape(8, 6, 2, 3)
+    targets = np.array([0, 2, 1, 2])
+    centred = x - x.mean(axis=(1, 2), keepdims=True)
+    plain = np.stack([(centred[i] * W[..., k]).sum(axis=-1) for i, k in enumerate(targets)])
+    smooth = np.empty_like(plain)
+    for i in range(4):
+        for a in range(8):
+            for b in range(6):
+                rows = np.exp(-0.5 * ((np.arange(8) - a) / 0.5) ** 2)
+                columns = np.exp(-0.5 * ((np.arange(6) - b) / 0.5) ** 2)
+                smooth[i, a, b] = rows @ plain[i] @ columns / rows.sum() / columns.sum()
+    np.testing.assert_allclose(explain.gradient(model, x, targets), smooth, atol=1e-5)
+    assert explain.gradient(nn.Sequential(nn.Flatten(), nn.Dense(48, 2)), x[..., 0]).shape == (4, 8, 6)
+
+
+def test_grad_cam_by_hand() -> None:
+    model = nn.Sequential(nn.Conv2D(2, 5, 3, padding="same"), nn.ReLU(), nn.GlobalAveragePool(), nn.Dense(5, 3))
+    x = rng.normal(size=(4, 8, 6, 2)).astype("float32")
+    features = nn.Sequential(model[0], model[1])(tn.Tensor(x)).numpy()
+    weights = model[3].W.numpy()[:, 2] / (8 * 6)
+    expected = np.maximum((features * weights).sum(axis=-1), 0)
+    for layer in (None, "1", model[1]):
+        np.testing.assert_allclose(explain.grad_cam(model, x, 2, layer=layer), expected, atol=1e-6)
+    assert not np.allclose(explain.grad_cam(model, x, 2, layer="0"), expected)
+
+
+def test_grad_cam_enlarges_between_centers() -> None:
+    maps = np.array([[[0.0, 1.0], [2.0, 3.0]]], np.float32)
+    large = explain._enlarged(maps, 4, 4)
+    np.testing.assert_allclose(large[0, 0], [0, 0.25, 0.75, 1])
+    np.testing.assert_allclose(large[0, :, 0], [0, 0.5, 1.5, 2])
+    np.testing.assert_array_equal(explain._enlarged(maps, 2, 2), maps)
+    assert explain._enlarged(maps[:, :1, :1] + 3, 5, 7).tolist() == [[[3.0] * 7] * 5]
+
+
+def test_grad_cam_of_a_model_that_reads_rows() -> None:
+    model = nn.Sequential(nn.LSTM(10, 8), nn.Conv1D(8, 4, 3), nn.ReLU(), nn.Flatten(), nn.Dense(4 * 12, 2))
+    maps = explain.grad_cam(model, rng.normal(size=(3, 14, 10)).astype("float32"), 1)
+    assert maps.shape == (3, 14, 10)
+    np.testing.assert_array_equal(maps, np.repeat(maps[:, :, :1], 10, axis=2))
+    with pytest.raises(ArgumentError, match=r"must have a layer whose output is \(N,h,w,C\)"):
+        explain.grad_cam(nn.Sequential(nn.Flatten(), nn.Dense(12, 2)), np.zeros((1, 3, 4), "float32"))
+
+
+@pytest.mark.parametrize("size", [None, 4, (2, 6)])
+def test_occlusion_by_hand(size: Any) -> None:
+    tn.seed(0)
+    model, x = cnn(), rng.normal(size=(2, 12, 12, 3)).astype("float32")
+    found = explain.occlusion(model, x, np.array([0, 1]), size=size)
+    tall, wide = {None: (2, 2), 4: (4, 4)}.get(size, size)  # type: ignore[arg-type]
+
+    def p(image: np.ndarray, k: int) -> float:
+        return float(tn.ops.softmax(tn.Tensor(tn.predict(model, image[None]))).numpy()[0, k])
+
+    for i in range(2):
+        fall, count = np.zeros((12, 12)), np.zeros((12, 12))
+        for y in range(0, 12, tall // 2):
+            for left in range(0, 12, wide // 2):
+                covered = x[i].copy()
+                covered[y : y + tall, left : left + wide] = x[i].mean(axis=(0, 1))
+                fall[y : y + tall, left : left + wide] += p(x[i], i) - p(covered, i)
+                count[y : y + tall, left : left + wide] += 1
+        np.testing.assert_allclose(found[i], fall / count, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", [explain.gradient, explain.grad_cam, explain.occlusion])
+def test_the_model_does_not_change(method: Any) -> None:
+    model, x = cnn().train(), rng.normal(size=(3, 12, 12, 3)).astype("float32")
+    model.parameters()[0].grad = np.ones(model.parameters()[0].shape, "float32")
+    before = model.state_dict()
+    maps = method(model, x)
+    assert model.training and (model.parameters()[0].grad == 1).all() and model.parameters()[1].grad is None
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    assert all((before[name] == array).all() for name, array in model.state_dict().items())
+    np.testing.assert_array_equal(method(model.eval(), x), maps)  # dropout is off in both modes
+    decided = tn.predict(model, x).argmax(axis=1)
+    np.testing.assert_array_equal(method(model, x, decided), maps)
+    model.decision_threshold = 1e-9
+    np.testing.assert_array_equal(method(model, x), method(model, x, 1))
+
+
+@pytest.mark.parametrize("method", [explain.gradient, explain.grad_cam])
+def test_an_ensemble_has_the_mean_map(method: Any) -> None:
+    models, x = [cnn() for _ in range(3)], rng.normal(size=(3, 12, 12, 3)).astype("float32")
+    mean = np.mean([method(model, x, 1) for model in models], axis=0)
+    np.testing.assert_allclose(method(ensemble(models), x, 1), mean, atol=1e-6)
+    alone = nn.Sequential(*models[0], nn.Softmax())
+    assert method(alone, x, 1).std() > 0
+
+
+def test_more_images_than_a_batch() -> None:
+    model, x = cnn(), rng.normal(size=(explain.BATCH + 3, 12, 12, 3)).astype("float32")
+    whole = explain.gradient(model, x)
+    np.testing.assert_allclose(whole[-3:], explain.gradient(model, x[-3:]), atol=1e-5)
+
+
+@pytest.mark.parametrize(("arguments", "error", "message"), [
+    ((np.zeros((12, 12)),), ShapeError, r"x must be images.*x\[None\] for one image"),
+    ((np.zeros((0, 12, 12, 3)),), ShapeError, "x must be images"),
+    ((np.zeros((1, 12, 12, 3)), 2), ArgumentError, "target must be the number of a class below 2"),
+    ((np.zeros((1, 12, 12, 3)), -1), ArgumentError, "target must be"),
+    ((np.zeros((1, 12, 12, 3)), 0.5), ArgumentError, "target must be")])
+def test_wrong_arguments(arguments: Any, error: Any, message: str) -> None:
+    for method in (explain.gradient, explain.grad_cam, explain.occlusion):
+        with pytest.raises(error, match=f"{method.__name__}: {message}"):
+            method(cnn(), *arguments)
+
+
+def test_wrong_layers_and_sizes() -> None:
+    x = np.zeros((1, 12, 12, 3), "float32")
+    for layer, message in (("9", "layer must be the path of a module"), ("5", r"must have an output \(N,h,w,C\)"),
+                           (nn.ReLU(), r"must have an output \(N,h,w,C\)")):
+        with pytest.raises(ArgumentError, match=message):
+            explain.grad_cam(cnn(), x, layer=layer)
+    for size in (0, 13, (3, 40)):
+        with pytest.raises(ArgumentError, match="size must be from 1 to"):
+            explain.occlusion(cnn(), x, size=size)
+    with pytest.raises(ShapeError, match="a score for each of two or more classes"):
+        explain.gradient(nn.Sequential(nn.Flatten(), nn.Dense(12 * 12 * 3, 1)), x)
+
+
+# --- the command ----------------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    tn.seed(0)
+    made = cnn(16)
+    made.classes, made.scaling = ("cat", "<b>dog"), tn.nn.Scaling()
+    tn.save(tmp_path / "model.safetensors", made)
+    return tmp_path / "model.safetensors"
+
+
+def photos(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)).save(root / name)
+    return root
+
+
+@pytest.mark.parametrize("method", ["grad_cam", "gradient", "occlusion"])
+def test_pictures_of_images(model: Path, method: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = photos(tmp_path / "in", "a $x.png", "b.jpg")
+    (folder / "broken.png").write_bytes(b"")
+    paths = [str(folder / name) for name in ("a $x.png", "broken.png", "b.jpg")]
+    assert main(["explain", str(model), *paths, "--out", str(tmp_path / "out"), "--method", method]) == 1
+    told = capsys.readouterr()
+    assert "broken.png is empty" in told.err and len(told.out.splitlines()) == 2
+    for name in ("001-a__x.png", "002-b.png"):
+        with Image.open(tmp_path / "out" / name) as picture:
+            assert min(picture.size) > 300
+    assert main(["explain", "--json", str(model), paths[0], "--target", "cat", "--out", str(tmp_path / "out")]) == 0
+    answer, = json.loads(capsys.readouterr().out)
+    assert answer["target"] == "cat" and Path(answer["picture"]).is_file()
+
+
+def test_a_page_of_mistakes(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = photos(tmp_path / "in", *(f"{name}/{i}.png" for name in ("cat", "<b>dog") for i in range(4)))
+    assert main(["explain", str(model), str(folder), "--out", str(tmp_path / "out"), "--most", "3"]) == 0
+    out = capsys.readouterr().out
+    assert "pictures of 3 of 8 images; --most for more" in out and "mistakes, the surest first" in out
+    page = (tmp_path / "out" / "mistakes.html").read_text()
+    count = page.count("<figure>")
+    assert count and f"The {count} surest of {count} mistakes" in page and "<b>" not in page
+    assert len(list((tmp_path / "out" / "mistakes").glob("*.png"))) == count
+    plain = photos(tmp_path / "plain", "x.png", "deep/y.png")  # without classes: its images alone
+    assert main(["explain", str(model), str(plain), "--out", str(tmp_path / "two")]) == 0
+    assert len(list((tmp_path / "two").glob("*.png"))) == 2 and not (tmp_path / "two" / "mistakes.html").exists()
+
+
+def test_what_cannot_be_explained(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    assert main(["explain", str(model), "x.png", "--target", "cow"]) == 1
+    assert "--target must be one of cat, <b>dog, got 'cow'" in capsys.readouterr().err
+    monkeypatch.setattr("tinynet.commands.explain.available", lambda: False)
+    assert main(["explain", str(model), "x.png"]) == 1
+    assert "pip install matplotlib" in capsys.readouterr().err
