@@ -70,9 +70,10 @@ def gradient(model: Module, x: ArrayLike, target: Target = None) -> Array:
 def grad_cam(model: Module, x: ArrayLike, target: Target = None, layer: str | Module | None = None) -> Array:
     """Grad-CAM: the feature maps of a layer, weighed by the mean gradient of the score: float32 (N,H,W), at least 0.
 
-    layer   a module of the model, or its path, such as "6"; by default the last one whose output has the axes of an
-            image, (N,h,w,C); without one, the last whose output is a sequence (N,T,C) over the rows of the image. The
-            map is enlarged to the size of the image
+    layer   a module of the model, or its path, such as "6". By default, it is the last one whose output has the axes of
+            an image, (N,h,w,C); without one, the last whose output is a sequence (N,T,C) over the rows of the image
+
+    The map is enlarged to the size of the image.
 
     Errors: ArgumentError if the model has no such layer.
 
