@@ -113,23 +113,15 @@ def write(folder: Path, results: dict[str, Any], model: tn.nn.Module) -> None:
 
 
 def draw(path: Path, results: dict[str, Any]) -> bool:
-    """Draw training and validation accuracy over the epochs."""
+    """Draw training and validation error over the epochs."""
     if not figures.available():
         say("matplotlib is not installed, so curves.png is left out: pip install matplotlib")
         return False
-    epochs = [row["epoch"] for row in results["epochs"]]
-    figure, axes = figures.new()
-    marker = "o" if len(epochs) < 20 else ""
-    axes.plot(epochs, [100 * row["train_accuracy"] for row in results["epochs"]], marker=marker,
-              label="training (while learning, with dropout)")
-    axes.plot(epochs, [100 * row["validation_accuracy"] for row in results["epochs"]], marker=marker,
-              label="validation")
-    axes.axhline(100 * results["test_accuracy"], color="grey", linestyle=":",
-                 label=f"test, at the end: {100 * results['test_accuracy']:.2f} %")
-    axes.set(xlabel="epoch", ylabel="accuracy (%)", title=f"LSTM-CNN on {results['data']}, seed {results['seed']}")
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.legend(loc="lower right")
-    figures.save(figure, path)
+    panels = [figures.Panel(title, {"LSTM-CNN": [[row[f"{part}_accuracy"] for row in results["epochs"]]]},
+                            results[f"{part}_images"])
+              for part, title in (("train", "training, while learning"), ("validation", "validation"))]
+    figures.curves(path, [panels], vector=False, title=f"{results['data']}, seed {results['seed']}: test accuracy "
+                                                       f"{100 * results['test_accuracy']:.2f} % at the end")
     return True
 
 

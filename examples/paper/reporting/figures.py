@@ -59,7 +59,7 @@ def colour(name: str) -> str:
     return COLOURS.get(name, OTHER)
 
 
-def curves(path: Path, rows: Sequence[Sequence[Panel]], *, title: str) -> None:
+def curves(path: Path, rows: Sequence[Sequence[Panel]], *, title: str, vector: bool = True) -> None:
     """Draw rows of panels of one logarithmic scale: the mean error of each model, in a band of its runs."""
     figure = new_figure(9.0, 0.8 + 3.2 * len(rows))
     figure.suptitle(title)
@@ -80,7 +80,7 @@ def curves(path: Path, rows: Sequence[Sequence[Panel]], *, title: str) -> None:
     for axes in grid[:, 0]:
         axes.set(ylabel="100 - accuracy (%)")
     grid[0, 0].legend(loc="upper right")
-    save(figure, path, vector=True)
+    save(figure, path, vector)
 
 
 def logarithmic(axis: Any) -> None:
