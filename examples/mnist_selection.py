@@ -32,6 +32,7 @@ from paper.selection import Candidate, Fold, Trial
 import tinynet as tn
 from tinynet.output import say
 
+EXPERIMENT = "mnist_selection"
 FOLDS = 3
 BASE = mnist_deep.RECIPE
 
@@ -74,8 +75,8 @@ def work(options: argparse.Namespace) -> None:
         chosen = [replace(one, recipe=replace(one.recipe, epochs=options.epochs)) for one in chosen]
     trials = [Trial(one, deep_net, partial(fold, dataset, number), f"part{number}", seed=0)
               for number in range(options.folds) for one in chosen]
-    selection.run_all(trials, options.out, base="base")
-    say(f"{selection.report(options.out, 'base')}\nwritten: {options.out / 'selection.md'}")
+    selection.run_all(trials, EXPERIMENT, options.out)
+    say(f"{selection.report(EXPERIMENT, options.out)}\nwritten: {options.out / 'selection.md'}")
 
 
 def fold(dataset: tn.data.Dataset, number: int) -> Fold:

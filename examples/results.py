@@ -2,6 +2,7 @@
 
     python examples/results.py                                # from examples/results
     python examples/results.py --add runs/mnist_table1        # add the finished runs of a folder first
+    python examples/results.py --add runs/xray_selection      # or the trials of a selection
 
 Only runs on complete real data, with the default options of their scripts, are added. Runs in one table must have equal
 conditions and the same test images. Otherwise the error names the difference, and nothing is written. Exit codes: 0
@@ -11,10 +12,12 @@ done, 1 an error in a file, 2 in an option, 130 ended by Ctrl-C.
 import argparse
 import math
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import command
+from paper import selection
 from paper.reporting import records
 from paper.reporting.goals import TRIED
 from paper.reporting.grouping import Runs, title
@@ -28,6 +31,8 @@ from tinynet.errors import DataError
 from tinynet.intervals import wilson
 from tinynet.output import say
 
+SELECTIONS = {"xray_selection": "The choice of the recipe for chest X-rays",
+              "mnist_selection": "The choice of the recipe of the deep LSTM-CNN"}
 HERE = Path(__file__).resolve().parent
 
 
@@ -84,7 +89,12 @@ and dropout, so they can be lower than the others. Without another note, interva
 the machine during the measured times."""
 
 
-def markdown(runs: Runs) -> str:
+def selections(folder: Path) -> dict[str, Any]:
+    """What was measured in selections, by experiment. Raises DataError for another file."""
+    return {path.stem: selection.read(path) for path in sorted(folder.glob("selection/*.json"))}
+
+
+def markdown(runs: Runs, selected: Mapping[str, Any] | None = None) -> str:
     """The content of RESULTS.md."""
     parts = ["# Results", *filter(None, [summary(runs)]), f"## How they were made\n\n{INTRODUCTION}"]
     for experiment, one in SECTIONS.items():
@@ -95,6 +105,9 @@ def markdown(runs: Runs) -> str:
         pictures = [f"![{name}](figures/{name}.png)\n\n*{drawing.caption}* ([SVG](figures/{name}.svg))"
                     for name, drawing in one.figures(runs).items()] if made else []
         parts += [f"## {one.title}", text, *pictures]
+    for experiment, found in (selected or {}).items():
+        parts.append(f"## {SELECTIONS.get(experiment, experiment)}\n\nMade by `python examples/{experiment}.py`, which "
+                     f"says the rule of the choice.\n\n{selection.markdown(found['trials']).strip()}")
     everything = [run for experiment in SECTIONS for run in runs.get(experiment, ())]
     if everything:
         parts.append(f"## All runs\n\n{all_runs(everything)}")
@@ -112,10 +125,10 @@ def all_runs(runs: Sequence[Record]) -> str:
             + table(["experiment", "run", "test", "95 % interval (Wilson)", "training", "started", "commit"], rows))
 
 
-def make(runs: Runs, out: Path) -> list[Path]:
+def make(runs: Runs, selected: Mapping[str, Any], out: Path) -> list[Path]:
     """Write RESULTS.md and the figures of some runs. Returns the paths written."""
     written = [out / "RESULTS.md"]
-    write_whole(written[0], markdown(runs).encode())
+    write_whole(written[0], markdown(runs, selected).encode())
     for experiment in SECTIONS:
         if experiment in runs:
             written += draw(experiment, runs, out / "figures")
@@ -135,18 +148,28 @@ def main(arguments: list[str] | None = None) -> int:
 
 def work(options: argparse.Namespace) -> None:
     there = {path.name: _published(path) for path in options.results.glob("*.json")}
-    added = taken(options.add)
+    chosen = [folder for folder in options.add if (folder / "selection.json").exists()]
+    added = taken(folder for folder in options.add if folder not in chosen)
+    selected = selections(options.results)
+    for folder in chosen:
+        found = selection.read(folder / "selection.json")
+        if found.get("experiment") not in SELECTIONS or not isinstance(found.get("trials"), list):
+            raise DataError(f"results: {folder / 'selection.json'} must hold the trials of one of "
+                            f"{listed(list(SELECTIONS))}, and does not; leave it out")
+        selected[found["experiment"]] = found
     runs = by_experiment({**there, **added}.values())
     if not runs:
         raise DataError(f"results: {options.results} must hold the JSON files of runs, and holds none; "
                         "--add runs/mnist_table1?")
-    markdown(runs)  # fails before anything is written
+    markdown(runs, selected)  # fails before anything is written
+    for experiment, found in selected.items():
+        selection.write(options.results / "selection" / f"{experiment}.json", found)
     for name, run in added.items():
         records.write(options.results / name, run.fields)
     if added:
         replaced = [name for name, run in added.items() if name in there and there[name].fields != run.fields]
         say(f"{len(added)} runs are in {options.results} now, {len(replaced)} of them replaced others")
-    written = make(runs, options.out)
+    written = make(runs, dict(sorted(selected.items())), options.out)
     for path in written:
         say(f"written: {path}")
     if len(written) == 1:

@@ -38,6 +38,7 @@ import tinynet as tn
 from tinynet.errors import DataError
 from tinynet.output import say
 
+EXPERIMENT = "xray_selection"
 SIDE, SEEDS = 112, 3
 KINDS = {"NORMAL": ("IM", "NORMAL2"), "PNEUMONIA": ("bacteria", "virus")}
 BASE = pneumonia_cnn_lstm.RECIPE
@@ -101,8 +102,8 @@ def work(options: argparse.Namespace) -> None:
         chosen = [replace(one, recipe=replace(one.recipe, epochs=options.epochs)) for one in chosen]
     trials = [Trial(one, partial(xray_net, size=options.side), partial(read, *kind), "_".join(kind), seed)
               for seed in range(options.seeds) for one in chosen for kind in names]
-    selection.run_all(trials, options.out, base="base")
-    say(f"{selection.report(options.out, 'base')}\nwritten: {options.out / 'selection.md'}")
+    selection.run_all(trials, EXPERIMENT, options.out)
+    say(f"{selection.report(EXPERIMENT, options.out)}\nwritten: {options.out / 'selection.md'}")
 
 
 def kind_of(name: str) -> str:

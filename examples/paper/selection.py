@@ -1,8 +1,8 @@
 """The choice of a recipe on validation images: candidates are trained on the same folds with the same seeds.
 
     trials = [Trial(candidate, fold, seed), ...]
-    run_all(trials, out)          # those that are missing; each writes CANDIDATE-FOLD-seedS.json
-    report(out, base="base")      # selection.json: what was measured; selection.md: the table
+    run_all(trials, "xray_selection", out)      # those that are missing; each writes CANDIDATE-FOLD-seedS.json
+    report("xray_selection", out)               # selection.json: what was measured; selection.md: the table
 
 A trial measures the weights after the last epoch and the mean of the last epochs, each for the images alone and in
 random views: `VARIANTS`. No test image is read. The score of a candidate is its accuracy, over folds and seeds.
@@ -35,6 +35,7 @@ from tinynet.output import say
 FORMAT = "tinynet selection 1"
 AVERAGE, VIEWS = 5, 4  # epochs and views of the variants
 VARIANTS = {"last": (False, False), "views": (False, True), "average": (True, False), "average, views": (True, True)}
+BASE = "base"  # the name of the candidate that the others are compared with
 BINS = 15  # of the calibration error
 
 
@@ -75,7 +76,7 @@ class Trial:
         return {**asdict(self.candidate.recipe), **self.candidate.net}
 
 
-def run_all(trials: Sequence[Trial], out: Path, base: str) -> None:
+def run_all(trials: Sequence[Trial], experiment: str, out: Path) -> None:
     """Make the trials that are missing, one after the other, and the report after each."""
     for number, trial in enumerate(trials, 1):
         path = out / f"{trial.name}.json"
@@ -89,7 +90,7 @@ def run_all(trials: Sequence[Trial], out: Path, base: str) -> None:
         write_whole(path, (json.dumps(found) + "\n").encode())
         say(", ".join(f"{variant}: {score(one):.4f}" for variant, one in found["measured"].items())
             + f" ({found['seconds']:.0f} s of the processor)")
-        report(out, base)
+        report(experiment, out)
 
 
 def run(trial: Trial, out: Path) -> dict[str, Any]:
@@ -177,7 +178,7 @@ def score(measured: Mapping[str, float]) -> float:
 # --- the report -----------------------------------------------------------------------------------------------------
 
 def read(path: Path) -> dict[str, Any]:
-    """The file of a trial. Errors: DataError for another file."""
+    """The file of a trial, or selection.json. Errors: DataError for another file."""
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as fault:
@@ -188,16 +189,22 @@ def read(path: Path) -> dict[str, Any]:
     return fields
 
 
-def report(out: Path, base: str) -> str:
+def report(experiment: str, out: Path) -> str:
     """Write selection.json, all that was measured without scores and labels, and selection.md, and return its text."""
     kept = ("candidate", "change", "fold", "seed", "commit", "parameters", "train", "seconds", "measured")
     trials = [{name: fields[name] for name in kept} for path in sorted(out.glob("*-seed*.json"))
               if (fields := read(path))]
-    lines = ",\n".join(json.dumps(trial) for trial in trials)
-    write_whole(out / "selection.json", f"[\n{lines}\n]\n".encode())
-    text = markdown(trials, base)
+    write(out / "selection.json", {"format": FORMAT, "experiment": experiment, "trials": trials})
+    text = markdown(trials)
     write_whole(out / "selection.md", text.encode())
     return text
+
+
+def write(path: Path, found: Mapping[str, Any]) -> None:
+    """Write what was measured, a trial a line."""
+    lines = ",\n".join(f"  {json.dumps(trial)}" for trial in found["trials"])
+    head = ", ".join(f"{json.dumps(name)}: {json.dumps(found[name])}" for name in ("format", "experiment"))
+    write_whole(path, f'{{{head}, "trials": [\n{lines}\n]}}\n'.encode())
 
 
 MEASURES = ("accuracy", "balanced accuracy", "sensitivity", "specificity", "AUC", "calibration error", "loss")
@@ -205,8 +212,8 @@ RULES = {"equal classes": "", "the share in training": "trained ",
          "the share that is estimated on the images": "estimated "}  # the prior, and how its measures are called
 
 
-def markdown(trials: Iterable[Mapping[str, Any]], base: str) -> str:
-    """The tables of some trials: candidates against `base`, variants, and rules for the threshold."""
+def markdown(trials: Iterable[Mapping[str, Any]]) -> str:
+    """The tables of some trials: candidates against BASE, variants, and priors."""
     of: dict[str, dict[tuple[str, int], Mapping[str, Any]]] = {}
     for trial in trials:
         of.setdefault(trial["candidate"], {})[trial["fold"], trial["seed"]] = trial
@@ -219,7 +226,7 @@ def markdown(trials: Iterable[Mapping[str, Any]], base: str) -> str:
         first = next(iter(some.values()))
         rows.append((float(np.mean([score(one) for one in measured])), [
             name, first["change"], f"{first['parameters']:,}", str(len(some)), *map(percent, means),
-            percent(float(np.mean([score(one) for one in measured]))), _gain(some, of.get(base, {}))]))
+            percent(float(np.mean([score(one) for one in measured]))), _gain(some, of.get(BASE, {}))]))
     ordered = [row for _, row in sorted(rows, key=lambda row: -row[0])]
     everything = [trial["measured"] for some in of.values() for trial in some.values()]
     variants = [[variant, _difference([score(one[variant]) - score(one["last"]) for one in everything])]
@@ -230,7 +237,7 @@ def markdown(trials: Iterable[Mapping[str, Any]], base: str) -> str:
     meaning = ("after a correction to equal classes. The score is the mean of balanced accuracy at 0.5 and AUC" if
                has_priors else "the loss times 100. The score is the accuracy")
     parts = [
-        f"In percent, means over folds and seeds, {meaning}. The gain is the difference of scores to `{base}` on the "
+        f"In percent, means over folds and seeds, {meaning}. The gain is the difference of scores to `{BASE}` on the "
         "same folds and seeds, ± its standard error.",
         table(["candidate", "change", "parameters", "trials", *known, "score", "gain"], ordered, words=(0, 1)),
         "Of all candidates, the gain of two means over the weights after the last epoch: of the weights of the last "

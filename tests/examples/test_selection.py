@@ -17,6 +17,7 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 sys.path.insert(0, str(EXAMPLES))
 
 import mnist_selection  # noqa: E402
+import results  # noqa: E402
 import xray_selection  # noqa: E402
 from paper import appearance, experiment, nets, selection, training  # noqa: E402
 from paper.appearance import Appearance  # noqa: E402
@@ -196,7 +197,7 @@ def test_the_selection(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     text, printed = (tmp_path / "selection.md").read_text(), capsys.readouterr().out
     assert "trial 8 of 8: gamma-NORMAL2_virus-seed0" in printed and text in printed
     made = json.loads((tmp_path / "selection.json").read_text())
-    assert len(made) == 8 and selection.markdown(made, "base") == text
+    assert len(made["trials"]) == 8 and selection.markdown(made["trials"]) == text
     row, = (line for line in text.splitlines() if line.startswith("| base | the recipe of pneumonia_cnn_lstm.py | "))
     assert "| 110,050 | 4 |" in row and row.endswith(" | +0.00 ± 0.00 |")
     assert not list(tmp_path.glob("*.npz"))
@@ -207,6 +208,17 @@ def test_the_selection(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert xray_selection.main(command) == 0
     assert {path for path, stamp in stamps.items() if path.stat().st_mtime_ns != stamp} == {gone}
     assert json.loads(gone.read_text())["scores"] == before["scores"]
+    (tmp_path / "results").mkdir()
+    for path in (EXAMPLES / "results").glob("mnist_deep-*.json"):
+        (tmp_path / "results" / path.name).write_bytes(path.read_bytes())
+    published = ["--results", str(tmp_path / "results"), "--out", str(tmp_path / "published")]
+    assert results.main([*published, "--add", str(tmp_path)]) == 0 and results.main(published) == 0
+    whole = (tmp_path / "published" / "RESULTS.md").read_text()
+    assert "## The choice of the recipe for chest X-rays\n\nMade by `python examples/xray_selection.py`" in whole
+    assert text.strip() in whole
+    (tmp_path / "selection.json").write_text(json.dumps({**made, "experiment": "../x"}))
+    assert results.main([*published, "--add", str(tmp_path)]) == 1
+    assert "must hold the trials of one of xray_selection and mnist_selection" in capsys.readouterr().err
     assert xray_selection.main([*command[:3], "2", *command[4:]]) == 1
     assert "must be of this candidate, and has other settings" in capsys.readouterr().err
 
@@ -235,7 +247,7 @@ def test_a_file_that_is_no_trial(tmp_path: Path) -> None:
     for content in ("{}", "no json", "[]"):
         (tmp_path / "a-b-seed0.json").write_text(content)
         with pytest.raises(DataError, match="must be the file of a trial"):
-            selection.report(tmp_path, "base")
+            selection.report("xray_selection", tmp_path)
 
 
 def test_the_selection_on_digits(tmp_path: Path) -> None:
