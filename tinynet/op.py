@@ -133,7 +133,9 @@ class Op(Generic[Result]):
             with np.errstate(under="ignore"):
                 return self._run(tensors, arrays, sizes, options)
         outputs, cache = result
-        made = [xp.asarray(array) for array in (outputs if isinstance(outputs, tuple) else (outputs,))]
+        kind = xp.ndarray
+        made = [array if type(array) is kind else xp.asarray(array)
+                for array in (outputs if isinstance(outputs, tuple) else (outputs,))]
         results = [Tensor.of(array) for array in made]
         if backend.is_recording() and any([tensor is not None and tensor.requires_grad for tensor in tensors]):
             node = Node(self, xp, backward, cache, tensors, made)

@@ -2,6 +2,7 @@
 
 import ctypes
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,14 @@ def on_the_machine(multiply: Callable[[], None], addresses: list[int]) -> None:
     for address in addresses:
         machine.check_address(address, 0, "a product")
     machine.on(cupy.cuda.get_current_stream().ptr, "a product", multiply)
+
+
+def _of_numbers(function: Callable[..., int]) -> Callable[..., int]:
+    """A function that takes numbers of ctypes, too, after its handle."""
+    @wraps(function)
+    def call(self: Any, handle: Any, *arguments: Any) -> int:
+        return function(self, handle, *[getattr(argument, "value", argument) for argument in arguments])
+    return call
 
 
 class FakeCublas:
@@ -56,6 +65,7 @@ class FakeCublas:
         self.calls.append(f"workspace {size}")
         return 0
 
+    @_of_numbers
     def cublasGemmEx(self, handle: Any, op_a: int, op_b: int, m: int, n: int, k: int, alpha: Any, a: int,
                      a_kind: int, lda: int, b: int, b_kind: int, ldb: int, beta: Any, c: int, c_kind: int, ldc: int,
                      compute: int, algorithm: int) -> int:
@@ -75,6 +85,7 @@ class FakeCublas:
         self.perform(multiply, [a, b, c])
         return self.status
 
+    @_of_numbers
     def cublasGemmStridedBatchedEx(self, handle: Any, op_a: int, op_b: int, m: int, n: int, k: int,
                                    alpha: Any, a: int, a_kind: int, lda: int, step_a: int, b: int, b_kind: int,
                                    ldb: int, step_b: int, beta: Any, c: int, c_kind: int, ldc: int, step_c: int,

@@ -19,6 +19,7 @@ from tinynet.types import Array, Namespace
 
 FOLDERS = {"cpu": "tinynet.backend.cpu", "gpu": "tinynet.backend.cuda", "gpu-emulated": "tinynet.backend.cuda"}
 _opened: dict[str, tuple[Any, Callable[[], Any] | None]] = {}  # by device: its module, and what makes it current
+_kinds: dict[type, str] = {}  # the kind of device, by the type of its arrays
 _said: set[str] = set()  # about kernels
 GIBIBYTE = 2**30
 
@@ -87,12 +88,17 @@ def namespace(device: str) -> Namespace:
 
 def device_of(array: Array) -> str:
     """The name of the device that an array is on: "cpu", "gpu", "gpu:1", "gpu-emulated"."""
+    kind = _kinds.get(type(array)) or _kinds.setdefault(type(array), _kind(array))
+    if kind != "gpu":
+        return kind
+    device: Any = array.device
+    return f"gpu:{device.id}" if device.id else "gpu"
+
+
+def _kind(array: Array) -> str:
     if isinstance(array, np.ndarray):
         return "cpu"
-    if isinstance(array, type_of("tinynet.backend.cuda.runtime.fake_cupy", "Array")):
-        return "gpu-emulated"
-    index = array.device.id
-    return f"gpu:{index}" if index else "gpu"
+    return "gpu-emulated" if isinstance(array, type_of("tinynet.backend.cuda.runtime.fake_cupy", "Array")) else "gpu"
 
 
 def common_device(arrays: Iterable[Array | None]) -> str | None:

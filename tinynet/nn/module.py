@@ -9,6 +9,7 @@ import inspect
 from collections import UserDict, UserList, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -33,7 +34,25 @@ _SINGLE = frozenset({bool, int, float, str, type(None), Parameter, Buffer})  # t
 _KEYED, _SETS = (dict, UserDict, MappingProxyType), (set, frozenset)
 _CONTAINERS = (list, tuple, deque, UserList, *_KEYED)
 
-_root: ContextVar[Any] = ContextVar("root", default=None)  # the outermost module that is being called
+
+class _Call:
+    """A call of an outermost module, with the paths of the modules in it once one was asked for."""
+
+    __slots__ = ("paths", "root")
+
+    def __init__(self, root: Any) -> None:
+        self.root = root
+        self.paths: dict[int, tuple[str, Module]] = {}  # by id; the first path of each
+
+    def path_of(self, module: "Module") -> str:
+        """The path of a module, "" for the root and for modules that are not in it."""
+        if id(module) not in self.paths:
+            for path, one in self.root.modules():
+                self.paths.setdefault(id(one), (path, one))
+        return self.paths.get(id(module), ("", module))[0]
+
+
+_call: ContextVar[_Call | None] = ContextVar("call", default=None)  # the call of an outermost module that is underway
 
 
 class Module:
@@ -65,11 +84,11 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__}: a module needs a forward(self, x)")
 
     def __call__(self: HasForward[Inputs, Output], *inputs: Inputs.args, **options: Inputs.kwargs) -> Output:
-        is_outermost = _root.get() is None
+        is_outermost = _call.get() is None
         try:
             try:
                 if is_outermost:
-                    _root.set(self)
+                    _call.set(_Call(self))
                 observer = observers.get().module
                 if observer is None:
                     return self.forward(*inputs, **options)
@@ -80,10 +99,10 @@ class Module:
                 raise
             finally:
                 if is_outermost:
-                    _root.set(None)
+                    _call.set(None)
         finally:
             if is_outermost:
-                _root.set(None)  # an interrupt may have been raised before the same line above
+                _call.set(None)  # an interrupt may have been raised before the same line above
 
     @property
     def training(self) -> bool:
@@ -233,8 +252,8 @@ class Module:
 
     def random_key(self, what: str = "") -> tuple[int, int]:
         """The key of the random numbers of this module: the seed, and the stream of its path in the called model."""
-        root = _root.get() or self
-        path = next((path for path, module in root.modules() if module is self), "")
+        call = _call.get()
+        path = call.path_of(self) if call else ""
         if not path:  # called on its own: the order of first calls tells it from others of its class
             path = vars(self).setdefault("own_stream", f"{type(self).__name__}:{next_draw()}")
         return current_seed(), stream(_join(path, what))
@@ -257,7 +276,8 @@ answers(Module, MODEL)
 
 def is_outermost(module: Module) -> bool:
     """Whether this is the module that was called, and the call is not observed."""
-    return _root.get() is module and not is_observed()
+    call = _call.get()
+    return call is not None and call.root is module and not is_observed()
 
 
 def _join(path: str, name: str) -> str:
@@ -267,7 +287,10 @@ def _join(path: str, name: str) -> str:
 def _elements(before: str, named: Iterable[tuple[Any, Any]], around: tuple[Any, ...]) -> Iterator[tuple[str, Any]]:
     """Named values, and in place of a container its elements at any depth. A container in itself is passed over."""
     for key, value in named:
-        if isinstance(value, _CONTAINERS):
+        kind: Any = type(value)
+        if not _may_hold(kind):
+            yield f"{before}{key}", value
+        elif isinstance(value, _CONTAINERS):
             if all(value is not one for one in around):
                 inner = value.items() if isinstance(value, _KEYED) else enumerate(value)
                 yield from _elements(f"{before}{key}.", inner, (*around, value))
@@ -277,6 +300,12 @@ def _elements(before: str, named: Iterable[tuple[Any, Any]], around: tuple[Any, 
             yield from _elements(f"{before}{key}.", enumerate(value.ravel().tolist()), around)
         else:
             yield f"{before}{key}", value
+
+
+@lru_cache(1 << 8)
+def _may_hold(kind: type) -> bool:
+    """Whether values of a type may have elements."""
+    return issubclass(kind, (*_CONTAINERS, *_SETS, np.ndarray))
 
 
 def _replace(tensor: Tensor, change: Callable[[Array], Array]) -> None:

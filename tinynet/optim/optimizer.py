@@ -61,7 +61,7 @@ class Pack:
         # A parameter misses steps while it has no gradient. `since` is the last step before it began to.
         self.has_gradient, self.since = [True] * len(named), [steps] * len(named)
         self.missed = [steps - counts.get(name, steps) for name, _ in named]
-        self.found: list[tuple[slice, int]] = []  # the result of `runs`, while the same parameters have a gradient
+        self.found: list[tuple[tuple[Array, ...], int]] = []  # of `runs`, while the same parameters have a gradient
         self.views = []
         for (name, parameter), part in zip(named, self.slices, strict=True):
             view = self.values[part].reshape(parameter.shape)
@@ -78,17 +78,22 @@ class Pack:
         return all([parameter.data is view and parameter.home is home
                     for parameter, (view, home) in zip(self.parameters, self.views, strict=True)])
 
-    def runs(self, steps: Any) -> list[tuple[slice, int]]:
-        """The maximal slices of parameters with a gradient and equal missed steps, with these; usually one.
+    def runs(self, steps: Any) -> list[tuple[tuple[Array, ...], int]]:
+        """The maximal runs of parameters with a gradient and equal missed steps; usually one.
 
-        `steps` counts the present step. Gradients that lie elsewhere are copied in.
+        Each is the parts of the flat arrays (values, gradients, moments), and the number of missed steps. `steps`
+        counts the present step. Gradients that lie elsewhere are copied in.
         """
+        has_gradient = []
         for parameter in self.parameters:
-            parameter.version += parameter.held is not None
-            if parameter.held is not None and parameter.held is not parameter.home:
-                backend.copy_all([parameter.home], [parameter.held])
+            held = parameter.held
+            has_gradient.append(held is not None)
+            if held is None:
+                continue
+            parameter.version += 1
+            if held is not parameter.home:
+                backend.copy_all([parameter.home], [held])
                 parameter.held = parameter.home
-        has_gradient = [parameter.held is not None for parameter in self.parameters]
         if has_gradient != self.has_gradient:
             self._note(has_gradient, int(steps) - 1)
         return self.found or self._find()
@@ -102,13 +107,16 @@ class Pack:
                 self.since[i] = before
         self.has_gradient, self.found = has_gradient, []
 
-    def _find(self) -> list[tuple[slice, int]]:
-        numbered = zip(self.slices, self.has_gradient, self.missed, strict=True)
-        for (is_updated, missed), run in itertools.groupby(numbered, lambda one: one[1:]):
+    def _find(self) -> list[tuple[tuple[Array, ...], int]]:
+        found, numbered = [], zip(self.slices, self.has_gradient, self.missed, strict=True)
+        for (is_updated, missed), some in itertools.groupby(numbered, lambda one: one[1:]):
             if is_updated:
-                parts = [part for part, _, _ in run]
-                self.found.append((slice(parts[0].start, parts[-1].stop), missed))
-        return self.found
+                parts = [part for part, _, _ in some]
+                run = slice(parts[0].start, parts[-1].stop)
+                arrays = self.values, self.gradients, *self.moments.values()
+                found.append((tuple(array[run] for array in arrays), missed))
+        self.found = found
+        return found
 
     def counts(self, steps: int) -> list[int]:
         """For each parameter the number of its steps, after `steps` steps of the optimizer."""
@@ -222,9 +230,8 @@ class Optimizer:
             self._pack(self._moments(), self._counts())
         self.steps = backend.incremented(self.steps)
         for pack in self._packs:
-            for run, missed in pack.runs(self.steps):
+            for arrays, missed in pack.runs(self.steps):
                 self._missed = missed if self.counts_steps else 0
-                arrays = pack.values[run], pack.gradients[run], *(pack.moments[name][run] for name in self.moments)
                 self.update(*arrays) if pack.group is None else self._update_group(pack.group, *arrays)
 
     def _update_group(self, group: Group, *arrays: Array) -> None:

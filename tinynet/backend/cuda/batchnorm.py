@@ -64,8 +64,7 @@ def dbatch_norm(xp: Any, dy: Any, dmean: Any, dvar: Any, *, cache: Any, needs: A
     grid, rows, P = share(R, C)
     sums = xp.empty((2, P, C), x.dtype)
     _cuda.launch("dsums", grid, x, mean, dy, sums, R, C, rows)
-    dgamma, dbeta = xp.empty_like(gamma), xp.empty_like(gamma)
-    dmean, dvar = xp.empty(C, x.dtype), xp.empty(C, x.dtype)
+    dgamma, dbeta, dmean, dvar = (xp.empty(C, x.dtype) for _ in range(4))
     _cuda.launch("dchannels", whole(P, C), sums, var, gamma, *arriving, dgamma, dbeta, dmean, dvar, eps, P, C)
     dx = None
     if needs[0]:

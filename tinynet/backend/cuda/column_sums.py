@@ -5,6 +5,7 @@ each column as there may be. One block, and one launch, then does for several th
 stretches by many blocks, and the sums of the stretches by another launch.
 """
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from tinynet.backend.cuda.runtime.launch import Grid, Kernels, one_each
@@ -23,6 +24,7 @@ class Share(NamedTuple):
     stretches: int
 
 
+@lru_cache(1 << 10)
 def share(R: int, C: int) -> Share:
     """The division of a matrix (R,C) for one launch, which adds up the rows of each stretch."""
     columns = min(COLUMNS, _power_of_two(C))
@@ -32,6 +34,7 @@ def share(R: int, C: int) -> Share:
     return Share(Grid((-(-C // columns), stretches, 1), (columns, lanes, 1)), rows, stretches)
 
 
+@lru_cache(1 << 10)
 def whole(R: int, C: int) -> Grid:
     """A grid for a matrix (R,C) in which one block has all rows of some columns."""
     grid = share(R, C).grid

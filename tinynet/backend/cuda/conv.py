@@ -59,20 +59,24 @@ def _add_dW(xp: Any, x: Any, dy: Any, rows: Window, columns: Window, dW: Any, is
 _UNFOLDED = 1 << 25  # elements of unfolded windows at a time: 128 MiB
 
 
-def _chunks(x: Any, rows: Window, columns: Window) -> Iterator[slice]:
-    """Images to unfold at a time; one empty slice if there are no images."""
-    each = rows.outputs * columns.outputs * rows.width * columns.width * x.shape[3]
-    step = max(1, _UNFOLDED // each)
-    for start in range(0, max(1, x.shape[0]), step):
-        yield slice(start, min(start + step, x.shape[0]))
+def _chunks(rows: Window, columns: Window, x: Any, *others: Any) -> Iterator[tuple[Any, ...]]:
+    """Some images of x at a time, with the part of each other array that belongs to them; None stays None."""
+    N = x.shape[0]
+    step = max(1, _UNFOLDED // (rows.outputs * columns.outputs * rows.width * columns.width * x.shape[3]))
+    if step >= N:
+        yield x, *others
+        return
+    for start in range(0, N, step):
+        yield tuple([None if array is None else array[start * len(array) // N : (start + step) * len(array) // N]
+                     for array in (x, *others)])
 
 
 def _convolve(xp: Any, x: Any, W: Any, b: Any, rows: Window, columns: Window) -> Any:
     x, W = xp.ascontiguousarray(x), xp.ascontiguousarray(W)
     N, F, outputs = x.shape[0], W.shape[-1], rows.outputs * columns.outputs
-    y = xp.empty((N * outputs, F), x.dtype)
-    for some in _chunks(x, rows, columns):
-        _outputs(xp, x[some], W.reshape(-1, F), rows, columns, y[some.start * outputs : some.stop * outputs])
+    y, flat = xp.empty((N * outputs, F), x.dtype), W.reshape(-1, F)  # (N H' W',F), (K,F)
+    for images, its_y in _chunks(rows, columns, x, y):
+        _outputs(xp, images, flat, rows, columns, its_y)
     if b is not None:
         add_bias(y, xp.ascontiguousarray(b))  # (1)
     return y.reshape(N, rows.outputs, columns.outputs, F), (x, W, rows, columns)
@@ -80,18 +84,19 @@ def _convolve(xp: Any, x: Any, W: Any, b: Any, rows: Window, columns: Window) ->
 
 def _dconvolve(xp: Any, dy: Any, cache: Any, needs: Any) -> Any:
     x, W, rows, columns = cache
-    F, outputs = W.shape[-1], rows.outputs * columns.outputs
+    F = W.shape[-1]
     dx: Any = xp.empty(x.shape, x.dtype) if needs[0] else None
-    dW: Any = xp.empty_like(W) if needs[1] else None
-    W, dy = W.reshape(-1, F), xp.ascontiguousarray(dy).reshape(-1, F)  # (K,F), (N H' W',F)
-    for some in _chunks(x, rows, columns):
-        its_dy = dy[some.start * outputs : some.stop * outputs]
+    flat, dy = W.reshape(-1, F), xp.ascontiguousarray(dy).reshape(-1, F)  # (K,F), (N H' W',F)
+    dW: Any = xp.empty(flat.shape, W.dtype) if needs[1] else None
+    is_first = True
+    for images, its_dy, its_dx in _chunks(rows, columns, x, dy, dx):
         if needs[0]:
-            _dx(W, its_dy, rows, columns, dx[some])
+            _dx(flat, its_dy, rows, columns, its_dx)
         if needs[1]:
-            _add_dW(xp, x[some], its_dy, rows, columns, dW.reshape(W.shape), some.start == 0)
+            _add_dW(xp, images, its_dy, rows, columns, dW, is_first)
+        is_first = False
     db = column_sums(xp, dy) if needs[2] else None  # (4)
-    return dx, dW, db
+    return dx, dW.reshape(W.shape) if needs[1] else None, db
 
 
 # --- Entry ----------------------------------------------------------------------------------------------------------

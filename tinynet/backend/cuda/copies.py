@@ -14,21 +14,24 @@ _cuda = Kernels("copies")
 class _Copies(NamedTuple):
     """struct Copies of copies.cu."""
 
-    sources: list[int]
-    targets: list[int]
-    ends: list[int]
+    sources: tuple[int, ...]
+    targets: tuple[int, ...]
+    ends: tuple[int, ...]
+
+
+def _is_dense(array: Any) -> bool:
+    return bool(array.dtype.char == "f" and array.flags.c_contiguous)
 
 
 def copy(targets: Sequence[Any], sources: Sequence[Any]) -> tuple[list[Any], list[Any]]:
     """Copy arrays, and return those that the kernel cannot copy: not float32, or with gaps."""
     pairs = list(zip(targets, sources, strict=True))
-    dense = [pair for pair in pairs if pair[0].size and all(array.dtype == "float32" and array.flags.c_contiguous
-                                                            for array in pair)]
+    dense = [pair for pair in pairs if pair[0].size and _is_dense(pair[0]) and _is_dense(pair[1])]
     for some in (dense[at : at + _AT_ONCE] for at in range(0, len(dense), _AT_ONCE)):
         ends = list(itertools.accumulate(target.size for target, _ in some))
         rest = [0] * (_AT_ONCE - len(some))
-        copies = _Copies([source.data.ptr for _, source in some] + rest, [target.data.ptr for target, _ in some] + rest,
-                         ends + rest)
+        copies = _Copies(tuple([source.data.ptr for _, source in some] + rest),
+                         tuple([target.data.ptr for target, _ in some] + rest), tuple(ends + rest))
         _cuda.launch("copies", one_each(ends[-1]), some[0][1], copies, ends[-1])
     copied = {id(target) for target, _ in dense}
     left = [pair for pair in pairs if id(pair[0]) not in copied]

@@ -31,7 +31,7 @@ _cuda = Kernels("gru")
 
 def _dW(xp: Any, W: Any, h: Any, x: Any, da: Any, dq: Any) -> Any:
     """δW (H + D, 3H) of the states h (R, H), x (R, D), δa and δq (R, 3H), where R counts all steps of all sequences."""
-    H, dW = h.shape[1], xp.empty_like(W)
+    H, dW = h.shape[1], xp.empty(W.shape, W.dtype)
     matmul(h.T, dq, out=dW[:H])  # (10)
     matmul(x.T, da, out=dW[H:])  # (10)
     return dW

@@ -33,7 +33,7 @@ _cuda = Kernels("lstm")
 
 def _dW(xp: Any, W: Any, mh: Any, x: Any, dz: Any) -> Any:
     """δW (H + D, 4H) of h̃ (R, H), x (R, D) and dz (R, 4H), where R counts all steps of all sequences."""
-    H, dW = mh.shape[1], xp.empty_like(W)
+    H, dW = mh.shape[1], xp.empty(W.shape, W.dtype)
     matmul(mh.T, dz, out=dW[:H])  # (14)
     matmul(x.T, dz, out=dW[H:])  # (14)
     return dW
@@ -51,7 +51,7 @@ def _forward(xp: Any, gates: Any, W: Any, b: Any, m: Any, real: Any, h0: Any, c0
     """y, h and c; C, mh and states for the cache. `gates` is x W_x before, and the gates after."""
     N, T, H = sizes = *gates.shape[:2], W.shape[1] // 4
     C, mh, y = (xp.empty((N, steps, H), gates.dtype) for steps in (T + 1, T, T))
-    states = None if real is None else xp.empty_like(y)
+    states = None if real is None else xp.empty(y.shape, y.dtype)
     if kernels := lstm_persistent.plan(y):
         h, c = xp.empty((N, H), gates.dtype), xp.empty((N, H), gates.dtype)
         kernels.forward(gates, W, b, m, real, h0, c0, C, mh, states, y, h, c, *sizes)

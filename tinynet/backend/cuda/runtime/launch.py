@@ -18,7 +18,6 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from functools import cache, cached_property, lru_cache, partial
-from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -201,12 +200,12 @@ def _check(kernel: str, parameter: Parameter, kind: Any, device: int) -> Callabl
     dtype = parameter.dtype
     if parameter.is_pointer:
         is_optional = parameter.is_optional
-        # CuPy makes an object for `flags` at each look.
-        is_contiguous = attrgetter("_c_contiguous" if hasattr(kind, "_c_contiguous") else "flags.c_contiguous")
+        is_quick = hasattr(kind, "_c_contiguous")  # CuPy makes an object for `flags` at each look
 
         def array(value: Any) -> Any:
             if type(value) is kind:
-                if value.dtype is dtype and value.data.device_id == device and is_contiguous(value):
+                is_contiguous = value._c_contiguous if is_quick else value.flags.c_contiguous
+                if is_contiguous and value.dtype is dtype and value.data.device_id == device:
                     return value
             elif value is None and is_optional:
                 return _NULL
@@ -220,25 +219,26 @@ def _check(kernel: str, parameter: Parameter, kind: Any, device: int) -> Callabl
                 return known[value]
             except (KeyError, TypeError):  # new, or it cannot be hashed
                 made = _struct(kernel, parameter, value)
-            if isinstance(value, tuple) and all([type(part) in _PLAIN for part in value]):
+            if isinstance(value, tuple) and all(map(_is_plain, value)):
                 if len(known) >= _GRIDS:
                     known.clear()
                 known[value] = made
             return made
         return struct
-    accepted, convert, of_integer = _NUMBERS[dtype.kind], dtype.type, lru_cache(_INTEGERS)(dtype.type)
+    accepted, convert = {*_NUMBERS[dtype.kind], dtype.type}, dtype.type
 
     def number(value: Any) -> Any:
-        kind = type(value)
-        try:
-            if kind in accepted:
-                return of_integer(value) if kind is int else convert(value)
-        except OverflowError:
-            raise _Unusual from None
-        if kind is convert:
-            return value
+        if type(value) in accepted:
+            try:
+                return convert(value)
+            except OverflowError:
+                raise _Unusual from None
         raise _Unusual
-    return number
+    return number if dtype.kind == "f" else lru_cache(_INTEGERS, typed=True)(number)  # 0.0 equals -0.0
+
+
+def _is_plain(part: Any) -> bool:
+    return type(part) in _PLAIN or (type(part) is tuple and all([type(one) in _PLAIN for one in part]))
 
 
 def _check_array(kernel: str, parameter: Parameter, array: Any) -> None:
@@ -264,7 +264,8 @@ def _check_one_device(kernel: str, parameter: Parameter, array: Any, first: Any)
 def _struct(kernel: str, parameter: Parameter, value: Any) -> Any:
     """A struct, whose fields are the attributes of `value` of the same names.
 
-    CuPy passes a NumPy array of one element by value, and refuses a structured NumPy scalar.
+    CuPy passes a NumPy array of one element by value, and refuses a structured NumPy scalar. The array has no fields
+    any more: at each launch, CuPy would have NumPy describe them.
     """
     name, dtype = parameter.name, parameter.dtype
     fields = dtype.names or ()
@@ -272,8 +273,9 @@ def _struct(kernel: str, parameter: Parameter, value: Any) -> Any:
     if missing:
         raise DtypeError(f"{kernel}: {name} must have the fields {', '.join(fields)} of struct {parameter.type}, "
                          f"got {type(value).__name__} without {', '.join(missing)}; a named tuple with these fields?")
-    return np.array(tuple(_field(kernel, f"{name}.{field}", dtype[field], getattr(value, field))
+    made = np.array(tuple(_field(kernel, f"{name}.{field}", dtype[field], getattr(value, field))
                           for field in fields), dtype)
+    return made.view(f"V{dtype.itemsize}")
 
 
 def _field(kernel: str, name: str, dtype: Any, value: Any) -> Any:
