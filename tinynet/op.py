@@ -18,6 +18,7 @@ is then an Op. A call on tensors checks the shapes, runs the forward, and leaves
 import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 
 import numpy as np
@@ -73,7 +74,7 @@ class Op(Generic[Result]):
             parameters=[p.replace(annotation=kinds.get(p.name, p.annotation)) for p in whole.parameters.values()][1:],
             return_annotation=Tensor if outputs == 1 else tuple[(Tensor,) * outputs])  # type: ignore[misc]
         self._inferred: dict[Any, Sizes] = {}  # sizes, by checked call
-        self._forms: dict[Any, tuple[Sequence[int], Sequence[tuple[str, int]]]] = {}  # places of values
+        self._forms: dict[Any, tuple[Callable[..., Sequence[Any]], Sequence[tuple[str, int]]]] = {}  # see `_form`
         self._names = tuple(argument.name for argument in self.contract.inputs)
         options = list(self.__signature__.parameters.values())
         taken = {} if sizes is None else inspect.signature(sizes).parameters
@@ -155,8 +156,10 @@ class Op(Generic[Result]):
         """The value of every letter of the contract, from the inputs and the options. Errors as of the contract."""
         key: Any
         try:
-            key = (*[(array.shape, array.dtype) if array is not None else None for array in arrays],
-                   *[(name, type(value), value if name in self._sizing else None) for name, value in options.items()])
+            parts: list[Any] = [None if array is None else (array.shape, array.dtype) for array in arrays]
+            for name, value in options.items():
+                parts.append((name, type(value), value if name in self._sizing else None))
+            key = tuple(parts)
             known = self._inferred.get(key)
         except TypeError:  # an option that cannot be a key, such as a list
             key = known = None
@@ -196,18 +199,18 @@ class Op(Generic[Result]):
         names = [f"{self._names[0]}[{i}]" for i in range(len(tensors))] if self.contract.variadic else self._names
         return [(name, tensor) for name, tensor in zip(names, tensors, strict=True) if tensor is not None]
 
-    def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Sequence[Any], dict[str, Any]]:
         """The inputs in the order of the contract, and the options."""
         if self.contract.variadic:
             inputs = list(args[0]) if len(args) == 1 and isinstance(args[0], list | tuple) else list(args)
             return inputs, {**self._defaults, **kwargs}
         form = (len(args), *kwargs)
-        inputs_at, options_at = self._forms.get(form) or self._form(form, args, kwargs)
+        inputs_of, options_at = self._forms.get(form) or self._form(form, args, kwargs)
         values = (*args, *kwargs.values(), *self._defaults.values())
-        return [values[place] for place in inputs_at], {name: values[place] for name, place in options_at}
+        return inputs_of(values), {name: values[place] for name, place in options_at} if options_at else {}
 
     def _form(self, form: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The place of each input and option among the arguments, keywords and defaults of calls of this form."""
+        """How to pick the inputs from the arguments, keywords and defaults of calls of this form; places of options."""
         given = (*self._positional[:len(args)], *kwargs)
         places: dict[str, int] = {}
         for place, name in enumerate((*given, *self._defaults)):
@@ -217,9 +220,10 @@ class Op(Generic[Result]):
                 self.__signature__.bind(*args, **kwargs)
             except TypeError as error:
                 raise TypeError(f"{self.name}: {error}; call it as {self.name}{self.__signature__}") from None
-        known = [places.pop(name) for name in self._names], list(places.items())
-        self._forms[form] = known
-        return known
+        first, *more = [places.pop(name) for name in self._names]
+        inputs_of = itemgetter(first, *more) if more else lambda values: (values[first],)
+        self._forms[form] = inputs_of, list(places.items())
+        return self._forms[form]
 
 
 class MakesOp(Protocol):

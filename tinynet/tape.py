@@ -65,12 +65,16 @@ class Node:
         self.given: tuple[Any, ...] = ()  # inputs that no op made: the optimizer and the user may change them meanwhile
         self.constants: tuple[tuple[int, Traced], ...] = ()  # their places and tensors
         for place, tensor in enumerate(inputs):
-            need = tensor is not None and tensor.requires_grad
+            if tensor is None:
+                needs.append(False)
+                edges.append(None)
+                continue
+            need, origin = tensor.requires_grad, tensor.origin
             needs.append(need)
-            edges.append((tensor.origin or tensor) if tensor is not None and need else None)
-            if tensor is not None and tensor.is_constant:
+            edges.append((origin or tensor) if need else None)
+            if tensor.is_constant:
                 self.constants = *self.constants, (place, tensor)
-            elif tensor is not None and tensor.origin is None:
+            elif origin is None:
                 array = tensor.data
                 sample = _sample(array)
                 self.given = *self.given, (place, tensor, tensor.version, array, sample, sample.tobytes())

@@ -5,6 +5,7 @@ padded by (before, after). For output t, element k of the window is at position 
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from numbers import Integral
 from typing import Any, NamedTuple
 
@@ -40,6 +41,14 @@ def window(op: str, axis: str, size: int, width: int, stride: int, padding: Pad,
 
     Errors: ArgumentError for an invalid width, stride, dilation or padding; ShapeError if the window does not fit.
     """
+    try:
+        return _window(op, axis, size, width, stride, padding, dilation)
+    except TypeError:  # a list cannot be remembered
+        return _window.__wrapped__(op, axis, size, width, stride, padding, dilation)
+
+
+@lru_cache(1 << 10, typed=True)
+def _window(op: str, axis: str, size: int, width: int, stride: int, padding: Pad, dilation: int) -> Window:
     for name, value in (("width", width), ("stride", stride), ("dilation", dilation)):
         whole(op, name, value, 1, usual=f"{name}=1")
     span = (width - 1) * dilation + 1

@@ -55,7 +55,10 @@ def test_words_come_from_index_and_step(step: int) -> None:
 
 @pytest.mark.parametrize("key", [(0, 0), (2**32 - 1, 2**32 - 1), (5, 2**31)])
 def test_words_of_extreme_keys(key: tuple[int, int]) -> None:
-    assert words(np, 5, key, 3).tolist() == [one_word(i, key, 3) for i in range(5)]
+    """Also of NumPy's integers, whose sums overflow with a warning."""
+    expected = [one_word(i, key, 3) for i in range(5)]
+    assert words(np, 5, key, 3).tolist() == expected
+    assert words(np, 5, (np.uint32(key[0]), np.uint32(key[1])), 3).tolist() == expected  # type: ignore[arg-type]
 
 
 def test_the_first_words_do_not_depend_on_the_size() -> None:

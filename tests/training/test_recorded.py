@@ -1,5 +1,6 @@
 """Recorded training steps: a replayed step gives the bits of a usual one."""
 
+import ctypes
 import gc
 import random
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 import tinynet as tn
-from tests.support.cuda_places import DEVICES, on_host, waits, without_waiting
+from tests.support.cuda_places import DEVICES, on_cupy, on_host, waits, without_waiting
 from tinynet import backend
 from tinynet.backend.cuda.runtime import fake_cuda, fake_cupy, graph
 from tinynet.errors import ArgumentError, DeviceError, NonFiniteError
@@ -502,6 +503,22 @@ def test_a_step_that_cannot_be_recorded_runs_as_usual(device: str, steps: list[R
         reason = "transfers are disallowed"  # as CuPy says it
     assert reason in steps[0].reason
     assert steps[0].recording is None or "bit for bit" in reason
+
+
+@on_cupy
+def test_another_algorithm_of_cublas_is_named(monkeypatch: pytest.MonkeyPatch, steps: list[RecordedStep]) -> None:
+    """Plant a cuBLAS that rounds in another way while a step is recorded, as for another stream it may."""
+    from tests.support.cupy_on_cpu import machine
+    from tests.support.fake_cublas import FakeCublas
+    product = FakeCublas.cublasGemmEx
+
+    def rounded(self: Any, *given: Any) -> int:
+        alpha = ctypes.byref(ctypes.c_float(1 + 2**-20 * machine.is_capturing()))
+        return product(self, *given[:6], alpha, *given[7:])
+
+    monkeypatch.setattr(FakeCublas, "cublasGemmEx", rounded)
+    compare("gpu", is_refused=True, guard=False)
+    assert "has cuBLAS chosen another algorithm" in steps[0].reason
 
 
 def test_counting_alone_is_no_fault(device: str, steps: list[RecordedStep]) -> None:

@@ -106,7 +106,7 @@ def common_device(arrays: Iterable[Array | None]) -> str | None:
     common = None
     for array in arrays:
         if array is not None:
-            device = device_of(array)
+            device = "cpu" if type(array) is np.ndarray else device_of(array)
             if common not in (None, device):
                 return None
             common = device

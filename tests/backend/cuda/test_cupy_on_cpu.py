@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import inspect
 import re
 import subprocess
 import sys
@@ -12,9 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+import tinynet as tn
 from tests.support import cupy_on_cpu
 from tests.support.cuda_places import on_cupy
-from tinynet import backend
+from tests.support.cupy_on_cpu import host
+from tinynet import backend, models
 from tinynet.backend.cuda.runtime import cublas, graph
 from tinynet.backend.cuda.runtime.gemm import matmul
 from tinynet.backend.cuda.runtime.launch import Kernels, one_each
@@ -73,7 +76,22 @@ def test_what_a_capture_must_not_do(name: str, cupy: Any, machine: Any, monkeypa
             graph.capture("gpu", act)
         except DeviceError as error:
             assert message in str(error)
+            assert "run all kernels once before" in str(error)
         gc.collect()
+
+
+@on_cupy
+@pytest.mark.parametrize(("act", "hint"), [
+    (lambda x: x @ x, 'model.astype("float32")'),
+    (lambda x: tn.ops.dense(tn.Tensor(x), tn.Tensor(x)), 'model.astype("float32")'),
+    (lambda x: tn.ops.concatenate([tn.Tensor(x)] * 9), "join at most 8 arrays at once")])
+def test_what_cupy_cannot_record_is_refused_with_the_remedy(act: Callable[[Any], Any], hint: str, cupy: Any) -> None:
+    x = cupy.ones((4, 4))
+    act(x)
+    with pytest.raises(DeviceError) as error:
+        graph.capture("gpu", lambda: act(x))
+    assert hint in str(error.value)
+    graph.capture("gpu", lambda: (tn.Tensor(x) @ tn.Tensor(x), tn.ops.concatenate([tn.Tensor(x)] * 8)))
 
 
 @on_cupy
@@ -178,6 +196,27 @@ def test_launches_copies_and_waits_are_counted(cupy: Any, machine: Any) -> None:
     assert machine.counts - before == {"launch": 1}
     x.get()
     assert machine.counts - before == {"launch": 1, "copy": 1, "wait": 1}
+
+
+MODELS = {name for name, one in vars(models).items() if inspect.isfunction(one) and one.__module__ == models.__name__
+          and all(parameter.default is not parameter.empty for parameter in inspect.signature(one).parameters.values())}
+# Launches of kernels, and products, of a training step of 128 images: forward, loss, backward and Adam. The products of
+# pneumonia_cnn_lstm are those of some images at a time.
+LAUNCHES = {"lstm_cnn": (29, 10), "cnn": (43, 12), "lstm": (19, 7), "deep_lstm_cnn": (61, 24), "cnn_lstm": (32, 10),
+            "idc_lstm_cnn": (29, 10), "idc_lstm": (19, 7), "idc_cnn": (53, 15), "pneumonia_cnn_lstm": (98, 61)}
+
+
+@on_cupy
+@pytest.mark.parametrize("name", MODELS)
+def test_the_launches_of_a_recorded_step(name: str, machine: Any) -> None:
+    step = host.step(name)
+    step()  # compiles
+    machine.forget()
+    before = machine.counts.copy()
+    graph.capture("gpu", step)
+    found = machine.counts - before
+    assert (found["launch"], found["product"]) == LAUNCHES[name]
+    assert not found["copy"] and not found["set"] and not found["wait"]
 
 
 # --- from the outside -----------------------------------------------------------------------------------------------

@@ -7,18 +7,14 @@ A ratio to it says more than microseconds do: they depend on the machine and on 
 """
 
 import json
-import sys
 import time
 from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tests.support import cupy_on_cpu
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 def microseconds(call: Callable[[], Any], count: int = 1000, rounds: int = 7) -> float:
@@ -64,10 +60,9 @@ def calls(cupy: Any) -> dict[str, float]:
 
 
 def step(name: str) -> Callable[[], Any]:
-    """An eager training step of a model of the examples."""
-    import models
-
+    """An eager training step of a model of `tinynet.models`."""
     import tinynet as tn
+    from tinynet import models
     tn.seed(0)
     model = getattr(models, name)().to("gpu")
     optimizer = tn.optim.Adam(model.parameters())
@@ -82,11 +77,10 @@ def step(name: str) -> Callable[[], Any]:
     return run
 
 
-def replayed() -> float:
-    """A step of `fit` that is launched as a graph: the median epoch after the first, of a job like MNIST."""
-    import models
-
+def replayed(with_schedule: bool = True) -> float:
+    """A step of `fit` that is launched as a graph: the quickest epoch after the first, of a job like MNIST."""
     import tinynet as tn
+    from tinynet import models
     from tinynet.training import recorded
 
     def scaled(batch: Any, labels: Any) -> Any:
@@ -97,7 +91,7 @@ def replayed() -> float:
     model = models.lstm_cnn().to("gpu")
     loader = tn.data.Loader(images, labels, batch_size=128, shuffle=True, transform=scaled, device="gpu")
     optimizer = tn.optim.Adam(model.parameters())
-    schedule = tn.optim.OneCycle(optimizer, peak=3e-3, steps=5 * len(loader))
+    schedule = tn.optim.OneCycle(optimizer, peak=3e-3, steps=5 * len(loader)) if with_schedule else None
     recorded.same_bits = lambda *arrays: True  # there are no numbers to compare
     ends: list[float] = []
 
@@ -111,8 +105,8 @@ def replayed() -> float:
 
 def main() -> None:
     cupy = cupy_on_cpu.install(is_fast=True)
-    sys.path.insert(0, str(ROOT / "examples"))
-    found = {"reference": microseconds(reference), **calls(cupy), "a replayed step of fit, lstm_cnn": replayed()}
+    found = {"reference": microseconds(reference), **calls(cupy), "a replayed step of fit, lstm_cnn": replayed(),
+             "a replayed step of fit, lstm_cnn, constant rate": replayed(with_schedule=False)}
     for name in ("lstm_cnn", "cnn"):
         found[f"an eager step, {name}"] = microseconds(step(name), count=2, rounds=200)
     found["reference"] = min(found["reference"], microseconds(reference))

@@ -265,6 +265,11 @@ def _capturing() -> list[Stream]:
     return [stream for stream in _streams.values() if stream.nodes is not None]
 
 
+def is_capturing() -> bool:
+    """Whether a stream captures."""
+    return bool(_capturing())
+
+
 def _not_while_capturing(what: str) -> None:
     if _capturing():
         raise fault(f"{what} during a capture")
@@ -293,6 +298,14 @@ def _finish(device: int) -> None:
     for stream in (_null[device], *_streams.values()):
         if stream.device == device:
             stream.run(stream.made)
+
+
+def forget() -> None:
+    """Drop all work that nothing has waited for yet. It was counted."""
+    with _lock:
+        for stream in (*_null, *_streams.values()):
+            stream.queue.clear()
+            stream.done = stream.made
 
 
 def _wait(what: str) -> None:

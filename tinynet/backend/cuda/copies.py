@@ -19,14 +19,11 @@ class _Copies(NamedTuple):
     ends: tuple[int, ...]
 
 
-def _is_dense(array: Any) -> bool:
-    return bool(array.dtype.char == "f" and array.flags.c_contiguous)
-
-
 def copy(targets: Sequence[Any], sources: Sequence[Any]) -> tuple[list[Any], list[Any]]:
     """Copy arrays, and return those that the kernel cannot copy: not float32, or with gaps."""
     pairs = list(zip(targets, sources, strict=True))
-    dense = [pair for pair in pairs if pair[0].size and _is_dense(pair[0]) and _is_dense(pair[1])]
+    dense = [(target, source) for target, source in pairs if source.size and source.flags.c_contiguous
+             and source.dtype.char == target.dtype.char == "f" and target.flags.c_contiguous]
     for some in (dense[at : at + _AT_ONCE] for at in range(0, len(dense), _AT_ONCE)):
         ends = list(itertools.accumulate(target.size for target, _ in some))
         rest = [0] * (_AT_ONCE - len(some))

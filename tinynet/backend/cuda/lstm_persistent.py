@@ -28,9 +28,10 @@ A launch adds 3 µs, and reading W_h adds 1 µs for 64 units, 2 to 4 µs for 128
 memory is as busy as the arithmetic: 512 cycles for a quarter of W_h, 128 to 256 for h, 64 for shuffles.
 """
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
-from tinynet.backend.cuda.runtime.launch import Grid, Kernels, limits
+from tinynet.backend.cuda.runtime.launch import Grid, Kernels, Limits, limits
 
 _cuda = Kernels("lstm_persistent")
 
@@ -76,7 +77,11 @@ class Plan(NamedTuple):
 
 def plan(y: Any) -> Plan | None:
     """The plan for the sequences of y (N,T,H) on its device; None if no kernel can take them."""
-    (N, T, H), device = y.shape, limits(y)
+    return _plan(*y.shape, limits(y))
+
+
+@lru_cache(1 << 10)
+def _plan(N: int, T: int, H: int, device: Limits) -> Plan | None:
     if N * (T + 1) * 4 * H > _ELEMENTS_MOST:
         return None
     for size in SIZES:

@@ -94,9 +94,13 @@ def capture(device: str, work: Callable[[], Any], is_large: bool = True) -> tupl
     except MemoryError as error:
         raise DeviceError(f"capture: {device} has no room for the arrays of a recording ({error}); "
                           "make batch_size smaller") from error
-    except RuntimeError as error:  # CuPy's errors, and NotImplementedError
-        raise DeviceError(f"capture: nothing may wait for {device} or copy to it while a CUDA graph is recorded, and "
-                          f"something does ({error}); keep its numbers on the device") from error
+    except NotImplementedError as error:
+        raise DeviceError(f"capture: a CUDA graph cannot hold products that CuPy makes, which are those of layers in "
+                          f'float64, and something makes one ({error}); model.astype("float32")?') from error
+    except RuntimeError as error:  # CuPy's errors
+        raise DeviceError(f"capture: nothing may wait for {device}, copy to it or load a kernel while a CUDA graph is "
+                          f"recorded, and something does ({error}); keep its numbers on the device, join at most 8 "
+                          "arrays at once, and run all kernels once before") from error
     return result, Graph(graph, pool.total_bytes(), xp, (allocate, workspace))
 
 
