@@ -123,6 +123,27 @@ def test_skipped_tests_are_no_success_on_a_gpu(summary: str, is_fine: bool) -> N
     assert gpu_sections.few_skipped(summary) == is_fine
 
 
+def test_all_sections_fit_into_a_call_of_eight_minutes() -> None:
+    """The first one loads libraries before the clocks of the others start."""
+    assert [*gpu.SECONDS] == [*gpu_sections.SECTIONS] and next(iter(gpu.SECONDS)) == "warm"
+    assert sum(gpu.SECONDS.values()) <= gpu.IN_ALL < 480
+
+
+def test_pytorch_chooses_the_fastest_algorithms_and_has_both_precisions(tmp_path: Path,
+                                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    for flags, name in ((torch.backends.cudnn, "benchmark"), (torch.backends.cudnn, "allow_tf32"),
+                        (torch.backends.cuda.matmul, "allow_tf32")):
+        monkeypatch.setattr(flags, name, False)
+    work, data = case("a case", "step", tn.nn.Sequential(tn.nn.Dense(4, 3)), 2, (4,)), tmp_path / "data.npz"
+    write_data(work, data)
+    gpu_pairs.Theirs(work, data, "cpu")
+    assert torch.backends.cudnn.benchmark
+    for yes in True, False:
+        gpu_pairs.use_tf32(yes)
+        assert torch.backends.cudnn.allow_tf32 == torch.backends.cuda.matmul.allow_tf32 == yes
+
+
 def test_tf32_may_differ_by_one_percent() -> None:
     assert [gpu_pairs.tolerance(name, precision) for name, precision in (
         ("output", "float32"), ("W", "float32"), ("output", "tf32"), ("W", "tf32"))] == [1e-5, 5e-4, 0.01, 0.01]

@@ -21,7 +21,7 @@ from tests.support.cuda_compiler import (
 )
 from tests.support.cuda_places import on_cupy
 from tinynet.backend.cuda import lstm_persistent
-from tinynet.backend.cuda.runtime import emulator
+from tinynet.backend.cuda.runtime import emulator, launch
 from tinynet.backend.cuda.runtime.source import FOLDER, assemble, signatures
 
 FILES = sorted(FOLDER.glob("*.cu"))
@@ -75,6 +75,18 @@ def test_compiles_for_a_gpu(path: Path, compiler: str, architecture: str) -> Non
     used = registers(code)
     assert used.keys() == signatures(text).keys()
     assert not {name: count for name, count in used.items() if count > registers_allowed(text, name)}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_cupy_is_given_ascii_without_trigraphs(path: Path) -> None:
+    """CuPy writes the text in the encoding of the locale; `??` and another character would be one, as `??/` is."""
+    class Library:
+        def RawModule(self, code: str, options: tuple[str, ...]) -> str:
+            return code
+
+    code = launch._compiled(Library(), assemble(path))
+    assert code.isascii() and "??" not in code
+    assert len(code) == len(assemble(path))
 
 
 @on_cupy

@@ -3,6 +3,7 @@
 import ctypes
 import gc
 import inspect
+import os
 import re
 import subprocess
 import sys
@@ -15,8 +16,8 @@ import pytest
 
 import tinynet as tn
 from tests.support import cupy_on_cpu
-from tests.support.cuda_places import on_cupy
-from tests.support.cupy_on_cpu import host
+from tests.support.cuda_places import CUPY, on_cupy
+from tests.support.cupy_on_cpu import host, kernels
 from tinynet import backend, models
 from tinynet.backend.cuda.runtime import cublas, graph
 from tinynet.backend.cuda.runtime.gemm import matmul
@@ -46,19 +47,33 @@ def test_without_it_there_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
         cupy_on_cpu.install()
 
 
+@pytest.mark.parametrize(("path", "code", "said"), [
+    pytest.param(None, pytest.ExitCode.TESTS_FAILED, "1 passed, 1 skipped", marks=CUPY),
+    ("", pytest.ExitCode.USAGE_ERROR, "these tests need the real CuPy: CuPy on a CPU needs Linux and g++")])
+def test_what_is_skipped_is_a_failure(path: str | None, code: int, said: str, tmp_path: Path) -> None:
+    """With the plugin, as make test-cupy runs the tests."""
+    (tmp_path / "test_two.py").write_text("import pytest\ndef test_one(): pass\ndef test_two(): pytest.skip('')\n")
+    done = subprocess.run([sys.executable, "-m", "pytest", "-p", "tests.support.cupy_on_cpu.plugin", tmp_path, "-c",
+                           ROOT / "setup.cfg"], cwd=ROOT, capture_output=True, text=True,
+                          env={**os.environ, **({} if path is None else {"PATH": path})})
+    assert done.returncode == code and said in done.stdout + done.stderr
+
+
 # --- planted faults -------------------------------------------------------------------------------------------------
 
 def planted(cupy: Any) -> dict[str, tuple[Callable[[], Any], str]]:
     _, recorded = graph.capture("gpu", lambda: cupy.empty(3))
     kept = [recorded]
     del recorded
-    module = cupy.RawModule(code=EMPTY)
-    module.get_function("k")
+    image, loaded = str(kernels.compiled(EMPTY)).encode(), [cupy.cuda.function.Module()]
+    loaded[0].load(image)
     return {
         "a free": (lambda: (cupy.cuda.memory.Memory(1000), None)[1], "memory is freed during a capture"),
         "the end of a graph": (kept.clear, "the end of a graph during a capture"),
         "compiling": (lambda: cupy.RawModule(code=EMPTY.replace("k", "fresh")).get_function("fresh"),
                       "compiling a module during a capture"),
+        "loading": (lambda: cupy.cuda.function.Module().load(image), "loading a module during a capture"),
+        "unloading": (loaded.clear, "unloading a module during a capture"),
         "waiting": (cupy.cuda.runtime.deviceSynchronize, "waiting for the device during a capture"),
         "another stream": (lambda: cupy.cuda.runtime.memsetAsync(cupy.empty(3).data.ptr, 0, 8, 0),
                            "on another stream during a capture"),
@@ -66,7 +81,8 @@ def planted(cupy: Any) -> dict[str, tuple[Callable[[], Any], str]]:
 
 
 @on_cupy
-@pytest.mark.parametrize("name", ["a free", "the end of a graph", "compiling", "waiting", "another stream"])
+@pytest.mark.parametrize("name", ["a free", "the end of a graph", "compiling", "loading", "unloading", "waiting",
+                                  "another stream"])
 def test_what_a_capture_must_not_do(name: str, cupy: Any, machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "unraisablehook", lambda error: None)  # of destructors
     act, message = planted(cupy)[name]
@@ -164,12 +180,12 @@ def test_new_and_freed_memory_is_nan(cupy: Any, machine: Any) -> None:
 
 @on_cupy
 def test_memory_of_another_gpu_is_a_fault(cupy: Any, machine: Any) -> None:
-    kernels = Kernels("activation")
+    launched = Kernels("activation")
     x = backend.to_device(np.ones(3, "float32"), "gpu:1")
-    kernels.launch("relu", one_each(3), x, cupy.ndarray(3, "float32", x.data), 3)
+    launched.launch("relu", one_each(3), x, cupy.ndarray(3, "float32", x.data), 3)
     cupy.cuda.runtime.setDevice(0)
     with machine.expected("relu on gpu:0 gets memory of gpu:1"), pytest.raises(RuntimeError):
-        kernels.launch("relu", one_each(3), x, cupy.ndarray(3, "float32", x.data), 3)
+        launched.launch("relu", one_each(3), x, cupy.ndarray(3, "float32", x.data), 3)
 
 
 @on_cupy
