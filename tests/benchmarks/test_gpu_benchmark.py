@@ -129,19 +129,21 @@ def test_all_sections_fit_into_a_call_of_eight_minutes() -> None:
     assert sum(gpu.SECONDS.values()) <= gpu.IN_ALL < 480
 
 
-def test_pytorch_chooses_the_fastest_algorithms_and_has_both_precisions(tmp_path: Path,
-                                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pytorch_chooses_the_fastest_algorithms_and_has_both_precisions(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
-    for flags, name in ((torch.backends.cudnn, "benchmark"), (torch.backends.cudnn, "allow_tf32"),
-                        (torch.backends.cuda.matmul, "allow_tf32")):
-        monkeypatch.setattr(flags, name, False)
+    cudnn, products = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.benchmark, cudnn.allow_tf32, products.allow_tf32
     work, data = case("a case", "step", tn.nn.Sequential(tn.nn.Dense(4, 3)), 2, (4,)), tmp_path / "data.npz"
     write_data(work, data)
-    gpu_pairs.Theirs(work, data, "cpu")
-    assert torch.backends.cudnn.benchmark
-    for yes in True, False:
-        gpu_pairs.use_tf32(yes)
-        assert torch.backends.cudnn.allow_tf32 == torch.backends.cuda.matmul.allow_tf32 == yes
+    try:
+        cudnn.benchmark = False
+        gpu_pairs.Theirs(work, data, "cpu")
+        assert cudnn.benchmark
+        for yes in True, False:
+            gpu_pairs.use_tf32(yes)
+            assert cudnn.allow_tf32 == products.allow_tf32 == yes
+    finally:
+        cudnn.benchmark, cudnn.allow_tf32, products.allow_tf32 = before
 
 
 def test_tf32_may_differ_by_one_percent() -> None:
