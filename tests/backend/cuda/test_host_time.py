@@ -1,7 +1,7 @@
 """The processor time that the host needs for work on a GPU, with launches that return at once (cupy_on_cpu/host.py).
 
 Bounds are ratios to CuPy's own launch, or to a loop of plain Python in the same run (about 2 µs). Before this was
-measured, in the same unit: a replayed step 80, an eager step of the LSTM-CNN 350.
+measured, in the same unit: a replayed step 80, an eager step of the LSTM-CNN 340 to 400.
 """
 
 import json
@@ -14,7 +14,7 @@ from tests.support.cuda_places import on_cupy
 ROOT = Path(__file__).resolve().parents[3]
 RAW, REFERENCE = "RawKernel of CuPy, 3 arguments", "reference"
 BOUNDS = [("Kernels.launch, 3 arguments", RAW, 2.5), ("a replayed step of fit, lstm_cnn", REFERENCE, 80 / 3),
-          ("an eager step, lstm_cnn", REFERENCE, 350 * 0.8)]
+          ("an eager step, lstm_cnn", REFERENCE, 400 * 0.8)]
 
 
 @on_cupy
