@@ -133,6 +133,7 @@ class Traced(Protocol):
     @property
     def shape(self) -> Shape: ...
     def place(self, dvalue: Array) -> Array: ...
+    def take(self, dvalue: Array) -> bool: ...
     def accumulate(self, dvalue: Array) -> bool: ...
 
 
@@ -147,9 +148,9 @@ def backward(tensor: Traced, gradient: Any) -> None:
     """
     pending: dict[Node, list[Any]] = {}
     leaves: dict[int, list[Any]] = {}  # first gradients: [sum, leaf]
-    owned: set[int] = set()  # ids of gradient arrays that were made here, and may be added to in place
+    owned: set[int] = set()  # ids of gradients in slots that nothing else refers to: they may be added to in place
 
-    def deliver(edge: Traced | tuple[Node, int], dvalue: Any) -> None:
+    def deliver(edge: Traced | tuple[Node, int], dvalue: Any, is_new: bool) -> None:
         if isinstance(edge, tuple):
             node, index = edge
             slots = pending.get(node)
@@ -161,6 +162,8 @@ def backward(tensor: Traced, gradient: Any) -> None:
             slots, index = leaves.setdefault(id(edge), [None, edge]), 0
         if slots[index] is None:
             slots[index] = dvalue
+            if is_new:
+                owned.add(id(dvalue))
         elif id(slots[index]) in owned:
             slots[index] = backend.add_to(slots[index], dvalue)
         else:
@@ -171,7 +174,7 @@ def backward(tensor: Traced, gradient: Any) -> None:
     for node in nodes:
         if node.given:
             node.check()
-    deliver(tensor.origin or tensor, gradient)
+    deliver(tensor.origin or tensor, gradient, False)
     for node in nodes:
         doutputs = pending.pop(node)
         edges = node.edges
@@ -187,9 +190,10 @@ def backward(tensor: Traced, gradient: Any) -> None:
                 if dinput is None or dinput.shape != (
                         edge[0].outputs[edge[1]][0] if isinstance(edge, tuple) else edge.data.shape):
                     raise _wrong_gradient(node, edge, dinput)
-                deliver(edge, dinput)
-    backend.copy_all([leaf.place(dvalue) for dvalue, leaf in leaves.values()],
-                     [dvalue for dvalue, _ in leaves.values()])
+                deliver(edge, dinput, node.is_override)  # which returns new arrays
+    copied = [(leaf.place(dvalue), dvalue) for dvalue, leaf in leaves.values()
+              if not (id(dvalue) in owned and leaf.take(dvalue))]
+    backend.copy_all([target for target, _ in copied], [dvalue for _, dvalue in copied])
 
 
 def nodes_behind(tensor: Traced) -> list[Node]:

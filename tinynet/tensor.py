@@ -200,6 +200,13 @@ class Tensor:
         self.grad = backend.namespace(self.device).empty(self.shape, dvalue.dtype)
         return self.grad
 
+    def take(self, dvalue: Array) -> bool:
+        """Make a new array, a first gradient, `.grad` itself; return False if it must be copied."""
+        if not dvalue.flags.c_contiguous:
+            return False
+        self.grad = dvalue
+        return True
+
     def accumulate(self, dvalue: Array) -> bool:
         """Add to `.grad`, and return True; return False before the first gradient."""
         if self.grad is not None:

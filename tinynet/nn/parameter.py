@@ -47,6 +47,9 @@ class Parameter(Tensor):
         self.held = super().place(dvalue) if self.home is None else self.home
         return self.held
 
+    def take(self, dvalue: Array) -> bool:
+        return self.home is None and super().take(dvalue)
+
     def accumulate(self, dvalue: Array) -> bool:
         if self.held is not None:
             self.held = backend.add_to(self.held, dvalue)

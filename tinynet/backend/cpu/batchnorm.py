@@ -20,6 +20,7 @@ from tinynet.backend.cpu.runtime.threads import launch, shards_for
 from tinynet.backend.cpu.runtime.vector import view
 
 _WIDE = 256  # elements that a row has at least
+_BLOCK = 64  # rows, 64 KB or more: the hardware prefetches within a block
 
 
 # --- Equations ------------------------------------------------------------------------------------------------------
@@ -101,6 +102,9 @@ def _combine(x: Any, mean: Any, dy: Any, scale: Any, by_x: Any, constant: Any, d
 # over rows of m positions, each place of a row has its own sum, and the sums of a channel's places are added at the
 # end. Threads take equal numbers of rows.
 #
+# A pass without sums goes from the last block of rows to the first: the end of x is still in the cache, since the pass
+# before has read it last.
+#
 # A row is a view that starts at channel 0: its loop counts from 0, so no index can be negative and LLVM vectorises it.
 
 @njit
@@ -144,9 +148,11 @@ def _normalised(shard: Any, shards: Any, width: Any, x: Any, y: Any, mean: Any, 
     for c in range(scale.size):
         scale[c] = gamma[c] / np.sqrt(var[c] + eps)  # (3)
     mean, scale, beta = _wide(mean, width), _wide(scale, width), _wide(beta, width)
-    for at in range(start, end, width):
-        length = min(width, end - at)
-        _normalise(view(x, at, length), mean, scale, beta, view(y, at, length))
+    block = _BLOCK * width
+    for first in range(start + (end - start - 1) // block * block, start - 1, -block):
+        for at in range(first, min(end, first + block), width):
+            length = min(width, end - at)
+            _normalise(view(x, at, length), mean, scale, beta, view(y, at, length))
 
 
 @njit
@@ -165,9 +171,11 @@ def _combined(shard: Any, shards: Any, width: Any, x: Any, dy: Any, dx: Any, mea
               constant: Any) -> None:
     start, end = _share(shard, shards, x.size, width)
     mean, scale, by_x, constant = _wide(mean, width), _wide(scale, width), _wide(by_x, width), _wide(constant, width)
-    for at in range(start, end, width):
-        length = min(width, end - at)
-        _combine(view(x, at, length), mean, view(dy, at, length), scale, by_x, constant, view(dx, at, length))
+    block = _BLOCK * width
+    for first in range(start + (end - start - 1) // block * block, start - 1, -block):
+        for at in range(first, min(end, first + block), width):
+            length = min(width, end - at)
+            _combine(view(x, at, length), mean, view(dy, at, length), scale, by_x, constant, view(dx, at, length))
 
 
 def _width(x: Any) -> int:
