@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import tinynet as tn
+import tinynet.op as op_module
 from tests.support.complete import OPS
 from tests.support.op_cases import check_op, difference, draw
 from tests.support.references import philox
@@ -177,6 +178,14 @@ def test_a_remembered_call_tells_the_kinds_of_options_apart() -> None:
     assert tn.ops.power(x, 1).numpy().tolist() == tn.ops.power(x, 1.0).numpy().tolist() == [1, 2]
     with pytest.raises(ArgumentError, match=r"power: exponent must be a number, .* got True"):
         tn.ops.power(x, True)
+
+
+def test_an_op_remembers_a_limited_number_of_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(op_module, "_REMEMBERED", 4)
+    tn.ops.relu._inferred.clear()
+    for size in range(1, 12):
+        assert tn.ops.relu(tn.Tensor(np.full(size, -1.0))).shape == (size,)
+        assert 0 < len(tn.ops.relu._inferred) <= 4
 
 
 def test_convolution_of_a_sequence_that_is_too_short() -> None:

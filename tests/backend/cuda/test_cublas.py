@@ -19,7 +19,7 @@ import tinynet as tn
 from tests.support.cuda_places import CUPY_GPU, EMULATED, on_host
 from tests.support.fake_cublas import COMPUTE, FakeCublas, on_the_machine, perform_emulated
 from tinynet import backend
-from tinynet.backend.cuda.runtime import cublas, fake_cupy, graph
+from tinynet.backend.cuda.runtime import cublas, fake_cupy, gemm, graph
 from tinynet.backend.cuda.runtime.gemm import matmul
 from tinynet.errors import ArgumentError, DeviceError, ShapeError
 
@@ -134,6 +134,16 @@ def test_a_batch_and_a_matrix_are_one_product(library: FakeCublas, device: Put) 
     assert library.calls[-1] == "float32"
     matmul(x, device(np.ones((2, 4, 5), "float32")))
     assert library.calls[-1] == "batch of 2"
+
+
+def test_a_limited_number_of_products_is_remembered(library: FakeCublas, device: Put, place: str,
+                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gemm, "_KNOWN", 3)
+    known = cublas.load(backend.namespace(place)).known  # type: ignore[union-attr]
+    for size in range(1, 8):
+        ones = device(np.ones((size, size), "float32"))
+        for _ in range(2):
+            assert on_host(matmul(ones, ones))[0, 0] == size and 0 < len(known) <= 3
 
 
 @pytest.mark.parametrize("place", [EMULATED], indirect=True)

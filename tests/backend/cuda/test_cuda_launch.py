@@ -253,6 +253,16 @@ def test_too_large_a_grid_is_refused_and_an_empty_one_does_nothing(kernels: Call
     assert np.array_equal(values[1].get(), np.ones(5)) and not launched
 
 
+def test_a_limited_number_of_grids_is_remembered(kernels: Callable[[str], Kernels], launched: list[Any],
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "_GRIDS", 3)
+    planted = kernels(SCALE)
+    for blocks in range(1, 8):
+        planted.launch("scale", launch.Grid((blocks, 1, 1), (32, 1, 1)), *arguments())
+        assert 0 < len(planted._plans["scale"].launches) <= 3
+    assert [blocks for (blocks, *_), *_ in launched] == list(range(1, 8))
+
+
 def test_shared_memory_is_asked_for_within_the_limits(kernels: Callable[[str], Kernels], launched: list[Any],
                                                       monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "_limits", lambda xp, device: launch.Limits(2**16, 1))
