@@ -128,6 +128,19 @@ def test_batches(library: FakeCublas, batches: tuple[tuple[int, ...], ...], tran
         np.testing.assert_allclose(on_host(out), expected + 1, rtol=1e-12, atol=1e-12)
 
 
+def test_batches_with_steps_and_in_reverse_order(library: FakeCublas, device: Put) -> None:
+    """The matrices themselves have no gaps."""
+    rng = np.random.default_rng(0)
+    A, B = rng.standard_normal((6, 3, 4)), rng.standard_normal((6, 4, 5))
+    for part in (slice(None, None, -1), slice(None, None, 2), slice(None, None, -2), slice(2, 3), slice(3, 3)):
+        expected = A[part] @ B[part]
+        for a, b in ((A[part], B[part].copy()), (A[part].copy(), B[part])):
+            np.testing.assert_allclose(on_host(matmul(device(a), device(b))), expected, rtol=1e-12)
+        out = device(np.ones((6, 3, 5))[part])
+        matmul(device(A[part].copy()), device(B[part].copy()), out=out, accumulate=True)
+        np.testing.assert_allclose(on_host(out), expected + 1, rtol=1e-12)
+
+
 def test_a_batch_and_a_matrix_are_one_product(library: FakeCublas, device: Put) -> None:
     x, W = device(np.ones((2, 3, 4), "float32")), device(np.ones((4, 5), "float32"))
     assert matmul(x, W).shape == (2, 3, 5)
