@@ -1,6 +1,8 @@
 """The arrays of "gpu-emulated" refuse what CuPy's refuse."""
 
+import gc
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 
 import tinynet as tn
-from tinynet.backend.cuda.runtime import emulator, fake_cuda, fake_cupy, launch
+from tinynet.backend.cuda.runtime import emulator, fake_cuda, fake_cupy, graph, launch
 from tinynet.errors import DeviceError
 
 host = np.arange(6, dtype="float32").reshape(2, 3)
@@ -56,6 +58,26 @@ def test_an_allocator_holds_until_its_block_ends_also_by_an_error() -> None:
         raise KeyError
     xp.zeros(7, "float32")
     assert asked == [20]
+
+
+def test_a_large_recording_frees_what_is_unused_before_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory, and the graphs and arrays that only refer to each other. A small one, beside a replay, takes no time."""
+    class Held:
+        itself: "Held"
+
+    events = list[str]()
+    monkeypatch.setattr(fake_cuda.default_pool, "free_all_blocks", lambda: events.append("freed"), raising=False)
+    gc.disable()
+    try:
+        for is_large in (True, False):
+            held = Held()
+            held.itself, gone = held, weakref.ref(held)
+            del held
+            graph.capture("gpu-emulated", lambda: events.append("recorded"), is_large=is_large)
+            assert (gone() is None) == is_large
+    finally:
+        gc.enable()
+    assert events == ["freed", "recorded", "recorded"]
 
 
 MIXED: list[Callable[[Any, Any, Any], Any]] = [
