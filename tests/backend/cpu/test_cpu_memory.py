@@ -44,7 +44,7 @@ def test_arrays_are_aligned_wherever_their_memory_begins(monkeypatch: pytest.Mon
         monkeypatch.setattr(memory.np, "empty", at_place)
         array = empty(SHAPE)
         assert address(array) % memory.PAIR == 0
-        assert {address(loan.block[0]) % memory.PAIR for loan in memory._lent.values()} == {place}
+        assert {address(loan.block[0]) % memory.PAIR for loan in memory.shared.lent.values()} == {place}
         del array
         release()
 
@@ -106,6 +106,15 @@ def test_when_the_system_has_none_left_what_is_kept_is_given_back(monkeypatch: p
     monkeypatch.setattr(memory.np, "empty", sparing)
     array = empty((2 * SHAPE[0], 3))
     assert array.size and not any(memory.shared.kept.values())
+
+
+def test_memory_that_the_system_refuses_is_not_counted() -> None:
+    """Else it would count as in use for ever, and any amount would be kept."""
+    before = memory._made, memory._most
+    for elements in (2**58, 2**70):
+        with pytest.raises((MemoryError, ValueError)):
+            empty((elements,))
+    assert (memory._made, memory._most) == before
 
 
 def test_memory_comes_back_without_code_of_python() -> None:

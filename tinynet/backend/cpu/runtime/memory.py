@@ -162,9 +162,10 @@ def _rounded(size: int) -> int:
 
 
 def _more(size: int) -> tuple[Any, int]:
-    """A block of memory from the system, and the byte where an array begins in it."""
+    """A block of memory from the system, and the byte where an array begins in it. It is counted once it is there."""
+    block = _from_system(size)
     exclusively(_changing, _count, size)
-    return _from_system(size)
+    return block
 
 
 def _from_system(size: int) -> tuple[Any, int]:
@@ -177,7 +178,7 @@ def _from_system(size: int) -> tuple[Any, int]:
 
 
 def _count(size: int) -> None:
-    """Count a block that is about to be made. Return the kept memory if it is far more than was in use at once."""
+    """Count a block that was made. Return the kept memory if it is far more than was in use at once."""
     global _made, _most
     kept = sum(size * len(blocks) for size, blocks in list(shared.kept.items()))
     _most = max(_most, _made - kept + size)
