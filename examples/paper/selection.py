@@ -36,7 +36,6 @@ FORMAT = "tinynet selection 1"
 AVERAGE, VIEWS = 5, 4  # epochs and views of the variants
 VARIANTS = {"last": (False, False), "views": (False, True), "average": (True, False), "average, views": (True, True)}
 BASE = "base"  # the name of the candidate that the others are compared with
-BINS = 15  # of the calibration error
 
 
 @dataclass(frozen=True)
@@ -134,22 +133,12 @@ def two_classes(labels: np.ndarray, scores: np.ndarray, prior: float) -> dict[st
     even = corrected(scores, prior, 0.5)
     found = {"sensitivity": metrics.sensitivity(labels, even > 0.5),
              "specificity": metrics.specificity(labels, even > 0.5),
-             "AUC": metrics.roc_auc(labels, scores), "calibration error": calibration_error(labels, even)}
+             "AUC": metrics.roc_auc(labels, scores), "calibration error": metrics.calibration_error(labels, even)}
     for name, one in {"": even, "trained ": scores,
                       "estimated ": corrected(scores, prior, estimated_prior(scores, prior))}.items():
         found[f"{name}accuracy"] = metrics.accuracy(labels, one > 0.5)
         found[f"{name}balanced accuracy"] = metrics.balanced_accuracy(labels, one > 0.5)
     return found
-
-
-def calibration_error(labels: np.ndarray, scores: np.ndarray) -> float:
-    """The expected calibration error: |share of class 1 - mean score| over BINS equal bins, weighted by their images.
-
-    >>> calibration_error(np.array([0, 1]), np.array([0.25, 0.75]))
-    0.25
-    """
-    bins = np.minimum((BINS * scores).astype(np.int64), BINS - 1)
-    return float(np.abs(np.bincount(bins, labels - scores, BINS)).sum() / len(scores))
 
 
 def corrected(scores: np.ndarray, before: float, after: float) -> np.ndarray:

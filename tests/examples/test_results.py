@@ -232,6 +232,11 @@ def test_the_numbers_of_the_x_rays_are_right(tmp_path: Path) -> None:
         assert first[column].startswith(f"{values[0]:.{digits}f} (")
         for cell, target in zip(cells[5:], targets.get(name, ()), strict=False):
             assert cell == f">= {target:g}: {'reached' if np.mean(values) >= target else 'not reached'}"
+    errors = []
+    for _, _, scores in seeds:
+        bins = [(scores >= k / 15) & (scores < (k + 1) / 15) for k in range(15)]
+        errors.append(sum(abs(labels[one].sum() - scores[one].sum()) for one in bins) / len(labels))
+    assert row(text, "calibration error")[1:3] == [*student(errors, digits=4)] and first[6] == f"{errors[0]:.4f}"
     _, predicted, _ = seeds[0]
     for column, kind in ((1, labels >= 0), (2, labels == 1), (3, labels == 0)):
         right = int((labels == predicted)[kind].sum())

@@ -174,7 +174,7 @@ def test_a_prior_that_is_estimated() -> None:
     assert selection.estimated_prior(scores, 0.5) == pytest.approx(0.8, abs=0.01)
     right = [((selection.corrected(scores, 0.5, prior) > 0.5) == labels).mean() for prior in (0.5, 0.8)]
     assert right[1] > right[0] + 0.02
-    assert selection.calibration_error(labels, selection.corrected(scores, 0.5, 0.8)) < 0.01
+    assert tn.metrics.calibration_error(labels, selection.corrected(scores, 0.5, 0.8)) < 0.01
 
 
 def test_the_measures_of_a_fold() -> None:

@@ -17,8 +17,8 @@ from tinynet import metrics
 from tinynet.intervals import balanced, delong, mean_of, wilson
 
 
-def pneumonia(runs: Runs) -> str:
-    own, = by_model(runs["pneumonia_cnn_lstm"]).values()
+def pneumonia(runs: Runs, experiment: str = "pneumonia_cnn_lstm") -> str:
+    own, = by_model(runs[experiment]).values()
     found, positive = pooled(own), own[0]["classes"][1]
     every, seeds = together(found), len(found)
     rows = []
@@ -27,7 +27,8 @@ def pneumonia(runs: Runs) -> str:
         rows.append([name, *spread(ours, seeds, measure.factor, measure.digits), measure.shown(every),
                      measure.ends(every), *(reached(measure.factor * ours.mean, wanted)
                                             for wanted in XRAY.get(name, (None, None)))])
-    each = [[str(seed), *(f"{measure.shown(one)} ({measure.ends(one)})" for measure in MEASURES.values())]
+    each = [[str(seed), *(f"{measure.shown(one)} ({measure.ends(one)})".removesuffix(" ()")
+                          for measure in MEASURES.values())]
             for seed, one in found.items()]
     first_seed, first = next(iter(found.items()))
     report = metrics.classification_report(first.labels, first.predicted, own[0]["classes"], digits=4)
@@ -41,7 +42,8 @@ def pneumonia(runs: Runs) -> str:
         f"{percent(validation)} %. In Kaggle's set the test part is harder than the training part, with other shares "
         "of the classes. It is not known whether a number in file names of both parts belongs to one child.",
         "Intervals over the seeds hold for other seeds on these images. Intervals over the images (Wilson's; for the "
-        "AUC, DeLong's) hold for other images, assuming that no two are of one child.",
+        "AUC, DeLong's) hold for other images, assuming that no two are of one child. The calibration error is the "
+        "expected one with 15 bins: how far the probability of PNEUMONIA is from its frequency.",
         table(["test images", "mean of the seeds ± sd", "95 % over the seeds", "together", "95 % over the images",
                "target", "aim"], rows),
         "Each seed, with 95 % intervals over the images:",
@@ -63,9 +65,9 @@ def confusion(one: Pooled) -> np.ndarray:
     return metrics.confusion_matrix(one.labels, one.predicted, 2)
 
 
-def pneumonia_figures(runs: Runs) -> Figures:
-    some, = by_model(runs["pneumonia_cnn_lstm"]).values()
-    name = NAMES[some[0]["model"]]
+def pneumonia_figures(runs: Runs, experiment: str = "pneumonia_cnn_lstm") -> Figures:
+    some, = by_model(runs[experiment]).values()
+    name, short = NAMES[some[0]["model"]], experiment.removesuffix("_cnn_lstm")
     found = pooled(some)
     every = together(found) if len(found) > 1 else None
     what = f"{name} on {subject(some, 'chest X-rays')}"
@@ -74,13 +76,13 @@ def pneumonia_figures(runs: Runs) -> Figures:
     best, who = (every, "all seeds together") if every else (next(iter(found.values())), "the network")
     shown = {measure: MEASURES[measure].shown(best) for measure in ("sensitivity", "specificity", "AUC")}
     return {
-        "pneumonia_error": error_curves(some, title=what),
-        "pneumonia_confusion": Drawing(
+        f"{short}_error": error_curves(some, title=what),
+        f"{short}_confusion": Drawing(
             partial(figures.confusions, panels=panels, classes=some[0]["classes"], columns=len(panels),
                     title=f"{what}: test part"),
             f"What to see: for {who}, {shown['sensitivity']} % of the images with pneumonia are found, and "
             f"{shown['specificity']} % of those without it raise no alarm."),
-        "pneumonia_roc": Drawing(
+        f"{short}_roc": Drawing(
             partial(figures.roc, seeds=[ranked(one) for one in found.values()], together=every and ranked(every),
                     name=name, title=f"{what}: ROC curves, test part"),
             "Thin: each seed; thick: the mean of their probabilities. " * bool(every)
@@ -99,10 +101,10 @@ def ranked(one: Pooled) -> figures.Ranked:
 
 @dataclass(frozen=True)
 class Measure:
-    """A measure of predictions on two classes: its value and its interval, both shown times `factor`."""
+    """A measure of predictions on two classes: its value, its interval if it has one, both shown times `factor`."""
 
     of: Callable[[Pooled], float]
-    interval_of: Callable[[Pooled], tuple[float, float]]
+    interval_of: Callable[[Pooled], tuple[float, float]] | None = None
     factor: float = 100
     digits: int = 2
 
@@ -110,7 +112,7 @@ class Measure:
         return f"{self.factor * self.of(one):.{self.digits}f}"
 
     def ends(self, one: Pooled) -> str:
-        return interval(self.interval_of(one), self.factor, self.digits)
+        return interval(self.interval_of(one), self.factor, self.digits) if self.interval_of else ""
 
 
 def of_class(one: Pooled, k: int) -> tuple[int, int]:
@@ -128,4 +130,5 @@ MEASURES = {
     "balanced accuracy": Measure(lambda one: metrics.balanced_accuracy(one.labels, one.predicted),
                                  lambda one: balanced(of_class(one, k) for k in (0, 1))),
     "AUC": Measure(lambda one: metrics.roc_auc(one.labels, one.scores), lambda one: delong(one.labels, one.scores),
-                   factor=1, digits=4)}
+                   factor=1, digits=4),
+    "calibration error": Measure(lambda one: metrics.calibration_error(one.labels, one.scores), factor=1, digits=4)}
