@@ -19,6 +19,8 @@ Ctrl-C, 143 by SIGTERM.
 
 import argparse
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -42,10 +44,27 @@ SIDE, SMALLEST, LARGEST = 224, 32, 512  # pixels
 SHOWN = 25  # images in mistakes.png
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = experiment.parser(EXPERIMENT, __doc__, data=experiment.FOLDER)
-    parser.add_argument("--size", type=side, default=SIDE, help=f"image side in pixels (default: {SIDE})")
-    return experiment.main(parser, work, arguments)
+@dataclass(frozen=True)
+class Setup:
+    """An experiment on chest X-rays: its name, that of its model, the function that makes it, recipe, side of images.
+
+    `make(size=)` returns the model for images of `size` pixels.
+    """
+
+    experiment: str
+    model: str
+    make: Callable[..., tn.nn.Sequential]
+    recipe: Recipe
+    side: int = SIDE
+
+
+PROJECT = Setup(EXPERIMENT, "pneumonia_cnn_lstm", models.pneumonia_cnn_lstm, RECIPE)
+
+
+def main(arguments: list[str] | None = None, setup: Setup = PROJECT, text: str | None = __doc__) -> int:
+    parser = experiment.parser(setup.experiment, text, data=experiment.FOLDER)
+    parser.add_argument("--size", type=side, default=setup.side, help=f"image side in pixels (default: {setup.side})")
+    return experiment.main(parser, partial(work, setup), arguments)
 
 
 def side(text: str) -> int:
@@ -55,15 +74,15 @@ def side(text: str) -> int:
     return size
 
 
-def work(options: argparse.Namespace) -> None:
+def work(setup: Setup, options: argparse.Namespace) -> None:
     def generate(place: Path) -> Path:
         return tn.data.write_chest_xray_stand_in(place, size=options.size, seed=0)
 
     data = experiment.folder(options, "chest_xray", options.size, generate)[0]
-    make = partial(models.pneumonia_cnn_lstm, size=options.size)
-    jobs = [Job("pneumonia_cnn_lstm", make, seed, data, RECIPE) for seed in options.seeds]
+    make = partial(setup.make, size=options.size)
+    jobs = [Job(setup.model, make, seed, data, setup.recipe) for seed in options.seeds]
     runs = experiment.run_all(jobs, options)
-    report.show(EXPERIMENT, runs, options.out)
+    report.show(setup.experiment, runs, options.out)
     draw_mistakes(runs[0], data, options)
 
 
