@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.project.test_docs import equations_in_code, functions
 from tests.support import update_cases
+from tests.support.op_texts import equations_in_code, functions
 from tests.support.update_cases import CASES, faults
 from tinynet.op import UPDATES, Update
 
@@ -136,8 +136,9 @@ def text_and_code(update: Update) -> tuple[str, str]:
     waiting, seen = [update.name], list[str]()
     while waiting:
         seen.append(waiting.pop())
-        waiting += sorted(own[seen[-1]][1] & own.keys() - {*seen, *waiting})
-    return text if numbers(text) else module.__doc__ or "", "\n".join(own[name][0] for name in seen)
+        waiting += sorted(own[seen[-1]].names & own.keys() - {*seen, *waiting})
+    code = "\n".join(line.text for name in seen for line in own[name].body)
+    return text if numbers(text) else module.__doc__ or "", code
 
 
 @pytest.mark.parametrize("name", UPDATES)
