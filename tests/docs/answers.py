@@ -66,4 +66,25 @@ ANSWERS: dict[str, list[Any]] = {
           "    slope = (forward(moved).imag / 1e-20 * dy).sum()\n    if abs(slope - dx[0, 0]) > 1e-3 * abs(slope):\n"
           "        return 'wrong'"}, "a factor of 1.0001: is 'wrong'"),
     ],
+    "roofline": [
+        [("def operations(N, D, H):\n    return ...", "def operations(N, D, H):\n    return 2 * N * (H + D) * 4 * H"),
+         ("def bytes_of_W(D, H):\n    return ...", "def bytes_of_W(D, H):\n    return 4 * (H + D) * 4 * H"),
+         ('in a second."""\n    return ...', 'in a second."""\n    return min(peak, bandwidth * operations / bytes)'),
+         ('is the limit."""\n    return ...', 'is the limit."""\n    return 2 * peak / bandwidth')],
+        ({"def operations(N, D, H):\n    return ...": "def operations(N, D, H):\n    return N * (H + D) * 4 * H"},
+         "operations: off by the factor 0.5"),
+        ({'in a second."""\n    return ...': 'in a second."""\n    return peak'}, "attainable: off by"),
+        ({'is the limit."""\n    return ...': 'is the limit."""\n    return peak / bandwidth'},
+         "batch_at_the_ridge: off by the factor 0.5"),
+    ],
+    "threads": [
+        [("return ...                      # as few", "return -(-size // threads)  # as few"),
+         ("return ...                      # the number", "return block * threads + thread  # the number"),
+         ("return ...                      # threads of", "return -size % threads  # threads of"),
+         ("columns):\n    return ...", "columns):\n    return divmod(at, columns)")],
+        ({"return ...                      # as few": "return size // threads  # as few"}, "blocks(20, 8): "),
+        ({"return ...                      # the number": "return thread * threads + block  # the number"},
+         "element(2, 3, 8): "),
+        ({"columns):\n    return ...": "columns):\n    return at % columns, at // columns"}, "row_and_column(17, 5): "),
+    ],
 }
