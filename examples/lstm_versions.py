@@ -10,7 +10,8 @@
 
 Equations (1) to (6), 28 rows of 28 pixels, 128 units, 128 digits at a time; the loops read a single digit. A version
 must agree with the specification in float64 before its time counts. The roof is what this machine can do at all: the
-operations of a large product of matrices, and the bytes of a large copy, in a second.
+operations of a large product of matrices, and the bytes of a large copy, in a second. There is no --device: all
+versions are for a processor.
 """
 
 import os

@@ -609,3 +609,12 @@ def test_running_averages_that_moved_on_are_refused() -> None:
     layer.train()(x)
     with pytest.raises(GradientError, match="batch_norm: .*" + REFUSED):
         loss.backward()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_number_that_is_used_several_times(dtype: str) -> None:
+    """Gradients of numbers are NumPy scalars here and there; they add up as arrays do."""
+    x = tn.Tensor(2.0, dtype=dtype, requires_grad=True)
+    y = x * 1.0
+    (y * y + y * y * y + y).backward()
+    assert x.grad == 2 * 2 + 3 * 4 + 1 and x.grad.dtype == dtype

@@ -96,7 +96,7 @@ def device_of(array: Array) -> str:
 
 
 def _kind(array: Array) -> str:
-    if isinstance(array, np.ndarray):
+    if isinstance(array, np.ndarray | np.generic):  # a sum of 0-d arrays is a NumPy scalar
         return "cpu"
     return "gpu-emulated" if isinstance(array, type_of("tinynet.backend.cuda.runtime.fake_cupy", "Array")) else "gpu"
 
