@@ -7,6 +7,7 @@ beside them.
 import inspect
 import re
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ REFERENCE = {
 def stage(folder: Path) -> None:
     """Write the sources of the site into a folder. A file that has not changed is left alone."""
     wanted = {**repository(), **ops(), **reference()}
-    wanted["index.md"] = (ROOT / "docs" / "site" / "front.md").read_bytes()
+    wanted["index.md"] = front(wanted).encode()
     for path in [path for path in folder.rglob("*") if path.is_file()]:
         if path.relative_to(folder).as_posix() not in wanted:
             path.unlink()
@@ -61,6 +62,15 @@ def repository() -> dict[str, bytes]:
             if not link.startswith("http") and target.is_file():
                 found.setdefault(target.relative_to(ROOT).as_posix(), target.read_bytes())
     return found
+
+
+def front(pages: Iterable[str]) -> str:
+    """The first page. Pages of docs/ that it does not list are added to its list of pages for use."""
+    text = (ROOT / "docs" / "site" / "front.md").read_text("utf-8")
+    listed = {line.partition("<")[2].rstrip(">") or line for line in text.split("\n")}
+    rest = [page for page in (name.removesuffix(".md") for name in pages)
+            if re.fullmatch(r"docs/\w+", page) and page not in listed]
+    return text.replace("docs/limits\n", "".join(f"{page}\n" for page in [*rest, "docs/limits"]), 1)
 
 
 # --- made from the library ------------------------------------------------------------------------------------------
