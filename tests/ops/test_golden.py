@@ -19,7 +19,7 @@ def golden(name: str) -> Results:
 def test_the_file_holds_all_cases_and_is_small() -> None:
     names = [*CASES, "begin", "model", *(f"run {name}" for name in RUNS)]
     assert {key.partition("/")[0] for key in GOLDEN} == set(names), "run golden/make.py again"
-    assert PATH.stat().st_size < 200_000
+    assert PATH.stat().st_size < 230_000
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -45,16 +45,25 @@ class Case(NamedTuple):
 
 def case(op: str, *, constant: tuple[str, ...] = (), distinct: bool = False, classes: int = 0, scale: float = 1.0,
          shapes: dict[str, tuple[int, ...]], **options: Any) -> Case:
-    """A case with inputs of these shapes: normal numbers, or distinct ones (no ties), `labels` below `classes` or
-    probabilities, `targets` between 0 and 1, `var`, `weight` and `pos_weight` positive."""
+    """A case with inputs of these shapes: normal numbers, or distinct ones (no ties).
+
+    `labels` are below `classes`, or probabilities; `indices` are below `classes`, `targets` between 0 and 1. `var`,
+    `weight`, `pos_weight` and the base of a power are positive. A `mask` is of sequences that are padded on the right.
+    """
     rng = np.random.default_rng(zlib.crc32(repr((op, shapes, options)).encode()))
 
     def draw(name: str, shape: tuple[int, ...]) -> Array:
         if name == "labels":
             return rng.integers(0, classes, shape) if classes else rng.dirichlet(np.ones(shape[-1]), shape[:-1])
+        if name == "indices":
+            return rng.integers(0, classes, shape)
+        if name == "mask":
+            return np.arange(shape[1]) < (shape[1] - np.arange(shape[0]) % shape[1])[:, None]
         if name == "targets":
             return rng.uniform(0.0, 1.0, shape)
         if name in ("var", "weight", "pos_weight"):
+            return rng.uniform(0.5, 2.0, shape)
+        if name == "x" and op == "float_power":
             return rng.uniform(0.5, 2.0, shape)
         if distinct:
             return rng.permutation(int(np.prod(shape))).reshape(shape) / 10 - 1.0
@@ -63,9 +72,16 @@ def case(op: str, *, constant: tuple[str, ...] = (), distinct: bool = False, cla
     return Case(op, {name: draw(name, shape) for name, shape in shapes.items()}, options, constant)
 
 
-def _lstm(N: int, T: int, D: int, H: int, *, states: bool = True) -> Case:
+def _lstm(N: int, T: int, D: int, H: int, *, states: bool = True, masked: bool = False) -> Case:
     start = {"h0": (N, H), "c0": (N, H)} if states else {}
-    return case("lstm", shapes={"x": (N, T, D), **start, "W": (H + D, 4 * H), "b": (4 * H,)})
+    return case("lstm", shapes={"x": (N, T, D), **start, "W": (H + D, 4 * H), "b": (4 * H,),
+                                **({"mask": (N, T)} if masked else {})})
+
+
+def _gru(N: int, T: int, D: int, H: int, *, bias: bool = True, masked: bool = False) -> Case:
+    biases = {"b": (3 * H,), "b_h": (3 * H,)} if bias else {}
+    return case("gru", shapes={"x": (N, T, D), "h0": (N, H), "W": (H + D, 3 * H), **biases,
+                               **({"mask": (N, T)} if masked else {})})
 
 
 def _conv1d(T: int, K: int, *, bias: bool = True, **options: Any) -> Case:
@@ -99,6 +115,18 @@ CASES = {
     "lstm, from nothing": _lstm(2, 5, 4, 3, states=False),
     "lstm, seven steps": _lstm(3, 7, 2, 3),
     "lstm, an image's 28": _lstm(2, 28, 2, 3),
+    "lstm, lengths": _lstm(4, 3, 2, 3, masked=True),
+    "gru": _gru(3, 4, 2, 3),
+    "gru, no bias": _gru(2, 3, 3, 2, bias=False),
+    "gru, lengths": _gru(4, 3, 2, 3, masked=True),
+    "layer_norm": case("layer_norm", shapes={"x": (3, 4), "gamma": (4,), "beta": (4,)}),
+    "layer_norm, sequence": case("layer_norm", shapes={"x": (2, 3, 5), "gamma": (5,), "beta": (5,)}, eps=1e-2),
+    "embedding": case("getitem", shapes={"x": (5, 3)}, index=[[0, 4, 4], [2, 0, 4]]),
+    "erf": case("erf", shapes={"x": (4, 5)}, scale=2.0),
+    "logsumexp": case("logsumexp", shapes={"x": (2, 3, 2)}, axis=(0, 2)),
+    "logsumexp, large": case("logsumexp", shapes={"x": (4, 3)}, scale=1e4, axis=1, keepdims=True),
+    "take_along_axis": case("take_along_axis", classes=4, shapes={"x": (3, 4, 2), "indices": (3, 5, 2)}, axis=1),
+    "float_power": case("float_power", shapes={"x": (3, 1), "exponent": (3, 4)}, distinct=True),
     "conv1d": _conv1d(7, 3),
     "conv1d, no bias": _conv1d(6, 2, bias=False),
     "conv1d, stride": _conv1d(8, 3, stride=2),

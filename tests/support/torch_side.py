@@ -23,7 +23,29 @@ def channels_last(x: Tensor) -> Tensor:
     return x.movedim(1, -1)
 
 
-def lstm(x: Tensor, W: Tensor, b: Tensor, h0: Tensor | None = None, c0: Tensor | None = None) -> tuple[Tensor, ...]:
+def _recurrent(layer: Any, weights: Any, x: Tensor, states: Any, mask: Tensor | None) -> tuple[Tensor, Any]:
+    """The outputs and last states of a recurrent layer; behind the end of a sequence, 0."""
+    if mask is None:
+        return torch.func.functional_call(layer, weights, (x, states))  # type: ignore[no-any-return]
+    packed = torch.nn.utils.rnn.pack_padded_sequence(x, mask.sum(1), batch_first=True, enforce_sorted=False)
+    y, last = torch.func.functional_call(layer, weights, (packed, states))
+    return torch.nn.utils.rnn.pad_packed_sequence(y, batch_first=True, total_length=x.shape[1])[0], last
+
+
+def gru(x: Tensor, W: Tensor, h0: Tensor, b: Tensor | None = None, b_h: Tensor | None = None,
+        mask: Tensor | None = None) -> tuple[Tensor, ...]:
+    """PyTorch has a matrix for x and one for h, transposed, with the gates in our order."""
+    D, H = x.shape[2], W.shape[1] // 3
+    weights = {"weight_hh_l0": W[:H].T, "weight_ih_l0": W[H:].T}
+    if b is not None:
+        weights |= {"bias_ih_l0": b, "bias_hh_l0": b_h}
+    layer = torch.nn.GRU(D, H, bias=b is not None, batch_first=True, dtype=x.dtype)
+    y, h = _recurrent(layer, weights, x, h0[None], mask)
+    return y, h[0]
+
+
+def lstm(x: Tensor, W: Tensor, b: Tensor, h0: Tensor | None = None, c0: Tensor | None = None,
+         mask: Tensor | None = None) -> tuple[Tensor, ...]:
     """PyTorch has a matrix for x and one for h, transposed, gates in the order i, f, g, o, and two biases."""
     (N, _, D), H = x.shape, W.shape[1] // 4
 
@@ -36,7 +58,7 @@ def lstm(x: Tensor, W: Tensor, b: Tensor, h0: Tensor | None = None, c0: Tensor |
     zeros = torch.zeros((N, H), dtype=x.dtype)
     states = tuple((zeros if state is None else state)[None] for state in (h0, c0))
     layer = torch.nn.LSTM(D, H, batch_first=True, dtype=x.dtype)
-    y, (h, c) = torch.func.functional_call(layer, weights, (x, states))
+    y, (h, c) = _recurrent(layer, weights, x, states, mask)
     return y, h[0], c[0]
 
 
@@ -101,6 +123,11 @@ def binary_cross_entropy(logits: Tensor, targets: Tensor, pos_weight: Tensor | N
 
 
 FUNCTIONS: dict[str, Any] = {
+    "gru": gru, "getitem": lambda x, index: F.embedding(torch.tensor(index), x), "erf": lambda x: torch.erf(x),
+    "layer_norm": lambda x, gamma, beta, eps=1e-5: F.layer_norm(x, x.shape[-1:], gamma, beta, eps),
+    "logsumexp": lambda x, axis, keepdims=False: torch.logsumexp(x, axis, keepdims),
+    "take_along_axis": lambda x, indices, axis: torch.gather(x, axis, indices),
+    "float_power": lambda x, exponent: torch.pow(x, exponent),
     "lstm": lstm, "conv1d": _convolution, "conv2d": _convolution, "batch_norm": batch_norm,
     "max_pool1d": lambda x, **options: _pooling(F.max_pool1d, 1, x, **options),
     "max_pool2d": lambda x, **options: _pooling(F.max_pool2d, 2, x, **options),
