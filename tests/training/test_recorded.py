@@ -103,6 +103,25 @@ def test_replayed_steps_end_as_eager_ones_bit_for_bit(place: str, steps: list[Re
     assert steps[0].recording is not None
 
 
+@pytest.mark.parametrize(("loss", "measure"), [
+    (tn.ops.mse, "mae"), (tn.ops.binary_cross_entropy, "exact_match"), (tn.ops.cross_entropy, "accuracy")])
+def test_measures_of_other_tasks_are_counted_by_replayed_steps(device: str, steps: list[RecordedStep], loss: Any,
+                                                               measure: str) -> None:
+    rng = np.random.default_rng(0)
+    images, targets = rng.standard_normal((IMAGES, 6, 5)).astype("float32"), rng.dirichlet(np.ones(3), IMAGES)
+    targets = (targets > 0.4 if measure == "exact_match" else targets).astype("float32")
+
+    def run(graph: bool) -> tuple[Any, Any]:
+        tn.seed(3)
+        model = lstm_cnn().to(device)
+        history = tn.fit(model, tn.optim.Adam(model.parameters()), tn.data.Loader(images, targets, batch_size=BATCH),
+                         epochs=3, loss=loss, graph=graph, show=False)
+        return model.state_dict(), [{name: row[name] for name in ("train_loss", f"train_{measure}")} for row in history]
+
+    assert_equal_runs(run(False), run(True))
+    assert steps[0].recording is not None
+
+
 def test_averages_of_weights_with_replayed_steps(place: str, steps: list[RecordedStep]) -> None:
     usual, replayed = tn.callbacks.EMA(0.8), tn.callbacks.EMA(0.8)
     runs = [train(place, graph=graph, callbacks=[ema]) for graph, ema in ((False, usual), (True, replayed))]
