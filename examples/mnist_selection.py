@@ -7,8 +7,8 @@
 Each fold validates on another random tenth of the training set; the first is that of the other experiments.
 
 The rule, fixed before the first trial: the score of a candidate is its accuracy over the folds. Changes that gain more
-than their standard error are combined, and the combination is kept if it gains more than the best of its parts. The
-same holds for the mean over epochs and for views.
+than their standard error are combined, and the combination is tried, too. The best of all is kept. The mean over epochs
+and views are used if they gain. The candidate `single` is only measured, for the recipe of the committee.
 
 After an interruption, the same command continues. Written to --out: a JSON file for each trial, selection.json and
 selection.md, the table.
@@ -18,9 +18,11 @@ Exit codes: 0 done, 1 an error in the data or a file, 2 in an option, 130 ended 
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import command
 import mnist_deep
@@ -73,9 +75,20 @@ def work(options: argparse.Namespace) -> None:
     chosen = [one for one in CANDIDATES if one.name in options.candidates]
     if options.epochs:
         chosen = [replace(one, recipe=replace(one.recipe, epochs=options.epochs)) for one in chosen]
-    trials = [Trial(one, deep_net, partial(fold, dataset, number), f"part{number}", seed=0)
-              for number in range(options.folds) for one in chosen]
-    selection.run_all(trials, EXPERIMENT, options.out)
+
+    def run(candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
+        trials = [Trial(one, deep_net, partial(fold, dataset, number), f"part{number}", seed=0)
+                  for number in range(options.folds) for one in candidates]
+        selection.run_all(trials, EXPERIMENT, options.out)
+        selection.report(EXPERIMENT, options.out)
+        measured: list[dict[str, Any]] = selection.read(options.out / "selection.json")["trials"]
+        return measured
+
+    found = run(chosen)
+    best = selection.combined(chosen[:-1], found) if len(chosen) == len(CANDIDATES) and options.folds > 1 else None
+    if best:
+        say(f"combined: {best.change}")
+        run([best])
     say(f"{selection.report(EXPERIMENT, options.out)}\nwritten: {options.out / 'selection.md'}")
 
 

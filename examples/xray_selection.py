@@ -1,7 +1,7 @@
 """Choose the recipe for chest X-rays on four folds whose parts differ in kind. No test image is read.
 
     python examples/xray_selection.py --data XRAY_FOLDER
-    python examples/xray_selection.py --candidates base gamma --seeds 1
+    python examples/xray_selection.py --candidates base gamma --seeds 1      # without the combination
     python examples/xray_selection.py --data stand-in --epochs 1 --side 32 --candidates base --seeds 1
 
 The test part of this data set comes from another mixture than the training part, which a random validation part cannot
@@ -11,8 +11,8 @@ in both parts are left out of the validation part.
 
 The rule, fixed before the first trial: the score of a candidate is the mean of AUC and balanced accuracy over folds and
 seeds. Balanced accuracy is that at a threshold of 0.5, after a correction to equal classes. Changes that gain more than
-their standard error are combined. The combination is kept if it gains more than the best of its parts. The same holds
-for the mean over epochs and for views. An estimated prior is used if it gains balanced accuracy. The threshold is 0.5.
+their standard error are combined, and the combination is tried on larger images, too. The best of all is kept. The mean
+over epochs and views are used if they gain, an estimated prior if it gains balanced accuracy. The threshold is 0.5.
 
 After an interruption, the same command continues. Written to --out: a JSON file for each trial, selection.json and
 selection.md, the table.
@@ -22,9 +22,11 @@ Exit codes: 0 done, 1 an error in the data or a file, 2 in an option, 130 ended 
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import command
 import numpy as np
@@ -40,6 +42,7 @@ from tinynet.output import say
 
 EXPERIMENT = "xray_selection"
 SIDE, SEEDS = 112, 3
+LARGER = (160, 224)  # sides for the combination
 KINDS = {"NORMAL": ("IM", "NORMAL2"), "PNEUMONIA": ("bacteria", "virus")}
 BASE = pneumonia_cnn_lstm.RECIPE
 
@@ -96,13 +99,26 @@ def work(options: argparse.Namespace) -> None:
     say(scanned.report())
     kinds = np.array([kind_of(name) for name in scanned.names])
     names = [(normal, sick) for normal in KINDS["NORMAL"] for sick in KINDS["PNEUMONIA"]]
-    read = cache(partial(fold, scanned, kinds, side=options.side))
+    read = lru_cache(maxsize=1)(partial(fold, scanned, kinds))
     chosen = [one for one in CANDIDATES if one.name in options.candidates]
     if options.epochs:
         chosen = [replace(one, recipe=replace(one.recipe, epochs=options.epochs)) for one in chosen]
-    trials = [Trial(one, partial(xray_net, size=options.side), partial(read, *kind), "_".join(kind), seed)
-              for seed in range(options.seeds) for one in chosen for kind in names]
-    selection.run_all(trials, EXPERIMENT, options.out)
+
+    def run(candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
+        trials = [Trial(one, partial(xray_net, size=options.side),  # which a candidate may replace
+                        partial(read, *kind, side=one.net.get("size", options.side)), "_".join(kind), seed)
+                  for seed in range(options.seeds) for one in candidates for kind in names]
+        selection.run_all(trials, EXPERIMENT, options.out)
+        selection.report(EXPERIMENT, options.out)
+        measured: list[dict[str, Any]] = selection.read(options.out / "selection.json")["trials"]
+        return measured
+
+    found = run(chosen)
+    best = selection.combined(chosen, found) if len(chosen) == len(CANDIDATES) else None
+    if best:
+        say(f"combined: {best.change}")
+        run([best, *(replace(best, name=f"combined_{side}", change=f"{best.change}; {side} pixels",
+                             net={**best.net, "size": side}) for side in LARGER)])
     say(f"{selection.report(EXPERIMENT, options.out)}\nwritten: {options.out / 'selection.md'}")
 
 

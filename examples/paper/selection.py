@@ -3,6 +3,7 @@
     trials = [Trial(candidate, fold, seed), ...]
     run_all(trials, "xray_selection", out)      # those that are missing; each writes CANDIDATE-FOLD-seedS.json
     report("xray_selection", out)               # selection.json: what was measured; selection.md: the table
+    combined(candidates, read(out / "selection.json")["trials"])        # the changes that gain, in one candidate
 
 A trial measures the weights after the last epoch and the mean of the last epochs, each for the images alone and in
 random views: `VARIANTS`. No test image is read. The score of a candidate is its accuracy, over folds and seeds.
@@ -24,7 +25,7 @@ import numpy as np
 import tinynet as tn
 from paper import provenance, training
 from paper.reporting import records
-from paper.reporting.tables import percent, table
+from paper.reporting.tables import listed, percent, table
 from paper.training import Images, Recipe
 from tinynet import metrics
 from tinynet.atomic import write_whole
@@ -117,6 +118,26 @@ def run(trial: Trial, out: Path) -> dict[str, Any]:
             "labels": records.digits(fold.validation[1]), "scores": scores}
 
 
+def combined(candidates: Sequence[Candidate], trials: Iterable[Mapping[str, Any]]) -> Candidate | None:
+    """All changes of the first candidate, BASE, that gain more than their standard error; None without such changes.
+
+    Where two of them change the same, that of the higher gain counts.
+    """
+    of, base = by_candidate(trials), candidates[0]
+    gains = {one.name: mean_of(gains_of(of[one.name], of[BASE])) for one in candidates[1:] if one.name in of}
+    winners = sorted((one for one in candidates if one.name in gains and
+                      gains[one.name].mean > gains[one.name].deviation / len(of[one.name]) ** 0.5),
+                     key=lambda one: gains[one.name].mean)
+    if not winners:
+        return None
+    recipe, augment, net = asdict(base.recipe), dict(base.recipe.augment), dict(base.net)
+    for one in winners:
+        recipe |= {name: value for name, value in asdict(one.recipe).items() if value != getattr(base.recipe, name)}
+        augment |= {name: value for name, value in one.recipe.augment.items() if value != base.recipe.augment.get(name)}
+        net |= {name: value for name, value in one.net.items() if value != base.net.get(name)}
+    return Candidate("combined", listed([one.name for one in winners]), Recipe(**{**recipe, "augment": augment}), net)
+
+
 # --- measures -------------------------------------------------------------------------------------------------------
 
 def measures(fold: Fold, probabilities: np.ndarray) -> dict[str, float]:
@@ -189,6 +210,20 @@ def report(experiment: str, out: Path) -> str:
     return text
 
 
+def by_candidate(trials: Iterable[Mapping[str, Any]]) -> dict[str, dict[tuple[str, int], Mapping[str, Any]]]:
+    """The trials of each candidate, by fold and seed."""
+    of: dict[str, dict[tuple[str, int], Mapping[str, Any]]] = {}
+    for trial in trials:
+        of.setdefault(trial["candidate"], {})[trial["fold"], trial["seed"]] = trial
+    return of
+
+
+def gains_of(some: Mapping[tuple[str, int], Any], base: Mapping[tuple[str, int], Any]) -> list[float]:
+    """The differences of scores on the folds and seeds that both have."""
+    return [score(trial["measured"]["last"]) - score(base[key]["measured"]["last"]) for key, trial in some.items()
+            if key in base]
+
+
 def write(path: Path, found: Mapping[str, Any]) -> None:
     """Write what was measured, a trial a line."""
     lines = ",\n".join(f"  {json.dumps(trial)}" for trial in found["trials"])
@@ -203,10 +238,7 @@ RULES = {"equal classes": "", "the share in training": "trained ",
 
 def markdown(trials: Iterable[Mapping[str, Any]]) -> str:
     """The tables of some trials: candidates against BASE, variants, and priors."""
-    of: dict[str, dict[tuple[str, int], Mapping[str, Any]]] = {}
-    for trial in trials:
-        of.setdefault(trial["candidate"], {})[trial["fold"], trial["seed"]] = trial
-    rows = []
+    of, rows = by_candidate(trials), []
     known = [name for name in MEASURES if all(name in trial["measured"]["last"] for some in of.values()
                                               for trial in some.values())]
     for name, some in of.items():
@@ -215,7 +247,7 @@ def markdown(trials: Iterable[Mapping[str, Any]]) -> str:
         first = next(iter(some.values()))
         rows.append((float(np.mean([score(one) for one in measured])), [
             name, first["change"], f"{first['parameters']:,}", str(len(some)), *map(percent, means),
-            percent(float(np.mean([score(one) for one in measured]))), _gain(some, of.get(BASE, {}))]))
+            percent(float(np.mean([score(one) for one in measured]))), _difference(gains_of(some, of.get(BASE, {})))]))
     ordered = [row for _, row in sorted(rows, key=lambda row: -row[0])]
     everything = [trial["measured"] for some in of.values() for trial in some.values()]
     variants = [[variant, _difference([score(one[variant]) - score(one["last"]) for one in everything])]
@@ -236,11 +268,6 @@ def markdown(trials: Iterable[Mapping[str, Any]]) -> str:
         parts += ["Of all candidates, by the prior that the probabilities are corrected to:",
                   table(["prior", *MEASURES[:2]], rules)]
     return "\n\n".join(parts) + "\n"
-
-
-def _gain(some: Mapping[tuple[str, int], Any], base: Mapping[tuple[str, int], Any]) -> str:
-    return _difference([score(trial["measured"]["last"]) - score(base[key]["measured"]["last"])
-                        for key, trial in some.items() if key in base])
 
 
 def _difference(values: Sequence[float]) -> str:

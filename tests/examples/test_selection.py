@@ -275,3 +275,40 @@ def test_the_first_fold_of_digits_is_that_of_the_experiments() -> None:
     assert (fold.train[0] == data.train[0]).all() and (fold.validation[1] == data.validation[1]).all()
     other = mnist_selection.fold(tn.data.load_digits(), 1)
     assert not np.array_equal(other.validation[0], fold.validation[0])
+
+
+def trials(**scores: list[float]) -> list[dict[str, Any]]:
+    """Invented trials of candidates, one for each fold, with these accuracies."""
+    return [{"candidate": name, "fold": str(fold), "seed": 0, "measured": {"last": {"accuracy": value}}}
+            for name, values in scores.items() for fold, value in enumerate(values)]
+
+
+def test_the_changes_that_gain_are_combined() -> None:
+    change = xray_selection.changed
+    candidates = [change("base", ""), change("gamma", "", augment={"gamma": 0.5}),
+                  change("norm", "", net={"norm": True}),
+                  change("wide", "", net={"width": 2.0}), change("narrow", "", net={"width": 0.5}),
+                  change("cut", "", augment={"cut": 0.1, "shift": 0.5}, label_smoothing=0.2)]
+    found = trials(base=[0.8, 0.7, 0.6], gamma=[0.82, 0.72, 0.62], norm=[0.9, 0.6, 0.61], wide=[0.85, 0.76, 0.65],
+                   narrow=[0.81, 0.71, 0.61], cut=[0.83, 0.74, 0.63])
+    best = selection.combined(candidates, found)
+    assert best is not None and best.change == "narrow, gamma, cut and wide"  # norm gains less than its error
+    assert best.net == {"width": 2.0}  # that of the higher gain
+    base = xray_selection.BASE
+    assert best.recipe.augment == {**base.augment, "gamma": 0.5, "cut": 0.1, "shift": 0.5}
+    assert best.recipe.label_smoothing == 0.2 and best.recipe.peak == base.peak
+    assert selection.combined(candidates, trials(base=[0.8, 0.7], gamma=[0.8, 0.6])) is None
+
+
+def test_the_combination_is_tried_on_larger_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(xray_selection, "CANDIDATES", xray_selection.CANDIDATES[:2])
+    monkeypatch.setattr(xray_selection, "LARGER", (48,))
+    monkeypatch.setattr(selection, "combined", lambda candidates, trials: selection.Candidate(
+        "combined", "all", candidates[1].recipe, {"norm": True}))
+    assert xray_selection.main(["--data", "stand-in", "--epochs", "1", "--side", "32", "--seeds", "1", "--out",
+                                str(tmp_path)]) == 0
+    made = selection.read(tmp_path / "selection.json")["trials"]
+    assert [sum(trial["candidate"] == name for trial in made) for name in
+            ("base", "norm", "combined", "combined_48")] == [4] * 4
+    parameters = {trial["candidate"]: trial["parameters"] for trial in made}
+    assert parameters["norm"] == parameters["combined"] < parameters["combined_48"]
