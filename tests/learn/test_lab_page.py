@@ -1,14 +1,17 @@
-"""The lab in headless Chromium, behind its server: each widget is used, and shows what tinynet computes."""
+"""The lab in headless Chromium, by its server and by Python in the browser: each widget shows what tinynet computes."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import numpy as np
 import pytest
 
 import tinynet as tn
+from docs.lab import Missing, build
 from tests.support.axe import axe_source, serious_faults
 from tests.support.browser import CHROMIUM, browser, wait
 from tinynet.learn import lab
@@ -26,27 +29,43 @@ def chromium() -> Iterator[Any]:
         yield made
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    made = Server()
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *arguments: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="module", params=["server", "browser"])
+def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of the lab: with Python on this machine, or in the browser."""
+    if request.param == "server":
+        made: Any = Server()
+        found = made.address
+    else:
+        folder = tmp_path_factory.mktemp("lab")
+        try:
+            build(folder)
+        except Missing as error:
+            pytest.skip(str(error))
+        made = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+        found = f"http://127.0.0.1:{made.server_port}/index.html"
     thread = threading.Thread(target=made.serve_forever, args=(0.02,))
     thread.start()
-    yield made
+    yield found
     made.shutdown()
     thread.join()
     made.server_close()
 
 
 @contextmanager
-def visited(chromium: Any, server: Server, width: int = 1200, dark: bool = False) -> Iterator[Any]:
+def visited(chromium: Any, address: str, width: int = 1200, dark: bool = False) -> Iterator[Any]:
     """The page, ready. Without errors on the console and requests to other addresses when it closes."""
     context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light")
     page, outside, errors = context.new_page(), list[str](), list[str]()
-    page.on("request", lambda request: None if request.url.startswith((server.address.partition("#")[0], "data:"))
+    page.on("request", lambda request: None if request.url.startswith((address.rpartition("/")[0], "data:"))
             else outside.append(request.url))
     page.on("console", lambda line: errors.append(line.text) if line.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(server.address)
+    page.goto(address)
     wait(page, f"{LAB} && {LAB}.ready")
     try:
         yield page
@@ -70,15 +89,15 @@ def asked(page: Any, name: str) -> int:
     return int(page.evaluate(f"({LAB}.results.{name} || {{ms: 0}}).ms * 1e6 | 0"))
 
 
-def use(page: Any, name: str, action: Any) -> None:
+def use(page: Any, name: str, action: Callable[[], Any]) -> None:
     """Do something, and wait for a new answer of a function."""
     before = asked(page, name)
     action()
     wait(page, f"(({LAB}.results.{name} || {{ms: 0}}).ms * 1e6 | 0) !== {before}")
 
 
-def test_drawing_reading_and_back(chromium: Any, server: Server) -> None:
-    with visited(chromium, server) as page:
+def test_drawing_reading_and_back(chromium: Any, address: str) -> None:
+    with visited(chromium, address) as page:
         use(page, "back", lambda: page.get_by_role("button", name="draw a 7").click())
         box = page.locator("canvas.pad").bounding_box()
 
@@ -107,8 +126,8 @@ def test_drawing_reading_and_back(chromium: Any, server: Server) -> None:
         assert "unit 64" in page.locator("[data-widget=reader] svg").get_attribute("aria-label")
 
 
-def test_breaking_a_line(chromium: Any, server: Server) -> None:
-    with visited(chromium, server) as page:
+def test_breaking_a_line(chromium: Any, address: str) -> None:
+    with visited(chromium, address) as page:
         section = page.locator("[data-widget=broken]")
         use(page, "break_it", lambda: section.get_by_role("button", name="Is it still right?").click())
         assert section.locator("td.wrong").count() == 0 and section.locator("td.right").count() == 15
@@ -120,8 +139,8 @@ def test_breaking_a_line(chromium: Any, server: Server) -> None:
         assert "It does not run: line 1: invalid syntax" in section.locator(".said").text_content()
 
 
-def test_kernel_averages_bias_and_training(chromium: Any, server: Server) -> None:
-    with visited(chromium, server) as page:
+def test_kernel_averages_bias_and_training(chromium: Any, address: str) -> None:
+    with visited(chromium, address) as page:
         section = page.locator("[data-widget=kernel]")
         use(page, "convolve", lambda: section.get_by_role("button", name="vertical").click())
         wait(page, f"{LAB}.results.forget_bias.values[0] === {LAB}.digit")
@@ -143,9 +162,9 @@ def test_kernel_averages_bias_and_training(chromium: Any, server: Server) -> Non
 
 
 @pytest.mark.parametrize(("width", "dark"), [(390, True), (768, False), (1440, False)])
-def test_layout_and_access(chromium: Any, server: Server, width: int, dark: bool) -> None:
+def test_layout_and_access(chromium: Any, address: str, width: int, dark: bool) -> None:
     axe = axe_source()
-    with visited(chromium, server, width, dark) as page:
+    with visited(chromium, address, width, dark) as page:
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         outside = page.evaluate("""[...document.querySelectorAll("button, input, select, textarea, canvas, svg")]
             .filter(one => one.getBoundingClientRect().right > innerWidth + 1).length""")
@@ -156,10 +175,13 @@ def test_layout_and_access(chromium: Any, server: Server, width: int, dark: bool
             assert serious_faults(page, axe) == []
 
 
-def test_a_wrong_token_is_told(chromium: Any, server: Server) -> None:
-    context = chromium.new_context()
-    page = context.new_page()
-    page.goto(server.address[:-3] + "xyz")
-    wait(page, "document.getElementById('standing').textContent.includes('could not start')")
-    assert "a wrong token" in page.text_content("#standing")
-    context.close()
+def test_a_wrong_token_is_told(chromium: Any) -> None:
+    with Server() as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        context = chromium.new_context()
+        page = context.new_page()
+        page.goto(server.address[:-3] + "xyz")
+        wait(page, "document.getElementById('standing').textContent.includes('could not start')")
+        assert "a wrong token" in page.text_content("#standing")
+        context.close()
+        server.shutdown()

@@ -94,6 +94,9 @@ if sys.platform == "win32":
     def _take(descriptor: int) -> None:
         """Take the lock. Errors: PermissionError if it is held."""
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+elif sys.platform == "emscripten":
+    def _take(descriptor: int) -> None:
+        """Take no lock: a browser has one process for a page, and files of its own for it."""
 else:
     import fcntl
 
