@@ -10,6 +10,7 @@ import subprocess
 import sys
 import types
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -289,6 +290,14 @@ def test_dlpack_with_numpy() -> None:
     again = tn.from_dlpack(theirs, requires_grad=True)
     assert again.data.ctypes.data == theirs.ctypes.data
     assert again.requires_grad
+
+
+def test_the_options_of_the_dlpack_protocol_are_passed_on() -> None:
+    """Such as the stream of the other library, which must wait for ours."""
+    ours, options = tn.Tensor([1.0]), {"stream": 7, "max_version": (1, 0), "dl_device": (2, 0), "copy": True}
+    ours.data = SimpleNamespace(__dlpack__=lambda **given: given, __dlpack_device__=lambda: (2, 1))  # type: ignore
+    assert ours.__dlpack__(**options) == options
+    assert ours.__dlpack_device__() == (2, 1)
 
 
 def test_dlpack_with_pytorch() -> None:

@@ -253,6 +253,14 @@ def test_too_large_a_grid_is_refused_and_an_empty_one_does_nothing(kernels: Call
     assert np.array_equal(values[1].get(), np.ones(5)) and not launched
 
 
+def test_a_number_is_of_the_host_or_of_the_device_and_in_the_type_of_the_kernel() -> None:
+    for number in (2, 0.5, np.float64(0.5), np.int64(3), np.float32(7)):
+        here, there = launch.here_and_there(xp, number, np.float32)
+        assert (type(here), here, there) == (np.float32, number, None)
+        here, there = launch.here_and_there(xp, xp.asarray(np.asarray(number)), np.float32)
+        assert (here, there.dtype, there.get()) == (0, np.float32, number)
+
+
 def test_a_limited_number_of_grids_is_remembered(kernels: Callable[[str], Kernels], launched: list[Any],
                                                  monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "_GRIDS", 3)
