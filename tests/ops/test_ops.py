@@ -497,6 +497,11 @@ def test_comparisons() -> None:
         assert not result.requires_grad
         assert (result.numpy() == expected).all()
     assert len({x, v, x}) == 2
+    a, b = np.array([1.0, 2.0, 3.0, -0.0]), np.array([2.0, 2.0, 2.0, 0.0])
+    for compare in (operator.lt, operator.le, operator.gt, operator.ge, operator.eq, operator.ne):
+        for left, right in ((a, b), (a, 2.0), (2.0, a)):
+            tensors = [tn.Tensor(one) if isinstance(one, np.ndarray) else one for one in (left, right)]
+            assert (compare(*tensors).numpy() == compare(left, right)).all(), compare
 
 
 def test_arg_extrema() -> None:
