@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,6 +42,17 @@ def test_each_end_has_its_code(raised: BaseException | None, code: int, said: st
 @pytest.mark.parametrize(("returned", "code"), [(None, 0), (0, 0), (1, 1), ("text", 0)])
 def test_work_may_return_its_code(returned: object, code: int) -> None:
     assert command.run(lambda options: returned, argparse.Namespace()) == code
+
+
+@pytest.mark.parametrize(("kind", "right", "wrong"), [
+    (command.positive(int), ["1", "7"], ["0", "-1", "1.5", "x"]),
+    (command.positive(float), ["1e-3", "2"], ["0", "-0.0", "-1", "inf", "nan"]),
+    (command.seed, ["0", str(2**32 - 1)], ["-1", str(2**32), "0.5"])], ids=["int", "float", "seed"])
+def test_numbers_of_the_command_line(kind: Any, right: list[str], wrong: list[str]) -> None:
+    assert [float(kind(text)) for text in right] == [float(text) for text in right]
+    for text in wrong:
+        with pytest.raises((argparse.ArgumentTypeError, ValueError)):
+            kind(text)
 
 
 def test_what_is_no_fault_of_the_user_is_not_hidden() -> None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ import tinynet as tn
 from tests import kill
 from tinynet import nn, optim
 from tinynet.errors import Interrupted
-from tinynet.training import checkpoint
+from tinynet.training import checkpoint, progress
 from tinynet.training.callbacks import EMA, Callback, EarlyStopping, Log, Run
 from tinynet.training.signals import Signals
 
@@ -257,10 +258,16 @@ def test_nothing_to_resume_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().out.splitlines()[0] == f"no checkpoint yet at {tmp_path / 'c'}: from the beginning"
 
 
-def test_it_says_where_it_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_says_where_it_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str],
+                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    """In words, and by the bars, each of which begins at the batches that are done."""
     with pytest.raises(ZeroDivisionError):
         fitted(tmp_path / "c", die=Die(6))
+    bars = list[tuple[str, int]]()
+    monkeypatch.setattr(progress, "_bar", lambda: lambda **options: (
+        bars.append((options["desc"], options["initial"])) or MagicMock()))
     fitted(tmp_path / "c", resume=True, show=True)
+    assert bars == [("epoch 2/3", 5 % BATCHES), ("epoch 3/3", 0)]
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"resumed from {tmp_path / 'c'}: 5 steps are done, 1 of 3 epochs"
     assert lines[1].startswith("epoch 2/3")
