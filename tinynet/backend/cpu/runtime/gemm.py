@@ -8,7 +8,8 @@ Blocking, for C (M,N) = A (M,K) B (K,N):
 
     1. k in steps of DEEP elements; of SHALLOW if a column of A is contiguous. A cache line of A then serves several
        tiles, and must still be cached for the next tile
-    2. rows of A in strips of STRIP elements, which stay in the second-level cache during a pass over all panels of B
+    2. rows of A in strips of STRIP elements, which stay in the second-level cache during a pass over all panels of B.
+       Where a tile reads columns of A as vectors, the strip is packed first
     3. columns in panels, rows in tiles of at most ROWS: see tile.py
 
 The sum over k has two levels, blocks and elements in a block, each with its own stride. So a convolution is one
@@ -43,10 +44,9 @@ from tinynet.backend.cpu.runtime.intrinsics import (
     word,
 )
 from tinynet.backend.cpu.runtime.jit import compile_for_c, njit
-from tinynet.backend.cpu.runtime.tile import INSTRUCTIONS, ROWS_AT_ONCE, best_instructions, row, tile
+from tinynet.backend.cpu.runtime.tile import HERE, INSTRUCTIONS, ROWS_AT_ONCE, row, tile
 
-_HERE = best_instructions(llvm.get_host_cpu_features())
-ROWS, PANEL = INSTRUCTIONS[_HERE].rows, INSTRUCTIONS[_HERE].panel
+ROWS, PANEL = INSTRUCTIONS[HERE].rows, INSTRUCTIONS[HERE].panel
 SHALLOW, _DEEP, _STRIP = 192, 512, 96 * 512  # elements: see "Blocking"
 
 
@@ -149,13 +149,16 @@ def _product(name: str) -> Callable[..., None]:
     """The product for a key of INSTRUCTIONS. Addresses are in bytes, strides in elements."""
     width, most, panel = INSTRUCTIONS[name].width, INSTRUCTIONS[name].rows, INSTRUCTIONS[name].panel
     panel_of_step, whole_tile = _DEEP * panel, most * panel
+    lanes, column = INSTRUCTIONS[name].lanes, INSTRUCTIONS[name].column
+    strip = _STRIP // 4 if lanes else _STRIP  # which lies on the stack if it is packed
+    packed_strip = (strip // most + 2 * _DEEP) * column if lanes else 1
 
     def product(M, N, K, blocks, A, a_row, a_k, a_block, B, b_k, b_panel, b_block,  # type: ignore[no-untyped-def]
                 C, c_row, c_panel, accumulate):
         limit = SHALLOW if a_row == 1 else _DEEP
         depth = max(1, min(K, limit))
         group = max(1, limit // depth)  # a step is several blocks, or a part of one
-        copied, corner = stack(panel_of_step), stack(whole_tile)
+        copied, corner, columns_of_A = stack(panel_of_step), stack(whole_tile), stack(packed_strip)
         for p in range(0, max(1, blocks), group):
             for k in range(0, max(1, K), depth):
                 ps, ks = min(group, blocks - p), min(depth, K - k)
@@ -169,8 +172,11 @@ def _product(name: str) -> Callable[..., None]:
                             row(name, min(ROWS_AT_ONCE, ks - i), first, a + 4 * (q * a_block + i * a_k), a_k,
                                 b + 4 * (q * b_block + i * b_k), b_k, C, more if q + i == 0 else 1)
                 top = 0
-                for strips in range(-(-M * max(1, ps * ks) // _STRIP), 0, -1):
+                for strips in range(-(-M * max(1, ps * ks) // strip), 0, -1):
                     bottom = top + _share(M - top, strips)
+                    if lanes:
+                        _pack_strip(most, column, bottom - top, ps, ks, a + 4 * top * a_row, a_row, a_k, a_block,
+                                    columns_of_A)
                     for j in range(first, N, panel):
                         columns = min(panel, N - j)
                         cj = C + 4 * (j // panel * c_panel)
@@ -183,11 +189,15 @@ def _product(name: str) -> Callable[..., None]:
                         i = top
                         for tiles in range(-(-(bottom - top) // most), 0, -1):
                             rows = _share(bottom - i, tiles)
+                            ai, ai_k, ai_block = a + 4 * i * a_row, a_k, a_block
+                            if lanes:
+                                ai = columns_of_A + 4 * (-(-(bottom - top) // most) - tiles) * ps * ks * column
+                                ai_k, ai_block = column, ks * column
                             if columns % width == 0:
-                                tile(name, rows, columns // width, ps, ks, a + 4 * i * a_row, a_row, a_k, a_block,
+                                tile(name, rows, columns // width, ps, ks, ai, a_row, ai_k, ai_block,
                                      bj, bj_k, bj_block, cj + 4 * i * c_row, c_row, more)
                             else:
-                                tile(name, rows, -(-columns // width), ps, ks, a + 4 * i * a_row, a_row, a_k, a_block,
+                                tile(name, rows, -(-columns // width), ps, ks, ai, a_row, ai_k, ai_block,
                                      bj, bj_k, bj_block, corner, panel, 0)
                                 _merge(width, rows, columns, corner, panel, cj + 4 * i * c_row, c_row, more)
                             i += rows
@@ -210,6 +220,22 @@ def _pack(name: str) -> Callable[..., None]:
                 _gather(K, columns, source, b_k, b_j, target, panel)
     pack.__qualname__ = f"pack_{name}"
     return pack
+
+
+@njit
+def _pack_strip(most: Any, column: Any, M: Any, blocks: Any, depth: Any, A: Any, a_row: Any, a_k: Any, a_block: Any,
+                target: Any) -> None:
+    """Copy M rows of A, tile by tile: for each block and k a column of the tile's rows. Its rest is arbitrary."""
+    i, place = 0, 0
+    for tiles in range(-(-M // most), 0, -1):
+        rows = _share(M - i, tiles)
+        for p in range(blocks):
+            for k in range(depth):
+                for r in range(rows):
+                    element = load_element(A, (i + r) * a_row + p * a_block + k * a_k)
+                    store_element(target, place + r, element)
+                place += column
+        i += rows
 
 
 @njit
@@ -259,6 +285,6 @@ def compile_pack(name: str) -> Any:
     return compile_for_c(_pack(name), types.void(*[types.int64] * 7))
 
 
-_compiled = {"tinynet_product": compile_product(_HERE), "tinynet_pack": compile_pack(_HERE)}  # keeps the code alive
+_compiled = {"tinynet_product": compile_product(HERE), "tinynet_pack": compile_pack(HERE)}  # keeps the code alive
 for _symbol, _function in _compiled.items():
     llvm.add_symbol(_symbol, _function.address)

@@ -224,4 +224,11 @@ def repeat(builder: Any, number: Any, width: int) -> Any:
     """A vector that holds `number` in each of its `width` elements."""
     undefined = ir.Constant(ir.VectorType(number.type, width), ir.Undefined)
     first = builder.insert_element(undefined, number, ir.Constant(I32, 0))
-    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(I32, width), None))
+    return repeat_lane(builder, first, 0)
+
+
+def repeat_lane(builder: Any, vector: Any, lane: int) -> Any:
+    """A vector that holds one element of a vector in each of its elements."""
+    width = vector.type.count
+    return builder.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined),
+                                  ir.Constant(ir.VectorType(I32, width), [lane] * width))

@@ -9,13 +9,11 @@ the one before.
 
 from typing import Any
 
-import llvmlite.binding as llvm
-
 from tinynet.backend.cpu.runtime.intrinsics import load_vector, multiply_add, store_vector
 from tinynet.backend.cpu.runtime.jit import njit
-from tinynet.backend.cpu.runtime.tile import INSTRUCTIONS, best_instructions
+from tinynet.backend.cpu.runtime.tile import HERE, INSTRUCTIONS
 
-_WIDTH = INSTRUCTIONS[best_instructions(llvm.get_host_cpu_features())].width
+_WIDTH = INSTRUCTIONS[HERE].width
 
 
 @njit

@@ -14,15 +14,16 @@ A program needs a tile function for each number of rows and vectors, because the
 # What Numba says of the types of its own functions is not what they take.
 # mypy: disable-error-code="call-arg, call-overload, no-untyped-call, misc"
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from tinynet.backend.cpu.runtime.intrinsics import FLOAT, FLOAT_POINTER, I32, I64, repeat, word
+from tinynet.backend.cpu.runtime.intrinsics import FLOAT, FLOAT_POINTER, I32, I64, repeat, repeat_lane, word
 
 
 class Instructions(NamedTuple):
@@ -32,6 +33,12 @@ class Instructions(NamedTuple):
     fused: bool  # whether s + a b is one instruction, rounded once
     rows: int  # of the tile
     vectors: int = 2  # in a row of the tile
+    lanes: bool = False  # whether a multiply-add can take its factor a from one element of a vector
+
+    @property
+    def column(self) -> int:
+        """Elements of a packed column of A: the rows of a tile, in whole vectors."""
+        return -(-self.rows // self.width) * self.width
 
     @property
     def panel(self) -> int:
@@ -42,6 +49,7 @@ class Instructions(NamedTuple):
 INSTRUCTIONS = {
     "avx512": Instructions(width=16, fused=True, rows=8),
     "avx2": Instructions(width=8, fused=True, rows=6),
+    "neon": Instructions(width=4, fused=True, rows=6, vectors=4, lanes=True),
     "plain": Instructions(width=4, fused=False, rows=4),
 }
 
@@ -49,15 +57,27 @@ ROWS_AT_ONCE = 4  # rows of B that `row` reads together
 _LATENCY = 8  # additions that keep both units busy: two start per cycle, and each takes four cycles
 
 
-def best_instructions(features: dict[str, bool]) -> str:
-    """A key of INSTRUCTIONS for a processor with these features, by LLVM's names.
+def best_instructions(features: Mapping[str, bool], triple: str) -> str:
+    """A key of INSTRUCTIONS for a processor with these features, by LLVM's names. Each 64-bit ARM has NEON.
 
-    >>> best_instructions({"avx2": True, "fma": True})
+    >>> best_instructions({"avx2": True, "fma": True}, "x86_64-unknown-linux-gnu")
     'avx2'
     """
+    if triple.startswith(("aarch64", "arm64")):
+        return "neon"
     if features.get("avx512f"):
         return "avx512"
     return "avx2" if features.get("avx2") and features.get("fma") else "plain"
+
+
+def _features() -> Mapping[str, bool]:
+    try:
+        return llvm.get_host_cpu_features()
+    except RuntimeError:  # LLVM does not know them on this system
+        return {}
+
+
+HERE = best_instructions(_features(), llvm.get_process_triple())
 
 
 # --- a tile ---------------------------------------------------------------------------------------------------------
@@ -81,6 +101,9 @@ def tile_function(module: Any, instructions: Instructions, rows: int, vectors: i
 
     An addition waits for the previous one to the same sum. A tile of one row has too few sums to keep the units busy,
     so each of them is split into several that take turns.
+
+    With `lanes`, A is packed: a column, `instructions.column` elements from a_k to the next one, is loaded as vectors,
+    and a multiply-add takes its factor from an element of these. Without, to repeat the element is a part of its load.
     """
     name = f"tile_{rows}_{vectors}"
     if name in module.globals:
@@ -98,7 +121,8 @@ def tile_function(module: Any, instructions: Instructions, rows: int, vectors: i
     sums = {(i, v): [builder.alloca(vector) for _ in range(turns)] for i in range(rows) for v in side_by_side}
     # One pointer for three rows of A, the next one a_three = 3 a_row further. LLVM does not know that they are related:
     # else it would compute each row's address from the previous row's, a chain as slow as the multiply-adds.
-    a_pointers, b_pointer = [builder.alloca(FLOAT_POINTER) for _ in range(0, rows, 3)], builder.alloca(FLOAT_POINTER)
+    groups = 1 if instructions.lanes else -(-rows // 3)
+    a_pointers, b_pointer = [builder.alloca(FLOAT_POINTER) for _ in range(groups)], builder.alloca(FLOAT_POINTER)
     a, b, c = (builder.inttoptr(address, FLOAT_POINTER) for address in (a, b, c))
     results = {(i, v): _move(builder, c, _times(builder, i, c_row), word(v * width)) for i, v in sums}
 
@@ -106,9 +130,15 @@ def tile_function(module: Any, instructions: Instructions, rows: int, vectors: i
         """For one k, to the sums of this turn."""
         b_row = builder.load(b_pointer)
         Bs = [_load(builder, _move(builder, b_row, word(v * width)), width) for v in side_by_side]
+        column = builder.load(a_pointers[0])
+        As = [_load(builder, _move(builder, column, word(i)), width) for i in range(0, rows, width)] \
+            if instructions.lanes else []
         for i in range(rows):
-            element = builder.load(_move(builder, builder.load(a_pointers[i // 3]), _times(builder, i % 3, a_row)))
-            repeated = repeat(builder, element, width)
+            if As:
+                repeated = repeat_lane(builder, As[i // width], i % width)
+            else:
+                element = builder.load(_move(builder, builder.load(a_pointers[i // 3]), _times(builder, i % 3, a_row)))
+                repeated = repeat(builder, element, width)
             for v in side_by_side:
                 total = sums[i, v][turn]
                 builder.store(_multiply_add(builder, instructions, repeated, Bs[v], builder.load(total)), total)
