@@ -88,6 +88,10 @@ class CheckpointError(TinynetError, ValueError):
     """A checkpoint is missing, damaged, not a checkpoint, or of another run; or it cannot be written."""
 
 
+class DistributedError(TinynetError, RuntimeError):
+    """Processes that mpiexec has started do not find each other."""
+
+
 class NonFiniteError(TinynetError, ArithmeticError):
     """A number became NaN or infinite in training."""
 

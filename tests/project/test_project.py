@@ -33,7 +33,7 @@ LAYERS = [
     ["output"],
     ["elsewhere"],
     ["plain", "settings", "options"],
-    ["contract", "random", "atomic", "scaling", "tracing", "cache", "processors"],
+    ["contract", "random", "atomic", "scaling", "tracing", "cache", "processors", "distributed"],
     ["window"],
     ["backend"],
     ["tape"],
@@ -71,6 +71,7 @@ PACKAGES = {
     "onnx": r"export/",
     "torch": r"saving/exchange/",
     "tensorboardX": r"training/callbacks\.py",
+    "mpi4py": r"distributed\.py",
 }
 # All but NumPy are imported inside functions, to keep `import tinynet` fast. Kernels are imported on first use.
 HEAVY = [name for name in PACKAGES if name != "numpy"]

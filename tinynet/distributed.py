@@ -1,0 +1,160 @@
+"""The ranks of a job: processes that mpiexec has started together, and sums over them.
+
+    mpiexec -n 4 python train.py
+
+Training with several ranks divides each batch among them, and adds up their gradients. `fit` does not do that yet: this
+module holds what it needs, in one small interface, `Communicator`. `world()` gives the one of this process.
+
+mpi4py is imported only where mpiexec has started several processes. A rank that raises an error, or that does not
+answer in time, ends the whole job: the others would wait for it forever.
+
+Source: the MPI standard 4.1, chapters on collective communication and on environmental management; mpi4py.
+"""
+
+import atexit
+import json
+import os
+import sys
+import time
+from functools import cache
+from types import TracebackType
+from typing import Any, NoReturn
+
+import numpy as np
+
+from tinynet.errors import DistributedError
+from tinynet.output import say
+from tinynet.types import Array
+
+PATIENCE = 60.0  # seconds that a rank waits for the others
+_GRACE = 2.0  # seconds that it waits on when one of them has ended: what it sent before may be underway
+_ENDED = 1  # the tag of the message that says so
+_SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")  # variables in which mpiexec tells the number of processes: MPICH's and
+# Intel's, Open MPI's
+
+
+class Communicator:
+    """The ranks of a job, of which this process is the number `rank` of `size`. This class is a process alone.
+
+    All ranks must call the same methods in the same order, with arrays of the same shape and dtype.
+
+    >>> alone = Communicator()
+    >>> alone.sum(np.ones(3)).tolist(), alone.gather("x"), alone.rows(10)
+    ([1.0, 1.0, 1.0], ['x'], slice(0, 10, None))
+    """
+
+    rank, size = 0, 1
+
+    def sum(self, array: Array) -> Array:
+        """Replace an array of the host, in C order, by its sum over all ranks. Returns the array."""
+        return array
+
+    def broadcast(self, array: Array, root: int = 0) -> Array:
+        """Replace an array of the host, in C order, by that of the rank `root`. Returns the array."""
+        return array
+
+    def gather(self, value: Any) -> list[Any]:
+        """The values of all ranks, in order. A value is what JSON can represent."""
+        return [value]
+
+    def abort(self, message: str) -> NoReturn:
+        """End all ranks, with a message on stderr and exit code 1."""
+        say(message, error=True)
+        raise SystemExit(1)
+
+    def rows(self, count: int) -> slice:
+        """The part of `count` rows that is this rank's: contiguous, in the order of the ranks, and of equal sizes or
+        one more.
+
+        >>> third = Communicator()
+        >>> third.rank, third.size = 2, 3
+        >>> third.rows(10)
+        slice(6, 10, None)
+        """
+        return slice(self.rank * count // self.size, (self.rank + 1) * count // self.size)
+
+
+class MPI(Communicator):
+    """The ranks that mpiexec has started, through mpi4py.
+
+    patience   seconds to wait for the other ranks; then the job is ended
+
+    Errors: DistributedError if mpi4py is missing, or belongs to another MPI than mpiexec.
+    """
+
+    def __init__(self, patience: float = PATIENCE) -> None:
+        told = started()
+        try:
+            from mpi4py import MPI as library
+        except (ImportError, RuntimeError) as error:  # RuntimeError: there is no library of MPI
+            raise DistributedError(f"distributed: mpiexec has started {told} processes, and mpi4py cannot be imported "
+                                   f"({error}); pip install 'tinynet-lstm-cnn[mpi]', or start one process") from error
+        self.patience, self._library, self._all = patience, library, library.COMM_WORLD
+        self.rank, self.size = self._all.rank, self._all.size
+        if self.size != told:  # each process would be rank 0, and all would train and write
+            raise DistributedError(f"distributed: mpiexec has started {told} processes, and mpi4py counts {self.size}; "
+                                   "they are of two MPIs: start with the mpiexec beside this Python, or install mpi4py "
+                                   "for the other one")
+
+    def sum(self, array: Array) -> Array:
+        self._wait(self._all.Iallreduce(self._library.IN_PLACE, array))
+        return array
+
+    def broadcast(self, array: Array, root: int = 0) -> Array:
+        self._wait(self._all.Ibcast(array, root))
+        return array
+
+    def gather(self, value: Any) -> list[Any]:
+        own = np.frombuffer(json.dumps(value).encode(), "uint8")
+        sizes = np.empty(self.size, "int64")
+        self._wait(self._all.Iallgather(np.array([own.size]), sizes))
+        every = np.empty(int(sizes.sum()), "uint8")
+        self._wait(self._all.Iallgatherv(own, (every, sizes)))
+        return [json.loads(part.tobytes()) for part in np.split(every, np.cumsum(sizes)[:-1])]
+
+    def abort(self, message: str) -> NoReturn:
+        say(f"rank {self.rank} of {self.size}: {message}", error=True)
+        self._all.Abort(1)
+        raise SystemExit(1)
+
+    def _wait(self, request: Any) -> None:
+        """Wait until all ranks have taken part, but not for longer than `patience`, nor for one that has ended."""
+        end, why = time.monotonic() + self.patience, f"another rank has not answered for {self.patience:g} s"
+        while not request.Test():
+            if self._all.Iprobe(tag=_ENDED):
+                end, why = min(end, time.monotonic() + _GRACE), "another rank has ended"
+            if time.monotonic() > end:
+                self.abort(f"{why}; the job ends")
+            time.sleep(0)  # lets another process run, where there are more ranks than processors
+
+    def leave(self) -> None:
+        """Tell the others that this rank ends. It is called when Python ends."""
+        for rank in set(range(self.size)) - {self.rank}:
+            self._all.Isend(np.empty(0, "uint8"), rank, tag=_ENDED)
+
+
+def started() -> int:
+    """The number of processes that mpiexec has started together; 1 without mpiexec."""
+    told = [os.environ.get(name, "") for name in _SIZES]
+    return max([int(number) for number in told if number.isdecimal()], default=1)
+
+
+@cache
+def world() -> Communicator:
+    """The communicator of this process: `MPI` if mpiexec has started several processes.
+
+    From the first call on, an error that ends this process ends the job, and the others learn when this process ends.
+
+    Errors: DistributedError as of `MPI`.
+    """
+    if started() == 1:
+        return Communicator()
+    found, usual = MPI(), sys.excepthook
+
+    def end_all(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        usual(kind, error, trace)
+        found.abort(f"{kind.__name__}: {error}; the job ends")
+
+    sys.excepthook = end_all
+    atexit.register(found.leave)
+    return found
