@@ -80,7 +80,7 @@ def empty(shape: Any, dtype: Any = np.float32) -> Any:
 
 
 OWN = {"launch": launch, "launch_in_turns": launch_in_turns, "view": view, "product": product, "pack": pack,
-       "add_products": add_products,
+       "add_products": add_products, "total": np.sum, "dot": np.dot,
        "logistic": logistic, "tanh": tanh, "empty": empty, "threads": lambda: SHARDS,
        "shards_for": lambda *given: SHARDS}
 

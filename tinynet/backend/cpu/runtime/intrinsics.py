@@ -6,7 +6,7 @@
     numbers                    fma
     stack frame                stack
     float32 elements           load_element, store_element
-    float32 vectors            load_vector, store_vector, add_vectors, multiply_add
+    float32 vectors            load_vector, store_vector, add_vectors, multiply_add, sum_of_vector
     for writers of LLVM code   word, call_symbol, repeat
 
 Addresses are integers of 64 bits, the type of all numbers here unless stated. Nothing is checked: an address outside of
@@ -194,6 +194,17 @@ def multiply_add(typing: Any, width: Any, a: Any, b: Any, c: Any) -> Any:
                                                   f"llvm.fmuladd.v{kind.count}f32")
         return builder.call(function, args[1:])
     return a(width, a, b, c), generate
+
+
+@intrinsic(prefer_literal=True)
+def sum_of_vector(typing: Any, width: Any, value: Any) -> Any:
+    """The sum of the numbers of a vector, in an order that the processor decides."""
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        vector = args[1].type
+        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(FLOAT, [FLOAT, vector]),
+                                                  f"llvm.vector.reduce.fadd.v{vector.count}f32")
+        return builder.call(function, [ir.Constant(FLOAT, -0.0), args[1]], fastmath=("reassoc",))
+    return types.float32(width, value), generate
 
 
 def _mask(builder: Any, width: int, count: Any) -> Any:

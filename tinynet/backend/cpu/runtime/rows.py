@@ -1,7 +1,10 @@
-"""Sums of products of rows, number by number, for Numba functions: the core of convolutions of groups.
+"""Sums of rows in vectors, for Numba functions: convolutions of groups, and layer normalisation.
 
-What bounds it: two loads for each multiply-add. Four vectors of a row are summed at once, so that no addition waits for
-the one before.
+    add_products   sums of products of rows, number by number
+    total, dot     the sum of a row, and of the products of two
+
+What bounds them: two loads for each multiply-add. Several vectors are summed at once, so that no addition waits for the
+one before.
 """
 
 # What Numba says of the types of its own functions is not what they take.
@@ -9,7 +12,7 @@ the one before.
 
 from typing import Any
 
-from tinynet.backend.cpu.runtime.intrinsics import load_vector, multiply_add, store_vector
+from tinynet.backend.cpu.runtime.intrinsics import add_vectors, load_vector, multiply_add, store_vector, sum_of_vector
 from tinynet.backend.cpu.runtime.jit import njit
 from tinynet.backend.cpu.runtime.tile import HERE, INSTRUCTIONS
 
@@ -62,3 +65,32 @@ def add_products(sizes: Any, A: Any, a: Any, B: Any, b: Any, D: Any, d: Any, C: 
                     total = multiply_add(_WIDTH, load_vector(_WIDTH, p, count), load_vector(_WIDTH, q, count), total)
                     p, q = p + 4 * a[3], q + 4 * b[3]
             store_vector(_WIDTH, c_0 + 4 * (m * c[1] + n), total, count)
+
+
+@njit
+def total(x: Any) -> Any:
+    """The sum of a vector of float32."""
+    at, size = x.ctypes.data, x.size
+    first, second = load_vector(_WIDTH, at, 0), load_vector(_WIDTH, at, 0)  # zeros
+    for j in range(0, size // (2 * _WIDTH) * (2 * _WIDTH), 2 * _WIDTH):
+        first = add_vectors(_WIDTH, first, load_vector(_WIDTH, at + 4 * j, _WIDTH))
+        second = add_vectors(_WIDTH, second, load_vector(_WIDTH, at + 4 * (j + _WIDTH), _WIDTH))
+    for j in range(size // (2 * _WIDTH) * (2 * _WIDTH), size, _WIDTH):
+        first = add_vectors(_WIDTH, first, load_vector(_WIDTH, at + 4 * j, size - j))
+    return sum_of_vector(_WIDTH, add_vectors(_WIDTH, first, second))
+
+
+@njit
+def dot(x: Any, y: Any) -> Any:
+    """The sum of the products of two vectors of float32."""
+    a, b, size = x.ctypes.data, y.ctypes.data, x.size
+    first, second = load_vector(_WIDTH, a, 0), load_vector(_WIDTH, a, 0)  # zeros
+    for j in range(0, size // (2 * _WIDTH) * (2 * _WIDTH), 2 * _WIDTH):
+        first = multiply_add(_WIDTH, load_vector(_WIDTH, a + 4 * j, _WIDTH), load_vector(_WIDTH, b + 4 * j, _WIDTH),
+                             first)
+        second = multiply_add(_WIDTH, load_vector(_WIDTH, a + 4 * (j + _WIDTH), _WIDTH),
+                              load_vector(_WIDTH, b + 4 * (j + _WIDTH), _WIDTH), second)
+    for j in range(size // (2 * _WIDTH) * (2 * _WIDTH), size, _WIDTH):
+        first = multiply_add(_WIDTH, load_vector(_WIDTH, a + 4 * j, size - j), load_vector(_WIDTH, b + 4 * j, size - j),
+                             first)
+    return sum_of_vector(_WIDTH, add_vectors(_WIDTH, first, second))
