@@ -117,7 +117,7 @@ class Op(Generic[Result]):
         if self.check and device == "cpu":  # reading values would make a GPU wait
             backend.call(self.check, *arrays, sizes=sizes, **options)
         xp = backend.namespace(device)
-        result = NotImplemented
+        result: Any = NotImplemented
         fast = backend.find_override(self.module, self._pair, device)
         try:
             if fast:
@@ -125,7 +125,8 @@ class Op(Generic[Result]):
                 result = forward(xp, *arrays, **options)
             if result is NotImplemented:
                 backward = self.backward
-                result = self.forward(xp, *arrays, **options)
+                constant = [tensor is not None and tensor.is_constant for tensor in tensors]
+                result = backend.repeat.forward(self.forward, xp, arrays, constant, options, backend.is_recording())
         except MemoryError as error:
             raise backend.out_of_memory(self.name, device, error) from error
         except FloatingPointError:  # of np.seterr(all="raise"): that a tiny number becomes 0 is no error

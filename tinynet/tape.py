@@ -101,10 +101,14 @@ class Node:
         The specification gets zeros for None, an override None.
         """
         if not self.is_override and len(doutputs) > 1:
-            doutputs = [self.xp.zeros(shape, dtype) if dy is None else dy
+            device = backend.common_device(doutputs) or "cpu"
+            doutputs = [backend.full(shape, 0, dtype, device) if dy is None else dy
                         for dy, (shape, dtype) in zip(doutputs, self.outputs, strict=True)]
         try:
-            result = self.backward(self.xp, *doutputs, cache=self.cache, needs=self.needs)
+            if self.is_override:
+                result = self.backward(self.xp, *doutputs, cache=self.cache, needs=self.needs)
+            else:
+                result = backend.repeat.backward(self.backward, self.xp, doutputs, self.cache, self.needs)
         except MemoryError as error:
             device = backend.common_device(doutputs) or "cpu"
             raise backend.out_of_memory(f"backward of {self.op.name}", device, error) from error

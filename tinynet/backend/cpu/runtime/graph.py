@@ -4,8 +4,9 @@ Between two kernels Python spends some microseconds on shapes and new arrays; fo
 longer. A graph holds each launch with its arguments, so every run uses the same memory: what changes from run to run
 must lie in the arrays that were given. Launches without other work between them are made by one call.
 
-Of NumPy's work, that of `observer.call` alone is recorded. So kernels and such work may take only the given arrays and
-those from `memory.empty`, which they alone fill; any other array ends the recording with a DeviceError.
+Of NumPy's work, that of `observer.call` and of ops by `repeat.py` alone is recorded. So kernels and such work may take
+only the given arrays and those from `memory.empty`, which they alone fill; any other array ends the recording with a
+DeviceError.
 
 The arrays of a graph lie in blocks of their own, and take turns in them as they did when they were recorded.
 """
