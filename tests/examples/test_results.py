@@ -288,6 +288,14 @@ def test_the_roc_curves_are_enlarged_where_they_differ() -> None:
     assert figures.enlarged([one._replace(scores=1.0 - labels)]) == (1.0, 0.0)
 
 
+def test_means_over_epochs_and_views_are_said() -> None:
+    fields = invented("mnist_table1", "cnn", 1, wrong=0.1)
+    assert "The model is that of the last epoch.\n" in tables.conditions([records.checked(fields)])
+    fields["settings"] |= {"average": 5, "views": 4}
+    text = tables.conditions([records.checked(fields)])
+    assert "the mean of those of the last 5 epochs. Its probabilities are means over an image and 4 random" in text
+
+
 def test_the_instruction_set_is_said() -> None:
     fields = invented("mnist_table1", "cnn", 1, wrong=0.1)
     for known, said in (("sse4_2 avx avx2 fma avx512f", "avx512f"), ("sse4_2 avx avx2", "avx2"), ("asimd", "asimd"),

@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 from paper.reporting.goals import CLAIMED, NAMES, PAPER, TARGETS
 from paper.reporting.grouping import by_model, incomplete, pooled, title
@@ -91,7 +92,7 @@ def conditions(runs: Sequence[Record]) -> str:
         f"Conditions, equal in all runs: AdamW (weight decay {settings['weight_decay']}), one cycle of the "
         f"learning rate up to {settings['peak']}, batches of {settings['batch_size']}, "
         f"{settings['epochs']} epochs, label smoothing {settings['label_smoothing']}{clip}. Training images are "
-        f"{f'augmented ({augment})' if augment else 'not augmented'}. The model is that of the last epoch.",
+        f"{f'augmented ({augment})' if augment else 'not augmented'}. {_means(settings)}",
         *dict.fromkeys(f"Trained on {facts['train']:,} images, validated on {facts['validation']:,}, tested on "
                        f"{facts['test']:,}. {facts['parted'][:1].upper()}{facts['parted'][1:]}."
                        for facts in data.values())]
@@ -104,6 +105,15 @@ def conditions(runs: Sequence[Record]) -> str:
         lines.append(f"Left out of tables and figures, because other folds are missing: "
                      f"{listed([title(run) for run in missing])}.")
     return "\n".join(lines)
+
+
+def _means(settings: Mapping[str, Any]) -> str:
+    """What the model and its probabilities are: those of the last epoch, or means."""
+    average, views = (settings.get(name) for name in ("average", "views"))
+    model = f"The weights are the mean of those of the last {average} epochs." if average else \
+        "The model is that of the last epoch."
+    return model + (f" Its probabilities are means over an image and {views} random views of it, changed as in "
+                    "training." if views else "")
 
 
 def instruction_set(run: Record) -> str:
