@@ -6,6 +6,7 @@ import dataclasses
 import doctest
 import itertools
 import json
+import re
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -461,6 +462,17 @@ def test_what_a_few_patients_can_tell() -> None:
         records.checked({**run.fields, "fold": "", "data": {**facts, "parted": "shares of 20%, by patients"}})
         for run in folds() if run["fold"] == "8"]})
     assert "smoke" not in many and "not trained on its patient" in many
+    assert ["the patches of all patients are pooled" in text for text in (two, one, many)] == [True, False, False]
+
+
+def test_the_table_of_a_command_says_what_the_report_says() -> None:
+    """Of each model the number of seeds, the mean over them and its interval, also where a seed has several folds."""
+    for name, runs in (("idc_table2", folds()), ("mnist_table1", [
+            records.checked(invented("mnist_table1", "cnn", seed, wrong=0.1 + seed / 99)) for seed in range(3)])):
+        accuracies = report.section(name, {name: runs}).partition("| model | accuracy,")[0]
+        for line in tables.short(runs).splitlines()[1:]:
+            said = row(accuracies, line.partition("  ")[0])
+            assert re.split(r"  +", line)[1:] == [said[6], *said[7:9]]
 
 
 def test_a_stand_in_is_called_so_in_text_and_figures() -> None:
