@@ -10,7 +10,9 @@ from tinynet.nn.sequential import Sequential
 
 
 def ensemble(models: Sequence[Module]) -> Sequential:
-    """A model whose output is the mean of the probabilities that some classifiers give, with their classes and scaling.
+    """A model whose output is the mean of the probabilities that some classifiers give.
+
+    It has their classes and scaling, and knows the training images of each.
 
     The models must take inputs of one shape. They become parts of the ensemble, which `tn.save` writes into one file.
 
@@ -30,6 +32,8 @@ def ensemble(models: Sequence[Module]) -> Sequential:
     branches = [one if gives_probabilities(one) else Sequential(one, Softmax()) for one in models]
     made = Sequential(Parallel(branches, merge_mode="ave"), input_shape=models[0].input_shape)
     made.classes, made.scaling = models[0].classes, models[0].scaling
+    known = [one.familiar for one in models]
+    made.familiar = None if None in known else tuple(part for one in known for part in one or ())
     return made
 
 

@@ -9,6 +9,7 @@ from tinynet.data import load as load_data
 from tinynet.data import scan_folder
 from tinynet.data.digits.mnist import find_below
 from tinynet.errors import DataError, printable
+from tinynet.novelty import unlikeness
 from tinynet.output import json_text
 from tinynet.saving.models import load
 
@@ -34,7 +35,10 @@ def evaluate(options: argparse.Namespace) -> int:
     images, labels, groups, sentence, skipped = _labelled(pictures, options)
     probabilities = pictures.probabilities(images, batch_size=options.batch_size)
     predicted, threshold = pictures.decided(probabilities), pictures.model.decision_threshold
+    unlike = unlikeness(pictures.model, images)
     found = score(labels, probabilities, pictures.classes, predicted=predicted, threshold=threshold, groups=groups)
+    if unlike is not None:
+        found["unlike_training"] = int((unlike > 1).sum())
     if options.json:
         show(json_text({"data": sentence, **found, "skipped": skipped}, indent=1))
     elif options.csv:
@@ -47,6 +51,8 @@ def evaluate(options: argparse.Namespace) -> int:
         for name, reason in skipped.items():
             show(f"  skipped {printable(name)}: {reason}")
         show(f"\n{report(found)}")
+        if unlike is not None:
+            show(f"\n{found['unlike_training']:,} of {len(labels):,} images are unlike the training images.")
         if folder_groups := found["groups"]:
             show(f"\nThe interval is resampled by {folder_groups:,} groups of images, as the file names tell them.")
     return 0

@@ -13,6 +13,7 @@ from tinynet.commands.answers import add_command, add_device, complain, csv_line
 from tinynet.data import read_image
 from tinynet.data.images.folder import list_images
 from tinynet.errors import DataError, printable
+from tinynet.novelty import unlikeness
 from tinynet.output import json_text
 from tinynet.saving.models import load
 
@@ -40,7 +41,8 @@ def predict(options: argparse.Namespace) -> int:
     answers: list[dict[str, Any]] = []  # in the order of the images, those that cannot be read included
     failed = 0
     if options.csv:
-        show(csv_line(["image", "class", "probability", *(f"p({name})" for name in pictures.classes), "error"]))
+        show(csv_line(["image", "class", "probability", *(f"p({name})" for name in pictures.classes),
+                       *(["unlike_training"] if pictures.model.familiar else []), "error"]))
     for batch in _batches(options.images, options.batch_size):
         first, read = len(answers), []
         for name, error in batch:
@@ -90,20 +92,28 @@ def _complete(pictures: Classifier, read: list[tuple[dict[str, Any], Any]], batc
     """Add class and probabilities to the answers, which are given with their pixels."""
     if not read:
         return
-    probabilities = pictures.probabilities(np.stack([pixels for _, pixels in read]), batch_size=batch_size)
-    for (answer, _), row, number in zip(read, probabilities.tolist(), pictures.decided(probabilities), strict=True):
+    images = np.stack([pixels for _, pixels in read])
+    probabilities = pictures.probabilities(images, batch_size=batch_size)
+    unlike = unlikeness(pictures.model, images)
+    for place, ((answer, _), row, number) in enumerate(
+            zip(read, probabilities.tolist(), pictures.decided(probabilities), strict=True)):
         ranked = dict(sorted(zip(pictures.classes, row, strict=True), key=lambda pair: -pair[1]))
         answer.update({"class": pictures.classes[number], "probability": row[number], "probabilities": ranked})
+        if unlike is not None:
+            answer.update({"unlikeness": float(unlike[place]), "unlike_training": bool(unlike[place] > 1)})
 
 
 def _print(answer: dict[str, Any], pictures: Classifier, as_csv: bool) -> None:
     shares = answer.get("probabilities", {})
     if as_csv:
         show(csv_line([answer["image"], answer.get("class"), answer.get("probability"),
-                       *(shares.get(name) for name in pictures.classes), answer.get("error")]))
+                       *(shares.get(name) for name in pictures.classes),
+                       *([answer.get("unlike_training")] if pictures.model.familiar else []), answer.get("error")]))
     elif shares:
         ranked = sorted(shares.items(), key=lambda pair: pair[0] != answer["class"])[:SHOWN]  # the predicted one first
         note = ""
         if pictures.model.decision_threshold is not None:
-            note = f" ({pictures.classes[1]} is predicted above {pictures.threshold:.1%})"
+            note += f" ({pictures.classes[1]} is predicted above {pictures.threshold:.1%})"
+        if answer.get("unlike_training"):
+            note += "; unlike the training images"
         show(f"{printable(answer['image'])}: {', '.join(f'{name} {share:.1%}' for name, share in ranked)}{note}")

@@ -71,6 +71,8 @@ class Samples:
 
     def __init__(self, folder: ImageFolder, size: int, channels: int) -> None:
         self.folder, self.shape = folder, (size, size, channels)
+        sizes = None if folder.sizes is None else np.median(folder.sizes[:, :2], axis=0)
+        self.usual = None if sizes is None else (int(sizes[0]), int(sizes[1]))  # height and width in the files
         self.images: np.ndarray | Images = folder.images(size, channels).in_memory(MEMORY)
 
     def part(self, indices: np.ndarray) -> Any:

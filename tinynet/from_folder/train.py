@@ -14,6 +14,7 @@ from tinynet.data.images.splits import Fold
 from tinynet.data.loader import Loader
 from tinynet.from_folder.settings import Samples, Settings, choose, class_weights
 from tinynet.nn.module import Module
+from tinynet.novelty import remember
 from tinynet.optim import Adam, OneCycle
 from tinynet.output import say
 from tinynet.random import seed as set_seed
@@ -71,6 +72,7 @@ def train_on(samples: Samples, fold: Fold, settings: Settings, out: Path, seed: 
     logp = {name: np.log(np.maximum(p, np.finfo(np.float64).tiny)) for name, p in raw.items()}
     calibration = calibrate(logp["validation"], labels[fold.validation], bias=weights is not None)
     absorb(best, calibration)
+    remember(best, samples.part(fold.train), samples.part(fold.validation), size=samples.usual)
     return Trained(best, history, weights, calibration, raw, {name: calibration(one) for name, one in logp.items()})
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from tinynet import backend
 from tinynet.elsewhere import MODEL, answers
 from tinynet.errors import DtypeError, ShapeError, StateError, name_layer
+from tinynet.familiar import Familiar
 from tinynet.nn.parameter import Buffer, Parameter, Parameters
 from tinynet.plain import plain
 from tinynet.random import current_seed, next_draw, stream
@@ -71,6 +72,7 @@ class Module:
     input_shape: Shape | None = None  # of one sample, without the batch; for summary() and saved models
     classes: tuple[str, ...] | None = None  # the names of the outputs, saved with the model
     scaling: Scaling | None = None  # turns pixels into inputs; saved with the model
+    familiar: tuple[Familiar, ...] | None = None  # the training images of each member; see tinynet/novelty.py
     decision_threshold: float | None = None  # of the second of two classes; None is 0.5; saved with the model
     ends_steps: ClassVar[bool] = False  # whether the output has no time steps: then a mask ends here
     added_options: ClassVar[dict[str, Any]] = {}  # that files of earlier versions lack, with the values that they mean

@@ -27,7 +27,7 @@ from tinynet.elsewhere import guided
 from tinynet.errors import ArgumentError, ModelFileError
 from tinynet.nn.module import Module
 from tinynet.nn.summary import rows
-from tinynet.saving import archive
+from tinynet.saving import archive, familiar
 from tinynet.saving.archive import Format, said
 from tinynet.shown import in_bytes
 from tinynet.tensor import Tensor
@@ -38,7 +38,7 @@ DEPTH = 50  # of modules in modules
 LARGEST = 4 << 30  # bytes of an array that a layer makes for one sample
 _MODEL = Format(FORMAT, "a saved model", ModelFileError, "save", "load", "copy or save it again", sealed=False)
 _DTYPES = ("float32", "float64", "int64")
-_EXTRAS = ("classes", "scaling", "decision_threshold")  # attributes of a model that are not about layers
+_EXTRAS = ("classes", "scaling", "decision_threshold", "familiar")  # attributes of a model that are not about layers
 _RESERVED = ("layer", "crc32", *_EXTRAS)  # an option of this name is written with a "_" behind it
 _BRIEF = reprlib.Repr()  # shortens values of a file in messages
 _BRIEF.maxlevel = 1
@@ -83,7 +83,7 @@ def save(path: str | os.PathLike[str], model: Module, *, classes: Iterable[str] 
         order = "tn.save(path, model), the path comes first" if isinstance(path, Module) else "tn.save(path, model)"
         raise ArgumentError(f"save: model must be a Module, got {type(model).__name__}; {order}?")
     extras = _extras(model.classes if classes is None else classes, model.scaling if scaling is None else scaling,
-                     model.decision_threshold)
+                     model.decision_threshold, model.familiar)
     used: dict[str, type[Module]] = {}
     description = json.loads(json.dumps({**_describe(model, used), **extras}, default=_plain))
     for name, tensor in model.tensors().items():
@@ -91,7 +91,7 @@ def save(path: str | os.PathLike[str], model: Module, *, classes: Iterable[str] 
             raise ModelFileError(f"save: tensors must be of {', '.join(_DTYPES)}, and {name} is of {tensor.dtype}; "
                                  'model.astype("float32") first')
     _check_can_be_made_again(model, description, {**LAYERS, **used})
-    archive.write(path, _MODEL, description, model.state_dict())
+    archive.write(path, _MODEL, description, {**model.state_dict(), **familiar.arrays_of(model)})
 
 
 @guided("tn.load(path)")
@@ -116,8 +116,12 @@ def load(path: str | os.PathLike[str], *, modules: Iterable[type[Module]] = ()) 
     with archive.opened(path, _MODEL) as file:
         with shapes_only():
             model = _complete(f"load: {path}", file.header, known)
-        _allocate(path, model, file.kinds)
-        model.load_state_dict(file.arrays())
+        kept = {name for name in file.kinds if model.familiar is not None and name.startswith(familiar.BEGIN)}
+        _allocate(path, model, {name: kind for name, kind in file.kinds.items() if name not in kept})
+        arrays = file.arrays()
+        model.load_state_dict({name: array for name, array in arrays.items() if name not in kept})
+        if model.familiar is not None:
+            model.familiar = familiar.of_arrays(path, {name: arrays[name] for name in kept}, len(model.familiar))
     return model.eval()
 
 
@@ -184,11 +188,11 @@ def _check_can_be_made_again(model: Module, description: dict[str, Any], known: 
                              "cannot be described in a file: save model.state_dict() with safetensors")
 
 
-def _extras(classes: Any, scaling: nn.Scaling | None, threshold: float | None) -> dict[str, Any]:
+def _extras(classes: Any, scaling: nn.Scaling | None, threshold: float | None, known: Any) -> dict[str, Any]:
     """The part of a description that is not about layers."""
     found = {"classes": None if classes is None else list(classes),
              "scaling": None if scaling is None else {"mean": scaling.mean, "scale": scaling.scale},
-             "decision_threshold": threshold}
+             "decision_threshold": threshold, "familiar": None if known is None else len(known)}
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -205,6 +209,8 @@ def _complete(where: str, description: Any, known: dict[str, type[Module]]) -> M
         model.scaling = _checked_scaling(where, extras["scaling"])
     if "decision_threshold" in extras:
         model.decision_threshold = _checked_threshold(where, extras["decision_threshold"])
+    if "familiar" in extras:
+        model.familiar = familiar.expected(where, extras["familiar"])
     if model.input_shape is not None:
         _check_fits(where, model, model.input_shape)
     return model
