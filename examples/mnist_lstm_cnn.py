@@ -29,6 +29,7 @@ from paper.reporting import figures
 
 import tinynet as tn
 from tinynet.atomic import write_whole
+from tinynet.novelty import remember
 from tinynet.output import json_text, say
 
 EPOCHS = {"mnist": 10, "digits": 30}  # a small set needs more passes
@@ -71,6 +72,9 @@ def train(options: argparse.Namespace) -> None:
 
     history = tn.fit(model, optimizer, train_part, epochs=epochs, validation=validation_part, schedule=schedule,
                      checkpoint=options.out / "checkpoint.safetensors", resume=options.resume)
+    images = dataset.train_images[: options.limit, :, :, None]
+    first, second = tn.data.split(len(images), VALIDATION)
+    remember(model, images[first], images[second])  # so that predict can say what is unlike the digits
     test = tn.evaluate(model, test_part)
     say(f"test accuracy {test['accuracy']:.4f} on {test['images']:,} images")
 

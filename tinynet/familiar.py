@@ -20,6 +20,7 @@ PERCENTILE = 99.5  # of the validation images, beyond which an image is unlike t
 COMPONENTS = 32  # kept at most
 ENOUGH = 200  # validation images; with fewer, the limit is no lower than that of a normal distribution of logarithms
 STEEPEST = 2.576  # deviations above the mean: the 99.5th percentile of a normal distribution
+SMALLEST = 1e-3  # score, if all validation images are the same
 FLOOR = 0.01  # the least deviation of a feature; pixels count from 0 to 1 in statistics
 
 
@@ -66,7 +67,7 @@ class Familiar:
         >>> rng = np.random.default_rng(0)
         >>> kept = Familiar.fit(rng.normal(size=(900, 5)), rng.normal(size=(400, 5)), mean=np.zeros(1),
         ...                     deviation=np.ones(1), size=(8, 8))
-        >>> (kept.score(np.zeros((1, 5))) < 1).all(), (kept.score(np.full((1, 5), 9.0)) > 1).all()
+        >>> bool(kept.score(np.zeros((1, 5)))[0] < 1), bool(kept.score(np.full((1, 5), 9.0))[0] > 1)
         (True, True)
         """
         if not len(features) or not len(validation):
@@ -82,7 +83,7 @@ class Familiar:
         rest = max(float(variances[order[count:]].mean()) if z.shape[1] > count else 1.0, FLOOR)
         arrays = [mean, deviation, size, center, scale, vectors[:, order[:count]].T, spread, [rest], [1.0]]
         one = cls(*(np.asarray(array, np.float32) for array in arrays))
-        scores = one.score(validation)
+        scores = np.maximum(one.score(validation), SMALLEST)
         limit = float(np.percentile(scores, PERCENTILE))
         if len(scores) < ENOUGH:
             logs = np.log(scores)

@@ -308,3 +308,9 @@ def test_what_kills_left_is_cleared_away(tmp_path: Path) -> None:
         (tmp_path / name).write_text("half")
     trained(tmp_path / "c")
     assert sorted(one.name for one in tmp_path.iterdir()) == [".other.0123456789abcdef.part", "c", "c.part"]
+
+
+def test_an_optimizer_without_groups_is_that_of_earlier_versions() -> None:
+    model = tn.nn.Sequential(tn.nn.Dense(2, 2))
+    found = checkpoint.settings(tn.callbacks.Run(model, tn.optim.Adam(model.parameters()), [], epochs=1))
+    assert found["optimizer"] == ["Adam", {"betas": [0.9, 0.999], "eps": 1e-08, "weight_decay": 0.0}]

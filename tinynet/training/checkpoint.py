@@ -101,7 +101,7 @@ def settings(run: Run, **more: Any) -> dict[str, Any]:
         "seed": random.current_seed(),
         **{f"layer {path or '(the model)'}": _options(module, skip=module.host_state)
            for path, module in run.model.modules()},
-        "optimizer": _options(run.optimizer, skip=("lr", "steps")),
+        "optimizer": _options(run.optimizer, skip=("lr", "steps", "groups")),
         "groups of the optimizer": [[len(group.parameters), *group[1:]] for group in run.optimizer.groups] or None,
         "learning rate at the start": float(run.optimizer.lr),
         "schedule": _options(run.schedule, skip=("base", "steps")),

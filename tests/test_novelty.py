@@ -1,0 +1,179 @@
+"""Images unlike the training set: scores, files, and what the commands say."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import tinynet as tn
+from tinynet.__main__ import main
+from tinynet.ensemble import ensemble
+from tinynet.errors import ArgumentError, ModelFileError, ShapeError
+from tinynet.familiar import COMPONENTS, Familiar, statistics
+from tinynet.novelty import remember, unlikeness
+
+rng = np.random.default_rng(0)
+
+
+def kept(features: np.ndarray, validation: np.ndarray) -> Familiar:
+    return Familiar.fit(features, validation, mean=np.zeros(1), deviation=np.ones(1), size=(8, 8))
+
+
+@pytest.mark.parametrize("features", [3, 60])
+def test_the_score_is_the_mahalanobis_distance(features: int) -> None:
+    mixing = rng.normal(size=(features, features)) * np.r_[np.full(min(features, 20), 5.0), np.full(features, 0.1)[20:]]
+    x, validation, new = (rng.normal(size=(count, features)) @ mixing for count in (4000, 1000, 3000))
+    one = kept(x, validation)
+    assert (one.score(new) > 1).mean() == pytest.approx(0.005, abs=0.004)
+    assert (one.score(validation) > 1).sum() == 5
+    if features < COMPONENTS:
+        centred = (new - x.mean(axis=0)) @ np.linalg.inv(np.linalg.cholesky(np.cov(x.T))).T
+        distance = np.sqrt((centred**2).sum(axis=1))
+        assert np.corrcoef(distance, one.score(new))[0, 1] > 0.99
+    assert (one.score(new + 30 * x.std(axis=0)) > 1).all()
+
+
+def test_few_and_degenerate_images() -> None:
+    few = kept(rng.normal(size=(12, 40)), rng.normal(size=(4, 40)))
+    assert (few.score(rng.normal(size=(200, 40))) > 1).mean() < 0.5
+    same = kept(np.ones((9, 5)), np.ones((9, 5)))
+    assert np.isfinite(same.score(np.zeros((2, 5)))).all() and (same.score(np.zeros((2, 5))) > 1).all()
+    for some, other in ((0, 5), (5, 0)):
+        with pytest.raises(ArgumentError, match="there must be images to train on and to validate"):
+            kept(np.ones((some, 3)), np.ones((other, 3)))
+    with pytest.raises(ShapeError, match=r"features must be \(N, 5\), got \(2, 4\)"):
+        same.score(np.zeros((2, 4)))
+
+
+def test_statistics_tell_images_apart() -> None:
+    flat, noise = np.full((1, 16, 16, 3), 128, np.uint8), rng.integers(0, 256, (1, 16, 16, 3), dtype=np.uint8)
+    red = flat.copy()
+    red[..., 0] = 255
+    values = statistics(np.concatenate([flat, noise, red]))
+    assert values.shape == (3, 27) and np.isfinite(values).all()
+    assert (np.abs(values[1:] - values[0]).max(axis=1) > 0.2).all()
+    assert statistics(np.zeros((2, 1, 1, 1), np.uint8)).shape == (2, 11)
+
+
+def photos(count: int, low: int = 60, high: int = 140, side: int = 12) -> np.ndarray:
+    """Smooth grey images."""
+    corners = rng.integers(low, high, (count, 4, 4), dtype=np.uint8)
+    return np.stack([np.asarray(Image.fromarray(one).resize((side, side), Image.Resampling.BICUBIC))
+                     for one in corners])[..., None]
+
+
+def classifier(classes: int = 2) -> tn.nn.Sequential:
+    model = tn.nn.Sequential(tn.nn.Flatten(), tn.nn.Dense(144, 24), tn.nn.Tanh(), tn.nn.Dense(24, classes),
+                             input_shape=(12, 12, 1))
+    model.classes, model.scaling = tuple("abc"[:classes]), tn.nn.Scaling()
+    return model
+
+
+def test_strange_images_are_told_and_files_keep_it(tmp_path: Path) -> None:
+    model = classifier()
+    assert unlikeness(model, photos(2)) is None
+    train = photos(500)
+    remember(model, train, photos(300), size=(40, 50))
+    known = model.familiar[0]
+    assert known.mean == pytest.approx(train.mean()) and known.deviation == pytest.approx(train.std(), rel=1e-3)
+    assert known.size.tolist() == [40, 50]
+    noise = rng.integers(0, 256, (50, 12, 12, 1), dtype=np.uint8)
+    new = photos(400)
+    assert (unlikeness(model, new) > 1).mean() < 0.03
+    for strange in (noise, 255 - new[:50] // 2, photos(50) // 3, new[:50] * 0):
+        assert (unlikeness(model, strange) > 1).all()
+    path = tmp_path / "model.safetensors"
+    tn.save(path, model)
+    loaded = tn.load(path)
+    np.testing.assert_array_equal(unlikeness(loaded, noise), unlikeness(model, noise))
+    np.testing.assert_array_equal(tn.predict(loaded, np.ones((1, 12, 12, 1), "float32")),
+                                  tn.predict(model, np.ones((1, 12, 12, 1), "float32")))
+    plain = classifier()
+    tn.save(path, plain)
+    assert tn.load(path).familiar is None
+
+
+def test_an_ensemble_knows_the_images_of_each_member(tmp_path: Path) -> None:
+    models = [classifier() for _ in range(2)]
+    for model, low in zip(models, (60, 100), strict=True):
+        remember(model, photos(300, low, low + 80), photos(200, low, low + 80))
+    both = ensemble(models)
+    x = photos(20)
+    np.testing.assert_allclose(unlikeness(both, x), np.mean([unlikeness(model, x) for model in models], axis=0))
+    tn.save(tmp_path / "both.safetensors", both)
+    loaded = tn.load(tmp_path / "both.safetensors")
+    np.testing.assert_array_equal(unlikeness(loaded, x), unlikeness(both, x))
+    loaded.familiar = loaded.familiar[:1]
+    with pytest.raises(ModelFileError, match="each of its 2 members, and has those of 1"):
+        unlikeness(loaded, x)
+    assert ensemble([models[0], classifier()]).familiar is None
+
+
+def forged(path: Path, change: object) -> None:
+    """Write a model whose file is changed by a function of its arrays and its header."""
+    from safetensors import safe_open
+    from safetensors.numpy import load_file, save_file
+
+    with safe_open(path, "numpy") as file:
+        header = json.loads(file.metadata()["tinynet 1"])
+    arrays = load_file(path)
+    header.pop("crc32", None)
+    change(arrays, header)  # type: ignore[operator]
+    save_file(arrays, path, {"tinynet 1": json.dumps(header)})
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda arrays, header: arrays.update({"familiar.0.limit": np.zeros(1, "float32")}), "must be positive"),
+    (lambda arrays, header: arrays.update({"familiar.0.basis": np.ones((2, 9), "float32")}), "shapes that fit"),
+    (lambda arrays, header: arrays.update({"familiar.0.center": arrays["familiar.0.center"] * np.nan}), "finite"),
+    (lambda arrays, header: arrays.pop("familiar.0.rest"), "rest"),
+    (lambda arrays, header: arrays.update({"familiar.1.rest": np.ones(1, "float32")}), "arrays of more members"),
+    (lambda arrays, header: arrays.update({"familiar.0.other": np.ones(1, "float32")}), "other"),
+    (lambda arrays, header: header.update(familiar=0), "a number of members from 1 to 1000"),
+    (lambda arrays, header: header.update(familiar=10**9), "a number of members"),
+    (lambda arrays, header: header.update(familiar="x"), "a number of members"),
+    (lambda arrays, header: header.pop("familiar"), "must hold only what its layers have"),
+    (lambda arrays, header: header.update(decision_threshold=1.5), "decision_threshold must be a probability"),
+    (lambda arrays, header: header.update(decision_threshold=None), "decision_threshold must be a probability")])
+def test_damaged_and_forged_files(change: object, message: str, tmp_path: Path) -> None:
+    model = classifier()
+    remember(model, photos(60), photos(60))
+    path = tmp_path / "model.safetensors"
+    tn.save(path, model)
+    forged(path, lambda arrays, header: None)
+    assert tn.load(path).familiar is not None
+    forged(path, change)
+    with pytest.raises(ModelFileError, match=message):
+        tn.load(path)
+
+
+def test_thresholds_are_for_two_classes(tmp_path: Path) -> None:
+    model = classifier(3)
+    model.decision_threshold = 0.3
+    with pytest.raises(ModelFileError, match="decision_threshold must be that of two classes"):
+        tn.save(tmp_path / "model.safetensors", model)
+
+
+def test_predict_and_evaluate_say_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, path, folder = classifier(), str(tmp_path / "model.safetensors"), tmp_path / "in"
+    remember(model, photos(400), photos(300))
+    tn.save(path, model)
+    for name, image in (("a/usual.png", photos(1)[0]), ("b/noise.png", rng.integers(0, 256, (12, 12, 1), np.uint8))):
+        (folder / name).parent.mkdir(parents=True)
+        Image.fromarray(image[..., 0]).save(folder / name)
+    assert main(["predict", path, str(folder)]) == 0
+    usual, noise = capsys.readouterr().out.splitlines()
+    assert "unlike" not in usual and noise.endswith("; unlike the training images")
+    assert main(["predict", "--json", path, str(folder)]) == 0
+    answers = json.loads(capsys.readouterr().out)
+    assert [answer["unlike_training"] for answer in answers] == [False, True]
+    assert answers[0]["unlikeness"] < 1 < answers[1]["unlikeness"]
+    assert main(["predict", "--csv", path, str(folder)]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["unlike_training"] for row in rows] == ["False", "True"]
+    assert main(["evaluate", path, str(folder)]) == 0
+    assert "1 of 2 images are unlike the training images." in capsys.readouterr().out
