@@ -8,10 +8,10 @@ DATA holds the folders chest_xray, idc and mnist (default: $TINYNET_DATA). For t
 seeds, `tinynet train --folds 5 --threshold balanced` runs with the options below. Everything was chosen on the training
 part; the test part of the X-rays is read at the end of each run. Then:
 
-    maps      on the correctly classified PNEUMONIA images of the test part, a tenth of the pixels is covered by the
-              mean of the image: those that a map marks most, and the same shape at ten random places
-    unlike    noise, digits, patches of tissue and pages of text are given to the X-ray model; inverted and plain test
-              digits to a model of MNIST
+    maps      On the correctly classified PNEUMONIA images of the test part, a tenth of the pixels is covered by the
+              mean of the image: those that a map marks most, and the same shape at ten random places.
+    unlike    Noise, digits, patches of tissue and pages of text are given to the X-ray model. Inverted and plain test
+              digits are given to a model of MNIST.
 
 Written to --out: a folder for each run. Written to examples/reliability: a JSON file for each run, and RELIABILITY.md
 beside this file. Not for medical use. Exit codes: 0 done, 1 an error in the data or a file, 2 in an option.
@@ -23,6 +23,7 @@ import os
 import shlex
 import statistics
 import sys
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ from tinynet.errors import DataError
 from tinynet.intervals import mean_of
 from tinynet.novelty import remember, unlikeness
 from tinynet.output import json_text, say
+from tinynet.random import normal, stream, uniform
 
 HERE = Path(__file__).resolve().parent
 SEEDS = 5
@@ -137,14 +139,15 @@ def falls(model: tn.nn.Module, x: np.ndarray, maps: np.ndarray) -> np.ndarray:
     marked = np.zeros((count, height * width), bool)
     np.put_along_axis(marked, most, True, axis=1)
     marked = marked.reshape(count, height, width)
-    mean, rng = x.mean(axis=(1, 2), keepdims=True), np.random.default_rng(0)
+    mean = x.mean(axis=(1, 2), keepdims=True)
+    shifts = (uniform((PLACES, count, 2), (0, stream("places")), 0) * (height, width)).astype(np.int64)
 
     def left(covered: np.ndarray) -> np.ndarray:
         images = np.where(covered[..., None], mean, x).astype("float32")
         return np.asarray(tn.predict(model, images, batch_size=64)[:, 1])
 
-    random = [left(np.stack([np.roll(one, (rng.integers(height), rng.integers(width)), axis=(0, 1)) for one in marked]))
-              for _ in range(PLACES)]
+    random = [left(np.stack([np.roll(one, shift, axis=(0, 1)) for one, shift in zip(marked, some, strict=True)]))
+              for some in shifts]
     return left(marked) < np.mean(random, axis=0)
 
 
@@ -159,9 +162,9 @@ def share_unlike(model: tn.nn.Module, pixels: Any) -> float:
 def unlike_xrays(model: tn.nn.Module, data: Path, root: Path) -> dict[str, float]:
     """The shares of images that the X-ray model takes for unlike its training images, by kind."""
     size = Classifier(model).size
-    rng = np.random.default_rng(0)
-    noise = rng.integers(0, 256, (STRANGE, 224, 224, 3), dtype=np.uint8)
-    grey = np.clip(rng.normal(122, 55, (STRANGE, 224, 224)), 0, 255).astype(np.uint8)
+    key = (0, stream("strange"))
+    noise = (256 * uniform((STRANGE // 2, 224, 224, 3), key, 0)).astype(np.uint8)
+    grey = np.clip(122 + 55 * normal((STRANGE // 2, 224, 224), key, 1), 0, 255).astype(np.uint8)
     digits = tn.data.load(str(root / "mnist"))[0].test_images[:STRANGE]
     folder = tn.data.scan_folder(data)
     return {"noise": share_unlike(model, resized([*noise, *grey], size)),
@@ -183,13 +186,15 @@ def page(number: int) -> np.ndarray:
     """A page of text as a grey image, most of them dark on light."""
     from PIL import Image, ImageDraw, ImageFont
 
-    rng = np.random.default_rng(number)
-    width, height, letters = int(rng.integers(300, 900)), int(rng.integers(400, 1200)), int(rng.integers(10, 28))
-    paper, ink = (20, 230) if rng.random() < 0.2 else (int(rng.integers(225, 256)), int(rng.integers(0, 60)))
+    drawn = uniform((2000,), (number, stream("page")), 0)
+    width, height, letters = (int(low + share * (high - low)) for share, low, high in
+                              zip(drawn, (300, 400, 10), (900, 1200, 28), strict=False))
+    paper, ink = (20, 230) if drawn[3] < 0.2 else (int(225 + 31 * drawn[4]), int(60 * drawn[5]))
+    words = iter([WORDS[int(share * len(WORDS))] for share in drawn[6:]])
     image = Image.new("L", (width, height), paper)
     draw, font = ImageDraw.Draw(image), ImageFont.load_default(letters)
     for y in range(30, height - 40, round(1.4 * letters)):
-        draw.text((30, y), " ".join(rng.choice(WORDS, max(2, round(width / letters / 3.2)))), fill=ink, font=font)
+        draw.text((30, y), " ".join(islice(words, max(2, round(width / letters / 3.2)))), fill=ink, font=font)
     return np.asarray(image)
 
 

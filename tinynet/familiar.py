@@ -64,8 +64,8 @@ class Familiar:
 
         Errors: ArgumentError without images.
 
-        >>> rng = np.random.default_rng(0)
-        >>> kept = Familiar.fit(rng.normal(size=(900, 5)), rng.normal(size=(400, 5)), mean=np.zeros(1),
+        >>> from tinynet.random import normal
+        >>> kept = Familiar.fit(normal((900, 5), (0, 0), 0), normal((400, 5), (0, 0), 1), mean=np.zeros(1),
         ...                     deviation=np.ones(1), size=(8, 8))
         >>> bool(kept.score(np.zeros((1, 5)))[0] < 1), bool(kept.score(np.full((1, 5), 9.0))[0] > 1)
         (True, True)
@@ -112,9 +112,9 @@ class Familiar:
 def statistics(pixels: Array) -> Array:
     """Statistics of images, uint8 (N,H,W,C): float64 (N,S).
 
-    Of each channel mean, deviation, and five percentiles; of the mean over the channels the mean difference to the
-    next pixel and to the second next, along both axes; and for three channels the differences between them. Pixels
-    count from 0 to 1.
+    Of each channel: mean, deviation, and five percentiles. Of the mean over the channels: the mean difference to the
+    next pixel and to the second next, along both axes. Of three channels: the differences between them. Pixels count
+    from 0 to 1.
 
     >>> statistics(np.zeros((2, 8, 8, 1), np.uint8)).shape, statistics(np.zeros((2, 8, 8, 3), np.uint8)).shape
     ((2, 11), (2, 27))

@@ -34,7 +34,8 @@ def remember(model: Module, train: Any, validation: Any, *, size: tuple[int, int
 
     >>> import tinynet as tn
     >>> model = tn.nn.Sequential(tn.nn.Flatten(), tn.nn.Dense(64, 2), input_shape=(8, 8, 1))
-    >>> images = np.random.default_rng(0).integers(0, 99, (300, 8, 8, 1)).astype("uint8")
+    >>> from tinynet.random import uniform
+    >>> images = (99 * uniform((300, 8, 8, 1), (0, 0), 0)).astype("uint8")
     >>> remember(model, images[:200], images[200:])
     >>> bool(unlikeness(model, 255 - images[:1])[0] > 1)
     True

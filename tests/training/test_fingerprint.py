@@ -15,6 +15,7 @@ import pytest
 
 import tinynet as tn
 from tinynet.errors import CheckpointError
+from tinynet.op import op
 from tinynet.training import checkpoint, fingerprint
 from tinynet.training.lock import locked
 
@@ -249,3 +250,18 @@ def test_without_locks_a_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyP
         pass
     with locked("/dev/null", Lock()), locked(None, Lock()):
         assert not os.path.exists("/dev/.null.lock")
+
+
+def test_an_op_is_described_by_its_name_and_compared_by_its_code() -> None:
+    assert fingerprint.described(tn.ops.cross_entropy) == "op tinynet.ops.loss.cross_entropy"
+    assert fingerprint.described(functools.partial(tn.ops.cross_entropy, label_smoothing=0.1)) == \
+        "op tinynet.ops.loss.cross_entropy(label_smoothing=0.1)"
+
+    def made(factor: float) -> Any:
+        @op("x:(...) labels:int(...) -> loss:()", cases=[])
+        def own(xp: Any, x: Any, labels: Any) -> tuple[Any, Any]:
+            return (x * factor).sum(), None
+        return own
+
+    prints = [fingerprint.fingerprint(tn.callbacks.Run(tn.nn.Module(), None, [], epochs=1), loss=made(factor)) for factor in (2.0, 2.0, 3.0)]
+    assert prints[0] == prints[1] != prints[2]

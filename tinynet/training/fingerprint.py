@@ -20,6 +20,7 @@ from tinynet.about import instructions, versions
 from tinynet.backend.threads import threads
 from tinynet.data.images.read import Images
 from tinynet.nn.module import Module
+from tinynet.op import Op
 from tinynet.tensor import Tensor
 from tinynet.training.run import Run
 
@@ -125,6 +126,8 @@ def described(thing: Any) -> str:
     if isinstance(thing, functools.partial):
         given = [*map(described, thing.args), *(f"{name}={described(value)}" for name, value in thing.keywords.items())]
         return f"{getattr(thing.func, '__qualname__', None) or described(thing.func)}({', '.join(given)})"
+    if isinstance(thing, Op):  # its code is compared, its text is not
+        return f"op {thing.module}.{thing.name}"
     if thing is None or isinstance(thing, bool | int | float | str | bytes):
         return repr(thing)
     if isinstance(thing, np.ndarray | np.generic | Tensor):
@@ -181,6 +184,8 @@ def _code(thing: Any, seen: set[int]) -> Iterator[str]:
         parts = [thing.func, *thing.args, *thing.keywords.values()]
     elif isinstance(thing, MethodType):
         parts = [thing.__func__]
+    elif isinstance(thing, Op):
+        parts = [thing.forward, thing.backward]
     elif isinstance(thing, FunctionType):
         if str(thing.__module__).partition(".")[0] in _OTHERS:
             return
