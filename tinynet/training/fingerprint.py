@@ -127,7 +127,7 @@ def described(thing: Any) -> str:
         given = [*map(described, thing.args), *(f"{name}={described(value)}" for name, value in thing.keywords.items())]
         return f"{getattr(thing.func, '__qualname__', None) or described(thing.func)}({', '.join(given)})"
     if isinstance(thing, Op):  # its code is compared, its text is not
-        return f"op {thing.module}.{thing.name}"
+        return f"op {thing.module}.{described(thing.forward)}"
     if thing is None or isinstance(thing, bool | int | float | str | bytes):
         return repr(thing)
     if isinstance(thing, np.ndarray | np.generic | Tensor):
