@@ -1,6 +1,6 @@
 """The ranks of a job: processes that mpiexec has started together, and sums over them.
 
-    mpiexec -n 4 python train.py
+    mpiexec -n 4 PROGRAM
 
 Training with several ranks divides each batch among them, and adds up their gradients. `fit` does not do that yet: this
 module holds what it needs, in one small interface, `Communicator`. `world()` gives the one of this process.
@@ -88,7 +88,7 @@ class MPI(Communicator):
             from mpi4py import MPI as library
         except (ImportError, RuntimeError) as error:  # RuntimeError: there is no library of MPI
             raise DistributedError(f"distributed: mpiexec has started {told} processes, and mpi4py cannot be imported "
-                                   f"({error}); pip install 'tinynet-lstm-cnn[mpi]', or start one process") from error
+                                   f"({error}); pip install mpi4py mpich, or start one process") from error
         self.patience, self._library, self._all = patience, library, library.COMM_WORLD
         self.rank, self.size = self._all.rank, self._all.size
         if self.size != told:  # each process would be rank 0, and all would train and write
