@@ -19,8 +19,9 @@ LARGE: dict[str, list[dict[str, Any]]] = {
         {"N": 3, "T": 4, "D": 2, "H": 130, "mask": "boolean", "h0": None, "c0": None, "recurrent_mask": None},
         # on a GPU, more sequences than its blocks take at once
         {"N": 541, "T": 2, "D": 1, "H": 2}, {"N": 271, "T": 2, "D": 1, "H": 128, "h0": None})],
-    "gru": [{"N": 17, "T": 5, "D": 7, "H": 19}, {"N": 3, "T": 3, "D": 28, "H": 33, "h0": None, "b": None},
-            {"N": 9, "T": 0, "D": 3, "H": 4}, {"N": 5, "T": 4, "D": 3, "H": 130, "mask": "boolean", "b_h": None}],
+    "gru": [{"W": "small", **case} for case in (
+        {"N": 17, "T": 5, "D": 7, "H": 19}, {"N": 3, "T": 3, "D": 28, "H": 33, "h0": None, "b": None},
+        {"N": 9, "T": 0, "D": 3, "H": 4}, {"N": 5, "T": 4, "D": 3, "H": 130, "mask": "boolean", "b_h": None})],
     "conv1d": [{"N": 5, "T": 26, "C": 33, "K": 3, "F": 18}, {"N": 3, "T": 9, "C": 5, "K": 4, "F": 1, "padding": "same"},
                {"N": 2, "T": 40, "C": 3, "K": 5, "F": 35, "stride": 3, "padding": "causal", "dilation": 2, "b": None}],
     "conv2d": [{"N": 3, "H": 9, "W": 13, "KH": 3, "KW": 3, "C": 17, "F": 33, "padding": "same"},
