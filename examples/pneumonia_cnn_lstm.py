@@ -46,9 +46,11 @@ SHOWN = 25  # images in mistakes.png
 
 @dataclass(frozen=True)
 class Setup:
-    """An experiment on chest X-rays: its name, that of its model, the function that makes it, recipe, side of images.
+    """An experiment on chest X-rays: its name, that of its model, the recipe.
 
-    `make(size=)` returns the model for images of `size` pixels.
+    make         make(size=) returns the model for images of `size` pixels
+    side         of the images by default
+    validation   the share of the training part that is validated on
     """
 
     experiment: str
@@ -56,6 +58,7 @@ class Setup:
     make: Callable[..., tn.nn.Sequential]
     recipe: Recipe
     side: int = SIDE
+    validation: float = experiment.VALIDATION["folder"]
 
 
 PROJECT = Setup(EXPERIMENT, "pneumonia_cnn_lstm", models.pneumonia_cnn_lstm, RECIPE)
@@ -78,7 +81,7 @@ def work(setup: Setup, options: argparse.Namespace) -> None:
     def generate(place: Path) -> Path:
         return tn.data.write_chest_xray_stand_in(place, size=options.size, seed=0)
 
-    data = experiment.folder(options, "chest_xray", options.size, generate)[0]
+    data = experiment.folder(options, "chest_xray", options.size, generate, validation=setup.validation)[0]
     make = partial(setup.make, size=options.size)
     jobs = [Job(setup.model, make, seed, data, setup.recipe) for seed in options.seeds]
     runs = experiment.run_all(jobs, options)

@@ -140,7 +140,8 @@ def mnist(options: argparse.Namespace) -> Data:
                 f"validation: {VALIDATION['mnist']:.0%} of the training set, at random, the same in all runs")
 
 
-def folder(options: argparse.Namespace, name: str, size: int, generate: Callable[[Path], Path]) -> list[Data]:
+def folder(options: argparse.Namespace, name: str, size: int, generate: Callable[[Path], Path], *,
+           validation: float = VALIDATION["folder"]) -> list[Data]:
     """The images of a folder, split so that no patient is in two parts; with few patients, several splits.
 
     `--data` is a folder; "auto", which is $TINYNET_DATA/NAME if it exists, else generated images; or "stand-in".
@@ -153,7 +154,7 @@ def folder(options: argparse.Namespace, name: str, size: int, generate: Callable
                         f"{', '.join(scanned.classes)}; examples/train_folder.py takes any number")
     if scanned.stand_in:
         say("STAND-IN: these images were generated, and the results say nothing about real ones.")
-    found, folds = [], tn.data.folds(scanned, validation=VALIDATION["folder"], seed=SPLIT_SEED)
+    found, folds = [], tn.data.folds(scanned, validation=validation, seed=SPLIT_SEED)
     for fold in folds:
         def part(indices: np.ndarray, keep: bool = True) -> tuple[Images, np.ndarray]:
             some = scanned.select(indices)
@@ -233,6 +234,8 @@ def run(job: Job, options: argparse.Namespace) -> records.Record:
                            checkpoint=paths["checkpoint"], resume=options.resume)
     tn.save(paths["model"], model)
     probabilities = training.probabilities(model, job.data.test, recipe, model.scaling)
+    if recipe.estimate_prior:
+        probabilities = training.with_estimated_prior(probabilities, job.data.train[1])
     fields = {
         **known, "parameters": sum(parameter.size for parameter in model.parameters()),
         "seconds": round(sum(row["seconds"] for row in history), 3),

@@ -4,6 +4,7 @@
     run_all(trials, "xray_selection", out)      # those that are missing; each writes CANDIDATE-FOLD-seedS.json
     report("xray_selection", out)               # selection.json: what was measured; selection.md: the table
     combined(candidates, read(out / "selection.json")["trials"])        # the changes that gain, in one candidate
+    chosen(read(out / "selection.json")["trials"])                      # the best
 
 A trial measures the weights after the last epoch and the mean of the last epochs, each for the images alone and in
 random views: `VARIANTS`. No test image is read. The score of a candidate is its accuracy, over folds and seeds.
@@ -16,7 +17,7 @@ under the ROC curve.
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,9 @@ class Trial:
         return records.name_of(self.candidate.name, self.seed, self.fold_name)
 
     def settings(self) -> dict[str, Any]:
-        return {**asdict(self.candidate.recipe), **self.candidate.net}
+        recipe = asdict(self.candidate.recipe)
+        del recipe["estimate_prior"]  # which is decided by the trials
+        return {**recipe, **self.candidate.net}
 
 
 def run_all(trials: Sequence[Trial], experiment: str, out: Path) -> None:
@@ -138,6 +141,31 @@ def combined(candidates: Sequence[Candidate], trials: Iterable[Mapping[str, Any]
     return Candidate("combined", listed([one.name for one in winners]), Recipe(**{**recipe, "augment": augment}), net)
 
 
+def chosen(trials: Iterable[Mapping[str, Any]]) -> Candidate:
+    """The candidate of the highest score among those with as many trials as BASE, with the means that gain for it.
+
+    The estimated prior is used if it gives a higher balanced accuracy. Errors: DataError without trials of BASE.
+    """
+    of = by_candidate(trials)
+    if BASE not in of:
+        raise DataError(f"selection: there must be trials of the candidate {BASE}, got 0; run it first")
+
+    def mean(name: str, variant: str, of_one: Callable[[Mapping[str, float]], float] = score) -> float:
+        return float(np.mean([of_one(trial["measured"][variant]) for trial in of[name].values()]))
+
+    best = max((name for name, some in of.items() if len(some) == len(of[BASE])), key=lambda name: mean(name, "last"))
+    variant = max(VARIANTS, key=lambda variant: mean(best, variant))
+    averages, views = VARIANTS[variant]
+    first = next(iter(of[best].values()))
+    prior = "estimated balanced accuracy" in first["measured"][variant] and mean(
+        best, variant, lambda one: one["estimated balanced accuracy"] - one["balanced accuracy"]) > 0
+    names = {one.name for one in fields(Recipe)}
+    recipe = Recipe(**{name: value for name, value in first["settings"].items() if name in names})
+    return Candidate(best, first["change"], replace(recipe, average=AVERAGE * averages, views=VIEWS * views,
+                                                    estimate_prior=prior),
+                     {name: value for name, value in first["settings"].items() if name not in names})
+
+
 # --- measures -------------------------------------------------------------------------------------------------------
 
 def measures(fold: Fold, probabilities: np.ndarray) -> dict[str, float]:
@@ -151,33 +179,14 @@ def measures(fold: Fold, probabilities: np.ndarray) -> dict[str, float]:
 
 def two_classes(labels: np.ndarray, scores: np.ndarray, prior: float) -> dict[str, float]:
     """The measures of scores of class 1 (N), with three priors, the names of RULES. `prior`: its share in training."""
-    even = corrected(scores, prior, 0.5)
+    even = training.corrected(scores, prior, 0.5)
     found = {"sensitivity": metrics.sensitivity(labels, even > 0.5),
              "specificity": metrics.specificity(labels, even > 0.5),
              "AUC": metrics.roc_auc(labels, scores), "calibration error": metrics.calibration_error(labels, even)}
     for name, one in {"": even, "trained ": scores,
-                      "estimated ": corrected(scores, prior, estimated_prior(scores, prior))}.items():
+                      "estimated ": training.corrected(scores, prior, training.estimated_prior(scores, prior))}.items():
         found[f"{name}accuracy"] = metrics.accuracy(labels, one > 0.5)
         found[f"{name}balanced accuracy"] = metrics.balanced_accuracy(labels, one > 0.5)
-    return found
-
-
-def corrected(scores: np.ndarray, before: float, after: float) -> np.ndarray:
-    """Probabilities of class 1 for another share of this class: `after` instead of `before`.
-
-    >>> corrected(np.array([0.5]), 0.5, 0.8)
-    array([0.8])
-    """
-    odds = np.clip(scores, 1e-7, 1 - 1e-7)
-    odds = odds / (1 - odds) * (after / (1 - after)) / (before / (1 - before))
-    return np.asarray(odds / (1 + odds))
-
-
-def estimated_prior(scores: np.ndarray, prior: float) -> float:
-    """The share of class 1 among images without labels, by expectation maximisation (Saerens and others, 2002)."""
-    found = prior
-    for _ in range(100):
-        found = float(np.clip(corrected(scores, prior, found).mean(), 0.01, 0.99))
     return found
 
 
@@ -190,20 +199,20 @@ def score(measured: Mapping[str, float]) -> float:
 def read(path: Path) -> dict[str, Any]:
     """The file of a trial, or selection.json. Errors: DataError for another file."""
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as fault:
         raise DataError(f"selection: {path} must be the file of a trial, and cannot be read ({fault}); remove it"
                         ) from fault
-    if not isinstance(fields, dict) or fields.get("format") != FORMAT:
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise DataError(f"selection: {path} must be the file of a trial, and is not; remove it")
-    return fields
+    return found
 
 
 def report(experiment: str, out: Path) -> str:
     """Write selection.json, all that was measured without scores and labels, and selection.md, and return its text."""
-    kept = ("candidate", "change", "fold", "seed", "commit", "parameters", "train", "seconds", "measured")
-    trials = [{name: fields[name] for name in kept} for path in sorted(out.glob("*-seed*.json"))
-              if (fields := read(path))]
+    kept = ("candidate", "change", "fold", "seed", "settings", "commit", "parameters", "train", "seconds", "measured")
+    trials = [{name: found[name] for name in kept} for path in sorted(out.glob("*-seed*.json"))
+              if (found := read(path))]
     write(out / "selection.json", {"format": FORMAT, "experiment": experiment, "trials": trials})
     text = markdown(trials)
     write_whole(out / "selection.md", text.encode())

@@ -2,7 +2,8 @@
 
 A recipe may ask for two means. `average` is the number of last epochs whose weights are averaged. `views` is the number
 of random changes, those of training, in which each image is shown to the model beside the image itself; its probability
-is the mean over all of them.
+is the mean over all of them. With `estimate_prior`, the probabilities of two classes are corrected to the share of the
+classes that is estimated on the images themselves, without their labels.
 """
 
 import io
@@ -37,10 +38,12 @@ class Recipe:
     augment: dict[str, Any] = field(default_factory=dict)
     average: int = 0
     views: int = 0
+    estimate_prior: bool = False
 
     def settings(self) -> dict[str, Any]:
         """The fields by name, without the means that are not asked for, which older records do not have."""
-        return {name: value for name, value in asdict(self).items() if value or name not in ("average", "views")}
+        later = ("average", "views", "estimate_prior")
+        return {name: value for name, value in asdict(self).items() if value or name not in later}
 
 
 class LastEpochs(tn.callbacks.Callback):
@@ -116,6 +119,32 @@ def probabilities(model: tn.nn.Module, part: tuple[Images, np.ndarray], recipe: 
     found = [softmax(tn.predict(model, loader(part, recipe, scaling, view=view)))
              for view in (None, *range(recipe.views))]
     return found[0] if len(found) == 1 else np.mean(found, axis=0)
+
+
+def corrected(scores: np.ndarray, before: float, after: float) -> np.ndarray:
+    """Probabilities of class 1 for another share of this class: `after` instead of `before`.
+
+    >>> corrected(np.array([0.5]), 0.5, 0.8)
+    array([0.8])
+    """
+    odds = np.clip(scores, 1e-7, 1 - 1e-7)
+    odds = odds / (1 - odds) * (after / (1 - after)) / (before / (1 - before))
+    return np.asarray(odds / (1 + odds))
+
+
+def estimated_prior(scores: np.ndarray, prior: float) -> float:
+    """The share of class 1 among images without labels, by expectation maximisation (Saerens and others, 2002)."""
+    found = prior
+    for _ in range(100):
+        found = float(np.clip(corrected(scores, prior, found).mean(), 0.01, 0.99))
+    return found
+
+
+def with_estimated_prior(probabilities: np.ndarray, trained: np.ndarray) -> np.ndarray:
+    """Probabilities (N, 2) corrected from the share of class 1 among the labels `trained` to that of the images."""
+    prior = float(trained.mean())
+    scores = corrected(probabilities[:, 1], prior, estimated_prior(probabilities[:, 1], prior))
+    return np.stack([1 - scores, scores], axis=1)
 
 
 def softmax(scores: Any) -> np.ndarray:

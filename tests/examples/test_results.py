@@ -83,7 +83,8 @@ def everything(seeds: int = 5) -> list[dict[str, Any]]:
                  (("lstm_cnn", 0.05), ("cnn_lstm", 0.05), ("lstm", 0.2), ("cnn", 0.01))]
         made += [invented("mnist_deep", "deep_lstm_cnn", seed, wrong=0.004),
                  invented("mnist_committee", "lstm_cnn", seed, wrong=0.05),
-                 invented("pneumonia_cnn_lstm", "pneumonia_cnn_lstm", seed, wrong=0.1, classes=2)]
+                 invented("pneumonia_cnn_lstm", "pneumonia_cnn_lstm", seed, wrong=0.1, classes=2),
+                 invented("pneumonia_selected", "xray_net", seed, wrong=0.05, classes=2)]
         made += [invented("idc_table2", f"idc_{model}", seed, wrong=wrong, classes=2, fold=fold)
                  for fold in ("8", "9") for model, wrong in (("lstm_cnn", 0.1), ("lstm", 0.2), ("cnn", 0.2))]
     return made
@@ -116,7 +117,9 @@ def test_the_published_figures_are_there() -> None:
     assert all(f"(figures/{name})" in text for name in named)
 
 
-def test_all_sections_and_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_sections_and_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str],
+                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "PIXELS", 80)  # faster
     folder = write(tmp_path / "results", everything())
     assert results.main(["--results", str(folder), "--out", str(tmp_path)]) == 0
     text = (tmp_path / "RESULTS.md").read_text()
@@ -125,11 +128,11 @@ def test_all_sections_and_figures(tmp_path: Path, capsys: pytest.CaptureFixture[
                  "| Cruz-Roa 2014, whole set |  | 84.23 | 71.80 |  |", "always \"negative\"", "Not a diagnostic tool",
                  "precision    recall  f1-score", "![mnist_table1_error](figures/mnist_table1_error.png)", "shift 0.1",
                  "Made on abacus, 2 processors (device: cpu; instruction set: not recorded), by",
-                 "Seeds 0, 1, 2, 3, 4", "| deep LSTM-CNN | 5 |", "| both | 10 |", "| all | 5 |", "70 runs"):
+                 "Seeds 0, 1, 2, 3, 4", "| deep LSTM-CNN | 5 |", "| both | 10 |", "| all | 5 |", "75 runs"):
         assert part in text, part
     printed = capsys.readouterr().out
     named = [name for section in report.SECTIONS.values() for name in section.figures(results.load(folder))]
-    assert len(named) == 10 and text.count("What to see: ") == 10
+    assert len(named) == 13 and text.count("What to see: ") == 13
     for name in named:
         assert f"(figures/{name}.png)" in text and f"(figures/{name}.svg)" in text
         if name == "mnist_ciresan_wrong":  # it needs the images of the runs
@@ -215,6 +218,7 @@ def test_the_numbers_of_table_2_are_right(tmp_path: Path) -> None:
 def test_the_numbers_of_the_x_rays_are_right(tmp_path: Path) -> None:
     made = everything()
     _, _, text = results.markdown(results.load(write(tmp_path, made))).partition("## Chest")
+    text = text.partition("## Chest")[0]
     seeds = arrays(made, "pneumonia_cnn_lstm", "pneumonia_cnn_lstm")
     labels, every = seeds[0][0], np.mean([scores for _, _, scores in seeds], axis=0)
     measures = {
@@ -254,7 +258,8 @@ def test_the_table_at_the_top_holds_each_system_once(tmp_path: Path) -> None:
             ("mnist_table1", "lstm_cnn", "LSTM-CNN | MNIST", "98.267"),
             ("mnist_table1", "cnn", "CNN | MNIST", "97.273"),
             ("idc_table2", "idc_cnn", "CNN | IDC, by patient", "82.909"),
-            ("pneumonia_cnn_lstm", "pneumonia_cnn_lstm", "CNN + LSTM", "92.8")):
+            ("pneumonia_cnn_lstm", "pneumonia_cnn_lstm", "CNN + LSTM | chest X-rays", "92.8"),
+            ("pneumonia_selected", "xray_net", "CNN + LSTM | chest X-rays, selected recipe", "92.8")):
         cells = row(text, name)[-4:]
         shares = [100 * (labels == predicted).mean() for labels, predicted, _ in arrays(made, table, model)]
         assert cells[0] == published and (cells[1], cells[2]) == student(shares)
@@ -267,7 +272,7 @@ def test_the_table_at_the_top_holds_each_system_once(tmp_path: Path) -> None:
         assert said in row(text, "LSTM-CNN | MNIST")[-1]
     assert row(text, "CNN | MNIST")[-1] == "Better than LSTM-CNN."
     assert "smoke test with 2 patients" in row(text, "LSTM | IDC, by patient")[-1]
-    assert text.count("\n| ") == 12 + 1  # and the line below the head
+    assert text.count("\n| ") == 13 + 1  # and the line below the head
 
 
 def test_a_model_has_one_colour_that_no_other_has() -> None:
@@ -292,9 +297,10 @@ def test_the_roc_curves_are_enlarged_where_they_differ() -> None:
 def test_means_over_epochs_and_views_are_said() -> None:
     fields = invented("mnist_table1", "cnn", 1, wrong=0.1)
     assert "The model is that of the last epoch.\n" in tables.conditions([records.checked(fields)])
-    fields["settings"] |= {"average": 5, "views": 4}
+    fields["settings"] |= {"average": 5, "views": 4, "estimate_prior": True}
     text = tables.conditions([records.checked(fields)])
     assert "the mean of those of the last 5 epochs. Its probabilities are means over an image and 4 random" in text
+    assert "corrected to the share of the classes that is estimated on all test images" in text
 
 
 def test_the_instruction_set_is_said() -> None:
@@ -513,7 +519,7 @@ def test_no_title_or_label_of_a_figure_is_cut_off(tmp_path: Path, monkeypatch: p
     mnist_committee.draw_disagreement(runs["mnist_committee"], digits, options)
     rays = dataclasses.replace(digits, classes=("NORMAL", "PNEUMONIA"))
     pneumonia_cnn_lstm.draw_mistakes(runs["pneumonia_cnn_lstm"][0], rays, options)
-    assert len(saved) == 11  # those of mnist_ciresan_wrong need the images of the runs
+    assert len(saved) == 14  # those of mnist_ciresan_wrong need the images of the runs
 
 
 def test_the_threshold_of_the_x_rays() -> None:

@@ -17,6 +17,7 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 sys.path.insert(0, str(EXAMPLES))
 
 import mnist_selection  # noqa: E402
+import pneumonia_selected  # noqa: E402
 import results  # noqa: E402
 import xray_selection  # noqa: E402
 from paper import appearance, experiment, nets, selection, training  # noqa: E402
@@ -171,10 +172,10 @@ def test_a_prior_that_is_estimated() -> None:
     labels = (rng.uniform(size=20_000) < 0.8).astype(int)
     x = rng.normal(size=20_000) + 2 * labels  # log odds with equal classes: 2 x - 2
     scores = 1 / (1 + np.exp(2 - 2 * x))
-    assert selection.estimated_prior(scores, 0.5) == pytest.approx(0.8, abs=0.01)
-    right = [((selection.corrected(scores, 0.5, prior) > 0.5) == labels).mean() for prior in (0.5, 0.8)]
+    assert training.estimated_prior(scores, 0.5) == pytest.approx(0.8, abs=0.01)
+    right = [((training.corrected(scores, 0.5, prior) > 0.5) == labels).mean() for prior in (0.5, 0.8)]
     assert right[1] > right[0] + 0.02
-    assert tn.metrics.calibration_error(labels, selection.corrected(scores, 0.5, 0.8)) < 0.01
+    assert tn.metrics.calibration_error(labels, training.corrected(scores, 0.5, 0.8)) < 0.01
 
 
 def test_the_measures_of_a_fold() -> None:
@@ -312,3 +313,56 @@ def test_the_combination_is_tried_on_larger_images(tmp_path: Path, monkeypatch: 
             ("base", "norm", "combined", "combined_48")] == [4] * 4
     parameters = {trial["candidate"]: trial["parameters"] for trial in made}
     assert parameters["norm"] == parameters["combined"] < parameters["combined_48"]
+
+
+def measured(accuracy: float, prior: float = 0.0) -> dict[str, float]:
+    return {"accuracy": accuracy, "balanced accuracy": accuracy, "AUC": accuracy,
+            "estimated balanced accuracy": accuracy + prior}
+
+
+def test_the_best_candidate_is_chosen_with_the_means_that_gain() -> None:
+    candidates = {one.name: one for one in xray_selection.CANDIDATES}
+    made = []
+    for name, last, views in (("base", 0.8, 0.9), ("gamma", 0.85, 0.84), ("long", 0.84, 0.99)):
+        for fold in ("a", "b"):
+            trial = selection.Trial(candidates[name], nets.xray_net, lambda: None, fold, 0)  # type: ignore[arg-type]
+            made.append({"candidate": name, "change": "", "fold": fold, "seed": 0, "settings": trial.settings(),
+                         "measured": {"last": measured(last), "views": measured(views), "average": measured(0.86),
+                                      "average, views": measured(0.8)}})
+    best = selection.chosen(made)
+    assert (best.name, best.net) == ("gamma", {})
+    assert (best.recipe.average, best.recipe.views, best.recipe.estimate_prior) == (selection.AVERAGE, 0, False)
+    assert best.recipe.augment == {**xray_selection.BASE.augment, "gamma": 1.0}
+    for trial in made:
+        trial["measured"]["average"] = measured(0.86, prior=0.01)
+    assert selection.chosen(made).recipe.estimate_prior
+    assert selection.chosen(made[:3]).name == "base"  # gamma has one fold only
+    with pytest.raises(DataError, match="there must be trials of the candidate base"):
+        selection.chosen(made[4:])
+
+
+def test_the_recipe_that_was_chosen_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                           capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = {**xray_selection.BASE.settings(), "average": 0, "views": 0, "augment": {"gamma": 0.5}}
+    variants = {variant: measured(0.8 + 0.1 * (variant == "average, views"), prior=0.01)
+                for variant in selection.VARIANTS}
+    trial = {"candidate": "base", "change": "", "fold": "a", "seed": 0, "measured": variants,
+             "settings": {**recipe, "norm": True, "size": 48}}
+    monkeypatch.setattr(pneumonia_selected, "TRIALS", tmp_path / "trials.json")
+    command = ["--data", "stand-in", "--epochs", "6", "--seed", "3", "--out", str(tmp_path / "out")]
+    assert pneumonia_selected.main(command) == 1
+    assert "must hold the trials of xray_selection.py, and is not there" in capsys.readouterr().err
+    selection.write(tmp_path / "trials.json", {"format": selection.FORMAT, "experiment": "xray_selection",
+                                               "trials": [trial]})
+    assert pneumonia_selected.main(command) == 0
+    run = records.read(tmp_path / "out" / "xray_net-seed3.json")
+    settings = run["settings"]
+    assert (settings["average"], settings["views"], settings["estimate_prior"]) == (5, 4, True)
+    assert settings["input"] == [48, 48, 3] and settings["augment"] == {"gamma": 0.5}
+    assert run["experiment"] == "pneumonia_selected" and run["data"]["validation"] < 0.1 * run["data"]["train"]
+    text = (tmp_path / "out" / "results.md").read_text()
+    for part in (">= 88.5: ", ">= 86.5: ", ">= 0.945: ", "The weights are the mean of those of the last 5 epochs.",
+                 "chosen by `examples/xray_selection.py`"):
+        assert part in text, part
+    assert (tmp_path / "out" / "pneumonia_selected_roc.svg").is_file()
+    assert not list((tmp_path / "out").glob("*.npz"))

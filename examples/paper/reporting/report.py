@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from paper.reporting import ciresan, digits, figures, idc, xrays
@@ -36,7 +37,10 @@ SECTIONS = {
     "idc_table2": Section("IDC, the paper's table II", ("idc_lstm_cnn", "idc_lstm", "idc_cnn"),
                           idc.idc, idc.idc_figures),
     "pneumonia_cnn_lstm": Section("Chest X-rays, CNN + LSTM", ("pneumonia_cnn_lstm",),
-                                  xrays.pneumonia, xrays.pneumonia_figures)}
+                                  xrays.pneumonia, xrays.pneumonia_figures),
+    "pneumonia_selected": Section("Chest X-rays, the selected recipe", ("xray_net",),
+                                  partial(xrays.pneumonia, experiment="pneumonia_selected"),
+                                  partial(xrays.pneumonia_figures, experiment="pneumonia_selected"))}
 
 
 def section(experiment: str, runs: Runs) -> str:

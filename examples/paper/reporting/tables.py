@@ -112,8 +112,10 @@ def _means(settings: Mapping[str, Any]) -> str:
     average, views = (settings.get(name) for name in ("average", "views"))
     model = f"The weights are the mean of those of the last {average} epochs." if average else \
         "The model is that of the last epoch."
-    return model + (f" Its probabilities are means over an image and {views} random views of it, changed as in "
-                    "training." if views else "")
+    seen = f" Its probabilities are means over an image and {views} random views of it, changed as in training."
+    prior = (" Probabilities are corrected to the share of the classes that is estimated on all test images, without "
+             "their labels.")
+    return model + seen * bool(views) + prior * bool(settings.get("estimate_prior"))
 
 
 def instruction_set(run: Record) -> str:

@@ -26,7 +26,7 @@ def pneumonia(runs: Runs, experiment: str = "pneumonia_cnn_lstm") -> str:
         ours = mean_of(measure.of(one) for one in found.values())
         rows.append([name, *spread(ours, seeds, measure.factor, measure.digits), measure.shown(every),
                      measure.ends(every), *(reached(measure.factor * ours.mean, wanted)
-                                            for wanted in XRAY.get(name, (None, None)))])
+                                            for wanted in XRAY[experiment].get(name, (None, None)))])
     each = [[str(seed), *(f"{measure.shown(one)} ({measure.ends(one)})".removesuffix(" ()")
                           for measure in MEASURES.values())]
             for seed, one in found.items()]
@@ -39,8 +39,9 @@ def pneumonia(runs: Runs, experiment: str = "pneumonia_cnn_lstm") -> str:
         f"beforehand. The network has {own[0]['parameters']:,} parameters for images of "
         f"{' x '.join(map(str, own[0]['settings']['input']))}, and was trained in "
         f"{minutes(statistics.fmean(run['seconds'] for run in own))}. Its accuracy on the validation images is "
-        f"{percent(validation)} %. In Kaggle's set the test part is harder than the training part, with other shares "
-        "of the classes. It is not known whether a number in file names of both parts belongs to one child.",
+        f"{percent(validation)} %. {chosen_by(experiment)}In Kaggle's set the test part is harder than the training "
+        "part, with other shares of the classes. It is not known whether a number in file names of both parts belongs "
+        "to one child.",
         "Intervals over the seeds hold for other seeds on these images. Intervals over the images (Wilson's; for the "
         "AUC, DeLong's) hold for other images, assuming that no two are of one child. The calibration error is the "
         "expected one with 15 bins: how far the probability of PNEUMONIA is from its frequency.",
@@ -52,6 +53,12 @@ def pneumonia(runs: Runs, experiment: str = "pneumonia_cnn_lstm") -> str:
         table(["", *own[0]["classes"]], [[name, *(f"{count:,}" for count in counts)] for name, counts in
                                          zip(own[0]["classes"], confusion(first), strict=True)]),
         f"```\n{report.rstrip()}\n```"])
+
+
+def chosen_by(experiment: str) -> str:
+    """Where the recipe comes from, if another section of RESULTS.md tells it."""
+    return ("The recipe was chosen by `examples/xray_selection.py` before the first of these runs; the section on the "
+            "choice shows its figures. " if experiment == "pneumonia_selected" else "")
 
 
 def together(found: Mapping[int, Pooled]) -> Pooled:
