@@ -17,6 +17,7 @@
     tn.metrics                          how good is it?                                    metrics/
     tn.save, tn.load, tn.exchange       a model in one file; weights of PyTorch, Keras     saving/
     tn.to_onnx                          a model for other programs                         export/
+    tn.sklearn                          a network as a classifier of scikit-learn          sklearn.py
     tn.explain                          what a classifier of images looks at               explain.py
     tn.gradcheck, tn.seed               is a gradient right? the same bits again           gradcheck.py, random.py
     tn.about                            versions, processor, threads, devices              about.py
@@ -46,6 +47,16 @@ __all__ = ["Report", "Tensor", "about", "backend", "callbacks", "data", "devices
            "explain", "fit", "from_dlpack", "gradcheck", "init", "load", "metrics", "models", "nn", "no_grad", "ops",
            "optim", "precision", "predict", "random", "save", "seed", "set_threads", "threads", "to_onnx", "using"]
 
-if not TYPE_CHECKING:
-    __getattr__ = in_modules({"tn": __all__, "tn.nn": nn.__all__, "tn.optim": optim.__all__, "tn.ops": ops.__all__,
-                              "tn.data": data.__all__})
+if TYPE_CHECKING:
+    from tinynet import sklearn as sklearn
+else:
+    _elsewhere = in_modules({"tn": [*__all__, "sklearn"], "tn.nn": nn.__all__, "tn.optim": optim.__all__,
+                             "tn.ops": ops.__all__, "tn.data": data.__all__})
+
+    def __getattr__(name):
+        """`tn.sklearn`, which imports scikit-learn; an error that names the right name for another one."""
+        if name == "sklearn":
+            import tinynet.sklearn as made
+
+            return made
+        return _elsewhere(name)

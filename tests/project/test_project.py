@@ -47,7 +47,7 @@ LAYERS = [
     ["optim", "data", "models", "ensemble", "calibration"],
     ["saving", "metrics", "about", "intervals"],
     ["training"],
-    ["classifier", "drawing", "explain"],
+    ["classifier", "drawing", "explain", "sklearn"],
     ["novelty"],
     ["export", "from_folder", "learn"],
     ["commands"],
@@ -76,7 +76,7 @@ PACKAGES = {
 }
 # All but NumPy are imported inside functions, to keep `import tinynet` fast. Kernels are imported on first use.
 HEAVY = [name for name in PACKAGES if name != "numpy"]
-MAY_BE_HEAVY = r"backend/cpu/(?!(runtime/)?__init__)"
+MAY_BE_HEAVY = r"backend/cpu/(?!(runtime/)?__init__)|sklearn\.py"
 
 NEVER = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib"}
 DATA_FILES = (".gz", ".zip", ".jpg", ".jpeg", ".pkl", ".pickle", ".pt", ".pth", ".h5", "-ubyte")
