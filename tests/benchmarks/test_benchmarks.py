@@ -19,13 +19,14 @@ import pytest
 
 import benchmarks.__main__ as command_line
 import tinynet as tn
-from benchmarks import agree, machine, ours, report, rows, table, timing
+from benchmarks import agree, layers, machine, ours, report, rows, table, timing
 from benchmarks.bench import Bench, Options
 from benchmarks.cases import build, case, output_shapes, read_data, write_data
 from benchmarks.flops import flops
 from benchmarks.peers import OURS, names, peer
 from benchmarks.peers.base import Peer
 from benchmarks.process import PeerError, Worker
+from tinynet.backend.threads import threads
 from tinynet.tracing import UNOBSERVED, observers
 
 CPUS = machine.cores()[:1]  # one thread, which does not wait for others on a busy machine
@@ -395,3 +396,16 @@ def test_the_report_has_a_section_for_each_machine(tmp_path: Path) -> None:
 def test_the_name_of_a_file_of_results() -> None:
     described = {"cpu": "AMD EPYC (R)", "features": ["avx2", "avx512f"]}
     assert command_line.name_of(described, 2) == "amd-epyc-r-avx-512-2-threads"
+
+
+def test_layers_beside_pytorch(capsys: pytest.CaptureFixture[str]) -> None:
+    """The outputs agree, and each row has two lines; the times of one round say nothing."""
+    pytest.importorskip("torch")
+    count = threads()
+    try:
+        layers.main(["--rounds", "1", "--rows", "GRU", "LayerNorm"])
+    finally:
+        tn.set_threads(count)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines[1:]] == [
+        [row, name] for row in ("GRU", "LayerNorm") for name in ("forward", "both")]
