@@ -1,15 +1,10 @@
 // The cross-entropy of ops/loss.py, and the tally of an epoch. The layout stands in loss.py.
+#include "warp.h"
 
-#define ALL_LANES 0xffffffffu
 #define MINUS_INFINITY __uint_as_float(0xFF800000u)
 
 // --- Equations -------------------------------------------------------------------------------------------------------
 // A warp takes one row of scores (K); lane l has classes l, l + 32, ...
-
-__device__ __forceinline__ float warp_sum(float value) {
-  for (int bits = 16; bits > 0; bits /= 2) value += __shfl_xor_sync(ALL_LANES, value, bits);
-  return value;
-}
 
 struct Score { float value; int where; };
 
