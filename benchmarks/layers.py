@@ -2,9 +2,9 @@
 
     python -m benchmarks.layers [--rounds 15] [--rows GRU LayerNorm depthwise]
 
-Both are called in turn, in one process. For each of "forward" (no tape) and "both" (forward and backward, with the
-gradients of input and weights), the table has the medians of milliseconds, and the median of the rounds' ratios: below
-1, tinynet is faster. PyTorch's convolution has its faster memory format. Outputs are compared first, to 1e-4.
+Both are called in turn, in one process. "forward" leaves no tape; "both" is forward and backward, with the gradients of
+input and weights. The table has the medians of milliseconds, and the median of the rounds' ratios: below 1, tinynet is
+faster. PyTorch's convolution has its faster memory format. Outputs are compared first, to 1e-4.
 """
 
 import argparse
