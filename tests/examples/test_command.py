@@ -2,11 +2,13 @@
 
 import argparse
 import errno
+import importlib
 import os
 import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,37 @@ def test_numbers_of_the_command_line(kind: Any, right: list[str], wrong: list[st
     for text in wrong:
         with pytest.raises((argparse.ArgumentTypeError, ValueError)):
             kind(text)
+
+
+class Parsed(Exception):
+    """A parser that was made, in place of its result."""
+
+
+def options(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """The options of a parser and of its commands."""
+    for action in parser._actions:
+        yield action
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                yield from options(command)
+
+
+@pytest.mark.parametrize("module", ["tinynet.__main__", "benchmarks.__main__", "benchmarks.gpu", *(
+    path.stem for path in EXAMPLES.glob("*.py") if "def main(" in path.read_text(encoding="utf-8"))])
+def test_the_help_says_the_default(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def parsed(parser: argparse.ArgumentParser, *arguments: Any) -> Any:
+        raise Parsed(parser)
+
+    main = importlib.import_module(module).main
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parsed)
+    with pytest.raises(Parsed) as caught:
+        main([])
+    for option in options(caught.value.args[0]):
+        said = re.search(r"\(default: ([\d.,e-]*\d)\b[^)]*\)$", option.help or "")
+        if said and isinstance(option.default, int | float):
+            assert float(said[1].replace(",", "")) == option.default, option.dest
+        if option.choices and isinstance(option.default, str):
+            assert f"(default: {option.default}" in (option.help or "").replace("%", ""), option.dest
 
 
 def test_what_is_no_fault_of_the_user_is_not_hidden() -> None:
