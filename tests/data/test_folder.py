@@ -84,6 +84,14 @@ def test_chest_xrays(tmp_path, above):
     assert f"left out 1 files elsewhere in the folder, the first is {above}chest_xray/train/NORMAL/IM" in report
 
 
+@pytest.mark.parametrize(("classes", "name"), [
+    (("NORMAL", "PNEUMONIA", "COVID"), "IM-0115-0001.jpeg"), (("NORMAL", "PNEUMONIA"), "1.jpeg"),
+    (("NORMAL", "OTHER"), "IM-0115-0001.jpeg")])
+def test_what_is_only_like_the_chest_xrays(tmp_path, classes, name):
+    found = scan_folder(fill(tmp_path, *(f"{part}/{one}/{name}" for part in ("train", "test") for one in classes)))
+    assert found.layout == "in parts" and found.classes == tuple(sorted(classes))
+
+
 @pytest.mark.parametrize("above", ["", "IDC_regular_ps50_idx5/"])
 def test_idc(tmp_path, above):
     fill(tmp_path / above, idc(9, 0, 1, 51), idc(9, 1, 101, 7), idc(10, 0, 5, 6), idc(10, 1, 8, 9), size=(50, 50))

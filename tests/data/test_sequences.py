@@ -105,6 +105,16 @@ def test_batches_of_similar_length(side: str, first: int, device: str) -> None:
     assert not np.array_equal(epochs[0][0][3], epochs[1][0][3])
 
 
+def test_rows_without_real_steps_take_no_room() -> None:
+    """Beside others. A batch of such rows alone keeps all steps."""
+    mask = np.zeros((4, 6), bool)
+    mask[1, 1:3] = mask[2, 2:5] = True
+    for rows, first, behind in (([0, 1], 1, 3), ([0, 1, 2], 1, 5), ([2, 3], 2, 5), ([0, 3], 0, 6)):
+        loader = Loader((mask[rows] * 1.0, mask[rows]), batch_size=4, lengths=mask[rows].sum(axis=1), bucket=1)
+        (((x, real),),) = loader
+        assert sorted(map(tuple, real)) == sorted(map(tuple, mask[rows, first:behind])) and x.shape == real.shape
+
+
 def test_the_order_depends_on_seed_and_epoch_alone() -> None:
     def loader(seed: int = 1, **options: Any) -> Loader:
         return Loader(np.arange(37), batch_size=4, seed=seed, lengths=LENGTHS, bucket=2, **options)

@@ -140,7 +140,7 @@ def test_a_folder_that_cannot_be_written(digits: Path, tmp_path: Path, capsys: p
 
 @pytest.mark.parametrize("name", MODELS)
 def test_each_model_says_its_size_and_gives_scores(name: str) -> None:
-    """And drops a fifth, beside each LSTM. A ReLU follows each convolution, at once or behind a normalisation."""
+    """And drops a fifth beside each LSTM and before each Dense. A ReLU follows each convolution and its normalisation."""
     model = MODELS[name]()
     layers = [layer for layer in model if not isinstance(layer, tn.nn.BatchNorm)]
     kinds = [type(layer).__name__ for layer in layers]
@@ -148,6 +148,7 @@ def test_each_model_says_its_size_and_gives_scores(name: str) -> None:
     for i, kind in enumerate(kinds):
         assert not kind.startswith("Conv") or kinds[i + 1] == "ReLU"
         assert kind != "LSTM" or "Dropout" in (kinds[i + 1], kinds[i - 1])
+        assert kind != "Dense" or "Dropout" in kinds[max(i - 3, 0) : i]
     parameters = sum(parameter.size for parameter in model.parameters())
     assert f"{parameters:,} parameters" in (MODELS[name].__doc__ or "")
     classes = 2 if name == "pneumonia_cnn_lstm" else 10

@@ -51,8 +51,9 @@ def _channel_axis(known: dict[str, Any], axis: int = -1, eps: float = 1e-5) -> d
     flops=lambda s: 4 if s["mean"] else 7,
     cases=[{"...": (6, 4), "C": 4, "mean": None, "var": None}, {"...": (3, 5, 2), "C": 2, "mean": None, "var": None},
            {"...": (2, 3, 4), "C": 3, "axis": 1, "eps": 0.1, "mean": None, "var": None},
-           {"...": (2, 2, 3, 2), "C": 2, "mean": None, "var": None},
-           {"...": (3, 4), "C": 4, "var": "positive"}, {"...": (2, 3, 2), "C": 3, "axis": -2, "var": "positive"},
+           {"...": (2, 2, 3, 2), "C": 2, "eps": 0.1, "mean": None, "var": None},
+           {"...": (3, 4), "C": 4, "eps": 0.1, "var": "positive"},
+           {"...": (2, 3, 2), "C": 3, "axis": -2, "var": "positive"},
            {"...": (3, 5, 2), "C": 2, "...M": (3, 5), "mask": "boolean", "mean": None, "var": None},
            {"...": (3, 2, 2), "C": 2, "...M": (3,), "mask": "boolean", "var": "positive"}])
 def batch_norm(xp: Any, x: Array, gamma: Array, beta: Array, mean: Array | None = None, var: Array | None = None,
