@@ -140,7 +140,7 @@ def test_a_folder_that_cannot_be_written(digits: Path, tmp_path: Path, capsys: p
 
 @pytest.mark.parametrize("name", MODELS)
 def test_each_model_says_its_size_and_gives_scores(name: str) -> None:
-    """And drops a fifth beside each LSTM and before each Dense. A ReLU follows each convolution and its normalisation."""
+    """And drops a fifth beside each LSTM and before each Dense. A ReLU follows each convolution."""
     model = MODELS[name]()
     layers = [layer for layer in model if not isinstance(layer, tn.nn.BatchNorm)]
     kinds = [type(layer).__name__ for layer in layers]
