@@ -6,7 +6,7 @@ import pytest
 import tinynet as tn
 from docs.site.palette import style_sheet
 from tests.support.project import ROOT
-from tinynet.learn import lab
+from tinynet.learn import lab, small_widgets
 from tinynet.learn.digits import STROKES, drawn
 
 DIGITS = (255 * drawn()).astype(int)
@@ -119,3 +119,66 @@ def test_a_training_run_goes_on_and_is_the_same_again() -> None:
 
 def test_the_colors_of_the_page_are_those_of_the_site() -> None:
     assert (ROOT / "tinynet" / "learn" / "page" / "lab.css").read_text().startswith(style_sheet())
+
+
+# --- the smaller widgets ----------------------------------------------------------------------------------------------
+
+def test_products_are_sums_over_one_index() -> None:
+    found = small_widgets.products(2, 1)
+    x, W, dy = (np.array(found[name]) for name in ("x", "W", "dy"))
+    np.testing.assert_array_equal(found["y"], x @ W)
+    np.testing.assert_array_equal(found["dx"], dy @ W.T)
+    np.testing.assert_array_equal(found["dW"], x.T @ dy)
+    assert sum(found["y_terms"]) == found["y"][2][1] and sum(found["dW_terms"]) == found["dW"][2][1]
+
+
+def test_p_minus_y() -> None:
+    found = small_widgets.softmax([2.0, 1.0, 0.0], 1)
+    p = np.exp([2.0, 1.0, 0.0]) / np.exp([2.0, 1.0, 0.0]).sum()
+    np.testing.assert_allclose(found["p"], p)
+    np.testing.assert_allclose(found["gradient"], p - [0, 1, 0], atol=1e-12)
+    assert found["loss"] == pytest.approx(-np.log(p[1]))
+
+
+def test_the_small_tape_has_the_gradients_of_tinynet() -> None:
+    a, b = (tn.Tensor(np.array(value), requires_grad=True) for value in (0.8, -0.5))
+    (tn.ops.tanh(a * b) + a).backward()
+    found = small_widgets.tape(0.8, -0.5)
+    np.testing.assert_allclose(found["gradients"][:2], [a.grad, b.grad])
+
+
+def test_pooling_leads_a_gradient_back() -> None:
+    found = small_widgets.pooling(THREE, "max pool 4 x 4")
+    assert found["y"].shape == (7, 7) and found["dx"].sum() == 49
+    np.testing.assert_allclose(found["y"][2, 3], DIGITS[3][8:12, 12:16].max() / 255, rtol=1e-6)
+
+
+def test_gradient_descent_diverges_above_two_over_the_curvature() -> None:
+    assert small_widgets.optimizers(0.019, 100)["losses"][0, -1] < small_widgets.optimizers(0.019, 100)["losses"][0, 0]
+    assert small_widgets.optimizers(0.021, 100)["losses"][0, -1] > 1e4
+    steps = small_widgets.optimizers(0.01, 50)["paths"][0]
+    np.testing.assert_allclose(steps[1:4], steps[:3] * (1 - 0.01 * np.array([1, 50])))
+
+
+def test_few_images_do_not_decide() -> None:
+    assert not small_widgets.comparison(0.98, 0.001, 500, 3)["apart"]
+    assert small_widgets.comparison(0.9, 0.05, 20_000, 10)["apart"]
+
+
+def test_the_point_of_a_threshold() -> None:
+    found = small_widgets.roc(2.0, 0.5, 0.25)
+    assert 0.7 < found["sensitivity"] < 0.95 and 0.7 < found["specificity"] < 0.95
+    assert small_widgets.roc(2.0, 0.5, 0.01)["right"] < found["right"]
+    assert any(np.allclose(point, [1 - found["specificity"], found["sensitivity"]]) for point in found["curve"])
+
+
+def test_a_batch_uses_weights_again() -> None:
+    one, many = (small_widgets.roofline(batch, 128, 100, 20) for batch in (1, 512))
+    assert one["operations"] == 2 * 156 * 512 and one["bound"] == "memory" and many["bound"] == "computing"
+    assert one["seconds"] == pytest.approx(one["bytes"] / 20e9)
+
+
+def test_threads_without_an_element() -> None:
+    found = small_widgets.threads(20, 8)
+    assert (found["blocks"], found["idle"], found["block"][-1], found["thread"][-1]) == (3, 4, 2, 3)
+    assert found["y"] == [max(v, 0.0) for v in found["x"]]

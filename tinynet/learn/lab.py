@@ -20,6 +20,7 @@ from tinynet.about import __version__
 from tinynet.backend import using
 from tinynet.gradcheck import gradcheck
 from tinynet.learn.digits import STROKES, drawn
+from tinynet.learn.small_widgets import SMALL
 from tinynet.random import normal, seed, stream, uniform
 from tinynet.tape import no_grad
 from tinynet.tensor import Tensor
@@ -314,8 +315,8 @@ def shifted(step: int) -> tuple[Array, Array]:
 # --- the entry ------------------------------------------------------------------------------------------------------
 
 CALLS: dict[str, Callable[..., dict[str, Any]]] = {
-    function.__name__: function
-    for function in (start, gates, back, forget_bias, source, break_it, v_curve, convolve, batch_norm, training)}
+    **SMALL, **{function.__name__: function for function in (
+        start, gates, back, forget_bias, source, break_it, v_curve, convolve, batch_norm, training)}}
 
 
 def call_json(name: str, arguments: str) -> bytes:

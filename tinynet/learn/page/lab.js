@@ -52,7 +52,7 @@ export const lab = {
 export async function mount(root, ask) {
   lab.ask = async (name, ...values) => {
     const begin = performance.now(), answer = await ask(name, ...values);
-    lab.results[name] = { ...answer, values, ms: performance.now() - begin };
+    lab.results[name] = { ...answer, asked: values, ms: performance.now() - begin };
     return lab.results[name];
   };
   lab.about = await lab.ask("start");

@@ -15,6 +15,9 @@ const make = (name, attributes = {}, ...children) => {
 
 const titled = (element, title, text) => element.append(make("h2", {}, title), make("p", {}, text));
 
+// A place that scrolls sideways, also by the keyboard.
+const wide = (label, ...children) => make("div", { class: "wide", tabindex: "0", role: "region", "aria-label": label }, ...children);
+
 const slider = (label, options, oninput) => {
   const shown = make("output", {}, String(options.value)), input = make("input", { type: "range", ...options });
   input.addEventListener("input", () => { shown.textContent = input.value; oninput(); });
@@ -274,7 +277,7 @@ async function broken(element, lab) {
       }))));
   };
   element.append(make("div", { class: "buttons" }, ...MISTAKES.map(([name, right, wrong]) => button(name, () => { text.value = lab.about.source.replace(right, wrong); return check(); }))),
-    text, make("div", { class: "buttons" }, button("Is it still right?", check, { class: "main" })), said, make("div", { class: "wide" }, table));
+    text, make("div", { class: "buttons" }, button("Is it still right?", check, { class: "main" })), said, wide("errors of three checkers", table));
 }
 
 async function curve(element, lab) {
@@ -349,4 +352,153 @@ async function training(element, lab) {
   element.append(make("div", { class: "controls" }, make("div", { class: "buttons" }, start, button("from the beginning", () => { losses = []; where.replaceChildren(); said.textContent = "Not started."; start.textContent = running ? "stop" : "start"; })), rate.element), said, where);
 }
 
-export const widgets = { reader, back, bias, broken, curve, kernel, averages, training };
+// --- widgets of the chapters, without a digit of the user -----------------------------------------------------------
+
+const grid = (rows, mark = () => "") => make("table", { class: "grid" }, ...rows.map((row, r) => make("tr", {}, ...row.map((v, c) => make("td", { class: mark(r, c) }, String(v))))));
+const named = (name, element) => make("figure", {}, element, make("figcaption", {}, name));
+const plus = terms => terms.map(v => v < 0 ? `(${v})` : v).join(" + ").replaceAll("-0", "0");
+
+async function products(element, lab) {
+  titled(element, "A product of matrices, by indices", "Choose an element of y: it is a sum over one row of x and one column of W. An element of dW is a sum over the samples.");
+  const row = slider("row of y", { min: 1, max: 4, value: 1 }, () => show()), column = slider("column of y", { min: 1, max: 2, value: 1 }, () => show());
+  const where = make("div", { class: "matrices" }), said = make("p", { class: "said", role: "status" });
+  element.append(make("div", { class: "controls" }, row.element, column.element), where, said);
+  const show = latest(async () => {
+    const [r, f] = [row.input.value - 1, column.input.value - 1], answer = await lab.ask("products", r, f), d = r % 3;
+    where.replaceChildren(named("x", grid(answer.x, i => i === r ? "chosen" : "")), named("W", grid(answer.W, (_, j) => j === f ? "chosen" : "")), named("y = x W", grid(answer.y, (i, j) => i === r && j === f ? "chosen" : "")),
+      named("dy", grid(answer.dy, (_, j) => j === f ? "other" : "")), named("dW = xᵀ dy", grid(answer.dW, (i, j) => i === d && j === f ? "other" : "")), named("dx = dy Wᵀ", grid(answer.dx)));
+    said.textContent = `y[${r + 1},${f + 1}] = ${plus(answer.y_terms)} = ${answer.y[r][f]};  dW[${d + 1},${f + 1}] = ${plus(answer.dW_terms)} = ${answer.dW[d][f]}`;
+  });
+  await show();
+}
+
+async function softmax(element, lab) {
+  titled(element, "p − y", "Move the scores. The gradient of the loss by the scores is the vector of probabilities, minus 1 at the label. Its sum is 0.");
+  const sliders = [2, 1, 0, -1].map((value, k) => slider(`score ${k}`, { min: -6, max: 6, step: 0.5, value }, () => show()));
+  const label = slider("label", { min: 0, max: 3, value: 1 }, () => show()), table = make("table"), said = make("p", { class: "said", role: "status" });
+  element.append(make("div", { class: "columns" }, make("div", {}, ...sliders.map(one => one.element), label.element), make("div", {}, wide("probabilities and gradients", table), said)));
+  const show = latest(async () => {
+    const answer = await lab.ask("softmax", sliders.map(one => +one.input.value), +label.input.value);
+    table.replaceChildren(make("tr", {}, ...["class", "p", "y", "gradient"].map(text => make("th", { scope: "col" }, text))),
+      ...answer.p.map((p, k) => make("tr", {}, make("th", { scope: "row" }, String(k)), make("td", {}, p.toFixed(4)), make("td", {}, String(+(k === +label.input.value))), make("td", {}, answer.gradient[k].toFixed(4)))));
+    said.textContent = `loss ${answer.loss.toFixed(4)}`;
+  });
+  await show();
+}
+
+async function tape(element, lab) {
+  titled(element, "A tape", "Five numbers of tanh(a b) + a. Move the step: the backward pass visits the results from the last to the first, and adds gradient times slope to each input.");
+  const a = slider("a", { min: -2, max: 2, step: 0.1, value: 0.8 }, () => show()), b = slider("b", { min: -2, max: 2, step: 0.1, value: -0.5 }, () => show()), step = slider("visited", { min: 0, max: 5, value: 5 }, () => draw());
+  const table = make("table"), said = make("p", { class: "said", role: "status" });
+  element.append(make("div", { class: "controls" }, a.element, b.element, step.element), wide("numbers on the tape", table), said);
+  let answer = null;
+  const draw = () => {
+    if (!answer) return;
+    const n = answer.names.length, gradients = Array(n).fill(0);
+    gradients[n - 1] = 1;
+    for (let k = n - 1; k >= n - step.input.value; k--) answer.inputs[k].forEach((from, at) => { gradients[from] += gradients[k] * answer.slopes[k][at]; });
+    table.replaceChildren(make("tr", {}, ...["number", "value", "slopes by its inputs", "gradient so far"].map(text => make("th", { scope: "col" }, text))),
+      ...answer.names.map((name, k) => make("tr", { class: k >= n - step.input.value ? "visited" : "" }, make("th", { scope: "row" }, name), make("td", {}, answer.values[k].toFixed(4)),
+        make("td", {}, answer.inputs[k].map((from, at) => `${answer.names[from]}: ${answer.slopes[k][at].toFixed(3)}`).join(", ") || "none"), make("td", {}, gradients[k].toFixed(4)))));
+    said.textContent = `After all visits: da = ${answer.gradients[0].toFixed(4)}, db = ${answer.gradients[1].toFixed(4)}`;
+  };
+  const show = latest(async () => { answer = await lab.ask("tape", +a.input.value, +b.input.value); draw(); });
+  await show();
+}
+
+async function pooling(element, lab) {
+  titled(element, "What comes through", "An op on the digit, and where a gradient of 1 at each output arrives on its way back.");
+  const kind = make("select"), maps = make("div", { class: "maps" });
+  const [forward, backward] = [map(maps, "h", "output", "the output of the op"), map(maps, "C", "gradient that reaches each pixel", "the gradient that reaches each pixel")];
+  [forward, backward].forEach(canvas => canvas.classList.add("square"));
+  element.append(make("div", { class: "controls" }, make("label", {}, "op ", kind)), maps);
+  let answer = null;
+  const draw = () => {
+    if (!answer) return;
+    for (const [canvas, { shape: [rows, columns], data }] of [[forward, answer.y], [backward, answer.dx]]) {
+      const most = Math.max(1e-9, ...data);
+      heat(canvas, rows, columns, (r, c) => data[r * columns + c] / most);
+    }
+  };
+  const show = latest(async () => {
+    answer = await lab.ask("pooling", lab.digit, kind.value || "max pool 2 x 2");
+    if (!kind.options.length) { kind.append(...answer.kinds.map(name => make("option", {}, name))); kind.value = "max pool 2 x 2"; }
+    draw();
+  });
+  kind.addEventListener("change", show);
+  redraw.push(draw);
+  lab.onDigit(show);
+}
+
+async function optimizers(element, lab) {
+  titled(element, "Three optimizers in a valley", "The loss is (a² + curvature b²) / 2. Too large a rate diverges along the steep direction; a small one crawls along the flat one.");
+  const lr = slider("rate", { min: 0.001, max: 0.05, step: 0.001, value: 0.018 }, () => show()), curvature = slider("curvature", { min: 1, max: 200, value: 100 }, () => show()), where = make("div", { class: "plot" });
+  element.append(make("div", { class: "controls" }, lr.element, curvature.element), where);
+  const show = latest(async () => {
+    const { names, losses: { shape: [, steps], data } } = await lab.ask("optimizers", +lr.input.value, +curvature.input.value);
+    plot(where, names.map((name, k) => ({ name: name.split(",")[0], color: ["i", "Ctilde", "f"][k], points: Array.from({ length: steps }, (_, t) => [t, Math.max(1e-6, data[k * steps + t])]) })),
+      { x: "step", y: "loss", log: true, label: "the loss of three optimizers at each step" });
+  });
+  await show();
+}
+
+async function comparison(element, lab) {
+  titled(element, "Is it better?", "Two models differ by a true amount. Some seeds on some test images show accuracies. Are the intervals of their means apart?");
+  const better = slider("true difference in percent", { min: 0, max: 2, step: 0.1, value: 0.3 }, () => show()), images = slider("test images", { min: 200, max: 20000, step: 200, value: 10000 }, () => show()), seeds = slider("seeds", { min: 2, max: 20, value: 5 }, () => show());
+  const table = make("table"), said = make("p", { class: "said", role: "status" });
+  element.append(make("div", { class: "controls" }, better.element, images.element, seeds.element), wide("accuracies of two models", table), said);
+  const show = latest(async () => {
+    const { models, apart } = await lab.ask("comparison", 0.98, better.input.value / 100, +images.input.value, +seeds.input.value), percent = v => (100 * v).toFixed(2);
+    table.replaceChildren(make("tr", {}, ...["model", "mean", "interval", "seeds"].map(text => make("th", { scope: "col" }, text))),
+      ...models.map((model, k) => make("tr", {}, make("th", { scope: "row" }, "AB"[k]), make("td", {}, `${percent(model.mean)} %`), make("td", {}, `± ${percent(model.half)}`), make("td", {}, model.accuracies.slice(0, 5).map(percent).join(" ") + (model.accuracies.length > 5 ? " …" : "")))));
+    said.textContent = apart ? "The intervals are apart." : "The intervals overlap: these runs do not decide.";
+  });
+  await show();
+}
+
+async function roc(element, lab) {
+  titled(element, "A threshold is a choice", "Each threshold is a point of the curve. The curve does not change with the share of the ill; how often an alarm is right does.");
+  const threshold = slider("threshold", { min: 0, max: 1, step: 0.01, value: 0.5 }, () => show()), separation = slider("separation of the scores", { min: 0, max: 5, step: 0.25, value: 2 }, () => show()), ill = slider("share of the ill in percent", { min: 1, max: 50, value: 10 }, () => show());
+  const where = make("div", { class: "plot" }), said = make("p", { class: "said", role: "status" });
+  element.append(make("div", { class: "controls" }, threshold.element, separation.element, ill.element), said, where);
+  const show = latest(async () => {
+    const { curve, sensitivity, specificity, right } = await lab.ask("roc", +separation.input.value, +threshold.input.value, ill.input.value / 100), percent = v => `${(100 * v).toFixed(0)} %`;
+    plot(where, [{ name: "ROC", color: "cnn", points: Array.from({ length: curve.shape[0] }, (_, k) => [curve.data[2 * k], curve.data[2 * k + 1]]) }, { name: "chance", color: "muted", dash: "4 4", points: [[0, 0], [1, 1]] },
+      { name: "here", color: "C", points: [[1 - specificity, 0], [1 - specificity, sensitivity], [0, sensitivity]] }], { x: "false alarms", y: "found", label: "an ROC curve, and the point of the threshold" });
+    said.textContent = `${percent(sensitivity)} of the ill are found, ${percent(specificity)} of the others are left alone` + (right === null ? "." : `, and ${percent(right)} of the alarms are right.`);
+  });
+  await show();
+}
+
+async function roofline(element, lab) {
+  titled(element, "Computing or waiting for memory?", "The product [h, x] W of one step of an LSTM. With one digit each weight is read for two operations; a batch uses it again.");
+  const batch = slider("batch", { min: 1, max: 512, value: 1 }, () => show()), units = slider("units", { min: 16, max: 1024, step: 16, value: 128 }, () => show());
+  const peak = slider("billion operations in a second", { min: 10, max: 2000, step: 10, value: 100 }, () => show()), bandwidth = slider("billion bytes in a second", { min: 5, max: 1000, step: 5, value: 20 }, () => show());
+  const said = make("p", { class: "said", role: "status" });
+  element.append(make("div", { class: "controls" }, batch.element, units.element, peak.element, bandwidth.element), said);
+  const show = latest(async () => {
+    const answer = await lab.ask("roofline", +batch.input.value, +units.input.value, +peak.input.value, +bandwidth.input.value);
+    said.textContent = `${(answer.operations / 1e6).toFixed(2)} million operations, ${(answer.bytes / 1e6).toFixed(2)} million bytes: ${answer.intensity.toFixed(1)} operations a byte. At least ${(1e6 * answer.seconds).toFixed(1)} µs, limited by ${answer.bound}.`;
+  });
+  await show();
+}
+
+async function threads(element, lab) {
+  titled(element, "Blocks of threads", "One thread computes one element of a ReLU. The last block has threads without an element: they must do nothing.");
+  const elements = slider("elements", { min: 1, max: 64, value: 20 }, () => show()), block = slider("threads in a block", { min: 1, max: 32, value: 8 }, () => show());
+  const where = wide("blocks and threads"), said = make("p", { class: "said", role: "status" });
+  element.append(make("div", { class: "controls" }, elements.element, block.element), said, where);
+  const show = latest(async () => {
+    const answer = await lab.ask("threads", +elements.input.value, +block.input.value), size = +block.input.value;
+    const cell = (b, t) => { const at = b * size + t; return at < answer.x.length ? `${answer.x[at]} → ${answer.y[at]}` : "–"; };
+    where.replaceChildren(make("table", {}, make("caption", {}, "x → y of each thread"), ...Array.from({ length: answer.blocks }, (_, b) => make("tr", {}, make("th", { scope: "row" }, `block ${b}`), ...Array.from({ length: size }, (_, t) => make("td", {}, cell(b, t)))))));
+    said.textContent = `${answer.blocks} blocks of ${size} threads; ${answer.idle} threads do nothing.`;
+  });
+  await show();
+}
+
+// By the name of their place in a page.
+export const widgets = {
+  gates: reader, carry: back, bias, "break-it": broken, "v-curve": curve, convolution: kernel, batchnorm: averages, training,
+  products, softmax, tape, pooling, optimizers, comparison, roc, roofline, threads,
+};
