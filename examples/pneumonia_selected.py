@@ -26,8 +26,6 @@ from paper import selection
 from paper.nets import xray_net
 from pneumonia_cnn_lstm import Setup
 
-from tinynet.errors import DataError
-
 EXPERIMENT = "pneumonia_selected"
 TRIALS = Path(__file__).resolve().parent / "results" / "selection" / "xray_selection.json"
 VALIDATION = 0.05  # of the training part
@@ -39,10 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def setup(trials: Path) -> Setup:
     """The experiment with the recipe that was chosen. Errors: DataError without the trials."""
-    if not trials.exists():
-        raise DataError(f"{EXPERIMENT}: {trials} must hold the trials of xray_selection.py, and is not there; "
-                        'make results ARGS="--add runs/xray_selection"')
-    best = selection.chosen(selection.read(trials)["trials"])
+    best = selection.chosen(selection.published(trials, xray_selection.EXPERIMENT))
     net = dict(best.net)
     side = net.pop("size", xray_selection.SIDE)
     return Setup(EXPERIMENT, "xray_net", partial(xray_net, **net), best.recipe, side, VALIDATION)

@@ -208,6 +208,15 @@ def read(path: Path) -> dict[str, Any]:
     return found
 
 
+def published(path: Path, experiment: str) -> list[dict[str, Any]]:
+    """The trials of a selection.json that was taken over by results.py. Errors: DataError if it is not there."""
+    if not path.exists():
+        raise DataError(f"selection: {path} must hold the trials of {experiment}.py, and is not there; "
+                        f'make results ARGS="--add runs/{experiment}"')
+    trials: list[dict[str, Any]] = read(path)["trials"]
+    return trials
+
+
 def report(experiment: str, out: Path) -> str:
     """Write selection.json, all that was measured without scores and labels, and selection.md, and return its text."""
     kept = ("candidate", "change", "fold", "seed", "settings", "commit", "parameters", "train", "seconds", "measured")

@@ -16,6 +16,7 @@ from tinynet.errors import DataError
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 sys.path.insert(0, str(EXAMPLES))
 
+import mnist_deep_selected  # noqa: E402
 import mnist_selection  # noqa: E402
 import pneumonia_selected  # noqa: E402
 import results  # noqa: E402
@@ -339,6 +340,29 @@ def test_the_best_candidate_is_chosen_with_the_means_that_gain() -> None:
     assert selection.chosen(made[:3]).name == "base"  # gamma has one fold only
     with pytest.raises(DataError, match="there must be trials of the candidate base"):
         selection.chosen(made[4:])
+
+
+def test_the_deep_recipe_that_was_chosen_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(mnist_deep_selected, "TRIALS", tmp_path / "trials.json")
+    command = ["--data", "digits", "--limit", "64", "--epochs", "2", "--seed", "1", "--out", str(tmp_path / "out")]
+    assert mnist_deep_selected.main(command) == 1
+    assert "must hold the trials of mnist_selection.py, and is not there" in capsys.readouterr().err
+    made = []
+    for one, accuracy in ((mnist_selection.CANDIDATES[0], 0.9), (mnist_selection.CANDIDATES[1], 0.92),
+                          (mnist_selection.CANDIDATES[-1], 0.99)):
+        trial = selection.Trial(one, nets.deep_net, lambda: None, "part0", 0)  # type: ignore[arg-type]
+        variants = {variant: {"accuracy": accuracy + (variant == "average") / 100, "loss": 0.1}
+                    for variant in selection.VARIANTS}
+        made.append({"candidate": one.name, "change": "", "fold": "part0", "seed": 0, "settings": trial.settings(),
+                     "measured": variants})
+    selection.write(tmp_path / "trials.json", {"format": selection.FORMAT, "experiment": "mnist_selection",
+                                               "trials": made})
+    assert mnist_deep_selected.main(command) == 0
+    run = records.read(tmp_path / "out" / "deep_net-seed1.json")
+    assert run["settings"]["average"] == 5 and "views" not in run["settings"]
+    assert run["parameters"] == 369_868 + 3 * 2 * 64  # batch normalisation
+    assert ">= 99.6: not reached" in (tmp_path / "out" / "results.md").read_text()
 
 
 def test_the_recipe_that_was_chosen_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,

@@ -23,12 +23,12 @@ def table1_figures(runs: Runs) -> Figures:
     return {"mnist_table1_error": error_curves(runs["mnist_table1"], title="MNIST")}
 
 
-def deep(runs: Runs) -> str:
-    return accuracies("mnist_deep", runs["mnist_deep"])
+def deep(runs: Runs, experiment: str = "mnist_deep") -> str:
+    return accuracies(experiment, runs[experiment])
 
 
-def deep_figures(runs: Runs) -> Figures:
-    return {"mnist_deep_error": error_curves(runs["mnist_deep"], title="MNIST, deep LSTM-CNN")}
+def deep_figures(runs: Runs, experiment: str = "mnist_deep") -> Figures:
+    return {f"{experiment}_error": error_curves(runs[experiment], title="MNIST, deep LSTM-CNN")}
 
 
 def committee(runs: Runs) -> str:
