@@ -2,13 +2,16 @@
 
     python examples/lstm_by_hand.py                    every equation holds: exit code 0
     python examples/lstm_by_hand.py --break carry      plants a classic mistake (or swap, scale): exit code 1
+    python examples/lstm_by_hand.py --model FILE       another trained model: an LSTM, then a Dense layer
     python examples/lstm_by_hand.py --data digits --index 7 --units 16 --seed 0 --out runs/lstm_by_hand
 
 There is no --device: the check needs float64 and complex numbers, in NumPy.
 
-The rows of the digit are the sequence x_1 ... x_28. An untrained LSTM reads it. The loss is the softmax cross-entropy
-of a Dense layer of the last state h_T. h_0 and C_0 are not zero, and there is a recurrent mask m, so that no equation
-is trivial. The equations have the numbers of tinynet/ops/lstm.py, where they are derived; dz is ∂loss/∂z.
+The rows of the digit are the sequence x_1 ... x_28. An LSTM of 16 units that examples/train_small_lstm.py has trained
+reads it or, with --units, an untrained one. The loss is the softmax cross-entropy of a Dense layer of the last state
+h_T. In an untrained LSTM, h_0 and C_0 are not zero, and there is a recurrent mask m, so that no equation is trivial; in
+a trained one h_0 and C_0 are zero and m is one. The equations have the numbers of tinynet/ops/lstm.py, where they are
+derived; dz is ∂loss/∂z.
 
 The check: the forward pass runs again with one element of one quantity moved by i·s, s = 1e-20, at one time t. The
 imaginary part of the loss, divided by s, is the derivative. No difference is taken, so nothing cancels. This is done
@@ -32,6 +35,7 @@ import numpy as np
 import tinynet as tn
 from tinynet.output import say
 
+MODEL = Path(__file__).parent / "trained" / "lstm_16.safetensors"
 STEP = 1e-20  # s, the complex step
 TOLERANCE = 1e-12  # the largest relative error allowed, max|a - b| / max(|a|, |b|)
 SHADES = " .:-=+*#%@"
@@ -50,6 +54,7 @@ class Network(NamedTuple):
     C0: np.ndarray  # (1,H)
     m: np.ndarray  # (1,H), the recurrent mask
     V: np.ndarray  # (H,10), the Dense layer
+    c: np.ndarray  # (1,10), its bias
 
 
 def untrained(inputs: int, units: int, classes: int, seed: int) -> Network:
@@ -59,7 +64,19 @@ def untrained(inputs: int, units: int, classes: int, seed: int) -> Network:
     key = seed, tn.random.stream("lstm_by_hand")
     h0, C0 = 0.5 * tn.random.normal((2, 1, units), key, step=0)
     m = tn.random.keep_mask(np, (1, units), 0.25, key, step=1) / 0.75
-    return Network(W, b[None], h0, C0, m, V)
+    return Network(W, b[None], h0, C0, m, V, np.zeros((1, classes)))
+
+
+def trained(path: Path, inputs: int, classes: int) -> Network:
+    """The network of a saved model. Errors: ArgumentError if it is not an LSTM and a Dense layer of these sizes."""
+    match list(tn.load(path)):
+        case [tn.nn.LSTM() as lstm, tn.nn.Dense() as dense] if (
+                lstm.inputs == inputs and lstm.b is not None and dense.W.shape == (lstm.units, classes)):
+            W, b, V, c = (parameter.numpy().astype(np.float64) for parameter in (lstm.W, lstm.b, dense.W, dense.b))
+            zero = np.zeros((1, lstm.units))
+            return Network(W, b[None], zero, zero, zero + 1, V, c[None])
+    raise tn.errors.ArgumentError(f"lstm_by_hand: --model must be an LSTM of {inputs} inputs, then a Dense layer of "
+                                  f"{classes} outputs, and {path.name} is not; see examples/train_small_lstm.py")
 
 
 # --- forward --------------------------------------------------------------------------------------------------------
@@ -72,7 +89,7 @@ def forward(net: Network, x: np.ndarray, label: int,
     for t, row in enumerate(x, start=1):
         h_before, C_before = h + nudge("h", t - 1), C + nudge("carry", t - 1)
         hx = join(m * h_before, row) + nudge("hx", t)  # (15) (1,H+D)
-        z_f, z_i, z_C, z_o = np.split(hx @ W + b + nudge("z", t), 4, axis=-1)  # (1,H)
+        z_f, z_i, z_C, z_o = np.split(product(hx, W) + b + nudge("z", t), 4, axis=-1)  # (1,H)
         f = sigma(z_f)  # (1)
         i = sigma(z_i)  # (2)
         Ctilde = np.tanh(z_C)  # (3)
@@ -80,8 +97,14 @@ def forward(net: Network, x: np.ndarray, label: int,
         o = sigma(z_o)  # (5)
         h = o * np.tanh(C)  # (6)
         steps.append(Step(h_before, C_before, hx, f, i, Ctilde, C, o, h))
-    p = softmax((h + nudge("last h", len(x))) @ net.V)
-    return -np.log(p[..., label]), steps
+    scores = (h + nudge("last h", len(x))) @ net.V + net.c
+    others = np.exp(np.delete(scores - scores[..., label, None], label, axis=-1)).sum(axis=-1)
+    return np.log1p(others), steps  # −ln p[label], without the cancellation of p near 1
+
+
+def product(hx: np.ndarray, W: np.ndarray) -> np.ndarray:
+    """hx W. For many rows side by side (64,1,H+D) and one W, it is one product instead of 64."""
+    return hx @ W if W.ndim > 2 else (hx.reshape(-1, len(W)) @ W).reshape(*hx.shape[:-1], -1)
 
 
 def sigma(z: np.ndarray) -> np.ndarray:
@@ -102,8 +125,9 @@ def join(h: np.ndarray, row: np.ndarray) -> np.ndarray:
 def backward(net: Network, label: int, steps: list[Step], keep: Keep) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """dm, dW and db. `keep` stores the result of each equation, and returns the value to continue with."""
     H, T = net.h0.size, len(steps)
-    p = softmax(steps[-1].h @ net.V)
-    dh = keep("last h", T, (p - np.eye(p.size)[label]) @ net.V.T)
+    p = softmax(steps[-1].h @ net.V + net.c)
+    p[0, label] = -np.delete(p, label).sum()  # p − 1, without cancellation
+    dh = keep("last h", T, p @ net.V.T)
     dC = np.zeros_like(net.C0)
     dm, dW, db = np.zeros_like(net.m), np.zeros_like(net.W), np.zeros_like(net.b)
     for t in range(T, 0, -1):
@@ -229,6 +253,16 @@ def show_forward(image: np.ndarray, steps: list[Step]) -> None:
         shades = "".join(SHADES[int(pixel) * len(SHADES) // 256] for pixel in row)
         columns = (step.f, step.i, step.Ctilde, step.o, step.C, step.h)
         say(f"{t:2} {shades}" + "".join(f"{value.mean():6.2f}{np.ptp(value):5.2f}" for value in columns))
+    say("""
+Columns: over the units, the mean, and ext., the largest value minus the smallest.
+f near 1 keeps the state C of a unit, i near 1 takes in its candidate C~, o near 1 shows C in h.""")
+
+
+def show_guesses(net: Network, steps: list[Step], label: int) -> None:
+    """Print the prediction after each row: that of the Dense layer of h_t."""
+    p = softmax(np.concatenate([step.h for step in steps]) @ net.V + net.c)
+    say(f"\nThe class with the largest probability, if the digit ended at row t = 1 ... {len(steps)}:\n"
+        f"   {' '.join(map(str, p.argmax(axis=1)))}    (at the end {label} has the probability {p[-1, label]:.3f})")
 
 
 def show_proof(alone: Values, chain: Values, truth: Values) -> bool:
@@ -262,7 +296,8 @@ def show_library(net: Network, x: np.ndarray, label: int, steps: list[Step], cha
 
     tensors = [tn.Tensor(array, requires_grad=True) for array in arrays]
     outputs_too = tn.ops.lstm(*tensors)
-    tn.ops.cross_entropy(tn.ops.dense(outputs_too[1], tn.Tensor(net.V)), np.array([label])).backward()
+    scores = tn.ops.dense(outputs_too[1], tn.Tensor(net.V), tn.Tensor(net.c[0]))
+    tn.ops.cross_entropy(scores, np.array([label])).backward()
 
     say(f"\nThe results against tn.ops.lstm: the relative error.\n{'':10}" + "".join(f"{name:>8}" for name in ours))
     right = True
@@ -275,8 +310,28 @@ def show_library(net: Network, x: np.ndarray, label: int, steps: list[Step], cha
     return right
 
 
-def draw(path: Path, title: str, image: np.ndarray, steps: list[Step], chain: Values) -> None:
-    """Draw the digit, and the quantities of the LSTM at each of its rows. Time runs downwards in every panel."""
+LOOK = """What to look at: f near 1 (yellow) keeps a unit's state over many rows, a straight stripe in C.
+Where i opens, C changes. h is the part of the state that o shows. Gradients arrive at the last
+row and go up: where f is near 1, |dC| keeps its color, and where f closes, it ends."""
+DIFFERENCE = """The last panels: the relative error of the gradients with the mistake. White is right. It begins
+at the row and in the quantity of the mistaken equation, and spreads to all rows above, since each
+gets its gradient from the one below."""
+
+
+def differences(chain: Values, truth: Values, T: int) -> list[tuple[str, list[np.ndarray]]]:
+    """The errors of gradients in the chain, relative to the largest true gradient of their row."""
+    def errors(name: str, times: range) -> list[np.ndarray]:
+        return [np.abs(chain[name, t] - truth[name, t]) / max(np.abs(truth[name, t]).max(), 1e-300) for t in times]
+    return [("error of dC", errors("C", range(1, T + 1))), ("error of dz: f, i, C~, o", errors("z", range(1, T + 1))),
+            ("error of dh, one row up", errors("h", range(T)))]
+
+
+def draw(path: Path, title: str, image: np.ndarray, steps: list[Step], chain: Values, truth: Values,
+         mistake: str | None) -> None:
+    """Draw the digit, and the quantities of the LSTM at each of its rows. Time runs downwards in every panel.
+
+    With a mistake, a last row of panels shows the errors of the gradients.
+    """
     try:
         from matplotlib.colors import CenteredNorm, LogNorm, Normalize
         from matplotlib.figure import Figure  # pyplot would open a window
@@ -296,11 +351,18 @@ def draw(path: Path, title: str, image: np.ndarray, steps: list[Step], chain: Va
               ("C: the state", "unit", [step.C for step in steps], "RdBu_r", CenteredNorm()),
               ("h: the output", "unit", [step.h for step in steps], "RdBu_r", CenteredNorm()),
               ("|dC|, from the last row back", "unit", dC, "magma", back),
-              ("|dh|, from the last row back (black: masked)", "unit", dh, "magma", back)]
+              ("|dh|, from the last row back (black: hardly any)", "unit", dh, "magma", back)]
 
-    figure = Figure(figsize=(13, 12))
-    figure.suptitle(title, y=0.98)
-    grid = figure.subplots(3, 3, gridspec_kw={"left": 0.05, "right": 0.97, "bottom": 0.05, "top": 0.93, "hspace": 0.3})
+    if mistake:
+        wrong = LogNorm(1e-6, 1, clip=True)
+        panels += [(name, "unit", values, "Reds", wrong) for name, values in differences(chain, truth, T)]
+    rows, caption = len(panels) // 3, LOOK + f"\n{DIFFERENCE}" * bool(mistake)
+    below = 0.75 + 0.17 * caption.count("\n")  # inches
+    figure = Figure(figsize=(13, 3.9 * rows + below))
+    figure.suptitle(title, y=0.985)
+    figure.text(0.05, 0.008, caption, va="bottom", fontsize=10)
+    edges = {"left": 0.05, "right": 0.97, "bottom": below / (3.9 * rows + below), "top": 0.94, "hspace": 0.3}
+    grid = figure.subplots(rows, 3, gridspec_kw=edges)
     for axes, (name, across, values, colours, norm) in zip(grid.flat, panels, strict=True):
         values = np.reshape(values, (T, -1))
         extent = (0.5, values.shape[1] + 0.5, T + 0.5, 0.5)
@@ -311,7 +373,7 @@ def draw(path: Path, title: str, image: np.ndarray, steps: list[Step], chain: Va
     temporary = path.with_suffix(".part")
     figure.savefig(temporary, format="png", dpi=100)
     os.replace(temporary, path)
-    say(f"The picture is {path}.")
+    say(f"\nThe picture is {path}.\n{LOOK}" + f"\n{DIFFERENCE}" * bool(mistake))
 
 
 # --- the command ------------------------------------------------------------------------------------------------------
@@ -322,24 +384,29 @@ def run(options: argparse.Namespace) -> int:
     if not 0 <= options.index < len(images):
         raise tn.errors.ArgumentError(f"lstm_by_hand: --index must lie in 0 ... {len(images) - 1}, got "
                                       f"{options.index}; try --index 0")
-    if options.units < 1:
+    if options.units is not None and options.units < 1:
         raise tn.errors.ArgumentError(f"lstm_by_hand: --units must be at least 1, got {options.units}; try 16")
     options.out.mkdir(parents=True, exist_ok=True)
     image, label = images[options.index], int(data.test_labels[options.index])
-    net, x = untrained(image.shape[1], options.units, len(data.classes), options.seed), image / 255
-    title = f"Test image {options.index}, a {data.classes[label]}, through an untrained LSTM of {options.units} units"
+    x, classes = image / 255, len(data.classes)
+    net = (trained(options.model, x.shape[1], classes) if options.units is None
+           else untrained(x.shape[1], options.units, classes, options.seed))
+    kind = "a trained" if options.units is None else "an untrained"
+    title = f"Test image {options.index}, a {data.classes[label]}, through {kind} LSTM of {net.h0.size} units"
     title += f", with a mistake: {options.mistake}" if options.mistake else ""
 
     say(f"{sentence}\n{title}.\n")
     loss, steps = forward(net, x, label)
     show_forward(image, steps)
+    if options.units is None:
+        show_guesses(net, steps, label)
     say(f"\nThe loss, softmax cross-entropy of a Dense layer of h_{len(x)}, is {loss.item():.4f}.")
 
     chain = go_back(net, label, steps, options.mistake)
     truth = measure(net, x, label, chain)
     alone = go_back(net, label, steps, options.mistake, truth)
     right = [show_proof(alone, chain, truth), show_library(net, x, label, steps, chain)]
-    draw(options.out / "lstm_by_hand.png", title, image, steps, chain)
+    draw(options.out / "lstm_by_hand.png", title, image, steps, chain, truth, options.mistake)
     return 0 if all(right) else 1
 
 
@@ -347,8 +414,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", default="auto", help="auto, mnist, digits or a folder with the files of MNIST")
     parser.add_argument("--index", type=int, default=0, help="index of the image in the test set")
-    parser.add_argument("--units", type=int, default=16, help="16 takes seconds, 64 minutes (default: 16)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--model", type=Path, default=MODEL, help="a saved LSTM and Dense layer (default: "
+                        "that of examples/train_small_lstm.py)")
+    parser.add_argument("--units", type=int, help="an untrained LSTM instead: 16 takes seconds, 64 minutes")
+    parser.add_argument("--seed", type=int, default=0, help="of the untrained LSTM")
     parser.add_argument("--break", dest="mistake", choices=[name for name in MISTAKES if name], help="plant a mistake")
     parser.add_argument("--out", type=Path, default=Path("runs/lstm_by_hand"), help="output folder of the picture")
     return command.run(run, parser.parse_args(arguments))

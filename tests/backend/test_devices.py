@@ -403,7 +403,7 @@ WITH_DEVICES = [name for name, text in TEXTS.items() if '__name__ == "__main__"'
 
 def test_every_example_that_trains_runs_on_any_device() -> None:
     others = {name for name, text in TEXTS.items() if '__name__ == "__main__"' in text} - set(WITH_DEVICES)
-    assert others == {"lstm_by_hand.py", "lstm_versions.py", "results.py", "train_lstm_32.py"}
+    assert others == {"lstm_by_hand.py", "lstm_versions.py", "results.py", "train_small_lstm.py"}
     assert all("There is no --device: " in TEXTS[name] for name in others - {"results.py"})
 
 

@@ -64,6 +64,7 @@ def test_every_equation_holds_and_the_picture_is_drawn(folder, capsys):
     assert {word for _, _, own, _, accumulated in verdicts for word in (own, accumulated)} == {"ok"}
     assert "All 10 equations hold." in text
     assert len(re.findall(r"^ ?\d+ .{28}(?: +-?\d\.\d\d){12}$", text, re.M)) == 28
+    assert "Columns: over the units, the mean, and ext." in text and "What to look at: " in text
     assert len(re.findall(r"^on (?:arrays|Tensors) (?: +\de[-+]\d\d){9}  ok$", text, re.M)) == 2
     assert max(len(line) for line in text.splitlines() if str(folder) not in line) <= 100
     assert text.isascii()
@@ -87,11 +88,51 @@ def test_a_classic_mistake_is_found_in_its_equation_and_named(folder, capsys, mi
     assert len(re.findall(r"^on (?:arrays|Tensors) .* WRONG$", text, re.M)) == 2
 
 
+def test_a_trained_model_is_read_and_says_what_it_thinks_after_each_row(folder, capsys):
+    tn.seed(1)
+    model = tn.nn.Sequential(tn.nn.LSTM(28, 3, return_sequences=False), tn.nn.Dense(3, 10), input_shape=(28, 28))
+    tn.save(folder / "model.safetensors", model)
+    command = ["--data", str(folder), "--out", str(folder / "out"), "--model", str(folder / "model.safetensors")]
+    assert page.main(command) == 0
+    text = capsys.readouterr().out
+    assert "through a trained LSTM of 3 units" in text
+    scores = tn.predict(model, np.fromfile(folder / "t10k-images-idx3-ubyte", "uint8")[16 : 16 + 784].reshape(
+        1, 28, 28).astype("float32") / 255)
+    guesses = re.search(r"^   ((?:\d ){28}) ", text, re.M)[1].split()
+    assert int(guesses[-1]) == scores.argmax()
+
+
+def test_the_trained_model_of_the_repository_has_the_right_layers():
+    net = page.trained(page.MODEL, 28, 10)
+    assert net.W.shape == (44, 64) and not net.h0.any() and (net.m == 1).all()
+
+
+def test_another_model_is_refused(folder, capsys):
+    model = tn.nn.Sequential(tn.nn.LSTM(28, 3), tn.nn.Flatten(), tn.nn.Dense(84, 10), input_shape=(28, 28))
+    tn.save(folder / "model.safetensors", model)
+    assert page.main(["--data", str(folder), "--model", str(folder / "model.safetensors")]) == 1
+    assert "--model must be an LSTM of 28 inputs, then a Dense layer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("mistake", ["carry", "swap", "scale"])
+def test_a_mistake_is_drawn_where_it_begins(mistake):
+    """In the last row the gradients before the mistake are right; then the errors spread to the rows above."""
+    net, x, label = small_case(page)
+    _, steps = page.forward(net, x, label)
+    chain = page.go_back(net, label, steps, mistake)
+    truth = page.measure(net, x, label, chain)
+    (_, dC), (_, dz), (_, dh) = page.differences(chain, truth, len(x))
+    assert dC[-1].max() < 1e-12 and dC[0].max() > 1e-6
+    assert (dz[-1].max() > 1e-6) == (mistake == "swap")
+    assert (dh[-1].max() > 1e-6) == (mistake in ("swap", "scale"))
+
+
 def small_case(page):
     """Sizes that all differ, nothing zero: N = 1, T = 4, D = 2, H = 3."""
     def draw(step, *shape):
         return tn.random.normal(shape, key=(0, 1), step=step)
-    net = page.Network(draw(0, 5, 12), draw(1, 1, 12), draw(2, 1, 3), draw(3, 1, 3), draw(4, 1, 3), draw(5, 3, 10))
+    net = page.Network(draw(0, 5, 12), draw(1, 1, 12), draw(2, 1, 3), draw(3, 1, 3), draw(4, 1, 3), draw(5, 3, 10),
+                       draw(7, 1, 10))
     return net, draw(6, 4, 2), 7
 
 
@@ -180,5 +221,5 @@ def test_the_seed_decides_all_of_the_network():
     first, again, other = (page.untrained(28, 3, 10, seed) for seed in (1, 1, 2))
     for name, a, b, c in zip(page.Network._fields, first, again, other, strict=True):
         assert (a == b).all(), name
-        assert name == "b" or (a != c).any(), name  # forget bias 1, else 0
+        assert name in ("b", "c") or (a != c).any(), name  # forget bias 1, else 0
         assert a.dtype == np.float64, name

@@ -1,11 +1,13 @@
-"""Train the LSTM of 32 units that examples/lstm_by_hand.py and the chapters look into.
+"""Train the small LSTMs that the chapters (32 units) and examples/lstm_by_hand.py (16 units) look into.
 
-    python examples/train_lstm_32.py                    writes examples/trained/lstm_32.safetensors
-    python examples/train_lstm_32.py --data digits --epochs 1 --out runs/lstm_32.safetensors
+    python examples/train_small_lstm.py                    writes examples/trained/lstm_32.safetensors
+    python examples/train_small_lstm.py --units 16         writes examples/trained/lstm_16.safetensors
+    python examples/train_small_lstm.py --data digits --epochs 1 --out runs/lstm_32.safetensors
 
 It reads the 28 rows of a digit, and a Dense layer of its last state names the digit: the smallest model of this library
 in which all of the LSTM is used. It learns from MNIST and from scikit-learn's small digits, so that the chapters can be
-computed without MNIST. The file holds weights only, 34 kB. There is no --device: a minute on a processor is enough.
+computed without MNIST. The files hold weights only, 34 and 14 kB. There is no --device: a minute on a processor is
+enough.
 """
 
 import argparse
@@ -18,8 +20,7 @@ import numpy as np
 import tinynet as tn
 from tinynet.output import say
 
-OUT = Path(__file__).parent / "trained" / "lstm_32.safetensors"
-UNITS = 32
+OUT = Path(__file__).parent / "trained"
 
 
 def run(options: argparse.Namespace) -> int:
@@ -36,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
         images += [scaled(data.train_images)] * times
         labels += [data.train_labels] * times
     size = images[0].shape[1:]
-    model = tn.nn.Sequential(tn.nn.LSTM(size[1], UNITS, return_sequences=False), tn.nn.Dense(UNITS, 10),
+    model = tn.nn.Sequential(tn.nn.LSTM(size[1], options.units, return_sequences=False), tn.nn.Dense(options.units, 10),
                              input_shape=size)
     train = tn.data.Loader(np.concatenate(images), np.concatenate(labels), batch_size=64, shuffle=True)
     optimizer = tn.optim.Adam(model.parameters())
@@ -45,8 +46,9 @@ def run(options: argparse.Namespace) -> int:
     for name, data in zip(options.data, sets, strict=True):
         right = (tn.predict(model, scaled(data.test_images)).argmax(axis=1) == data.test_labels).mean()
         say(f"{name}: {right:.4f} of the test images are right")
-    tn.save(options.out, model)
-    say(f"written to {options.out}")
+    out = options.out or OUT / f"lstm_{options.units}.safetensors"
+    tn.save(out, model)
+    say(f"written to {out}")
     return 0
 
 
@@ -60,7 +62,8 @@ def main(arguments: list[str] | None = None) -> int:
                         help="mnist, digits or folders with the files of MNIST (default: mnist digits)")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=OUT, help="the file to write")
+    parser.add_argument("--units", type=command.positive(int), default=32)
+    parser.add_argument("--out", type=Path, help="the file to write (default: in examples/trained)")
     return command.run(run, parser.parse_args(arguments))
 
 

@@ -9,21 +9,22 @@ import pytest
 import tinynet as tn
 from tests.support.project import ROOT
 
-PAGE = ROOT / "examples" / "train_lstm_32.py"
+PAGE = ROOT / "examples" / "train_small_lstm.py"
 sys.path.insert(0, str(PAGE.parent))  # as for a script
 
 
-def test_the_model_is_small_and_reads_digits() -> None:
-    file = ROOT / "examples" / "trained" / "lstm_32.safetensors"
+@pytest.mark.parametrize(("units", "right"), [(16, 0.95), (32, 0.98)])
+def test_a_model_is_small_and_reads_digits(units: int, right: float) -> None:
+    file = ROOT / "examples" / "trained" / f"lstm_{units}.safetensors"
     assert file.stat().st_size < 40_000
     model, (data, _) = tn.load(file), tn.data.load("digits")
     scores = tn.predict(model, data.test_images.astype("float32") / 255)
-    assert (scores.argmax(axis=1) == data.test_labels).mean() > 0.98
+    assert (scores.argmax(axis=1) == data.test_labels).mean() > right
 
 
 @pytest.mark.long
 def test_the_script_trains_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    spec = importlib.util.spec_from_file_location("train_lstm_32", PAGE)
+    spec = importlib.util.spec_from_file_location("train_small_lstm", PAGE)
     assert spec and spec.loader
     page = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(page)
