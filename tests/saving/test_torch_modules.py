@@ -88,6 +88,16 @@ def test_from_pytorch_and_back(make: Any, shape: tuple[int, ...]) -> None:
         assert_close(theirs_of(to_torch_module(ours), x), expected)
 
 
+def test_options_that_only_training_shows_go_both_ways() -> None:
+    ours = nn.Sequential(nn.Dense(4, 5), nn.BatchNorm(5, momentum=0.75, eps=1e-3), nn.LeakyReLU(0.2), nn.Dropout(0.3),
+                         nn.Dense(5, 5), nn.ELU(0.7), nn.Dropout(0.1), nn.Dense(5, 2), input_shape=(4,))
+    theirs = to_torch_module(ours)
+    assert [one.p for one in theirs if isinstance(one, T.Dropout)] == [0.3, 0.1]
+    assert [(one.momentum, one.eps) for one in theirs if isinstance(one, T.BatchNorm1d)] == [(0.25, 1e-3)]
+    again = from_torch_module(theirs, input_shape=(4,))
+    assert [layer.config() for layer in again] == [layer.config() for layer in ours]
+
+
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
 @pytest.mark.parametrize("options", [{}, {"num_layers": 3, "dropout": 0.2}, {"bias": False}, {"batch_first": True},
                                      {"num_layers": 2, "bidirectional": True, "dropout": 0.1}])
