@@ -43,10 +43,10 @@ class Scaled:
 
 
 def fit(path: Path, *, x: Any = X, y: Any = Y, resume: bool = False, train: Any = None, transform: Any = None,
-        **options: Any) -> Any:
+        augment: Any = None, **options: Any) -> Any:
     tn.seed(0)
     model = tn.nn.Sequential(tn.nn.Dense(3, 2))
-    train = tn.data.Loader(x, y, batch_size=4, transform=transform) if train is None else train
+    train = tn.data.Loader(x, y, batch_size=4, transform=transform, augment=augment) if train is None else train
     tn.fit(model, tn.optim.SGD(model.parameters()), train, checkpoint=path, resume=resume, show=False,
            **{"epochs": 2 if resume else 1, **options})
     return model
@@ -83,6 +83,10 @@ OTHERS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
                             r"loss: .* with \[1.0, 2.0\]"),
     "object": ({"loss": Scaled(0.5)}, {"loss": Scaled(0.25)}, r"loss: Scaled\(factor=0.5\) there"),
     "transform": ({"transform": halved}, {"transform": doubled}, "transform of training data: halved there, doubled"),
+    "augment": ({"augment": lambda x, index, epoch, seed: x + 1}, {"augment": lambda x, index, epoch, seed: x + 2},
+                "the code of augment of training data"),
+    "transform of the validation": ({"validation": tn.data.Loader(X, Y, batch_size=6, transform=halved)}, {
+        "validation": tn.data.Loader(X, Y, batch_size=6, transform=doubled)}, "transform of validation data: halved"),
     "code": ({"loss": lambda output, labels: smoothed(output, labels) * 2},
              {"loss": lambda output, labels: smoothed(output, labels) * 3}, r"the code of loss"),
     "metric": ({"validation": batches(X), "metrics": {"m": lambda labels, outputs: 1.0}},
