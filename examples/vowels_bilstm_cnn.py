@@ -49,7 +49,10 @@ Utterances = tuple[list[np.ndarray], np.ndarray]  # sequences (T,12), and speake
 
 @dataclass(frozen=True)
 class Recipe:
-    """A model and its training. `noise` is added to each number of an utterance, `offset` to all steps of a channel."""
+    """A model and its training. `noise` is added to each number of an utterance, `offset` to all steps of a channel.
+
+    `average` is the decay of the moving average of the weights; 0 for the weights themselves.
+    """
 
     units: int = 64
     filters: int = 64
@@ -62,6 +65,7 @@ class Recipe:
     batch_size: int = 32
     peak: float = 5e-3
     weight_decay: float = 0.01
+    average: float = 0.0
 
 
 CANDIDATES = {
@@ -74,6 +78,8 @@ CANDIDATES = {
     "both-norm": Recipe(noise=0.3, offset=0.3, norm=True),
     "more-norm": Recipe(noise=0.4, offset=0.4, norm=True),
     "smooth-norm": Recipe(noise=0.3, offset=0.3, norm=True, smoothing=0.1),
+    "long-norm": Recipe(noise=0.4, offset=0.4, norm=True, epochs=120),
+    "mean-norm": Recipe(noise=0.4, offset=0.4, norm=True, average=0.99, dropout=0.4),
 }
 CHOSEN = "both-norm"
 
@@ -117,6 +123,7 @@ def train(recipe: Recipe, utterances: Utterances, seed: int, device: str, show: 
     optimizer = tn.optim.AdamW(model.parameters(), weight_decay=recipe.weight_decay)
     schedule = tn.optim.OneCycle(optimizer, peak=recipe.peak, steps=recipe.epochs * len(batches))
     tn.fit(model, optimizer, batches, epochs=recipe.epochs, schedule=schedule, max_norm=1.0, show=show,
+           callbacks=[tn.callbacks.EMA(recipe.average)] if recipe.average else [],
            loss=partial(tn.ops.cross_entropy, label_smoothing=recipe.smoothing))
     return model
 
@@ -269,7 +276,7 @@ def report(folder: Path) -> str:
     """The page VOWELS.md, of the records in a folder."""
     chosen = [record(path) for path in sorted(folder.glob(f"{CHOSEN}-seed*.json"))]
     tried = {name: [record(path) for path in sorted(folder.glob(f"cv-{name}-seed*.json"))] for name in CANDIDATES}
-    if len(chosen) != len(SEEDS) or any(one["recipe"] != asdict(CANDIDATES[CHOSEN]) for one in chosen):
+    if len(chosen) != len(SEEDS) or any(Recipe(**one["recipe"]) != CANDIDATES[CHOSEN] for one in chosen):
         raise DataError(f"vowels: {folder} must hold the runs of {len(SEEDS)} seeds with the recipe {CHOSEN}, and "
                         f"holds {len(chosen)}; python examples/vowels_bilstm_cnn.py --out {folder}")
     mean = mean_of([accuracy(one) for one in chosen])
