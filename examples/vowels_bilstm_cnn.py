@@ -19,9 +19,7 @@ Exit codes: 0 done, 1 an error in the data or a file, 2 in an option or the devi
 
 import argparse
 import json
-import os
 import sys
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -30,6 +28,7 @@ from typing import Any
 
 import command
 import numpy as np
+from vowels_data import CHANNELS, SPEAKERS, Utterances, read_part
 
 import tinynet as tn
 from tinynet.atomic import write_whole
@@ -38,11 +37,7 @@ from tinynet.intervals import mean_of
 from tinynet.output import json_text, say
 
 HERE = Path(__file__).resolve().parent
-CHANNELS, SPEAKERS = 12, 9
 FOLDS, SEEDS, TRIED = 5, range(5), range(2)  # seeds of the published runs, and those of the cross-validation
-MOST_BYTES, MOST_STEPS = 16 * 2**20, 1000  # of a file, and of a sequence
-
-Utterances = tuple[list[np.ndarray], np.ndarray]  # sequences (T,12), and speakers (N)
 
 
 # --- the choice -----------------------------------------------------------------------------------------------------
@@ -206,61 +201,6 @@ def accuracy(found: dict[str, Any]) -> float:
     return 100 * (1 - found["wrong"] / found["utterances"])
 
 
-# --- the data -------------------------------------------------------------------------------------------------------
-
-def read_part(source: Path | None, part: str) -> Utterances:
-    """The training ("TRAIN") or test ("TEST") part, of a folder or of a zip file; of $TINYNET_DATA for None."""
-    if source is None:
-        root = os.environ.get("TINYNET_DATA")
-        source = Path(root, "japanese_vowels") if root else Path("japanese_vowels")
-    name = f"JapaneseVowels_{part}.ts"
-    try:
-        if source.is_file():
-            content = _from_zip(source, name)
-        else:
-            with open(source / name, "rb") as file:
-                content = file.read(MOST_BYTES + 1)
-    except (OSError, zipfile.BadZipFile) as error:
-        raise DataError(f"vowels: {source} must be a folder with {name}, or a zip file that holds it ({error}); "
-                        "pip download --no-deps aeon, then --data and the name of the wheel") from error
-    if len(content) > MOST_BYTES:
-        raise DataError(f"vowels: {name} must have at most {MOST_BYTES:,} bytes; is it the right file?")
-    return parse(content.decode("utf-8", errors="replace"), name)
-
-
-def _from_zip(path: Path, name: str) -> bytes:
-    with zipfile.ZipFile(path) as archive:
-        found = next((one for one in archive.infolist() if one.filename.rpartition("/")[2] == name), None)
-        if found is None:
-            raise FileNotFoundError(f"it holds no {name}")
-        with archive.open(found) as file:
-            return file.read(MOST_BYTES + 1)
-
-
-def parse(text: str, name: str) -> Utterances:
-    """The sequences (T,12) and speakers, from 0, of a file in the format .ts: channels and the label with : between."""
-    _, is_there, rows = text.partition("@data")
-    lines = [line for line in rows.splitlines() if line.strip()]
-    if not is_there or not lines:
-        raise DataError(f"vowels: {name} must have lines behind @data, and has none; fetch it again")
-    sequences, speakers = [], []
-    for number, line in enumerate(lines, 1):
-        *channels, label = line.strip().split(":")
-        try:
-            values = np.array([[float(value) for value in channel.split(",")] for channel in channels], "float32").T
-            speakers.append(int(label) - 1)
-        except ValueError:
-            raise DataError(f"vowels: utterance {number} of {name} must be numbers of equally many steps for each "
-                            "channel, and a label; fetch the file again") from None
-        if (values.ndim != 2 or values.shape[1] != CHANNELS or not 0 < len(values) <= MOST_STEPS
-                or not np.isfinite(values).all() or not 0 <= speakers[-1] < SPEAKERS):
-            raise DataError(f"vowels: utterance {number} of {name} must have 1 to {MOST_STEPS} steps of {CHANNELS} "
-                            f"finite numbers and a speaker from 1 to {SPEAKERS}, got {values.shape} and {label}; is it "
-                            "the right file?")
-        sequences.append(values)
-    return sequences, np.array(speakers)
-
-
 # --- the report -----------------------------------------------------------------------------------------------------
 
 PUBLISHED = [  # test accuracy in percent, method, source
@@ -328,7 +268,12 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse_options(arguments)
     if options.report:
         return command.run(lambda _: write_whole(options.page, report(options.results).encode()), options)
-    return command.run(cross_validate if options.cross_validate else evaluate, options)
+
+    def work(options: argparse.Namespace) -> None:
+        tn.backend.namespace(options.device)  # fails early for a missing device
+        (cross_validate if options.cross_validate else evaluate)(options)
+
+    return command.run(work, options)
 
 
 def parse_options(arguments: list[str] | None) -> argparse.Namespace:

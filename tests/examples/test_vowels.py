@@ -16,6 +16,7 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 sys.path.insert(0, str(EXAMPLES))
 
 import vowels_bilstm_cnn as vowels  # noqa: E402
+import vowels_data  # noqa: E402
 
 QUICK = vowels.Recipe(units=4, filters=5, epochs=3, noise=0.1, offset=0.1, norm=True, average=0.5)
 
@@ -50,14 +51,14 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_folder_and_a_wheel_hold_the_same(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sequences, speakers = vowels.read_part(folder, "TRAIN")
+    sequences, speakers = vowels_data.read_part(folder, "TRAIN")
     assert (len(sequences), speakers.tolist()) == (45, np.repeat(np.arange(9), 5).tolist())
     assert all(one.shape[1] == 12 and one.dtype == "float32" for one in sequences)
-    again, _ = vowels.read_part(folder / "aeon.whl", "TRAIN")
+    again, _ = vowels_data.read_part(folder / "aeon.whl", "TRAIN")
     assert all(map(np.array_equal, sequences, again))
     monkeypatch.setenv("TINYNET_DATA", str(folder.parent))
     with pytest.raises(DataError, match="pip download --no-deps aeon"):
-        vowels.read_part(None, "TEST")
+        vowels_data.read_part(None, "TEST")
 
 
 @pytest.mark.parametrize(("content", "message"), [
@@ -72,14 +73,14 @@ def test_a_folder_and_a_wheel_hold_the_same(folder: Path, monkeypatch: pytest.Mo
 def test_a_file_that_is_wrong_is_told(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "JapaneseVowels_TRAIN.ts").write_text(content)
     with pytest.raises(DataError, match=message):
-        vowels.read_part(tmp_path, "TRAIN")
+        vowels_data.read_part(tmp_path, "TRAIN")
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip", b"PK\x05\x06" + bytes(18)])
 def test_a_wheel_that_is_none_is_told(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "aeon.whl").write_bytes(content)
     with pytest.raises(DataError, match=r"must be a folder with JapaneseVowels_TEST.ts, or a zip file that holds it"):
-        vowels.read_part(tmp_path / "aeon.whl", "TEST")
+        vowels_data.read_part(tmp_path / "aeon.whl", "TEST")
 
 
 def test_folds_hold_equally_many_of_each_speaker() -> None:
@@ -120,7 +121,7 @@ def test_the_whole_example(folder: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert "of 18 test utterances are right" in capsys.readouterr().out
     model = tn.load(tmp_path / f"{vowels.CHOSEN}-seed3.safetensors")
     found = json.loads((tmp_path / f"{vowels.CHOSEN}-seed3.json").read_text())
-    again = vowels.score(model, vowels.read_part(folder, "TEST"))
+    again = vowels.score(model, vowels_data.read_part(folder, "TEST"))
     assert {name: found[name] for name in again} == pytest.approx(again)
     assert vowels.main(["--report", "--results", str(tmp_path)]) == 1
     assert "must hold the runs of 5 seeds" in capsys.readouterr().err
