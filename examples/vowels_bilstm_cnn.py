@@ -72,6 +72,7 @@ CANDIDATES = {
     "both": Recipe(noise=0.3, offset=0.3),
     "both-norm": Recipe(noise=0.3, offset=0.3, norm=True),
     "more-norm": Recipe(noise=0.4, offset=0.4, norm=True),
+    "most-norm": Recipe(noise=0.6, offset=0.6, norm=True),
     "smooth-norm": Recipe(noise=0.3, offset=0.3, norm=True, smoothing=0.1),
     "long-norm": Recipe(noise=0.4, offset=0.4, norm=True, epochs=120),
     "mean-norm": Recipe(noise=0.4, offset=0.4, norm=True, average=0.99, dropout=0.4),
