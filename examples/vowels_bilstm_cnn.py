@@ -203,7 +203,7 @@ def accuracy(found: dict[str, Any]) -> float:
 # --- the report -----------------------------------------------------------------------------------------------------
 
 PUBLISHED = [  # test accuracy in percent, method, source
-    (94.1, "regions that curves of one class pass", "Kudo, Toyama, Shimbo 1999, as the UCI archive says"),
+    (94.1, "regions that curves of one class pass", "Kudo, Toyama, Shimbo 1999"),
     (96.2, "hidden Markov model with five states", "the same"),
     (97.8, "random Fourier signature features, SVM", "Tóth, Oberhauser, Szabó 2023, arXiv:2311.12214"),
     (98.1, "global alignment kernel, SVM", "the same"),
@@ -248,12 +248,12 @@ A bidirectional LSTM, a convolution and a mean over the real steps, with masks f
 {published}
 {ours}
 
-The seeds alone: {each}. The published numbers are of one run each, on the same two parts.
+The seeds alone: {each}. The published numbers are on the same two parts.
 
 ## How it was chosen
 
-On the training part alone, before the test part was read: {folds} folds and {seeds} seeds for each candidate. Noise and
-an offset of each channel, drawn anew for each utterance in each epoch, stand for other recordings.
+On the training part alone, before the test part was read: {folds} folds and {seeds} seeds for each candidate. Noise,
+and an offset of each channel, are drawn anew for each utterance in each epoch. They stand for other recordings.
 
 | candidate | options | wrong | loss |
 | --- | --- | ---: | ---: |
