@@ -12,6 +12,7 @@ from tests.support.complete import declared
 from tests.support.cuda_compiler import (
     ARCHITECTURES,
     OPTIONS,
+    Compiled,
     CompileError,
     compiled,
     compilers,
@@ -155,6 +156,19 @@ def test_spills_are_found() -> None:
     text = f'extern "C" __global__ void __launch_bounds__(1024) hog(float* x, int n) {{ {many} __syncthreads(); ' \
            f"x[n] = {used}; {' '.join(f'x[{i} * n + 1] = a{i};' for i in range(99))} }}"
     assert any("spill" in fault for fault in faults(compiled(compilers()[0], text)))
+
+
+@pytest.mark.parametrize(("frame", "spilled", "allowed", "is_fine"), [
+    (0, 0, 0, True), (16, 0, 0, False), (16, 0, 16, True), (24, 0, 16, False), (0, 8, 0, False)])
+def test_stack_frames_are_found(frame: int, spilled: int, allowed: int, is_fine: bool) -> None:
+    report = f"    {frame} bytes stack frame, {spilled} bytes spill stores, {spilled} bytes spill loads"
+    assert (not faults(Compiled("", report), allowed)) == is_fine
+
+
+@pytest.mark.parametrize(("bounds", "count"), [("(1024)", 64), ("(256, 2)", 128), ("(256, 1)", 255), ("(96)", 255)])
+def test_launch_bounds_limit_the_registers(bounds: str, count: int) -> None:
+    assert registers_allowed(f'extern "C" __global__ void __launch_bounds__{bounds} k(float* x) {{}}', "k") == count
+    assert registers_allowed('extern "C" __global__ void k(float* x) {}', "k") == 255
 
 
 @needs_compiler
