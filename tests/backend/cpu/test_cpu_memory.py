@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinynet.backend.cpu.runtime import memory
+from tinynet.backend.cpu.runtime import memory, packing, threads
 from tinynet.backend.cpu.runtime.memory import SMALL, empty, release
 
 SHAPE = (SMALL // 4, 3)
@@ -127,3 +127,16 @@ def test_memory_comes_back_without_code_of_python() -> None:
     assert any(one is loan for loans in memory.shared.kept.values() for one in loans)
     release()
     assert place not in memory.shared.lent
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_sum_over_parts_in_any_number_of_shards_reads_no_memory_of_others(count: int) -> None:
+    before = threads.threads()
+    try:
+        threads.set_threads(count)
+        for shape in ((3, 4 * threads.WORTH + 1), (2, threads.WORTH, 3), (1, 3 * threads.WORTH), (4, 5)):
+            parts = np.random.default_rng(0).standard_normal(shape).astype("float32")
+            empty(shape[1:]).fill(np.nan)  # the sum takes this memory
+            np.testing.assert_allclose(packing.summed(parts), parts.sum(axis=0), rtol=1e-5, atol=1e-5)
+    finally:
+        threads.set_threads(before)
