@@ -6,7 +6,12 @@ Layout    R elements in each of C channels. A row has the contiguous elements of
   x, y, δy, δx     (R C), flat; in a kernel rows of m C      (..., C)
   μ, σ², γ, β, s   (C); in a kernel repeated to m C          (C)
   sums             float64 (shards, 2, m C)                  Σ over the R elements of a channel, (C)
-  cache            x, μ, s, γ, whether μ and σ² were given   x̂, s, γ: here x̂ = (x − μ) / s is computed again
+  mask             real, bytes of the first axes of x, or    the same
+                   None; R float64 (1)
+  cache            x, μ, s, γ, whether μ and σ² were given,  x̂, s, γ: here x̂ = (x − μ) / s is computed again
+                   the mask and R
+
+With a mask, the sums are those of an x in which masked elements are 0 for (1), and then μ. They add nothing to (2).
 """
 
 from typing import Any
@@ -14,10 +19,11 @@ from typing import Any
 import numpy as np
 
 from tinynet.backend import call, is_recording
+from tinynet.backend.cpu.masking import bytes_of
 from tinynet.backend.cpu.runtime.jit import inline, njit
-from tinynet.backend.cpu.runtime.memory import contiguous, empty, zeros
+from tinynet.backend.cpu.runtime.memory import contiguous, copied, empty, zeros
 from tinynet.backend.cpu.runtime.threads import launch, shards_for
-from tinynet.backend.cpu.runtime.vector import view
+from tinynet.backend.cpu.runtime.vector import copy, view
 
 _WIDE = 256  # elements that a row has at least
 _BLOCK = 64  # rows, 64 KB or more: the hardware prefetches within a block
@@ -54,12 +60,12 @@ def _add_products(x: Any, mean: Any, dy: Any, total: Any, products: Any) -> None
         products[d] += dy[d] * (x[d] - mean[d])  # (6)
 
 
-def _means(sums: Any, R: int, mean: Any) -> None:
+def _means(sums: Any, R: Any, mean: Any) -> None:
     """μ of all channels (C)."""
     mean[:] = _over_places(sums)[0] / R  # (1)
 
 
-def _variances(sums: Any, R: int, eps: float, var: Any, s: Any) -> None:
+def _variances(sums: Any, R: Any, eps: float, var: Any, s: Any) -> None:
     """σ² and s of all channels (C)."""
     exact = _over_places(sums)[0] / R  # (2)
     var[:] = exact
@@ -70,7 +76,7 @@ def _deviations(var: Any, eps: float, s: Any) -> None:
     s[:] = np.sqrt(var + eps)
 
 
-def _channel_gradients(sums: Any, R: int, s: Any, gamma: Any, dmean: Any, dvar: Any, given: bool, results: Any) -> None:
+def _channel_gradients(sums: Any, R: Any, s: Any, gamma: Any, dmean: Any, dvar: Any, given: bool, results: Any) -> None:
     """δγ, δβ, δμ and δσ² of all channels (C), and the factors of `_combine`, from Σ δy and Σ δy (x − μ).
 
     Σ δx̂ = γ Σ δy, so that (7) needs no pass of its own.
@@ -178,6 +184,25 @@ def _combined(shard: Any, shards: Any, width: Any, x: Any, dy: Any, dx: Any, mea
             _combine(view(x, at, length), mean, view(dy, at, length), scale, by_x, constant, view(dx, at, length))
 
 
+@njit
+def _fill(shard: Any, shards: Any, x: Any, real: Any, row: Any) -> None:
+    """Put a row (C) in the place of masked elements of x."""
+    step = x.size // real.size  # elements for one of the mask
+    for place in range(shard * real.size // shards, (shard + 1) * real.size // shards):
+        for at in range(place * step, (place + 1) * step if real[place] == 0 else 0, row.size):
+            copy(row, view(x, at, row.size))
+
+
+def _fill_masked(x: Any, real: Any, row: Any) -> None:
+    if real is not None:
+        launch(_fill, x.reshape(-1), real, row, shards=shards_for(x.size))
+
+
+def _count(real: Any, positions: int, R: Any) -> None:
+    """The elements of a channel where the mask is not 0, each of which is for some positions."""
+    R[0] = max(1, np.count_nonzero(real) * positions)
+
+
 def _width(x: Any) -> int:
     """The elements of a row, m C."""
     C = x.shape[-1]
@@ -208,34 +233,42 @@ def _sums(kernel: Any, *arrays: Any) -> Any:
 
 def batch_norm(xp: Any, x: Any, gamma: Any, beta: Any, mean: Any = None, var: Any = None, mask: Any = None, *,
                axis: int = -1, eps: float = 1e-5) -> Any:
-    """See `tn.ops.batch_norm`. float32, channels last, without a mask."""
-    if x.dtype != np.float32 or axis % x.ndim != x.ndim - 1 or (mean is None) != (var is None) or mask is not None:
+    """See `tn.ops.batch_norm`. float32, channels last, with a mask of whole positions."""
+    if (x.dtype != np.float32 or axis % x.ndim != x.ndim - 1 or (mean is None) != (var is None)
+            or (mask is not None and mask.ndim == x.ndim)):
         return NotImplemented
     given = mean is not None
-    x = contiguous(x)
-    C, R = x.shape[-1], x.size // x.shape[-1]
+    x = contiguous(x) if mask is None else copied(x)
+    C, R, real, zero = x.shape[-1], x.size // x.shape[-1], None, None
+    if mask is not None:
+        real, zero, positions, R = bytes_of(mask).reshape(-1), zeros((C,)), R // mask.size, empty((1,), np.float64)
+        call(_count, real, positions, R)
+    _fill_masked(x, real, zero)
     s = empty((C,), np.float32 if given else np.float64)
     if not given:
         mean, var = empty((C,)), empty((C,))
         call(_means, _sums(_sum, x), R, mean)
+        _fill_masked(x, real, mean)
         call(_variances, _sums(_sum_of_squares, x, mean), R, eps, var, s)
     elif is_recording():
         call(_deviations, var, eps, s)
     y = empty(x.shape)
     _along_rows(_normalised, x, y, mean, var, gamma, beta, np.float32(eps))
-    return (y, mean, var), (x, mean, s, gamma, given)
+    _fill_masked(y, real, zero)
+    return (y, mean, var), (x, mean, s, gamma, given, real, zero, R)
 
 
 def dbatch_norm(xp: Any, dy: Any, dmean: Any, dvar: Any, *, cache: Any, needs: Any) -> Any:
     """See `tn.ops.batch_norm`."""
-    x, mean, s, gamma, given = cache
-    dy = zeros(x.shape, x.dtype) if dy is None else contiguous(dy)
-    C, R = x.shape[-1], x.size // x.shape[-1]
-    results = empty((7, C))
+    x, mean, s, gamma, given, real, zero, R = cache
+    dy = zeros(x.shape, x.dtype) if dy is None else contiguous(dy) if real is None else copied(dy)
+    _fill_masked(dy, real, zero)
+    results = empty((7, x.shape[-1]))
     call(_channel_gradients, _sums(_sum_of_products, x, mean, dy), R, s, gamma, dmean, dvar, given, results)
     dgamma, dbeta, dmean, dvar, *factors = results
     dx = None
     if needs[0]:
         dx = empty(x.shape)
         _along_rows(_combined, x, dy, dx, mean, *factors)
+        _fill_masked(dx, real, zero)
     return dx, dgamma, dbeta, dmean if given else None, dvar if given else None, None
