@@ -4,6 +4,9 @@
 
 // --- Equations -------------------------------------------------------------------------------------------------------
 
+// Whether row `row` of x (R,C) is real. An element of the mask, which may be null, is for `span` rows.
+__device__ __forceinline__ bool is_real(const bool* real, int row, int span) { return !real || real[row / span]; }
+
 __device__ __forceinline__ float mean_of(float sum, float R) { return sum / R; }                      // (1)
 __device__ __forceinline__ float var_of(float sum_of_squares, float R) { return sum_of_squares / R; }  // (2)
 
@@ -48,65 +51,80 @@ __device__ __forceinline__ float averaged(float running, float batch, Shares k) 
 // Sums over the R rows of x (R,C) are made for each stretch of rows (column_sums.h), into (P,C), and then over the P
 // stretches: there a block has all stretches of some columns.
 
-// μ and σ² of each stretch. μ must be known before the squares, so the rows are read twice; the second time from a
+// μ and σ² of each stretch, and with a mask the number of its real rows. μ must be known before the squares, so the rows are read twice; the second time from a
 // cache.
 extern "C" __global__ void __launch_bounds__(THREADS) statistics(
-    const float* __restrict__ x, float* __restrict__ mean, float* __restrict__ var, int R, int C, int rows) {
+    const float* __restrict__ x, const bool* OR_NULL real, float* __restrict__ mean, float* __restrict__ var,
+    float* OR_NULL counts, int R, int C, int rows, int span) {
   __shared__ float shared[THREADS];
-  float sum = 0.0f, sum_of_squares = 0.0f, count = (float)(ROWS_END(R) - int(blockIdx.y * rows));
+  float sum = 0.0f, sum_of_squares = 0.0f, own = 0.0f;
   if (COLUMN < C)
-    for (int row = FIRST_ROW; row < ROWS_END(R); row += blockDim.y) sum += x[(size_t)row * C + COLUMN];  // (1)
-  float mu = mean_of(over_lanes(sum, shared), count);
+    for (int row = FIRST_ROW; row < ROWS_END(R); row += blockDim.y)
+      if (is_real(real, row, span)) {
+        sum += x[(size_t)row * C + COLUMN];  // (1)
+        own += 1.0f;
+      }
+  float count = counts ? over_lanes(own, shared) : (float)(ROWS_END(R) - int(blockIdx.y * rows));
+  float mu = mean_of(over_lanes(sum, shared), fmaxf(count, 1.0f));
   if (COLUMN < C)
     for (int row = FIRST_ROW; row < ROWS_END(R); row += blockDim.y) {
+      if (!is_real(real, row, span)) continue;
       float centred = x[(size_t)row * C + COLUMN] - mu;
       sum_of_squares += centred * centred;  // (2)
     }
-  float sigma2 = var_of(over_lanes(sum_of_squares, shared), count);
+  float sigma2 = var_of(over_lanes(sum_of_squares, shared), fmaxf(count, 1.0f));
   if (threadIdx.y > 0 || COLUMN >= C) return;
   mean[blockIdx.y * C + COLUMN] = mu;
   var[blockIdx.y * C + COLUMN] = sigma2;
+  if (counts) counts[blockIdx.y * C + COLUMN] = count;
 }
 
-// μ and σ² of all rows. The squares of a stretch are about its own mean, which differs from μ.
+// μ and σ² of all rows, and with a mask the number of real ones. The squares of a stretch are about its own mean, which differs from μ.
 extern "C" __global__ void __launch_bounds__(THREADS) merged_statistics(
-    const float* __restrict__ means, const float* __restrict__ vars, float* __restrict__ mean, float* __restrict__ var,
-    int P, int R, int C, int rows) {
+    const float* __restrict__ means, const float* __restrict__ vars, const float* OR_NULL counts,
+    float* __restrict__ mean, float* __restrict__ var, float* OR_NULL count, int P, int R, int C, int rows) {
   __shared__ float shared[THREADS];
-  float sum = 0.0f, sum_of_squares = 0.0f;
-  if (COLUMN < C)
-    for (int p = threadIdx.y; p < P; p += blockDim.y)
-      sum += (float)min(rows, R - p * rows) * means[p * C + COLUMN];  // (1)
-  float mu = mean_of(over_lanes(sum, shared), (float)R);
+  float sum = 0.0f, sum_of_squares = 0.0f, real_rows = 0.0f;
   if (COLUMN < C)
     for (int p = threadIdx.y; p < P; p += blockDim.y) {
-      float away = means[p * C + COLUMN] - mu;
-      sum_of_squares += (float)min(rows, R - p * rows) * (vars[p * C + COLUMN] + away * away);  // (2)
+      float own = element_or(counts, (size_t)p * C + COLUMN, (float)min(rows, R - p * rows));
+      sum += own * means[p * C + COLUMN];  // (1)
+      real_rows += own;
     }
-  float sigma2 = var_of(over_lanes(sum_of_squares, shared), (float)R);
+  float all = counts ? over_lanes(real_rows, shared) : (float)R;
+  float mu = mean_of(over_lanes(sum, shared), fmaxf(all, 1.0f));
+  if (COLUMN < C)
+    for (int p = threadIdx.y; p < P; p += blockDim.y) {
+      float own = element_or(counts, (size_t)p * C + COLUMN, (float)min(rows, R - p * rows));
+      float away = means[p * C + COLUMN] - mu;
+      sum_of_squares += own * (vars[p * C + COLUMN] + away * away);  // (2)
+    }
+  float sigma2 = var_of(over_lanes(sum_of_squares, shared), fmaxf(all, 1.0f));
   if (threadIdx.y > 0 || COLUMN >= C) return;
   mean[COLUMN] = mu;
   var[COLUMN] = sigma2;
+  if (count) count[COLUMN] = all;
 }
 
 extern "C" __global__ void normalise(const float* __restrict__ x, const float* __restrict__ mean,
                                      const float* __restrict__ var, const float* __restrict__ gamma,
-                                     const float* __restrict__ beta, float* __restrict__ y, float eps, int size,
-                                     int C) {
+                                     const float* __restrict__ beta, const bool* OR_NULL real, float* __restrict__ y,
+                                     float eps, int size, int C, int span) {
   int at = blockIdx.x * blockDim.x + threadIdx.x;
   if (at >= size) return;
   int c = at % C;
-  y[at] = normalised(x[at], mean[c], sqrtf(var[c] + eps), gamma[c], beta[c]);
+  y[at] = is_real(real, at / C, span) ? normalised(x[at], mean[c], sqrtf(var[c] + eps), gamma[c], beta[c]) : 0.0f;
 }
 
 // Σ δy and Σ δy (x − μ) of each stretch: the two halves of `sums` (2,P,C).
 extern "C" __global__ void __launch_bounds__(THREADS) dsums(
-    const float* __restrict__ x, const float* __restrict__ mean, const float* __restrict__ dy, float* __restrict__ sums,
-    int R, int C, int rows) {
+    const float* __restrict__ x, const float* __restrict__ mean, const bool* OR_NULL real, const float* __restrict__ dy,
+    float* __restrict__ sums, int R, int C, int rows, int span) {
   __shared__ float shared[THREADS];
   float sum = 0.0f, products = 0.0f;
   if (COLUMN < C)
     for (int row = FIRST_ROW; row < ROWS_END(R); row += blockDim.y) {
+      if (!is_real(real, row, span)) continue;
       size_t at = (size_t)row * C + COLUMN;
       sum += dy[at];                             // (5)
       products += dy[at] * (x[at] - mean[COLUMN]);  // (6)
@@ -142,12 +160,15 @@ extern "C" __global__ void __launch_bounds__(THREADS) dchannels(
 extern "C" __global__ void dnormalise(const float* __restrict__ x, const float* __restrict__ dy,
                                       const float* __restrict__ mean, const float* __restrict__ var,
                                       const float* __restrict__ gamma, const float* __restrict__ dmean,
-                                      const float* __restrict__ dvar, float* __restrict__ dx, float eps, bool given,
-                                      int size, int R, int C) {
+                                      const float* __restrict__ dvar, const bool* OR_NULL real,
+                                      const float* OR_NULL count, float* __restrict__ dx, float eps, bool given,
+                                      int size, int R, int C, int span) {
   int at = blockIdx.x * blockDim.x + threadIdx.x;
   if (at >= size) return;
   int c = at % C;
-  dx[at] = combined(dy[at], x[at], mean[c], sqrtf(var[c] + eps), gamma[c], dmean[c], dvar[c], (float)R, given);
+  float rows = fmaxf(element_or(count, c, (float)R), 1.0f), s = sqrtf(var[c] + eps);
+  dx[at] = is_real(real, at / C, span)
+      ? combined(dy[at], x[at], mean[c], s, gamma[c], dmean[c], dvar[c], rows, given) : 0.0f;
 }
 
 extern "C" __global__ void running_averages(float* __restrict__ running_mean, float* __restrict__ running_var,
