@@ -6,10 +6,13 @@
 
 The 50 rows of a patch are 50 time steps of 50 x 3 values. IDC_FOLDER holds PATIENT/CLASS/*.png, as on Kaggle
 ("paultimothymooney/breast-histopathology-images"), as a whole or in part. No patient is in two of the parts to train,
-validate and test on. With three or more patients, a fifth of them is the test part. With fewer, each is the test part
-once, and a strip of the other's slide is the validation part; the report then calls it a smoke test.
+validate and test on. With three or more patients, they are in five folds, as in `tinynet train --folds 5`. With two,
+each is the test part once, and a strip of the other's slide is the validation part; the report then calls it a smoke
+test. The classes have weights in the loss if one has less than half of the images of the other. The models of the folds
+are also written as an ensemble.
 
-The three models have the same number of parameters within 10 %, and are trained in the same way with five seeds.
+Patches are read when they are needed, if they are many: the whole set of 277,524 takes less than 2 GB of memory. The
+three models have the same number of parameters within 10 %, and are trained in the same way with five seeds.
 Without data ($TINYNET_DATA/idc), images in the same layout are generated, and the report says so. After an
 interruption, the same command continues. Written to --out: a JSON file and a model for each run, idc_table2_error.png
 and .svg (training and validation error over the epochs), confusion matrices.
@@ -34,6 +37,7 @@ MODELS = ("idc_lstm_cnn", "idc_lstm", "idc_cnn")
 RECIPE = Recipe(epochs=20, batch_size=32, peak=2e-3, max_norm=1.0,
                 augment={"flip": "both", "shift": 0.04, "contrast": 0.3, "brightness": 0.1, "border": "reflect"})
 SIDE = 50  # pixels
+FOLDS = 5  # with at least five patients
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -44,10 +48,15 @@ def work(options: argparse.Namespace) -> None:
     def generate(place: Path) -> Path:
         return tn.data.write_idc_stand_in(place, patients=2, patches=60, seed=0)
 
-    folds = experiment.folder(options, "idc", SIDE, generate)
+    folds = experiment.folder(options, "idc", SIDE, generate, crossed=FOLDS)
     jobs = [Job(name, getattr(models, name), seed, data, RECIPE)
             for seed in options.seeds for data in folds for name in MODELS]
-    report.show(EXPERIMENT, experiment.run_all(jobs, options), options.out)
+    runs = experiment.run_all(jobs, options)
+    if len(folds) > 1:
+        for seed in options.seeds:
+            for name in MODELS:
+                experiment.save_ensemble([job for job in jobs if (job.model, job.seed) == (name, seed)], options)
+    report.show(EXPERIMENT, runs, options.out)
 
 
 if __name__ == "__main__":

@@ -32,11 +32,14 @@ from paper import provenance, training
 from paper.reporting import records
 from paper.training import Images
 from paper.training import Recipe as Recipe
+from tinynet.ensemble import ensemble
 from tinynet.errors import ArgumentError, DataError
+from tinynet.from_folder.settings import class_weights
 from tinynet.output import say
 
 SEEDS = 5
 SPLIT_SEED = 0  # of the split of the data, which is the same in all runs
+MEMORY = 256 << 20  # bytes of a part: larger ones are read when they are needed
 VALIDATION = {"mnist": 0.1, "folder": 0.2}  # of the training images
 DIGITS = "auto, mnist, digits, or a folder with the files of MNIST"  # the values of --data
 FOLDER = "auto, stand-in, or the folder of the images"
@@ -54,6 +57,7 @@ class Data:
     stand_in: bool
     parted: str
     fold: str = ""
+    weighted: bool = False  # whether the images of rare classes weigh more in the loss
 
     def facts(self) -> dict[str, Any]:
         return {"name": self.name, "stand_in": self.stand_in, "parted": self.parted, "train": len(self.train[1]),
@@ -141,8 +145,10 @@ def mnist(options: argparse.Namespace) -> Data:
 
 
 def folder(options: argparse.Namespace, name: str, size: int, generate: Callable[[Path], Path], *,
-           validation: float = VALIDATION["folder"]) -> list[Data]:
+           validation: float = VALIDATION["folder"], crossed: int | None = None) -> list[Data]:
     """The images of a folder, split so that no patient is in two parts; with few patients, several splits.
+
+    crossed   the number of folds for cross-validation by patient; None for one split of many patients
 
     `--data` is a folder; "auto", which is $TINYNET_DATA/NAME if it exists, else generated images; or "stand-in".
     Raises DataError unless there are two classes.
@@ -155,15 +161,20 @@ def folder(options: argparse.Namespace, name: str, size: int, generate: Callable
     if scanned.stand_in:
         say("STAND-IN: these images were generated, and the results say nothing about real ones.")
     found, folds = [], tn.data.folds(scanned, validation=validation, seed=SPLIT_SEED)
-    for fold in folds:
+    if len(folds) == 1 and crossed and scanned.groups is not None and len(np.unique(scanned.groups)) > 2:
+        folds = tn.data.cross_folds(scanned, crossed, validation=validation, seed=SPLIT_SEED)
+    for number, fold in enumerate(folds, 1):
         def part(indices: np.ndarray, keep: bool = True) -> tuple[Images, np.ndarray]:
             some = scanned.select(indices)
             images = some.images(size)
-            return images.in_memory() if keep else images, some.labels
+            return images.in_memory(MEMORY) if keep else images, some.labels
 
-        left_out = str(scanned.groups[fold.test[0]]) if len(folds) > 1 else ""  # the patient of this fold
+        left_out = ""
+        if len(folds) > 1 and scanned.groups is not None:  # the patient of this fold, or its number
+            patients = np.unique(scanned.groups[fold.test])
+            left_out = str(patients[0]) if len(patients) == 1 else f"fold{number}"
         found.append(Data(part(limited(fold.train, options.limit)), part(fold.validation), part(fold.test, keep=False),
-                          scanned.classes, name, scanned.stand_in, fold.sentence, left_out))
+                          scanned.classes, name, scanned.stand_in, fold.sentence, left_out, weighted=bool(crossed)))
     return found
 
 
@@ -229,9 +240,12 @@ def run(job: Job, options: argparse.Namespace) -> records.Record:
     tn.seed(job.seed)
     model = job.make().to(options.device)
     model.classes, model.scaling = job.data.classes, tn.nn.Scaling()
+    weights = class_weights(job.data.train[1], len(job.data.classes), "auto" if job.data.weighted else "off")
+    if weights is not None:
+        say(f"weights of the classes in the loss: {', '.join(f'{weight:.2f}' for weight in weights)}")
     history = training.fit(model, training.loader(job.data.train, recipe, model.scaling, training=True), recipe,
                            validation=training.loader(job.data.validation, recipe, model.scaling),
-                           checkpoint=paths["checkpoint"], resume=options.resume)
+                           checkpoint=paths["checkpoint"], resume=options.resume, weights=weights)
     tn.save(paths["model"], model)
     probabilities = training.probabilities(model, job.data.test, recipe, model.scaling)
     if recipe.estimate_prior:
@@ -249,6 +263,12 @@ def run(job: Job, options: argparse.Namespace) -> records.Record:
         fields["probabilities"] = records.pack(probabilities)
     records.write(paths["json"], fields)
     return records.read(paths["json"])
+
+
+def save_ensemble(jobs: Sequence[Job], options: argparse.Namespace) -> None:
+    """Write the ensemble of the models of finished runs, which differ in their folds: NAME-seedN.safetensors."""
+    made = ensemble([tn.load(_paths(job, options)["model"]) for job in jobs])
+    tn.save(options.out / f"{records.name_of(jobs[0].model, jobs[0].seed)}.safetensors", made)
 
 
 def beforehand(job: Job, options: argparse.Namespace) -> dict[str, Any]:

@@ -81,13 +81,19 @@ class LastEpochs(tn.callbacks.Callback):
 
 
 def fit(model: tn.nn.Module, train: tn.data.Loader, recipe: Recipe, *, checkpoint: Path | None = None,
-        callbacks: Sequence[tn.callbacks.Callback] = (), **options: Any) -> list[dict[str, float]]:
-    """Train a model by a recipe, as `tn.fit` with these options. With `average`, a checkpoint must be named."""
+        callbacks: Sequence[tn.callbacks.Callback] = (), weights: np.ndarray | None = None, **options: Any
+        ) -> list[dict[str, float]]:
+    """Train a model by a recipe, as `tn.fit` with these options. With `average`, a checkpoint must be named.
+
+    weights   of the classes in the loss (K), or None
+    """
     optimizer = tn.optim.AdamW(model.parameters(), weight_decay=recipe.weight_decay)
     schedule = tn.optim.OneCycle(optimizer, peak=recipe.peak, steps=max(2, recipe.epochs * len(train)))
 
+    weight = None if weights is None else tn.Tensor(weights.astype("float32"), device=model.parameters()[0].device)
+
     def loss(scores: tn.Tensor, labels: tn.Tensor) -> tn.Tensor:
-        return tn.ops.cross_entropy(scores, labels, label_smoothing=recipe.label_smoothing)
+        return tn.ops.cross_entropy(scores, labels, weight, label_smoothing=recipe.label_smoothing)
 
     last = LastEpochs(checkpoint, min(recipe.average, recipe.epochs)) if recipe.average and checkpoint else None
     history = tn.fit(model, optimizer, train, epochs=recipe.epochs, loss=loss, schedule=schedule,

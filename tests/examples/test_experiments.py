@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 import tinynet as tn
+from tinynet.ensemble import members
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 sys.path.insert(0, str(EXAMPLES))
@@ -119,16 +120,25 @@ def test_idc_leaves_each_of_two_patients_out(tmp_path: Path, capsys: pytest.Capt
     assert (tmp_path / "stand-in-idc" / "STAND-IN.txt").is_file()
 
 
-def test_idc_with_many_patients_is_parted_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data = tn.data.write_idc_stand_in(tmp_path / "data" / "idc", patients=5, patches=16, seed=1)
+def test_idc_with_many_patients_is_in_folds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                            capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(idc_table2, "FOLDS", 2)
+    monkeypatch.setattr(experiment, "MEMORY", 0)  # patches are read when they are needed
+    data = tn.data.write_idc_stand_in(tmp_path / "data" / "idc", patients=4, patches=16, seed=1)
+    for path in sorted(data.glob("*/1/*.png"))[::2]:  # the positive class becomes rare
+        path.unlink()
     command = ["--data", str(data.parent), "--epochs", "1", "--seed", "0", "--out", str(tmp_path / "o")]
     assert idc_table2.main(command) == 0
     assert "smoke test" not in written(tmp_path / "o")
     made = runs_in(tmp_path / "o")
-    assert list(made) == ["idc_cnn-seed0", "idc_lstm-seed0", "idc_lstm_cnn-seed0"]
+    assert list(made) == sorted(f"{model}-fold{number}-seed0" for model in idc_table2.MODELS for number in (1, 2))
     for run in made.values():
         assert run["command"] == "python examples/idc_table2.py --data data --seed 0 --epochs 1"
-        assert run["data"]["test"] == run.images == 16
+    judged = sum(run.images for name, run in made.items() if name.startswith("idc_cnn-"))
+    assert judged == len(list(data.rglob("*.png")))
+    assert "weights of the classes in the loss: 0." in capsys.readouterr().out
+    for model in idc_table2.MODELS:
+        assert len(members(tn.load(tmp_path / "o" / f"{model}-seed0.safetensors"))) == 2
 
 
 def test_pneumonia(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

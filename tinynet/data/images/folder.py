@@ -129,9 +129,11 @@ class ImageFolder:
         for what, places in (("part", self.part_of), ("class", self.labels)):
             if shared := _shared(self.copies, places):
                 lines.append(f"  {len(shared):,} identical images occur in more than one {what}")
-                named = [" = ".join(printable(self.names[index]) for index in np.flatnonzero(self.copies == one))
-                         for one in shared[:SHOWN]]
-                lines += [f"    {text}" for text in named] + ["    ..."] * (len(shared) > SHOWN)
+                for one in shared[:SHOWN]:
+                    same = [printable(self.names[index]) for index in np.flatnonzero(self.copies == one)]
+                    more = f" and {len(same) - SHOWN:,} more" if len(same) > SHOWN else ""
+                    lines.append(f"    {' = '.join(same[:SHOWN])}{more}")
+                lines += ["    ..."] * (len(shared) > SHOWN)
         return lines
 
 
