@@ -29,7 +29,8 @@ def _statistics(xp: Any, x: Any, real: Any, span: int) -> Any:
     """μ and σ² (C) of x (R, C), and with a mask the number of real rows (C), else None."""
     R, C = x.shape
     grid, rows, P = share(R, C)
-    mean, var, counts = (xp.empty((P, C), x.dtype) if wanted else None for wanted in (True, True, real is not None))
+    mean, var = xp.empty((P, C), x.dtype), xp.empty((P, C), x.dtype)
+    counts = None if real is None else xp.empty((P, C), x.dtype)
     _cuda.launch("statistics", grid, x, real, mean, var, counts, R, C, rows, span)
     if P == 1:
         return mean[0], var[0], None if counts is None else counts[0]
