@@ -196,7 +196,10 @@ def test_rounds_and_calls_fit_into_the_time(seconds: float, ours: int, theirs: i
 def test_the_ratio_is_the_median_of_those_of_the_rounds() -> None:
     pair = timing.Pair(ours=[[1.0, 9.0, 1.0], [2.0], [6.0]], theirs=[[2.0], [8.0], [6.0]])
     assert pair.ratios() == [0.5, 0.25, 1.0]
-    assert pair.summary()["ratio"]["median"] == 0.5
+    found = pair.summary()
+    assert found["ratio"] == {"median": 0.5, "low": 0.375, "high": 0.75, "of_minima": 0.5, "rounds": 3}
+    assert (found["ours"]["median"], found["ours"]["min"], found["ours"]["calls"]) == (2.0, 1.0, 5)
+    assert found["theirs"]["blocks"] == [2.0, 8.0, 6.0]
 
 
 # --- floors ---------------------------------------------------------------------------------------------------------
