@@ -221,8 +221,9 @@ class Op(Generic[Result]):
                 self.__signature__.bind(*args, **kwargs)
             except TypeError as error:
                 raise TypeError(f"{self.name}: {error}; call it as {self.name}{self.__signature__}") from None
-        first, *more = [places.pop(name) for name in self._names]
-        inputs_of = itemgetter(first, *more) if more else lambda values: (values[first],)
+        inputs_at = [places.pop(name) for name in self._names]
+        several = len(inputs_at) > 1  # else an itemgetter does not return a tuple
+        inputs_of = itemgetter(*inputs_at) if several else lambda values: [values[place] for place in inputs_at]
         self._forms[form] = inputs_of, list(places.items())
         return self._forms[form]
 

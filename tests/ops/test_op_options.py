@@ -103,6 +103,14 @@ def test_a_clumsy_call_is_taken(call: str) -> None:
     assert function().numpy().tolist() == expected
 
 
+def test_an_op_may_have_no_input() -> None:
+    def up_to(xp: Any, *, n: int) -> Any:
+        return xp.arange(float(n)), None
+
+    made: Op[Any] = Op(up_to, "-> y:(N)", [], lambda known, n: {"N": n}, None, True)
+    assert made(n=3).numpy().tolist() == made(n=3).numpy().tolist() == [0, 1, 2]
+
+
 def test_an_error_inside_an_op_that_is_no_options_fault_stays() -> None:
     def fails(xp: Any, x: Any, scale: float = 1.0) -> Any:
         raise TypeError("of its own")
