@@ -8,8 +8,8 @@ DATA holds the folders chest_xray, idc and mnist (default: $TINYNET_DATA). For t
 seeds, `tinynet train --folds 5 --threshold balanced` runs with the options below. Everything was chosen on the training
 part; the test part of the X-rays is read at the end of each run. Then:
 
-    maps      On the correctly classified PNEUMONIA images of the test part, a tenth of the pixels is covered by the
-              mean of the image: those that a map marks most, and the same shape at ten random places.
+    maps      In the correctly classified PNEUMONIA images of the test part, a tenth of the pixels is covered by the
+              mean of the image. These are the pixels that a map marks most, or the same shape at ten random places.
     unlike    Noise, digits, patches of tissue and pages of text are given to the X-ray model. Inverted and plain test
               digits are given to a model of MNIST.
 

@@ -39,7 +39,7 @@ from tinynet.output import say
 
 SEEDS = 5
 SPLIT_SEED = 0  # of the split of the data, which is the same in all runs
-MEMORY = 256 << 20  # bytes of a part: larger ones are read when they are needed
+MEMORY = 128 << 20  # bytes of a part: larger ones are read when they are needed
 VALIDATION = {"mnist": 0.1, "folder": 0.2}  # of the training images
 DIGITS = "auto, mnist, digits, or a folder with the files of MNIST"  # the values of --data
 FOLDER = "auto, stand-in, or the folder of the images"
