@@ -85,6 +85,23 @@ def test_an_update_is_the_same_for_a_peer_and_is_timed(bench: Bench) -> None:
     assert result["agreement"].keys() == {"0.W", "0.b"}
 
 
+def test_layers_of_pytorch_have_the_options_of_ours() -> None:
+    """Also those that one step does not show."""
+    torch = pytest.importorskip("torch")
+    from benchmarks.peers.torch import TorchNetwork
+
+    nn = tn.nn
+    work = case("a step", "step", nn.Sequential(nn.Conv2D(2, 3, 3, padding="same"), nn.BatchNorm(3, momentum=0.75, eps=0.1),
+                                                nn.Dropout(0.3), nn.Flatten(), nn.Dense(60, 2)), 2, (4, 5, 2))
+    state = {name: array for name, array in build(work.layers).state_dict().items() if array.dtype.kind == "f"}
+    found = list(TorchNetwork(list(work.layers), state, work.objective, False).model.modules())
+    (norm,), (dropout,) = ([one for one in found if isinstance(one, kind)] for kind in (
+        torch.nn.BatchNorm2d, torch.nn.Dropout))
+    assert (norm.momentum, norm.eps, dropout.p) == (0.25, 0.1, 0.3)
+    network = TorchNetwork(list(work.layers), state, work.objective, False)
+    assert network.optimizer.defaults["betas"] == (0.9, 0.999) and network.optimizer.defaults["eps"] == 1e-8
+
+
 def test_a_peer_that_disagrees_is_not_timed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(agree, "OUTPUTS", 0.0)
     bench.compare("step", rows._step("lstm_cnn", 3))  # a new batch size, so that the peers are compared again

@@ -1,6 +1,7 @@
 """Two commits are timed in turn: which is which, in what order, and what is printed."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -81,3 +82,15 @@ def test_the_work_of_a_row(row: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert changed == made[0].training == (not row.startswith("forward"))
     sizes = {"step": 121_676, "forward": 121_676}
     assert sum(parameter.size for parameter in made[0].parameters()) == sizes.get(row.partition("-")[0], 369_868)
+
+
+def test_the_process_of_a_tree_imports_that_tree(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a kernel cache of its own, if it is told one."""
+    started: list[dict[str, Any]] = []
+    monkeypatch.setenv("PYTHONPATH", "elsewhere")
+    monkeypatch.setattr(commits.subprocess, "Popen", lambda command, **more: started.append(more["env"]))
+    commits.Worker(Path("tree"))
+    commits.Worker(Path("tree"), NUMBA_CACHE_DIR="cold")
+    assert [env["PYTHONPATH"].split(os.pathsep) for env in started] == [["tree", str(Path("tree", "examples"))]] * 2
+    assert started[1]["NUMBA_CACHE_DIR"] == "cold" != started[0].get("NUMBA_CACHE_DIR")
+    assert all(env["PATH"] == os.environ["PATH"] for env in started)

@@ -191,6 +191,18 @@ def test_a_section_that_hangs_is_ended_and_its_rows_are_kept(monkeypatch: pytest
     assert "launch: was ended after 2 s" in gpu.tables([section])
 
 
+@pytest.mark.parametrize(("more", "said"), [({"quick": True, "seconds": 9.0}, "--seconds 55.0 --quick"),
+                                           ({"quick": False, "device": "gpu:1"}, "--device gpu:1 --seconds 55.0")])
+def test_a_section_gets_the_options(more: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch,
+                                    tmp_path: Path) -> None:
+    """Except its time, which ends before it is killed."""
+    script = tmp_path / "section.py"
+    script.write_text("import json, sys\nprint(json.dumps({'name': ' '.join(sys.argv[1:])}))")
+    monkeypatch.setattr(gpu, "__file__", str(script))
+    (row,) = gpu.watched("lstm", options(**more), 60.0)["rows"]
+    assert row["name"].startswith("--section lstm --device ") and row["name"].endswith(said)
+
+
 def test_what_is_no_row_is_left_out() -> None:
     lines = ['{"name": "one", "unit": "s"}', "a library says {hello}", '{"name": "two", "u', "{}", "[1]", "3"]
     assert list(gpu.whole(lines)) == [{"name": "one", "unit": "s"}]
