@@ -91,8 +91,9 @@ def test_layers_of_pytorch_have_the_options_of_ours() -> None:
     from benchmarks.peers.torch import TorchNetwork
 
     nn = tn.nn
-    work = case("a step", "step", nn.Sequential(nn.Conv2D(2, 3, 3, padding="same"), nn.BatchNorm(3, momentum=0.75, eps=0.1),
-                                                nn.Dropout(0.3), nn.Flatten(), nn.Dense(60, 2)), 2, (4, 5, 2))
+    model = nn.Sequential(nn.Conv2D(2, 3, 3, padding="same"), nn.BatchNorm(3, momentum=0.75, eps=0.1), nn.Dropout(0.3),
+                          nn.Flatten(), nn.Dense(60, 2))
+    work = case("a step", "step", model, 2, (4, 5, 2))
     state = {name: array for name, array in build(work.layers).state_dict().items() if array.dtype.kind == "f"}
     found = list(TorchNetwork(list(work.layers), state, work.objective, False).model.modules())
     (norm,), (dropout,) = ([one for one in found if isinstance(one, kind)] for kind in (
