@@ -233,3 +233,44 @@ def _adam_step(value: float) -> None:
     parameter = tn.nn.Parameter(np.zeros(2))
     parameter.grad = np.full(2, value)
     tn.optim.Adam([parameter]).step()
+
+
+# --- answers yes or no, probabilities, weights of samples -----------------------------------------------------------
+
+def test_answers_that_are_certain(place: str, dtype: str) -> None:
+    """A certain answer that is right costs nothing, and one that is wrong infinity."""
+    z = tensor([INF, -INF, 1e4, -1e4, INF, -INF], place, dtype)
+    loss = ops.binary_cross_entropy(z, tn.Tensor([1, 0, 1, 0, 0, 1]).to(place), reduction="none")
+    assert loss.numpy().tolist() == [0, 0, 0, 0, INF, INF]
+    loss.sum().backward()
+    assert tn.Tensor(z.grad).numpy().tolist() == [0, 0, 0, 0, 1, -1]
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_a_sample_of_weight_0_counts_as_absent(place: str, soft: bool) -> None:
+    """NaN and infinity among its logits reach neither the loss nor a gradient of the others."""
+    rng = np.random.default_rng(0)
+    z, s = rng.standard_normal((4, 3)), np.array([1.0, 0.0, 2.0, 0.0])
+    labels = rng.dirichlet(np.ones(3), 4) if soft else np.array([0, 1, 2, 0])
+    spoiled = z.copy()
+    spoiled[1], spoiled[3] = math.nan, [-INF, INF, 0]
+    losses, gradients = [], []
+    for values, rows in ((z, [0, 2]), (spoiled, [0, 1, 2, 3])):
+        logits = tensor(values[rows], place, "float64")
+        with np.errstate(invalid="ignore"):
+            loss = ops.cross_entropy(logits, tn.Tensor(labels[rows]).to(place),
+                                     sample_weight=tn.Tensor(s[rows]).to(place))
+            loss.backward()
+        losses.append(loss.item())
+        gradients.append(tn.Tensor(logits.grad).numpy())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-12)
+    np.testing.assert_allclose(gradients[1][[0, 2]], gradients[0], rtol=1e-12)
+    assert not gradients[1][[1, 3]].any()
+
+
+def test_a_class_that_is_shut_out_and_has_no_share(place: str, dtype: str) -> None:
+    z = tensor([[0.0, -INF, 0.0]], place, dtype)
+    loss = ops.cross_entropy(z, tn.Tensor(np.array([[0.5, 0.0, 0.5]], dtype)).to(place))
+    loss.backward()
+    assert loss.item() == pytest.approx(math.log(2))
+    np.testing.assert_allclose(tn.Tensor(z.grad).numpy(), [[0, 0, 0]], atol=1e-7)
