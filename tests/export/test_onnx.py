@@ -20,6 +20,8 @@ from tests.support.complete import OPS
 from tests.support.op_cases import draw
 from tinynet import models as example_models
 from tinynet import nn, ops
+from tinynet.classifier import Classifier
+from tinynet.ensemble import ensemble
 from tinynet.errors import ArgumentError, DtypeError, ExportError
 from tinynet.export.onnx import OPSET, onnx_bytes
 from tinynet.export.rules import INEXPRESSIBLE, RULES
@@ -157,13 +159,23 @@ def test_pixels_and_probabilities(shape: tuple[int, int, int], tmp_path: Path) -
     running = session((tmp_path / "model.onnx").read_bytes())
     pixels = images(shape)
     found, = running.run(["probabilities"], {"pixels": pixels})
-    from tinynet.classifier import Classifier
     np.testing.assert_allclose(found, Classifier(model).probabilities(pixels), atol=1e-6)
     stored = running.get_modelmeta().custom_metadata_map
     assert {name: json.loads(text) for name, text in stored.items()} == {
         "tinynet.version": tn.about().versions["tinynet"], "tinynet.input_shape": list(shape),
         "tinynet.classes": ["class 0", "class 1", "class 2"],
         "tinynet.scaling": {"mean": list(model.scaling.mean), "scale": [50.0]}}  # type: ignore[union-attr]
+
+
+def test_an_ensemble_gives_its_probabilities_and_the_threshold_is_told(tmp_path: Path) -> None:
+    model = ensemble([saved_classifier(tmp_path / "model", classes=2) for _ in range(3)])
+    model.decision_threshold = 0.3
+    tn.to_onnx(model, tmp_path / "model.onnx", pixels=True, probabilities=True)
+    running = session((tmp_path / "model.onnx").read_bytes())
+    pixels = images((8, 9, 3))
+    found, = running.run(["probabilities"], {"pixels": pixels})
+    np.testing.assert_allclose(found, Classifier(model).probabilities(pixels), atol=1e-6)
+    assert json.loads(running.get_modelmeta().custom_metadata_map["tinynet.decision_threshold"]) == 0.3
 
 
 def test_constants_have_the_dtype_of_their_array() -> None:

@@ -96,6 +96,19 @@ def test_probabilities_of_png_files(name: str, models: dict[str, Any], chromium:
         assert difference <= (1e-4 if path in same else 2e-3), path.name
 
 
+def test_a_threshold_decides(chromium: Any, tmp_path: Path) -> None:
+    model = saved_classifier(tmp_path / "model", classes=2)
+    model.decision_threshold = 0.999
+    tn.save(tmp_path / "model", model)
+    assert main(["export", str(tmp_path / "model"), "--web", str(tmp_path / "page.html")]) == 0
+    path = written(tmp_path / "a.png", scene(40, 50))
+    with opened(chromium, tmp_path / "page.html") as (browsed, outside, errors):
+        classified(browsed, [path])
+        name = Classifier(model).classes[Classifier(model).decided(ours(Classifier(model), path)[None])[0]]
+        assert f"Predicted: {name}. class 1 is predicted above 99.9 %" in browsed.inner_text("#results")
+        assert name in browsed.inner_text("#status") and (outside, errors) == ([], [])
+
+
 def test_jpeg_files_get_the_same_class(models: dict[str, Any], chromium: Any, tmp_path: Path) -> None:
     page, pictures = models["colour"]
     sizes = [(40, 30), (24, 20), (100, 81), (200, 300), (640, 480)]

@@ -40,7 +40,7 @@ def curves(path: Path, histories: Sequence[list[dict[str, float]]], accuracy: fl
         axes.set(xlabel="epoch", ylabel=column + " (%)" * (column == "accuracy"))
         axes.grid(alpha=0.3)
         axes.xaxis.get_major_locator().set_params(integer=True)
-    both[1].axhline(100 * accuracy, color="grey", linestyle=":", label=what)
+    both[1].axhline(100 * accuracy, color="grey", linestyle=":", label=f"tested: {what}")
     both[1].legend()
     drawing.save(figure, path)
 

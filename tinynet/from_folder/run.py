@@ -121,7 +121,7 @@ def _folded(samples: Samples, parts: list[Fold], settings: Settings) -> dict[str
             "images": {"out_of_fold": len(judged)},
             "parameters": sum(parameter.size for parameter in both.parameters()),
             "figures": _written(samples, settings, [trained.history for trained in every], found, judged, p, predicted,
-                                of_fold + 1, f"{len(parts)} folds")}
+                                of_fold + 1, f"each image by one of {len(parts)} models")}
 
 
 def _tested(model: Module, samples: Samples) -> dict[str, Any] | None:
