@@ -26,7 +26,12 @@ def sum_of(x: Any, y: Any, z: Any) -> None:
 @pytest.mark.parametrize(("compiled", "asks"), [(njit, True), (noalias, False)])
 def test_noalias_spares_the_test_for_overlap(compiled: Callable[..., Any], asks: bool) -> None:
     x, y, z = np.arange(100.0), np.ones(100), np.empty(100)
-    function = compiled(sum_of)
+    inner = compiled(sum_of)
+
+    @njit(cache=True)
+    def function(x: Any, y: Any, z: Any) -> None:
+        inner(x, y, z)
+
     function(x, y, z)
     np.testing.assert_array_equal(z, x + y)
     [code] = function.inspect_llvm().values()
@@ -37,9 +42,19 @@ def test_a_division_by_zero_gives_infinity() -> None:
     def divide(x: Any, y: Any) -> Any:
         return x / y
 
-    assert njit(divide)(1.0, 0.0) == njit(cache=True)(divide)(1.0, 0.0) == np.inf
+    assert njit(cache=True)(divide)(1.0, 0.0) == np.inf
     with pytest.raises(ZeroDivisionError):
         numba.njit(divide)(1.0, 0.0)
+
+
+def test_a_function_without_an_entry() -> None:
+    """It is compiled into its callers. Python cannot call it, neither before nor after that."""
+    twice = njit(lambda x: 2 * x)
+    with pytest.raises(TypeError, match=r"<lambda>: other compiled functions may call it, and Python may not"):
+        twice(3)
+    assert njit(cache=True)(lambda x: twice(x) + 1)(3) == 7
+    with pytest.raises(TypeError, match="decorate it with @njit"):
+        twice(3)
 
 
 def test_a_function_for_c() -> None:

@@ -10,7 +10,7 @@ from tinynet.backend.cpu.runtime.jit import njit
 from tinynet.backend.cpu.runtime.vector import view
 
 
-@njit
+@njit(cache=True)
 def double(x: Any, start: Any, length: Any) -> Any:
     part = view(x, start, length)
     for i in range(part.size):

@@ -50,7 +50,7 @@ def make_launcher(kernel: Any, places: int) -> Any:
 
     function = kernel.py_func
     launcher.__qualname__ = f"{function.__module__}.{function.__qualname__}"  # LLVM's symbol, unique for each kernel
-    launchers[kernel] = njit(launcher, cache=function)
+    launchers[kernel] = njit(launcher, cache=function, _nrt=False)
     return launchers[kernel]
 
 
@@ -111,7 +111,7 @@ def _compile(context: Any, kernel: Any, places: int, arguments: Any) -> Any:
     """Compile the kernel into the module of its launcher: LLVM then optimises both together, once."""
     flags = compiler.Flags()
     kernel.targetdescr.options.parse_as_flags(flags, kernel.targetoptions)
-    flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
+    flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = flags.nrt = True
     compiled = compiler.compile_internal(context.typing_context, context, context.active_code_library, kernel.py_func,
                                          (*[types.int64] * places, *arguments), None, flags, {})
     if compiled.signature.return_type != types.none:
