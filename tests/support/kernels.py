@@ -52,7 +52,7 @@ import os, sys, time
 from pathlib import Path
 import numpy as np
 from tinynet.backend.cpu.runtime.jit import njit
-njit(lambda x: x)(0.0)  # Numba's tables, which the children have in common
+njit(cache=True)(lambda x: x)(0.0)  # Numba's tables, which the children have in common
 
 def child(work, *arguments):
     sys.stdout.flush()

@@ -203,6 +203,12 @@ def test_sources_are_found_through_functions_and_modules(monkeypatch: pytest.Mon
     before = stamp_of(outer.py_func)
     monkeypatch.setattr(here, "LIMIT", 4)
     assert before is not None and stamp_of(outer.py_func) != before
+    before = stamp_of(outer.py_func)
+    for module in ("numpy", "numba", "llvmlite"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"{module}.__version__", "0.0")
+            assert stamp_of(outer.py_func) != before
+    assert stamp_of(outer.py_func) == before
 
 
 def test_a_function_that_is_in_no_file_is_not_kept() -> None:

@@ -3,10 +3,11 @@
 The folder is $NUMBA_CACHE_DIR/tinynet where that variable is set, else `kernels` in tinynet's cache folder (cache.py).
 Nothing is written beside the sources. Where the folder cannot be made, each process compiles anew, into memory.
 
-A file's name holds a digest of everything that the code depends on: the sources, the types, the processor, Numba. So
-two versions of tinynet do not disturb each other, and two copies of one version share their files. A file that no
-process has used for 90 days is removed when another one is written. A file begins with a SHA-256 sum of its content: a
-damaged one is compiled and written again.
+A file's name holds a digest of everything that the code depends on: the sources, the types, the processor with its
+features, and the versions of Python, NumPy, Numba and llvmlite. So environments with equal versions and copies of one
+version of tinynet share their files, and two versions of tinynet do not disturb each other. A file that no process has
+used for 90 days is removed when another one is written. A file begins with a SHA-256 sum of its content: a damaged one
+is compiled and written again.
 
 The sources of a function are its own file, the files of all functions that it can call, and all files of this folder,
 whose intrinsics and templates end up inside kernels.
@@ -26,6 +27,7 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
+import llvmlite
 import numba
 import numpy as np
 from numba import cloudpickle
@@ -130,7 +132,8 @@ def note_file(file: str) -> None:
 
 def stamp_of(function: Any) -> bytes | None:
     """A digest of all that a function is compiled from; None where a source is not a file."""
-    stamp, files = hashlib.sha256(f"{numba.__version__} {np.__version__}".encode()), set(_RUNTIME)
+    versions = sys.version_info[:3], numba.__version__, llvmlite.__version__, np.__version__
+    stamp, files = hashlib.sha256(repr(versions).encode()), set(_RUNTIME)
     for reached in reachable(function):
         if isinstance(reached, FunctionType):
             files.add(reached.__code__.co_filename)
