@@ -60,7 +60,8 @@ def invented(experiment: str, model: str, seed: int, *, wrong: float, classes: i
     fields = {
         "format": records.FORMAT, "experiment": experiment, "model": model, "seed": seed, "fold": fold,
         "command": f"python examples/{experiment}.py", "started": "2020-02-03T04:05:06+00:00", "commit": 40 * "a",
-        "hardware": {"processor": "abacus, 2 processors", "system": "none", "device": "cpu"},
+        "hardware": {"processor": "abacus, 2 processors", "instructions": "sse4_2 avx2", "threads": 2, "system": "none",
+                     "device": "cpu"},
         "versions": {"tinynet": "0"},
         "settings": {"epochs": 4, "batch_size": 8, "peak": 0.01, "weight_decay": 0.1, "label_smoothing": 0.0,
                      "max_norm": None, "augment": {"shift": 0.1}, "limit": None, "input": [28, 28, 1]},
@@ -128,7 +129,7 @@ def test_all_sections_and_figures(tmp_path: Path, capsys: pytest.CaptureFixture[
     for part in ("| LSTM-CNN | 1,234 | 99.8261 | 98.267 |", ">= 99.2: not reached", ">= 99.5: ", "smoke test",
                  "| Cruz-Roa 2014, whole set |  | 84.23 | 71.80 |  |", "always \"negative\"", "Not a diagnostic tool",
                  "precision    recall  f1-score", "![mnist_table1_error](figures/mnist_table1_error.png)", "shift 0.1",
-                 "Made on abacus, 2 processors (device: cpu; instruction set: not recorded), by",
+                 "Made on abacus, 2 processors (device: cpu; instruction set: avx2), by",
                  "Seeds 0, 1, 2, 3, 4", "| deep LSTM-CNN | 5 |", "| both | 10 |", "| all | 5 |", "80 runs"):
         assert part in text, part
     printed = capsys.readouterr().out
