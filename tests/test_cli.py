@@ -138,6 +138,7 @@ def test_a_model_that_ends_in_softmax_and_has_no_names(tmp_path: Path) -> None:
     soft.classes = plain.classes = None
     pixels = np.full((1, 8, 8, 3), 130, np.uint8)
     np.testing.assert_allclose(Classifier(soft).probabilities(pixels), Classifier(plain).probabilities(pixels), 1e-6)
+    assert Classifier(soft).probabilities(pixels).dtype == Classifier(plain).probabilities(pixels).dtype == "float64"
     assert Classifier(soft).classes == ("0", "1")
 
 

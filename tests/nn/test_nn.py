@@ -887,3 +887,23 @@ def test_a_layer_makes_a_tensor_of_an_array_or_a_list(layer):
 def test_a_wrong_shape_of_an_array_names_the_layer():
     with pytest.raises(ShapeError, match=r"^layer 0 \(Reshape\): reshape: shape must have as many elements as x"):
         nn.Sequential(nn.Reshape((5, 7)))(SEQUENCE)
+
+
+@pytest.mark.parametrize(("kind", "sizes", "op", "options"), [
+    (nn.Conv1D, (4, 6, 3), tn.ops.conv1d, {"stride": 2, "padding": 1, "dilation": 2}),
+    (nn.Conv1D, (4, 6, 3), tn.ops.conv1d, {"padding": "causal", "groups": 2}),
+    (nn.Conv2D, (4, 6, (2, 3)), tn.ops.conv2d, {"stride": (1, 2), "padding": (2, 1), "dilation": (2, 1)}),
+    (nn.Conv2D, (4, 6, (2, 3)), tn.ops.conv2d, {"padding": "same", "groups": 2}),
+    (nn.MaxPool1D, (), tn.ops.max_pool1d, {"size": 3, "stride": 2, "padding": 1}),
+    (nn.AvgPool1D, (), tn.ops.avg_pool1d, {"size": 3, "stride": 2, "padding": 1}),
+    (nn.MaxPool2D, (), tn.ops.max_pool2d, {"size": (3, 2), "stride": (1, 2), "padding": (1, 0)}),
+    (nn.AvgPool2D, (), tn.ops.avg_pool2d, {"size": (3, 2), "stride": (1, 2), "padding": (1, 0)}),
+    (nn.LayerNorm, (4,), tn.ops.layer_norm, {"eps": 0.3}), (nn.ELU, (), tn.ops.elu, {"alpha": 0.4}),
+    (nn.LeakyReLU, (), tn.ops.leaky_relu, {"negative_slope": 0.4}), (nn.Softmax, (), tn.ops.softmax, {"axis": 1})])
+def test_a_layer_passes_all_its_options_on(kind: Any, sizes: Any, op: Any, options: dict[str, Any]) -> None:
+    """The op with the layer's arrays and these options computes the same, and without one of them something else."""
+    layer, other = kind(*sizes, **options), kind(*sizes, **{name: options[name] for name in options if name == "size"})
+    x = tn.Tensor(np.random.default_rng(0).normal(size=(2, 7, 9, 4) if "2D" in kind.__name__ else (2, 9, 4)))
+    y = layer.astype("float64")(x).numpy()
+    assert np.array_equal(y, op(x, *layer.parameters(), **options).numpy())
+    assert not np.array_equal(y, other.astype("float64")(x).numpy())

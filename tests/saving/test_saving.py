@@ -19,7 +19,7 @@ from safetensors.numpy import save as to_bytes
 import tinynet as tn
 from tinynet import atomic, nn
 from tinynet.errors import ArgumentError, ModelFileError
-from tinynet.saving import models
+from tinynet.saving import archive, models
 from tinynet.saving.models import FORMAT, LAYERS
 
 # Values of constructor arguments by name, for those without a useful default.
@@ -764,3 +764,14 @@ def test_path_and_model_in_the_wrong_order(tmp_path):
     with pytest.raises(ArgumentError, match=r"^save: model must be a Module, got str; "):
         tn.save(tmp_path / "m", "model")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_checksum_covers_what_the_bytes_mean() -> None:
+    """The header, names, dtypes and shapes: six numbers of zero are all these."""
+    form, zeros = models._MODEL._replace(sealed=True), np.zeros(6, "float32")
+    others = [({"a": 1}, {"W": zeros}), ({"a": 2}, {"W": zeros}), ({"a": 1}, {"V": zeros}),
+              ({"a": 1}, {"W": zeros.reshape(2, 3)}), ({"a": 1}, {"W": zeros.reshape(3, 2)}),
+              ({"a": 1}, {"W": zeros.view("int32")}), ({"a": 1}, {"W": zeros, "V": zeros})]
+    assert len({archive._checksum(form, *other) for other in others}) == len(others)
+    assert archive._checksum(form, {"a": 1, "b": 2}, {"W": zeros, "V": zeros + 1}) == archive._checksum(
+        form, {"b": 2, "a": 1}, {"V": zeros + 1, "W": zeros})
