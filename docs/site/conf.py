@@ -19,4 +19,5 @@ html_theme_options = {
 default_role, python_use_unqualified_type_names, add_module_names = "py:obj", True, False
 autodoc_typehints, autodoc_member_order = "signature", "bysource"
 myst_heading_anchors, myst_links_external_new_tab = 4, False
+highlight_language = "none"  # of blocks that name no language: output, equations, help
 pygments_style, pygments_dark_style = "default", "github-dark"

@@ -11,15 +11,14 @@ from html import escape
 from typing import NamedTuple
 
 _BELOW = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋ₐₑₕᵢⱼₖₘₙₒₚᵣₛₜᵤᵥₓ", "0123456789+−aehijkmnoprstuvx", strict=True))
-_ABOVE = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ᵀᵗˣᵖⁿʲⁱᵏʸˢ", "0123456789+−Ttxpnjikys", strict=True))
+_ABOVE = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ᵀᵗˣᵖⁿʲⁱᵏʸˢᶻ", "0123456789+−Ttxpnjikysz", strict=True))
 _MARKS = {"\u0303": ("~", "tilde"), "\u0302": ("^", "hat"), "\u0304": ("¯", "bar")}
 _FUNCTIONS = ("tanh", "max", "min", "ln", "sign", "exp", "count", "mean", "floor", "diag", "Im")
 _VARIABLES = ("loss", "low", "high", "index", "label", "condition", "prediction", "target", "delta", "value", "word",
-              "momentum", "running", "batch", "step", "lr", "norm", "scale", "velocity", "decay", "carry")
-_LATEX = {"δ": r"\delta", "∂": r"\partial", "σ": r"\sigma", "ε": r"\varepsilon", "γ": r"\gamma", "β": r"\beta",
-          "μ": r"\mu", "θ": r"\theta", "η": r"\eta", "λ": r"\lambda", "Σ": r"\sum", "⊙": r"\odot", "←": r"\leftarrow",
-          "≥": r"\ge", "≤": r"\le", "≠": r"\ne", "≈": r"\approx", "±": r"\pm", "∞": r"\infty", "…": r"\dots",
-          "−": "-", "·": r"\cdot", "→": r"\to", "×": r"\times", "Π": r"\prod", "ᵢ": "_i", "%": r"\%", "|": "|"}
+              "momentum", "running", "batch", "step", "lr", "norm", "scale", "velocity", "decay", "carry", "dt")
+_LATEX = {"∂": r"\partial", "ε": r"\varepsilon", "λ": r"\lambda", "Σ": r"\sum", "Π": r"\prod", "∫": r"\int",
+          "⊙": r"\odot", "←": r"\leftarrow", "→": r"\to", "≥": r"\ge", "≤": r"\le", "≠": r"\ne", "≈": r"\approx",
+          "±": r"\pm", "∞": r"\infty", "…": r"\dots", "−": "-", "·": r"\cdot", "×": r"\times", "%": r"\%"}
 
 
 class Atom(NamedTuple):
@@ -90,7 +89,7 @@ def _scripts(line: str, at: int) -> tuple[list[Atom], list[Atom], int]:
             while at < len(line) and line[at] in table:
                 at += 1
             content = "".join(table[c] for c in line[start:at])
-        elif found := re.compile(r"[_^](\w[\u0302-\u0304]?\w*)").match(line, at):
+        elif found := re.compile(r"[_^](−?\w[\u0302-\u0304]?\w*)").match(line, at):
             at, content = found.end(), found[1]
         else:
             break
@@ -190,8 +189,17 @@ def _latex_base(atom: Atom) -> str:
     if atom.kind == "function":
         return rf"\{text}" if text in ("tanh", "max", "min", "ln", "exp") else rf"\operatorname{{{text}}}"
     if text[-1] in _MARKS:
-        return rf"\{_MARKS[text[-1]][1]}{{{_LATEX.get(text[:-1], text[:-1])}}}"
-    known = _LATEX.get(text, text)
+        return rf"\{_MARKS[text[-1]][1]}{{{_in_latex(text[:-1])}}}"
+    known = _in_latex(text)
     if atom.kind == "name" and len(text) > 1:
         return rf"\mathrm{{{text}}}"
     return f"{known} " if known.startswith("\\") and (atom.below or atom.above or not atom.after.strip()) else known
+
+
+def _in_latex(symbol: str) -> str:
+    """A symbol in LaTeX; a Greek letter by its name in Unicode."""
+    name = unicodedata.name(symbol, "") if len(symbol) == 1 else ""
+    if symbol in _LATEX or not name.startswith("GREEK"):
+        return _LATEX.get(symbol, symbol)
+    letter = name.rpartition(" ")[2].lower()
+    return "\\" + (letter.capitalize() if "CAPITAL" in name else letter)
