@@ -519,12 +519,11 @@ PLANTED = {  # case, file, what stands there, what is planted
     "batch norm: the next sum too early": ("batch_norm", "column_sums.h", "shared[threadIdx.x];\n  __syncthreads();",
                                            "shared[threadIdx.x];"),
     "batch norm: a last stretch as long as all": ("batch_norm, stretches", "batchnorm.cu",
-                                                  "count = (float)(ROWS_END(R) - int(blockIdx.y * rows))",
-                                                  "count = (float)rows"),
+                                                  "(float)(ROWS_END(R) - int(blockIdx.y * rows))", "(float)rows"),
     "batch norm: stretches about their own means": ("batch_norm, stretches", "batchnorm.cu", " + away * away", ""),
     "cross-entropy: no barrier": ("cross_entropy", "loss.cu", "of_warps[warp] = loss;\n  __syncthreads();",
                                   "of_warps[warp] = loss;"),
-    "cross-entropy: half a warp": ("cross_entropy", "loss.cu", "int bits = 16; bits > 0; bits /= 2) value",
+    "cross-entropy: half a warp": ("cross_entropy", "warp.h", "int bits = 16; bits > 0; bits /= 2) value",
                                    "int bits = 8; bits > 0; bits /= 2) value"),
     "dropout: another multiplier": ("dropout", "dropout.cu", "__umulhi(0xCD9E8D57u", "__umulhi(0xCD9E8D59u"),
     "dense: a bias too far": ("dense", "column_sums.cu", "b[at % F]", "b[at % F + 1]"),
@@ -590,8 +589,8 @@ def planted(tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) ->
         text = (folder / file).read_text()
         assert old in text
         (folder / file).write_text(text.replace(old, new, 1))
-        for stem in ("activation", "adam", "batchnorm", "column_sums", "conv", "dropout", "dense", "loss", "lstm",
-                     "lstm_persistent", "pool"):
+        for stem in ("activation", "adam", "batchnorm", "column_sums", "conv", "dropout", "dense", "layernorm", "loss",
+                     "lstm", "lstm_persistent", "pool"):
             module = __import__(f"tinynet.backend.cuda.{stem}", fromlist=[stem])
             for name, value in list(vars(module).items()):
                 if isinstance(value, Kernels) and (value.path.name == file or f'#include "{file}"' in
