@@ -65,12 +65,15 @@ def repository() -> dict[str, bytes]:
 
 
 def front(pages: Iterable[str]) -> str:
-    """The first page. Pages of docs/ that it does not list are added to its list of pages for use."""
+    """The first page. Pages that it does not list are added to its lists: those of docs/ for use, others to results."""
     text = (ROOT / "docs" / "site" / "front.md").read_text("utf-8")
     listed = {line.partition("<")[2].rstrip(">") or line for line in text.split("\n")}
-    rest = [page for page in (name.removesuffix(".md") for name in pages)
-            if re.fullmatch(r"docs/\w+", page) and page not in listed]
-    return text.replace("docs/limits\n", "".join(f"{page}\n" for page in [*rest, "docs/limits"]), 1)
+    rest = [page for page, _, suffix in (name.rpartition(".") for name in pages)
+            if suffix == "md" and page not in listed and not page.startswith("docs/chapters/")]
+    for last, ours in (("docs/limits", True), ("docs/paper", False)):
+        new = "".join(f"{page}\n" for page in rest if page.startswith("docs/") == ours)
+        text = text.replace(f"{last}\n", f"{new}{last}\n", 1)
+    return text
 
 
 # --- made from the library ------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from docs.site.docstrings import to_rst
 from docs.site.drawing import Drawing
 from docs.site.equations import latex, mathml
 from docs.site.op_text import code, lines, named, rows, text_of
+from docs.site.pages import front
 from docs.site.palette import COLORS, variables
 from docs.site.verdicts import judge
 from tests.support.complete import OPS
@@ -187,3 +188,9 @@ def test_each_public_name_is_in_the_reference(site: Path) -> None:
         names = getattr(importlib.import_module(f"tinynet.{module}"), "__all__", []) if module != "callbacks" else []
         assert not [name for name in names if f"tinynet.{module}.{name}" not in ids], module
     assert {"tinynet.fit", "tinynet.save", "tinynet.Tensor", "tinynet.gradcheck"} <= ids
+
+
+def test_pages_that_the_front_does_not_list_are_added() -> None:
+    made = front(["docs/new.md", "docs/data.md", "examples/NEW.md", "docs/chapters/tape.md", "figure.svg", "LICENSE"]).split("\n")
+    assert "docs/new" in made and "examples/NEW" in made
+    assert made.count("docs/data") == 1 and "docs/chapters/tape" not in made and "figure.svg" not in made
