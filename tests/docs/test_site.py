@@ -191,6 +191,7 @@ def test_each_public_name_is_in_the_reference(site: Path) -> None:
 
 
 def test_pages_that_the_front_does_not_list_are_added() -> None:
-    made = front(["docs/new.md", "docs/data.md", "examples/NEW.md", "docs/chapters/tape.md", "figure.svg", "LICENSE"]).split("\n")
+    pages = ["docs/new.md", "docs/data.md", "examples/NEW.md", "docs/chapters/tape.md", "figure.svg", "LICENSE"]
+    made = front(pages).split("\n")
     assert "docs/new" in made and "examples/NEW" in made
     assert made.count("docs/data") == 1 and "docs/chapters/tape" not in made and "figure.svg" not in made
