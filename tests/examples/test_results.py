@@ -482,6 +482,8 @@ def test_the_table_of_a_command_says_what_the_report_says() -> None:
         for line in tables.short(runs).splitlines()[1:]:
             said = row(accuracies, line.partition("  ")[0])
             assert re.split(r"  +", line)[1:] == [said[6], *said[7:9]]
+    one = tables.short([run for run in folds() if run["seed"] == 0]).splitlines()[1:]
+    assert len(one) == 2 and all(line.split()[1] == "1" and line.endswith("one run") for line in one)
 
 
 def test_a_stand_in_is_called_so_in_text_and_figures() -> None:
