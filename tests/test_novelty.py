@@ -13,7 +13,7 @@ import tinynet as tn
 from tinynet.__main__ import main
 from tinynet.ensemble import ensemble
 from tinynet.errors import ArgumentError, ModelFileError, ShapeError
-from tinynet.familiar import COMPONENTS, Familiar, statistics
+from tinynet.familiar import COMPONENTS, Familiar, _components, statistics
 from tinynet.novelty import remember, unlikeness
 
 rng = np.random.default_rng(0)
@@ -35,6 +35,18 @@ def test_the_score_is_the_mahalanobis_distance(features: int) -> None:
         distance = np.sqrt((centred**2).sum(axis=1))
         assert np.corrcoef(distance, one.score(new))[0, 1] > 0.99
     assert (one.score(new + 30 * x.std(axis=0)) > 1).all()
+
+
+def test_components_of_few_rows_are_those_of_many_columns() -> None:
+    z = rng.normal(size=(30, 50)) * np.linspace(3, 1, 50)
+    z -= z.mean(axis=0)
+    basis, variances = _components(z, 8)
+    expected = np.linalg.svd(z)[2][:8]
+    np.testing.assert_allclose(np.abs((basis * expected).sum(axis=1)), 1, atol=1e-9)
+    np.testing.assert_allclose(variances, np.linalg.svd(z)[1][:8] ** 2 / 30)
+    tall, same = _components(np.concatenate([z, z]), 8)
+    np.testing.assert_allclose(np.abs((basis * tall).sum(axis=1)), 1, atol=1e-9)
+    np.testing.assert_allclose(same, variances)
 
 
 def test_few_and_degenerate_images() -> None:

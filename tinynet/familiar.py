@@ -77,11 +77,9 @@ class Familiar:
         center, scale = features.mean(axis=0), np.maximum(features.std(axis=0), FLOOR)
         z = (features - center) / scale
         count = max(1, min(COMPONENTS, z.shape[1] - 1, len(z) // 4))
-        variances, vectors = np.linalg.eigh(z.T @ z / len(z))
-        order = np.argsort(-variances)
-        spread = np.maximum(variances[order[:count]], FLOOR)
-        rest = max(float(variances[order[count:]].mean()) if z.shape[1] > count else 1.0, FLOOR)
-        arrays = [mean, deviation, size, center, scale, vectors[:, order[:count]].T, spread, [rest], [1.0]]
+        basis, variances = _components(z, count)
+        rest = ((z * z).mean(axis=0).sum() - variances.sum()) / max(1, z.shape[1] - count)
+        arrays = [mean, deviation, size, center, scale, basis, np.maximum(variances, FLOOR), [max(rest, FLOOR)], [1.0]]
         one = cls(*(np.asarray(array, np.float32) for array in arrays))
         scores = np.maximum(one.score(validation), SMALLEST)
         limit = float(np.percentile(scores, PERCENTILE))
@@ -107,6 +105,20 @@ class Familiar:
     def arrays(self) -> dict[str, Array]:
         """The arrays by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def _components(z: Array, count: int) -> tuple[Array, Array]:
+    """The first principal components of centered rows (N,F), as rows (count,F), and their variances (count).
+
+    They are the eigenvectors of zᵀz / N, or where there are fewer rows than columns, zᵀ times those of zzᵀ / N.
+    """
+    is_wide = z.shape[1] > len(z)
+    variances, vectors = np.linalg.eigh((z @ z.T if is_wide else z.T @ z) / len(z))
+    order = np.argsort(-variances)[:count]
+    variances, basis = np.maximum(variances[order], 0), vectors[:, order].T
+    if is_wide:
+        basis = basis @ z / np.sqrt(np.maximum(variances, FLOOR * FLOOR) * len(z))[:, None]
+    return basis, variances
 
 
 def statistics(pixels: Array) -> Array:

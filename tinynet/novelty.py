@@ -21,7 +21,7 @@ from tinynet.training.step import device_of
 from tinynet.types import Array
 
 AT_ONCE = 64  # images
-MOST = 4000  # training images that are looked at, equally spaced
+MOST = 2000  # images of a part that are looked at, equally spaced
 
 
 def remember(model: Module, train: Any, validation: Any, *, size: tuple[int, int] | None = None) -> None:
@@ -41,7 +41,8 @@ def remember(model: Module, train: Any, validation: Any, *, size: tuple[int, int
     True
     """
     pictures = Classifier(model)
-    chosen = np.linspace(0, len(train) - 1, min(MOST, len(train))).astype(np.int64)
+    chosen, others = (np.linspace(0, len(part) - 1, min(MOST, len(part))).astype(np.int64) for part in
+                      (train, validation))
     moments, features = np.zeros((3, pictures.channels)), []
     for start in range(0, len(chosen), AT_ONCE):
         pixels = np.asarray(train[chosen[start : start + AT_ONCE]])
@@ -51,7 +52,7 @@ def remember(model: Module, train: Any, validation: Any, *, size: tuple[int, int
     mean = moments[1] / np.maximum(moments[0], 1)
     deviation = np.sqrt(np.maximum(moments[2] / np.maximum(moments[0], 1) - mean**2, 0))
     model.familiar = (Familiar.fit(np.concatenate(features) if features else np.zeros((0, 1)),
-                                   _all_features(pictures, model, validation), mean=mean, deviation=deviation,
+                                   _all_features(pictures, model, validation[others]), mean=mean, deviation=deviation,
                                    size=size or pictures.size),)
 
 

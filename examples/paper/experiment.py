@@ -35,6 +35,7 @@ from paper.training import Recipe as Recipe
 from tinynet.ensemble import ensemble
 from tinynet.errors import ArgumentError, DataError
 from tinynet.from_folder.settings import class_weights
+from tinynet.novelty import remember
 from tinynet.output import say
 
 SEEDS = 5
@@ -246,6 +247,7 @@ def run(job: Job, options: argparse.Namespace) -> records.Record:
     history = training.fit(model, training.loader(job.data.train, recipe, model.scaling, training=True), recipe,
                            validation=training.loader(job.data.validation, recipe, model.scaling),
                            checkpoint=paths["checkpoint"], resume=options.resume, weights=weights)
+    remember(model, job.data.train[0], job.data.validation[0])
     tn.save(paths["model"], model)
     probabilities = training.probabilities(model, job.data.test, recipe, model.scaling)
     if recipe.estimate_prior:
