@@ -17,7 +17,8 @@ from tinynet.backend.cuda.runtime import fake_cupy
 pytestmark = [pytest.mark.cupy, pytest.mark.skipif(importlib.util.find_spec("cupy") is None, reason="no CuPy")]
 
 FOLDER = Path(tinynet.__file__).parent
-ON_THE_HOST = ("backend/cpu/", "data/digits/", "data/images/", "gradcheck.py", "saving/")  # only NumPy's arrays
+# Modules and folders with NumPy's arrays alone.
+ON_THE_HOST = ("backend/cpu/", "data/digits/", "data/images/", "gradcheck.py", "intervals.py", "learn/", "saving/")
 UFUNC = {"out", "dtype", "casting"}  # keywords of all of CuPy's ufuncs
 ROOTS = {"xp": (), "cupy": (), "runtime": ("cuda", "runtime")}  # names that our code gives to modules of CuPy
 
