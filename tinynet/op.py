@@ -25,6 +25,7 @@ import numpy as np
 
 from tinynet import backend
 from tinynet.backend import incremented as incremented
+from tinynet.backend.observer import current as recorder
 from tinynet.contract import Contract, Sizes
 from tinynet.errors import DeviceError, TinynetError
 from tinynet.options import wrong_option
@@ -125,8 +126,11 @@ class Op(Generic[Result]):
                 result = forward(xp, *arrays, **options)
             if result is NotImplemented:
                 backward = self.backward
-                constant = [tensor is not None and tensor.is_constant for tensor in tensors]
-                result = backend.repeat.forward(self.forward, xp, arrays, constant, options, backend.is_recording())
+                if recorder.get() is None:
+                    result = self.forward(xp, *arrays, **options)
+                else:
+                    constant = [tensor is not None and tensor.is_constant for tensor in tensors]
+                    result = backend.repeat.forward(self.forward, xp, arrays, constant, options, backend.is_recording())
         except MemoryError as error:
             raise backend.out_of_memory(self.name, device, error) from error
         except FloatingPointError:  # of np.seterr(all="raise"): that a tiny number becomes 0 is no error
@@ -135,16 +139,19 @@ class Op(Generic[Result]):
             with np.errstate(under="ignore"):
                 return self._run(tensors, arrays, sizes, options)
         outputs, cache = result
+        are_several = isinstance(outputs, tuple)
         kind = xp.ndarray
-        made = [array if type(array) is kind else xp.asarray(array)
-                for array in (outputs if isinstance(outputs, tuple) else (outputs,))]
+        made = [array if type(array) is kind else xp.asarray(array) for array in (outputs if are_several else [outputs])]
         results = [Tensor.of(array) for array in made]
-        if backend.is_recording() and any([tensor is not None and tensor.requires_grad for tensor in tensors]):
-            node = Node(self, xp, backward, cache, tensors, made)
-            for index, tensor in enumerate(results):
-                tensor.origin = node, index
-                tensor.requires_grad = True
-        return tuple(results) if isinstance(outputs, tuple) else results[0]
+        if backend.is_recording():
+            for tensor in tensors:
+                if tensor is not None and tensor.requires_grad:
+                    node = Node(self, xp, backward, cache, tensors, made)
+                    for index, result in enumerate(results):
+                        result.origin = node, index
+                        result.requires_grad = True
+                    break
+        return tuple(results) if are_several else results[0]
 
     def blanks(self, arrays: Sequence[Any], sizes: Sizes, options: dict[str, Any]) -> Any:
         """Outputs without memory, of the shapes of the contract and the dtype of the option `dtype` or the inputs."""
@@ -306,18 +313,23 @@ def _as_tensors(values: Sequence[Any], contract: Contract) -> Sequence[Tensor | 
 
 def _with_constants(values: Sequence[Any]) -> list[Tensor | None] | None:
     """The usual case, in less time: Python's numbers, and tensors of floats on the host. None for others."""
-    dtype = None
-    for value in values:
+    dtype, numbers = None, list[int]()
+    for place, value in enumerate(values):
         if isinstance(value, Tensor):
-            if type(value.data) is not np.ndarray or value.data.dtype.kind != "f":
+            array = value.data
+            if type(array) is not np.ndarray or array.dtype.kind != "f":
                 return None
-            dtype = dtype or value.data.dtype
-        elif value is not None and (type(value) not in (float, int) or not -_EXACT <= value <= _EXACT):
-            return None
+            dtype = dtype or array.dtype
+        elif value is not None:
+            if type(value) not in (float, int) or not -_EXACT <= value <= _EXACT:
+                return None
+            numbers.append(place)
     if dtype is None:
         return None
-    return [value if value is None or isinstance(value, Tensor) else Constant.of(np.array(value, dtype))
-            for value in values]
+    tensors = list(values)
+    for place in numbers:
+        tensors[place] = Constant.of(np.array(values[place], dtype))
+    return tensors
 
 
 def _converted(values: Sequence[Any], contract: Contract) -> list[Tensor | None]:

@@ -11,11 +11,14 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from functools import partial
+from operator import attrgetter
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
 from tinynet import backend
+from tinynet.backend.observer import current as recorder
+from tinynet.backend.repeat import Kept
 from tinynet.errors import GradientError, ShapeError
 from tinynet.settings import call_with
 from tinynet.tracing import observers
@@ -62,8 +65,8 @@ class Node:
         self.cache = cache
         needs: list[bool] = []
         edges: list[Edge] = []  # a node or a leaf for each input that needs a gradient; no other tensor is kept alive
-        self.given: tuple[Any, ...] = ()  # inputs that no op made: the optimizer and the user may change them meanwhile
-        self.constants: tuple[tuple[int, Traced], ...] = ()  # their places and tensors
+        given: tuple[Any, ...] = ()  # inputs that no op made: the optimizer and the user may change them meanwhile
+        constants: tuple[tuple[int, Traced], ...] = ()  # their places and tensors
         for place, tensor in enumerate(inputs):
             if tensor is None:
                 needs.append(False)
@@ -73,12 +76,12 @@ class Node:
             needs.append(need)
             edges.append((origin or tensor) if need else None)
             if tensor.is_constant:
-                self.constants = *self.constants, (place, tensor)
+                constants += ((place, tensor),)
             elif origin is None:
                 array = tensor.data
                 sample = _sample(array)
-                self.given = *self.given, (place, tensor, tensor.version, array, sample, sample.tobytes())
-        self.needs = tuple(needs)
+                given += ((place, tensor, tensor.version, array, sample, sample.tobytes()),)
+        self.given, self.constants, self.needs = given, constants, tuple(needs)
         self.edges: tuple[Edge, ...] | None = tuple(edges)
         self.outputs = [(array.shape, array.dtype) for array in outputs]
         self.number = next(_numbers)
@@ -105,7 +108,7 @@ class Node:
             doutputs = [backend.full(shape, 0, dtype, device) if dy is None else dy
                         for dy, (shape, dtype) in zip(doutputs, self.outputs, strict=True)]
         try:
-            if self.is_override:
+            if self.is_override or (recorder.get() is None and type(self.cache) is not Kept):
                 result = self.backward(self.xp, *doutputs, cache=self.cache, needs=self.needs)
             else:
                 result = backend.repeat.backward(self.backward, self.xp, doutputs, self.cache, self.needs)
@@ -212,8 +215,10 @@ def nodes_behind(tensor: Traced) -> list[Node]:
             raise GradientError(f"backward: the tape behind {node.op.name} was used up by an earlier backward(), "
                                 "each forward goes with one; compute the loss again, or add the losses first")
         found.add(node)
-        waiting.extend(edge[0] for edge in node.edges if isinstance(edge, tuple))
-    return sorted(found, key=lambda node: -node.number)
+        for edge in node.edges:
+            if isinstance(edge, tuple):
+                waiting.append(edge[0])
+    return sorted(found, key=attrgetter("number"), reverse=True)
 
 
 def _sample(array: Any) -> np.ndarray[Any, Any]:
