@@ -139,18 +139,15 @@ class Op(Generic[Result]):
             with np.errstate(under="ignore"):
                 return self._run(tensors, arrays, sizes, options)
         outputs, cache = result
-        are_several = isinstance(outputs, tuple)
-        kind = xp.ndarray
-        made = [array if type(array) is kind else xp.asarray(array) for array in (outputs if are_several else [outputs])]
+        are_several, kind = isinstance(outputs, tuple), xp.ndarray
+        made = [array if type(array) is kind else xp.asarray(array)
+                for array in (outputs if are_several else (outputs,))]
         results = [Tensor.of(array) for array in made]
-        if backend.is_recording():
-            for tensor in tensors:
-                if tensor is not None and tensor.requires_grad:
-                    node = Node(self, xp, backward, cache, tensors, made)
-                    for index, result in enumerate(results):
-                        result.origin = node, index
-                        result.requires_grad = True
-                    break
+        if backend.is_recording() and any([tensor is not None and tensor.requires_grad for tensor in tensors]):
+            node = Node(self, xp, backward, cache, tensors, made)
+            for index, tensor in enumerate(results):
+                tensor.origin = node, index
+                tensor.requires_grad = True
         return tuple(results) if are_several else results[0]
 
     def blanks(self, arrays: Sequence[Any], sizes: Sizes, options: dict[str, Any]) -> Any:
@@ -313,23 +310,16 @@ def _as_tensors(values: Sequence[Any], contract: Contract) -> Sequence[Tensor | 
 
 def _with_constants(values: Sequence[Any]) -> list[Tensor | None] | None:
     """The usual case, in less time: Python's numbers, and tensors of floats on the host. None for others."""
-    dtype, numbers = None, list[int]()
-    for place, value in enumerate(values):
+    dtype = None
+    for value in values:
         if isinstance(value, Tensor):
-            array = value.data
-            if type(array) is not np.ndarray or array.dtype.kind != "f":
+            if type(value.data) is not np.ndarray or value.data.dtype.kind != "f":
                 return None
-            dtype = dtype or array.dtype
-        elif value is not None:
-            if type(value) not in (float, int) or not -_EXACT <= value <= _EXACT:
-                return None
-            numbers.append(place)
-    if dtype is None:
-        return None
-    tensors = list(values)
-    for place in numbers:
-        tensors[place] = Constant.of(np.array(values[place], dtype))
-    return tensors
+            dtype = dtype or value.data.dtype
+        elif value is not None and (type(value) not in (float, int) or not -_EXACT <= value <= _EXACT):
+            return None
+    return None if dtype is None else [value if value is None or isinstance(value, Tensor)
+                                       else Constant.of(np.array(value, dtype)) for value in values]
 
 
 def _converted(values: Sequence[Any], contract: Contract) -> list[Tensor | None]:
