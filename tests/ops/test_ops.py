@@ -508,7 +508,10 @@ def test_comparisons() -> None:
         assert (result.numpy() == expected).all()
     assert len({x, v, x}) == 2
     a, b = np.array([1.0, 2.0, 3.0, -0.0]), np.array([2.0, 2.0, 2.0, 0.0])
-    for compare in (operator.lt, operator.le, operator.gt, operator.ge, operator.eq, operator.ne):
+    for compare, name in ((operator.lt, "less"), (operator.le, "less_equal"), (operator.gt, "greater"),
+                          (operator.ge, "greater_equal"), (operator.eq, "equal"), (operator.ne, "not_equal")):
+        with pytest.raises(ShapeError, match=f"^{name}: shapes must be equal or 1"):
+            compare(tn.Tensor(a), b[:3])
         for left, right in ((a, b), (a, 2.0), (2.0, a)):
             tensors = [tn.Tensor(one) if isinstance(one, np.ndarray) else one for one in (left, right)]
             assert (compare(*tensors).numpy() == compare(left, right)).all(), compare
