@@ -20,7 +20,8 @@ import mnist_lstm_cnn  # noqa: E402
 import models  # noqa: E402
 
 MODELS = {name: getattr(models, name)
-          for name in ("lstm_cnn", "cnn_lstm", "lstm", "cnn", "deep_lstm_cnn", "pneumonia_cnn_lstm")}
+          for name in ("lstm_cnn", "cnn_lstm", "lstm", "cnn", "deep_lstm_cnn", "pneumonia_cnn_lstm", "idc_lstm_cnn",
+                       "idc_lstm", "idc_cnn")}
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -151,7 +152,7 @@ def test_each_model_says_its_size_and_gives_scores(name: str) -> None:
         assert kind != "Dense" or "Dropout" in kinds[max(i - 3, 0) : i]
     parameters = sum(parameter.size for parameter in model.parameters())
     assert f"{parameters:,} parameters" in (MODELS[name].__doc__ or "")
-    classes = 2 if name == "pneumonia_cnn_lstm" else 10
+    classes = 2 if name.startswith(("pneumonia", "idc")) else 10
     assert f"Dense {'(N, ' + str(classes) + ')':>13}".split() == model.summary().splitlines()[-2].split()[:3]
     assert f"{parameters:,}" in model.summary().splitlines()[-1]
     images = np.zeros((2, *(model.input_shape or ())), np.float32)
