@@ -27,7 +27,8 @@ _LAYERS = {
     "bceloss": "tn.ops.binary_cross_entropy", "bcewithlogitsloss": "tn.ops.binary_cross_entropy",
     "l1loss": "tn.ops.mae", "huberloss": "tn.ops.huber", "smoothl1loss": "tn.ops.huber",
     "activation": "tn.nn.ReLU, Sigmoid, Softmax or Tanh", "swish": "tn.nn.SiLU",
-    "input": "Sequential(..., input_shape=(28, 28, 1))",
+    "rnn": "tn.nn.SimpleRNN", "depthwiseconv2d": "tn.nn.Conv2D(..., groups=inputs)",
+    "layernormalization": "tn.nn.LayerNorm", "input": "Sequential(..., input_shape=(28, 28, 1))",
     "inputlayer": "Sequential(..., input_shape=(28, 28, 1))", "dataloader": "tn.data.Loader"}
 _OPS = {
     "crossentropyloss": "tn.ops.cross_entropy", "softmax_cross_entropy": "tn.ops.cross_entropy",
