@@ -10,6 +10,7 @@ from tinynet import __version__
 project, author, version = "tinynet", "The tinynet authors", __version__
 extensions = ["sphinx.ext.autodoc", "myst_parser", "docs.site.directives"]
 html_theme, html_title, html_static_path, html_css_files = "furo", "tinynet", ["static"], ["tinynet.css"]
+html_js_files = [("lab.js", {"type": "module"})]
 html_copy_source = html_show_sourcelink = html_show_sphinx = html_show_copyright = False
 html_favicon = "static/favicon.svg"
 html_theme_options = {

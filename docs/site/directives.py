@@ -217,7 +217,7 @@ class DrawingDirective(Base):
         file = Path(self.env.app.outdir, "figures", f"{name}.svg")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(drawing.svg(fixed=True), "utf-8")
-        widget = f' data-widget="{escape(self.options["widget"])}"' if "widget" in self.options else ""
+        widget = f' data-place="{escape(self.options["widget"])}"' if "widget" in self.options else ""
         caption = nodes.container(classes=["caption"])
         self.state.nested_parse(self.content, self.content_offset, caption)
         link = f'<a class="copy" href="{self.path_to(f"figures/{name}.svg")}" download>SVG</a>'

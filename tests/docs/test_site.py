@@ -6,12 +6,17 @@ import os
 import re
 import subprocess
 import sys
+import threading
+from functools import partial
 from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
+from docs import lab
 from docs.site import links
 from docs.site.docstrings import to_rst
 from docs.site.drawing import Drawing
@@ -20,6 +25,7 @@ from docs.site.op_text import code, lines, named, rows, text_of
 from docs.site.pages import front
 from docs.site.palette import COLORS, variables
 from docs.site.verdicts import judge
+from tests.support.browser import CHROMIUM, browser, wait
 from tests.support.complete import OPS
 from tests.support.op_texts import equations_in_text
 from tests.support.project import ROOT
@@ -195,3 +201,41 @@ def test_pages_that_the_front_does_not_list_are_added() -> None:
     made = front(pages).split("\n")
     assert "docs/new" in made and "examples/NEW" in made
     assert made.count("docs/data") == 1 and "docs/chapters/tape" not in made and "figure.svg" not in made
+
+
+# --- widgets in chapters ----------------------------------------------------------------------------------------------
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *arguments: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("chapter", "widget"), [("backward", "carry"), ("softmax", "softmax")])
+def test_a_widget_starts_in_its_chapter(site: Path, chapter: str, widget: str) -> None:
+    pytest.importorskip("playwright", reason="pip install -e '.[test]' brings playwright")
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed: apt install chromium")
+    try:
+        lab.build(site / "lab")
+    except lab.Missing as error:
+        pytest.skip(str(error))
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(site))) as server, browser() as chromium:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        page, errors = chromium.new_page(viewport={"width": 390, "height": 844}), list[str]()
+        page.on("console", lambda line: errors.append(line.text) if line.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(f"http://127.0.0.1:{server.server_port}/docs/chapters/{chapter}.html")
+        page.get_by_role("button", name="Try it").click()
+        wait(page, "window.tinynetLab && window.tinynetLab.ready")
+        assert page.locator(f"[data-widget={widget}] h2").count() == 1
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        assert not errors
+        server.shutdown()
+
+
+def test_every_chapter_names_a_widget_of_the_lab() -> None:
+    text = (ROOT / "tinynet" / "learn" / "page" / "widgets.js").read_text("utf-8")
+    exported = text.partition("export const widgets = {")[2]
+    for path in sorted((ROOT / "docs" / "chapters").glob("*.md")):
+        for name in re.findall(r"^:widget: (\S+)$", path.read_text("utf-8"), re.M):
+            assert re.search(rf'[\s"]{name}[":,\s]', exported), f"{path.name}: {name}"

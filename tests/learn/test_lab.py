@@ -118,7 +118,7 @@ def test_a_training_run_goes_on_and_is_the_same_again() -> None:
 
 
 def test_the_colors_of_the_page_are_those_of_the_site() -> None:
-    assert (ROOT / "tinynet" / "learn" / "page" / "lab.css").read_text().startswith(style_sheet())
+    assert (ROOT / "tinynet" / "learn" / "page" / "page.css").read_text().startswith(style_sheet())
 
 
 # --- the smaller widgets ----------------------------------------------------------------------------------------------

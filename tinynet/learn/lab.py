@@ -72,8 +72,9 @@ def _split() -> tuple[list[nn.Module], Any, list[nn.Module]]:
 # --- reading a digit ------------------------------------------------------------------------------------------------
 
 def start() -> dict[str, Any]:
-    """What the page shows before anything is touched: the strokes of ten digits, sizes, and the version."""
-    return {"strokes": STROKES, "version": __version__, "parameters": sum(p.size for p in model().parameters()),
+    """What the page shows before anything is touched: ten digits (10,784) and their strokes, sizes, and the version."""
+    return {"strokes": STROKES, "digits": np.rint(255 * drawn()).reshape(10, T * T), "version": __version__,
+            "parameters": sum(p.size for p in model().parameters()),
             "source": source()["source"]}
 
 

@@ -22,8 +22,8 @@ from tinynet.learn import lab
 
 FILES: Mapping[str, tuple[str, str]] = {  # by path: file in page/, type
     "/": ("index.html", "text/html; charset=utf-8"), "/index.html": ("index.html", "text/html; charset=utf-8"),
-    "/lab.css": ("lab.css", "text/css; charset=utf-8"), "/lab.js": ("lab.js", "text/javascript; charset=utf-8"),
-    "/widgets.js": ("widgets.js", "text/javascript; charset=utf-8")}
+    **{f"/{name}": (name, "text/css; charset=utf-8") for name in ("page.css", "lab.css")},
+    **{f"/{name}": (name, "text/javascript; charset=utf-8") for name in ("page.js", "lab.js", "widgets.js")}}
 LARGEST = 1 << 20  # bytes of a call
 POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
           "base-uri 'none'; form-action 'none'; frame-ancestors 'none'")

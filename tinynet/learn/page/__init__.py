@@ -1,7 +1,9 @@
 """The page of the lab.
 
     index.html   its parts
-    lab.css      colors and layout
+    page.css     its colors and layout
+    page.js      starts all widgets
+    lab.css      the layout of the widgets, here and in the chapters of the site
     lab.js       calls of tinynet/learn/lab.py, over HTTP or in a worker
     widgets.js   what can be touched
     worker.js    tinynet in the browser, for pages without a server

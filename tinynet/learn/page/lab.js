@@ -1,5 +1,5 @@
 // The lab: one page for two transports. `ask` calls a function of tinynet/learn/lab.py, over HTTP or in a worker.
-// A page has elements with data-widget="NAME"; `mount` fills them.
+// A page has elements with data-widget="NAME"; `start` fills them.
 import { widgets } from "./widgets.js";
 
 const unpack = buffer => {
@@ -49,23 +49,18 @@ export const lab = {
   setDigit(pixels) { lab.digit = pixels; listeners.forEach(listener => listener(pixels)); },
 };
 
-export async function mount(root, ask) {
+// Fill the places below `root`. With a token, a server computes; else a worker, from the folder of this file.
+export async function start(root, token = "") {
+  const ask = token ? overHttp(token) : inWorker(new Worker(new URL("worker.js", import.meta.url)));
   lab.ask = async (name, ...values) => {
     const begin = performance.now(), answer = await ask(name, ...values);
     lab.results[name] = { ...answer, asked: values, ms: performance.now() - begin };
     return lab.results[name];
   };
   lab.about = await lab.ask("start");
-  const found = [...root.querySelectorAll("[data-widget]")];
-  for (const element of found) await widgets[element.dataset.widget](element, lab);
+  const places = [...root.querySelectorAll("[data-widget]")];
+  if (!places.some(place => place.dataset.widget === "gates")) lab.setDigit([...lab.about.digits.data.slice(3 * 784, 4 * 784)]);
+  for (const place of places) await widgets[place.dataset.widget](place, lab);
   lab.ready = performance.now() - lab.started;
-  return found.length;
 }
-
-const standing = document.getElementById("standing");
-const token = location.hash.slice(1);
-const ask = token ? overHttp(token) : inWorker(new Worker(new URL("worker.js", import.meta.url)));
 window.tinynetLab = lab;
-mount(document, ask).then(
-  () => { if (standing) standing.textContent = `tinynet ${lab.about.version}: an LSTM-CNN of ${lab.about.parameters.toLocaleString("en")} parameters reads digits row by row.`; },
-  error => { if (standing) { standing.textContent = `The lab could not start: ${error.message}`; standing.className = "wrong"; } });

@@ -138,6 +138,11 @@ const centred = pad => {
   return pixels.map((_, k) => found[4 * k]);
 };
 
+// In a page without a pad: a button for each of ten digits.
+const digitButtons = lab => make("div", { class: "buttons" }, ...Array.from({ length: 10 }, (_, k) =>
+  button(String(k), () => lab.setDigit([...lab.about.digits.data.slice(784 * k, 784 * (k + 1))]), { "aria-label": `read a ${k}` })));
+const hasPad = () => Boolean(document.querySelector("canvas.pad"));
+
 const drawingPad = lab => {
   const canvas = make("canvas", { class: "pad", width: SIDE, height: SIDE, role: "img", "aria-label": "a pad to draw a digit on; the buttons below draw one for you" });
   const pen = canvas.getContext("2d", { willReadFrequently: true });
@@ -217,6 +222,7 @@ async function reader(element, lab) {
 
 async function back(element, lab) {
   titled(element, "Back through time", "The loss sends a gradient back from the last row to the first. Move the row: maps show what has been computed so far, in logarithms over four powers of ten. Choose a wrong label, and the gradients grow.");
+  if (!hasPad()) element.append(digitButtons(lab));
   const row = slider("row", { min: 1, max: T, value: 1 }, () => draw());
   const label = make("select", {}, ...Array.from({ length: 10 }, (_, k) => make("option", { value: k }, String(k)))), said = make("p", { class: "said", role: "status" });
   const maps = make("div", { class: "maps" }), products = make("div", { class: "plot" });
@@ -236,7 +242,11 @@ async function back(element, lab) {
     plot(products, [{ name: "product of f", color: "f", points: line(answer.forget) }, { name: "plain RNN", color: "muted", points: line(answer.plain), dash: "5 4" }],
       { x: "row", y: "factor to row 28", log: true, label: "running products of forget gates and of a plain RNN" });
   };
-  const show = latest(async () => { answer = await lab.ask("back", lab.digit, +label.value); draw(); });
+  const show = latest(async () => {
+    if (!hasPad()) await lab.ask("gates", lab.digit);
+    answer = await lab.ask("back", lab.digit, +label.value);
+    draw();
+  });
   label.value = 3;
   label.addEventListener("change", show);
   redraw.push(draw);
@@ -245,6 +255,7 @@ async function back(element, lab) {
 
 async function bias(element, lab) {
   titled(element, "The forget bias", "Four LSTMs that have learned nothing differ in the bias of the forget gate alone. How much of a gradient of the last output is left at each row?");
+  if (!hasPad()) element.append(digitButtons(lab));
   const where = make("div", { class: "plot" });
   element.append(where);
   const colors = ["h", "C", "o", "f"];
@@ -294,6 +305,7 @@ const KERNELS = { "edges": [0, 1, 0, 1, -4, 1, 0, 1, 0], "horizontal": [1, 1, 1,
 
 async function kernel(element, lab) {
   titled(element, "A convolution's taps", "Nine numbers slide over the digit. Choose a pixel of the result: it is the sum of nine products.");
+  if (!hasPad()) element.append(digitButtons(lab));
   const inputs = Array.from({ length: 9 }, (_, k) => make("input", { type: "number", step: "0.1", value: KERNELS.edges[k], "aria-label": `kernel, row ${1 + Math.floor(k / 3)}, column ${1 + k % 3}`, oninput: () => show() }));
   const result = make("canvas", { class: "map square", role: "img", "aria-label": "the result of the convolution" }), products = make("div", { class: "nine", "aria-live": "polite" }), said = make("p", { class: "said" });
   const row = slider("row", { min: 1, max: T, value: 10 }, () => draw()), column = slider("column", { min: 1, max: T, value: 14 }, () => draw());
@@ -408,6 +420,7 @@ async function tape(element, lab) {
 
 async function pooling(element, lab) {
   titled(element, "What comes through", "An op on the digit, and where a gradient of 1 at each output arrives on its way back.");
+  if (!hasPad()) element.append(digitButtons(lab));
   const kind = make("select"), maps = make("div", { class: "maps" });
   const [forward, backward] = [map(maps, "h", "output", "the output of the op"), map(maps, "C", "gradient that reaches each pixel", "the gradient that reaches each pixel")];
   [forward, backward].forEach(canvas => canvas.classList.add("square"));
