@@ -36,11 +36,15 @@ def layers(row: str, torch: Any, channels_last: bool) -> tuple[Any, Any, Callabl
     return ours, theirs, lambda output: output.permute(0, 2, 3, 1)
 
 
+def drawn(shape: tuple[int, ...], step: int) -> np.ndarray:
+    """Normal numbers, the same in every run."""
+    return tn.random.normal(shape, (0, tn.random.stream("layers")), step).astype("float32")
+
+
 def calls(row: str, torch: Any, channels_last: bool = False) -> dict[str, tuple[Call, Call]]:
     """What is timed: by name our call and PyTorch's. Errors: AssertionError if the outputs differ."""
-    rng = np.random.default_rng(0)
     ours, theirs, same = layers(row, torch, channels_last)
-    array = rng.standard_normal(ROWS[row]).astype("float32")
+    array = drawn(ROWS[row], 0)
     x = tn.Tensor(array, requires_grad=True)
     theirs_x = torch.tensor(array)
     if row == "depthwise":
@@ -49,7 +53,7 @@ def calls(row: str, torch: Any, channels_last: bool = False) -> dict[str, tuple[
     theirs_x.requires_grad_()
     y = same(theirs(theirs_x)).detach().numpy()
     np.testing.assert_allclose(ours(x).numpy(), y, atol=1e-4)
-    dy = rng.standard_normal(y.shape).astype("float32")
+    dy = drawn(y.shape, 1)
     theirs_dy = torch.tensor(dy)
 
     def our_forward() -> None:

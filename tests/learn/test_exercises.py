@@ -34,10 +34,12 @@ MISTAKES: dict[str, list[tuple[int, str, str, str]]] = {
          "off by the factor 5; right at 1 of 2 calls"),
     ],
     "conv1d": [
-        (2, "dx[tap] += (dy @ W[i, j].T)", "dx[tap] = (dy @ W[i, j].T)", r"right at \d of 5 calls"),
-        (2, "(dy @ W[i, j].T)", "(dy @ W[i, -1 - j].T)", r"right at 1 of 5 calls"),
-        (3, "x[tap].reshape(R, C).T @ dy", "dy.T @ x[tap].reshape(R, C)", "raises ValueError"),
-        (3, "x[tap].reshape(R, C).T @ dy", "x[tap].reshape(R, C).T @ dy / N", "off by the factor 0.5"),
+        (2, "_side_by_side(dy @ _by_groups(W[i, j], groups).transpose(0, 2, 1))", "dy[0] @ W[i, -1 - j].T",
+         r"right at 1 of 5 calls"),
+        (2, "_side_by_side(dy @ _by_groups(W[i, j], groups).transpose(0, 2, 1))", "dy[0] @ W[i, j]",
+         "raises ValueError"),
+        (3, "_side_by_side(pixels.transpose(0, 2, 1) @ dy)", "dy[0].T @ pixels[0]", "raises ValueError"),
+        (3, "_side_by_side(pixels.transpose(0, 2, 1) @ dy)", "pixels[0].T @ dy[0] / N", "off by the factor 0.5"),
         (4, "dy.sum(axis=0) if need_b else None", "dy.sum()", r"has shape \(\), must have \(4,\)"),
     ],
     "batch_norm": [
@@ -122,6 +124,7 @@ RIGHT_WAYS = [
     ("lstm_gates", "dC * C[t] * f * (1 - f)", "(dC * C[t]\n            * (f - f * f))"),
     ("cross_entropy", "dl * (_where_not_0(xp, total, xp.exp(logp)) * total - wq)",
      "dl * (xp.exp(logp) - q)"),
+    ("conv1d", "_side_by_side(dy @ _by_groups(W[i, j], groups).transpose(0, 2, 1))", "dy[0] @ W[i, j].T"),
     ("tape", "range(len(self.numbers) - 1, -1, -1)", "reversed(range(len(self.numbers)))"),
     ("adam", "value -= scalar(lr, value) * mhat", "value -= lr * mhat"),
 ]

@@ -1,6 +1,7 @@
 """To learn by doing: a lab in the browser, and exercises.
 
     lab.py             what the lab computes
+    trusted.py         what it says of an edited backward pass
     small_widgets.py   what its smaller widgets compute
     digits.py          ten digits, as strokes of a pen
     server.py          the lab on the user's machine, for `tinynet learn`

@@ -139,7 +139,8 @@ EXERCISES: dict[str, Exercise] = {
         "the gradients of a convolution",
         "The forward pass adds x[tap] @ W[i, j] for each element (i, j) of the kernel, where x[tap] are the inputs "
         "that this element reads. A convolution over time has i = 0. Find what each of these products gives to the "
-        "gradients.",
+        "gradients; `share` is what one of them adds to dx. Channels may come in groups. Here there is one group, and "
+        "it is the first axis of dy (1,R,F) and of pixels (1,R,C).",
         (conv._dconvolve,),
         {("_dconvolve", 2): "An input is read by several elements of the kernel. For one of them it is a dense layer.",
          ("_dconvolve", 3): "For one element of the kernel it is the dW of a dense layer with the rows x[tap].",

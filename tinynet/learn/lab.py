@@ -6,9 +6,7 @@ A digit is 784 pixels, 0 ... 255, row by row. The model is tinynet.models.lstm_c
 which examples/lab_digit.py has trained. Its LSTM reads the 28 rows as a sequence.
 """
 
-import inspect
 import json
-import textwrap
 from collections.abc import Callable, Sequence
 from importlib import resources
 from typing import Any
@@ -18,9 +16,9 @@ import numpy as np
 from tinynet import models, nn, ops, optim
 from tinynet.about import __version__
 from tinynet.backend import using
-from tinynet.gradcheck import gradcheck
 from tinynet.learn.digits import STROKES, drawn
 from tinynet.learn.small_widgets import SMALL
+from tinynet.learn.trusted import break_it, source, v_curve
 from tinynet.random import normal, seed, stream, uniform
 from tinynet.tape import no_grad
 from tinynet.tensor import Tensor
@@ -28,7 +26,6 @@ from tinynet.types import Array
 from tinynet.window import taps, windows
 
 T = 28  # rows of a digit, the time steps
-TORCH_TOLERANCE = 1e-3  # relative, the default of torch.autograd.gradcheck
 _made: dict[str, Any] = {}  # the model, other layers, and the run of `training`
 
 
@@ -171,72 +168,6 @@ def forget_bias(pixels: Sequence[int]) -> dict[str, Any]:
         dy[:, -1] = 1
         norms.append(np.linalg.norm(_steps_back(sequence, h, C, layer.W, Tensor(b), dy)[1][:-1], axis=1))
     return {"biases": [-1, 0, 1, 3], "norms": np.array(norms)}
-
-
-# --- gradients that can be trusted ----------------------------------------------------------------------------------
-
-def source() -> dict[str, Any]:
-    """The source of the LSTM's backward pass."""
-    lines = textwrap.dedent(inspect.getsource(ops.lstm.backward)).split("\n")
-    return {"source": "\n".join(line for line in lines if not line.startswith("@")).rstrip()}
-
-
-def break_it(text: str) -> dict[str, Any]:
-    """Check an edited backward pass of the LSTM in three ways, input by input.
-
-    Returns verdicts, by checker and input [right, error]: the complex step and central differences, both of
-    `gradcheck`, and the same differences with the tolerance of PyTorch's checker. Or an error, in one sentence.
-    """
-    op = ops.lstm
-    names: dict[str, Any] = dict(vars(inspect.getmodule(op.forward)))
-    key, shapes = (0, stream("lab")), {"x": (2, 4, 3), "h0": (2, 4), "c0": (2, 4), "W": (7, 16), "b": (16,)}
-    arrays = {name: normal(shape, key, step=step).astype(float)
-              for step, (name, shape) in enumerate(shapes.items())}
-    true, found = op.backward, {}
-    del names["dlstm"]
-    try:
-        exec(compile(text, "dlstm", "exec"), names)
-        op.backward = names["dlstm"]
-        for checker, mode, tolerance in (("complex step", "complex", None), ("differences", "central", None),
-                                         ("PyTorch's tolerance", "central", TORCH_TOLERANCE)):
-            found[checker] = {name: _checked(arrays, name, mode, tolerance) for name in arrays}
-    except SyntaxError as error:
-        return {"error": f"line {error.lineno}: {error.msg}"}
-    except Exception as error:
-        return {"error": f"{type(error).__name__}: {error}"}
-    finally:
-        op.backward = true
-    return {"verdicts": found}
-
-
-def _checked(arrays: dict[str, Array], name: str, mode: str, tolerance: float | None) -> list[Any]:
-    def function(value: Tensor) -> Any:
-        return ops.lstm(*[value if other == name else Tensor(array) for other, array in arrays.items()])
-    report = gradcheck(function, arrays[name], mode=mode, tol=tolerance)
-    return [bool(report.ok), float(report.error)]
-
-
-def v_curve() -> dict[str, Any]:
-    """The error of a derivative against the step s, for the gradient of a small LSTM by W in one direction.
-
-      rows   log10 s, and the relative errors of forward differences, central differences and the complex step
-    """
-    key = 0, stream("lab")
-    x, W, b, along = (normal(shape, key, step=step).astype(float)
-                      for step, shape in enumerate([(1, 5, 3), (7, 16), (16,), (7, 16)]))
-
-    def loss(weights: Array) -> Any:
-        return ops.lstm.forward(np, x.astype(weights.dtype), None, None, weights, b)[0][0].sum()
-
-    (y, h, C), cache = ops.lstm.forward(np, x, None, None, W, b)
-    dW = ops.lstm.backward(np, np.ones_like(y), 0 * h, 0 * C, cache=cache, needs=(True,) * 7)[3]
-    true, rows = float((dW * along).sum()), []
-    for exponent in range(-20, 0):
-        s = 10.0**exponent
-        found = ((loss(W + s * along) - loss(W)) / s, (loss(W + s * along) - loss(W - s * along)) / (2 * s),
-                 loss(W + 1j * s * along).imag / s)
-        rows.append([exponent, *(max(abs(float(one) - true) / abs(true), 1e-17) for one in found)])
-    return {"rows": rows}
 
 
 # --- convolution and batch normalisation ----------------------------------------------------------------------------

@@ -66,8 +66,8 @@ def _dconvolve(xp: Any, dy: Array, cache: Any, needs: Any) -> Gradients:
     dW: Any = xp.empty_like(W) if need_W else None
     for i, j, tap in taps(rows, columns):
         if need_x:
-            share = _side_by_side(dy @ _by_groups(W[i, j], groups).transpose(0, 2, 1))
-            dx[tap] += share.reshape(N, rows.outputs, columns.outputs, groups * C)  # (2)
+            share = _side_by_side(dy @ _by_groups(W[i, j], groups).transpose(0, 2, 1))  # (2)
+            dx[tap] += share.reshape(N, rows.outputs, columns.outputs, groups * C)
         if need_W:
             pixels = _by_groups(x[tap].reshape(R, groups * C), groups)
             dW[i, j] = _side_by_side(pixels.transpose(0, 2, 1) @ dy)  # (3)
