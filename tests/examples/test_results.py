@@ -33,9 +33,11 @@ import results  # noqa: E402
 from paper import experiment, provenance  # noqa: E402
 from paper.reporting import (  # noqa: E402
     committees,
+    curves,
     figures,
     goals,
     grouping,
+    idc,
     pairs,
     records,
     report,
@@ -217,6 +219,23 @@ def test_the_numbers_of_table_2_are_right(tmp_path: Path) -> None:
         assert cells[1:] == [" (".join(student(values)) + ")" for values in measured]
 
 
+def test_the_numbers_of_all_seeds_together_on_idc_are_right() -> None:
+    made = [fields for fields in everything() if fields["experiment"] == "idc_table2"]
+    text = report.section("idc_table2", {"idc_table2": list(map(records.checked, made))}).partition("independent")[2]
+    seeds = arrays(made, "idc_table2", "idc_cnn")
+    labels, predicted = seeds[0][0], np.mean([scores for _, _, scores in seeds], axis=0) > 0.5
+    cells = row(text.partition("By the patient")[0], "CNN")[1:]
+    for cell, measure in zip(cells, (sk.accuracy_score, sk.balanced_accuracy_score, sk.f1_score), strict=True):
+        assert cell.startswith(f"{100 * measure(labels, predicted):.2f} (")
+    rng = np.random.default_rng(0)
+    drawn = [rng.integers(0, len(labels), len(labels)) for _ in range(1000)]
+    ends = np.quantile([sk.f1_score(labels[one], predicted[one]) for one in drawn], [0.025, 0.975])
+    low, high = idc.f1_interval(sk.confusion_matrix(labels, predicted))
+    assert (low, high) == pytest.approx(ends, abs=0.006)
+    assert cells[2].endswith(f"({100 * low:.2f} to {100 * high:.2f})")
+    assert idc.f1_of(np.zeros((2, 2), int)) == 0
+
+
 def test_the_numbers_of_the_x_rays_are_right(tmp_path: Path) -> None:
     made = everything()
     _, _, text = results.markdown(results.load(write(tmp_path, made))).partition("## Chest")
@@ -315,7 +334,7 @@ def test_the_instruction_set_is_said() -> None:
     assert provenance.hardware("cpu")["instructions"] == " ".join(tn.about().instructions)
 
 
-@pytest.mark.parametrize("module", [records, tables])
+@pytest.mark.parametrize("module", [records, tables, idc, curves])
 def test_examples_in_the_texts(module: ModuleType) -> None:
     assert doctest.testmod(module, optionflags=doctest.ELLIPSIS).failed == 0
 

@@ -14,17 +14,26 @@ from paper.reporting.tables import percent, subject
 PARTS = {"train": "training, while learning", "validation": "validation"}
 
 
-def error_curves(runs: Sequence[Record], *, title: str, of_fold: str = "patient") -> Drawing:
+def error_curves(runs: Sequence[Record], *, title: str) -> Drawing:
     """The figure of an experiment: training beside validation, with a row for each of several folds."""
     models = by_model(runs)
     folds = sorted({run["fold"] for some in models.values() for run in some})
     rows = [[_panel({model: [run for run in some if run["fold"] == fold] for model, some in models.items()}, part,
-                    f", tested on {of_fold} {fold}" * (len(folds) > 1)) for part in PARTS] for fold in folds]
+                    f", tested on {fold_title(fold)}" * (len(folds) > 1)) for part in PARTS] for fold in folds]
     several = any(len(lines) > 1 for row in rows for panel in row for lines in panel.lines.values())
     caption = ("100 - accuracy after each epoch, on one logarithmic scale: a straight line is a constant factor per "
                f"epoch. {'Lines are means over the seeds, in bands from the lowest to the highest. ' * several}"
                f"{_seen(rows)}")
     return Drawing(partial(figures.curves, rows=rows, title=f"{subject(runs, title)}: errors over the epochs"), caption)
+
+
+def fold_title(fold: str) -> str:
+    """A fold in a title: a patient, or one of several folds of patients.
+
+    >>> fold_title("14082"), fold_title("fold3")
+    ('patient 14082', 'fold 3')
+    """
+    return fold.replace("fold", "fold ") if fold.startswith("fold") else f"patient {fold}"
 
 
 def _panel(models: dict[str, list[Record]], part: str, remark: str) -> Panel:

@@ -1,18 +1,24 @@
 """Text and figures of the experiment on IDC, table II."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
+import numpy as np
+
 from paper.reporting import figures
-from paper.reporting.curves import error_curves
+from paper.reporting.curves import error_curves, fold_title
 from paper.reporting.figures import Drawing, Figures
 from paper.reporting.goals import CRUZ_ROA, NAMES
 from paper.reporting.grouping import Runs, by_model, pooled
 from paper.reporting.records import Record
-from paper.reporting.tables import accuracies, comparisons, listed, percent, spread, subject, table
+from paper.reporting.tables import accuracies, comparisons, interval, listed, percent, spread, subject, table
+from paper.reporting.xrays import together
 from tinynet import metrics
-from tinynet.intervals import mean_of
+from tinynet.intervals import LEVEL, balanced, mean_of, wilson
+from tinynet.random import stream, uniform
+
+RESAMPLED = 1_000
 
 
 def idc(runs: Runs) -> str:
@@ -40,11 +46,52 @@ def idc(runs: Runs) -> str:
     return "\n\n".join([
         f"{of_patients(own)} F1 and PR-AUC are of the positive class. Intervals are over the seeds, not over patients.",
         accuracies("idc_table2", own),
-        table(["model", *(f"{name}, mean ± sd (95 %)" for name in measured)], rows),
+        table(["model", *(f"{name}, mean ± sd (95 %)" for name in measured)], rows), all_seeds(models),
         "By the patient of the test part, means over the seeds:" if len({run["fold"] for run in own}) > 1 else
         "All test images, means over the seeds:",
         table(["model", "patient", "patches", *measured], one_fold), comparisons("idc_table2", own),
         "McNemar's test assumes independent patches. Those of one patient are not, so its p is too small."])
+
+
+def all_seeds(models: Mapping[str, Sequence[Record]]) -> str:
+    """The ensembles of all seeds: their measures, with intervals over the patches."""
+    rows = []
+    for model, some in models.items():
+        one = together(pooled(some))
+        table_of = metrics.confusion_matrix(one.labels, one.predicted, 2)
+        shares = [(int(table_of[k, k]), int(table_of[k].sum())) for k in (0, 1)]
+        measured = {"accuracy": (one.accuracy, wilson(one.right, len(one.labels))),
+                    "balanced accuracy": (metrics.balanced_accuracy(one.labels, one.predicted), balanced(shares)),
+                    "F1": (f1_of(table_of), f1_interval(table_of))}
+        rows.append([NAMES.get(model, model), *(f"{percent(value)} ({interval(ends)})"
+                                                for value, ends in measured.values())])
+    return ("The mean of the probabilities of all seeds, at a threshold of 0.5, with 95 % intervals over the patches "
+            f"(Wilson's; Zou and Donner's; F1: {RESAMPLED:,} resamples), which hold for independent patches:\n\n"
+            + table(["model", "accuracy", "balanced accuracy", "F1"], rows))
+
+
+def f1_of(confusion: np.ndarray) -> float:
+    """F1 of class 1 of a confusion matrix (2, 2), or of several (..., 2, 2); 0 without a positive.
+
+    >>> round(f1_of(np.array([[5, 1], [2, 3]])), 3)
+    0.667
+    """
+    positives = 2 * confusion[..., 1, 1] + confusion[..., 0, 1] + confusion[..., 1, 0]
+    found = 2 * confusion[..., 1, 1] / np.maximum(positives, 1)
+    return float(found) if found.ndim == 0 else found
+
+
+def f1_interval(confusion: np.ndarray) -> tuple[float, float]:
+    """The bootstrap interval of F1: quantiles over RESAMPLED tables of as many patches, drawn from this one."""
+    cells = confusion.reshape(-1)
+    total = int(cells.sum())
+    tables = np.empty((RESAMPLED, 2, 2), np.int64)
+    for step in range(RESAMPLED):
+        draws = uniform((total,), (0, stream("F1")), step) * total
+        drawn = np.searchsorted(np.cumsum(cells), draws, side="right").clip(0, 3)  # the cell of each patch
+        tables[step] = np.bincount(drawn, minlength=4).reshape(2, 2)
+    low, high = np.quantile(f1_of(tables), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
 
 
 def few_patients(runs: Sequence[Record]) -> str:
@@ -72,7 +119,7 @@ def idc_figures(runs: Runs) -> Figures:
     own, signs = runs["idc_table2"], ("negative", "positive")
     models = by_model(own)
     folds = sorted({run["fold"] for some in models.values() for run in some})
-    panels = {NAMES.get(model, model) + f", patient {fold}" * bool(fold):
+    panels = {NAMES.get(model, model) + f", {fold_title(fold)}" * bool(fold):
               [metrics.confusion_matrix(run.labels, run.predicted, 2) for run in some if run["fold"] == fold]
               for fold in folds for model, some in models.items()}
     classes = next(iter(models.values()))[0]["classes"]
@@ -81,7 +128,7 @@ def idc_figures(runs: Runs) -> Figures:
                     title=f"{subject(own, 'IDC')}: test patches, means over the seeds")
     found = {fold: statistics.fmean(metrics.sensitivity(run.labels, run.predicted) for some in models.values()
                                     for run in some if run["fold"] == fold) for fold in folds}
-    shares = listed([f"{percent(share)} %" + f" (patient {fold})" * bool(fold) for fold, share in found.items()])
-    caption = ("A column for each model" + ", a row for each patient of the test part" * (len(folds) > 1)
+    shares = listed([f"{percent(share)} %" + f" ({fold_title(fold)})" * bool(fold) for fold, share in found.items()])
+    caption = ("A column for each model" + ", a row for each patient or fold of the test part" * (len(folds) > 1)
                + f". What to see: of the positive patches, the models find {shares} on average.")
     return {"idc_table2_error": error_curves(own, title="IDC"), "idc_table2_confusion": Drawing(paint, caption)}
