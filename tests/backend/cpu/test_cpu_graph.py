@@ -21,7 +21,7 @@ pytest.importorskip("numba")
 from tinynet.backend import observer
 from tinynet.backend.cpu.runtime import graph
 from tinynet.backend.cpu.runtime.jit import njit
-from tinynet.backend.cpu.runtime.memory import empty
+from tinynet.backend.cpu.runtime.memory import SMALL, empty, zeros
 from tinynet.backend.cpu.runtime.threads import launch, set_threads, threads
 
 MOST = 1 << 24
@@ -120,6 +120,48 @@ def test_launches_in_turn_with_any_number_of_threads(number: int) -> None:
     assert not made.is_current()
     made.launch()
     assert np.array_equal(y, 8 * x)
+
+
+# --- work of NumPy, and memory --------------------------------------------------------------------------------------
+
+def test_work_in_place_is_repeated_in_turn_with_launches() -> None:
+    x, counter = ones(), np.zeros((), np.int64)
+
+    def work() -> Any:
+        y, total = doubled(x), zeros((), np.float64)
+        observer.call(np.add, y, 1, y)
+        observer.call(np.sum, y, None, None, total)
+        observer.incremented(counter)
+        return doubled(y), total
+
+    (y, total), made = graph.record("cpu", work, [x, counter], MOST)
+    x += 1
+    made.launch()
+    assert y.tolist() == [10] * 5 and total == 25 and counter == 2
+
+
+def test_arrays_of_a_graph_take_turns_in_memory_of_its_own() -> None:
+    x = np.arange(SMALL, dtype=np.float32)
+
+    def work() -> Any:
+        y = x
+        for _ in range(6):
+            y = doubled(y)
+        return y
+
+    before = work()  # its memory is kept, and taken over
+    del before
+    y, made = graph.record("cpu", work, [x], MOST)
+    assert len(made._blocks.lent) == 2
+    others = [empty(x.shape) for _ in range(4)]
+    for other in others:
+        other.fill(7)
+    x += 1
+    made.launch()
+    assert np.array_equal(y, 64 * x) and all((other == 7).all() for other in others)
+    z = made.beside(lambda: doubled(x))
+    assert np.array_equal(z, 2 * x) and len(made._blocks.lent) == 2
+    assert np.array_equal(y, 64 * x)
 
 
 # --- what is refused ------------------------------------------------------------------------------------------------
