@@ -6,7 +6,7 @@ unobserved.
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 
 class Observer(Protocol):
@@ -24,10 +24,11 @@ class Observer(Protocol):
         """Called before each function that `call` calls."""
 
 
+Count = TypeVar("Count", int, Any)  # a number, or a 0-d array
 current: ContextVar[Observer | None] = ContextVar("observer", default=None)
 
 
-def call(function: Callable[..., Any], *arguments: Any, **options: Any) -> None:
+def call(function: Callable[..., Any], *arguments: object, **options: Any) -> None:
     """Call a function that changes arrays in place, or checks them. A recording repeats it; its result is ignored.
 
     For small work of NumPy between kernels. What changes from step to step must be in arrays: a replay passes the same
@@ -44,7 +45,7 @@ def call(function: Callable[..., Any], *arguments: Any, **options: Any) -> None:
     function(*arguments, **options)
 
 
-def incremented(number: Any) -> Any:
+def incremented(number: Count) -> Count:
     """number + 1. A 0-d array of any device is changed in place, and returned: a recording counts on.
 
     >>> incremented(1)

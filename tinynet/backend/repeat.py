@@ -18,8 +18,9 @@ class Kept:
     """A value that a replay passes on as it is: a constant, or the cache of a forward pass."""
 
     __slots__ = ("value",)
+    value: Any
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: object) -> None:
         self.value = value
 
 
@@ -45,7 +46,8 @@ def forward(function: Callable[..., Any], xp: Any, arrays: Sequence[Any], are_co
     return copies if isinstance(outputs, tuple) else copies[0], kept
 
 
-def backward(function: Callable[..., Any], xp: Any, doutputs: Sequence[Any], cache: Any, needs: Any) -> Any:
+def backward(function: Callable[..., Any], xp: Any, doutputs: Sequence[Any], cache: Any,
+             needs: Any) -> Any | tuple[Any, ...]:
     """function(xp, *doutputs, cache=cache, needs=needs), the gradients of an op. A recording repeats it."""
     kept = cache if isinstance(cache, Kept) else Kept(cache)
     gradients = function(xp, *doutputs, cache=kept.value, needs=needs)
