@@ -20,6 +20,7 @@ from tinynet.nn.module import Module
 from tinynet.nn.sequential import Sequential
 
 HOTTEST = 100.0  # the highest temperature: of predictions that say nothing
+SMOOTH, PRIOR = 0.5, 10.0  # of the targets; of the temperature
 RIDGE = 1e-6  # keeps the biases of classes without images finite
 STEPS, SMALLEST, PRECISION = 100, 1e-6, 1e-9  # of Newton's method: the most, and where it ends
 
@@ -48,22 +49,23 @@ def calibrate(logp: np.ndarray, labels: np.ndarray, *, bias: bool = False) -> Ca
     labels   int64 (N)
     bias     correct the shares of the classes, too: training with weights of classes changes them
 
-    The targets are smoothed as by one more image of each class: (n + 1) / (n + K) for the label, of which there are n
-    images, and 1 / (n + K) for the others. So no probability becomes 0 or 1, even if all images are told apart.
+    The targets are smoothed as by half an image more of each class: (n + 1/2) / (n + K/2) for the label, of which there
+    are n images, and (1/2) / (n + K/2) for the others. So no probability becomes 0 or 1, even if all images are told
+    apart. The logarithm of the temperature has the prior N(0, 1/PRIOR), so that a few images change little.
 
-    Source: Guo et al. 2017 (temperature); Platt 1999 (smoothed targets).
+    Source: Guo et al. 2017 (temperature); Platt 1999 (smoothed targets, by one image).
 
     Errors: ArgumentError without images.
 
-    >>> calibrate(np.log([[0.99, 0.01]] * 4 + [[0.01, 0.99]] * 4), np.array([0, 0, 0, 1, 1, 1, 1, 0])).temperature > 2
+    >>> calibrate(np.log([[0.99, 0.01]] * 4 + [[0.01, 0.99]] * 4), np.array([0, 0, 0, 1, 1, 1, 1, 0])).temperature > 1.3
     True
     """
     z, (count, classes) = np.asarray(logp, np.float64), np.shape(logp)
     if not count:
         raise ArgumentError("calibrate: there must be at least one image, got none; take more images")
     found = np.bincount(labels, minlength=classes)[labels]
-    target = np.repeat(1 / (found + classes)[:, None], classes, axis=1)
-    target[np.arange(count), labels] = (found + 1) / (found + classes)
+    target = np.repeat(SMOOTH / (found + SMOOTH * classes)[:, None], classes, axis=1)
+    target[np.arange(count), labels] = (found + SMOOTH) / (found + SMOOTH * classes)
     z = z - z.mean(axis=1, keepdims=True)
     theta = np.r_[1.0, np.zeros(classes)]  # 1 / temperature, and the biases
     free = np.r_[True, np.full(classes, bias)]
@@ -72,11 +74,13 @@ def calibrate(logp: np.ndarray, labels: np.ndarray, *, bias: bool = False) -> Ca
         scores = theta[0] * z + theta[1:]
         peak = scores.max(axis=1, keepdims=True)
         logs = scores - peak - np.log(np.exp(scores - peak).sum(axis=1, keepdims=True))
-        return float(-(target * logs).sum() / count + RIDGE / 2 * theta[1:] @ theta[1:])
+        return float((-(target * logs).sum() + PRIOR / 2 * np.log(theta[0]) ** 2) / count
+                     + RIDGE / 2 * theta[1:] @ theta[1:])
 
     for _ in range(STEPS):
         p = _softmax(theta[0] * z + theta[1:])
-        gradient = np.r_[((p - target) * z).sum(), (p - target).sum(axis=0)] / count + RIDGE * np.r_[0, theta[1:]]
+        gradient = np.r_[((p - target) * z).sum(), (p - target).sum(axis=0)] / count
+        gradient += np.r_[PRIOR / count * np.log(theta[0]) / theta[0], RIDGE * theta[1:]]
         pz = p * z
         mean = pz.sum(axis=1)
         hessian = np.empty((classes + 1, classes + 1))
@@ -84,6 +88,7 @@ def calibrate(logp: np.ndarray, labels: np.ndarray, *, bias: bool = False) -> Ca
         hessian[0, 1:] = hessian[1:, 0] = (pz - p * mean[:, None]).sum(axis=0)
         hessian[1:, 1:] = np.diag(p.sum(axis=0)) - p.T @ p
         hessian = hessian / count + RIDGE * np.eye(classes + 1)
+        hessian[0, 0] += PRIOR / count / theta[0] ** 2
         step = np.zeros(classes + 1)
         step[free] = np.linalg.solve(hessian[np.ix_(free, free)], gradient[free])
         size, before = 1.0, loss(theta)
