@@ -32,7 +32,7 @@ def equation_row(op: Op | Update, equation: op_text.Equation, page: str, verdict
     lines = "".join(f'<a href="{page}#{op.name}-line-{line.number}" title="{line.path.name}, line {line.number}">'
                     f"<code>{escape(op_text.code(line))}</code></a>" for line in op_text.lines(op)[equation.number])
     return (f'<tr{own}><td class="n"><a href="{page}#{anchor}">({equation.number})</a></td>'
-            f'<td class="formula">{mathml(equation.formula)}{say}{tex if verdict else ""}</td>'
+            f'<td class="formula"><div class="typeset">{mathml(equation.formula)}</div>{say}{tex if verdict else ""}</td>'
             f'<td class="line">{lines}{verdict_of(verdict, equation.number)}</td></tr>')
 
 
@@ -53,7 +53,8 @@ def equation_table(op: Op | Update, page: str, verdict: OpVerdict | None, only: 
             say = "".join(f' <span class="say">{escape(row.comment)}</span>' for row in rows if not row.number)
             html += f'<tr class="part"><th colspan="3">{part}{say}</th></tr>'
             html += "".join(equation_row(op, row, page, verdict) for row in shown if row.number)
-    return f'<table class="equations">{html}</table>'
+    columns = '<colgroup><col class="n"><col><col class="line"></colgroup>'
+    return f'<table class="equations">{columns}{html}</table>'
 
 
 def source(text: str, first: int, anchor: str = "") -> str:
