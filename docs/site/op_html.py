@@ -32,7 +32,7 @@ def equation_row(op: Op | Update, equation: op_text.Equation, page: str, verdict
     lines = "".join(f'<a href="{page}#{op.name}-line-{line.number}" title="{line.path.name}, line {line.number}">'
                     f"<code>{escape(op_text.code(line))}</code></a>" for line in op_text.lines(op)[equation.number])
     return (f'<tr{own}><td class="n"><a href="{page}#{anchor}">({equation.number})</a></td>'
-            f'<td class="formula"><div class="typeset">{mathml(equation.formula)}</div>{say}{tex if verdict else ""}</td>'
+            f'<td class="formula"><div class="typeset">{mathml(equation.formula)}</div>{say}{tex * bool(verdict)}</td>'
             f'<td class="line">{lines}{verdict_of(verdict, equation.number)}</td></tr>')
 
 
