@@ -225,6 +225,10 @@ INTRODUCTION = """\
 Made by `python examples/reliability.py` from the files in `examples/reliability`; no number is typed by hand. All
 numbers are means over the seeds, with half of the 95 % interval of the mean (Student's t). **Not a diagnostic tool.**
 
+The strength of the prior of the temperature, and the smoothing of its targets, were chosen on the out-of-fold
+predictions of the IDC seeds and of the X-rays' seeds 0 and 1, so that their calibration errors are not independent of
+these choices. Networks that are calibrated already, as those of the X-rays, leave nothing to gain.
+
 Each seed is a run of `tinynet train` with the options below. Out-of-fold numbers are those of images that the model was
 not trained on, nor calibrated, nor its threshold chosen. The part `test` of the X-rays comes from another mixture than
 the training part; it was read once in each run, by the ensemble, and is reported as it is. The IDC patches are of two
