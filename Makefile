@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 IN_VENV := $(VENV)/bin/python
 
-.PHONY: help demo test test-arm64 test-cupy lint bench results docs lab clean
+.PHONY: help demo test test-arm64 test-cupy lint bench results docs lab lab-times clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -17,6 +17,7 @@ help:
 	@echo 'make bench   time it beside other frameworks (make bench ARGS="--rows step --peers torch")'
 	@echo 'make results write examples/RESULTS.md and its figures (make results ARGS="--add runs/mnist_table1")'
 	@echo 'make docs    make the documentation site: docs/_build/html/index.html'
+	@echo 'make lab-times  time the lab, and state the times on its page'
 	@echo 'make lab     make the lab for a site without a server: docs/_build/html/lab'
 	@echo 'make clean   remove .venv, caches and build files'
 
@@ -51,6 +52,9 @@ docs: $(VENV)/docs.installed
 
 lab: $(VENV)/docs.installed
 	$(IN_VENV) -m docs.lab $(ARGS)
+
+lab-times: $(VENV)/test.installed
+	$(IN_VENV) -m docs.lab_times
 
 clean:
 	rm -rf $(VENV) build dist docs/_build *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -90,7 +90,7 @@ def library() -> bytes:
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted((ROOT / "tinynet").rglob("*")):
             name = path.relative_to(ROOT).as_posix()
-            if path.suffix in (".py", ".npz") and "__pycache__" not in path.parts:
+            if path.suffix in (".py", ".npz", ".json") and "__pycache__" not in path.parts:
                 archive.writestr(zipfile.ZipInfo(name), path.read_bytes(), zipfile.ZIP_DEFLATED)
     return content.getvalue()
 

@@ -71,8 +71,8 @@ def _split() -> tuple[list[nn.Module], Any, list[nn.Module]]:
 def start() -> dict[str, Any]:
     """What the page shows before anything is touched: ten digits (10,784) and their strokes, sizes, and the version."""
     return {"strokes": STROKES, "digits": np.rint(255 * drawn()).reshape(10, T * T), "version": __version__,
-            "parameters": sum(p.size for p in model().parameters()),
-            "source": source()["source"]}
+            "parameters": sum(p.size for p in model().parameters()), "source": source()["source"],
+            "times": json.loads((resources.files("tinynet.learn") / "page" / "times.json").read_text("utf-8"))}
 
 
 def gates(pixels: Sequence[int]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ a call sends, an edited backward pass. So a call needs all of these:
 import hmac
 import json
 import secrets
+import sys
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
@@ -45,6 +46,11 @@ class Server(ThreadingHTTPServer):
         self.token = secrets.token_urlsafe(24)
         self.lock = Lock()  # the lab keeps the state of a training run
         self.hosts = tuple(f"{name}:{self.server_port}" for name in ("127.0.0.1", "localhost"))
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print what went wrong, unless the page was closed before its answer came."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
     @property
     def address(self) -> str:
