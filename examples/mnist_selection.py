@@ -10,6 +10,8 @@ The rule, fixed before the first trial: the score of a candidate is its accuracy
 than their standard error are combined, and the combination is tried, too. The best of all is kept. The mean over epochs
 and views are used if they gain. The candidate `single` is only measured, for the recipe of the committee.
 
+There is no --device: a choice is made on one kind of device.
+
 After an interruption, the same command continues. Written to --out: a JSON file for each trial, selection.json and
 selection.md, the table.
 

@@ -13,6 +13,8 @@ part; the test part of the X-rays is read at the end of each run. Then:
     unlike    Noise, digits, patches of tissue and pages of text are given to the X-ray model. Inverted and plain test
               digits are given to a model of MNIST.
 
+There is no --device: one table holds runs of one kind of device.
+
 Written to --out: a folder for each run. Written to examples/reliability: a JSON file for each run, and RELIABILITY.md
 beside this file. Not for medical use. Exit codes: 0 done, 1 an error in the data or a file, 2 in an option.
 """

@@ -14,6 +14,8 @@ seeds. Balanced accuracy is that at a threshold of 0.5, after a correction to eq
 their standard error are combined, and the combination is tried on larger images, too. The best of all is kept. The mean
 over epochs and views are used if they gain, an estimated prior if it gains balanced accuracy. The threshold is 0.5.
 
+There is no --device: a choice is made on one kind of device.
+
 After an interruption, the same command continues. Written to --out: a JSON file for each trial, selection.json and
 selection.md, the table.
 

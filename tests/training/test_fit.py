@@ -298,7 +298,7 @@ def test_the_schedule_makes_a_step_for_each_batch() -> None:
             return 1.0 / (1 + step)
 
     update = optimizer.update
-    optimizer.update = lambda *args: (rates.append(optimizer.lr), update(*args))[1]
+    optimizer.update = lambda *args: (rates.append(float(optimizer.lr)), update(*args))[1]
     schedule = Noted(optimizer)
     tn.fit(model, optimizer, batches(), epochs=2, schedule=schedule, show=False)
     assert rates == [1 / (1 + step) for step in range(6)]
