@@ -15,14 +15,14 @@ Not a diagnostic tool. Exit codes: 0 done, 1 an error in the data or a file, 2 i
 Ctrl-C, 143 by SIGTERM.
 """
 
+import argparse
 import sys
 from functools import partial
 from pathlib import Path
 
-import command
 import pneumonia_cnn_lstm
 import xray_selection
-from paper import selection
+from paper import experiment, selection
 from paper.nets import xray_net
 from pneumonia_cnn_lstm import Setup
 
@@ -32,7 +32,16 @@ VALIDATION = 0.05  # of the training part
 
 
 def main(arguments: list[str] | None = None) -> int:
-    return command.run(lambda options: pneumonia_cnn_lstm.main(arguments, setup(TRIALS), __doc__), None)
+    parser = experiment.parser(EXPERIMENT, __doc__, data=experiment.FOLDER)
+    parser.add_argument("--size", type=pneumonia_cnn_lstm.side,
+                        help="image side in pixels (default: that of the recipe)")
+    return experiment.main(parser, work, arguments)
+
+
+def work(options: argparse.Namespace) -> None:
+    made = setup(TRIALS)
+    options.size = options.size or made.side
+    pneumonia_cnn_lstm.work(made, options)
 
 
 def setup(trials: Path) -> Setup:

@@ -407,7 +407,7 @@ def test_a_step_of_fit_copies_the_batch_and_never_waits(device: str,
 # --- the examples ---------------------------------------------------------------------------------------------------
 
 TEXTS = {path.name: path.read_text(encoding="utf-8") for path in sorted(EXAMPLES.glob("*.py"))}
-CALLING = ("train_folder.py", "pneumonia_selected.py")  # with the options of another program
+CALLING = ("train_folder.py",)  # with the options of another program
 WITH_DEVICES = [name for name, text in TEXTS.items() if '__name__ == "__main__"' in text
                 and ("experiment.parser(" in text or '"--device"' in text or name in CALLING)]
 
@@ -421,8 +421,6 @@ def test_every_example_that_trains_runs_on_any_device() -> None:
 
 @pytest.mark.parametrize("example", WITH_DEVICES)
 def test_the_examples_name_the_devices(example: str) -> None:
-    if example == "pneumonia_selected.py" and not (EXAMPLES / "results/selection/xray_selection.json").exists():
-        pytest.skip("its recipe is not published yet")
     done = subprocess.run([sys.executable, EXAMPLES / example, "--help"], capture_output=True, text=True, timeout=120)
     assert re.search(r"cpu, gpu, gpu:1 \.\.\.,?\s+or\s+gpu-emulated", done.stdout), done.stdout
 
