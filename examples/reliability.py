@@ -228,8 +228,8 @@ Made by `python examples/reliability.py` from the files in `examples/reliability
 numbers are means over the seeds, with half of the 95 % interval of the mean (Student's t). **Not a diagnostic tool.**
 
 The strength of the prior of the temperature, and the smoothing of its targets, were chosen on the out-of-fold
-predictions of the IDC seeds and of the X-rays' seeds 0 and 1, so that their calibration errors are not independent of
-these choices. Networks that are calibrated already, as those of the X-rays, leave nothing to gain.
+predictions of the IDC seeds and of the X-rays' seeds 0 and 1. Their calibration errors are not independent of these
+choices. Networks that are calibrated already, as those of the X-rays, leave nothing to gain.
 
 Each seed is a run of `tinynet train` with the options below. Out-of-fold numbers are those of images that the model was
 not trained on, nor calibrated, nor its threshold chosen. The part `test` of the X-rays comes from another mixture than
@@ -250,9 +250,9 @@ def report(records: list[dict[str, Any]]) -> str:
     if xrays:
         rows = [[method, mean([one["maps"][method] for one in xrays], 100, 1), "70, aim 80"]
                 for method in ("gradient", "grad_cam")]
-        parts += ["## Maps", f"Of the PNEUMONIA images of the test part that are classified correctly, the share in "
-                  f"percent on which covering the tenth of the pixels that a map marks most lowers the probability "
-                  f"more than the mean of {PLACES} random places of the same shape:",
+        parts += ["## Maps", "The tenth of the pixels that a map marks most is covered. The share of images on which "
+                  f"this lowers the probability more than {PLACES} random places of the same shape do on average. The images are those "
+                  "of the test part that are PNEUMONIA and classified correctly.",
                   table(["map", "share (%)", "wanted (%)"], rows)]
     unlike = [one for one in records if "unlike" in one]
     if unlike:

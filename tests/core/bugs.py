@@ -294,6 +294,7 @@ BUGS = [
     Bug("conv1d", "groups of outputs not put back", "blocks.transpose(1, 0, 2).reshape", "blocks.reshape"),
     Bug("conv2d", "one stride for both axes", "width[1], strides[1]", "width[1], strides[0]", "window"),
     Bug("conv2d", "(2) only the last tap", "dx[tap] += share", "dx[tap] = share"),
+    Bug("conv2d", "(2) the kernel upside down", "(dy @ _by_groups(W[i, j]", "(dy @ _by_groups(W[-1 - i, j]"),
     Bug("conv2d", "(3) a transposed kernel", "dW[i, j] = _side", "dW[i, -1 - j] = _side"),
     Bug("conv2d", "(4) the bias of one image", "db = dy.sum(axis=0)", "db = dy[: len(dy) // N].sum(axis=0)"),
     Bug("conv2d", "the gradient of the bias is always asked for W", "if need_b else None", "if need_W else None"),
