@@ -251,8 +251,8 @@ def report(records: list[dict[str, Any]]) -> str:
         rows = [[method, mean([one["maps"][method] for one in xrays], 100, 1), "70, aim 80"]
                 for method in ("gradient", "grad_cam")]
         parts += ["## Maps", "The tenth of the pixels that a map marks most is covered. The share of images on which "
-                  f"this lowers the probability more than {PLACES} random places of the same shape do on average. The images are those "
-                  "of the test part that are PNEUMONIA and classified correctly.",
+                  f"this lowers the probability more than {PLACES} random places of the same shape do on average. The "
+                  "images are those of the test part that are PNEUMONIA and classified correctly.",
                   table(["map", "share (%)", "wanted (%)"], rows)]
     unlike = [one for one in records if "unlike" in one]
     if unlike:
