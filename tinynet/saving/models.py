@@ -267,7 +267,7 @@ def _check_fits(where: str, model: Module, input_shape: tuple[int, ...]) -> None
 def _make(where: str, description: Any, known: dict[str, type[Module]], depth: int = 0) -> Module:
     name = description.get("layer") if isinstance(description, dict) else description
     if not isinstance(description, dict) or not isinstance(name, str) or name not in known or depth > DEPTH:
-        raise ModelFileError(f"{where} must be made of {', '.join(known)}, nested at most {DEPTH} deep, and names "
+        raise ModelFileError(f"{where} must be made of layers of tn.nn, nested at most {DEPTH} deep, and names "
                              f"{_BRIEF.repr(name)}; was it written by another version? "
                              "A class of your own must be passed in: tn.load(path, modules=[MyBlock])")
     layer = known[name]
