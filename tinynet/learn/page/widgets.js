@@ -71,7 +71,7 @@ const ticks = (low, high, step) => {
 
 // Lines over x: series [{name, color, points [[x, y], ...]}]; `log` for a logarithmic y.
 const plot = (where, series, { x, y, log = false, label }) => {
-  const width = 520, height = 240, left = 64, right = 112, top = 12, bottom = 44;
+  const width = 520, height = 240, left = 64, right = 132, top = 12, bottom = 44;
   const points = series.flatMap(one => one.points).filter(([, v]) => Number.isFinite(v) && (!log || v > 0));
   const level = v => log ? Math.log10(v) : v;
   const xs = points.map(point => point[0]), ys = points.map(point => level(point[1]));
@@ -331,7 +331,7 @@ async function kernel(element, lab) {
 }
 
 async function averages(element, lab) {
-  titled(element, "Batch normalization's running averages", "Training uses the mean of each batch, evaluation a running average. An average that starts at 0 is wrong for many steps; the library's correction (12) makes it right from the first one.");
+  titled(element, "Batch normalisation's running averages", "Training uses the mean of each batch, evaluation a running average. An average that starts at 0 is wrong for many steps; the library's correction (12) makes it right from the first one.");
   const where = make("div", { class: "plot" });
   const show = latest(async () => {
     const { mean } = await lab.ask("batch_norm", +steps.input.value, +centre.input.value, 2);
