@@ -65,6 +65,11 @@ def heat_map(path: str | os.PathLike[str], table: np.ndarray, classes: Sequence[
 
 def sheet(path: str | os.PathLike[str], pictures: Sequence[np.ndarray], captions: Sequence[str], *, title: str) -> None:
     """Draw uint8 images (H,W,C) side by side, each with its caption."""
+    save(sheet_of(pictures, captions, title), path)
+
+
+def sheet_of(pictures: Sequence[np.ndarray], captions: Sequence[str], title: str) -> Any:
+    """The figure of `sheet`."""
     columns, rows = COLUMNS, max(1, -(-len(pictures) // COLUMNS))
     figure = new_figure(2.4 * columns, 0.5 + 2.8 * rows)
     figure.suptitle(title)
@@ -75,7 +80,7 @@ def sheet(path: str | os.PathLike[str], pictures: Sequence[np.ndarray], captions
         axes.axis("off")
     if not pictures:
         figure.text(0.5, 0.5, "none", ha="center")
-    save(figure, path)
+    return figure
 
 
 def map_over(path: str | os.PathLike[str], picture: np.ndarray, heat: np.ndarray, *, title: str, label: str,

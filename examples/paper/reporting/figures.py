@@ -13,9 +13,9 @@ import numpy as np
 
 from tinynet import metrics
 from tinynet.atomic import write_whole
+from tinynet.drawing import LEVEL_LETTERS, new_figure, plain, sheet_of
+from tinynet.drawing import available as available
 
-COLUMNS = 5  # of a sheet of images
-LEVEL_LETTERS = 30  # the most letters of all class names for horizontal labels
 PIXELS = 200  # in an inch of a PNG
 
 COLOURS = {"LSTM-CNN": "#0072B2", "CNN-LSTM": "#E69F00", "LSTM": "#009E73", "CNN": "#D55E00",
@@ -43,16 +43,6 @@ class Panel(NamedTuple):
     def errors(self, model: str) -> np.ndarray:
         """100 - accuracy in percent (runs, epochs), and half an image instead of 0, which has no logarithm."""
         return np.maximum(100 - 100 * np.array(self.lines[model]), 50 / self.images)
-
-
-def available() -> bool:
-    """Whether figures can be drawn."""
-    try:
-        import matplotlib
-    except ImportError:
-        return False
-    matplotlib.use("Agg")
-    return True
 
 
 def colour(name: str) -> str:
@@ -188,17 +178,7 @@ def against_size(path: Path, kinds: Mapping[str, tuple[np.ndarray, np.ndarray, n
 def images(path: Path, pictures: Sequence[np.ndarray], captions: Sequence[str], *, title: str,
            vector: bool = False) -> None:
     """Draw a sheet of uint8 images (H,W,C), each with its caption."""
-    columns, rows = COLUMNS, max(1, -(-len(pictures) // COLUMNS))
-    figure = new_figure(2.4 * columns, 0.5 + 2.8 * rows)
-    figure.suptitle(title)
-    for place, (picture, caption) in enumerate(zip(pictures, captions, strict=True), 1):
-        axes = figure.add_subplot(rows, columns, place)
-        axes.imshow(picture.squeeze(), cmap="gray", vmin=0, vmax=255)
-        axes.set_title(plain(caption), fontsize=8)
-        axes.axis("off")
-    if not pictures:
-        figure.text(0.5, 0.5, "none", ha="center")
-    save(figure, path, vector)
+    save(sheet_of(pictures, captions, title), path, vector)
 
 
 def new(width: float = 7.0, height: float = 4.5, columns: int = 1) -> tuple[Any, Any]:
@@ -208,17 +188,6 @@ def new(width: float = 7.0, height: float = 4.5, columns: int = 1) -> tuple[Any,
     for axes in np.ravel(made):
         axes.grid(alpha=0.3)
     return figure, made
-
-
-def new_figure(width: float, height: float) -> Any:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def plain(name: str) -> str:
-    """A name escaped for matplotlib, which would read $ as a formula."""
-    return name.replace("$", r"\$")
 
 
 def save(figure: Any, path: Path, vector: bool = False) -> None:
