@@ -6,10 +6,12 @@ The error is one sentence on stderr.
 
 import argparse
 from collections.abc import Callable
-from typing import Any
 
+from tinynet.commands import answers
 from tinynet.errors import DeviceError, Interrupted, TinynetError
 from tinynet.output import finish, say
+
+positive, seed = answers.number, answers.seed  # types of options
 
 
 def run(work: Callable[[argparse.Namespace], object], options: argparse.Namespace,
@@ -41,22 +43,3 @@ def run(work: Callable[[argparse.Namespace], object], options: argparse.Namespac
 def _complain(what: object, code: int) -> int:
     say(what, error=True)
     return code
-
-
-def positive(kind: type) -> Any:
-    """The argparse type of a positive number."""
-    def convert(text: str) -> Any:
-        value = kind(text)
-        if not 0 < value < float("inf"):
-            raise argparse.ArgumentTypeError(f"must be positive, got {text}")
-        return value
-    convert.__name__ = kind.__name__
-    return convert
-
-
-def seed(text: str) -> int:
-    """The argparse type of a seed."""
-    value = int(text)
-    if not 0 <= value < 2**32:
-        raise argparse.ArgumentTypeError(f"must be in [0, 2**32), got {text}")
-    return value

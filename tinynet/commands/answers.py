@@ -1,6 +1,7 @@
 """What the subcommands share: how they are described, and what they write to stdout and stderr."""
 
 import argparse
+import math
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -62,4 +63,24 @@ def positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return value
+
+
+def number(kind: type) -> Any:
+    """The argparse type of a positive number."""
+    def convert(text: str) -> Any:
+        value = kind(text)
+        if not 0 < value < math.inf:
+            raise argparse.ArgumentTypeError(f"must be positive, got {text}")
+        return value
+
+    convert.__name__ = kind.__name__
+    return convert
+
+
+def seed(text: str) -> int:
+    """The argparse type of a seed."""
+    value = int(text)
+    if not 0 <= value < 2**32:
+        raise argparse.ArgumentTypeError(f"must be in [0, 2**32), got {text}")
     return value

@@ -1,11 +1,10 @@
 """`tinynet train`: a model of a folder of images."""
 
 import argparse
-import math
 from pathlib import Path
 from typing import Any
 
-from tinynet.commands.answers import add_command
+from tinynet.commands.answers import add_command, number, seed
 from tinynet.from_folder.run import run
 from tinynet.from_folder.settings import LARGEST, Settings
 
@@ -74,18 +73,6 @@ def train(options: argparse.Namespace) -> int:
     return 0
 
 
-def number(kind: type) -> Any:
-    """The argparse type of a positive number."""
-    def convert(text: str) -> Any:
-        value = kind(text)
-        if not 0 < value < math.inf:
-            raise argparse.ArgumentTypeError(f"must be positive, got {text}")
-        return value
-
-    convert.__name__ = kind.__name__
-    return convert
-
-
 def share(text: str) -> float:
     """The argparse type of a number above 0 and at most 1."""
     value = float(text)
@@ -101,12 +88,4 @@ def threshold(text: str) -> float | str:
     value = float(text)
     if not 0 < value < 1:
         raise argparse.ArgumentTypeError(f"must be between 0 and 1, or balanced, got {text}")
-    return value
-
-
-def seed(text: str) -> int:
-    """The argparse type of a seed."""
-    value = int(text)
-    if not 0 <= value < 2**32:
-        raise argparse.ArgumentTypeError(f"must be in [0, 2**32), got {text}")
     return value
