@@ -10,13 +10,11 @@ import json
 import shutil
 import sys
 import tempfile
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from docs.lab import ROOT, build
+from docs.serving import files_of, serving
 from tinynet.atomic import write_whole
 from tinynet.learn.server import Server
 
@@ -24,11 +22,6 @@ FILE = ROOT / "tinynet" / "learn" / "page" / "times.json"
 CALLS = {"gates and 28 predictions": '"gates", lab.digit', "back through time": '"back", lab.digit, 3',
          "a broken line checked": '"break_it", lab.about.source'}
 REPEAT = 20
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *arguments: Any) -> None:
-        """Print nothing."""
 
 
 def timed(page: Any, address: str) -> dict[str, float]:
@@ -56,17 +49,12 @@ def main() -> int:
 
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as started:
         build(Path(folder))
-        static = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder))
         chromium = started.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         times = {}
-        with Server() as server, static:
-            for one in (server, static):
-                threading.Thread(target=one.serve_forever, daemon=True).start()
-            for name, address in (("server", server.address), ("browser", f"http://127.0.0.1:{static.server_port}/")):
+        with serving(Server()) as server, serving(files_of(Path(folder))) as files:
+            for name, address in (("server", server.address), ("browser", f"http://127.0.0.1:{files.server_port}/")):
                 timed(chromium.new_page(), address)  # the first start
                 times[name] = timed(chromium.new_page(), address)
-            server.shutdown()
-            static.shutdown()
         chromium.close()
     write_whole(FILE, (json.dumps(times, indent=1) + "\n").encode())
     for name, row in times.items():

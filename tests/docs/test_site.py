@@ -6,17 +6,14 @@ import os
 import re
 import subprocess
 import sys
-import threading
-from functools import partial
 from html.parser import HTMLParser
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
 from docs import lab
+from docs.serving import files_of, serving
 from docs.site import links
 from docs.site.docstrings import to_rst
 from docs.site.drawing import Drawing
@@ -205,11 +202,6 @@ def test_pages_that_the_front_does_not_list_are_added() -> None:
 
 # --- widgets in chapters ----------------------------------------------------------------------------------------------
 
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *arguments: Any) -> None:
-        pass
-
-
 @pytest.mark.parametrize(("chapter", "widget"), [("backward", "carry"), ("softmax", "softmax")])
 def test_a_widget_starts_in_its_chapter(site: Path, chapter: str, widget: str) -> None:
     pytest.importorskip("playwright", reason="pip install -e '.[test]' brings playwright")
@@ -219,8 +211,7 @@ def test_a_widget_starts_in_its_chapter(site: Path, chapter: str, widget: str) -
         lab.build(site / "lab")
     except lab.Missing as error:
         pytest.skip(str(error))
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(site))) as server, browser() as chromium:
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    with serving(files_of(site)) as server, browser() as chromium:
         page, errors = chromium.new_page(viewport={"width": 390, "height": 844}), list[str]()
         page.on("console", lambda line: errors.append(line.text) if line.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: errors.append(str(error)))
@@ -230,7 +221,6 @@ def test_a_widget_starts_in_its_chapter(site: Path, chapter: str, widget: str) -
         assert page.locator(f"[data-widget={widget}] h2").count() == 1
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         assert not errors
-        server.shutdown()
 
 
 def test_every_chapter_names_a_widget_of_the_lab() -> None:

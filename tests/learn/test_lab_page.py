@@ -1,10 +1,7 @@
 """The lab in headless Chromium, by its server and by Python in the browser: each widget shows what tinynet computes."""
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import numpy as np
@@ -12,6 +9,7 @@ import pytest
 
 import tinynet as tn
 from docs.lab import Missing, build
+from docs.serving import files_of, serving
 from tests.support.axe import axe_source, serious_faults
 from tests.support.browser import CHROMIUM, browser, wait
 from tinynet.learn import lab
@@ -29,31 +27,20 @@ def chromium() -> Iterator[Any]:
         yield made
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *arguments: Any) -> None:
-        pass
-
-
 @pytest.fixture(scope="module", params=["server", "browser"])
 def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of the lab: with Python on this machine, or in the browser."""
     if request.param == "server":
-        made: Any = Server()
-        found = made.address
-    else:
-        folder = tmp_path_factory.mktemp("lab")
-        try:
-            build(folder)
-        except Missing as error:
-            pytest.skip(str(error))
-        made = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
-        found = f"http://127.0.0.1:{made.server_port}/index.html"
-    thread = threading.Thread(target=made.serve_forever, args=(0.02,))
-    thread.start()
-    yield found
-    made.shutdown()
-    thread.join()
-    made.server_close()
+        with serving(Server()) as server:
+            yield server.address
+        return
+    folder = tmp_path_factory.mktemp("lab")
+    try:
+        build(folder)
+    except Missing as error:
+        pytest.skip(str(error))
+    with serving(files_of(folder)) as files:
+        yield f"http://127.0.0.1:{files.server_port}/index.html"
 
 
 @contextmanager
@@ -208,12 +195,10 @@ def test_layout_and_access(chromium: Any, address: str, width: int, dark: bool) 
 
 
 def test_a_wrong_token_is_told(chromium: Any) -> None:
-    with Server() as server:
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    with serving(Server()) as server:
         context = chromium.new_context()
         page = context.new_page()
         page.goto(server.address[:-3] + "xyz")
         wait(page, "document.getElementById('standing').textContent.includes('could not start')")
         assert "a wrong token" in page.text_content("#standing")
         context.close()
-        server.shutdown()

@@ -2,12 +2,12 @@
 
 import http.client
 import json
-import threading
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
+from docs.serving import serving
 from tinynet.learn import lab
 from tinynet.learn.digits import drawn
 from tinynet.learn.server import FILES, LARGEST, Server
@@ -17,13 +17,8 @@ PIXELS = (255 * drawn()[3]).astype(int).ravel().tolist()
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    made = Server()
-    thread = threading.Thread(target=made.serve_forever, args=(0.02,))
-    thread.start()
-    yield made
-    made.shutdown()
-    thread.join()
-    made.server_close()
+    with serving(Server()) as made:
+        yield made
 
 
 def answer(server: Server, method: str, path: str, body: bytes = b"",
