@@ -48,7 +48,7 @@ def setup(trials: Path) -> Setup:
     """The experiment with the recipe that was chosen. Errors: DataError without the trials."""
     best = selection.chosen(selection.published(trials, xray_selection.EXPERIMENT))
     net = dict(best.net)
-    side = net.pop("size", xray_selection.SIDE)
+    side = net.pop("size")
     return Setup(EXPERIMENT, "xray_net", partial(xray_net, **net), best.recipe, side, VALIDATION)
 
 

@@ -1,6 +1,7 @@
 """Choose the recipe for chest X-rays on four folds whose parts differ in kind. No test image is read.
 
     python examples/xray_selection.py --data XRAY_FOLDER
+    python examples/xray_selection.py --begun examples/results/selection/xray_selection.json
     python examples/xray_selection.py --candidates base gamma --seeds 1      # without the combination
     python examples/xray_selection.py --data stand-in --epochs 1 --side 32 --candidates base --seeds 1
 
@@ -10,25 +11,26 @@ files: NORMAL is IM- or NORMAL2-IM-, PNEUMONIA is bacteria or virus. All four co
 in both parts are left out of the validation part.
 
 The rule, fixed before the first trial: the score of a candidate is the mean of AUC and balanced accuracy over folds and
-seeds. Balanced accuracy is that at a threshold of 0.5, after a correction to equal classes. Changes that gain more than
-their standard error are combined, and the combination is tried on larger images, too. The best of all is kept. The mean
-over epochs and views are used if they gain, an estimated prior if it gains balanced accuracy. The threshold is 0.5.
+seeds. Balanced accuracy is that at a threshold of 0.5, after a correction to equal classes. All candidates are trained
+with seed 0. Those that do not gain on the base with this seed are given up, the others are trained with all seeds.
+Changes that then gain more than their standard error are combined. The combination is trained with seed 0 on images of
+three sides, and the best of the three with all seeds. The best of all is kept. The mean over epochs and views are used
+if they gain, an estimated prior if it gains balanced accuracy. The threshold is 0.5.
 
 There is no --device: a choice is made on one kind of device.
 
-After an interruption, the same command continues. Written to --out: a JSON file for each trial, selection.json and
-selection.md, the table.
+After an interruption, the same command continues; on another machine, with --begun, from the published trials. Written
+to --out: a JSON file for each trial, selection.json and selection.md, the table.
 
 Exit codes: 0 done, 1 an error in the data or a file, 2 in an option, 130 ended by Ctrl-C, 143 by SIGTERM.
 """
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
 
 import command
 import numpy as np
@@ -87,6 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--side", type=pneumonia_cnn_lstm.side, default=SIDE,
                         help=f"side of an image in pixels (default: {SIDE})")
     parser.add_argument("--epochs", type=positive(int), help="passes over the images (default: those of the candidate)")
+    parser.add_argument("--begun", type=Path, metavar="FILE", help="a selection.json, to go on from its trials")
     parser.add_argument("--out", type=Path, default=Path("runs/xray_selection"), metavar="FOLDER",
                         help="output folder (default: runs/xray_selection)")
     return command.run(work, parser.parse_args(arguments))
@@ -101,27 +104,28 @@ def work(options: argparse.Namespace) -> None:
     say(scanned.report())
     kinds = np.array([kind_of(name) for name in scanned.names])
     names = [(normal, sick) for normal in KINDS["NORMAL"] for sick in KINDS["PNEUMONIA"]]
-    read = lru_cache(maxsize=1)(partial(fold, scanned, kinds))
-    chosen = [one for one in CANDIDATES if one.name in options.candidates]
+    read = lru_cache(maxsize=1)(lambda side: scanned.images(side).in_memory())
+    chosen = [replace(one, net={"size": options.side, **one.net}) for one in CANDIDATES
+              if one.name in options.candidates]
     if options.epochs:
         chosen = [replace(one, recipe=replace(one.recipe, epochs=options.epochs)) for one in chosen]
+    if options.begun:
+        selection.restore(options.begun, options.out)
 
-    def run(candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
-        trials = [Trial(one, partial(xray_net, size=options.side),  # which a candidate may replace
-                        partial(read, *kind, side=one.net.get("size", options.side)), "_".join(kind), seed)
-                  for seed in range(options.seeds) for one in candidates for kind in names]
-        selection.run_all(trials, EXPERIMENT, options.out)
-        selection.report(EXPERIMENT, options.out)
-        measured: list[dict[str, Any]] = selection.read(options.out / "selection.json")["trials"]
-        return measured
+    def trials_of(one: Candidate, seed: int) -> list[Trial]:
+        return [Trial(one, xray_net, partial(fold, scanned, read, kinds, *kind, side=one.net["size"]), "_".join(kind),
+                      seed) for kind in names]
 
-    found = run(chosen)
-    best = selection.combined(chosen, found) if len(chosen) == len(CANDIDATES) else None
+    search = selection.Search(EXPERIMENT, options.out, trials_of, range(options.seeds))
+    found = search.halved(chosen, selection.gaining)
+    complete = len(chosen) == len(CANDIDATES)
+    best = selection.combined(chosen, found) if complete else None
     if best:
         say(f"combined: {best.change}")
-        run([best, *(replace(best, name=f"combined_{side}", change=f"{best.change}; {side} pixels",
-                             net={**best.net, "size": side}) for side in LARGER)])
-    say(f"{selection.report(EXPERIMENT, options.out)}\nwritten: {options.out / 'selection.md'}")
+        search.halved([best, *(replace(best, name=f"combined_{side}", change=f"{best.change}; {side} pixels",
+                                       net={**best.net, "size": side}) for side in LARGER)], selection.highest)
+    finished = complete and (options.epochs, options.side, options.seeds) == (None, SIDE, SEEDS)
+    say(f"{selection.report(EXPERIMENT, options.out, finished=finished)}\nwritten: {options.out / 'selection.md'}")
 
 
 def kind_of(name: str) -> str:
@@ -140,8 +144,9 @@ def kind_of(name: str) -> str:
                     "person1_virus_... do; is this Kaggle's chest-xray-pneumonia?")
 
 
-def fold(scanned: tn.data.ImageFolder, kinds: np.ndarray, normal: str, sick: str, *, side: int) -> Fold:
-    """Train on two kinds, validate on the others without the numbers of the training part."""
+def fold(scanned: tn.data.ImageFolder, read: Callable[[int], np.ndarray], kinds: np.ndarray, normal: str, sick: str, *,
+         side: int) -> Fold:
+    """Train on two kinds, validate on the others without the numbers of the training part. `read(side)`: all images."""
     assert scanned.groups is not None
     training = np.isin(kinds, (normal, sick))
     validation = ~training & ~np.isin(scanned.groups, scanned.groups[training])
@@ -149,8 +154,8 @@ def fold(scanned: tn.data.ImageFolder, kinds: np.ndarray, normal: str, sick: str
         if len(np.unique(scanned.labels[part])) < 2:
             raise DataError(f"xray_selection: {scanned.root} must hold images of both classes {name} for {normal} and "
                             f"{sick}, and holds none; a larger part of the set?")
-    parts = [(one.images(side).in_memory(), one.labels) for one in map(scanned.select, (training, validation))]
-    return Fold(f"{normal}_{sick}", *parts)
+    images = read(side)
+    return Fold(f"{normal}_{sick}", *((images[part], scanned.labels[part]) for part in (training, validation)))
 
 
 if __name__ == "__main__":

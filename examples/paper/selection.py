@@ -1,10 +1,13 @@
 """The choice of a recipe on validation images: candidates are trained on the same folds with the same seeds.
 
-    trials = [Trial(candidate, fold, seed), ...]
-    run_all(trials, "xray_selection", out)      # those that are missing; each writes CANDIDATE-FOLD-seedS.json
-    report("xray_selection", out)               # selection.json: what was measured; selection.md: the table
-    combined(candidates, read(out / "selection.json")["trials"])        # the changes that gain, in one candidate
-    chosen(read(out / "selection.json")["trials"])                      # the best
+    search = Search("xray_selection", out, trials_of, parts)    # trials_of(candidate, part): some trials
+    found = search.halved(candidates, gaining)  # all on the first part, those that gain on it on the other parts
+    best = combined(candidates, found)          # the changes that gain, in one candidate
+    search.halved([best, ...], highest)
+    chosen(found)                               # the best
+
+Each trial that is missing is made, and writes CANDIDATE-FOLD-seedS.json. `report` writes selection.json, what was
+measured, and selection.md, the table. `restore` goes on from a selection.json, so that another machine can continue.
 
 A trial measures the weights after the last epoch and the mean of the last epochs, each for the images alone and in
 random views: `VARIANTS`. No test image is read. The score of a candidate is its accuracy, over folds and seeds.
@@ -79,6 +82,45 @@ class Trial:
         return {**recipe, **self.candidate.net}
 
 
+@dataclass(frozen=True, eq=False)
+class Search:
+    """Successive halving (Jamieson and Talwalkar, 2016): all candidates on the first part, those that are kept on all.
+
+    trials_of   the trials of a candidate on a part
+    parts       seeds, or numbers of folds
+    """
+
+    experiment: str
+    out: Path
+    trials_of: Callable[[Candidate, int], list[Trial]]
+    parts: Sequence[int]
+
+    def halved(self, candidates: Sequence[Candidate], kept: Callable[..., list[Candidate]]) -> list[dict[str, Any]]:
+        """Make the trials, and return all that was measured; `kept(candidates, trials)` chooses after the first."""
+        found = self._run(candidates, self.parts[:1])
+        return self._run(kept(candidates, found), self.parts[1:])
+
+    def _run(self, candidates: Sequence[Candidate], parts: Sequence[int]) -> list[dict[str, Any]]:
+        run_all([trial for part in parts for one in candidates for trial in self.trials_of(one, part)],
+                self.experiment, self.out)
+        report(self.experiment, self.out)
+        measured: list[dict[str, Any]] = read(self.out / "selection.json")["trials"]
+        return measured
+
+
+def gaining(candidates: Sequence[Candidate], trials: Iterable[Mapping[str, Any]]) -> list[Candidate]:
+    """BASE, and the candidates of a higher mean score on the folds and seeds of both; without BASE, all."""
+    of = by_candidate(trials)
+    return [one for one in candidates if BASE not in of or one.name == BASE
+            or np.mean(gains_of(of[one.name], of[BASE])) > 0]
+
+
+def highest(candidates: Sequence[Candidate], trials: Iterable[Mapping[str, Any]]) -> list[Candidate]:
+    """The candidate of the highest mean gain over BASE."""
+    of = by_candidate(trials)
+    return [max(candidates, key=lambda one: float(np.mean(gains_of(of[one.name], of[BASE]))))]
+
+
 def run_all(trials: Sequence[Trial], experiment: str, out: Path) -> None:
     """Make the trials that are missing, one after the other, and the report after each."""
     for number, trial in enumerate(trials, 1):
@@ -94,6 +136,14 @@ def run_all(trials: Sequence[Trial], experiment: str, out: Path) -> None:
         say(", ".join(f"{variant}: {score(one):.4f}" for variant, one in found["measured"].items())
             + f" ({found['seconds']:.0f} s of the processor)")
         report(experiment, out)
+
+
+def restore(source: Path, out: Path) -> None:
+    """Write the files of the trials in a selection.json to `out`, without scores, where they are missing there."""
+    for trial in read(source)["trials"]:
+        path = out / f"{records.name_of(trial['candidate'], trial['seed'], trial['fold'])}.json"
+        if not path.exists():
+            write_whole(path, (json.dumps({"format": FORMAT, **trial}) + "\n").encode())
 
 
 def run(trial: Trial, out: Path) -> dict[str, Any]:
@@ -209,20 +259,25 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def published(path: Path, experiment: str) -> list[dict[str, Any]]:
-    """The trials of a selection.json that was taken over by results.py. Errors: DataError if it is not there."""
-    if not path.exists():
-        raise DataError(f"selection: {path} must hold the trials of {experiment}.py, and is not there; "
+    """The trials of a selection.json that results.py took over. Errors: DataError if some or all are missing."""
+    found = read(path) if path.exists() else {}
+    if not found.get("finished"):
+        raise DataError(f"selection: {path} must hold all trials of {experiment}.py, and "
+                        f"{'is not finished' if found else 'is not there'}; finish them, and "
                         f'make results ARGS="--add runs/{experiment}"')
-    trials: list[dict[str, Any]] = read(path)["trials"]
+    trials: list[dict[str, Any]] = found["trials"]
     return trials
 
 
-def report(experiment: str, out: Path) -> str:
-    """Write selection.json, all that was measured without scores and labels, and selection.md, and return its text."""
+def report(experiment: str, out: Path, *, finished: bool = False) -> str:
+    """Write selection.json, all that was measured without scores and labels, and selection.md, and return its text.
+
+    finished   whether all trials of the rule are made, as the script makes them without options
+    """
     kept = ("candidate", "change", "fold", "seed", "settings", "commit", "parameters", "train", "seconds", "measured")
     trials = [{name: found[name] for name in kept} for path in sorted(out.glob("*-seed*.json"))
               if (found := read(path))]
-    write(out / "selection.json", {"format": FORMAT, "experiment": experiment, "trials": trials})
+    write(out / "selection.json", {"format": FORMAT, "experiment": experiment, "finished": finished, "trials": trials})
     text = markdown(trials)
     write_whole(out / "selection.md", text.encode())
     return text
@@ -245,7 +300,7 @@ def gains_of(some: Mapping[tuple[str, int], Any], base: Mapping[tuple[str, int],
 def write(path: Path, found: Mapping[str, Any]) -> None:
     """Write what was measured, a trial a line."""
     lines = ",\n".join(f"  {json.dumps(trial)}" for trial in found["trials"])
-    head = ", ".join(f"{json.dumps(name)}: {json.dumps(found[name])}" for name in ("format", "experiment"))
+    head = ", ".join(f"{json.dumps(name)}: {json.dumps(found[name])}" for name in ("format", "experiment", "finished"))
     write_whole(path, f'{{{head}, "trials": [\n{lines}\n]}}\n'.encode())
 
 

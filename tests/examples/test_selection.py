@@ -232,7 +232,7 @@ def test_the_folds_share_no_number_and_no_kind(tmp_path: Path) -> None:
     scanned = tn.data.scan_folder(tmp_path / "x" / "train")
     kinds = np.array([xray_selection.kind_of(name) for name in scanned.names])
     assert len(scanned) == 81
-    fold = xray_selection.fold(scanned, kinds, "IM", "virus", side=32)
+    fold = xray_selection.fold(scanned, lambda side: scanned.images(side).in_memory(), kinds, "IM", "virus", side=32)
     counts = {kind: int((kinds == kind).sum()) for kind in ("IM", "NORMAL2", "bacteria", "virus")}
     assert np.bincount(fold.train[1]).tolist() == [counts["IM"], counts["virus"]]
     assert np.bincount(fold.validation[1]).tolist() == [counts["NORMAL2"] - 1, counts["bacteria"]]
@@ -302,11 +302,40 @@ def test_the_changes_that_gain_are_combined() -> None:
     assert selection.combined(candidates, trials(base=[0.8, 0.7], gamma=[0.8, 0.6])) is None
 
 
+def test_the_rule_of_halving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = {"base": 0.80, "norm": 0.79, "gamma": 0.82, "combined": 0.83, "combined_160": 0.85, "combined_224": 0.84}
+    made = list[tuple[str, int]]()
+
+    def run(trial: selection.Trial, out: Path) -> dict[str, Any]:
+        name = trial.candidate.name
+        made.append((name, trial.seed))
+        return {"format": selection.FORMAT, "candidate": name, "change": "", "fold": trial.fold_name,
+                "seed": trial.seed, "settings": trial.settings(), "commit": "", "parameters": 1, "train": 1,
+                "seconds": 1.0, "measured": {key: {"accuracy": scores[name]} for key in selection.VARIANTS}}
+
+    monkeypatch.setattr(selection, "run", run)
+    monkeypatch.setattr(xray_selection, "CANDIDATES", xray_selection.CANDIDATES[:3])
+    command = ["--data", "stand-in", "--side", "32", "--out"]
+    assert xray_selection.main([*command, str(tmp_path / "all")]) == 0
+    first = [("base", 0), ("norm", 0), ("gamma", 0)]
+    others = [(name, seed) for seed in (1, 2) for name in ("base", "gamma")]  # norm does not gain
+    together = [("combined", 0), ("combined_160", 0), ("combined_224", 0), ("combined_160", 1), ("combined_160", 2)]
+    assert made == [one for one in [*first, *others, *together] for _ in range(4)]
+    whole = selection.read(tmp_path / "all" / "selection.json")
+    assert not whole["finished"]  # another side
+    assert selection.chosen(whole["trials"]).net == {"size": 160}
+    selection.write(tmp_path / "begun.json", {**whole, "trials": whole["trials"][:13]})
+    made.clear()
+    assert xray_selection.main([*command, str(tmp_path / "again"), "--begun", str(tmp_path / "begun.json")]) == 0
+    assert len(made) == 4 * 12 - 13
+    assert selection.read(tmp_path / "again" / "selection.json")["trials"] == whole["trials"]
+
+
 def test_the_combination_is_tried_on_larger_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(xray_selection, "CANDIDATES", xray_selection.CANDIDATES[:2])
     monkeypatch.setattr(xray_selection, "LARGER", (48,))
     monkeypatch.setattr(selection, "combined", lambda candidates, trials: selection.Candidate(
-        "combined", "all", candidates[1].recipe, {"norm": True}))
+        "combined", "all", candidates[1].recipe, {"size": 32, "norm": True}))
     assert xray_selection.main(["--data", "stand-in", "--epochs", "1", "--side", "32", "--seeds", "1", "--out",
                                 str(tmp_path)]) == 0
     made = selection.read(tmp_path / "selection.json")["trials"]
@@ -347,7 +376,7 @@ def test_the_deep_recipe_that_was_chosen_is_run(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(mnist_deep_selected, "TRIALS", tmp_path / "trials.json")
     command = ["--data", "digits", "--limit", "64", "--epochs", "2", "--seed", "1", "--out", str(tmp_path / "out")]
     assert mnist_deep_selected.main(command) == 1
-    assert "must hold the trials of mnist_selection.py, and is not there" in capsys.readouterr().err
+    assert "must hold all trials of mnist_selection.py, and is not there" in capsys.readouterr().err
     made = []
     for one, accuracy in ((mnist_selection.CANDIDATES[0], 0.9), (mnist_selection.CANDIDATES[1], 0.92),
                           (mnist_selection.CANDIDATES[-1], 0.99)):
@@ -357,7 +386,7 @@ def test_the_deep_recipe_that_was_chosen_is_run(tmp_path: Path, monkeypatch: pyt
         made.append({"candidate": one.name, "change": "", "fold": "part0", "seed": 0, "settings": trial.settings(),
                      "measured": variants})
     selection.write(tmp_path / "trials.json", {"format": selection.FORMAT, "experiment": "mnist_selection",
-                                               "trials": made})
+                                               "finished": True, "trials": made})
     assert mnist_deep_selected.main(command) == 0
     run = records.read(tmp_path / "out" / "deep_net-seed1.json")
     assert run["settings"]["average"] == 5 and "views" not in run["settings"]
@@ -375,9 +404,12 @@ def test_the_recipe_that_was_chosen_is_run(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(pneumonia_selected, "TRIALS", tmp_path / "trials.json")
     command = ["--data", "stand-in", "--epochs", "6", "--seed", "3", "--out", str(tmp_path / "out")]
     assert pneumonia_selected.main(command) == 1
-    assert "must hold the trials of xray_selection.py, and is not there" in capsys.readouterr().err
-    selection.write(tmp_path / "trials.json", {"format": selection.FORMAT, "experiment": "xray_selection",
-                                               "trials": [trial]})
+    assert "must hold all trials of xray_selection.py, and is not there" in capsys.readouterr().err
+    for finished in (False, True):
+        selection.write(tmp_path / "trials.json", {"format": selection.FORMAT, "experiment": "xray_selection",
+                                                   "finished": finished, "trials": [trial]})
+        if not finished:
+            assert pneumonia_selected.main(command) == 1 and "is not finished; finish them" in capsys.readouterr().err
     assert pneumonia_selected.main(command) == 0
     run = records.read(tmp_path / "out" / "xray_net-seed3.json")
     settings = run["settings"]
