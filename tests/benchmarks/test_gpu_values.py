@@ -1,0 +1,295 @@
+"""The numbers of the benchmark for a GPU, with invented times and without a GPU."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from test_measures import Clock
+
+import tinynet as tn
+from benchmarks import gpu, gpu_device, gpu_pairs, gpu_sections, timing
+from benchmarks.cases import case, write_data
+
+ROW = {"name": "one", "unit": "s", "ours": 1.0}
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    for module in (gpu_pairs, gpu_sections):
+        monkeypatch.setattr(module, "time", made)
+    return made
+
+
+# --- the script -----------------------------------------------------------------------------------------------------
+
+def finished(monkeypatch: pytest.MonkeyPatch, out: Path, *arguments: str, **section: Any
+             ) -> tuple[int, list[tuple[str, float]], dict[str, Any]]:
+    """The exit code, the sections with their seconds, and the file of a run whose sections are invented."""
+    asked: list[tuple[str, float]] = []
+
+    def watched(name: str, options: Any, seconds: float) -> dict[str, Any]:
+        asked.append((name, seconds))
+        return {"section": name, "seconds": 1.0, "error": None, "rows": [ROW], **section}
+
+    monkeypatch.setattr(gpu, "watched", watched)
+    monkeypatch.setattr(gpu, "time", SimpleNamespace(**{
+        "monotonic": lambda: 100.0 * len(asked), "strftime": time.strftime, "gmtime": time.gmtime}))
+    code = gpu.main(["--device", "cpu", "--out", str(out), *arguments])
+    return code, asked, json.loads(out.read_text())
+
+
+@pytest.mark.parametrize(("section", "code"), [
+    ({}, 0), ({"error": "died"}, 1), ({"rows": [ROW, {**ROW, "error": "disagrees"}]}, 1), ({"rows": []}, 0)], ids=str)
+def test_an_error_of_a_section_or_of_a_row_is_that_of_the_run(section: dict[str, Any], code: int, tmp_path: Path,
+                                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    assert finished(monkeypatch, tmp_path / "out.json", "--sections", "launch", **section)[0] == code
+
+
+def test_each_section_has_its_time_and_all_have_that_of_the_options(tmp_path: Path,
+                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here each takes 100 seconds."""
+    _, asked, found = finished(monkeypatch, tmp_path / "out.json")
+    assert [name for name, _ in asked] == [*gpu.SECONDS] == [one["section"] for one in found["sections"]]
+    assert [seconds for _, seconds in asked] == [40, 120, 75, 25, 65, -35]
+    _, asked, _ = finished(monkeypatch, tmp_path / "out.json", "--seconds", "30", "--sections", "launch", "mnist")
+    assert asked == [("launch", 25.0), ("mnist", -70.0)]
+    assert finished(monkeypatch, tmp_path / "out.json", "--quick", "--commit", "1a2b")[2]["quick"]
+    assert found["device"].startswith("cpu") and found["seconds"] == 600.0 and not found["quick"]
+    assert finished(monkeypatch, tmp_path / "out.json", error=gpu.STOPPED)[1] == [("warm", 40.0)]
+
+
+def test_the_table_of_sections() -> None:
+    rows = [{"name": "a", "unit": "s", "ours": 0.002, "theirs": 0.008, "note": "eager"},
+            {"name": "b", "unit": "bytes", "ours": 2**20, "theirs": None},
+            {"name": "c", "unit": "s", "error": "disagrees"}]
+    section = {"section": "lstm", "seconds": 12.4, "error": "was ended", "rows": rows}
+    assert gpu.tables([section]) == """\
+lstm, 12 s
+       ours   theirs  ours/theirs
+a   2.00 ms  8.00 ms         0.25  eager
+b  1.00 MiB
+c
+
+Errors
+  lstm, c: disagrees
+  lstm: was ended"""
+    assert gpu.summary(section) == "lstm: 3 rows, 1 with errors, was ended"
+    assert gpu.times(rows[0], "s") == ("2.00 ms", "8.00 ms", "0.25")
+
+
+def test_a_section_in_its_process_gets_its_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(gpu_sections, "run", lambda *arguments: asked.append(arguments))
+    assert gpu.main(["--section", "lstm", "--device", "gpu:1", "--seconds", "7", "--quick"]) == 0
+    assert asked == [("lstm", "gpu:1", True, 7.0)]
+
+
+def test_rows_are_printed_until_a_deadline(monkeypatch: pytest.MonkeyPatch, clock: Clock,
+                                           capsys: pytest.CaptureFixture[str]) -> None:
+    def section(device: str, quick: bool, deadline: float) -> Iterator[dict[str, Any]]:
+        yield {"name": device, "quick": quick, "deadline": deadline}
+
+    monkeypatch.setitem(gpu_sections.SECTIONS, "launch", section)
+    clock.now = 50.0
+    gpu_sections.run("launch", "cpu", True, 8.0)
+    assert json.loads(capsys.readouterr().out) == {"name": "cpu", "quick": True, "deadline": 58.0}
+
+
+# --- times ----------------------------------------------------------------------------------------------------------
+
+def test_a_block_divides_the_time_of_its_calls(clock: Clock) -> None:
+    """The wait at its end counts, and the wait before it does not."""
+    side = SimpleNamespace(wait=clock.taking(40.0, 2.0))
+    assert gpu_pairs.block(side, clock.taking(1.0, 3.0))(4) == [(1 + 3 + 1 + 3 + 2) / 4] * 4  # type: ignore[arg-type]
+    pair = timing.Pair([[1.0] * 3, [5.0] * 3, [2.0] * 3], [[4.0], [3.0], [9.0]])
+    assert gpu_pairs.medians(pair) == {"ours": 2.0, "theirs": 4.0}
+
+
+@pytest.mark.parametrize(("until_done", "seconds"), [(False, 1.5), (True, 4.0)])
+def test_a_call_takes_the_median_of_five_rounds(until_done: bool, seconds: float, clock: Clock,
+                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the host, or until the device is done."""
+    monkeypatch.setattr(gpu_sections, "wait", clock.taking(5.0))
+    rounds = [9.0, 1.0, 2.0, 1.0, 1.0, 2.0, 2.0, 9.0, 9.0, 1.0, 1.0]  # the first call is no part of a round
+    assert gpu_sections.per_call(clock.taking(*rounds), "cpu", 2, until_done) == seconds
+
+
+def test_a_graph_is_launched_as_a_whole(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+    """The first of six launches does not count; the time of each call is that of the whole by their number."""
+    done: list[str] = []
+    graph = SimpleNamespace(launch=clock.taking(50.0, 0.5))
+    monkeypatch.setattr(gpu_sections.backend, "record", lambda device, work: (len(work()), graph))
+    monkeypatch.setattr(gpu_sections, "wait", clock.taking(7.0, 3.5))
+    host, each = gpu_sections.in_a_graph("gpu", lambda: done.append("call"), 4)
+    assert len(done) == 1 + 4
+    assert host["name"] == "graph of 4 products, launch" and host["ours"] == 0.5
+    assert each["name"] == "graph of 4 products, each" and each["ours"] == (0.5 + 3.5) / 4
+
+
+def test_small_calls_are_timed_on_the_host_and_until_they_are_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def per_call(call: Any, device: str, count: int, until_done: bool) -> float:
+        asked.append((count, until_done))
+        return float(len(asked))
+
+    monkeypatch.setattr(gpu_sections, "per_call", per_call)
+    found = list(gpu_sections.launch("cpu", False, 0.0))
+    assert [row["name"].rpartition(", ")[2] for row in found] == ["on the host", "until it is done"] * 4
+    assert [row["theirs"] is not None for row in found] == [True] * 4 + [False] * 4
+    assert asked[:4] == [(300, False)] * 2 + [(300, True)] * 2
+    assert found[2]["name"].startswith("product 128 x 128, beside A @ A")
+    asked.clear()
+    list(gpu_sections.launch("cpu", True, 0.0))
+    assert {count for count, _ in asked} == {3}
+
+
+def test_the_first_use_of_both_sides_is_timed(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+    monkeypatch.setattr(gpu_sections.Ours, "once", clock.taking(3.0))
+    monkeypatch.setattr(gpu_sections.Theirs, "once", clock.taking(4.0))
+    for torch_device, times in (("cuda:0", [("ours", 3.0), ("theirs", 4.0)]), (None, [("ours", 3.0)])):
+        monkeypatch.setattr(gpu_sections, "torch_device", lambda device, found=torch_device: found)
+        rows = list(gpu_sections.warm("gpu", False, 0.0))
+        assert [(side, row[side]) for row, (side, _) in zip(rows, times, strict=True)] == times
+
+
+# --- pairs ----------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("faster", [True, False])
+def test_the_faster_form_of_pytorch_is_timed(faster: bool, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+    """After calls that choose algorithms, by the least of three."""
+    class Form:
+        def __init__(self, work: Any, data: Path, device: str, channels_last: bool) -> None:
+            self.channels_last = channels_last
+            self.step = clock.taking(*[0.5] * 3, *(  # these would mislead
+                [9.0] * 3 + [1.0] * 3 + [9.0] * 3 if channels_last == faster else [2.0] * 9))
+
+        def wait(self) -> None:
+            pass
+
+    monkeypatch.setattr(gpu_pairs, "Theirs", Form)
+    work = case("", "step", tn.nn.Sequential(tn.nn.Dense(2, 2)), 1, (2,))
+    assert gpu_pairs.fastest(work, Path(), "cpu", [True, False]).channels_last == faster
+    assert gpu_pairs.fastest(work, Path(), "cpu", [True]).channels_last
+
+
+def test_the_time_that_is_left_is_shared(clock: Clock) -> None:
+    clock.now = 10.0
+    assert gpu_pairs.remaining(110.0, 6) == pytest.approx(10.0)
+    assert gpu_pairs.remaining(10.1, 6) == 0.2
+
+
+def test_the_memory_of_a_side_is_what_its_pool_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After two steps, from empty pools."""
+    done: list[str] = []
+    pool = SimpleNamespace(free_all_blocks=lambda: done.append("free"), total_bytes=lambda: 11, used_bytes=lambda: 5)
+    cuda = SimpleNamespace(empty_cache=lambda: done.append("free"), max_memory_reserved=lambda: 22,
+                           max_memory_allocated=lambda: 7, reset_peak_memory_stats=lambda: done.append("reset"))
+    monkeypatch.setattr(gpu_pairs.backend, "device_name", lambda device: device)
+    monkeypatch.setattr(gpu_pairs.backend, "namespace",
+                        lambda device: SimpleNamespace(get_default_memory_pool=lambda: pool))
+    sides = [SimpleNamespace(step=lambda: done.append("step"), wait=lambda: done.append("wait"),
+                             torch=SimpleNamespace(cuda=cuda)) for _ in range(2)]
+    assert gpu_pairs.peaks(*sides, "gpu") == {"ours": 11, "theirs": 22}  # type: ignore[arg-type]
+    assert done == ["free", "free", "reset", *["step", "step", "wait"] * 2]
+
+
+def test_a_cpu_has_no_graph_and_a_gpu_has() -> None:
+    side: Any = SimpleNamespace(step="call", graphed=lambda call: f"{call} in a graph")
+    assert list(gpu_pairs.ways(side, "step", "cpu")) == [("eager", "call")]
+    assert list(gpu_pairs.ways(side, "step", "gpu")) == [("eager", "call"), ("graph", "call in a graph")]
+
+
+def test_a_graph_is_recorded_after_two_runs_with_a_count_on_the_device(tmp_path: Path,
+                                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[Any] = []
+    monkeypatch.setattr(gpu_pairs.backend, "record", lambda device, work: (
+        done.append(device), SimpleNamespace(launch="launch")))
+    work, data = case("", "step", tn.nn.Sequential(tn.nn.Dense(4, 3)), 2, (4,)), tmp_path / "data.npz"
+    write_data(work, data)
+    ours = gpu_pairs.Ours(work, data, "cpu")
+    assert ours.graphed(lambda: done.append("run")) == "launch" and done == ["run", "run", "cpu"]  # type: ignore[comparison-overlap]
+    assert isinstance(ours.optimizer.steps, np.ndarray) and ours.optimizer.lr == 1e-3
+
+
+def test_the_cases_of_the_lstm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tn.init, "orthogonal", tn.init.zeros)
+    found = list(gpu_pairs.timed_cases("lstm"))
+    assert [(precision, work.shape[0], work.layers[0][1]["units"]) for work, precision in found] == [
+        (precision, N, H) for precision in ("float32", "tf32") for N in (256, 64, 1024) for H in (128, 512, 256, 64)]
+    assert all(work.shape[1:] == (28, 28) and work.work == "backward" for work, _ in found)
+    assert len(list(gpu_pairs.timed_cases(quick=True))) == 4
+
+
+def test_pytorch_calls_a_device_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    named = {name: gpu_pairs.torch_device(name) for name in ("cpu", "gpu", "gpu:1", "gpu-emulated")}
+    assert named == {"cpu": "cpu", "gpu": "cuda:0", "gpu:1": "cuda:1", "gpu-emulated": None}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert gpu_pairs.torch_device("gpu") is None and gpu_pairs.torch_device("cpu") == "cpu"
+    assert [gpu_device.is_gpu(name) for name in named] == [False, True, True, False]
+
+
+# --- the job of the size of MNIST -----------------------------------------------------------------------------------
+
+def test_the_images_of_the_job() -> None:
+    """Bytes of ten classes, the same each time; those of the test are others, of the same shapes."""
+    (train, labels), (test, others) = gpu_sections.images(300, 0), gpu_sections.images(300, 1)
+    assert train.shape == (300, 28, 28) and train.dtype == np.uint8 and train.max() <= 126
+    assert set(labels) == set(range(10)) and (labels != others).any() and (train != test).any()
+    assert (gpu_sections.images(300, 0)[0] == train).all()
+    brighter = train.astype(int) - gpu_sections.images(300, 1)[0]  # the noise of a row is that of its number
+    assert set(np.unique(brighter)) == {-16, 0, 16}
+
+
+@pytest.mark.parametrize(("done", "error"), [(4, None), (3, "the time was up after 3 of 4 steps")])
+def test_what_is_said_of_the_job(done: int, error: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    def fit(model: Any, optimizer: Any, loader: Any, **options: Any) -> list[dict[str, float]]:
+        asked.update(options, loader=loader)
+        optimizer.steps = done
+        return [{"seconds": seconds, "images_per_second": 1234.0} for seconds in (9.0, 1.0, 2.0, 5.0)]
+
+    def evaluate(model: Any, loader: Any) -> dict[str, float]:
+        asked["tested"] = loader
+        return {"accuracy": 0.25}
+
+    monkeypatch.setattr(tn, "fit", fit)
+    monkeypatch.setattr(tn, "evaluate", evaluate)
+    row, first, later = gpu_sections.mnist("cpu", True, 70.0)
+    assert row["name"] == "4 epochs of 256 images" and row["ours"] == 17.0
+    assert row["note"] == "test accuracy 0.2500, 1,234 images/s" and row.get("error") == error
+    assert (first["ours"], later["ours"]) == (9.0, 2.0)
+    assert asked["epochs"] == 2 and asked["callbacks"][0].deadline == 65.0
+    assert asked["schedule"].length == 4 and asked["schedule"].peak == 3e-3
+    assert asked["loader"].batch_size == 128 and asked["loader"].shuffle and asked["tested"].length == 128
+
+
+def test_training_ends_at_the_deadline(clock: Clock) -> None:
+    run = tn.callbacks.Run(None, None, [], epochs=1)  # type: ignore[arg-type]
+    one = gpu_sections.UntilTime(5.0)
+    for clock.now, said in ((5.0, ""), (5.5, "the time is up")):
+        one.on_step(run)
+        assert run.stopped == said
+
+
+def test_every_twelfth_case_is_tested_if_it_must_be_quick(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+    from tests.support import gpu_cases
+
+    tried: list[str] = []
+    monkeypatch.setattr(gpu_cases, "CASES", {f"case {i}": None for i in range(30)})
+    monkeypatch.setattr(gpu_cases, "failures", lambda device, names: tried.extend(names) or (
+        {"case 12": "wrong"} if names == ["case 12"] else {}))
+    row, wrong = gpu_sections.tests("cpu", True, 1.0)
+    assert tried == ["case 0", "case 12", "case 24"]
+    assert row["note"] == "2 passed, 1 failed" and wrong == {"name": "case 12", "unit": "s", "error": "wrong"}
+    list(gpu_sections.tests("cpu", False, 1.0))
+    assert len(tried) == 33

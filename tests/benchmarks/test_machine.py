@@ -1,0 +1,290 @@
+"""The machine that results come from, the command line of the benchmark, and the comparison of two commits."""
+
+import itertools
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import benchmarks.__main__ as command_line
+import tinynet as tn
+from benchmarks import commits, machine, process, report, table
+from benchmarks.peers import OURS
+from benchmarks.process import PeerError, Worker
+
+# --- the machine ----------------------------------------------------------------------------------------------------
+
+SIBLINGS = {0: "0,2", 1: "1,3", 2: "0,2", 3: "1,3", 4: ""}
+
+
+def test_one_processor_of_each_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first of those that share it and that this process may use; one of unknown siblings is a core."""
+    monkeypatch.setattr(machine, "_read", lambda path: SIBLINGS[int(path.split("/cpu")[-1].partition("/")[0])])
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {4, 3, 2, 1}, raising=False)
+    assert machine.cores() == [1, 2, 4]
+
+
+def test_the_machine_is_described_in_the_right_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {"/proc/meminfo": "MemTotal:       16777216 kB\nMemFree: 5 kB\n", "/proc/cpuinfo": (
+        "processor\t: 0\ncpu family\t: 25\nmodel\t\t: 97\nmodel name\t: AMD EPYC\n\nprocessor\t: 1\n")}
+    monkeypatch.setattr(machine, "_read", lambda path: files.get(path, ""))
+    monkeypatch.setattr(machine, "cores", lambda: [0, 2, 4])
+    monkeypatch.setattr(machine, "instructions", lambda: ["avx2"])
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.126, 2.0, 3.0), raising=False)
+    found = machine.describe()
+    assert (found["cpu"], found["family"], found["model"]) == ("AMD EPYC", "25", "97")
+    assert (found["memory_gib"], found["cores"], found["processors"]) == (16.0, 3, 2)
+    assert found["features"] == ["avx2"] and found["load"] == [0.13, 2.0, 3.0]
+    assert found["python"] == sys.version.split()[0]
+    files.clear()
+    assert machine.describe()["memory_gib"] is None
+
+
+def test_a_commit_with_changed_files_is_said_to_be_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results do not count, as they are written after the measurement."""
+    changed = ""
+
+    def run(command: list[str], **options: Any) -> Any:
+        assert options["cwd"] == machine.ROOT
+        if command[1] == "status":
+            assert {":!benchmarks/results", ":!benchmarks/RESULTS.md"} <= {*command}
+        return SimpleNamespace(returncode=0, stdout=changed if command[1] == "status" else f"{'a' * 40}\n")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    assert machine.commit() == {"commit": "a" * 40, "changed": False}
+    changed = " M tinynet/op.py\n"
+    assert machine.commit() == {"commit": "a" * 40, "changed": True}
+    assert machine.commit("1a2b") == {"commit": "1a2b", "changed": None}
+    monkeypatch.setattr(subprocess, "run", lambda *command, **options: (_ for _ in ()).throw(OSError))
+    assert machine.commit() == {"commit": None, "changed": None}
+
+
+def test_the_size_of_an_installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that a package requires counts once; extras, compiled files and what is not installed do not."""
+    required = {"one": ["Two_Lib>=1", "three ; extra == 'more'", "lacking"], "two-lib": ["one"], "three": []}
+    for name, size in (("one", 10), ("two-lib", 200), ("three", 4000)):
+        (tmp_path / f"{name}.py").write_bytes(b"x" * size)
+        (tmp_path / f"{name}.pyc").write_bytes(b"x" * 77)
+
+    def distribution(name: str) -> Any:
+        if name not in required:
+            raise machine.PackageNotFoundError(name)
+        return SimpleNamespace(files=[f"{name}.py", f"{name}.pyc", "gone.py"], requires=required[name],
+                               locate_file=lambda file: tmp_path / file)
+
+    monkeypatch.setattr(machine, "distribution", distribution)
+    assert machine.installed_bytes(("one",)) == 210 and machine.installed_bytes(("three", "one")) == 4210
+    (tmp_path / "__pycache__").mkdir()
+    (tmp_path / "__pycache__" / "a.py").write_bytes(b"x" * 5)
+    assert machine.folder_bytes(tmp_path) == 4210 + 3 * 77
+    assert machine.versions(["numpy", "no-such-package"]) == {"numpy": np.__version__}
+
+
+# --- the command line -----------------------------------------------------------------------------------------------
+
+def test_the_options_of_the_command() -> None:
+    cores = len(machine.cores())
+    usual = command_line.parse([], {"jax": "jax not installed"})
+    assert (usual.threads, usual.seconds, usual.quick, usual.out) == (cores, 2.0, False, None)
+    assert usual.rows == [*command_line.ROWS] and usual.peers == ["torch", "compile", "keras", "tinygrad"]
+    given = command_line.parse(["--rows", "step,,epoch", "--peers", "torch", "--seconds", "7", "--threads", "1"], {})
+    assert (given.rows, given.peers, given.seconds, given.threads) == (["step", "epoch"], ["torch"], 7.0, 1)
+
+
+def test_a_peer_that_is_not_there_cannot_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command_line.parse(["--peers", "torch,jax"], {"jax": "jax not installed", "keras": "x"})
+    assert "error: jax: jax not installed\n" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        command_line.parse(["--threads", str(len(machine.cores()) + 1)], {})
+
+
+@pytest.mark.parametrize(("more", "seconds", "is_warned"), [([], 2.0, True), (["--seconds", "9"], 9.0, True),
+                                                             (["--quick"], 0.05, False)])
+def test_what_a_run_is_given(more: list[str], seconds: float, is_warned: bool, tmp_path: Path,
+                             monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """And that other programs are told of, unless times do not matter."""
+    asked: list[Any] = []
+
+    def run(options: Any, rows: list[str], command: str) -> dict[str, Any]:
+        asked.append((options.seconds, options.quick, options.peers, len(options.cpus), rows, command))
+        return {"machine": {"cpu": "A", "features": [], "python": "3"}, "records": [], "titles": {}, "versions": {},
+                "threads": 1, "commit": None, "changed": False, "date": "today", "seconds": 3}
+
+    monkeypatch.setattr(command_line, "run", run)
+    monkeypatch.setattr(command_line, "names", lambda: [OURS])
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.6, 0.0, 0.0), raising=False)
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    arguments = ["--rows", "step", "--threads", "1", *more]
+    assert command_line.main(arguments) == 0
+    assert asked == [(seconds, "--quick" in more, [], 1, ["step"], " ".join(["python -m benchmarks", *arguments]))]
+    printed = capsys.readouterr()
+    assert ("Other programs are running here (load 0.6)" in printed.err) == is_warned
+    assert [path.name for path in tmp_path.iterdir()] == ["a-plain-1-threads.json"] * ("--quick" not in more)
+    assert "A, 1 threads, Python 3, \ncommit unknown, today, 3 s" in printed.out
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.5, 0.0, 0.0), raising=False)
+    command_line.main(arguments)
+    assert "Other programs" not in capsys.readouterr().err
+
+
+def test_a_row_that_fails_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+
+    class Measured:
+        def __init__(self, options: Any) -> None:
+            self.records: list[Any] = []
+            self.workers = {OURS: SimpleNamespace(ask=lambda do: {do: {"threads": 2}})}
+            made.append(options)
+
+        def __enter__(self) -> "Measured":
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            pass
+
+        def record(self, row: str, case: str, unit: str, results: Any) -> None:
+            self.records.append((row, case, unit, results))
+
+    def broken(bench: Any) -> None:
+        raise PeerError("died")
+
+    monkeypatch.setattr(command_line, "Bench", Measured)
+    monkeypatch.setattr(command_line, "ROWS", {"step": broken, "ops": lambda bench: bench.record("ops", "a", "s", {})})
+    options = command_line.Options([], [0, 1], seconds=3.0)
+    found = command_line.run(options, ["step", "ops"], "a command")
+    assert found["records"] == [("step", "", "s", {OURS: {"error": "died"}}), ("ops", "a", "s", {})]
+    assert (found["threads"], found["command"], found["titles"]) == (2, "a command", {OURS: "tinynet"})
+    assert found["settings"] == {"seconds_for_a_pair": 3.0, "quick": False, "peers": {OURS: {"threads": 2}}}
+    assert found["versions"]["numpy"] == np.__version__ and found["date"] == time.strftime("%Y-%m-%d")
+
+
+def test_the_parts_of_a_report() -> None:
+    results = {"machine": {"cpu": "A CPU", "features": ["asimd"], "family": "6", "model": "7", "python": "3.12"},
+               "threads": 4, "commit": "0123456789abcdef", "changed": True, "date": "2026-01-01"}
+    assert report.machine_of(results) == ("A CPU, NEON, 4 threads", "family 6, model 7", "3.12")
+    assert report.commit_of(results) == "commit 0123456789ab and changes, 2026-01-01"
+    assert [report.vectors(some) for some in (["avx2", "avx512f"], ["avx2"], [])] == ["AVX-512", "AVX2", "plain"]
+
+
+def test_the_cells_of_a_table() -> None:
+    def cell(result: dict[str, Any], unit: str = "s", name: str = "torch") -> str:
+        return table.cell({"results": {name: result}, "unit": unit}, name)
+
+    assert cell({"value": 0.5, "ratio": 1.239}) == "500 ms (1.24)"
+    assert cell({"value": 2.0, "of_peak": 0.456}) == "2.00 s (46% of the peak)"
+    assert cell({"theirs": {"median": 0.04}, "ratio": {"median": 0.0512}}) == "40.0 ms (0.05)"
+    assert table.short(0.1) == "0.10" and table.short(0.0996) == "0.1" and table.short(12.345) == "12.35"
+    beside = {name: {"ours": {"median": median}} for name, median in (("a", 1.0), ("b", 2.0), ("c", 9.0))}
+    assert table.cell({"results": beside, "unit": "s"}, OURS) == "2.00 s"
+    assert table.cell({"results": beside, "unit": "s"}, "d") == ""
+
+
+# --- the process of a peer ------------------------------------------------------------------------------------------
+
+def test_a_process_gets_its_peer_its_processors_and_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[Any] = []
+
+    class Started:
+        def __init__(self, command: list[str], **options: Any) -> None:
+            started.append((command[1:], options["cwd"], options["env"]))
+            read, write = os.pipe()
+            os.write(write, b'{"ready": true}\n{"a": 1}\n{"error": "why"}\n')
+            self.stdin = SimpleNamespace(write=lambda line: started.append(line), flush=lambda: None)
+            self.stdout = os.fdopen(read, "rb", buffering=0)
+            os.close(write)
+
+        def kill(self) -> None:
+            self.stdout.close()
+
+        def communicate(self) -> None:
+            pass
+
+    monkeypatch.setattr(process.subprocess, "Popen", Started)
+    with Worker("torch", [0, 3], {"CACHE": "here"}) as worker:
+        assert worker.started == 0.0 and worker.ask("dance", count=2) == {"a": 1}
+        assert time.perf_counter() - worker.started < 60
+        with pytest.raises(PeerError, match=r"^why$"):
+            worker.ask("sing")
+    command, folder, environment = started[0]
+    assert command == ["-m", "benchmarks.worker", "torch", "0,3"] and folder == process.ROOT
+    assert environment == {**os.environ, "CACHE": "here"}
+    assert started[1:] == [b'{"do": "dance", "count": 2}\n', b'{"do": "sing"}\n']
+
+
+# --- commits --------------------------------------------------------------------------------------------------------
+
+def test_the_median_of_the_calls_of_half_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three calls before them are not timed, and there are five at least."""
+    now = [0.0]
+    monkeypatch.setattr(commits, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+
+    def taking(*seconds: float) -> list[float]:
+        calls: list[float] = []
+        times = itertools.cycle(seconds)
+
+        def call() -> None:
+            calls.append(next(times))
+            now[0] += calls[-1]
+
+        return [commits.median_seconds(call), len(calls)]
+
+    assert taking(0.125) == [0.125, 3 + 5]
+    assert taking(0.0625) == [0.0625, 3 + 8]
+    assert taking(9.0, 9.0, 9.0, 1.0, 2.0, 3.0, 4.0, 5.0) == [3.0, 3 + 5]
+
+
+def test_rows_are_made_once_and_the_first_step_each_time(monkeypatch: pytest.MonkeyPatch,
+                                                         capsys: pytest.CaptureFixture[str]) -> None:
+    made: list[str] = []
+    monkeypatch.setattr(commits, "work", lambda row: made.append(row) or (lambda: made.append("call")))
+    monkeypatch.setattr(commits, "median_seconds", lambda function: 0.25)
+    monkeypatch.setattr(commits, "time", SimpleNamespace(perf_counter=itertools.count(1.0).__next__))
+    monkeypatch.setattr(sys, "stdin", ["step-32\n", "first-step\n", "step-32\n"])
+    commits.serve()
+    assert capsys.readouterr().out.split() == ["0.25", "1.0", "0.25"]
+    assert made == ["step-32", "first-step", "call"]
+
+
+def test_the_mean_ratio_is_geometric_and_new_by_old(monkeypatch: pytest.MonkeyPatch,
+                                                    capsys: pytest.CaptureFixture[str]) -> None:
+    asked: list[Any] = []
+
+    def compare(trees: Any, rows: list[str], alternations: int) -> dict[str, tuple[float, float]]:
+        asked.append((trees[1], rows, alternations))
+        return {"step-32": (0.001, 0.002), "step-128": (0.002, 0.001), "forward-1": (0.004, 0.032),
+                "first-step": (1.0, 99.0)}
+
+    monkeypatch.setattr(commits, "compare", compare)
+    monkeypatch.setattr("tests.same_bits.checkout", lambda commit, folder: folder)
+    monkeypatch.setattr(sys, "argv", ["commits", "abc"])
+    assert commits.main() == 0
+    assert asked == [(commits.ROOT, list(commits.ROWS), 11)]
+    assert capsys.readouterr().out.splitlines()[-1] == "geometric mean without the first step 2.000"
+
+
+def test_the_data_of_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(commits.ROOT / "examples"))
+    import models
+
+    seen: list[Any] = []
+
+    class Stopped(Exception):
+        pass
+
+    def stopped(y: Any, labels: Any) -> Any:
+        seen.append((y.numpy(), labels.numpy()))
+        raise Stopped
+
+    monkeypatch.setattr(models, "lstm_cnn", lambda: tn.nn.Sequential(tn.nn.Dense(1, 1)))
+    monkeypatch.setattr(tn.ops, "cross_entropy", stopped)
+    for row, batch in (("step-7", 7), ("first-step", 128)):
+        with pytest.raises(Stopped):
+            commits.work(row)()
+        y, labels = seen.pop()
+        assert y.shape == (batch, 28, 28, 1) and labels.tolist() == [i % 10 for i in range(batch)]
