@@ -19,7 +19,6 @@ from paper import experiment, selection
 from paper.experiment import Job
 from paper.nets import deep_net
 from paper.reporting import report
-from paper.selection import Candidate
 
 EXPERIMENT = "mnist_deep_selected"
 TRIALS = Path(__file__).resolve().parent / "results" / "selection" / "mnist_selection.json"
@@ -30,16 +29,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def work(options: argparse.Namespace) -> None:
-    best, data = chosen(TRIALS), experiment.mnist(options)
+    best, data = selection.chosen(selection.published(TRIALS, "mnist_selection")), experiment.mnist(options)
     jobs = [Job("deep_net", partial(deep_net, **best.net), seed, data, best.recipe, probabilities=True)
             for seed in options.seeds]
     report.show(EXPERIMENT, experiment.run_all(jobs, options), options.out)
-
-
-def chosen(trials: Path) -> Candidate:
-    """The best of the deep candidates. Errors: DataError without the trials."""
-    return selection.chosen(trial for trial in selection.published(trials, "mnist_selection")
-                            if trial["candidate"] != "single")
 
 
 if __name__ == "__main__":

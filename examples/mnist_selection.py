@@ -1,30 +1,29 @@
 """Choose the recipe of the deep LSTM-CNN on validation parts of MNIST's training set. No test image is used.
 
     python examples/mnist_selection.py
+    python examples/mnist_selection.py --begun examples/results/selection/mnist_selection.json
     python examples/mnist_selection.py --candidates base norm --folds 1
     python examples/mnist_selection.py --data digits --epochs 1 --candidates base --folds 1
 
 Each fold validates on another random tenth of the training set; the first is that of the other experiments.
 
-The rule, fixed before the first trial: the score of a candidate is its accuracy over the folds. Changes that gain more
-than their standard error are combined, and the combination is tried, too. The best of all is kept. The mean over epochs
-and views are used if they gain. The candidate `single` is only measured, for the recipe of the committee.
+The rule, fixed before the first trial: the score of a candidate is its accuracy over the folds. All candidates are
+trained on the first fold, and those that gain on the base there on all folds. Changes that then gain more than their
+standard error are combined, and the combination is tried, too. The best of all is kept. The mean over epochs and views
+are used if they gain.
 
 There is no --device: a choice is made on one kind of device.
 
-After an interruption, the same command continues. Written to --out: a JSON file for each trial, selection.json and
-selection.md, the table.
+After an interruption, the same command continues; on another machine, with --begun, from the published trials. Written
+to --out: a JSON file for each trial, selection.json and selection.md, the table.
 
 Exit codes: 0 done, 1 an error in the data or a file, 2 in an option, 130 ended by Ctrl-C, 143 by SIGTERM.
 """
 
 import argparse
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import command
 import mnist_deep
@@ -38,24 +37,16 @@ from tinynet.output import say
 
 EXPERIMENT = "mnist_selection"
 FOLDS = 3
-BASE = mnist_deep.RECIPE
-
-
-def changed(name: str, change: str, *, augment: dict[str, object] | None = None, net: dict[str, object] | None = None,
-            **recipe: object) -> Candidate:
-    """The recipe of `mnist_deep.py` with some changes."""
-    return Candidate(name, change, replace(BASE, augment={**BASE.augment, **(augment or {})}, **recipe), net or {})
-
-
+BASE = Candidate(selection.BASE, "the recipe of mnist_deep.py", mnist_deep.RECIPE)
+changed = BASE.changed
 CANDIDATES = (
-    changed("base", "the recipe of mnist_deep.py"),
+    BASE,
     changed("norm", "batch normalisation", net={"norm": True}),
     changed("smooth", "label smoothing 0.1", label_smoothing=0.1),
     changed("strong", "stronger augmentation", augment={"shift": 0.1, "rotate": 15.0, "scale": 0.2, "elastic": 0.05}),
     changed("wide", "one and a half times the units and filters", net={"units": 192, "filters": 96}),
     changed("dropout", "dropout 0.3", net={"dropout": 0.3}),
     changed("long", "twice the epochs", epochs=80),
-    changed("single", "one block, as in the committee, with its learning rate", net={"blocks": 1}, peak=3e-3),
 )
 
 
@@ -66,6 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
                         default=[one.name for one in CANDIDATES], help="only these (default: all)")
     parser.add_argument("--folds", type=positive(int), default=FOLDS, help=f"folds (default: {FOLDS})")
     parser.add_argument("--epochs", type=positive(int), help="passes over the images (default: those of the candidate)")
+    parser.add_argument("--begun", type=Path, metavar="FILE", help="a selection.json, to go on from its trials")
     parser.add_argument("--out", type=Path, default=Path("runs/mnist_selection"), metavar="FOLDER",
                         help="output folder (default: runs/mnist_selection)")
     return command.run(work, parser.parse_args(arguments))
@@ -74,24 +66,23 @@ def main(arguments: list[str] | None = None) -> int:
 def work(options: argparse.Namespace) -> None:
     dataset, sentence = tn.data.load(options.data)
     say(sentence)
-    chosen = [one for one in CANDIDATES if one.name in options.candidates]
-    if options.epochs:
-        chosen = [replace(one, recipe=replace(one.recipe, epochs=options.epochs)) for one in chosen]
+    chosen = [one.changed(one.name, one.change, epochs=options.epochs or one.recipe.epochs) for one in CANDIDATES
+              if one.name in options.candidates]
+    if options.begun:
+        selection.restore(options.begun, options.out)
 
-    def run(candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
-        trials = [Trial(one, deep_net, partial(fold, dataset, number), f"part{number}", seed=0)
-                  for number in range(options.folds) for one in candidates]
-        selection.run_all(trials, EXPERIMENT, options.out)
-        selection.report(EXPERIMENT, options.out)
-        measured: list[dict[str, Any]] = selection.read(options.out / "selection.json")["trials"]
-        return measured
+    def trials_of(one: Candidate, number: int) -> list[Trial]:
+        return [Trial(one, deep_net, partial(fold, dataset, number), f"part{number}", seed=0)]
 
-    found = run(chosen)
-    best = selection.combined(chosen[:-1], found) if len(chosen) == len(CANDIDATES) and options.folds > 1 else None
+    search = selection.Search(EXPERIMENT, options.out, trials_of, range(options.folds))
+    found = search.halved(chosen, selection.gaining)
+    complete = len(chosen) == len(CANDIDATES) and options.folds > 1
+    best = selection.combined(chosen, found) if complete else None
     if best:
         say(f"combined: {best.change}")
-        run([best])
-    say(f"{selection.report(EXPERIMENT, options.out)}\nwritten: {options.out / 'selection.md'}")
+        search.halved([best], selection.gaining)
+    finished = complete and (options.epochs, options.folds) == (None, FOLDS)
+    say(f"{selection.report(EXPERIMENT, options.out, finished=finished)}\nwritten: {options.out / 'selection.md'}")
 
 
 def fold(dataset: tn.data.Dataset, number: int) -> Fold:

@@ -106,8 +106,9 @@ def markdown(runs: Runs, selected: Mapping[str, Any] | None = None) -> str:
                     for name, drawing in one.figures(runs).items()] if made else []
         parts += [f"## {one.title}", text, *pictures]
     for experiment, found in (selected or {}).items():
+        unfinished = "" if found["finished"] else " **It is not finished, and has chosen nothing yet.**"
         parts.append(f"## {SELECTIONS.get(experiment, experiment)}\n\nMade by `python examples/{experiment}.py`, which "
-                     f"says the rule of the choice.\n\n{selection.markdown(found['trials']).strip()}")
+                     f"says the rule of the choice.{unfinished}\n\n{selection.markdown(found['trials']).strip()}")
     everything = [run for experiment in SECTIONS for run in runs.get(experiment, ())]
     if everything:
         parts.append(f"## All runs\n\n{all_runs(everything)}")

@@ -28,7 +28,6 @@ Exit codes: 0 done, 1 an error in the data or a file, 2 in an option, 130 ended 
 import argparse
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -48,17 +47,10 @@ EXPERIMENT = "xray_selection"
 SIDE, SEEDS = 112, 3
 LARGER = (160, 224)  # sides for the combination
 KINDS = {"NORMAL": ("IM", "NORMAL2"), "PNEUMONIA": ("bacteria", "virus")}
-BASE = pneumonia_cnn_lstm.RECIPE
-
-
-def changed(name: str, change: str, *, augment: dict[str, object] | None = None, net: dict[str, object] | None = None,
-            **recipe: object) -> Candidate:
-    """The recipe of `pneumonia_cnn_lstm.py` with some changes."""
-    return Candidate(name, change, replace(BASE, augment={**BASE.augment, **(augment or {})}, **recipe), net or {})
-
-
+BASE = Candidate(selection.BASE, "the recipe of pneumonia_cnn_lstm.py", pneumonia_cnn_lstm.RECIPE)
+changed = BASE.changed
 CANDIDATES = (
-    changed("base", "the recipe of pneumonia_cnn_lstm.py"),
+    BASE,
     changed("norm", "batch normalisation", net={"norm": True}),
     changed("gamma", "gamma", augment={"gamma": 1.0}),
     changed("contrast", "twice the contrast and brightness", augment={"contrast": 0.7, "brightness": 0.2}),
@@ -105,10 +97,8 @@ def work(options: argparse.Namespace) -> None:
     kinds = np.array([kind_of(name) for name in scanned.names])
     names = [(normal, sick) for normal in KINDS["NORMAL"] for sick in KINDS["PNEUMONIA"]]
     read = lru_cache(maxsize=1)(lambda side: scanned.images(side).in_memory())
-    chosen = [replace(one, net={"size": options.side, **one.net}) for one in CANDIDATES
-              if one.name in options.candidates]
-    if options.epochs:
-        chosen = [replace(one, recipe=replace(one.recipe, epochs=options.epochs)) for one in chosen]
+    chosen = [one.changed(one.name, one.change, net={"size": options.side}, epochs=options.epochs or one.recipe.epochs)
+              for one in CANDIDATES if one.name in options.candidates]
     if options.begun:
         selection.restore(options.begun, options.out)
 
@@ -122,8 +112,9 @@ def work(options: argparse.Namespace) -> None:
     best = selection.combined(chosen, found) if complete else None
     if best:
         say(f"combined: {best.change}")
-        search.halved([best, *(replace(best, name=f"combined_{side}", change=f"{best.change}; {side} pixels",
-                                       net={**best.net, "size": side}) for side in LARGER)], selection.highest)
+        larger = [best.changed(f"{best.name}_{side}", f"{best.change}; {side} pixels", net={"size": side})
+                  for side in LARGER]
+        search.halved([best, *larger], selection.highest)
     finished = complete and (options.epochs, options.side, options.seeds) == (None, SIDE, SEEDS)
     say(f"{selection.report(EXPERIMENT, options.out, finished=finished)}\nwritten: {options.out / 'selection.md'}")
 
