@@ -32,6 +32,7 @@ from paper import provenance, training
 from paper.reporting import records
 from paper.training import Images
 from paper.training import Recipe as Recipe
+from tinynet.calibration import balanced_threshold
 from tinynet.ensemble import ensemble
 from tinynet.errors import ArgumentError, DataError
 from tinynet.from_folder.settings import class_weights
@@ -67,7 +68,11 @@ class Data:
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """One run. With `probabilities`, those of the test images are recorded, for a committee."""
+    """One run. What is recorded beside the predictions:
+
+    probabilities   those of the test images, for a committee
+    threshold       the threshold of the highest balanced accuracy on the validation images, of two classes
+    """
 
     model: str
     make: Callable[[], tn.nn.Sequential]
@@ -75,6 +80,7 @@ class Job:
     data: Data
     recipe: Recipe
     probabilities: bool = False
+    threshold: bool = False
 
     @property
     def name(self) -> str:
@@ -106,6 +112,8 @@ def parser(experiment: str, text: str | None, *, data: str, seeds: int = SEEDS, 
     made.add_argument("--limit", type=positive(int), help="train on this number of images only")
     made.add_argument("--out", type=Path, default=Path("runs", experiment), metavar="FOLDER",
                       help=f"output folder (default: runs/{experiment})")
+    made.add_argument("--begun", type=Path, metavar="FOLDER",
+                      help="skip the runs whose files are in this folder, such as examples/results")
     made.add_argument("--resume", action=argparse.BooleanOptionalAction, default=True,
                       help="skip the finished runs in --out, and continue the unfinished one; "
                            "or run all again (default: --resume)")
@@ -123,7 +131,7 @@ def words_of(parser: argparse.ArgumentParser, options: argparse.Namespace) -> st
     """The command that repeats these runs. Paths are shortened to names, since the records are published."""
     words = ["python", f"examples/{options.experiment}.py"]
     for name, value in vars(options).items():
-        if name not in ("experiment", "seeds", "out", "resume", "only") and value != parser.get_default(name):
+        if name not in ("experiment", "seeds", "out", "begun", "resume", "only") and value != parser.get_default(name):
             words += [f"--{name}", Path(value).absolute().name if name == "data" else str(value)]
     return shlex.join(words)
 
@@ -261,6 +269,9 @@ def run(job: Job, options: argparse.Namespace) -> records.Record:
     }
     if len(job.data.classes) == 2:
         fields["scores"] = probabilities[:, 1].round(6).tolist()
+    if job.threshold:
+        found = training.probabilities(model, job.data.validation, recipe, model.scaling)
+        fields["threshold"] = balanced_threshold(job.data.validation[1], found[:, 1])
     if job.probabilities:
         fields["probabilities"] = records.pack(probabilities)
     records.write(paths["json"], fields)
@@ -276,11 +287,14 @@ def save_ensemble(jobs: Sequence[Job], options: argparse.Namespace) -> None:
 def beforehand(job: Job, options: argparse.Namespace) -> dict[str, Any]:
     """The fields of a run that are known before it begins."""
     return {
-        "format": records.FORMAT, "experiment": options.experiment, "model": job.model, "seed": job.seed,
-        "fold": job.data.fold, "command": options.command, "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": provenance.commit(), "hardware": provenance.hardware(options.device),
-        "versions": tn.about().versions,
+        "format": records.FORMAT, **_identity(job, options), "command": options.command,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"), "commit": provenance.commit(),
+        "hardware": provenance.hardware(options.device), "versions": tn.about().versions,
         "settings": settings(job, options), "data": job.data.facts(), "classes": list(job.data.classes)}
+
+
+def _identity(job: Job, options: argparse.Namespace) -> dict[str, Any]:
+    return {"experiment": options.experiment, "model": job.model, "seed": job.seed, "fold": job.data.fold}
 
 
 def recipe_of(job: Job, options: argparse.Namespace) -> Recipe:
@@ -299,8 +313,11 @@ def _paths(job: Job, options: argparse.Namespace) -> dict[str, Path]:
 
 def _existing(job: Job, options: argparse.Namespace) -> records.Record | None:
     """The record of a finished run, or None. Raises ArgumentError if its settings or data differ from the job's."""
-    path = _paths(job, options)["json"]
-    if not options.resume or not path.exists():
+    paths = [_paths(job, options)["json"]]
+    if options.begun:
+        paths.append(options.begun / records.file_of(_identity(job, options)))
+    path = next(filter(Path.exists, paths), None) if options.resume else None
+    if path is None:
         return None
     record = records.read(path)
     there = {**record["settings"], **record["data"], "experiment": record["experiment"]}

@@ -27,7 +27,7 @@ import mnist_deep  # noqa: E402
 import mnist_table1  # noqa: E402
 import models  # noqa: E402
 import pneumonia_cnn_lstm  # noqa: E402
-from paper import experiment, provenance  # noqa: E402
+from paper import experiment, provenance, training  # noqa: E402
 from paper.reporting import records  # noqa: E402
 from test_results import invented  # noqa: E402
 
@@ -118,6 +118,13 @@ def test_idc_leaves_each_of_two_patients_out(tmp_path: Path, capsys: pytest.Capt
     assert list(made) == sorted(f"{model}-{patient}-seed0" for model in idc_table2.MODELS for patient in (90001, 90002))
     assert all(run["data"]["stand_in"] and run.images == 60 and run.scores is not None for run in made.values())
     assert (tmp_path / "stand-in-idc" / "STAND-IN.txt").is_file()
+    fold = experiment.folder(experiment.parse(experiment.parser("idc_table2", "", data=""), [
+        "--data", str(tmp_path / "stand-in-idc")]), "idc", 50, lambda place: place, crossed=5)[0]
+    model = tn.load(tmp_path / f"idc_cnn-{fold.fold}-seed0.safetensors")
+    scores = training.probabilities(model, fold.validation, idc_table2.RECIPE, model.scaling)[:, 1]
+    right = [tn.metrics.balanced_accuracy(fold.validation[1], scores > threshold)
+             for threshold in (made[f"idc_cnn-{fold.fold}-seed0"]["threshold"], *np.linspace(0.01, 0.99, 99))]
+    assert right[0] >= max(right)
 
 
 def test_idc_with_many_patients_is_in_folds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
@@ -304,6 +311,23 @@ def test_runs_that_are_done_are_not_made_again(tmp_path: Path, capsys: pytest.Ca
     assert (tmp_path / "lstm_cnn-seed0.json").stat().st_mtime_ns == before["lstm_cnn-seed0.json"]
     assert mnist_committee.main([*command, "--no-resume"]) == 0
     assert (tmp_path / "lstm_cnn-seed0.json").stat().st_mtime_ns > before["lstm_cnn-seed0.json"]
+
+
+def test_published_runs_are_not_made_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = [*DIGITS, "--epochs", "1", "--members", "2", "--out", str(tmp_path / "first")]
+    assert mnist_committee.main(command) == 0
+    for path in (tmp_path / "first").glob("*.json"):
+        record = records.read(path)
+        records.write(tmp_path / "published" / records.file_of(record.fields), record.fields)
+    (tmp_path / "published" / "mnist_committee-lstm_cnn-seed1.json").unlink()
+    text = (tmp_path / "first" / "results.md").read_text()
+    capsys.readouterr()
+    assert mnist_committee.main([*command[:-1], str(tmp_path / "again"), "--begun", str(tmp_path / "published")]) == 0
+    printed = capsys.readouterr().out
+    assert "run 1 of 2: lstm_cnn-seed0 is done" in printed and "run 2 of 2: lstm_cnn-seed1\n" in printed
+    assert list(runs_in(tmp_path / "again")) == ["lstm_cnn-seed1"]
+    again = (tmp_path / "again" / "results.md").read_text()
+    assert again.partition("A committee chooses")[2] == text.partition("A committee chooses")[2]
 
 
 def test_other_settings_than_those_of_the_run_that_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

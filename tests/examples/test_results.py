@@ -236,6 +236,27 @@ def test_the_numbers_of_all_seeds_together_on_idc_are_right() -> None:
     assert idc.f1_of(np.zeros((2, 2), int)) == 0
 
 
+def test_the_numbers_by_other_thresholds_on_idc_are_right() -> None:
+    made = [fields for fields in everything(seeds=2) if fields["experiment"] == "idc_table2"]
+    assert "By another rule" not in report.section("idc_table2", {"idc_table2": list(map(records.checked, made))})
+    chosen = {("8", 0): 0.2, ("8", 1): 0.8, ("9", 0): 0.03, ("9", 1): 0.4}
+    for fields in made:
+        fields["threshold"] = chosen[fields["fold"], fields["seed"]]
+    text = report.section("idc_table2", {"idc_table2": list(map(records.checked, made))})
+    alone, together = text.partition("By another rule")[2].partition("By the patient")[0].split("The mean of the")
+    own = {key: records.checked(fields) for fields in made if fields["model"] == "idc_cnn"
+           for key in [(fields["fold"], fields["seed"])]}
+    labels = np.concatenate([own[fold, 0].labels for fold in ("8", "9")])
+    found = [np.concatenate([own[fold, seed].scores > chosen[fold, seed] for fold in ("8", "9")]) for seed in (0, 1)]
+    mean = np.concatenate([np.mean([own[fold, seed].scores - chosen[fold, seed] for seed in (0, 1)], axis=0) > 0
+                           for fold in ("8", "9")])
+    for number, measure in enumerate((sk.accuracy_score, sk.balanced_accuracy_score, sk.f1_score), 1):
+        assert row(alone, "CNN")[number].startswith(f"{100 * np.mean([measure(labels, one) for one in found]):.2f} ± ")
+        assert row(together, "CNN")[number].startswith(f"{100 * measure(labels, mean):.2f} (")
+    with pytest.raises(ValueError, match="threshold must be a probability"):
+        records.checked({**made[0], "threshold": 1.5})
+
+
 def test_the_numbers_of_the_x_rays_are_right(tmp_path: Path) -> None:
     made = everything()
     _, _, text = results.markdown(results.load(write(tmp_path, made))).partition("## Chest")

@@ -45,7 +45,7 @@ def ciresan(runs: Runs) -> str:
              ", ".join(f"{own[0]['classes'][k]} ({count})" for k, count in votes(own, index).items())]
             for index in wrong]
     return "\n\n".join([
-        f"{CHOICE} {peers()}", all_together(committees, CIRESAN_AIM),
+        f"{unfinished(own)}{CHOICE} {peers()}", all_together(committees, CIRESAN_AIM),
         "Test accuracy of each member, by the width of the digits that it sees, in pixels, and its kind:",
         by_view(own),
         f"Test accuracy of committees by size: mean, lowest and highest, over {SUBSETS} random choices of members:",
@@ -53,6 +53,12 @@ def ciresan(runs: Runs) -> str:
         f"{len(wrong):,} of {own[0].images:,} test images are wrong for all members:" if len(wrong) else
         "No test image is wrong for all members.",
         *([table(["test image", "true", "said by (members)"], hard)] if len(wrong) else [])])
+
+
+def unfinished(own: Sequence[Record]) -> str:
+    """A warning if members are missing, or ""."""
+    missing = len(MEMBERS) - len(own)
+    return f"**Unfinished: {missing} of {len(MEMBERS)} members are still missing.** " if missing else ""
 
 
 def by_view(own: Sequence[Record]) -> str:

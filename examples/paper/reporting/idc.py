@@ -1,7 +1,8 @@
 """Text and figures of the experiment on IDC, table II."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -10,7 +11,7 @@ from paper.reporting import figures
 from paper.reporting.curves import error_curves, fold_title
 from paper.reporting.figures import Drawing, Figures
 from paper.reporting.goals import CRUZ_ROA, NAMES
-from paper.reporting.grouping import Runs, by_model, pooled
+from paper.reporting.grouping import Pooled, Runs, by_model, pooled
 from paper.reporting.records import Record
 from paper.reporting.tables import accuracies, comparisons, interval, listed, percent, spread, subject, table
 from paper.reporting.xrays import together
@@ -28,12 +29,8 @@ def idc(runs: Runs) -> str:
                 "F1": lambda one: float(metrics.f1(one.labels, one.predicted, 2)[1]),
                 "PR-AUC": lambda one: metrics.average_precision(one.labels, one.scores)}
     models = by_model(own)
-    rows, one_fold = [], []
+    (head, rows), one_fold = spreads(models, measured), list[list[str]]()
     for model, some in models.items():
-        found = pooled(some)
-        cells = [" (".join(spread(mean_of(map(measure, found.values())), len(found))) + ")"
-                 for measure in measured.values()]
-        rows.append([NAMES.get(model, model), *cells])
         for fold in sorted({run["fold"] for run in some}):
             alone = pooled(run for run in some if run["fold"] == fold).values()
             one_fold.append([NAMES.get(model, model), fold or "all", f"{len(next(iter(alone)).labels):,}",
@@ -46,14 +43,44 @@ def idc(runs: Runs) -> str:
     return "\n\n".join([
         f"{of_patients(own)} F1 and PR-AUC are of the positive class. Intervals are over the seeds, not over patients.",
         accuracies("idc_table2", own),
-        table(["model", *(f"{name}, mean ± sd (95 %)" for name in measured)], rows), all_seeds(models),
+        table(head, rows), all_seeds(models),
+        *at_thresholds(models, {name: measure for name, measure in measured.items() if name != "PR-AUC"}),
         "By the patient of the test part, means over the seeds:" if len({run["fold"] for run in own}) > 1 else
         "All test images, means over the seeds:",
         table(["model", "patient", "patches", *measured], one_fold), comparisons("idc_table2", own),
         "McNemar's test assumes independent patches. Those of one patient are not, so its p is too small."])
 
 
-def all_seeds(models: Mapping[str, Sequence[Record]]) -> str:
+def at_thresholds(models: Mapping[str, Sequence[Record]], measured: Mapping[str, Callable[[Pooled], float]]
+                  ) -> list[str]:
+    """The same measures by the other rule: the thresholds that were chosen on the validation images."""
+    if any("threshold" not in run.fields for some in models.values() for run in some):
+        return []
+    moved = {model: [at_threshold(run) for run in some] for model, some in models.items()}
+    return ["By another rule, a patch counts as positive above the threshold of the highest balanced accuracy on the "
+            "validation part of its run:",
+            table(*spreads(moved, measured)), all_seeds(moved, "above the mean of their thresholds")]
+
+
+def spreads(models: Mapping[str, Sequence[Record]], measured: Mapping[str, Callable[[Pooled], float]]
+            ) -> tuple[list[str], list[list[str]]]:
+    """The head and the rows of a table: the measures of each model, over the seeds."""
+    rows = []
+    for model, some in models.items():
+        found = pooled(some)
+        cells = [" (".join(spread(mean_of(map(measure, found.values())), len(found))) + ")"
+                 for measure in measured.values()]
+        rows.append([NAMES.get(model, model), *cells])
+    return ["model", *(f"{name}, mean ± sd (95 %)" for name in measured)], rows
+
+
+def at_threshold(run: Record) -> Record:
+    """A run by its own threshold, with scores moved so that this is 0.5, as it is for the mean over several seeds."""
+    scores = run.scores - run["threshold"] + 0.5
+    return replace(run, scores=scores, predicted=(scores > 0.5).astype(np.int64))
+
+
+def all_seeds(models: Mapping[str, Sequence[Record]], rule: str = "at a threshold of 0.5") -> str:
     """The ensembles of all seeds: their measures, with intervals over the patches."""
     rows = []
     for model, some in models.items():
@@ -65,7 +92,7 @@ def all_seeds(models: Mapping[str, Sequence[Record]]) -> str:
                     "F1": (f1_of(table_of), f1_interval(table_of))}
         rows.append([NAMES.get(model, model), *(f"{percent(value)} ({interval(ends)})"
                                                 for value, ends in measured.values())])
-    return ("The mean of the probabilities of all seeds, at a threshold of 0.5, with 95 % intervals over the patches "
+    return (f"The mean of the probabilities of all seeds, {rule}, with 95 % intervals over the patches "
             f"(Wilson's; Zou and Donner's; F1: {RESAMPLED:,} resamples), which hold for independent patches:\n\n"
             + table(["model", "accuracy", "balanced accuracy", "F1"], rows))
 

@@ -163,6 +163,9 @@ def checked(fields: Any) -> Record:
     if scores is not None and any(abs(score - 0.5) > ROUNDED and (score > 0.5) != bool(found)
                                   for score, found in zip(scores, predicted, strict=True)):
         raise ValueError("predicted must be the second class where its score is above 0.5, and the first elsewhere")
+    threshold = fields.get("threshold", 0.5)
+    if not _is_share(threshold):
+        raise ValueError("threshold must be a probability")
     if packed is not None and not isinstance(packed, str):
         raise ValueError("probabilities must be text")
     return Record(fields, labels, predicted, None if scores is None else np.array(scores, np.float64),

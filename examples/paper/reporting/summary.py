@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from paper.reporting.ciresan import found as ciresan_committees
+from paper.reporting import ciresan as differing
 from paper.reporting.committees import committees
 from paper.reporting.goals import CIRESAN, CLAIMED, COMMITTEE_SIZE, KERMANY, NAMES, PAPER
 from paper.reporting.grouping import Runs, by_model, pooled
@@ -63,12 +63,13 @@ def committee(runs: Runs) -> list[list[str]]:
 
 
 def ciresan(runs: Runs) -> list[list[str]]:
-    every = ciresan_committees(runs)["all"]
+    every = differing.found(runs)["all"]
     right, n = int((every.predicted == every.labels).sum()), len(every.labels)
     return [[f"committee of {len(every.mean)}", "MNIST, seen differently", f"{CIRESAN[COMMITTEE_SIZE]:g}",
              percent(right / n), interval(wilson(right, n)),
-             f"LSTM-CNN and CNN-LSTM networks that see digits of several widths, and {n - right:,} of {n:,} images are "
-             f"wrong; published: Ciresan {COMMITTEE_SIZE}, built alike of convolutional networks."]]
+             f"{differing.unfinished(differing.members(runs))}LSTM-CNN and CNN-LSTM networks that see digits of "
+             f"several widths, and {n - right:,} of {n:,} images are wrong; published: Ciresan {COMMITTEE_SIZE}, built "
+             "alike of convolutional networks."]]
 
 
 def idc(runs: Runs) -> list[list[str]]:
