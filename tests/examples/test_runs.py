@@ -1,0 +1,650 @@
+"""What the scripts do with their parts, options and numbers, without a training."""
+
+import argparse
+import dataclasses
+import json
+import re
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinynet as tn
+from tinynet.errors import ArgumentError
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+sys.path.insert(0, str(EXAMPLES))
+
+import lab_digit  # noqa: E402
+import lstm_versions  # noqa: E402
+import mnist_ciresan  # noqa: E402
+import mnist_lstm_cnn  # noqa: E402
+import mnist_selection  # noqa: E402
+import reliability  # noqa: E402
+import train_small_lstm  # noqa: E402
+import vowels_bilstm_cnn as vowels  # noqa: E402
+import xray_selection  # noqa: E402
+from paper import appearance, experiment, nets, selection, training  # noqa: E402
+from paper.appearance import Appearance  # noqa: E402
+from paper.experiment import Data, Job  # noqa: E402
+from paper.reporting import figures, records  # noqa: E402
+from paper.training import Recipe  # noqa: E402
+from paper.views import View  # noqa: E402
+
+
+class Trained(Exception):
+    """A training that was about to begin."""
+
+
+def images(*levels: int) -> np.ndarray:
+    return np.stack([np.full((4, 4, 1), level, np.uint8) for level in levels])
+
+
+TRAIN, VALIDATION, TEST = images(10, 20, 30, 40), images(50, 60), images(70, 80, 90)
+DATA = Data((TRAIN, np.array([0, 1, 1, 1])), (VALIDATION, np.array([0, 1])), (TEST, np.array([1, 0, 1])),
+            ("ham", "egg"), "invented", False, "by hand", weighted=True)
+
+
+def model() -> tn.nn.Sequential:
+    return tn.nn.Sequential(tn.nn.Flatten(), tn.nn.Dense(16, 2), input_shape=(4, 4, 1))
+
+
+def options(out: Path, **more: Any) -> argparse.Namespace:
+    return argparse.Namespace(**{"out": out, "device": "cpu", "resume": True, "epochs": None, "limit": None,
+                                 "experiment": "mnist_deep", "command": "a command", **more})
+
+
+# --- one run --------------------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def faked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What a run trains on, remembers and evaluates."""
+    seen: dict[str, Any] = {}
+    row = {"train_accuracy": 0.5, "train_loss": 1.23456789, "validation_accuracy": 0.25, "validation_loss": 2.0}
+
+    def fit(model: Any, train: Any, recipe: Any, **more: Any) -> list[dict[str, float]]:
+        seen.update(more, train=train, recipe=recipe, weights_at_start=model[1].W.numpy().copy())
+        return [{**row, "seconds": 1.25}, {**row, "train_loss": 1.0, "seconds": 2.5}]
+
+    def probabilities(model: Any, part: Any, recipe: Any, scaling: Any) -> np.ndarray:
+        seen["tested"] = part[0]
+        return np.array([[0.3, 0.7], [0.1, 0.9], [0.9, 0.1000004]])
+
+    monkeypatch.setattr(training, "fit", fit)
+    monkeypatch.setattr(training, "probabilities", probabilities)
+    monkeypatch.setattr(experiment, "remember", lambda model, train, validation: seen.update(
+        remembered=(train, validation)))
+    return seen
+
+
+def test_each_part_of_the_data_has_its_use(faked: dict[str, Any], tmp_path: Path) -> None:
+    """Models train on the first, are validated on the second, and see the third once, at the end."""
+    job = Job("deep_lstm_cnn", model, 3, DATA, Recipe(epochs=2, batch_size=2), probabilities=True)
+    run = experiment.run(job, options(tmp_path))
+    assert faked["train"].arrays[0] is TRAIN and faked["validation"].arrays[0] is VALIDATION
+    assert faked["remembered"][0] is TRAIN and faked["remembered"][1] is VALIDATION and faked["tested"] is TEST
+    assert faked["train"].shuffle and faked["train"].batch_size == 2 and not faked["validation"].shuffle
+    np.testing.assert_allclose(faked["weights"], [4 / 2, 4 / 6])
+    assert faked["checkpoint"] == tmp_path / "deep_lstm_cnn-seed3.checkpoint" and faked["resume"] is True
+    tn.seed(3)
+    assert (faked["weights_at_start"] == model()[1].W.numpy()).all()
+    assert (run["labels"], run["predicted"], run["scores"]) == ("101", "110", [0.7, 0.9, 0.1])
+    assert (run["seconds"], run["parameters"], run["seed"], run["fold"]) == (3.75, 34, 3, "")
+    assert run["curves"]["train_loss"] == [1.234568, 1.0] and run["curves"]["seconds"] == [1.25, 2.5]
+    assert run.probabilities is not None and run.probabilities[0].tolist() == pytest.approx([0.3, 0.7], abs=1 / 500)
+    assert (run["classes"], run["command"], run["settings"]["input"]) == (["ham", "egg"], "a command", [4, 4, 1])
+    kept = tn.load(tmp_path / "deep_lstm_cnn-seed3.safetensors")
+    assert kept.classes == ("ham", "egg") and kept.scaling == tn.nn.Scaling()
+
+
+def test_without_weights_and_probabilities(faked: dict[str, Any], tmp_path: Path) -> None:
+    job = Job("deep_lstm_cnn", model, 0, dataclasses.replace(DATA, weighted=False), Recipe(epochs=2))
+    run = experiment.run(job, options(tmp_path, resume=False))
+    assert faked["weights"] is None and faked["resume"] is False and run.probabilities is None
+
+
+def test_the_estimated_prior_is_that_of_the_training_labels(faked: dict[str, Any], tmp_path: Path) -> None:
+    job = Job("deep_lstm_cnn", model, 0, DATA, Recipe(epochs=2, estimate_prior=True))
+    found = training.probabilities(None, DATA.test, job.recipe, None)  # type: ignore[arg-type]
+    expected = training.with_estimated_prior(found, DATA.train[1])[:, 1]
+    assert experiment.run(job, options(tmp_path))["scores"] == expected.round(6).tolist()
+    before, after = 0.75, training.estimated_prior(found[:, 1], 0.75)
+    odds = found[:, 1] / (1 - found[:, 1]) * (after / (1 - after)) / (before / (1 - before))
+    np.testing.assert_allclose(expected, odds / (1 + odds), rtol=1e-5)
+
+
+@pytest.mark.parametrize("change", [
+    {"epochs": 3}, {"batch_size": 4}, {"peak": 0.5}, {"weight_decay": 0.5}, {"label_smoothing": 0.5}, {"max_norm": 1.0},
+    {"augment": {"shift": 0.2}}, {"average": 2}, {"views": 2}, {"estimate_prior": True}, {"limit": 3},
+    {"experiment": "mnist_table1"}, {"train": 1}, {"validation": 1}, {"test": 1}, {"name": "other"},
+    {"stand_in": True}, {"parted": "otherwise"}], ids=str)
+def test_a_run_of_any_other_setting_is_not_taken_for_this_one(change: dict[str, Any], faked: dict[str, Any],
+                                                             tmp_path: Path) -> None:
+    job = Job("deep_lstm_cnn", model, 0, DATA, Recipe(epochs=2))
+    experiment.run(job, options(tmp_path))
+    assert experiment._existing(job, options(tmp_path)) is not None
+    assert experiment._existing(job, options(tmp_path, resume=False)) is None
+    (name, value), = change.items()
+    data, recipe, given = job.data, job.recipe, options(tmp_path)
+    if name in ("train", "validation", "test"):
+        part = getattr(data, name)
+        data = dataclasses.replace(data, **{name: (part[0][value:], part[1][value:])})
+    elif name in ("name", "stand_in", "parted"):
+        data = dataclasses.replace(data, **change)
+    elif name in ("limit", "experiment"):
+        given = options(tmp_path, **change)
+    else:
+        recipe = dataclasses.replace(recipe, **change)
+    with pytest.raises(ArgumentError, match=f"they differ in (.*; )?{name}: "):
+        experiment._existing(dataclasses.replace(job, data=data, recipe=recipe), given)
+
+
+def test_the_epochs_of_the_command_replace_those_of_the_recipe(tmp_path: Path) -> None:
+    job = Job("deep_lstm_cnn", model, 0, DATA, Recipe(epochs=40))
+    assert experiment.recipe_of(job, options(tmp_path)).epochs == 40
+    assert experiment.settings(job, options(tmp_path, epochs=7, limit=9)) == {
+        **Recipe(epochs=7).settings(), "limit": 9, "input": [4, 4, 1]}
+
+
+def test_a_limit_takes_images_from_the_whole_set() -> None:
+    assert experiment.limited(np.arange(100, 111), 3).tolist() == [100, 105, 110]
+    for limit in (4, None):
+        assert experiment.limited(np.arange(4), limit).tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(("arguments", "seeds"), [([], [0, 1, 2]), (["--seed", "7"], [7]), (["--seed", "0"], [0])])
+def test_the_seeds_of_a_command(arguments: list[str], seeds: list[int]) -> None:
+    parser = experiment.parser("x", "", data="", seeds=3)
+    found = experiment.parse(parser, arguments)
+    assert list(found.seeds) == seeds and (found.data, found.device, found.resume) == ("auto", "cpu", True)
+    assert found.out == Path("runs/x") and found.epochs is found.limit is None
+
+
+def test_only_changes_of_the_result_are_in_the_written_command() -> None:
+    given = ["--epochs", "3", "--limit", "9", "--device", "gpu", "--out", "there", "--no-resume"]
+    assert experiment.parse(experiment.parser("x", "", data=""), given).command == \
+        "python examples/x.py --device gpu --epochs 3 --limit 9"
+
+
+def test_members_see_all_parts_in_their_view(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = mnist_ciresan.seen(DATA, View(by_columns=True))
+    for part in ("train", "validation", "test"):
+        pixels, labels = getattr(DATA, part)
+        seen, same = getattr(shown, part)
+        assert (seen == pixels.swapaxes(1, 2)).all() and same is labels
+
+
+# --- training -------------------------------------------------------------------------------------------------------
+
+def test_the_states_of_the_last_epochs_alone_are_kept(tmp_path: Path) -> None:
+    """A counter is that of the last epoch."""
+    last = training.LastEpochs(tmp_path / "run", 2)
+    net = tn.nn.Sequential(tn.nn.Dense(1, 1), tn.nn.Dropout(0.5))
+    run = tn.callbacks.Run(net, None, [], epochs=4)  # type: ignore[arg-type]
+    for run.epoch in (1, 2, 3, 4):
+        net.load_state_dict({"0.W": np.full((1, 1), 10.0**run.epoch), "0.b": np.zeros(1),
+                             "1.calls": np.array(run.epoch)})
+        last.on_epoch(run)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run.0.npz", "run.1.npz"]
+    found = last.averaged()
+    assert found["0.W"] == (10**3 + 10**4) / 2 and found["1.calls"] == 4 and found["0.W"].dtype == np.float32
+    last.remove()
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_batches_of_training_and_evaluation() -> None:
+    recipe = Recipe(epochs=1, batch_size=3, augment={"shift": 0.2})
+    train = training.loader(DATA.train, recipe, tn.nn.Scaling(), training=True)
+    assert (train.batch_size, train.shuffle, train.augment) == (3, True, tn.data.Augment(shift=0.2))
+    for view, augment in ((None, None), (2, tn.data.Augment(shift=0.2))):
+        one = training.loader(DATA.test, recipe, tn.nn.Scaling(), view=view)
+        assert (one.batch_size, one.shuffle, one.augment, one.epoch) == (256, False, augment, view or 0)
+        assert one.seed == training.VIEWS_SEED
+    (x, labels), = training.loader(DATA.test, recipe, tn.nn.Scaling())
+    np.testing.assert_allclose(x[:, 0, 0, 0], np.array([70, 80, 90]) / 255, rtol=1e-6)
+    assert labels is not None and labels.tolist() == [1, 0, 1]
+
+
+def test_a_prior_is_exchanged_for_another() -> None:
+    assert training.corrected(np.array([0.5, 0.2]), 0.2, 0.5).round(6).tolist() == [0.8, 0.5]
+    np.testing.assert_allclose(training.corrected(np.array([0.0, 1.0, 0.3]), 0.4, 0.4), [0, 1, 0.3], atol=1e-6)
+    found = training.with_estimated_prior(np.array([[0.5, 0.5], [0.9, 0.1]]), np.array([1, 1, 0, 0]))
+    np.testing.assert_allclose(found.sum(axis=1), 1)
+    assert found[0, 1] < 0.5, "fewer of class 1 than in training"
+
+
+@pytest.mark.parametrize("options", [{"gamma": 1.0}, {"equalise": 1.0}, {"blur": 1.0}, {"cut": 1.0}], ids=str)
+def test_changes_are_up_to_their_option(options: dict[str, float]) -> None:
+    """By the drawn numbers: from none for 0 (of gamma, 0.5) to all for 1, and both ways for gamma."""
+    image = np.random.default_rng(0).integers(0, 200, (8, 8)).astype(np.uint8)
+    (name, _), = options.items()
+    half = Appearance(**{name: options[name] / 2})
+    draws = {"gamma": lambda d: np.array([d, 0]), "equalise": lambda d: np.array([0.5, d])}
+    if name in draws:
+        assert (half._levels(image, draws[name](0.5 * (name == "gamma"))) == image).all()
+        if name == "gamma":
+            assert (half._levels(image, np.array([0.0, 0])) >= image).all()
+            np.testing.assert_array_equal(half._levels(image, np.array([1.0, 0])),
+                                          np.rint(255 * (image / 255) ** 1.5))
+        else:
+            equal = Appearance(equalise=1.0)._levels(image, np.array([0.5, 0.5]))
+            assert (half._levels(image, np.array([0.5, 1.0])) == equal).all()
+    elif name == "blur":
+        assert (half._blurred(image, 0.0) == image).all()
+        assert (half._blurred(image, 1.0) == Appearance(blur=1.0)._blurred(image, 0.5)).all()
+    else:
+        wide = Appearance(cut=0.5)._cut(np.zeros((8, 4), np.uint8) + np.arange(4, dtype=np.uint8),
+                                        np.array([1.0, 0.0, 0.999]))
+        assert (wide == np.where((np.arange(8)[:, None] < 4) & (np.arange(4) >= 2), 2, np.arange(4))).all()
+
+
+# --- networks and recipes -------------------------------------------------------------------------------------------
+
+def test_the_options_of_the_networks() -> None:
+    def layers(net: tn.nn.Sequential, kind: str, name: str) -> list[Any]:
+        return [getattr(layer, name) for layer in net if type(layer).__name__ == kind]
+
+    wide = nets.xray_net(size=64, width=1.5, dropout=0.4, norm=True)
+    assert layers(wide, "Conv2D", "filters") == layers(wide, "BatchNorm", "features") == [24, 48, 96, 96]
+    assert layers(wide, "Dropout", "p") == [0.4, 0.4] and layers(wide, "LSTM", "inputs") == [4 * 96]
+    assert wide.input_shape == (64, 64, 3)
+    deep = nets.deep_net(blocks=2, units=12, filters=6, dropout=0.4, norm=True)
+    assert layers(deep, "LSTM", "units") == [12, 12] and layers(deep, "LSTM", "inputs") == [28, 6]
+    assert layers(deep, "Conv1D", "filters") == [6, 6] and layers(deep, "Dropout", "p") == [0.4] * 4
+    assert layers(deep, "Dense", "inputs") == [28 * 6] and layers(deep, "BatchNorm", "features") == [1, 6, 6]
+
+
+@pytest.mark.parametrize("module", [mnist_selection, xray_selection])
+def test_a_candidate_is_what_it_says(module: Any) -> None:
+    """Numbers in its words are among its values, and it differs from the base in what it names."""
+    factors = {"twice": 2, "half": 0.5, "one and a half": 1.5}
+    base = module.CANDIDATES[0]
+    assert base.name == selection.BASE and base.recipe == module.BASE and not base.net
+    flat = {**base.recipe.settings(), **base.recipe.augment}
+    for one in module.CANDIDATES[1:]:
+        changed = {name: value for name, value in {**one.recipe.settings(), **one.recipe.augment, **one.net}.items()
+                   if name != "augment" and value != flat.get(name)}
+        assert changed, one.name
+        for number in map(float, re.findall(r"\b[0-9.]*\d", one.change)):
+            assert number in changed.values() or "mean" in one.change, one.change
+        for word, factor in factors.items():
+            if word in one.change and not (word == "half" and "one and a" in one.change):
+                usual = {**flat, "width": 1.0, "units": 128, "filters": 64}
+                assert all(value == pytest.approx(factor * usual[name], rel=0.2) for name, value in changed.items())
+
+
+# --- the choice -----------------------------------------------------------------------------------------------------
+
+def test_a_trial_measures_states_and_views(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """By the validation part alone, in each of the four variants."""
+    seen: list[Any] = []
+
+    def fit(model: Any, train: Any, recipe: Any, callbacks: Any, show: bool) -> list[dict[str, float]]:
+        seen.append((train.arrays[0], callbacks[0].count, model[1].W.numpy().copy()))
+        callbacks[0].averaged = lambda: {"1.W": np.zeros((16, 2)), "1.b": np.array([5.0, 0.0])}
+        return [{"train_accuracy": 0.1}, {"train_accuracy": 0.75}]
+
+    def probabilities(model: Any, part: Any, recipe: Any, scaling: Any) -> np.ndarray:
+        seen.append((part[0], float(model[1].b.numpy()[0]), recipe.views))
+        return np.array([[0.5, 0.5], [0.2, 0.8]])
+
+    monkeypatch.setattr(training, "fit", fit)
+    monkeypatch.setattr(training, "probabilities", probabilities)
+    candidate = selection.Candidate("base", "none", Recipe(epochs=3, batch_size=2), {})
+    fold = selection.Fold("a", DATA.train, DATA.validation)
+    found = selection.run(selection.Trial(candidate, model, lambda: fold, "a", 6), tmp_path)
+    (train, count, start), *measured = seen
+    tn.seed(6)
+    assert train is TRAIN and count == 3 and (start == model()[1].W.numpy()).all()
+    assert all(part is VALIDATION for part, *_ in measured)
+    assert [more for _, *more in measured] == [[0.0, 0], [0.0, 4], [5.0, 0], [5.0, 4]]
+    assert list(found["measured"]) == ["last", "views", "average", "average, views"]
+    assert (found["train_accuracy"], found["train"], found["labels"]) == (0.75, 4, "01")
+    assert found["scores"]["last"] == [0.5, 0.8] and found["parameters"] == 34 and found["seed"] == 6
+
+
+def test_the_measures_of_two_classes_with_each_prior() -> None:
+    """By hand: three of four training images are of class 1, so that 0.75 becomes 0.5 for equal classes."""
+    labels, scores = np.array([0, 1, 0, 1]), np.array([0.6, 0.75001, 0.9, 0.99])
+    found = selection.two_classes(labels, scores, 0.75)
+    even = training.corrected(scores, 0.75, 0.5)
+    assert even.round(3).tolist() == [0.333, 0.5, 0.75, 0.971]
+    assert found["calibration error"] == tn.metrics.calibration_error(labels, even)
+    assert (found["sensitivity"], found["specificity"], found["accuracy"]) == (1.0, 0.5, 0.75)
+    assert (found["trained accuracy"], found["trained balanced accuracy"]) == (0.5, 0.5)
+    prior = training.estimated_prior(scores, 0.75)
+    said = training.corrected(scores, 0.75, prior) > 0.5
+    assert found["estimated accuracy"] == (said == labels).mean() and found["AUC"] == 0.75
+
+
+def test_the_loss_of_many_classes_is_that_of_the_label() -> None:
+    fold = selection.Fold("a", DATA.train, (None, np.array([2, 0])))
+    found = selection.measures(fold, np.array([[0.2, 0.3, 0.5], [0.1, 0.6, 0.3]]))
+    assert found == {"accuracy": 0.5, "loss": round(float(-(np.log(0.5) + np.log(0.1)) / 2), 6)}
+
+
+@pytest.mark.parametrize(("gains", "is_combined"), [([0.0, 0.01, 0.05], True), ([0.0, 0.0, 0.05], False),
+                                                    ([0.01, 0.01, 0.01], True)])
+def test_a_gain_must_exceed_its_standard_error(gains: list[float], is_combined: bool) -> None:
+    """Which is the deviation by the root of their number."""
+    trials = [{"candidate": name, "fold": str(fold), "seed": 0, "measured": {"last": {"accuracy": 0.5 + gain}}}
+              for name, some in (("base", [0.0] * 3), ("gamma", gains)) for fold, gain in enumerate(some)]
+    candidates = [xray_selection.changed("base", ""), xray_selection.changed("gamma", "", augment={"gamma": 1.0})]
+    assert (selection.combined(candidates, trials) is not None) == is_combined
+    assert selection._difference([0.01, 0.03]) == "+2.00 ± 1.00" and selection._difference([-0.01]) == "-1.00"
+
+
+# --- figures --------------------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The axes of figures that are not written."""
+    kept: list[Any] = []
+    monkeypatch.setattr(figures, "save", lambda figure, path, vector=False: kept.extend(figure.axes))
+    return kept
+
+
+def test_curves_are_mean_errors_in_bands(drawn: list[Any]) -> None:
+    panel = figures.Panel("training", {"CNN": [[0.5, 0.9], [0.7, 0.8]], "LSTM": [[0.6, 0.6]]}, images=100)
+    figures.curves(Path("x"), [[panel, panel._replace(title="other")]], title="a title")
+    axes = drawn[0]
+    lines = {line.get_label(): line for line in axes.lines}
+    np.testing.assert_allclose(lines["CNN"].get_ydata(), [40, 15])
+    assert lines["CNN"].get_xdata().tolist() == [1, 2] and lines["CNN"].get_color() == figures.COLOURS["CNN"]
+    band = axes.collections[0].get_paths()[0].vertices
+    assert sorted({tuple(point) for point in band.round(6).tolist()}) == [(1, 30), (1, 50), (2, 10), (2, 20)]
+    assert axes.get_yscale() == "log" and [one.get_title() for one in drawn] == ["training", "other"]
+    assert axes.get_xlabel() == "epoch" and axes.get_ylabel() == "100 - accuracy (%)"
+
+
+def test_a_committee_is_drawn_in_percent(drawn: list[Any]) -> None:
+    figures.against_size(Path("x"), {"both": (np.array([0.5, 0.6]), np.array([0.4, 0.6]), np.array([0.7, 0.6]))},
+                         title="a title")
+    line, = drawn[0].lines
+    np.testing.assert_allclose([line.get_xdata(), line.get_ydata()], [[1, 2], [50, 60]])
+    band = drawn[0].collections[0].get_paths()[0].vertices
+    assert sorted({tuple(point) for point in band.round(6).tolist()}) == [(1, 40), (1, 70), (2, 60)]
+
+
+def test_cells_of_a_confusion_matrix_are_shares_of_the_true_class(drawn: list[Any]) -> None:
+    """Means over runs; rows are true classes."""
+    figures.confusions(Path("x"), {"a": [np.array([[8, 2], [3, 1]]), np.array([[7, 3], [3, 1]])]}, ["no", "yes"],
+                       title="a title", columns=1)
+    axes = drawn[0]
+    said = {tuple(map(round, text.get_position())): text.get_text() for text in axes.texts}
+    assert said == {(0, 0): "75.0 %\n7.5 of 10", (1, 0): "25.0 %\n2.5 of 10", (0, 1): "75.0 %\n3 of 4",
+                    (1, 1): "25.0 %\n1 of 4"}
+    assert axes.images[0].get_array().tolist() == [[0.75, 0.25], [0.75, 0.25]]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted", "true")
+    assert [one.get_text() for one in axes.get_xticklabels()] == ["no", "yes"]
+
+
+def test_a_roc_curve_and_the_point_of_its_rule(drawn: list[Any]) -> None:
+    labels, scores = np.array([0, 0, 0, 0, 1, 1]), np.array([0.1, 0.2, 0.3, 0.8, 0.4, 0.9])
+    one = figures.Ranked(labels, (scores > 0.5).astype(int), scores)
+    figures.roc(Path("x"), [one, one], one, name="CNN", title="a title")
+    curve, point = drawn[0].lines[:2]
+    assert curve.get_label() == "2 seeds: AUC 0.875 to 0.875"
+    assert (curve.get_xdata()[-1], curve.get_ydata()[-1]) == (1, 1) and curve.get_ydata()[1] == 0.5
+    assert (float(np.ravel(point.get_xdata())[0]), float(np.ravel(point.get_ydata())[0])) == (0.25, 0.5)
+    assert "together: AUC 0.875" in [line.get_label() for line in drawn[0].lines]
+    assert (drawn[0].get_xlabel(), drawn[0].get_ylabel()) == ("1 - specificity", "sensitivity")
+
+
+# --- reliability ----------------------------------------------------------------------------------------------------
+
+def rates(base: float) -> dict[str, Any]:
+    return {"images": 1234, "sensitivity": base, "specificity": base + 0.1, "balanced_accuracy": base + 0.05,
+            "calibration_error": base / 10, "roc_auc": 0.9}
+
+
+def test_the_second_class_is_the_positive_one() -> None:
+    found = {"images": 9, "per_class": {"NORMAL": {"recall": 0.25}, "SICK": {"recall": 0.75}}, "roc_auc": 0.9,
+             "balanced_accuracy": 0.5, "calibration_error": 0.1}
+    assert reliability.rates(found) == {"images": 9, "sensitivity": 0.75, "specificity": 0.25, "roc_auc": 0.9,
+                                        "balanced_accuracy": 0.5, "calibration_error": 0.1}
+
+
+def test_the_tables_of_reliability() -> None:
+    runs = [{"data": "xray", "seed": seed, "command": f"tinynet train x --folds 5 --seed {seed}",
+             "calibration_error": {"before": 0.1 + seed, "after": 0.01}, "temperature": [1.0, 2.0, 3.5],
+             "threshold": 0.25, "out_of_fold_at_half": rates(0.1 + base), "out_of_fold": rates(0.2 + base),
+             "test_at_half": rates(0.3 + base), "test": rates(0.4 + base),
+             "maps": {"gradient": 0.5 + base, "grad_cam": 0.7 + base}, "unlike": {"noise": 1.0, "test X-rays": base}}
+            for seed, base in ((0, 0.0), (1, 0.2))]
+    text = reliability.report(runs)
+    half = 100 * 0.1 * 12.706  # of two seeds, 0.2 apart
+    for start, level in (("out of fold, at 0.5", 20), ("out of fold, chosen threshold", 30), ("test, at 0.5", 40),
+                         ("test, chosen threshold", 50)):
+        line, = (one for one in text.splitlines() if one.startswith(f"| {start} |"))
+        assert line == (f"| {start} | 1,234 | {level:.1f} ± {half:.1f} | {level + 10:.1f} ± {half:.1f} | "
+                        f"{level + 5:.1f} ± {half:.1f} | {level / 1000:.3f} ± {half / 1000:.3f} |")
+    for line in ("| 0 | 0.1000 | 0.0100 | 2.17 | 0.250 |", "| 1 | 1.1000 | 0.0100 | 2.17 | 0.250 |",
+                 f"| gradient | 60.0 ± {half:.1f} | 70, aim 80 |", f"| grad_cam | 80.0 ± {half:.1f} | 70, aim 80 |",
+                 "| X-rays | noise | 100.0 ± 0.0 | at least 95 |",
+                 f"| X-rays | test X-rays | 10.0 ± {half:.1f} | at most 10, aim 5 |"):
+        assert line in text.splitlines(), line
+    assert "`tinynet train x --folds 5`, 2 seeds" in text
+
+
+def test_the_runs_of_reliability(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    made: list[Any] = []
+    monkeypatch.setattr(reliability, "trained", lambda name, seed, options: made.append((name, seed)) or {})
+    monkeypatch.setattr(reliability, "mnist", lambda options, seed: made.append(("mnist", seed)) or {})
+    monkeypatch.setattr(reliability, "report", lambda records: "")
+    for number, (more, jobs) in enumerate((
+            ([], [*(("xray", seed) for seed in range(5)), *(("idc", seed) for seed in range(5)), ("mnist", 0)]),
+            (["--only", "idc", "--seed", "3"], [("idc", 3)]), (["--only", "mnist", "--seed", "3"], [("mnist", 0)]))):
+        command = ["--data", str(tmp_path), "--records", str(tmp_path / f"{number}" / "reliability"), *more]
+        assert reliability.main(command) == 0 and made == jobs
+        made.clear()
+        assert reliability.main(command) == 0 and made == []
+
+
+def test_what_a_training_on_a_folder_is_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[list[str]] = []
+    scores = {"images": 9, "per_class": {"a": {"recall": 0.25}, "b": {"recall": 0.75}}, "roc_auc": 0.9,
+              "balanced_accuracy": 0.5, "calibration_error": 0.1}
+    found = {"seconds": 3.0, "calibration_error": {"before": 1, "after": 0}, "rule": {"threshold": 0.4,
+             "temperature": [1.5]}, "out_of_fold": scores, "out_of_fold_at_half": {**scores, "roc_auc": 0.1},
+             "test": {**scores, "roc_auc": 0.2, "at_half": {**scores, "roc_auc": 0.3}}}
+
+    def tinynet(line: list[str]) -> int:
+        asked.append(line)
+        out = Path(line[line.index("--out") + 1])
+        out.mkdir(parents=True)
+        (out / "results.json").write_text(json.dumps(found))
+        return 0
+
+    monkeypatch.setattr(reliability, "tinynet", tinynet)
+    made = reliability.trained("idc", 4, argparse.Namespace(out=tmp_path, data=Path("data")))
+    assert asked == [["train", str(Path("data/idc")), *reliability.TRAINED["idc"][1].split(), "--seed", "4", "--out",
+                      str(tmp_path / "idc-seed4"), "--resume"]]
+    assert [made[name]["roc_auc"] for name in ("out_of_fold", "out_of_fold_at_half", "test", "test_at_half")] == [
+        0.9, 0.1, 0.2, 0.3]
+    assert (made["threshold"], made["temperature"], made["seconds"]) == (0.4, [1.5], 3.0)
+    assert made["command"].endswith(" --threshold balanced --seed 4")
+
+
+def test_images_that_are_unlike_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reliability, "unlikeness", lambda model, pixels: np.array([0.5, 1.0, 1.5, 3.0]))
+    assert reliability.share_unlike(None, None) == 0.5  # type: ignore[arg-type]
+
+
+# --- other scripts --------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("more", "expected"), [
+    ({}, {"epochs": 30, "batch_size": 128, "lr": 3e-3, "seed": 0, "limit": 1437, "resume": False}),
+    ({"epochs": 3}, {}), ({"batch_size": 16}, {}), ({"lr": 0.125}, {}), ({"seed": 5}, {}), ({"limit": 100}, {}),
+    ({"resume": None}, {"resume": True})], ids=str)
+def test_each_option_of_the_main_job_changes_its_training(more: dict[str, Any], expected: dict[str, Any],
+                                                          tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    def fit(model: Any, optimizer: Any, train: Any, **options: Any) -> Any:
+        asked.update(options, train=train, W=model[2].W.numpy().copy())
+        raise Trained
+
+    monkeypatch.setattr(tn, "fit", fit)
+    monkeypatch.setattr(tn.init, "orthogonal", tn.init.glorot_normal)  # quicker
+    words = [part for name, value in more.items()
+             for part in (f"--{name.replace('_', '-')}", *([] if value is None else [str(value)]))]
+    with pytest.raises(Trained):
+        mnist_lstm_cnn.main(["--data", "digits", "--out", str(tmp_path), *words])
+    usual = {"epochs": 30, "batch_size": 128, "lr": 3e-3, "seed": 0, "limit": 1437, "resume": False}
+    wanted = {**usual, **{name: value for name, value in more.items() if value is not None}, **expected}
+    train, validation = asked["train"], asked["validation"]
+    assert asked["epochs"] == wanted["epochs"] and train.batch_size == wanted["batch_size"]
+    assert asked["schedule"].peak == wanted["lr"] and asked["schedule"].length == wanted["epochs"] * len(train)
+    assert train.length + validation.length == wanted["limit"] and validation.length == round(wanted["limit"] / 10)
+    assert asked["resume"] == wanted["resume"] and asked["checkpoint"] == tmp_path / "checkpoint.safetensors"
+    tn.seed(wanted["seed"])
+    assert (asked["W"] == tn.models.lstm_cnn()[2].W.numpy()).all()
+    assert train.shuffle and not validation.shuffle
+    assert mnist_lstm_cnn.EPOCHS == {"mnist": 10, "digits": 30}
+
+
+@pytest.mark.parametrize(("script", "words", "peak", "batch"), [
+    (lab_digit, ["--data", "digits", "--epochs", "3", "--seed", "7", "--limit", "300"], 3e-3, 128),
+    (train_small_lstm, ["--data", "digits", "--epochs", "3", "--seed", "7", "--units", "16"], 5e-3, 64)])
+def test_the_small_trainings_follow_their_options(script: Any, words: list[str], peak: float, batch: int,
+                                                  tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    def fit(model: Any, optimizer: Any, train: Any, **options: Any) -> Any:
+        asked.update(options, train=train, model=model)
+        raise Trained
+
+    seeds: list[int] = []
+    monkeypatch.setattr(tn, "fit", fit)
+    monkeypatch.setattr(tn, "seed", seeds.append)
+    with pytest.raises(Trained):
+        script.main([*words, "--out", str(tmp_path / "out")])
+    train = asked["train"]
+    assert (asked["epochs"], asked["schedule"].length, asked["schedule"].peak) == (3, 3 * len(train), peak)
+    assert seeds == [7] and train.batch_size == batch and train.shuffle
+    assert train.length == (300 if script is lab_digit else 1437)
+    if script is train_small_lstm:
+        assert asked["model"][0].units == 16 and train.arrays[0].max() == 1.0
+
+
+def test_the_shortest_time_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On one thread the processor's; the call before is not timed."""
+    now = {"wall": 0.0, "processor": 0.0}
+    times = iter([9.0, 3.0, 1.0, 2.0, 5.0, 5.0])
+
+    def work() -> None:
+        passed = next(times)
+        now["wall"] += passed
+        now["processor"] += passed / 2
+
+    monkeypatch.setattr(lstm_versions, "time", SimpleNamespace(
+        perf_counter=lambda: now["wall"], process_time=lambda: now["processor"]))
+    assert lstm_versions.seconds(work, 5.5) == 0.5
+    assert lstm_versions.seconds(lambda: now.update(wall=now["wall"] + 2.0), 3.0, threads=2) == 2.0
+    assert lstm_versions.OPERATIONS == 2 * 28 * (128 + 28) * 4 * 128
+
+
+def test_the_roof_is_of_two_gigaflops_and_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([0.5, 0.25])
+    monkeypatch.setattr(lstm_versions, "seconds", lambda work, least: next(times))
+    monkeypatch.setattr(tn, "set_threads", lambda count: None)
+    monkeypatch.setattr(lstm_versions.np, "zeros", lambda *shape: SimpleNamespace(nbytes=1 << 28))
+    monkeypatch.setattr(lstm_versions.np, "empty", lambda *shape: None)
+    monkeypatch.setattr(lstm_versions, "drawn", lambda *shape, step: np.ones((2, 2), np.float32))
+    assert lstm_versions.roof(1.0) == {"operations": 2 * 1024**3 / 0.5, "bytes": 2 * 2**28 / 0.25}
+
+
+# --- vowels ---------------------------------------------------------------------------------------------------------
+
+def utterances(count: int) -> tuple[list[np.ndarray], np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [rng.normal(3, 2, (5 + i % 3, 12)).astype("float32") for i in range(count)], np.arange(count) % 9
+
+
+RECIPE = vowels.Recipe(units=3, filters=4, dropout=0.25, norm=True, noise=0.5, offset=0.25, smoothing=0.125, epochs=7,
+                       batch_size=5, average=0.75)
+
+
+def test_each_number_of_a_recipe_for_vowels_has_its_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    def fit(model: Any, optimizer: Any, batches: Any, **options: Any) -> None:
+        asked.update(options, model=model, optimizer=optimizer, batches=batches)
+
+    monkeypatch.setattr(tn, "fit", fit)
+    sequences, speakers = utterances(20)
+    made = vowels.train(RECIPE, (sequences, speakers), 3, "cpu")
+    batches, model, schedule = asked["batches"], asked["model"], asked["schedule"]
+    assert (asked["epochs"], batches.batch_size, batches.shuffle, asked["max_norm"]) == (7, 5, True, 1.0)
+    assert (schedule.peak, schedule.length) == (RECIPE.peak, 7 * 4)
+    assert asked["optimizer"].weight_decay == RECIPE.weight_decay and asked["callbacks"][0].decay == 0.75
+    assert batches.augment == vowels.Voice(0.5, 0.25) and asked["loss"].keywords == {"label_smoothing": 0.125}
+    assert [layer.p for layer in model if isinstance(layer, tn.nn.Dropout)] == [0.25, 0.25]
+    assert (model[0].layer.units, model[2].filters) == (3, 4)
+    frames = np.concatenate(sequences)
+    np.testing.assert_allclose(made.scaling.mean, frames.mean(axis=0), rtol=1e-5)  # type: ignore[union-attr]
+    np.testing.assert_allclose(made.scaling.scale, frames.std(axis=0), rtol=1e-5)  # type: ignore[union-attr]
+    assert made.classes is not None and made.classes[0] == "speaker 1"
+    vowels.train(dataclasses.replace(RECIPE, noise=0.0, offset=0.0, average=0.0), (sequences, speakers), 3, "cpu")
+    assert asked["batches"].augment is None and asked["callbacks"] == []
+
+
+def test_noise_and_offset_have_their_sizes() -> None:
+    x, mask = np.zeros((40, 30, 12), "float32"), np.ones((40, 30), bool)
+    noise = vowels.Voice(2.0, 0.0)((x, mask), np.arange(40), 0, 0)[0]
+    offset = vowels.Voice(0.0, 3.0)((x, mask), np.arange(40), 0, 0)[0]
+    assert noise.std() == pytest.approx(2, rel=0.05) and offset[:, 0].std() == pytest.approx(3, rel=0.1)
+    assert (vowels.Voice(2.0, 0.0)((x, mask), np.arange(40), 1, 0)[0] != noise).any()
+    assert (vowels.Voice(2.0, 0.0)((x, mask), np.arange(40), 0, 1)[0] != noise).any()
+
+
+def test_a_fold_is_scored_by_a_model_that_was_not_trained_on_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+                                                               capsys: pytest.CaptureFixture[str]) -> None:
+    """The loss is the mean over utterances."""
+    sequences, speakers = utterances(45)
+    for number, sequence in enumerate(sequences):
+        sequence[0, 0] = number
+    trained: list[set[int]] = []
+    tested: list[set[int]] = []
+
+    def train(recipe: Any, some: Any, seed: int, device: str) -> None:
+        trained.append({int(one[0, 0]) for one in some[0]})
+
+    def score(model: Any, some: Any) -> dict[str, Any]:
+        tested.append({int(one[0, 0]) for one in some[0]})
+        return {"utterances": len(some[1]), "wrong": len(tested), "loss": float(len(tested))}
+
+    monkeypatch.setattr(vowels, "read_part", lambda data, part: (sequences, speakers) if part == "TRAIN" else None)
+    monkeypatch.setattr(vowels, "train", train)
+    monkeypatch.setattr(vowels, "score", score)
+    assert vowels.main(["--cross-validate", "--candidate", vowels.CHOSEN, "--seed", "2", "--out", str(tmp_path)]) == 0
+    assert len(trained) == 5
+    assert all(not a & b and a | b == set(range(45)) for a, b in zip(trained, tested, strict=True))
+    assert sorted(one for some in tested for one in some) == list(range(45))
+    sizes = [len(some) for some in tested]
+    loss = sum(size * (k + 1) for k, size in enumerate(sizes)) / 45
+    assert capsys.readouterr().out.endswith(f"seed 2   15 of 45 wrong  loss {loss:.4f}\n")
+
+
+def test_a_score_counts_wrong_utterances(monkeypatch: pytest.MonkeyPatch) -> None:
+    outputs = np.log(np.array([[0.5, 0.25, 0.25], [0.5, 0.25, 0.25]], "float32"))
+    monkeypatch.setattr(tn, "predict", lambda model, inputs: outputs)
+    net = SimpleNamespace(scaling=lambda one: one)
+    found = vowels.score(net, (utterances(2)[0], np.array([0, 1])))  # type: ignore[arg-type]
+    assert (found["utterances"], found["wrong"]) == (2, 1)
+    assert found["loss"] == pytest.approx((np.log(2) + np.log(4)) / 2) and vowels.accuracy(found) == 50.0
+
+
+def test_appearances_are_drawn_for_each_image_and_epoch() -> None:
+    """The numbers of a change do not depend on those of another."""
+    image = np.random.default_rng(0).integers(0, 200, (1, 12, 12)).astype(np.uint8)
+    both = Appearance(gamma=1.0, blur=1.0)(image, np.array([5]), 2, 3)
+    gamma = Appearance(gamma=1.0)(image, np.array([5]), 2, 3)
+    draws = tn.random.uniform((appearance._DRAWS,), key=(3, tn.random.stream("appearance/2")), step=5)
+    assert (gamma[0] == Appearance(gamma=1.0)._levels(image[0], draws)).all()
+    assert (both[0] == Appearance(blur=1.0)._blurred(gamma[0], draws[2])).all()
+    assert records.name_of("a", 3, "b") == "a-b-seed3"
