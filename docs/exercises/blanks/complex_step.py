@@ -1,6 +1,6 @@
-"""Write the derivative of a function of one number by a complex step: one call, and no difference.
+"""Compute the derivative f'(x) by a complex step: with one call of `f`, and without a difference.
 
-`f` takes and returns a number, and works for complex numbers.
+`f` is an analytic function of one number. It accepts complex numbers, and is real for real ones.
 """
 
 import numpy as np
