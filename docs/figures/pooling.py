@@ -10,7 +10,7 @@ KEY = (5, 1)  # with which dropout drops the first of the four
 
 
 def rows() -> list[tuple[str, np.ndarray]]:
-    """The numbers after each step, and the gradients before each step."""
+    """The numbers after each step, and the gradient with respect to each of these rows."""
     x = np.reshape(X, (1, 8, 1))
     a, relu = tn.ops.relu.forward(np, x)
     b, pool = tn.ops.max_pool1d.forward(np, a, 2)
@@ -19,8 +19,8 @@ def rows() -> list[tuple[str, np.ndarray]]:
     db = tn.ops.dropout.backward(np, dc, cache=drop, needs=(True,))
     da = tn.ops.max_pool1d.backward(np, db, cache=pool, needs=(True,))
     dx = tn.ops.relu.backward(np, da, cache=relu, needs=(True,))
-    named = {"x": x, "ReLU": a, "max of 2": b, "dropout": c, "δ arrives": dc, "before dropout": db, "before max": da,
-             "before ReLU": dx}
+    named = {"x": x, "ReLU": a, "max of two": b, "dropout": c,
+             "δ dropout": dc, "δ max of two": db, "δ ReLU": da, "δx": dx}
     return [(name, array.ravel()) for name, array in named.items()]
 
 

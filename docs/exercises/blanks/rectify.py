@@ -1,7 +1,8 @@
-"""Write the way back through ReLU, max pooling and dropout.
+"""Write the backward passes of ReLU, max pooling and dropout.
 
-`x` and `dy` are arrays of one axis. The windows of `dmax_pool` have `size` elements and do not overlap; of equal
-largest elements, the first one counts. `keep` is True where dropout kept an element, with probability 1 − p.
+`x` is the input and `dy` the gradient of the loss with respect to the output; both have one axis. Each function
+returns the gradient with respect to the input. The windows of `dmax_pool` have `size` elements and do not overlap; in a
+tie, the first element gets the gradient. `keep` is True where dropout kept an element, which has the probability 1 − p.
 """
 
 import numpy as np
