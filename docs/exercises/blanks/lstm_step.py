@@ -1,7 +1,7 @@
 """Write one step of an LSTM: equations (1) to (6).
 
-`x` (N,D), `h` and `C` (N,H), `W` (H+D,4H), `b` (4H). The rows of W are those of h, then those of x. Its column blocks
-are f, i, C~, o, in this order.
+The shapes are `x` (N,D), `h` and `C` (N,H), `W` (H+D,4H) and `b` (4H). The first H rows of W belong to h, and the other
+D to x. Its column blocks belong to f, i, C~ and o, in this order.
 """
 
 import numpy as np
