@@ -231,6 +231,7 @@ class Exercise(Base):
     def run(self) -> list[nodes.Node]:
         name = self.arguments[0]
         if name in EXERCISES:
+            self.depends_on(ROOT / "tinynet" / "learn" / "exercises.py")
             number, task = [*EXERCISES].index(name) + 1, EXERCISES[name].task
             code = files.blank(name).partition('"""\n')[2].partition("EXERCISE = ")[2].partition("\n")[2].strip()
             commands = f"tinynet learn --exercises my_answers\ntinynet learn --check my_answers/{number}_{name}.py"

@@ -117,8 +117,8 @@ def _tape() -> Iterator[Call]:
 EXERCISES: dict[str, Exercise] = {
     "dense": Exercise(
         "the gradients of a matrix product",
-        "`dy` is the gradient of the loss by y, with one row for each position. Find those by x, W and b. Begin with "
-        "one element: y[r,f] = Σ_d x[r,d] W[d,f] + b[f].",
+        "`dy` is the gradient of the loss with respect to y, with one row for each position. Compute the gradients "
+        "with respect to x, W and b. Begin with one element: y[r,f] = Σ_d x[r,d] W[d,f] + b[f].",
         (ops.dense.backward,),
         {("ddense", 2): "∂y[r,f]/∂x[r,d] is W[d,f]. Which index of dy and W is summed over, and which stay?",
          ("ddense", 3): "W[d,f] occurs at each position r. Its gradient has the shape of W.",
@@ -126,9 +126,9 @@ EXERCISES: dict[str, Exercise] = {
         _dense, ops.dense),
     "cross_entropy": Exercise(
         "softmax and cross-entropy: p - y",
-        "Find the gradients of the softmax, of its logarithm, and of the cross-entropy by the logits. In the last one, "
-        "`logp` is ln p, `wq` is the target distribution times the weights of the classes, here all 1, and `dl` is the "
-        "gradient of the loss of each position.",
+        "Write the backward passes of the softmax, of its logarithm, and of the cross-entropy, down to the logits. In "
+        "the last one, `logp` is ln p, `wq` is the target distribution times the weights of the classes, here all 1, "
+        "and `dl` is the gradient with respect to the loss of each position.",
         (ops.softmax.backward, ops.log_softmax.backward, ops.cross_entropy.backward),
         {("dsoftmax", 2): "Each y depends on each x: ∂yⱼ/∂xᵢ has one form for i = j and another for i ≠ j.",
          ("dlog_softmax", 2): "In xᵢ − ln Σ e^x, the first term has a derivative for i alone, the second one for all.",
@@ -138,9 +138,9 @@ EXERCISES: dict[str, Exercise] = {
     "conv1d": Exercise(
         "the gradients of a convolution",
         "The forward pass adds x[tap] @ W[i, j] for each element (i, j) of the kernel, where x[tap] are the inputs "
-        "that this element reads. A convolution over time has i = 0. Find what each of these products gives to the "
-        "gradients; `share` is what one of them adds to dx. Channels may come in groups. Here there is one group, and "
-        "it is the first axis of dy (1,R,F) and of pixels (1,R,C).",
+        "that this element reads. A convolution over time has i = 0. Compute what each of these products contributes "
+        "to the gradients; `share` is its contribution to dx. The first axis of dy (1,R,F) and of pixels (1,R,C) is "
+        "for groups of channels. Here there is one group.",
         (conv._dconvolve,),
         {("_dconvolve", 2): "An input is read by several elements of the kernel. For one of them it is a dense layer.",
          ("_dconvolve", 3): "For one element of the kernel it is the dW of a dense layer with the rows x[tap].",
@@ -148,63 +148,65 @@ EXERCISES: dict[str, Exercise] = {
         _conv1d, ops.conv1d),
     "batch_norm": Exercise(
         "back through the statistics of a batch",
-        "x̂, s and γ are in the cache. `dmean` and `dvar` are the gradients of the statistics, which are outputs too. "
-        "The statistics depend on x, and so x reaches y in three ways: directly, through σ² and through μ. "
-        "`others` are the axes that the sums run over, and `.reshape(along)` lays an array (C) along the channels.",
+        "x̂, s and γ are in the cache. `dmean` and `dvar` are the gradients of the mean and the variance, which are "
+        "outputs too. Both depend on x, so x influences y in three ways: directly, through σ² and through μ. Sums run "
+        "over the axes `others`, and `.reshape(along)` aligns an array (C) with the channels.",
         (ops.batch_norm.backward,),
         {("dbatch_norm", 5): "β is added to each element of its channel.",
-         ("dbatch_norm", 6): "Which array stands beside γ in (4)?",
-         ("dbatch_norm", 7): "Which array stands beside x̂ in (4)?",
-         ("dbatch_norm", 8): "x̂ = (x − μ) (σ² + ε)^(−1/2). The derivative by σ² holds x̂ again, and a power of s.",
-         ("dbatch_norm", 9): "In (3), μ stands behind a minus and over s. Through (2) it has no influence: Σ (x − μ) = "
-                             "0.",
+         ("dbatch_norm", 6): "Which array is multiplied by γ in (4)?",
+         ("dbatch_norm", 7): "Which array is x̂ multiplied by in (4)?",
+         ("dbatch_norm", 8): "x̂ = (x − μ) (σ² + ε)^(−1/2). Its derivative with respect to σ² is x̂, with a factor "
+                             "and a power of s.",
+         ("dbatch_norm", 9): "In (3), μ is subtracted and divided by s. Through (2) it has no influence: Σ (x − μ) "
+                             "= 0.",
          ("dbatch_norm", 10): "Three terms: through (3), (2) and (1). x − μ is x̂ s."},
         _batch_norm, ops.batch_norm),
     "lstm_gates": Exercise(
         "one step back through an LSTM",
-        "At step t, `dh` and `dC` are the gradients of h and of C, as far as later steps gave them. Find what reaches "
-        "C through h, and then the gradients of the four products z, before σ and tanh.",
+        "At step t, `dh` and `dC` are the gradients with respect to h and C from the later steps. Add to dC what comes "
+        "through h. Then compute the gradients with respect to the four blocks of z, the inputs of σ and tanh.",
         (ops.lstm.backward,),
-        {("dlstm", 7): "h = o ⊙ tanh C adds to what the next step has already given. tanh' = 1 − tanh².",
-         ("dlstm", 8): "Which factor stands beside f in (4)? Then pass through σ, whose derivative is σ (1 − σ).",
-         ("dlstm", 9): "Which factor stands beside i in (4)? Then pass through σ.",
-         ("dlstm", 10): "Which factor stands beside C̃ in (4)? C̃ comes from tanh, not from σ.",
+        {("dlstm", 7): "h = o ⊙ tanh C contributes a term to the gradient from the next step. tanh' = 1 − tanh².",
+         ("dlstm", 8): "Which factor multiplies f in (4)? Then pass through σ, whose derivative is σ (1 − σ).",
+         ("dlstm", 9): "Which factor multiplies i in (4)? Then pass through σ.",
+         ("dlstm", 10): "Which factor multiplies C̃ in (4)? C̃ comes from tanh, not from σ.",
          ("dlstm", 11): "o occurs in (6), not in (4): does its gradient start from dC or from dh?"},
         _lstm, ops.lstm),
     "lstm_carry": Exercise(
         "from step to step: the carry",
-        "The gradients of the four products of step t are in dz[t]. Find what goes back to [h, x], what goes back to "
-        "the cell state of the step before, and the gradients of W and b, which all steps share. Behind the loop, `hx` "
-        "and `dz` hold all steps.",
+        "The gradients with respect to the four blocks of z at step t are in dz[t]. Compute the gradients with respect "
+        "to [h, x] and to the cell state of the previous step, and those of W and b, which all steps share. After the "
+        "loop, `hx` and `dz` hold all steps.",
         (ops.lstm.backward,),
         {("dlstm", 12): "z = [h, x] W + b is a dense layer.",
-         ("dlstm", 13): "By which factor does C of the step before enter (4)? Why do gradients survive while it is "
-                        "near 1?",
-         ("dlstm", 14): "All steps share W and b. One product of matrices sums over steps and sequences."},
+         ("dlstm", 13): "Which factor multiplies the previous C in (4)? Gradients survive many steps while it is "
+                        "near 1.",
+         ("dlstm", 14): "All steps share W and b. One matrix product sums over steps and sequences."},
         _lstm, ops.lstm),
     "adam": Exercise(
         "Adam",
         "m and v are moving averages of the gradient g and of its square, with the factors beta1 and beta2. They start "
-        "at 0, and so they are too small at first: at step t, E[m] is (1 − beta1^t) E[g]. Correct both. Then move the "
-        "value by the rate times the corrected mean over the root of the corrected square; `eps` is added to the root. "
-        "`scalar(number, m)` gives a number the dtype of m. Change arrays in place.",
+        "at 0, so they are too small at first: at step t, E[m] is (1 − beta1^t) E[g]. Correct both. Then change the "
+        "value by the learning rate times the corrected m, divided by the root of the corrected v; `eps` is added to "
+        "the root. `scalar(number, m)` gives a number the dtype of m. Change the arrays in place.",
         (adam.adam.specification,),
-        {("adam", 2): "With m *= beta1 before it, this line adds the other share of the average.",
-         ("adam", 3): "As (2), with the other factor and the square.",
-         ("adam", 4): "Divide by what (2) and (3) have lost so far; it depends on `step`.",
-         ("adam", 5): "Against the gradient; eps stands outside of the root."},
+        {("adam", 2): "The line before is m *= beta1. What does a weighted average add?",
+         ("adam", 3): "As (2), with beta2 and the square of the gradient.",
+         ("adam", 4): "Divide by the sum of the weights that (2) and (3) have given so far; it depends on `step`.",
+         ("adam", 5): "Subtract. eps is added to the root, not under it."},
         _adam),
     "tape": Exercise(
         "a tape in sixty lines",
-        "Each operation puts its result on a tape, with its inputs and its derivatives by them. Fill in the "
-        "derivatives, the start of the backward pass, the order of its visits, and the chain rule.",
+        "Each operation appends its result to the tape, with its inputs and its derivatives with respect to them. Fill "
+        "in these derivatives, the start of the backward pass, the order in which it visits the results, and the chain "
+        "rule.",
         (small_tape.Number, small_tape.Tape),
         {("__add__", 1): "By how much does a + b change when a changes by 1?",
          ("__mul__", 2): "By how much does a b change when a changes by 1? The order is that of the inputs.",
          ("tanh", 3): "y is tanh a.",
-         ("backward", 4): "How does y change with y?",
-         ("backward", 5): "A number's gradient must be complete before it is passed on to its inputs. These are "
-                          "places in self.numbers.",
-         ("backward", 6): "A number may be an input of several results: each gives its part."},
+         ("backward", 4): "What is ∂y/∂y?",
+         ("backward", 5): "A number's gradient must be complete before it is passed on to its inputs. Write indices "
+                          "into self.numbers.",
+         ("backward", 6): "A number may be an input of several results, and each contributes a term."},
         _tape),
 }
