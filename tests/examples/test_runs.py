@@ -30,7 +30,7 @@ import xray_selection  # noqa: E402
 from paper import appearance, experiment, nets, selection, training  # noqa: E402
 from paper.appearance import Appearance  # noqa: E402
 from paper.experiment import Data, Job  # noqa: E402
-from paper.reporting import figures, records  # noqa: E402
+from paper.reporting import figures, records, selections  # noqa: E402
 from paper.training import Recipe  # noqa: E402
 from paper.views import View  # noqa: E402
 
@@ -53,8 +53,8 @@ def model() -> tn.nn.Sequential:
 
 
 def options(out: Path, **more: Any) -> argparse.Namespace:
-    return argparse.Namespace(**{"out": out, "device": "cpu", "resume": True, "epochs": None, "limit": None,
-                                 "experiment": "mnist_deep", "command": "a command", **more})
+    return argparse.Namespace(**{"out": out, "device": "cpu", "resume": True, "begun": None, "epochs": None,
+                                 "limit": None, "experiment": "mnist_deep", "command": "a command", **more})
 
 
 # --- one run --------------------------------------------------------------------------------------------------------
@@ -262,7 +262,7 @@ def test_a_candidate_is_what_it_says(module: Any) -> None:
     """Numbers in its words are among its values, and it differs from the base in what it names."""
     factors = {"twice": 2, "half": 0.5, "one and a half": 1.5}
     base = module.CANDIDATES[0]
-    assert base.name == selection.BASE and base.recipe == module.BASE and not base.net
+    assert base.name == selection.BASE and base == module.BASE and not base.net
     flat = {**base.recipe.settings(), **base.recipe.augment}
     for one in module.CANDIDATES[1:]:
         changed = {name: value for name, value in {**one.recipe.settings(), **one.recipe.augment, **one.net}.items()
@@ -334,7 +334,7 @@ def test_a_gain_must_exceed_its_standard_error(gains: list[float], is_combined: 
               for name, some in (("base", [0.0] * 3), ("gamma", gains)) for fold, gain in enumerate(some)]
     candidates = [xray_selection.changed("base", ""), xray_selection.changed("gamma", "", augment={"gamma": 1.0})]
     assert (selection.combined(candidates, trials) is not None) == is_combined
-    assert selection._difference([0.01, 0.03]) == "+2.00 ± 1.00" and selection._difference([-0.01]) == "-1.00"
+    assert selections._difference([0.01, 0.03]) == "+2.00 ± 1.00" and selections._difference([-0.01]) == "-1.00"
 
 
 # --- figures --------------------------------------------------------------------------------------------------------
