@@ -1,0 +1,279 @@
+"""What each setting of a training on a folder changes, and what is written of given numbers. Nothing is trained."""
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import tinynet as tn
+from tinynet import drawing
+from tinynet.calibration import Calibration
+from tinynet.data import scan_folder
+from tinynet.from_folder import figures, run, train
+from tinynet.from_folder.settings import AUGMENT, Samples, Settings, usual_size, with_positive
+from tinynet.random import current_seed
+
+
+class Trained(Exception):
+    """A training that was about to begin."""
+
+
+@pytest.fixture(autouse=True)
+def specification() -> Iterator[None]:
+    """Run without kernels, which the numbers do not depend on."""
+    with tn.using("reference"):
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four grey images of cats and twelve of dogs, 16 x 20; the level of an image is its number."""
+    root: Path = tmp_path_factory.mktemp("photos")
+    for number in range(16):
+        path = root / ("cat" if number < 4 else "dog") / f"{number:02d}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.new("L", (20, 16), 10 * number).save(path)
+    return root
+
+
+@pytest.fixture
+def samples(folder: Path) -> Samples:
+    return Samples(scan_folder(folder), 16, 1)
+
+
+FOLD = tn.data.Fold(np.array([0, 1, 5, 6, 7, 8, 9]), np.array([2, 10, 11]), np.array([3, 12, 13, 14]), "by hand")
+
+
+@pytest.mark.parametrize("change", [
+    {}, {"epochs": 3}, {"patience": 2}, {"batch_size": 2}, {"lr": 0.5}, {"augment": True}, {"flip": "both"},
+    {"augment": True, "flip": "vertical"}, {"class_weights": "off"}, {"resume": True}], ids=str)
+def test_each_setting_has_its_effect(change: dict[str, Any], samples: Samples, tmp_path: Path,
+                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    def fit(model: Any, optimizer: Any, batches: Any, **options: Any) -> None:
+        asked.update(options, model=model, optimizer=optimizer, train=batches)
+        raise Trained
+
+    monkeypatch.setattr(train, "fit", fit)
+    settings = Settings(Path("x"), **change)
+    with pytest.raises(Trained):
+        train.train_on(samples, FOLD, settings, tmp_path, seed=11)
+    wanted = {"epochs": 40, "patience": 12, "batch_size": 32, "lr": 2e-3, "resume": False, **change}
+    batches, validation, schedule = asked["train"], asked["validation"], asked["schedule"]
+    best, stopping, log = asked["callbacks"]
+    assert (asked["epochs"], batches.batch_size, asked["resume"]) == (
+        wanted["epochs"], wanted["batch_size"], wanted["resume"])
+    assert schedule.peak == wanted["lr"] and schedule.length == wanted["epochs"] * len(batches)
+    assert (stopping.patience, stopping.metric, best.metric) == (
+        wanted["patience"], "validation_loss", "validation_loss")
+    assert (best.path, log.path) == (tmp_path / "best.safetensors", tmp_path / "log.csv")
+    assert asked["checkpoint"] == tmp_path / "checkpoint.safetensors"
+    options = {**(AUGMENT if change.get("augment") else {}), **({"flip": change["flip"]} if "flip" in change else {})}
+    assert batches.augment == (tn.data.Augment(**options, border="edge") if options else None)
+    assert batches.shuffle and not validation.shuffle and validation.augment is None
+    assert (batches.arrays[0][:, 0, 0, 0] // 10).tolist() == FOLD.train.tolist()
+    assert (validation.arrays[0][:, 0, 0, 0] // 10).tolist() == FOLD.validation.tolist()
+    x, _ = batches.transform(np.full((1, 16, 16, 1), 255, np.uint8), None)
+    assert x.max() == 1.0 and current_seed() == 11
+    if change.get("class_weights") == "off":
+        assert asked["loss"] is tn.ops.cross_entropy
+    else:
+        np.testing.assert_allclose(asked["loss"].keywords["weight"].numpy(), [7 / 4, 7 / 10], rtol=1e-6)
+
+
+def test_a_model_is_calibrated_on_the_validation_part(samples: Samples, tmp_path: Path,
+                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    """And remembers the images that it was trained on."""
+    seen: dict[str, Any] = {}
+    found = Calibration(2.0, (0.25, -0.25))
+
+    def calibrate(logp: np.ndarray, labels: np.ndarray, *, bias: bool) -> Calibration:
+        seen.update(logp=logp, labels=labels, bias=bias)
+        return found
+
+    def fit(model: Any, *arguments: Any, **options: Any) -> list[Any]:
+        model.train()(tn.Tensor(samples.images / np.float32(255)))  # averages of batch normalisation
+        tn.save(tmp_path / "best.safetensors", model)
+        return ["history"]
+
+    monkeypatch.setattr(train, "fit", fit)
+    monkeypatch.setattr(train, "calibrate", calibrate)
+    monkeypatch.setattr(train, "remember", lambda model, *parts, size: seen.update(parts=parts, size=size))
+    made = train.train_on(samples, FOLD, Settings(Path("x")), tmp_path, seed=0)
+    assert seen["labels"].tolist() == [0, 1, 1] and seen["bias"] is True and seen["size"] == (16, 20)
+    np.testing.assert_allclose(np.exp(seen["logp"]), made.raw["validation"])
+    assert [(part[:, 0, 0, 0] // 10).tolist() for part in seen["parts"]] == [FOLD.train.tolist(),
+                                                                            FOLD.validation.tolist()]
+    for name, rows in (("train", FOLD.train), ("test", FOLD.test)):
+        assert len(made.raw[name]) == len(rows)
+        np.testing.assert_allclose(made.probabilities[name], found(np.log(made.raw[name])))
+        pixels = samples.images[rows]
+        np.testing.assert_allclose(tn.classifier.Classifier(made.model).probabilities(pixels),
+                                   made.probabilities[name], atol=1e-5)
+    assert made.history == ["history"] and made.calibration is found
+    monkeypatch.setattr(train, "class_weights", lambda *arguments: None)
+    train.train_on(samples, FOLD, Settings(Path("x")), tmp_path, seed=0)
+    assert seen["bias"] is False
+
+
+# --- the whole, of given models --------------------------------------------------------------------------------------
+
+def given(samples: Samples, seeds: list[int], outs: list[Path]) -> Any:
+    """A training that gives the probability 0.05 * (1 + number) of a dog to each image, and notes its arguments."""
+    def train_on(samples: Samples, fold: tn.data.Fold, settings: Settings, out: Path, seed: int) -> train.Trained:
+        seeds.append(seed)
+        outs.append(out)
+        parts = {"train": fold.train, "validation": fold.validation, "test": fold.test}
+        dog = {name: 0.05 * (1 + part) for name, part in parts.items()}
+        p = {name: np.stack([1 - one, one], axis=1) for name, one in dog.items()}
+        raw = {name: one[:, ::-1] for name, one in p.items()}
+        history = [{"epoch": 1, "validation_loss": 1.0, "train_accuracy": 0.5, "train_loss": 1.0,
+                    "validation_accuracy": 0.5}]
+        model = train.made(samples, settings)
+        return train.Trained(model, history, np.array([1.5, 0.5]), Calibration(1.25, (0.5, -0.5)), raw, p)
+    return train_on
+
+
+@pytest.mark.parametrize(("options", "threshold"), [({}, None), ({"threshold": 0.15}, 0.15),
+                                                    ({"sensitivity": 1.0}, None), ({"threshold": "balanced"}, None)])
+def test_one_split_from_its_probabilities_to_its_files(options: dict[str, Any], threshold: float | None, folder: Path,
+                                                       tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds: list[int] = []
+    outs: list[Path] = []
+    drawn: list[Any] = []
+    samples = Samples(scan_folder(folder), 16, 1)
+    monkeypatch.setattr(run, "train_on", given(samples, seeds, outs))
+    monkeypatch.setattr(run, "folds", lambda folder: [FOLD])
+    monkeypatch.setattr(run, "available", lambda: True)
+    monkeypatch.setattr(run, "draw", lambda *arguments: drawn.append(arguments) or ["curves.png"])
+    run.run(Settings(folder, out=tmp_path, seed=5, **options))
+    found = json.loads((tmp_path / "results.json").read_text())
+    if options.get("sensitivity") or options.get("threshold") == "balanced":  # of 0.15 (cat), 0.55 and 0.6
+        threshold = pytest.approx(0.35)
+    assert found["rule"] == {"temperature": [1.25], "bias": [[0.5, -0.5]],
+                             "threshold": 0.5 if threshold is None else threshold}
+    assert seeds == [5] and outs == [tmp_path] and found["images"] == {"train": 7, "validation": 3, "test": 4}
+    wrong = {None: 0, 0.15: 1}.get(threshold if isinstance(threshold, float) else None, 0)
+    assert found["test"]["accuracy"] == 1 - wrong / 4 and found["class_weights"] == [1.5, 0.5]
+    assert found["validation"]["images"] == 3 and found["train"]["images"] == 7
+    labels, p = np.array([0, 1, 1, 1]), 0.05 * (1 + FOLD.test)
+    both = np.stack([1 - p, p], axis=1)
+    assert found["calibration_error"] == {"before": pytest.approx(tn.metrics.calibration_error(labels, both[:, ::-1])),
+                                          "after": pytest.approx(tn.metrics.calibration_error(labels, both))}
+    with (tmp_path / "predictions.csv").open() as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["image", "fold", "class", "predicted", "p(cat)", "p(dog)"]
+    assert rows[1] == ["cat/03.png", "1", "cat", "dog" if wrong else "cat", "0.8", "0.2"]
+    assert [row[0] for row in rows[1:]] == ["cat/03.png", "dog/12.png", "dog/13.png", "dog/14.png"]
+    model = tn.load(tmp_path / "model.safetensors")
+    assert model.decision_threshold == threshold and found["parameters"] == sum(p.size for p in model.parameters())
+    (out, histories, scores, _, judged, shares, predicted, what), = drawn
+    assert out == tmp_path and len(histories) == 1 and scores["images"] == 4 and judged.tolist() == FOLD.test.tolist()
+    np.testing.assert_allclose(shares, both)
+    assert predicted.tolist() == [wrong, 1, 1, 1] and what == "the test part"
+
+
+def test_folds_from_their_probabilities_to_their_files(folder: Path, tmp_path: Path,
+                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each fold has a seed, a folder and a threshold of its own; the images of a fold say nothing about its threshold.
+    """
+    seeds: list[int] = []
+    outs: list[Path] = []
+    chosen: list[list[int]] = []
+    samples = Samples(scan_folder(folder), 16, 1)
+
+    def threshold_of(labels: np.ndarray, p: np.ndarray, settings: Settings) -> float:
+        chosen.append(sorted((p[:, 1] / 0.05 - 1).round().astype(int).tolist()))
+        return 0.01 * len(chosen)
+
+    monkeypatch.setattr(run, "train_on", given(samples, seeds, outs))
+    monkeypatch.setattr(run, "threshold_of", threshold_of)
+    monkeypatch.setattr(run, "available", lambda: False)
+    run.run(Settings(folder, out=tmp_path, seed=5, folds=2, threshold="balanced"))
+    found = json.loads((tmp_path / "results.json").read_text())
+    assert seeds == [5, 6] and outs == [tmp_path / "fold1", tmp_path / "fold2"]
+    everything, first, second = chosen
+    with (tmp_path / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    folds = {k: sorted(int(row["image"][4:6]) for row in rows if row["fold"] == k) for k in "12"}
+    assert everything == list(range(16)) and [first, second] == [folds["2"], folds["1"]]
+    assert found["rule"]["threshold"] == tn.load(tmp_path / "model.safetensors").decision_threshold == 0.01
+    assert found["out_of_fold"]["images"] == 16 and found["images"] == {"out_of_fold": 16}
+    assert found["out_of_fold"]["accuracy"] == 12 / 16, "all thresholds are low: each image is a dog"
+    assert found["out_of_fold_at_half"]["accuracy"] == 10 / 16, "the dogs 4 to 9 have 0.5 or less"
+    assert [one["images"]["test"] for one in found["folds"]] == [len(folds["1"]), len(folds["2"])]
+    assert found["test"] is None and found["figures"] == []
+
+
+# --- figures --------------------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    made: list[Any] = []
+    monkeypatch.setattr(drawing, "save", lambda figure, path: made.append((Path(path).name, figure)))
+    return made
+
+
+def test_curves_of_each_history(drawn: list[Any]) -> None:
+    """Accuracies in percent, and the tested one as a line."""
+    rows = [{"epoch": epoch, "train_loss": 3.0 - epoch, "validation_loss": 4.0 - epoch, "train_accuracy": epoch / 4,
+             "validation_accuracy": epoch / 8} for epoch in (1, 2)]
+    figures.curves(Path("curves.png"), [rows, rows[:1]], 0.625, "the test part")
+    (name, figure), = drawn
+    losses, shares = figure.axes
+    assert name == "curves.png" and (losses.get_ylabel(), shares.get_ylabel()) == ("loss", "accuracy (%)")
+    assert [list(line.get_ydata()) for line in losses.lines] == [[2, 1], [2], [3, 2], [3]]
+    assert [list(line.get_ydata()) for line in shares.lines] == [[25, 50], [25], [12.5, 25], [12.5], [62.5, 62.5]]
+    assert list(losses.lines[0].get_xdata()) == [1, 2] and shares.lines[-1].get_label() == "tested: the test part"
+    labels = [line.get_label() for line in losses.lines]
+    assert labels[0] == "training, while learning" and labels[2] == "validation"
+    assert losses.lines[0].get_alpha() == 0.5
+
+
+def test_the_surest_mistakes_come_first(samples: Samples, drawn: list[Any]) -> None:
+    judged = np.array([0, 4, 5, 15])  # a cat and three dogs
+    p = np.array([[0.3, 0.7], [0.2, 0.8], [0.9, 0.1], [0.6, 0.4]])
+    predicted = np.array([1, 1, 0, 0])
+    assert figures.worst(samples.folder.labels[judged], p, predicted).tolist() == [2, 0, 3]
+    figures.mistakes(Path("mistakes.png"), samples, judged, p, predicted, "the test part")
+    (_, figure), = drawn
+    shown = [(axes.get_title(), int(axes.images[0].get_array()[0, 0])) for axes in figure.axes]
+    assert shown == [("dog, taken for\ncat (90%)", 50), ("cat, taken for\ndog (70%)", 0),
+                     ("dog, taken for\ncat (60%)", 150)]
+    assert figure._suptitle.get_text() == "the surest of 3 mistakes on 4 images: the test part"
+
+
+def test_which_figures_are_drawn(samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(figures, "curves", lambda path, histories, accuracy, what: asked.append((path.name, accuracy)))
+    monkeypatch.setattr(figures, "mistakes", lambda path, *more: asked.append((path.name, more[-1])))
+    monkeypatch.setattr(drawing, "heat_map", lambda path, table, classes, title: asked.append(
+        (path.name, table.tolist(), classes, title)))
+    found = {"accuracy": 0.25, "confusion_matrix": [[1, 2], [3, 4]]}
+    names = figures.draw(tmp_path, [], found, samples, np.array([0]), np.zeros((1, 2)), np.array([0]), "all")
+    assert names == ["curves.png", "confusion.png", "mistakes.png"]
+    assert asked == [("curves.png", 0.25), ("confusion.png", [[1, 2], [3, 4]], ("cat", "dog"), "all"),
+                     ("mistakes.png", "all")]
+
+
+# --- settings -------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("sizes", "side"), [
+    ([(50, 70), (40, 90), (60, 30)], 40), ([(500, 700)], 128), ([(9, 9)], 16), ([(31, 31)], 28), ([(33, 35)], 32)])
+def test_the_usual_size_is_that_of_the_shorter_sides(sizes: list[tuple[int, int]], side: int) -> None:
+    folder: Any = SimpleNamespace(sizes=np.array([(*one, 3) for one in sizes]))
+    assert usual_size(folder) == side and usual_size(SimpleNamespace(sizes=None)) == 128  # type: ignore[arg-type]
+
+
+def test_the_positive_class_becomes_the_second(folder: Path) -> None:
+    scanned = scan_folder(folder)
+    turned = with_positive(scanned, "cat")
+    assert turned.classes == ("dog", "cat") and (turned.labels == 1 - scanned.labels).all()
+    assert with_positive(scanned, "dog") is scanned and with_positive(scanned, None) is scanned

@@ -1,0 +1,312 @@
+"""Each option of each command of `tinynet` gets to what it is for. Nothing is trained, drawn or served."""
+
+import argparse
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import tinynet as tn
+from tinynet import nn
+from tinynet.__main__ import main, parser
+from tinynet.commands import evaluate, explain, export, learn, predict, train
+from tinynet.from_folder.settings import Settings
+from tinynet.learn import checking
+from tinynet.nn.module import Module
+
+# --- train ----------------------------------------------------------------------------------------------------------
+
+TRAIN: dict[str, tuple[list[str], Any]] = {
+    "size": (["--size", "40"], 40), "epochs": (["--epochs", "7"], 7), "patience": (["--patience", "3"], 3),
+    "batch_size": (["--batch-size", "9"], 9), "lr": (["--lr", "0.5"], 0.5), "augment": (["--augment"], True),
+    "flip": (["--flip", "both"], "both"), "class_weights": (["--class-weights", "on"], "on"),
+    "folds": (["--folds", "4"], 4), "threshold": (["--threshold", "0.25"], 0.25),
+    "sensitivity": (["--sensitivity", "0.75"], 0.75), "positive": (["--positive", "cat"], "cat"),
+    "groups": (["--groups", r"(\d)"], r"(\d)"), "max_skipped": (["--max-skipped", "0.5"], 0.5),
+    "device": (["--device", "gpu:1"], "gpu:1"), "seed": (["--seed", "6"], 6), "out": (["--out", "x"], Path("x")),
+    "resume": (["--resume"], True)}
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
+    """What `tinynet train` was to train with."""
+    found: list[Settings] = []
+    monkeypatch.setattr(train, "run", found.append)
+    return found
+
+
+@pytest.mark.parametrize("name", TRAIN)
+def test_an_option_of_train_changes_its_setting_alone(name: str, settings: list[Settings]) -> None:
+    words, value = TRAIN[name]
+    assert main(["train", "photos"]) == main(["train", "photos", *words]) == 0
+    usual, changed = map(vars, settings)
+    assert usual == vars(Settings(Path("photos"))) and changed == {**usual, name: value} != usual
+
+
+def test_every_setting_is_an_option() -> None:
+    assert {*TRAIN, "folder"} == {*Settings.__dataclass_fields__}
+
+
+@pytest.mark.parametrize(("words", "name", "value"), [
+    (["--threshold", "balanced"], "threshold", "balanced"), (["--groups", "none"], "groups", None),
+    (["--sensitivity", "1"], "sensitivity", 1.0), (["--size", "8"], "size", 8), (["--size", "1024"], "size", 1024),
+    (["--folds", "2"], "folds", 2), (["--max-skipped", "1"], "max_skipped", 1.0)])
+def test_values_of_options_of_train(words: list[str], name: str, value: Any, settings: list[Settings]) -> None:
+    main(["train", "photos", *words])
+    assert getattr(settings[0], name) == value
+
+
+@pytest.mark.parametrize("words", [
+    ["--size", "7"], ["--size", "1025"], ["--folds", "1"], ["--threshold", "0"], ["--threshold", "1"],
+    ["--sensitivity", "0"], ["--sensitivity", "1.01"], ["--threshold", "0.3", "--sensitivity", "0.3"]])
+def test_values_that_are_refused(words: list[str], settings: list[Settings]) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "photos", *words])
+    assert not settings
+
+
+# --- commands that run a model --------------------------------------------------------------------------------------
+
+@pytest.fixture
+def model(tmp_path: Path) -> str:
+    """A model whose probability of "bright" rises with the mean."""
+    made = nn.Sequential(nn.GlobalAveragePool(), nn.Dense(1, 3), input_shape=(4, 4, 1))
+    made[1].load_state_dict({"W": np.array([[-4.0, 0.0, 4.0]]), "b": np.array([2.0, 0.0, -2.0])})
+    made.classes, made.scaling = ("dark", "grey", "bright"), nn.Scaling()
+    tn.save(tmp_path / "model.safetensors", made)
+    return str(tmp_path / "model.safetensors")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two dark images, one of which is bright, and three bright ones, one of which is dark; a part `test` of one."""
+    for name, level in (("train/dark/1", 0), ("train/dark/2", 250), ("train/bright/1", 255), ("train/bright/2", 240),
+                        ("train/bright/3", 20), ("test/dark/4", 10)):
+        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (4, 4), level).save(tmp_path / "data" / f"{name}.png")
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def noted(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The devices of models, and the batch sizes of probabilities."""
+    found: dict[str, Any] = {"device": [], "batch_size": []}
+    probabilities = predict.Classifier.probabilities
+
+    def counted(self: Any, images: Any, *, batch_size: int = 64) -> np.ndarray:
+        found["batch_size"].append(batch_size)
+        return probabilities(self, images, batch_size=batch_size)
+
+    monkeypatch.setattr(Module, "to", lambda self, device: found["device"].append(device) or self)
+    monkeypatch.setattr(predict.Classifier, "probabilities", counted)
+    return found
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_device_and_batch_size_are_those_of_the_options(command: str, model: str, folder: Path, noted: dict[str, Any],
+                                                        capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, model, str(folder), "--device", "gpu:1", "--batch-size", "3"]) == 0
+    assert noted["device"] == ["gpu:1"] and noted["batch_size"] == [3] * (2 if command == "predict" else 1)
+    main([command, model, str(folder)])
+    assert noted["device"][1:] == ["cpu"] and noted["batch_size"][-1] == 64
+    capsys.readouterr()
+
+
+def test_the_answers_of_predict(model: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As text the most probable class first, in JSON and CSV the same numbers."""
+    image = str(folder / "train" / "dark" / "1.png")
+    p = np.exp([2.0, 0.0, -2.0]) / np.exp([2.0, 0.0, -2.0]).sum()
+    assert main(["predict", model, image]) == 0
+    assert capsys.readouterr().out == f"{image}: dark {p[0]:.1%}, grey {p[1]:.1%}, bright {p[2]:.1%}\n"
+    main(["predict", model, image, "--json"])
+    answer, = json.loads(capsys.readouterr().out)
+    assert (answer["class"], answer["probability"]) == ("dark", pytest.approx(p[0]))
+    assert list(answer["probabilities"]) == ["dark", "grey", "bright"]
+    main(["predict", model, image, "--csv"])
+    head, line = capsys.readouterr().out.splitlines()
+    assert head == "image,class,probability,p(dark),p(grey),p(bright),error"
+    cells = line.split(",")
+    assert cells[:2] == [image, "dark"] and cells[-1] == "" and [float(one) for one in cells[2:6]] == pytest.approx(
+        [p[0], *p])
+
+
+@pytest.mark.parametrize(("part", "images", "accuracy"), [("all", 6, 4 / 6), ("train", 5, 3 / 5), ("test", 1, 1.0),
+                                                          (None, 1, 1.0)])
+def test_the_part_that_is_evaluated(part: str | None, images: int, accuracy: float, model: str, folder: Path,
+                                    capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", model, str(folder), "--json", *(["--part", part] if part else [])]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["images"], found["accuracy"]) == (images, pytest.approx(accuracy))
+    if part == "train":
+        assert found["confusion_matrix"] == [[1, 0, 1], [0, 0, 0], [1, 0, 2]]
+        main(["evaluate", model, str(folder), "--csv", "--part", "train"])
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[0] == "class,precision,recall,f1,images" and lines[1] == "dark,0.5,0.5,0.5,2"
+        assert lines[3].split(",")[-1] == "3"
+
+
+def test_images_that_are_unlike_are_counted(model: str, folder: Path, monkeypatch: pytest.MonkeyPatch,
+                                            capsys: pytest.CaptureFixture[str]) -> None:
+    """Above 1, not at it."""
+    monkeypatch.setattr(evaluate, "unlikeness", lambda model, images: np.array([0.5, 1.0, 1.01, 7.0, 0.0]))
+    assert main(["evaluate", model, str(folder), "--part", "train"]) == 0
+    assert "\n2 of 5 images are unlike the training images.\n" in capsys.readouterr().out
+    monkeypatch.setattr(predict, "unlikeness", lambda model, images: np.array([1.0, 1.5])[: len(images)])
+    main(["predict", model, *[str(folder / "train" / "dark" / f"{i}.png") for i in (1, 2)]])
+    assert [line.endswith("; unlike the training images") for line in capsys.readouterr().out.splitlines()] == [
+        False, True]
+
+
+# --- explain --------------------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The pictures of `tinynet explain`: place, title, label and map of each."""
+    found: list[dict[str, Any]] = []
+
+    def heat(kind: int) -> Any:
+        return lambda model, x, target: np.full((len(x), *x.shape[1:3]), 100 * kind + target)
+
+    monkeypatch.setattr(explain, "METHODS", {name: (heat(place), name, signed) for place, (name, (_, _, signed)) in
+                                             enumerate(explain.METHODS.items())})
+    monkeypatch.setattr(explain, "map_over", lambda place, pixels, heat, **more: found.append(
+        {"place": Path(place), "heat": int(heat[0, 0]), "pixel": int(pixels[0, 0, 0]), **more}))
+    return found
+
+
+@pytest.mark.parametrize(("method", "number", "signed"), [("grad_cam", 0, False), ("gradient", 1, True),
+                                                          ("occlusion", 2, True)])
+def test_the_method_and_the_target(method: str, number: int, signed: bool, model: str, folder: Path,
+                                   drawn: list[dict[str, Any]], tmp_path: Path,
+                                   capsys: pytest.CaptureFixture[str]) -> None:
+    image, out = str(folder / "train" / "dark" / "1.png"), tmp_path / "out"
+    assert main(["explain", model, image, "--method", method, "--out", str(out)]) == 0
+    assert main(["explain", model, image, "--method", method, "--target", "bright", "--json"]) == 0
+    first, second = drawn
+    assert (first["heat"], first["label"], first["signed"]) == (100 * number, method, signed)
+    assert first["place"] == out / "001-1.png" and first["title"] == "1.png: dark 86.7%"
+    assert second["heat"] == 100 * number + 2 and second["place"] == Path("explained/001-1.png")
+    assert second["title"] == "1.png: dark 86.7%; map for bright"
+    answer, = json.loads(capsys.readouterr().out.partition("\n")[2])
+    assert (answer["class"], answer["target"]) == ("dark", "bright")
+    assert answer["probability"] == pytest.approx(0.867, abs=1e-3)
+
+
+def test_the_method_by_default_and_its_device(model: str, folder: Path, drawn: list[dict[str, Any]],
+                                              noted: dict[str, Any]) -> None:
+    main(["explain", model, str(folder / "test" / "dark" / "4.png"), "--device", "gpu"])
+    assert drawn[0]["label"] == "grad_cam" and noted["device"] == ["gpu"]
+
+
+@pytest.mark.parametrize("most", [2, 100])
+def test_a_folder_has_most_pictures_and_the_surest_mistakes_first(most: int, model: str, folder: Path,
+                                                                  drawn: list[dict[str, Any]], tmp_path: Path,
+                                                                  capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    words = ["--most", "2"] if most == 2 else []
+    assert main(["explain", model, str(folder / "train"), "--out", str(out), *words]) == 0
+    pictures = [one for one in drawn if one["place"].parent == out]
+    mistakes = [one for one in drawn if one["place"].parent == out / "mistakes"]
+    assert len(pictures) == min(most, 5) and [one["place"].name for one in mistakes] == ["001.png", "002.png"]
+    assert [one["pixel"] for one in mistakes] == [250, 20], "the surest first"
+    assert mistakes[0]["title"].endswith(", is dark") and mistakes[0]["title"].startswith("2.png: bright ")
+    text = (out / "mistakes.html").read_text()
+    assert "The 2 surest of 2 mistakes" in text
+    assert text.index("dark</strong>, taken") < text.index("bright</strong>, taken")
+    assert ("pictures of 2 of 5 images; --most for more" in capsys.readouterr().out) == (most == 2)
+    assert parser().parse_args(["explain", "m", "i"]).most == 100
+
+
+# --- export ---------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("given", [[], ["pixels"], ["probabilities"], ["lengths"]], ids=str)
+def test_each_option_of_onnx(given: list[str], model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                             capsys: pytest.CaptureFixture[str]) -> None:
+    asked: list[Any] = []
+
+    def to_onnx(model: Any, path: str, **options: Any) -> None:
+        asked.append(options)
+        Path(path).write_bytes(b"x" * 3000)
+
+    monkeypatch.setattr(export, "to_onnx", to_onnx)
+    out = str(tmp_path / "a.onnx")
+    assert main(["export", model, "--onnx", out, *(f"--{name}" for name in given)]) == 0
+    assert asked == [{name: name in given for name in ("pixels", "probabilities", "lengths")}]
+    assert capsys.readouterr().out == f"written to {out}: 3.0 kB\n"
+    main(["export", model, "--onnx", out, "--json"])
+    assert json.loads(capsys.readouterr().out) == {"file": out, "bytes": 3000}
+
+
+@pytest.mark.parametrize(("words", "options"), [
+    ([], {"title": "model", "runtime_folder": None}),
+    (["--title", "A cat?", "--runtime", "there"], {"title": "A cat?", "runtime_folder": "there"})])
+def test_each_option_of_the_web_page(words: list[str], options: dict[str, Any], model: str, tmp_path: Path,
+                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(export, "write_page", lambda model, path, **options: (
+        asked.append(options), Path(path).write_text("")))
+    assert main(["export", model, "--web", str(tmp_path / "a.html"), *words]) == 0 and asked == [options]
+
+
+# --- learn, summary -------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("words", "port", "opened"), [([], 0, 1), (["--port", "8123", "--no-browser"], 8123, 0),
+                                                       (["--json"], 0, 1)])
+def test_the_lab_is_served(words: list[str], port: int, opened: int, monkeypatch: pytest.MonkeyPatch,
+                           capsys: pytest.CaptureFixture[str]) -> None:
+    asked: list[Any] = []
+
+    class Server:
+        address = "http://127.0.0.1:1/#token"
+
+        def __init__(self, port: int) -> None:
+            asked.append(port)
+
+        def __enter__(self) -> "Server":
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            asked.append("closed")
+
+        def serve_forever(self) -> None:
+            asked.append("served")
+
+    timers: list[Any] = []
+    monkeypatch.setattr(learn, "Server", Server)
+    monkeypatch.setattr(learn.threading, "Timer", lambda seconds, call, arguments: SimpleNamespace(
+        start=lambda: timers.append(arguments)))
+    assert main(["learn", *words]) == 0
+    assert asked == [port, "served", "closed"] and timers == [[Server.address]] * opened
+    printed = capsys.readouterr().out
+    assert json.loads(printed) == {"address": Server.address} if "--json" in words else Server.address in printed
+
+
+@pytest.mark.parametrize(("verdicts", "whole", "code"), [(["right"], "", 0), (["right", "is 0"], "", 1),
+                                                         (["right"], "does not run", 1)])
+def test_the_code_of_a_check(verdicts: list[str], whole: str, code: int, monkeypatch: pytest.MonkeyPatch,
+                             capsys: pytest.CaptureFixture[str]) -> None:
+    findings = [checking.Finding("f", k, "x", verdict) for k, verdict in enumerate(verdicts, 1)]
+    monkeypatch.setattr(checking, "check", lambda path: checking.Report("dense", findings, whole))
+    assert main(["learn", "--check", "file.py", "--json"]) == code
+    found = json.loads(capsys.readouterr().out)
+    assert (found["exercise"], found["right"], found["file"]) == ("dense", code == 0, whole)
+    assert [one["verdict"] for one in found["lines"]] == verdicts
+    main(["learn", "--check", "file.py"])
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first == f"Exercise 1, the gradients of a matrix product: 1 of {len(verdicts)} lines are right."
+
+
+def test_the_columns_of_a_summary(model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["summary", model, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["input_shape"], found["classes"], found["parameters"]) == ([4, 4, 1], ["dark", "grey", "bright"], 6)
+    assert found["scaling"] == {"mean": [0.0], "scale": [255.0]} and found["decision_threshold"] is None
+    assert [layer["parameters"] for layer in found["layers"]] == [0, 6]
+    main(["summary", model, "--csv"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "name,layer,shape,parameters,flops,activations"
+    assert [line.split(",")[3] for line in lines[1:]] == ["0", "6"] and isinstance(parser(), argparse.ArgumentParser)
