@@ -208,7 +208,7 @@ def test_a_process_gets_its_peer_its_processors_and_its_environment(monkeypatch:
     monkeypatch.setattr(process.subprocess, "Popen", Started)
     with Worker("torch", [0, 3], {"CACHE": "here"}) as worker:
         assert worker.started == 0.0 and worker.ask("dance", count=2) == {"a": 1}
-        assert time.perf_counter() - worker.started < 60
+        assert worker.started > 0
         with pytest.raises(PeerError, match=r"^why$"):
             worker.ask("sing")
     command, folder, environment = started[0]
