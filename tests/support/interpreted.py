@@ -55,8 +55,9 @@ def add_products(sizes: Any, A: Any, a: Any, B: Any, b: Any, D: Any, d: Any, C: 
     def places(start: int, *strides: int) -> Any:
         return start + m[:, None, None, None] * strides[0] + i[:, None, None] * strides[1] + j[:, None] * strides[2] + n
 
-    total = (A.reshape(-1)[places(*a)] * B.reshape(-1)[places(*b)]).sum(axis=(1, 2))
-    C.reshape(-1)[places(*c, 0, 0)[:, 0, 0]] = D.reshape(-1)[places(*d, 0, 0)[:, 0, 0]] + total
+    total = (A.reshape(-1)[places(*a)] * B.reshape(-1)[places(b[0], 0, *b[1:])]).sum(axis=(1, 2))
+    sums, begin = (start + m[:, None] * stride + n for start, stride in (c, d))
+    C.reshape(-1)[sums] = D.reshape(-1)[begin] + total
 
 
 def pack(sizes: Any, B: Any, b: Any, panels: Any, p: Any) -> None:

@@ -1,6 +1,8 @@
 """The machine code of a tile: its sums stay in registers, for each kind of processor."""
 
 import re
+from collections.abc import Callable
+from typing import Any
 
 import llvmlite.binding as llvm
 import pytest
@@ -23,9 +25,14 @@ def test_the_best_instructions(features: dict[str, bool], triple: str, name: str
 
 def assembly(name: str, processor: str, rows: int, vectors: int) -> list[str]:
     """The tile's code for a processor that need not be this one."""
+    return machine_code(name, processor, lambda module: tile_function(module, INSTRUCTIONS[name], rows, vectors))
+
+
+def machine_code(name: str, processor: str, add: Callable[[Any], Any]) -> list[str]:
+    """The code of the function that `add` adds to a module, for a processor that need not be this one."""
     module = ir.Module()
     module.triple = f"{'aarch64' if name == 'neon' else 'x86_64'}-unknown-linux-gnu"
-    tile_function(module, INSTRUCTIONS[name], rows, vectors)
+    add(module)
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     machine = llvm.Target.from_triple(module.triple).create_target_machine(cpu=processor, opt=3)

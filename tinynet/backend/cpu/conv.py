@@ -248,7 +248,7 @@ def _convolve(x: Any, W: Any, b: Any, rows: Window, columns: Window) -> Any:
     x = contiguous(x)
     y = empty((N, rows.outputs, columns.outputs, F))
     if x.shape[3] > W.shape[-2]:
-        of_groups(x, W, b, _geometry(x, rows, columns), y)
+        of_groups(x, W.reshape(rows.width, columns.width, -1, F), b, rows, columns, y)
         return y, (x, W, rows, columns)
     bias = np.empty(0, x.dtype) if b is None else contiguous(b)
     kernel, places = contiguous(W), (F, PANEL)
@@ -269,7 +269,7 @@ def _dconvolve(dy: Any, cache: Any, needs: Any) -> Any:
     if needs[0]:
         dx = empty(x.shape)
         if x.shape[3] > C:
-            dx_of_groups(dy, W, _dgeometry(x, rows, columns), dx)
+            dx_of_groups(dy, W, rows, columns, dx)
         elif C <= PANEL // 2:
             launch(_scatter, dy, packed(W.reshape(-1, F).T), *geometry, dx, shards=_shards(N))
         else:
@@ -280,7 +280,10 @@ def _dconvolve(dy: Any, cache: Any, needs: Any) -> Any:
     if needs[1] or needs[2]:
         shards = _shards(N)
         parts_W, parts_b = zeros((shards, *W.shape), x.dtype), zeros((shards, F), x.dtype)
-        launch(_weights if x.shape[3] == C else weights_of_groups, x, *geometry, dy, parts_W, parts_b, shards=shards)
+        if x.shape[3] > C:
+            weights_of_groups(x, rows, columns, dy, parts_W, parts_b, shards)
+        else:
+            launch(_weights, x, *geometry, dy, parts_W, parts_b, shards=shards)
         dW = summed(parts_W.reshape(shards, *shape)) if needs[1] else None
         db = summed(parts_b) if needs[2] else None
     return dx, dW, db

@@ -7,7 +7,7 @@
     stack frame                stack
     float32 elements           load_element, store_element
     float32 vectors            load_vector, store_vector, add_vectors, multiply_add, sum_of_vector
-    for writers of LLVM code   word, call_symbol, repeat
+    for writers of LLVM code   word, call_symbol, call_one_of, move, load, store, add_product, repeat, repeat_lane
 
 Addresses are integers of 64 bits, the type of all numbers here unless stated. Nothing is checked: an address outside of
 an array reads or overwrites foreign memory.
@@ -157,10 +157,7 @@ class _VectorModel(PrimitiveModel):
 def load_vector(typing: Any, width: Any, address: Any, count: Any) -> Any:
     """A vector of the first `count` elements at an address, at most `width`, and then zeros. `width` is a constant."""
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        vector = ir.VectorType(FLOAT, width.literal_value)
-        pointer, mask = builder.inttoptr(args[1], vector.as_pointer()), _mask(builder, vector.count, args[2])
-        load = _masked(builder, "load", vector, [pointer.type, I32, mask.type, vector], vector)
-        return builder.call(load, [pointer, ir.Constant(I32, 4), mask, ir.Constant(vector, None)])
+        return load(builder, builder.inttoptr(args[1], FLOAT_POINTER), width.literal_value, args[2])
     return Vector(width.literal_value)(width, types.int64, types.int64), generate
 
 
@@ -168,11 +165,7 @@ def load_vector(typing: Any, width: Any, address: Any, count: Any) -> Any:
 def store_vector(typing: Any, width: Any, address: Any, value: Any, count: Any) -> Any:
     """Write the first `count` elements of a vector, at most `width`, to an address. `width` is a constant."""
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        _, address, value, count = args
-        vector = value.type
-        pointer, mask = builder.inttoptr(address, vector.as_pointer()), _mask(builder, vector.count, count)
-        store = _masked(builder, "store", ir.VoidType(), [vector, pointer.type, I32, mask.type], vector)
-        builder.call(store, [value, pointer, ir.Constant(I32, 4), mask])
+        store(builder, args[2], builder.inttoptr(args[1], FLOAT_POINTER), args[3])
         return context.get_dummy_value()
     return types.void(width, types.int64, value, types.int64), generate
 
@@ -189,10 +182,7 @@ def add_vectors(typing: Any, width: Any, a: Any, b: Any) -> Any:
 def multiply_add(typing: Any, width: Any, a: Any, b: Any, c: Any) -> Any:
     """a b + c for three vectors, number by number, rounded as by `fma`."""
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kind = args[1].type
-        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind] * 3),
-                                                  f"llvm.fmuladd.v{kind.count}f32")
-        return builder.call(function, args[1:])
+        return add_product(builder, *args[1:])
     return a(width, a, b, c), generate
 
 
@@ -205,17 +195,6 @@ def sum_of_vector(typing: Any, width: Any, value: Any) -> Any:
                                                   f"llvm.vector.reduce.fadd.v{vector.count}f32")
         return builder.call(function, [ir.Constant(FLOAT, -0.0), args[1]], fastmath=("reassoc",))
     return types.float32(width, value), generate
-
-
-def _mask(builder: Any, width: int, count: Any) -> Any:
-    """Bits that are set for the first `count` elements. LLVM drops the mask where it knows that all are set."""
-    numbers = ir.Constant(ir.VectorType(I64, width), list(range(width)))
-    return builder.icmp_signed("<", numbers, repeat(builder, count, width))
-
-
-def _masked(builder: Any, name: str, result: Any, args: Sequence[Any], vector: Any) -> Any:
-    return cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, args),
-                                          f"llvm.masked.{name}.v{vector.count}f32.p0")
 
 
 # --- for writers of LLVM code ---------------------------------------------------------------------------------------
@@ -243,3 +222,65 @@ def repeat_lane(builder: Any, vector: Any, lane: int) -> Any:
     width = vector.type.count
     return builder.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined),
                                   ir.Constant(ir.VectorType(I32, width), [lane] * width))
+
+
+def move(builder: Any, pointer: Any, *distances: Any) -> Any:
+    """A pointer some elements further."""
+    for distance in distances:
+        pointer = builder.gep(pointer, [distance])
+    return pointer
+
+
+def load(builder: Any, pointer: Any, width: int, count: Any = None) -> Any:
+    """The vector of `width` elements at a pointer, or of the first `count` of them, and then zeros."""
+    vector = ir.VectorType(FLOAT, width)
+    pointer = builder.bitcast(pointer, vector.as_pointer())
+    if count is None:
+        return builder.load(pointer, align=4)
+    mask = _mask(builder, width, count)
+    function = _masked(builder, "load", vector, [pointer.type, I32, mask.type, vector], vector)
+    return builder.call(function, [pointer, ir.Constant(I32, 4), mask, ir.Constant(vector, None)])
+
+
+def store(builder: Any, value: Any, pointer: Any, count: Any = None) -> None:
+    """Write a vector to a pointer, or its first `count` elements."""
+    vector = value.type
+    pointer = builder.bitcast(pointer, vector.as_pointer())
+    if count is None:
+        builder.store(value, pointer, align=4)
+        return
+    mask = _mask(builder, vector.count, count)
+    function = _masked(builder, "store", ir.VoidType(), [vector, pointer.type, I32, mask.type], vector)
+    builder.call(function, [value, pointer, ir.Constant(I32, 4), mask])
+
+
+def add_product(builder: Any, a: Any, b: Any, c: Any) -> Any:
+    """a b + c for three vectors, rounded as by `fma`."""
+    kind = a.type
+    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind] * 3),
+                                              f"llvm.fmuladd.v{kind.count}f32")
+    return builder.call(function, [a, b, c])
+
+
+def call_one_of(builder: Any, functions: dict[int, Any], number: Any, args: Sequence[Any]) -> None:
+    """Call the function of this number."""
+    done = builder.append_basic_block()
+    switch = builder.switch(number, done)
+    for case, function in functions.items():
+        with builder.goto_block(builder.append_basic_block()):
+            switch.add_case(case, builder.block)
+            function.linkage = "internal"
+            builder.call(function, args)
+            builder.branch(done)
+    builder.position_at_end(done)
+
+
+def _mask(builder: Any, width: int, count: Any) -> Any:
+    """Bits that are set for the first `count` elements. LLVM drops the mask where it knows that all are set."""
+    numbers = ir.Constant(ir.VectorType(I64, width), list(range(width)))
+    return builder.icmp_signed("<", numbers, repeat(builder, count, width))
+
+
+def _masked(builder: Any, name: str, result: Any, args: Sequence[Any], vector: Any) -> Any:
+    return cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, args),
+                                          f"llvm.masked.{name}.v{vector.count}f32.p0")

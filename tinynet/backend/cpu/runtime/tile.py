@@ -14,7 +14,7 @@ A program needs a tile function for each number of rows and vectors, because the
 # What Numba says of the types of its own functions is not what they take.
 # mypy: disable-error-code="call-arg, call-overload, no-untyped-call, misc"
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import llvmlite.binding as llvm
@@ -23,7 +23,19 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from tinynet.backend.cpu.runtime.intrinsics import FLOAT, FLOAT_POINTER, I32, I64, repeat, repeat_lane, word
+from tinynet.backend.cpu.runtime.intrinsics import (
+    FLOAT,
+    FLOAT_POINTER,
+    I32,
+    I64,
+    call_one_of,
+    load,
+    move,
+    repeat,
+    repeat_lane,
+    store,
+    word,
+)
 
 
 class Instructions(NamedTuple):
@@ -124,27 +136,27 @@ def tile_function(module: Any, instructions: Instructions, rows: int, vectors: i
     groups = 1 if instructions.lanes else -(-rows // 3)
     a_pointers, b_pointer = [builder.alloca(FLOAT_POINTER) for _ in range(groups)], builder.alloca(FLOAT_POINTER)
     a, b, c = (builder.inttoptr(address, FLOAT_POINTER) for address in (a, b, c))
-    results = {(i, v): _move(builder, c, _times(builder, i, c_row), word(v * width)) for i, v in sums}
+    results = {(i, v): move(builder, c, _times(builder, i, c_row), word(v * width)) for i, v in sums}
 
     def add_products(turn: int) -> None:
         """For one k, to the sums of this turn."""
         b_row = builder.load(b_pointer)
-        Bs = [_load(builder, _move(builder, b_row, word(v * width)), width) for v in side_by_side]
+        Bs = [load(builder, move(builder, b_row, word(v * width)), width) for v in side_by_side]
         column = builder.load(a_pointers[0])
-        As = [_load(builder, _move(builder, column, word(i)), width) for i in range(0, rows, width)] \
+        As = [load(builder, move(builder, column, word(i)), width) for i in range(0, rows, width)] \
             if instructions.lanes else []
         for i in range(rows):
             if As:
                 repeated = repeat_lane(builder, As[i // width], i % width)
             else:
-                element = builder.load(_move(builder, builder.load(a_pointers[i // 3]), _times(builder, i % 3, a_row)))
+                element = builder.load(move(builder, builder.load(a_pointers[i // 3]), _times(builder, i % 3, a_row)))
                 repeated = repeat(builder, element, width)
             for v in side_by_side:
                 total = sums[i, v][turn]
                 builder.store(_multiply_add(builder, instructions, repeated, Bs[v], builder.load(total)), total)
         for pointer in a_pointers:
-            builder.store(_move(builder, builder.load(pointer), a_k), pointer)
-        builder.store(_move(builder, b_row, b_k), b_pointer)
+            builder.store(move(builder, builder.load(pointer), a_k), pointer)
+        builder.store(move(builder, b_row, b_k), b_pointer)
 
     for i in range(rows):  # C is written at the end: without the prefetch the stores would wait for its lines
         _prefetch(builder, results[i, 0])
@@ -153,12 +165,12 @@ def tile_function(module: Any, instructions: Instructions, rows: int, vectors: i
             builder.store(ir.Constant(vector, None), part)
     with builder.if_then(builder.icmp_signed("!=", accumulate, word(0))):
         for cell, parts in sums.items():
-            builder.store(_load(builder, results[cell], width), parts[0])
+            builder.store(load(builder, results[cell], width), parts[0])
     with cgutils.for_range(builder, blocks) as block:
         for group, pointer in enumerate(a_pointers):
-            start = _move(builder, a, builder.mul(block.index, a_block), _times(builder, group, a_three))
+            start = move(builder, a, builder.mul(block.index, a_block), _times(builder, group, a_three))
             builder.store(start, pointer)
-        builder.store(_move(builder, b, builder.mul(block.index, b_block)), b_pointer)
+        builder.store(move(builder, b, builder.mul(block.index, b_block)), b_pointer)
         with cgutils.for_range(builder, builder.sdiv(depth, word(turns))):
             for turn in range(turns):
                 add_products(turn)
@@ -169,7 +181,7 @@ def tile_function(module: Any, instructions: Instructions, rows: int, vectors: i
         total = builder.load(parts[0])
         for part in parts[1:]:
             total = builder.fadd(total, builder.load(part))
-        builder.store(total, builder.bitcast(results[cell], vector.as_pointer()), align=4)
+        store(builder, total, results[cell])
     builder.ret_void()
     return function
 
@@ -185,7 +197,7 @@ def tile(typing: Any, name: Any, rows: Any, vectors: Any, blocks: Any, depth: An
         functions = {(r, v): tile_function(builder.module, instructions, r, v)
                      for v in range(1, instructions.vectors + 1) for r in range(1, instructions.rows + 1)}
         most = instructions.rows + 1
-        _call_one_of(builder, {v * most + r: function for (r, v), function in functions.items()},
+        call_one_of(builder, {v * most + r: function for (r, v), function in functions.items()},
                      builder.add(builder.mul(vectors, word(most)), rows),
                      [blocks, depth, a, a_row, builder.mul(a_row, word(3)), *rest])
         return context.get_dummy_value()
@@ -209,18 +221,18 @@ def row_function(module: Any, instructions: Instructions, rows: int) -> Any:
     builder = ir.IRBuilder(function.append_basic_block())
     width = instructions.width
     a, b, c = (builder.inttoptr(address, FLOAT_POINTER) for address in (a, b, c))
-    factors = [repeat(builder, builder.load(_move(builder, a, _times(builder, i, a_k))), width) for i in range(rows)]
-    starts = [_move(builder, b, _times(builder, i, b_k)) for i in range(rows)]
+    factors = [repeat(builder, builder.load(move(builder, a, _times(builder, i, a_k))), width) for i in range(rows)]
+    starts = [move(builder, b, _times(builder, i, b_k)) for i in range(rows)]
     kept = builder.icmp_signed("!=", accumulate, word(0))
 
     with cgutils.for_range(builder, builder.sdiv(N, word(width))) as step:
         j = builder.mul(step.index, word(width))
-        place = _move(builder, c, j)
-        before = _load(builder, place, width)
+        place = move(builder, c, j)
+        before = load(builder, place, width)
         total = builder.select(kept, before, ir.Constant(before.type, None))
         for factor, start in zip(factors, starts, strict=True):
-            total = _multiply_add(builder, instructions, factor, _load(builder, _move(builder, start, j), width), total)
-        builder.store(total, builder.bitcast(place, total.type.as_pointer()), align=4)
+            total = _multiply_add(builder, instructions, factor, load(builder, move(builder, start, j), width), total)
+        store(builder, total, place)
     builder.ret_void()
     return function
 
@@ -232,26 +244,15 @@ def row(typing: Any, name: Any, rows: Any, N: Any, a: Any, a_k: Any, b: Any, b_k
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         functions = {count: row_function(builder.module, instructions, count) for count in range(ROWS_AT_ONCE + 1)}
-        _call_one_of(builder, functions, args[1], args[2:])
+        call_one_of(builder, functions, args[1], args[2:])
         return context.get_dummy_value()
     return types.void(name, *[types.int64] * 8), generate
 
 
 # --- instructions ---------------------------------------------------------------------------------------------------
 
-def _move(builder: Any, pointer: Any, *distances: Any) -> Any:
-    """A pointer some elements further."""
-    for distance in distances:
-        pointer = builder.gep(pointer, [distance])
-    return pointer
-
-
 def _times(builder: Any, count: int, distance: Any) -> Any:
     return builder.mul(word(count), distance)
-
-
-def _load(builder: Any, pointer: Any, width: int) -> Any:
-    return builder.load(builder.bitcast(pointer, ir.VectorType(FLOAT, width).as_pointer()), align=4)
 
 
 def _multiply_add(builder: Any, instructions: Instructions, x: Any, y: Any, total: Any) -> Any:
@@ -268,16 +269,3 @@ def _prefetch(builder: Any, pointer: Any) -> None:
     function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32]),
                                               "llvm.prefetch.p0")
     builder.call(function, [builder.bitcast(pointer, byte), *(ir.Constant(I32, flag) for flag in (1, 3, 1))])
-
-
-def _call_one_of(builder: Any, functions: dict[int, Any], number: Any, args: Sequence[Any]) -> None:
-    """Call the function of this number."""
-    done = builder.append_basic_block()
-    switch = builder.switch(number, done)
-    for case, function in functions.items():
-        with builder.goto_block(builder.append_basic_block()):
-            switch.add_case(case, builder.block)
-            function.linkage = "internal"
-            builder.call(function, args)
-            builder.branch(done)
-    builder.position_at_end(done)
