@@ -118,7 +118,8 @@ def _kept(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return (list if isinstance(value, list) else tuple)(map(_kept, value))
     kind: Any = type(value)
-    return value if isinstance(value, _PLAIN) or kind.__eq__ is object.__eq__ else _Identical(value)
+    is_itself = kind.__eq__ is object.__eq__ or (isinstance(value, Tensor) and value.size > 1)  # else == is ambiguous
+    return value if is_itself or isinstance(value, _PLAIN) else _Identical(value)
 
 
 class _Identical:
@@ -146,7 +147,7 @@ _ANYTHING, _MISSING = _Anything(), object()
 def _equal(then: Any, now: Any) -> bool:
     try:
         return bool(then == now)
-    except (ValueError, DeviceError):  # an array in the place of a number
+    except (ValueError, TypeError, DeviceError):  # an array in the place of a number, another tensor
         return False
 
 
@@ -247,15 +248,13 @@ class Recordings:
 
         `record` makes a recording. It may return None, to be called again later, or raise a DeviceError for good.
         """
-        if backend.is_recording() or backend.is_reference() or _is_underway.get():
-            return None
         key: tuple[Any, ...] = ()
         for x in inputs:
             array, device = x.data, x.device
             if device != "cpu" and not array.flags.c_contiguous:  # array functions of a GPU may add in another order
                 return None
             key += device, array.shape, array.dtype
-        if self._is_free._is_owned():
+        if self._is_free._is_owned() or _is_underway.get():
             return None
         try:
             if not self._is_free.acquire(False):
@@ -275,7 +274,11 @@ class Recordings:
             if isinstance(found, Recording):
                 arrays = found.arrays()  # kept alive during the replay
                 if arrays is not None:
-                    return _each(_copy, found.replay(*inputs))
+                    y = found.replay(*inputs)
+                    return _copy(y) if isinstance(y, Tensor) else tuple(map(_copy, y))
+            if backend.is_recording() or backend.is_reference():  # a fingerprint covers both: recordings stay
+                pass
+            elif isinstance(found, Recording):
                 self.known.clear()
             elif found is None:
                 if len(self.known) >= SHAPES:

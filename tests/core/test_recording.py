@@ -181,6 +181,8 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "one attribute more": (lambda thing: setattr(thing, "more", 1), "x.more"),
     "one attribute less": (lambda thing: delattr(thing, "name"), "x.name"),
     "another tensor": (lambda thing: thing.weights.__setitem__(1, nn.Parameter([3.0])), "x.weights"),
+    "another tensor of two": (lambda thing: thing.weights.__setitem__(0, nn.Parameter([1.0, 2.0])), "x.weights"),
+    "a number in the place of a tensor": (lambda thing: thing.weights.__setitem__(0, 1.0), "x.weights"),
     "another array in a tensor": (lambda thing: another_array(thing.weights[1]), "x.weights.1"),
     "an array that is gone": (lambda thing: setattr(thing.weights[0], "data", np.ones(2)), "x.weights.0"),
     "no array": (lambda thing: setattr(thing.weights[0], "data", None), "x.weights.0"),

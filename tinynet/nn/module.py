@@ -9,7 +9,7 @@ import inspect
 from collections import UserDict, UserList, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -25,7 +25,7 @@ from tinynet.random import current_seed, next_draw, stream
 from tinynet.scaling import Scaling
 from tinynet.tape import in_training
 from tinynet.tensor import Tensor
-from tinynet.tracing import is_observed, observers
+from tinynet.tracing import UNOBSERVED, observers
 from tinynet.types import Array, ArrayLike, DTypeLike, HasForward, Inputs, Output, Shape
 
 if TYPE_CHECKING:
@@ -39,10 +39,10 @@ _CONTAINERS = (list, tuple, deque, UserList, *_KEYED)
 class _Call:
     """A call of an outermost module, with the paths of the modules in it once one was asked for."""
 
-    __slots__ = ("paths", "root")
+    __slots__ = ("is_observed", "paths", "root")
 
-    def __init__(self, root: Any) -> None:
-        self.root = root
+    def __init__(self, root: Any, is_observed: bool) -> None:
+        self.root, self.is_observed = root, is_observed
         self.paths: dict[int, tuple[str, Module]] = {}  # by id; the first path of each
 
     def path_of(self, module: "Module") -> str:
@@ -89,12 +89,13 @@ class Module:
         is_outermost = _call.get() is None
         try:
             try:
+                watching = observers.get()
                 if is_outermost:
-                    _call.set(_Call(self))
-                observer = observers.get().module
+                    _call.set(_Call(self, watching is not UNOBSERVED))
+                observer = watching.module
                 if observer is None:
                     return self.forward(*inputs, **options)
-                return observer(self, lambda: self.forward(*inputs, **options))
+                return observer(self, partial(self.forward, *inputs, **options))  # a lambda would slow down all calls
             except (ShapeError, DtypeError) as error:
                 if is_outermost:
                     name_layer(error, Module.__call__.__code__, self)  # type: ignore[arg-type]  # self is a Module
@@ -102,9 +103,10 @@ class Module:
             finally:
                 if is_outermost:
                     _call.set(None)
-        finally:
+        except BaseException:
             if is_outermost:
                 _call.set(None)  # an interrupt may have been raised before the same line above
+            raise
 
     @property
     def training(self) -> bool:
@@ -279,7 +281,7 @@ answers(Module, MODEL)
 def is_outermost(module: Module) -> bool:
     """Whether this is the module that was called, and the call is not observed."""
     call = _call.get()
-    return call is not None and call.root is module and not is_observed()
+    return call is not None and call.root is module and not call.is_observed
 
 
 def _join(path: str, name: str) -> str:

@@ -166,6 +166,7 @@ def test_the_number_of_threads_changes_while_another_thread_launches() -> None:
 def test_an_interrupt_does_not_leave_the_pool_locked() -> None:
     set_threads(2)
     runs, interrupts = np.zeros((9, 9), np.int64), 0
+    launch(count, runs)  # compile it before: LLVM's objects do not survive an interrupt
 
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt

@@ -124,8 +124,12 @@ def _share(shard: Any, shards: Any, size: Any, width: Any) -> Any:
 def _wide(vector: Any, width: Any) -> Any:
     """A vector (C), repeated to the width of a row."""
     wide = np.empty(width, vector.dtype)
-    for d in range(width):
-        wide[d] = vector[d % vector.size]
+    copy(vector, wide)
+    done = vector.size
+    while done < width:  # twice as many each time
+        size = min(done, width - done)
+        copy(view(wide, 0, size), view(wide, done, size))
+        done += size
     return wide
 
 
