@@ -19,7 +19,7 @@ MISTAKES = [
     ("two gates exchanged", "lstm", "(8) and (9) exchanged"),
     ("a broadcast is not summed back", "add", "a is not summed back"),
     ("a term of BatchNorm is missing", "batch_norm", "(10) the term of the mean"),
-    ("dropout keeps what it should drop", "dropout", "drops what it should keep"),
+    ("dropout keeps the wrong ones", "dropout", "drops what it should keep"),
     ("a tie is paid twice", "maximum", "a tie to both"),
     ("the gradient of 0 is 1", "relu", "gradient 1 at 0"),
     ("an input is overwritten", "tanh", "overwrites its input"),
@@ -90,16 +90,21 @@ def table() -> list[tuple[str, list[bool]]]:
     return found
 
 
+def numbers() -> dict[str, str]:
+    """How many bugs are planted in ops, and in how many ops."""
+    return {"bugs": str(len(BUGS)), "ops": str(len({bug.op for bug in BUGS}))}
+
+
 def draw() -> Drawing:
     drawing = Drawing("Twelve mistakes and the checks that see them", height=396)
     for column, check in enumerate(CHECKS):
-        drawing.text(246 + 40 * column, 78, check, turn=-38, size=13)
+        drawing.text(246 + 38 * column, 78, check, turn=-38, size=13)
     for row, (name, seen) in enumerate(table()):
         y = 104 + 23 * row
         drawing.text(222, y + 5, name, anchor="end", size=13)
         drawing.line(230, y + 12, 516, y + 12)
         for column, caught in enumerate(seen):
-            x = 246 + 40 * column
+            x = 246 + 38 * column
             if caught:
                 drawing.circle(x, y, 7, "f")
             else:

@@ -32,9 +32,14 @@ PATHS = {"gradient descent": (tn.optim.SGD, 0.018, "i"), "momentum": (momentum, 
          "Adam": (tn.optim.Adam, 0.3, "f")}
 
 
+def numbers() -> dict[str, str]:
+    """The loss of each optimizer after the last step."""
+    return {name: f"{loss(path(make, lr))[-1]:.2g}" for name, (make, lr, _) in PATHS.items()}
+
+
 def draw() -> Drawing:
     drawing = Drawing("Three optimizers in a long narrow valley", height=300)
-    axes = drawing.axes(40, 40, 350, 204, x=(0, STEPS), y=(1e-3, 100), log="y", xticks=(0, 20, 40, 60),
+    axes = drawing.axes(40, 40, 320, 204, x=(0, STEPS), y=(1e-3, 100), log="y", xticks=(0, 20, 40, 60),
                         yticks={1e-2: "0.01", 1.0: "1", 100.0: "100"}, xlabel="steps", ylabel="loss")
     for name, (make, lr, color) in PATHS.items():
         values = np.maximum(loss(path(make, lr)), 1e-3)

@@ -1,10 +1,13 @@
 """The chest X-rays: every threshold as a point of a curve, and what three thresholds mean for the patients."""
 
+from functools import cache
+
 import numpy as np
 
 from docs.figures.results import runs
 from docs.site.drawing import Drawing
-from tinynet.metrics import roc_auc, roc_curve
+from tinynet.intervals import mean_of
+from tinynet.metrics import calibration_error, roc_auc, roc_curve
 
 THRESHOLDS = (0.1, 0.5, 0.9)
 
@@ -20,6 +23,23 @@ def shares(threshold: float) -> tuple[float, float]:
     labels, scores = pooled()
     alarm = scores >= threshold
     return float(alarm[labels == 0].mean()), float(alarm[labels == 1].mean())
+
+
+@cache
+def numbers() -> dict[str, str]:
+    """Counts of images, scores of the seeds and of their mean, and what an alarm means where one of 100 is ill."""
+    labels, scores = pooled()
+    alarms, found = shares(0.5)
+    seeds = runs("pneumonia_cnn_lstm-*.json")
+    rare = found * 0.01 / (found * 0.01 + alarms * 0.99)
+    sure = scores >= 0.9
+    return {"images": str(len(labels)), "ill": str(int(labels.sum())), "share ill": f"{labels.mean():.0%}",
+            "accuracy": f"{mean_of(run.accuracy for run in seeds).mean:.0%}", "auc": f"{roc_auc(labels, scores):.2f}",
+            "sensitivity": f"{found:.2f}", "specificity": f"{1 - alarms:.2f}",
+            "precision": f"{labels[scores >= 0.5].mean():.0%}", "precision if rare": f"{rare:.1%}",
+            "alarms for each ill": f"{1 / rare:.0f}", "calibration error": f"{calibration_error(labels, scores):.2f}",
+            "sure": str(int(sure.sum())), "sure and ill": f"{labels[sure].mean():.0%}",
+            "said": f"{scores[sure].mean():.0%}"}
 
 
 def draw() -> Drawing:

@@ -7,8 +7,8 @@ from typing import Any
 from docs.site.drawing import Drawing
 
 FILE = Path(__file__).parent / "lstm_versions.json"
-NAMES = {"loops": "Python loops", "product": "NumPy, one product a row", "numba": "loops, compiled by Numba",
-         "packed": "packed tiles, one thread", "threads": "packed tiles, all threads"}
+NAMES = {"loops": "Python loops", "product": "NumPy products", "numba": "compiled loops",
+         "packed": "tiles, one thread", "threads": "tiles, all threads"}
 COLORS = ("muted", "i", "o", "f", "Ctilde")
 
 
@@ -22,19 +22,40 @@ def in_words(seconds: float) -> str:
     return f"{1e3 * seconds:.0f} ms" if seconds > 0.01 else f"{1e6 * seconds:.0f} µs"
 
 
+def numbers() -> dict[str, str]:
+    """The time of each version, what the steps from one to the next gain, and how far the rates are from the roof."""
+    content = measured()
+    seconds = {name: content["versions"][name]["seconds"] for name in NAMES}
+    rate = {name: content["operations"] / each / 1e9 for name, each in seconds.items()}
+    roof = content["roof"]["operations"] / 1e9
+
+    def gain(slow: str, fast: str) -> float:
+        return float(seconds[slow] / seconds[fast])
+
+    return {**{name: in_words(each) for name, each in seconds.items()},
+            **{f"{name} rate": f"{each:.3g}" for name, each in rate.items()},
+            "product gain": f"{gain('loops', 'product'):.0f}", "numba gain": f"{gain('loops', 'numba'):.0f}",
+            "packed gain": f"{gain('product', 'packed'):.1f}", "threads gain": f"{gain('packed', 'threads'):.1f}",
+            "all gain": f"{gain('loops', 'threads'):,.0f}", "numba share": f"{gain('product', 'numba'):.0%}",
+            "packed share": f"{rate['packed'] / roof:.0%}", "product share": f"{rate['product'] / roof:.0%}",
+            "multiply-adds": f"{content['operations'] / 2e6:.1f}",
+            "a multiply-add": f"{2e9 * seconds['loops'] / content['operations']:.0f}",
+            "roof": f"{roof:.0f}", "processor": content["processor"], "threads used": str(content["threads"])}
+
+
 def draw() -> Drawing:
     content = measured()
     drawing = Drawing("Five versions of the LSTM: time for a digit and operations in a second", height=302)
-    axes = drawing.axes(196, 44, 300, 200, x=(0.01, 1000), y=(5, 0), log="x",
+    axes = drawing.axes(158, 44, 322, 200, x=(0.01, 1000), y=(5, 0), log="x",
                         xticks={0.01: "0.01", 0.1: "0.1", 1.0: "1", 10.0: "10", 100.0: "100", 1000.0: "1000"},
                         xlabel="billion operations in a second; one digit takes 4.5 million")
     for row, ((name, title), color) in enumerate(zip(NAMES.items(), COLORS, strict=True)):
         seconds = content["versions"][name]["seconds"]
         rate = content["operations"] / seconds / 1e9
         x, y = axes.at(rate, row + 0.5)
-        drawing.text(188, y + 5, title, color, "end", bold=True)
-        drawing.rect(196, y - 11, x - 196, 22, color)
-        inside = 330 < x < 440
+        drawing.text(150, y + 5, title, color, "end", bold=True)
+        drawing.rect(158, y - 11, x - 158, 22, color)
+        inside = x > 300
         drawing.text(x + (-6 if inside else 6), y + 5, in_words(seconds), "paper" if inside else "ink",
                      "end" if inside else "start", bold=True)
     roof = content["roof"]["operations"] / 1e9

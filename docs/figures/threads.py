@@ -11,7 +11,7 @@ COLORS = ("f", "i", "Ctilde")
 
 def values() -> tuple[np.ndarray, np.ndarray]:
     """Twenty numbers, and their ReLU."""
-    x = np.random.default_rng(3).integers(-9, 10, SIZE).astype("float32")
+    x = np.random.default_rng(3).integers(-4, 5, SIZE).astype("float32")
     return x, tn.ops.relu(tn.Tensor(x)).numpy()
 
 

@@ -5,7 +5,7 @@
     op_html      ops as HTML: tables of equations, code
     verdicts     each equation checked, and checked again with a mistake planted on its line
     drawing      figures as SVG, in the colors of palette.py
-    directives   what pages may contain: {op}, {equations}, {formula}, {code}, {drawing}, {exercise}
+    directives   what pages may contain: {op}, {equations}, {formula}, {code}, {drawing}, {exercise}, {number}
     pages        the pages of the site: those of the repository, and those made from the library
     links        dead links and outside requests in the pages that were built
 """

@@ -8,7 +8,8 @@
     {plain} tinynet.ops.lstm         the text of a module
     {exercise} dense                 an exercise, and the commands that check an answer
 
-The role {eq}`lstm 7` is a link to an equation, and {op}`lstm` one to the page of an op.
+The role {eq}`lstm 7` is a link to an equation, and {op}`lstm` one to the page of an op. {number}`roofline packed` is
+a number that docs/figures/roofline.py computes, as text: `numbers()["packed"]`.
 """
 
 import ast
@@ -112,6 +113,17 @@ class OpRole(SphinxRole):
         name = self.text
         page = "../" * self.env.docname.count("/") + page_of(op_text.named(name))
         return [raw(f'<a class="reference internal" href="{page}.html#op-{name}"><code>{name}</code></a>')], []
+
+
+class NumberRole(SphinxRole):
+    """A number of a figure, from the `numbers()` of its script."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        name, _, key = self.text.partition(" ")
+        known: dict[str, str] = importlib.import_module(f"docs.figures.{name}").numbers()
+        if key not in known:
+            raise ValueError(f"docs/figures/{name}.py computes no number {key!r}, but {', '.join(known)}")
+        return [nodes.Text(known[key])], []
 
 
 # --- code -----------------------------------------------------------------------------------------------------------
@@ -297,6 +309,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         app.add_directive(name, directive, override=True)
     app.add_role("eq", EquationRole(), override=True)
     app.add_role("op", OpRole(), override=True)
+    app.add_role("number", NumberRole(), override=True)
     app.connect("autodoc-process-docstring", plain_docstring)
     app.connect("autodoc-process-signature", short_signature)
     app.connect("missing-reference", link_to_op)

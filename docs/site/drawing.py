@@ -193,3 +193,15 @@ def powers(*exponents: int) -> dict[float, str]:
     {0.01: '10⁻²', 1.0: '1'}
     """
     return {10.0**e: "10" + str(e).translate(_ABOVE) if e else "1" for e in exponents}
+
+
+def in_powers(x: float) -> str:
+    r"""A number in two digits, small ones with a power of ten, which no line break divides.
+
+    >>> in_powers(0.22), in_powers(1.7e-10)
+    ('0.22', '1.7\xa0·\xa010⁻¹⁰')
+    """
+    if x >= 0.01:
+        return f"{x:.2g}"
+    digits, exponent = f"{x:.1e}".split("e")
+    return f"{digits}\xa0·\xa010{str(int(exponent)).translate(_ABOVE)}"

@@ -90,7 +90,10 @@ def _scripts(line: str, at: int) -> tuple[list[Atom], list[Atom], int]:
                 at += 1
             content = "".join(table[c] for c in line[start:at])
         elif found := re.compile(r"[_^](−?\w[\u0302-\u0304]?\w*)").match(line, at):
-            at, content = found.end(), found[1]
+            content = found[1]
+            if line[start] == "_":  # W_hᵀ is W with h below and T above
+                content = content[: next((k for k, c in enumerate(content) if c in _ABOVE), len(content))]
+            at = start + 1 + len(content)
         else:
             break
         if line[start] in _BELOW or line[start] == "_":

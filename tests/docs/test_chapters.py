@@ -1,5 +1,6 @@
 """Chapters: each has its parts, and its exercise tells right answers from wrong ones."""
 
+import importlib
 import re
 from pathlib import Path
 
@@ -50,6 +51,16 @@ def test_a_chapter_has_its_parts(name: str) -> None:
     assert "**Remember.**" in text
     words = len(re.sub(r"^```.*?^```", "", text, flags=re.M | re.S).split())
     assert 800 <= words <= 1500, words
+
+
+def test_numbers_of_chapters_are_computed_and_each_is_used() -> None:
+    pages = [path.read_text("utf-8") for path in (ROOT / "docs").rglob("*.md")]
+    used = {found for text in pages for found in re.findall(r"{number}`(\w+) ([^`]+)`", text)}
+    known = set[tuple[str, str]]()
+    for path in sorted((ROOT / "docs" / "figures").glob("[a-z]*.py")):
+        module = importlib.import_module(f"docs.figures.{path.stem}")
+        known |= {(path.stem, key) for key in getattr(module, "numbers", dict)()}
+    assert used == known
 
 
 def test_each_exercise_stands_in_a_chapter() -> None:
