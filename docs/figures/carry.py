@@ -60,7 +60,7 @@ def rnn_norms() -> np.ndarray:
 
 
 @cache
-def numbers() -> dict[str, str]:
+def in_text() -> dict[str, str]:
     """For each LSTM: the mean of f, and sizes of gradients by the carry and by both paths; then of a plain network."""
     found = {}
     for name, parameters in [*((f"{bias:+g}", untrained(bias)) for bias in BIASES), ("trained", weights()[:2])]:

@@ -14,7 +14,7 @@ MODELS = {"lstm_cnn": "LSTM-CNN", "cnn_lstm": "CNN-LSTM", "lstm": "LSTM", "cnn":
 
 
 @cache
-def numbers() -> dict[str, str]:
+def in_text() -> dict[str, str]:
     """Wrong images of all runs, means of the models, and McNemar's tests: of LSTM-CNN and LSTM, and of all pairs."""
     found = {name: runs(f"mnist_table1-{name}-*.json") for name in MODELS}
     wrong = [round(len(run.labels) * (1 - run.accuracy)) for each in found.values() for run in each]

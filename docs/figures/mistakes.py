@@ -90,7 +90,7 @@ def table() -> list[tuple[str, list[bool]]]:
     return found
 
 
-def numbers() -> dict[str, str]:
+def in_text() -> dict[str, str]:
     """How many bugs are planted in ops, and in how many ops."""
     return {"bugs": str(len(BUGS)), "ops": str(len({bug.op for bug in BUGS}))}
 

@@ -32,7 +32,7 @@ PATHS = {"gradient descent": (tn.optim.SGD, 0.018, "i"), "momentum": (momentum, 
          "Adam": (tn.optim.Adam, 0.3, "f")}
 
 
-def numbers() -> dict[str, str]:
+def in_text() -> dict[str, str]:
     """The loss of each optimizer after the last step."""
     return {name: f"{loss(path(make, lr))[-1]:.2g}" for name, (make, lr, _) in PATHS.items()}
 

@@ -26,7 +26,7 @@ def shares(threshold: float) -> tuple[float, float]:
 
 
 @cache
-def numbers() -> dict[str, str]:
+def in_text() -> dict[str, str]:
     """Counts of images, scores of the seeds and of their mean, and what an alarm means where one of 100 is ill."""
     labels, scores = pooled()
     alarms, found = shares(0.5)

@@ -35,7 +35,7 @@ def draw() -> Drawing:
                 for top, value in ((98, x[at]), (156, y[at])):
                     drawing.rect(place + 1, top, cell - 2, 28, "fill", "rule")
                     text = f"{value:.0f}".replace("-", "−")
-                    drawing.text(place + cell / 2, top + 19, text, "ink" if value else "muted", "middle", 13)
+                    drawing.text(place + cell / 2, top + 19, text, "ink" if value else "muted", "middle", 12)
     drawing.text(512, 117, "x", "muted", "end")
     drawing.text(512, 175, "y", "muted", "end")
     drawing.text(8, 212, "at = blockIdx.x * blockDim.x + threadIdx.x;  if (at < 20)", "muted", size=12, mono=True)

@@ -9,7 +9,7 @@
     {exercise} dense                 an exercise, and the commands that check an answer
 
 The role {eq}`lstm 7` is a link to an equation, and {op}`lstm` one to the page of an op. {number}`roofline packed` is
-a number that docs/figures/roofline.py computes, as text: `numbers()["packed"]`.
+a number that docs/figures/roofline.py computes, as text: `in_text()["packed"]`.
 """
 
 import ast
@@ -116,14 +116,14 @@ class OpRole(SphinxRole):
 
 
 class NumberRole(SphinxRole):
-    """A number of a figure, from the `numbers()` of its script."""
+    """A number of a figure, from the `in_text()` of its script."""
 
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
         name, _, key = self.text.partition(" ")
-        known: dict[str, str] = importlib.import_module(f"docs.figures.{name}").numbers()
+        known: dict[str, str] = importlib.import_module(f"docs.figures.{name}").in_text()
         if key not in known:
             raise ValueError(f"docs/figures/{name}.py computes no number {key!r}, but {', '.join(known)}")
-        return [nodes.Text(known[key])], []
+        return [nodes.Text(known[key].replace("%", "\xa0%"))], []
 
 
 # --- code -----------------------------------------------------------------------------------------------------------
@@ -175,9 +175,10 @@ class OpDirective(Base):
             escaped = [number for number, one in verdict.equations.items() if not one.caught]
             if escaped or verdict.error > verdict.tolerance:
                 raise self.error(f"{op.name}: gradient error {verdict.error}, not caught: {escaped}")
-            made.append(raw(f'<p class="standing">Gradients checked by {verdict.method} as this page was made: '
+            made.append(raw(f'<p class="standing">Gradients checked by {verdict.method} when this page was built: '
                             f'<b class="right">relative error {verdict.error:.1e}</b>, at most '
-                            f"{verdict.tolerance:.0e} allowed. Then once more with a mistake on each line:</p>"))
+                            f"{verdict.tolerance:.0e} allowed. Each line was checked again with a mistake planted on "
+                            "it:</p>"))
         made.append(raw(equation_table(op, "", verdict)))
         for part in ("Shapes", "Because", "Cache", "Source"):
             if part in text.parts:

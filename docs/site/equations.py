@@ -35,7 +35,12 @@ class Atom(NamedTuple):
 def parse(text: str) -> list[Atom]:
     """The atoms of an equation."""
     line = unicodedata.normalize("NFD", text.replace("`", "").replace("≠", "\0")).replace("\0", "≠")
-    return list(_atoms(line))
+    atoms = list[Atom]()
+    for atom in _atoms(line):
+        if atom.kind == "words" and atoms and atoms[-1].kind == "words":  # words of one sentence are one text
+            atom = atom._replace(text=f"{atoms.pop().text} {atom.text}")
+        atoms.append(atom)
+    return atoms
 
 
 def _atoms(line: str) -> Iterator[Atom]:

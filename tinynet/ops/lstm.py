@@ -75,7 +75,7 @@ def lstm(xp: Any, x: Array, h0: Array | None, c0: Array | None, W: Array, b: Arr
       (22) δhₜ₋₁ = δh,  δCₜ₋₁ = δC
     Because   the derivation stands at the top of this file
     Cache     [h̃ₜ₋₁, xₜ] (H+D), the four gates (4H), Cₜ (H) and hₜ (H) for each step and sequence: 4 (7H + D) bytes in
-              float32; tanh C is computed again in the backward pass. The mask
+              float32; W, and the masks. The backward pass computes tanh C again
     Source    Hochreiter and Schmidhuber 1997; Gers, Schmidhuber, Cummins 2000 (the forget gate)
 
     >>> import tinynet as tn

@@ -1,5 +1,6 @@
 """Write McNemar's exact test for two classifiers on the same samples.
 
+`labels` are the true classes, `first` and `second` the predictions of the two classifiers: arrays of the same length.
 Count the samples that only the first or only the second one gets right. If both are equally good, each of these is a
 fair coin toss. Return the two counts, and the two-sided probability of a split at least as uneven.
 """
