@@ -8,7 +8,7 @@ from docs.site.drawing import Drawing
 
 FILE = Path(__file__).parent / "lstm_versions.json"
 NAMES = {"loops": "Python loops", "product": "NumPy products", "numba": "compiled loops",
-         "packed": "tiles, one thread", "threads": "tiles, all threads"}
+         "packed": "tiles, one thread", "threads": "tiles, {} threads"}
 COLORS = ("muted", "i", "o", "f", "Ctilde")
 
 
@@ -55,7 +55,7 @@ def draw() -> Drawing:
         seconds = content["versions"][name]["seconds"]
         rate = content["operations"] / seconds / 1e9
         x, y = axes.at(rate, row + 0.5)
-        drawing.text(150, y + 5, title, color, "end", bold=True)
+        drawing.text(150, y + 5, title.format(content["threads"]), color, "end", bold=True)
         drawing.rect(158, y - 11, x - 158, 22, color)
         inside = 300 < x < roof_x  # beyond, the line of the roof would cross the text
         drawing.text(x + (-6 if inside else 6), y + 5, in_words(seconds), "paper" if inside else "ink",
