@@ -26,7 +26,7 @@ MASKS = {"right": RIGHT, "left": LEFT, "gaps": GAPS}
 LAYERS: dict[str, Callable[[], Any]] = {
     "LSTM": lambda: nn.LSTM(D, 4),
     "LSTM, last state": lambda: nn.LSTM(D, 4, return_sequences=False),
-    "LSTM, dropout": lambda: nn.LSTM(D, 4, dropout=0.3, recurrent_dropout=0.3),
+    "LSTM, dropout": lambda: nn.LSTM(D, 4, dropout=0.6, recurrent_dropout=0.3),
     "LSTM, backwards, last state": lambda: nn.LSTM(D, 4, go_backwards=True, return_sequences=False),
     "GRU": lambda: nn.GRU(D, 4),
     "GRU, last state": lambda: nn.GRU(D, 4, return_sequences=False, bias=False),

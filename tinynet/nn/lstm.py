@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Generic, Literal, overload
 from tinynet import init, ops
 from tinynet.errors import ArgumentError
 from tinynet.nn.dropout import check_rate
+from tinynet.nn.masks import real_steps
 from tinynet.nn.parameter import Buffer, Parameter
 from tinynet.nn.recurrent import Recurrent, weights
 from tinynet.op import Result, incremented
@@ -61,11 +62,11 @@ class LSTM(Recurrent, Generic[Result]):
     def forward(self, x: Tensor, h0: Tensor | None = None, c0: Tensor | None = None,
                 mask: ArrayLike | None = None) -> Result:
         x, real = self.read(x, mask)
-        x, recurrent_mask = self._masked(x)
+        x, recurrent_mask = self._masked(x, real)
         states = ops.lstm(x, h0, c0, self.W, self.b, recurrent_mask=recurrent_mask, mask=real)
         return self.result(*states)
 
-    def _masked(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+    def _masked(self, x: Tensor, real: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """x after dropout, and the recurrent mask (N,H) or None."""
         if not self.training or not (self.dropout or self.recurrent_dropout):
             return x, None
@@ -73,7 +74,7 @@ class LSTM(Recurrent, Generic[Result]):
             raise ArgumentError(f"lstm: x must be (N,T,D), got {x.shape}; x[None] adds a batch of one")
         recurrent_mask = None
         if self.dropout:
-            x = x * self._mask(x, "inputs", self.inputs, self.dropout).reshape(-1, 1, self.inputs)
+            x = real_steps(x, real) * self._mask(x, "inputs", self.inputs, self.dropout).reshape(-1, 1, self.inputs)
         if self.recurrent_dropout:
             recurrent_mask = self._mask(x, "recurrent", self.units, self.recurrent_dropout)
         incremented(self.calls.data)
