@@ -122,6 +122,25 @@ def test_occlusion_by_hand(size: Any) -> None:
         np.testing.assert_allclose(found[i], fall / count, atol=1e-6)
 
 
+def test_a_patch_of_a_wide_image_moves_by_half_of_each_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A seventh of each side by default, at least a pixel."""
+    seen: list[np.ndarray] = []
+
+    def probability(model: Any, images: np.ndarray, target: int) -> np.ndarray:
+        seen.append(images)
+        return np.zeros(len(images))
+
+    monkeypatch.setattr(explain, "_probability", probability)
+    monkeypatch.setattr(explain, "_checked", lambda function, model, x, target: (x, np.zeros(len(x), int)))
+    x = np.arange(8 * 28, dtype="float32").reshape(1, 8, 28, 1)
+    for size, corners in ((None, [(y, left) for y in range(8) for left in range(0, 28, 2)]),
+                          ((4, 14), [(y, left) for y in range(0, 8, 2) for left in range(0, 28, 7)])):
+        seen.clear()
+        explain.occlusion(None, x, 0, size=size)  # type: ignore[arg-type]
+        covered = [np.argwhere(image[..., 0] == x.mean()) for image in np.concatenate(seen[1:])]
+        assert [tuple(one[0].tolist()) for one in covered] == corners
+
+
 @pytest.mark.parametrize("method", [explain.gradient, explain.grad_cam, explain.occlusion])
 def test_the_model_does_not_change(method: Any) -> None:
     model, x = cnn().train(), rng.normal(size=(3, 12, 12, 3)).astype("float32")

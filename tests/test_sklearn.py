@@ -77,6 +77,23 @@ def test_images_and_the_seed_outside() -> None:
         tn.sklearn.Classifier(build_cnn).fit(X, y * 0)
 
 
+@pytest.mark.parametrize("option", [{}, {"epochs": 3}, {"batch_size": 5}, {"lr": 0.5}, {"seed": 9}], ids=str)
+def test_each_option_has_its_effect(option: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr("tinynet.sklearn.fit", lambda model, optimizer, batches, **options: asked.update(
+        options, model=model, optimizer=optimizer, batches=batches))
+    X, y = np.random.default_rng(0).normal(size=(12, 8, 8, 1)), np.arange(12) % 2
+    tn.sklearn.Classifier(build_cnn, **option).fit(X, y)
+    wanted = {"epochs": 20, "batch_size": 32, "lr": 1e-3, "seed": 0, **option}
+    batches = asked["batches"]
+    assert (asked["epochs"], batches.batch_size, asked["optimizer"].lr, batches.seed) == (
+        wanted["epochs"], wanted["batch_size"], wanted["lr"], wanted["seed"])
+    tn.seed(wanted["seed"])
+    made = build_cnn((8, 8, 1), 2).parameters()
+    assert all((a.numpy() == b.numpy()).all() for a, b in zip(made, asked["model"].parameters(), strict=True))
+    assert batches.shuffle and (batches.arrays[0] == X.astype("float32")).all()
+
+
 def test_it_is_imported_on_first_use_only() -> None:
     code = ("import sys, tinynet as tn; assert 'sklearn' not in sys.modules; assert 'sklearn' not in dir(tn);"
             "tn.sklearn.Classifier; assert 'sklearn' in sys.modules; from tinynet.sklearn import Classifier")

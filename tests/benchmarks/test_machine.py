@@ -211,10 +211,13 @@ def test_a_process_gets_its_peer_its_processors_and_its_environment(monkeypatch:
         assert worker.started > 0
         with pytest.raises(PeerError, match=r"^why$"):
             worker.ask("sing")
+        worker._waiting = b'{"half an answer": '
+        worker.stop()
+        assert worker.ask("dance") == {"a": 1}, "what a process left says nothing about the next one"
     command, folder, environment = started[0]
     assert command == ["-m", "benchmarks.worker", "torch", "0,3"] and folder == process.ROOT
     assert environment == {**os.environ, "CACHE": "here"}
-    assert started[1:] == [b'{"do": "dance", "count": 2}\n', b'{"do": "sing"}\n']
+    assert started[1:3] == [b'{"do": "dance", "count": 2}\n', b'{"do": "sing"}\n']
 
 
 # --- commits --------------------------------------------------------------------------------------------------------

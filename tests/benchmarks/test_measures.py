@@ -4,6 +4,7 @@ import inspect
 import itertools
 import json
 import math
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -411,6 +412,20 @@ def test_the_first_step_counts_from_the_start_of_its_process(monkeypatch: pytest
                      ("memory", {})]
 
 
+def test_the_time_of_an_import_is_that_of_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the processors of the peer, with its environment."""
+    asked: list[Any] = []
+    done = SimpleNamespace(returncode=0, stdout="hello\n0.25\n", stderr="")
+    monkeypatch.setattr(rows.subprocess, "run", lambda command, **options: asked.append(
+        (command[-1], options["env"])) or done)
+    assert rows._import_seconds("numpy", [1, 3], {"CACHE": "here"}) == 0.25
+    (code, environment), = asked
+    assert "(0, [1, 3])" in code and "; import numpy; " in code and environment == {**os.environ, "CACHE": "here"}
+    done.returncode, done.stderr = 1, "Traceback\nImportError: why\n"
+    with pytest.raises(PeerError, match=r"^import numpy: ImportError: why$"):
+        rows._import_seconds("numpy", [0], {})
+
+
 def test_the_limit_is_a_share_of_the_fastest_product(monkeypatch: pytest.MonkeyPatch) -> None:
     """The floor of a part is its operations by the peak; what is no op is between the ops."""
     monkeypatch.setattr(rows, "flops", lambda one: {"lstm": 400, "dlstm": 800})
@@ -469,15 +484,15 @@ def test_the_four_kinds_of_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     work = case("", "step", tn.nn.Sequential(tn.nn.Flatten(), tn.nn.Dense(784, 10)), 16, (28, 28, 1))
     clock = Clock()
     monkeypatch.setattr(ours, "time", clock)
-    found = ours.epoch(work, 50, 2)
+    found = ours.epoch(work, 200, 2)
     assert list(found) == ["steps", "loader", "unguarded", "augmented"]
     assert all(len(seconds) == 2 for seconds in found.values())
     (warm, _), *rest = made
-    assert isinstance(warm, list) and len(steps) == 2 * 3, "48 of the 50 images fill batches"
+    assert isinstance(warm, list) and len(warm) == 10 and len(steps) == 2 * 12, "192 of the 200 images fill batches"
     assert [options["guard"] for _, options in rest] == [True, False, True] * 2
     assert [batches.augment is not None for batches, _ in rest] == [False, False, True] * 2
     for batches, options in rest:
-        assert batches.shuffle and batches.drop_last and len(batches) == 3 and options["epochs"] == 1
+        assert batches.shuffle and batches.drop_last and len(batches) == 12 and options["epochs"] == 1
         x, labels = batches.transform(*(array[:4] for array in batches.arrays))
         assert x.dtype == np.float32 and 0 <= x.min() < 0.2 and 0.8 < x.max() <= 1 and labels.tolist() == [0, 1, 2, 3]
 
@@ -518,9 +533,19 @@ def test_a_call_of_both_sides_has_a_backward_pass() -> None:
         mine()
         other()
         assert (held[0]["x"].grad is not None) == is_whole == (held[1]["theirs_x"].grad is not None)
+        if is_whole:  # each call begins without gradients
+            weights = held[0]["ours"], held[1]["theirs"]
+            first = [weights[0].gamma.grad.copy(), weights[1].weight.grad.clone().numpy()]
+            mine()
+            other()
+            np.testing.assert_array_equal(weights[0].gamma.grad, first[0])
+            np.testing.assert_array_equal(weights[1].weight.grad.numpy(), first[1])
+            np.testing.assert_allclose(*first, atol=1e-3)
 
 
 def test_ratios_of_rounds_need_an_answer_for_each_side() -> None:
     assert timing.quartiles([1.0, 2.0, 3.0, 4.0, 5.0]) == {"median": 3.0, "low": 2.0, "high": 4.0}
     assert math.isclose(timing.Pair([[1.0]], [[3.0]]).ratios()[0], 1 / 3)
+    assert timing.spread([[1.0, 2.0, 6.0], [4.0]]) == {"median": 3.0, "low": 1.75, "high": 4.5, "min": 1.0, "calls": 4,
+                                                      "blocks": [2.0, 4.0]}
     assert build(case("", "step", DENSE, 1, (4,)).layers)[0].W.shape == (4, 3)

@@ -193,3 +193,13 @@ def test_position_counts_what_was_handed_out_not_what_was_made():
 def test_number_of_threads(threads):
     with pytest.raises(ArgumentError, match="Loader: threads must be an integer from 0 to 64, got"):
         Loader(np.arange(3), batch_size=1, threads=threads)
+
+
+@pytest.mark.parametrize(("processors", "threads"), [(1, 1), (3, 3), (64, 8)])
+def test_the_usual_number_of_threads(processors, threads, monkeypatch):
+    """One for each processor, at most eight; their results and one more are made at first."""
+    made = []
+    monkeypatch.setattr("tinynet.data.prefetch.processors", lambda: processors)
+    pulled = iter(prefetch(lambda item: item, (made.append(item) or item for item in range(50))))
+    assert next(pulled) == 0 and len(made) == threads + 2
+    pulled.close()

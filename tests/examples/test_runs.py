@@ -19,15 +19,17 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 sys.path.insert(0, str(EXAMPLES))
 
 import lab_digit  # noqa: E402
+import lstm_by_hand  # noqa: E402
 import lstm_versions  # noqa: E402
 import mnist_ciresan  # noqa: E402
 import mnist_lstm_cnn  # noqa: E402
 import mnist_selection  # noqa: E402
+import pneumonia_selected  # noqa: E402
 import reliability  # noqa: E402
 import train_small_lstm  # noqa: E402
 import vowels_bilstm_cnn as vowels  # noqa: E402
 import xray_selection  # noqa: E402
-from paper import appearance, experiment, nets, selection, training  # noqa: E402
+from paper import appearance, experiment, nets, selection, training, views  # noqa: E402
 from paper.appearance import Appearance  # noqa: E402
 from paper.experiment import Data, Job  # noqa: E402
 from paper.reporting import figures, records, selections  # noqa: E402
@@ -167,6 +169,15 @@ def test_only_changes_of_the_result_are_in_the_written_command() -> None:
     given = ["--epochs", "3", "--limit", "9", "--device", "gpu", "--out", "there", "--no-resume"]
     assert experiment.parse(experiment.parser("x", "", data=""), given).command == \
         "python examples/x.py --device gpu --epochs 3 --limit 9"
+
+
+def test_a_view_makes_a_digit_upright_and_then_wide() -> None:
+    digits = tn.data.load_digits().test_images[:3, ..., None]
+    upright = View(deskewed=True)(digits)
+    assert (View(12, deskewed=True)(digits) == View(12)(upright)).all() and (upright != digits).any()
+    row = np.array([[[0, 100, 200, 0]]], np.uint8)
+    places = np.array([[[1.0, 1.25, -0.5, 2.5]]])
+    assert views.columns_from(row, places).tolist() == [[[100, 125, 0, 100]]], "linearly, 0 beyond the border"
 
 
 def test_members_see_all_parts_in_their_view(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -335,6 +346,20 @@ def test_a_gain_must_exceed_its_standard_error(gains: list[float], is_combined: 
     candidates = [xray_selection.changed("base", ""), xray_selection.changed("gamma", "", augment={"gamma": 1.0})]
     assert (selection.combined(candidates, trials) is not None) == is_combined
     assert selections._difference([0.01, 0.03]) == "+2.00 ± 1.00" and selections._difference([-0.01]) == "-1.00"
+
+
+def test_a_report_has_all_trials(tmp_path: Path) -> None:
+    for seed, fold in ((0, "a"), (3, "a"), (0, "b")):
+        (tmp_path / f"base-{fold}-seed{seed}.json").write_text(json.dumps({
+            "format": selection.FORMAT, "candidate": "base", "change": "none", "fold": fold, "seed": seed,
+            "settings": {}, "commit": "c", "parameters": 5, "train": 4, "seconds": 1.0, "scores": [1], "labels": "01",
+            "measured": {variant: {"accuracy": 0.5 + seed / 10, "loss": 1.0} for variant in selection.VARIANTS}}))
+    text = selection.report("mnist_selection", tmp_path, finished=True)
+    found = json.loads((tmp_path / "selection.json").read_text())
+    assert [(one["fold"], one["seed"]) for one in found["trials"]] == [("a", 0), ("a", 3), ("b", 0)]
+    assert found["finished"] is True and found["experiment"] == "mnist_selection"
+    assert not {"scores", "labels"} & {*found["trials"][0]}
+    assert "| base | none | 5 | 3 | 60.00 |" in text and (tmp_path / "selection.md").read_text() == text
 
 
 # --- figures --------------------------------------------------------------------------------------------------------
@@ -548,6 +573,16 @@ def test_the_shortest_time_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lstm_versions.OPERATIONS == 2 * 28 * (128 + 28) * 4 * 128
 
 
+def test_a_kernel_is_timed_on_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(tn, "set_threads", asked.append)
+    x = lstm_versions.drawn(2, 28, 28, step=0)
+    with tn.using("reference"):
+        found = [lstm_versions.kernel(threads)(x) for threads in (1, 5)]
+    assert asked == [1, 5]
+    np.testing.assert_allclose(found[0], lstm_versions.one_product(x), atol=1e-5)
+
+
 def test_the_roof_is_of_two_gigaflops_and_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter([0.5, 0.25])
     monkeypatch.setattr(lstm_versions, "seconds", lambda work, least: next(times))
@@ -556,6 +591,36 @@ def test_the_roof_is_of_two_gigaflops_and_both_ways(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(lstm_versions.np, "empty", lambda *shape: None)
     monkeypatch.setattr(lstm_versions, "drawn", lambda *shape, step: np.ones((2, 2), np.float32))
     assert lstm_versions.roof(1.0) == {"operations": 2 * 1024**3 / 0.5, "bytes": 2 * 2**28 / 0.25}
+
+
+@pytest.mark.parametrize(("words", "size"), [([], 48), (["--size", "64"], 64)])
+def test_the_selected_network_takes_the_size_of_the_options(words: list[str], size: int,
+                                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    best = selection.Candidate("base", "", Recipe(epochs=3), {"size": 48, "norm": True})
+    monkeypatch.setattr(selection, "published", lambda *arguments: [])
+    monkeypatch.setattr(selection, "chosen", lambda trials: best)
+    monkeypatch.setattr(pneumonia_selected.pneumonia_cnn_lstm, "work", lambda setup, options: asked.append(
+        (setup, options.size)))
+    assert pneumonia_selected.main(words) == 0
+    (setup, given), = asked
+    assert given == size and setup.side == 48 and setup.recipe is best.recipe
+    assert setup.validation == pneumonia_selected.VALIDATION and setup.experiment == "pneumonia_selected"
+    assert sum(isinstance(layer, tn.nn.BatchNorm) for layer in setup.make(size=32)) == 4
+
+
+def test_what_the_lstm_by_hand_prints_of_each_row(capsys: pytest.CaptureFixture[str]) -> None:
+    """Mean and extent over the units, and the class of the highest probability of each h."""
+    values = np.array([[0.1, 0.2, 0.9]])
+    step = SimpleNamespace(f=values, i=values, Ctilde=values, o=values, C=values * 10, h=values - 1)
+    lstm_by_hand.show_forward(np.array([[0, 255]]), [step])
+    line = capsys.readouterr().out.splitlines()[2]
+    assert line.split()[-12:] == ["0.40", "0.80"] * 4 + ["4.00", "8.00"] + ["-0.60", "0.80"]
+    net = SimpleNamespace(V=np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]), c=np.zeros(2))
+    steps = [SimpleNamespace(h=np.array([[1.0, 0.0, 0.0]]), C=np.array([[0.0, 9.0, 0.0]])),
+             SimpleNamespace(h=np.array([[0.0, np.log(3), 0.0]]), C=np.array([[9.0, 0.0, 0.0]]))]
+    lstm_by_hand.show_guesses(net, steps, 1)
+    assert "   0 1    (at the end 1 has the probability 0.750)" in capsys.readouterr().out
 
 
 # --- vowels ---------------------------------------------------------------------------------------------------------

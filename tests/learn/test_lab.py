@@ -172,6 +172,24 @@ def test_the_point_of_a_threshold() -> None:
     assert any(np.allclose(point, [1 - found["specificity"], found["sensitivity"]]) for point in found["curve"])
 
 
+@pytest.mark.parametrize("ill", [0.1, 0.25])
+def test_the_share_of_alarms_that_are_right(ill: float) -> None:
+    """By Bayes' rule, of sensitivity, specificity and the share of the ill."""
+    found = small_widgets.roc(1.5, 0.6, ill)
+    right, wrong = found["sensitivity"] * ill, (1 - found["specificity"]) * (1 - ill)
+    assert found["right"] == pytest.approx(right / (right + wrong))
+    assert small_widgets.roc(1.5, 1.0, ill)["right"] is None
+
+
+def test_two_models_of_the_lab_are_compared_by_their_intervals() -> None:
+    """The bands are those of the deviation of a share, and a model is the better one by what was asked for."""
+    found = small_widgets.comparison(0.9, 0.04, 400, 2000)["models"]
+    for one, true in zip(found, (0.9, 0.94), strict=True):
+        assert one["mean"] == pytest.approx(np.mean(one["accuracies"])) and one["mean"] == pytest.approx(true, abs=2e-3)
+        assert one["half"] == pytest.approx(1.961 * np.std(one["accuracies"], ddof=1) / np.sqrt(2000), rel=1e-3)
+        assert np.std(one["accuracies"]) == pytest.approx(np.sqrt(true * (1 - true) / 400) + 0.0005, rel=0.1)
+
+
 def test_a_batch_uses_weights_again() -> None:
     one, many = (small_widgets.roofline(batch, 128, 100, 20) for batch in (1, 512))
     assert one["operations"] == 2 * 156 * 512 and one["bound"] == "memory" and many["bound"] == "computing"

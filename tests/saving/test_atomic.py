@@ -144,3 +144,12 @@ def test_places_of_a_run_do_not_move(tmp_path: Path, monkeypatch: pytest.MonkeyP
                       tn.callbacks.BestModel("run/best", "train_loss")])
     assert not os.listdir(there)
     assert sorted(os.listdir(here / "run")) == ["best", "c", "log.csv", "log.jsonl"]
+
+
+def test_the_error_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
+    """And not the part of it that is written first."""
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file" / "there", tmp_path):
+        with pytest.raises(OSError) as caught:
+            write_whole(path, b"content")
+        assert caught.value.filename == str(path) and caught.value.filename2 is None
