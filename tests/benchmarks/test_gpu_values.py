@@ -14,6 +14,7 @@ from test_measures import Clock
 import tinynet as tn
 from benchmarks import gpu, gpu_device, gpu_pairs, gpu_sections, timing
 from benchmarks.cases import case, write_data
+from tinynet import backend
 
 ROW = {"name": "one", "unit": "s", "ours": 1.0}
 
@@ -160,6 +161,66 @@ def test_the_first_use_of_both_sides_is_timed(monkeypatch: pytest.MonkeyPatch, c
 
 
 # --- pairs ----------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("precision", ["float32", "tf32"])
+def test_a_case_is_computed_in_its_precision(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+
+    def beside(work: Any, device: str, precision: str, seconds: float, data: Path) -> Iterator[dict[str, Any]]:
+        seen.append((backend.current_precision(), precision, seconds))
+        yield ROW
+
+    monkeypatch.setattr(gpu_pairs, "_beside", beside)
+    work = case("", "step", tn.nn.Sequential(tn.nn.Dense(2, 2)), 1, (2,))
+    assert list(gpu_pairs.beside(work, "gpu", precision, 9.0)) == [ROW]
+    assert seen == [(precision, precision, 9.0)] and backend.current_precision() == "float32"
+
+
+@pytest.mark.parametrize(("kind", "precision"), [("step", "float32"), ("backward", "tf32")])
+def test_the_rows_of_a_case_on_a_gpu(kind: str, precision: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+                                     ) -> None:
+    """Memory of a step, then each way of ours beside eager PyTorch, and graph beside graph, a third of the time each.
+    """
+    done: list[Any] = []
+
+    class Side:
+        channels_last = True
+
+        def __init__(self, work: Any, data: Path, device: str, form: bool = True) -> None:
+            self.dropout = [options["p"] for name, options in work.layers if name == "Dropout"]
+
+        def gradients(self) -> dict[str, np.ndarray]:
+            assert self.dropout == [0.0]
+            return {"output": np.ones(2)}
+
+        def graphed(self, call: str) -> str:
+            return f"{call} in a graph"
+
+        step, backward = "step", "backward"
+
+    def in_turn(ours: Any, theirs: Any, seconds: float) -> timing.Pair:
+        done.append((ours[1], theirs[1], seconds))
+        assert ours[0].dropout == theirs[0].dropout == [0.5]
+        return timing.Pair([[1.0]], [[2.0]])
+
+    monkeypatch.setattr(gpu_pairs, "Ours", Side)
+    monkeypatch.setattr(gpu_pairs, "Theirs", Side)
+    monkeypatch.setattr(gpu_pairs, "torch_device", lambda device: "cuda:0")
+    monkeypatch.setattr(gpu_pairs, "use_tf32", lambda yes: done.append(yes))
+    monkeypatch.setattr(gpu_pairs, "block", lambda side, call: (side, call))
+    monkeypatch.setattr(gpu_pairs, "peaks", lambda *sides: {"ours": 1.0, "theirs": 2.0})
+    monkeypatch.setattr(gpu_pairs.timing, "in_turn", in_turn)
+    work = case("a case", kind, tn.nn.Sequential(tn.nn.LSTM(2, 2), tn.nn.Dropout(0.5)), 1, (3, 2))
+    found = list(gpu_pairs._beside(work, "gpu", precision, 9.0, tmp_path / "data.npz"))
+    assert done == [precision == "tf32", (kind, kind, 3.0), (f"{kind} in a graph", kind, 3.0),
+                    (f"{kind} in a graph", f"{kind} in a graph", 3.0)]
+    named = [(row["name"], row["unit"], row.get("note")) for row in found]
+    note = "agree to 0e+00" + ", our product with h in float32" * (precision == "tf32")
+    assert named == [*[("a case, memory", "bytes", None)] * (kind == "step"),
+                     ("a case, eager", "s", f"PyTorch eager; {note}"), ("a case, graph", "s", f"PyTorch eager; {note}"),
+                     ("a case, graph beside graph", "s", note)]
+    assert all((row["ours"], row["theirs"]) == (1.0, 2.0) for row in found)
+
 
 @pytest.mark.parametrize("faster", [True, False])
 def test_the_faster_form_of_pytorch_is_timed(faster: bool, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:

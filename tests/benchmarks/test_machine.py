@@ -164,6 +164,16 @@ def test_a_row_that_fails_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> 
     assert found["versions"]["numpy"] == np.__version__ and found["date"] == time.strftime("%Y-%m-%d")
 
 
+def test_the_list_says_versions_and_what_is_lacking(monkeypatch: pytest.MonkeyPatch,
+                                                    capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(machine, "versions", lambda packages: dict.fromkeys(packages, "1.2"))
+    command_line.show({"jax": "jax not installed"})
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "torch PyTorch: torch 1.2" in lines and any(line.endswith(": jax not installed") for line in lines)
+    assert next(line for line in lines if line.startswith("epoch ")).startswith("epoch An epoch of MNIST-sized data")
+    assert lines[0] == "rows" and lines.index("peers") == 2 + len(command_line.ROWS)
+
+
 def test_the_parts_of_a_report() -> None:
     results = {"machine": {"cpu": "A CPU", "features": ["asimd"], "family": "6", "model": "7", "python": "3.12"},
                "threads": 4, "commit": "0123456789abcdef", "changed": True, "date": "2026-01-01"}

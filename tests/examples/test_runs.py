@@ -102,6 +102,14 @@ def test_each_part_of_the_data_has_its_use(faked: dict[str, Any], tmp_path: Path
     assert kept.classes == ("ham", "egg") and kept.scaling == tn.nn.Scaling()
 
 
+def test_the_threshold_is_chosen_on_the_validation_images(faked: dict[str, Any], tmp_path: Path,
+                                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    p = {3: np.array([[0.3, 0.7], [0.1, 0.9], [0.9, 0.1]]), 2: np.array([[0.9, 0.1], [0.6, 0.4]])}
+    monkeypatch.setattr(training, "probabilities", lambda model, part, recipe, scaling: p[len(part[1])])
+    job = Job("deep_lstm_cnn", model, 0, DATA, Recipe(epochs=2), threshold=True)
+    assert experiment.run(job, options(tmp_path))["threshold"] == 0.25, "between 0.1 and 0.4"
+
+
 def test_without_weights_and_probabilities(faked: dict[str, Any], tmp_path: Path) -> None:
     job = Job("deep_lstm_cnn", model, 0, dataclasses.replace(DATA, weighted=False), Recipe(epochs=2))
     run = experiment.run(job, options(tmp_path, resume=False))
@@ -217,6 +225,18 @@ def test_the_batches_of_training_and_evaluation() -> None:
     (x, labels), = training.loader(DATA.test, recipe, tn.nn.Scaling())
     np.testing.assert_allclose(x[:, 0, 0, 0], np.array([70, 80, 90]) / 255, rtol=1e-6)
     assert labels is not None and labels.tolist() == [1, 0, 1]
+
+
+def test_classes_weigh_in_the_loss_as_they_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr(tn, "fit", lambda *arguments, **options: asked.update(options))
+    recipe = Recipe(epochs=3, label_smoothing=0.25, average=2, max_norm=0.5)
+    train = training.loader(DATA.train, recipe, tn.nn.Scaling(), training=True)
+    training.fit(model(), train, recipe, weights=np.array([1.0, 3.0]), show=False)
+    scores, labels = tn.Tensor([[1.0, 2.0], [0.5, -3.0]]), tn.Tensor([0, 1])
+    expected = tn.ops.cross_entropy(scores, labels, tn.Tensor([1.0, 3.0]), label_smoothing=0.25).item()
+    assert asked["loss"](scores, labels).item() == expected != tn.ops.cross_entropy(scores, labels).item()
+    assert asked["max_norm"] == 0.5 and asked["show"] is False and asked["callbacks"] == [], "without a checkpoint"
 
 
 def test_a_prior_is_exchanged_for_another() -> None:

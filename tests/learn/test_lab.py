@@ -30,6 +30,9 @@ def test_gates_are_those_of_the_equations() -> None:
     sequence = layers[1](layers[0](tn.Tensor(lab._image(THREE))))
     np.testing.assert_allclose(h, layers[2](sequence).numpy()[0], atol=1e-5)
     assert sorted(found["order"].tolist()) == list(range(128))
+    moved = np.abs(np.diff(np.concatenate([np.zeros((1, 128)), C]), axis=0))  # (T,H), from the state 0
+    centre = (moved * np.arange(28)[:, None]).sum(axis=0) / moved.sum(axis=0)
+    assert (np.diff(centre[found["order"]]) >= -1e-4).all(), "units whose state changes early come first"
 
 
 def test_the_reading_ends_with_the_prediction_and_starts_with_a_blank() -> None:
