@@ -22,6 +22,7 @@ import lab_digit  # noqa: E402
 import lstm_by_hand  # noqa: E402
 import lstm_versions  # noqa: E402
 import mnist_ciresan  # noqa: E402
+import mnist_committee  # noqa: E402
 import mnist_lstm_cnn  # noqa: E402
 import mnist_selection  # noqa: E402
 import pneumonia_selected  # noqa: E402
@@ -32,7 +33,7 @@ import xray_selection  # noqa: E402
 from paper import appearance, experiment, nets, selection, training, views  # noqa: E402
 from paper.appearance import Appearance  # noqa: E402
 from paper.experiment import Data, Job  # noqa: E402
-from paper.reporting import figures, records, selections  # noqa: E402
+from paper.reporting import ciresan, figures, records, selections  # noqa: E402
 from paper.training import Recipe  # noqa: E402
 from paper.views import View  # noqa: E402
 
@@ -437,6 +438,62 @@ def test_a_roc_curve_and_the_point_of_its_rule(drawn: list[Any]) -> None:
     assert (float(np.ravel(point.get_xdata())[0]), float(np.ravel(point.get_ydata())[0])) == (0.25, 0.5)
     assert "together: AUC 0.875" in [line.get_label() for line in drawn[0].lines]
     assert (drawn[0].get_xlabel(), drawn[0].get_ylabel()) == ("1 - specificity", "sensitivity")
+
+
+def record(**more: Any) -> records.Record:
+    """Four test images of two classes, two of them wrong, as far as pictures need it."""
+    fields = {"classes": ["ham", "egg"], "seed": 3, "data": {"stand_in": False}, "model": "lstm_cnn"}
+    found = {"labels": np.array([0, 1, 0, 1]), "predicted": np.array([0, 0, 1, 1]),
+             "scores": np.array([0.1, 0.2, 0.7, 0.9]), "probabilities": None, **more}
+    return records.Record(fields, **found)
+
+
+@pytest.fixture
+def sheets(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The pictures that are drawn, with their captions and titles."""
+    kept: list[Any] = []
+    monkeypatch.setattr(figures, "available", lambda: True)
+    monkeypatch.setattr(figures, "images", lambda path, pictures, captions, *, title, vector=False: kept.append(
+        (path.name, [int(one[0, 0, 0]) if one.ndim == 3 else int(one[0, 0]) for one in pictures], captions, title)))
+    return kept
+
+
+PICTURED = dataclasses.replace(DATA, test=(images(70, 80, 90, 100), np.array([0, 1, 0, 1])))
+
+
+def test_the_captions_of_the_worst_mistakes(sheets: list[Any], tmp_path: Path) -> None:
+    """The probability is that of the wrong class, and the surest mistake comes first."""
+    pneumonia_selected.pneumonia_cnn_lstm.draw_mistakes(record(), PICTURED, options(tmp_path))
+    (name, shown, captions, title), = sheets
+    assert (name, shown) == ("mistakes.png", [80, 90])
+    assert captions == ["egg, taken for\nham (80.0%)", "ham, taken for\negg (70.0%)"]
+    assert "CNN + LSTM on chest X-rays, seed 3: the surest of its 2 mistakes on 4 test images." in title
+
+
+def test_the_captions_of_what_members_disagree_about(sheets: list[Any], tmp_path: Path,
+                                                     capsys: pytest.CaptureFixture[str]) -> None:
+    shares = np.array([[1, 0], [1, 0], [0.4, 0.6], [0, 1.0]])
+    members = [record(probabilities=shares, predicted=np.array([0, 0, 1, 1])),
+               record(probabilities=shares, predicted=np.array([0, 1, 0, 1])),
+               record(probabilities=shares, predicted=np.array([0, 0, 0, 1]))]
+    mnist_committee.draw_disagreement(members, PICTURED, options(tmp_path))
+    (name, shown, captions, title), = sheets
+    assert (name, shown) == ("disagreement.png", [80, 90])
+    assert captions == ["image 1, true egg\nham (2), egg (1)\ntogether: ham",
+                        "image 2, true ham\nham (2), egg (1)\ntogether: egg"]
+    assert "what 3 LSTM-CNN networks disagree about most\n(2 of 4 test images" in title
+    printed = capsys.readouterr().out
+    assert "the 3 members together: test accuracy 50.00 %" in printed
+    assert "the 3 members disagree about 2 of 4 test images" in printed
+
+
+def test_the_captions_of_what_all_members_get_wrong(sheets: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    members = [record(predicted=np.array([1, 0, 0, 1])), record(predicted=np.array([1, 0, 1, 0]))]
+    monkeypatch.setattr(ciresan, "test_images", lambda run: PICTURED.test[0])
+    ciresan.draw_wrong(Path("x.png"), members, "a title")
+    (name, shown, captions, title), = sheets
+    assert (name, shown, title) == ("x.png", [70, 80], "a title")
+    assert captions == ["image 0, true ham\negg (2)", "image 1, true egg\nham (2)"]
 
 
 # --- reliability ----------------------------------------------------------------------------------------------------
