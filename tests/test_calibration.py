@@ -159,3 +159,9 @@ def test_the_calibration_error() -> None:
     for wrong in ([0.5], [[0.5, 0.5]], [1.5, 0.0], [np.nan, 0.0]):
         with pytest.raises((ArgumentError, ValueError), match="calibration_error"):
             tn.metrics.calibration_error([0, 1], wrong)
+
+
+def test_of_equally_good_thresholds_that_closest_to_a_half_is_taken() -> None:
+    labels, p = np.array([0, 1, 0, 1]), np.array([0.1, 0.3, 0.5, 0.9])  # 0.2 and 0.7 are equally good
+    assert balanced_threshold(labels, p) == pytest.approx(0.7)
+    assert balanced_threshold(1 - labels, 1 - p) == pytest.approx(0.3)
