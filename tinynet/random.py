@@ -90,22 +90,23 @@ def philox(xp: Any, counter: tuple[Array, ...], key: Key) -> tuple[Array, ...]:
     return c0, c1, c2, c3
 
 
-def words(xp: Any, size: int, key: Key, step: int | Array) -> Array:
-    """The first `size` random words of (key, step), uint32 (size). They do not depend on `size`.
+def words(xp: Any, size: int, key: Key, step: int | Array, first: int = 0) -> Array:
+    """`size` random words of (key, step) from the number `first` on, uint32 (size). They do not depend on `size`.
 
     `step` is an integer or a 0-d integer array on the device, which is not read back.
     """
-    quads = -(-size // 4)
+    start, quads = first % 4, -(-(first % 4 + size) // 4)
     step = xp.asarray(step).astype(xp.uint64)
-    index = xp.arange(quads, dtype=xp.uint32)
+    index = xp.arange(first // 4, first // 4 + quads, dtype=xp.uint32)
     low = xp.broadcast_to((step & xp.uint64(_WORD)).astype(xp.uint32), index.shape)
     high = xp.broadcast_to((step >> xp.uint64(32)).astype(xp.uint32), index.shape)
-    return xp.stack(philox(xp, (index, low, high, xp.zeros_like(index)), key), axis=1).reshape(-1)[:size]
+    every = xp.stack(philox(xp, (index, low, high, xp.zeros_like(index)), key), axis=1)  # (quads,4)
+    return every.reshape(-1)[start : start + size]
 
 
-def keep_mask(xp: Any, shape: Shape, p: float, key: Key, step: int | Array) -> Array:
-    """A boolean array of `shape`, False with probability `p`: word >= floor(p * 2**32)."""
-    return (words(xp, math.prod(shape), key, step) >= xp.uint32(int(p * 2.0**32))).reshape(shape)
+def keep_mask(xp: Any, shape: Shape, p: float, key: Key, step: int | Array, first: int = 0) -> Array:
+    """A boolean array of `shape`, False with probability `p`: word >= floor(p * 2**32), from the word `first` on."""
+    return (words(xp, math.prod(shape), key, step, first) >= xp.uint32(int(p * 2.0**32))).reshape(shape)
 
 
 def uniform(shape: Shape, key: Key, step: int) -> Array:

@@ -53,7 +53,9 @@ LARGE: dict[str, list[dict[str, Any]]] = {
     "mask_steps": [{"N": 7, "T": 31, "...": (19, 5), "mask": "boolean"},
                    {"N": 67, "T": 21, "...": (), "mask": "boolean", "value": -3.0}],
     "dropout": [{"...": (3, 67), "p": 0.3, "key": (2**32 - 1, 7), "counter": 2**33 + 5},
-                {"...": (1000,), "p": 0.5, "key": (0, 0), "counter": np.int64(2)}],
+                {"...": (1000,), "p": 0.5, "key": (0, 0), "counter": np.int64(2)},
+                {"...": (9, 31), "p": 0.5, "key": (0, 3), "counter": 2, "first": 1217},
+                {"...": (3,), "p": 0.5, "key": (0, 3), "counter": 2, "first": 62}],
 }
 
 # The sizes for planted bugs, if not those of the op's own cases.
@@ -140,8 +142,8 @@ BUGS = [Bug("cpu", file, number, old, new) for file, number, old, new in [
     ("dense.py", 4, "np.sum, dy", "np.mean, dy"),
     ("dropout.py", 1, "word >= threshold", "word < threshold"),
     ("dropout.py", 2, "else np.float32(0)", "else np.float32(1)"),
-    ("dropout.py", 1, "* scale[i] if", "+ scale[i] if"),
-    ("dropout.py", 2, "* scale[i] if", "if"),
+    ("dropout.py", 1, "* own[i] if", "+ own[i] if"),
+    ("dropout.py", 2, "* own[i] if", "if"),
     ("gru.py", 1, "+ bh_r[j]", ""),
     ("gru.py", 2, "logistic", "tanh"),
     ("gru.py", 3, "r[j] * q[j]", "q[j]"),

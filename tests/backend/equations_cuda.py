@@ -52,6 +52,7 @@ LARGE: dict[str, list[dict[str, Any]]] = {
     "avg_pool2d": [{"N": 3, "H": 16, "W": 17, "C": 5, "size": 2},
                    {"N": 2, "H": 19, "W": 14, "C": 4, "size": (3, 2), "stride": (2, 3), "padding": 1}],
     "dropout": [{"...": (3, 667), "p": 0.3, "key": (2**32 - 1, 7), "counter": 2**33 + 5},
+                {"...": (9, 31), "p": 0.5, "key": (0, 3), "counter": 2, "first": 1219},
                 {"...": (1000,), "p": 0.5, "key": (0, 0), "counter": 2}],
 }
 

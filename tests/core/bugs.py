@@ -234,8 +234,9 @@ BUGS = [
     Bug("dropout", "the mask is missing", "return _masked(xp, dy, m, factor)", "return dy * factor"),
     Bug("dropout", "drops what it should keep", "m = keep_mask(", "m = ~keep_mask("),
     Bug("dropout", "scaled by p", "factor = 1 / (1 - p)", "factor = 1 / p if p else 1"),
-    Bug("dropout", "always the first mask", "p, key, counter)\n    factor", "p, key, 0)\n    factor"),
-    Bug("dropout", "key and stream exchanged", "p, key, counter)\n    factor", "p, key[::-1], counter)\n    factor"),
+    Bug("dropout", "always the first mask", "p, key, counter, first)", "p, key, 0, first)"),
+    Bug("dropout", "each part begins with the first word", "p, key, counter, first)", "p, key, counter, 0)"),
+    Bug("dropout", "key and stream exchanged", "p, key, counter, first)", "p, key[::-1], counter, first)"),
     # --- batch normalisation
     Bug("batch_norm", "over the wrong axes", "mean = x.sum(axis=others) / R", "mean = x.sum(axis=others) / R * 0"),
     Bug("batch_norm", "the variance of a sample", "var = (centred * centred).sum(axis=others) / R",

@@ -243,9 +243,10 @@ def test_ops_that_move_elements(data: st.DataObject, seed: int) -> None:
 
 
 @cases(100)
-@given(SHAPES, st.sampled_from([0.0, 0.1, 0.5, 0.9]), st.tuples(SEEDS, SEEDS), st.integers(0, 2**40), SEEDS)
-def test_dropout(shape: tuple[int, ...], p: float, key: tuple[int, int], counter: int, seed: int) -> None:
-    check(tn.ops.dropout, {"...": shape, "p": p, "key": key, "counter": counter}, seed)
+@given(SHAPES, st.sampled_from([0.0, 0.1, 0.5, 0.9]), st.tuples(SEEDS, SEEDS), st.integers(0, 2**40),
+       st.integers(0, 2**32), SEEDS)
+def test_dropout(shape: tuple[int, ...], p: float, key: tuple[int, int], counter: int, first: int, seed: int) -> None:
+    check(tn.ops.dropout, {"...": shape, "p": p, "key": key, "counter": counter, "first": first}, seed)
 
 
 @cases(200)

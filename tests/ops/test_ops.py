@@ -341,6 +341,19 @@ def test_dropout_is_a_function_of_key_and_counter() -> None:
             tn.ops.dropout(x, p, key=(7, 1), counter=0)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("cuts", [(0, 13, 14, 50), (0, 0, 37, 50)])
+def test_parts_of_an_array_are_dropped_as_the_whole_is(dtype: str, cuts: tuple[int, ...]) -> None:
+    """Also where a part begins inside of the words of a counter, or of the elements that a kernel takes at a time."""
+    x = np.ones((50, 7), dtype)
+    whole = tn.ops.dropout(tn.Tensor(x), 0.4, key=(7, 1), counter=2).numpy()
+    parts = [tn.ops.dropout(tn.Tensor(x[start:end]), 0.4, key=(7, 1), counter=2, first=7 * start).numpy()
+             for start, end in itertools.pairwise(cuts)]
+    assert np.array_equal(np.concatenate(parts), whole)
+    with pytest.raises(ArgumentError, match=r"dropout: first must be .*, at least 0, got -1; first=0\?"):
+        tn.ops.dropout(tn.Tensor(x), 0.4, key=(7, 1), counter=2, first=-1)
+
+
 # --- Tensor beside NumPy --------------------------------------------------------------------------------------------
 
 X = np.random.default_rng(7).permutation(24).reshape(2, 3, 4) * 0.25 - 2.875

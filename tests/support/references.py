@@ -549,9 +549,9 @@ def philox(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tuple[in
 
 
 @reference("dropout")
-def dropout(x: Array, p: float, *, key: tuple[int, int], counter: int) -> Array:
+def dropout(x: Array, p: float, *, key: tuple[int, int], counter: int, first: int = 0) -> Array:
     y = np.empty(x.shape)
-    for number, (place, value) in enumerate(np.ndenumerate(x)):
+    for number, (place, value) in enumerate(np.ndenumerate(x), first):
         words = philox((number // 4, counter % WORD, counter // WORD, 0), key)
         y[place] = value * (words[number % 4] >= math.floor(p * WORD)) / (1 - p)
     return y

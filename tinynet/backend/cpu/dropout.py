@@ -3,9 +3,11 @@
 Layout    a group is 64 elements; the four words of a counter belong to four neighbouring elements
 
   quantity        here                                              specification
-  x, y, δy, δx    flat, in groups                                   (...)
+  x, y, δy, δx    flat; x begins in the middle of a group, if       (...)
+                  `first` is no multiple of 64
   m / (1 − p)     float32 (64), for one group at a time             m (...), and the factor
-  cache           threshold ⌊p 2³²⌋, factor, key, number of draw    m and the factor: here backward draws m again
+  cache           threshold ⌊p 2³²⌋, factor, key, first, number     m and the factor: here backward draws m again
+                  of the draw
 """
 
 from typing import Any
@@ -52,25 +54,28 @@ def _scale(word: Any, threshold: Any, factor: Any) -> Any:
 # equal number of groups.
 
 @njit
-def _mask(shard: Any, shards: Any, x: Any, y: Any, threshold: Any, factor: Any, key0: Any, key1: Any, draw: Any
-          ) -> None:
+def _mask(shard: Any, shards: Any, x: Any, y: Any, threshold: Any, factor: Any, key0: Any, key1: Any, first: Any,
+          draw: Any) -> None:
     low, high = np.uint32(draw[0] & _WORD), np.uint32(draw[0] >> np.uint64(32))
     c0, c1, c2, c3 = (np.empty(_LANES, np.uint32), np.empty(_LANES, np.uint32), np.empty(_LANES, np.uint32),
                       np.empty(_LANES, np.uint32))
     scale = np.empty(4 * _LANES, np.float32)
-    groups = (x.size + 4 * _LANES - 1) // (4 * _LANES)
-    for group in range(shard * groups // shards, (shard + 1) * groups // shards):
+    before, skipped = first // (4 * _LANES), first % (4 * _LANES)  # groups, and elements of the first one
+    groups = (skipped + x.size + 4 * _LANES - 1) // (4 * _LANES)
+    for number in range(shard * groups // shards, (shard + 1) * groups // shards):
+        group = before + number
         _philox(group * _LANES, low, high, key0, key1, c0, c1, c2, c3)
         for lane in range(_LANES):
             scale[4 * lane] = _scale(c0[lane], threshold, factor)
             scale[4 * lane + 1] = _scale(c1[lane], threshold, factor)
             scale[4 * lane + 2] = _scale(c2[lane], threshold, factor)
             scale[4 * lane + 3] = _scale(c3[lane], threshold, factor)
-        start = group * 4 * _LANES
-        length = min(4 * _LANES, x.size - start)
+        start = max(number * 4 * _LANES - skipped, 0)
+        length = min((number + 1) * 4 * _LANES - skipped, x.size) - start
         some_x, some_y = view(x, start, length), view(y, start, length)
+        own = view(scale, 0 if number else skipped, length)
         for i in range(length):
-            some_y[i] = some_x[i] * scale[i] if scale[i] != 0 or some_x[i] != some_x[i] else 0.0  # (1) (2)
+            some_y[i] = some_x[i] * own[i] if own[i] != 0 or some_x[i] != some_x[i] else 0.0  # (1) (2)
 
 
 def _masked(x: Any, draw: Any) -> Any:
@@ -81,13 +86,13 @@ def _masked(x: Any, draw: Any) -> Any:
 
 # --- Entry ----------------------------------------------------------------------------------------------------------
 
-def dropout(xp: Any, x: Any, p: float, *, key: tuple[int, int], counter: Any) -> Any:
+def dropout(xp: Any, x: Any, p: float, *, key: tuple[int, int], counter: Any, first: int = 0) -> Any:
     """See `tn.ops.dropout`. float32."""
     if x.dtype != np.float32:
         return NotImplemented
     number = empty((1,), np.uint64)  # a copy: the counter goes on before the backward pass
     call(np.copyto, number, counter, "unsafe")
-    draw = np.uint32(int(p * 2.0**32)), np.float32(1 / (1 - p)), np.uint32(key[0]), np.uint32(key[1]), number
+    draw = np.uint32(int(p * 2.0**32)), np.float32(1 / (1 - p)), np.uint32(key[0]), np.uint32(key[1]), first, number
     return _masked(x, draw), draw
 
 

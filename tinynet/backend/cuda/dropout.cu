@@ -21,19 +21,21 @@ __device__ __forceinline__ float masked(float x, unsigned word, unsigned thresho
 }
 
 // --- Schedule --------------------------------------------------------------------------------------------------------
-// A thread draws the four words of one counter, for four neighbouring elements. The number of the draw is `step`, or is
-// read from `counted` on the device. It is then saved in `drawn` for the backward pass, because the counter goes on.
+// A thread draws the four words of one counter, for four neighbouring elements; x begins with the element `first`. The
+// number of the draw is `step`, or is read from `counted` on the device. It is then saved in `drawn` for the backward
+// pass, because the counter goes on.
 
 extern "C" __global__ void dropout(const float* __restrict__ x, float* __restrict__ y, long long step,
                                    const long long* OR_NULL counted, long long* OR_NULL drawn, unsigned seed,
-                                   unsigned stream, unsigned threshold, float factor, int size) {
+                                   unsigned stream, unsigned threshold, float factor, long long first, int size) {
   unsigned quad = blockIdx.x * blockDim.x + threadIdx.x;
   if (counted) step = counted[0];
   if (drawn && quad == 0) drawn[0] = step;
-  uint4 words = philox(make_uint4(quad, (unsigned)step, (unsigned)(step >> 32), 0u), seed, stream);
+  unsigned number = (unsigned)(first / 4) + quad;
+  uint4 words = philox(make_uint4(number, (unsigned)step, (unsigned)(step >> 32), 0u), seed, stream);
   unsigned word[4] = {words.x, words.y, words.z, words.w};
   for (int i = 0; i < 4; i++) {
-    int at = 4 * quad + i;
-    if (at < size) y[at] = masked(x[at], word[i], threshold, factor);
+    int at = 4 * (int)quad + i - (int)(first % 4);
+    if (at >= 0 && at < size) y[at] = masked(x[at], word[i], threshold, factor);
   }
 }

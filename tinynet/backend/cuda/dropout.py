@@ -7,7 +7,7 @@ Layout    the four words of a counter belong to four neighbouring elements
   counter         a number of the host, or int64 () on the          an integer, or ()
                   device: then it is not read back
   cache           the number of the draw (of the host, or on the    m and the factor: here backward draws m again
-                  device), key, threshold ⌊p 2³²⌋, factor
+                  device), key, threshold ⌊p 2³²⌋, factor, first
 """
 
 from typing import Any
@@ -22,14 +22,14 @@ _cuda = Kernels("dropout")
 # Bound by memory: to draw the mask a second time takes less time than to write it and to read it.
 
 def _masked(xp: Any, x: Any, step: int, counted: Any, drawn: Any, mask: Any) -> Any:
-    y = xp.empty(x.shape, x.dtype)
-    _cuda.launch("dropout", one_each(-(-x.size // 4)), xp.ascontiguousarray(x), y, step, counted, drawn, *mask, x.size)
+    y, quads = xp.empty(x.shape, x.dtype), -(-(mask[-1] % 4 + x.size) // 4)
+    _cuda.launch("dropout", one_each(quads), xp.ascontiguousarray(x), y, step, counted, drawn, *mask, x.size)
     return y
 
 
 # --- Entry ----------------------------------------------------------------------------------------------------------
 
-def dropout(xp: Any, x: Any, p: float, *, key: tuple[int, int], counter: Any) -> Any:
+def dropout(xp: Any, x: Any, p: float, *, key: tuple[int, int], counter: Any, first: int = 0) -> Any:
     """See `tn.ops.dropout`. float32."""
     if x.dtype != xp.float32:
         return NotImplemented
@@ -38,7 +38,7 @@ def dropout(xp: Any, x: Any, p: float, *, key: tuple[int, int], counter: Any) ->
         counted, drawn = counter.astype(xp.int64, copy=False), xp.empty((), xp.int64)
     else:
         step = int(counter)
-    mask = *map(int, key), int(p * 2.0**32), float(1 / (1 - p))
+    mask = *map(int, key), int(p * 2.0**32), float(1 / (1 - p)), int(first)
     return _masked(xp, x, step, counted, drawn, mask), (step, drawn, mask)
 
 
