@@ -19,9 +19,10 @@ from tinynet.op import Op
 ODD = [None, True, 1.5, -1, 0, 5, 10**30, np.int64(1), np.float64(1.0), float("nan"), float("inf"), "a", "", [], (),
        [1], (1.5,), (0, 0), [0, None], {}, {0}, np.array([1, 2]), np.array(1), b"x", 1j, (1, 2, 3, 4, 5), slice(None),
        ..., [[1, 2], [3]], object(), len]
-# "counter" is internal and may be an array; NumPy's IndexError is right for an index, and ends a loop over a tensor.
+# "counter" and "across" are internal: an array, and a function. NumPy's IndexError is right for an index, and ends a
+# loop over a tensor.
 OPTIONS = [(op, name) for op in OPS.values() for name in list(inspect.signature(op.forward).parameters)[1:]
-           if name not in {argument.name for argument in op.contract.inputs} | {"xs", "counter", "index"}]
+           if name not in {argument.name for argument in op.contract.inputs} | {"xs", "counter", "across", "index"}]
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::DeprecationWarning",

@@ -4,6 +4,7 @@ import math
 from typing import ClassVar
 
 from tinynet import init, ops
+from tinynet.distributed import part
 from tinynet.errors import StateError
 from tinynet.nn.masks import as_mask, as_tensor, real_steps
 from tinynet.nn.module import Module
@@ -56,8 +57,8 @@ class BatchNorm(Module):
         x = as_tensor(x)
         if self.training:
             y, mean, var = ops.batch_norm(x, self.gamma, self.beta, mask=None if mask is None else as_mask(mask, x),
-                                          axis=self.axis, eps=self.eps)
-            if x.size > self.features:  # else the variance is 0 whatever x is
+                                          axis=self.axis, eps=self.eps, across=part().across)
+            if part().whole(x.size) > self.features:  # else the variance is 0 whatever x is
                 batch = mean.data.real, var.data.real  # in a complex step the batch is complex
                 running_averages(self.running_mean.data, self.running_var.data, *batch,
                                  momentum=self.momentum, seen=self.batches_seen)

@@ -1,6 +1,7 @@
 """The dropout layer. Its math is in ops/dropout.py."""
 
 from tinynet import init, ops
+from tinynet.distributed import part
 from tinynet.errors import ArgumentError
 from tinynet.nn.masks import real_steps
 from tinynet.nn.module import Module
@@ -30,7 +31,7 @@ class Dropout(Module):
         x = real_steps(x, mask)
         if not self.training or self.p == 0:
             return x
-        y = ops.dropout(x, self.p, key=self.random_key(), counter=self.calls.data)
+        y = ops.dropout(x, self.p, key=self.random_key(), counter=self.calls.data, first=part().first(x.size))
         incremented(self.calls.data)
         return y
 

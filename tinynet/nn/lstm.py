@@ -3,6 +3,7 @@
 from typing import Any, ClassVar, Generic, Literal, overload
 
 from tinynet import init, ops
+from tinynet.distributed import part
 from tinynet.errors import ArgumentError
 from tinynet.nn.dropout import check_rate
 from tinynet.nn.masks import real_steps
@@ -82,4 +83,5 @@ class LSTM(Recurrent, Generic[Result]):
 
     def _mask(self, x: Tensor, what: str, features: int, p: float) -> Tensor:
         """A mask (N,features) of 0 and 1 / (1 - p): dropout of ones."""
-        return ops.dropout(ones((x.shape[0], features), x), p, key=self.random_key(what), counter=self.calls.data)
+        return ops.dropout(ones((x.shape[0], features), x), p, key=self.random_key(what), counter=self.calls.data,
+                           first=part().first(x.shape[0] * features))

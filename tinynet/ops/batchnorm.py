@@ -14,12 +14,15 @@ so x changes y in three ways, and δx is the sum of three terms. With δx̂ = δ
 Their sum is (10), the usual formula δx = (δx̂ − mean(δx̂) − x̂ mean(δx̂ x̂)) / s with means over the channel.
 With a mask, the R elements are those of the real steps; the others have no part in any sum, and y and δx are 0 there.
 The returned statistics are outputs as well: their gradients δvar and δmean are added in (8) and (9). If the statistics
-are given, the direct term alone is left (11). Each y contains β and γ: ∂y/∂β = 1 gives (5), ∂y/∂γ = x̂ gives (6).
+are given, the direct term alone is left (11). Where ranks hold the rows of one batch, a channel has the elements of all
+ranks: Σ x, R, Σ (x − μ)², δσ² and δμ are added up over them. Each y contains β and γ: ∂y/∂β = 1 gives (5), ∂y/∂γ = x̂
+gives (6).
 """
 
 import math
 from typing import Any
 
+from tinynet.distributed import Across, alone
 from tinynet.errors import ArgumentError, ShapeError
 from tinynet.op import Array, Gradients, Update, op
 from tinynet.plain import number
@@ -57,14 +60,15 @@ def _channel_axis(known: dict[str, Any], axis: int = -1, eps: float = 1e-5) -> d
            {"...": (3, 5, 2), "C": 2, "...M": (3, 5), "mask": "boolean", "mean": None, "var": None},
            {"...": (3, 2, 2), "C": 2, "...M": (3,), "mask": "boolean", "var": "positive"}])
 def batch_norm(xp: Any, x: Array, gamma: Array, beta: Array, mean: Array | None = None, var: Array | None = None,
-               mask: Array | None = None, *, axis: int = -1, eps: float = 1e-5
+               mask: Array | None = None, *, axis: int = -1, eps: float = 1e-5, across: Across = alone
                ) -> tuple[tuple[Array, Array, Array], Any]:
     """Batch normalisation: each channel is shifted and scaled to mean β and standard deviation γ.
 
     Without `mean` and `var` (training), the statistics are those of the batch, over all axes but `axis`; var is the
     population variance, divided by R. With `mean` and `var` (evaluation), these are used. The statistics used are
     returned, for the layer's running averages. `mask` has the first axes of x, (N,T) for sequences; elements where it
-    is 0 are left out, and y is 0 there.
+    is 0 are left out, and y is 0 there. `across(xp, *sums)` adds up sums over the ranks of a job that hold parts of one
+    batch; see `tinynet.distributed`.
 
     Shapes    x (...) with C channels on `axis` · gamma, beta (C) · mean, var (C) or None · mask (...M) or None
               →  y (...) · mean, var (C)
@@ -102,17 +106,20 @@ def batch_norm(xp: Any, x: Array, gamma: Array, beta: Array, mean: Array | None 
     real, R = None, x.size // x.shape[axis]
     if mask is not None:
         real = xp.broadcast_to((mask != 0).reshape(mask.shape + (1,) * (x.ndim - mask.ndim)), x.shape)
-        R = xp.maximum(real.sum(axis=others), 1).astype(x.real.dtype)  # (C)
+        R = real.sum(axis=others).astype(x.real.dtype)  # (C)
     x = _selected(xp, x, real)
     if mean is None:
-        mean = x.sum(axis=others) / R  # (1) (C)
+        total, R = across(xp, x.sum(axis=others), R)  # (C)
+        R = R if real is None else xp.maximum(R, 1)
+        mean = total / R  # (1) (C)
     centred = _selected(xp, x - mean.reshape(along), real)
     if var is None:
-        var = (centred * centred).sum(axis=others) / R  # (2) (C)
+        squares, = across(xp, (centred * centred).sum(axis=others))  # (C)
+        var = squares / R  # (2) (C)
     s = xp.sqrt(var + eps)
     xhat = centred / s.reshape(along)  # (3)
     y = _selected(xp, gamma.reshape(along) * xhat + beta.reshape(along), real)  # (4)
-    return (y, mean, var), (xhat, s, gamma, others, along, given, real, R)
+    return (y, mean, var), (xhat, s, gamma, others, along, given, real, R, across)
 
 
 def _selected(xp: Any, x: Array, real: Array | None) -> Array:
@@ -122,7 +129,7 @@ def _selected(xp: Any, x: Array, real: Array | None) -> Array:
 
 @batch_norm.gradient
 def dbatch_norm(xp: Any, dy: Array, dmean: Array, dvar: Array, *, cache: Any, needs: Any) -> Gradients:
-    xhat, s, gamma, others, along, given, real, R = cache
+    xhat, s, gamma, others, along, given, real, R, across = cache
     dy = _selected(xp, dy, real)
     dbeta = dy.sum(axis=others)  # (5) (C)
     dgamma = (dy * xhat).sum(axis=others)  # (6) (C)
@@ -132,6 +139,7 @@ def dbatch_norm(xp: Any, dy: Array, dmean: Array, dvar: Array, *, cache: Any, ne
     if given:
         dx = dxhat / s.reshape(along)  # (11)
         return dx, dgamma, dbeta, dmean, dvar, None
+    dvar, dmean = across(xp, dvar, dmean)  # (C)
     dx = dxhat / s.reshape(along) + (dvar * 2 * s / R).reshape(along) * xhat + (dmean / R).reshape(along)  # (10)
     return _selected(xp, dx, real), dgamma, dbeta, None, None, None
 

@@ -7,9 +7,10 @@ Layout    R elements in each of C channels. A row has the contiguous elements of
   μ, σ², γ, β, s   (C); in a kernel repeated to m C          (C)
   sums             float64 (shards, 2, m C)                  Σ over the R elements of a channel, (C)
   mask             real, bytes of the first axes of x, or    the same
-                   None; R float64 (1)
+                   None
+  R                float64 (1); None with μ and σ² given     a number, or (C)
   cache            x, μ, s, γ, whether μ and σ² were given,  x̂, s, γ: here x̂ = (x − μ) / s is computed again
-                   the mask and R
+                   the mask, R and `across`
 
 With a mask, the sums are those of an x in which masked elements are 0 for (1), and then μ. They add nothing to (2).
 """
@@ -24,6 +25,7 @@ from tinynet.backend.cpu.runtime.jit import inline, njit
 from tinynet.backend.cpu.runtime.memory import contiguous, copied, empty, zeros
 from tinynet.backend.cpu.runtime.threads import launch, shards_for
 from tinynet.backend.cpu.runtime.vector import copy, view
+from tinynet.distributed import Across, alone
 
 _WIDE = 256  # elements that a row has at least
 _BLOCK = 64  # rows, 64 KB or more: the hardware prefetches within a block
@@ -60,14 +62,17 @@ def _add_products(x: Any, mean: Any, dy: Any, total: Any, products: Any) -> None
         products[d] += dy[d] * (x[d] - mean[d])  # (6)
 
 
-def _means(sums: Any, R: Any, mean: Any) -> None:
-    """μ of all channels (C)."""
-    mean[:] = _over_places(sums)[0] / R  # (1)
+def _means(sums: Any, R: Any, mean: Any, across: Across) -> None:
+    """μ of all channels (C), and R of all ranks."""
+    total, own = across(np, _over_places(sums)[0], R)
+    R[:] = np.maximum(own, 1)
+    mean[:] = total / R  # (1)
 
 
-def _variances(sums: Any, R: Any, eps: float, var: Any, s: Any) -> None:
+def _variances(sums: Any, R: Any, eps: float, var: Any, s: Any, across: Across) -> None:
     """σ² and s of all channels (C)."""
-    exact = _over_places(sums)[0] / R  # (2)
+    squares, = across(np, _over_places(sums)[0])
+    exact = squares / R  # (2)
     var[:] = exact
     _deviations(exact, eps, s)
 
@@ -76,7 +81,8 @@ def _deviations(var: Any, eps: float, s: Any) -> None:
     s[:] = np.sqrt(var + eps)
 
 
-def _channel_gradients(sums: Any, R: Any, s: Any, gamma: Any, dmean: Any, dvar: Any, given: bool, results: Any) -> None:
+def _channel_gradients(sums: Any, R: Any, s: Any, gamma: Any, dmean: Any, dvar: Any, given: bool, across: Across,
+                       results: Any) -> None:
     """δγ, δβ, δμ and δσ² of all channels (C), and the factors of `_combine`, from Σ δy and Σ δy (x − μ).
 
     Σ δx̂ = γ Σ δy, so that (7) needs no pass of its own.
@@ -85,6 +91,8 @@ def _channel_gradients(sums: Any, R: Any, s: Any, gamma: Any, dmean: Any, dvar: 
     dgamma = products / s  # (6)
     dvar = (0 if dvar is None else dvar) - dgamma * gamma / (2 * s * s)  # (7) (8)
     dmean = (0 if dmean is None else dmean) - dbeta * gamma / s  # (7) (9)
+    if not given:
+        dvar, dmean = across(np, dvar, dmean)
     by_x, constant = (0, 0) if given else (2 * dvar / R, dmean / R)  # (10)
     for row, result in enumerate((dgamma, dbeta, dmean, dvar, gamma / s, by_x, constant)):
         results[row] = result
@@ -203,8 +211,8 @@ def _fill_masked(x: Any, real: Any, row: Any) -> None:
 
 
 def _count(real: Any, positions: int, R: Any) -> None:
-    """The elements of a channel where the mask is not 0, each of which is for some positions."""
-    R[0] = max(1, np.count_nonzero(real) * positions)
+    """The elements of a channel; those where the mask is not 0, each of which is for some positions."""
+    R[0] = positions if real is None else np.count_nonzero(real) * positions
 
 
 def _width(x: Any) -> int:
@@ -236,39 +244,39 @@ def _sums(kernel: Any, *arrays: Any) -> Any:
 # --- Entry ----------------------------------------------------------------------------------------------------------
 
 def batch_norm(xp: Any, x: Any, gamma: Any, beta: Any, mean: Any = None, var: Any = None, mask: Any = None, *,
-               axis: int = -1, eps: float = 1e-5) -> Any:
+               axis: int = -1, eps: float = 1e-5, across: Across = alone) -> Any:
     """See `tn.ops.batch_norm`. float32, channels last, with a mask of whole positions."""
     if (x.dtype != np.float32 or axis % x.ndim != x.ndim - 1 or (mean is None) != (var is None)
             or (mask is not None and mask.ndim == x.ndim)):
         return NotImplemented
     given = mean is not None
     x = contiguous(x) if mask is None else copied(x)
-    C, R, real, zero = x.shape[-1], x.size // x.shape[-1], None, None
+    C, R, real, zero, positions = x.shape[-1], None, None, None, x.size // x.shape[-1]
     if mask is not None:
-        real, zero, positions, R = bytes_of(mask).reshape(-1), zeros((C,)), R // mask.size, empty((1,), np.float64)
-        call(_count, real, positions, R)
+        real, zero, positions = bytes_of(mask).reshape(-1), zeros((C,)), positions // mask.size
     _fill_masked(x, real, zero)
     s = empty((C,), np.float32 if given else np.float64)
     if not given:
-        mean, var = empty((C,)), empty((C,))
-        call(_means, _sums(_sum, x), R, mean)
+        mean, var, R = empty((C,)), empty((C,)), empty((1,), np.float64)
+        call(_count, real, positions, R)
+        call(_means, _sums(_sum, x), R, mean, across)
         _fill_masked(x, real, mean)
-        call(_variances, _sums(_sum_of_squares, x, mean), R, eps, var, s)
+        call(_variances, _sums(_sum_of_squares, x, mean), R, eps, var, s, across)
     elif is_recording():
         call(_deviations, var, eps, s)
     y = empty(x.shape)
     _along_rows(_normalised, x, y, mean, var, gamma, beta, np.float32(eps))
     _fill_masked(y, real, zero)
-    return (y, mean, var), (x, mean, s, gamma, given, real, zero, R)
+    return (y, mean, var), (x, mean, s, gamma, given, real, zero, R, across)
 
 
 def dbatch_norm(xp: Any, dy: Any, dmean: Any, dvar: Any, *, cache: Any, needs: Any) -> Any:
     """See `tn.ops.batch_norm`."""
-    x, mean, s, gamma, given, real, zero, R = cache
+    x, mean, s, gamma, given, real, zero, R, across = cache
     dy = zeros(x.shape, x.dtype) if dy is None else contiguous(dy) if real is None else copied(dy)
     _fill_masked(dy, real, zero)
     results = empty((7, x.shape[-1]))
-    call(_channel_gradients, _sums(_sum_of_products, x, mean, dy), R, s, gamma, dmean, dvar, given, results)
+    call(_channel_gradients, _sums(_sum_of_products, x, mean, dy), R, s, gamma, dmean, dvar, given, across, results)
     dgamma, dbeta, dmean, dvar, *factors = results
     dx = None
     if needs[0]:

@@ -7,15 +7,17 @@ Layout    R elements in each of C channels; the rows of x are added up in P stre
   μ, σ², γ, β      (C); of each stretch (P, C)               (C)
   sums             (2, P, C): Σ δy and Σ δy (x − μ)          Σ over the R elements of a channel, (C)
   mask             booleans, each for `span` rows of x, or   the first axes of x
-                   None; the number of real rows (C)
+                   None; the number of real rows (C), or of
+                   those of all ranks
   cache            x, μ, σ², γ, ε, whether μ and σ² were     x̂, s, γ: here s and x̂ = (x − μ) / s are computed again
-                   given, the mask, the number of real rows
+                   given, the mask, the number of real rows, `across`
 """
 
 from typing import Any
 
 from tinynet.backend.cuda.column_sums import share, whole
 from tinynet.backend.cuda.runtime.launch import Kernels, here_and_there, one_each
+from tinynet.distributed import Across, alone
 
 # --- Equations ------------------------------------------------------------------------------------------------------
 
@@ -26,7 +28,7 @@ _cuda = Kernels("batchnorm")
 # reads x and δy twice and writes δx.
 
 def _statistics(xp: Any, x: Any, real: Any, span: int) -> Any:
-    """μ and σ² (C) of x (R, C), and with a mask the number of real rows (C), else None."""
+    """μ and σ² (C) of x (R, C), and with a mask the number of real rows (C), else None: those of this rank alone."""
     R, C = x.shape
     grid, rows, P = share(R, C)
     mean, var = xp.empty((P, C), x.dtype), xp.empty((P, C), x.dtype)
@@ -40,10 +42,19 @@ def _statistics(xp: Any, x: Any, real: Any, span: int) -> Any:
     return mean, var, count
 
 
+def _merged(xp: Any, mean: Any, var: Any, count: Any, across: Across) -> Any:
+    """μ and σ² (C) and the number of rows (C) of all ranks. The squares of a rank are about its own mean."""
+    total, rows = across(xp, count * mean, count)
+    rows = xp.maximum(rows, 1)
+    mu = total / rows
+    squares, = across(xp, count * (var + (mean - mu) * (mean - mu)))
+    return mu, squares / rows, rows
+
+
 # --- Entry ----------------------------------------------------------------------------------------------------------
 
 def batch_norm(xp: Any, x: Any, gamma: Any, beta: Any, mean: Any = None, var: Any = None, mask: Any = None, *,
-               axis: int = -1, eps: float = 1e-5) -> Any:
+               axis: int = -1, eps: float = 1e-5, across: Across = alone) -> Any:
     """See `tn.ops.batch_norm`. float32, channels last, with a mask of whole rows."""
     if (x.dtype != xp.float32 or axis % x.ndim != x.ndim - 1 or (mean is None) != (var is None)
             or (mask is not None and mask.ndim == x.ndim)):
@@ -56,14 +67,17 @@ def batch_norm(xp: Any, x: Any, gamma: Any, beta: Any, mean: Any = None, var: An
         mean, var = xp.ascontiguousarray(mean), xp.ascontiguousarray(var)
     else:
         mean, var, count = _statistics(xp, x.reshape(-1, C), real, span)
+        if across is not alone:
+            count = xp.full(C, x.size // C, x.dtype) if count is None else count
+            mean, var, count = _merged(xp, mean, var, count, across)
     y = xp.empty(x.shape, x.dtype)
     _cuda.launch("normalise", one_each(x.size), x, mean, var, gamma, beta, real, y, eps, x.size, C, span)
-    return (y, mean, var), (x, mean, var, gamma, eps, given, real, span, count)
+    return (y, mean, var), (x, mean, var, gamma, eps, given, real, span, count, across)
 
 
 def dbatch_norm(xp: Any, dy: Any, dmean: Any, dvar: Any, *, cache: Any, needs: Any) -> Any:
     """See `tn.ops.batch_norm`."""
-    x, mean, var, gamma, eps, given, real, span, count = cache
+    x, mean, var, gamma, eps, given, real, span, count, across = cache
     C = x.shape[-1]
     R = x.size // C
     dy = xp.zeros_like(x) if dy is None else xp.ascontiguousarray(dy)
@@ -73,6 +87,8 @@ def dbatch_norm(xp: Any, dy: Any, dmean: Any, dvar: Any, *, cache: Any, needs: A
     _cuda.launch("dsums", grid, x, mean, real, dy, sums, R, C, rows, span)
     dgamma, dbeta, dmean, dvar = (xp.empty(C, x.dtype) for _ in range(4))
     _cuda.launch("dchannels", whole(P, C), sums, var, gamma, *arriving, dgamma, dbeta, dmean, dvar, eps, P, C)
+    if not given and across is not alone:
+        dvar, dmean = across(xp, dvar, dmean)
     dx = None
     if needs[0]:
         dx = xp.empty(x.shape, x.dtype)
