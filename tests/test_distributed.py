@@ -115,7 +115,7 @@ ENDS = {
     "raises": ('raise ValueError("the image is damaged")', "rank 1 of 2: ValueError: the image is damaged; the job"),
     "stalls": ("time.sleep(100)", "rank 0 of 2: another rank has not answered for 1 s; the job ends"),
     "is killed": ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "Killed (signal 9)"),
-    "exits": ("sys.exit(3)", "rank 0 of 2: another rank has ended; the job ends"),
+    "exits": ("sys.exit(3)", "rank 0 of 2: rank 1 has ended; the job ends"),
 }
 
 

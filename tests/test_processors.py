@@ -81,7 +81,7 @@ def test_where_there_are_no_sets_of_processors(tmp_path: Path, monkeypatch: pyte
     assert processors({}, tmp_path) == 1
 
 
-@pytest.mark.parametrize("variable", module._VARIABLES)
+@pytest.mark.parametrize("variable", module.VARIABLES)
 def test_the_pool_has_as_many_threads(variable: str) -> None:
     done = subprocess.run([sys.executable, "-c", "import tinynet as tn; print(tn.threads())"], capture_output=True,
                           text=True, cwd=ROOT, check=True, env={**os.environ, variable: "1"})

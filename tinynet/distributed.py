@@ -2,11 +2,13 @@
 
     mpiexec -n 4 PROGRAM
 
-Training with several ranks divides each batch among them, and adds up their gradients. `fit` does not do that yet: this
-module holds what it needs, in one small interface, `Communicator`. `world()` gives the one of this process.
+Training with several ranks divides the rows of each batch among them, and adds up their gradients: see
+`training/ranks.py`. This module holds what that needs, in one small interface, `Communicator`; `world()` gives the one
+of this process. While a rank computes its rows, `part()` tells layers which these are.
 
-mpi4py is imported only where mpiexec has started several processes. A rank that raises an error, or that does not
-answer in time, ends the whole job: the others would wait for it forever.
+mpi4py is imported only where mpiexec has started several processes. A rank that raises an error, that ends, or that
+does not answer in time, ends the whole job: the others would wait for it forever. The time is 60 seconds, or as many as
+the variable TINYNET_PATIENCE of the environment says.
 
 Source: the MPI standard 4.1, chapters on collective communication and on environmental management; mpi4py.
 """
@@ -26,12 +28,13 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from tinynet.errors import DistributedError
+from tinynet.errors import DistributedError, Interrupted
 from tinynet.output import say
 from tinynet.types import Array
 
 PATIENCE = 60.0  # seconds that a rank waits for the others
 _GRACE = 2.0  # seconds that it waits on when one of them has ended: what it sent before may be underway
+_APART = 0.2  # seconds by which a rank waits longer than the one before it, so that one alone says why the job ends
 _ENDED = 1  # the tag of the message that says so
 _SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")  # variables in which mpiexec tells the number of processes: MPICH's and
 # Intel's, Open MPI's
@@ -50,11 +53,11 @@ class Communicator:
     rank, size = 0, 1
 
     def sum(self, array: Array) -> Array:
-        """Replace an array of the host, in C order, by its sum over all ranks. Returns the array."""
+        """Replace an array of any device, in C order, by its sum over all ranks. Returns the array."""
         return array
 
     def broadcast(self, array: Array, root: int = 0) -> Array:
-        """Replace an array of the host, in C order, by that of the rank `root`. Returns the array."""
+        """Replace an array of any device, in C order, by that of the rank `root`. Returns the array."""
         return array
 
     def gather(self, value: Any) -> list[Any]:
@@ -81,19 +84,20 @@ class Communicator:
 class MPI(Communicator):
     """The ranks that mpiexec has started, through mpi4py.
 
-    patience   seconds to wait for the other ranks; then the job is ended
+    patience   seconds to wait for the other ranks; then the job is ended. None: those of TINYNET_PATIENCE, or 60
 
     Errors: DistributedError if mpi4py is missing, or belongs to another MPI than mpiexec.
     """
 
-    def __init__(self, patience: float = PATIENCE) -> None:
+    def __init__(self, patience: float | None = None) -> None:
         told = started()
         try:
             from mpi4py import MPI as library
         except (ImportError, RuntimeError) as error:  # RuntimeError: there is no library of MPI
             raise DistributedError(f"distributed: mpiexec has started {told} processes, and mpi4py cannot be imported "
                                    f"({error}); pip install mpi4py mpich, or start one process") from error
-        self.patience, self._library, self._all = patience, library, library.COMM_WORLD
+        self.patience = _patience() if patience is None else patience
+        self._library, self._all = library, library.COMM_WORLD
         self.rank, self.size = self._all.rank, self._all.size
         if self.size != told:  # each process would be rank 0, and all would train and write
             raise DistributedError(f"distributed: mpiexec has started {told} processes, and mpi4py counts {self.size}; "
@@ -101,12 +105,14 @@ class MPI(Communicator):
                                    "for the other one")
 
     def sum(self, array: Array) -> Array:
-        self._wait(self._all.Iallreduce(self._library.IN_PLACE, array))
-        return array
+        host = _on_host(array)
+        self._wait(self._all.Iallreduce(self._library.IN_PLACE, host))
+        return _put_back(array, host)
 
     def broadcast(self, array: Array, root: int = 0) -> Array:
-        self._wait(self._all.Ibcast(array, root))
-        return array
+        host = _on_host(array)
+        self._wait(self._all.Ibcast(host, root))
+        return _put_back(array, host)
 
     def gather(self, value: Any) -> list[Any]:
         own = np.frombuffer(json.dumps(value).encode(), "uint8")
@@ -123,10 +129,11 @@ class MPI(Communicator):
 
     def _wait(self, request: Any) -> None:
         """Wait until all ranks have taken part, but not for longer than `patience`, nor for one that has ended."""
-        end, why = time.monotonic() + self.patience, f"another rank has not answered for {self.patience:g} s"
+        own, status = _APART * self.rank, self._library.Status()
+        end, why = time.monotonic() + self.patience + own, f"another rank has not answered for {self.patience:g} s"
         while not request.Test():
-            if self._all.Iprobe(tag=_ENDED):
-                end, why = min(end, time.monotonic() + _GRACE), "another rank has ended"
+            if self._all.Iprobe(tag=_ENDED, status=status):
+                end, why = min(end, time.monotonic() + _GRACE + own), f"rank {status.Get_source()} has ended"
             if time.monotonic() > end:
                 self.abort(f"{why}; the job ends")
             time.sleep(0)  # lets another process run, where there are more ranks than processors
@@ -135,6 +142,25 @@ class MPI(Communicator):
         """Tell the others that this rank ends. It is called when Python ends."""
         for rank in set(range(self.size)) - {self.rank}:
             self._all.Isend(np.empty(0, "uint8"), rank, tag=_ENDED)
+
+
+def _patience() -> float:
+    said = os.environ.get("TINYNET_PATIENCE", "")
+    try:
+        return float(said) if said else PATIENCE
+    except ValueError:
+        raise DistributedError("distributed: the variable TINYNET_PATIENCE must be a number of seconds, got "
+                               f"{said!r}; TINYNET_PATIENCE=600?") from None
+
+
+def _on_host(array: Any) -> Any:
+    return array.get() if hasattr(array, "get") else array
+
+
+def _put_back(array: Any, host: Any) -> Any:
+    if host is not array:
+        array.set(host)
+    return array
 
 
 Across = Callable[..., Any]  # (xp, *sums) -> the same sums, over all ranks
@@ -236,6 +262,10 @@ def world() -> Communicator:
     found, usual = MPI(), sys.excepthook
 
     def end_all(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if isinstance(error, Interrupted):  # by all ranks, after the same step
+            if found.rank == 0:
+                usual(kind, error, trace)
+            return
         usual(kind, error, trace)
         found.abort(f"{kind.__name__}: {error}; the job ends")
 

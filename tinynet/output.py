@@ -17,11 +17,18 @@ from typing import Any
 
 from tinynet.errors import printable
 
+_RANKS = "PMI_RANK", "OMPI_COMM_WORLD_RANK"  # variables in which mpiexec tells each process its rank
+
 _lost: list[str] = []  # why lines of stdout were lost
 
 
+def is_first_rank() -> bool:
+    """Whether this process is not one that mpiexec has started beside rank 0."""
+    return not any(os.environ.get(name, "0").strip("0") for name in _RANKS)
+
+
 def say(text: object = "", *, error: bool = False, strict: bool = False) -> None:
-    """Write a line to stdout, or to stderr with `error`, at once.
+    """Write a line to stdout, or to stderr with `error`, at once. Of a job's ranks, rank 0 alone writes to stdout.
 
     Letters that the stream's encoding lacks are written as escape sequences. A missing or closed stream gets nothing.
 
@@ -32,7 +39,7 @@ def say(text: object = "", *, error: bool = False, strict: bool = False) -> None
     done
     """
     stream = sys.stderr if error else sys.stdout
-    if stream is None or getattr(stream, "closed", False):
+    if stream is None or getattr(stream, "closed", False) or not (error or is_first_rank()):
         return
     try:
         try:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-_VARIABLES = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS")
+VARIABLES = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS")
 
 
 def processors(environment: Mapping[str, str] = os.environ, root: Path = Path("/")) -> int:
@@ -25,7 +25,7 @@ def processors(environment: Mapping[str, str] = os.environ, root: Path = Path("/
 
 
 def _variables(environment: Mapping[str, str]) -> Iterator[int]:
-    for name in _VARIABLES:
+    for name in VARIABLES:
         first = environment.get(name, "").partition(",")[0].strip()  # OpenMP takes a list, a number for each level
         if first.isdecimal() and int(first) > 0:
             yield int(first)

@@ -5,6 +5,7 @@ from typing import Any
 from tinynet.backend.devices import module_for
 from tinynet.plain import whole
 
+MOST_BY_DEFAULT = 16
 MOST = 65_535  # slots that the mailbox of the pool can tell apart
 
 

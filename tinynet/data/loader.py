@@ -10,6 +10,7 @@ from tinynet import backend
 from tinynet.data.buckets import by_length, checked_lengths, cut, span
 from tinynet.data.gather import gather
 from tinynet.data.prefetch import prefetch
+from tinynet.distributed import Communicator, Part
 from tinynet.errors import ArgumentError
 from tinynet.plain import plain_rows, whole
 from tinynet.random import current_seed, permutation, seed_or_current, stream
@@ -107,7 +108,17 @@ class Loader:
         return full + (rest > 0 and not self.drop_last)
 
     def __iter__(self) -> Iterator[Any]:
-        return self._batches(*self._begin())
+        return (batch for _, batch in self._batches(Communicator(), *self._begin()))
+
+    def parts(self, ranks: Communicator) -> Iterator[tuple[Part, Any]]:
+        """As a loop over the loader, but of each batch only the rows of one rank are read, augmented and transformed.
+
+        >>> third = Communicator()
+        >>> third.rank, third.size = 2, 3
+        >>> [batch.tolist() for _, (batch,) in Loader(np.arange(6), batch_size=4).parts(third)]
+        [[2, 3], [4, 5]]
+        """
+        return self._batches(ranks, *self._begin())
 
     def has_indices(self) -> bool:
         """Whether `indices` can be used: on a device, for batches that depend on the indices of their rows alone."""
@@ -181,26 +192,28 @@ class Loader:
         """The number of arrays up to each input of a batch."""
         return list(itertools.accumulate(number or 1 for number in self._parts))
 
-    def _batches(self, order: Any, seed: int, epoch: int, start: int) -> Iterator[Any]:
+    def _batches(self, ranks: Communicator, order: Any, seed: int, epoch: int, start: int
+                 ) -> Iterator[tuple[Part, Any]]:
         on_device = backend.to_device(order, self.device)
 
-        def make(number: int) -> Any:
-            part = slice(number * self.batch_size, (number + 1) * self.batch_size)
-            index = on_device[part]
-            batch = self._gathered(index, order[part])
+        def make(number: int) -> tuple[Part, Any]:
+            whole = slice(number * self.batch_size, (number + 1) * self.batch_size)
+            part = Part.of(ranks, len(order[whole]))
+            index = on_device[whole][part.rows]
+            batch = self._gathered(index, order[whole])  # all ranks cut the steps of a batch alike
             if self.augment is not None:
                 batch = self.augment(batch[0], index, epoch, seed), *batch[1:]
-            return batch if self.transform is None else self.transform(*batch)
+            return part, batch if self.transform is None else self.transform(*batch)
 
         numbers = range(start, len(self))
         threads = self.threads if self.device == "cpu" else 0  # a device works asynchronously without threads
-        for number, batch in zip(numbers, prefetch(make, numbers, threads), strict=True):
+        for number, made in zip(numbers, prefetch(make, numbers, threads), strict=True):
             self._position = epoch, number + 1
-            yield batch
+            yield made
         self._position = None
 
     def _gathered(self, index: Any, rows: Any) -> tuple[Any, ...]:
-        """The inputs of the rows of an index on the device. `rows` is the index on the host; only a bucket needs it."""
+        """The inputs of the rows of an index on the device. `rows` is that of the batch on the host, for a bucket."""
         arrays = [self._rows(array, index) for array in self.arrays]
         return tuple(arrays[end - 1] if number is None else cut(tuple(arrays[end - number : end]), spans, rows)
                      for number, spans, end in zip(self._parts, self._spans, self._ends(), strict=True))

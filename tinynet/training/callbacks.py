@@ -130,7 +130,8 @@ class BestModel(_Watch):
     def on_epoch(self, run: Run) -> None:
         if self.improvement(run) > 0:
             self.best = run.history[-1][self.metric]
-            self.save(self.path, run.model)
+            if run.ranks.rank == 0:
+                self.save(self.path, run.model)
 
 
 class EMA(Callback):
@@ -226,6 +227,8 @@ class Log(Callback):
         self.on_epoch(run)
 
     def on_epoch(self, run: Run) -> None:
+        if run.ranks.rank > 0:
+            return
         text = io.StringIO()
         if self.path.suffix == ".jsonl":
             text.writelines(json_text(row) + "\n" for row in run.history)
@@ -254,6 +257,8 @@ class TensorBoard(Callback):
         self.writer: Any = None
 
     def on_start(self, run: Run) -> None:
+        if run.ranks.rank > 0:
+            return
         try:
             from tensorboardX import SummaryWriter
         except ImportError:
@@ -262,6 +267,8 @@ class TensorBoard(Callback):
         self.writer = SummaryWriter(os.path.abspath(self.folder), purge_step=run.epoch, filename_suffix=f".{run.step}")
 
     def on_epoch(self, run: Run) -> None:
+        if self.writer is None:
+            return
         row = run.history[-1]
         for name, value in row.items():
             if name != "epoch":

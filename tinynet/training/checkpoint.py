@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinynet import backend, random
-from tinynet.errors import CheckpointError, TinynetError
+from tinynet.distributed import Communicator
+from tinynet.errors import CheckpointError, DistributedError, TinynetError
 from tinynet.optim.schedule import Schedule
 from tinynet.output import warn
 from tinynet.saving import archive
@@ -89,6 +90,22 @@ def restore(run: Run, state: State) -> None:
     run.validating, run.stopped = bool(facts["validating"]), str(facts["stopped"])
 
 
+def shared(state: State, ranks: Communicator) -> State:
+    """The state of rank 0, on every rank.
+
+    Errors: DistributedError if ranks do not train the same, with the first difference.
+    """
+    here = {**state.facts["settings"], **_kinds(state)}
+    for rank, there in enumerate(ranks.gather(here)):
+        for name in {**here, **there}.keys() - {"seed"}:
+            if here.get(name) != there.get(name):
+                raise DistributedError(f"fit: all ranks must train the same, but {name} is {here.get(name)} on rank "
+                                       f"{ranks.rank} and {there.get(name)} on rank {rank}; does the script make "
+                                       "something else on each rank?")
+    facts = ranks.gather(state.facts if ranks.rank == 0 else {})[0]
+    return State({name: ranks.broadcast(state.arrays[name].copy()) for name in sorted(state.arrays)}, facts)
+
+
 def not_finite(state: State) -> str | None:
     """The name of the first array that holds a NaN or an infinity, if any."""
     return next((name for name, array in state.arrays.items()
@@ -146,8 +163,7 @@ def read(path: str | os.PathLike[str], like: State) -> State:
             raise CheckpointError(f"resume: the header of {path} must have settings, and has none; the file is "
                                   "damaged, or of another version: start without resume")
         there = {f"array {name}": _kind(*kind) for name, kind in file.kinds.items()}
-        here = {f"array {name}": _kind(str(array.dtype), array.shape) for name, array in like.arrays.items()}
-        _check_same(path, {**like.facts["settings"], **here}, {**facts["settings"], **there})
+        _check_same(path, {**like.facts["settings"], **_kinds(like)}, {**facts["settings"], **there})
         return State(file.arrays(), facts)
 
 
@@ -190,7 +206,7 @@ def _compare(path: Any, here: Mapping[str, Any], there: Mapping[str, Any]) -> No
 
 
 def _warn(message: str) -> None:
-    warn(message, stacklevel=8)  # the caller of fit
+    warn(message, stacklevel=9)  # the caller of fit
 
 
 def _refuse(path: Any, differing: list[str]) -> None:
@@ -199,6 +215,10 @@ def _refuse(path: Any, differing: list[str]) -> None:
         raise CheckpointError(f"resume: {path} must be of a run like this one, but they differ in "
                               f"{'; '.join(differing[:_SHOWN])}{rest}; give the options of that run, "
                               "or start without resume")
+
+
+def _kinds(state: State) -> dict[str, str]:
+    return {f"array {name}": _kind(str(array.dtype), array.shape) for name, array in state.arrays.items()}
 
 
 def _kind(dtype: str, shape: Iterable[int]) -> str:

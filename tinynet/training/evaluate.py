@@ -1,9 +1,10 @@
 """Loss, accuracy or another measure, and outputs of a model in evaluation mode: `evaluate` and `predict`."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from tinynet import backend, ops
+from tinynet.distributed import Communicator, Part
 from tinynet.elsewhere import guided
 from tinynet.errors import ArgumentError
 from tinynet.nn.module import Module
@@ -13,6 +14,7 @@ from tinynet.tensor import blank
 from tinynet.tracing import shapes_only
 from tinynet.training.calls import EVALUATE, PREDICT, check_model
 from tinynet.training.progress import Meter
+from tinynet.training.ranks import Exchange, joined, parts, ranks
 from tinynet.training.run import Batches, Loss, no_sums
 from tinynet.training.step import add_batch, device_of, inputs_of, tensors_of, to_device
 from tinynet.types import Array, Rows
@@ -36,6 +38,8 @@ def evaluate(model: Module, batches: Batches, *, loss: Loss = ops.cross_entropy,
 
     or missing, as for other losses of a regression. Options as `functools.partial` gives them change nothing.
 
+    Under mpiexec each rank computes its rows of each batch, and all ranks return the same.
+
     Errors: ArgumentError if there is no batch, or a batch is not a pair.
 
     >>> import tinynet as tn
@@ -48,23 +52,35 @@ def evaluate(model: Module, batches: Batches, *, loss: Loss = ops.cross_entropy,
     0.5
     """
     check_model("evaluate", model, EVALUATE)
+    job = ranks()
+    return evaluate_parts(model, parts("evaluate", batches, job), job, loss, metrics or {})
+
+
+def evaluate_parts(model: Module, batches: Iterator[tuple[Part, Any]], job: Communicator, loss: Loss,
+                   metrics: Mapping[str, Metric]) -> dict[str, float]:
+    """As `evaluate`, for the parts of batches that are this rank's."""
     meter = Meter(no_sums())
-    seen: list[tuple[Any, Any]] = []
+    seen: list[tuple[tuple[Part, Any], tuple[Part, Any]]] = []
     device = device_of(model.parameters())
-    for batch in batches:
+    exchange = Exchange(job, device=device) if job.size > 1 else None
+    for part, batch in batches:
         inputs, target = tensors_of("evaluate", batch, device)
         output = evaluated(model, *inputs)
-        add_batch(meter.sums, loss, evaluated(loss, output, target), output, target)
+        value = evaluated(loss, output, target)
+        if exchange is None:
+            add_batch(meter.sums, loss, value, output, target)
+        else:
+            exchange.add(part, meter.sums, loss, value, output, target)
         meter.tick()
         if metrics:
-            seen.append((target.numpy(), output.numpy()))
+            seen.append(((part, target.numpy()), (part, output.numpy())))
     if not meter.sums["images"]:
         raise ArgumentError("evaluate: batches must be at least one, got none; a generator yields its batches only "
                             "once: list(batches), or a tn.data.Loader?")
     means = meter.means("")
     result: dict[str, float] = {name: means[name] for name in means if name in ("loss", meter.measure)}
     if metrics:
-        labels, outputs = (backend.namespace("cpu").concatenate(parts) for parts in zip(*seen, strict=True))
+        labels, outputs = (joined(job, list(rows)) for rows in zip(*seen, strict=True))
         result.update({name: float(metric(labels, outputs)) for name, metric in metrics.items()})
     return {**result, "images": meter.sums["images"]}
 

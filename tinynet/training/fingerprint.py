@@ -19,6 +19,7 @@ from tinynet import backend
 from tinynet.about import instructions, versions
 from tinynet.backend.threads import threads
 from tinynet.data.images.read import Images
+from tinynet.distributed import world
 from tinynet.nn.module import Module
 from tinynet.op import Op
 from tinynet.tensor import Tensor
@@ -59,7 +60,7 @@ def surroundings(device: str) -> dict[str, str]:
     """Where a run computes: what its bits depend on, and its results hardly."""
     return {"threads": str(threads()), "device": device,
             "ops": "reference" if backend.is_reference() else "fast", "precision": backend.current_precision(),
-            "processor": " ".join([platform.machine(), *instructions()]),
+            "processor": " ".join([platform.machine(), *instructions()]), "ranks": str(world().size),
             **{f"version of {name}": version for name, version in versions(_VERSIONS).items() if name != "python"}}
 
 

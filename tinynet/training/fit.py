@@ -26,9 +26,10 @@ from tinynet.output import say, warn
 from tinynet.plain import plain
 from tinynet.training import checkpoint as checkpoints
 from tinynet.training.calls import FIT, check_fit
-from tinynet.training.evaluate import Metric, evaluate
+from tinynet.training.evaluate import Metric, evaluate_parts
 from tinynet.training.lock import locked
 from tinynet.training.progress import Meter
+from tinynet.training.ranks import parts, ranks
 from tinynet.training.run import Batches, Callback, Loss, PathLike, Run
 from tinynet.training.session import Session
 from tinynet.training.signals import Signals
@@ -62,6 +63,11 @@ def fit(model: Module, optimizer: Optimizer, train: Batches, *, epochs: int | No
     A run that is killed and resumed ends with the same weights and history, bit for bit, as one that was never stopped;
     only the times differ. This holds for a `tn.data.Loader` and for a list of batches.
 
+    Under mpiexec all ranks train together. A batch has the rows that it has in one process, and each rank computes its
+    part of them: `train` and `validation` give the whole batches, by a `Loader` without reading the other rows. The
+    result is that of one process but for rounding. Rank 0 prints and writes the files; callbacks run on all ranks.
+    Steps are not recorded.
+
     Returns a dictionary for each epoch:
 
     epoch                        from 1
@@ -76,7 +82,8 @@ def fit(model: Module, optimizer: Optimizer, train: Batches, *, epochs: int | No
     finished epochs; the model has the weights of that step. A second Ctrl-C ends it at once.
 
     Errors: NonFiniteError from the guard, which restores the last good state. CheckpointError for a checkpoint that
-    cannot be written, is damaged, is of another run, or is in use.
+    cannot be written, is damaged, is of another run, or is in use. DistributedError for ranks that do not train the
+    same.
 
     >>> import tinynet as tn
     >>> images, labels = tn.init.he_normal((64, 4)), tn.Tensor([0, 1] * 32).numpy()
@@ -97,13 +104,15 @@ def fit(model: Module, optimizer: Optimizer, train: Batches, *, epochs: int | No
                             f"{checkpoint_seconds!r}; checkpoint_seconds=60?")
     max_norm = plain(max_norm)
     checkpoint = None if checkpoint is None else os.path.abspath(checkpoint)  # also after os.chdir in a callback
-    run = Run(model, optimizer, train, epochs, validation, schedule, callbacks)
-    compared = _compared(run, loss, max_norm, metrics or {}, checkpoint is not None)
-    running = Lock()
-    signals = Signals(running, signal.SIGINT, *([signal.SIGTERM] if checkpoint is not None else []))
+    run = Run(model, optimizer, train, epochs, validation, schedule, callbacks, ranks=ranks())
+    is_first = run.ranks.rank == 0
+    compared = _compared(run, loss, max_norm, metrics or {}, checkpoint is not None and is_first)
+    running, show = Lock(), show and is_first
+    ending = [signal.SIGINT, *([signal.SIGTERM] if checkpoint is not None else [])]
+    signals = Signals(running, *ending, show=is_first)
     session = Session(run, compared, signals, path=checkpoint, seconds=checkpoint_seconds, guard=guard, graph=graph,
                       loss=loss, max_norm=max_norm)
-    with running, locked(checkpoint, running):  # `with` releases a Lock in C, which no interrupt can prevent
+    with running, locked(checkpoint if is_first else None, running):  # an interrupt cannot prevent the end of `with`
         started = session.start(resume)
         if show and started:
             say(started)
@@ -141,6 +150,7 @@ def _train(run: Run, session: Session, metrics: Mapping[str, Metric], show: bool
             if session.refusal != reason:
                 reason = session.refusal
                 warn(f"fit: steps run one kernel at a time, and not as a CUDA graph: {reason}", stacklevel=5)
+            session.interrupted()
             session.end_if_interrupted()
     finally:
         for callback in run.callbacks:
@@ -159,6 +169,7 @@ def _epoch(run: Run, session: Session, metrics: Mapping[str, Metric], show: bool
             session.watch()
             for callback in run.callbacks:
                 callback.on_step(run)
+            session.agree_on_stop()
             session.save_if_due()
             session.end_if_interrupted()
             if run.stopped:
@@ -176,11 +187,12 @@ def _epoch(run: Run, session: Session, metrics: Mapping[str, Metric], show: bool
             for callback in run.callbacks:
                 contexts.enter_context(callback.evaluating(run))
             if run.validation is not None:
-                found = evaluate(run.model, _until_interrupted(run, session), loss=session.loss, metrics=metrics)
+                found = evaluate_parts(run.model, _until_interrupted(run, session), run.ranks, session.loss, metrics)
                 row.update({f"validation_{name}": value for name, value in found.items() if name != "images"})
-            run.history.append(row)
+            run.history.append(session.agree_on_epoch(row))
             for callback in run.callbacks:
                 callback.on_epoch(run)
+            session.agree_on_stop()
     except _Interrupted:  # the state is saved when the contexts are left
         session.end_if_interrupted()
     run.next_epoch()
@@ -196,9 +208,9 @@ def _until_interrupted(run: Run, session: Session) -> Iterator[Any]:
     """The validation batches. An interrupted validation starts again after the resume, so its loader is rewound."""
     batches: Any = run.validation
     position = batches.state_dict() if hasattr(batches, "load_state_dict") else None
-    for batch in batches:
-        if session.signals.received and position is not None:
-            batches.load_state_dict(position)
-        if session.signals.received:
+    for pair in parts("evaluate", batches, run.ranks):
+        if session.interrupted():
+            if position is not None:
+                batches.load_state_dict(position)
             raise _Interrupted
-        yield batch
+        yield pair

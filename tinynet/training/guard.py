@@ -6,6 +6,7 @@ of a state before it is saved. Then the run is reset to its last good state and 
 same bits; this time each tensor is checked (`probing`).
 """
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,36 +22,34 @@ from tinynet.tensor import Tensor
 from tinynet.tracing import observe
 from tinynet.training.run import Loss, Run
 
-
-class Found(Exception):
-    """Raised for a tensor that is not finite; `what` names the tensor."""
-
-    def __init__(self, what: str, array: Any) -> None:
-        values = Tensor(array).numpy()
-        bad = ~np.isfinite(values)
-        first = tuple(int(i) for i in np.argwhere(bad)[0])
-        where = f" at {list(first)}" if first else ""
-        super().__init__(f"{what} is the first that is not finite: {values[first]}{where}, "
-                         f"{int(bad.sum()):,} of its {values.size:,} numbers")
+Fault = tuple[int, str]  # the number of a check, and what was found
 
 
 @contextmanager
-def probing(run: Run, loss: Loss) -> Iterator[tuple[Callable[..., Any], Loss]]:
+def probing(run: Run, loss: Loss) -> Iterator[tuple[Callable[..., Any], Loss, list[Fault]]]:
     """Check each tensor of the steps made inside, in the order in which they are computed.
 
-    Yields the model and the loss to call. Checked are inputs, outputs of layers, the loss, the gradients that ops pass
-    back, and after the update weights, moments and buffers. Raises `Found` at the first tensor that is not finite.
+    Yields the model and the loss to call, and a list that gets the first tensor that is not finite, with the number of
+    its check. Checked are inputs, outputs of layers, the loss, the gradients that ops pass back, and after the update
+    weights, moments and buffers. The step goes on after a fault: other ranks wait for this one in its sums.
     """
+    faults: list[Fault] = []
+    numbers = itertools.count()
     names = {id(parameter): name for name, parameter in run.model.parameters().items()}
     titles = {id(module): _title(path, module) for path, module in reversed(list(run.model.modules()))}
     made_by: dict[Node, str] = {}
+
+    def check(what: str, array: Any) -> None:
+        number = next(numbers)
+        if not faults and array.dtype.kind == "f" and not bool((array - array == 0).all()):
+            faults.append((number, _described(what, array)))
 
     def forward(module: Module, compute: Callable[[], Any]) -> Any:
         output = compute()
         if id(module) in titles:  # else a module of the loss
             for one in output if isinstance(output, tuple) else (output,):
                 note(titles[id(module)], one)
-                _check(f"the output of {titles[id(module)]}", one.data)
+                check(f"the output of {titles[id(module)]}", one.data)
         return output
 
     def note(title: str, output: Tensor) -> None:
@@ -62,41 +61,45 @@ def probing(run: Run, loss: Loss) -> Iterator[tuple[Callable[..., Any], Loss]]:
         for edge, gradient in zip(node.edges or (), gradients, strict=False):
             if edge is not None and gradient is not None:
                 name = names.get(id(edge))
-                _check(f"the gradient of {name}, from {source}," if name else
+                check(f"the gradient of {name}, from {source}," if name else
                        f"the gradient that {source} passes back", gradient)
         return gradients
 
     def step(optimizer: Optimizer, compute: Callable[[], Any]) -> None:
         for name, parameter in optimizer.parameters.items():
             if parameter.grad is not None:
-                _check(f"the gradient of {name}", parameter.grad)
+                check(f"the gradient of {name}", parameter.grad)
         compute()
         for name, tensor in run.model.tensors().items():
             what = "the buffer" if isinstance(tensor, Buffer) else "after the update the parameter"
-            _check(f"{what} {name}", tensor.data)
+            check(f"{what} {name}", tensor.data)
         for name, array in optimizer.state_dict().items():
-            _check(f"after the update the optimizer's {name}", array)
+            check(f"after the update the optimizer's {name}", array)
 
     def watched_model(*inputs: Tensor) -> Any:
         x, *others = inputs
         mask = next((one for one in others if one.shape == x.shape[:2]), None)  # masked steps may hold anything
-        _check("the input of the model", real_steps(x, mask).data)
+        check("the input of the model", real_steps(x, mask).data)
         return run.model(*inputs)
 
     def watched_loss(output: Tensor, target: Any) -> Tensor:
-        _check("the labels, the target of the loss,", target.data)
+        check("the labels, the target of the loss,", target.data)
         value = loss(output, target)
         note("the loss", value)
-        _check("the loss", value.data)
+        check("the loss", value.data)
         return value
 
     with np.errstate(all="ignore"), observe(module=forward, backward=backward, step=step):
-        yield watched_model, watched_loss
+        yield watched_model, watched_loss, faults
 
 
-def _check(what: str, array: Any) -> None:
-    if array.dtype.kind == "f" and not bool((array - array == 0).all()):
-        raise Found(what, array)
+def _described(what: str, array: Any) -> str:
+    values = Tensor(array).numpy()
+    bad = ~np.isfinite(values)
+    first = tuple(int(i) for i in np.argwhere(bad)[0])
+    where = f" at {list(first)}" if first else ""
+    return (f"{what} is the first that is not finite: {values[first]}{where}, {int(bad.sum()):,} of its "
+            f"{values.size:,} numbers")
 
 
 def _title(path: str, module: Module) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+from tinynet.distributed import Communicator, world
 from tinynet.nn.module import Module
 from tinynet.optim.optimizer import Optimizer
 from tinynet.optim.schedule import Schedule
@@ -41,6 +42,7 @@ class Run:
     history      a row for each completed epoch
     sums         of the current epoch: images, losses, right answers, seconds, and the name of the measure
     stopped      the reason to end, or ""
+    ranks        the ranks that train together, of which this process is `ranks.rank`
 
     >>> run = Run(None, None, None, epochs=9)                 # as `fit` makes it
     >>> run.next_epoch(); run.epoch
@@ -61,6 +63,7 @@ class Run:
     history: list[dict[str, float]] = field(default_factory=list)
     sums: dict[str, Any] = field(default_factory=no_sums)
     stopped: str = ""
+    ranks: Communicator = field(default_factory=world)
 
     def __repr__(self) -> str:
         return f"Run(epoch {self.epoch} of {self.epochs}, {self.step} steps)"

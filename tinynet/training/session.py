@@ -2,19 +2,24 @@
 
 import math
 import os
+import signal
 import time
 from collections.abc import Iterator
 from functools import partial
 from itertools import islice
 from typing import Any
 
+import numpy as np
+
 from tinynet.atomic import remove_parts
 from tinynet.data.loader import Loader
-from tinynet.errors import Interrupted, NonFiniteError
+from tinynet.distributed import Part, within
+from tinynet.errors import CheckpointError, DistributedError, Interrupted, NonFiniteError
 from tinynet.recording import Watched, foreign_part
 from tinynet.tensor import Tensor
 from tinynet.training import checkpoint
-from tinynet.training.guard import Found, probing
+from tinynet.training.guard import probing
+from tinynet.training.ranks import Exchange, checksum, on_first, parts_left
 from tinynet.training.recorded import RecordedStep
 from tinynet.training.run import Loss, PathLike, Run
 from tinynet.training.signals import Signals
@@ -26,7 +31,8 @@ READ_EVERY = 64  # steps between two reads of the loss from a device; on the CPU
 class Session:
     """Makes the steps of a run. Keeps its last good state in memory, and in the file `path` if given.
 
-    Options are those of `fit`; `compared` holds what a resumed run is compared by.
+    Options are those of `fit`; `compared` holds what a resumed run is compared by. With several ranks, each makes its
+    part of each step, all of them decide alike, and rank 0 reads and writes the file.
     """
 
     def __init__(self, run: Run, compared: dict[str, Any], signals: Signals, *, path: PathLike | None, seconds: float,
@@ -34,7 +40,11 @@ class Session:
         self.run, self.compared, self.signals, self.path, self.seconds = run, compared, signals, path, seconds
         self.guard, self.loss, self.max_norm = guard, loss, max_norm
         self.device = device_of(run.optimizer.parameters)
-        self.recorded = RecordedStep(run, self._learn, self.device) if graph and self._may_record() else None
+        self.exchange = Exchange(run.ranks, run.optimizer.parameters, self.device) if run.ranks.size > 1 else None
+        self.received = 0  # the signal that all ranks know of
+        self.is_due = False  # whether rank 0 finds the last save too long ago
+        self.recorded = RecordedStep(run, self._learn, self.device) \
+            if graph and self.exchange is None and self._may_record() else None
         self.loader: Any = run.train if self.recorded and self.device != "cpu" and isinstance(run.train, Loader) \
             and run.train.has_indices() and run.train.device == self.device else None  # whose batches are made from the
         # indices of rows
@@ -61,7 +71,18 @@ class Session:
         return self.recorded.reason if self.recorded and self.device != "cpu" else ""
 
     def start(self, resume: bool) -> str:
-        """Begin, or continue from the file. Returns a sentence about it for the user, or ""."""
+        """Begin, or continue from the file. Returns a sentence about it for the user, or "".
+
+        With several ranks, rank 0 does that, and the others take over its state.
+        """
+        ranks = self.run.ranks
+        said = self._start(resume) if ranks.rank == 0 else ""
+        if ranks.size > 1:
+            self.good = checkpoint.shared(self.good, ranks)
+            checkpoint.restore(self.run, self.good)
+        return said
+
+    def _start(self, resume: bool) -> str:
         if self.path is None:
             return self._check_start()
         remove_parts(self.path)
@@ -82,11 +103,23 @@ class Session:
         return ""
 
     def batches(self) -> Iterator[Any]:
-        """The rest of this epoch's batches, for `step`: if there is a `loader`, the indices of their rows."""
+        """The rest of this epoch's batches, for `step`: if there is a `loader`, the indices of their rows.
+
+        With several ranks, pairs of a part and a batch.
+        """
+        if self.exchange:
+            return parts_left(self.run)
         return self.loader.indices() if self.loader is not None and not self.run.validating else self.run.batches_left()
 
     def step(self, batch: Any) -> None:
-        """Make a step with a batch (inputs, labels), or with the indices of its rows."""
+        """Make a step with a batch (inputs, labels), or with the indices of its rows, or with a part of a batch."""
+        if self.exchange:
+            due = self.path is not None and self.run.ranks.rank == 0 and self._is_late()
+            received, self.is_due = self._learn_part(batch, self.run.model, self.loss, self.signals.received > 0, due)
+            self.run.next_step()
+            if received:
+                self._agree_on_signal()
+            return
         if self.gathers:
             arrays = [Tensor.of(batch)]
         else:
@@ -108,6 +141,53 @@ class Session:
         add_batch(self.run.sums, self.loss, value, output, target)
         return value, output
 
+    def _learn_part(self, batch: tuple[Part, Any], model: Any, loss: Loss, told: bool = False, due: bool = False
+                    ) -> tuple[bool, bool]:
+        """Make a step with a part of a batch. Returns whether a rank was told to end, and whether rank 0 wants to save.
+
+        `model` and `loss` are those of the run, or the guard's.
+        """
+        (part, arrays), run, asked = batch, self.run, [told, due]
+        inputs, target = tensors_of("fit", arrays, self.device)
+
+        def backward(value: Tensor, output: Tensor, target: Tensor) -> None:
+            assert self.exchange
+            asked[:] = self.exchange.add(part, run.sums, self.loss, value, output, target, told, due)
+
+        with within(part):
+            train_step(run, inputs, target, model, loss, self.max_norm, backward)
+        return asked[0], asked[1]
+
+    def _agree_on_signal(self) -> None:
+        self.received = self.received or max(self.run.ranks.gather(self.signals.received))
+
+    def interrupted(self) -> bool:
+        """Whether a signal was received; with several ranks by one of them, and all must ask at the same time."""
+        if self.exchange and self.run.ranks.sum(np.array([self.signals.received > 0], "float32"))[0]:
+            self._agree_on_signal()
+        elif not self.exchange:
+            self.received = self.signals.received
+        return self.received > 0
+
+    def agree_on_stop(self) -> None:
+        """If a callback has stopped the run on one rank, stop it on all of them."""
+        run = self.run
+        if self.exchange and run.callbacks and run.ranks.sum(np.array([run.stopped != ""], "float32"))[0]:
+            run.stopped = next(filter(None, run.ranks.gather(run.stopped)))
+
+    def agree_on_epoch(self, row: dict[str, float]) -> dict[str, float]:
+        """The row of rank 0, which has times of its own. Errors: DistributedError if ranks have other weights."""
+        if not self.exchange:
+            return row
+        found = self.run.ranks.gather([row, checksum(self.run)])
+        others = [str(rank) for rank, (_, crc) in enumerate(found) if crc != found[0][1]]
+        if others:
+            raise DistributedError(f"fit: all ranks must have the same weights, and after epoch {self.run.epoch} rank "
+                                   f"{', '.join(others)} of {len(found)} has others than rank 0; does a layer or a "
+                                   "callback use a clock, the rank, or random numbers that are not tinynet's?")
+        first: dict[str, float] = found[0][0]
+        return first
+
     def watch(self) -> None:
         """Check the step that was made; on a device, one of `READ_EVERY` steps, since reading waits for it."""
         if self.device == "cpu" or self.run.step % READ_EVERY == 0:
@@ -120,8 +200,11 @@ class Session:
 
     def save_if_due(self) -> None:
         """Save the state if the last save is more than `seconds` ago."""
-        if time.monotonic() - self.saved >= self.seconds:
+        if self.is_due if self.exchange else self._is_late():
             self.save()
+
+    def _is_late(self) -> bool:
+        return time.monotonic() - self.saved >= self.seconds
 
     def save(self) -> None:
         """Make the current state the last good one, and write it. Errors: NonFiniteError if it is not finite."""
@@ -132,20 +215,32 @@ class Session:
         if self.guard and checkpoint.not_finite(state):
             raise self._explain()
         if self.path is not None:
-            checkpoint.write(self.path, state)
+            on_first(self.run.ranks, partial(checkpoint.write, self.path, state), CheckpointError)
         self.good, self.saved = state, time.monotonic()
 
     def end_if_interrupted(self) -> None:
         """Save and raise Interrupted if a signal was received."""
-        if self.signals.received:
+        if not self.exchange:
+            self.received = self.signals.received
+        if self.received:
             run = self.run
             if self.path is not None:
                 self.save()
             kept = 'with checkpoint="run.ckpt" it could go on' if self.path is None else \
                 f"all of it is in {self.path}; resume=True goes on from there"
-            raise Interrupted(f"fit: stopped by {self.signals.name} after {run.step} steps, {len(run.history)} of "
-                              f"{run.epochs} epochs; the model has the weights of this step, and the exception's "
-                              f".history the finished epochs; {kept}", self.signals.received, run.history)
+            name = signal.Signals(self.received).name
+            raise Interrupted(f"fit: stopped by {name} after {run.step} steps, {len(run.history)} of {run.epochs} "
+                              "epochs; the model has the weights of this step, and the exception's "
+                              f".history the finished epochs; {kept}", self.received, run.history)
+
+    def _batches_left(self) -> Iterator[Any]:
+        return parts_left(self.run) if self.exchange else self.run.batches_left()
+
+    def _probe(self, batch: Any, model: Any, loss: Loss) -> None:
+        if self.exchange:
+            self._learn_part(batch, model, loss)
+        else:
+            train_step(self.run, *tensors_of("fit", batch, self.device), model, loss, self.max_norm)
 
     def _explain(self) -> NonFiniteError:
         """Repeat the steps since the last good state, with a check of every tensor, and restore that state."""
@@ -154,13 +249,16 @@ class Session:
         good = run.step
         found = f"the loss or a weight was not finite in one of the steps {good + 1} to {last}, but not when they " \
                 "were made again (are the batches the same in each pass?)"
-        try:
-            with probing(run, self.loss) as (model, loss):
-                for batch in islice(run.batches_left(), last - good):
-                    train_step(run, *tensors_of("fit", batch, self.device), model, loss, self.max_norm)
-                    run.next_step()
-        except Found as first:
-            found = f"in step {run.step + 1} (epoch {run.epoch}, batch {run.batch + 1}) {first}"
+        with probing(run, self.loss) as (model, loss, faults):
+            for batch in islice(self._batches_left(), last - good):
+                self._probe(batch, model, loss)
+                first = [(*one[0], rank) for rank, one in enumerate(run.ranks.gather(faults[:1])) if one]
+                if first:  # other ranks may meet the fault later, by the sums over ranks
+                    _, what, rank = min(first)
+                    on = f", on rank {rank}" if self.exchange else ""
+                    found = f"in step {run.step + 1} (epoch {run.epoch}, batch {run.batch + 1}) {what}{on}"
+                    break
+                run.next_step()
         checkpoint.restore(run, self.good)
         kept = f", which is in {self.path}" if self.path is not None else ""
         return NonFiniteError(f"fit: {found}; the model is back at step {good}, the last good state{kept}; "

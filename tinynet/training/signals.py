@@ -14,6 +14,7 @@ class Signals:
 
     running   a `threading.Lock` that is held for the whole run. An exception at the start of `__exit__` leaves the
               handler in place; if `running` is free, the handler passes signals on to the one before it
+    show      write a line to stderr when a signal is noted
 
     >>> with (running := threading.Lock()), Signals(running, signal.SIGINT) as signals:
     ...     signal.raise_signal(signal.SIGINT)
@@ -21,11 +22,11 @@ class Signals:
     'SIGINT'
     """
 
-    def __init__(self, running: Any, *numbers: int) -> None:
+    def __init__(self, running: Any, *numbers: int, show: bool = True) -> None:
         self.numbers = numbers if threading.current_thread() is threading.main_thread() else ()
         self.received = 0
         self.before: dict[int, Any] = {}
-        self.running = running
+        self.running, self.show = running, show
 
     def __enter__(self) -> Self:
         for number in self.numbers:
@@ -52,4 +53,5 @@ class Signals:
             signal.raise_signal(number)
             return
         with suppress(OSError):  # not print: its buffer may be locked by the code that was interrupted
-            os.write(2, b"\nstopping after this step; once more, and it stops at once\n")
+            if self.show:
+                os.write(2, b"\nstopping after this step; once more, and it stops at once\n")

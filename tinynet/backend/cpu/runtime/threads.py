@@ -42,12 +42,11 @@ from numba.core.compiler_lock import global_compiler_lock
 from tinynet.backend import observer
 from tinynet.backend.cpu.runtime.launcher import launchers, make_launcher
 from tinynet.backend.cpu.runtime.mailbox import SEQUENCE, STOP, new_mailbox, perform_rows, serve
-from tinynet.backend.threads import checked
+from tinynet.backend.threads import MOST_BY_DEFAULT, checked
 from tinynet.errors import ArgumentError
 from tinynet.processors import processors
 from tinynet.settings import exclusively
 
-MOST_THREADS = 16  # of the default
 POLLS = 4_000  # before a worker sleeps, about 1 ms; waking it takes a tenth of that
 WORTH = 8_192  # elements of a pass that take about as long as a launch
 
@@ -213,7 +212,7 @@ class Pool:
 
 
 _pool: Pool | None = None
-_threads = min(MOST_THREADS, processors())
+_threads = min(MOST_BY_DEFAULT, processors())
 _changing = RLock()  # held while `_pool` or `_threads` changes
 
 

@@ -1,0 +1,342 @@
+"""Training with several ranks, as threads of this process: the results are those of one process.
+
+`tests/training/test_jobs.py` starts real ranks.
+"""
+
+import itertools
+import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinynet as tn
+from tests.support import ranks
+from tinynet import nn
+from tinynet.distributed import Communicator, Part
+from tinynet.errors import DistributedError, NonFiniteError
+from tinynet.training import evaluate, fit
+from tinynet.training.ranks import Exchange
+
+ROWS, STEPS, CLASSES = 41, 6, 3
+own = threading.local()
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(ROWS, STEPS, 4)).astype("float32")
+Y = RNG.integers(0, CLASSES, ROWS)
+TIMES = {"seconds", "images_per_second"}
+
+
+@pytest.fixture(autouse=True)
+def each_thread_has_a_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (fit, evaluate):
+        monkeypatch.setattr(module, "ranks", lambda: getattr(own, "rank", None) or Communicator())
+
+
+def in_ranks(size: int, work: Callable[[Any], Any]) -> list[Any]:
+    def one(rank: Any) -> Any:
+        own.rank = rank
+        return work(rank)
+    return ranks.run(size, one) if size > 1 else [work(Communicator())]
+
+
+def network(dtype: str = "float64") -> nn.Sequential:
+    """Everything that needs the whole batch: statistics, masks, counters."""
+    return nn.Sequential(nn.BatchNorm(4), nn.LSTM(4, 5, dropout=0.2, recurrent_dropout=0.2, return_sequences=False),
+                         nn.Dropout(0.3), nn.BatchNorm(5), nn.Dense(5, CLASSES)).astype(dtype)
+
+
+def loader(dtype: str = "float64", batch_size: int = 16, **options: Any) -> tn.data.Loader:
+    return tn.data.Loader(X.astype(dtype), Y, batch_size=batch_size, **{"shuffle": True, "seed": 3, **options})
+
+
+def trained(size: int, make: Callable[[], Any] = network, batches: Callable[[], Any] = loader,
+            callbacks: Callable[[Any], Any] = lambda rank: [], epochs: int = 3,
+            validation: Callable[[], Any] = lambda: None, **options: Any) -> list[Any]:
+    """For each rank the history without times, the state of the model and the number of steps."""
+    tn.seed(7)
+    models = [make() for _ in range(size)]  # of different weights: rank 0 gives its own to the others
+
+    def work(rank: Any) -> Any:
+        model = models[rank.rank]
+        optimizer = tn.optim.Adam(model.parameters(), lr=0.05)
+        schedule = tn.optim.OneCycle(optimizer, peak=0.05, steps=12)
+        history = tn.fit(model, optimizer, batches(), epochs=epochs, max_norm=0.5, schedule=schedule, show=False,
+                         callbacks=callbacks(rank), validation=validation(), **options)
+        rows = [{name: value for name, value in row.items() if name not in TIMES} for row in history]
+        return rows, model.state_dict(), int(optimizer.steps)
+
+    return in_ranks(size, work)
+
+
+def same(many: list[Any], one: Any, tolerance: float = 1e-9) -> bool:
+    """Whether all ranks are equal bit for bit, and equal to one process but for rounding."""
+    history, state, steps = many[0]
+    for other in many[1:]:
+        assert (other[0], other[2]) == (history, steps)
+        assert all(np.array_equal(state[name], other[1][name]) for name in state)
+    return bool(steps == one[2] and [*map(list, history)] == [*map(list, one[0])]
+                and all(np.allclose([*row.values()], [*expected.values()], rtol=tolerance * 10)
+                        for row, expected in zip(history, one[0], strict=True))
+                and all(ranks.difference(state[name], one[1][name]) < tolerance for name in state))
+
+
+def recall(labels: Any, outputs: Any) -> float:
+    return float((outputs.argmax(axis=-1) * labels * (1 + np.arange(len(labels)))).sum())  # depends on the order
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-9), ("float32", 1e-3)])
+@pytest.mark.parametrize("size", [2, 3])
+def test_a_run_is_that_of_one_process(size: int, dtype: str, tolerance: float) -> None:
+    options: dict[str, Any] = {"make": lambda: network(dtype), "batches": lambda: loader(dtype),
+                               "callbacks": lambda rank: [tn.callbacks.EMA(0.8)],
+                               "validation": lambda: loader(dtype, 7, shuffle=False), "metrics": {"recall": recall}}
+    one, = trained(1, **options)
+    assert same(trained(size, **options), one, tolerance)
+    assert one[2] == 9
+
+
+@pytest.mark.parametrize("fault", ["dropout", "batch norm", "mean of means", "clipped before"])
+def test_a_planted_mistake_is_found(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, = trained(1)
+    if fault == "dropout":
+        monkeypatch.setattr(Part, "first", lambda self, size: 0)
+    elif fault == "batch norm":
+        monkeypatch.setattr(Part, "across", property(lambda self: lambda xp, *sums: sums))
+    elif fault == "mean of means":
+        monkeypatch.setattr("tinynet.training.ranks.divided_by", lambda loss, labels: 1)
+    else:
+        usual = Exchange._collect
+
+        def clipped(self: Any, *arguments: Any) -> None:
+            tn.optim.clip_global_norm(self.parameters, 0.5)
+            usual(self, *arguments)
+        monkeypatch.setattr(Exchange, "_collect", clipped)
+    try:
+        assert not same(trained(2), one)
+    except DistributedError as error:  # the ranks' own averages of BatchNorm drift apart
+        assert fault == "batch norm"
+        assert "after epoch 1 rank 1 of 2 has others than rank 0" in str(error)
+
+
+def test_a_loss_with_weights_divides_by_those_of_all_ranks() -> None:
+    loss = partial(tn.ops.cross_entropy, weight=tn.Tensor(np.array([0.2, 1.0, 5.0])), ignore_index=1)
+    assert same(trained(2, loss=loss, validation=loader), trained(1, loss=loss, validation=loader)[0])
+
+
+def test_batches_of_a_list_and_batches_smaller_than_the_ranks() -> None:
+    rows = [slice(0, 16), slice(16, 18), slice(18, 41)]
+    def batches() -> Any:
+        return [(X[some].astype("float64"), Y[some]) for some in rows]
+    one, = trained(1, batches=batches, validation=batches)
+    assert same(trained(3, batches=batches, validation=batches), one)
+
+
+def test_batches_of_similar_length_are_cut_alike() -> None:
+    lengths = RNG.integers(1, STEPS + 1, ROWS)
+    mask = np.arange(STEPS) < lengths[:, None]
+
+    def batches() -> Any:
+        return tn.data.Loader((X.astype("float64"), mask), Y, batch_size=16, shuffle=True, seed=1, lengths=lengths,
+                              bucket=2)
+    assert same(trained(2, batches=batches), trained(1, batches=batches)[0])
+
+
+class Counted:
+    """Rows that note which of them are read."""
+
+    def __init__(self, read: list[int]) -> None:
+        self.shape, self.read = X.shape, read
+
+    def __len__(self) -> int:
+        return len(X)
+
+    def __getitem__(self, index: Any) -> Any:
+        self.read += np.asarray(index).tolist()
+        return X[index]
+
+
+def test_each_rank_reads_augments_and_computes_its_own_rows_alone() -> None:
+    read: list[list[int]] = [[] for _ in range(3)]
+    augmented: list[list[int]] = [[] for _ in range(3)]
+    computed = [0] * 3
+    tn.seed(0)
+
+    class Counts(nn.Module):
+        def __init__(self, rank: int) -> None:
+            self._rank = rank
+
+        def forward(self, x: tn.Tensor) -> tn.Tensor:
+            computed[self._rank] += len(x)
+            return x
+
+    models = [nn.Sequential(Counts(rank), nn.Flatten(), nn.Dense(4 * STEPS, CLASSES)) for rank in range(3)]
+
+    def work(rank: Any) -> None:
+        def augment(rows: Any, index: Any, epoch: int, seed: int) -> Any:
+            augmented[rank.rank].extend(index.tolist())
+            return rows
+
+        model = models[rank.rank]
+        batches = tn.data.Loader(Counted(read[rank.rank]), Y, batch_size=16, shuffle=True, seed=2, augment=augment)
+        tn.fit(model, tn.optim.SGD(model.parameters()), batches, epochs=1, show=False)
+
+    in_ranks(3, work)
+    assert sorted(itertools.chain(*read)) == list(range(ROWS))
+    assert augmented == read
+    assert computed == [len(rows) for rows in read] == [5 + 5 + 3, 5 + 5 + 3, 6 + 6 + 3]
+
+
+def test_a_layer_without_a_gradient_on_one_rank() -> None:
+    """The others' gradients count, and no rank waits for ever."""
+    class Either(nn.Module):
+        def __init__(self) -> None:
+            self.left, self.right = nn.Dense(4, CLASSES), nn.Dense(4, CLASSES)
+            self.unused = nn.Dense(4, CLASSES)
+
+        def forward(self, x: tn.Tensor) -> tn.Tensor:
+            last = x[:, -1]
+            return self.left(last) if float(last.numpy()[0, 0]) > 0 else self.right(last)
+
+    tn.seed(1)
+    unused = Either().state_dict()["unused.W"]
+    tn.seed(1)
+    found = trained(2, make=Either, batches=lambda: loader("float32", 4))
+    assert same(found, found[0])
+    assert np.array_equal(found[0][1]["unused.W"].shape, unused.shape)
+
+
+def test_the_guard_names_the_rank_and_restores_all() -> None:
+    rows = X.astype("float64")
+    rows[30] = np.nan
+
+    def work(rank: Any) -> Any:
+        model = models[rank.rank]
+        batches = tn.data.Loader(rows, Y, batch_size=20)  # the row 30 is in the half of rank 1 of the second batch
+        with pytest.raises(NonFiniteError) as error:
+            tn.fit(model, tn.optim.Adam(model.parameters()), batches, epochs=1, show=False)
+        return str(error.value), {name: array.tolist() for name, array in model.state_dict().items()}
+
+    tn.seed(0)
+    models = [network() for _ in range(2)]
+    first, second = in_ranks(2, work)
+    assert first == second
+    assert ("in step 2 (epoch 1, batch 2) the input of the model is the first that is not finite: nan at [0, 0, 0], "
+            "24 of its 240 numbers, on rank 1; the model is back at step 0") in first[0]
+
+
+class StopsOne(tn.callbacks.Callback):
+    """Stop one rank, after a step or an epoch, as a clock would."""
+
+    def __init__(self, rank: Any, after: str) -> None:
+        self._rank, self._after = rank.rank, after
+
+    def on_step(self, run: Any) -> None:
+        if self._after == "step" and self._rank == 1 and run.step == 4:
+            run.stop("it is late")
+
+    def on_epoch(self, run: Any) -> None:
+        if self._after == "epoch" and self._rank == 1:
+            run.stop("it is late")
+
+
+@pytest.mark.parametrize(("after", "steps"), [("step", 4), ("epoch", 3)])
+def test_a_callback_that_stops_one_rank_stops_all(after: str, steps: int) -> None:
+    found = trained(3, callbacks=lambda rank: [StopsOne(rank, after)])
+    assert [one[2] for one in found] == [steps] * 3
+
+
+def test_early_stopping_decides_alike() -> None:
+    def callbacks(rank: Any) -> Any:
+        return [tn.callbacks.EarlyStopping("train_loss", patience=1, min_delta=0.5)]
+    assert same(trained(2, callbacks=callbacks, epochs=9), trained(1, callbacks=callbacks, epochs=9)[0])
+
+
+class Drifts(tn.callbacks.Callback):
+    def __init__(self, rank: Any) -> None:
+        self._rank = rank.rank
+
+    def on_epoch(self, run: Any) -> None:
+        if self._rank == 1:
+            run.model[-1].b.data[0] += 1e-3
+
+
+def test_ranks_that_drift_apart_are_noticed() -> None:
+    with pytest.raises(DistributedError, match="the same weights, and after epoch 2 rank 1 of 3 has others than rank "
+                                               "0; does a layer or a callback use a clock"):
+        trained(3, callbacks=lambda rank: [Drifts(rank)])
+
+
+def test_ranks_that_train_something_else_are_refused() -> None:
+    with pytest.raises(DistributedError, match=r"must train the same, but training data is .* does the script make"):
+        trained(2, batches=lambda: loader(batch_size=10 + own.rank.rank))
+
+
+def test_rank_0_alone_writes_and_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def callbacks(rank: Any) -> Any:
+        return [tn.callbacks.Log(tmp_path / f"log{rank.rank}.csv"),
+                tn.callbacks.BestModel(tmp_path / f"best{rank.rank}.safetensors", "train_loss")]
+
+    def work(rank: Any) -> Any:
+        model = models[rank.rank]
+        tn.fit(model, tn.optim.Adam(model.parameters()), loader(), epochs=2, callbacks=callbacks(rank),
+               checkpoint=tmp_path / f"run{rank.rank}.ckpt")
+
+    models = [network() for _ in range(2)]
+    in_ranks(2, work)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best0.safetensors", "log0.csv", "run0.ckpt"]
+    said = capsys.readouterr().out.splitlines()
+    assert [line.partition("  ")[0] for line in said] == ["epoch 1/2", "epoch 2/2"]
+
+
+class Ends(tn.callbacks.Callback):
+    """End the run after a step."""
+
+    def on_step(self, run: Any) -> None:
+        if run.step == 5:
+            raise KeyError("ended")
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (2, 3), (1, 2), (2, 2)])
+def test_a_run_is_resumed_with_another_number_of_ranks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: int,
+                                                       after: int) -> None:
+    size = [0]
+    monkeypatch.setattr("tinynet.training.fingerprint.world", lambda: Part.of(ranks.Threads(0, size[0], {}), 9).ranks)
+    options: dict[str, Any] = {"checkpoint": tmp_path / "run.ckpt", "checkpoint_seconds": 0.0}
+    one, = trained(1)
+    size[0] = before
+    with pytest.raises(KeyError, match="ended"):
+        trained(before, callbacks=lambda rank: [Ends()], **options)
+    size[0] = after
+    monkeypatch.setattr(Ends, "on_step", tn.callbacks.Callback.on_step)
+    if before == after:
+        found = trained(after, callbacks=lambda rank: [Ends()], resume=True, **options)
+    else:
+        with pytest.warns(UserWarning, match=f"ranks: {before} there, {after} here") as caught:
+            found = trained(after, callbacks=lambda rank: [Ends()], resume=True, **options)
+        assert len(caught) == 1
+    assert same(found, one)
+
+
+def test_evaluate_and_its_metrics_are_those_of_one_process() -> None:
+    model = network()
+    tn.seed(0)
+    model(tn.Tensor(X.astype("float64")))
+    one, two, three = (in_ranks(size, lambda rank: tn.evaluate(model, loader(batch_size=5), metrics={"r": recall}))
+                       for size in (1, 2, 3))
+    assert (two, three) == ([two[0]] * 2, [three[0]] * 3)
+    assert two[0] == three[0] == pytest.approx(one[0], rel=1e-12)
+
+
+def test_labels_may_be_booleans() -> None:
+    labels = np.stack([Y == 0, Y == 1, Y == 2], axis=1)
+
+    def work(rank: Any) -> Any:
+        count = {"count": lambda labels, outputs: float((labels * [1, 2, 3]).sum())}
+        return tn.evaluate(nn.Sequential(nn.Flatten(), layer), tn.data.Loader(X, labels, batch_size=16),
+                           loss=tn.ops.binary_cross_entropy, metrics=count)
+
+    layer = nn.Dense(4 * STEPS, CLASSES)
+    assert in_ranks(2, work) == [pytest.approx(in_ranks(1, work)[0])] * 2
