@@ -60,8 +60,8 @@ def one_process() -> Any:
 def test_weights_after_30_steps(size: int, names: list[str], one_process: Any, tmp_path: Path) -> None:
     """All but a few weights differ by rounding.
 
-    A weight whose gradient is 0 but for rounding moves by whole steps of Adam, in one process with another number of
-    threads as well: the bias before a BatchNorm, or a weight behind units that are at 0 in nearly all images.
+    A weight whose gradient is 0 but for rounding moves by whole steps of Adam. So it does in one process with another
+    number of threads. The bias before a BatchNorm is one of them.
     """
     code, said, complaints = ended(started(size, "exact", tmp_path / "found.npz", *names))
     assert code == 0, said + complaints
