@@ -37,3 +37,28 @@ def test_each_picture_has_its_caption(drawn: list[Any]) -> None:
         ("black", 0), ("grey", 128), ("white", 255)]
     drawing.sheet("there.png", [], [], title="none")
     assert drawn[1].texts[-1].get_text() == "none"
+
+
+@pytest.mark.parametrize(("signed", "least", "colours"), [(True, -4.0, "PuOr_r"), (False, 0.0, "inferno")])
+def test_a_map_lies_over_its_image(signed: bool, least: float, colours: str, drawn: list[Any]) -> None:
+    """On the right, over the image in grey; the scale reaches the largest value, and a signed one both ways."""
+    picture = np.zeros((2, 2, 3), np.uint8)
+    picture[0] = 30, 60, 90
+    heat = np.array([[-4.0, 1.0], [0.0, 3.0]])
+    drawing.map_over("there.png", picture, heat, title="$dog", label="a map", signed=signed)
+    figure, = drawn
+    left, right, bar = figure.axes
+    assert (left.images[0].get_array() == picture).all()
+    grey, shade = right.images
+    assert grey.get_array().tolist() == [[60, 60], [0, 0]] and (shade.get_array() == heat).all()
+    assert shade.get_clim() == (least, 4.0) and shade.get_cmap().name == colours and 0 < shade.get_alpha() < 1
+    assert bar.get_ylabel() == "a map" and figure._suptitle.get_text() == "\\$dog"
+    drawing.map_over("there.png", picture, 0 * heat, title="", label="", signed=signed)
+    assert drawn[1].axes[1].images[1].get_clim()[1] == 1.0
+
+
+def test_a_sheet_has_five_columns(drawn: list[Any]) -> None:
+    drawing.sheet("there.png", [np.zeros((2, 2, 1), np.uint8)] * 7, list("abcdefg"), title="seven")
+    places = [(one.get_subplotspec().rowspan.start, one.get_subplotspec().colspan.start) for one in drawn[0].axes]
+    assert places == [(0, 0), (0, 1), (0, 2), (0, 3), (0, 4), (1, 0), (1, 1)]
+    assert {axes.images[0].get_clim() for axes in drawn[0].axes} == {(0, 255)}

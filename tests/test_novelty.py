@@ -61,6 +61,31 @@ def test_few_and_degenerate_images() -> None:
         same.score(np.zeros((2, 4)))
 
 
+@pytest.mark.parametrize("count", [20, 199, 200, 400])
+def test_the_limit_of_few_images_is_no_lower_than_that_of_a_normal_distribution(count: int) -> None:
+    """Of logarithms, up to 199 validation images; the 99.5th percentile of more."""
+    random = np.random.default_rng(3)
+    validation = random.normal(size=(count, 4)) * np.linspace(0.2, 1, count)[:, None]
+    one = kept(random.normal(size=(300, 4)), validation)
+    distances = one.score(validation) * one.limit[0]
+    percentile, logs = np.percentile(distances, 99.5), np.log(distances)
+    wide = np.exp(logs.mean() + 2.576 * logs.std())
+    assert wide > 1.05 * percentile, "else the data say nothing"
+    assert one.limit[0] == pytest.approx(wide if count < 200 else percentile, rel=1e-5)
+
+
+def test_the_distance_by_its_equation() -> None:
+    """Along the components in deviations of each, in all other directions in one deviation."""
+    random = np.random.default_rng(4)
+    x = random.normal(size=(500, 3)) * [3.0, 1.0, 0.2] + [5.0, 0.0, -1.0]
+    one = kept(x, x)
+    assert one.basis.shape == (2, 3)
+    z = (x - x.mean(axis=0)) / x.std(axis=0)
+    variances, vectors = np.linalg.eigh(z.T @ z / 500)
+    squares = (z @ vectors[:, ::-1]) ** 2 / variances[::-1]
+    np.testing.assert_allclose(one.score(x) * one.limit[0], np.sqrt(squares.sum(axis=1) / 3), rtol=1e-3)
+
+
 def test_statistics_tell_images_apart() -> None:
     flat, noise = np.full((1, 16, 16, 3), 128, np.uint8), rng.integers(0, 256, (1, 16, 16, 3), dtype=np.uint8)
     red = flat.copy()

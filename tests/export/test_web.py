@@ -3,8 +3,11 @@
 Needs Chromium, the package playwright, and the files of onnxruntime-web (or npm, which fetches them once).
 """
 
+import base64
+import gzip
 import io
 import json
+import re
 import subprocess
 import tarfile
 from collections.abc import Iterator
@@ -324,3 +327,18 @@ def test_the_command(small_runtime: Path, tmp_path: Path, capsys: pytest.Capture
     assert main(["export", str(tmp_path / "cats"), "--web", str(page), "--runtime", str(small_runtime), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"file": str(page), "bytes": page.stat().st_size}
     assert "<title>cats</title>" in page.read_text()
+
+
+@pytest.mark.parametrize(("count", "said"), [(2, "Tells 2 classes apart: name 0, name 1."), (
+    15, "Tells 15 classes apart: " + ", ".join(f"name {k}" for k in range(12)) + " and 3 more.")])
+def test_what_the_page_knows_of_its_model(count: int, said: str) -> None:
+    """Its classes, the size of its images, its threshold, and the model itself."""
+    files = {name: name.encode() for name in (runtime.LIBRARY, runtime.GLUE, runtime.WASM)}
+    names = tuple(f"name {k}" for k in range(count))
+    text = page_text(b"the model", names, (20, 30, 3), "Cat & dog", files, 0.25)
+    assert said in text and "<title>Cat &amp; dog</title>" in text
+    config = json.loads(re.search(r"\{\"classes\".*\}", text)[0])  # type: ignore[index]
+    assert config == {"classes": list(names), "height": 20, "width": 30, "channels": 3, "pad": False, "threshold": 0.25}
+    assert base64.b64encode(b"the model").decode() in text and base64.b64encode(runtime.GLUE.encode()).decode() in text
+    packed = re.findall(r"[A-Za-z0-9+/]{20,}=*", text)
+    assert runtime.WASM.encode() in [gzip.decompress(base64.b64decode(one)) for one in packed if one.startswith("H4sI")]
