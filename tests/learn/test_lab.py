@@ -113,6 +113,43 @@ def test_averages_with_and_without_the_correction() -> None:
     assert abs(found[4, 1] - 5) < 1 and found[4, 2] < 2.5
 
 
+def test_averages_of_the_variance_start_at_one_without_the_correction() -> None:
+    batches, running, plain = np.array(lab.batch_norm(4, 5.0, 2.0)["var"]).T
+    expected = 1.0
+    for batch, found in zip(batches, plain, strict=True):
+        expected = 0.9 * expected + 0.1 * batch
+        assert found == pytest.approx(expected)
+    np.testing.assert_allclose(running, np.cumsum(batches) / np.arange(1, 5), rtol=1e-5)
+    assert batches.mean() == pytest.approx(4, rel=0.5) and len(lab.batch_norm(99, 0.0, 1.0)["mean"]) == 60
+
+
+def test_a_training_run_has_the_rate_and_the_steps_that_are_asked_for() -> None:
+    with tn.using("reference"):  # as the lab does
+        few, many, other = (lab.training(True, *asked) for asked in ((0.01, 0), (0.01, 99), (0.02, 2)))
+    assert (few["step"], many["step"], len(other["losses"])) == (1, 20, 2)
+    assert other["losses"][0] == few["losses"][0] and other["losses"][1] != many["losses"][1]
+    assert many["accuracy"] > few["accuracy"] and many["accuracy"] * 50 == pytest.approx(round(many["accuracy"] * 50))
+    images, labels = lab.shifted(7)
+    assert images.shape == (50, 28, 28) and labels.tolist() == list(range(10)) * 5
+    for image, label in zip(images, labels, strict=True):
+        whole = [np.roll(drawn()[label], (y, x), axis=(0, 1)) for y in range(-3, 4) for x in range(-3, 4)]
+        assert any((image == one).all() for one in whole)
+    assert (lab.shifted(7)[0] == images).all() and (lab.shifted(8)[0] != images).any()
+
+
+def test_a_plain_rnn_scales_gradients_by_w_and_the_slopes() -> None:
+    layers = list(lab.model())
+    sequence = layers[1](layers[0](tn.Tensor(lab._image(THREE)))).numpy()
+    plain = lab._plain_rnn(sequence, 128)
+    layer = lab._made["SimpleRNN"]
+    h = layer(tn.Tensor(sequence)).numpy()[0]  # (T,H)
+    d = tn.random.normal((32, 128), (0, tn.random.stream("lab")), step=0).astype("float32")
+    start = np.linalg.norm(d, axis=1)
+    for t in (27, 26):
+        d = (d * (1 - h[t] ** 2)) @ layer.W.numpy()[:128].T
+        assert plain[t] == pytest.approx((np.linalg.norm(d, axis=1) / start).mean(), rel=1e-3)
+
+
 def test_a_training_run_goes_on_and_is_the_same_again() -> None:
     first = lab.training(True, 0.01, 10)
     second = lab.training(False, 0.01, 10)
@@ -154,6 +191,40 @@ def test_pooling_leads_a_gradient_back() -> None:
     found = small_widgets.pooling(THREE, "max pool 4 x 4")
     assert found["y"].shape == (7, 7) and found["dx"].sum() == 49
     np.testing.assert_allclose(found["y"][2, 3], DIGITS[3][8:12, 12:16].max() / 255, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in small_widgets.POOLS if "dropout" not in kind])
+def test_each_kind_of_pooling_is_what_it_says(kind: str) -> None:
+    x = DIGITS[3] / 255
+    size = 2 if "2 x 2" in kind else 4
+    blocks = x.reshape(28 // size, size, 28 // size, size)
+    expected = {"ReLU": np.maximum(x - 0.5, 0), "max": blocks.max(axis=(1, 3)), "average": blocks.mean(axis=(1, 3))}
+    found = small_widgets.pooling(THREE, kind)
+    np.testing.assert_allclose(found["y"], expected[kind.split()[0]], atol=1e-6)
+    assert found["dx"].shape == (28, 28) and found["kinds"] == list(small_widgets.POOLS)
+    if kind.startswith("average"):
+        np.testing.assert_allclose(found["dx"], 1 / 16)
+
+
+def test_dropout_of_a_half() -> None:
+    with tn.using("reference"):
+        found = small_widgets.pooling([255] * 784, "dropout 0.5")
+    assert set(np.unique(found["y"])) == {0.0, 2.0} and (found["y"] == 0).mean() == pytest.approx(0.5, abs=0.1)
+
+
+def test_three_optimizers_by_their_equations() -> None:
+    """From (-4, 1): the first steps, and the losses of all."""
+    found = small_widgets.optimizers(0.01, 20, steps=5)
+    paths, shape = found["paths"], np.array([1.0, 20.0])
+    assert paths.shape == (3, 6, 2) and (paths[:, 0] == [-4, 1]).all() and len(found["names"]) == 3
+    np.testing.assert_allclose(found["losses"], (paths**2 * shape).sum(axis=-1) / 2)
+    point, velocity = np.array([-4.0, 1.0]), np.zeros(2)
+    for step in paths[1, 1:]:
+        velocity = 0.9 * velocity + shape * point
+        point = point - 0.01 * velocity
+        np.testing.assert_allclose(step, point)
+    np.testing.assert_allclose(paths[2, 1], [-3.9, 0.9], rtol=1e-5)  # Adam's first step is the rate, 10 times as high
+    assert small_widgets.optimizers(0.01, 50)["paths"].shape == (3, 61, 2)
 
 
 def test_gradient_descent_diverges_above_two_over_the_curvature() -> None:
