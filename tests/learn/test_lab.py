@@ -1,5 +1,7 @@
 """What the lab computes, beside direct calls of tinynet."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -123,9 +125,15 @@ def test_averages_of_the_variance_start_at_one_without_the_correction() -> None:
     assert batches.mean() == pytest.approx(4, rel=0.5) and len(lab.batch_norm(99, 0.0, 1.0)["mean"]) == 60
 
 
-def test_a_training_run_has_the_rate_and_the_steps_that_are_asked_for() -> None:
-    with tn.using("reference"):  # as the lab does
-        few, many, other = (lab.training(True, *asked) for asked in ((0.01, 0), (0.01, 99), (0.02, 2)))
+def test_a_training_run_has_the_rate_and_the_steps_that_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From 1 to 20 steps."""
+    def run(lr: float, steps: int) -> dict[str, Any]:
+        tn.seed(0)
+        made = tn.nn.Sequential(tn.nn.Flatten(), tn.nn.Dense(784, 10))  # quick
+        monkeypatch.setitem(lab._made, "training", (made, tn.optim.Adam(made.parameters()), [0]))
+        return lab.training(False, lr, steps)
+
+    few, many, other = run(0.01, 0), run(0.01, 99), run(0.02, 2)
     assert (few["step"], many["step"], len(other["losses"])) == (1, 20, 2)
     assert other["losses"][0] == few["losses"][0] and other["losses"][1] != many["losses"][1]
     assert many["accuracy"] > few["accuracy"] and many["accuracy"] * 50 == pytest.approx(round(many["accuracy"] * 50))
