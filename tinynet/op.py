@@ -27,11 +27,11 @@ from tinynet import backend
 from tinynet.backend import incremented as incremented
 from tinynet.backend.observer import current as recorder
 from tinynet.contract import Contract, Sizes
-from tinynet.errors import DeviceError, TinynetError
+from tinynet.errors import TinynetError
 from tinynet.options import wrong_option
 from tinynet.plain import plain
 from tinynet.tape import Node
-from tinynet.tensor import Constant, Tensor, blank
+from tinynet.tensor import Constant, Tensor, blank, on_two_devices
 from tinynet.tracing import UNOBSERVED, Call, observers
 from tinynet.types import Array as Array
 from tinynet.types import Count
@@ -40,7 +40,7 @@ from tinynet.types import Gradients as Gradients
 if TYPE_CHECKING:
     import typing_extensions
 
-_EXACT = 1 << 24  # float32 holds all integers up to here
+_EXACT = 2.0**24  # float32 holds all integers up to here
 _REMEMBERED = 256  # checked calls that an op keeps, by shapes, dtypes and options
 
 REGISTRY: dict[str, "Op[Any]"] = {}  # every op by name, for the tests
@@ -50,12 +50,6 @@ if TYPE_CHECKING:  # the result of an op or a layer: a Tensor by default (`typin
     Result = typing_extensions.TypeVar("Result", default=Tensor)
 else:
     Result = TypeVar("Result")
-
-
-def namespace_of(op: str, *named: tuple[str, Tensor]) -> Any:
-    """The module of array functions for tensors, given as (argument, tensor). DeviceError for two devices."""
-    device = backend.common_device(tensor.data for _, tensor in named)
-    return backend.namespace(device or _on_two_devices(op, named))
 
 
 class Op(Generic[Result]):
@@ -83,6 +77,7 @@ class Op(Generic[Result]):
         self._sizing = frozenset(p.name for p in options if p.name in taken or any_option)  # options of `sizes`
         self._pair = self.name, f"d{self.name}"
         self._positional = tuple(p.name for p in options if p.kind is not p.KEYWORD_ONLY)
+        self._alone = len(options) if self._positional == self._names else -1  # arguments, where there are no options
         self._defaults = {argument.name: None for argument in self.contract.inputs if argument.optional}
         self._defaults.update({p.name: p.default for p in options if p.default is not p.empty})
 
@@ -114,7 +109,7 @@ class Op(Generic[Result]):
 
     def _run(self, tensors: Sequence[Tensor | None], arrays: list[Any], sizes: Sizes, options: dict[str, Any]) -> Any:
         """Compute the outputs, and leave a node if one of the inputs needs a gradient."""
-        device = backend.common_device(arrays) or _on_two_devices(self.name, self._named(tensors))
+        device = backend.common_device(arrays) or on_two_devices(self.name, self._named(tensors))
         if self.check and device == "cpu":  # reading values would make a GPU wait
             backend.call(self.check, *arrays, sizes=sizes, **options)
         xp = backend.namespace(device)
@@ -138,17 +133,19 @@ class Op(Generic[Result]):
                 raise
             with np.errstate(under="ignore"):
                 return self._run(tensors, arrays, sizes, options)
-        outputs, cache = result
-        are_several, kind = isinstance(outputs, tuple), xp.ndarray
-        made = [array if type(array) is kind else xp.asarray(array)
-                for array in (outputs if are_several else (outputs,))]
-        results = [Tensor.of(array) for array in made]
-        if backend.is_recording() and any([tensor is not None and tensor.requires_grad for tensor in tensors]):
-            node = Node(self, xp, backward, cache, tensors, made)
-            for index, tensor in enumerate(results):
-                tensor.origin = node, index
-                tensor.requires_grad = True
-        return tuple(results) if are_several else results[0]
+        made, cache = result
+        outputs = made if isinstance(made, tuple) else (made,)
+        results = tuple(map(Tensor.of, outputs))
+        for tensor in results:
+            if type(tensor.data) is not xp.ndarray:
+                tensor.data = xp.asarray(tensor.data)
+        for needed in tensors if backend.is_recording() else ():
+            if needed is not None and needed.requires_grad:
+                node = Node(self, xp, backward, cache, tensors, results)
+                for index, tensor in enumerate(results):
+                    tensor.origin, tensor.requires_grad = (node, index), True
+                break
+        return results if made is outputs else results[0]
 
     def blanks(self, arrays: Sequence[Any], sizes: Sizes, options: dict[str, Any]) -> Any:
         """Outputs without memory, of the shapes of the contract and the dtype of the option `dtype` or the inputs."""
@@ -209,6 +206,8 @@ class Op(Generic[Result]):
         if self.contract.variadic:
             inputs = list(args[0]) if len(args) == 1 and isinstance(args[0], list | tuple) else list(args)
             return inputs, {**self._defaults, **kwargs}
+        if not kwargs and len(args) == self._alone:
+            return args, {}
         form = (len(args), *kwargs)
         inputs_of, options_at = self._forms.get(form) or self._form(form, args, kwargs)
         values = (*args, *kwargs.values(), *self._defaults.values())
@@ -292,34 +291,29 @@ class Update:
                 backend.call(self.specification, xp, *arrays, **options)
 
 
-def _on_two_devices(op: str, named: Sequence[tuple[str, Tensor]]) -> Any:
-    """Raise the DeviceError that names the first two tensors on different devices."""
-    first, device = named[0][0], named[0][1].device
-    second, other = next((name, tensor.device) for name, tensor in named if tensor.device != device)
-    raise DeviceError(f"{op}: {first} is on {device}, {second} on {other}; "
-                      f'call {first}.to("{other}") or model.to("{device}")')
-
-
 def _as_tensors(values: Sequence[Any], contract: Contract) -> Sequence[Tensor | None]:
     """Tensors of all arguments. A number, NumPy's too, takes the dtype and the device of the floats beside it."""
-    for value in values:
-        if value is not None and (not isinstance(value, Tensor) or value.data.dtype.kind == "c"):
-            return _with_constants(values) or _converted(values, contract)
-    return values
-
-
-def _with_constants(values: Sequence[Any]) -> list[Tensor | None] | None:
-    """The usual case, in less time: Python's numbers, and tensors of floats on the host. None for others."""
-    dtype = None
-    for value in values:
+    dtype, are_usual = None, True  # usual: numbers of Python, and floats on the host
+    others: Any = []
+    for place, value in enumerate(values):
         if isinstance(value, Tensor):
-            if type(value.data) is not np.ndarray or value.data.dtype.kind != "f":
-                return None
-            dtype = dtype or value.data.dtype
-        elif value is not None and (type(value) not in (float, int) or not -_EXACT <= value <= _EXACT):
-            return None
-    return None if dtype is None else [value if value is None or isinstance(value, Tensor)
-                                       else Constant.of(np.array(value, dtype)) for value in values]
+            array = value.data
+            dtype = dtype or array.dtype
+            if type(array) is not np.ndarray or array.dtype.kind != "f":
+                are_usual = False
+                if array.dtype.kind == "c":
+                    return _converted(values, contract)
+        elif value is not None:
+            others.append(place)
+            are_usual = are_usual and type(value) in (float, int) and abs(value) <= _EXACT
+    if not others:
+        return values
+    if dtype is None or not are_usual:
+        return _converted(values, contract)
+    tensors = list(values)
+    for place in others:
+        tensors[place] = Constant.of(np.array(values[place], dtype))
+    return tensors
 
 
 def _converted(values: Sequence[Any], contract: Contract) -> list[Tensor | None]:

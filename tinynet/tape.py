@@ -27,6 +27,7 @@ from tinynet.types import Array, Shape
 WHOLE = 1 << 12  # bytes: an array of the host up to this size is compared as a whole, a larger one by SAMPLES elements
 SAMPLES = 32
 _NOTHING = np.empty(0)
+_shape_and_dtype = attrgetter("data.shape", "data.dtype")
 
 _numbers = itertools.count()
 in_training: ContextVar[bool | None] = ContextVar("in_training", default=None)  # of all modules; None: as each one says
@@ -83,7 +84,7 @@ class Node:
                 given += ((place, tensor, tensor.version, array, sample, sample.tobytes()),)
         self.given, self.constants, self.needs = given, constants, tuple(needs)
         self.edges: tuple[Edge, ...] | None = tuple(edges)
-        self.outputs = [(array.shape, array.dtype) for array in outputs]
+        self.outputs = list(map(_shape_and_dtype, outputs))
         self.number = next(_numbers)
 
     def check(self) -> None:
@@ -109,7 +110,10 @@ class Node:
                         for dy, (shape, dtype) in zip(doutputs, self.outputs, strict=True)]
         try:
             if self.is_override or (recorder.get() is None and type(self.cache) is not Kept):
-                result = self.backward(self.xp, *doutputs, cache=self.cache, needs=self.needs)
+                if len(doutputs) == 1:  # an unpacked list of arguments would take a quarter of a microsecond
+                    result = self.backward(self.xp, doutputs[0], cache=self.cache, needs=self.needs)
+                else:
+                    result = self.backward(self.xp, *doutputs, cache=self.cache, needs=self.needs)
             else:
                 result = backend.repeat.backward(self.backward, self.xp, doutputs, self.cache, self.needs)
         except MemoryError as error:
@@ -121,10 +125,6 @@ class Node:
             with np.errstate(under="ignore"):
                 return self.gradients(doutputs)
         return result if isinstance(result, tuple) else (result,)
-
-    def release(self) -> None:
-        self.cache = self.edges = None
-        self.given = self.constants = ()
 
 
 class Traced(Protocol):
@@ -188,7 +188,8 @@ def backward(tensor: Traced, gradient: Any) -> None:
         dinputs = observer(node, partial(node.gradients, doutputs)) if observer else node.gradients(doutputs)
         if owned:
             owned.difference_update(map(id, doutputs))
-        node.release()
+        node.cache = node.edges = None
+        node.given = node.constants = ()
         if edges is None or len(dinputs) != len(edges):
             raise GradientError(f"{node.op.name}: backward returned {len(dinputs)} gradients for "
                                 f"{len(edges or ())} inputs; return one for each, None where needs is False")

@@ -3,7 +3,7 @@
 The tape (`tape.py`) records what was computed; `ops/operators.py` attaches arithmetic and methods such as `.sum()`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tinynet import backend
@@ -293,3 +293,17 @@ def stand_in(array: Array) -> Array:
 def ones(shape: Shape, beside: Tensor) -> Tensor:
     """Ones with the dtype and on the device of another tensor."""
     return Tensor(backend.full(shape, 1, beside.dtype, beside.device))
+
+
+def namespace_of(op: str, *named: tuple[str, Tensor]) -> Any:
+    """The module of array functions for tensors, given as (argument, tensor). DeviceError for two devices."""
+    device = backend.common_device(tensor.data for _, tensor in named)
+    return backend.namespace(device or on_two_devices(op, named))
+
+
+def on_two_devices(op: str, named: Sequence[tuple[str, Tensor]]) -> Any:
+    """Raise the DeviceError that names the first two tensors on different devices."""
+    first, device = named[0][0], named[0][1].device
+    second, other = next((name, tensor.device) for name, tensor in named if tensor.device != device)
+    raise DeviceError(f"{op}: {first} is on {device}, {second} on {other}; "
+                      f'call {first}.to("{other}") or model.to("{device}")')

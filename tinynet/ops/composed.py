@@ -6,14 +6,13 @@
 from collections.abc import Iterable
 
 from tinynet.errors import ArgumentError, DtypeError, ShapeError
-from tinynet.op import namespace_of
 from tinynet.ops.axes import axes_of, one_axis
 from tinynet.ops.elementwise import sqrt, where
 from tinynet.ops.indexing import concatenate, getitem
 from tinynet.ops.reduce import var
 from tinynet.ops.shape import astype, reshape
 from tinynet.plain import whole
-from tinynet.tensor import Tensor
+from tinynet.tensor import Tensor, namespace_of
 from tinynet.types import ArrayLike, Axes
 
 

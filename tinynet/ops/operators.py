@@ -7,7 +7,6 @@ from numbers import Integral
 from typing import Any
 
 from tinynet.elsewhere import TENSOR, answers
-from tinynet.op import namespace_of
 from tinynet.ops.axes import broadcast
 from tinynet.ops.composed import argmax, argmin, flatten, squeeze, std
 from tinynet.ops.elementwise import absolute, add, divide, multiply, negative, power, subtract
@@ -16,7 +15,7 @@ from tinynet.ops.matmul import matmul
 from tinynet.ops.reduce import max, mean, min, sum, var
 from tinynet.ops.shape import astype, reshape, transpose
 from tinynet.ops.special import float_power
-from tinynet.tensor import Tensor
+from tinynet.tensor import Tensor, namespace_of
 from tinynet.types import ArrayLike, Axes, Index, Shape
 
 
