@@ -12,8 +12,18 @@ PLACE, RESULTS = FOLDER / "RESULTS.md", FOLDER / "results"
 HEAD = """# Results
 
 Made by `python -m benchmarks --report` from the files in `benchmarks/results`; no number here is typed by hand.
-[README.md](README.md) describes the measurement. The number in brackets after the time of a peer is tinynet's time
-divided by it, the median over alternating rounds: below 1, tinynet is faster or smaller."""
+[README.md](README.md) describes the measurement. The number in brackets after the time of another framework is
+tinynet's time divided by it, the median over alternating rounds: below 1, tinynet is faster or smaller.
+
+| table | what it shows |
+| --- | --- |
+| A training step | forward pass, backward pass and Adam for one batch of a model |
+| Forward pass | a model in evaluation |
+| Single ops | one op, forward and backward; "LSTM 28 -> 128, T 28" has 28 inputs, 128 units and 28 steps |
+| Fresh processes | memory and waiting times of a new process, and the size of the installation |
+| Growth | the time of an LSTM for T steps, N sequences and H units, and that of a tape by its number of ops |
+| The limit | the share of the processor's peak in matrix products that a training step reaches, and the time of each op |
+| An epoch with the loader | reading, shuffling and augmenting the data beside the training steps alone |"""
 
 
 def text(folder: Path = RESULTS) -> str:
