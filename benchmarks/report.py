@@ -22,7 +22,7 @@ tinynet's time divided by it, the median over alternating rounds: below 1, tinyn
 | Single ops | one op, forward and backward; "LSTM 28 -> 128, T 28" has 28 inputs, 128 units and 28 steps |
 | Fresh processes | memory and waiting times of a new process, and the size of the installation |
 | Growth | the time of an LSTM for T steps, N sequences and H units, and that of a tape by its number of ops |
-| The limit | the share of the processor's peak in matrix products that a training step reaches, and the time of each op |
+| The limit | the share of the peak of matrix products that a training step reaches, and the time of each op |
 | An epoch with the loader | reading, shuffling and augmenting the data beside the training steps alone |"""
 
 
