@@ -150,6 +150,12 @@ def test_agreement_is_tried_on_other_draws_once_for_each_case(bench: Bench) -> N
         assert do not in ("compute", "prepare") or dropped == [0.0 if do == "compute" else 0.5]
 
 
+@pytest.mark.parametrize(("name", "most"), [("output", 1e-5), ("loss", 1e-5), ("0.W", 5e-4), ("x", 5e-4)])
+def test_outputs_agree_more_closely_than_gradients(name: str, most: float) -> None:
+    assert agree.verdict({name: most, "0.b": 1e-9}) is None
+    assert agree.verdict({name: 1.2 * most, "0.b": 1e-9}) == f"disagrees in {name} by {1.2 * most:.1e}"
+
+
 # --- cases ----------------------------------------------------------------------------------------------------------
 
 def test_draws_differ_in_the_data_alone(tmp_path: Path) -> None:
@@ -285,6 +291,72 @@ def test_products_and_tapes_of_peers(name: str, monkeypatch: pytest.MonkeyPatch)
     chain()
     assert times == [1.0001] * 7
     assert peer("compile").chain(7) is None and peer("compile").product(5) is None
+
+
+def begun(name: str, work: str, path: Path) -> tuple[Any, Any, Any, dict[str, np.ndarray]]:
+    """A network of a peer for one Dense layer, with the data of its case."""
+    one = case("", work, tn.nn.Sequential(tn.nn.Dense(4, 3)), 5, (4,))
+    write_data(one, path)
+    x, target, weights, gradients = read_data(path)
+    found = peer(name)
+    network = found.build(list(one.layers), weights, one.shape, one.objective)
+    return network, found.put(x), found.put(target), {"x": x, "target": target, **weights, **{
+        f"gradient {key}": array for key, array in gradients.items()}}
+
+
+@pytest.mark.parametrize("name", [OURS, "torch"])
+def test_the_work_of_a_peer_by_hand(name: str, tmp_path: Path) -> None:
+    """Forward, the loss and a step of Adam at the rate 0.001, the gradients of both objectives, an update alone."""
+    if peer(name).lacks():
+        pytest.skip(str(peer(name).lacks()))
+    network, x, target, known = begun(name, "step", tmp_path / "data.npz")
+    W, b, labels = known["0.W"], known["0.b"], known["target"]
+    y = known["x"] @ W + b
+    p = np.exp(y - y.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    dy = (p - np.eye(3)[labels]) / 5
+    network.mode(training=False)
+    np.testing.assert_allclose(peer(name).numpy(network.forward(x)), y, rtol=1e-5, atol=1e-6)
+    network.mode(training=True)
+    found = network.gradients(x, target)
+    assert found["loss"] == pytest.approx(-np.log(p[np.arange(5), labels]).mean(), rel=1e-5)
+    np.testing.assert_allclose(found["0.W"], known["x"].T @ dy, rtol=1e-4, atol=1e-6)
+    assert network.step(x, target) == pytest.approx(float(found["loss"]), rel=1e-5)
+    np.testing.assert_allclose(network.parameters()["0.W"], W - 1e-3 * np.sign(found["0.W"]), atol=1e-5)
+
+    network, x, target, known = begun(name, "backward", tmp_path / "data.npz")
+    found = network.gradients(x, target)
+    np.testing.assert_allclose(found["x"], known["target"] @ known["0.W"].T, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found["0.b"], known["target"].sum(axis=0), rtol=1e-4, atol=1e-5)
+
+    network, *_, known = begun(name, "update", tmp_path / "data.npz")
+    network.set_gradients({key.removeprefix("gradient "): known[key] for key in known if key.startswith("gradient ")})
+    network.update()
+    np.testing.assert_allclose(network.parameters()["0.W"], known["0.W"] - 1e-3 * np.sign(known["gradient 0.W"]),
+                               atol=1e-6)
+
+
+def test_peers_have_the_threads_and_the_caches_that_they_are_given(tmp_path: Path,
+                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    assert peer(OURS).environment(tmp_path) == {"NUMBA_CACHE_DIR": str(tmp_path)}
+    assert peer("compile").environment(tmp_path) == {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+    torch = pytest.importorskip("torch")
+    asked: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    peer("torch").start(3)
+    assert asked == [3] and not peer("torch").settings()["compiled"] and peer("compile").settings()["compiled"]
+
+
+def test_the_time_of_an_optimizer_has_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = itertools.count()
+    monkeypatch.setattr(ours, "time", SimpleNamespace(perf_counter=lambda: float(next(clock))))
+    weight = tn.nn.Parameter(np.ones(2, np.float32))
+    weight.grad = np.ones(2, np.float32)
+    for optimizer in (tn.optim.Adam([weight]), tn.optim.SGD([weight])):
+        with ours._watched() as spent:
+            optimizer.step()
+            optimizer.step()
+        assert spent == {type(optimizer).__name__.lower(): 2}
 
 
 # --- the rows -------------------------------------------------------------------------------------------------------
