@@ -192,6 +192,13 @@ def test_a_case_survives_its_way_to_a_peer() -> None:
     assert one.layers[1][1]["p"] == 0.5
 
 
+def test_a_case_is_built_as_it_was() -> None:
+    nn = tn.nn
+    model = nn.Sequential(nn.Conv1D(3, 4, 3, padding="same"), nn.ReLU(), nn.Dropout(0.25), nn.Flatten(),
+                          nn.Dense(20, 3, bias=False))
+    assert list(map(repr, build(case("", "step", model, 2, (5, 3)).layers))) == list(map(repr, model))
+
+
 @pytest.mark.parametrize("layer", [
     tn.nn.Conv1D(2, 3, 3, stride=2), tn.nn.Conv1D(2, 3, 3, dilation=2), tn.nn.Conv1D(2, 3, 3, padding="causal"),
     tn.nn.LSTM(2, 3, go_backwards=True), tn.nn.LSTM(2, 3, return_state=True), tn.nn.LSTM(2, 3, dropout=0.1),
