@@ -298,6 +298,24 @@ def test_pytorch_calls_a_device_by_its_number(monkeypatch: pytest.MonkeyPatch) -
     assert [gpu_device.is_gpu(name) for name in named] == [False, True, True, False]
 
 
+def test_the_versions_of_a_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of the driver by its program, if it is there, and those of CUDA by the runtime."""
+    runtime = SimpleNamespace(driverGetVersion=lambda: 13000, runtimeGetVersion=lambda: 12080)
+    monkeypatch.setattr(gpu_device.backend, "device_name", lambda device: device)
+    monkeypatch.setattr(gpu_device.backend, "namespace", lambda device: SimpleNamespace(
+        cuda=SimpleNamespace(runtime=runtime)))
+    done = SimpleNamespace(stdout="570.1\n570.2\n")
+    monkeypatch.setattr(gpu_device.subprocess, "run", lambda *command, **options: done)
+    assert gpu_device.driver("gpu") == {"driver": "570.1", "driver_cuda": 13000, "cuda": 12080}
+    monkeypatch.setattr(gpu_device.subprocess, "run", lambda *command, **options: (_ for _ in ()).throw(OSError))
+    assert gpu_device.driver("gpu:1")["driver"] is None and gpu_device.driver("cpu") == {}
+
+
+def test_the_small_model_is_for_digits() -> None:
+    with tn.no_grad():
+        assert gpu_pairs.small_model()(tn.Tensor(np.zeros((2, 28, 28, 1), np.float32))).shape == (2, 10)
+
+
 # --- the job of the size of MNIST -----------------------------------------------------------------------------------
 
 def test_the_images_of_the_job() -> None:

@@ -559,7 +559,8 @@ def test_the_four_kinds_of_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Any] = []
     steps: list[Any] = []
     monkeypatch.setattr(tn, "fit", lambda model, optimizer, batches, **options: made.append((batches, options)))
-    monkeypatch.setattr(tn.optim.Adam, "step", lambda self: steps.append(self))
+    monkeypatch.setattr(tn.optim.Adam, "step", lambda self: steps.append("step"))
+    monkeypatch.setattr(tn.optim.Adam, "zero_grad", lambda self: steps.append("zero_grad"))
     work = case("", "step", tn.nn.Sequential(tn.nn.Flatten(), tn.nn.Dense(784, 10)), 16, (28, 28, 1))
     clock = Clock()
     monkeypatch.setattr(ours, "time", clock)
@@ -567,7 +568,7 @@ def test_the_four_kinds_of_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(found) == ["steps", "loader", "unguarded", "augmented"]
     assert all(len(seconds) == 2 for seconds in found.values())
     (warm, _), *rest = made
-    assert isinstance(warm, list) and len(warm) == 10 and len(steps) == 2 * 12, "192 of the 200 images fill batches"
+    assert isinstance(warm, list) and len(warm) == 10 and steps == ["zero_grad", "step"] * 2 * 12, "192 of 200 images"
     assert [options["guard"] for _, options in rest] == [True, False, True] * 2
     assert [batches.augment is not None for batches, _ in rest] == [False, False, True] * 2
     for batches, options in rest:

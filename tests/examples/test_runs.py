@@ -437,6 +437,7 @@ def test_a_roc_curve_and_the_point_of_its_rule(drawn: list[Any]) -> None:
     assert (curve.get_xdata()[-1], curve.get_ydata()[-1]) == (1, 1) and curve.get_ydata()[1] == 0.5
     assert (float(np.ravel(point.get_xdata())[0]), float(np.ravel(point.get_ydata())[0])) == (0.25, 0.5)
     assert "together: AUC 0.875" in [line.get_label() for line in drawn[0].lines]
+    assert [axes.get_subplotspec().get_geometry()[:2] for axes in drawn] == [(1, 2)] * 2, "side by side"
     assert (drawn[0].get_xlabel(), drawn[0].get_ylabel()) == ("1 - specificity", "sensitivity")
 
 
@@ -648,6 +649,18 @@ def test_the_shortest_time_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lstm_versions.seconds(work, 5.5) == 0.5
     assert lstm_versions.seconds(lambda: now.update(wall=now["wall"] + 2.0), 3.0, threads=2) == 2.0
     assert lstm_versions.OPERATIONS == 2 * 28 * (128 + 28) * 4 * 128
+
+
+def test_all_versions_of_the_lstm_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At small sizes, and without compiling the one that Numba compiles."""
+    for name, size in (("T", 3), ("D", 4), ("H", 5)):
+        monkeypatch.setattr(lstm_versions, name, size)
+    monkeypatch.setattr("numba.njit", lambda function: function)
+    x = lstm_versions.drawn(2, 3, 4, step=0)
+    expected = lstm_versions.one_product(x)
+    assert expected.shape == (2, 5) and np.abs(expected).max() > 0.01
+    for version in (lstm_versions.loops, lstm_versions.compiled()):
+        np.testing.assert_allclose(version(x), expected, atol=1e-6)
 
 
 def test_a_kernel_is_timed_on_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:

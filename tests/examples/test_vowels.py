@@ -59,6 +59,8 @@ def test_a_folder_and_a_wheel_hold_the_same(folder: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("TINYNET_DATA", str(folder.parent))
     with pytest.raises(DataError, match="pip download --no-deps aeon"):
         vowels_data.read_part(None, "TEST")
+    (folder.parent / "japanese_vowels").symlink_to(folder)
+    assert len(vowels_data.read_part(None, "TEST")[1]) == 18
 
 
 @pytest.mark.parametrize(("content", "message"), [
