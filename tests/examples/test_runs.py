@@ -713,6 +713,15 @@ def test_what_the_lstm_by_hand_prints_of_each_row(capsys: pytest.CaptureFixture[
     assert "   0 1    (at the end 1 has the probability 0.750)" in capsys.readouterr().out
 
 
+def test_differences_are_relative_to_the_truth() -> None:
+    """To its largest number in a row."""
+    truth = {(name, t): np.array([[1.0, -4.0]]) for name in "Czh" for t in range(3)}
+    chain = {key: array + (2.0 if key[1] else 0.0) for key, array in truth.items()}
+    for (name, errors), first in zip(lstm_by_hand.differences(chain, truth, 2), (1, 1, 0), strict=True):
+        assert name.startswith("error of d") and len(errors) == 2
+        assert [error.tolist() for error in errors] == [[[0.5 * bool(t)] * 2] for t in (first, first + 1)]
+
+
 # --- vowels ---------------------------------------------------------------------------------------------------------
 
 def utterances(count: int) -> tuple[list[np.ndarray], np.ndarray]:
