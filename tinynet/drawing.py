@@ -11,6 +11,7 @@ from tinynet.atomic import write_whole
 
 COLUMNS = 5  # of a sheet of images
 LEVEL_LETTERS = 30  # the most letters of all class names for horizontal labels
+SHARES = "share of the true class"  # beside the colours of a confusion matrix
 
 
 def available() -> bool:
@@ -48,19 +49,28 @@ def save(figure: Any, path: str | os.PathLike[str]) -> None:
 
 def heat_map(path: str | os.PathLike[str], table: np.ndarray, classes: Sequence[str], *, title: str) -> None:
     """Draw a confusion matrix (K,K). Colours are shares of each true class, numbers are images."""
-    shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
     side = 3.0 + 0.6 * len(classes)
     figure = new_figure(side + 1.5, side)  # with the colour bar
     axes = figure.subplots()
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for (i, j), count in np.ndenumerate(table):
-        axes.text(j, i, f"{count:,}", ha="center", va="center", color="white" if shares[i, j] > 0.5 else "black")
+    shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+    shaded = confusion(axes, shares, [[f"{count:,}" for count in row] for row in table], classes)
+    axes.set(title=title)
+    figure.colorbar(shaded, ax=axes, shrink=0.7, label=SHARES)
+    save(figure, path)
+
+
+def confusion(axes: Any, shares: np.ndarray, texts: Sequence[Sequence[str]], classes: Sequence[str], *,
+              letters: float | None = None) -> Any:
+    """Draw shares (K,K) of each true class as colours with texts, `letters` points high. Returns the coloured image."""
+    shaded = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (i, j), share in np.ndenumerate(shares):
+        axes.text(j, i, texts[i][j], ha="center", va="center", color="white" if share > 0.5 else "black",
+                  fontsize=letters)
     turned = {"rotation": 45, "ha": "right"} if sum(map(len, classes)) > LEVEL_LETTERS else {}
     axes.set_xticks(range(len(classes)), map(plain, classes), **turned)
-    axes.set_yticks(range(len(classes)), map(plain, classes))
-    axes.set(xlabel="predicted", ylabel="true", title=title)
-    figure.colorbar(image, ax=axes, shrink=0.7, label="share of the true class")
-    save(figure, path)
+    axes.set_yticks(range(len(classes)), map(plain, classes), rotation=90 * (not turned), va="center")
+    axes.set(xlabel="predicted", ylabel="true")
+    return shaded
 
 
 def sheet(path: str | os.PathLike[str], pictures: Sequence[np.ndarray], captions: Sequence[str], *, title: str) -> None:

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinynet import metrics
+from tinynet import drawing, metrics
 from tinynet.atomic import write_whole
-from tinynet.drawing import LEVEL_LETTERS, new_figure, plain, sheet_of
 from tinynet.drawing import available as available
+from tinynet.drawing import new_figure, plain, sheet_of
 
 PIXELS = 200  # in an inch of a PNG
 
@@ -82,11 +82,6 @@ def logarithmic(axis: Any) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def heat_map(path: Path, table: np.ndarray, classes: Sequence[str], *, title: str) -> None:
-    """Draw one confusion matrix."""
-    confusions(path, {"": [table]}, classes, title=title, columns=1)
-
-
 def confusions(path: Path, panels: Mapping[str, Sequence[np.ndarray]], classes: Sequence[str], *, title: str,
                columns: int) -> None:
     """Draw confusion matrices, each the mean of some runs on the same images: shares of a true class, and images."""
@@ -94,20 +89,15 @@ def confusions(path: Path, panels: Mapping[str, Sequence[np.ndarray]], classes: 
     figure = new_figure(side * columns + 1.5, (side + 0.3) * rows + 0.7)  # with the colour bar and the title
     figure.suptitle(title)
     grid = figure.subplots(rows, columns, squeeze=False)
-    turned = {"rotation": 45, "ha": "right"} if sum(map(len, classes)) > LEVEL_LETTERS else {}
     for (name, tables), axes in zip(panels.items(), grid.flat, strict=True):
         table = np.mean(tables, axis=0)
         totals = table.sum(axis=1)
         shares = table / np.maximum(totals, 1)[:, None]
-        shaded = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        for (i, j), count in np.ndenumerate(table):
-            images = f"{count:,.1f}".removesuffix(".0")
-            axes.text(j, i, f"{100 * shares[i, j]:.1f} %\n{images} of {totals[i]:,.0f}", ha="center", va="center",
-                      color="white" if shares[i, j] > 0.5 else "black", fontsize=9 if side < 4 else 6)
-        axes.set_xticks(range(len(classes)), map(plain, classes), **turned)
-        axes.set_yticks(range(len(classes)), map(plain, classes), rotation=90 * (not turned), va="center")
-        axes.set(xlabel="predicted", ylabel="true", title=plain(name))
-    figure.colorbar(shaded, ax=grid, shrink=0.7, label="share of the true class")
+        texts = [[f"{100 * count / max(total, 1):.1f} %\n{f'{count:,.1f}'.removesuffix('.0')} of {total:,.0f}"
+                  for count in counts] for counts, total in zip(table, totals, strict=True)]
+        shaded = drawing.confusion(axes, shares, texts, classes, letters=9 if side < 4 else 6)
+        axes.set(title=plain(name))
+    figure.colorbar(shaded, ax=grid, shrink=0.7, label=drawing.SHARES)
     save(figure, path, vector=True)
 
 
