@@ -245,6 +245,22 @@ def test_a_page_of_mistakes(model: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert len(list((tmp_path / "two").glob("*.png"))) == 2 and not (tmp_path / "two" / "mistakes.html").exists()
 
 
+def test_good_images_are_explained_beside_bad_ones(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+                                                   ) -> None:
+    plain = photos(tmp_path / "plain", "x.png", "y.png")
+    for name in ("z.png", "photo.heic", "film.mp4"):
+        (plain / name).write_bytes(b"\0")
+    assert main(["explain", str(model), str(plain), str(plain / "z.png"), "--out", str(tmp_path / "out")]) == 1
+    told = capsys.readouterr()
+    assert len(list((tmp_path / "out").glob("*.png"))) == len(told.out.splitlines()) == 2
+    assert "left out 2 files that are not named .png, .jpg" in told.err and "the first is film.mp4" in told.err
+    assert told.err.count("z.png must be a PNG") == 2
+    folder = photos(tmp_path / "in", *(f"{name}/{i}.png" for name in ("cat", "<b>dog") for i in range(4)))
+    (folder / "cat" / "cut.png").write_bytes(b"\0")
+    assert main(["explain", str(model), str(folder), "--out", str(tmp_path / "two"), "--most", "1"]) == 0
+    assert "skipped cat/cut.png: must be a PNG" in capsys.readouterr().err
+
+
 def test_what_cannot_be_explained(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
                                   monkeypatch: pytest.MonkeyPatch) -> None:
     assert main(["explain", str(model), "x.png", "--target", "cow"]) == 1

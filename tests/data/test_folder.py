@@ -221,7 +221,7 @@ def test_too_many_unusable_files_are_refused(tmp_path):
 
 def test_images_are_listed_in_natural_order(tmp_path):
     fill(tmp_path, "b/10.png", "b/9.PNG", "a.jpeg", "b/c/1.jpg", "notes.txt", ".hidden/1.png")
-    assert folder.list_images(tmp_path) == ["a.jpeg", "b/9.PNG", "b/10.png", "b/c/1.jpg"]
+    assert folder.list_images(tmp_path) == (["a.jpeg", "b/9.PNG", "b/10.png", "b/c/1.jpg"], ["notes.txt"])
     fill(tmp_path / "empty", "notes.txt")
     with pytest.raises(DataError, match=r"must hold images, PNG, JPEG, .* or GIF, and holds none"):
         folder.list_images(tmp_path / "empty")

@@ -2,10 +2,13 @@
 
 import argparse
 import math
+import os
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
+from tinynet.data.images.folder import list_images
+from tinynet.data.images.read import USUAL
 from tinynet.errors import printable
 from tinynet.output import csv_text, say
 
@@ -50,6 +53,18 @@ def csv_line(values: Iterable[Any]) -> str:
 def one_line(error: object) -> str:
     """The message of an error, without line breaks and escape sequences."""
     return printable(" ".join(str(error).split()))
+
+
+def images_below(folder: str) -> list[str]:
+    """The paths of the image files below a folder. Files of other names are counted on stderr.
+
+    Errors: DataError if the folder cannot be read, or holds no image.
+    """
+    names, others = list_images(folder)
+    if others:
+        say(f"tinynet: {printable(folder)}: left out {len(others):,} files that are not named {USUAL}, the first is "
+            f"{printable(others[0])}; convert it if it is an image", error=True)
+    return [os.path.join(folder, name) for name in names]
 
 
 def complain(error: object, code: int) -> int:

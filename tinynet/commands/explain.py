@@ -11,9 +11,8 @@ import numpy as np
 from tinynet import explain as maps
 from tinynet.atomic import write_whole
 from tinynet.classifier import Classifier
-from tinynet.commands.answers import add_command, complain, positive, show
+from tinynet.commands.answers import add_command, complain, images_below, positive, show
 from tinynet.data import read_image, scan_folder
-from tinynet.data.images.folder import list_images
 from tinynet.drawing import available, map_over
 from tinynet.errors import ArgumentError, DataError, printable
 from tinynet.output import json_text, say
@@ -64,7 +63,8 @@ def explain(options: argparse.Namespace) -> int:
     failed = 0
     for image in options.images:
         try:
-            jobs, wrong = _jobs(pictures, image)
+            jobs, wrong, unusable = _jobs(pictures, image)
+            failed = max(failed, unusable)
             for job in jobs[: options.most]:
                 place = options.out / f"{len(written) + 1:03d}-{_plain(Path(job.path).stem)}.png"
                 written.append(_drawn(pictures, job, options, place))
@@ -84,28 +84,39 @@ def explain(options: argparse.Namespace) -> int:
     return failed
 
 
-def _jobs(pictures: Classifier, image: str) -> tuple[list[Job], list[Job] | None]:
-    """The images of an argument, and the mistakes among them, the surest first; None without classes."""
+def _jobs(pictures: Classifier, image: str) -> tuple[list[Job], list[Job] | None, int]:
+    """The images of an argument; the mistakes among them, the surest first, None without classes; the exit code."""
     if not os.path.isdir(image):
-        return [Job(image, "", _shares(pictures, [image])[0])], None
+        return _unlabelled(pictures, [image])
     try:
         folder = scan_folder(image)
         labels = pictures.labels_of(folder.labels, folder.classes)
     except DataError:
-        paths = [os.path.join(image, name) for name in list_images(image)]
-        return [Job(path, "", share) for path, share in zip(paths, _shares(pictures, paths), strict=True)], None
+        return _unlabelled(pictures, images_below(image))
+    for name, reason in folder.skipped:
+        say(f"skipped {printable(name)}: {reason}", error=True)
     p = pictures.probabilities(folder.images(pictures.size, pictures.channels))
     jobs = [Job(str(folder.root / name), pictures.classes[label], row)
             for name, label, row in zip(folder.names, labels, p, strict=True)]
     decided = pictures.decided(p)
     wrong = np.flatnonzero(decided != labels)
     order = wrong[np.argsort(-p[wrong, decided[wrong]], kind="stable")]
-    return jobs, [jobs[index] for index in order]
+    return jobs, [jobs[index] for index in order], 0
 
 
-def _shares(pictures: Classifier, paths: list[str]) -> np.ndarray:
-    pixels = [read_image(path, size=pictures.size, channels=pictures.channels) for path in paths]
-    return pictures.probabilities(np.stack(pixels))
+def _unlabelled(pictures: Classifier, paths: list[str]) -> tuple[list[Job], None, int]:
+    """The images that can be read, no mistakes, and the exit code: 1 if there are others."""
+    read, pixels = [], []
+    for path in paths:
+        try:
+            pixels.append(read_image(path, size=pictures.size, channels=pictures.channels))
+            read.append(path)
+        except DataError as fault:
+            complain(fault, 1)
+    if not read:
+        return [], None, 1
+    jobs = [Job(path, "", share) for path, share in zip(read, pictures.probabilities(np.stack(pixels)), strict=True)]
+    return jobs, None, int(len(read) < len(paths))
 
 
 def _drawn(pictures: Classifier, job: Job, options: argparse.Namespace, place: Path) -> dict[str, Any]:

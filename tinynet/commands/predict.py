@@ -9,9 +9,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from tinynet.classifier import Classifier
-from tinynet.commands.answers import add_command, add_device, complain, csv_line, one_line, show
+from tinynet.commands.answers import add_command, add_device, complain, csv_line, images_below, one_line, show
 from tinynet.data import read_image
-from tinynet.data.images.folder import list_images
 from tinynet.errors import DataError, printable
 from tinynet.novelty import unlikeness
 from tinynet.output import json_text
@@ -81,7 +80,7 @@ def _batches(images: list[str], size: int) -> Iterator[list[tuple[str, DataError
             found.append((image, None))
         else:
             try:
-                found += [(os.path.join(image, name), None) for name in list_images(image)]
+                found += [(path, None) for path in images_below(image)]
             except DataError as error:
                 found.append((image, error))
     for start in range(0, len(found), size):

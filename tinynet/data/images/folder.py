@@ -191,16 +191,20 @@ def scan_folder(root: str | os.PathLike[str], *, groups: str | None = "auto", ch
     return _folder(root, layout.name, kept, sorted(skipped), notes, groups, check, min_classes)
 
 
-def list_images(root: str | os.PathLike[str]) -> list[str]:
-    """The names of the image files below a folder, relative to it and in natural order. Their content is not read.
+def list_images(root: str | os.PathLike[str]) -> tuple[list[str], list[str]]:
+    """The names of the image files below a folder, relative to it and in natural order, and those of the other files.
+
+    Their content is not read.
 
     Errors: DataError if the folder cannot be read, or holds no image.
     """
-    names = sorted((name for name in _walk(Path(root))[0] if name.lower().endswith(SUFFIXES)), key=natural)
+    names, others = list[str](), list[str]()
+    for name in sorted(_walk(Path(root))[0], key=natural):
+        (names if name.lower().endswith(SUFFIXES) else others).append(name)
     if not names:
         raise DataError(f"read_image: {printable(root)} must hold images, {NAMED}, and holds none; "
                         "name another folder")
-    return names
+    return names, others
 
 
 def _walk(root: Path) -> tuple[list[str], list[str], set[str], list[Skipped]]:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinynet.data.images.read import SUFFIXES
+from tinynet.data.images.read import SUFFIXES, USUAL
 from tinynet.errors import ArgumentError, DataError, printable
 
 SHOWN = 10  # entries of a list in a report or an error message
@@ -146,7 +146,7 @@ def _is_idc(pieces: list[str]) -> bool:
 def _image(name: str, part: str, label: str) -> Found | Skipped:
     if _is_image(name):
         return Found(name, part, unicodedata.normalize("NFC", label))
-    return Skipped(name, "is not named .png, .jpg, .webp, .bmp, .tif or .gif; convert it")
+    return Skipped(name, f"is not named {USUAL}; convert it")
 
 
 def _first(split: list[list[str]]) -> str:

@@ -41,6 +41,7 @@ MEMORY = 2 << 30  # the default limit of `in_memory`, in bytes
 CHUNK = 64  # files that a thread decodes at once
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif",
             ".dib", ".jpe", ".jfif", ".jif", ".pjpeg", ".pjp")
+USUAL = ".png, .jpg, .webp, .bmp, .tif or .gif"  # for messages
 
 Size = int | tuple[int, int]
 ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
