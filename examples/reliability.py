@@ -20,6 +20,7 @@ beside this file. Not for medical use. Exit codes: 0 done, 1 an error in the dat
 """
 
 import argparse
+import csv
 import json
 import os
 import shlex
@@ -40,6 +41,7 @@ from tinynet.atomic import write_whole
 from tinynet.classifier import Classifier
 from tinynet.errors import DataError
 from tinynet.intervals import mean_of
+from tinynet.metrics import calibration_error
 from tinynet.novelty import remember, unlikeness
 from tinynet.output import json_text, say
 from tinynet.random import normal, stream, uniform
@@ -51,6 +53,7 @@ TRAINED = {"xray": ("chest_xray", "--size 64 --epochs 15 --augment --folds 5 --t
 MNIST_EPOCHS = 2
 COVERED = 0.1  # of the pixels
 PLACES = 10
+DRAWS = 100  # of classes
 STRANGE = 300  # images of each kind
 WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "while", "five", "wizards", "judge"]
 
@@ -101,9 +104,10 @@ def trained(name: str, seed: int, options: argparse.Namespace) -> dict[str, Any]
         raise DataError(f"reliability: the training of {name} with seed {seed} must succeed, and did not; see above")
     found = json.loads((out / "results.json").read_text(encoding="utf-8"))
     made = {"command": f"tinynet train {folder} {words} --seed {seed}", "seconds": found["seconds"],
-            "calibration_error": found["calibration_error"], "threshold": found["rule"]["threshold"],
-            "temperature": found["rule"]["temperature"],
-            "out_of_fold": rates(found["out_of_fold"]), "out_of_fold_at_half": rates(found["out_of_fold_at_half"])}
+            "calibration_error": {**found["calibration_error"], "by_chance": by_chance(out / "predictions.csv")},
+            "threshold": found["rule"]["threshold"], "temperature": found["rule"]["temperature"],
+            **{name: rates({**found[name], "calibration_error": found["calibration_error"]["after"]})
+               for name in ("out_of_fold", "out_of_fold_at_half")}}
     if found["test"] is not None:
         made |= {"test": rates(found["test"]), "test_at_half": rates(found["test"]["at_half"])}
     if name == "xray":
@@ -118,6 +122,19 @@ def rates(found: dict[str, Any]) -> dict[str, Any]:
     return {"images": found["images"], "sensitivity": second["recall"], "specificity": first["recall"],
             "balanced_accuracy": found["balanced_accuracy"], "calibration_error": found["calibration_error"],
             "roc_auc": found["roc_auc"]}
+
+
+def by_chance(path: Path) -> float:
+    """The mean calibration error of the predictions in a file, if the images had classes drawn by the probabilities.
+
+    It is that of calibrated models of two classes, above 0 as a bin has few images.
+    """
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))[1:]
+    fold, positive = np.array([row[1] for row in rows]), np.array([float(row[-1]) for row in rows])
+    p = np.stack([1 - positive, positive], axis=1)
+    drawn = uniform((DRAWS, len(p)), (0, stream("labels")), 0) < positive
+    return statistics.fmean(calibration_error(labels, p, models=fold) for labels in drawn.astype(np.int64))
 
 
 # --- maps -----------------------------------------------------------------------------------------------------------
@@ -227,9 +244,9 @@ INTRODUCTION = """\
 Made by `python examples/reliability.py` from the files in `examples/reliability`; no number is typed by hand. All
 numbers are means over the seeds, with half of the 95 % interval of the mean (Student's t). **Not a diagnostic tool.**
 
-The strength of the prior of the temperature, and the smoothing of its targets, were chosen on the out-of-fold
-predictions of the IDC seeds and of the X-rays' seeds 0 and 1. Their calibration errors are not independent of these
-choices. Networks that are calibrated already, as those of the X-rays, leave nothing to gain.
+The strength of the prior of the temperature, the smoothing of its targets, and the images that it is found on were
+chosen while out-of-fold predictions of IDC and of X-rays had been seen. Their calibration errors are not independent of
+these choices. Networks that are calibrated already, as those of the X-rays, leave nothing to gain.
 
 Each seed is a run of `tinynet train` with the options below. Out-of-fold numbers are those of images that the model was
 not trained on, nor calibrated, nor its threshold chosen. The part `test` of the X-rays comes from another mixture than
@@ -281,10 +298,19 @@ def rates_table(runs: list[dict[str, Any]]) -> str:
 
 
 def calibration_table(runs: list[dict[str, Any]]) -> str:
-    rows = [[str(one["seed"]), f"{one['calibration_error']['before']:.4f}", f"{one['calibration_error']['after']:.4f}",
-             f"{statistics.fmean(one['temperature']):.2f}", f"{one['threshold']:.3f}"] for one in runs]
-    return ("Expected calibration error with 15 bins, out of fold:\n\n"
-            + table(["seed", "before calibration", "after it", "mean temperature", "chosen threshold"], rows))
+    rows, columns = [], []
+    for one in runs:
+        error = one["calibration_error"]
+        columns.append([error["before"], error["after"], error["by_chance"], *error["pooled"].values()])
+        rows.append([str(one["seed"]), *(f"{value:.4f}" for value in columns[-1]),
+                     f"{one['temperature']:.2f}", f"{one['threshold']:.3f}"])
+    changes = [after - before for before, after, *_ in columns]
+    return ("Expected calibration error with 15 bins, out of fold. *By chance* is that of calibrated models: of images "
+            "whose classes are drawn by the probabilities.\n\n"
+            + table(["seed", "before calibration", "after it", "by chance", "pooled, before", "pooled, after",
+                     "temperature", "chosen threshold"], rows)
+            + f"\n\nIt falls in {sum(change < 0 for change in changes)} of {len(runs)} seeds; the mean change is "
+            f"{mean(changes, 1, 4)}.")
 
 
 def mean(values: list[float], factor: float, digits: int) -> str:

@@ -17,7 +17,7 @@ from tinynet.calibration import (
     sensitive_threshold,
 )
 from tinynet.ensemble import ensemble, gives_probabilities, members
-from tinynet.errors import ArgumentError
+from tinynet.errors import ArgumentError, ShapeError
 
 optimize = pytest.importorskip("scipy.optimize")
 
@@ -156,6 +156,16 @@ def test_the_calibration_error() -> None:
                   for low, high in pairwise(edges)
                   if (inside := (sure >= low) & (sure < high)).any())
     assert tn.metrics.calibration_error(labels, shrunk) == pytest.approx(by_hand)
+    model = rng.integers(0, 3, 20_000)
+    each = [tn.metrics.calibration_error(labels[model == k], shrunk[model == k]) for k in range(3)]
+    assert tn.metrics.calibration_error(labels, shrunk, models=model) == pytest.approx(
+        np.average(each, weights=np.bincount(model)))
+    mixed = np.repeat([[0.9, 0.1], [0.6, 0.4]], 20, axis=0)  # of two models, both right in 15 of 20 cases
+    right, model = np.tile(np.repeat([0, 1], [15, 5]), 2), np.repeat([0, 1], 20)
+    assert tn.metrics.calibration_error(right, mixed, 1) == pytest.approx(0)
+    assert tn.metrics.calibration_error(right, mixed, 1, models=model) == pytest.approx(0.15)
+    with pytest.raises(ShapeError, match="models must be"):
+        tn.metrics.calibration_error([0, 1], [0.5, 0.5], models=[0])
     for wrong in ([0.5], [[0.5, 0.5]], [1.5, 0.0], [np.nan, 0.0]):
         with pytest.raises((ArgumentError, ValueError), match="calibration_error"):
             tn.metrics.calibration_error([0, 1], wrong)

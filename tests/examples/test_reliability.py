@@ -33,6 +33,16 @@ def test_covering_what_matters_lowers_the_probability() -> None:
     assert not reliability.falls(model, x, -maps).any()
 
 
+def test_the_calibration_error_by_chance(tmp_path: Path) -> None:
+    rows = [f"{number}.png,{1 + number % 2},a,b,{1 - p},{p}" for number, p in enumerate([0.9] * 30 + [0.2] * 30)]
+    (tmp_path / "predictions.csv").write_text("\n".join(["image,fold,class,predicted,p(a),p(b)", *rows]) + "\n")
+    rng, found = np.random.default_rng(0), []
+    for _ in range(2000):  # the two folds have 15 images of each probability
+        right = rng.binomial(15, [[0.9, 0.8], [0.9, 0.8]]) / 15
+        found.append(np.abs(right - [0.9, 0.8]).mean())
+    assert reliability.by_chance(tmp_path / "predictions.csv") == pytest.approx(np.mean(found), abs=0.01)
+
+
 def test_kinds_of_images() -> None:
     pages = [reliability.page(number) for number in range(4)]
     assert all(page.ndim == 2 and page.dtype == np.uint8 and page.std() > 5 for page in pages)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 
 import tinynet as tn
 from tinynet.__main__ import main
-from tinynet.calibration import Calibration
+from tinynet.calibration import Calibration, calibrate
 from tinynet.classifier import Classifier
 from tinynet.ensemble import members
 
@@ -55,13 +56,36 @@ def test_folds_and_their_ensemble(tmp_path: Path, capsys: pytest.CaptureFixture[
     model = tn.load(tmp_path / "out" / "model.safetensors")
     rule = found["rule"]
     assert model.decision_threshold == rule["threshold"] != 0.5
-    assert len(members(model)) == 3 and all(map(any, rule["bias"]))
+    assert len(members(model)) == 3 and any(rule["bias"])
     pixels = tn.data.scan_folder(folder).images(16)[:]
     best = [Classifier(tn.load(tmp_path / f"out/fold{k}/best.safetensors")) for k in (1, 2, 3)]
-    single = [Calibration(temperature, tuple(bias))(np.log(one.probabilities(pixels)))
-              for one, temperature, bias in zip(best, rule["temperature"], rule["bias"], strict=True)]
+    calibration = Calibration(rule["temperature"], tuple(rule["bias"]))
+    single = [calibration(np.log(one.probabilities(pixels))) for one in best]
     p = Classifier(model).probabilities(pixels)
     np.testing.assert_allclose(p, np.mean(single, axis=0), atol=1e-5)
+
+    of_fold = np.array([int(row["fold"]) for row in rows])
+    labels = np.array([int(row["class"] == "dog") for row in rows])
+    told = np.array([[float(row["p(cat)"]), float(row["p(dog)"])] for row in rows])
+    raw = np.array([best[k - 1].probabilities(pixels[i : i + 1])[0] for i, k in enumerate(of_fold)])
+    scanned = tn.data.scan_folder(folder)
+    assert [row["image"] for row in rows] == list(scanned.names)
+    parts = tn.data.cross_folds(scanned, 3, seed=0)
+    validation = np.concatenate([fold.validation for fold in parts])
+    logp = np.log(np.concatenate([one.probabilities(pixels[fold.validation])
+                                  for one, fold in zip(best, parts, strict=True)]))
+    assert calibration.temperature == pytest.approx(calibrate(logp, labels[validation], bias=True).temperature)
+    for k, fold in enumerate(parts, 1):  # without the images in question
+        rest = ~np.isin(validation, fold.test)
+        assert (of_fold[fold.test] == k).all() and 0 < rest.sum() < len(rest)
+        expected = calibrate(logp[rest], labels[validation[rest]], bias=True)(np.log(raw[fold.test]))
+        np.testing.assert_allclose(told[fold.test], expected, atol=2e-5)
+        assert np.abs(told[fold.test] - calibration(np.log(raw[fold.test]))).max() > 1e-3
+    for name, one in (("before", raw), ("after", told)):
+        every = [tn.metrics.calibration_error(labels[of_fold == k], one[of_fold == k]) for k in (1, 2, 3)]
+        assert found["calibration_error"][name] == pytest.approx(np.mean(every), abs=1e-3)
+        pooled = tn.metrics.calibration_error(labels, one)
+        assert found["calibration_error"]["pooled"][name] == pytest.approx(pooled, abs=1e-3)
 
     assert main(["evaluate", "--json", str(tmp_path / "out" / "model.safetensors"), str(folder)]) == 0
     evaluated = json.loads(capsys.readouterr().out)
@@ -79,11 +103,14 @@ def test_folds_by_patient_and_a_test_part(tmp_path: Path, capsys: pytest.Capture
     folder = tmp_path / "data"
     write(folder / "train", {"NORMAL": 18, "PNEUMONIA": 18}, patients=6)
     write(folder / "test", {"NORMAL": 6, "PNEUMONIA": 6}, patients=3)
+    for number in (1, 2):
+        shutil.copy(folder / "train/NORMAL/person1_1.png", folder / f"test/NORMAL/person{number}_copy.png")
     found = train(folder, tmp_path / "out", "--folds", "4", "--sensitivity", "1.0", "--size", "16")
-    assert found["out_of_fold"]["images"] == 36 and found["test"]["images"] == 12
+    assert found["out_of_fold"]["images"] == 36 and found["test"]["images"] == 14
     assert found["out_of_fold"]["groups"] == 6 and "by numbers in the file names" in found["parted"]
-    printed = capsys.readouterr().out
+    printed, complaints = capsys.readouterr()
     assert "The ensemble on the folder's part `test`" in printed and "for a sensitivity of 100%" in printed
+    assert "images of the part `test` are identical to images of the folds" in complaints
     with (tmp_path / "out" / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
     patients = [{row["image"].split("person")[1][0] for row in rows if row["fold"] == fold} for fold in "1234"]

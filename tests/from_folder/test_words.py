@@ -23,8 +23,9 @@ def scores(counts: list[int], right: list[int]) -> dict[str, object]:
     ([1, 0], [1, 0], ["accuracy 1.0000 is that of 1 images in the test part, and its 95 % interval goes from 0.21"]),
     ([2, 1], [2, 0], ["interval goes from 0.21 to 0.94", "no better than always naming the largest class, 0.6667"]),
     ([90, 10], [90, 0], ["accuracy 0.9000 in the test part is no better than", "mean recall, 0.5000"]),
-    ([30, 1], [30, 1], ["there are 1 images of dog; their precision and recall say nothing"]),
-    ([30, 20, 0], [29, 20, 0], ["0 images of cow"]), ([30, 20], [29, 19], []), ([5, 5, 5], [5, 5, 4], [])])
+    ([30, 1], [30, 1], ["there are only 1 of dog; its precision and recall say nothing"]),
+    ([30, 20, 0], [29, 20, 0], ["only 0 of cow"]),
+    ([40, 40, 3], [39, 39, 0], ["there are only 3 of cow"]), ([30, 20], [29, 19], []), ([5, 5, 5], [5, 5, 4], [])])
 def test_numbers_that_cannot_mean_what_they_seem_to(counts: list[int], right: list[int], expected: list[str]) -> None:
     said = "\n".join(words.doubts_of_numbers(scores(counts, right), "the test part"))
     assert all(text in said for text in expected) and bool(said) == bool(expected)
@@ -43,11 +44,15 @@ def test_sentences_tell_patients_from_single_images(tmp_path: Path) -> None:
     ({}, "above 0.3000, by default"), ({"threshold": "balanced"}, "on the validation part for the highest balanced"),
     ({"sensitivity": 0.95}, "for a sensitivity of 95%"), ({"threshold": 0.3}, "above 0.3000, as given")])
 def test_the_decision_is_told(settings: dict[str, object], expected: str, tmp_path: Path) -> None:
-    rule = {"temperature": [1.5], "bias": [[0.5, -0.5]], "threshold": 0.3}
-    for counts, told in (([60, 60], "error went from 0.2000 to"), ([9, 9], "18 images are too few to measure")):
-        said = "\n".join(words.decision(rule, ["cat", "dog"], Settings(tmp_path, **settings), before=0.2,
-                                        where="the validation part", found=scores(counts, counts)))
+    rule = {"temperature": 1.5, "bias": [0.5, -0.5], "threshold": 0.3}
+    for images, told in ((120, "error went from 0.2000 to 0.1000."), (18, "18 images are too few to measure")):
+        said = "\n".join(words.decision(rule, ["cat", "dog"], Settings(tmp_path, **settings), images=images,
+                                        by_folds=False, errors={"before": 0.2, "after": 0.1}))
         assert expected in said and told in said and "1.50 and biases" in said
+    said = words.decision({**rule, "bias": [0.0, 0.0]}, ["cat", "dog"], Settings(tmp_path, **settings), images=120,
+                          by_folds=True, errors={"before": 0.2, "after": 0.1})[0]
+    assert "validation parts of all folds" in said
+    assert "1.50; the calibration error went from 0.2000 to 0.1000, as a mean over the folds." in said
 
 
 def test_class_weights() -> None:

@@ -1,8 +1,12 @@
 """A folder in the layout and of the size of the whole IDC set, to measure time and memory with.
 
     python -m tests.support.full_idc FOLDER             # 277,524 patches of 279 patients, links to generated ones
+    /usr/bin/time -v python examples/idc_table2.py --data FOLDER --epochs 1 --seed 0
 
 Most files are hard links to others, so that it takes little space and a minute. The patches mean nothing.
+
+Measured on two processors: 0.69 GB at most (690,340 kB, VmHWM of /proc/PID/status, at the end of the first run). This
+covers the scan of 277,524 files, one epoch of training, the validation, and the evaluation of 55,699 test patches.
 """
 
 import os

@@ -12,7 +12,7 @@ import numpy as np
 
 from tinynet.about import versions
 from tinynet.atomic import write_whole
-from tinynet.calibration import cross_fitted
+from tinynet.calibration import Calibration, absorb, calibrate, cross_fitted
 from tinynet.classifier import Classifier, report, score
 from tinynet.data.images.folder import ImageFolder, scan_folder
 from tinynet.data.images.splits import Fold, cross_folds, folds
@@ -65,7 +65,10 @@ def _single(samples: Samples, parts: list[Fold], settings: Settings) -> dict[str
     sentence = fold.sentence + (f" (the first of {len(parts)} folds)" if len(parts) > 1 else "")
     say(sentence)
     trained = train_on(samples, fold, settings, settings.out, settings.seed)
-    p = trained.probabilities
+    calibration = calibrate(trained.logp["validation"], folder.labels[fold.validation],
+                            bias=trained.weights is not None)
+    absorb(trained.model, calibration)
+    p = {name: calibration(logp) for name, logp in trained.logp.items()}
     threshold = threshold_of(folder.labels[fold.validation], p["validation"], settings)
     trained.model.decision_threshold = threshold
     save(settings.out / "model.safetensors", trained.model)
@@ -73,16 +76,15 @@ def _single(samples: Samples, parts: list[Fold], settings: Settings) -> dict[str
     found = {name: _scored(folder, some, p[name], decided(p[name], threshold), threshold)
              for name, some in indices.items()}
     say(f"\nThe best model on the test part:\n\n{report(found['test'])}\n")
-    before = calibration_error(folder.labels[fold.test], trained.raw["test"])
-    rule = _rule([trained], threshold)
+    errors = {"before": calibration_error(folder.labels[fold.test], np.exp(trained.logp["test"])),
+              "after": found["test"]["calibration_error"]}
+    rule = _rule(calibration, threshold)
     said = [*words.meaning(folder, settings, sentence, by_folds=False),
-            *words.decision(rule, folder.classes, settings, where="the validation part", before=before,
-                            found=found["test"])]
-    _say_all(said, [*_doubts_of_model(trained, fold, folder, threshold),
+            *words.decision(rule, folder.classes, settings, by_folds=False, errors=errors, images=len(fold.test))]
+    _say_all(said, [*_doubts_of_model(trained, fold, folder, calibration, threshold),
                     *words.doubts_of_numbers(found["test"], "the test part")])
     judged = decided(p["test"], threshold)
-    return {**found, "calibration_error": {"before": before, "after": found["test"]["calibration_error"]},
-            "rule": rule, "meaning": said, **_facts(trained, fold),
+    return {**found, "calibration_error": errors, "rule": rule, "meaning": said, **_facts(trained, fold),
             "parameters": sum(parameter.size for parameter in trained.model.parameters()),
             "figures": _written(samples, settings, [trained.history], found["test"], fold.test, p["test"], judged,
                                 np.ones(len(judged), int), "the test part")}
@@ -97,26 +99,30 @@ def _folded(samples: Samples, parts: list[Fold], settings: Settings) -> dict[str
         every.append(train_on(samples, fold, settings, settings.out / f"fold{number}", settings.seed + number - 1))
     judged = np.concatenate([fold.test for fold in parts])
     labels, of_fold = folder.labels[judged], np.repeat(np.arange(len(parts)), [len(fold.test) for fold in parts])
-    p = np.concatenate([trained.probabilities["test"] for trained in every])
+    raw = np.exp(np.concatenate([one.logp["test"] for one in every]))
+    p, calibration = _calibrated(every, parts, folder.labels)
     threshold = threshold_of(labels, p, settings)
     predicted = cross_fitted(of_fold, lambda some: threshold_of(labels[some], p[some], settings),
                              lambda other, own: decided(p[own], other))
+    for trained in every:
+        absorb(trained.model, calibration)
     both = ensemble([trained.model for trained in every])
     both.decision_threshold = threshold
     save(settings.out / "model.safetensors", both)
     found = _scored(folder, judged, p, predicted, threshold)
     say(f"\nEach image judged by a model that was not trained on it, {len(parts)} folds:\n\n{report(found)}\n")
-    before = calibration_error(labels, np.concatenate([trained.raw["test"] for trained in every]))
-    rule, how = _rule(every, threshold), parts[0].sentence.partition(", ")[2]
+    errors = {"before": calibration_error(labels, raw, models=of_fold),
+              "after": calibration_error(labels, p, models=of_fold),
+              "pooled": {"before": calibration_error(labels, raw), "after": found["calibration_error"]}}
+    rule, how = _rule(calibration, threshold), parts[0].sentence.partition(", ")[2]
     said = [*words.meaning(folder, settings, how, by_folds=True),
-            *words.decision(rule, folder.classes, settings, where="the validation part of each fold", before=before,
-                            found=found)]
+            *words.decision(rule, folder.classes, settings, by_folds=True, errors=errors, images=len(judged))]
     doubts = [f"fold {number}: {doubt}" for number, (trained, fold) in enumerate(zip(every, parts, strict=True), 1)
-              for doubt in _doubts_of_model(trained, fold, folder, threshold)]
+              for doubt in _doubts_of_model(trained, fold, folder, calibration, threshold)]
     _say_all(said, [*doubts, *words.doubts_of_numbers(found, "all folds")])
     return {"out_of_fold": found, "out_of_fold_at_half": _scored(folder, judged, p, p.argmax(axis=1), None),
             "test": _tested(both, samples),
-            "calibration_error": {"before": before, "after": found["calibration_error"]}, "rule": rule, "meaning": said,
+            "calibration_error": errors, "rule": rule, "meaning": said,
             "folds": [_facts(trained, fold) for trained, fold in zip(every, parts, strict=True)], "parted": how,
             "images": {"out_of_fold": len(judged)},
             "parameters": sum(parameter.size for parameter in both.parameters()),
@@ -124,16 +130,38 @@ def _folded(samples: Samples, parts: list[Fold], settings: Settings) -> dict[str
                                 of_fold + 1, f"each image by one of {len(parts)} models")}
 
 
+def _calibrated(every: list[Trained], parts: list[Fold], labels: np.ndarray) -> tuple[np.ndarray, Calibration]:
+    """The calibrated probabilities (N,K) of the test images of all folds, and the calibration of their ensemble.
+
+    The models of all folds are trained in the same way, and get one calibration: on the validation images of all folds,
+    each predicted by the model of its fold. For the test images of a fold it is found without these.
+    """
+    validation, logp = (np.concatenate(some) for some in
+                        ([fold.validation for fold in parts], [one.logp["validation"] for one in every]))
+    bias = any(one.weights is not None for one in every)
+
+    def found(some: np.ndarray) -> Calibration:
+        return calibrate(logp[some], labels[validation[some]], bias=bias)
+
+    p = [found(~np.isin(validation, fold.test))(one.logp["test"]) for one, fold in zip(every, parts, strict=True)]
+    return np.concatenate(p), found(np.ones(len(validation), bool))
+
+
 def _tested(model: Module, samples: Samples) -> dict[str, Any] | None:
     """The scores of the ensemble on the part `test` of the folder, if it has one."""
-    folder, test = samples.folder, np.flatnonzero(samples.folder.part_of == "test")
+    folder, inside = samples.folder, samples.folder.part_of == "test"
+    test = np.flatnonzero(inside)
     if not len(test):
         return None
     pictures = Classifier(model)
     p = pictures.probabilities(samples.part(test))
     found = _scored(folder, test, p, pictures.decided(p), model.decision_threshold)
     say(f"The ensemble on the folder's part `test`:\n\n{report(found)}\n")
-    for doubt in words.doubts_of_numbers(found, "the part `test`"):
+    doubts = words.doubts_of_numbers(found, "the part `test`")
+    if folder.copies is not None and (known := int(np.isin(folder.copies[test], folder.copies[~inside]).sum())):
+        doubts.append(f"{known:,} images of the part `test` are identical to images of the folds, on which models were "
+                      "trained; remove them from one of both")
+    for doubt in doubts:
         say(f"warning: {doubt}", error=True)
     return {**found, "at_half": _scored(folder, test, p, p.argmax(axis=1), None)}
 
@@ -145,10 +173,9 @@ def _scored(folder: ImageFolder, indices: np.ndarray, p: np.ndarray, predicted: 
     return score(folder.labels[indices], p, folder.classes, predicted=predicted, threshold=threshold, groups=groups)
 
 
-def _rule(every: list[Trained], threshold: float | None) -> dict[str, Any]:
-    """How scores become decisions, as JSON can represent it: a temperature and biases of each model, the threshold."""
-    return {"temperature": [trained.calibration.temperature for trained in every],
-            "bias": [list(trained.calibration.bias) for trained in every],
+def _rule(calibration: Calibration, threshold: float | None) -> dict[str, Any]:
+    """How scores become decisions, as JSON can represent it."""
+    return {"temperature": calibration.temperature, "bias": list(calibration.bias),
             "threshold": 0.5 if threshold is None else threshold}
 
 
@@ -158,10 +185,11 @@ def _facts(trained: Trained, fold: Fold) -> dict[str, Any]:
             "images": {"train": len(fold.train), "validation": len(fold.validation), "test": len(fold.test)}}
 
 
-def _doubts_of_model(trained: Trained, fold: Fold, folder: ImageFolder, threshold: float | None) -> list[str]:
-    raw = score(folder.labels[fold.train], trained.raw["train"], folder.classes)
-    everything = np.concatenate([*trained.probabilities.values()])
-    return words.doubts_of_training(raw, trained.history, decided(everything, threshold))
+def _doubts_of_model(trained: Trained, fold: Fold, folder: ImageFolder, calibration: Calibration,
+                     threshold: float | None) -> list[str]:
+    raw = score(folder.labels[fold.train], np.exp(trained.logp["train"]), folder.classes)
+    everything = np.concatenate([*trained.logp.values()])
+    return words.doubts_of_training(raw, trained.history, decided(calibration(everything), threshold))
 
 
 def _say_all(sentences: list[str], doubts: list[str]) -> None:

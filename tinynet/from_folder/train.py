@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tinynet import nn, ops
-from tinynet.calibration import Calibration, absorb, balanced_threshold, calibrate, sensitive_threshold
+from tinynet.calibration import balanced_threshold, sensitive_threshold
 from tinynet.classifier import Classifier
 from tinynet.data.images.splits import Fold
 from tinynet.data.loader import Loader
@@ -27,26 +27,22 @@ from tinynet.training.fit import fit
 class Trained(NamedTuple):
     """The result of a training on one split.
 
-    model           the best one, calibrated on the validation part
-    history         of `fit`
-    weights         of the classes (K), or None
-    calibration     what the model has absorbed
-    raw             before that: the probabilities (N,K) of the images of each part, "train", "validation", "test"
-    probabilities   the calibrated ones
+    model      the best one, not calibrated
+    history    of `fit`
+    weights    of the classes (K), or None
+    logp       logarithms of its probabilities (N,K) for the images of each part, "train", "validation", "test"
     """
 
     model: Module
     history: list[dict[str, float]]
     weights: np.ndarray | None
-    calibration: Calibration
-    raw: dict[str, np.ndarray]
-    probabilities: dict[str, np.ndarray]
+    logp: dict[str, np.ndarray]
 
 
 def train_on(samples: Samples, fold: Fold, settings: Settings, out: Path, seed: int) -> Trained:
-    """Train on the first part of a fold, keep the model of the lowest loss on the second, and calibrate it there.
+    """Train on the first part of a fold, and keep the model of the lowest loss on the second.
 
-    Written to `out`: best.safetensors, before the calibration, log.csv, checkpoint.safetensors.
+    Written to `out`: best.safetensors, log.csv, checkpoint.safetensors.
     """
     set_seed(seed)
     labels, classes = samples.folder.labels, samples.folder.classes
@@ -68,12 +64,10 @@ def train_on(samples: Samples, fold: Fold, settings: Settings, out: Path, seed: 
                   checkpoint=out / "checkpoint.safetensors", resume=settings.resume)
     best = load(saved).to(settings.device)
     parts = {"train": fold.train, "validation": fold.validation, "test": fold.test}
-    raw = {name: Classifier(best).probabilities(samples.part(part)) for name, part in parts.items()}
-    logp = {name: np.log(np.maximum(p, np.finfo(np.float64).tiny)) for name, p in raw.items()}
-    calibration = calibrate(logp["validation"], labels[fold.validation], bias=weights is not None)
-    absorb(best, calibration)
+    p = {name: Classifier(best).probabilities(samples.part(part)) for name, part in parts.items()}
     remember(best, samples.part(fold.train), samples.part(fold.validation), size=samples.usual)
-    return Trained(best, history, weights, calibration, raw, {name: calibration(one) for name, one in logp.items()})
+    return Trained(best, history, weights,
+                   {name: np.log(np.maximum(one, np.finfo(np.float64).tiny)) for name, one in p.items()})
 
 
 def made(samples: Samples, settings: Settings) -> nn.Sequential:

@@ -11,7 +11,7 @@ from tinynet.from_folder.settings import Settings
 DISAGREEMENT = 0.2  # of the accuracy in training and in evaluation, above which a warning is printed
 MEASURABLE = 100  # images: with fewer, no calibration error is told
 WIDE = 0.5  # the width of an interval, above which a warning is printed
-FEW = 2  # images of a class, below which a warning is printed
+FEW = 5  # images of a class, below which a warning is printed
 
 
 def doubts_of_training(found: dict[str, Any], history: list[dict[str, float]], predicted: np.ndarray) -> list[str]:
@@ -46,8 +46,9 @@ def doubts_of_numbers(found: dict[str, Any], what: str) -> list[str]:
                     f"interval goes from {low:.2f} to {high:.2f}; take more images, or --folds 5, which tests all")
     few = {name: row["images"] for name, row in found["per_class"].items() if row["images"] < FEW}
     if few and high - low <= WIDE:
-        said.append(f"in {what} there are {', '.join(f'{count} images of {name}' for name, count in few.items())}; "
-                    "their precision and recall say nothing; take more images")
+        said.append(f"in {what} a class must have at least {FEW} images to be judged, and there are only "
+                    f"{', '.join(f'{count} of {name}' for name, count in few.items())}; its precision and recall say "
+                    "nothing; take more images")
     guessing = max(row["images"] for row in found["per_class"].values()) / found["images"]
     if found["accuracy"] <= guessing and found["balanced_accuracy"] < 1 and found["images"] > 1:
         said.append(f"accuracy {found['accuracy']:.4f} in {what} is no better than always naming the largest class, "
@@ -73,17 +74,20 @@ def meaning(folder: ImageFolder, settings: Settings, sentence: str, *, by_folds:
     return said
 
 
-def decision(rule: dict[str, Any], classes: Sequence[str], settings: Settings, *, where: str, before: float,
-             found: dict[str, Any]) -> list[str]:
-    """Sentences on calibration and threshold, chosen on the images `where`; the error `before` it, and the scores."""
-    temperatures = ", ".join(f"{one:.2f}" for one in rule["temperature"])
-    said = [f"Probabilities are calibrated on {where}, by a temperature of {temperatures}"
-            + " and biases of the classes" * any(map(any, rule["bias"]))
-            + (f"; the calibration error went from {before:.4f} to {found['calibration_error']:.4f}."
-               if found["images"] >= MEASURABLE else f"; {found['images']} images are too few to measure its error.")]
+def decision(rule: dict[str, Any], classes: Sequence[str], settings: Settings, *, by_folds: bool,
+             errors: dict[str, Any], images: int) -> list[str]:
+    """Sentences on calibration and threshold, and the images that these were found on.
+
+    errors   the calibration error "before" and "after", measured on a number of images; with folds, the mean of theirs
+    """
+    where = "on the validation part" + "s of all folds, and for these scores without the images in question" * by_folds
+    said = [f"Probabilities are calibrated {where}, by a temperature of {rule['temperature']:.2f}"
+            + " and biases of the classes" * any(rule["bias"])
+            + (f"; the calibration error went from {errors['before']:.4f} to {errors['after']:.4f}"
+               f"{', as a mean over the folds' * by_folds}."
+               if images >= MEASURABLE else f"; {images} images are too few to measure its error.")]
     if len(classes) == 2:
-        chosen = (f"on {where}" if len(rule["temperature"]) == 1 else
-                  "on the predictions of all folds, and for these scores on the other folds")
+        chosen = "on the predictions of all folds, and for these scores on the other folds" if by_folds else where
         how = ("by default" if not settings.chooses_threshold else
                f"chosen {chosen} for a sensitivity of {settings.sensitivity:.0%}" if settings.sensitivity is not None
                else f"chosen {chosen} for the highest balanced accuracy" if settings.threshold == "balanced"

@@ -178,16 +178,22 @@ def average_precision(labels: ArrayLike, scores: ArrayLike) -> float:
     return _one_against_all("average_precision", labels, scores, area)
 
 
-def calibration_error(labels: ArrayLike, probabilities: ArrayLike, bins: int = 15) -> float:
+def calibration_error(labels: ArrayLike, probabilities: ArrayLike, bins: int = 15, *, models: ArrayLike | None = None
+                      ) -> float:
     """The expected calibration error (ECE): how far confidence is from accuracy, as a mean over bins of equal width.
 
     labels          integers (N)
     probabilities   (N, K), of which the highest is the confidence, in the answer that it belongs to; or (N), of class 1
+    models          (N), comparable values: which of several models each row is from, such as those of the folds of a
+                    cross-validation. The result is then the mean of the models' errors, weighted by their rows.
+                    Without it, the overconfidence of one model and the underconfidence of another cancel.
 
     Source: Naeini, Cooper, Hauskrecht 2015; Guo et al. 2017.
 
     >>> round(calibration_error([0, 0, 1, 1], [[0.9, 0.1], [0.9, 0.1], [0.9, 0.1], [0.2, 0.8]]), 4)  # 0.9 for 2 of 3
     0.225
+    >>> calibration_error([1, 0], [0.9, 0.9], 1), calibration_error([1, 0], [0.9, 0.9], 1, models=[0, 1])
+    (0.4, 0.5)
     """
     values, true = plain_array(probabilities, "calibration_error: probabilities"), plain_array(labels)
     true, _, _ = _classes("calibration_error", true, np.zeros(true.shape, int), None)
@@ -198,7 +204,12 @@ def calibration_error(labels: ArrayLike, probabilities: ArrayLike, bins: int = 1
         raise ArgumentError("calibration_error: probabilities must lie in [0, 1], got others; tn.ops.softmax(scores)?")
     confidence, right = (values, true == 1) if values.ndim == 1 else (values.max(axis=1), values.argmax(axis=1) == true)
     place = np.clip((confidence * bins).astype(np.int64), 0, bins - 1)
-    gaps = np.bincount(place, weights=confidence - right, minlength=bins)
+    if models is not None:  # bins of each model
+        model = np.unique(plain_array(models, "calibration_error: models"), return_inverse=True)[1]
+        if model.shape != place.shape:
+            raise ShapeError(f"calibration_error: models must be {place.shape}, got {model.shape}; one for each row")
+        place += bins * model
+    gaps = np.bincount(place, weights=confidence - right)
     return float(np.abs(gaps).sum() / len(true))
 
 
