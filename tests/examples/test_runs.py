@@ -513,7 +513,8 @@ def test_the_second_class_is_the_positive_one() -> None:
 
 def test_the_tables_of_reliability() -> None:
     runs = [{"data": "xray", "seed": seed, "command": f"tinynet train x --folds 5 --seed {seed}",
-             "calibration_error": {"before": 0.1 + seed, "after": 0.01}, "temperature": [1.0, 2.0, 3.5],
+             "calibration_error": {"before": 0.1 + seed, "after": 0.2, "by_chance": 0.02,
+                                   "pooled": {"before": 0.03, "after": 0.04}}, "temperature": 2.17,
              "threshold": 0.25, "out_of_fold_at_half": rates(0.1 + base), "out_of_fold": rates(0.2 + base),
              "test_at_half": rates(0.3 + base), "test": rates(0.4 + base),
              "maps": {"gradient": 0.5 + base, "grad_cam": 0.7 + base}, "unlike": {"noise": 1.0, "test X-rays": base}}
@@ -525,7 +526,9 @@ def test_the_tables_of_reliability() -> None:
         line, = (one for one in text.splitlines() if one.startswith(f"| {start} |"))
         assert line == (f"| {start} | 1,234 | {level:.1f} ± {half:.1f} | {level + 10:.1f} ± {half:.1f} | "
                         f"{level + 5:.1f} ± {half:.1f} | {level / 1000:.3f} ± {half / 1000:.3f} |")
-    for line in ("| 0 | 0.1000 | 0.0100 | 2.17 | 0.250 |", "| 1 | 1.1000 | 0.0100 | 2.17 | 0.250 |",
+    for line in ("| 0 | 0.1000 | 0.2000 | 0.0200 | 0.0300 | 0.0400 | 2.17 | 0.250 |",
+                 "| 1 | 1.1000 | 0.2000 | 0.0200 | 0.0300 | 0.0400 | 2.17 | 0.250 |",
+                 "It falls in 1 of 2 seeds; the mean change is -0.4000 ± 6.3531.",
                  f"| gradient | 60.0 ± {half:.1f} | 70, aim 80 |", f"| grad_cam | 80.0 ± {half:.1f} | 70, aim 80 |",
                  "| X-rays | noise | 100.0 ± 0.0 | at least 95 |",
                  f"| X-rays | test X-rays | 10.0 ± {half:.1f} | at most 10, aim 5 |"):
@@ -552,7 +555,7 @@ def test_what_a_training_on_a_folder_is_asked_for(monkeypatch: pytest.MonkeyPatc
     scores = {"images": 9, "per_class": {"a": {"recall": 0.25}, "b": {"recall": 0.75}}, "roc_auc": 0.9,
               "balanced_accuracy": 0.5, "calibration_error": 0.1}
     found = {"seconds": 3.0, "calibration_error": {"before": 1, "after": 0}, "rule": {"threshold": 0.4,
-             "temperature": [1.5]}, "out_of_fold": scores, "out_of_fold_at_half": {**scores, "roc_auc": 0.1},
+             "temperature": 1.5}, "out_of_fold": scores, "out_of_fold_at_half": {**scores, "roc_auc": 0.1},
              "test": {**scores, "roc_auc": 0.2, "at_half": {**scores, "roc_auc": 0.3}}}
 
     def tinynet(line: list[str]) -> int:
@@ -560,6 +563,7 @@ def test_what_a_training_on_a_folder_is_asked_for(monkeypatch: pytest.MonkeyPatc
         out = Path(line[line.index("--out") + 1])
         out.mkdir(parents=True)
         (out / "results.json").write_text(json.dumps(found))
+        (out / "predictions.csv").write_text("image,fold,class,predicted,p(a),p(b)\na.png,1,a,a,1.0,0.0\n")
         return 0
 
     monkeypatch.setattr(reliability, "tinynet", tinynet)
@@ -568,7 +572,9 @@ def test_what_a_training_on_a_folder_is_asked_for(monkeypatch: pytest.MonkeyPatc
                       str(tmp_path / "idc-seed4"), "--resume"]]
     assert [made[name]["roc_auc"] for name in ("out_of_fold", "out_of_fold_at_half", "test", "test_at_half")] == [
         0.9, 0.1, 0.2, 0.3]
-    assert (made["threshold"], made["temperature"], made["seconds"]) == (0.4, [1.5], 3.0)
+    assert (made["threshold"], made["temperature"], made["seconds"]) == (0.4, 1.5, 3.0)
+    assert made["calibration_error"] == {"before": 1, "after": 0, "by_chance": 0.0}
+    assert [made[name]["calibration_error"] for name in ("out_of_fold", "out_of_fold_at_half", "test")] == [0, 0, 0.1]
     assert made["command"].endswith(" --threshold balanced --seed 4")
 
 

@@ -47,6 +47,7 @@ def samples(folder: Path) -> Samples:
     return Samples(scan_folder(folder), 16, 1)
 
 
+WEIGHTS = np.array([1.5, 0.5])
 FOLD = tn.data.Fold(np.array([0, 1, 5, 6, 7, 8, 9]), np.array([2, 10, 11]), np.array([3, 12, 13, 14]), "by hand")
 
 
@@ -88,15 +89,10 @@ def test_each_setting_has_its_effect(change: dict[str, Any], samples: Samples, t
         np.testing.assert_allclose(asked["loss"].keywords["weight"].numpy(), [7 / 4, 7 / 10], rtol=1e-6)
 
 
-def test_a_model_is_calibrated_on_the_validation_part(samples: Samples, tmp_path: Path,
-                                                      monkeypatch: pytest.MonkeyPatch) -> None:
-    """And remembers the images that it was trained on."""
+def test_a_model_remembers_the_images_that_it_was_trained_on(samples: Samples, tmp_path: Path,
+                                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    """And has not absorbed a calibration."""
     seen: dict[str, Any] = {}
-    found = Calibration(2.0, (0.25, -0.25))
-
-    def calibrate(logp: np.ndarray, labels: np.ndarray, *, bias: bool) -> Calibration:
-        seen.update(logp=logp, labels=labels, bias=bias)
-        return found
 
     def fit(model: Any, *arguments: Any, **options: Any) -> list[Any]:
         model.train()(tn.Tensor(samples.images / np.float32(255)))  # averages of batch normalisation
@@ -104,41 +100,41 @@ def test_a_model_is_calibrated_on_the_validation_part(samples: Samples, tmp_path
         return ["history"]
 
     monkeypatch.setattr(train, "fit", fit)
-    monkeypatch.setattr(train, "calibrate", calibrate)
     monkeypatch.setattr(train, "remember", lambda model, *parts, size: seen.update(parts=parts, size=size))
     made = train.train_on(samples, FOLD, Settings(Path("x")), tmp_path, seed=0)
-    assert seen["labels"].tolist() == [0, 1, 1] and seen["bias"] is True and seen["size"] == (16, 20)
-    np.testing.assert_allclose(np.exp(seen["logp"]), made.raw["validation"])
+    assert seen["size"] == (16, 20) and made.history == ["history"]
     assert [(part[:, 0, 0, 0] // 10).tolist() for part in seen["parts"]] == [FOLD.train.tolist(),
                                                                             FOLD.validation.tolist()]
-    for name, rows in (("train", FOLD.train), ("test", FOLD.test)):
-        assert len(made.raw[name]) == len(rows)
-        np.testing.assert_allclose(made.probabilities[name], found(np.log(made.raw[name])))
-        pixels = samples.images[rows]
-        np.testing.assert_allclose(tn.classifier.Classifier(made.model).probabilities(pixels),
-                                   made.probabilities[name], atol=1e-5)
-    assert made.history == ["history"] and made.calibration is found
-    monkeypatch.setattr(train, "class_weights", lambda *arguments: None)
-    train.train_on(samples, FOLD, Settings(Path("x")), tmp_path, seed=0)
-    assert seen["bias"] is False
+    for name, rows in (("train", FOLD.train), ("validation", FOLD.validation), ("test", FOLD.test)):
+        p = tn.classifier.Classifier(made.model).probabilities(samples.images[rows])
+        np.testing.assert_allclose(np.exp(made.logp[name]), p, atol=1e-6)
 
 
 # --- the whole, of given models --------------------------------------------------------------------------------------
 
-def given(samples: Samples, seeds: list[int], outs: list[Path]) -> Any:
-    """A training that gives the probability 0.05 * (1 + number) of a dog to each image, and notes its arguments."""
+def given(samples: Samples, seeds: list[int], outs: list[Path], weights: np.ndarray | None = WEIGHTS) -> Any:
+    """A training that gives the probability 0.05 * (1 + number) of a cat to each image, and notes its arguments."""
     def train_on(samples: Samples, fold: tn.data.Fold, settings: Settings, out: Path, seed: int) -> train.Trained:
         seeds.append(seed)
         outs.append(out)
         parts = {"train": fold.train, "validation": fold.validation, "test": fold.test}
         dog = {name: 0.05 * (1 + part) for name, part in parts.items()}
         p = {name: np.stack([1 - one, one], axis=1) for name, one in dog.items()}
-        raw = {name: one[:, ::-1] for name, one in p.items()}
+        logp = {name: np.log(one[:, ::-1]) for name, one in p.items()}
         history = [{"epoch": 1, "validation_loss": 1.0, "train_accuracy": 0.5, "train_loss": 1.0,
                     "validation_accuracy": 0.5}]
         model = train.made(samples, settings)
-        return train.Trained(model, history, np.array([1.5, 0.5]), Calibration(1.25, (0.5, -0.5)), raw, p)
+        return train.Trained(model, history, weights, logp)
     return train_on
+
+
+def exchanging(seen: list[tuple[list[int], list[int], bool]]) -> Any:
+    """A calibration that exchanges the probabilities of the two classes. It notes images, labels, and whether to bias.
+    """
+    def calibrate(logp: np.ndarray, labels: np.ndarray, *, bias: bool) -> Calibration:
+        seen.append(((np.exp(logp[:, 0]) / 0.05 - 1).round().astype(int).tolist(), labels.tolist(), bias))
+        return Calibration(-1.0, (0.0, 0.0))
+    return calibrate
 
 
 @pytest.mark.parametrize(("options", "threshold"), [({}, None), ({"threshold": 0.15}, 0.15),
@@ -148,8 +144,10 @@ def test_one_split_from_its_probabilities_to_its_files(options: dict[str, Any], 
     seeds: list[int] = []
     outs: list[Path] = []
     drawn: list[Any] = []
+    calibrated: list[Any] = []
     samples = Samples(scan_folder(folder), 16, 1)
     monkeypatch.setattr(run, "train_on", given(samples, seeds, outs))
+    monkeypatch.setattr(run, "calibrate", exchanging(calibrated))
     monkeypatch.setattr(run, "folds", lambda folder: [FOLD])
     monkeypatch.setattr(run, "available", lambda: True)
     monkeypatch.setattr(run, "draw", lambda *arguments: drawn.append(arguments) or ["curves.png"])
@@ -157,7 +155,8 @@ def test_one_split_from_its_probabilities_to_its_files(options: dict[str, Any], 
     found = json.loads((tmp_path / "results.json").read_text())
     if options.get("sensitivity") or options.get("threshold") == "balanced":  # of 0.15 (cat), 0.55 and 0.6
         threshold = pytest.approx(0.35)
-    assert found["rule"] == {"temperature": [1.25], "bias": [[0.5, -0.5]],
+    assert calibrated == [(FOLD.validation.tolist(), [0, 1, 1], True)]
+    assert found["rule"] == {"temperature": -1.0, "bias": [0.0, 0.0],
                              "threshold": 0.5 if threshold is None else threshold}
     assert seeds == [5] and outs == [tmp_path] and found["images"] == {"train": 7, "validation": 3, "test": 4}
     wrong = {None: 0, 0.15: 1}.get(threshold if isinstance(threshold, float) else None, 0)
@@ -193,7 +192,9 @@ def test_folds_from_their_probabilities_to_their_files(folder: Path, tmp_path: P
         chosen.append(sorted((p[:, 1] / 0.05 - 1).round().astype(int).tolist()))
         return 0.01 * len(chosen)
 
-    monkeypatch.setattr(run, "train_on", given(samples, seeds, outs))
+    calibrated: list[Any] = []
+    monkeypatch.setattr(run, "train_on", given(samples, seeds, outs, weights=None))
+    monkeypatch.setattr(run, "calibrate", exchanging(calibrated))
     monkeypatch.setattr(run, "threshold_of", threshold_of)
     monkeypatch.setattr(run, "available", lambda: False)
     run.run(Settings(folder, out=tmp_path, seed=5, folds=2, threshold="balanced"))
@@ -204,6 +205,9 @@ def test_folds_from_their_probabilities_to_their_files(folder: Path, tmp_path: P
         rows = list(csv.DictReader(file))
     folds = {k: sorted(int(row["image"][4:6]) for row in rows if row["fold"] == k) for k in "12"}
     assert everything == list(range(16)) and [first, second] == [folds["2"], folds["1"]]
+    of_first, of_second, of_all = (sorted(images) for images, _, _ in calibrated)  # validation images
+    assert set(of_first) <= set(folds["2"]) and set(of_second) <= set(folds["1"])
+    assert of_all == sorted(of_first + of_second) and not any(bias for _, _, bias in calibrated)
     assert found["rule"]["threshold"] == tn.load(tmp_path / "model.safetensors").decision_threshold == 0.01
     assert found["out_of_fold"]["images"] == 16 and found["images"] == {"out_of_fold": 16}
     assert found["out_of_fold"]["accuracy"] == 12 / 16, "all thresholds are low: each image is a dog"
