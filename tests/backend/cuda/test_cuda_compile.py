@@ -21,7 +21,7 @@ from tests.support.cuda_compiler import (
     registers_allowed,
 )
 from tests.support.cuda_places import on_cupy
-from tinynet.backend.cuda import lstm_persistent
+from tinynet.backend.cuda import gru_persistent, lstm_persistent
 from tinynet.backend.cuda.runtime import emulator, launch
 from tinynet.backend.cuda.runtime.source import FOLDER, assemble, signatures
 
@@ -113,12 +113,13 @@ def test_options_are_those_of_cupy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @needs_compiler
 @pytest.mark.parametrize("compiler", compilers())
-def test_as_many_blocks_of_the_lstm_as_planned_have_registers(compiler: str) -> None:
+@pytest.mark.parametrize("module", [lstm_persistent, gru_persistent])
+def test_as_many_blocks_as_planned_have_registers(compiler: str, module: Any) -> None:
     """And no shared memory but what the launch asks for."""
-    report = compiled(compiler, assemble(FOLDER / "lstm_persistent.cu")).report
+    report = compiled(compiler, assemble(module.kernels.path)).report
     used = {name: int(registers) for name, registers in re.findall(
         r"Compiling entry function '(\w+)'(?:.*\n)*?.*Used (\d+) registers(?!.* smem)", report)}
-    for size in lstm_persistent.SIZES:
+    for size in module.SIZES:
         for name in size.forward, size.backward:
             assert -(-used[name] // 8) * 8 * 2 * size.units * size.blocks <= 64 * 1024
 

@@ -20,7 +20,8 @@ from tests.support.complete import OPS, overridden
 from tests.support.cuda_places import DEVICES, without_waiting
 from tests.support.op_cases import Pair, Trial, as_tuple, difference, draw
 from tinynet import backend
-from tinynet.backend.cuda import lstm_persistent
+from tinynet.backend.cuda import gru_persistent, lstm_persistent
+from tinynet.backend.cuda.persistent import Plan
 from tinynet.backend.cuda.runtime import emulator
 from tinynet.backend.cuda.runtime.emulator import KernelError
 from tinynet.backend.cuda.runtime.launch import Kernels, Limits
@@ -112,7 +113,7 @@ def check_values(fast: Trial, exact: Trial, weights: list[Any]) -> None:
     assert all(map(np.array_equal, outputs, kept)), "an output was changed by backward"
 
 
-LSTMS: list[dict[str, Any]] = [
+RECURRENT: list[dict[str, Any]] = [
     {"N": 5, "T": 7, "D": 2, "H": 1}, {"N": 3, "T": 2, "D": 3, "H": 3, "recurrent_mask": None},
     {"N": 7, "T": 2, "D": 1, "H": 32}, {"N": 5, "T": 7, "D": 5, "H": 63}, {"N": 3, "T": 1, "D": 2, "H": 64},
     {"N": 5, "T": 2, "D": 2, "H": 64, "recurrent_mask": None}, {"N": 5, "T": 2, "D": 2, "H": 65},
@@ -122,22 +123,27 @@ WAYS = {"one sequence in a block": Limits(227 * 1024, 7), "two sequences": Limit
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("case", LSTMS, ids=lambda case: "-".join(f"{key}{case[key]}" for key in "NTH"))
-def test_all_ways_of_the_lstm(place: Place, case: dict[str, Any], way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("case", RECURRENT, ids=lambda case: "-".join(f"{key}{case[key]}" for key in "NTH"))
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+def test_all_ways_of_a_recurrent_op(place: Place, name: str, case: dict[str, Any], way: str,
+                                    monkeypatch: pytest.MonkeyPatch) -> None:
     """Kernels for all steps and kernels for one step, on any device. In some cases half of the last block is empty."""
     device, launched, launch = WAYS[way], set[str](), Kernels.launch
     monkeypatch.setattr(Kernels, "launch", lambda self, name, *rest: (launched.add(name), launch(self, name, *rest)))
-    monkeypatch.setattr(lstm_persistent, "limits", lambda array: device or Limits(0, 1))
-    trials = fast, exact, _ = place.trials("lstm", case)
+    for module in lstm_persistent, gru_persistent:
+        monkeypatch.setattr(module, "limits", lambda array: device or Limits(0, 1))
+    if name == "gru":  # h0 may be missing, and the mask may be there, where the LSTM's cases have no dropout
+        case = {key: case[key] for key in "NTDH"} | ({"h0": None, "mask": "boolean"} if len(case) > 4 else {})
+    trials = fast, exact, _ = place.trials(name, case)
     for trial in fast, exact:
-        trial.arrays[3] /= 8  # type: ignore[operator]  # with such W, rounding errors do not grow from step to step
+        trial.arrays[3 if name == "lstm" else 2] /= 8  # type: ignore[operator]  # else rounding errors grow with t
     check_values(*trials)
-    assert ("lstm_backward_64" in launched or "lstm_backward_128" in launched) == (device is not None)
-    assert device or not case["T"] or "lstm_dgates" in launched
+    assert (f"{name}_backward_64" in launched or f"{name}_backward_128" in launched) == (device is not None)
+    assert device or not case["T"] or f"{name}_dgates" in launched
 
 
 def test_an_lstm_takes_no_more_shared_memory_than_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    def plan(N: int, H: int, T: int = 7) -> lstm_persistent.Plan | None:
+    def plan(N: int, H: int, T: int = 7) -> Plan | None:
         return lstm_persistent.plan(np.broadcast_to(np.float32(0), (N, T, H)))
 
     monkeypatch.setattr(lstm_persistent, "limits", lambda array: Limits(64 * 1024, 40))  # of sm_75
@@ -152,15 +158,17 @@ def test_an_lstm_takes_no_more_shared_memory_than_there_is(monkeypatch: pytest.M
 
 @pytest.mark.parametrize("place", DEVICES[:1], indirect=True)
 @pytest.mark.parametrize(("N", "H"), [(1, 64), (3, 64), (1, 128), (3, 128)])
-def test_an_lstm_needs_all_of_its_shared_memory(place: Place, N: int, H: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+def test_all_of_the_shared_memory_is_needed(place: Place, name: str, N: int, H: int,
+                                            monkeypatch: pytest.MonkeyPatch) -> None:
     """With 16 bytes less, the kernels access what lies behind it."""
-    fast, _, weights = place.trials("lstm", {"N": N, "T": 1, "D": 1, "H": H})
+    fast, _, weights = place.trials(name, {"N": N, "T": 1, "D": 1, "H": H})
     _, cache = fast.forward()
-    grid = lstm_persistent.Plan.grid
-    monkeypatch.setattr(lstm_persistent.Plan, "grid", lambda *args: (g := grid(*args))._replace(shared=g.shared - 16))
-    with pytest.raises(KernelError, match=f"lstm_forward_{H}: .* beside the shared memory"):
+    grid = Plan.grid
+    monkeypatch.setattr(Plan, "grid", lambda *args: (g := grid(*args))._replace(shared=g.shared - 16))
+    with pytest.raises(KernelError, match=f"{name}_forward_{H}: .* beside the shared memory"):
         fast.forward()
-    with pytest.raises(KernelError, match=f"lstm_backward_{H}: .* beside the shared memory"):
+    with pytest.raises(KernelError, match=f"{name}_backward_{H}: .* beside the shared memory"):
         fast.backward(weights, cache)
 
 

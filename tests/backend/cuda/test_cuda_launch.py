@@ -504,12 +504,16 @@ PLANTED = {  # case, file, what stands there, what is planted
                                                "    for (int t = 0"),
     "lstm: no barrier backward": ("lstm", "lstm_persistent.cu", "during the product\n      __syncthreads();",
                                   "during the product"),
-    "lstm: one vector for two steps": ("lstm", "lstm_persistent.cu", "next(shared + SIZE)", "next(shared)"),
+    "lstm: one vector for two steps": ("lstm", "persistent.h", "next(shared + SIZE)", "next(shared)"),
     "lstm: units beyond H": ("lstm", "lstm_persistent.cu", "return k < H && unit < H ?", "return unit < H ?"),
-    "lstm: another sequence's sums": ("lstm", "lstm_persistent.cu", "sums[SEQUENCES - 1][c], 1)", "sums[0][c], 1)"),
-    "lstm: half of the lanes": ("lstm", "lstm_persistent.cu", "bit = LANES / 2; bit > 1", "bit = LANES / 2; bit > 2"),
-    "lstm: weights in one place": ("lstm, 128 units", "lstm_persistent.cu", "row - KEPT) * (COLUMNS / 4) * THREADS",
+    "lstm: another sequence's sums": ("lstm", "persistent.h", "sums[SEQUENCES - 1][c], 1)", "sums[0][c], 1)"),
+    "lstm: half of the lanes": ("lstm", "persistent.h", "bit = LANES / 2; bit > 1", "bit = LANES / 2; bit > 2"),
+    "lstm: weights in one place": ("lstm, 128 units", "persistent.h", "row - KEPT) * (COLUMNS / 4) * THREADS",
                                    "row - KEPT) * THREADS"),
+    "gru: no barrier between steps": ("gru", "gru_persistent.cu", "hs.turn();\n      __syncthreads();", "hs.turn();"),
+    "gru: no barrier backward": ("gru", "gru_persistent.cu", "during the product\n      __syncthreads();",
+                                 "during the product"),
+    "gru: units beyond H": ("gru", "gru_persistent.cu", "return k < H && unit < H ?", "return unit < H ?"),
     "conv: two threads, one place": ("conv2d", "conv.cu", "dx[at] = folded", "dx[at / 2] = folded"),
     "conv: stride left out": ("conv2d", "window.h", "return t * w.stride +", "return t +"),
     "pool: the last of equals": ("max_pool2d", "pool.cu", "!(value <= best.value)", "!(value < best.value)"),
@@ -543,6 +547,7 @@ PLANTED = {  # case, file, what stands there, what is planted
 }
 CASES: dict[str, dict[str, Any]] = {
     "lstm": {"N": 5, "T": 3, "D": 2, "H": 19}, "lstm, 128 units": {"N": 1, "T": 2, "D": 1, "H": 128},
+    "gru": {"N": 5, "T": 3, "D": 2, "H": 19},
     "lstm, step by step": {"N": 5, "T": 3, "D": 2, "H": 129}, "dense": {"...": (5,), "D": 3, "F": 4},
     "conv2d": {"H": 5, "W": 6, "KH": 3, "KW": 2, "stride": 2},
     "max_pool2d": {"H": 5, "W": 6, "size": 2, "x": "boolean"},
@@ -589,8 +594,8 @@ def planted(tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) ->
         text = (folder / file).read_text()
         assert old in text
         (folder / file).write_text(text.replace(old, new, 1))
-        for stem in ("activation", "adam", "batchnorm", "column_sums", "conv", "dropout", "dense", "layernorm", "loss",
-                     "lstm", "lstm_persistent", "pool"):
+        for stem in ("activation", "adam", "batchnorm", "column_sums", "conv", "dropout", "dense", "gru",
+                     "gru_persistent", "layernorm", "loss", "lstm", "lstm_persistent", "pool"):
             module = __import__(f"tinynet.backend.cuda.{stem}", fromlist=[stem])
             for name, value in list(vars(module).items()):
                 if isinstance(value, Kernels) and (value.path.name == file or f'#include "{file}"' in

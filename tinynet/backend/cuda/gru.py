@@ -19,12 +19,13 @@ The cache
 
 from typing import Any
 
+from tinynet.backend.cuda import gru_persistent
 from tinynet.backend.cuda.column_sums import column_sums
 from tinynet.backend.cuda.runtime.gemm import matmul
 from tinynet.backend.cuda.runtime.launch import Kernels, one_each
 
 # --- Equations ------------------------------------------------------------------------------------------------------
-# gru.cu: (1) to (7), for one unit of one sequence.
+# gru.h: (1) to (7), (12) and (13), for one unit of one sequence.
 
 _cuda = Kernels("gru")
 
@@ -38,8 +39,11 @@ def _dW(xp: Any, W: Any, h: Any, x: Any, da: Any, dq: Any) -> Any:
 
 
 # --- Schedule -------------------------------------------------------------------------------------------------------
-# Bound by the steps, which wait for each other: each costs a product and a kernel. x W_x of all steps is one product
-# before the loop; δx, both parts of δW and the sums of the biases are one product or sum each after it.
+# Bound by the steps, which wait for each other. Step by step (gru.cu), each costs a product and a kernel. In one launch
+# (gru_persistent.cu, up to 128 units), a step costs a chain of arithmetic on one multiprocessor.
+#
+# x W_x of all steps is one product before the loop; δx, both parts of δW and the sums of the biases are one product or
+# sum each after it.
 
 # --- Entry ----------------------------------------------------------------------------------------------------------
 
@@ -54,10 +58,14 @@ def gru(xp: Any, x: Any, h0: Any, W: Any, b: Any = None, b_h: Any = None, mask: 
     x, W, b, b_h = (None if one is None else xp.ascontiguousarray(one) for one in (x, W, b, b_h))
     gates = matmul(x.reshape(N * T, D), W[H:]).reshape(N, T, 3 * H)
     q, h, y = (xp.empty(shape, x.dtype) for shape in ((N, T, 3 * H), (N, T + 1, H), (N, T, H)))
-    h[:, 0] = 0 if h0 is None else h0
-    for t in range(T):
-        matmul(h[:, t], W[:H], out=q[:, t])
-        _cuda.launch("gru_gates", one_each(N * H), gates, q, b, b_h, real, h, y, t, N, T, H)
+    if plan := gru_persistent.plan(y):
+        h0 = None if h0 is None else xp.ascontiguousarray(h0)
+        plan.forward(gru_persistent.kernels, gates, W, b, b_h, real, h0, q, h, y, N, T, H)
+    else:
+        h[:, 0] = 0 if h0 is None else h0
+        for t in range(T):
+            matmul(h[:, t], W[:H], out=q[:, t])
+            _cuda.launch("gru_gates", one_each(N * H), gates, q, b, b_h, real, h, y, t, N, T, H)
     return (y, h[:, T].copy()), (x, gates, q, h, W, real)
 
 
@@ -65,15 +73,19 @@ def dgru(xp: Any, dy: Any, dh: Any, *, cache: Any, needs: Any) -> Any:
     """See `tn.ops.gru`."""
     x, gates, q, h, W, real = cache
     (N, T, D), H = x.shape, W.shape[1] // 3
-    dy = None if dy is None else xp.ascontiguousarray(dy)
-    dh = xp.zeros((N, H), W.dtype) if dh is None else dh.copy()
+    dy, dh = (None if one is None else xp.ascontiguousarray(one) for one in (dy, dh))
     da, dq = (xp.empty((N, T, 3 * H), W.dtype) for _ in range(2))
-    for t in reversed(range(T)):
-        _cuda.launch("gru_dgates", one_each(N * H), gates, q, h, real, dy, dh, da, dq, t, N, T, H)
-        matmul(dq[:, t], W[:H].T, out=dh, accumulate=True)  # (8) (15)
+    if plan := gru_persistent.plan(h[:, 1:]):
+        dh0 = xp.empty((N, H), W.dtype)
+        plan.backward(gru_persistent.kernels, gates, W, q, h, real, dy, dh, da, dq, dh0, N, T, H)
+    else:
+        dh0 = xp.zeros((N, H), W.dtype) if dh is None else dh.copy()
+        for t in reversed(range(T)):
+            _cuda.launch("gru_dgates", one_each(N * H), gates, q, h, real, dy, dh0, da, dq, t, N, T, H)
+            matmul(dq[:, t], W[:H].T, out=dh0, accumulate=True)  # (8) (15)
     da, dq = da.reshape(N * T, 3 * H), dq.reshape(N * T, 3 * H)
     dx = matmul(da, W[H:].T).reshape(N, T, D) if needs[0] else None  # (9)
     states = xp.ascontiguousarray(h[:, :T]).reshape(N * T, H)
     dW = _dW(xp, W, states, x.reshape(N * T, D), da, dq) if needs[2] else None
-    return (dx, dh if needs[1] else None, dW, column_sums(xp, da) if needs[3] else None,  # (10)
+    return (dx, dh0 if needs[1] else None, dW, column_sums(xp, da) if needs[3] else None,  # (10)
             column_sums(xp, dq) if needs[4] else None, None)  # (10)

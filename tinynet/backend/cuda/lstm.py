@@ -52,9 +52,9 @@ def _forward(xp: Any, gates: Any, W: Any, b: Any, m: Any, real: Any, h0: Any, c0
     N, T, H = sizes = *gates.shape[:2], W.shape[1] // 4
     C, mh, y = (xp.empty((N, steps, H), gates.dtype) for steps in (T + 1, T, T))
     states = None if real is None else xp.empty(y.shape, y.dtype)
-    if kernels := lstm_persistent.plan(y):
+    if plan := lstm_persistent.plan(y):
         h, c = xp.empty((N, H), gates.dtype), xp.empty((N, H), gates.dtype)
-        kernels.forward(gates, W, b, m, real, h0, c0, C, mh, states, y, h, c, *sizes)
+        plan.forward(lstm_persistent.kernels, gates, W, b, m, real, h0, c0, C, mh, states, y, h, c, *sizes)
     else:
         C[:, 0] = 0 if c0 is None else c0
         mh[:, :1] = 0 if h0 is None else (h0 if m is None else m * h0)[:, None]  # (15)
@@ -71,9 +71,9 @@ def _backward(xp: Any, dy: Any, dh: Any, dC: Any, gates: Any, C: Any, states: An
     """δz (N, T, 4H), δh0, δc0 and δm."""
     N, T, H = sizes = states.shape
     dz = xp.empty((N, T, 4 * H), W.dtype)
-    if kernels := lstm_persistent.plan(states):
+    if plan := lstm_persistent.plan(states):
         dh0, dc0, dm = (xp.empty((N, H), W.dtype) for _ in range(3))
-        kernels.backward(gates, W, m, real, h0, C, states, dy, dh, dC, dz, dh0, dc0, dm, *sizes)
+        plan.backward(lstm_persistent.kernels, gates, W, m, real, h0, C, states, dy, dh, dC, dz, dh0, dc0, dm, *sizes)
     else:
         dh0, dc0 = _copy(xp, dh, (N, H)), _copy(xp, dC, (N, H))  # at step t: δh and δC of step t+1
         dm = None if m is None else xp.zeros_like(m)

@@ -28,66 +28,16 @@ A launch adds 3 µs, and reading W_h adds 1 µs for 64 units, 2 to 4 µs for 128
 memory is as busy as the arithmetic: 512 cycles for a quarter of W_h, 128 to 256 for h, 64 for shuffles.
 """
 
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
-from tinynet.backend.cuda.runtime.launch import Grid, Kernels, Limits, limits
+from tinynet.backend.cuda.persistent import Plan, Size, divide
+from tinynet.backend.cuda.runtime.launch import Kernels, limits
 
-_cuda = Kernels("lstm_persistent")
-
-
-class Size(NamedTuple):
-    """The kernels for at most `units` units. A tile has `rows` rows, of which `rows_shared` are in shared memory."""
-
-    units: int
-    forward: str
-    backward: str
-    rows: int
-    rows_shared: int
-    blocks: int  # that the registers of a multiprocessor allow
-
-
-COLUMNS = 8  # of a tile
+kernels = Kernels("lstm_persistent")
 SIZES = (Size(64, "lstm_forward_64", "lstm_backward_64", 16, 0, 2),
          Size(128, "lstm_forward_128", "lstm_backward_128", 32, 8, 1))
-_ELEMENTS_MOST = 2**31 - 1  # of an array: the kernels count elements in an int
-
-
-class Plan(NamedTuple):
-    """The division of a batch: kernels, blocks, threads of a block, and sequences of a block at a time."""
-
-    size: Size
-    blocks: int
-    threads: int
-    sequences: int
-
-    def forward(self, *arrays: Any) -> None:
-        """Launch lstm_forward of lstm_persistent.cu on its arrays and N, T, H."""
-        _cuda.launch(self.size.forward, self.grid(self.size.units), *arrays, self.sequences)
-
-    def backward(self, *arrays: Any) -> None:
-        """Launch lstm_backward of lstm_persistent.cu on its arrays and N, T, H."""
-        _cuda.launch(self.size.backward, self.grid(4 * self.size.units), *arrays, self.sequences)
-
-    def grid(self, factors: int) -> Grid:
-        """The grid, with shared memory for two vectors of `factors` numbers a sequence, and for rows of the tiles."""
-        tiles = 8 * self.size.rows * self.size.rows_shared * COLUMNS
-        return Grid((self.blocks, 1, 1), (self.threads, 1, 1), 4 * (2 * self.sequences * factors + tiles))
 
 
 def plan(y: Any) -> Plan | None:
     """The plan for the sequences of y (N,T,H) on its device; None if no kernel can take them."""
-    return _plan(*y.shape, limits(y))
-
-
-@lru_cache(1 << 10)
-def _plan(N: int, T: int, H: int, device: Limits) -> Plan | None:
-    if N * (T + 1) * 4 * H > _ELEMENTS_MOST:
-        return None
-    for size in SIZES:
-        if 0 < H <= size.units:
-            sequences = 2 if device.multiprocessors < N else 1
-            blocks = min(-(-N // sequences), device.multiprocessors * size.blocks)
-            made = Plan(size, blocks, 32 * -(-H // 16), sequences)  # a warp for 16 units
-            return made if made.grid(4 * size.units).shared <= device.shared else None
-    return None
+    return divide(*y.shape, limits(y), SIZES)
