@@ -706,6 +706,7 @@ def damaged(name: str, value: Any) -> Any:
         ("format", "tinynet run 9"), ("seed", True), ("seed", "0"), ("labels", ""), ("labels", "12"), ("labels", "12x"),
         ("predicted", "²" * N), ("classes", ["a"]), ("classes", list(range(10))), ("classes", ["a", "b"]),
         ("curves", {}), ("curves/seconds", []), ("curves/seconds", [1.0]), ("curves/train_loss", ["a"] * 4),
+        ("curves/train_loss", [1.0]),
         ("seconds", -1.0), ("seconds", 10**400), ("scores", [0.5] * N), ("data", {}), ("data/stand_in", 1),
         ("probabilities", 5), ("probabilities", "!"), ("experiment", "../mine"), ("model", "a/b"), ("fold", "a|b"),
         ("seed", 2**32), ("parameters", 10**400), ("curves/train_loss", [10**400] * 4), ("data/train", "many"),

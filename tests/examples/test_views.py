@@ -140,10 +140,11 @@ def test_the_script(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_another_committee_has_other_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seeds = list[int]()
+    seeds, counts = list[int](), list[int]()
 
     def run_all(jobs: Any, options: Any) -> list[Any]:
         seeds.extend(job.seed for job in jobs)
+        counts.append(len(options.seeds))
         return []
 
     monkeypatch.setattr(mnist_ciresan.experiment, "run_all", run_all)
@@ -151,4 +152,6 @@ def test_another_committee_has_other_seeds(tmp_path: Path, monkeypatch: pytest.M
     mnist_ciresan.main(["--data", "digits", "--seed", "7", "--out", str(tmp_path), "--only", "lstm_cnn_w10",
                         "cnn_lstm_w10"])
     assert seeds == [35, 36]
+    mnist_ciresan.main(["--data", "digits", "--out", str(tmp_path), "--only", "cnn_lstm_w10"])
+    assert seeds[2:] == [1] and {*counts} == {1}, "one committee, by default the first"
     assert set(results.SECTIONS["mnist_ciresan"].models) == {member.name for member in MEMBERS}
