@@ -279,6 +279,52 @@ def test_a_graph_is_recorded_after_two_runs_with_a_count_on_the_device(tmp_path:
     assert isinstance(ours.optimizer.steps, np.ndarray) and ours.optimizer.lr == 1e-3
 
 
+def test_a_graph_of_pytorch_is_recorded_after_three_runs_on_another_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With an Adam whose step count is on the device."""
+    torch = pytest.importorskip("torch")
+    done: list[Any] = []
+
+    class Stream:
+        def wait_stream(self, other: Any) -> None:
+            done.append("wait")
+
+    class Within:
+        def __init__(self, what: Any) -> None:
+            done.append("graph" if what == "a graph" else "stream")
+
+        def __enter__(self) -> None:
+            pass
+
+        def __exit__(self, *error: object) -> None:
+            done.append("end")
+
+    class Adam:
+        def __init__(self, parameters: Any, **options: Any) -> None:
+            done.append(options)
+
+    graph = type("Graph", (), {"replay": "replay", "__eq__": lambda self, other: other == "a graph"})
+    for name, value in {"Stream": Stream, "current_stream": Stream, "stream": Within, "CUDAGraph": graph,
+                        "graph": Within}.items():
+        monkeypatch.setattr(torch.cuda, name, value)
+    monkeypatch.setattr(torch.optim, "Adam", Adam)
+    side: Any = gpu_pairs.Theirs.__new__(gpu_pairs.Theirs)
+    side.torch, side.network = torch, SimpleNamespace(optimizer="one", model=torch.nn.Linear(2, 2))
+    assert side.graphed(lambda: done.append("run")) == "replay"
+    assert done == [{"lr": 1e-3, "fused": True, "capturable": True}, "wait", "stream", "run", "run", "run", "end",
+                    "wait", "graph", "run", "end"]
+
+
+@pytest.mark.parametrize("device", ["cpu", "gpu", "gpu:1"])
+def test_a_device_is_waited_for_if_it_is_a_gpu(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    stream = SimpleNamespace(synchronize=lambda: done.append("waited"))
+    monkeypatch.setattr(gpu_device.backend, "device_name", lambda name: name)
+    monkeypatch.setattr(gpu_device.backend, "namespace", lambda name: SimpleNamespace(
+        cuda=SimpleNamespace(get_current_stream=lambda: stream)))
+    gpu_device.wait(device)
+    assert done == ["waited"] * (device != "cpu")
+
+
 def test_the_cases_of_the_lstm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tn.init, "orthogonal", tn.init.zeros)
     found = list(gpu_pairs.timed_cases("lstm"))

@@ -230,6 +230,12 @@ def test_a_process_gets_its_peer_its_processors_and_its_environment(monkeypatch:
     assert started[1:3] == [b'{"do": "dance", "count": 2}\n', b'{"do": "sing"}\n']
 
 
+def test_the_report_is_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(report, "PLACE", tmp_path / "RESULTS.md")
+    monkeypatch.setattr(report, "text", lambda: "all tables")
+    assert command_line.main(["--report"]) == 0 and (tmp_path / "RESULTS.md").read_text() == "all tables"
+
+
 # --- commits --------------------------------------------------------------------------------------------------------
 
 def test_the_median_of_the_calls_of_half_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,6 +256,27 @@ def test_the_median_of_the_calls_of_half_a_second(monkeypatch: pytest.MonkeyPatc
     assert taking(0.125) == [0.125, 3 + 5]
     assert taking(0.0625) == [0.0625, 3 + 8]
     assert taking(9.0, 9.0, 9.0, 1.0, 2.0, 3.0, 4.0, 5.0) == [3.0, 3 + 5]
+
+
+def test_a_process_is_asked_for_a_row_in_a_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    said: list[str] = []
+
+    class Started:
+        def __init__(self, command: list[str], **options: Any) -> None:
+            assert command[-1] == "--serve"
+            self.stdin = SimpleNamespace(write=said.append, flush=lambda: said.append("flush"))
+            self.stdout = SimpleNamespace(readline=lambda: "0.25\n")
+
+        def communicate(self) -> None:
+            said.append("ended")
+
+    monkeypatch.setattr(commits.subprocess, "Popen", Started)
+    assert commits.Worker(tmp_path).seconds("step-32") == 0.25 and said == ["step-32\n", "flush"]
+    said.clear()
+    assert commits.first_step(tmp_path) == 0.25 and said == ["first-step\n", "flush", "ended"]
+    monkeypatch.setattr(sys, "argv", ["commits"])
+    with pytest.raises(SystemExit):
+        commits.main()
 
 
 def test_rows_are_made_once_and_the_first_step_each_time(monkeypatch: pytest.MonkeyPatch,

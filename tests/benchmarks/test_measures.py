@@ -123,6 +123,15 @@ def test_a_peer_without_the_work_has_a_reason_and_no_times(bench: Bench) -> None
     assert last(bench)["compile"] == {"error": "has none"} and "ratio" in last(bench)["torch"]
 
 
+def test_a_failure_of_ours_is_that_of_the_case(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ask(do: str, **request: Any) -> Any:
+        raise PeerError("died")
+
+    monkeypatch.setattr(bench.workers[OURS], "ask", ask)
+    bench.compare_tapes("growth", 5, ["torch"])
+    assert last(bench) == {OURS: {"error": "died"}}
+
+
 def test_lines_are_said_as_they_are_recorded(bench: Bench) -> None:
     said: list[str] = []
     bench.options.say = said.append
@@ -364,6 +373,23 @@ def test_the_time_of_an_optimizer_has_its_name(monkeypatch: pytest.MonkeyPatch) 
             optimizer.step()
             optimizer.step()
         assert spent == {type(optimizer).__name__.lower(): 2}
+
+
+def test_requests_that_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    maker: Any = SimpleNamespace(settings=lambda: {"threads": 3}, product=lambda size: asked.append(size) or (
+        lambda: asked.append("multiplied")), chain=lambda length: None)
+    session = Session(maker)
+    assert session.settings() == {"settings": {"threads": 3}}
+    assert len(session.prepare_product(7)["seconds"]) == 1 and asked == [7, "multiplied"]
+    assert session.prepare_chain(9) == {"seconds": None}
+    monkeypatch.setattr(ours, "epoch", lambda one, images, rounds: (one.name, images, rounds))
+    one = case("a case", "step", DENSE, 2, (4,)).as_json()
+    assert session.epoch(one, 60, 3) == {"seconds": ("a case", 60, 3)}
+    monkeypatch.setattr(session, "prepare", lambda case, data: asked.append((case["name"], data)))
+    monkeypatch.setattr(ours, "profile", lambda run, count: {"run": run, "count": count})
+    assert session.profile(one, "data.npz", 40) == {"seconds": {"run": session.run, "count": 40}}
+    assert asked[-1] == ("a case", "data.npz")
 
 
 # --- the rows -------------------------------------------------------------------------------------------------------
@@ -621,6 +647,26 @@ def test_a_call_of_both_sides_has_a_backward_pass() -> None:
             np.testing.assert_array_equal(weights[0].gamma.grad, first[0])
             np.testing.assert_array_equal(weights[1].weight.grad.numpy(), first[1])
             np.testing.assert_allclose(*first, atol=1e-3)
+
+
+@pytest.mark.parametrize(("row", "last"), [("GRU", False), ("LayerNorm", False), ("depthwise", False),
+                                           ("depthwise", True)])
+def test_both_sides_of_a_layer_compute_the_same(row: str, last: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outputs, as is tested before the times, and the gradients of inputs."""
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(layers, "ROWS", {"GRU": (2, 5, 28), "LayerNorm": (2, 3, 128), "depthwise": (2, 6, 5, 64)})
+    with tn.using("reference"):
+        mine, other = layers.calls(row, torch, last)["both"]
+        mine()
+        other()
+    x, theirs = (inspect.getclosurevars(one).nonlocals for one in (mine, other))
+    gradient = theirs["theirs_x"].grad
+    gradient = gradient.permute(0, 2, 3, 1) if row == "depthwise" else gradient
+    np.testing.assert_allclose(x["x"].grad, gradient.numpy(), atol=1e-4)
+    assert theirs["theirs_x"].is_contiguous(memory_format=torch.channels_last) == last if row == "depthwise" else True
+    monkeypatch.setattr(layers, "layers", lambda *arguments: (tn.nn.LayerNorm(128), torch.nn.Identity(), lambda y: y))
+    with pytest.raises(AssertionError), tn.using("reference"):
+        layers.calls("LayerNorm", torch)
 
 
 def test_ratios_of_rounds_need_an_answer_for_each_side() -> None:

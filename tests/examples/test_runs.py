@@ -33,7 +33,7 @@ import xray_selection  # noqa: E402
 from paper import appearance, experiment, nets, selection, training, views  # noqa: E402
 from paper.appearance import Appearance  # noqa: E402
 from paper.experiment import Data, Job  # noqa: E402
-from paper.reporting import ciresan, figures, records, selections  # noqa: E402
+from paper.reporting import ciresan, figures, records, selections, tables  # noqa: E402
 from paper.training import Recipe  # noqa: E402
 from paper.views import View  # noqa: E402
 
@@ -237,6 +237,7 @@ def test_classes_weigh_in_the_loss_as_they_are_given(monkeypatch: pytest.MonkeyP
     scores, labels = tn.Tensor([[1.0, 2.0], [0.5, -3.0]]), tn.Tensor([0, 1])
     expected = tn.ops.cross_entropy(scores, labels, tn.Tensor([1.0, 3.0]), label_smoothing=0.25).item()
     assert asked["loss"](scores, labels).item() == expected != tn.ops.cross_entropy(scores, labels).item()
+    assert asked["schedule"].length == 3 * len(train) and asked["epochs"] == 3
     assert asked["max_norm"] == 0.5 and asked["show"] is False and asked["callbacks"] == [], "without a checkpoint"
 
 
@@ -356,6 +357,14 @@ def test_the_loss_of_many_classes_is_that_of_the_label() -> None:
     fold = selection.Fold("a", DATA.train, (None, np.array([2, 0])))
     found = selection.measures(fold, np.array([[0.2, 0.3, 0.5], [0.1, 0.6, 0.3]]))
     assert found == {"accuracy": 0.5, "loss": round(float(-(np.log(0.5) + np.log(0.1)) / 2), 6)}
+
+
+@pytest.mark.parametrize(("pair", "verdict", "said"), [
+    (("lstm_cnn", "cnn"), 1, "better than CNN"), (("cnn", "lstm_cnn"), -1, "better than CNN"),
+    (("cnn", "lstm_cnn"), 1, "worse than CNN"), (("lstm_cnn", "cnn"), 0, "not shown to be better or worse than CNN")])
+def test_a_claim_in_any_order_of_the_models(pair: tuple[str, str], verdict: int, said: str) -> None:
+    found: Any = {pair: SimpleNamespace(verdict=verdict)}
+    assert f": it is {said}. Not compared: " in tables.claim("mnist_table1", found)
 
 
 @pytest.mark.parametrize(("gains", "is_combined"), [([0.0, 0.01, 0.05], True), ([0.0, 0.0, 0.05], False),
