@@ -19,13 +19,14 @@ specification in `ops/` runs.
 
 from collections.abc import Callable
 from functools import partial
-from types import FunctionType
+from types import FunctionType, SimpleNamespace
 from typing import Any
 
 import numba
 from numba.core import ccallback, compiler, sigutils
 from numba.core.codegen import JITCodeLibrary
 
+from tinynet.backend.cpu.runtime.assistant import is_assistant
 from tinynet.backend.cpu.runtime.kernel_cache import KernelCache, note_source
 
 if numba.config.DISABLE_JIT:
@@ -116,10 +117,15 @@ def _set_noalias(flags: Any) -> Any:
     return flags
 
 
-def compile_for_c(function: Any, signature: Any) -> Any:
-    """Compile a function at once, to be called from C by its `address`. Its code is kept on disk."""
+def compile_for_c(function: Any, signature: Any, on_miss: Callable[[], Any] | None = None) -> Any:
+    """Compile a function at once, to be called from C by its `address`. Its code is kept on disk.
+
+    `on_miss` is called before it is compiled, if it is not on disk. The assistant calls nothing, and compiles nothing.
+    """
+    if is_assistant():
+        return SimpleNamespace(address=1)
     note_source(function)
     compiled = ccallback.CFunc(function, sigutils.normalize_signature(signature), {}, {"error_model": "numpy"})
-    compiled._cache = KernelCache(function)
+    compiled._cache = KernelCache(function, on_miss)
     compiled.compile()
     return compiled

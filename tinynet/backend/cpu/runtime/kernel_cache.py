@@ -20,7 +20,7 @@ import hashlib
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -55,9 +55,11 @@ class KernelCache(_Cache):
 
     function  its name, source and sources stand for what is compiled. One that was not defined in a file, or that has
               variables of an enclosing function other than numbers and strings, is not kept
+    on_miss   called when the code is not on disk
     """
 
-    def __init__(self, function: Any) -> None:
+    def __init__(self, function: Any, on_miss: Callable[[], Any] | None = None) -> None:
+        self._on_miss = on_miss
         code = function.__code__
         outer = [cell.cell_contents for cell in function.__closure__ or ()]
         self._name = f"{function.__module__}.{function.__qualname__}".replace("<", "").replace(">", "")
@@ -81,6 +83,8 @@ class KernelCache(_Cache):
                     os.utime(path)
                 return CompileResult._rebuild(context, *cloudpickle.loads(content[_SUM:]))
         notice.on_start()
+        if self._on_miss:
+            self._on_miss()
         return None
 
     def save_overload(self, signature: Any, compiled: Any) -> None:
@@ -105,9 +109,9 @@ class KernelCache(_Cache):
 
 @cache
 def remove_unused(folder: Path) -> None:
-    """Remove files that no process has used for a long time; once in this process."""
+    """Remove files that no process has used for a long time, and parts of files; once in this process."""
     oldest = time.time() - _LIFETIME
-    for path in folder.glob("*.kernel"):
+    for path in (*folder.glob("*.kernel"), *folder.glob("*.part")):
         with suppress(OSError):  # another process was faster
             if path.stat().st_mtime < oldest:
                 path.unlink()

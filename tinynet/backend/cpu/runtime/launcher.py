@@ -28,6 +28,7 @@ from numba.core import cgutils, compiler
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
+from tinynet.backend.cpu.runtime import assistant
 from tinynet.backend.cpu.runtime.intrinsics import ENTRY_TYPE, I64, call_symbol
 from tinynet.backend.cpu.runtime.jit import compile_for_c, njit
 from tinynet.backend.cpu.runtime.mailbox import ROW_WORDS, perform
@@ -66,7 +67,8 @@ def launch_as_row(launcher: Any, shards: int, turns: int, arguments: Any) -> Any
     return words
 
 
-_perform = compile_for_c(perform.py_func, types.int64(*[types.int64] * 5))
+# The first function of a process. Where the cache lacks it, it lacks all others, since its sources are among theirs.
+_perform = compile_for_c(perform.py_func, types.int64(*[types.int64] * 5), on_miss=assistant.start)
 llvm.add_symbol("tinynet_perform", _perform.address)
 
 
