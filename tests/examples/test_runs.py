@@ -18,13 +18,16 @@ from tinynet.errors import ArgumentError
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 sys.path.insert(0, str(EXAMPLES))
 
+import idc_table2  # noqa: E402
 import lab_digit  # noqa: E402
 import lstm_by_hand  # noqa: E402
 import lstm_versions  # noqa: E402
 import mnist_ciresan  # noqa: E402
 import mnist_committee  # noqa: E402
+import mnist_deep  # noqa: E402
 import mnist_lstm_cnn  # noqa: E402
 import mnist_selection  # noqa: E402
+import mnist_table1  # noqa: E402
 import pneumonia_selected  # noqa: E402
 import reliability  # noqa: E402
 import train_small_lstm  # noqa: E402
@@ -195,6 +198,40 @@ def test_members_see_all_parts_in_their_view(monkeypatch: pytest.MonkeyPatch) ->
         pixels, labels = getattr(DATA, part)
         seen, same = getattr(shown, part)
         assert (seen == pixels.swapaxes(1, 2)).all() and same is labels
+
+
+IDC, IDC_SEEDS = ("idc_lstm_cnn", "idc_lstm", "idc_cnn"), [seed for seed in range(5) for _ in range(2 * 3)]
+JOBS: dict[Any, tuple[list[str], list[int], dict[str, bool]]] = {
+    mnist_table1: (["lstm_cnn", "cnn_lstm", "lstm", "cnn"] * 5, [seed for seed in range(5) for _ in range(4)], {}),
+    mnist_deep: (["deep_lstm_cnn"] * 5, [*range(5)], {"probabilities": True}),
+    mnist_committee: (["lstm_cnn"] * 10, [*range(10)], {"probabilities": True}),
+    idc_table2: ([*IDC] * 10, IDC_SEEDS, {"threshold": True}),
+    pneumonia_selected.pneumonia_cnn_lstm: (["pneumonia_cnn_lstm"] * 5, [*range(5)], {})}
+
+
+@pytest.mark.parametrize("script", JOBS, ids=lambda script: script.__name__)
+def test_the_jobs_of_a_script(script: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Each model with each seed, on the same data and by the recipe of the script."""
+    asked: list[Any] = []
+
+    def run_all(jobs: Any, options: Any) -> Any:
+        asked.extend(jobs)
+        raise Trained
+
+    folded = [dataclasses.replace(DATA, fold=fold) for fold in ("8", "9")] if script is idc_table2 else [DATA]
+    monkeypatch.setattr(experiment, "run_all", run_all)
+    monkeypatch.setattr(experiment, "mnist", lambda options: DATA)
+    monkeypatch.setattr(experiment, "folder", lambda options, name, size, generate, **more: folded)
+    with pytest.raises(Trained):
+        script.main(["--out", str(tmp_path)])
+    names, seeds, flags = JOBS[script]
+    assert [job.model for job in asked] == names and [job.seed for job in asked] == seeds
+    assert len({job.name for job in asked}) == len(asked)
+    for job in asked:
+        assert job.recipe is script.RECIPE and job.data in folded
+        assert (job.probabilities, job.threshold) == (flags.get("probabilities", False), flags.get("threshold", False))
+        make = getattr(job.make, "func", job.make)
+        assert make.__name__ == job.model
 
 
 # --- training -------------------------------------------------------------------------------------------------------
@@ -624,6 +661,68 @@ def test_each_option_of_the_main_job_changes_its_training(more: dict[str, Any], 
     assert (asked["W"] == tn.models.lstm_cnn()[2].W.numpy()).all()
     assert train.shuffle and not validation.shuffle
     assert mnist_lstm_cnn.EPOCHS == {"mnist": 10, "digits": 30}
+
+
+def test_what_the_main_job_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sheets: list[Any]) -> None:
+    """Sums of seconds, means of speeds, the sizes of its parts; the model remembers the parts that it learned from."""
+    seen: dict[str, Any] = {}
+    rows = [{"seconds": seconds, "images_per_second": speed, "train_accuracy": 0.25 * k, "validation_accuracy": 0.5}
+            for k, (seconds, speed) in enumerate(((1.0, 100.0), (3.0, 400.0)), 1)]
+    monkeypatch.setattr(tn, "fit", lambda *arguments, **options: rows)
+    monkeypatch.setattr(tn, "evaluate", lambda model, batches: seen.update(tested=batches.length) or {
+        "accuracy": 0.75, "loss": 1.5, "images": batches.length})
+    monkeypatch.setattr(mnist_lstm_cnn, "remember", lambda model, *parts: seen.update(parts=parts))
+    monkeypatch.setattr(figures, "curves", lambda path, panels, **more: seen.update(panels=panels, **more))
+    monkeypatch.setattr(tn.init, "orthogonal", tn.init.glorot_normal)  # quicker
+    assert mnist_lstm_cnn.main(["--data", "digits", "--limit", "100", "--seed", "4", "--out", str(tmp_path)]) == 0
+    found = json.loads((tmp_path / "results.json").read_text())
+    digits = tn.data.load_digits()
+    tn.seed(4)
+    first, second = tn.data.split(100, 0.1)
+    for part, rows_of in zip(seen["parts"], (first, second), strict=True):
+        assert (part[..., 0] == digits.train_images[rows_of]).all()
+    assert (found["seconds"], found["images_per_second"], found["parameters"]) == (4.0, 250.0, 121_676)
+    assert (found["test_accuracy"], found["test_loss"], found["test_images"], seen["tested"]) == (0.75, 1.5, 360, 360)
+    assert (found["train_images"], found["validation_images"], found["data"], found["seed"]) == (90, 10, "digits", 4)
+    assert found["settings"]["epochs"] == 30 and found["settings"]["limit"] == 100 and "resume" not in found["settings"]
+    (panel,), = [seen["panels"][0][:1]]
+    assert panel.images == 90 and panel.lines == {"LSTM-CNN": [[0.25, 0.5]]}
+    assert seen["panels"][0][1].images == 10 and seen["panels"][0][1].lines == {"LSTM-CNN": [[0.5, 0.5]]}
+    assert seen["title"] == "digits, seed 4: test accuracy 75.00 % at the end" and seen["vector"] is False
+
+
+def test_the_times_of_the_versions_are_those_of_a_digit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """On one thread but for the last; a version that is off ends the run."""
+    asked: list[tuple[float, int]] = []
+    for name, size in (("T", 3), ("D", 4), ("H", 5), ("N", 8)):
+        monkeypatch.setattr(lstm_versions, name, size)
+    for name in ("loops", "one_product"):
+        monkeypatch.setattr(lstm_versions, name, lstm_versions.one_product)
+    monkeypatch.setattr(lstm_versions, "compiled", lambda: lstm_versions.one_product)
+    monkeypatch.setattr(lstm_versions, "kernel", lambda threads: lstm_versions.one_product)
+    monkeypatch.setattr(lstm_versions, "roof", lambda least: {"operations": 1e9, "bytes": 2e9})
+    monkeypatch.setattr(tn, "threads", lambda: 3)
+    monkeypatch.setattr(lstm_versions, "seconds", lambda work, least, threads=1: asked.append((least, threads)) or 4.0)
+    assert lstm_versions.main(["--seconds", "0.5", "--out", str(tmp_path / "out.json")]) == 0
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert asked == [(0.5, 1)] * 4 + [(0.5, 3)] and found["threads"] == 3
+    assert {name: (one["seconds"], one["digits"]) for name, one in found["versions"].items()} == {
+        "loops": (4.0, 1), **dict.fromkeys(("product", "numba", "packed", "threads"), (0.5, 8))}
+    assert found["roof"] == {"operations": 1e9, "bytes": 2e9} and found["operations"] == lstm_versions.OPERATIONS
+    monkeypatch.setattr(lstm_versions, "kernel", lambda threads: lambda x: lstm_versions.one_product(x) + 1e-3)
+    assert lstm_versions.main([]) == 1
+
+
+def test_the_weights_of_the_lab_are_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr(tn, "fit", lambda model, *arguments, **options: seen.append(model))
+    monkeypatch.setattr(tn, "evaluate", lambda model, batches: seen.append(batches) or {"accuracy": 0.5})
+    assert lab_digit.main(["--data", "digits", "--limit", "64", "--out", str(tmp_path / "digit.npz")]) == 0
+    trained, batches = seen
+    assert batches.length == 360 and next(iter(batches))[0].max() == 1.0
+    with np.load(tmp_path / "digit.npz") as found:
+        assert {name: array.tolist() for name, array in trained.state_dict().items()} == {
+            name: found[name].tolist() for name in found.files}
 
 
 @pytest.mark.parametrize(("script", "words", "peak", "batch"), [
