@@ -418,3 +418,38 @@ def test_every_twelfth_case_is_tested_if_it_must_be_quick(monkeypatch: pytest.Mo
     assert row["note"] == "2 passed, 1 failed" and wrong == {"name": "case 12", "unit": "s", "error": "wrong"}
     list(gpu_sections.tests("cpu", False, 1.0))
     assert len(tried) == 33
+
+
+FAILED = "a/test_a.py::test_one PASSED\na/test_a.py::test_two FAILED\n"
+
+
+@pytest.mark.parametrize(("code", "printed", "row"), [
+    (0, "..\n== 5 passed, 3 skipped in 9 s ==\n\n", {"note": "== 5 passed, 3 skipped in 9 s =="}),
+    (0, "== 5 passed, 4 skipped in 9 s ==", {"note": "== 5 passed, 4 skipped in 9 s ==",
+                                             "error": "on a GPU, tests must run and not be skipped"}),
+    (1, "FAILED a - b\nthe rest\nERROR c\n== 2 failed ==", {"note": "== 2 failed ==",
+                                                           "error": "FAILED a - b; ERROR c"}),
+    (None, f"{FAILED}a/test_a.py::test_three ", {"note": "a/test_a.py::test_three ",
+                                                "error": "no end after 7 s, at a/test_a.py::test_three ; "
+                                                         "FAILED a/test_a.py::test_two"}),
+    (4, "usage", None)], ids=str)
+def test_the_row_of_a_run_of_pytest(code: int | None, printed: str, row: dict[str, Any] | None,
+                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(command: list[str], stdout: Any, timeout: float, **options: Any) -> Any:
+        assert command[1:5] == ["-m", "pytest", "-m", "gpu"] and command[-1] == "test_a.py" and timeout == 7.0
+        stdout.write(printed)
+        if code is None:
+            raise gpu_sections.subprocess.TimeoutExpired(command, timeout)
+        return SimpleNamespace(returncode=code)
+
+    monkeypatch.setattr(gpu_sections, "marked_files", lambda: ["test_a.py"])
+    monkeypatch.setattr(gpu_sections.subprocess, "run", run)
+    assert gpu_sections.by_pytest(7.0) == (None if row is None else {"name": "pytest -m gpu", "unit": "s", **row})
+
+
+def test_on_a_gpu_pytest_is_asked_first(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+    """With the time that is left."""
+    asked: list[float] = []
+    clock.now = 3.0
+    monkeypatch.setattr(gpu_sections, "by_pytest", lambda seconds: asked.append(seconds) or ROW)
+    assert list(gpu_sections.tests("gpu", True, 10.0)) == [ROW] and asked == [7.0]
