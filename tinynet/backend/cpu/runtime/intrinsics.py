@@ -7,7 +7,8 @@
     stack frame                stack
     float32 elements           load_element, store_element
     float32 vectors            load_vector, store_vector, add_vectors, multiply_add, sum_of_vector
-    for writers of LLVM code   word, call_symbol, call_one_of, move, load, store, add_product, repeat, repeat_lane
+    for writers of LLVM code   word, call_symbol, call_one_of, move, load, store, prefetch, add_product, repeat,
+                               repeat_lane
 
 Addresses are integers of 64 bits, the type of all numbers here unless stated. Nothing is checked: an address outside of
 an array reads or overwrites foreign memory.
@@ -260,6 +261,14 @@ def add_product(builder: Any, a: Any, b: Any, c: Any) -> Any:
     function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind] * 3),
                                               f"llvm.fmuladd.v{kind.count}f32")
     return builder.call(function, [a, b, c])
+
+
+def prefetch(builder: Any, pointer: Any) -> None:
+    """Bring the cache line at a pointer near, for writing."""
+    byte = ir.IntType(8).as_pointer()
+    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32]),
+                                              "llvm.prefetch.p0")
+    builder.call(function, [builder.bitcast(pointer, byte), *(ir.Constant(I32, flag) for flag in (1, 3, 1))])
 
 
 def call_one_of(builder: Any, functions: dict[int, Any], number: Any, args: Sequence[Any]) -> None:

@@ -29,6 +29,7 @@ from tinynet.backend.cpu.runtime.intrinsics import (
     load_vector,
     move,
     multiply_add,
+    prefetch,
     store,
     sum_of_vector,
     word,
@@ -74,7 +75,7 @@ def rows_function(module: Any, width: int, rows: int, near: bool) -> Any:
     strides along i and j, and those of D and C along m. Its loops:
 
         for each `rows` of m, for each _VECTORS vectors of n:
-            load D
+            prefetch C of the next rows; load D
             for each i and j: load B; for each row: load A, multiply, add
             store C
 
@@ -123,6 +124,9 @@ def rows_function(module: Any, width: int, rows: int, near: bool) -> Any:
         """For some m, and for _VECTORS vectors from n on, or for the last `left` elements, at most one vector."""
         m = builder.mul(block, word(rows))
         begin, out = (move(builder, start, builder.mul(m, stride), n) for start, stride in ((d, d_m), (c, c_m)))
+        for row in range(rows if left is None else 0):  # else the stores of the next rows would wait for their lines
+            for v in range(_VECTORS):
+                prefetch(builder, move(builder, out, builder.mul(c_m, word(rows + row)), word(v * width)))
         for row in range(rows):
             for v, value in enumerate(vectors(begin, d_m, row, left)):
                 builder.store(value, sums[row, v])

@@ -26,11 +26,11 @@ from numba.extending import intrinsic
 from tinynet.backend.cpu.runtime.intrinsics import (
     FLOAT,
     FLOAT_POINTER,
-    I32,
     I64,
     call_one_of,
     load,
     move,
+    prefetch,
     repeat,
     repeat_lane,
     store,
@@ -159,7 +159,7 @@ def tile_function(module: Any, instructions: Instructions, rows: int, vectors: i
         builder.store(move(builder, b_row, b_k), b_pointer)
 
     for i in range(rows):  # C is written at the end: without the prefetch the stores would wait for its lines
-        _prefetch(builder, results[i, 0])
+        prefetch(builder, results[i, 0])
     for parts in sums.values():
         for part in parts:
             builder.store(ir.Constant(vector, None), part)
@@ -261,11 +261,3 @@ def _multiply_add(builder: Any, instructions: Instructions, x: Any, y: Any, tota
     fma = cgutils.get_or_insert_function(builder.module, ir.FunctionType(x.type, [x.type] * 3),
                                          f"llvm.fma.v{instructions.width}f32")
     return builder.call(fma, [x, y, total])
-
-
-def _prefetch(builder: Any, pointer: Any) -> None:
-    """Bring the cache line at a pointer near, for writing."""
-    byte = ir.IntType(8).as_pointer()
-    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32]),
-                                              "llvm.prefetch.p0")
-    builder.call(function, [builder.bitcast(pointer, byte), *(ir.Constant(I32, flag) for flag in (1, 3, 1))])
