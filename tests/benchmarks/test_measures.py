@@ -669,6 +669,16 @@ def test_both_sides_of_a_layer_compute_the_same(row: str, last: bool, monkeypatc
         layers.calls("LayerNorm", torch)
 
 
+def test_blocks_are_as_long_as_the_fastest_of_three_calls_lets_them() -> None:
+    """A first call may compile."""
+    def side(*first: float) -> Any:
+        times = [*first, *[0.02] * 1000]
+        return lambda count: [times.pop(0) for _ in range(count)]
+
+    pair = timing.in_turn(side(9.0, 0.5, 0.02), side(0.02, 9.0, 9.0), 0.6)
+    assert [len(block) for block in (*pair.ours, *pair.theirs)] == [5] * 6
+
+
 def test_ratios_of_rounds_need_an_answer_for_each_side() -> None:
     assert timing.quartiles([1.0, 2.0, 3.0, 4.0, 5.0]) == {"median": 3.0, "low": 2.0, "high": 4.0}
     assert math.isclose(timing.Pair([[1.0]], [[3.0]]).ratios()[0], 1 / 3)
