@@ -260,10 +260,13 @@ def test_the_median_of_the_calls_of_half_a_second(monkeypatch: pytest.MonkeyPatc
 
 def test_a_process_is_asked_for_a_row_in_a_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     said: list[str] = []
+    caches: list[Any] = []
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
 
     class Started:
         def __init__(self, command: list[str], **options: Any) -> None:
             assert command[-1] == "--serve"
+            caches.append(options["env"].get("NUMBA_CACHE_DIR"))
             self.stdin = SimpleNamespace(write=said.append, flush=lambda: said.append("flush"))
             self.stdout = SimpleNamespace(readline=lambda: "0.25\n")
 
@@ -274,6 +277,8 @@ def test_a_process_is_asked_for_a_row_in_a_line(monkeypatch: pytest.MonkeyPatch,
     assert commits.Worker(tmp_path).seconds("step-32") == 0.25 and said == ["step-32\n", "flush"]
     said.clear()
     assert commits.first_step(tmp_path) == 0.25 and said == ["first-step\n", "flush", "ended"]
+    commits.first_step(tmp_path)
+    assert caches[0] is None and len({*caches[1:]}) == 2 and not Path(caches[1]).exists(), "empty caches, then removed"
     monkeypatch.setattr(sys, "argv", ["commits"])
     with pytest.raises(SystemExit):
         commits.main()
