@@ -691,3 +691,17 @@ def test_cross_folds_leave_the_test_part_alone(tmp_path):
     several = cross_folds(found, 3)
     whole_groups(found, several)
     assert sum(len(fold.test) for fold in several) == 30
+
+
+def test_copies_count_once_in_the_shares_of_the_classes(tmp_path):
+    """Ten images of one class, each there twice, and ten of another: two of each are a fifth."""
+    labels = np.repeat([0, 1], [20, 10])
+    copies = np.concatenate([np.repeat(np.arange(10), 2), np.arange(10, 20)])
+    made = folder.ImageFolder(tmp_path, "by hand", tuple(f"{i}.png" for i in range(30)), labels, ("a", "b"),
+                              np.full(30, ""), copies=copies)
+    for seed in range(5):
+        fold, = splits.folds(made, validation=0.2, test=0.2, seed=seed)
+        for part in (fold.validation, fold.test):
+            assert [len(np.unique(copies[part[labels[part] == k]])) for k in (0, 1)] == [2, 2]
+            assert len(part) == 6
+        assert len(np.unique(np.concatenate([fold.train, fold.validation, fold.test]))) == 30

@@ -5,7 +5,9 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from tinynet.__main__ import main
@@ -199,3 +201,24 @@ def test_files_that_are_no_answers(tmp_path: Path) -> None:
 def test_a_blank_compiles_for_python_as_it_stands(tmp_path: Path) -> None:
     [path] = [path for path in files.write(str(tmp_path)) if "8_tape" in path]
     assert subprocess.run([sys.executable, path], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["dense", "cross_entropy", "batch_norm", "lstm_gates"])
+def test_the_gradients_of_the_outputs_tell_elements_apart(name: str) -> None:
+    """With equal ones, a sum over the wrong axis would look right."""
+    class Stopped(Exception):
+        pass
+
+    seen: list[Any] = []
+
+    class Names(dict[str, Any]):
+        def __missing__(self, function: str) -> Any:
+            def gradient(xp: Any, *douts: Any, **more: Any) -> None:
+                seen.append(douts[0])
+                raise Stopped
+            return gradient
+
+    for call in exercises.EXERCISES[name].calls():
+        with pytest.raises(Stopped):
+            call(Names())
+    assert seen and all(np.ndim(dy) == 0 or len(np.unique(dy)) == np.size(dy) for dy in seen)
