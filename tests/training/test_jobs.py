@@ -31,7 +31,7 @@ def started(size: int, *arguments: object, **options: Any) -> "subprocess.Popen[
     others = ("PMI_", "OMP_", "NUMBA_NUM")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(others)}
     return subprocess.Popen([MPIEXEC, "-n", str(size), sys.executable, "-m", "tests.support.job", *map(str, arguments)],
-                            cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                            cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
                             env={**environment, "PYTHONPATH": str(ROOT), **options})
 
 
@@ -100,13 +100,14 @@ def test_a_rank_that_fails_in_a_training_ends_the_job(fate: str, message: str, t
     assert late < 30  # the limit of an idle machine is 10
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_all_ranks_after_the_same_step(number: signal.Signals, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "send"), [(signal.SIGTERM, os.kill), (signal.SIGINT, os.killpg)])
+def test_a_signal_ends_all_ranks_after_the_same_step(number: signal.Signals, send: Any, tmp_path: Path) -> None:
+    """A terminal sends the SIGINT of Ctrl-C to the process group, a scheduler the SIGTERM to mpiexec alone."""
     process = started(2, "run", tmp_path, "signal")
     while process.poll() is None and not (tmp_path / "step1").exists():
         time.sleep(0.05)
     time.sleep(0.3)
-    process.send_signal(number)
+    send(process.pid, number)
     code, _, complaints = ended(process)
     assert code != 0
     assert f"Interrupted: fit: stopped by {number.name} after" in complaints

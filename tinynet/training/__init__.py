@@ -9,6 +9,7 @@
     checkpoint.py   that state as arrays and JSON, captured, restored, written and read
     guard.py        the first tensor that became NaN or infinite
     recorded.py     a step recorded, and launched as one
+    ranks.py        what the ranks of a job add up and agree on
     progress.py     means and times of an epoch, the progress bar
     signals.py      Ctrl-C and SIGTERM, handled after the current step
 """
