@@ -25,13 +25,23 @@ class Threads(Communicator):
 
     def sum(self, array: Any) -> Any:
         self.sums += 1
-        values = self.gather(array.copy())
-        array[...] = sum(values[1:], values[0])
-        return array
+        values = self.gather(_host(array))
+        return _put(array, sum(values[1:], values[0]))
 
     def broadcast(self, array: Any, root: int = 0) -> Any:
-        array[...] = self.gather(array.copy())[root]
-        return array
+        return _put(array, self.gather(_host(array))[root])
+
+
+def _host(array: Any) -> Any:
+    return array.get() if hasattr(array, "get") else array.copy()
+
+
+def _put(array: Any, values: Any) -> Any:
+    if hasattr(array, "set"):
+        array.set(values)
+    else:
+        array[...] = values
+    return array
 
 
 def run(size: int, work: Callable[[Threads], Any]) -> list[Any]:

@@ -4,6 +4,7 @@
 """
 
 import itertools
+import shutil
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -96,6 +97,19 @@ def test_a_run_is_that_of_one_process(size: int, dtype: str, tolerance: float) -
     one, = trained(1, **options)
     assert same(trained(size, **options), one, tolerance)
     assert one[2] == 9
+
+
+def test_a_run_on_a_device_is_that_of_one_process() -> None:
+    """The sums pass through the host."""
+    if not shutil.which("g++"):
+        pytest.skip("kernels are emulated with g++, which is not here")
+
+    def make() -> Any:
+        return network("float32").to("gpu-emulated")
+
+    def batches() -> Any:
+        return loader("float32", device="gpu-emulated")
+    assert same(trained(2, make, batches, epochs=2), trained(1, make, batches, epochs=2)[0], 1e-3)
 
 
 @pytest.mark.parametrize("fault", ["dropout", "batch norm", "mean of means", "clipped before"])

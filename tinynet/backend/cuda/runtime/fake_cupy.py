@@ -139,6 +139,11 @@ class DeviceArray:
         _wait("get()")
         return self._host.copy()
 
+    def set(self, values: np.ndarray) -> None:
+        """Copy a NumPy array into this one."""
+        _wait("set()")
+        self._host[...] = values
+
     def item(self) -> Any:
         _wait("item()")
         return self._host.item()
