@@ -34,6 +34,7 @@ from tinynet.types import Array
 
 PATIENCE = 60.0  # seconds that a rank waits for the others
 _GRACE = 2.0  # seconds that it waits on when one of them has ended: what it sent before may be underway
+_POLL = 0.01  # seconds between two looks whether the others have ended
 _APART = 0.2  # seconds by which a rank waits longer than the one before it, so that one alone says why the job ends
 _ENDED = 1  # the tag of the message that says so
 _SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")  # variables in which mpiexec tells the number of processes: MPICH's and
@@ -139,9 +140,15 @@ class MPI(Communicator):
             time.sleep(0)  # lets another process run, where there are more ranks than processors
 
     def leave(self) -> None:
-        """Tell the others that this rank ends. It is called when Python ends."""
-        for rank in set(range(self.size)) - {self.rank}:
-            self._all.Isend(np.empty(0, "uint8"), rank, tag=_ENDED)
+        """Tell the others that this rank ends, and wait until all of them end. It is called when Python ends.
+
+        A message that is never received makes MPICH end some jobs by signal 9 although all ranks are done.
+        """
+        others, nothing = [rank for rank in range(self.size) if rank != self.rank], np.empty(0, "uint8")
+        requests = [self._all.Isend(nothing, rank, tag=_ENDED) for rank in others]
+        requests += [self._all.Irecv(nothing, rank, tag=_ENDED) for rank in others]
+        while not self._library.Request.Testall(requests):
+            time.sleep(_POLL)
 
 
 def _patience() -> float:
