@@ -40,8 +40,9 @@ def timed(model: str, batch: int, threads: int) -> list[float]:
     tn.set_threads(threads)
     tn.seed(0)
     made = getattr(models, model)()
-    steps, rng = max(8, 5120 // batch), np.random.default_rng(0)
-    images, labels = rng.random((steps * batch, *made.input_shape), "float32"), rng.integers(0, 10, steps * batch)
+    steps = max(8, 5120 // batch)
+    images = tn.random.uniform((steps * batch, *made.input_shape), (0, 0), 0).astype("float32")
+    labels = (tn.random.uniform((steps * batch,), (0, 0), 1) * 10).astype("int64")
     history = tn.fit(made, tn.optim.Adam(made.parameters()), tn.data.Loader(images, labels, batch_size=batch),
                      epochs=EPOCHS, show=False)
     return [1000 * row["seconds"] / steps for row in history[WARM_UP:]]
