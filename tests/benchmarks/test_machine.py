@@ -128,6 +128,7 @@ def test_what_a_run_is_given(more: list[str], seconds: float, is_warned: bool, t
     assert ("Other programs are running here (load 0.6)" in printed.err) == is_warned
     assert [path.name for path in tmp_path.iterdir()] == ["a-plain-1-threads.json"] * ("--quick" not in more)
     assert "A, 1 threads, Python 3, \ncommit unknown, today, 3 s" in printed.out
+    assert "In brackets: ours divided by theirs" in printed.out and "below 1, tinynet is faster" in printed.out
     monkeypatch.setattr(os, "getloadavg", lambda: (0.5, 0.0, 0.0), raising=False)
     command_line.main(arguments)
     assert "Other programs" not in capsys.readouterr().err

@@ -705,3 +705,10 @@ def test_copies_count_once_in_the_shares_of_the_classes(tmp_path):
             assert [len(np.unique(copies[part[labels[part] == k]])) for k in (0, 1)] == [2, 2]
             assert len(part) == 6
         assert len(np.unique(np.concatenate([fold.train, fold.validation, fold.test]))) == 30
+
+
+def test_the_report_says_height_before_width_and_how_many_are_grey(tmp_path):
+    for number, (width, height, mode) in enumerate(((40, 10, "L"), (30, 20, "RGB"), (35, 15, "RGB"))):
+        (tmp_path / "ab"[number % 2]).mkdir(exist_ok=True)
+        Image.new(mode, (width, height)).save(tmp_path / "ab"[number % 2] / f"{number}.png")
+    assert "  height x width: 10 x 30 to 20 x 40; 1 are grey, 2 in colour" in scan_folder(tmp_path).report()
