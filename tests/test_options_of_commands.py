@@ -296,7 +296,10 @@ def test_the_code_of_a_check(verdicts: list[str], whole: str, code: int, monkeyp
     assert (found["exercise"], found["right"], found["file"]) == ("dense", code == 0, whole)
     assert [one["verdict"] for one in found["lines"]] == verdicts
     main(["learn", "--check", "file.py"])
-    first = capsys.readouterr().out.splitlines()[0]
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:3] for line in lines[: len(verdicts)]] == [
+        ["f", f"({k})", "x"] for k in range(1, len(verdicts) + 1)]
+    assert (lines[-1] == f"The file: {whole}.") == bool(whole)
     assert first == f"Exercise 1, the gradients of a matrix product: 1 of {len(verdicts)} lines are right."
 
 
