@@ -113,6 +113,7 @@ def commands(page: str) -> Iterator[str]:
     shell = [line for block in blocks(page) if block.language in ("", "sh") for line in block.text.split("\n")]
     for line in [*shell, *re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", page, flags=re.S))]:
         command = re.sub(r"\s+#.*", "", line.strip().removeprefix("$ "))
+        command = re.sub(r"^mpiexec (-\w+ \S+ )+", "", command)
         program = command.partition(" ")[0].rpartition("/")[2]
         if re.fullmatch(r"python[\d.]*|pip|make|tinynet|pytest", program) and " " in command:
             yield command
@@ -139,9 +140,10 @@ def parse(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def parse_pip(words: list[str]) -> None:
-    """An extra of setup.cfg, or PyTorch. Never a distribution called tinynet, except to remove it."""
+    """An extra or a requirement of setup.cfg, or PyTorch. Never a distribution called tinynet, except to remove it."""
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg", encoding="utf-8")
+    required = re.findall(r"^([\w-]+) >= ", "\n".join(config["options.extras_require"].values()), re.M)
     for word in words[1:]:
         if words[0] == "uninstall":
             assert word in ("tinynet", config["metadata"]["name"]), word
@@ -149,7 +151,7 @@ def parse_pip(words: list[str]) -> None:
             extras = re.findall(r"[\w-]+", word)
             assert all(extra in config["options.extras_require"] for extra in extras), word
         else:
-            assert word.startswith("-") or word == "torch==2.13.0", word
+            assert word.startswith("-") or word in ("torch==2.13.0", *required), word
 
 
 def parse_make(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,6 +216,17 @@ def test_a_wrong_command_is_found(command: str, monkeypatch: pytest.MonkeyPatch,
     with pytest.raises((AssertionError, SystemExit, OSError)) as raised:
         parse(command, monkeypatch)
     assert getattr(raised.value, "code", 1) not in (0, None)
+
+
+def test_the_job_for_slurm_starts_one_rank_for_each_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mpiexec = tmp_path / ".venv" / "bin" / "mpiexec"
+    mpiexec.parent.mkdir(parents=True)
+    mpiexec.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    mpiexec.chmod(0o700)
+    started = subprocess.run(["sh", ROOT / "examples" / "slurm.sh", "--epochs", "10"], cwd=tmp_path, check=True, text=True,
+                             capture_output=True, env={**os.environ, "SLURM_NTASKS": "4"}).stdout.splitlines()
+    assert started[:3] == ["-n", "4", ".venv/bin/python"] and started[-2:] == ["--epochs", "10"]
+    parse(shlex.join(started[2:]), monkeypatch)
 
 
 # --- links, quotes, numbers -------------------------------------------------------------------------------------------
