@@ -223,7 +223,8 @@ def test_the_job_for_slurm_starts_one_rank_for_each_task(tmp_path: Path, monkeyp
     mpiexec.parent.mkdir(parents=True)
     mpiexec.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     mpiexec.chmod(0o700)
-    started = subprocess.run(["sh", ROOT / "examples" / "slurm.sh", "--epochs", "10"], cwd=tmp_path, check=True, text=True,
+    script = str(ROOT / "examples" / "slurm.sh")
+    started = subprocess.run(["sh", script, "--epochs", "10"], cwd=tmp_path, check=True, text=True,
                              capture_output=True, env={**os.environ, "SLURM_NTASKS": "4"}).stdout.splitlines()
     assert started[:3] == ["-n", "4", ".venv/bin/python"] and started[-2:] == ["--epochs", "10"]
     parse(shlex.join(started[2:]), monkeypatch)
