@@ -177,6 +177,15 @@ def test_the_seeds_of_a_command(arguments: list[str], seeds: list[int]) -> None:
     assert found.out == Path("runs/x") and found.epochs is found.limit is None
 
 
+def test_a_device_that_is_missing_is_told_before_the_work(monkeypatch: pytest.MonkeyPatch,
+                                                          capsys: pytest.CaptureFixture[str]) -> None:
+    done: list[Any] = []
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    for device, code in (("gpu", 2), ("cpu", 0)):
+        assert experiment.main(experiment.parser("x", "", data=""), done.append, ["--device", device]) == code
+    assert len(done) == 1 and "needs CuPy" in capsys.readouterr().err
+
+
 def test_only_changes_of_the_result_are_in_the_written_command() -> None:
     given = ["--epochs", "3", "--limit", "9", "--device", "gpu", "--out", "there", "--no-resume"]
     assert experiment.parse(experiment.parser("x", "", data=""), given).command == \

@@ -164,6 +164,8 @@ def test_an_image_is_standardised() -> None:
     image = np.random.default_rng(1).uniform(2, 5, (2, 8, 8, 3)).astype("float32")
     out = nets.Standardise()(tn.Tensor(image)).numpy()
     assert np.allclose(out.mean(axis=(1, 2, 3)), 0, atol=1e-5) and np.allclose(out.std(axis=(1, 2, 3)), 1, atol=1e-3)
+    mean, deviation = (getattr(image, name)(axis=(1, 2, 3), keepdims=True) for name in ("mean", "std"))
+    assert np.allclose(out, (image - mean) / deviation, atol=1e-3)
 
 
 # --- measures -------------------------------------------------------------------------------------------------------
