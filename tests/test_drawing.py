@@ -50,6 +50,7 @@ def test_a_map_lies_over_its_image(signed: bool, least: float, colours: str, dra
     left, right, bar = figure.axes
     assert (left.images[0].get_array() == picture).all()
     grey, shade = right.images
+    assert grey.get_clim() == left.images[0].get_clim() == (0, 255)
     assert grey.get_array().tolist() == [[60, 60], [0, 0]] and (shade.get_array() == heat).all()
     assert shade.get_clim() == (least, 4.0) and shade.get_cmap().name == colours and 0 < shade.get_alpha() < 1
     assert bar.get_ylabel() == "a map" and figure._suptitle.get_text() == "\\$dog"

@@ -290,3 +290,11 @@ def test_a_table_beside_a_tensor() -> None:
     for result in (table * x, x * table, table[0] * x[:, 0], x[:, 0] * table[0]):
         assert isinstance(result, tn.Tensor)
     np.testing.assert_array_equal((table - x).numpy(), X - X)
+
+
+def test_the_array_of_a_tensor_cannot_be_written_to() -> None:
+    """A change would be unseen by recordings and by the backward pass."""
+    x = tn.Tensor([1.0, 2.0])
+    with pytest.raises(ValueError, match="read-only"):
+        x.numpy()[0] = 5.0
+    assert x.numpy().tolist() == [1.0, 2.0]

@@ -350,3 +350,17 @@ def test_any_number_of_bytes_can_be_said(number: int, text: str) -> None:
 def test_operations_for_each_element_of_the_output(name: str, sizes: dict[str, int], count: int) -> None:
     """A multiplication and an addition are two."""
     assert REGISTRY[name].flops(sizes) == count  # type: ignore[operator]
+
+
+def test_the_way_back_through_a_layer_is_that_of_all_its_ops(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Twice(nn.Module):
+        def forward(self, x: tn.Tensor) -> tn.Tensor:
+            return tn.ops.relu(tn.ops.tanh(tn.ops.relu(x * self.factor)))
+
+        def __init__(self) -> None:
+            self.factor = nn.Parameter(np.ones(3, np.float32))
+
+    now = iter(range(10**6))
+    monkeypatch.setattr("tinynet.nn.profile.time.perf_counter", lambda: float(next(now)))
+    row, = nn.Sequential(Twice()).profile(np.ones((2, 3), np.float32), repeat=1).rows
+    assert row.layer == "Twice" and row.backward == 4, "of four ops, a second each"

@@ -2,6 +2,7 @@
 in test_torch.py and test_golden.py."""
 
 import copy
+import inspect
 import math
 import pickle
 from collections.abc import Callable
@@ -813,3 +814,15 @@ def test_clipping_shows_what_is_not_finite() -> None:
     parameter.grad = np.array([np.nan], "float32")
     assert math.isnan(optim.clip_global_norm([parameter], 1.0))
     assert math.isnan(parameter.grad[0])
+
+
+@pytest.mark.parametrize(("made", "defaults"), [
+    (optim.SGD, {"lr": 1e-2, "momentum": 0.0, "nesterov": False, "weight_decay": 0.0}),
+    (optim.Adam, {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}),
+    (optim.AdamW, {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.01}),
+    (optim.StepDecay, {"factor": 0.1}), (optim.Cosine, {"final": 0.0}), (optim.OneCycle, {"warmup": 0.3}),
+    (tn.callbacks.EMA, {"decay": 0.999}), (tn.callbacks.BestModel, {"metric": "validation_loss", "mode": None}),
+    (tn.callbacks.EarlyStopping, {"metric": "validation_loss", "patience": 5, "min_delta": 0.0, "mode": None})])
+def test_what_is_not_given_is_as_usual(made: Any, defaults: dict[str, Any]) -> None:
+    parameters = inspect.signature(made).parameters
+    assert {name: parameters[name].default for name in defaults} == defaults

@@ -270,3 +270,15 @@ def test_an_op_is_described_by_its_name_and_compared_by_its_code() -> None:
     run = tn.callbacks.Run(tn.nn.Module(), None, [], epochs=1)  # type: ignore[arg-type]
     prints = [fingerprint.fingerprint(run, loss=made(factor)) for factor in (2.0, 2.0, 3.0)]
     assert prints[0] == prints[1] != prints[2]
+
+
+def test_what_is_trained_is_no_data_of_a_function() -> None:
+    """It differs after each step, while weights of classes stay."""
+    from tinynet.training.fingerprint import described
+
+    def made(weight: tn.Tensor) -> Any:
+        return lambda y, t: tn.ops.cross_entropy(y, t, weight)
+
+    fixed, trained = tn.Tensor([1.0, 2.0]), tn.nn.Parameter([1.0, 2.0])
+    assert described(made(fixed)) != described(made(tn.Tensor([1.0, 3.0])))
+    assert described(made(trained)) == described(made(tn.nn.Parameter([1.0, 3.0])))
