@@ -16,8 +16,10 @@ Source: the MPI standard 4.1, chapters on collective communication and on enviro
 import atexit
 import json
 import os
+import platform
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -29,7 +31,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from tinynet.errors import DistributedError, Interrupted
-from tinynet.output import say
+from tinynet.output import say, warn
 from tinynet.types import Array
 
 PATIENCE = 60.0  # seconds that a rank waits for the others
@@ -107,20 +109,20 @@ class MPI(Communicator):
 
     def sum(self, array: Array) -> Array:
         host = _on_host(array)
-        self._wait(self._all.Iallreduce(self._library.IN_PLACE, host))
+        self._wait(self._all.Iallreduce(self._library.IN_PLACE, host).Test)
         return _put_back(array, host)
 
     def broadcast(self, array: Array, root: int = 0) -> Array:
         host = _on_host(array)
-        self._wait(self._all.Ibcast(host, root))
+        self._wait(self._all.Ibcast(host, root).Test)
         return _put_back(array, host)
 
     def gather(self, value: Any) -> list[Any]:
         own = np.frombuffer(json.dumps(value).encode(), "uint8")
         sizes = np.empty(self.size, "int64")
-        self._wait(self._all.Iallgather(np.array([own.size]), sizes))
+        self._wait(self._all.Iallgather(np.array([own.size]), sizes).Test)
         every = np.empty(int(sizes.sum()), "uint8")
-        self._wait(self._all.Iallgatherv(own, (every, sizes)))
+        self._wait(self._all.Iallgatherv(own, (every, sizes)).Test)
         return [json.loads(part.tobytes()) for part in np.split(every, np.cumsum(sizes)[:-1])]
 
     def abort(self, message: str) -> NoReturn:
@@ -128,11 +130,11 @@ class MPI(Communicator):
         self._all.Abort(1)
         raise SystemExit(1)
 
-    def _wait(self, request: Any) -> None:
+    def _wait(self, is_done: Callable[[], bool]) -> None:
         """Wait until all ranks have taken part, but not for longer than `patience`, nor for one that has ended."""
         own, status = _APART * self.rank, self._library.Status()
         end, why = time.monotonic() + self.patience + own, f"another rank has not answered for {self.patience:g} s"
-        while not request.Test():
+        while not is_done():
             if self._all.Iprobe(tag=_ENDED, status=status):
                 end, why = min(end, time.monotonic() + _GRACE + own), f"rank {status.Get_source()} has ended"
             if time.monotonic() > end:
@@ -149,6 +151,71 @@ class MPI(Communicator):
         requests += [self._all.Irecv(nothing, rank, tag=_ENDED) for rank in others]
         while not self._library.Request.Testall(requests):
             time.sleep(_POLL)
+
+
+class NCCL(MPI):
+    """As `MPI`, but NCCL adds up and sends arrays of CuPy, from GPU to GPU. **This has not yet run on GPUs.**
+
+    NCCL needs a GPU for each rank. Where a rank has no NCCL, or two ranks share a GPU, arrays pass through the host,
+    with a warning.
+
+    Source: NVIDIA's documentation of NCCL, "Creating a communicator with multiple processes"; CuPy, `cupy.cuda.nccl`.
+    """
+
+    _nccl: Any = None  # the library and its communicator of all ranks, or () without one
+
+    def sum(self, array: Any) -> Any:
+        if not self._is_sent_by_nccl(array):
+            return super().sum(array)
+        library, between = self._nccl
+        return self._launch(array, between.allReduce, array.data.ptr, array.data.ptr, array.size, _kind(library, array),
+                            library.NCCL_SUM)
+
+    def broadcast(self, array: Any, root: int = 0) -> Any:
+        if not self._is_sent_by_nccl(array):
+            return super().broadcast(array, root)
+        library, between = self._nccl
+        return self._launch(array, between.bcast, array.data.ptr, array.size, _kind(library, array), root)
+
+    def _is_sent_by_nccl(self, array: Any) -> bool:
+        if not type(array).__module__.startswith("cupy"):
+            return False
+        if self._nccl is None:
+            self._nccl = self._join(array.device)
+        return bool(self._nccl) and _kind(self._nccl[0], array) is not None
+
+    def _join(self, device: Any) -> tuple[Any, ...]:
+        """Make the communicator, if every rank has NCCL and a GPU of its own. All ranks call this together."""
+        with warnings.catch_warnings(action="ignore"):  # CuPy's own, on each rank
+            from cupy.cuda import nccl
+        places = self.gather([platform.node(), device.pci_bus_id] if nccl.available else None)
+        if None in places or any(places.count(place) > 1 for place in places):
+            if self.rank == 0:
+                why = "a rank has no NCCL; pip install nvidia-nccl-cu13" if None in places else "two ranks share a GPU"
+                warn(f"distributed: arrays pass through the host, since {why}", stacklevel=3)
+            return ()
+        identity = self.gather([*nccl.get_unique_id()] if self.rank == 0 else None)[0]
+        with device:
+            return nccl, nccl.NcclCommunicator(self.size, bytes(identity), self.rank)
+
+    def _launch(self, array: Any, call: Callable[..., None], *arguments: Any) -> Any:
+        """Let the array's device communicate, and wait for it no longer than for MPI."""
+        from cupy import cuda
+        with array.device:
+            stream, done = cuda.get_current_stream(), cuda.Event(disable_timing=True)
+            call(*arguments, stream.ptr)
+            done.record(stream)
+
+        def is_done() -> bool:
+            self._nccl[1].check_async_error()
+            return bool(done.done)
+        self._wait(is_done)
+        return array
+
+
+def _kind(library: Any, array: Any) -> Any:
+    """NCCL's number of an array's dtype, or None."""
+    return getattr(library, f"NCCL_{array.dtype.name.upper()}", None)
 
 
 def _patience() -> float:
@@ -258,7 +325,7 @@ def started() -> int:
 
 @cache
 def world() -> Communicator:
-    """The communicator of this process: `MPI` if mpiexec has started several processes.
+    """The communicator of this process: `NCCL` if mpiexec has started several processes.
 
     From the first call on, an error that ends this process ends the job, and the others learn when this process ends.
 
@@ -266,7 +333,7 @@ def world() -> Communicator:
     """
     if started() == 1:
         return Communicator()
-    found, usual = MPI(), sys.excepthook
+    found, usual = NCCL(), sys.excepthook
 
     def end_all(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if isinstance(error, Interrupted):  # by all ranks, after the same step

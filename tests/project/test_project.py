@@ -62,7 +62,7 @@ PACKAGES = {
     "numpy": r"(?!ops/)",  # an op computes with any module of array functions, its argument xp
     "numba": r"backend/cpu/",
     "llvmlite": r"backend/cpu/",
-    "cupy": r"backend/(__init__\.py|cuda/)",
+    "cupy": r"backend/(__init__\.py|cuda/)|distributed\.py",  # there for NCCL
     "cupyx": r"backend/(__init__\.py|cuda/)",
     "safetensors": r"",
     "tqdm": r"",

@@ -118,6 +118,7 @@ TABLE["_getCUDAMajorVersion"] = lambda: CUDA // 1000
 TABLE["memGetInfo"] = lambda: (FREE, MEMORY)
 TABLE["deviceGetAttribute"] = lambda attribute, device: _ATTRIBUTES.get(attribute, 1)
 TABLE["deviceCanAccessPeer"] = lambda device, other: 0
+TABLE["deviceGetPCIBusId"] = lambda device: f"0000:{device:02}:00.0"
 TABLE["deviceGetLimit"] = lambda limit: 0
 TABLE["profilerStart"] = TABLE["profilerStop"] = lambda: None
 
@@ -387,8 +388,13 @@ def eventRecord(event: int, handle: int) -> None:
 
 @entry
 def eventQuery(event: int) -> int:
+    """A device goes on while the host asks: each question runs one action, unless this says that it is not ready."""
     stream, position = _events.get(event, (_null[0], 0))
-    return _NOT_READY if stream.done < position else 0
+    if stream.done >= position:
+        return 0
+    if getattr(stream.queue[0], "is_ready", lambda: True)():
+        stream.run(stream.done + 1)
+    return _NOT_READY
 
 
 @entry
