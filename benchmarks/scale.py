@@ -55,7 +55,7 @@ FLOATS = [1, 100, 1000, 10_000, 100_000, 300_000, 1_000_000]
 RANKS = [2**power for power in range(11)]
 NOISE_SCALES = [1000, 10_000]
 WARM_UP, LEAST, MOST = 5, 10, 300  # steps: that do not count, and that do
-BUSY = 0.75  # load for each core: the two ranks that were measured are a part of it
+BUSY = 0.25  # load for each core, before the measurement
 NOTHING = 1.1  # twice the ranks must be faster by this factor
 
 Found = dict[str, Any]
@@ -214,8 +214,9 @@ def started(ranks: int, *arguments: object) -> Any:
 
 def measure(names: list[str], seconds: float) -> Found:
     """All measurements, as the file holds them."""
+    found = {"machine": describe(), **commit(), "models": {}}  # its load is that before
     several = started(2, "_together", seconds, *names)
-    found = {"machine": describe(), **commit(), "sums": several["sums"], "models": {}}
+    found["sums"] = several["sums"]
     for name in names:
         found["models"][name] = {**started(1, "_alone", seconds, name), "pairs": several["pairs"][name]}
     return found
