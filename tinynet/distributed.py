@@ -37,7 +37,8 @@ from tinynet.types import Array
 PATIENCE = 60.0  # seconds that a rank waits for the others
 _GRACE = 2.0  # seconds that it waits on when one of them has ended: what it sent before may be underway
 _POLL = 0.01  # seconds between two looks whether the others have ended
-_APART = 0.2  # seconds by which a rank waits longer than the one before it, so that one alone says why the job ends
+_FORWARD = 0.3  # seconds before a job is aborted: mpiexec loses what it has not passed on by then
+_APART = 0.5  # seconds by which a rank waits longer than the one before it, so that one alone says why the job ends
 _ENDED = 1  # the tag of the message that says so
 _SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")  # variables in which mpiexec tells the number of processes: MPICH's and
 # Intel's, Open MPI's
@@ -127,6 +128,7 @@ class MPI(Communicator):
 
     def abort(self, message: str) -> NoReturn:
         say(f"rank {self.rank} of {self.size}: {message}", error=True)
+        time.sleep(_FORWARD)
         self._all.Abort(1)
         raise SystemExit(1)
 
