@@ -1,4 +1,4 @@
-"""The process of a peer, seen from the benchmark."""
+"""The processes that the benchmarks start: a peer's, seen from the benchmark, and the ranks of a job."""
 
 import json
 import os
@@ -12,6 +12,14 @@ from types import TracebackType
 from typing import Any, Self
 
 ROOT = Path(__file__).resolve().parents[1]
+MPIEXEC = Path(sys.executable).with_name("mpiexec")  # that of the package mpich
+
+
+def printed_by(module: str, ranks: int, *arguments: object) -> str:
+    """What a module prints that is run with some arguments, as a job of some ranks or as one process."""
+    launcher = [str(MPIEXEC), "-n", str(ranks)] if ranks > 1 else []
+    return subprocess.run([*launcher, sys.executable, "-m", module, *map(str, arguments)], check=True,
+                          stdout=subprocess.PIPE, text=True).stdout
 
 
 class PeerError(Exception):

@@ -17,7 +17,6 @@ Both start the mpiexec that is installed beside Python: pip install mpi4py mpich
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -26,11 +25,11 @@ from typing import Any
 import numpy as np
 
 import tinynet as tn
+from benchmarks.process import printed_by
 from tinynet import models
 from tinynet.distributed import world
 from tinynet.output import json_text, say
 
-MPIEXEC = Path(sys.executable).with_name("mpiexec")
 EPOCHS, WARM_UP = 6, 2
 XRAY = "pneumonia_cnn_lstm"
 
@@ -66,9 +65,7 @@ def weights(model: str, data: str | None, threads: int) -> dict[str, Any]:
 
 def started(ranks: int, *arguments: object) -> str:
     """What a worker prints, with some ranks or as one process."""
-    launcher = [str(MPIEXEC), "-n", str(ranks)] if ranks > 1 else []
-    return subprocess.run([*launcher, sys.executable, "-m", "benchmarks.ranks", *map(str, arguments)], check=True,
-                          stdout=subprocess.PIPE, text=True).stdout
+    return printed_by("benchmarks.ranks", ranks, *arguments)
 
 
 def compare_times(options: argparse.Namespace) -> None:

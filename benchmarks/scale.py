@@ -29,7 +29,6 @@ import argparse
 import itertools
 import json
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -40,12 +39,12 @@ import numpy as np
 
 import tinynet as tn
 from benchmarks.machine import commit, describe
+from benchmarks.process import printed_by
 from tinynet import models
 from tinynet.distributed import MPI, Communicator, world
 from tinynet.output import json_text, say
 from tinynet.training import fit
 
-MPIEXEC = Path(sys.executable).with_name("mpiexec")  # that of the package mpich
 RESULTS = Path(__file__).with_name("scale.json")
 PAGE = RESULTS.parents[1] / "docs" / "scale.md"
 ROWS = [2**power for power in range(10)]  # that one rank computes
@@ -206,10 +205,7 @@ def together(names: list[str], seconds: float) -> Found:
 
 def started(ranks: int, *arguments: object) -> Any:
     """What a worker prints, with some ranks or as one process."""
-    launcher = [str(MPIEXEC), "-n", str(ranks)] if ranks > 1 else []
-    done = subprocess.run([*launcher, sys.executable, "-m", "benchmarks.scale", *map(str, arguments)], check=True,
-                          stdout=subprocess.PIPE, text=True)
-    return json.loads(done.stdout)
+    return json.loads(printed_by("benchmarks.scale", ranks, *arguments))
 
 
 def measure(names: list[str], seconds: float) -> Found:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks import scale
+from benchmarks.process import MPIEXEC
 from tests.test_distributed import ROOT, with_mpi
 from tinynet.training import fit
 
@@ -103,7 +104,7 @@ def test_a_rank_alone_is_timed_and_its_messages_are_noted(capsys: pytest.Capture
 def test_two_ranks_sleep_before_each_sum(tmp_path: Path) -> None:
     code = ("from benchmarks import scale; scale.BATCHES, scale.DELAYS, scale.FLOATS = (8,), [0.0, 3.0], [1, 10]\n"
             "scale.LEAST, scale.WARM_UP = 2, 1; scale.main(['_together', '0', 'lstm'])")
-    done = subprocess.run([scale.MPIEXEC, "-n", "2", sys.executable, "-c", code], cwd=ROOT, check=True, text=True,
+    done = subprocess.run([MPIEXEC, "-n", "2", sys.executable, "-c", code], cwd=ROOT, check=True, text=True,
                           stdout=subprocess.PIPE, timeout=120)
     both = json.loads(done.stdout)
     assert [*both["sums"]] == ["1", "10"]
