@@ -71,16 +71,11 @@ def array(page: Any, name: str, key: str) -> np.ndarray:
     return np.array(data, np.float32).reshape(shape)
 
 
-def asked(page: Any, name: str) -> int:
-    """How often the page has got an answer of a function, as the identity of the last one."""
-    return int(page.evaluate(f"({LAB}.results.{name} || {{ms: 0}}).ms * 1e6 | 0"))
-
-
 def use(page: Any, name: str, action: Callable[[], Any]) -> None:
-    """Do something, and wait for a new answer of a function."""
-    before = asked(page, name)
+    """Do something, and wait for a new answer of a function: each is an object of its own."""
+    page.evaluate(f"void (window.before = {LAB}.results.{name})")
     action()
-    wait(page, f"(({LAB}.results.{name} || {{ms: 0}}).ms * 1e6 | 0) !== {before}")
+    wait(page, f"{LAB}.results.{name} !== window.before")
 
 
 def test_drawing_reading_and_back(chromium: Any, address: str) -> None:
