@@ -11,7 +11,7 @@ from tinynet.commands import answers
 from tinynet.errors import DeviceError, Interrupted, TinynetError
 from tinynet.output import finish, say
 
-positive, seed = answers.number, answers.seed  # types of options
+positive, seed = answers.positive, answers.seed  # types of options
 
 
 def run(work: Callable[[argparse.Namespace], object], options: argparse.Namespace,

@@ -38,7 +38,7 @@ def add_command(commands: Any, name: str, run: Run, text: str, examples: str, *,
 def add_device(made: argparse.ArgumentParser) -> None:
     """The options of a command that runs a model."""
     made.add_argument("--device", default="cpu", help="cpu, gpu, gpu:1 ..., or gpu-emulated (default: cpu)")
-    made.add_argument("--batch-size", type=positive, default=AT_ONCE, help=f"images at once (default: {AT_ONCE})")
+    made.add_argument("--batch-size", type=positive(int), default=AT_ONCE, help=f"images at once (default: {AT_ONCE})")
 
 
 def csv_line(values: Iterable[Any]) -> str:
@@ -73,15 +73,7 @@ def complain(error: object, code: int) -> int:
     return code
 
 
-def positive(text: str) -> int:
-    """The argparse type of a positive integer."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
-    return value
-
-
-def number(kind: type) -> Any:
+def positive(kind: type) -> Any:
     """The argparse type of a positive number."""
     def convert(text: str) -> Any:
         value = kind(text)

@@ -46,7 +46,7 @@ def add(commands: Any) -> None:
     made.add_argument("--method", choices=METHODS, default="grad_cam", help="see tn.explain (default: grad_cam)")
     made.add_argument("--target", metavar="CLASS", help="the class to explain (default: the predicted one)")
     made.add_argument("--out", type=Path, default=Path("explained"), help="output folder (default: explained)")
-    made.add_argument("--most", type=positive, default=100, metavar="N",
+    made.add_argument("--most", type=positive(int), default=100, metavar="N",
                       help="the most pictures of a folder (default: 100)")
     made.add_argument("--device", default="cpu", help="cpu, gpu, gpu:1 ..., or gpu-emulated (default: cpu)")
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from tinynet.commands.answers import add_command, number, seed
+from tinynet.commands.answers import add_command, positive, seed
 from tinynet.from_folder.run import run
 from tinynet.from_folder.settings import LARGEST, Settings
 
@@ -28,21 +28,21 @@ def add(commands: Any) -> None:
                        model=False, json=False)
     made.set_defaults(refuse=made.error)
     made.add_argument("folder", type=Path, metavar="FOLDER", help="a folder of images, with a folder for each class")
-    made.add_argument("--size", type=number(int), help=f"image side in pixels (default: usual side, <= {LARGEST})")
-    made.add_argument("--epochs", type=number(int), default=usual.epochs,
+    made.add_argument("--size", type=positive(int), help=f"image side in pixels (default: usual side, <= {LARGEST})")
+    made.add_argument("--epochs", type=positive(int), default=usual.epochs,
                       help=f"most passes over the images (default: {usual.epochs})")
-    made.add_argument("--patience", type=number(int), default=usual.patience, metavar="N",
+    made.add_argument("--patience", type=positive(int), default=usual.patience, metavar="N",
                       help=f"stop after N epochs without improvement (default: {usual.patience})")
-    made.add_argument("--batch-size", type=number(int), default=usual.batch_size,
+    made.add_argument("--batch-size", type=positive(int), default=usual.batch_size,
                       help=f"images in a step (default: {usual.batch_size})")
-    made.add_argument("--lr", type=number(float), default=usual.lr,
+    made.add_argument("--lr", type=positive(float), default=usual.lr,
                       help=f"the highest learning rate (default: {usual.lr})")
     made.add_argument("--augment", action="store_true", help="shift, rotate, scale, shear, and brighten at random")
     made.add_argument("--flip", choices=("horizontal", "vertical", "both"), help="also mirror them at random")
     made.add_argument("--class-weights", choices=("auto", "on", "off"), default=usual.class_weights,
                       help="weigh images of rare classes more (default: auto, if the smallest class has less than half "
                            "of the images of the largest one)")
-    made.add_argument("--folds", type=number(int), metavar="K",
+    made.add_argument("--folds", type=positive(int), metavar="K",
                       help="train K models, each tested on the images that it was not trained on, and make an ensemble")
     decisions = made.add_mutually_exclusive_group()
     decisions.add_argument("--threshold", type=threshold, default=usual.threshold, metavar="P|balanced",
