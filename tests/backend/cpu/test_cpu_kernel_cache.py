@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import tinynet as tn
-from tests.support.kernels import HELPER, needs_fork, run_script
+from tests.support.kernels import HELPER, KERNEL, needs_fork, run_script
 from tinynet.backend.cpu.runtime import kernel_cache
 from tinynet.backend.cpu.runtime.jit import njit
 from tinynet.backend.cpu.runtime.kernel_cache import Notice, kernel_folder, reachable, stamp_of
@@ -97,6 +97,27 @@ def test_where_no_folder_can_be_made_kernels_are_compiled_into_memory(tmp_path: 
                        XDG_CACHE_HOME=str(tmp_path / "file"))
     assert lines == ["1.0 0 1"] * 2
     assert not list(tmp_path.rglob("*.kernel"))
+
+
+FRESH = """
+import sys
+from tinynet.backend.cpu.runtime import kernel_cache
+kernel_cache._outside = lambda compiled, outside=kernel_cache._outside: outside(compiled) + sys.argv[1:]
+import kernel
+print(kernel.plus(0.0), "numba.np.random.generator_core" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize(("named", "prepares"), [([], False), (["tinynet_unknown"], True)])
+def test_without_compiling_most_of_numba_is_not_prepared(named: list[str], prepares: bool, tmp_path: Path) -> None:
+    """Unless the code refers to a name that is not known without it."""
+    (tmp_path / "kernel.py").write_text(KERNEL)
+    (tmp_path / "helper.py").write_text(HELPER.format(1))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(SOURCES.parent), str(tmp_path)]),
+                   "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    lines = [subprocess.run([sys.executable, "-c", FRESH, *named], env=environment, text=True, check=True,
+                            stdout=subprocess.PIPE).stdout.strip() for _ in range(2)]
+    assert lines == ["1.0 True", f"1.0 {prepares}"]
 
 
 TRAIN = """

@@ -9,6 +9,10 @@ version of tinynet share their files, and two versions of tinynet do not disturb
 used for 90 days is removed when another one is written. A file begins with a SHA-256 sum of its content: a damaged one
 is compiled and written again.
 
+A process that finds all of its kernels does without most of Numba. What Numba imports and compiles before it compiles a
+first function would be a quarter of the memory of training. So a file also names what its code refers to in other
+libraries. Only where LLVM does not know one of these names, Numba is asked to register all, which takes that memory.
+
 The sources of a function are its own file, the files of all functions that it can call, and all files of this folder,
 whose intrinsics and templates end up inside kernels.
 """
@@ -28,11 +32,13 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import llvmlite
+import llvmlite.binding as llvm
 import numba
 import numpy as np
 from numba import cloudpickle
 from numba.core.caching import _Cache
 from numba.core.compiler import CompileResult
+from numba.core.runtime import _nrt_python
 from numba.core.serialize import dumps
 
 from tinynet.atomic import write_whole
@@ -74,14 +80,16 @@ class KernelCache(_Cache):
 
     def load_overload(self, signature: Any, context: Any) -> Any:
         """The compiled function for these types, or None: then Numba compiles it, and calls `save_overload`."""
-        context.refresh()  # else what the code refers to may not be registered yet
         with suppress(Exception):  # OSError, or anything that a damaged file can lead to
             path = self._path(signature, context.codegen())
             content = path.read_bytes()
             if self._stamp and content[:_SUM] == _sum(self._stamp, content[_SUM:]):
                 with suppress(OSError):  # a folder that can only be read
                     os.utime(path)
-                return CompileResult._rebuild(context, *cloudpickle.loads(content[_SUM:]))
+                names, parts = cloudpickle.loads(content[_SUM:])
+                if not all(map(llvm.address_of_symbol, names)):
+                    context.refresh()
+                return CompileResult._rebuild(context, *parts)
         notice.on_start()
         if self._on_miss:
             self._on_miss()
@@ -93,7 +101,7 @@ class KernelCache(_Cache):
             return
         if self._stamp:
             with suppress(OSError):  # no folder, or no space: the code stays in memory
-                path, content = self._path(signature, compiled.codegen), dumps(compiled._reduce())
+                path, content = self._path(signature, compiled.codegen), dumps((_outside(compiled), compiled._reduce()))
                 write_whole(path, _sum(self._stamp, content) + content)
                 remove_unused(path.parent)
 
@@ -105,6 +113,18 @@ class KernelCache(_Cache):
         """Part of Numba's interface; there is nothing to do."""
 
     disable = flush = enable
+
+
+def _outside(compiled: Any) -> list[str]:
+    """The names of other libraries in compiled code. Functions of Numba, _ZN..., are compiled into it."""
+    module = compiled.library._final_module
+    return [each.name for each in (*module.functions, *module.global_variables)
+            if each.is_declaration and not each.name.startswith(("_ZN", "llvm."))]
+
+
+# Numba tells LLVM of its functions for memory in `context.refresh`, beside all that a process needs that compiles.
+for _name, _address in _nrt_python.c_helpers.items():
+    llvm.add_symbol(_name if _name.startswith("_") else f"NRT_{_name}", _address)
 
 
 @cache
