@@ -1,6 +1,7 @@
 """Time two commits of tinynet in turn, in one run: the ratio of their medians tells whether a change costs time.
 
     python -m benchmarks.commits COMMIT [--rows step-128 forward-1] [--alternations 11] [--out FILE]
+    python -m benchmarks.commits COMMIT --out benchmarks/results/NAME.json       # to be shown in RESULTS.md
 
 COMMIT          a commit, or a folder with a checkout of one; it is compared with the working tree
 --rows          step-32, step-128, step-512, deep-128, forward-128, forward-1, first-step; all by default
@@ -15,6 +16,7 @@ import argparse
 import json
 import math
 import os
+import shlex
 import statistics
 import subprocess
 import sys
@@ -133,6 +135,18 @@ def compare(trees: tuple[Path, Path], rows: list[str], alternations: int) -> dic
     return {row: (statistics.median(old), statistics.median(new)) for row, (old, new) in times.items()}
 
 
+def published(commit: str, found: dict[str, tuple[float, float]], begin: dict[str, Any]) -> dict[str, Any]:
+    """The content of a file of results, as the benchmark beside other frameworks writes it."""
+    from benchmarks import machine
+    from benchmarks.peers import OURS
+
+    records = [{"row": "commits", "case": row, "unit": "s",
+                "results": {OURS: {"value": new}, "before": {"value": old, "ratio": new / old}}}
+               for row, (old, new) in found.items()]
+    return {**begin, "threads": len(machine.cores()), "titles": {OURS: "tinynet", "before": f"at {commit[:12]}"},
+            "versions": machine.versions(["numpy", "numba"]), "records": records}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Time a commit and the working tree in turn.")
     parser.add_argument("commit", nargs="?")
@@ -146,8 +160,11 @@ def main() -> int:
         return 0
     if options.commit is None:
         parser.error("COMMIT is missing")
+    from benchmarks import machine
     from tests.same_bits import checkout
 
+    begin = {"machine": machine.describe(), **machine.commit(), "date": time.strftime("%Y-%m-%d"),
+             "command": shlex.join(["python", "-m", "benchmarks.commits", *sys.argv[1:]])}
     with tempfile.TemporaryDirectory() as folder:
         found = compare((checkout(options.commit, Path(folder)), ROOT), options.rows, options.alternations)
     for row, (old, new) in found.items():
@@ -156,7 +173,8 @@ def main() -> int:
     if steady:
         print(f"geometric mean without the first step {math.prod(steady) ** (1 / len(steady)):.3f}")
     if options.out:
-        options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        content = published(options.commit, found, begin)
+        options.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return 0
 
 

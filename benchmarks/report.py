@@ -23,7 +23,8 @@ tinynet's time divided by it, the median over alternating rounds: below 1, tinyn
 | Fresh processes | memory and waiting times of a new process, and the size of the installation |
 | Growth | the time of an LSTM for T steps, N sequences and H units, and that of a tape by its number of ops |
 | The limit | the share of the peak of matrix products that a training step reaches, and the time of each op |
-| An epoch with the loader | reading, shuffling and augmenting the data beside the training steps alone |"""
+| An epoch with the loader | reading, shuffling and augmenting the data beside the training steps alone |
+| Beside an older commit of tinynet | both in turn; `first-step` is that of a new process without compiled kernels |"""
 
 
 def text(folder: Path = RESULTS) -> str:

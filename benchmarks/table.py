@@ -8,7 +8,7 @@ from benchmarks.peers import OURS
 TITLES = {
     "step": "A training step", "forward": "Forward pass", "pneumonia": "A training step, X-rays 224 x 224 x 3",
     "ops": "Single ops, forward and backward", "start": "Fresh processes", "growth": "Growth", "limit": "The limit",
-    "epoch": "An epoch with the loader",
+    "epoch": "An epoch with the loader", "commits": "Beside an older commit of tinynet",
 }
 SCALES = {  # by unit: values from the first number on are divided by it, and get this suffix
     "s": ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")),

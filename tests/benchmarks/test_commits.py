@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import commits
+from benchmarks import commits, machine, report
 from tests import same_bits
 
 SECONDS = {"old": {"step-32": [4.0, 2.0, 3.0], "forward-1": [1.0, 1.0, 1.0], "first-step": [9.0] * 5},
@@ -58,8 +58,13 @@ def test_what_is_printed(asked: list[tuple[str, str]], tmp_path: Path, monkeypat
         ["forward-1", "1000.000", "ms", "2000.000", "ms", "ratio", "2.000"],
         ["first-step", "9000.000", "ms", "3000.000", "ms", "ratio", "0.333"],
         ["geometric", "mean", "without", "the", "first", "step", "1.000"]]
-    assert json.loads((tmp_path / "times.json").read_text()) == {
-        "step-32": [3.0, 1.5], "forward-1": [1.0, 2.0], "first-step": [9.0, 3.0]}
+    text = report.text(tmp_path)
+    assert [line.split() for line in text.partition("```\n")[2].partition("```")[0].splitlines()] == [
+        ["Beside", "an", "older", "commit", "of", "tinynet"], ["tinynet", "at", "abc"],
+        ["step-32", "1.50", "s", "3.00", "s", "(0.50)"], ["forward-1", "2.00", "s", "1.00", "s", "(2.00)"],
+        ["first-step", "3.00", "s", "9.00", "s", "(0.33)"]]
+    assert f"`python -m benchmarks.commits abc --rows {' '.join(rows)} --alternations 3 --out " in text
+    assert f"{len(machine.cores())} threads" in text and json.loads((tmp_path / "times.json").read_text())["machine"]
 
 
 @pytest.mark.parametrize("row", ["step-32", "deep-128", "forward-1"])
