@@ -33,11 +33,17 @@ def describe() -> dict[str, Any]:
         "cpu": _cpuinfo("model name") or platform.processor() or platform.machine(),
         "family": _cpuinfo("cpu family"), "model": _cpuinfo("model"),
         "cores": len(cores()), "processors": _read("/proc/cpuinfo").count("processor\t:") or os.cpu_count(),
-        "features": instructions(),
+        "features": features(),
         "memory_gib": round(int(memory[1]) / 2**20, 1) if memory else None,
         "system": platform.platform(), "python": platform.python_version(),
         "load": [round(load, 2) for load in os.getloadavg()] if hasattr(os, "getloadavg") else None,
     }
+
+
+def features() -> list[str]:
+    """The extensions of the instruction set that are used: those of NUMBA_CPU_FEATURES where it is set."""
+    told = os.environ.get("NUMBA_CPU_FEATURES")
+    return [name for name in instructions() if told is None or f"+{name}" in told.split(",")]
 
 
 def commit(said: str | None = None) -> dict[str, Any]:

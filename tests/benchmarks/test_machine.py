@@ -175,6 +175,16 @@ def test_the_list_says_versions_and_what_is_lacking(monkeypatch: pytest.MonkeyPa
     assert lines[0] == "rows" and lines.index("peers") == 2 + len(command_line.ROWS)
 
 
+@pytest.mark.parametrize(("told", "used"), [(None, ["avx2", "fma", "avx512f"]), ("+avx2,+fma", ["avx2", "fma"])])
+def test_features_that_are_hidden_are_not_named(told: str | None, used: list[str], monkeypatch: pytest.MonkeyPatch
+                                                ) -> None:
+    monkeypatch.setattr(machine, "instructions", lambda: ["avx2", "fma", "avx512f"])
+    monkeypatch.delenv("NUMBA_CPU_FEATURES", raising=False)
+    if told is not None:
+        monkeypatch.setenv("NUMBA_CPU_FEATURES", told)
+    assert machine.features() == used
+
+
 def test_the_parts_of_a_report() -> None:
     results = {"machine": {"cpu": "A CPU", "features": ["asimd"], "family": "6", "model": "7", "python": "3.12"},
                "threads": 4, "commit": "0123456789abcdef", "changed": True, "date": "2026-01-01"}

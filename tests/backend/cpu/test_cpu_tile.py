@@ -8,6 +8,7 @@ import llvmlite.binding as llvm
 import pytest
 from llvmlite import ir
 
+from tinynet.backend.cpu.runtime import tile
 from tinynet.backend.cpu.runtime.tile import INSTRUCTIONS, best_instructions, tile_function
 
 
@@ -21,6 +22,13 @@ from tinynet.backend.cpu.runtime.tile import INSTRUCTIONS, best_instructions, ti
 ])
 def test_the_best_instructions(features: dict[str, bool], triple: str, name: str) -> None:
     assert best_instructions(features, triple) == name
+
+
+@pytest.mark.parametrize(("told", "name"), [("+avx2,+fma", "avx2"), ("+avx512f,-avx2", "avx512"), ("+avx2", "plain"),
+                                            ("", "plain"), ("-avx512f,+avx2,+fma", "avx2")])
+def test_the_features_that_numba_is_told(told: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tile.config, "CPU_FEATURES", told)
+    assert best_instructions(tile._features(), "x86_64-unknown-linux-gnu") == name
 
 
 def assembly(name: str, processor: str, rows: int, vectors: int) -> list[str]:

@@ -12,14 +12,14 @@ A program needs a tile function for each number of rows and vectors, because the
 """
 
 # What Numba says of the types of its own functions is not what they take.
-# mypy: disable-error-code="call-arg, call-overload, no-untyped-call, misc"
+# mypy: disable-error-code="attr-defined, call-arg, call-overload, no-untyped-call, misc"
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import llvmlite.binding as llvm
 from llvmlite import ir
-from numba import types
+from numba import config, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
@@ -83,6 +83,9 @@ def best_instructions(features: Mapping[str, bool], triple: str) -> str:
 
 
 def _features() -> Mapping[str, bool]:
+    """Those for which Numba compiles: of NUMBA_CPU_FEATURES where it is set, else of this processor."""
+    if config.CPU_FEATURES is not None:
+        return {name[1:]: name[0] == "+" for name in config.CPU_FEATURES.split(",") if name}
     try:
         return llvm.get_host_cpu_features()
     except RuntimeError:  # LLVM does not know them on this system
