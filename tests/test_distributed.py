@@ -9,9 +9,10 @@ import types
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from tinynet.distributed import MPI, Communicator, started, world
+from tinynet.distributed import MPI, Communicator, Repeatable, started, world
 from tinynet.errors import DistributedError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -66,6 +67,28 @@ def test_without_mpiexec_a_process_is_alone() -> None:
     assert type(alone) is Communicator and (alone.rank, alone.size) == (0, 1)
     with pytest.raises(SystemExit):
         alone.abort("the end")
+
+
+def test_sums_of_work_that_is_repeated_are_sent_once() -> None:
+    """Those of other arrays, and of more arrays, are not taken from the notes."""
+    class Doubles(Communicator):
+        sent = 0
+
+        def sum(self, array: Any) -> Any:
+            self.sent += 1
+            array *= 2
+            return array
+
+    ranks = Repeatable(doubles := Doubles())
+    with ranks.noted() as notes:
+        assert [ranks.sum(np.array([number])).item() for number in (1.0, np.nan, 3.0)] == pytest.approx(
+            [2, np.nan, 6], nan_ok=True)
+    with ranks.repeated(notes):
+        assert [ranks.sum(np.array([number])).item() for number in (1.0, np.nan, 4.0)] == pytest.approx(
+            [2, np.nan, 4], nan_ok=True)
+    assert [(given.item(), found.item()) for given, found in notes] == [(3, 6)]
+    assert ranks.sum(np.ones(1)).item() == 2
+    assert doubles.sent == 4
 
 
 def test_importing_tinynet_imports_no_mpi() -> None:

@@ -4,7 +4,7 @@
 
 Training with several ranks divides the rows of each batch among them, and adds up their gradients: see
 `training/ranks.py`. This module holds what that needs, in one small interface, `Communicator`; `world()` gives the one
-of this process. While a rank computes its rows, `part()` tells layers which these are.
+of this process.
 
 mpi4py is imported only where mpiexec has started several processes. A rank that raises an error, that ends, or that
 does not answer in time, ends the whole job: the others would wait for it forever. The time is 60 seconds, or as many as
@@ -22,9 +22,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from types import TracebackType
 from typing import Any, NoReturn
 
@@ -36,12 +34,16 @@ from tinynet.types import Array
 
 PATIENCE = 60.0  # seconds that a rank waits for the others
 _GRACE = 2.0  # seconds that it waits on when one of them has ended: what it sent before may be underway
+_AWAKE = 0.01  # seconds that it asks for without a break: even the shortest sleep takes as long as ten messages
 _POLL = 0.01  # seconds between two looks whether the others have ended
 _FORWARD = 0.3  # seconds before a job is aborted: mpiexec loses what it has not passed on by then
 _APART = 0.5  # seconds by which a rank waits longer than the one before it, so that one alone says why the job ends
 _ENDED = 1  # the tag of the message that says so
 _SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")  # variables in which mpiexec tells the number of processes: MPICH's and
 # Intel's, Open MPI's
+
+
+_let_others_run = getattr(os, "sched_yield", partial(time.sleep, 0))  # where there are more ranks than processors
 
 
 class Communicator:
@@ -83,6 +85,66 @@ class Communicator:
         slice(6, 10, None)
         """
         return slice(self.rank * count // self.size, (self.rank + 1) * count // self.size)
+
+
+class Repeatable(Communicator):
+    """Some ranks, for work that is done twice: its sums are sent once.
+
+    >>> ranks, array = Repeatable(Communicator()), np.ones(3)
+    >>> with ranks.noted() as notes:
+    ...     ranks.sum(array).tolist()
+    [1.0, 1.0, 1.0]
+    >>> with ranks.repeated(notes):
+    ...     ranks.sum(array).tolist()
+    [1.0, 1.0, 1.0]
+    >>> notes
+    []
+    """
+
+    def __init__(self, ranks: Communicator) -> None:
+        self.ranks, self.rank, self.size = ranks, ranks.rank, ranks.size
+        self._sum: Callable[[Any], Any] = ranks.sum
+
+    def sum(self, array: Any) -> Any:
+        return self._sum(array)
+
+    def broadcast(self, array: Array, root: int = 0) -> Array:
+        return self.ranks.broadcast(array, root)
+
+    def gather(self, value: Any) -> list[Any]:
+        return self.ranks.gather(value)
+
+    def abort(self, message: str) -> NoReturn:
+        self.ranks.abort(message)
+
+    @contextmanager
+    def noted(self) -> Iterator[list[tuple[Any, Any]]]:
+        """A context that notes what is added up on the host, and the sums."""
+        notes = list[tuple[Any, Any]]()
+
+        def note(array: Any) -> Any:
+            given = array.copy()
+            notes.append((given, self.ranks.sum(array).copy()))
+            return array
+
+        yield from self._by(note, notes)
+
+    @contextmanager
+    def repeated(self, notes: list[tuple[Any, Any]]) -> Iterator[None]:
+        """A context that takes the sums from notes, without a message. Notes of other arrays than are given stay."""
+        def answer(array: Any) -> Any:
+            if notes and notes[0][0].tobytes() == array.tobytes():
+                array[...] = notes.pop(0)[1]
+            return array
+
+        yield from self._by(answer, None)
+
+    def _by(self, sum: Callable[[Any], Any], value: Any) -> Iterator[Any]:
+        self._sum = sum
+        try:
+            yield value
+        finally:
+            self._sum = self.ranks.sum
 
 
 class MPI(Communicator):
@@ -134,14 +196,20 @@ class MPI(Communicator):
 
     def _wait(self, is_done: Callable[[], bool]) -> None:
         """Wait until all ranks have taken part, but not for longer than `patience`, nor for one that has ended."""
-        own, status = _APART * self.rank, self._library.Status()
-        end, why = time.monotonic() + self.patience + own, f"another rank has not answered for {self.patience:g} s"
+        if is_done():
+            return
+        own, status, start = _APART * self.rank, self._library.Status(), time.monotonic()
+        end, why = start + self.patience + own, f"another rank has not answered for {self.patience:g} s"
         while not is_done():
+            now = time.monotonic()
             if self._all.Iprobe(tag=_ENDED, status=status):
-                end, why = min(end, time.monotonic() + _GRACE + own), f"rank {status.Get_source()} has ended"
-            if time.monotonic() > end:
+                end, why = min(end, now + _GRACE + own), f"rank {status.Get_source()} has ended"
+            if now > end:
                 self.abort(f"{why}; the job ends")
-            time.sleep(0)  # lets another process run, where there are more ranks than processors
+            if now - start < _AWAKE:
+                _let_others_run()
+            else:
+                time.sleep(0)
 
     def leave(self) -> None:
         """Tell the others that this rank ends, and wait until all of them end. It is called when Python ends.
@@ -237,86 +305,6 @@ def _put_back(array: Any, host: Any) -> Any:
     if host is not array:
         array.set(host)
     return array
-
-
-Across = Callable[..., Any]  # (xp, *sums) -> the same sums, over all ranks
-
-
-def alone(xp: Any, *sums: Any) -> tuple[Any, ...]:
-    """The sums of a rank that has all rows: themselves."""
-    return sums
-
-
-@dataclass(frozen=True)
-class Part:
-    """The rows of a batch that a rank computes: `count` of `total`, from the row `begin` on.
-
-    counts   whether they count. A batch with fewer rows than there are ranks is computed by each rank, as a whole, and
-             that of rank 0 counts
-
-    >>> Part(Communicator(), begin=2, count=2, total=6).first(10)            # an array (2,5)
-    10
-    """
-
-    ranks: Communicator
-    begin: int = 0
-    count: int = 1
-    total: int = 1
-    counts: bool = True
-
-    @classmethod
-    def of(cls, ranks: Communicator, total: int) -> "Part":
-        """The part of a batch of `total` rows that is a rank's.
-
-        >>> Part.of(Communicator(), 10).count
-        10
-        """
-        if total < ranks.size:
-            return cls(ranks, 0, total, total, ranks.rank == 0)
-        rows = ranks.rows(total)
-        return cls(ranks, rows.start, rows.stop - rows.start, total)
-
-    @property
-    def rows(self) -> slice:
-        """The rows in the batch."""
-        return slice(self.begin, self.begin + self.count)
-
-    def first(self, size: int) -> int:
-        """The number of the first element, in the array of the whole batch, of an array with `size` elements."""
-        return self.begin * (size // self.count)
-
-    def whole(self, size: int) -> int:
-        """The number of elements, in the whole batch, of an array with `size` elements."""
-        return size // self.count * self.total
-
-    @property
-    def across(self) -> Across:
-        """A function (xp, *sums) that adds up arrays and numbers over all ranks, by one message."""
-        return alone if self.ranks.size == 1 else self._across
-
-    def _across(self, xp: Any, *sums: Any) -> list[Any]:
-        flat = xp.concatenate([xp.asarray(one, "float64").reshape(-1) for one in sums])
-        if not self.counts:
-            flat[...] = 0
-        ends = np.cumsum([getattr(one, "size", 1) for one in sums])
-        parts = [flat[end - getattr(one, "size", 1) : end] for one, end in zip(sums, ends, strict=True)]
-        self.ranks.sum(flat)
-        return [part.reshape(one.shape).astype(one.dtype) if hasattr(one, "dtype") else float(part[0])
-                for one, part in zip(sums, parts, strict=True)]
-
-
-_part: ContextVar[Part] = ContextVar("part", default=Part(Communicator()))  # noqa: B039 (it is frozen)
-part = _part.get
-
-
-@contextmanager
-def within(own: Part) -> Iterator[None]:
-    """A context in which layers compute a part of a batch: `part()` is that part, and else a whole batch."""
-    token = _part.set(own)
-    try:
-        yield
-    finally:
-        _part.reset(token)
 
 
 def started() -> int:

@@ -227,7 +227,7 @@ def _each(function: Callable[[Any], Any], values: Any) -> Any:
     return tuple(map(function, values)) if isinstance(values, tuple) else function(values)
 
 
-def _copy(tensor: Tensor) -> Tensor:
+def copied(tensor: Tensor) -> Tensor:
     return Tensor.of(tensor.data.copy())
 
 
@@ -275,7 +275,7 @@ class Recordings:
                 arrays = found.arrays()  # kept alive during the replay
                 if arrays is not None:
                     y = found.replay(*inputs)
-                    return _copy(y) if isinstance(y, Tensor) else tuple(map(_copy, y))
+                    return copied(y) if isinstance(y, Tensor) else tuple(map(copied, y))
             if backend.is_recording() or backend.is_reference():  # a fingerprint covers both: recordings stay
                 pass
             elif isinstance(found, Recording):
@@ -288,7 +288,7 @@ class Recordings:
                 made = record()
                 if made is not None:
                     self.known[key] = made
-                    return _each(_copy, made.outputs)
+                    return _each(copied, made.outputs)
         except DeviceError as error:
             self.known[key] = str(error)
         return None

@@ -33,7 +33,7 @@ LAYERS = [
     ["output"],
     ["elsewhere"],
     ["plain", "settings", "options"],
-    ["contract", "random", "atomic", "scaling", "familiar", "tracing", "cache", "processors", "distributed"],
+    ["contract", "random", "atomic", "scaling", "familiar", "tracing", "cache", "processors", "distributed", "parts"],
     ["window"],
     ["backend"],
     ["tape"],

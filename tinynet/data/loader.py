@@ -10,8 +10,9 @@ from tinynet import backend
 from tinynet.data.buckets import by_length, checked_lengths, cut, span
 from tinynet.data.gather import gather
 from tinynet.data.prefetch import prefetch
-from tinynet.distributed import Communicator, Part
+from tinynet.distributed import Communicator
 from tinynet.errors import ArgumentError
+from tinynet.parts import Part
 from tinynet.plain import plain_rows, whole
 from tinynet.random import current_seed, permutation, seed_or_current, stream
 from tinynet.shown import brief

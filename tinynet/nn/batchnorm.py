@@ -4,13 +4,13 @@ import math
 from typing import ClassVar
 
 from tinynet import init, ops
-from tinynet.distributed import part
 from tinynet.errors import StateError
 from tinynet.nn.masks import as_mask, as_tensor, real_steps
 from tinynet.nn.module import Module
 from tinynet.nn.parameter import Buffer, Parameter
 from tinynet.op import incremented
 from tinynet.ops.batchnorm import running_averages
+from tinynet.parts import part
 from tinynet.plain import number, sizes
 from tinynet.tensor import Tensor
 from tinynet.tracing import is_shapes_only

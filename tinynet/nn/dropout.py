@@ -1,12 +1,12 @@
 """The dropout layer. Its math is in ops/dropout.py."""
 
 from tinynet import init, ops
-from tinynet.distributed import part
 from tinynet.errors import ArgumentError
 from tinynet.nn.masks import real_steps
 from tinynet.nn.module import Module
 from tinynet.nn.parameter import Buffer
 from tinynet.op import incremented
+from tinynet.parts import part
 from tinynet.plain import plain
 from tinynet.tensor import Tensor
 from tinynet.types import ArrayLike

@@ -3,13 +3,13 @@
 from typing import Any, ClassVar, Generic, Literal, overload
 
 from tinynet import init, ops
-from tinynet.distributed import part
 from tinynet.errors import ArgumentError
 from tinynet.nn.dropout import check_rate
 from tinynet.nn.masks import real_steps
 from tinynet.nn.parameter import Buffer, Parameter
 from tinynet.nn.recurrent import Recurrent, weights
 from tinynet.op import Result, incremented
+from tinynet.parts import part
 from tinynet.plain import sizes
 from tinynet.tensor import Tensor, ones
 from tinynet.types import ArrayLike

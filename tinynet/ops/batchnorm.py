@@ -22,9 +22,9 @@ gives (6).
 import math
 from typing import Any
 
-from tinynet.distributed import Across, alone
 from tinynet.errors import ArgumentError, ShapeError
 from tinynet.op import Array, Gradients, Update, op
+from tinynet.parts import Across, alone
 from tinynet.plain import number
 
 

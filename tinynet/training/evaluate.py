@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from tinynet import backend, ops
-from tinynet.distributed import Communicator, Part
+from tinynet.distributed import Communicator
 from tinynet.elsewhere import guided
 from tinynet.errors import ArgumentError
 from tinynet.nn.module import Module
+from tinynet.parts import Part
 from tinynet.plain import plain_rows, whole
 from tinynet.tape import evaluated
 from tinynet.tensor import blank

@@ -17,6 +17,7 @@ from threading import Lock
 from typing import Any
 
 from tinynet import ops
+from tinynet.distributed import Repeatable
 from tinynet.elsewhere import guided
 from tinynet.errors import ArgumentError
 from tinynet.nn.module import Module
@@ -66,7 +67,7 @@ def fit(model: Module, optimizer: Optimizer, train: Batches, *, epochs: int | No
     Under mpiexec all ranks train together. A batch has the rows that it has in one process, and each rank computes its
     part of them: `train` and `validation` give the whole batches, by a `Loader` without reading the other rows. The
     result is that of one process but for rounding. Rank 0 prints and writes the files; callbacks run on all ranks.
-    Steps are not recorded.
+    On GPUs, steps are not recorded.
 
     Returns a dictionary for each epoch:
 
@@ -104,7 +105,7 @@ def fit(model: Module, optimizer: Optimizer, train: Batches, *, epochs: int | No
                             f"{checkpoint_seconds!r}; checkpoint_seconds=60?")
     max_norm = plain(max_norm)
     checkpoint = None if checkpoint is None else os.path.abspath(checkpoint)  # also after os.chdir in a callback
-    run = Run(model, optimizer, train, epochs, validation, schedule, callbacks, ranks=ranks())
+    run = Run(model, optimizer, train, epochs, validation, schedule, callbacks, ranks=Repeatable(ranks()))
     is_first = run.ranks.rank == 0
     compared = _compared(run, loss, max_norm, metrics or {}, checkpoint is not None and is_first)
     running, show = Lock(), show and is_first

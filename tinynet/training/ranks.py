@@ -22,14 +22,15 @@ import numpy as np
 from tinynet import backend, ops
 from tinynet.backend.threads import MOST_BY_DEFAULT, set_threads, threads
 from tinynet.data.loader import Loader
-from tinynet.distributed import Communicator, Part, world
+from tinynet.distributed import Communicator, world
 from tinynet.nn.parameter import Parameter
+from tinynet.parts import Part
 from tinynet.processors import VARIABLES, processors
 from tinynet.tensor import Tensor
 from tinynet.training.run import Loss, Run, no_sums
 from tinynet.training.step import add_batch, inputs_of, pair
 
-_NUMBERS = 5  # that are added up behind the gradients: wᵣ, wᵣ Lᵣ, the right answers, and what `Exchange.add` asks
+_NUMBERS = 5  # that are added up behind the gradients: wᵣ, wᵣ Lᵣ, the right answers, and what `Exchange.ask` asks
 
 
 @cache
@@ -94,52 +95,100 @@ class Exchange:
     """Adds up over the ranks, by one message for a batch: the gradients of parameters, and the numbers of the batch."""
 
     def __init__(self, ranks: Communicator, parameters: Iterable[Parameter] = (), device: str = "cpu") -> None:
-        self.ranks, self.parameters = ranks, list(parameters)
-        self.xp = xp = backend.namespace(device)
+        self.ranks, self.parameters, self.device = ranks, list(parameters), device
+        xp = backend.namespace(device)
         ends = [0, *itertools.accumulate(parameter.size for parameter in self.parameters)]
         dtypes = {parameter.dtype for parameter in self.parameters}
         dtype = np.result_type(*dtypes) if dtypes else np.dtype("float64")
         self.flat = xp.zeros(ends[-1] + len(self.parameters) + _NUMBERS, dtype)
+        self.asked, self.own = xp.zeros(2, dtype), no_sums()  # of the present batch
         self.gradients, self.others = self.flat[: ends[-1]], self.flat[ends[-1] :]
         self.places = [self.gradients[start:end].reshape(parameter.shape)
                        for parameter, (start, end) in zip(self.parameters, itertools.pairwise(ends), strict=True)]
 
-    def add(self, part: Part, sums: dict[str, Any], loss: Loss, value: Tensor, output: Tensor, labels: Tensor,
-            told: bool = False, due: bool = False) -> tuple[bool, bool]:
+    def ask(self, *questions: bool) -> None:
+        """Set what the ranks are asked with the next batch: two questions."""
+        for place, question in enumerate(questions):
+            self.asked[place] = question
+
+    def answers(self) -> list[bool]:
+        """For each question that was asked with the last batch, whether it is true on one of the ranks."""
+        return [count > 0 for count in backend.to_host(self.others).tolist()[-2:]]
+
+    def arrays(self) -> list[Any]:
+        """The arrays that `add` reads and writes, besides those that it is given."""
+        return [self.flat, self.asked, *(total for total in self.own.values() if hasattr(total, "dtype"))]
+
+    def add(self, part: Part, sums: dict[str, Any], loss: Loss, value: Tensor, output: Tensor, labels: Tensor) -> None:
         """Add up a batch over the ranks: the gradients, and its numbers, which are added to `sums`.
 
         value   what `loss` returned for the rows of this rank; its backward pass is run here
 
-        Returns `told` and `due`: whether they are true on one of the ranks. The parameters have the gradient of the
-        mean loss of the whole batch.
+        The parameters have the gradient of the mean loss of the whole batch then. All of it may be recorded: while a
+        step is repeated, the same parameters have a gradient.
         """
-        divisor, own = divided_by(loss, labels), no_sums()
-        add_batch(own, loss, value, output, labels)
+        for name in ("loss", "right"):
+            if not hasattr(sums[name], "dtype"):
+                sums[name] = backend.as_array(sums[name], "float64", self.device)
+            if hasattr(self.own[name], "dtype"):
+                backend.call(_fill, self.own[name], 0)
+        add_batch(self.own, loss, value, output, labels)
+        divisor = backend.empty((), "float64", self.device)
+        backend.call(_set_divisor, divisor, loss, labels.data)
         if self.parameters:
-            value.backward(self.xp.ones(value.shape, value.dtype) * (divisor / part.total))
-        self._collect((divisor, divisor * value.data.reshape(()), own["right"]), told, due)
+            share = backend.empty(value.shape, value.dtype, self.device)
+            backend.call(_set_share, share, divisor, part.total)
+            value.backward(share)
+        numbers = divisor, value.data, self.own["right"]
+        backend.call(self._sum, part, self._collect(), *numbers, sums["loss"], sums["right"])
+        self._distribute()
+        sums["images"] += part.total
+        sums["measure"] = self.own["measure"]
+
+    def _collect(self) -> tuple[bool, ...]:
+        """Copy the gradients into the flat array. Returns which parameters have one."""
+        held, targets = [parameter.held for parameter in self.parameters], list[Any]()
+        for place, gradient in zip(self.places, held, strict=True):
+            if gradient is None:
+                backend.call(_fill, place, 0)
+            else:
+                targets.append(place)
+        backend.copy_all(targets, [gradient for gradient in held if gradient is not None])
+        return tuple(gradient is not None for gradient in held)
+
+    def _sum(self, part: Part, has_gradient: tuple[bool, ...], divisor: Any, value: Any, right: Any, losses: Any,
+             rights: Any) -> None:
+        """Send the message, and add the numbers of the batch to `losses` and `rights`."""
+        numbers = *has_gradient, divisor, divisor * value.reshape(()), right, *self.asked
+        for place, number in enumerate(numbers):
+            self.others[place] = number
         if not part.counts:
             self.flat[: self.flat.size - 2] = 0
         self.ranks.sum(self.flat)
-        *has_gradient, total, loss_sum, right, told, due = backend.to_host(self.others).tolist()
-        self._distribute(has_gradient, (total or 1.0) / part.total)
-        sums["images"] += part.total
-        sums["loss"] += loss_sum / (total or 1.0) * part.total
-        sums["right"] += right
-        sums["measure"] = own["measure"]
-        return bool(told), bool(due)
+        total, loss, correct = backend.to_host(self.others).tolist()[-_NUMBERS:-2]
+        total = total or 1.0
+        if total != part.total:
+            self.gradients /= total / part.total
+        losses += loss / total * part.total
+        rights += correct
 
-    def _collect(self, numbers: Iterable[Any], *asked: bool) -> None:
-        for place, parameter in zip(self.places, self.parameters, strict=True):
-            place[...] = 0 if parameter.held is None else parameter.held
-        for place, number in enumerate((*(one.held is not None for one in self.parameters), *numbers, *asked)):
-            self.others[place] = number
-
-    def _distribute(self, has_gradient: Iterable[float], total: float) -> None:
+    def _distribute(self) -> None:
         """Give the parameters the sum of their gradients, also those that have none on this rank."""
-        self.gradients /= total
-        for place, parameter, count in zip(self.places, self.parameters, has_gradient, strict=True):
+        for place, parameter, count in zip(self.places, self.parameters, backend.to_host(self.others).tolist(),
+                                           strict=False):
             parameter.held = place.astype(parameter.dtype, copy=False) if count else None
+
+
+def _fill(array: Any, number: float) -> None:
+    array[...] = number
+
+
+def _set_divisor(divisor: Any, loss: Any, labels: Any) -> None:
+    divisor[...] = divided_by(loss, Tensor.of(labels))
+
+
+def _set_share(share: Any, divisor: Any, total: int) -> None:
+    share[...] = divisor / total
 
 
 def joined(ranks: Communicator, seen: list[tuple[Part, Any]]) -> Any:

@@ -17,8 +17,10 @@ device scalar, a 0-d array. From the recording on, the batches that a BatchNorm 
 After a replay, the host adds to its own counters what the recorded step added. If the model or the optimizer has
 changed, a step is rehearsed and recorded again.
 
+With several ranks on a CPU, a recorded step contains their messages.
+
 A recording cannot see all that Python does: a step may draw a random number or read a global variable. So the first
-replayed step, and the first one of each epoch, is computed twice from one state: replayed, and as usual. If any bit
+replayed step, and the first one of each epoch, is computed twice from one state: as usual, and replayed. If any bit
 differs, the usual result stays, and a step is recorded again; if the very first replay differs, steps run as usual from
 then on. So does a step that waits for the device, copies to it, or changes an attribute: `reason` says why.
 """
@@ -30,7 +32,8 @@ from typing import Any
 from tinynet import backend
 from tinynet.errors import DeviceError
 from tinynet.nn.parameter import Parameter
-from tinynet.recording import Fingerprint, Recording, Watched
+from tinynet.parts import part
+from tinynet.recording import Fingerprint, Recording, Watched, copied
 from tinynet.tensor import Tensor
 from tinynet.tracing import is_observed
 from tinynet.training.run import Run
@@ -42,11 +45,12 @@ Step = Callable[..., tuple[Tensor, Tensor]]  # of inputs and targets: the loss a
 class RecordedStep:
     """Makes the steps of a run. `step(*inputs, target)` is all that a step computes; it adds to `run.sums`, too.
 
+    `arrays()` lists what it reads and writes besides the model, the optimizer, the sums and its arguments.
     If steps cannot be recorded, `reason` says why, and all of them run as usual.
     """
 
-    def __init__(self, run: Run, step: Step, device: str) -> None:
-        self.run, self.step, self.device = run, step, device
+    def __init__(self, run: Run, step: Step, device: str, arrays: Callable[[], Sequence[Any]] = list) -> None:
+        self.run, self.step, self.device, self.arrays = run, step, device, arrays
         self.reason = ""
         self.also: Sequence[Watched] = ()  # what the step depends on besides the model and the optimizer
         self.seen = set[Any]()  # shapes and dtypes of batches
@@ -79,12 +83,12 @@ class RecordedStep:
             parameter.held = gradient
         for module, attribute, count in self.counts:
             setattr(module, attribute, getattr(module, attribute) + count)
-        self.run.sums["images"] += len(arrays[-1])
+        self.run.sums["images"] += self.images
         return outputs
 
     def _is_for(self, arrays: Sequence[Tensor]) -> bool:
-        """Whether a batch has the shape that is recorded: the first one to come twice."""
-        shape = tuple(part for array in arrays for part in (array.shape, array.dtype))
+        """Whether a batch has the shape, and is the part of a whole, that is recorded: those that first come twice."""
+        shape = part(), *(one for array in arrays for one in (array.shape, array.dtype))
         if self.shape is None and shape in self.seen:
             self.shape = shape
         self.seen.add(shape)
@@ -169,6 +173,7 @@ class RecordedStep:
         before = [getattr(*counter) for counter in counters]
         host = [run.sums, vars(run.optimizer), *(vars(module) for _, module in run.model.modules())]
         kept = [dict(names) for names in host]
+        images = run.sums["images"]
         made = list[tuple[Tensor, Tensor]]()
 
         def work(*inputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -177,7 +182,7 @@ class RecordedStep:
 
         try:
             recording = Recording(self.device, work, arrays, self._watched(),
-                                  arrays=[*self._places(), *self.run.optimizer.gradients()])
+                                  arrays=[*self._places(), *run.optimizer.gradients(), *self.arrays()])
         except BaseException as error:
             if self.device != "cpu":  # the GPU has done nothing: neither has Python
                 for names, values in zip(host, kept, strict=True):
@@ -193,6 +198,7 @@ class RecordedStep:
         self.gradients = [(parameter, parameter.home) for parameter in run.optimizer.parameters
                           if parameter.held is parameter.home]
         self.counts = [(*counter, getattr(*counter) - count) for counter, count in zip(counters, before, strict=True)]
+        self.images = run.sums["images"] - images
         self._count()
         if recording.changed:
             self.reason = ("fit: a step that is recorded must not change numbers of the host, and this "
@@ -202,20 +208,28 @@ class RecordedStep:
         return made[0]
 
     def _prove(self, recording: Recording, *arrays: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute this step twice from the same state: replayed, and as usual. The usual result stays."""
-        places = self._places()
+        """Compute this step twice from the same state: as usual, and replayed. The usual result stays.
+
+        With several ranks, only the usual step sends messages. So each rank may prove a recording when it likes.
+        """
+        places = [*self._places(), *self.run.optimizer.gradients()]
         try:
-            before, replayed = ([place.copy() for place in places] for _ in range(2))
+            before, usual = ([place.copy() for place in places] for _ in range(2))
         except MemoryError as error:
             self.reason = f"fit: there is no room to compare a replayed step with a usual one ({error})"
             return self._rehearse(*arrays)
-        recording.replay(*arrays)
-        for place, old, new in zip(places, before, replayed, strict=True):
+        with self.run.ranks.noted() as notes:
+            loss, outputs = map(copied, recording.graph.beside(lambda: self._work(*arrays)))
+        for place, old, new in zip(places, before, usual, strict=True):
             new[...] = place
             place[...] = old
-        outputs: tuple[Tensor, Tensor] = recording.graph.beside(lambda: self._work(*arrays))
+        with self.run.ranks.repeated(notes):
+            recording.replay(*arrays)
+        is_same = not notes and same_bits(backend.namespace(self.device), places, usual)
+        for place, new in zip(places, usual, strict=True):
+            place[...] = new
         self._count()
-        if same_bits(backend.namespace(self.device), places, replayed):
+        if is_same:
             self.is_proven = True
         elif self.is_proven:
             self.recording = None
@@ -223,7 +237,7 @@ class RecordedStep:
             self.reason = ("fit: a step that is recorded must give what it gives as usual, bit for "
                            "bit, and this one does not; does it draw or count numbers on the host (a Buffer is counted "
                            "on the device), or has cuBLAS chosen another algorithm for the stream of the recording?")
-        return outputs
+        return loss, outputs
 
     # --- what a step depends on, and what it changes -----------------------------------------------------------------
 

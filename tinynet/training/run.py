@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from tinynet.distributed import Communicator, world
+from tinynet.distributed import Repeatable, world
 from tinynet.nn.module import Module
 from tinynet.optim.optimizer import Optimizer
 from tinynet.optim.schedule import Schedule
@@ -63,7 +63,7 @@ class Run:
     history: list[dict[str, float]] = field(default_factory=list)
     sums: dict[str, Any] = field(default_factory=no_sums)
     stopped: str = ""
-    ranks: Communicator = field(default_factory=world)
+    ranks: Repeatable = field(default_factory=lambda: Repeatable(world()))
 
     def __repr__(self) -> str:
         return f"Run(epoch {self.epoch} of {self.epochs}, {self.step} steps)"

@@ -4,7 +4,7 @@ import math
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -13,8 +13,8 @@ import numpy as np
 
 from tinynet.atomic import remove_parts
 from tinynet.data.loader import Loader
-from tinynet.distributed import Part, within
 from tinynet.errors import CheckpointError, DistributedError, Interrupted, NonFiniteError
+from tinynet.parts import part, within
 from tinynet.recording import Watched, foreign_part
 from tinynet.tensor import Tensor
 from tinynet.training import checkpoint
@@ -43,8 +43,8 @@ class Session:
         self.exchange = Exchange(run.ranks, run.optimizer.parameters, self.device) if run.ranks.size > 1 else None
         self.received = 0  # the signal that all ranks know of
         self.is_due = False  # whether rank 0 finds the last save too long ago
-        self.recorded = RecordedStep(run, self._learn, self.device) \
-            if graph and self.exchange is None and self._may_record() else None
+        self.recorded = RecordedStep(run, self._learn, self.device, self.exchange.arrays if self.exchange else list) \
+            if graph and self._may_record() else None
         self.loader: Any = run.train if self.recorded and self.device != "cpu" and isinstance(run.train, Loader) \
             and run.train.has_indices() and run.train.device == self.device else None  # whose batches are made from the
         # indices of rows
@@ -61,7 +61,7 @@ class Session:
         to print.
         """
         loss = self.loss.func if isinstance(self.loss, partial) else self.loss
-        return self.device != "cpu" or (
+        return (self.device != "cpu" and not self.exchange) or (self.device == "cpu" and
             not foreign_part(self.run.model) and str(getattr(loss, "module", loss.__module__)).startswith("tinynet.")
             and type(self.run.optimizer).__module__.startswith("tinynet.optim."))
 
@@ -114,12 +114,21 @@ class Session:
     def step(self, batch: Any) -> None:
         """Make a step with a batch (inputs, labels), or with the indices of its rows, or with a part of a batch."""
         if self.exchange:
-            due = self.path is not None and self.run.ranks.rank == 0 and self._is_late()
-            received, self.is_due = self._learn_part(batch, self.run.model, self.loss, self.signals.received > 0, due)
+            self.exchange.ask(self.signals.received > 0,
+                              self.path is not None and self.run.ranks.rank == 0 and self._is_late())
+            own, batch = batch
+            with within(own):
+                self._step(batch)
+            is_told, self.is_due = self.exchange.answers()
             self.run.next_step()
-            if received:
+            if is_told:
                 self._agree_on_signal()
-            return
+        else:
+            self._step(batch)
+            self.run.next_step()
+
+    def _step(self, batch: Any) -> None:
+        """Make a step with the rows of this rank."""
         if self.gathers:
             arrays = [Tensor.of(batch)]
         else:
@@ -129,7 +138,6 @@ class Session:
         (self.recorded or self._learn)(*arrays)
         if self.gathers and self.recorded and self.recorded.reason:  # the loader's transform may be it
             self.gathers, self.recorded = False, RecordedStep(self.run, self._learn, self.device)
-        self.run.next_step()
 
     def _learn(self, *arrays: Tensor) -> tuple[Tensor, Tensor]:
         """Make a step with some inputs and a target, the last, or with the indices of their rows."""
@@ -137,26 +145,20 @@ class Session:
             inputs, target = tensors_of("fit", self.loader.batch(arrays[0].data), self.device)
         else:
             *inputs, target = arrays
-        value, output = train_step(self.run, inputs, target, self.run.model, self.loss, self.max_norm)
-        add_batch(self.run.sums, self.loss, value, output, target)
+        return self._train(inputs, target, self.run.model, self.loss)
+
+    def _train(self, inputs: Sequence[Tensor], target: Tensor, model: Any, loss: Loss) -> tuple[Tensor, Tensor]:
+        """Make a step, and add its batch to the sums. `model` and `loss` are those of the run, or the guard's."""
+        run, exchange = self.run, self.exchange
+
+        def backward(value: Tensor, output: Tensor) -> None:
+            assert exchange
+            exchange.add(part(), run.sums, self.loss, value, output, target)
+
+        value, output = train_step(run, inputs, target, model, loss, self.max_norm, backward if exchange else None)
+        if not exchange:
+            add_batch(run.sums, self.loss, value, output, target)
         return value, output
-
-    def _learn_part(self, batch: tuple[Part, Any], model: Any, loss: Loss, told: bool = False, due: bool = False
-                    ) -> tuple[bool, bool]:
-        """Make a step with a part of a batch. Returns whether a rank was told to end, and whether rank 0 wants to save.
-
-        `model` and `loss` are those of the run, or the guard's.
-        """
-        (part, arrays), run, asked = batch, self.run, [told, due]
-        inputs, target = tensors_of("fit", arrays, self.device)
-
-        def backward(value: Tensor, output: Tensor, target: Tensor) -> None:
-            assert self.exchange
-            asked[:] = self.exchange.add(part, run.sums, self.loss, value, output, target, told, due)
-
-        with within(part):
-            train_step(run, inputs, target, model, loss, self.max_norm, backward)
-        return asked[0], asked[1]
 
     def _agree_on_signal(self) -> None:
         self.received = self.received or max(self.run.ranks.gather(self.signals.received))
@@ -237,10 +239,9 @@ class Session:
         return parts_left(self.run) if self.exchange else self.run.batches_left()
 
     def _probe(self, batch: Any, model: Any, loss: Loss) -> None:
-        if self.exchange:
-            self._learn_part(batch, model, loss)
-        else:
-            train_step(self.run, *tensors_of("fit", batch, self.device), model, loss, self.max_norm)
+        own, batch = batch if self.exchange else (part(), batch)
+        with within(own):
+            self._train(*tensors_of("fit", batch, self.device), model, loss)
 
     def _explain(self) -> NonFiniteError:
         """Repeat the steps since the last good state, with a check of every tensor, and restore that state."""

@@ -22,12 +22,12 @@ from tinynet.types import Array
 
 
 def train_step(run: Run, inputs: Sequence[Tensor], target: Tensor, model: Callable[..., Any], loss: Loss,
-               max_norm: float | None, backward: Callable[[Tensor, Tensor, Tensor], None] | None = None
+               max_norm: float | None, backward: Callable[[Tensor, Tensor], None] | None = None
                ) -> tuple[Tensor, Tensor]:
     """Forward, loss, backward, update. Returns the loss and the outputs.
 
     `model` and `loss` are those of the run, or the guard's observed ones. `max_norm` clips the gradients. With several
-    ranks, `backward(value, output, target)` takes the place of `value.backward()`: see `ranks.py`.
+    ranks, `backward(value, output)` takes the place of `value.backward()`: see `ranks.py`.
     """
     output = model(*inputs)
     value = loss(output, target)
@@ -35,7 +35,7 @@ def train_step(run: Run, inputs: Sequence[Tensor], target: Tensor, model: Callab
     if backward is None:
         value.backward()
     else:
-        backward(value, output, target)
+        backward(value, output)
     if max_norm is not None:
         clip_global_norm(run.optimizer.parameters, max_norm)
     run.optimizer.step()

@@ -25,7 +25,7 @@ from tinynet.backend.cpu.runtime.jit import inline, njit
 from tinynet.backend.cpu.runtime.memory import contiguous, copied, empty, zeros
 from tinynet.backend.cpu.runtime.threads import launch, shards_for
 from tinynet.backend.cpu.runtime.vector import copy, view
-from tinynet.distributed import Across, alone
+from tinynet.parts import Across, alone
 
 _WIDE = 256  # elements that a row has at least
 _BLOCK = 64  # rows, 64 KB or more: the hardware prefetches within a block

@@ -17,7 +17,7 @@ from typing import Any
 
 from tinynet.backend.cuda.column_sums import share, whole
 from tinynet.backend.cuda.runtime.launch import Kernels, here_and_there, one_each
-from tinynet.distributed import Across, alone
+from tinynet.parts import Across, alone
 
 # --- Equations ------------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ import pytest
 import tinynet as tn
 from tests.support import ranks
 from tinynet import nn
-from tinynet.distributed import Part, part, within
+from tinynet.parts import Part, part, within
 
 ROWS = 7
 MODES = ["fast", "reference"]
