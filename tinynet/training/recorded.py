@@ -88,7 +88,7 @@ class RecordedStep:
 
     def _is_for(self, arrays: Sequence[Tensor]) -> bool:
         """Whether a batch has the shape, and is the part of a whole, that is recorded: those that first come twice."""
-        shape = part(), *(one for array in arrays for one in (array.shape, array.dtype))
+        shape = *(one for array in arrays for one in (array.shape, array.dtype)), part()
         if self.shape is None and shape in self.seen:
             self.shape = shape
         self.seen.add(shape)
