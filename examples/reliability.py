@@ -105,6 +105,7 @@ def trained(name: str, seed: int, options: argparse.Namespace) -> dict[str, Any]
     found = json.loads((out / "results.json").read_text(encoding="utf-8"))
     made = {"command": f"tinynet train {folder} {words} --seed {seed}", "seconds": found["seconds"],
             "calibration_error": {**found["calibration_error"], "by_chance": by_chance(out / "predictions.csv")},
+            "log_loss": found["log_loss"],
             "threshold": found["rule"]["threshold"], "temperature": found["rule"]["temperature"],
             **{name: rates({**found[name], "calibration_error": found["calibration_error"]["after"]})
                for name in ("out_of_fold", "out_of_fold_at_half")}}
@@ -253,6 +254,10 @@ not trained on, nor calibrated, nor its threshold chosen. The part `test` of the
 the training part; it was read once in each run, by the ensemble, and is reported as it is. The IDC patches are of two
 patients only, each predicted by a model of the other: a smoke test.
 """
+GAINS = """\
+The calibration error of a calibrated model is not 0 but that *by chance*. The log loss has no such floor: the better
+the probabilities, the lower it is. Its standard error is by patient where these are known, and says little of two
+patients. Runs from before it was recorded are left out."""
 
 
 def report(records: list[dict[str, Any]]) -> str:
@@ -263,6 +268,8 @@ def report(records: list[dict[str, Any]]) -> str:
         if runs:
             parts += [f"## {title}", f"`{runs[0]['command'].rpartition(' --seed')[0]}`, {len(runs)} seeds",
                       rates_table(runs), calibration_table(runs)]
+    if any("log_loss" in one for one in records):
+        parts += ["## What calibration gains", GAINS, gains_table(records)]
     xrays = [one for one in records if "maps" in one]
     if xrays:
         shares = {method: [one["maps"][method] for one in xrays] for method in ("gradient", "grad_cam")}
@@ -311,6 +318,14 @@ def calibration_table(runs: list[dict[str, Any]]) -> str:
                      "temperature", "chosen threshold"], rows)
             + f"\n\nIt falls in {sum(change < 0 for change in changes)} of {len(runs)} seeds; the mean change is "
             f"{mean(changes, 1, 4)}.")
+
+
+def gains_table(records: list[dict[str, Any]]) -> str:
+    """The log loss out of fold, and how much lower calibration makes it."""
+    rows = [[NAMES[one["data"]], str(one["seed"]), *(f"{found[key]:.4f}" for key in ("before", "after")),
+             f"{found['gain']:.4f} ± {found['error']:.4f}"]
+            for name in NAMES for one in records if one["data"] == name and (found := one.get("log_loss"))]
+    return table(["images", "seed", "log loss before calibration", "after it", "gain ± standard error"], rows)
 
 
 def mean(values: list[float], factor: float, digits: int) -> str:

@@ -14,6 +14,7 @@ from tinynet.calibration import (
     balanced_threshold,
     calibrate,
     cross_fitted,
+    gained,
     sensitive_threshold,
 )
 from tinynet.ensemble import ensemble, gives_probabilities, members
@@ -50,8 +51,8 @@ def test_it_is_the_minimum_that_a_search_finds(count: int, classes: int, bias: b
     scores, labels = samples(count, classes, seed=count)
     labels[:classes] = np.arange(classes)[: len(labels)]
     counts = np.bincount(labels, minlength=classes)[labels]
-    target = np.repeat(0.5 / (counts + 0.5 * classes)[:, None], classes, axis=1)
-    target[np.arange(count), labels] = (counts + 0.5) / (counts + 0.5 * classes)
+    target = np.repeat(1 / classes / (counts + 1)[:, None], classes, axis=1)
+    target[np.arange(count), labels] = (counts + 1 / classes) / (counts + 1)
 
     def loss(theta: np.ndarray) -> float:
         z = np.exp(theta[0]) * scores + (theta[1:] if bias else 0)
@@ -62,6 +63,42 @@ def test_it_is_the_minimum_that_a_search_finds(count: int, classes: int, bias: b
                              options={"maxiter": 20_000, "maxfev": 20_000, "xatol": 1e-8, "fatol": 1e-12})
     found = calibrate(scores, labels, bias=bias)
     assert loss(np.r_[-np.log(found.temperature), found.bias]) <= best.fun + 1e-6
+
+
+@pytest.mark.parametrize("classes", [2, 6, 20])
+def test_it_costs_little_where_nothing_is_to_be_gained_and_gains_where_something_is(classes: int) -> None:
+    """How much worse than the true probabilities others are, in nats, as a mean over many small calibrations."""
+    rng = np.random.default_rng(classes)
+    cost: dict[str, list[float]] = {name: [] for name in ("calibrated", "overconfident", "overconfident as it is")}
+    for _ in range(10):
+        scores = rng.normal(size=(4300, classes))
+        scores[np.arange(4300), rng.integers(0, classes, 4300)] += 4
+        p = tn.ops.softmax(tn.Tensor(scores)).numpy()
+        labels = (rng.random((4300, 1)) > p.cumsum(axis=1)).sum(axis=1).clip(0, classes - 1)
+        for name, factor in (("calibrated", 1.0), ("overconfident", 1.3)):
+            found = calibrate(factor * scores[:300], labels[:300])
+            cost[name].append(divergence(p[300:], found(factor * scores[300:])))
+        as_it_is = Calibration(1.0, (0.0,) * classes)(1.3 * scores[300:])
+        cost["overconfident as it is"].append(divergence(p[300:], as_it_is))
+    few, many, unchanged = (float(np.mean(values)) for values in cost.values())
+    assert few < 0.015 and many < 0.015 and unchanged > 0.008 and many < 0.2 * unchanged
+
+
+def divergence(p: np.ndarray, q: np.ndarray) -> float:
+    return float((p * np.log(p / q)).sum(axis=1).mean())
+
+
+def test_the_gain_and_its_error() -> None:
+    rng = np.random.default_rng(0)
+    labels, patients = rng.integers(0, 3, 600), np.repeat(np.arange(60), 10)
+    before, after = (rng.dirichlet([5, 5, 5], 600) for _ in range(2))
+    gains = np.log(after / before)[np.arange(600), labels]
+    assert gained(labels, before, after) == pytest.approx((gains.mean(), gains.std(ddof=1) / 600**0.5))
+    sums = gains.reshape(60, 10).sum(axis=1)  # patients with equal numbers of images
+    assert gained(labels, before, after, patients) == pytest.approx((gains.mean(), sums.std(ddof=1) / 60**0.5 / 10))
+    assert gained(labels, before, before) == (0.0, 0.0)
+    assert np.isnan(gained(labels, before, after, np.zeros(600, int))[1])
+    assert np.isfinite(gained(np.array([0, 0]), np.array([[0.0, 1.0]] * 2), np.array([[1.0, 0.0]] * 2))[0])
 
 
 def test_degenerate_images() -> None:

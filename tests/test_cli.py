@@ -185,7 +185,7 @@ def test_folders_and_stdin(model: Path, folder: Path, capsys: pytest.CaptureFixt
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO((folder / "bright" / "1.png").read_bytes())))
     code, out, err = run(capsys, "predict", model, "--json", "-", folder, "--batch-size", 3)
     assert (code, len(err.splitlines())) == (0, 1)
-    assert "left out 1 files that are not named .png" in err and "the first is notes.txt" in err
+    assert "left out 1 file not named .png" in err and "the first is notes.txt" in err
     names = ["bright/1.png", "bright/2.jpg", "dark/1.png", "dark/2.jpg", "dark/3.png", "dark/4.png", "dark/10.png"]
     answers = json.loads(out)
     assert [answer["image"] for answer in answers] == ["-", *(str(folder / name) for name in names)]

@@ -213,4 +213,4 @@ def test_predict_and_evaluate_say_it(tmp_path: Path, capsys: pytest.CaptureFixtu
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [row["unlike_training"] for row in rows] == ["False", "True"]
     assert main(["evaluate", path, str(folder)]) == 0
-    assert "1 of 2 images are unlike the training images." in capsys.readouterr().out
+    assert "Unlike the training images: 1 of 2 images." in capsys.readouterr().out

@@ -154,7 +154,7 @@ def test_images_that_are_unlike_are_counted(model: str, folder: Path, monkeypatc
     """Above 1, not at it."""
     monkeypatch.setattr(evaluate, "unlikeness", lambda model, images: np.array([0.5, 1.0, 1.01, 7.0, 0.0]))
     assert main(["evaluate", model, str(folder), "--part", "train"]) == 0
-    assert "\n2 of 5 images are unlike the training images.\n" in capsys.readouterr().out
+    assert "\nUnlike the training images: 2 of 5 images.\n" in capsys.readouterr().out
     monkeypatch.setattr(predict, "unlikeness", lambda model, images: np.array([1.0, 1.5])[: len(images)])
     main(["predict", model, *[str(folder / "train" / "dark" / f"{i}.png") for i in (1, 2)]])
     assert [line.endswith("; unlike the training images") for line in capsys.readouterr().out.splitlines()] == [

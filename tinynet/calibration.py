@@ -2,6 +2,7 @@
 
     found = calibrate(logp, labels, bias=True)               # from predictions on images that were not trained on
     probabilities = found(logp)
+    gained(labels, before, probabilities)                    # how much lower the log loss is on some images; the error
     absorb(model, found)                                     # the model itself gives them from now on
     threshold = balanced_threshold(labels, probabilities[:, 1])
 
@@ -20,7 +21,7 @@ from tinynet.nn.module import Module
 from tinynet.nn.sequential import Sequential
 
 HOTTEST = 100.0  # the highest temperature: of predictions that say nothing
-SMOOTH, PRIOR = 0.5, 10.0  # of the targets; of the temperature
+PRIOR = 10.0  # of the temperature
 RIDGE = 1e-6  # keeps the biases of classes without images finite
 STEPS, SMALLEST, PRECISION = 100, 1e-6, 1e-9  # of Newton's method: the most, and where it ends
 
@@ -49,11 +50,15 @@ def calibrate(logp: np.ndarray, labels: np.ndarray, *, bias: bool = False) -> Ca
     labels   int64 (N)
     bias     correct the shares of the classes, too: training with weights of classes changes them
 
-    The targets are smoothed as by half an image more of each class: (n + 1/2) / (n + K/2) for the label, of which there
-    are n images, and (1/2) / (n + K/2) for the others. So no probability becomes 0 or 1, even if all images are told
-    apart. The logarithm of the temperature has the prior N(0, 1/PRIOR), so that a few images change little.
+    The targets are smoothed as by one image more of each class, shared among all K: (n + 1/K) / (n + 1) for the label,
+    of which there are n images, and (1/K) / (n + 1) for the others. So no probability becomes 0 or 1, even if all
+    images are told apart. The logarithm of the temperature has the prior N(0, 1/PRIOR), so that a few images change
+    little.
 
-    Source: Guo et al. 2017 (temperature); Platt 1999 (smoothed targets, by one image).
+    A temperature is also taken where its gain is within its error: a few images cannot show small gains, and leaving
+    them out would cost more than the noise of the temperature does.
+
+    Source: Guo et al. 2017 (temperature); Platt 1999 (smoothed targets); Perks 1947 (one image for all classes).
 
     Errors: ArgumentError without images.
 
@@ -64,8 +69,8 @@ def calibrate(logp: np.ndarray, labels: np.ndarray, *, bias: bool = False) -> Ca
     if not count:
         raise ArgumentError("calibrate: there must be at least one image, got none; take more images")
     found = np.bincount(labels, minlength=classes)[labels]
-    target = np.repeat(SMOOTH / (found + SMOOTH * classes)[:, None], classes, axis=1)
-    target[np.arange(count), labels] = (found + SMOOTH) / (found + SMOOTH * classes)
+    target = np.repeat(1 / classes / (found + 1)[:, None], classes, axis=1)
+    target[np.arange(count), labels] = (found + 1 / classes) / (found + 1)
     z = z - z.mean(axis=1, keepdims=True)
     theta = np.r_[1.0, np.zeros(classes)]  # 1 / temperature, and the biases
     free = np.r_[True, np.full(classes, bias)]
@@ -126,6 +131,28 @@ def absorb(model: Module, calibration: Calibration) -> None:
                             "none; calibrate(..., bias=False)")
     state = {name: array / calibration.temperature for name, array in state.items()}
     last.load_state_dict({**state, **({"b": state["b"] + bias} if "b" in state else {})})
+
+
+def gained(labels: np.ndarray, before: np.ndarray, after: np.ndarray, groups: np.ndarray | None = None
+           ) -> tuple[float, float]:
+    """How much lower the log loss of the probabilities `after` is than that of `before`, and the standard error.
+
+    before, after   (N,K), of the same images
+    groups          (N), what images are alike, such as a patient; None if each image stands alone
+
+    Unlike the calibration error, the log loss has no floor of chance: a difference is that of the probabilities. The
+    error is NaN for fewer than two groups.
+
+    >>> before, after = np.array([[0.5, 0.5]] * 4), np.array([[0.8, 0.2]] * 4)
+    >>> tuple(round(value, 3) for value in gained(np.array([0, 0, 0, 1]), before, after))
+    (0.123, 0.347)
+    """
+    rows, tiny = np.arange(len(labels)), np.finfo(np.float64).tiny
+    gains = np.log(np.maximum(after[rows, labels], tiny)) - np.log(np.maximum(before[rows, labels], tiny))
+    kind = rows if groups is None else np.unique(groups, return_inverse=True)[1]
+    sums = np.bincount(kind, weights=gains - gains.mean())
+    scale = len(sums) / (len(sums) - 1) if len(sums) > 1 else np.nan
+    return float(gains.mean()), float(np.sqrt(scale * (sums @ sums)) / len(gains))
 
 
 def cross_fitted(parts: np.ndarray, found_in: Callable[[np.ndarray], T], applied: Callable[[T, np.ndarray], np.ndarray]

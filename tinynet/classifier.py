@@ -16,7 +16,7 @@ import numpy as np
 from tinynet import metrics, nn, ops
 from tinynet.data.loader import Loader
 from tinynet.ensemble import gives_probabilities
-from tinynet.errors import DataError, ModelFileError
+from tinynet.errors import DataError, ModelFileError, counted
 from tinynet.intervals import by_groups, wilson
 from tinynet.nn.module import Module
 from tinynet.nn.summary import rows
@@ -170,8 +170,8 @@ def report(found: dict[str, Any]) -> Text:
     """
     classes = found["per_class"]
     low, high = found["interval"]
-    line = (f"accuracy {found['accuracy']:.4f} on {found['images']:,} images, 95 % interval {low:.4f} to {high:.4f}, "
-            f"mean recall {found['balanced_accuracy']:.4f}")
+    line = (f"accuracy {found['accuracy']:.4f} on {counted(found['images'], 'image')}, "
+            f"95 % interval {low:.4f} to {high:.4f}, mean recall {found['balanced_accuracy']:.4f}")
     if "roc_auc" in found:
         line += f", ROC-AUC {found['roc_auc']:.4f}"
     if found["threshold"] is not None:

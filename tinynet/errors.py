@@ -20,6 +20,15 @@ def printable(name: str | os.PathLike[str]) -> str:
                    for letter in os.fspath(name))
 
 
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """A number with its noun, as a message says it. The plural is formed by an s unless it is given.
+
+    >>> counted(1, "file"), counted(2000, "image"), counted(2, "class", "classes")
+    ('1 file', '2,000 images', '2 classes')
+    """
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
 class _Root(Protocol):
     def modules(self) -> Iterable[tuple[str, Any]]: ...
 

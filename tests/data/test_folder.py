@@ -53,9 +53,9 @@ def test_a_folder_for_each_class(tmp_path):
     np.testing.assert_array_equal(found.sizes, [[4, 5, 3]] * 5)
     assert found.report() == (f"{tmp_path}: 5 images, a folder for each class\n"
                               "  images: 1 9, 1 10, 2 cat, 1 dog\n"
-                              "  height x width: 4 x 5; 0 are grey, 5 in colour\n"
-                              "  3 images are copies of others, byte for byte\n"
-                              "  2 identical images occur in more than one class\n"
+                              "  height x width: 4 x 5; 0 grey, 5 in colour\n"
+                              "  3 images equal to others, byte for byte\n"
+                              "  2 identical images in more than one class\n"
                               "    9/x.png = 10/x.png = cat/b.png\n"
                               "    cat/a.JPG = dog/1.jpeg")
     assert repr(found) == f"ImageFolder('{tmp_path}': 5 images, 4 classes, a folder for each class)"
@@ -80,8 +80,8 @@ def test_chest_xrays(tmp_path, above):
         assert (found.part_of[index], found.labels[index], found.groups[index]) == (part, label, group)
     report = found.report()
     assert "train: 2 NORMAL, 1 PNEUMONIA" in report and "4 groups: numbers in the file names" in report
-    assert "1 of them occur in more than one part" in report
-    assert f"left out 1 files elsewhere in the folder, the first is {above}chest_xray/train/NORMAL/IM" in report
+    assert "1 group in more than one part" in report
+    assert f"left out 1 file elsewhere in the folder, the first is {above}chest_xray/train/NORMAL/IM" in report
 
 
 @pytest.mark.parametrize(("classes", "name"), [
@@ -277,9 +277,9 @@ def test_deep_folders_end(tmp_path):
 
 @pytest.mark.parametrize(("names", "note"), [
     (["c/"], "c/ is not a class: it holds no images"),
-    (["c/1/x.png", "c/2/x.png"], "c/ is not a class: its 2 images lie in folders inside it; move them up"),
-    (["c/empty.png", "c/empty.jpg"], "c/ is not a class: none of its 2 files can be used"),
-    (["c/notes.txt"], "c/ is not a class: none of its 1 files can be used"),
+    (["c/1/x.png", "c/2/x.png"], "c/ is not a class: it has 2 images in folders inside it only; move them up"),
+    (["c/empty.png", "c/empty.jpg"], "c/ is not a class: it holds 2 files and no usable image"),
+    (["c/notes.txt"], "c/ is not a class: it holds 1 file and no usable image"),
     (["c/deep/"], "c/ is not a class: it holds no images"),
 ])
 @pytest.mark.parametrize("part", ["", "data/", "train/"])
@@ -322,7 +322,7 @@ def test_a_relative_folder_stays_after_chdir(tmp_path, monkeypatch):
 def test_the_last_but_one_class_is_named_in_the_error(tmp_path):
     fill(tmp_path, *(f"a/{number}.png" for number in range(9)), "b/x.png")
     (tmp_path / "b" / "x.png").write_bytes(b"")
-    with pytest.raises(DataError, match=r"readable ones of 1; .*; b/ is not a class: none of its 1 files can be used"):
+    with pytest.raises(DataError, match=r"readable ones of 1; .*; b/ is not a class: it holds 1 file and no us"):
         scan_folder(tmp_path)
 
 
@@ -400,7 +400,7 @@ def together(found, fold):
 def test_copies_of_an_image_stay_in_one_part(tmp_path, seed):
     names = [f"{'ab'[number % 2]}/{number}_{copy}.png" for number in range(30) for copy in range(1 + number % 3)]
     found = scan_folder(coloured(tmp_path, *names), groups=None)
-    assert "  30 images are copies of others, byte for byte" in found.report() and "more than one" not in found.report()
+    assert "  30 images equal to others, byte for byte" in found.report() and "more than one" not in found.report()
     fold, = folds(found, seed=seed)
     assert_parts(np.arange(60), fold.train, fold.validation, fold.test)
     assert together(found, fold) and "identical" not in fold.sentence
@@ -415,19 +415,19 @@ def test_copies_in_given_parts_are_said(tmp_path):
     names = [f"{part}/{'ab'[number % 2]}/{number}_{part}.png" for part, start in (("train", 0), ("test", 37))
              for number in range(start, start + 40)]
     found = scan_folder(coloured(tmp_path, *names))
-    assert "  3 identical images occur in more than one part" in found.report()
+    assert "  3 identical images in more than one part" in found.report()
     fold, = folds(found, seed=0)
     count = len(set(found.copies[fold.test]) & set(found.copies[fold.train]))
-    assert count and f"; {count} test images are identical to training images" in fold.sentence
+    assert count and f"; {count} test images identical to training images" in fold.sentence
 
 
 def test_copies_of_patients_do_not_join_them(tmp_path):
     names = [f"{'ab'[number % 2]}/{number // 2}_p{number % 8}.png" for number in range(80)]
     found = scan_folder(coloured(tmp_path, *names), groups=r"_p(\d+)")
-    assert "40 identical images occur in more than one class" in found.report()
+    assert "40 identical images in more than one class" in found.report()
     fold, = folds(found, seed=0)
     assert not set(found.groups[fold.train]) & set(found.groups[fold.test])
-    assert "test images are identical to training images" in fold.sentence
+    assert "test images identical to training images" in fold.sentence
 
 
 # --- the images -----------------------------------------------------------------------------------------------------
@@ -439,7 +439,7 @@ def test_images_and_selections(tmp_path):
     part = found.select(found.part_of == "test")
     assert part.names == ("test/a/x.png", "test/b/y.png") and part.labels.tolist() == [0, 1]
     assert part.groups.tolist() == ["x", "y"] and part.parts == ("test",) and part.classes == ("a", "b")
-    assert part.sizes.tolist() == [[4, 5, 3], [9, 9, 1]] and "4 x 5 to 9 x 9; 1 are grey" in part.report()
+    assert part.sizes.tolist() == [[4, 5, 3], [9, 9, 1]] and "4 x 5 to 9 x 9; 1 grey" in part.report()
     pictures = part.images((6, 7), channels=1)
     assert pictures.shape == (2, 6, 7, 1) and pictures[[1, 0]][:, 0, 0, 0].tolist() == [200, 3]
     assert found.select([3, 1]).names == (found.names[3], found.names[1])
@@ -506,8 +506,8 @@ def test_splits_depend_on_the_seed_alone():
     ([0, 1], None, 0.0, "fraction must lie between 0 and 1, got 0.0; try 0.2"),
     ([0, 1], None, 1.5, "fraction must lie between 0 and 1"),
     ([0, 1], [1], 0.5, "groups must have the length of labels, 2, got 1; one for each image"),
-    ([0, 1], [1, 1], 0.5, "both parts must have at least 1 element, but fraction 0.5 of 1 groups leaves one empty"),
-    ([0], None, 0.5, "fraction 0.5 of 1 images leaves one empty; change fraction, or take more data"),
+    ([0, 1], [1, 1], 0.5, "both parts must have at least 1 element, but fraction 0.5 of 1 group leaves one empty"),
+    ([0], None, 0.5, "fraction 0.5 of 1 image leaves one empty; change fraction, or take more data"),
     ([], None, 0.5, "of 0 images"), ([], [], 0.5, "of 0 groups"),
 ])
 def test_split_arguments(labels, groups, fraction, message):
@@ -711,4 +711,4 @@ def test_the_report_says_height_before_width_and_how_many_are_grey(tmp_path):
     for number, (width, height, mode) in enumerate(((40, 10, "L"), (30, 20, "RGB"), (35, 15, "RGB"))):
         (tmp_path / "ab"[number % 2]).mkdir(exist_ok=True)
         Image.new(mode, (width, height)).save(tmp_path / "ab"[number % 2] / f"{number}.png")
-    assert "  height x width: 10 x 30 to 20 x 40; 1 are grey, 2 in colour" in scan_folder(tmp_path).report()
+    assert "  height x width: 10 x 30 to 20 x 40; 1 grey, 2 in colour" in scan_folder(tmp_path).report()

@@ -589,7 +589,11 @@ def test_the_tables_of_reliability() -> None:
                  "| X-rays | noise | 100.0 ± 0.0 | at least 95 |",
                  f"| X-rays | test X-rays | 10.0 ± {half:.1f} | at most 10, aim 5 |"):
         assert line in text.splitlines(), line
-    assert "`tinynet train x --folds 5`, 2 seeds" in text
+    assert "`tinynet train x --folds 5`, 2 seeds" in text and "What calibration gains" not in text
+    runs[1]["log_loss"] = {"before": 0.5, "after": 0.4, "gain": 0.1, "error": 0.02}
+    lines = reliability.report(runs).splitlines()
+    assert "| Chest X-rays | 1 | 0.5000 | 0.4000 | 0.1000 ± 0.0200 |" in lines
+    assert not any(line.startswith("| Chest X-rays | 0 ") for line in lines)
 
 
 def test_the_runs_of_reliability(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -610,8 +614,9 @@ def test_what_a_training_on_a_folder_is_asked_for(monkeypatch: pytest.MonkeyPatc
     asked: list[list[str]] = []
     scores = {"images": 9, "per_class": {"a": {"recall": 0.25}, "b": {"recall": 0.75}}, "roc_auc": 0.9,
               "balanced_accuracy": 0.5, "calibration_error": 0.1}
-    found = {"seconds": 3.0, "calibration_error": {"before": 1, "after": 0}, "rule": {"threshold": 0.4,
-             "temperature": 1.5}, "out_of_fold": scores, "out_of_fold_at_half": {**scores, "roc_auc": 0.1},
+    found = {"seconds": 3.0, "calibration_error": {"before": 1, "after": 0}, "log_loss": {"gain": 0.5},
+             "rule": {"threshold": 0.4, "temperature": 1.5}, "out_of_fold": scores,
+             "out_of_fold_at_half": {**scores, "roc_auc": 0.1},
              "test": {**scores, "roc_auc": 0.2, "at_half": {**scores, "roc_auc": 0.3}}}
 
     def tinynet(line: list[str]) -> int:
@@ -631,7 +636,7 @@ def test_what_a_training_on_a_folder_is_asked_for(monkeypatch: pytest.MonkeyPatc
     assert (made["threshold"], made["temperature"], made["seconds"]) == (0.4, 1.5, 3.0)
     assert made["calibration_error"] == {"before": 1, "after": 0, "by_chance": 0.0}
     assert [made[name]["calibration_error"] for name in ("out_of_fold", "out_of_fold_at_half", "test")] == [0, 0, 0.1]
-    assert made["command"].endswith(" --threshold balanced --seed 4")
+    assert made["command"].endswith(" --threshold balanced --seed 4") and made["log_loss"] == {"gain": 0.5}
 
 
 def test_images_that_are_unlike_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -166,6 +166,11 @@ def test_one_split_from_its_probabilities_to_its_files(options: dict[str, Any], 
     both = np.stack([1 - p, p], axis=1)
     assert found["calibration_error"] == {"before": pytest.approx(tn.metrics.calibration_error(labels, both[:, ::-1])),
                                           "after": pytest.approx(tn.metrics.calibration_error(labels, both))}
+    shares = both[np.arange(4), labels]
+    assert found["log_loss"]["before"] == pytest.approx(-np.log(1 - shares).mean())
+    assert found["log_loss"]["after"] == pytest.approx(-np.log(shares).mean())
+    assert found["log_loss"]["gain"] == pytest.approx(np.log(shares / (1 - shares)).mean())
+    assert found["log_loss"]["error"] == pytest.approx(np.log(shares / (1 - shares)).std(ddof=1) / 2)
     with (tmp_path / "predictions.csv").open() as file:
         rows = list(csv.reader(file))
     assert rows[0] == ["image", "fold", "class", "predicted", "p(cat)", "p(dog)"]

@@ -110,7 +110,7 @@ def test_folds_by_patient_and_a_test_part(tmp_path: Path, capsys: pytest.Capture
     assert found["out_of_fold"]["groups"] == 6 and "by numbers in the file names" in found["parted"]
     printed, complaints = capsys.readouterr()
     assert "The ensemble on the folder's part `test`" in printed and "for a sensitivity of 100%" in printed
-    assert "images of the part `test` are identical to images of the folds" in complaints
+    assert "must not be in the part `test`, and 8 images of it can be found" in complaints
     with (tmp_path / "out" / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
     patients = [{row["image"].split("person")[1][0] for row in rows if row["fold"] == fold} for fold in "1234"]

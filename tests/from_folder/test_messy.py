@@ -70,8 +70,8 @@ def test_everything_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     for name, reason in UNUSABLE.items():
         assert any(f" {name}" in line and reason in line for line in printed.splitlines()), name
     assert "cow/ is not a class: it holds no images" in printed and "cat/inner/deep.jpg" in printed
-    assert "1 identical images occur in more than one class\n    cat/IMG_3.JPG = dog/the same cat.jpg" in printed
-    assert "2 images are copies of others" in printed and "line\\nbreak" not in printed  # it can be used
+    assert "1 identical image in more than one class\n    cat/IMG_3.JPG = dog/the same cat.jpg" in printed
+    assert "2 images equal to others" in printed and "line\\nbreak" not in printed  # it can be used
     assert "resized to 16 x 16 x 3" in printed and "Thumbs.db" not in printed
     results = json.loads((out / "results.json").read_text())
     assert {name for name, _ in results["skipped"]} == {name + "/" * (name == "dog/linked") for name in UNUSABLE}

@@ -20,7 +20,7 @@ def scores(counts: list[int], right: list[int]) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(("counts", "right", "expected"), [
-    ([1, 0], [1, 0], ["accuracy 1.0000 is that of 1 images in the test part, and its 95 % interval goes from 0.21"]),
+    ([1, 0], [1, 0], ["accuracy 1.0000 is that of 1 image in the test part, and its 95 % interval goes from 0.21"]),
     ([2, 1], [2, 0], ["interval goes from 0.21 to 0.94", "no better than always naming the largest class, 0.6667"]),
     ([90, 10], [90, 0], ["accuracy 0.9000 in the test part is no better than", "mean recall, 0.5000"]),
     ([30, 1], [30, 1], ["there are only 1 of dog; its precision and recall say nothing"]),
@@ -45,14 +45,27 @@ def test_sentences_tell_patients_from_single_images(tmp_path: Path) -> None:
     ({"sensitivity": 0.95}, "for a sensitivity of 95%"), ({"threshold": 0.3}, "above 0.3000, as given")])
 def test_the_decision_is_told(settings: dict[str, object], expected: str, tmp_path: Path) -> None:
     rule = {"temperature": 1.5, "bias": [0.5, -0.5], "threshold": 0.3}
-    for images, told in ((120, "error went from 0.2000 to 0.1000."), (18, "18 images are too few to measure")):
+    gain = {"before": 0.4, "after": 0.3, "gain": 0.1, "error": 0.04}
+    for images, told in ((120, "error went from 0.2000 to 0.1000, the log loss from 0.4000 to 0.3000"),
+                         (18, "18 images: too few to measure")):
         said = "\n".join(words.decision(rule, ["cat", "dog"], Settings(tmp_path, **settings), images=images,
-                                        by_folds=False, errors={"before": 0.2, "after": 0.1}))
+                                        by_folds=False, errors={"before": 0.2, "after": 0.1}, gain=gain))
         assert expected in said and told in said and "1.50 and biases" in said
     said = words.decision({**rule, "bias": [0.0, 0.0]}, ["cat", "dog"], Settings(tmp_path, **settings), images=120,
-                          by_folds=True, errors={"before": 0.2, "after": 0.1})[0]
+                          by_folds=True, errors={"before": 0.2, "after": 0.1}, gain=gain)[0]
     assert "validation parts of all folds" in said
-    assert "1.50; the calibration error went from 0.2000 to 0.1000, as a mean over the folds." in said
+    assert "1.50; the calibration error went from 0.2000 to 0.1000, as a mean over the folds, the log loss" in said
+
+
+@pytest.mark.parametrize(("gain", "error", "expected"), [
+    (0.1, 0.04, "a gain beyond its error of 0.0400"), (-0.1, 0.04, "a loss beyond its error of 0.0400"),
+    (0.1, 0.06, "within the error of 0.0600: calibration changes nothing"), (0.0, 0.0, "within the error of 0.0000"),
+    (0.1, np.nan, "of a single group of images, so that its error is unknown")])
+def test_the_gain_of_calibration_is_judged(gain: float, error: float, expected: str, tmp_path: Path) -> None:
+    said = words.decision({"temperature": 1.5, "bias": [0.0], "threshold": 0.5}, ["cat"], Settings(tmp_path),
+                          by_folds=True, errors={"before": 0.2, "after": 0.1}, images=120,
+                          gain={"before": 0.4, "after": 0.4 - gain, "gain": gain, "error": error})
+    assert expected in said[0]
 
 
 def test_class_weights() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tinynet.data.images.folder import list_images
 from tinynet.data.images.read import USUAL
-from tinynet.errors import printable
+from tinynet.errors import counted, printable
 from tinynet.output import csv_text, say
 
 AT_ONCE = 64  # images
@@ -62,7 +62,7 @@ def images_below(folder: str) -> list[str]:
     """
     names, others = list_images(folder)
     if others:
-        say(f"tinynet: {printable(folder)}: left out {len(others):,} files that are not named {USUAL}, the first is "
+        say(f"tinynet: {printable(folder)}: left out {counted(len(others), 'file')} not named {USUAL}, the first is "
             f"{printable(others[0])}; convert it if it is an image", error=True)
     return [os.path.join(folder, name) for name in names]
 

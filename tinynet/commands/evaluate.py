@@ -8,7 +8,7 @@ from tinynet.commands.answers import add_command, add_device, csv_line, show
 from tinynet.data import load as load_data
 from tinynet.data import scan_folder
 from tinynet.data.digits.mnist import find_below
-from tinynet.errors import DataError, printable
+from tinynet.errors import DataError, counted, printable
 from tinynet.novelty import unlikeness
 from tinynet.output import json_text
 from tinynet.saving.models import load
@@ -52,9 +52,10 @@ def evaluate(options: argparse.Namespace) -> int:
             show(f"  skipped {printable(name)}: {reason}")
         show(f"\n{report(found)}")
         if unlike is not None:
-            show(f"\n{found['unlike_training']:,} of {len(labels):,} images are unlike the training images.")
+            show(f"\nUnlike the training images: {found['unlike_training']:,} of {counted(len(labels), 'image')}.")
         if folder_groups := found["groups"]:
-            show(f"\nThe interval is resampled by {folder_groups:,} groups of images, as the file names tell them.")
+            show(f"\nThe interval is resampled by {counted(folder_groups, 'group')} of images, as the file names tell "
+                 "them.")
     return 0
 
 
@@ -75,7 +76,7 @@ def _labelled(pictures: Classifier, options: argparse.Namespace) -> tuple[Any, A
         if not len(folder):
             raise DataError(f"evaluate: {printable(options.data)} must have images in its part {part!r}, and has none; "
                             "choose another --part")
-    sentence = (f"{printable(options.data)}: {len(folder):,} images, {folder.layout}"
+    sentence = (f"{printable(options.data)}: {counted(len(folder), 'image')}, {folder.layout}"
                 f"{f', the part {part!r}' if folder.parts else ''}.")
     labels = pictures.labels_of(folder.labels, folder.classes)
     skipped = {one.name: one.reason for one in folder.skipped}

@@ -14,7 +14,7 @@ from tinynet.classifier import Classifier
 from tinynet.commands.answers import add_command, complain, images_below, positive, show
 from tinynet.data import read_image, scan_folder
 from tinynet.drawing import available, map_over
-from tinynet.errors import ArgumentError, DataError, printable
+from tinynet.errors import ArgumentError, DataError, counted, printable
 from tinynet.output import json_text, say
 from tinynet.saving.models import load
 
@@ -76,7 +76,8 @@ def explain(options: argparse.Namespace) -> int:
                 page = _page(pictures, image, wrong, options)
                 written.append({"page": str(page), "mistakes": len(wrong)})
                 if not options.json:
-                    show(f"{printable(page)}: {min(len(wrong), MISTAKES)} of {len(wrong):,} mistakes, the surest first")
+                    show(f"{printable(page)}: {min(len(wrong), MISTAKES)} of {counted(len(wrong), 'mistake')}, "
+                         "the surest first")
         except DataError as fault:
             failed = complain(fault, 1)
     if options.json:
@@ -149,7 +150,7 @@ def _page(pictures: Classifier, folder: str, wrong: list[Job], options: argparse
         rows.append(f'<figure><img src="{picture}" alt=""><figcaption><strong>{escape(job.true)}</strong>, taken for '
                     f"<strong>{escape(one['class'])}</strong> ({one['probability']:.1%}): "
                     f"{escape(printable(job.path))}</figcaption></figure>")
-    text = (f"The {len(rows)} surest of {len(wrong):,} mistakes of {escape(printable(str(options.model)))} on "
+    text = (f"The {len(rows)} surest of {counted(len(wrong), 'mistake')} of {escape(printable(str(options.model)))} on "
             f"{escape(printable(folder))}. Maps: {escape(METHODS[options.method][1])}." if rows else
             f"No mistakes of {escape(printable(str(options.model)))} on {escape(printable(folder))}.")
     page = Path(options.out, "mistakes.html")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinynet import drawing
+from tinynet.errors import counted
 from tinynet.from_folder.settings import Samples
 
 SHOWN = 25  # images in mistakes.png
@@ -54,7 +55,7 @@ def mistakes(path: Path, samples: Samples, judged: np.ndarray, probabilities: np
     captions = [f"{names[labels[index]]}, taken for\n{names[predicted[index]]} "
                 f"({probabilities[index, predicted[index]]:.0%})" for index in order[:SHOWN]]
     drawing.sheet(path, [shown[number] for number in range(len(captions))], captions,
-                  title=f"the surest of {len(order):,} mistakes on {len(judged):,} images: {what}")
+                  title=f"the surest of {counted(len(order), 'mistake')} on {counted(len(judged), 'image')}: {what}")
 
 
 def worst(labels: np.ndarray, probabilities: np.ndarray, predicted: np.ndarray) -> np.ndarray:

@@ -12,13 +12,13 @@ import numpy as np
 
 from tinynet.about import versions
 from tinynet.atomic import write_whole
-from tinynet.calibration import Calibration, absorb, calibrate, cross_fitted
+from tinynet.calibration import Calibration, absorb, calibrate, cross_fitted, gained
 from tinynet.classifier import Classifier, report, score
 from tinynet.data.images.folder import ImageFolder, scan_folder
 from tinynet.data.images.splits import Fold, cross_folds, folds
 from tinynet.drawing import available
 from tinynet.ensemble import ensemble
-from tinynet.errors import ArgumentError, printable
+from tinynet.errors import ArgumentError, counted, printable
 from tinynet.from_folder import words
 from tinynet.from_folder.figures import draw
 from tinynet.from_folder.settings import Samples, Settings, usual_channels, usual_size, with_positive
@@ -76,15 +76,18 @@ def _single(samples: Samples, parts: list[Fold], settings: Settings) -> dict[str
     found = {name: _scored(folder, some, p[name], decided(p[name], threshold), threshold)
              for name, some in indices.items()}
     say(f"\nThe best model on the test part:\n\n{report(found['test'])}\n")
-    errors = {"before": calibration_error(folder.labels[fold.test], np.exp(trained.logp["test"])),
-              "after": found["test"]["calibration_error"]}
+    raw = np.exp(trained.logp["test"])
+    errors = {"before": calibration_error(folder.labels[fold.test], raw), "after": found["test"]["calibration_error"]}
+    gain = _gain(folder, fold.test, raw, p["test"])
     rule = _rule(calibration, threshold)
     said = [*words.meaning(folder, settings, sentence, by_folds=False),
-            *words.decision(rule, folder.classes, settings, by_folds=False, errors=errors, images=len(fold.test))]
+            *words.decision(rule, folder.classes, settings, by_folds=False, errors=errors, gain=gain,
+                             images=len(fold.test))]
     _say_all(said, [*_doubts_of_model(trained, fold, folder, calibration, threshold),
                     *words.doubts_of_numbers(found["test"], "the test part")])
     judged = decided(p["test"], threshold)
-    return {**found, "calibration_error": errors, "rule": rule, "meaning": said, **_facts(trained, fold),
+    return {**found, "calibration_error": errors, "log_loss": gain, "rule": rule, "meaning": said,
+            **_facts(trained, fold),
             "parameters": sum(parameter.size for parameter in trained.model.parameters()),
             "figures": _written(samples, settings, [trained.history], found["test"], fold.test, p["test"], judged,
                                 np.ones(len(judged), int), "the test part")}
@@ -94,8 +97,8 @@ def _folded(samples: Samples, parts: list[Fold], settings: Settings) -> dict[str
     """Train one model for each fold, evaluate each on its test part, and make an ensemble of all."""
     folder, every = samples.folder, list[Trained]()
     for number, fold in enumerate(parts, 1):
-        say(f"\n{fold.sentence}: {len(fold.train):,} images to train on, {len(fold.validation):,} to validate, "
-            f"{len(fold.test):,} to test")
+        say(f"\n{fold.sentence}: {counted(len(fold.train), 'image')} to train on, "
+            f"{len(fold.validation):,} to validate, {len(fold.test):,} to test")
         every.append(train_on(samples, fold, settings, settings.out / f"fold{number}", settings.seed + number - 1))
     judged = np.concatenate([fold.test for fold in parts])
     labels, of_fold = folder.labels[judged], np.repeat(np.arange(len(parts)), [len(fold.test) for fold in parts])
@@ -114,15 +117,17 @@ def _folded(samples: Samples, parts: list[Fold], settings: Settings) -> dict[str
     errors = {"before": calibration_error(labels, raw, models=of_fold),
               "after": calibration_error(labels, p, models=of_fold),
               "pooled": {"before": calibration_error(labels, raw), "after": found["calibration_error"]}}
+    gain = _gain(folder, judged, raw, p)
     rule, how = _rule(calibration, threshold), parts[0].sentence.partition(", ")[2]
     said = [*words.meaning(folder, settings, how, by_folds=True),
-            *words.decision(rule, folder.classes, settings, by_folds=True, errors=errors, images=len(judged))]
+            *words.decision(rule, folder.classes, settings, by_folds=True, errors=errors, gain=gain,
+                             images=len(judged))]
     doubts = [f"fold {number}: {doubt}" for number, (trained, fold) in enumerate(zip(every, parts, strict=True), 1)
               for doubt in _doubts_of_model(trained, fold, folder, calibration, threshold)]
     _say_all(said, [*doubts, *words.doubts_of_numbers(found, "all folds")])
     return {"out_of_fold": found, "out_of_fold_at_half": _scored(folder, judged, p, p.argmax(axis=1), None),
             "test": _tested(both, samples),
-            "calibration_error": errors, "rule": rule, "meaning": said,
+            "calibration_error": errors, "log_loss": gain, "rule": rule, "meaning": said,
             "folds": [_facts(trained, fold) for trained, fold in zip(every, parts, strict=True)], "parted": how,
             "images": {"out_of_fold": len(judged)},
             "parameters": sum(parameter.size for parameter in both.parameters()),
@@ -159,8 +164,8 @@ def _tested(model: Module, samples: Samples) -> dict[str, Any] | None:
     say(f"The ensemble on the folder's part `test`:\n\n{report(found)}\n")
     doubts = words.doubts_of_numbers(found, "the part `test`")
     if folder.copies is not None and (known := int(np.isin(folder.copies[test], folder.copies[~inside]).sum())):
-        doubts.append(f"{known:,} images of the part `test` are identical to images of the folds, on which models were "
-                      "trained; remove them from one of both")
+        doubts.append(f"images of the folds, on which models were trained, must not be in the part `test`, and "
+                      f"{counted(known, 'image')} of it can be found there; remove them from one of both")
     for doubt in doubts:
         say(f"warning: {doubt}", error=True)
     return {**found, "at_half": _scored(folder, test, p, p.argmax(axis=1), None)}
@@ -171,6 +176,14 @@ def _scored(folder: ImageFolder, indices: np.ndarray, p: np.ndarray, predicted: 
     """The scores of some images, given their probabilities and predicted classes."""
     groups = None if folder.groups is None else folder.groups[indices]
     return score(folder.labels[indices], p, folder.classes, predicted=predicted, threshold=threshold, groups=groups)
+
+
+def _gain(folder: ImageFolder, indices: np.ndarray, before: np.ndarray, after: np.ndarray) -> dict[str, float]:
+    """What calibration gains on some images, by the log loss: its standard error is by patient where they are known."""
+    labels, groups = folder.labels[indices], None if folder.groups is None else folder.groups[indices]
+    gain, error = gained(labels, before, after, groups)
+    loss = float(-np.log(np.maximum(before[np.arange(len(labels)), labels], np.finfo(np.float64).tiny)).mean())
+    return {"before": loss, "after": loss - gain, "gain": gain, "error": error}
 
 
 def _rule(calibration: Calibration, threshold: float | None) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from tinynet.data.images.folder import ImageFolder
+from tinynet.errors import counted
 from tinynet.from_folder.settings import Settings
 
 DISAGREEMENT = 0.2  # of the accuracy in training and in evaluation, above which a warning is printed
@@ -24,7 +25,7 @@ def doubts_of_training(found: dict[str, Any], history: list[dict[str, float]], p
     said, names = [], list(found["per_class"])
     answers = np.unique(predicted)
     if len(answers) == 1:
-        said.append(f"the model must tell the classes apart, and takes all {len(predicted):,} images for "
+        said.append(f"the model must tell the classes apart, and takes all {counted(len(predicted), 'image')} for "
                     f"{names[answers[0]]!r}; train for more epochs, with another --lr, or look at the images")
     kept = min(history, key=lambda row: row["validation_loss"])
     learning, evaluating = kept["train_accuracy"], found["accuracy"]
@@ -42,8 +43,9 @@ def doubts_of_numbers(found: dict[str, Any], what: str) -> list[str]:
     """
     said, (low, high) = [], found["interval"]
     if high - low > WIDE:
-        said.append(f"accuracy {found['accuracy']:.4f} is that of {found['images']:,} images in {what}, and its 95 % "
-                    f"interval goes from {low:.2f} to {high:.2f}; take more images, or --folds 5, which tests all")
+        said.append(f"accuracy {found['accuracy']:.4f} is that of {counted(found['images'], 'image')} in {what}, and "
+                    f"its 95 % interval goes from {low:.2f} to {high:.2f}; take more images, or --folds 5, which tests "
+                    "all")
     few = {name: row["images"] for name, row in found["per_class"].items() if row["images"] < FEW}
     if few and high - low <= WIDE:
         said.append(f"in {what} a class must have at least {FEW} images to be judged, and there are only "
@@ -75,17 +77,19 @@ def meaning(folder: ImageFolder, settings: Settings, sentence: str, *, by_folds:
 
 
 def decision(rule: dict[str, Any], classes: Sequence[str], settings: Settings, *, by_folds: bool,
-             errors: dict[str, Any], images: int) -> list[str]:
+             errors: dict[str, Any], gain: dict[str, float], images: int) -> list[str]:
     """Sentences on calibration and threshold, and the images that these were found on.
 
     errors   the calibration error "before" and "after", measured on a number of images; with folds, the mean of theirs
+    gain     the log loss "before" and "after", its "gain" and the "error" of this
     """
     where = "on the validation part" + "s of all folds, and for these scores without the images in question" * by_folds
     said = [f"Probabilities are calibrated {where}, by a temperature of {rule['temperature']:.2f}"
             + " and biases of the classes" * any(rule["bias"])
             + (f"; the calibration error went from {errors['before']:.4f} to {errors['after']:.4f}"
-               f"{', as a mean over the folds' * by_folds}."
-               if images >= MEASURABLE else f"; {images} images are too few to measure its error.")]
+               f"{', as a mean over the folds' * by_folds}, the log loss from {gain['before']:.4f} to "
+               f"{gain['after']:.4f} ({_judged(gain)})."
+               if images >= MEASURABLE else f"; {counted(images, 'image')}: too few to measure its error.")]
     if len(classes) == 2:
         chosen = "on the predictions of all folds, and for these scores on the other folds" if by_folds else where
         how = ("by default" if not settings.chooses_threshold else
@@ -94,3 +98,12 @@ def decision(rule: dict[str, Any], classes: Sequence[str], settings: Settings, *
                else "as given")
         said.append(f"{classes[1]} is predicted if its probability is above {rule['threshold']:.4f}, {how}.")
     return said
+
+
+def _judged(gain: dict[str, float]) -> str:
+    """Whether a gain is beyond twice its standard error."""
+    if not np.isfinite(gain["error"]):
+        return "of a single group of images, so that its error is unknown"
+    if not abs(gain["gain"]) > 2 * gain["error"]:
+        return f"within the error of {gain['error']:.4f}: calibration changes nothing that can be measured"
+    return f"a {'gain' if gain['gain'] > 0 else 'loss'} beyond its error of {gain['error']:.4f}"

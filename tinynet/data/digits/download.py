@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tinynet.atomic import write_whole
-from tinynet.errors import DataError
+from tinynet.errors import DataError, counted
 
 CONNECT_SECONDS = 3.0  # for all mirrors together
 STALL_SECONDS = 10.0  # without a single byte
@@ -71,7 +71,7 @@ def download(files: Sequence[RemoteFile], mirrors: Sequence[str], folder: Path) 
             faults[mirror] = str(fault)
     reasons = "".join(f"\n  {mirror}  {fault}" for mirror, fault in faults.items())
     listing = "".join(f"\n  {file.name}  {file.size:,} bytes  SHA-256 {file.sha256}" for file in missing)
-    raise DataError(f"download: {len(missing)} of {len(files)} files could not be fetched:{reasons}\n"
+    raise DataError(f"download: {len(missing)} of {counted(len(files), 'file')} could not be fetched:{reasons}\n"
                     f"Check the network, or put these files into {folder} yourself:{listing}")
 
 

@@ -10,7 +10,7 @@ from tinynet import cache
 from tinynet.data.digits.dataset import DIGITS, Dataset
 from tinynet.data.digits.download import RemoteFile, download
 from tinynet.data.digits.idx import read_idx
-from tinynet.errors import DataError
+from tinynet.errors import DataError, counted
 
 FILES = (
     RemoteFile("train-images-idx3-ubyte.gz", 9_912_422,
@@ -114,8 +114,8 @@ def _read_part(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
         raise DataError(f"load_mnist: {paths[images_name]} must hold images of {_SIDE} x {_SIDE}, holds "
                         f"{images.shape[1]} x {images.shape[2]}; resize them")
     if len(images) != len(labels):
-        raise DataError(f"load_mnist: {paths[images_name]} holds {len(images):,} images, but {paths[labels_name]} "
-                        f"{len(labels):,} labels; take both from the same source")
+        raise DataError(f"load_mnist: {paths[images_name]} holds {counted(len(images), 'image')}, but "
+                        f"{paths[labels_name]} {len(labels):,} labels; take both from the same source")
     if labels.max() >= len(DIGITS):
         index = int(labels.argmax())
         raise DataError(f"load_mnist: {paths[labels_name]} must hold labels of 0 to 9, label {index} is "

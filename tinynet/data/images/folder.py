@@ -20,7 +20,7 @@ from tinynet.data.images.formats import NAMED, ImageFault
 from tinynet.data.images.layouts import SHOWN, XRAY_NAME, Found, Layout, Skipped, grouped, natural, recognise
 from tinynet.data.images.read import CHUNK, SUFFIXES, Images, Size, file_content, measure
 from tinynet.data.prefetch import prefetch
-from tinynet.errors import ArgumentError, DataError, printable
+from tinynet.errors import ArgumentError, DataError, counted, printable
 from tinynet.shown import Text
 from tinynet.types import ArrayLike
 
@@ -69,8 +69,8 @@ class ImageFolder:
         return len(self.names)
 
     def __repr__(self) -> str:
-        return (f"ImageFolder({printable(self.root)!r}: {len(self):,} images, {len(self.classes)} classes, "
-                f"{self.layout})")
+        return (f"ImageFolder({printable(self.root)!r}: {counted(len(self), 'image')}, "
+                f"{counted(len(self.classes), 'class', 'classes')}, {self.layout})")
 
     def _repr_html_(self) -> str:
         return self.report()._repr_html_()
@@ -97,23 +97,23 @@ class ImageFolder:
 
     def report(self) -> Text:
         """A description of the folder, a few lines of text."""
-        lines = [f"{printable(self.root)}: {len(self):,} images, {self.layout}"]
+        lines = [f"{printable(self.root)}: {counted(len(self), 'image')}, {self.layout}"]
         if self.stand_in:
             lines.append("These are generated images that stand for real ones: results on them mean nothing.")
         lines += [f"  {part or 'images'}: {self._counted(part)}" for part in self.parts or ("",)]
         if self.groups is not None:
-            lines.append(f"  {len(np.unique(self.groups)):,} groups: {self.group_name}")
+            lines.append(f"  {counted(len(np.unique(self.groups)), 'group')}: {self.group_name}")
             if shared := _shared(self.groups, self.part_of):
-                lines.append(f"  {len(shared):,} of them occur in more than one part")
+                lines.append(f"  {counted(len(shared), 'group')} in more than one part")
         if self.sizes is not None and len(self):
             low, high = self.sizes.min(axis=0), self.sizes.max(axis=0)
             grey = int((self.sizes[:, 2] == 1).sum())
             size = f"{low[0]} x {low[1]}" + (f" to {high[0]} x {high[1]}" if (low[:2] < high[:2]).any() else "")
-            lines.append(f"  height x width: {size}; {grey:,} are grey, {len(self) - grey:,} in colour")
+            lines.append(f"  height x width: {size}; {grey:,} grey, {len(self) - grey:,} in colour")
         lines += self._copied()
         lines += [f"  {note}" for note in self.notes]
         if self.skipped:
-            lines.append(f"  skipped {len(self.skipped):,} files:")
+            lines.append(f"  skipped {counted(len(self.skipped), 'file')}:")
             lines += [f"    {line}" for line in _listed(self.skipped)]
         return Text("\n".join(lines))
 
@@ -125,10 +125,10 @@ class ImageFolder:
         """Lines about images that are byte for byte the same."""
         if self.copies is None or (count := len(self) - len(np.unique(self.copies))) == 0:
             return []
-        lines = [f"  {count:,} images are copies of others, byte for byte"]
+        lines = [f"  {counted(count, 'image')} equal to others, byte for byte"]
         for what, places in (("part", self.part_of), ("class", self.labels)):
             if shared := _shared(self.copies, places):
-                lines.append(f"  {len(shared):,} identical images occur in more than one {what}")
+                lines.append(f"  {counted(len(shared), 'identical image')} in more than one {what}")
                 for one in shared[:SHOWN]:
                     same = [printable(self.names[index]) for index in np.flatnonzero(self.copies == one)]
                     more = f" and {len(same) - SHOWN:,} more" if len(same) > SHOWN else ""
@@ -250,15 +250,16 @@ def _left_out(layout: Layout, folders: list[str], classes: set[str], skipped: li
     """Notes on images elsewhere in the folder, and on folders of classes without a usable image."""
     notes, named = [], {one.name for one in skipped}
     if layout.elsewhere:
-        notes.append(f"left out {len(layout.elsewhere):,} files elsewhere in the folder, the first is "
+        notes.append(f"left out {counted(len(layout.elsewhere), 'file')} elsewhere in the folder, the first is "
                      f"{printable(layout.elsewhere[0])}")
     for folder in sorted(folders, key=natural):
         name = layout.class_of(folder)
         if name is not None and name not in classes and folder not in named:
             below = sum(other.startswith(folder) for other in layout.elsewhere)
             unusable = sum(one.name.startswith(folder) for one in skipped)
-            why = (f"its {below:,} images lie in folders inside it; move them up" if below
-                   else f"none of its {unusable:,} files can be used" if unusable else "it holds no images")
+            why = (f"it has {counted(below, 'image')} in folders inside it only; move them up" if below
+                   else f"it holds {counted(unusable, 'file')} and no usable image" if unusable
+                   else "it holds no images")
             notes.append(f"{printable(folder)} is not a class: {why}")
     return notes
 

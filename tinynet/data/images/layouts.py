@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinynet.data.images.read import SUFFIXES, USUAL
-from tinynet.errors import ArgumentError, DataError, printable
+from tinynet.errors import ArgumentError, DataError, counted, printable
 
 SHOWN = 10  # entries of a list in a report or an error message
 
@@ -152,7 +152,7 @@ def _image(name: str, part: str, label: str) -> Found | Skipped:
 def _first(split: list[list[str]]) -> str:
     if not split:
         return "no files at all"
-    return f"{len(split):,} files, the first is {printable('/'.join(split[0]))}"
+    return f"{counted(len(split), 'file')}, the first is {printable('/'.join(split[0]))}"
 
 
 def _also(skipped: Sequence[Skipped]) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tinynet.data.images.folder import ImageFolder
-from tinynet.errors import ArgumentError, DataError
+from tinynet.errors import ArgumentError, DataError, counted
 from tinynet.plain import whole
 from tinynet.random import permutation, seed_or_current, stream
 
@@ -27,7 +27,7 @@ class Fold:
     sentence: str
 
     def __repr__(self) -> str:
-        return (f"Fold({len(self.train):,} images to train on, {len(self.validation):,} to validate, "
+        return (f"Fold({counted(len(self.train), 'image')} to train on, {len(self.validation):,} to validate, "
                 f"{len(self.test):,} to test; {self.sentence})")
 
 
@@ -57,7 +57,7 @@ def split_groups(labels: np.ndarray, groups: np.ndarray | None, fraction: float,
     seed = seed_or_current("split_groups", seed)
     chosen = _chosen(labels, fraction, seed) if groups is None else _chosen_groups(labels, groups, fraction, seed)
     if not chosen.any() or chosen.all():
-        what = f"{len(labels)} images" if groups is None else f"{len(np.unique(groups))} groups"
+        what = counted(len(labels), "image") if groups is None else counted(len(np.unique(groups)), "group")
         raise ArgumentError(f"split_groups: both parts must have at least 1 element, but fraction {fraction} of {what} "
                             "leaves one empty; change fraction, or take more data")
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)
@@ -222,16 +222,16 @@ def _folds(folder: ImageFolder, validation: float, test: float, seed: int | None
 
 def _by_parts(folder: ImageFolder, validation: float, test: float, seed: int | None) -> Fold:
     train, middle, last = (np.flatnonzero(folder.part_of == part) for part in ("train", "val", "test"))
-    said = [f"test: the part `test`, {len(last):,} images"]
+    said = [f"test: the part `test`, {counted(len(last), 'image')}"]
     if not len(last):
         train, last = _split(folder, train, test, seed)
         said = [f"test: {test:.0%} of `train`, {_how(folder)}"]
     if len(middle) < max(1, _SMALL * len(train)):
-        added = f" (and of `val`, which has {len(middle)} images)" if len(middle) else ""
+        added = f" (and of `val`, which has {counted(len(middle), 'image')})" if len(middle) else ""
         train, middle = _split(folder, np.sort(np.concatenate([train, middle])), validation, seed)
         said.append(f"validation: {validation:.0%} of `train`{added}, {_how(folder)}")
     else:
-        said.append(f"validation: the part `val`, {len(middle):,} images")
+        said.append(f"validation: the part `val`, {counted(len(middle), 'image')}")
     return Fold(train, middle, last, "; ".join(said))
 
 
@@ -276,7 +276,7 @@ def _told(folder: ImageFolder, fold: Fold) -> Fold:
     known, said = folder.copies[fold.train], fold.sentence
     for name, part in (("validation", fold.validation), ("test", fold.test)):
         if count := int(np.isin(folder.copies[part], known).sum()):
-            said += f"; {count:,} {name} images are identical to training images"
+            said += f"; {counted(count, f'{name} image')} identical to training images"
     return replace(fold, sentence=said)
 
 
