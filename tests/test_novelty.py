@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 import tinynet as tn
+from tinynet import novelty
 from tinynet.__main__ import main
 from tinynet.ensemble import ensemble
 from tinynet.errors import ArgumentError, ModelFileError, ShapeError
@@ -132,6 +133,20 @@ def test_strange_images_are_told_and_files_keep_it(tmp_path: Path) -> None:
     plain = classifier()
     tn.save(path, plain)
     assert tn.load(path).familiar is None
+
+
+def test_of_many_images_equally_spaced_ones_are_looked_at_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, train, validation = classifier(), photos(20), photos(9)
+    train[[0, 3, 6, 9, 12, 15, 19]] //= 2
+    chosen = train[[0, 3, 6, 9, 12, 15, 19]].astype(float)
+    monkeypatch.setattr(novelty, "MOST", 7)
+    monkeypatch.setattr(novelty, "AT_ONCE", 3)
+    remember(model, train, validation)
+    known = model.familiar[0]
+    assert known.size.tolist() == [12, 12]
+    np.testing.assert_allclose([known.mean[0], known.deviation[0]], [chosen.mean(), chosen.std()], rtol=1e-5)
+    scores = unlikeness(model, validation)
+    np.testing.assert_allclose(scores, [unlikeness(model, validation[[i]])[0] for i in range(9)], rtol=1e-4)
 
 
 def test_an_ensemble_knows_the_images_of_each_member(tmp_path: Path) -> None:

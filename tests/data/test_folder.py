@@ -21,7 +21,7 @@ from tinynet.data import (
     write_chest_xray_stand_in,
     write_idc_stand_in,
 )
-from tinynet.data.images import folder, splits
+from tinynet.data.images import folder, splits, stand_ins
 from tinynet.data.images.layouts import natural, recognise
 from tinynet.errors import ArgumentError, DataError
 
@@ -639,6 +639,25 @@ def test_stand_ins_can_be_learned_but_not_by_heart(tmp_path, write, options, siz
     means = np.stack([features[half & (found.labels == label)].mean(axis=0) for label in (0, 1)])
     guess = ((features[~half][:, None] - means) ** 2).sum(axis=-1).argmin(axis=1)
     assert (guess == found.labels[~half]).mean() > 0.6
+
+
+def blocks(pictures, across):
+    """The mean red of the blocks of some pictures, across x across."""
+    N, H, W = pictures.shape[:3]
+    return pictures[..., 0].reshape(N, across, H // across, across, W // across).mean(axis=(0, 2, 4))
+
+
+def test_what_tells_stand_ins_apart_lies_where_their_text_says():
+    """Nuclei are everywhere in tissue; clouds are in both lungs, and nowhere else."""
+    healthy, ill = (blocks(np.stack([stand_ins._tissue(stand_ins._random(0, f"a/{n}"), label, np.zeros(3))
+                                     for n in range(60)]), 2) for label in (0, 1))
+    assert (np.abs(healthy - ill - 20) < 4).all() and np.ptp(healthy) < 4
+    healthy, ill = (blocks(np.stack([stand_ins._chest(stand_ins._random(0, f"b/{n}"), 64, sick)
+                                     for n in range(60)]), 4) for sick in (False, True))
+    lungs = np.zeros((4, 4), bool)
+    lungs[1:3, 1:3] = True
+    assert (ill - healthy)[lungs].min() > 8 > np.abs(ill - healthy)[~lungs].max()
+    assert healthy[:, 1:3][[0, 3]].min() > 125 > 110 > healthy[lungs].max()
 
 
 # --- cross-validation -----------------------------------------------------------------------------------------------

@@ -346,7 +346,14 @@ def test_any_number_of_bytes_can_be_said(number: int, text: str) -> None:
 @pytest.mark.parametrize(("name", "sizes", "count"), [
     ("matmul", {"K": 7}, 14), ("dense", {"D": 5, "b": True}, 11), ("dense", {"D": 5, "b": False}, 10),
     ("conv1d", {"K": 3, "C": 4, "b": True}, 25), ("conv2d", {"KH": 2, "KW": 3, "C": 4, "b": False}, 48),
-    ("max_pool1d", {"size": 3}, 3), ("avg_pool2d", {"KH": 2, "KW": 3}, 6)])
+    ("max_pool1d", {"size": 3}, 3), ("avg_pool1d", {"size": 3}, 3), ("max_pool2d", {"KH": 2, "KW": 3}, 6),
+    ("avg_pool2d", {"KH": 2, "KW": 3}, 6),
+    # [h, x] W + b, functions, states: (1) and (2) of an RNN; four gates; three gates, of which one resets
+    ("simple_rnn", {"H": 4, "D": 5, "b": False}, 2 * 9 + 1), ("simple_rnn", {"H": 4, "D": 5, "b": True}, 2 * 9 + 2),
+    ("lstm", {"H": 4, "D": 5, "recurrent_mask": False}, 4 * (2 * 9 + 1) + 4 + 5),
+    ("lstm", {"H": 4, "D": 5, "recurrent_mask": True}, 4 * (2 * 9 + 1) + 4 + 6),
+    ("gru", {"H": 4, "D": 5}, 3 * 2 * 9 + 16),
+    ("batch_norm", {"mean": False}, 7), ("batch_norm", {"mean": True}, 4)])
 def test_operations_for_each_element_of_the_output(name: str, sizes: dict[str, int], count: int) -> None:
     """A multiplication and an addition are two."""
     assert REGISTRY[name].flops(sizes) == count  # type: ignore[operator]

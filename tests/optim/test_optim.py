@@ -619,6 +619,9 @@ def test_parameters_may_come_as_a_list_or_a_generator() -> None:
     one, other = nn.Parameter([1.0]), nn.Parameter([2.0])
     assert optim.SGD([one, other, one]).parameters.names == ("0", "1")
     assert optim.SGD(p for p in (one, other)).parameters.names == ("0", "1")
+    groups: Any = [{"parameters": [one], "lr": 0.5}, {"parameters": [other]}]
+    for given in (tuple(groups), (group for group in groups)):
+        assert [group.factor for group in optim.SGD(given, lr=1.0).groups] == [0.5, 1.0]
 
 
 def test_an_optimizer_of_ones_own() -> None:

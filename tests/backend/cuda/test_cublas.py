@@ -368,6 +368,10 @@ def test_more_than_cublas_counts_is_refused(library: FakeCublas, monkeypatch: py
         matmul(device(np.ones((5, 2))), device(np.ones((2, 2))))
 
 
+def test_the_largest_size_is_that_of_an_int() -> None:
+    assert ctypes.c_int(cublas._MOST).value == cublas._MOST and ctypes.c_int(cublas._MOST + 1).value < 0
+
+
 def test_the_library_is_told_what_its_functions_take() -> None:
     class Library:
         def __getattr__(self, name: str) -> Any:

@@ -1,0 +1,71 @@
+"""From probabilities to classes: the same decision in every part of the library, also where a limit is met exactly."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinynet as tn
+from tinynet import explain
+from tinynet.calibration import sensitive_threshold
+from tinynet.classifier import Classifier, score
+from tinynet.from_folder import train
+from tinynet.from_folder.settings import Settings
+
+Decide = Callable[[np.ndarray, float | None], Any]
+
+
+def gives(threshold: float | None) -> tn.nn.Sequential:
+    """A model whose outputs are probabilities."""
+    model = tn.nn.Sequential(tn.nn.Flatten(), tn.nn.Dense(64, 2), tn.nn.Softmax(), input_shape=(8, 8, 1))
+    model.decision_threshold = threshold
+    return model
+
+
+@pytest.mark.parametrize("decide", [
+    lambda p, threshold: Classifier(gives(threshold)).decided(p),
+    lambda p, threshold: train.decided(p, threshold),
+    lambda p, threshold: explain._decided(gives(threshold), p),
+], ids=["classifier", "from_folder", "explain"])
+def test_the_second_class_is_what_lies_above_the_threshold(decide: Decide) -> None:
+    above = np.nextafter(0.25, 1)
+    p = np.array([[0.75, 0.25], [1 - above, above], [0.8, 0.2], [0.1, 0.9]])
+    assert decide(p, 0.25).tolist() == [0, 1, 0, 1]
+    assert decide(np.array([[0.5, 0.5], [0.4, 0.6]]), None).tolist() == [0, 1]
+    assert decide(p, 0.25).dtype == np.int64
+
+
+def test_a_threshold_is_for_two_classes_alone() -> None:
+    p = np.array([[0.2, 0.45, 0.35], [0.4, 0.2, 0.4]])
+    model = tn.nn.Sequential(tn.nn.Flatten(), tn.nn.Dense(64, 3), input_shape=(8, 8, 1))
+    assert Classifier(model).decided(p).tolist() == train.decided(p, None).tolist() == [1, 0]
+    assert explain._decided(model, p).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5, 0.75, 1.0])
+def test_just_the_sensitivity_that_was_asked_for_is_enough(share: float) -> None:
+    labels, positive = np.array([1, 1, 1, 1, 0, 0]), np.array([0.2, 0.4, 0.6, 0.8, 0.1, 0.7])
+    threshold = sensitive_threshold(labels, positive, share)
+    assert (positive[labels == 1] > threshold).mean() == share
+
+
+def test_which_threshold_the_settings_ask_for(tmp_path: Path) -> None:
+    labels, p = np.array([0, 0, 1, 1]), np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.1, 0.9]])
+    usual = Settings(tmp_path)
+    assert train.threshold_of(labels, p, usual) is None
+    assert train.threshold_of(labels, p, replace(usual, threshold="balanced")) == 0.25
+    assert train.threshold_of(labels, p, replace(usual, threshold=0.7)) == 0.7
+    asked = train.threshold_of(labels, p, replace(usual, sensitivity=0.5))
+    assert asked is not None and 0.3 <= asked < 0.9
+
+
+def test_figures_of_one_class_and_of_groups() -> None:
+    p = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.6, 0.4]])
+    assert "roc_auc" not in score([0, 0, 0, 0], p, ["a", "b"])
+    single, grouped = (score([0, 1, 1, 0], p, ["a", "b"], groups=groups)
+                       for groups in (None, np.array(["x", "x", "y", "y"])))
+    assert single["groups"] is None and grouped["groups"] == 2
+    assert single["interval"] != grouped["interval"] and single["accuracy"] == grouped["accuracy"] == 0.75
