@@ -177,6 +177,31 @@ def test_numbers_and_their_limits() -> None:
 
 
 @pytest.mark.parametrize("call", [
+    *[lambda w, name=name: tn.data.Loader(np.zeros(8), **{"batch_size": 2, "shuffle": True, name: True})
+      for name in ("batch_size", "threads", "seed")],
+    lambda w: tn.data.Loader(np.zeros(8), batch_size=2, lengths=np.ones(8, int), bucket=True),
+    lambda w: tn.fit(tn.nn.ReLU(), tn.optim.SGD(w), [], epochs=True),
+    lambda w: tn.fit(tn.nn.ReLU(), tn.optim.SGD(w), [], epochs=1, max_norm=True),
+    lambda w: tn.predict(tn.nn.ReLU(), np.zeros((2, 2)), batch_size=True),
+    lambda w: tn.set_threads(True), lambda w: tn.seed(True),
+    *[lambda w, name=name: tn.optim.SGD(w, **{name: True}) for name in ("lr", "momentum", "weight_decay")],
+    *[lambda w, name=name: tn.optim.Adam(w, **{name: True}) for name in ("lr", "eps", "weight_decay")],
+    lambda w: tn.optim.Adam(w, betas=(True, 0.9)), lambda w: tn.optim.StepDecay(tn.optim.SGD(w), every=True),
+    lambda w: tn.optim.StepDecay(tn.optim.SGD(w), every=2, factor=True),
+    lambda w: tn.optim.Cosine(tn.optim.SGD(w), steps=True), lambda w: tn.optim.Warmup(tn.optim.SGD(w), steps=True),
+    *[lambda w, name=name: tn.callbacks.EarlyStopping(**{name: True}) for name in ("patience", "min_delta")],
+    lambda w: tn.callbacks.EMA(decay=True), lambda w: tn.nn.Dense(True, 2), lambda w: tn.nn.LSTM(3, True),
+    lambda w: tn.nn.Conv1D(3, 2, True), lambda w: tn.nn.Dropout(True), lambda w: tn.nn.LeakyReLU(True),
+    *[lambda w, name=name: tn.nn.BatchNorm(2, **{name: True}) for name in ("momentum", "eps")],
+    lambda w: tn.data.Augment(rotate=True), lambda w: tn.nn.Scaling(True), lambda w: tn.ops.one_hot([0], True),
+    lambda w: tn.ops.sum(w[0], axis=True), lambda w: tn.ops.clip(w[0], True, 2), lambda w: tn.ops.power(w[0], True),
+    lambda w: tn.data.split_groups(np.zeros(8, int), np.arange(8), True)])
+def test_a_boolean_is_no_number(call: Callable[[Any], Any]) -> None:
+    with pytest.raises(ArgumentError, match=r"must be|must lie|must get"):
+        call([tn.nn.Parameter([1.0])])
+
+
+@pytest.mark.parametrize("call", [
     lambda w: tn.optim.Adam(w, eps=-1.0), lambda w: tn.optim.Adam(w, eps=np.nan),
     lambda w: tn.optim.Adam(w, betas=(0.9,)), lambda w: tn.optim.Adam(w, betas=0.9),
     lambda w: tn.optim.Adam(w, betas=(0.9, 0.9, 0.9)), lambda w: tn.optim.AdamW(w, weight_decay=-1.0),

@@ -239,6 +239,8 @@ def test_the_lock_of_a_run_that_is_over_is_taken(tmp_path: Path) -> None:
         left.__enter__()
         with pytest.raises(CheckpointError, match="one run at a time"):
             fit(tmp_path / "c")
+    with locked(tmp_path / "c", taken := Lock()), taken, pytest.raises(CheckpointError, match="one run at a time"):
+        fit(tmp_path / "c")
     fit(tmp_path / "c")
     with pytest.raises(StopIteration):
         next(left.gen)  # type: ignore[attr-defined]

@@ -158,7 +158,8 @@ class Optimizer:
 
     def __init__(self, parameters: Weights, lr: Rate) -> None:
         lr = plain(lr)
-        if not hasattr(lr, "dtype") and not (isinstance(lr, float | int) and lr >= 0 and math.isfinite(lr)):
+        is_number = isinstance(lr, float | int) and not isinstance(lr, bool)
+        if not hasattr(lr, "dtype") and not (is_number and lr >= 0 and math.isfinite(lr)):
             raise ArgumentError(f"{type(self).__name__}: lr must be finite and not negative, got {lr!r}; lr=1e-3?")
         listed: Any = parameters if isinstance(parameters, Parameters) or not isinstance(parameters, Iterable) else [
             *parameters]

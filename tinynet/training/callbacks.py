@@ -153,7 +153,7 @@ class EMA(Callback):
     """
 
     def __init__(self, decay: float = 0.999) -> None:
-        self.decay = float(number("EMA", "decay", decay, 0, 1, below=True, usual="decay=0.999"))
+        self.decay = float(number("EMA", "decay", decay, 0, 1, below=True, usual="0.999"))
         self.steps = 0
         self.means: dict[str, Any] = {}  # by the names of the parameters
 
