@@ -128,8 +128,9 @@ class TorchNetwork(Network):
 
     def set_gradients(self, gradients: Arrays) -> None:
         for layer in self.layers:
-            for parameter, array in layer.native(gradients).items():
-                getattr(layer.inner, parameter).grad = self.torch.tensor(np.ascontiguousarray(array))
+            for name, array in layer.native(gradients).items():
+                parameter = getattr(layer.inner, name)  # the fused Adam takes it that both lie in memory alike
+                parameter.grad = self.torch.empty_like(parameter).copy_(self.torch.tensor(array))
 
     def update(self) -> None:
         self.optimizer.step()

@@ -110,6 +110,20 @@ def test_a_record_says_which_side_is_which(bench: Bench) -> None:
     assert bench.workers["torch"].cpus == [3]
 
 
+def test_the_time_to_prepare_is_that_of_the_peer(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, ask = Clock(), Process.ask
+    clock.now = 100.0
+
+    def slow(self: Process, do: str, **request: Any) -> dict[str, Any]:
+        clock.now += {"prepare": 7.0, "calls": 50.0}.get(do, 0.0) if self.name == "torch" else 900.0
+        return ask(self, do, **request)
+
+    monkeypatch.setattr(benchmarks.bench, "time", clock)
+    monkeypatch.setattr(Process, "ask", slow)
+    bench.compare("ops", case("a case", "step", DENSE, 2, (4,)), ["torch"])
+    assert last(bench)["torch"]["seconds_to_prepare"] == 7.0
+
+
 def test_calls_are_made_ready_woken_and_forgotten(bench: Bench) -> None:
     bench.compare_tapes("growth", 1000, ["torch"])
     assert last(bench).keys() == {"torch"} and bench.records[-1]["case"] == "a tape of 1,000 ops"

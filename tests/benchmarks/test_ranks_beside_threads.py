@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+import tinynet as tn
 from benchmarks import ranks
 
 
@@ -29,12 +31,16 @@ def test_times_are_printed_with_their_ratio(monkeypatch: pytest.MonkeyPatch, cap
 
 def test_the_largest_differences_of_weights_are_printed(monkeypatch: pytest.MonkeyPatch,
                                                         capsys: pytest.CaptureFixture[str]) -> None:
+    asked = []
+
     def started(count: int, name: str, model: str, data: str, threads: int, file: Any) -> str:
+        asked.append((count, model, data, threads))
         np.savez(file, W=np.array([2.0, 1.0]), b=np.array([4.0, 1.0 + 0.5 * (count == 3)]))
         return ""
 
     monkeypatch.setattr(ranks, "started", started)
-    assert ranks.main(["weights", "--models", "cnn", "--ranks", "2", "3"]) == 0
+    assert ranks.main(["weights", "--models", "cnn", "--ranks", "2", "3", "--data", "there"]) == 0
+    assert asked == [(1, "cnn", "there", 1), (1, "cnn", "there", 2), (2, "cnn", "there", 0), (3, "cnn", "there", 0)]
     assert capsys.readouterr().out.splitlines() == [
         "cnn, 2 threads: W 0.0e+00, b 0.0e+00", "cnn, 2 ranks: W 0.0e+00, b 0.0e+00",
         "cnn, 3 ranks: b 1.2e-01, W 0.0e+00"]
@@ -44,3 +50,49 @@ def test_the_worker_times_epochs(capsys: pytest.CaptureFixture[str], monkeypatch
     monkeypatch.setattr(ranks, "EPOCHS", 3)
     assert ranks.main(["_time", "lstm", "700", "1"]) == 0
     assert len(json.loads(capsys.readouterr().out)) == 1
+
+
+@pytest.fixture
+def fitted(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What `fit` and `set_threads` were given."""
+    seen: dict[str, Any] = {"threads": []}
+
+    def fit(model: Any, optimizer: Any, batches: Any, **more: Any) -> list[dict[str, float]]:
+        seen.update(more, model=model, batches=batches)
+        return [{"seconds": seconds} for seconds in (9.0, 9.0, 1.0, 4.0)]
+
+    monkeypatch.setattr(tn, "fit", fit)
+    monkeypatch.setattr(tn, "set_threads", seen["threads"].append)
+    monkeypatch.setattr(tn.init, "orthogonal", tn.init.glorot_normal)  # quicker
+    return seen
+
+
+@pytest.mark.parametrize(("batch", "steps"), [(1000, 8), (512, 10)])
+def test_times_are_those_of_a_step(batch: int, steps: int, fitted: dict[str, Any]) -> None:
+    """In milliseconds, without the first epochs."""
+    assert ranks.timed("lstm", batch, 2) == [1000 / steps, 4000 / steps]
+    batches = fitted["batches"]
+    assert fitted["threads"] == [2] and fitted["epochs"] == ranks.EPOCHS
+    assert (batches.batch_size, batches.length) == (batch, steps * batch)
+    images, labels = batches.arrays
+    assert 0 <= images.min() < 0.01 < 0.99 < images.max() < 1 and {*labels.tolist()} == {*range(10)}
+
+
+@pytest.mark.parametrize(("model", "batch", "shape"), [("lstm", 67, (28, 28, 1)), ("cnn_lstm", 19, (28, 28, 1)),
+                                                       (ranks.XRAY, 19, (56, 56, 3))])
+def test_weights_are_those_after_thirty_steps_on_digits(model: str, batch: int, shape: tuple[int, ...],
+                                                        fitted: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+                                                        ) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (2000, 28, 28)).astype(np.uint8)
+    digits = SimpleNamespace(train_images=images, train_labels=np.arange(2000) % 10)
+    monkeypatch.setattr(tn.data, "load_mnist", lambda data: digits)
+    found = ranks.weights(model, "there", 3)
+    batches = fitted["batches"]
+    assert {*found} == {*fitted["model"].state_dict()} and fitted["threads"] == [3]
+    assert (batches.batch_size, batches.length, batches.shuffle, fitted["epochs"]) == (batch, 15 * batch, True, 2)
+    x, labels = batches.arrays
+    assert x.shape[1:] == shape and x.dtype == np.float32 and x.max() == 1.0
+    step = shape[0] // 28
+    assert (x[:, ::step, ::step, -1] * 255).round().astype(np.uint8).tobytes() == images[: 15 * batch].tobytes()
+    wanted = np.arange(15 * batch) % 10
+    assert labels.tolist() == ((wanted > 4).astype(int) if model == ranks.XRAY else wanted).tolist()

@@ -4,10 +4,12 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from test_measures import Clock
 
 from benchmarks import scale
 from benchmarks.process import MPIEXEC
@@ -98,6 +100,64 @@ def test_a_rank_alone_is_timed_and_its_messages_are_noted(capsys: pytest.Capture
     parameters = made.parameters()
     assert one["messages"].count(sum(one.size for one in parameters) + len(parameters) + 5) == 1
     assert [len(steps) for steps in one["compute"].values()] == [2, 2] and [*one["single"]] == ["8"]
+
+
+def test_steps_are_timed_until_enough_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the warm-up do not count, nor what is noted between two steps."""
+    clock = Clock()
+    monkeypatch.setattr(scale, "time", clock)
+    monkeypatch.setattr(scale, "WARM_UP", 2)
+    for least, seconds, count in ((3, 0.0, 3), (1, 7.5, 2)):
+        monkeypatch.setattr(scale, "LEAST", least)
+        stopped: list[str] = []
+        times = scale.Times(seconds, clock.taking(100.0 if least == 3 else 0.0))
+        run = SimpleNamespace(step=0, stop=stopped.append)
+        while not stopped:
+            run.step += 1
+            clock.now += 0.5 + run.step
+            times.on_step(run)
+        assert times.steps == [1000 * (0.5 + step) for step in (3, 4, 5)][:count]
+
+
+def test_the_sums_and_steps_of_two_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Medians of the sums without the first ten; means of the steps and of the sleep for each delay."""
+    clock = Clock()
+    slow = clock.taking(*[9.0] * 10, *[0.002] * 50)
+    monkeypatch.setattr(scale, "time", clock)
+    for name, value in {"BATCHES": (8,), "DELAYS": [0.0, 3.0], "FLOATS": [1, 10]}.items():
+        monkeypatch.setattr(scale, name, value)
+
+    class Ranks:
+        def sum(self, array: Any) -> None:
+            assert array.dtype == np.float32
+            slow()
+
+        def reset(self, delay: float) -> None:
+            self.delay, self.slept = delay, [delay, delay + 1]
+
+    monkeypatch.setattr(scale, "Delayed", Ranks)
+    monkeypatch.setattr(scale, "steps_of", lambda name, batch, ranks, seconds: [batch, ranks.delay, seconds])
+    found = scale.together(["lstm"], 4.0)
+    assert found == {"sums": {1: 2.0, 10: 2.0}, "pairs": {"lstm": [
+        {"batch": 8, "delay": 0.0, "step": 4.0, "slept": 0.0}, {"batch": 8, "delay": 3.0, "step": 5.0, "slept": 3.5}]}}
+
+
+def test_a_rank_alone_computes_half_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def steps_of(model: str, batch: int, ranks: Any, seconds: float, noted: Any = None) -> list[float]:
+        asked.append((model, batch, ranks.size, seconds))
+        if noted:
+            for size in (3, 5):
+                assert ranks.sum(np.zeros(size, "float32")).size == size
+            noted()
+        return [1.0, 2.0, 6.0]
+
+    monkeypatch.setattr(scale, "steps_of", steps_of)
+    found = scale.alone("lstm", 4.0)
+    assert asked == [*(("lstm", 2 * rows, 2, 4.0) for rows in scale.ROWS), *(("lstm", n, 1, 4.0) for n in (128, 512))]
+    assert found["compute"][4] == [1.0, 2.0, 6.0] and found["messages"] == [3, 5]
+    assert found["single"] == {128: 3.0, 512: 3.0}
 
 
 @with_mpi

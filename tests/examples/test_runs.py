@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import importlib
 import json
 import re
 import sys
@@ -37,6 +38,7 @@ from paper import appearance, experiment, nets, selection, training, views  # no
 from paper.appearance import Appearance  # noqa: E402
 from paper.experiment import Data, Job  # noqa: E402
 from paper.reporting import ciresan, figures, records, selections, tables  # noqa: E402
+from paper.selection import Trial  # noqa: E402
 from paper.training import Recipe  # noqa: E402
 from paper.views import View  # noqa: E402
 
@@ -243,6 +245,31 @@ def test_the_jobs_of_a_script(script: Any, monkeypatch: pytest.MonkeyPatch, tmp_
         assert make.__name__ == job.model
 
 
+@pytest.mark.parametrize("script", [*JOBS, mnist_ciresan], ids=lambda script: script.__name__)
+def test_a_script_reports_all_its_runs(script: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """And draws what its members or its runs got wrong; the folds of IDC with a seed are an ensemble of a model."""
+    asked: list[Any] = []
+    shown: list[Any] = []
+    drawn: list[Any] = []
+    joined: list[Any] = []
+    folded = [dataclasses.replace(DATA, fold=fold) for fold in ("8", "9")] if script is idc_table2 else [DATA]
+    monkeypatch.setattr(experiment, "run_all", lambda jobs, options: asked.extend(jobs) or [*jobs])
+    monkeypatch.setattr(experiment, "mnist", lambda options: DATA)
+    monkeypatch.setattr(experiment, "folder", lambda options, name, size, generate, **more: folded)
+    monkeypatch.setattr(experiment, "save_ensemble", lambda jobs, options: joined.append(jobs))
+    monkeypatch.setattr(script.report, "show", lambda *arguments: shown.append(arguments))
+    for name in {"draw_mistakes", "draw_disagreement"} & {*vars(script)}:
+        monkeypatch.setattr(script, name, lambda runs, data, options: drawn.append((runs, data)))
+    assert script.main(["--out", str(tmp_path)]) == 0
+    assert shown == [(script.EXPERIMENT, asked, tmp_path)] and asked
+    if drawn:
+        assert drawn == [(asked if script is mnist_committee else asked[0], DATA)]
+    if script is idc_table2:
+        assert [(jobs[0].model, jobs[0].seed) for jobs in joined] == [(name, seed) for seed in range(5) for name in IDC]
+        assert all([job.data.fold for job in jobs] == ["8", "9"] for jobs in joined)
+        assert all(len({(job.model, job.seed) for job in jobs}) == 1 for jobs in joined)
+
+
 # --- training -------------------------------------------------------------------------------------------------------
 
 def test_the_states_of_the_last_epochs_alone_are_kept(tmp_path: Path) -> None:
@@ -334,6 +361,14 @@ def test_the_options_of_the_networks() -> None:
     assert layers(deep, "LSTM", "units") == [12, 12] and layers(deep, "LSTM", "inputs") == [28, 6]
     assert layers(deep, "Conv1D", "filters") == [6, 6] and layers(deep, "Dropout", "p") == [0.4] * 4
     assert layers(deep, "Dense", "inputs") == [28 * 6] and layers(deep, "BatchNorm", "features") == [1, 6, 6]
+
+
+def test_a_network_without_options_is_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tn.init, "orthogonal", tn.init.zeros)  # quicker
+    for net, model in ((nets.deep_net(), tn.models.deep_lstm_cnn()),
+                       (nets.xray_net(size=64), tn.models.pneumonia_cnn_lstm(size=64))):
+        assert [repr(layer) for layer in net] == [repr(layer) for layer in model]
+        assert net.input_shape == model.input_shape
 
 
 @pytest.mark.parametrize("module", [mnist_selection, xray_selection])
@@ -640,8 +675,116 @@ def test_what_a_training_on_a_folder_is_asked_for(monkeypatch: pytest.MonkeyPatc
 
 
 def test_images_that_are_unlike_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reliability, "unlikeness", lambda model, pixels: np.array([0.5, 1.0, 1.5, 3.0]))
-    assert reliability.share_unlike(None, None) == 0.5  # type: ignore[arg-type]
+    monkeypatch.setattr(reliability, "unlikeness", lambda model, pixels: np.array([0.5, 1.0, 1.5, 0.2]))
+    assert reliability.share_unlike(None, None) == 0.25  # type: ignore[arg-type]
+
+
+class Folder:
+    """A scanned folder of six images, each of the level of its number."""
+
+    def __init__(self, chosen: Any = slice(None)) -> None:
+        self.chosen = np.arange(6)[chosen]
+        self.part_of = np.array(["train", "test", "test", "test", "test", "train"])[chosen]
+        self.labels = np.array([1, 1, 1, 0, 1, 0])[chosen]
+
+    def select(self, chosen: np.ndarray) -> "Folder":
+        return Folder(self.chosen[chosen])
+
+    def images(self, size: tuple[int, int], channels: int = 3) -> np.ndarray:
+        return np.zeros((len(self.chosen), *size, channels), np.uint8) + self.chosen.astype(np.uint8)[:, None, None,
+                                                                                                     None]
+
+
+def test_the_images_that_are_unlike_x_rays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Colour noise and grey noise of X-rays' levels, digits and pages; X-rays are those of the test part."""
+    shown: list[np.ndarray] = []
+    scanned: list[Path] = []
+    digits = np.arange(20, dtype=np.uint8)[:, None, None] + np.zeros((28, 28), np.uint8)
+    monkeypatch.setattr(reliability, "STRANGE", 6)
+    monkeypatch.setattr(reliability, "Classifier", lambda model: SimpleNamespace(size=(6, 8)))
+    monkeypatch.setattr(reliability, "share_unlike", lambda model, pixels: shown.append(pixels) or len(shown))
+    monkeypatch.setattr(tn.data, "scan_folder", lambda path: scanned.append(path) or Folder())
+    monkeypatch.setattr(tn.data, "load", lambda place: [SimpleNamespace(test_images=digits)])
+    found = reliability.unlike_xrays(None, Path("a"), Path("root"))  # type: ignore[arg-type]
+    assert found == {"noise": 1, "MNIST digits": 2, "IDC patches": 3, "pages of text": 4, "test X-rays": 5}
+    assert {path.name for path in scanned} == {"a", "idc"}
+    noise, small, patches, pages, xrays = shown
+    assert [one.shape for one in shown] == [(count, 6, 8, 3) for count in (6, 6, 6, 6, 4)]
+    assert (noise[:3, ..., 0] != noise[:3, ..., 1]).any() and (noise[3:, ..., 0] == noise[3:, ..., 1]).all()
+    assert np.abs(noise.mean(axis=(1, 2, 3)) - 125).max() < 20
+    assert small[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4, 5] and len({page.tobytes() for page in pages}) == 6
+    assert patches[:, 0, 0, 0].tolist() == [*range(6)] and xrays[:, 0, 0, 0].tolist() == [1, 2, 3, 4]
+
+
+def test_maps_are_measured_on_positive_test_images_that_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures = SimpleNamespace(size=(2, 2), channels=3, inputs=lambda pixels: pixels, decided=lambda p: p,
+                               probabilities=lambda pixels: (pixels[:, 0, 0, 0] != 2).astype(int))
+    monkeypatch.setattr(reliability, "Classifier", lambda model: pictures)
+    monkeypatch.setattr(tn.data, "scan_folder", lambda path: Folder())
+    for number, method in enumerate(("gradient", "grad_cam")):
+        def marked(model: Any, x: np.ndarray, k: int, number: int = number) -> tuple[int, int]:
+            return number, k
+        marked.__name__ = method
+        monkeypatch.setattr(reliability.explain, method, marked)
+    monkeypatch.setattr(reliability, "falls", lambda model, x, maps: np.array(
+        [x[:, 0, 0, 0].tolist() == [1, 4], maps[1] == 1, True, maps[0] == 0]))
+    found = reliability.maps_that_mark(None, Path("a"))  # type: ignore[arg-type]
+    assert found == {"images": 2, "gradient": 1.0, "grad_cam": 0.75}
+
+
+def test_the_run_of_reliability_on_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inverted test digits and plain ones; the model remembers the parts that it learned from and did not."""
+    seen: dict[str, Any] = {}
+    data = tn.data.load_digits()
+    monkeypatch.setattr(tn.data, "load", lambda place: [data])
+    monkeypatch.setattr(tn.init, "orthogonal", tn.init.glorot_normal)  # quicker
+    monkeypatch.setattr(tn, "fit", lambda model, optimizer, loader, epochs: seen.update(loader=loader, epochs=epochs))
+    monkeypatch.setattr(reliability, "remember", lambda model, *parts: seen.update(parts=parts))
+    monkeypatch.setattr(reliability, "share_unlike", lambda model, pixels: float(pixels.mean()))
+    monkeypatch.setattr(reliability, "Classifier", lambda model: SimpleNamespace(
+        probabilities=lambda pixels: np.eye(10)[np.where(np.arange(len(pixels)) % 4, data.test_labels, 9)]))
+    made = reliability.mnist(argparse.Namespace(data=Path("data")), 3)
+    first, second = tn.data.split(len(data.train_images), 0.1)
+    assert seen["epochs"] == reliability.MNIST_EPOCHS and seen["loader"].shuffle
+    assert seen["loader"].length == len(first) and next(iter(seen["loader"]))[0].max() == 1.0
+    for part, rows in zip(seen["parts"], (first, second), strict=True):
+        assert (part[..., 0] == data.train_images[rows]).all()
+    plain = data.test_images.mean()
+    assert made["unlike"] == {"inverted digits": pytest.approx(255 - plain), "test digits": pytest.approx(plain)}
+    right = np.where(np.arange(len(data.test_labels)) % 4, True, data.test_labels == 9).mean()
+    assert made["accuracy"] == pytest.approx(right) and str(reliability.MNIST_EPOCHS) in made["command"]
+
+
+# --- published runs -------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("name", ["mnist_table1", "mnist_deep", "mnist_committee", "idc_table2", "pneumonia_cnn_lstm"])
+def test_published_runs_have_the_recipe_and_the_network_of_their_script(name: str, monkeypatch: pytest.MonkeyPatch
+                                                                        ) -> None:
+    monkeypatch.setattr(tn.init, "orthogonal", tn.init.zeros)  # quicker
+    recipe, sizes = importlib.import_module(name).RECIPE.settings(), {}
+    for path in (EXAMPLES / "results").glob(f"{name}-*.json"):
+        run = json.loads(path.read_text())
+        model = sizes.setdefault(run["model"], getattr(tn.models, run["model"])())
+        assert run["settings"] == {**recipe, "limit": None, "input": list(model.input_shape)}
+        assert run["parameters"] == sum(one.size for one in model.parameters())
+    assert sizes
+
+
+def test_published_trials_are_those_of_their_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the choice for X-rays, with the side of the script."""
+    monkeypatch.setattr(tn.init, "orthogonal", tn.init.zeros)  # quicker
+    known = {one.name: one for one in xray_selection.CANDIDATES}
+    sizes: dict[str, int] = {}
+    for trial in selection.read(EXAMPLES / "results" / "selection" / "xray_selection.json")["trials"]:
+        if (one := known.get(trial["candidate"])) is None:
+            continue  # a combination
+        one = one.changed(one.name, one.change, net={"size": xray_selection.SIDE})
+        made = Trial(one, nets.xray_net, lambda: None, trial["fold"], trial["seed"])  # type: ignore[arg-type, return-value]
+        assert (trial["settings"], trial["change"]) == (made.settings(), one.change)
+        if one.name not in sizes:
+            sizes[one.name] = sum(one.size for one in made.make(**one.net).parameters())
+        assert trial["parameters"] == sizes[one.name]
+    assert selection.BASE in sizes
 
 
 # --- other scripts --------------------------------------------------------------------------------------------------
