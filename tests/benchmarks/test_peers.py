@@ -29,7 +29,7 @@ CASES = {
     "dropout": case("", "backward", nn.Sequential(nn.Dropout(0.25)), 20, (20,)),
     "adam": case("", "update", nn.Sequential(nn.LSTM(2, 3), nn.Conv1D(3, 4, 2), nn.Dense(4, 2)), 1, (5, 2))}
 AFTER = 1e-2  # PyTorch's running variance is divided by n - 1
-QUICK = {"JAX_DISABLE_JIT": "1", "DEV": "PYTHON"}  # no compiling
+QUICK = {"DEV": "PYTHON"}  # tinygrad does not compile
 
 
 @pytest.mark.parametrize("name", [name for name in names() if name not in (OURS, "compile")])
