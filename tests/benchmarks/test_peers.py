@@ -29,10 +29,11 @@ CASES = {
     "dropout": case("", "backward", nn.Sequential(nn.Dropout(0.25)), 20, (20,)),
     "adam": case("", "update", nn.Sequential(nn.LSTM(2, 3), nn.Conv1D(3, 4, 2), nn.Dense(4, 2)), 1, (5, 2))}
 AFTER = 1e-2  # PyTorch's running variance is divided by n - 1
-QUICK = {"DEV": "PYTHON"}  # tinygrad does not compile
+QUICK = {"DEV": "PYTHON"}  # tinygrad without a compiler
 
 
-@pytest.mark.parametrize("name", [name for name in names() if name not in (OURS, "compile")])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.long] if name == "tinygrad" else [])
+                                  for name in names() if name not in (OURS, "compile")])
 def test_a_peer_computes_what_tinynet_does(name: str, tmp_path: Path) -> None:
     """Its running averages show in the output after some steps; dropout is off in evaluation and on in training."""
     if importlib.util.find_spec(peer(name).module) is None:
