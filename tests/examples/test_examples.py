@@ -1,5 +1,6 @@
 """The examples as a user runs them, on a small set of real digits in files like those of MNIST."""
 
+import argparse
 import gzip
 import json
 import re
@@ -103,6 +104,13 @@ def test_without_a_gpu(digits: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "gpu needs CuPy, which is not installed; pip install cupy-cuda13x 'nvidia" in capsys.readouterr().err
     assert run(digits, tmp_path, "--device", "tpu") == 2
     assert 'must be "cpu", "gpu", "gpu:1" or "gpu-emulated"' in capsys.readouterr().err
+
+
+def test_the_batches_of_all_parts_are_on_the_device(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    devices = []
+    monkeypatch.setattr(tn.data, "Loader", lambda *_, device="cpu", **__: devices.append(device))
+    mnist_lstm_cnn.loaders(tn.data.load_mnist(digits), argparse.Namespace(device="gpu:1", limit=None, batch_size=32))
+    assert devices == ["gpu:1"] * 3
 
 
 @pytest.mark.parametrize(("damage", "message"), [
