@@ -106,6 +106,7 @@ def _shape(A: Any, B: Any, transpose_a: bool, transpose_b: bool, out: Any) -> tu
 
 
 def _by_the_arrays(A: Any, B: Any, transpose_a: bool, transpose_b: bool, out: Any, accumulate: bool) -> Any:
+    A, B = map(_without_gaps, (A, B))  # NumPy's product of a view with gaps has other bits
     product = (A.swapaxes(-1, -2) if transpose_a else A) @ (B.swapaxes(-1, -2) if transpose_b else B)
     return product if out is None else _put(product, out, accumulate)
 
@@ -148,16 +149,18 @@ def _by_cublas(binding: Any, A: Any, B: Any, transpose_a: bool, transpose_b: boo
 
 def _matrix(X: Any, transposed: bool) -> Matrix:
     """A matrix (r,c), or a batch (n,r,c), in the form that cuBLAS takes; copied if its rows have gaps."""
-    if _is_row_major(X):
-        pass
-    elif _is_row_major(X.swapaxes(-1, -2)):
+    X = _without_gaps(X)
+    if not _is_row_major(X):
         X, transposed = X.swapaxes(-1, -2), not transposed
-    else:
-        X = X.copy(order="C")
     rows, columns = X.shape[-2:]
     leading = X.strides[-2] // X.itemsize if rows > 1 else columns
     stride = X.strides[0] // X.itemsize if X.ndim > 2 else 0
     return Matrix(X, X.data.ptr, leading, transposed, stride)
+
+
+def _without_gaps(X: Any) -> Any:
+    """The same matrices, copied unless they or their transposes are row-major."""
+    return X if _is_row_major(X) or _is_row_major(X.swapaxes(-1, -2)) else X.copy(order="C")
 
 
 def _is_row_major(X: Any) -> bool:
