@@ -5,8 +5,9 @@
 
 Most files are hard links to others, so that it takes little space and a minute. The patches mean nothing.
 
-Measured: 1.11 GB at most (1,112,032 kB, the maximum resident set size that `time` gives). The process did the scan, runs
-3 to 15, their ensembles and the report in 65 minutes on one processor; runs 1 and 2, in a process before it, took less.
+Measured: 1.11 GB at most (1,112,032 kB, the maximum resident set size that `time` gives). The process did the scan,
+runs 3 to 15, their ensembles and the report in 65 minutes on one processor. Runs 1 and 2, in an earlier process, took
+less.
 """
 
 import os
