@@ -4,6 +4,7 @@ same in every run."""
 import os
 import signal
 from collections.abc import Generator, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, settings
 import tinynet as tn
 from tinynet.backend.cuda.runtime import emulator
 from tinynet.errors import DeviceError
+from tinynet.training.recorded import RecordedStep
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as shells let programs do that they start in the background
@@ -48,3 +50,17 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
         if "gpu-emulated" in str(error) and (reason := emulator.missing()):
             pytest.skip(f"no emulated GPU: {reason}")
         raise
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[RecordedStep]:
+    """The RecordedStep of each `fit`: with several ranks, one for each."""
+    made: list[RecordedStep] = []
+    start = RecordedStep.__init__
+
+    def noting(self: RecordedStep, *arguments: Any) -> None:
+        made.append(self)
+        start(self, *arguments)
+
+    monkeypatch.setattr(RecordedStep, "__init__", noting)
+    return made

@@ -133,6 +133,17 @@ def absorb(model: Module, calibration: Calibration) -> None:
     last.load_state_dict({**state, **({"b": state["b"] + bias} if "b" in state else {})})
 
 
+def log_losses(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """The log loss of each image (N): the negative logarithm of the probability (N,K) of its label.
+
+    >>> log_losses(np.array([1]), np.array([[0.75, 0.25]])).round(3).tolist()
+    [1.386]
+    """
+    given = probabilities[np.arange(len(labels)), labels]
+    losses: np.ndarray = -np.log(np.maximum(given, np.finfo(np.float64).tiny))
+    return losses
+
+
 def gained(labels: np.ndarray, before: np.ndarray, after: np.ndarray, groups: np.ndarray | None = None
            ) -> tuple[float, float]:
     """How much lower the log loss of the probabilities `after` is than that of `before`, and the standard error.
@@ -147,9 +158,8 @@ def gained(labels: np.ndarray, before: np.ndarray, after: np.ndarray, groups: np
     >>> tuple(round(value, 3) for value in gained(np.array([0, 0, 0, 1]), before, after))
     (0.123, 0.347)
     """
-    rows, tiny = np.arange(len(labels)), np.finfo(np.float64).tiny
-    gains = np.log(np.maximum(after[rows, labels], tiny)) - np.log(np.maximum(before[rows, labels], tiny))
-    kind = rows if groups is None else np.unique(groups, return_inverse=True)[1]
+    gains = log_losses(labels, before) - log_losses(labels, after)
+    kind = np.arange(len(labels)) if groups is None else np.unique(groups, return_inverse=True)[1]
     sums = np.bincount(kind, weights=gains - gains.mean())
     scale = len(sums) / (len(sums) - 1) if len(sums) > 1 else np.nan
     return float(gains.mean()), float(np.sqrt(scale * (sums @ sums)) / len(gains))

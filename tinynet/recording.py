@@ -274,8 +274,7 @@ class Recordings:
             if isinstance(found, Recording):
                 arrays = found.arrays()  # kept alive during the replay
                 if arrays is not None:
-                    y = found.replay(*inputs)
-                    return copied(y) if isinstance(y, Tensor) else tuple(map(copied, y))
+                    return _each(copied, found.replay(*inputs))
             if backend.is_recording() or backend.is_reference():  # a fingerprint covers both: recordings stay
                 pass
             elif isinstance(found, Recording):

@@ -359,20 +359,6 @@ def test_labels_may_be_booleans() -> None:
     assert in_ranks(2, work) == [pytest.approx(in_ranks(1, work)[0])] * 2
 
 
-@pytest.fixture
-def steps(monkeypatch: pytest.MonkeyPatch) -> list[RecordedStep]:
-    """The recorded step of each rank."""
-    made: list[RecordedStep] = []
-    start = RecordedStep.__init__
-
-    def noting(self: RecordedStep, *arguments: Any) -> None:
-        made.append(self)
-        start(self, *arguments)
-
-    monkeypatch.setattr(RecordedStep, "__init__", noting)
-    return made
-
-
 @pytest.mark.parametrize("size", [2, 3])
 def test_replayed_steps_of_ranks_end_as_usual_ones_bit_for_bit(size: int, steps: list[RecordedStep]) -> None:
     """Messages are recorded with the steps, also the number of labels that count."""

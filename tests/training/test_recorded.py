@@ -34,20 +34,6 @@ def place(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture
-def steps(monkeypatch: pytest.MonkeyPatch) -> list[RecordedStep]:
-    """The RecordedStep of each `fit`."""
-    made: list[RecordedStep] = []
-    start = RecordedStep.__init__
-
-    def noting(self: RecordedStep, *arguments: Any) -> None:
-        made.append(self)
-        start(self, *arguments)
-
-    monkeypatch.setattr(RecordedStep, "__init__", noting)
-    return made
-
-
 def lstm_cnn() -> Any:
     nn = tn.nn
     return nn.Sequential(nn.BatchNorm(5), nn.LSTM(5, 6, recurrent_dropout=0.1), nn.Dropout(0.2), nn.Conv1D(6, 4, 3),

@@ -12,7 +12,7 @@ import numpy as np
 
 from tinynet.about import versions
 from tinynet.atomic import write_whole
-from tinynet.calibration import Calibration, absorb, calibrate, cross_fitted, gained
+from tinynet.calibration import Calibration, absorb, calibrate, cross_fitted, gained, log_losses
 from tinynet.classifier import Classifier, report, score
 from tinynet.data.images.folder import ImageFolder, scan_folder
 from tinynet.data.images.splits import Fold, cross_folds, folds
@@ -182,7 +182,7 @@ def _gain(folder: ImageFolder, indices: np.ndarray, before: np.ndarray, after: n
     """What calibration gains on some images, by the log loss: its standard error is by patient where they are known."""
     labels, groups = folder.labels[indices], None if folder.groups is None else folder.groups[indices]
     gain, error = gained(labels, before, after, groups)
-    loss = float(-np.log(np.maximum(before[np.arange(len(labels)), labels], np.finfo(np.float64).tiny)).mean())
+    loss = float(log_losses(labels, before).mean())
     return {"before": loss, "after": loss - gain, "gain": gain, "error": error}
 
 
