@@ -32,7 +32,7 @@ LAYERS = [
     ["errors", "types", "shown"],
     ["output"],
     ["elsewhere"],
-    ["plain", "settings", "options"],
+    ["plain", "settings", "options", "file_lock"],
     ["contract", "random", "atomic", "scaling", "familiar", "tracing", "cache", "processors", "distributed"],
     ["window", "parts"],
     ["backend"],

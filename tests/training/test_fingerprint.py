@@ -251,7 +251,7 @@ def test_without_locks_a_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def unsupported(descriptor: int) -> None:
         raise OSError("no locks available")
 
-    monkeypatch.setattr("tinynet.training.lock._take", unsupported)
+    monkeypatch.setattr("tinynet.file_lock.take", unsupported)
     with locked(tmp_path / "c", Lock()), locked(tmp_path / "c", Lock()):
         pass
     with locked("/dev/null", Lock()), locked(None, Lock()):

@@ -1,7 +1,6 @@
 """One run at a time for a checkpoint."""
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
+from tinynet import file_lock
 from tinynet.atomic import beside
 from tinynet.errors import CheckpointError
 from tinynet.training.run import PathLike
@@ -70,8 +70,8 @@ def _taken(lock: Path, running: Any) -> _LockFile | None:
         file.running = running
         _held.add(file)
         try:
-            _take(file.fileno())
-        except (BlockingIOError, PermissionError):
+            file_lock.take(file.fileno())
+        except BlockingIOError:
             file.close()
             left = [one for one in _held if not one.closed and not one.running.locked()]
             for one in left:
@@ -86,23 +86,6 @@ def _taken(lock: Path, running: Any) -> _LockFile | None:
             return file
         file.close()  # a run that ended meanwhile has removed the file: take the lock of the next one
     return None
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _take(descriptor: int) -> None:
-        """Take the lock. Errors: PermissionError if it is held."""
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-elif sys.platform == "emscripten":
-    def _take(descriptor: int) -> None:
-        """Take no lock: a browser has one process for a page, and files of its own for it."""
-else:
-    import fcntl
-
-    def _take(descriptor: int) -> None:
-        """Take the lock. Errors: BlockingIOError if it is held."""
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _release_in_child() -> None:

@@ -2,8 +2,8 @@
 
 Compiling takes ten seconds on one processor. This process compiles what it needs, from the first op of the forward pass
 on. The assistant runs the LSTM-CNN's step without its kernels, which gives their argument types, and compiles them
-from the last one on. Both keep the code in the cache folder, and neither compiles what it finds there, so they meet in
-the middle. `python -m benchmarks.commits COMMIT --rows first-step` measures the gain.
+from the last one on. Both keep the code in the cache folder, and neither compiles what is there or what the other one
+is compiling, so they meet in the middle. `python -m benchmarks.commits COMMIT --rows first-step` measures the gain.
 
 It starts where the first of all functions is missing in the cache, if there are two processors and a folder to write
 to. It ends with this process, whatever ends that: its standard input is a pipe, which the system closes.

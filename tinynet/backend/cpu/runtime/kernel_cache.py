@@ -9,6 +9,9 @@ version of tinynet share their files, and two versions of tinynet do not disturb
 used for 90 days is removed when another one is written. A file begins with a SHA-256 sum of its content: a damaged one
 is compiled and written again.
 
+Two processes do not compile the same function at the same time: one holds the lock of a file beside it, and the other
+waits for its code.
+
 A process that finds all of its kernels does without most of Numba. What Numba imports and compiles before it compiles a
 first function would be a quarter of the memory of training. So a file also names what its code refers to in other
 libraries. Only where LLVM does not know one of these names, Numba is asked to register all, which takes that memory.
@@ -41,11 +44,14 @@ from numba.core.compiler import CompileResult
 from numba.core.runtime import _nrt_python
 from numba.core.serialize import dumps
 
-from tinynet.atomic import write_whole
+from tinynet import file_lock
+from tinynet.atomic import beside, write_whole
 from tinynet.cache import cache_folder, private_folder
 from tinynet.output import say
 
 _PATIENCE = 1.0  # seconds of compiling before the notice
+_MOST_WAITED = 20.0  # seconds that a process waits for another one, which may have failed and hold the lock
+_POLL = 0.01  # seconds between two looks at a lock
 _LIFETIME = 90 * 24 * 3600  # seconds without a use, after which a file is removed
 _SUM = hashlib.sha256().digest_size
 
@@ -66,6 +72,8 @@ class KernelCache(_Cache):
 
     def __init__(self, function: Any, on_miss: Callable[[], Any] | None = None) -> None:
         self._on_miss = on_miss
+        self._lock = Path()
+        self._descriptor: int | None = None  # of the lock, while the function is compiled
         code = function.__code__
         outer = [cell.cell_contents for cell in function.__closure__ or ()]
         self._name = f"{function.__module__}.{function.__qualname__}".replace("<", "").replace(">", "")
@@ -80,6 +88,19 @@ class KernelCache(_Cache):
 
     def load_overload(self, signature: Any, context: Any) -> Any:
         """The compiled function for these types, or None: then Numba compiles it, and calls `save_overload`."""
+        found = self._loaded(signature, context)
+        if found is None:
+            notice.on_start()
+            if self._stamp:
+                self._take_lock(signature, context.codegen())
+                found = self._loaded(signature, context)  # another process may have compiled it meanwhile
+            if found is not None:
+                self._end()
+            elif self._on_miss:
+                self._on_miss()
+        return found
+
+    def _loaded(self, signature: Any, context: Any) -> Any:
         with suppress(Exception):  # OSError, or anything that a damaged file can lead to
             path = self._path(signature, context.codegen())
             content = path.read_bytes()
@@ -90,20 +111,41 @@ class KernelCache(_Cache):
                 if not all(map(llvm.address_of_symbol, names)):
                     context.refresh()
                 return CompileResult._rebuild(context, *parts)
-        notice.on_start()
-        if self._on_miss:
-            self._on_miss()
         return None
 
-    def save_overload(self, signature: Any, compiled: Any) -> None:
+    def _take_lock(self, signature: Any, codegen: Any) -> None:
+        """Take the lock of a file that is missing. While another process has it, wait: it is writing the file."""
+        self._release()  # after a failed try
+        with suppress(OSError):  # no folder, one that can only be read, or a file system without locks
+            self._lock = beside(self._path(signature, codegen), "lock")
+            self._descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o600)
+            end = time.monotonic() + _MOST_WAITED
+            while time.monotonic() < end:
+                with suppress(BlockingIOError):
+                    file_lock.take(self._descriptor)
+                    break
+                time.sleep(_POLL)
+
+    def _release(self) -> None:
+        if self._descriptor is not None:
+            with suppress(OSError):  # Windows removes no file that is open
+                self._lock.unlink()
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _end(self) -> None:
+        """The function is there, compiled by this process or another one."""
         notice.on_end()
-        if compiled.lifted or compiled.library.has_dynamic_globals:  # addresses in this process
-            return
-        if self._stamp:
+        self._release()
+
+    def save_overload(self, signature: Any, compiled: Any) -> None:
+        # Not code with addresses of this process.
+        if self._stamp and not compiled.lifted and not compiled.library.has_dynamic_globals:
             with suppress(OSError):  # no folder, or no space: the code stays in memory
                 path, content = self._path(signature, compiled.codegen), dumps((_outside(compiled), compiled._reduce()))
                 write_whole(path, _sum(self._stamp, content) + content)
                 remove_unused(path.parent)
+        self._end()
 
     def _path(self, signature: Any, codegen: Any) -> Path:
         key = repr((self._stamp, self._key, signature, codegen.magic_tuple()))
@@ -131,7 +173,7 @@ for _name, _address in _nrt_python.c_helpers.items():
 def remove_unused(folder: Path) -> None:
     """Remove files that no process has used for a long time, and parts of files; once in this process."""
     oldest = time.time() - _LIFETIME
-    for path in (*folder.glob("*.kernel"), *folder.glob("*.part")):
+    for path in (*folder.glob("*.kernel"), *folder.glob(".*.part"), *folder.glob(".*.lock")):
         with suppress(OSError):  # another process was faster
             if path.stat().st_mtime < oldest:
                 path.unlink()
