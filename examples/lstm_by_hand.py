@@ -68,15 +68,20 @@ def untrained(inputs: int, units: int, classes: int, seed: int) -> Network:
 
 
 def trained(path: Path, inputs: int, classes: int) -> Network:
-    """The network of a saved model. Errors: ArgumentError if it is not an LSTM and a Dense layer of these sizes."""
+    """The network of a saved model. Errors: ArgumentError if it is not an LSTM and a Dense layer of these sizes.
+
+    The LSTM reads forwards, and the Dense layer its last state; both have biases.
+    """
     match list(tn.load(path)):
         case [tn.nn.LSTM() as lstm, tn.nn.Dense() as dense] if (
-                lstm.inputs == inputs and lstm.b is not None and dense.W.shape == (lstm.units, classes)):
+                lstm.inputs == inputs and lstm.b is not None and dense.W.shape == (lstm.units, classes)
+                and dense.b is not None and not (lstm.return_sequences or lstm.go_backwards)):
             W, b, V, c = (parameter.numpy().astype(np.float64) for parameter in (lstm.W, lstm.b, dense.W, dense.b))
             zero = np.zeros((1, lstm.units))
             return Network(W, b[None], zero, zero, zero + 1, V, c[None])
     raise tn.errors.ArgumentError(f"lstm_by_hand: --model must be an LSTM of {inputs} inputs, then a Dense layer of "
-                                  f"{classes} outputs, and {path.name} is not; see examples/train_small_lstm.py")
+                                  f"{classes} outputs of its last state, forwards and with biases, and {path.name} is "
+                                  "not; see examples/train_small_lstm.py")
 
 
 # --- forward --------------------------------------------------------------------------------------------------------

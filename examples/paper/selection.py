@@ -181,10 +181,11 @@ def combined(candidates: Sequence[Candidate], trials: Iterable[Mapping[str, Any]
     Where two of them change the same, that of the higher gain counts.
     """
     of, base = by_candidate(trials), candidates[0]
-    gains = {one.name: mean_of(gains_of(of[one.name], of[BASE])) for one in candidates[1:] if one.name in of}
-    winners = sorted((one for one in candidates if one.name in gains and
-                      gains[one.name].mean > gains[one.name].deviation / len(of[one.name]) ** 0.5),
-                     key=lambda one: gains[one.name].mean)
+    gains = {one.name: gains_of(of[one.name], of[BASE]) for one in candidates[1:] if one.name in of}
+    means = {name: mean_of(some) for name, some in gains.items() if some}
+    winners = sorted((one for one in candidates if one.name in means and
+                      means[one.name].mean > means[one.name].deviation / len(gains[one.name]) ** 0.5),
+                     key=lambda one: means[one.name].mean)
     if not winners:
         return None
     recipe, augment, net = asdict(base.recipe), dict(base.recipe.augment), dict(base.net)

@@ -902,6 +902,7 @@ def test_the_small_trainings_follow_their_options(script: Any, words: list[str],
     assert (asked["epochs"], asked["schedule"].length, asked["schedule"].peak) == (3, 3 * len(train), peak)
     assert seeds == [7] and train.batch_size == batch and train.shuffle
     assert train.length == (300 if script is lab_digit else 1437)
+    assert train.augment == (tn.data.Augment(shift=0.08, rotate=10, scale=0.1) if script is lab_digit else None)
     if script is train_small_lstm:
         assert asked["model"][0].units == 16 and train.arrays[0].max() == 1.0
 

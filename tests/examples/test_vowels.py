@@ -69,6 +69,7 @@ def test_a_folder_and_a_wheel_hold_the_same(folder: Path, monkeypatch: pytest.Mo
     ("@data\n" + "1,2:" * 12 + "x", "utterance 1 of .* must be numbers"),
     ("@data\n" + "1,2:" * 11 + "1:3", "utterance 1 of .* must be numbers"),
     ("@data\n" + "1,nan:" * 12 + "3", "finite numbers"), ("@data\n" + "1,2:" * 12 + "10", "a speaker from 1 to 9"),
+    ("@data\n" + "1,2:" * 12 + "0", "a speaker from 1 to 9"), ("@data\n" + "1,2:" * 13 + "1", "12 finite numbers"),
     ("@data\n" + ",".join("1" * 1001) + ":1" * 0, "must be numbers"),
     ("@data\n" + (",".join("1" * 1001) + ":") * 12 + "1", "1 to 1000 steps"), ("x" * (16 * 2**20 + 1), "at most"),
 ])
