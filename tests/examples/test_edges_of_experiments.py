@@ -58,7 +58,8 @@ def test_the_splits_of_a_folder(patients: int, crossed: int | None, named: list[
         made = getattr(tn.data, name)
         monkeypatch.setattr(tn.data, name, lambda *words, made=made, **more: asked.append(more) or made(*words, **more))
     tn.data.write_idc_stand_in(tmp_path / "idc", patients=patients, patches=18, seed=0)
-    given = experiment.parse(experiment.parser("x", "", data=""), ["--data", str(tmp_path)])  # the folder of the folder
+    tn.data.write_chest_xray_stand_in(tmp_path / "chest_xray", train=12, test=4, size=32, seed=0)
+    given = experiment.parse(experiment.parser("x", "", data=""), ["--data", str(tmp_path)])  # the folder of both
     found = experiment.folder(given, "idc", 50, lambda place: place, validation=0.25, crossed=crossed)
     assert [one.fold for one in found] == named and {one.weighted for one in found} == {crossed is not None}
     assert asked and all(more == {"validation": 0.25, "seed": experiment.SPLIT_SEED} for more in asked)
