@@ -38,7 +38,7 @@ def exact(names: list[str], threads: int | None = None) -> dict[str, Any]:
         typical = rng.random((classes, *model.input_shape), "float32")
         images = typical[labels] * 0.7 + rng.random((len(labels), *model.input_shape), "float32") * 0.3
         batches = tn.data.Loader(images, labels, batch_size=size, shuffle=True, seed=5)
-        optimizer = tn.optim.Adam(model.parameters())
+        optimizer = tn.optim.Adam(model.parameters(), eps=1e-3)  # else it moves gradients that are rounding, too
         history = tn.fit(model, optimizer, batches, epochs=2, show=False)
         assert optimizer.steps == 30
         found |= {f"{name}/{key}": array for key, array in model.state_dict().items()}

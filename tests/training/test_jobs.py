@@ -58,11 +58,7 @@ def one_process() -> Any:
 
 @pytest.mark.parametrize(("size", "names"), [(2, MODELS), (3, MODELS), (4, ["lstm_cnn"])])
 def test_weights_after_30_steps(size: int, names: list[str], one_process: Any, tmp_path: Path) -> None:
-    """All but a few weights differ by rounding.
-
-    A weight whose gradient is 0 but for rounding moves by whole steps of Adam. So it does in one process with another
-    number of threads. The bias before a BatchNorm is one of them.
-    """
+    """The weights of ranks and those of one process differ by rounding."""
     code, said, complaints = ended(started(size, "exact", tmp_path / "found.npz", *names))
     assert code == 0, said + complaints
     found = dict(np.load(tmp_path / "found.npz"))
@@ -71,7 +67,7 @@ def test_weights_after_30_steps(size: int, names: list[str], one_process: Any, t
         keys = [key for key in found if key.startswith(f"{name}/")]
         away = np.concatenate([(np.abs(found[key] - one_process[key]) / np.abs(one_process[key]).max()).ravel()
                                for key in keys])
-        assert np.quantile(away, 0.99) <= 1e-4, name
+        assert np.quantile(away, 0.99) <= 1e-4 and away.max() <= 1e-2, name
         assert np.median(away) <= 1e-6, name
         assert found[f"right/{name}"] == pytest.approx(one_process[f"right/{name}"], abs=2 / 135)
 
