@@ -264,6 +264,36 @@ def test_statistics_of_a_million_elements(mode: str) -> None:
     assert abs(error / ((wide - wide[::-1]) ** 2).mean() - 1) < 1e-5
 
 
+@pytest.mark.parametrize("first", [-1e6, 0, 1e3, 1e18, 3e38])
+@pytest.mark.parametrize("masked", [False, True])
+def test_statistics_hold_where_the_first_element_is_far_from_the_others(first: float, masked: bool) -> None:
+    """The kernel sums differences from it. A masked one may be NaN, and is no element."""
+    x = (np.random.default_rng(0).standard_normal((10_000, 3)) + 1000).astype("float32")
+    x[0] = first
+    mask, real = np.ones(len(x), bool), x.astype("float64")
+    if masked:
+        x = np.concatenate([np.full((2, 3), np.nan, "float32"), x])
+        mask = np.concatenate([np.zeros(2, bool), mask])
+    one = tn.Tensor(np.ones(3, "float32"))
+    with np.errstate(over="ignore"):  # the last variance is above float32
+        _, mean, var = tn.ops.batch_norm(tn.Tensor(x), one, one, mask=tn.Tensor(mask) if masked else None)
+        np.testing.assert_allclose(var.numpy(), real.var(axis=0).astype("float32"), rtol=2e-7)
+    np.testing.assert_allclose(mean.numpy(), real.mean(axis=0), rtol=2e-7)
+
+
+@pytest.mark.parametrize("mode", ["fast", "reference"])
+@pytest.mark.parametrize("wrong", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("place", [0, 1])
+def test_statistics_of_what_is_not_finite(wrong: float, mode: str, place: int) -> None:
+    x, one = np.ones((4, 2), "float32"), tn.Tensor(np.ones(2, "float32"))
+    x[place, 0] = wrong
+    with tn.using(mode), np.errstate(invalid="ignore"):
+        y, mean, var = (each.numpy() for each in tn.ops.batch_norm(tn.Tensor(x), one, one))
+    np.testing.assert_array_equal(mean, [wrong, 1])
+    np.testing.assert_array_equal(var, [np.nan, 0])
+    assert np.isnan(y[place, 0]) and np.isfinite(y[:, 1]).all()
+
+
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 def test_a_sum_over_a_million_positions_is_exact(reduction: str) -> None:
     rng = np.random.default_rng(0)

@@ -5,6 +5,7 @@ Layout    R elements in each of C channels. A row has the contiguous elements of
   quantity         here                                      specification
   x, y, δy, δx     (R C), flat; in a kernel rows of m C      (..., C)
   μ, σ², γ, β, s   (C); in a kernel repeated to m C          (C)
+  k                (C), an element of each channel           -
   sums             float64 (shards, 2, m C)                  Σ over the R elements of a channel, (C)
   mask             real, bytes of the first axes of x, or    the same
                    None
@@ -12,7 +13,13 @@ Layout    R elements in each of C channels. A row has the contiguous elements of
   cache            x, μ, s, γ, whether μ and σ² were given,  x̂, s, γ: here x̂ = (x − μ) / s is computed again
                    the mask, R and `across`
 
-With a mask, the sums are those of an x in which masked elements are 0 for (1), and then μ. They add nothing to (2).
+One pass over x gives Σ (x − k) and Σ (x − k)², and these give μ and σ²: with d = μ − k,
+
+    Σ x = Σ (x − k) + R k        Σ (x − μ)² = Σ (x − k)² − 2 d Σ (x − k) + R d²
+
+The second one subtracts numbers of nearly the same size if d² is much larger than σ². For an element k of the channel,
+d² is at most R σ². The sums are float64, so that this leaves more digits than float32 has (Chan, Golub and LeVeque,
+"Algorithms for computing the sample variance", 1983). With a mask, masked elements are k: they add nothing to the sums.
 """
 
 from typing import Any
@@ -35,16 +42,12 @@ _BLOCK = 64  # rows, 64 KB or more: the hardware prefetches within a block
 # Each function takes one row, and vectors repeated to its width. Sums of a row's places are float64.
 
 @inline
-def _add(x: Any, total: Any) -> None:
+def _add_powers(x: Any, k: Any, total: Any, squares: Any) -> None:
+    """Σ (x − k), and Σ (x − k)². k is float64, and so are the differences."""
     for d in range(x.size):
-        total[d] += x[d]  # (1)
-
-
-@inline
-def _add_squares(x: Any, mean: Any, total: Any) -> None:
-    for d in range(x.size):
-        centred = x[d] - mean[d]
-        total[d] += centred * centred  # (2)
+        shifted = x[d] - k[d]
+        total[d] += shifted  # (1)
+        squares[d] += shifted * shifted  # (2)
 
 
 @inline
@@ -62,19 +65,18 @@ def _add_products(x: Any, mean: Any, dy: Any, total: Any, products: Any) -> None
         products[d] += dy[d] * (x[d] - mean[d])  # (6)
 
 
-def _means(sums: Any, R: Any, mean: Any, across: Across) -> None:
-    """μ of all channels (C), and R of all ranks."""
-    total, own = across(np, _over_places(sums)[0], R)
-    R[:] = np.maximum(own, 1)
-    mean[:] = total / R  # (1)
-
-
-def _variances(sums: Any, R: Any, eps: float, var: Any, s: Any, across: Across) -> None:
-    """σ² and s of all channels (C)."""
-    squares, = across(np, _over_places(sums)[0])
-    exact = squares / R  # (2)
-    var[:] = exact
-    _deviations(exact, eps, s)
+def _statistics(sums: Any, k: Any, R: Any, eps: float, mean: Any, var: Any, s: Any, across: Across) -> None:
+    """μ, σ² and s of all channels (C), and R of all ranks, from Σ (x − k) and Σ (x − k)² of this rank."""
+    first, second = _over_places(sums)
+    own = R[0]
+    total, count = across(np, first + own * k, R)
+    R[:] = np.maximum(count, 1)
+    exact = total / R  # (1)
+    d = exact - k
+    squares, = across(np, np.maximum(second - 2 * d * first + own * d * d, 0))  # (2)
+    variance = squares / R  # (2)
+    mean[:], var[:] = exact, variance
+    _deviations(variance, eps, s)
 
 
 def _deviations(var: Any, eps: float, s: Any) -> None:
@@ -111,7 +113,7 @@ def _combine(x: Any, mean: Any, dy: Any, scale: Any, by_x: Any, constant: Any, d
 
 
 # --- Schedule -------------------------------------------------------------------------------------------------------
-# Bound by memory: forward reads x three times (for μ, σ² and y) and writes y; backward reads x and δy twice and writes
+# Bound by memory: forward reads x twice, for the sums and for y, and writes y; backward reads x and δy twice and writes
 # δx. The elements of one channel are C apart, and a loop over one channel would not fill a vector. So the loops run
 # over rows of m positions, each place of a row has its own sum, and the sums of a channel's places are added at the
 # end. Threads take equal numbers of rows.
@@ -142,20 +144,12 @@ def _wide(vector: Any, width: Any) -> Any:
 
 
 @njit
-def _sum(shard: Any, shards: Any, sums: Any, x: Any) -> None:
+def _sum_of_powers(shard: Any, shards: Any, sums: Any, x: Any, k: Any) -> None:
     width = sums.shape[2]
     start, end = _share(shard, shards, x.size, width)
+    k, first = _wide(k, width).astype(np.float64), shard * 2 * width
     for at in range(start, end, width):
-        _add(view(x, at, min(width, end - at)), view(sums, shard * 2 * width, width))
-
-
-@njit
-def _sum_of_squares(shard: Any, shards: Any, sums: Any, x: Any, mean: Any) -> None:
-    width = sums.shape[2]
-    start, end = _share(shard, shards, x.size, width)
-    mean = _wide(mean, width)
-    for at in range(start, end, width):
-        _add_squares(view(x, at, min(width, end - at)), mean, view(sums, shard * 2 * width, width))
+        _add_powers(view(x, at, min(width, end - at)), k, view(sums, first, width), view(sums, first + width, width))
 
 
 @njit
@@ -215,6 +209,13 @@ def _count(real: Any, positions: int, R: Any) -> None:
     R[0] = positions if real is None else np.count_nonzero(real) * positions
 
 
+def _first(x: Any, real: Any, k: Any) -> None:
+    """k, the first element of each channel that is not masked; 0 where that is not finite, or if all are masked."""
+    at = 0 if real is None else real.argmax()
+    row = x.reshape(1 if real is None else real.size, -1, k.size)[at, 0]
+    k[:] = np.where(np.isfinite(row), row, 0) if real is None or real[at] else 0
+
+
 def _width(x: Any) -> int:
     """The elements of a row, m C."""
     C = x.shape[-1]
@@ -254,16 +255,17 @@ def batch_norm(xp: Any, x: Any, gamma: Any, beta: Any, mean: Any = None, var: An
     C, R, real, zero, positions = x.shape[-1], None, None, None, x.size // x.shape[-1]
     if mask is not None:
         real, zero, positions = bytes_of(mask).reshape(-1), zeros((C,)), positions // mask.size
-    _fill_masked(x, real, zero)
     s = empty((C,), np.float32 if given else np.float64)
-    if not given:
-        mean, var, R = empty((C,)), empty((C,)), empty((1,), np.float64)
+    if given:
+        _fill_masked(x, real, zero)
+        if is_recording():
+            call(_deviations, var, eps, s)
+    else:
+        mean, var, R, k = empty((C,)), empty((C,)), empty((1,), np.float64), empty((C,))
         call(_count, real, positions, R)
-        call(_means, _sums(_sum, x), R, mean, across)
-        _fill_masked(x, real, mean)
-        call(_variances, _sums(_sum_of_squares, x, mean), R, eps, var, s, across)
-    elif is_recording():
-        call(_deviations, var, eps, s)
+        call(_first, x, real, k)
+        _fill_masked(x, real, k)
+        call(_statistics, _sums(_sum_of_powers, x, k), k, R, eps, mean, var, s, across)
     y = empty(x.shape)
     _along_rows(_normalised, x, y, mean, var, gamma, beta, np.float32(eps))
     _fill_masked(y, real, zero)
