@@ -3,6 +3,7 @@
 import os
 import re
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -270,7 +271,9 @@ def test_unreadable_folders_are_named(tmp_path, monkeypatch):
 def test_deep_folders_end(tmp_path):
     deep = many(tmp_path) / Path(*"cdefghijkl")
     fill(deep, "x.png")
-    assert len(scan_folder(tmp_path)) == 40
+    found = scan_folder(tmp_path)
+    assert len(found) == 40
+    assert [one.name for one in found.skipped] == ["c/d/e/f/g/h/"]
 
 
 # --- every folder and file is accounted for -----
@@ -442,6 +445,7 @@ def test_images_and_selections(tmp_path):
     assert part.sizes.tolist() == [[4, 5, 3], [9, 9, 1]] and "4 x 5 to 9 x 9; 1 grey" in part.report()
     pictures = part.images((6, 7), channels=1)
     assert pictures.shape == (2, 6, 7, 1) and pictures[[1, 0]][:, 0, 0, 0].tolist() == [200, 3]
+    assert part.copies.tolist() == found.copies[[0, 2]].tolist() == [found.copies[0], 2]
     assert found.select([3, 1]).names == (found.names[3], found.names[1])
 
 
@@ -557,6 +561,18 @@ def test_folds_of_one_patient(tmp_path):
     assert "the only one" in fold.sentence
 
 
+def test_strips_of_one_slide_are_shares_of_all_its_patches(tmp_path):
+    """A hundred in a row: 20 to test, and of the other 80, 20 to validate."""
+    labels, groups = np.arange(100) % 2, np.full(100, "7")
+    positions = np.stack([np.arange(100) * 50, np.zeros(100, int)], axis=1)
+    made = folder.ImageFolder(tmp_path, "by hand", tuple(f"{i}.png" for i in range(100)), labels, ("a", "b"),
+                              np.full(100, ""), groups=groups, positions=positions)
+    fold, = splits.folds(made, validation=0.2, test=0.2)
+    assert [len(fold.train), len(fold.validation), len(fold.test)] == [60, 20, 20]
+    fold, = splits.folds(replace(made, groups=None), validation=0.2, test=0.2, seed=0)
+    assert [len(fold.train), len(fold.validation), len(fold.test)] == [60, 20, 20]
+
+
 def test_folds_of_parts(tmp_path):
     found = scan_folder(write_chest_xray_stand_in(tmp_path / "x", train=80, test=20, size=16, seed=1), check=False)
     fold, = folds(found, seed=1)
@@ -570,6 +586,8 @@ def test_folds_of_parts(tmp_path):
 @pytest.mark.parametrize(("counts", "sizes", "said"), [
     ({"train": 200, "val": 3}, None, "(and of `val`, which has 3 images)"),
     ({"train": 100, "val": 20, "test": 30}, [100, 20, 30], "validation: the part `val`, 20 images"),
+    ({"train": 100, "val": 2, "test": 30}, [100, 2, 30], "validation: the part `val`, 2 images"),  # just large enough
+    ({"train": 100, "val": 1, "test": 30}, [81, 20, 30], "(and of `val`, which has 1 image)"),
     ({"train": 100, "test": 30}, [80, 20, 30], "20% of `train`, at random"),
     ({"train": 100}, [64, 16, 20], "test: 20% of `train`"),
 ])

@@ -82,6 +82,17 @@ def test_a_call_without_meaning_is_an_error_in_one_sentence(server: Server, body
     assert answer(server, "GET", "/")[0] == 200
 
 
+def test_the_largest_call_is_answered(server: Server) -> None:
+    body = json.dumps(["gates", [PIXELS]]).encode().ljust(LARGEST)
+    assert answer(server, "POST", "/call", body, X_Token=server.token)[0] == 200
+
+
+def test_arrays_begin_at_a_multiple_of_four_bytes() -> None:
+    """As a Float32Array of JavaScript must."""
+    sizes = [int.from_bytes(lab.call("batch_norm", [steps, 1.0, 2.0])[:4], "little") for steps in range(1, 9)]
+    assert [size % 4 for size in sizes] == [0] * 8 and len({*sizes}) > 1
+
+
 def test_arrays_of_a_call() -> None:
     got = lab.call("convolve", [PIXELS, [0, 0, 0, 0, 1, 0, 0, 0, 0]])
     size = int.from_bytes(got[:4], "little")

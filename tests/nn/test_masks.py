@@ -163,6 +163,8 @@ MASK_AFTER = [
     ("Conv1D, valid", GAPS[:, :-2] & GAPS[:, 1:-1] & GAPS[:, 2:]),
     ("Conv1D, stride 2", GAPS[:, 0:7:2]), ("MaxPool1D", GAPS[:, 0:8:2]),
     ("MaxPool1D, stride 1", GAPS[:, :-1] & GAPS[:, 1:]),
+    ("AvgPool1D, same", GAPS[:, [0, 1, 3, 5, 7]]),  # the first window begins before the first step
+    ("Conv1D, 1", GAPS[:, 1:]), ("Conv1D, 3", GAPS[:, [0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]]),
     ("LSTM, backwards", GAPS[:, ::-1]), ("Dense", GAPS), ("Flatten", None), ("GlobalMaxPool", None),
     ("Residual", GAPS), ("Parallel, valid", GAPS[:, :-2] & GAPS[:, 1:-1] & GAPS[:, 2:]),
     ("Bidirectional", GAPS), ("Bidirectional, mul, last states", None), ("TimeDistributed", GAPS),
@@ -181,6 +183,16 @@ def test_batch_norm_averages_real_steps() -> None:
     layer(x, mask=GAPS)
     np.testing.assert_allclose(layer.running_mean.numpy(), x.data[GAPS].mean(axis=0), atol=1e-6)
     np.testing.assert_allclose(layer.running_var.numpy(), x.data[GAPS].var(axis=0), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["GlobalAveragePool", "GlobalMaxPool"])
+def test_pixels_of_real_steps_are_pooled(name: str) -> None:
+    """Over a sequence of images, all of a real one: (N,T,H,W,C)."""
+    x = np.random.default_rng(0).standard_normal((N, T, 2, 3, D)).astype("float32") - 5
+    found = LAYERS[name]()(Tensor(x), mask=GAPS).numpy()
+    pooled = np.mean if name == "GlobalAveragePool" else np.max
+    for n in range(N):
+        np.testing.assert_allclose(found[n], pooled(x[n][GAPS[n]], axis=(0, 1, 2)), rtol=1e-5)
 
 
 def test_a_two_dimensional_layer_refuses_a_mask() -> None:

@@ -95,6 +95,7 @@ def test_a_callback_may_end_the_training_after_a_step(capsys: pytest.CaptureFixt
     ([5, 4, 6, 3, 6, 7, 8], {"patience": 2}, 6),
     ([5, 4.5, 3.9, 3.8, 3.5], {"patience": 2, "min_delta": 1.0}, 5),
     ([5, 4.5, 4.4, 4.3], {"patience": 2, "min_delta": 1.0}, 3),
+    ([5, 4, 2, 1], {"patience": 1, "min_delta": 1.0}, 2),  # just the least improvement is none
     ([1, 2, 3, 3, 3], {"patience": 2, "mode": "max"}, 5),
     ([float("nan"), float("nan"), 3, 2], {"patience": 3}, None),
     ([3, float("nan"), float("nan"), 2], {"patience": 2}, 3),
@@ -167,7 +168,7 @@ def test_a_new_run_begins_a_new_log(tmp_path: Path) -> None:
 
 # --- TensorBoard ----------------------------------------------------------------------------------------------------
 
-def test_tensorboard(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[Any] = []
 
     class SummaryWriter:
@@ -192,6 +193,10 @@ def test_tensorboard(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ("images_per_second", history[0]["images_per_second"], 1) in calls
     assert ("validation/accuracy", history[1]["validation_accuracy"], 2) in calls
     assert calls[-2:] == ["flush", "close"]
+    del calls[:]
+    for epochs in (1, 2):
+        fitted(TensorBoard("runs/one"), epochs=epochs, checkpoint=tmp_path / "c", resume=True)
+    assert [call[1] for call in calls if len(call) == 2] == [1, 2], "a resumed run hides what it repeats"
 
 
 def test_without_tensorboard(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,3 +282,24 @@ def test_after_an_error_the_model_has_the_weights_themselves() -> None:
                show=False)
     np.testing.assert_array_equal(model.parameters()[0].numpy(), seen[-1])
     assert (ema.means["0.W"] != seen[-1]).any()
+
+
+def test_after_an_early_stop_the_model_has_the_averages() -> None:
+    tn.seed(0)
+    model, ema = tn.nn.Sequential(tn.nn.Dense(3, 2)), tn.callbacks.EMA(0.5)
+    stopping = EarlyStopping("train_loss", patience=1, min_delta=1e9)
+    history = tn.fit(model, tn.optim.SGD(model.parameters(), lr=0.5), [(X, Y)] * 3, epochs=9, show=False,
+                     callbacks=[ema, stopping])
+    assert len(history) == 2 and ema.steps == 6
+    np.testing.assert_array_equal(model.parameters()[0].numpy(), ema.means["0.W"])
+
+
+def test_averages_in_the_place_of_weights_count_as_a_change() -> None:
+    """As an optimizer's step does: a backward pass through the weights before them is refused."""
+    model, ema = tn.nn.Sequential(tn.nn.Dense(3, 2)), tn.callbacks.EMA(0.5)
+    ema.on_step(Run(model, None, None, 1))  # type: ignore[arg-type]
+    before = [one.version for one in model.parameters()]
+    with ema.averaged(model):
+        inside = [one.version for one in model.parameters()]
+    after = [one.version for one in model.parameters()]
+    assert all(a < b < c for a, b, c in zip(before, inside, after, strict=True))

@@ -202,6 +202,23 @@ def test_an_option_of_a_part_is_compared(kind: Any, name: str, value: Any) -> No
     assert sum(usual[key] != other[key] for key in usual) in (1, 2)  # the rate at the start, too
 
 
+@pytest.mark.parametrize(("usual", "other"), [
+    ({"groups": [(1, {}), (1, {})]}, {"groups": [(2, {}), (0, {})]}),
+    ({"groups": [(1, {"lr": 0.1}), (1, {})]}, {"groups": [(1, {"lr": 0.2}), (1, {})]}),
+    ({"groups": [(1, {}), (1, {"weight_decay": 0.1})]}, {"groups": [(1, {}), (1, {"weight_decay": 0.2})]}),
+    ({}, {"bucket": 2}), ({"bucket": 2}, {"bucket": 3}),
+])
+def test_groups_and_buckets_are_compared(usual: dict[str, Any], other: dict[str, Any]) -> None:
+    def settings(groups: Any = ((2, {}),), bucket: int | None = None) -> dict[str, Any]:
+        parameters = list(tn.nn.Sequential(tn.nn.Dense(3, 2)).parameters())
+        parts = [{"parameters": [parameters.pop(0) for _ in range(count)], **options} for count, options in groups]
+        lengths = {} if bucket is None else {"bucket": bucket, "lengths": np.arange(12)}
+        return checkpoint.settings(Run(tn.nn.Sequential(), tn.optim.SGD([one for one in parts if one["parameters"]]),
+                                       tn.data.Loader(X, batch_size=2, **lengths), 3))
+
+    assert settings(**usual) == settings(**usual) != settings(**other)
+
+
 @pytest.mark.parametrize("other", [
     {"epochs": 3}, {"guard": False}, {"graph": False}, {"checkpoint_seconds": 1e9}, {"show": True}, {"mode": False}])
 def test_the_same_run_with_other_comforts_goes_on(tmp_path: Path, other: dict[str, Any]) -> None:

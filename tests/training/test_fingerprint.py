@@ -34,6 +34,18 @@ def weighted(weight: Any) -> Any:
     return lambda output, labels: tn.ops.cross_entropy(output, labels, tn.Tensor(weight))
 
 
+def by_default(factor: float) -> Any:
+    def loss(output: Any, labels: Any, times: float = factor) -> Any:
+        return smoothed(output, labels, times)
+    return loss
+
+
+def by_a_named_default(factor: float) -> Any:
+    def loss(output: Any, labels: Any, *, times: float = factor) -> Any:
+        return smoothed(output, labels, times)
+    return loss
+
+
 class Scaled:
     def __init__(self, factor: float) -> None:
         self.factor = factor
@@ -75,6 +87,9 @@ OTHERS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "partial": ({"loss": functools.partial(smoothed, factor=0.5)}, {"loss": functools.partial(smoothed, factor=0.25)},
                 r"loss: smoothed\(factor=0.5\) there, smoothed\(factor=0.25\) here"),
     "closure": ({"loss": scaled(0.5)}, {"loss": scaled(0.25)}, r"loss: .* with 0.5 there, .* with 0.25 here"),
+    "a default": ({"loss": by_default(0.5)}, {"loss": by_default(0.25)}, r"loss: .* with 0.5 there, .* with 0.25 here"),
+    "a default by name": ({"loss": by_a_named_default(0.5)}, {"loss": by_a_named_default(0.25)},
+                          r"loss: .* with 0.5 there, .* with 0.25 here"),
     "an array in a closure": ({"loss": weighted(X[0, :2])}, {"loss": weighted(X[1, :2])},
                                r"loss: .* with float32 \(2,\)"),
     "a tensor in a closure": ({"loss": weighted(tn.Tensor(X[0, :2]))}, {"loss": weighted(tn.Tensor(X[1, :2]))},

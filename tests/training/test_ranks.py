@@ -21,7 +21,7 @@ from tinynet.distributed import Communicator
 from tinynet.errors import DistributedError, NonFiniteError
 from tinynet.parts import Part
 from tinynet.training import evaluate, fit, session
-from tinynet.training.ranks import Exchange
+from tinynet.training.ranks import Exchange, divided_by
 from tinynet.training.recorded import RecordedStep
 
 ROWS, STEPS, CLASSES = 41, 6, 3
@@ -140,6 +140,14 @@ def test_a_planted_mistake_is_found(fault: str, monkeypatch: pytest.MonkeyPatch)
 def test_a_loss_with_weights_divides_by_those_of_all_ranks() -> None:
     loss = partial(tn.ops.cross_entropy, weight=tn.Tensor(np.array([0.2, 1.0, 5.0])), ignore_index=1)
     assert same(trained(2, loss=loss, validation=loader), trained(1, loss=loss, validation=loader)[0])
+
+
+def test_of_options_given_twice_the_last_ones_count() -> None:
+    """In a partial of a partial with a name, which Python does not make one of."""
+    labels = tn.Tensor(np.array([0, 1, 2, 2, 2, 1]))
+    inner: Any = partial(tn.ops.cross_entropy, ignore_index=0)
+    inner.__name__ = "without_the_first"
+    assert divided_by(inner, labels).item() == 5 and divided_by(partial(inner, ignore_index=2), labels).item() == 3
 
 
 def test_batches_of_a_list_and_batches_smaller_than_the_ranks() -> None:
@@ -271,18 +279,22 @@ def test_early_stopping_decides_alike() -> None:
 
 
 class Drifts(tn.callbacks.Callback):
-    def __init__(self, rank: Any) -> None:
-        self._rank = rank.rank
+    """Change a weight, or a moment, of one rank in the last step of the second epoch."""
 
-    def on_epoch(self, run: Any) -> None:
-        if self._rank == 1:
-            run.model[-1].b.data[0] += 1e-3
+    def __init__(self, rank: Any, what: str) -> None:
+        self._rank, self._what = rank.rank, what
+
+    def on_step(self, run: Any) -> None:
+        if self._rank == 1 and run.step == 6:
+            array = run.model[-1].b.data if self._what == "weight" else run.optimizer.arrays()[1]
+            array.reshape(-1)[0] += 1e-3
 
 
-def test_ranks_that_drift_apart_are_noticed() -> None:
+@pytest.mark.parametrize("what", ["weight", "moment"])
+def test_ranks_that_drift_apart_are_noticed(what: str) -> None:
     with pytest.raises(DistributedError, match="the same weights, and after epoch 2 rank 1 of 3 has others than rank "
                                                "0; does a layer or a callback use a clock"):
-        trained(3, callbacks=lambda rank: [Drifts(rank)])
+        trained(3, callbacks=lambda rank: [Drifts(rank, what)])
 
 
 def test_ranks_that_train_something_else_are_refused() -> None:

@@ -189,6 +189,29 @@ def test_random_masks_of_other_models(tmp_path: Path, make: Any) -> None:
         assert_same(fitted(tmp_path / f"{step}", make=make, data=data, resume=True), expected)
 
 
+def test_a_model_that_has_drawn_masks_goes_on_with_those_of_the_checkpoint(tmp_path: Path) -> None:
+    made = [0]
+
+    def make() -> Any:
+        layer = nn.LSTM(4, 3, dropout=0.3, return_sequences=False)
+        for other in [nn.Dropout(0.5) for _ in range(made[0])]:
+            other(tn.Tensor([1.0]))
+        if made[0]:
+            layer(tn.Tensor(IMAGES[:1, ..., 0]))
+        made[0] += 1
+        return layer
+
+    def data() -> Any:
+        return tn.data.Loader(IMAGES[..., 0], LABELS, batch_size=10), None
+
+    path = tmp_path / "c"
+    with pytest.raises(ZeroDivisionError):
+        fitted(path, make=make, data=data, die=Die(4))
+    found = fitted(path, make=make, data=data, resume=True)
+    made[0] = 0
+    assert_same(found, fitted(make=make, data=data))
+
+
 def test_on_a_device(tmp_path: Path) -> None:
     with tn.using("reference"):
         def make() -> Any:

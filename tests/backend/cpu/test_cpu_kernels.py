@@ -212,6 +212,18 @@ def test_nan_and_infinity_as_in_the_specification(name: str, value: float) -> No
             assert difference(output[finite], wanted[finite]) <= TOLERANCE
 
 
+@pytest.mark.parametrize("name", ["max_pool1d", "max_pool2d"])
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_the_first_element_wins_a_window_of_equal_ones(name: str, value: float) -> None:
+    """Not the padding, which counts as minus infinity."""
+    case = next(case for case in LARGE[name] if case.get("padding") not in (None, "valid"))
+    fast, exact, weights = trials(name, case)
+    for trial in (fast, exact):
+        trial.arrays[0][...] = value  # type: ignore[index]
+    found, wanted = fast.gradients(narrow(weights))[0], exact.gradients(weights)[0]
+    assert difference(found, wanted) <= TOLERANCE and wanted.any()
+
+
 @pytest.mark.parametrize("options", [{}, {"weight_decay": 0.1}, {"weight_decay": 0.1, "decoupled": True}])
 def test_adam(options: dict[str, Any]) -> None:
     from tinynet.optim.adam import adam
