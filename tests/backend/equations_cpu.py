@@ -18,10 +18,12 @@ LARGE: dict[str, list[dict[str, Any]]] = {
              {"N": 40, "T": 7, "D": 28, "H": 33, "mask": "boolean", "recurrent_mask": None},
              {"N": 5, "T": 6, "D": 3, "H": 77, "mask": "boolean", "h0": None, "c0": None, "recurrent_mask": None},
              {"N": 40, "T": 11, "D": 2, "H": 5},  # products of several steps each, and of fewer at the end
+             {"N": 15, "T": 14, "D": 2, "H": 5},  # the same for any number of threads
              {"N": 5, "T": 3, "D": 5, "H": 64}],
     "gru": [{"N": 17, "T": 5, "D": 7, "H": 19}, {"N": 40, "T": 3, "D": 28, "H": 33, "h0": None},
             {"N": 5, "T": 3, "D": 3, "H": 77, "mask": "boolean", "b": None}, {"N": 9, "T": 0, "D": 3, "H": 4},
-            {"N": 40, "T": 7, "D": 28, "H": 33, "mask": "boolean", "b_h": None}],
+            {"N": 40, "T": 7, "D": 28, "H": 33, "mask": "boolean", "b_h": None},
+            {"N": 40, "T": 11, "D": 2, "H": 5}, {"N": 15, "T": 14, "D": 2, "H": 5}],  # as for the LSTM
     "conv1d": [{"N": 5, "T": 26, "C": 33, "K": 3, "F": 18}, {"N": 3, "T": 9, "C": 5, "K": 4, "F": 1, "padding": "same"},
                {"N": 2, "T": 40, "C": 3, "K": 5, "F": 35, "stride": 3, "padding": "causal", "dilation": 2, "b": None},
                {"N": 3, "T": 19, "C": 2, "K": 4, "F": 105, "groups": 35, "padding": "same", "dilation": 2}],

@@ -60,6 +60,7 @@ LAYERS: dict[str, Callable[[], Any]] = {
                                                                 nn.GlobalAveragePool())),
     "Residual": lambda: nn.Residual(nn.Sequential(nn.Conv1D(D, D, 3, padding="same"), nn.ReLU())),
     "Parallel": lambda: nn.Parallel([nn.Dense(D, 2), nn.LSTM(D, 2)]),
+    "Parallel, without steps": lambda: nn.Parallel([nn.LSTM(D, 2, return_sequences=False), nn.GlobalMaxPool()]),
     "Parallel, valid": lambda: nn.Parallel([nn.Conv1D(D, 2, 3), nn.MaxPool1D(3, 1)]),
     "all in a row": lambda: nn.Sequential(
         nn.BatchNorm(D), nn.LSTM(D, 4), nn.Dropout(0.2), nn.Conv1D(4, 5, 3), nn.ReLU(), nn.MaxPool1D(2, 1),
@@ -168,7 +169,7 @@ MASK_AFTER = [
     ("LSTM, backwards", GAPS[:, ::-1]), ("Dense", GAPS), ("Flatten", None), ("GlobalMaxPool", None),
     ("Residual", GAPS), ("Parallel, valid", GAPS[:, :-2] & GAPS[:, 1:-1] & GAPS[:, 2:]),
     ("Bidirectional", GAPS), ("Bidirectional, mul, last states", None), ("TimeDistributed", GAPS),
-    ("LSTM, last state", None), ("all in a row", None)]
+    ("LSTM, last state", None), ("Parallel, without steps", None), ("all in a row", None)]
 
 
 @pytest.mark.parametrize(("name", "wanted"), MASK_AFTER, ids=[name for name, _ in MASK_AFTER])

@@ -77,6 +77,10 @@ def batches(x: Any) -> Any:
     return [(x[:6], Y[:6]), (x[6:], Y[6:])]
 
 
+def bucketed(lengths: Any) -> Any:
+    return tn.data.Loader(X, Y, batch_size=4, lengths=lengths, bucket=3)
+
+
 CHANGED = X.copy()
 CHANGED[11, 2] += 1
 OTHERS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
@@ -108,6 +112,13 @@ OTHERS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
                {"validation": batches(X), "metrics": {"m": lambda labels, outputs: 2.0}}, "the code of metric m"),
     "what stops it": ({"callbacks": [tn.callbacks.EarlyStopping("train_loss")]},
                       {"callbacks": [tn.callbacks.EarlyStopping("train_accuracy")]}, "metric of EarlyStopping"),
+    "which end is better": ({"callbacks": [tn.callbacks.EarlyStopping("train_loss")]},
+                            {"callbacks": [tn.callbacks.EarlyStopping("train_loss", mode="max")]},
+                            "mode of EarlyStopping"),
+    "how long it averages": ({"callbacks": [tn.callbacks.EMA(0.5)]}, {"callbacks": [tn.callbacks.EMA(0.25)]},
+                             "decay of EMA"),
+    "lengths": ({"train": bucketed(np.arange(12))}, {"train": bucketed(np.arange(12)[::-1])},
+                "training data, lengths"),
 }
 
 

@@ -51,7 +51,7 @@ class _Watch(Callback):
             raise ArgumentError(f"{type(self).__name__}: metric must be one of {', '.join(row)}, got {self.metric!r}; "
                                 "give fit validation data, or another name")
         value = row[self.metric]
-        if self.best is None or math.isnan(self.best):
+        if self.best is None:
             return math.nan if math.isnan(value) else math.inf
         return self.best - value if self.mode == "min" else value - self.best
 
