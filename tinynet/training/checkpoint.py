@@ -116,8 +116,8 @@ def settings(run: Run, **more: Any) -> dict[str, Any]:
     """What a resumed run must share with its checkpoint: options of layers, optimizer, schedule and data."""
     found = {
         "seed": random.current_seed(),
-        **{f"layer {path or '(the model)'}": _options(module, skip=module.host_state)
-           for path, module in run.model.modules()},
+        **{f"layer {path or '(the model)'}": _options(module, skip=(*module.host_state, "own_stream"))
+           for path, module in run.model.modules()},  # the stream is state, which a resume restores
         "optimizer": _options(run.optimizer, skip=("lr", "steps", "groups")),
         "groups of the optimizer": [[len(group.parameters), *group[1:]] for group in run.optimizer.groups] or None,
         "learning rate at the start": float(run.optimizer.lr),
