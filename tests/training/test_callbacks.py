@@ -95,7 +95,7 @@ def test_a_callback_may_end_the_training_after_a_step(capsys: pytest.CaptureFixt
     ([5, 4, 6, 3, 6, 7, 8], {"patience": 2}, 6),
     ([5, 4.5, 3.9, 3.8, 3.5], {"patience": 2, "min_delta": 1.0}, 5),
     ([5, 4.5, 4.4, 4.3], {"patience": 2, "min_delta": 1.0}, 3),
-    ([5, 4, 2, 1], {"patience": 1, "min_delta": 1.0}, 2),  # just the least improvement is none
+    ([5, 4, 2, 1], {"patience": 1, "min_delta": 1.0}, 2),  # an improvement of just min_delta does not count
     ([1, 2, 3, 3, 3], {"patience": 2, "mode": "max"}, 5),
     ([float("nan"), float("nan"), 3, 2], {"patience": 3}, None),
     ([3, float("nan"), float("nan"), 2], {"patience": 2}, 3),
