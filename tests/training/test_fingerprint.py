@@ -163,10 +163,11 @@ def test_a_checksum_of_any_array(array: Any) -> None:
     assert fingerprint.checksum(array) == fingerprint.checksum(array) != fingerprint.checksum(X + 1)
 
 
-def test_rows_of_a_large_array(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A large array is read in parts, and each row counts."""
+@pytest.mark.parametrize("parts", [3, 7])
+def test_rows_of_a_large_array(parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large array is read in parts, also with a shorter one at the end, and each row counts."""
     whole = fingerprint.checksum(X)
-    monkeypatch.setattr(fingerprint, "CHUNK", X.nbytes // 3)
+    monkeypatch.setattr(fingerprint, "CHUNK", X.nbytes // parts)
     assert fingerprint.checksum(X) == fingerprint.checksum(tn.Tensor(X)) == whole
     assert fingerprint.checksum(np.asfortranarray(X)) == whole
     for row in range(len(X)):

@@ -142,6 +142,23 @@ def test_a_loss_with_weights_divides_by_those_of_all_ranks() -> None:
     assert same(trained(2, loss=loss, validation=loader), trained(1, loss=loss, validation=loader)[0])
 
 
+def test_the_gradient_of_a_loss_with_weights_has_the_scale_of_one_process() -> None:
+    """Without a limit of its norm, and by an optimizer whose steps grow with it."""
+    loss, ends = partial(tn.ops.cross_entropy, weight=tn.Tensor(np.array([0.2, 1.0, 5.0]))), list[Any]()
+    for size in (1, 2, 3):
+        tn.seed(7)
+        models = [network() for _ in range(size)]
+
+        def work(rank: Any, models: Any = models) -> Any:
+            model = models[rank.rank]
+            tn.fit(model, tn.optim.SGD(model.parameters(), lr=0.1), loader(), epochs=1, loss=loss, show=False)
+            return model.state_dict()
+
+        ends.append(in_ranks(size, work)[-1])
+    for other in ends[1:]:
+        assert all(ranks.difference(array, other[name]) < 1e-9 for name, array in ends[0].items())
+
+
 def test_of_options_given_twice_the_last_ones_count() -> None:
     """In a partial of a partial with a name, which Python does not make one of."""
     labels = tn.Tensor(np.array([0, 1, 2, 2, 2, 1]))
@@ -166,6 +183,8 @@ def test_batches_of_similar_length_are_cut_alike() -> None:
         return tn.data.Loader((X.astype("float64"), mask), Y, batch_size=16, shuffle=True, seed=1, lengths=lengths,
                               bucket=2)
     assert same(trained(2, batches=batches), trained(1, batches=batches)[0])
+    steps = [[batch[0][0].shape[1] for _, batch in batches().parts(rank)] for rank in in_ranks(3, lambda rank: rank)]
+    assert steps[0] == steps[1] == steps[2] and len({*steps[0]}) > 1
 
 
 class Counted:
