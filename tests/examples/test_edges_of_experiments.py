@@ -1,6 +1,7 @@
 """Experiments where a limit is met exactly, where two models are equal, and where an option has its effect."""
 
 import argparse
+import base64
 import dataclasses
 import json
 import sys
@@ -324,6 +325,16 @@ def test_probabilities_are_packed_to_the_nearest_step() -> None:
     assert found[0, 0] == 0 and found[-1, -1] == 1
     with pytest.raises(ValueError, match="probabilities must be 59 x 5, and are not"):
         records.unpack(records.pack(shares), (59, 5))
+    cut = base64.b64encode(base64.b64decode(records.pack(shares))[:-1]).decode()  # without the end of its check sum
+    with pytest.raises(ValueError, match="probabilities must be 60 x 5, and are not"):
+        records.unpack(cut, (60, 5))
+
+
+def test_the_enlarged_corner_begins_at_a_share_of_its_own_width() -> None:
+    """At 5 % of 0.2, a quarter of the positives are found; at 5 % of the whole, 85 %."""
+    scores = np.repeat([0.9, 0.7, 0.3, 0.8, 0.4, 0.1], [25, 60, 15, 3, 17, 80])
+    labels = np.repeat([1, 0], 100)
+    assert figures.enlarged([figures.Ranked(labels, (scores > 0.5).astype(int), scores)]) == (0.2, 0.2)
 
 
 @pytest.mark.parametrize(("name", "largest"), [("seed", 2**32 - 1), ("parameters", 2**53), ("seconds", 2.0**53),
