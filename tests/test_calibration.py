@@ -15,6 +15,7 @@ from tinynet.calibration import (
     calibrate,
     cross_fitted,
     gained,
+    log_losses,
     sensitive_threshold,
 )
 from tinynet.ensemble import ensemble, gives_probabilities, members
@@ -97,8 +98,19 @@ def test_the_gain_and_its_error() -> None:
     sums = gains.reshape(60, 10).sum(axis=1)  # patients with equal numbers of images
     assert gained(labels, before, after, patients) == pytest.approx((gains.mean(), sums.std(ddof=1) / 60**0.5 / 10))
     assert gained(labels, before, before) == (0.0, 0.0)
+    single = np.where(np.arange(600) < 300, 0, np.arange(600))  # a patient of 300 images, and 300 of one
+    sums = np.bincount(single, weights=gains - gains.mean())[np.r_[0, 300:600]]
+    error = (301 / 300 * (sums @ sums)) ** 0.5 / 600
+    assert gained(labels, before, after, single) == pytest.approx((gains.mean(), error))
+    assert gained(labels, before, after, single.astype(str)) == pytest.approx((gains.mean(), error))
     assert np.isnan(gained(labels, before, after, np.zeros(600, int))[1])
     assert np.isfinite(gained(np.array([0, 0]), np.array([[0.0, 1.0]] * 2), np.array([[1.0, 0.0]] * 2))[0])
+
+
+def test_the_loss_of_a_very_improbable_class_is_not_cut_off() -> None:
+    assert log_losses(np.array([1, 0]), np.array([[1.0, 1e-200], [0.25, 0.75]])) == pytest.approx(
+        [200 * np.log(10), np.log(4)])
+    assert 700 < log_losses(np.array([1]), np.array([[1.0, 0.0]]))[0] < np.inf
 
 
 def test_degenerate_images() -> None:
@@ -117,6 +129,7 @@ def test_degenerate_images() -> None:
 def test_a_model_absorbs_it() -> None:
     tn.seed(0)
     model = tn.nn.Sequential(tn.nn.Dense(4, 6), tn.nn.Tanh(), tn.nn.Dense(6, 3))
+    model[2].load_state_dict({**model[2].state_dict(), "b": np.array([1.0, -2.0, 0.5])})
     x = np.random.default_rng(0).normal(size=(9, 4)).astype("float32")
     calibration, scores = Calibration(2.5, (0.5, -0.25, -0.25)), tn.predict(model, x)
     absorb(model, calibration)
@@ -168,12 +181,20 @@ def test_an_ensemble_is_the_mean_of_probabilities(tmp_path: object) -> None:
     np.testing.assert_allclose(tn.predict(both, x), mean, atol=1e-6)
     assert members(both) == models and members(models[0]) == [models[0]]
     assert gives_probabilities(both) and not gives_probabilities(models[0])
+    for mode, expected in (("ave", True), ("sum", False), ("mul", False), ("concat", False)):
+        branches = [tn.nn.Sequential(model, tn.nn.Softmax()) for model in models]
+        assert gives_probabilities(tn.nn.Parallel(branches, merge_mode=mode)) == expected
+    assert not gives_probabilities(tn.nn.Parallel([branches[0], models[1]], merge_mode="ave"))
     path = f"{tmp_path}/ensemble.safetensors"
     tn.save(path, both)
     np.testing.assert_array_equal(tn.predict(tn.load(path), x), tn.predict(both, x))
     assert tn.load(path).classes == ("a", "b", "c") and len(members(tn.load(path))) == 3
     models[1].classes = ("a", "b", "d")
-    for some in (models, []):
+    scaled, reshaped = (tn.nn.Sequential(tn.nn.Flatten(), tn.nn.Dense(12, 3), input_shape=shape)
+                        for shape in ((2, 2, 3), (2, 6, 1)))
+    scaled.classes = reshaped.classes = ("a", "b", "c")
+    scaled.scaling, reshaped.scaling = tn.nn.Scaling(0.5), tn.nn.Scaling()
+    for some in (models, [models[0], scaled], [models[0], reshaped], []):
         with pytest.raises(ArgumentError, match="equal input_shape, classes and scaling"):
             ensemble(some)
 
@@ -212,3 +233,13 @@ def test_of_equally_good_thresholds_that_closest_to_a_half_is_taken() -> None:
     labels, p = np.array([0, 1, 0, 1]), np.array([0.1, 0.3, 0.5, 0.9])  # 0.2 and 0.7 are equally good
     assert balanced_threshold(labels, p) == pytest.approx(0.7)
     assert balanced_threshold(1 - labels, 1 - p) == pytest.approx(0.3)
+
+
+def test_a_threshold_lies_between_0_and_1_where_probabilities_are_0_or_1() -> None:
+    for p in (np.array([0.0, 0.0, 0.0, 0.5]), np.array([0.0, 1.0, 1.0, 1.0]), np.array([0.0, 0.0, 1.0, 1.0])):
+        for labels in (np.array([0, 0, 1, 1]), np.array([1, 1, 0, 0])):
+            chosen = balanced_threshold(labels, p)
+            assert 0 < chosen < 1 and chosen not in p
+    assert sensitive_threshold(np.array([0, 1, 1]), np.array([0.0, 1.0, 1.0]), 0.5) == 0.5
+    with pytest.raises(ArgumentError, match="sensitivity must be"):
+        sensitive_threshold(np.array([0, 1]), np.array([0.2, 0.8]), 1.5)

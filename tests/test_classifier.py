@@ -11,7 +11,7 @@ import pytest
 import tinynet as tn
 from tinynet import explain
 from tinynet.calibration import sensitive_threshold
-from tinynet.classifier import Classifier, score
+from tinynet.classifier import Classifier, report, score
 from tinynet.from_folder import train
 from tinynet.from_folder.settings import Settings
 
@@ -69,3 +69,18 @@ def test_figures_of_one_class_and_of_groups() -> None:
                        for groups in (None, np.array(["x", "x", "y", "y"])))
     assert single["groups"] is None and grouped["groups"] == 2
     assert single["interval"] != grouped["interval"] and single["accuracy"] == grouped["accuracy"] == 0.75
+
+
+def test_the_report_names_the_class_that_the_threshold_is_of() -> None:
+    p = np.array([[0.9, 0.1], [0.6, 0.4], [0.7, 0.3]])
+    found = score([0, 1, 1], p, ["cat", "dog"], predicted=np.array([0, 1, 0]), threshold=0.35)
+    assert "\ndog is predicted if its probability is above 0.3500\n" in report(found)
+    assert found["accuracy"] == 2 / 3 and found["per_class"]["dog"]["recall"] == 0.5
+    assert "is predicted if" not in report(score([0, 1, 1], p, ["cat", "dog"]))
+
+
+def test_scores_become_probabilities_before_they_are_compared_with_a_threshold() -> None:
+    model = tn.nn.Sequential(tn.nn.Flatten(), tn.nn.Dense(64, 2), input_shape=(8, 8, 1))
+    model.decision_threshold = 0.3
+    scores = np.array([[0.0, 0.0], [2.0, 0.5], [0.0, -2.0], [-3.0, -4.0]])  # 0.5, 0.18, 0.12 and 0.27 of class 1
+    assert explain._decided(model, scores).tolist() == [1, 0, 0, 0]

@@ -157,6 +157,27 @@ def test_the_model_does_not_change(method: Any) -> None:
     np.testing.assert_array_equal(method(model, x), method(model, x, 1))
 
 
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_model_that_ends_in_softmax_has_the_same_occlusion(classes: int) -> None:
+    """Its gradient is that of the logarithm of a probability."""
+    x = rng.normal(size=(3, 6, 6, 1)).astype("float32")
+    model = nn.Sequential(nn.Flatten(), nn.Dense(36, classes))
+    ends = nn.Sequential(*model, nn.Softmax())
+    np.testing.assert_allclose(explain.occlusion(ends, x, 1), explain.occlusion(model, x, 1), atol=1e-6)
+    W = model[1].W.numpy().T.reshape(classes, 6, 6)
+    p = tn.predict(ends, x)
+    slopes = W[1] - np.einsum("nk,khw->nhw", p, W)  # of log p
+    slopes = slopes * (x[..., 0] - x[..., 0].mean(axis=(1, 2), keepdims=True))
+    np.testing.assert_allclose(explain.gradient(ends, x, 1), explain._smooth(slopes), atol=1e-5)
+
+
+def test_grad_cam_looks_at_the_last_map_of_more_than_one_row_and_column() -> None:
+    model = nn.Sequential(nn.Conv2D(1, 3, 3, padding="same"), nn.ReLU(), nn.Conv2D(3, 4, (6, 5)), nn.ReLU(),
+                          nn.Flatten(), nn.Dense(4, 2))
+    x = rng.normal(size=(2, 6, 5, 1)).astype("float32")
+    np.testing.assert_array_equal(explain.grad_cam(model, x, 1), explain.grad_cam(model, x, 1, layer="1"))
+
+
 @pytest.mark.parametrize("method", [explain.gradient, explain.grad_cam])
 def test_an_ensemble_has_the_mean_map(method: Any) -> None:
     models, x = [cnn() for _ in range(3)], rng.normal(size=(3, 12, 12, 3)).astype("float32")
@@ -168,8 +189,12 @@ def test_an_ensemble_has_the_mean_map(method: Any) -> None:
 
 def test_more_images_than_a_batch() -> None:
     model, x = cnn(), rng.normal(size=(explain.BATCH + 3, 12, 12, 3)).astype("float32")
-    whole = explain.gradient(model, x)
-    np.testing.assert_allclose(whole[-3:], explain.gradient(model, x[-3:]), atol=1e-5)
+    targets = np.arange(len(x)) % 2
+    targets[-3:] = 1, 1, 0
+    for method in (explain.gradient, explain.grad_cam):
+        for target in (None, targets):
+            last = target if target is None else target[-3:]
+            np.testing.assert_allclose(method(model, x, target)[-3:], method(model, x[-3:], last), atol=1e-5)
 
 
 @pytest.mark.parametrize(("arguments", "error", "message"), [

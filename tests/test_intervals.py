@@ -116,6 +116,21 @@ def test_resampling_by_groups() -> None:
     assert intervals.by_groups(right, alone * 0) == (0.0, 1.0)
 
 
+@pytest.mark.parametrize("level", [0.5, 0.95])
+def test_resampling_weighs_groups_by_their_images(level: float) -> None:
+    """The share of all drawn images, and the quantiles of its level."""
+    sizes = np.array([300, 1, 1, 2, 40, 5, 80])
+    groups = np.repeat(np.arange(7), sizes)
+    right = np.random.default_rng(2).random(len(groups)) < np.repeat([0.9, 0.0, 0.0, 0.2, 0.6, 0.1, 0.8], sizes)
+    drawn = np.random.default_rng(3).integers(0, 7, (40_000, 7))
+    hits = np.bincount(groups, weights=right)
+    shares = hits[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
+    expected = np.quantile(shares, [(1 - level) / 2, (1 + level) / 2])
+    order = np.random.default_rng(4).permutation(len(groups))
+    np.testing.assert_allclose(intervals.by_groups(right, groups, level), expected, atol=0.02)
+    assert intervals.by_groups(right[order], groups[order], level) == intervals.by_groups(right, groups, level)
+
+
 @pytest.mark.long
 def test_resampling_by_groups_covers() -> None:
     rng, covered = np.random.default_rng(1), 0
