@@ -97,6 +97,21 @@ def test_statistics_tell_images_apart() -> None:
     assert statistics(np.zeros((2, 1, 1, 1), np.uint8)).shape == (2, 11)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_each_statistic_by_its_equation(channels: int) -> None:
+    x = np.random.default_rng(1).integers(0, 256, (3, 7, 9, channels), dtype=np.uint8)
+    x = (x // np.arange(1, channels + 1)).astype(np.uint8)
+    for values, image in zip(statistics(x), x / 255, strict=True):
+        grey = image.mean(axis=2)
+        expected = [*image.mean(axis=(0, 1)), *image.std(axis=(0, 1)),
+                    *np.percentile(image, (1, 25, 50, 75, 99), axis=(0, 1)).ravel(),
+                    np.abs(grey[1:] - grey[:-1]).mean(), np.abs(grey[:, 1:] - grey[:, :-1]).mean(),
+                    np.abs(grey[2:] - grey[:-2]).mean(), np.abs(grey[:, 2:] - grey[:, :-2]).mean()]
+        if channels == 3:
+            expected += [np.abs(image[..., k] - image[..., k + 1]).mean() for k in (0, 1)]
+        np.testing.assert_allclose(values, expected, atol=1e-6)
+
+
 def photos(count: int, low: int = 60, high: int = 140, side: int = 12) -> np.ndarray:
     """Smooth grey images."""
     corners = rng.integers(low, high, (count, 4, 4), dtype=np.uint8)
@@ -119,6 +134,7 @@ def test_strange_images_are_told_and_files_keep_it(tmp_path: Path) -> None:
     known = model.familiar[0]
     assert known.mean == pytest.approx(train.mean()) and known.deviation == pytest.approx(train.std(), rel=1e-3)
     assert known.size.tolist() == [40, 50]
+    assert len(known.center) == 11 + 24, "statistics, and the last hidden layer"
     noise = rng.integers(0, 256, (50, 12, 12, 1), dtype=np.uint8)
     new = photos(400)
     assert (unlikeness(model, new) > 1).mean() < 0.03
@@ -147,6 +163,14 @@ def test_of_many_images_equally_spaced_ones_are_looked_at_some_at_a_time(monkeyp
     np.testing.assert_allclose([known.mean[0], known.deviation[0]], [chosen.mean(), chosen.std()], rtol=1e-5)
     scores = unlikeness(model, validation)
     np.testing.assert_allclose(scores, [unlikeness(model, validation[[i]])[0] for i in range(9)], rtol=1e-4)
+
+
+def test_the_limit_is_that_of_the_validation_images() -> None:
+    """Of 400 images that are less alike than those to train on, two lie beyond it."""
+    model, train = classifier(), photos(300, 95, 105)
+    validation = np.concatenate([photos(200, 95, 105), photos(200)])
+    remember(model, train, validation)
+    assert (unlikeness(model, validation) > 1).sum() == 2 and (unlikeness(model, train) <= 1).all()
 
 
 def test_an_ensemble_knows_the_images_of_each_member(tmp_path: Path) -> None:

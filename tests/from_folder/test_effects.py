@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,10 +14,10 @@ from PIL import Image
 
 import tinynet as tn
 from tinynet import drawing
-from tinynet.calibration import Calibration
+from tinynet.calibration import Calibration, gained
 from tinynet.data import scan_folder
-from tinynet.from_folder import figures, run, train
-from tinynet.from_folder.settings import AUGMENT, Samples, Settings, usual_size, with_positive
+from tinynet.from_folder import figures, run, settings, train, words
+from tinynet.from_folder.settings import AUGMENT, Samples, Settings, usual_channels, usual_size, with_positive
 from tinynet.random import current_seed
 
 
@@ -112,8 +113,12 @@ def test_a_model_remembers_the_images_that_it_was_trained_on(samples: Samples, t
 
 # --- the whole, of given models --------------------------------------------------------------------------------------
 
-def given(samples: Samples, seeds: list[int], outs: list[Path], weights: np.ndarray | None = WEIGHTS) -> Any:
-    """A training that gives the probability 0.05 * (1 + number) of a cat to each image, and notes its arguments."""
+def given(samples: Samples, seeds: list[int], outs: list[Path],
+          weights: np.ndarray | dict[int, np.ndarray] | None = WEIGHTS) -> Any:
+    """A training that gives the probability 0.05 * (1 + number) of a cat to each image, and notes its arguments.
+
+    weights   of the classes; with folds, by the seed of each
+    """
     def train_on(samples: Samples, fold: tn.data.Fold, settings: Settings, out: Path, seed: int) -> train.Trained:
         seeds.append(seed)
         outs.append(out)
@@ -124,7 +129,7 @@ def given(samples: Samples, seeds: list[int], outs: list[Path], weights: np.ndar
         history = [{"epoch": 1, "validation_loss": 1.0, "train_accuracy": 0.5, "train_loss": 1.0,
                     "validation_accuracy": 0.5}]
         model = train.made(samples, settings)
-        return train.Trained(model, history, weights, logp)
+        return train.Trained(model, history, weights.get(seed) if isinstance(weights, dict) else weights, logp)
     return train_on
 
 
@@ -221,6 +226,72 @@ def test_folds_from_their_probabilities_to_their_files(folder: Path, tmp_path: P
     assert found["test"] is None and found["figures"] == []
 
 
+@pytest.mark.parametrize(("weights", "biased"), [({}, False), ({5: WEIGHTS}, True), ({6: WEIGHTS}, True)], ids=str)
+@pytest.mark.parametrize("count", [None, 2])
+def test_biases_where_a_model_was_trained_with_weights_of_classes(weights: dict[int, np.ndarray], biased: bool,
+                                                                  count: int | None, folder: Path, tmp_path: Path,
+                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one fold alone, too. Each model absorbs the calibration before it is saved."""
+    calibrated: list[Any] = []
+    absorbed: list[Any] = []
+    absorb, save = run.absorb, run.save
+    monkeypatch.setattr(run, "train_on", given(Samples(scan_folder(folder), 16, 1), [], [], weights))
+    monkeypatch.setattr(run, "calibrate", exchanging(calibrated))
+    monkeypatch.setattr(run, "absorb", lambda *one: absorbed.append(one[1].temperature) or absorb(*one))
+    monkeypatch.setattr(run, "save", lambda path, model: absorbed.append(path.name) or save(path, model))
+    monkeypatch.setattr(run, "available", lambda: False)
+    run.run(Settings(folder, out=tmp_path, seed=5, folds=count))
+    if count is None:
+        biased = 5 in weights
+    assert {bias for _, _, bias in calibrated} == {biased}
+    assert absorbed == [-1.0] * (count or 1) + ["model.safetensors"]
+
+
+def test_patients_count_in_the_interval_and_in_the_error_of_the_gain(folder: Path) -> None:
+    found = scan_folder(folder, groups=r"(\d)\d")  # the images 0 to 9, and 10 to 15
+    indices = np.array([1, 2, 4, 9, 10, 12, 15])
+    p = np.linspace(0.1, 0.9, 7)
+    before, after = np.stack([1 - p, p], axis=1), np.stack([1 - p**2, p**2], axis=1)
+    scored = run._scored(found, indices, before, before.argmax(axis=1), 0.25)
+    right = before.argmax(axis=1) == found.labels[indices]
+    groups = np.array([0, 0, 0, 0, 1, 1, 1])
+    assert scored["interval"] == list(tn.intervals.by_groups(right, groups)) and scored["groups"] == 2
+    assert scored["threshold"] == 0.25 and scored["images"] == 7
+    gain = run._gain(found, indices, before, after)
+    expected = gained(found.labels[indices], before, after, groups)
+    assert (gain["gain"], gain["error"]) == expected != gained(found.labels[indices], before, after)
+
+
+@pytest.mark.parametrize("threshold", [None, 0.3])
+def test_the_test_part_is_judged_by_the_threshold_of_the_ensemble(threshold: float | None, samples: Samples,
+                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    """And at a half, for comparison."""
+    tested = [0, 3, 5, 9]
+    samples.folder = replace(samples.folder, part_of=np.where(np.isin(np.arange(16), tested), "test", "train"))
+    model = train.made(samples, Settings(Path("x")))
+    model.decision_threshold = threshold
+    p = np.array([[0.6, 0.4], [0.8, 0.2], [0.6, 0.4], [0.1, 0.9]])
+    monkeypatch.setattr(run.Classifier, "probabilities",
+                        lambda self, images: p[[tested.index(level // 10) for level in images[:, 0, 0, 0]]])
+    found = run._tested(model, samples)
+    assert found is not None and found["images"] == found["at_half"]["images"] == 4
+    assert found["confusion_matrix"] == ([[2, 0], [1, 1]] if threshold is None else [[1, 1], [0, 2]])
+    assert found["at_half"]["confusion_matrix"] == [[2, 0], [1, 1]] and found["threshold"] == threshold
+    assert found["at_half"]["threshold"] is None
+
+
+def test_doubts_are_about_the_training_images_and_the_decisions_on_all(samples: Samples,
+                                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(words, "doubts_of_training", lambda *arguments: asked.append(arguments) or [])
+    made = given(samples, [], [])(samples, FOLD, Settings(Path("x")), Path("x"), 0)
+    run._doubts_of_model(made, FOLD, samples.folder, Calibration(-1.0, (0.0, 0.0)), 0.7)
+    (raw, history, predicted), = asked
+    assert raw["images"] == 7 and raw["accuracy"] == 4 / 7, "not calibrated: 0 to 8 are dogs"
+    everything = np.concatenate([FOLD.train, FOLD.validation, FOLD.test])
+    assert history is made.history and predicted.tolist() == (everything > 13).astype(int).tolist()
+
+
 # --- figures --------------------------------------------------------------------------------------------------------
 
 @pytest.fixture
@@ -286,3 +357,21 @@ def test_the_positive_class_becomes_the_second(folder: Path) -> None:
     turned = with_positive(scanned, "cat")
     assert turned.classes == ("dog", "cat") and (turned.labels == 1 - scanned.labels).all()
     assert with_positive(scanned, "dog") is scanned and with_positive(scanned, None) is scanned
+
+
+@pytest.mark.parametrize(("channels", "expected"), [([1, 1], 1), ([1, 3], 3), ([3, 1], 3), ([3, 3], 3)])
+def test_images_are_grey_if_all_are(channels: list[int], expected: int) -> None:
+    folder: Any = SimpleNamespace(sizes=np.array([(9, 9, one) for one in channels]))
+    assert usual_channels(folder) == expected and usual_channels(SimpleNamespace(sizes=None)) == 3  # type: ignore[arg-type]
+
+
+def test_images_that_do_not_fit_into_memory_are_read_in_the_order_asked_for(folder: Path,
+                                                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = Samples(scan_folder(folder), 16, 1)
+    monkeypatch.setattr(settings, "MEMORY", 16 * 16 * 16)
+    assert isinstance(Samples(kept.folder, 16, 1).images, np.ndarray), "just as many bytes"
+    monkeypatch.setattr(settings, "MEMORY", 16 * 16 * 16 - 1)
+    read = Samples(kept.folder, 16, 1)
+    assert isinstance(read.images, tn.data.Images) and read.usual == (16, 20)
+    for indices in (np.array([7, 2, 15, 2]), np.array([0])):
+        np.testing.assert_array_equal(read.part(indices)[:], kept.part(indices))
