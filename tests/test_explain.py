@@ -280,6 +280,9 @@ def test_good_images_are_explained_beside_bad_ones(model: Path, tmp_path: Path, 
     assert len(list((tmp_path / "out").glob("*.png"))) == len(told.out.splitlines()) == 2
     assert "left out 2 files not named .png, .jpg" in told.err and "the first is film.mp4" in told.err
     assert told.err.count("z.png must be a PNG") == 2
+    for given in ([plain / "z.png", plain / "x.png"], [plain, plain / "x.png"], [plain / "none", plain / "x.png"]):
+        assert main(["explain", str(model), *map(str, given), "--out", str(tmp_path / "three")]) == 1, "whichever fails"
+    assert main(["explain", str(model), str(plain / "x.png"), "--out", str(tmp_path / "three")]) == 0
     folder = photos(tmp_path / "in", *(f"{name}/{i}.png" for name in ("cat", "<b>dog") for i in range(4)))
     (folder / "cat" / "cut.png").write_bytes(b"\0")
     assert main(["explain", str(model), str(folder), "--out", str(tmp_path / "two"), "--most", "1"]) == 0

@@ -185,6 +185,13 @@ def test_scores_of_any_dtype(dtype: str) -> None:
         sk.average_precision_score(labels, scores.astype(float)), rel=1e-12)
 
 
+def test_scores_beyond_the_precision_of_floats() -> None:
+    """2^53 and 2^53 + 1 are equal as floats."""
+    scores = np.array([2**53, 2**53 + 1, 2**53 + 2])
+    assert metrics.roc_auc([0, 1, 1], scores) == metrics.average_precision([0, 1, 1], scores) == 1
+    assert metrics.roc_auc([1, 0, 0], scores) == 0
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_many_labels_as_scikit_learn(seed: int) -> None:
     """One label is never true, and another never predicted."""

@@ -54,7 +54,8 @@ def test_every_setting_is_an_option() -> None:
 @pytest.mark.parametrize(("words", "name", "value"), [
     (["--threshold", "balanced"], "threshold", "balanced"), (["--groups", "none"], "groups", None),
     (["--sensitivity", "1"], "sensitivity", 1.0), (["--size", "8"], "size", 8), (["--size", "1024"], "size", 1024),
-    (["--folds", "2"], "folds", 2), (["--max-skipped", "1"], "max_skipped", 1.0)])
+    (["--folds", "2"], "folds", 2), (["--max-skipped", "1"], "max_skipped", 1.0),
+    (["--seed", "0"], "seed", 0), (["--seed", str(2**32 - 1)], "seed", 2**32 - 1), (["--epochs", "1"], "epochs", 1)])
 def test_values_of_options_of_train(words: list[str], name: str, value: Any, settings: list[Settings]) -> None:
     main(["train", "photos", *words])
     assert getattr(settings[0], name) == value
@@ -62,6 +63,7 @@ def test_values_of_options_of_train(words: list[str], name: str, value: Any, set
 
 @pytest.mark.parametrize("words", [
     ["--size", "7"], ["--size", "1025"], ["--folds", "1"], ["--threshold", "0"], ["--threshold", "1"],
+    ["--seed", "-1"], ["--seed", str(2**32)], ["--lr", "inf"], ["--max-skipped", "0"],
     ["--sensitivity", "0"], ["--sensitivity", "1.01"], ["--threshold", "0.3", "--sensitivity", "0.3"]])
 def test_values_that_are_refused(words: list[str], settings: list[Settings]) -> None:
     with pytest.raises(SystemExit):
@@ -159,6 +161,34 @@ def test_images_that_are_unlike_are_counted(model: str, folder: Path, monkeypatc
     main(["predict", model, *[str(folder / "train" / "dark" / f"{i}.png") for i in (1, 2)]])
     assert [line.endswith("; unlike the training images") for line in capsys.readouterr().out.splitlines()] == [
         False, True]
+
+
+@pytest.mark.parametrize(("threshold", "expected"), [(None, [0, 1, 1]), (0.05, [1, 1, 1]), (0.999, [0, 0, 0])])
+def test_each_command_decides_by_the_threshold_of_the_model(threshold: float | None, expected: list[int], tmp_path: Path,
+                                                            capsys: pytest.CaptureFixture[str]) -> None:
+    """The predicted class comes first, whatever its probability. The images of a person are one group."""
+    made = nn.Sequential(nn.GlobalAveragePool(), nn.Dense(1, 2), input_shape=(4, 4, 1))
+    made[1].load_state_dict({"W": np.array([[-2.0, 2.0]]), "b": np.array([1.0, -1.0])})
+    made.classes, made.scaling, made.decision_threshold = ("dark", "bright"), nn.Scaling(), threshold
+    tn.save(tmp_path / "two.safetensors", made)
+    paths = [tmp_path / "mine" / name for name in ("dark/person1_virus_1.png", "dark/person1_virus_2.png",
+                                                   "bright/person2_virus_3.png")]
+    for path, level in zip(paths, (0, 160, 255), strict=True):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (4, 4), level).save(path)
+    model, right = str(tmp_path / "two.safetensors"), np.array(expected) == [0, 0, 1]
+    main(["predict", model, *map(str, paths)])
+    for line, number in zip(capsys.readouterr().out.splitlines(), expected, strict=True):
+        assert line.partition(": ")[2].startswith(made.classes[number])
+        assert line.endswith(" (bright is predicted above 5.0%)") == (threshold == 0.05)
+    main(["evaluate", model, str(tmp_path / "mine"), "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert found["accuracy"] == pytest.approx(right.mean()) and found["threshold"] == threshold
+    assert found["interval"] == list(tn.intervals.by_groups(right, np.array([0, 0, 1]))) and found["groups"] == 2
+    main(["evaluate", model, str(tmp_path / "mine")])
+    said = capsys.readouterr().out
+    assert "The interval is resampled by 2 groups of images" in said
+    assert ("bright is predicted if" in said) == (threshold is not None)
 
 
 # --- explain --------------------------------------------------------------------------------------------------------

@@ -424,6 +424,17 @@ def test_copies_in_given_parts_are_said(tmp_path):
     assert count and f"; {count} test images identical to training images" in fold.sentence
 
 
+@pytest.mark.parametrize("part", ["val", "test"])
+def test_copies_in_one_given_part_are_said_of_it_alone(tmp_path, part):
+    names = [f"{where}/{'ab'[number % 2]}/{number}_{where}.png" for where, start in (("train", 0), ("val", 50),
+             ("test", 100)) for number in range(start, start + 20)]
+    names += [f"{part}/a/{number}_copy.png" for number in (0, 2, 4)]
+    fold, = folds(scan_folder(coloured(tmp_path, *names)), seed=0)
+    what = {"val": "validation", "test": "test"}[part]
+    assert fold.sentence.endswith(f"; 3 {what} images identical to training images")
+    assert fold.sentence.count("identical") == 1
+
+
 def test_copies_of_patients_do_not_join_them(tmp_path):
     names = [f"{'ab'[number % 2]}/{number // 2}_p{number % 8}.png" for number in range(80)]
     found = scan_folder(coloured(tmp_path, *names), groups=r"_p(\d+)")

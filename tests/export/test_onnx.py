@@ -167,6 +167,15 @@ def test_pixels_and_probabilities(shape: tuple[int, int, int], tmp_path: Path) -
         "tinynet.scaling": {"mean": list(model.scaling.mean), "scale": [50.0]}}  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize(("mean", "scale"), [
+    (0.0, 255.0), ((0.0, 20.0, 30.0), 50.0), ((0.0, 0.0, 5.0), (100.0, 120.0, 300.0)), (7.0, (4.0, 5.0, 6.0))])
+def test_pixels_are_scaled_as_the_model_does(mean: Any, scale: Any, tmp_path: Path) -> None:
+    model, pixels = saved_classifier(tmp_path / "model"), images((8, 9, 3))
+    model.scaling = nn.Scaling(mean=mean, scale=scale)
+    found, = session(onnx_bytes(model, pixels=True, probabilities=True)).run(None, {"pixels": pixels})
+    np.testing.assert_allclose(found, Classifier(model).probabilities(pixels), atol=1e-5)
+
+
 def test_an_ensemble_gives_its_probabilities_and_the_threshold_is_told(tmp_path: Path) -> None:
     model = ensemble([saved_classifier(tmp_path / "model", classes=2) for _ in range(3)])
     model.decision_threshold = 0.3

@@ -285,7 +285,7 @@ def test_doubts_are_about_the_training_images_and_the_decisions_on_all(samples: 
     asked: list[Any] = []
     monkeypatch.setattr(words, "doubts_of_training", lambda *arguments: asked.append(arguments) or [])
     made = given(samples, [], [])(samples, FOLD, Settings(Path("x")), Path("x"), 0)
-    run._doubts_of_model(made, FOLD, samples.folder, Calibration(-1.0, (0.0, 0.0)), 0.7)
+    run._doubts_of_model(made, FOLD, samples.folder, Calibration(-1.0, (0.0, 0.0)), 0.72)
     (raw, history, predicted), = asked
     assert raw["images"] == 7 and raw["accuracy"] == 4 / 7, "not calibrated: 0 to 8 are dogs"
     everything = np.concatenate([FOLD.train, FOLD.validation, FOLD.test])

@@ -47,7 +47,7 @@ def test_the_decision_is_told(settings: dict[str, object], expected: str, tmp_pa
     rule = {"temperature": 1.5, "bias": [0.5, -0.5], "threshold": 0.3}
     gain = {"before": 0.4, "after": 0.3, "gain": 0.1, "error": 0.04}
     for images, told in ((120, "error went from 0.2000 to 0.1000, the log loss from 0.4000 to 0.3000"),
-                         (18, "18 images: too few to measure")):
+                         (100, "error went from 0.2000"), (99, "99 images: too few to measure")):
         said = "\n".join(words.decision(rule, ["cat", "dog"], Settings(tmp_path, **settings), images=images,
                                         by_folds=False, errors={"before": 0.2, "after": 0.1}, gain=gain))
         assert expected in said and told in said and "1.50 and biases" in said

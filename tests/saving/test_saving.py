@@ -202,8 +202,9 @@ def test_classes_and_scaling_come_back(path: Path) -> None:
     first = path.read_bytes()
     tn.save(path, again)  # classes and scaling of the model are saved again
     assert path.read_bytes() == first
-    tn.save(path, again, classes="wxyz")
+    tn.save(path, again, classes="wxyz", scaling=nn.Scaling(mean=0.25))  # before those of the model
     assert tn.load(path).classes == ("w", "x", "y", "z")
+    assert tn.load(path).scaling == nn.Scaling(mean=0.25) and again.scaling == nn.Scaling(mean=0.5, scale=(0.1,))
 
 
 def test_without_them_nothing_is_assumed(path: Path) -> None:
