@@ -164,8 +164,8 @@ def test_images_that_are_unlike_are_counted(model: str, folder: Path, monkeypatc
 
 
 @pytest.mark.parametrize(("threshold", "expected"), [(None, [0, 1, 1]), (0.05, [1, 1, 1]), (0.999, [0, 0, 0])])
-def test_each_command_decides_by_the_threshold_of_the_model(threshold: float | None, expected: list[int], tmp_path: Path,
-                                                            capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands_decide_by_the_threshold_of_the_model(threshold: float | None, expected: list[int], tmp_path: Path,
+                                                       capsys: pytest.CaptureFixture[str]) -> None:
     """The predicted class comes first, whatever its probability. The images of a person are one group."""
     made = nn.Sequential(nn.GlobalAveragePool(), nn.Dense(1, 2), input_shape=(4, 4, 1))
     made[1].load_state_dict({"W": np.array([[-2.0, 2.0]]), "b": np.array([1.0, -1.0])})
