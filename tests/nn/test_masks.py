@@ -45,6 +45,7 @@ LAYERS: dict[str, Callable[[], Any]] = {
     "Conv1D, causal": lambda: nn.Conv1D(D, 2, 3, padding="causal", dilation=2),
     "Conv1D, groups": lambda: nn.Conv1D(D, 2 * D, 3, padding="same", groups=D),
     "Conv1D, valid": lambda: nn.Conv1D(D, 2, 3),
+    "Conv1D, valid, dilation 2": lambda: nn.Conv1D(D, 2, 2, dilation=2),
     "Conv1D, 1": lambda: nn.Conv1D(D, 2, 4, padding=1),
     "Conv1D, 3": lambda: nn.Conv1D(D, 2, 2, padding=3),
     "MaxPool1D, stride 1": lambda: nn.MaxPool1D(2, 1),
@@ -66,10 +67,12 @@ LAYERS: dict[str, Callable[[], Any]] = {
         nn.BatchNorm(D), nn.LSTM(D, 4), nn.Dropout(0.2), nn.Conv1D(4, 5, 3), nn.ReLU(), nn.MaxPool1D(2, 1),
         nn.Sequential(nn.LSTM(5, 4), nn.Dense(4, 3)), nn.GlobalMaxPool(), nn.Dense(3, 2)),
 }
-TOO_WIDE = {"Parallel, valid", "Conv1D, valid", "Conv1D, 1", "MaxPool1D, stride 1", "AvgPool1D, stride 1",
-            "all in a row"}  # for one step
+TOO_WIDE = {"Parallel, valid", "Conv1D, valid", "Conv1D, valid, dilation 2", "Conv1D, 1", "MaxPool1D, stride 1",
+            "AvgPool1D, stride 1", "all in a row"}  # for one step
 STRIDED: dict[str, Callable[[], Any]] = {
     "Conv1D, stride 2": lambda: nn.Conv1D(D, 2, 3, stride=2), "Flatten": nn.Flatten,
+    "Conv1D, stride 2, dilation 3": lambda: nn.Conv1D(D, 2, 3, stride=2, dilation=3),
+    "Conv1D, stride 2, dilation 3, 2": lambda: nn.Conv1D(D, 2, 3, stride=2, dilation=3, padding=2),
     "Conv1D, stride 3, same": lambda: nn.Conv1D(D, 2, 4, stride=3, padding="same"),
     "MaxPool1D": lambda: nn.MaxPool1D(2), "AvgPool1D, same": lambda: nn.AvgPool1D(4, 2, "same"),
     "LSTM, backwards": lambda: nn.LSTM(D, 4, go_backwards=True),
@@ -162,6 +165,8 @@ def test_a_sequence_without_a_real_step() -> None:
 MASK_AFTER = [
     ("Conv1D, same", GAPS), ("Conv1D, causal", GAPS),
     ("Conv1D, valid", GAPS[:, :-2] & GAPS[:, 1:-1] & GAPS[:, 2:]),
+    ("Conv1D, valid, dilation 2", GAPS[:, :-2] & GAPS[:, 2:]),
+    ("Conv1D, stride 2, dilation 3", GAPS[:, 0:3:2]), ("Conv1D, stride 2, dilation 3, 2", GAPS[:, [0, 0, 2, 4]]),
     ("Conv1D, stride 2", GAPS[:, 0:7:2]), ("MaxPool1D", GAPS[:, 0:8:2]),
     ("MaxPool1D, stride 1", GAPS[:, :-1] & GAPS[:, 1:]),
     ("AvgPool1D, same", GAPS[:, [0, 1, 3, 5, 7]]),  # the first window begins before the first step

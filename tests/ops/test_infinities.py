@@ -106,6 +106,16 @@ def test_nothing_but_ignored_labels(place: str, dtype: str) -> None:
     assert not tn.Tensor(logits.grad).numpy().any()
 
 
+@pytest.mark.parametrize("options", [{}, {"ignore_index": -1}])
+def test_nothing_but_samples_of_weight_0(place: str, dtype: str, options: Any) -> None:
+    """Beside ignored labels too: the loss is 0, and so are the gradients."""
+    logits, s = tensor([[1.0, 2.0], [3.0, 0.0]], place, dtype), tn.Tensor(np.array([0, len(options)], dtype)).to(place)
+    loss = ops.cross_entropy(logits, tn.Tensor([0, -1 if options else 1]).to(place), sample_weight=s, **options)
+    loss.backward()
+    assert loss.item() == 0
+    assert not tn.Tensor(logits.grad).numpy().any()
+
+
 def test_other_labels_are_still_refused() -> None:
     with pytest.raises(tn.errors.ArgumentError, match=r"labels must be in \[0, K\)"):
         ops.cross_entropy(tn.Tensor([[0.0, 0.0]] * 2), np.array([-1, 2]), ignore_index=-1)

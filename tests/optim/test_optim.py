@@ -679,6 +679,18 @@ def test_groups_are_optimizers_of_their_own(kind: str, dtype: str) -> None:
     assert (grouped.lr, getattr(grouped, "weight_decay", None)) == (0.125, apart[1].weight_decay)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_group_may_have_no_weight_decay_beside_an_optimizer_that_has_one(kind: str) -> None:
+    """A decay of 0 is one of its own: biases, for example."""
+    one, other = nn.Parameter([1.0]), nn.Parameter([1.0])
+    groups: Any = [{"parameters": [one], "weight_decay": 0}, {"parameters": [other]}]
+    optimizer = KINDS[kind](groups, lr=0.5, weight_decay=0.5)
+    one.grad, other.grad = (np.zeros(1, "float32") for _ in range(2))
+    optimizer.step()
+    assert one.item() == 1 and other.item() < 1
+    assert [group.weight_decay for group in optimizer.groups] == [0, None]
+
+
 def test_an_optimizer_of_ones_own_with_groups() -> None:
     class Descent(optim.Optimizer):
         def update(self, value: Any, gradient: Any, *moments: Any) -> None:
@@ -717,7 +729,9 @@ SCHEDULES: dict[str, Callable[[Any], Any]] = {
     "Cosine": lambda o: optim.Cosine(o, steps=8, final=0.1),
     "OneCycle": lambda o: optim.OneCycle(o, peak=2.0, steps=8),
     "Warmup": lambda o: optim.Warmup(o, steps=4),
-    "Warmup, Cosine": lambda o: optim.Warmup(optim.Cosine(o, steps=5), steps=2)}
+    "Warmup, Cosine": lambda o: optim.Warmup(optim.Cosine(o, steps=5), steps=2),
+    "Warmup, Warmup": lambda o: optim.Warmup(optim.Warmup(o, steps=3), steps=2),
+    "Warmup, Warmup, Cosine": lambda o: optim.Warmup(optim.Warmup(optim.Cosine(o, steps=5), steps=3), steps=2)}
 
 
 def test_rates() -> None:
@@ -810,6 +824,19 @@ def test_clipping(dtype: str) -> None:
     for bad in (0.0, -1.0, math.nan):
         with pytest.raises(ArgumentError, match=r"clip_global_norm: max_norm must be positive, got .*; 1.0 is usual"):
             optim.clip_global_norm([a], bad)
+
+
+def test_clipping_of_gradients_of_two_dtypes_and_of_no_elements() -> None:
+    """The norm has the wider dtype, in whichever order they come; one that scales gradients, too."""
+    for dtypes in (("float32", "float64"), ("float64", "float32")):
+        for scale in (1.0, 1e-25):  # squares of the second are 0 in float32
+            a, b = (nn.Parameter(np.zeros(1, dtype)) for dtype in dtypes)
+            empty = nn.Parameter(np.zeros((0, 2), "float32"))
+            a.grad, b.grad = np.array([3 * scale], dtypes[0]), np.array([4 * scale], dtypes[1])
+            empty.grad = np.zeros((0, 2), "float32")
+            norm = optim.clip_global_norm([empty, a, b], 2.5 * scale)
+            assert norm.dtype == "float64" and float(norm) == pytest.approx(5 * scale, rel=1e-6)
+            assert [a.grad.item(), b.grad.item()] == pytest.approx([1.5 * scale, 2 * scale], rel=1e-6)
 
 
 def test_clipping_shows_what_is_not_finite() -> None:

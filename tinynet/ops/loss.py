@@ -113,7 +113,7 @@ def cross_entropy(xp: Any, logits: Array, labels: Array, weight: Array | None = 
     omega = w * target if is_class else xp.ones((*logp.shape[:-1], 1), logp.dtype)  # ω, its sum over the last axis
     S = _times(s, omega).sum() if reduction == "mean" else None
     if S is not None and (ignore_index is not None or s is not None):
-        is_empty = S == 0 if ignore_index is None else ~counts.any()
+        is_empty = ~counts.any() if s is None else S == 0
         S = xp.where(is_empty, xp.ones((), S.dtype), S)
     if reduction != "none":
         loss = loss.sum() if S is None else loss.sum() / S  # (4) ()

@@ -153,7 +153,7 @@ class Warmup(Schedule):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if self.then:
-            self.then.base = float(state["base"])
+            self.then.load_state_dict({**state, "steps": 0})  # it starts where the rise ends
         super().load_state_dict(state)
 
 
