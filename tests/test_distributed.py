@@ -91,6 +91,21 @@ def test_sums_of_work_that_is_repeated_are_sent_once() -> None:
     assert doubles.sent == 4
 
 
+def test_ranks_whose_work_is_repeated_pass_the_rest_on() -> None:
+    class Ranks(Communicator):
+        rank, size = 2, 3
+
+        def broadcast(self, array: Any, root: int = 0) -> Any:
+            return array + root
+
+        def gather(self, value: Any) -> list[Any]:
+            return [value] * self.size
+
+    ranks = Repeatable(Ranks())
+    assert (ranks.rank, ranks.size, ranks.rows(6), ranks.gather("x")) == (2, 3, slice(4, 6), ["x"] * 3)
+    assert [ranks.broadcast(np.array(5), root).item() for root in (0, 2)] == [5, 7]
+
+
 def test_importing_tinynet_imports_no_mpi() -> None:
     code = "import sys, tinynet.distributed; sys.exit('mpi4py' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True,

@@ -158,6 +158,15 @@ def test_a_gradient_that_cancels_is_judged_beside_the_largest() -> None:
     mine, theirs = ({"output": np.array([1e6]), "0.W": np.array([1.0]), "0.gamma": np.array([value])}
                     for value in (1e-6, 1.5e-6))
     assert agree.errors(mine, theirs)["0.gamma"] == pytest.approx(0.5e-6 / agree.SMALL)
+    mine, theirs = ({"output": np.array([value]), "loss": np.array(value), "0.W": np.array([1.0])}
+                    for value in (1e-6, 1.5e-6))
+    assert agree.errors(mine, theirs) == pytest.approx({"output": 1 / 3, "loss": 1 / 3, "0.W": 0})
+
+
+@pytest.mark.parametrize(("name", "limit"), [("output", 1e-5), ("loss", 1e-5), ("0.W", 5e-4), ("x", 5e-4)])
+def test_outputs_have_a_narrower_limit_than_gradients(name: str, limit: float) -> None:
+    assert agree.verdict({name: limit}) is None
+    assert agree.verdict({name: 1.01 * limit}) == f"disagrees in {name} by {1.01 * limit:.1e}"
 
 
 @pytest.mark.parametrize(("packages", "programs", "lack"), [
@@ -218,6 +227,8 @@ def test_the_ratio_is_the_median_of_those_of_the_rounds() -> None:
     assert found["ratio"] == {"median": 0.5, "low": 0.375, "high": 0.75, "of_minima": 0.5, "rounds": 3}
     assert (found["ours"]["median"], found["ours"]["min"], found["ours"]["calls"]) == (2.0, 1.0, 5)
     assert found["theirs"]["blocks"] == [2.0, 8.0, 6.0]
+    pair = timing.Pair(ours=[[6.0], [2.0, 1.0]], theirs=[[8.0], [9.0, 4.0]])
+    assert pair.summary()["ratio"]["of_minima"] == 0.25, "of all rounds"
 
 
 # --- floors ---------------------------------------------------------------------------------------------------------
@@ -406,11 +417,15 @@ def test_the_report_has_a_section_for_each_machine(tmp_path: Path) -> None:
 
     write("1", "growth", ["avx2"])
     write("2", "step", ["avx2"])
+    several = [{"row": row, "case": "one of two", "unit": "s", "results": {OURS: {"value": 0.5}}}
+               for row in ("growth", "step")]
+    write("0", "growth and step", ["avx2"], records=several)  # by its first row: before that of growth alone
     write("3", "step", ["avx2", "avx512f"])
     (tmp_path / "gpu.json").write_text('{"device": "a GPU"}')
     text = report.text(tmp_path)
     assert re.findall(r"^## (.*)$", text, re.M) == ["A CPU, AVX2, 2 threads", "A CPU, AVX-512, 2 threads"]
     assert text.index("A training step") < text.index("Growth") and text.count("a case   250 ms") == 3
+    assert re.findall(r"`measure (.*?)`", text) == ["growth and step", "step", "growth", "step"]
     assert "`measure growth`, commit cccccccccccc, 2026-01-01." in text
 
 

@@ -35,7 +35,7 @@ def test_the_largest_differences_of_weights_are_printed(monkeypatch: pytest.Monk
 
     def started(count: int, name: str, model: str, data: str, threads: int, file: Any) -> str:
         asked.append((count, model, data, threads))
-        np.savez(file, W=np.array([2.0, 1.0]), b=np.array([4.0, 1.0 + 0.5 * (count == 3)]))
+        np.savez(file, W=np.array([2.0, 1.0]), b=np.array([4.0, 1.0 + 4 * (count == 3)]))
         return ""
 
     monkeypatch.setattr(ranks, "started", started)
@@ -43,7 +43,7 @@ def test_the_largest_differences_of_weights_are_printed(monkeypatch: pytest.Monk
     assert asked == [(1, "cnn", "there", 1), (1, "cnn", "there", 2), (2, "cnn", "there", 0), (3, "cnn", "there", 0)]
     assert capsys.readouterr().out.splitlines() == [
         "cnn, 2 threads: W 0.0e+00, b 0.0e+00", "cnn, 2 ranks: W 0.0e+00, b 0.0e+00",
-        "cnn, 3 ranks: b 1.2e-01, W 0.0e+00"]
+        "cnn, 3 ranks: b 1.0e+00, W 0.0e+00"]
 
 
 def test_the_worker_times_epochs(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

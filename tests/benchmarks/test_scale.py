@@ -47,6 +47,10 @@ def test_a_sum_takes_the_faster_algorithm() -> None:
     assert scale.add_up(SUMS, 1, 3) == scale.add_up(SUMS, 1, 4)
 
 
+def test_ranks_are_useful_up_to_the_first_doubling_that_is_not_a_tenth_faster() -> None:
+    assert [scale.useful(times) for times in ([1.0], [1.1, 1.0], [1.09, 1.0], [2.2, 2.0, 1.0, 1.0, 0.5])] == [0, 1, 0, 2]
+
+
 def test_a_step_is_compute_and_its_sums() -> None:
     assert scale.step(found(), "lstm_cnn", 1, 128) == 130
     assert scale.step(found(), "lstm_cnn", 2, 128, 1.0) == 66 + 1.5 + 0.5 + 2 * 1.0
@@ -59,6 +63,8 @@ def test_tables_are_those_of_the_model() -> None:
     busy = scale.tables(found(machine={"cpu": "A processor", "cores": 2, "load": [1.6]}))
     assert busy["machine"].startswith("Measured on A processor, 2 cores, load 1.6,")
     assert busy["machine"].endswith("these numbers are preliminary.**")
+    quiet = scale.tables(found(machine={"cpu": "A processor", "cores": 2, "load": [0.5]}))  # just the limit, of each
+    assert quiet["machine"].endswith("commit 1234567.")
     assert "| `lstm_cnn` | 512 | 2 | 10 | 280.0 | 280.0 | 1.00 |" in tables["checks"]
     assert "| `lstm_cnn` | 3.0 | 10.0 | 66.0 | 514.0 | 2 | 101 | 2.00 | 0.0 | 0.0 |" in tables["parts"]
     times = [scale.step(found(), "lstm_cnn", ranks, 128, 10.0) for ranks in (1, 2, 4)]

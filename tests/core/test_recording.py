@@ -14,6 +14,8 @@ from tinynet import backend, nn
 from tinynet.backend.cuda.runtime import fake_cupy
 from tinynet.errors import DeviceError
 from tinynet.recording import SHAPES, Fingerprint, Recording, Recordings, Watched
+from tinynet.settings import call_with
+from tinynet.tape import in_training
 from tinynet.tensor import Tensor
 
 pytest.importorskip("numba")
@@ -208,6 +210,15 @@ def test_a_setting_is_noticed(setting: Callable[[], Any]) -> None:
     fingerprint = Fingerprint([])
     with setting():
         assert not fingerprint.is_current() and len(fingerprint.changes()) == 1
+    assert fingerprint.is_current()
+
+
+@pytest.mark.parametrize("mode", [False, True])
+def test_a_mode_of_all_modules_is_noticed(mode: bool) -> None:
+    """That of `evaluate` and `profile`, for a while: no attribute tells of it."""
+    fingerprint = Fingerprint([])
+    assert not call_with({in_training: mode}, fingerprint.is_current)
+    assert call_with({in_training: mode}, fingerprint.changes) == [SETTING]
     assert fingerprint.is_current()
 
 

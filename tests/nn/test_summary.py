@@ -248,6 +248,20 @@ def test_time_is_that_of_the_layer_alone(monkeypatch: pytest.MonkeyPatch) -> Non
     assert all(row.forward > 0 and row.backward > 0 for row in profile.rows)
 
 
+def test_a_profile_is_the_median_of_training_steps_without_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds, modes = iter([1000.0, 30.0, 5.0, 7.0]), []
+
+    class Warm(nn.Module):
+        def forward(self, x: Any) -> Any:
+            modes.append(self.training)
+            Clock.now += next(seconds)
+            return x * 1.0
+
+    monkeypatch.setattr("tinynet.nn.profile.time.perf_counter", lambda: Clock.now)
+    profile = Warm().eval().profile(images(2, 3), repeat=3)
+    assert profile.forward == profile.rows[0].forward == 7 and modes == [True] * 4
+
+
 def test_a_profile_as_a_table() -> None:
     text = str(models.lstm_cnn().profile(images(4, 28, 28, 1), repeat=1))
     lines = text.splitlines()

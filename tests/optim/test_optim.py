@@ -703,6 +703,20 @@ def test_an_optimizer_of_ones_own_with_groups() -> None:
     assert (one.item(), other.item(), optimizer.lr) == (0.5, 0.75, 0.5)
 
 
+def test_an_update_that_fails_leaves_the_rate_and_the_weight_decay_of_the_optimizer() -> None:
+    """Those of a group hold during its update alone: an interrupt may come in it."""
+    class Fails(optim.SGD):
+        def update(self, value: Any, gradient: Any, *moments: Any) -> None:
+            raise KeyError((self.lr, self.weight_decay))
+
+    parameter = nn.Parameter([1.0])
+    optimizer = Fails([{"parameters": [parameter], "lr": 0.25, "weight_decay": 0.125}], lr=0.5, weight_decay=0.0625)
+    parameter.grad = np.ones(1, "float32")
+    with pytest.raises(KeyError, match=r"0.25, 0.125"):
+        optimizer.step()
+    assert (optimizer.lr, optimizer.weight_decay) == (0.5, 0.0625)
+
+
 @pytest.mark.parametrize(("groups", "options", "message"), [
     ([{"params": [nn.Parameter([1.0])]}], {}, r"a group must be a dictionary with .* got \['params'\]"),
     ([{"parameters": [nn.Parameter([1.0])], "eps": 1}], {}, r"a group .* may have lr and weight_decay, got .* 'eps'"),
