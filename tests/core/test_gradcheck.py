@@ -234,6 +234,19 @@ def test_equal_seeds_give_equal_reports() -> None:
     assert tn.gradcheck(tn.ops.exp, A, seed=3) == tn.gradcheck(tn.ops.exp, A, seed=3)
 
 
+def test_another_seed_is_another_check() -> None:
+    """Other weights of the outputs, so other slopes."""
+    wrong = planted(tn.ops.exp, lambda dx: 2 * dx)
+    assert len({tn.gradcheck(wrong, A, seed=seed).numeric for seed in range(3)}) == 3
+
+
+def test_each_element_is_measured_where_that_was_asked_for() -> None:
+    """The report of directions names no element."""
+    assert tn.gradcheck(tn.ops.exp, A).index == ()
+    report = tn.gradcheck(tn.ops.exp, A, elementwise=True)
+    assert report.ok and len(report.index) == 2 and report.analytic == pytest.approx(report.numeric, rel=1e-12) != 0
+
+
 @pytest.mark.parametrize(("call", "message"), [
     (lambda: tn.gradcheck(tn.ops.exp, A, mode="forward"), "gradcheck: mode must be auto, complex, central or "
      "richardson, got 'forward'; mode=\"auto\" chooses"),
