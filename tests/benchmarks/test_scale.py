@@ -48,7 +48,8 @@ def test_a_sum_takes_the_faster_algorithm() -> None:
 
 
 def test_ranks_are_useful_up_to_the_first_doubling_that_is_not_a_tenth_faster() -> None:
-    assert [scale.useful(times) for times in ([1.0], [1.1, 1.0], [1.09, 1.0], [2.2, 2.0, 1.0, 1.0, 0.5])] == [0, 1, 0, 2]
+    times = [1.0], [1.1, 1.0], [1.09, 1.0], [2.2, 2.0, 1.0, 1.0, 0.5]
+    assert [*map(scale.useful, times)] == [0, 1, 0, 2]
 
 
 def test_a_step_is_compute_and_its_sums() -> None:

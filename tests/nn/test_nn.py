@@ -731,11 +731,14 @@ def test_astype_changes_floats_in_place() -> None:
     tensors = model.tensors()
     x = np.random.default_rng(0).uniform(0, 1, (2, 6, 4, 1))
     model(tn.Tensor(x.astype("float32"))).sum().backward()
+    gradients = {name: parameter.grad.copy() for name, parameter in model.parameters().items()}
     assert model.astype("float64") is model
     for name, tensor in model.tensors().items():
         assert tensor is tensors[name]
         assert tensor.dtype == ("int64" if name.endswith("calls") else "float64")
         assert tensor.grad is None or tensor.grad.dtype == "float64"
+        assert (tensor.grad is not None) == (name in gradients)
+        assert name not in gradients or np.array_equal(tensor.grad, gradients[name])
     assert model(tn.Tensor(x)).dtype == "float64"
 
 
