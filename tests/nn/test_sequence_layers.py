@@ -93,14 +93,16 @@ def test_embedding_looks_rows_up(dtype: str) -> None:
     for symbol, one in zip(x.ravel(), dy.reshape(-1, 3), strict=True):
         expected[symbol] += one
     np.testing.assert_allclose(layer.W.grad, expected, atol=1e-6)
+    assert layer(Tensor(x[:0])).shape == (0, 5, 3)
 
 
-def test_padding_has_no_vector_and_no_gradient() -> None:
-    layer = nn.Embedding(4, 2, padding_index=1)
-    y = layer(Tensor(np.array([[0, 1, 3]])))
-    assert not y.numpy()[0, 1].any() and y.numpy()[0, [0, 2]].any(axis=1).all()
+@pytest.mark.parametrize("padding", [0, 1, 3])
+def test_padding_has_no_vector_and_no_gradient(padding: int) -> None:
+    layer, others = nn.Embedding(4, 2, padding_index=padding), [i for i in range(4) if i != padding]
+    y = layer(Tensor(np.array([[0, 1, 2, 3]])))
+    assert not y.numpy()[0, padding].any() and y.numpy()[0, others].any(axis=1).all()
     y.sum().backward()
-    assert not layer.W.grad[1].any() and layer.W.grad[[0, 3]].all()
+    assert not layer.W.grad[padding].any() and layer.W.grad[others].all()
 
 
 def test_masked_symbols_are_not_looked_up() -> None:

@@ -106,6 +106,14 @@ def test_nothing_but_ignored_labels(place: str, dtype: str) -> None:
     assert not tn.Tensor(logits.grad).numpy().any()
 
 
+def test_the_ignored_label_may_be_0(place: str, dtype: str) -> None:
+    logits = tensor([[1.0, 2.0], [3.0, 0.5]], place, dtype)
+    loss = ops.cross_entropy(logits, tn.Tensor([0, 1]).to(place), ignore_index=0)
+    loss.backward()
+    assert loss.item() == pytest.approx(math.log(1 + math.exp(2.5)), rel=1e-6)
+    assert not tn.Tensor(logits.grad).numpy()[0].any() and tn.Tensor(logits.grad).numpy()[1].all()
+
+
 @pytest.mark.parametrize("options", [{}, {"ignore_index": -1}])
 def test_nothing_but_samples_of_weight_0(place: str, dtype: str, options: Any) -> None:
     """Beside ignored labels too: the loss is 0, and so are the gradients."""

@@ -703,6 +703,18 @@ def test_an_optimizer_of_ones_own_with_groups() -> None:
     assert (one.item(), other.item(), optimizer.lr) == (0.5, 0.75, 0.5)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_group_may_have_the_rate_0(kind: str) -> None:
+    """Its parameters stay, whatever the optimizer's rate is."""
+    one, other = nn.Parameter([1.0]), nn.Parameter([1.0])
+    optimizer = KINDS[kind]([{"parameters": [one], "lr": 0.0}, {"parameters": [other]}], lr=0.5)
+    for optimizer.lr in (0.5, 0.25):
+        one.grad, other.grad = (np.ones(1, "float32") for _ in range(2))
+        optimizer.step()
+    assert one.item() == 1 and other.item() < 1
+    assert [group.factor for group in optimizer.groups] == [0, 1]
+
+
 def test_an_update_that_fails_leaves_the_rate_and_the_weight_decay_of_the_optimizer() -> None:
     """Those of a group hold during its update alone: an interrupt may come in it."""
     class Fails(optim.SGD):
