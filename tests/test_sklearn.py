@@ -77,6 +77,17 @@ def test_images_and_the_seed_outside() -> None:
         tn.sklearn.Classifier(build_cnn).fit(X, y * 0)
 
 
+def test_the_seed_outside_is_restored_after_an_error() -> None:
+    def broken(input_shape: tuple[int, ...], classes: int) -> tn.nn.Module:
+        raise OSError("broken")
+
+    tn.seed(7)
+    tn.random.next_draw()
+    with pytest.raises(OSError, match="broken"):
+        tn.sklearn.Classifier(broken, seed=3).fit(np.eye(4), np.arange(4) % 2)
+    assert tn.random.state_dict() == {"seed": 7, "draws": 1}
+
+
 @pytest.mark.parametrize("option", [{}, {"epochs": 3}, {"batch_size": 5}, {"lr": 0.5}, {"seed": 9}], ids=str)
 def test_each_option_has_its_effect(option: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, Any] = {}

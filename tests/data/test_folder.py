@@ -93,6 +93,23 @@ def test_what_is_only_like_the_chest_xrays(tmp_path, classes, name):
     assert found.layout == "in parts" and found.classes == tuple(sorted(classes))
 
 
+@pytest.mark.parametrize("groups", ["auto", None, r"^(\d+)_"])
+def test_the_positions_of_patches_do_not_depend_on_groups(tmp_path, groups):
+    fill(tmp_path, idc(8863, 0, 51, 1), idc(8863, 1, 101, 151), idc(8864, 0, 1, 201))
+    found = scan_folder(tmp_path, groups=groups)
+    assert found.positions.tolist() == [[51, 1], [101, 151], [1, 201]]
+    assert (None if found.groups is None else found.groups.tolist()) == (groups and ["8863", "8863", "8864"])
+
+
+@pytest.mark.parametrize(("mode", "channels"), [("1", 1), ("L", 1), ("LA", 1), ("I;16", 1), ("P", 3), ("RGB", 3),
+                                                ("RGBA", 3)])
+def test_which_images_count_as_grey(tmp_path, mode, channels):
+    for number in range(2):
+        fill(tmp_path, f"{'ab'[number]}/x.png")
+        Image.new(mode, (6, 5)).save(tmp_path / "ab"[number] / "x.png")
+    assert scan_folder(tmp_path).sizes.tolist() == [[5, 6, channels]] * 2
+
+
 @pytest.mark.parametrize("above", ["", "IDC_regular_ps50_idx5/"])
 def test_idc(tmp_path, above):
     fill(tmp_path / above, idc(9, 0, 1, 51), idc(9, 1, 101, 7), idc(10, 0, 5, 6), idc(10, 1, 8, 9), size=(50, 50))
@@ -460,6 +477,17 @@ def test_images_and_selections(tmp_path):
     assert found.select([3, 1]).names == (found.names[3], found.names[1])
 
 
+def test_a_listing_has_the_size_of_each_file(tmp_path):
+    fill(tmp_path, "a/1.png", "b/2.png")
+    sizes = [(tmp_path / name).stat().st_size for name in ("a/1.png", "b/2.png")]
+    pictures = scan_folder(tmp_path).images(8)
+    assert pictures.listing() == f"a/1.png {sizes[0]}\nb/2.png {sizes[1]}"
+    Image.new("RGB", (90, 90), (3, 3, 3)).save(tmp_path / "b" / "2.png")
+    grown = (tmp_path / "b" / "2.png").stat().st_size
+    (tmp_path / "a" / "1.png").unlink()
+    assert grown != sizes[1] and pictures.listing() == f"a/1.png 0\nb/2.png {grown}"
+
+
 # --- splits ---------------------------------------------------------------------------------------------------------
 
 def assert_parts(whole, *parts):
@@ -541,6 +569,18 @@ def test_strip_is_a_strip_with_all_classes():
         splits.strip(np.zeros((3, 2), int), np.array([0, 1, 0]), 0.2)
     with pytest.raises(ArgumentError, match="strip: fraction"):
         splits.strip(np.zeros((3, 2), int), np.array([0, 1, 0]), 1.0)
+
+
+def test_the_strip_of_the_most_similar_shares_is_taken_not_the_largest():
+    """Four patches of one class on the left, three of both on the right."""
+    x = np.array([0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8])
+    labels = np.array([0, 0, 0, 0, 1, 1, 1, 1, 0, 0, 1, 1])
+    for axis in (0, 1):
+        positions = np.zeros((12, 2), int)
+        positions[:, axis] = x
+        for sign in (1, -1):
+            rest, end = splits.strip(sign * positions, labels, 0.2)
+            assert end.tolist() == [9, 10, 11] and rest.tolist() == list(range(9))
 
 
 def test_folds_of_many_patients(tmp_path):
