@@ -163,6 +163,17 @@ def test_all_permutations_are_equally_likely() -> None:
     assert sum((count - 500) ** 2 / 500 for count in counts.values()) < 20.5  # χ² of 5 degrees, 0.1 %
 
 
+def test_a_state_that_is_loaded_goes_on_with_its_draws() -> None:
+    before = tn.random.state_dict()
+    tn.seed(5)
+    next_draw()
+    state, following = tn.random.state_dict(), [next_draw(), next_draw()]
+    tn.seed(6)
+    tn.random.load_state_dict(state)
+    assert current_seed() == 5 and [next_draw(), next_draw()] == following == [1, 2]
+    tn.random.load_state_dict(before)
+
+
 def test_streams_have_names() -> None:
     assert (stream("init"), stream("1.recurrent")) == (0xC674E474, 0xD436B8AA)  # CRC-32
     assert len({stream(name) for name in ("", "init", "shuffle", "split", "1", "2", "2.inputs", "2.recurrent")}) == 8

@@ -572,7 +572,7 @@ def test_a_large_input_that_gets_new_values_is_refused(layout: Callable[[Array],
     values = layout(np.ones(LARGE, "float32"))
     w = tn.Tensor(np.ones(values.shape, "float32"), requires_grad=True)
     loss = (w * tn.Tensor(values)).sum()
-    values[...] = np.random.default_rng(0).standard_normal(values.shape)
+    values[len(values) // 2 :] = np.random.default_rng(0).standard_normal(values[len(values) // 2 :].shape)
     with pytest.raises(GradientError, match="multiply: b.*" + REFUSED):
         loss.backward()
 
