@@ -29,13 +29,22 @@ import numpy as np
 import tinynet as tn
 from paper import provenance, training
 from paper.reporting import records
-from paper.reporting.selections import AVERAGE, BASE, VARIANTS, VIEWS, by_candidate, gains_of, markdown, score
+from paper.reporting.selections import (
+    AVERAGE,
+    BASE,
+    VARIANTS,
+    VIEWS,
+    by_candidate,
+    gains_of,
+    markdown,
+    mean_and_error,
+    score,
+)
 from paper.reporting.tables import listed
 from paper.training import Images, Recipe
 from tinynet import metrics
 from tinynet.atomic import write_whole
 from tinynet.errors import DataError
-from tinynet.intervals import mean_of
 from tinynet.output import say
 
 FORMAT = "tinynet selection 1"
@@ -181,11 +190,10 @@ def combined(candidates: Sequence[Candidate], trials: Iterable[Mapping[str, Any]
     Where two of them change the same, that of the higher gain counts.
     """
     of, base = by_candidate(trials), candidates[0]
-    gains = {one.name: gains_of(of[one.name], of[BASE]) for one in candidates[1:] if one.name in of}
-    means = {name: mean_of(some) for name, some in gains.items() if some}
-    winners = sorted((one for one in candidates if one.name in means and
-                      means[one.name].mean > means[one.name].deviation / len(gains[one.name]) ** 0.5),
-                     key=lambda one: means[one.name].mean)
+    gains = {one.name: mean_and_error(some) for one in candidates[1:]
+             if one.name in of and (some := gains_of(of[one.name], of[BASE]))}
+    winners = sorted((one for one in candidates if one.name in gains and gains[one.name][0] > gains[one.name][1]),
+                     key=lambda one: gains[one.name][0])
     if not winners:
         return None
     recipe, augment, net = asdict(base.recipe), dict(base.recipe.augment), dict(base.net)

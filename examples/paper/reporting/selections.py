@@ -68,9 +68,15 @@ def markdown(trials: Iterable[Mapping[str, Any]]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
+    """The mean of some values, and its standard error; 0 for one value."""
+    found = mean_of(values)
+    return found.mean, found.deviation / len(values) ** 0.5
+
+
 def _difference(values: Sequence[float]) -> str:
     """A mean in points, ± its standard error."""
     if not values:
         return ""
-    found = mean_of(values)
-    return f"{100 * found.mean:+.2f}" + f" ± {100 * found.deviation / len(values) ** 0.5:.2f}" * (len(values) > 1)
+    mean, error = mean_and_error(values)
+    return f"{100 * mean:+.2f}" + f" ± {100 * error:.2f}" * (len(values) > 1)
