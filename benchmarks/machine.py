@@ -58,7 +58,8 @@ def commit(said: str | None = None) -> dict[str, Any]:
     if said:
         return {"commit": said, "changed": None}
     try:
-        changed = git("status", "--porcelain", "--", ".", ":!benchmarks/results", ":!benchmarks/RESULTS.md")
+        changed = git("status", "--porcelain", "--", ".", ":!benchmarks/results", ":!benchmarks/RESULTS.md",
+                      ":!benchmarks/scale.json")
         return {"commit": git("rev-parse", "HEAD") or None, "changed": bool(changed)}
     except OSError:  # no git
         return {"commit": None, "changed": None}

@@ -30,9 +30,10 @@ from tinynet.backend.cpu.runtime.jit import inline, njit
 from tinynet.backend.cpu.runtime.memory import contiguous, empty, zeros
 from tinynet.backend.cpu.runtime.packing import packed, summed
 from tinynet.backend.cpu.runtime.threads import launch, threads
-from tinynet.backend.cpu.runtime.vector import add_row, view
+from tinynet.backend.cpu.runtime.vector import add_row, copy, view
 from tinynet.window import ONE_ROW, Window, window, windows
 
+_NEAR = 1 << 16  # elements of δy that stay in the second-level cache
 _WORTH = 1 << 18  # multiplications of a shard, which take longer than a launch
 
 
@@ -104,8 +105,10 @@ def _dweights(depth: Any, F: Any, count: Any, blocks: Any, image: Any, at: Any, 
 #
 # δx is a convolution of δy by the flipped kernel: δx[h] = Σₖ δy[(h + p − k d) / s] Wₖᵀ. So δy is padded by (K − 1) d,
 # with s − 1 zeros between its pixels, and the same Numba kernel computes δx. With few channels most columns of that
-# product would be padding: then δyₜ Wₖᵀ of each row of outputs is added to δx instead. Each thread has its own sums δW
-# and δb.
+# product would be padding: then δyₜ Wₖᵀ of each row of outputs is added to δx instead.
+#
+# Each thread has its own sums δW and δb. It takes as many rows of δy as stay in its cache for all k and for δb. δb is
+# first summed for each place in a row: with few filters, a sum for each filter would wait for the addition before.
 #
 # Indices in loops over channels are unsigned: LLVM vectorises these loops only if the index cannot be negative.
 
@@ -113,13 +116,12 @@ def _dweights(depth: Any, F: Any, count: Any, blocks: Any, image: Any, at: Any, 
 def _pad(image: Any, first: Any, size: Any, padded: Any, low: Any, high: Any, buffer: Any) -> None:
     """Copy the lines `low` to `high` of a padded image into a buffer of zeros. The image is (h, w, C) at `first`."""
     height, width, C = size
+    parts, length = (1, width * C) if padded.gap_w == 1 else (width, C)  # of a line
     for i in range(height):
         line = padded.top + i * padded.gap_h
-        for j in range(width if low <= line < high else 0):
-            pixel = np.uint64(first + (i * width + j) * C)
-            place = np.uint64((line * padded.width + padded.left + j * padded.gap_w) * C)
-            for c in range(np.uint64(C)):
-                buffer[place + c] = image[pixel + c]
+        for j in range(parts if low <= line < high else 0):
+            place = (line * padded.width + padded.left + j * padded.gap_w) * C
+            copy(view(image, first + i * width * C + j * length, length), view(buffer, place, length))
 
 
 @njit
@@ -186,13 +188,13 @@ def _weights(shard: Any, shards: Any, x: Any, padded: Any, rows: Any, columns: A
     direct = padded.height == height and padded.width == width
     low, high = shard * N // shards, (shard + 1) * N // shards
     together = max(1, SHALLOW // Wy) if Hy == 1 else 1
+    near = max(1, _NEAR // (Wy * F))
     buffer = np.zeros(0 if direct else together * image, x.dtype)
-    pixels, gradients = x.reshape(-1), dy.reshape(-1)
+    pixels, gradients, sums = x.reshape(-1), dy.reshape(-1), np.zeros(Wy * F, x.dtype)
     depth, parts = (KW * C, 1) if columns.dilation == 1 else (C, KW)
-    total = view(db, shard * F, F)
     for n in range(low, high, together):
         images = min(together, high - n)
-        blocks, block = (images, image) if Hy == 1 else (Hy, rows.stride * line)
+        lines, block = (images, image) if Hy == 1 else (Hy, rows.stride * line)
         source, first = pixels, n * image
         if not direct:
             for i in range(images):
@@ -200,13 +202,17 @@ def _weights(shard: Any, shards: Any, x: Any, padded: Any, rows: Any, columns: A
                      _Padded(padded.height, padded.width, padded.top + i * padded.height, padded.left, 1, 1),
                      0, images * padded.height, buffer)
             source, first = buffer, 0
-        for kh in range(KH):
-            for kw in range(parts):
-                at = first + kh * rows.dilation * line + kw * columns.dilation * C
-                _dweights(depth, F, Wy, blocks, source, at, columns.stride * C, block, gradients, n * Hy * Wy * F, dW,
-                          ((shard * KH + kh) * KW + kw) * C * F)
-        for t in range(n * Hy * Wy, (n + images) * Hy * Wy):
-            add_row(view(gradients, t * F, F), total)  # (4)
+        for top in range(0, lines, near):
+            blocks, out = min(near, lines - top), (n * Hy + top) * Wy * F
+            for kh in range(KH):
+                for kw in range(parts):
+                    at = first + top * block + kh * rows.dilation * line + kw * columns.dilation * C
+                    _dweights(depth, F, Wy, blocks, source, at, columns.stride * C, block, gradients, out, dW,
+                              ((shard * KH + kh) * KW + kw) * C * F)
+            for i in range(blocks):
+                add_row(view(gradients, out + i * Wy * F, Wy * F), sums)  # (4), for each place in a row
+    for j in range(Wy):
+        add_row(view(sums, j * F, F), view(db, shard * F, F))  # (4)
 
 
 def _shards(N: int) -> int:
@@ -270,7 +276,7 @@ def _dconvolve(dy: Any, cache: Any, needs: Any) -> Any:
         dx = empty(x.shape)
         if x.shape[3] > C:
             dx_of_groups(dy, W, rows, columns, dx)
-        elif C <= PANEL // 2:
+        elif C <= PANEL // 4:
             launch(_scatter, dy, packed(W.reshape(-1, F).T), *geometry, dx, shards=_shards(N))
         else:
             flipped = packed(contiguous(W[::-1, ::-1].transpose(0, 1, 3, 2)).reshape(-1, C))  # (KH KW F,C)

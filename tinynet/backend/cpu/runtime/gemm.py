@@ -181,7 +181,7 @@ def _product(name: str) -> Callable[..., None]:
                         columns = min(panel, N - j)
                         cj = C + 4 * (j // panel * c_panel)
                         bj, bj_k, bj_block = b + 4 * (j // panel * b_panel), b_k, b_block
-                        if b_k != panel and (columns < panel or bottom - top > 2 * most):  # continue with a copy
+                        if b_k != panel and (columns % width or bottom - top > 2 * most):  # continue with a copy
                             for q in range(ps):
                                 source, target = bj + 4 * q * b_block, copied + 4 * q * ks * panel
                                 _copy(width, ks, columns, source, b_k, target, panel)
