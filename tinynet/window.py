@@ -41,16 +41,33 @@ def window(op: str, axis: str, size: int, width: int, stride: int, padding: Pad,
 
     Errors: ArgumentError for an invalid width, stride, dilation or padding; ShapeError if the window does not fit.
     """
+    return _remembered(_window, op, axis, size, width, stride, padding, dilation)
+
+
+def _remembered(function: Any, *arguments: Any) -> Window:
     try:
-        return _window(op, axis, size, width, stride, padding, dilation)
+        found: Window = function(*arguments)
     except TypeError:  # a list cannot be remembered
-        return _window.__wrapped__(op, axis, size, width, stride, padding, dilation)
+        found = function.__wrapped__(*arguments)
+    return found
+
+
+def check_window(op: str, width: Any, stride: Any, padding: Any, dilation: Any = 1) -> None:
+    """Check the options of a window. Errors: ArgumentError for an invalid width, stride, dilation or padding.
+
+    >>> check_window("conv1d", 3, 1, "same")
+    """
+    for name, value in (("width", width), ("stride", stride), ("dilation", dilation)):
+        whole(op, name, value, 1, usual=f"{name}=1")
+    is_number = isinstance(padding, Integral) and not isinstance(padding, bool) and int(padding) >= 0
+    if not is_number and not (isinstance(padding, str) and padding in ("valid", "same", "causal")):
+        raise ArgumentError(f'{op}: padding must be "valid", "same", "causal" or an integer >= 0, got {padding!r}; '
+                            'padding="same" keeps the size')
 
 
 @lru_cache(1 << 10, typed=True)
 def _window(op: str, axis: str, size: int, width: int, stride: int, padding: Pad, dilation: int) -> Window:
-    for name, value in (("width", width), ("stride", stride), ("dilation", dilation)):
-        whole(op, name, value, 1, usual=f"{name}=1")
+    check_window(op, width, stride, padding, dilation)
     span = (width - 1) * dilation + 1
     if padding == "valid":
         before = after = 0
@@ -59,11 +76,8 @@ def _window(op: str, axis: str, size: int, width: int, stride: int, padding: Pad
         before, after = total // 2, total - total // 2
     elif padding == "causal":
         before, after = span - 1, 0
-    elif isinstance(padding, Integral) and not isinstance(padding, bool) and int(padding) >= 0:
-        before = after = int(padding)
     else:
-        raise ArgumentError(f'{op}: padding must be "valid", "same", "causal" or an integer >= 0, got {padding!r}; '
-                            'padding="same" keeps the size')
+        before = after = int(padding)
     if size + before + after < span or size == 0:
         least = max(1, span - before - after)
         raise ShapeError(f"{op}: {axis} must be at least {least} for a window of width {width}, "
@@ -83,30 +97,54 @@ def pair(op: str, name: str, value: Any) -> tuple[Any, Any]:
     return value, value
 
 
+def _along(op: str, **options: Any) -> Iterator[tuple[Any, ...]]:
+    """The options along the height, and those along the width."""
+    return zip(*(pair(op, name, value) for name, value in options.items()), strict=True)
+
+
+def check_windows(op: str, size: Any, stride: Any, padding: Any, dilation: Any = 1) -> None:
+    """Check the options of a window along height and width, one value for both or a pair each."""
+    for options in _along(op, size=size, stride=stride, padding=padding, dilation=dilation):
+        check_window(op, *options)
+
+
 def windows(op: str, image: tuple[int, int], width: tuple[int, int], stride: Pair, padding: Pads,
             dilation: Pair) -> tuple[Window, Window]:
     """The windows along height and width of an image. Each option is one value for both, or a pair."""
-    strides, paddings, dilations = (pair(op, name, value) for name, value in
-                                    (("stride", stride), ("padding", padding), ("dilation", dilation)))
-    return (window(op, "H", image[0], width[0], strides[0], paddings[0], dilations[0]),
-            window(op, "W", image[1], width[1], strides[1], paddings[1], dilations[1]))
+    height_options, width_options = _along(op, width=width, stride=stride, padding=padding, dilation=dilation)
+    return window(op, "H", image[0], *height_options), window(op, "W", image[1], *width_options)
 
 
 def pool_window(op: str, axis: str, elements: int, size: int, stride: int | None, padding: Pad) -> Window:
     """The window of a pooling op along an axis. Padding of a whole window or more is an ArgumentError."""
-    if padding == "causal" or (isinstance(padding, int) and isinstance(size, int) and padding >= max(size, 1)):
+    return _remembered(_pool_window, op, axis, elements, size, stride, padding)
+
+
+@lru_cache(1 << 10, typed=True)
+def _pool_window(op: str, axis: str, elements: int, size: int, stride: int | None, padding: Pad) -> Window:
+    _check_pool(op, size, stride, padding)
+    return window(op, axis, elements, size, size if stride is None else stride, padding)
+
+
+def check_pools(op: str, size: Any, stride: Any, padding: Any) -> None:
+    """Check the options of a pooling op along height and width, one value for both or a pair each."""
+    for options in _along(op, size=size, stride=stride, padding=padding):
+        _check_pool(op, *options)
+
+
+def _check_pool(op: str, size: Any, stride: Any, padding: Any) -> None:
+    is_whole = isinstance(padding, Integral) and isinstance(size, Integral) and int(padding) >= max(int(size), 1)
+    if is_whole or (isinstance(padding, str) and padding == "causal"):
         raise ArgumentError(f'{op}: padding must be "valid", "same" or an integer below size = {size}, got '
                             f"{padding!r}; a window in the padding alone has no element")
-    return window(op, axis, elements, size, size if stride is None else stride, padding)
+    check_window(op, size, 1 if stride is None else stride, padding)
 
 
 def pool_windows(op: str, image: tuple[int, int], size: Pair, stride: Pair | None,
                  padding: Pads) -> tuple[Window, Window]:
     """The windows of a pooling op along height and width of an image."""
-    sizes, strides, paddings = (pair(op, name, value) for name, value in
-                                (("size", size), ("stride", stride), ("padding", padding)))
-    return (pool_window(op, "H", image[0], sizes[0], strides[0], paddings[0]),
-            pool_window(op, "W", image[1], sizes[1], strides[1], paddings[1]))
+    height_options, width_options = _along(op, size=size, stride=stride, padding=padding)
+    return pool_window(op, "H", image[0], *height_options), pool_window(op, "W", image[1], *width_options)
 
 
 def taps(rows: Window, columns: Window) -> Iterator[tuple[int, int, tuple[slice, slice, slice]]]:

@@ -360,6 +360,27 @@ def test_dropout_of_an_lstm_needs_a_batch() -> None:
         nn.LSTM(3, 2, dropout=0.5)(tn.Tensor(np.ones((4, 3), "float32")))
 
 
+WINDOWS: dict[str, Any] = {"Conv1D": (2, 3, 2), "Conv2D": (2, 3, 2), "MaxPool1D": (2,), "MaxPool2D": (2,),
+                           "AvgPool1D": (2,), "AvgPool2D": (2,)}
+
+
+@pytest.mark.parametrize("layer", WINDOWS)
+@pytest.mark.parametrize(("option", "value"), [
+    *(("stride", value) for value in (0, -1, 1.5, True, "1", (1, 2, 3))),
+    *(("padding", value) for value in ("smae", -1, 1.5, True, None)),
+    *(("dilation", value) for value in (0, 1.5, True)),
+    ("padding", "causal"), ("padding", np.int64(2))])
+def test_options_of_windows_are_checked_when_the_layer_is_made(layer: str, option: str, value: Any) -> None:
+    def make() -> nn.Module:
+        return getattr(nn, layer)(*WINDOWS[layer], **{option: value})
+
+    if "Conv" in layer and (value == "causal" or isinstance(value, np.integer)):
+        make()  # a pool may have no window in the padding alone
+    elif "Conv" in layer or option != "dilation":
+        with pytest.raises(ArgumentError, match=f"^{layer}: {option} must be"):
+            make()
+
+
 @pytest.mark.parametrize("make", [lambda p: nn.Dropout(p), lambda p: nn.LSTM(2, 3, dropout=p),
                                   lambda p: nn.LSTM(2, 3, recurrent_dropout=p)])
 @pytest.mark.parametrize("p", [-0.1, 1.0, 1.5, float("nan"), "0.5", None])

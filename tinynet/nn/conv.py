@@ -11,7 +11,7 @@ from tinynet.nn.parameter import Parameter
 from tinynet.plain import sizes, whole
 from tinynet.tensor import Tensor
 from tinynet.types import ArrayLike, Pad, Pads, Pair
-from tinynet.window import pair, window
+from tinynet.window import check_window, check_windows, pair, window
 
 
 class Conv1D(Module):
@@ -37,6 +37,7 @@ class Conv1D(Module):
     def __init__(self, inputs: int, filters: int, width: int, *, stride: int = 1, padding: Pad = "valid",
                  dilation: int = 1, bias: bool = True, groups: int = 1) -> None:
         inputs, filters, width = sizes("Conv1D", inputs=inputs, filters=filters, width=width)
+        check_window("Conv1D", width, stride, padding, dilation)
         self.inputs, self.filters, self.width = inputs, filters, width
         self.stride, self.padding, self.dilation, self.bias = stride, padding, dilation, bias
         self.groups = check_groups("Conv1D", groups, inputs, filters)
@@ -73,6 +74,7 @@ class Conv2D(Module):
     def __init__(self, inputs: int, filters: int, size: Pair, *, stride: Pair = 1, padding: Pads = "valid",
                  dilation: Pair = 1, bias: bool = True, groups: int = 1) -> None:
         inputs, filters = sizes("Conv2D", inputs=inputs, filters=filters)
+        check_windows("Conv2D", size, stride, padding, dilation)
         self.inputs, self.filters, self.size = inputs, filters, size
         self.stride, self.padding, self.dilation, self.bias = stride, padding, dilation, bias
         height, width = pair("Conv2D", "size", size)

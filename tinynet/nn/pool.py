@@ -10,7 +10,7 @@ from tinynet.nn.module import Module
 from tinynet.op import Op
 from tinynet.tensor import Tensor
 from tinynet.types import ArrayLike, Pads, Pair
-from tinynet.window import pool_window
+from tinynet.window import check_pools, pool_window
 
 
 class _Pool(Module):
@@ -19,6 +19,7 @@ class _Pool(Module):
     op: ClassVar[Op[Tensor]]
 
     def __init__(self, size: Pair, stride: Pair | None = None, padding: Pads = "valid") -> None:
+        check_pools(type(self).__name__, size, stride, padding)
         self.size, self.stride, self.padding = size, stride, padding
 
     def forward(self, x: Tensor, mask: ArrayLike | None = None) -> Tensor:
