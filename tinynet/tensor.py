@@ -149,7 +149,7 @@ class Tensor:
 
     def detach(self) -> "Tensor":
         """A tensor that shares the array and has no node of the tape."""
-        return Tensor(self.data)
+        return Tensor.of(self.data)
 
     def to(self, device: str) -> "Tensor":
         """This tensor on a device, "cpu", "gpu", "gpu:1" or "gpu-emulated"; itself if it is there already.

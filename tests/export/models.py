@@ -96,6 +96,7 @@ LAYERS: list[tuple[str, list[nn.Module], tuple[int, ...]]] = [
     ("BatchNorm behind Conv1D", [nn.Conv1D(2, 4, 3, bias=False), nn.BatchNorm(4), nn.ReLU()], (7, 2)),
     ("BatchNorm behind LSTM", [nn.LSTM(3, 4), nn.BatchNorm(4)], (6, 3)),
     ("BatchNorm axis 1", [nn.BatchNorm(3, axis=1)], (3, 4, 5)),
+    ("BatchNorm axis 1 behind Conv1D", [nn.Conv1D(2, 4, 3), nn.BatchNorm(5, axis=1, eps=0.1), nn.ReLU()], (7, 2)),
     ("BatchNorm of features", [nn.Dense(3, 4), nn.BatchNorm(4)], (3,)),
     ("Dense", [nn.Dense(5, 3)], (5,)),
     ("Dense on sequences", [nn.LSTM(3, 4), nn.Dense(4, 2)], (6, 3)),
@@ -122,6 +123,7 @@ LAYERS: list[tuple[str, list[nn.Module], tuple[int, ...]]] = [
     ("Parallel", [nn.Parallel([nn.LSTM(3, 4), nn.Conv1D(3, 4, 3, padding="same")])], (6, 3)),
     ("Parallel ave", [nn.Parallel([nn.LSTM(3, 4), nn.Dense(3, 4)], "ave"), nn.Flatten()], (6, 3)),
     ("Parallel mul", [nn.Parallel([nn.Sigmoid(), nn.Tanh(), nn.ReLU()], "mul")], (3,)),
+    ("Parallel convolutions", [nn.Parallel([nn.Conv1D(3, 4, 2), nn.Conv1D(3, 2, 2)])], (6, 3)),
     ("activations", [nn.Sigmoid(), nn.Tanh(), nn.ReLU()], (3, 4)),
     ("rectifiers", [nn.Dense(4, 4), nn.LeakyReLU(0.3), nn.ELU(0.7), nn.Dense(4, 5), nn.GELU(), nn.SiLU()], (3, 4)),
     ("Softmax", [nn.Softmax()], (5,)),
@@ -135,6 +137,13 @@ LAYERS: list[tuple[str, list[nn.Module], tuple[int, ...]]] = [
 def _residual(own: Any, x: Tensor) -> Tensor:
     """A residual, of tensors that are stored in different orders."""
     return own.conv(own.rnn(x)) + own.rnn(x)
+
+
+def _compared(own: Any, x: Tensor) -> Tensor:
+    """Each comparison with a number that many elements are equal to."""
+    y = ops.clip(x, -0.5, 0.5)
+    masks: Any = y < 0.5, y <= -0.5, y > -0.5, y >= 0.5, y == 0.5, y != -0.5
+    return sum((ops.where(mask, 2.0**i, 0.0) for i, mask in enumerate(masks)), y)
 
 
 def _from_states(own: Any, x: Tensor) -> Tensor:
@@ -160,6 +169,15 @@ OWN = [
     Case("mask by a comparison", lambda: Own(lambda own, x: ops.where(x > 0.1, x, -2.0 * x)), (4, 3)),
     Case("all comparisons", lambda: Own(lambda own, x: sum(
         (ops.where(mask, 1.0, 2.0) for mask in (x < 0.0, x <= 0.1, x == x, x != x, x >= 0.2, x < 0.3)), x)), (4, 3)),
+    Case("comparisons with the same number", lambda: Own(_compared), (4, 3)),
+    Case("an index beside a float", lambda: Own(lambda own, x: ops.where(x.argmax(axis=1) < 0.5, x[:, 0], 0.0)),
+         (4, 3)),
+    Case("an index of all beside a float", lambda: Own(lambda own, x: ops.where(x.argmin() < 0.5, x, -x)), (4, 3)),
+    Case("comparisons of comparisons", lambda: Own(lambda own, x: ops.where(
+        (x[:, 0] > 0) == (x[:, 1] > 0), x[:, 2], x.detach()[:, 1])), (4, 3)),
+    Case("comparisons of what is detached", lambda: Own(lambda own, x: x * (x.detach() > 0.5).astype("float32")), (4,)),
+    Case("a condition of integers", lambda: Own(lambda own, x: ops.where(x.argmax(axis=1), x[:, 0], 0.0)), (4, 3)),
+    Case("limits of 0", lambda: Own(lambda own, x: ops.clip(x, 0.0) - 2.0 * ops.clip(x, -1.0, 0.0)), (4, 3)),
     Case("two outputs", lambda: Own(lambda own, x: (x * 2, x.argmax(axis=1))), (4, 3)),
     Case("two masks", lambda: Own(lambda own, x: x * (x > 0).astype("float32")), (4,)),
     Case("std", lambda: Own(lambda own, x: (x - x.mean(axis=1, keepdims=True)) / x.std(axis=1, keepdims=True)), (9,)),

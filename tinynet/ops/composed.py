@@ -13,6 +13,7 @@ from tinynet.ops.reduce import var
 from tinynet.ops.shape import astype, reshape
 from tinynet.plain import whole
 from tinynet.tensor import Tensor, namespace_of
+from tinynet.tracing import is_observed
 from tinynet.types import ArrayLike, Axes
 
 
@@ -127,7 +128,8 @@ def one_hot(labels: ArrayLike, classes: int, *, dtype: str = "float32") -> Tenso
     x, count = _tensor(labels), whole("one_hot", "classes", classes, 1, usual="classes=10")
     if x.dtype.kind not in "iu":
         raise DtypeError(f'one_hot: labels must hold integers, got {x.dtype}; labels.astype("int64")?')
-    if x.device == "cpu" and x.size and not 0 <= x.data.min() <= x.data.max() < count:
+    is_readable = x.device == "cpu" and not is_observed() and x.size
+    if is_readable and not 0 <= x.data.min() <= x.data.max() < count:
         raise ArgumentError(f"one_hot: labels must be in [0, classes) = [0, {count}), got values from {x.data.min()} "
                             f"to {x.data.max()}; do labels count from 1?")
     xp = namespace_of("one_hot", ("labels", x))
@@ -141,7 +143,8 @@ def _where_largest(name: str, x: Tensor, axis: int | None) -> Tensor:
         raise ShapeError(f"{name}: x must have elements to compare, got shape {x.shape} over axis {axis}; "
                          "skip empty batches")
     namespace_of(name, ("x", x))
-    return Tensor(getattr(x.data, name)(axis=place))
+    found = getattr(x.data, name)(axis=place)
+    return Tensor.of(found) if isinstance(found, type(x.data)) else Tensor(found)  # a traced array stays one
 
 
 def _tensor(x: ArrayLike) -> Tensor:

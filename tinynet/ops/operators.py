@@ -66,7 +66,8 @@ def _compare(method: str, name: str) -> Any:
             others = [("b", b)]
             broadcast(name, a.shape, b.shape)
         namespace_of(name, ("a", a), *others)  # makes this GPU the current one, if there are several
-        return Tensor(getattr(a.data, method)(_plain(b)))
+        found = getattr(a.data, method)(_plain(b))
+        return Tensor.of(found) if isinstance(found, type(a.data)) else Tensor(found)  # a traced array stays one
     return compare
 
 
