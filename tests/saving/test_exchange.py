@@ -95,6 +95,29 @@ def test_channels_of_the_input_itself(torch_side: Any) -> None:
     assert_close(outputs(ours, x), torch_side.outputs(theirs, x))
 
 
+@pytest.mark.parametrize("first", [nn.Conv1D(3, 3, 1), nn.MaxPool1D(2), nn.AvgPool1D(2), nn.Conv2D(3, 3, 1),
+                                   nn.MaxPool2D(2), nn.AvgPool2D(2)], ids=repr)
+def test_what_stands_between_a_flatten_and_a_dense_has_features_in_the_order_of_pytorch(first: Any) -> None:
+    """Row 3 c + t of an array for PyTorch is row 3 t + c of ours, of 3 channels and as many places."""
+    shape = (3, 3) if "1D" in repr(first) else (3, 1, 3)
+    if "Pool" in repr(first):
+        shape = (*(2 * size for size in shape[:-1]), 3)
+    model = nn.Sequential(first, nn.ReLU(), nn.Flatten(), nn.LayerNorm(9), nn.BatchNorm(9), nn.Tanh(), nn.Dense(9, 9),
+                          nn.LayerNorm(9), nn.Dense(9, 9), input_shape=shape)
+    spread(model)
+    state, ours = to_torch(model), model.state_dict()
+    moved = np.arange(9).reshape(3, 3).T.ravel()
+    for theirs, mine in (("3.weight", "3.gamma"), ("3.bias", "3.beta"), ("4.weight", "4.gamma"), ("4.bias", "4.beta"),
+                         ("4.running_mean", "4.running_mean"), ("4.running_var", "4.running_var")):
+        np.testing.assert_array_equal(state[theirs], ours[mine][moved], err_msg=theirs)
+    np.testing.assert_array_equal(state["6.weight"], ours["6.W"][moved].T)
+    for theirs, mine in (("6.bias", "6.b"), ("7.weight", "7.gamma"), ("7.bias", "7.beta"), ("8.bias", "8.b")):
+        np.testing.assert_array_equal(state[theirs], ours[mine], err_msg=theirs)
+    np.testing.assert_array_equal(state["8.weight"], ours["8.W"].T)
+    again = from_torch(model, {name: np.array(array) for name, array in state.items()}).state_dict()
+    assert all(np.array_equal(again[name], array) for name, array in ours.items())
+
+
 @pytest.mark.parametrize("layer", [nn.LSTM(4, 5), nn.Dense(4, 5), nn.Reshape((5, 4))], ids=repr)
 def test_behind_what_has_features_last_in_pytorch_too(layer: Any) -> None:
     """Flatten gets (N,T,C), also after a convolution."""
@@ -324,6 +347,20 @@ def test_models_that_cannot_be_exchanged() -> None:
     model = nn.Sequential(nn.Conv2D(1, 2, 1), nn.Flatten(), nn.Reshape((2, 4)), nn.LSTM(4, 2), input_shape=(2, 2, 1))
     with pytest.raises(StateError, match="to_torch: after a Flatten there must be a Dense before Reshape"):
         to_torch(model)
+
+
+def test_features_of_a_sequence_in_front_of_a_convolution_keep_their_order() -> None:
+    """Without a convolution or pooling before it, a Flatten gets (N,T,C) in PyTorch too."""
+    model = nn.Sequential(nn.ReLU(), nn.Flatten(), nn.Dense(6, 6), nn.Reshape((3, 2)), nn.Conv1D(2, 2, 1),
+                          input_shape=(3, 2))
+    np.testing.assert_array_equal(to_torch(model)["2.weight"], model[2].W.numpy().T)
+
+
+def test_the_count_of_batches_may_be_missing_among_the_names() -> None:
+    names = ["norm.weight", "norm.bias", "norm.running_mean", "norm.running_var"]
+    state = to_torch(nn.BatchNorm(2), like=names)
+    assert {name: array.tolist() for name, array in state.items()} == dict(
+        zip(names, ([1, 1], [0, 0], [0, 0], [1, 1]), strict=True))
 
 
 def test_nothing_but_weights_changes() -> None:

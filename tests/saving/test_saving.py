@@ -19,6 +19,7 @@ from safetensors.numpy import save as to_bytes
 import tinynet as tn
 from tinynet import atomic, nn
 from tinynet.errors import ArgumentError, ModelFileError
+from tinynet.nn.summary import rows
 from tinynet.saving import archive, models
 from tinynet.saving.models import FORMAT, LAYERS
 
@@ -152,8 +153,10 @@ def test_precision_may_differ_between_layers(path: Path) -> None:
 
 def test_options_may_be_numbers_of_numpy(path: Path) -> None:
     """np.prod of a shape is a NumPy number."""
-    tn.save(path, nn.Sequential(nn.Dense(np.int64(3), 2), nn.Reshape((np.int64(2),)), nn.Softmax(axis=np.int32(-1))))
-    assert repr(tn.load(path)) == repr(nn.Sequential(nn.Dense(3, 2), nn.Reshape((2,)), nn.Softmax()))
+    tn.save(path, nn.Sequential(nn.Dense(np.int64(3), 2), nn.Reshape((np.int64(2),)), nn.Softmax(axis=np.int32(-1)),
+                                nn.Dropout(np.float32(0.25)), nn.BatchNorm(2, eps=np.float64(0.1))))
+    assert repr(tn.load(path)) == repr(nn.Sequential(nn.Dense(3, 2), nn.Reshape((2,)), nn.Softmax(), nn.Dropout(0.25),
+                                                     nn.BatchNorm(2, eps=0.1)))
 
 
 def test_the_same_model_makes_the_same_bytes(path: Path) -> None:
@@ -233,6 +236,12 @@ def test_files_written_before_there_were_classes_are_read(path: Path) -> None:
     ({"classes": ["a", "b", "c", "x\x1b[2J"]}, "classes must be"),
     ({"classes": ["a", "b", "c", ["d"]]}, "classes must be"), ({"classes": {"a": 1}}, "classes must be"),
     ({"classes": ["x" * 10**6] * 2}, "classes must be"), ({"classes": ["a", "b", "c", "\ud800"]}, "classes must be"),
+    ({"classes": ["a", "b", "c", "d"], "layers": [models._describe(nn.Dense(1, 4))]},
+     "classes must be as many as the outputs, (6, 4, 4), got 4"),
+    ({"decision_threshold": 0.5}, "decision_threshold must be that of two classes, and the outputs are (4,)"),
+    ({"classes": None, "decision_threshold": 0.5, "layers": [models._describe(nn.Dense(1, 2))]},
+     "decision_threshold must be that of two classes, and the outputs are (6, 4, 2)"),
+    *(({"decision_threshold": one}, "decision_threshold must be a probability between") for one in (0.0, 1.0, 1, "a")),
     ({"classes": ["a", "b"]}, "classes must be as many as the outputs, (4,), got 2"),
     ({"scaling": 255}, "scaling must have a mean and a scale"), ({"scaling": {"mean": [0.0]}}, "scaling must have"),
     ({"scaling": {"mean": [0.0], "scale": [1.0], "more": 1}}, "scaling must have"),
@@ -293,6 +302,22 @@ def test_layers_that_would_fill_the_memory(layers: Any, path: Path) -> None:
     assert peak < 20e6
 
 
+def test_limits_that_are_met_exactly(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The depth of modules, and the size of an array."""
+    model = nn.Sequential(nn.Dense(3, 2))
+    for _ in range(models.DEPTH - 1):
+        model = nn.Sequential(model)
+    tn.save(path, model)
+    assert repr(tn.load(path)) == repr(model)
+    model = nn.Sequential(nn.Conv1D(1, 3, 1, padding=2), input_shape=(5, 1))
+    largest = max(row.largest for row in rows(model, (5, 1)))
+    monkeypatch.setattr(models, "LARGEST", largest)
+    tn.save(path, model)
+    assert repr(tn.load(path)) == repr(model)
+    monkeypatch.setattr(models, "LARGEST", largest - 1)
+    refused(path, "must make arrays of")
+
+
 def test_a_weight_that_changed_on_the_disk_is_found(path: Path, content: bytes) -> None:
     header = 8 + struct.unpack("<Q", content[:8])[0]
     for place in range(header, len(content)):
@@ -326,6 +351,19 @@ class Block(nn.Module):
         return self.out(self.inner(x))
 
 
+class Named(nn.Module):
+    """A user's module whose arguments have the names of entries of the header, also with an underscore behind."""
+
+    def __init__(self, layer: str, layer_: str, classes: int, familiar_: int) -> None:
+        self.layer, self.layer_, self.classes_, self.familiar_ = layer, layer_, classes, familiar_
+
+    def config(self) -> dict[str, Any]:
+        return {"layer": self.layer, "layer_": self.layer_, "classes": self.classes_, "familiar_": self.familiar_}
+
+    def forward(self, x: Any) -> Any:
+        return x * self.classes_ + self.familiar_
+
+
 class Plain(nn.Module):
     """A user's module with the default config."""
 
@@ -348,7 +386,8 @@ def branches() -> Any:
     (branches, []), (lambda: Plain(4, 2), [Plain]),
     (lambda: nn.Sequential(nn.Dense(4, 3), Plain(3, 2)), [Plain, Block]),
     (lambda: nn.Sequential(Block(Plain(4, 5), (5, 6), "x", classes=2), nn.ReLU()), [Block, Plain]),
-    (lambda: Block(nn.Sequential(nn.Dense(4, 5)), (5,), "layer"), [Block])])
+    (lambda: Block(nn.Sequential(nn.Dense(4, 5)), (5,), "layer"), [Block]),
+    (lambda: nn.Sequential(Named("a", "b", 2, 3)), [Named])])
 def test_branches_and_modules_of_a_user_come_back(make: Any, modules: Any, path: Path) -> None:
     model = make()
     for parameter in model.parameters():
@@ -357,6 +396,8 @@ def test_branches_and_modules_of_a_user_come_back(make: Any, modules: Any, path:
     tn.save(path, model)
     again = tn.load(path, modules=modules)
     assert again.config().keys() == model.config().keys()
+    if isinstance(model, nn.Sequential):
+        assert repr([one.config() for one in again]) == repr([one.config() for one in model])
     assert np.array_equal(again(x).numpy(), model(x).numpy())
     if modules:
         refused(path, "names '", "tn.load(path, modules=[MyBlock])")

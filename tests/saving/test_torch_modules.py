@@ -96,6 +96,9 @@ def test_options_that_only_training_shows_go_both_ways() -> None:
     assert [(one.momentum, one.eps) for one in theirs if isinstance(one, T.BatchNorm1d)] == [(0.25, 1e-3)]
     again = from_torch_module(theirs, input_shape=(4,))
     assert [layer.config() for layer in again] == [layer.config() for layer in ours]
+    for given, ours_has in ((0.25, 0.75), (1.0, 0.0), (None, 1.0)):  # None: the mean of all batches
+        model: Any = from_torch_module(T.Sequential(T.BatchNorm1d(3, momentum=given)))
+        assert model[0].momentum == ours_has
 
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
@@ -203,7 +206,12 @@ def test_a_model_can_be_saved_and_trained_on(tmp_path: Any) -> None:
     (lambda: T.Sequential(T.Flatten(), T.Linear(3, 2)), "input_shape be given"),
     (lambda: T.Sequential(T.Conv2d(2, 4, 3), T.Flatten(), T.Linear(9, 2)), "a Linear of a multiple of 4"),
     (lambda: T.Sequential(T.Flatten(0)), "start_dim=1"),
+    (lambda: T.Sequential(T.Flatten(1, 2)), "end_dim=-1"),
     (lambda: T.Sequential(T.Conv2d(2, 4, 3), T.Softmax(dim=2)), "a Softmax of the channels"),
+    (lambda: T.Sequential(T.Conv1d(2, 4, 3), T.Softmax(dim=-1)), "a Softmax of the channels"),
+    (lambda: T.RNN(3, 2, nonlinearity="relu"), "nonlinearity=tanh"),
+    (lambda: T.Sequential(T.MaxPool1d(2, return_indices=True)), "return_indices=False"),
+    (lambda: T.Sequential(T.BatchNorm1d(2, affine=False)), "affine=True"),
     (lambda: T.Sequential(T.LSTM(3, 2)), "the whole model"),
     (lambda: T.LSTM(3, 2, proj_size=1), "proj_size=0"),
 ])
