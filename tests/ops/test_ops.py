@@ -4,6 +4,7 @@ import itertools
 import math
 import operator
 from collections.abc import Callable
+from contextlib import nullcontext
 from decimal import Decimal, localcontext
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.support.references import philox
 from tinynet import backend
 from tinynet.errors import ArgumentError, DtypeError, ShapeError
 from tinynet.op import Op
+from tinynet.tracing import shapes_only
 
 Array = np.ndarray
 
@@ -29,6 +31,18 @@ CASES = [pytest.param(op, case, id=f"{name}-{i}") for name, op in OPS.items() fo
 @pytest.mark.parametrize(("op", "case"), CASES)
 def test_op(op: Op, case: dict[str, Any]) -> None:
     check_op(op, case, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(("op", "case"), CASES)
+def test_shapes_alone_have_the_shapes_and_dtypes_of_the_values(op: Op, case: dict[str, Any]) -> None:
+    arrays, options = draw(op, case, np.random.default_rng(0), "float32")
+    inputs: Any = [None if array is None else tn.Tensor(array) for array in arrays]
+    kinds = []
+    for run in (nullcontext, shapes_only):
+        with tn.no_grad(), run():
+            made = op(inputs, **options) if op.contract.variadic else op(*inputs, **options)
+        kinds.append([(one.shape, one.dtype) for one in (made if isinstance(made, tuple) else (made,))])
+    assert kinds[0] == kinds[1]
 
 
 @pytest.mark.parametrize("op", OPS.values(), ids=OPS)
@@ -487,10 +501,11 @@ def test_weak_scalars() -> None:
     assert (tn.Tensor([1.0, 2.0]) * 3).dtype == np.float32
 
 
-def test_where_of_two_numbers() -> None:
-    y = tn.ops.where(tn.Tensor(X) > 0, 1.0, 0.25)
+@pytest.mark.parametrize(("a", "b"), [(1.0, 0.25), (1, 0), (True, 0.5), (1, 2.0**40)])
+def test_where_of_two_numbers(a: float, b: float) -> None:
+    y = tn.ops.where(tn.Tensor(X) > 0, a, b)
     assert y.dtype == np.float32
-    assert (y.numpy() == np.where(X > 0, 1.0, 0.25)).all()
+    assert (y.numpy() == np.where(X > 0, float(a), b)).all()
 
 
 @pytest.mark.parametrize("device", ["cpu", "gpu-emulated"])

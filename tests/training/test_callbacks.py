@@ -111,6 +111,9 @@ def test_the_name_says_what_is_better() -> None:
     assert after([0.5, 0.6, 0.7, 0.7], EarlyStopping("validation_accuracy", patience=1),
                  metric="validation_accuracy").stopped == \
         "validation_accuracy has not become better than 0.7 for 1 epochs"
+    for metric in ("validation_mae", "train_loss"):
+        assert after([0.5, 0.4, 0.6, 0.3], EarlyStopping(metric, patience=1), metric=metric).stopped == \
+            f"{metric} has not become better than 0.4 for 1 epochs"
 
 
 def test_early_stopping_goes_on_where_it_was() -> None:
@@ -142,6 +145,30 @@ def test_the_saved_model_is_the_best_one(tmp_path: Path) -> None:
     history = fitted(BestModel(path), epochs=3)
     assert tn.evaluate(tn.load(path), tn.data.Loader(X, Y, batch_size=5))["loss"] == min(
         row["validation_loss"] for row in history)
+
+
+def test_a_relative_path_is_that_of_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    class Leave(Callback):
+        def on_step(self, run: Run) -> None:
+            monkeypatch.chdir(tmp_path / "other")
+
+    fitted(BestModel("best"), Log("log.csv"), Leave(), epochs=2)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["best", "log.csv", "other"]
+    assert not list((tmp_path / "other").iterdir())
+
+
+def test_averages_of_another_precision_begin_anew() -> None:
+    model, ema = tn.nn.Sequential(tn.nn.Dense(3, 2)), tn.callbacks.EMA(0.5)
+    run = Run(model, None, None, 1)  # type: ignore[arg-type]
+    ema.on_step(run)
+    for parameter in model.astype("float64").parameters():
+        parameter.data[...] = 3
+    ema.on_step(run)
+    assert ema.steps == 1
+    assert all(mean.dtype == np.float64 and (mean == 3).all() for mean in ema.means.values())
 
 
 def test_a_metric_that_is_not_there() -> None:

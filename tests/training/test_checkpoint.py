@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from tinynet.training.checkpoint import FORMAT, State
 from tinynet.training.run import Run
 
 ROOT = Path(__file__).resolve().parents[2]
+IMAGES = np.zeros((12, 3, 3, 1), "float32")
 X, Y = np.random.default_rng(0).standard_normal((12, 3)).astype("float32"), np.arange(12) % 2
 
 
@@ -50,6 +52,52 @@ def test_there_and_back(tmp_path: Path) -> None:
         assert found.arrays[name].dtype == array.dtype
         np.testing.assert_array_equal(found.arrays[name], array)
     assert [one.name for one in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("measure", ["accuracy", "mae", ""])
+def test_all_that_is_captured_is_restored(tmp_path: Path, measure: str) -> None:
+    """Each number is unlike that of a new run, and has more digits than float32."""
+    def made(seed: int) -> Run:
+        tn.seed(seed)
+        model = tn.nn.Sequential(tn.nn.Dense(3, 4), tn.nn.BatchNorm(4), tn.nn.Dropout(0.1), tn.nn.Dense(4, 2))
+        optimizer = tn.optim.Adam(model.parameters(), lr=0.1)
+        callbacks = (tn.callbacks.EarlyStopping(patience=9), tn.callbacks.BestModel(tmp_path / "best"),
+                     tn.callbacks.EMA(0.5), tn.callbacks.EarlyStopping("train_loss"))
+        return Run(model, optimizer, tn.data.Loader(X, Y, batch_size=5, shuffle=True), 9,
+                   tn.data.Loader(X, Y, batch_size=3), tn.optim.Cosine(optimizer, steps=20), callbacks)
+
+    run, other = made(0), made(0)
+    for _ in range(3):
+        tn.ops.cross_entropy(run.model(tn.Tensor(X)), Y).backward()
+        run.optimizer.step()
+        run.schedule.step()  # type: ignore[union-attr]
+        run.callbacks[2].on_step(run)
+    next(iter(run.validation))  # type: ignore[arg-type]
+    assert len(list(islice(run.train, 2))) == 2
+    run.epoch, run.batch, run.step, run.validating, run.stopped = 3, 2, 7, True, "enough"
+    run.history = [{"epoch": 1, "validation_loss": 1 / 3}, {"epoch": 2, "validation_loss": float("nan")}]
+    run.sums = {"images": 11, "loss": 2 / 3, "right": 7.0, "seconds": 1 / 7, "measure": measure}
+    first, second, _, last = run.callbacks[:4]
+    first.load_state_dict({"best": 1 / 9, "waited": 4})
+    second.load_state_dict({"best": 1 / 11})
+    last.load_state_dict({"best": None, "waited": 1})
+    kept = checkpoint.capture(run, {"settings": {}})
+    checkpoint.write(tmp_path / "c", kept)
+    run.sums["loss"] = run.history[0]["validation_loss"] = 0.0
+    for array in run.callbacks[2].arrays(run).values():
+        array[...] = 0  # what was captured is a copy
+    found = checkpoint.read(tmp_path / "c", like=kept)
+    checkpoint.restore(other, found)
+    again = checkpoint.capture(other, {"settings": {}})
+    assert repr(again.facts) == repr(kept.facts) == repr(found.facts)
+    assert again.facts["sums"] == {"images": 11, "loss": 2 / 3, "right": 7.0, "seconds": 1 / 7, "measure": measure}
+    assert again.facts["callbacks"][:2] == [{"best": 1 / 9, "waited": 4}, {"best": 1 / 11}]
+    assert again.facts["loaders"] == [{"epoch": 0, "batch": 2}, {"epoch": 0, "batch": 1}]
+    assert (other.epoch, other.batch, other.step, other.validating, other.stopped) == (3, 2, 7, True, "enough")
+    assert again.arrays.keys() == kept.arrays.keys() and other.optimizer.lr == run.optimizer.lr != 0.1
+    for name, array in kept.arrays.items():
+        np.testing.assert_array_equal(again.arrays[name], array, err_msg=name)
+    assert any(name.startswith("callback 2/") and array.any() for name, array in kept.arrays.items())
 
 
 def test_what_a_callback_remembers_must_be_words_and_numbers() -> None:
@@ -207,14 +255,18 @@ def test_an_option_of_a_part_is_compared(kind: Any, name: str, value: Any) -> No
     ({"groups": [(1, {"lr": 0.1}), (1, {})]}, {"groups": [(1, {"lr": 0.2}), (1, {})]}),
     ({"groups": [(1, {}), (1, {"weight_decay": 0.1})]}, {"groups": [(1, {}), (1, {"weight_decay": 0.2})]}),
     ({}, {"bucket": 2}), ({"bucket": 2}, {"bucket": 3}),
+    ({}, {"validation": 2}), ({"validation": 2}, {"validation": 3}),
+    ({"augment": tn.data.Augment()}, {}), ({"augment": tn.data.Augment()}, {"augment": tn.data.Augment(rotate=3.0)}),
 ])
 def test_groups_and_buckets_are_compared(usual: dict[str, Any], other: dict[str, Any]) -> None:
-    def settings(groups: Any = ((2, {}),), bucket: int | None = None) -> dict[str, Any]:
+    def settings(groups: Any = ((2, {}),), bucket: int | None = None, validation: int | None = None,
+                 augment: Any = None) -> dict[str, Any]:
         parameters = list(tn.nn.Sequential(tn.nn.Dense(3, 2)).parameters())
         parts = [{"parameters": [parameters.pop(0) for _ in range(count)], **options} for count, options in groups]
         lengths = {} if bucket is None else {"bucket": bucket, "lengths": np.arange(12)}
         return checkpoint.settings(Run(tn.nn.Sequential(), tn.optim.SGD([one for one in parts if one["parameters"]]),
-                                       tn.data.Loader(X, batch_size=2, **lengths), 3))
+                                       tn.data.Loader(IMAGES, batch_size=2, augment=augment, **lengths), 3,
+                                       validation and tn.data.Loader(IMAGES, batch_size=validation)))
 
     assert settings(**usual) == settings(**usual) != settings(**other)
 
