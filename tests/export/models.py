@@ -202,6 +202,8 @@ OWN = [
         x, axis=(1, 2), keepdims=True)[:, 0] + ops.erf(2 * x)[:, 0]), (4, 3)),
     Case("choices", lambda: Own(lambda own, x: ops.take_along_axis(x.transpose(0, 2, 1), ops.expand_dims(
         x.argmax(axis=1), 2))[..., 0] + ops.one_hot(x.argmax(axis=2), 3).sum(axis=1)), (4, 3)),
+    Case("argmax over the batch", lambda: Own(lambda own, x: x + x.argmax(axis=0).astype("float32")), (4, 3)),
+    Case("a count", lambda: Own(lambda own, x: (x > 0).sum(axis=1)), (4, 3)),
     Case("argmin of all", lambda: Own(lambda own, x: x + x.argmin().astype("float32")), (3,)),
 ]
 

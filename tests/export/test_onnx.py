@@ -420,6 +420,8 @@ def test_an_error_names_the_layer() -> None:
     ("model.onnx", {}, ArgumentError, "the model comes first"),
     (nn.Sequential(nn.Dense(3, 2), input_shape=(3,)), {"pixels": True}, ExportError, "are for a model of images"),
     (nn.Sequential(nn.Dense(3, 2), input_shape=(3,)).astype("float64"), {}, ExportError, "0.W must be float32"),
+    (trained(nn.Sequential(nn.ReLU(), nn.BatchNorm(3).astype("float64")), (3,)), {}, ExportError,
+     "1.gamma must be float32"),
     (nn.Sequential(nn.BatchNorm(3), input_shape=(3,)), {}, tn.errors.StateError, "running averages"),
     (nn.Sequential(nn.Dense(3, 2), input_shape=(4,)), {}, tn.errors.ShapeError, "dense"),
 ])

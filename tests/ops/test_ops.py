@@ -33,10 +33,20 @@ def test_op(op: Op, case: dict[str, Any]) -> None:
     check_op(op, case, np.random.default_rng(0))
 
 
-@pytest.mark.parametrize(("op", "case"), CASES)
-def test_shapes_alone_have_the_shapes_and_dtypes_of_the_values(op: Op, case: dict[str, Any]) -> None:
+def integers_too() -> list[Any]:
+    """The cases with float32, and of an op that takes any dtype also with booleans and integers."""
+    return [pytest.param(op, case, dtype, id=f"{name}-{i}-{dtype}") for name, op in OPS.items()
+            for i, case in enumerate(op.cases) for dtype in ("float32", "bool", "uint8", "int32")
+            if dtype == "float32" or op.contract.inputs[0].kind == op.contract.outputs[0].kind == "any"]
+
+
+@pytest.mark.parametrize(("op", "case", "dtype"), integers_too())
+def test_shapes_alone_have_the_shapes_and_dtypes_of_the_values(op: Op, case: dict[str, Any], dtype: str) -> None:
     arrays, options = draw(op, case, np.random.default_rng(0), "float32")
     inputs: Any = [None if array is None else tn.Tensor(array) for array in arrays]
+    for i, one in enumerate(inputs):
+        if dtype != "float32" and (i == 0 or op.contract.variadic):
+            inputs[i] = one.astype(dtype)
     kinds = []
     for run in (nullcontext, shapes_only):
         with tn.no_grad(), run():

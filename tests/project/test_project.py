@@ -279,7 +279,8 @@ def test_an_import_by_name_is_found(source: str) -> None:
 # Parallel, binary cross-entropy, Huber, and small functions.
 # 120 more for groups of channels: they are no op of their own, and multiply a size of a contract by an option.
 # It covers OPS ops. Each further op brings PER_OP lines, so that adding one needs no change here.
-BUDGET, OPS, PER_OP = 6110, 45, 80
+# 15 more for the dtype of a sum of booleans or integers on shapes alone, and comparisons that an export follows.
+BUDGET, OPS, PER_OP = 6125, 45, 80
 CORE = (r"(contract|tape|tensor|op|tracing|random|window|init|gradcheck)\.py$|"
         r"(ops|nn|optim)/(?!__init__|summary|profile)")
 

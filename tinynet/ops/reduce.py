@@ -4,13 +4,21 @@ import math
 from typing import Any
 
 from tinynet.errors import ShapeError
-from tinynet.op import Array, op
+from tinynet.op import Array, Op, op
 from tinynet.ops.axes import axes_of, kept
 from tinynet.types import Axes
 
 _CASES: list[dict[str, Any]] = [{"...": (3, 4)}, {"...": (3, 4, 2), "axis": 1}, {"...": (1, 5), "axis": 0}, {"...": ()},
                                 {"...": (3, 4), "axis": -1, "keepdims": True}, {"...": (2, 3, 4), "axis": (0, 2)}]
 _DISTINCT = [{**case, "x": "distinct"} for case in _CASES]
+
+
+class _Sum(Op[Any]):
+    """A sum or mean, whose dtype for booleans or integers is another: that of the sum or mean of one number."""
+
+    def blanks(self, arrays: Any, sizes: Any, options: dict[str, Any]) -> Any:
+        number = arrays[0].dtype.type(0)
+        return super().blanks(arrays, sizes, {**options, "dtype": getattr(number, self.name)().dtype})
 
 
 def _reduced(name: str, *, empty: bool = False) -> Any:
@@ -25,7 +33,7 @@ def _reduced(name: str, *, empty: bool = False) -> Any:
     return sizes
 
 
-@op("x:any(...) -> y:any(...Y)", sizes=_reduced("sum", empty=True), flops=1, cases=_CASES)
+@op("x:any(...) -> y:any(...Y)", sizes=_reduced("sum", empty=True), flops=1, cases=_CASES, kind=_Sum)
 def sum(xp: Any, x: Array, *, axis: Axes = None, keepdims: bool = False) -> tuple[Array, Any]:
     """The sum over axes.
 
@@ -49,7 +57,7 @@ def dsum(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
     return xp.broadcast_to(dy.reshape(kept(shape, axes)), shape)  # (2)
 
 
-@op("x:any(...) -> y:any(...Y)", sizes=_reduced("mean"), flops=1, cases=_CASES)
+@op("x:any(...) -> y:any(...Y)", sizes=_reduced("mean"), flops=1, cases=_CASES, kind=_Sum)
 def mean(xp: Any, x: Array, *, axis: Axes = None, keepdims: bool = False) -> tuple[Array, Any]:
     """The mean over axes.
 
