@@ -18,6 +18,7 @@ from tinynet.op import REGISTRY
 
 pytest.importorskip("numba")
 
+from tinynet import backend
 from tinynet.backend import observer
 from tinynet.backend.cpu.runtime import graph
 from tinynet.backend.cpu.runtime.jit import njit
@@ -182,6 +183,40 @@ def test_what_cannot_be_recorded() -> None:
     x += 1
     made.launch()
     assert y.tolist() == [4, 4]
+
+
+def test_a_limit_may_be_met_exactly() -> None:
+    x = ones()
+    y, made = graph.record("cpu", lambda: doubled(x), [x], x.nbytes)
+    x += 1
+    made.launch()
+    assert y.tolist() == [4] * 5
+    with pytest.raises(DeviceError, match=r"arrays must have 19 bytes at most, got 20"):
+        graph.record("cpu", lambda: doubled(x), [x], x.nbytes - 1)
+
+
+def test_arrays_of_any_argument_of_a_call_are_checked_and_those_without_elements_are_none() -> None:
+    """An array of an option, of a list and of the result; one of no elements lies nowhere."""
+    def changed(target: Any, *others: Any, **options: Any) -> None:
+        target += 1
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        def work() -> Any:
+            backend.call(changed, y := doubled(x), *arguments, **options)
+            return y
+        return work
+
+    x = ones()
+    for work in (call(ones()), call([ones()]), call((x, [ones()])), call(other=ones()), call(others=[x, ones()]),
+                 lambda: (doubled(x), ones())):
+        with pytest.raises(DeviceError, match=r"an array of shape \(5,\) that NumPy made"):
+            graph.record("cpu", work, [x], MOST)
+    for work in (call(), call([x], other=x), call(np.zeros(0), other=np.zeros((3, 0)))):
+        y, made = graph.record("cpu", work, [x], MOST)
+        before = x.copy()
+        x += 1
+        made.launch()
+        assert y.tolist() == (2 * before + 3).tolist()
 
 
 @njit
