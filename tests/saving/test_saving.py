@@ -354,11 +354,12 @@ class Block(nn.Module):
 class Named(nn.Module):
     """A user's module whose arguments have the names of entries of the header, also with an underscore behind."""
 
-    def __init__(self, layer: str, layer_: str, classes: int, familiar_: int) -> None:
+    def __init__(self, layer: str, layer_: str, classes: int, familiar_: float) -> None:
         self.layer, self.layer_, self.classes_, self.familiar_ = layer, layer_, classes, familiar_
 
     def config(self) -> dict[str, Any]:
-        return {"layer": self.layer, "layer_": self.layer_, "classes": self.classes_, "familiar_": self.familiar_}
+        return {"layer": self.layer, "layer_": self.layer_, "classes": self.classes_,
+                "familiar_": np.float32(self.familiar_)}
 
     def forward(self, x: Any) -> Any:
         return x * self.classes_ + self.familiar_
@@ -387,7 +388,7 @@ def branches() -> Any:
     (lambda: nn.Sequential(nn.Dense(4, 3), Plain(3, 2)), [Plain, Block]),
     (lambda: nn.Sequential(Block(Plain(4, 5), (5, 6), "x", classes=2), nn.ReLU()), [Block, Plain]),
     (lambda: Block(nn.Sequential(nn.Dense(4, 5)), (5,), "layer"), [Block]),
-    (lambda: nn.Sequential(Named("a", "b", 2, 3)), [Named])])
+    (lambda: nn.Sequential(Named("a", "b", 2, 0.5)), [Named])])
 def test_branches_and_modules_of_a_user_come_back(make: Any, modules: Any, path: Path) -> None:
     model = make()
     for parameter in model.parameters():
