@@ -186,8 +186,9 @@ OWN = [
     Case("a filter of every order", lambda: Own(lambda own, x: x[:, ::-2, [0, 2, 2]] + x[:, :3, None, 1]), (6, 3)),
     Case("a table of indices and a new axis", lambda: Own(lambda own, x: x[:, [[0, 2], [1, 1]], None, 1:]), (4, 3)),
     Case("constants of the same bytes", lambda: Own(lambda own, x: (x.reshape(x.shape[0], 12) + own.row).reshape(
-        x.shape[0], 4, 3) * (own.row.reshape(4, 3) + 1.0) + (x > 0).astype("int32") * Tensor(np.zeros(3, "int32"))
-        + np.zeros(3, "float32"), row=nn.Parameter(np.arange(12, dtype="float32"))), (4, 3)),
+        x.shape[0], 4, 3) * (own.row.reshape(4, 3) + 1.0) + np.zeros(3, "float32") + ops.where(
+            (x > 0).astype("int32") == Tensor(np.zeros(3, "int32")), 1.0, 0.0),
+        row=nn.Parameter(np.arange(12, dtype="float32"))), (4, 3)),
     Case("reversed batch", lambda: Own(lambda own, x: x[::-1]), (3,)),
     Case("batch mean", lambda: Own(lambda own, x: x - x.mean(axis=0)), (3,)),
     Case("batch statistics", lambda: Own(lambda own, x: ops.batch_norm(x, own.norm.gamma, own.norm.beta),
