@@ -295,6 +295,11 @@ def ones(shape: Shape, beside: Tensor) -> Tensor:
     return Tensor(backend.full(shape, 1, beside.dtype, beside.device))
 
 
+def tensor_like(found: Any, array: Array) -> Tensor:
+    """A tensor of what a method of an array returns: an array of its class, or a number."""
+    return Tensor.of(found) if isinstance(found, type(array)) else Tensor(found)  # a traced array stays one
+
+
 def namespace_of(op: str, *named: tuple[str, Tensor]) -> Any:
     """The module of array functions for tensors, given as (argument, tensor). DeviceError for two devices."""
     device = backend.common_device(tensor.data for _, tensor in named)

@@ -12,7 +12,7 @@ from tinynet.ops.indexing import concatenate, getitem
 from tinynet.ops.reduce import var
 from tinynet.ops.shape import astype, reshape
 from tinynet.plain import whole
-from tinynet.tensor import Tensor, namespace_of
+from tinynet.tensor import Tensor, namespace_of, tensor_like
 from tinynet.tracing import is_observed
 from tinynet.types import ArrayLike, Axes
 
@@ -143,8 +143,7 @@ def _where_largest(name: str, x: Tensor, axis: int | None) -> Tensor:
         raise ShapeError(f"{name}: x must have elements to compare, got shape {x.shape} over axis {axis}; "
                          "skip empty batches")
     namespace_of(name, ("x", x))
-    found = getattr(x.data, name)(axis=place)
-    return Tensor.of(found) if isinstance(found, type(x.data)) else Tensor(found)  # a traced array stays one
+    return tensor_like(getattr(x.data, name)(axis=place), x.data)
 
 
 def _tensor(x: ArrayLike) -> Tensor:

@@ -15,7 +15,7 @@ from tinynet.ops.matmul import matmul
 from tinynet.ops.reduce import max, mean, min, sum, var
 from tinynet.ops.shape import astype, reshape, transpose
 from tinynet.ops.special import float_power
-from tinynet.tensor import Tensor, namespace_of
+from tinynet.tensor import Tensor, namespace_of, tensor_like
 from tinynet.types import ArrayLike, Axes, Index, Shape
 
 
@@ -66,8 +66,7 @@ def _compare(method: str, name: str) -> Any:
             others = [("b", b)]
             broadcast(name, a.shape, b.shape)
         namespace_of(name, ("a", a), *others)  # makes this GPU the current one, if there are several
-        found = getattr(a.data, method)(_plain(b))
-        return Tensor.of(found) if isinstance(found, type(a.data)) else Tensor(found)  # a traced array stays one
+        return tensor_like(getattr(a.data, method)(_plain(b)), a.data)
     return compare
 
 
