@@ -1,4 +1,4 @@
-"""Memory for large arrays, reused as soon as no array refers to it.
+"""Memory for arrays of a kilobyte or more, aligned, and reused as soon as no array refers to it.
 
 The system hands out memory page by page, each filled with zeros at its first touch. A program that frees its memory
 pays for this again in the next step. A training step makes some fifty arrays, of the same sizes each time; mapping
@@ -7,6 +7,9 @@ their pages anew took a third of the step.
 `empty` returns an ordinary NumPy array. When the array and all views of it are gone, its memory is kept for the next
 `empty` of about the same size. Kept memory is at most twice the largest amount ever in use at once; beyond that, all of
 it goes back to the system.
+
+Arrays begin at a cache line. NumPy's begin at any multiple of 16 bytes, so that vectors cross lines. A vector that was
+stored across two lines takes longer to load again while the store is under way, as in sums that a kernel adds up.
 
 A recording has blocks of its own: its kernels write to the same memory in each replay. It takes over kept memory where
 the size fits, and within a step its arrays take turns like others.
@@ -24,7 +27,7 @@ from tinynet.backend import observer
 from tinynet.backend.observer import call
 from tinynet.settings import exclusively
 
-SMALL = 1 << 16  # bytes; smaller arrays are NumPy's
+SMALL = 1 << 10  # bytes; smaller arrays are NumPy's
 PAIR = 128  # bytes: the alignment of arrays, two cache lines, which the prefetcher of a processor may load together
 
 _made = _most = 0  # bytes of the shared blocks: kept or in use now, and the most in use at once so far
