@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ import tinynet as tn
 from tinynet import nn
 from tinynet.__main__ import main, parser
 from tinynet.classifier import Classifier, report, score
-from tinynet.errors import DataError, ModelFileError
+from tinynet.errors import DataError, DeviceError, Interrupted, ModelFileError
 
 ROOT = Path(__file__).parent.parent
 
@@ -390,17 +391,20 @@ def test_devices_that_are_not_there(model: Path, folder: Path, capsys: pytest.Ca
         assert words in complaint(capsys, "predict", "--device", device, model, folder / "dark/1.png", code=2)
 
 
-def test_interrupted_and_out_of_memory(model: Path, capsys: pytest.CaptureFixture[str],
-                                       monkeypatch: pytest.MonkeyPatch) -> None:
-    def raising(error: BaseException) -> Any:
-        def load(path: Any) -> Any:
-            raise error
-        return load
+@pytest.mark.parametrize(("error", "code", "words"), [
+    (KeyboardInterrupt(), 130, "interrupted\n"), (MemoryError(), 1, "there is not enough memory for"),
+    (Interrupted("stopped by SIGTERM", signal.SIGTERM), 143, "stopped by SIGTERM: the same command with --resume\n"),
+    (Interrupted("stopped by SIGINT", signal.SIGINT), 130, "stopped by SIGINT: the same command with --resume\n"),
+    (DeviceError("it needs a GPU"), 2, "it needs a GPU\n"), (DataError("no images"), 1, "no images\n"),
+    (OSError(28, "No space left", "a/file"), 1, "a/file: the answer cannot be written (No space left)"),
+    (OSError("no more files"), 1, "the answer cannot be written (no more files)")])
+def test_each_end_has_its_code(error: BaseException, code: int, words: str, model: Path,
+                               capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(path: Any) -> Any:
+        raise error
 
-    monkeypatch.setattr("tinynet.commands.summary.load", raising(KeyboardInterrupt()))
-    assert complaint(capsys, "summary", model, code=130) == "tinynet: interrupted\n"
-    monkeypatch.setattr("tinynet.commands.summary.load", raising(MemoryError()))
-    assert "not enough memory" in complaint(capsys, "summary", model)
+    monkeypatch.setattr("tinynet.commands.summary.load", load)
+    assert complaint(capsys, "summary", model, code=code).startswith(f"tinynet: {words}")
 
 
 def test_as_a_command(model: Path, folder: Path) -> None:

@@ -315,6 +315,12 @@ def test_the_lab_is_served(words: list[str], port: int, opened: int, monkeypatch
     assert json.loads(printed) == {"address": Server.address} if "--json" in words else Server.address in printed
 
 
+def test_exercises_are_written_or_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["learn", "--exercises", str(tmp_path / "mine"), "--check", "file.py"])
+    assert "not allowed with" in capsys.readouterr().err and not (tmp_path / "mine").exists()
+
+
 @pytest.mark.parametrize(("verdicts", "whole", "code"), [(["right"], "", 0), (["right", "is 0"], "", 1),
                                                          (["right"], "does not run", 1)])
 def test_the_code_of_a_check(verdicts: list[str], whole: str, code: int, monkeypatch: pytest.MonkeyPatch,

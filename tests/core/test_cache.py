@@ -26,8 +26,9 @@ def test_folders_are_made_for_this_user_alone(tmp_path: Path) -> None:
     (tmp_path / "old").mkdir(mode=0o755)
     made = private_folder(tmp_path / "old" / "new" / "kernels")
     assert [mode(folder) for folder in (tmp_path / "old", made.parent, made)] == [0o755, 0o700, 0o700]
-    made.chmod(0o777)
-    assert mode(private_folder(made)) == 0o700
+    for bits in (0o777, 0o770, 0o740, 0o720, 0o710, 0o704, 0o702, 0o701):
+        made.chmod(bits)
+        assert mode(private_folder(made)) == 0o700
 
 
 @needs_users

@@ -151,6 +151,8 @@ def test_groups_by_a_pattern(tmp_path):
     assert found.groups.tolist() == ["1", "1", "22"] and found.group_name == r"what '^p(\\d+)_' finds in the file names"
     for pattern, error, message in ((r"p(\d", ArgumentError, "must be a regular expression"),
                                     (r"p\d+", ArgumentError, "must have one group in parentheses, .* has 0"),
+                                    (r"(p)(\d+)", ArgumentError, "must have one group in parentheses, .* has 2"),
+                                    (r"p1|p(22)", DataError, r"must be found in every file name, .* is not in p1_x"),
                                     ("(y)", DataError, r"must be found in every file name, '\(y\)' is not in p1_x")):
         with pytest.raises(error, match=f"scan_folder: groups {message}"):
             scan_folder(tmp_path, groups=pattern)
