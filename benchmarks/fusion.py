@@ -1,13 +1,10 @@
-"""What fused passes, and kept masks, could gain in a step of the LSTM-CNN: upper bounds, from the time of each pass.
+"""What fused passes could gain in a step of the LSTM-CNN: upper bounds, from the time of each pass.
 
     python -m benchmarks.fusion [--batch 128] [--repeats 200]
 
 ReLU and dropout after the LSTM and the Conv1D are passes of their own. In the kernel before them they would cost their
 arithmetic alone. That is about what they take on arrays that stay in a core's cache: so each pass is timed on the
-step's array, and on 8 images in turn, with one thread. The difference bounds the gain from above.
-
-A kept mask would spare the second of dropout's two draws. ReLU is a pass without a draw: half of the time that dropout
-takes more on the same array bounds this gain, without what storing and reading the bits would cost. Times are minima.
+step's array, and on 8 images in turn, with one thread. The difference bounds the gain from above. Times are minima.
 """
 
 import argparse
@@ -22,7 +19,7 @@ import tinynet as tn
 
 IMAGES = 8  # whose arrays stay in a core's second-level cache
 SHAPES = {"dropout after the LSTM": (28, 128), "ReLU after the Conv1D": (26, 64), "dropout after the Conv1D": (26, 64)}
-LINE = "{:34}{:>12}{:>12}{:>14}{:>14}"
+LINE = "{:34}{:>12}{:>12}{:>14}"
 
 
 def passes(name: str, images: int, shape: tuple[int, ...]) -> Callable[[], Any]:
@@ -52,15 +49,13 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=200)
     options = parser.parse_args()
     tn.set_threads(1)
-    print(LINE.format("one thread, at most, µs", "its passes", "in cache", "fusing gains", "a mask gains"))
+    print(LINE.format("one thread, at most, µs", "its passes", "in cache", "fusing gains"))
     for name, shape in SHAPES.items():
         whole = seconds(passes(name, options.batch, shape), options.repeats)
         none = seconds(passes(name, 0, shape), options.repeats)  # Python and the launches
         few = seconds(passes(name, IMAGES, shape), 10 * options.repeats)
         cached = none + (few - none) * options.batch / IMAGES
-        plain = seconds(passes("ReLU", options.batch, shape), options.repeats)
-        gains = whole, cached, whole - cached, (whole - plain) / 2
-        print(LINE.format(name, *(round(gain * 1e6) for gain in gains)))
+        print(LINE.format(name, *(round(one * 1e6) for one in (whole, cached, whole - cached))))
     return 0
 
 

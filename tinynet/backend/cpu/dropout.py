@@ -5,9 +5,10 @@ Layout    a group is 64 elements; the four words of a counter belong to four nei
   quantity        here                                              specification
   x, y, δy, δx    flat; x begins in the middle of a group, if       (...)
                   `first` is no multiple of 64
-  m / (1 − p)     float32 (64), for one group at a time             m (...), and the factor
-  cache           threshold ⌊p 2³²⌋, factor, key, first, number     m and the factor: here backward draws m again
-                  of the draw
+  m               bytes, 16 for a group: bit k of a byte is that    m (...)
+                  of word k of a counter
+  m / (1 − p)     float32 (64), for one group at a time             m, and the factor
+  cache           m, factor, first                                  m, and the factor
 """
 
 from typing import Any
@@ -15,20 +16,21 @@ from typing import Any
 import numpy as np
 
 from tinynet.backend import call
-from tinynet.backend.cpu.runtime.jit import inline, njit
+from tinynet.backend.cpu.runtime.jit import inline, njit, noalias
 from tinynet.backend.cpu.runtime.memory import contiguous, empty
 from tinynet.backend.cpu.runtime.threads import launch
 from tinynet.backend.cpu.runtime.vector import view
 
 _LANES = 16  # counters of a group; each gives four words
+_GROUP = 4 * _LANES  # elements
 _WORD = np.uint64(0xFFFFFFFF)
 
 
 # --- Equations ------------------------------------------------------------------------------------------------------
 
-@inline
-def _philox(first: Any, low: Any, high: Any, key0: Any, key1: Any, c0: Any, c1: Any, c2: Any, c3: Any) -> None:
-    """The four words of Philox-4x32-10 (tinynet/random.py) for each counter (first + lane, low, high, 0)."""
+@noalias
+def _draw(first: Any, low: Any, high: Any, key0: Any, key1: Any, threshold: Any, m: Any) -> None:
+    """m of the four words of Philox-4x32-10 (tinynet/random.py) for each counter (first + lane, low, high, 0)."""
     for lane in range(_LANES):
         w0, w1, w2, w3 = np.uint32(first + lane), low, high, np.uint32(0)
         k0, k1 = key0, key1
@@ -39,49 +41,57 @@ def _philox(first: Any, low: Any, high: Any, key0: Any, key1: Any, c0: Any, c1: 
             w2 = np.uint32(p0 >> np.uint64(32)) ^ w3 ^ k1
             w1, w3 = np.uint32(p1 & _WORD), np.uint32(p0 & _WORD)
             k0, k1 = np.uint32(k0 + np.uint32(0x9E3779B9)), np.uint32(k1 + np.uint32(0xBB67AE85))
-        c0[lane], c1[lane], c2[lane], c3[lane] = w0, w1, w2, w3
+        m[lane] = ((1 if w0 >= threshold else 0) | (2 if w1 >= threshold else 0) | (4 if w2 >= threshold else 0)
+                   | (8 if w3 >= threshold else 0))  # (1)
 
 
-@njit
-def _scale(word: Any, threshold: Any, factor: Any) -> Any:
+@noalias
+def _scales(m: Any, factor: Any, scale: Any) -> None:
     """m / (1 − p)"""
-    return factor if word >= threshold else np.float32(0)  # (1) (2)
+    for lane in range(_LANES):
+        bits, none = np.uint32(m[lane]), np.float32(0)
+        scale[4 * lane] = factor if bits & np.uint32(1) else none  # (1) (2)
+        scale[4 * lane + 1] = factor if bits & np.uint32(2) else none
+        scale[4 * lane + 2] = factor if bits & np.uint32(4) else none
+        scale[4 * lane + 3] = factor if bits & np.uint32(8) else none
+
+
+@inline
+def _scaled(x: Any, scale: Any, y: Any) -> None:
+    """x m / (1 − p). A dropped ∞ is 0; NaN passes."""
+    for i in range(x.size):
+        y[i] = x[i] * scale[i] if scale[i] != 0 or x[i] != x[i] else 0.0  # (1) (2)
 
 
 # --- Schedule -------------------------------------------------------------------------------------------------------
-# Bound by the ten rounds of Philox, about 60 integer operations for four elements, in vectors of 8 or 16 counters. To
-# draw the mask again in backward takes less time than to write it and to read it, and no memory. Each thread takes an
-# equal number of groups.
+# Forward is bound by the ten rounds of Philox, about 60 integer operations for four elements, in vectors of 8 or 16
+# counters. Backward reads the mask, a sixteenth as much memory as δy: half of the time to draw it again. Each thread
+# takes an equal number of groups.
 
 @njit
-def _mask(shard: Any, shards: Any, x: Any, y: Any, threshold: Any, factor: Any, key0: Any, key1: Any, first: Any,
-          draw: Any) -> None:
+def _forward(shard: Any, shards: Any, x: Any, y: Any, m: Any, factor: Any, first: Any, threshold: Any, key0: Any,
+             key1: Any, draw: Any) -> None:
     low, high = np.uint32(draw[0] & _WORD), np.uint32(draw[0] >> np.uint64(32))
-    c0, c1, c2, c3 = (np.empty(_LANES, np.uint32), np.empty(_LANES, np.uint32), np.empty(_LANES, np.uint32),
-                      np.empty(_LANES, np.uint32))
-    scale = np.empty(4 * _LANES, np.float32)
-    before, skipped = first // (4 * _LANES), first % (4 * _LANES)  # groups, and elements of the first one
-    groups = (skipped + x.size + 4 * _LANES - 1) // (4 * _LANES)
-    for number in range(shard * groups // shards, (shard + 1) * groups // shards):
-        group = before + number
-        _philox(group * _LANES, low, high, key0, key1, c0, c1, c2, c3)
-        for lane in range(_LANES):
-            scale[4 * lane] = _scale(c0[lane], threshold, factor)
-            scale[4 * lane + 1] = _scale(c1[lane], threshold, factor)
-            scale[4 * lane + 2] = _scale(c2[lane], threshold, factor)
-            scale[4 * lane + 3] = _scale(c3[lane], threshold, factor)
-        start = max(number * 4 * _LANES - skipped, 0)
-        length = min((number + 1) * 4 * _LANES - skipped, x.size) - start
-        some_x, some_y = view(x, start, length), view(y, start, length)
-        own = view(scale, 0 if number else skipped, length)
-        for i in range(length):
-            some_y[i] = some_x[i] * own[i] if own[i] != 0 or some_x[i] != some_x[i] else 0.0  # (1) (2)
+    scale, groups = np.empty(_GROUP, np.float32), m.size // _LANES
+    for group in range(shard * groups // shards, (shard + 1) * groups // shards):
+        _draw((first // _GROUP + group) * _LANES, low, high, key0, key1, threshold, view(m, group * _LANES, _LANES))
+        _mask(group, x, y, m, factor, first % _GROUP, scale)
 
 
-def _masked(x: Any, draw: Any) -> Any:
-    y = empty(x.shape)
-    launch(_mask, contiguous(x).reshape(-1), y.reshape(-1), *draw)
-    return y
+@njit
+def _backward(shard: Any, shards: Any, dy: Any, dx: Any, m: Any, factor: Any, first: Any) -> None:
+    scale, groups = np.empty(_GROUP, np.float32), m.size // _LANES
+    for group in range(shard * groups // shards, (shard + 1) * groups // shards):
+        _mask(group, dy, dx, m, factor, first % _GROUP, scale)
+
+
+@inline
+def _mask(group: Any, x: Any, y: Any, m: Any, factor: Any, skipped: Any, scale: Any) -> None:
+    """The elements of one group; of the first group, those after the `skipped` ones."""
+    _scales(view(m, group * _LANES, _LANES), factor, scale)
+    start = max(group * _GROUP - skipped, 0)
+    length = min((group + 1) * _GROUP - skipped, x.size) - start
+    _scaled(view(x, start, length), view(scale, 0 if group else skipped, length), view(y, start, length))
 
 
 # --- Entry ----------------------------------------------------------------------------------------------------------
@@ -90,12 +100,17 @@ def dropout(xp: Any, x: Any, p: float, *, key: tuple[int, int], counter: Any, fi
     """See `tn.ops.dropout`. float32."""
     if x.dtype != np.float32:
         return NotImplemented
-    number = empty((1,), np.uint64)  # a copy: the counter goes on before the backward pass
+    number = empty((1,), np.uint64)  # of an integer, or of an array of any type, that goes on by itself
     call(np.copyto, number, counter, "unsafe")
-    draw = np.uint32(int(p * 2.0**32)), np.float32(1 / (1 - p)), np.uint32(key[0]), np.uint32(key[1]), first, number
-    return _masked(x, draw), draw
+    y, m = empty(x.shape), empty((-(-(first % _GROUP + x.size) // _GROUP) * _LANES,), np.uint8)
+    factor = np.float32(1 / (1 - p))
+    launch(_forward, contiguous(x).reshape(-1), y.reshape(-1), m, factor, first, np.uint32(int(p * 2.0**32)),
+           np.uint32(key[0]), np.uint32(key[1]), number)
+    return y, (m, factor, first)
 
 
 def ddropout(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
     """See `tn.ops.dropout`."""
-    return _masked(dy, cache)
+    dx = empty(dy.shape)
+    launch(_backward, contiguous(dy).reshape(-1), dx.reshape(-1), *cache)
+    return dx
