@@ -323,9 +323,11 @@ def test_a_model_has_one_colour_that_no_other_has() -> None:
     assert len({*figures.COLOURS.values(), figures.OTHER}) == len(figures.COLOURS) + 1
 
 
-def test_an_error_of_zero_is_drawn_as_half_an_image() -> None:
-    panel = figures.Panel("", {"CNN": [[0.5, 0.75, 1.0]]}, images=100)
-    assert panel.errors("CNN").tolist() == [[50.0, 25.0, 0.5]]
+def test_an_error_of_zero_is_drawn_as_half_an_image_of_all_runs() -> None:
+    """The mean is that of the errors, not of what is drawn for them."""
+    panel = figures.Panel("", {"CNN": [[0.5, 0.75, 1.0]], "LSTM": [[0.5, 0.98, 1.0], [0.75, 1.0, 1.0]]}, images=100)
+    np.testing.assert_allclose(panel.errors("CNN"), 3 * [[50.0, 25.0, 0.5]])
+    np.testing.assert_allclose(panel.errors("LSTM"), [[37.5, 1.0, 0.25], [25.0, 0.25, 0.25], [50.0, 2.0, 0.25]])
 
 
 def test_the_roc_curves_are_enlarged_where_they_differ() -> None:

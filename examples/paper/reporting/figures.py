@@ -41,8 +41,13 @@ class Panel(NamedTuple):
     images: int
 
     def errors(self, model: str) -> np.ndarray:
-        """100 - accuracy in percent (runs, epochs), and half an image instead of 0, which has no logarithm."""
-        return np.maximum(100 - 100 * np.array(self.lines[model]), 50 / self.images)
+        """100 - accuracy in percent: the mean, the lowest and the highest of the runs (3, epochs).
+
+        Half an image of all runs stands for 0, which has no logarithm.
+        """
+        errors = 100 - 100 * np.array(self.lines[model])
+        shown = np.stack([errors.mean(axis=0), errors.min(axis=0), errors.max(axis=0)])
+        return np.maximum(shown, 50 / self.images / len(errors))
 
 
 def colour(name: str) -> str:
@@ -56,11 +61,10 @@ def curves(path: Path, rows: Sequence[Sequence[Panel]], *, title: str, vector: b
     grid = figure.subplots(len(rows), len(rows[0]), sharex=True, sharey=True, squeeze=False)
     for panel, axes in zip((panel for row in rows for panel in row), grid.flat, strict=True):
         for name in panel.lines:
-            errors = panel.errors(name)
-            epochs = np.arange(1, errors.shape[1] + 1)
-            axes.plot(epochs, errors.mean(axis=0), label=name, color=colour(name), marker="o" * (len(epochs) < 3))
-            axes.fill_between(epochs, errors.min(axis=0), errors.max(axis=0), color=colour(name), alpha=0.15,
-                              linewidth=0)
+            mean, lowest, highest = panel.errors(name)
+            epochs = np.arange(1, len(mean) + 1)
+            axes.plot(epochs, mean, label=name, color=colour(name), marker="o" * (len(epochs) < 3))
+            axes.fill_between(epochs, lowest, highest, color=colour(name), alpha=0.15, linewidth=0)
         axes.set(title=plain(panel.title), yscale="log")
         axes.grid(alpha=0.3, which="both")
     logarithmic(grid.flat[0].yaxis)
