@@ -24,9 +24,16 @@ from tinynet.backend.cpu.runtime.vector import view
 _LANES = 16  # counters of a group; each gives four words
 _GROUP = 4 * _LANES  # elements
 _WORD = np.uint64(0xFFFFFFFF)
+_BIT0, _BIT1, _BIT2, _BIT3 = np.uint32(1), np.uint32(2), np.uint32(4), np.uint32(8)  # of the words of a counter
 
 
 # --- Equations ------------------------------------------------------------------------------------------------------
+
+@njit
+def _kept(word: Any, bit: Any, threshold: Any) -> Any:
+    """m of a word, as this bit."""
+    return bit if word >= threshold else np.uint32(0)  # (1)
+
 
 @noalias
 def _draw(first: Any, low: Any, high: Any, key0: Any, key1: Any, threshold: Any, m: Any) -> None:
@@ -41,19 +48,23 @@ def _draw(first: Any, low: Any, high: Any, key0: Any, key1: Any, threshold: Any,
             w2 = np.uint32(p0 >> np.uint64(32)) ^ w3 ^ k1
             w1, w3 = np.uint32(p1 & _WORD), np.uint32(p0 & _WORD)
             k0, k1 = np.uint32(k0 + np.uint32(0x9E3779B9)), np.uint32(k1 + np.uint32(0xBB67AE85))
-        m[lane] = ((1 if w0 >= threshold else 0) | (2 if w1 >= threshold else 0) | (4 if w2 >= threshold else 0)
-                   | (8 if w3 >= threshold else 0))  # (1)
+        m[lane] = (_kept(w0, _BIT0, threshold) | _kept(w1, _BIT1, threshold) | _kept(w2, _BIT2, threshold)
+                   | _kept(w3, _BIT3, threshold))
+
+
+@njit
+def _scale(m: Any, bit: Any, factor: Any) -> Any:
+    """m / (1 − p)"""
+    return factor if m & bit else np.float32(0)  # (1) (2)
 
 
 @noalias
 def _scales(m: Any, factor: Any, scale: Any) -> None:
-    """m / (1 − p)"""
     for lane in range(_LANES):
-        bits, none = np.uint32(m[lane]), np.float32(0)
-        scale[4 * lane] = factor if bits & np.uint32(1) else none  # (1) (2)
-        scale[4 * lane + 1] = factor if bits & np.uint32(2) else none
-        scale[4 * lane + 2] = factor if bits & np.uint32(4) else none
-        scale[4 * lane + 3] = factor if bits & np.uint32(8) else none
+        scale[4 * lane] = _scale(m[lane], _BIT0, factor)
+        scale[4 * lane + 1] = _scale(m[lane], _BIT1, factor)
+        scale[4 * lane + 2] = _scale(m[lane], _BIT2, factor)
+        scale[4 * lane + 3] = _scale(m[lane], _BIT3, factor)
 
 
 @inline
