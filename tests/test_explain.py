@@ -83,6 +83,34 @@ def test_grad_cam_by_hand() -> None:
     assert not np.allclose(explain.grad_cam(model, x, 2, layer="0"), expected)
 
 
+@pytest.mark.parametrize("frozen", [True, False])
+def test_what_the_scores_do_not_depend_on_has_a_map_of_zeros(frozen: bool) -> None:
+    class Aside(nn.Module):
+        def __init__(self, share: float) -> None:
+            self.aside, self.dense, self.share = nn.Conv2D(2, 2, 3, padding="same"), nn.Dense(2, 3), share
+
+        def forward(self, x: tn.Tensor) -> tn.Tensor:
+            self.aside(x)
+            return self.dense(x.mean((1, 2)) if self.share else tn.Tensor(np.ones((x.shape[0], 2), "float32")))
+
+    x = rng.normal(size=(4, 8, 6, 2)).astype("float32")
+    for share in (0.0, 1.0):
+        model = Aside(share)
+        for parameter in model.parameters():
+            parameter.requires_grad = not frozen
+        np.testing.assert_array_equal(explain.grad_cam(model, x, 2, layer="aside"), np.zeros((4, 8, 6)))
+        assert explain.gradient(model, x, 2).any() == bool(share)
+
+
+def test_of_two_uses_of_a_layer_grad_cam_takes_the_later_one() -> None:
+    x = rng.normal(size=(4, 8, 6, 2)).astype("float32")
+    twice = nn.Conv2D(2, 2, 3, padding="same")
+    model = nn.Sequential(twice, nn.ReLU(), twice, nn.GlobalAveragePool(), nn.Dense(2, 3))
+    features = nn.Sequential(*model[:3])(tn.Tensor(x)).numpy()
+    expected = np.maximum((features * model[4].W.numpy()[:, 1] / 48).sum(axis=-1), 0)
+    np.testing.assert_allclose(explain.grad_cam(model, x, 1, layer=twice), expected, atol=1e-6)
+
+
 def test_grad_cam_enlarges_between_centers() -> None:
     maps = np.array([[[0.0, 1.0], [2.0, 3.0]]], np.float32)
     large = explain._enlarged(maps, 4, 4)

@@ -228,6 +228,10 @@ def test_targets_that_are_all_equal(predicted: list[float]) -> None:
 @pytest.mark.parametrize(("call", "error", "message"), [
     (lambda: metrics.exact_match([1, 0], [1, 0]), ShapeError, r"exact_match: .* must be \(N,K\) and .* got \(2,\)"),
     (lambda: metrics.f1([[1, 0]], [[1]]), ShapeError, r"per_label: .* got \(1, 2\) and \(1, 1\)"),
+    *((lambda call=call: call(np.ones((0, 2)), np.ones((0, 2))), ShapeError, r"not empty, got \(0, 2\) and \(0, 2\)")
+      for call in (metrics.exact_match, metrics.hamming_loss, metrics.micro_f1, metrics.f1)),
+    (lambda: metrics.exact_match(np.ones((2, 0)), np.ones((2, 0))), ShapeError, r"not empty, got \(2, 0\)"),
+    (lambda: metrics.hamming_loss([[1, 0]], [[1, 0], [0, 1]]), ShapeError, r"got \(1, 2\) and \(2, 2\)"),
     (lambda: metrics.micro_f1([[1, 0]], [[0.5, 1]]), ArgumentError, r"micro_f1: predicted must hold 0 and 1"),
     (lambda: metrics.hamming_loss([[1, 2]], [[0, 1]]), ArgumentError, r"hamming_loss: labels must hold 0 and 1"),
     (lambda: metrics.r2([1.0], [1.0]), ArgumentError, r"r2: targets must have at least 2 samples, got 1"),

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,23 @@ def test_few_and_degenerate_images() -> None:
             kept(np.ones((some, 3)), np.ones((other, 3)))
     with pytest.raises(ShapeError, match=r"features must be \(N, 5\), got \(2, 4\)"):
         same.score(np.zeros((2, 4)))
+
+
+def test_arrays_that_cannot_be_right_are_refused() -> None:
+    one = kept(rng.normal(size=(60, 5)), rng.normal(size=(60, 5)))
+    for name in ("scale", "spread", "rest", "limit"):
+        for number in (0.0, -1.0):
+            array = getattr(one, name).copy()
+            array[-1] = number
+            with pytest.raises(ArgumentError, match="scale, spread, rest and limit must be positive"):
+                replace(one, **{name: array})
+    for name, array in one.arrays().items():
+        with pytest.raises(ShapeError, match="must be finite"):
+            replace(one, **{name: np.full_like(array, np.nan)})
+        if name != "deviation":  # its shape is that which the mean must have
+            with pytest.raises(ShapeError, match=rf"of shapes that fit each other, and \[.*'{name}'"
+                               if name not in ("center", "basis") else "of shapes that fit each other"):
+                replace(one, **{name: np.ones((2, 3, *array.shape), np.float32)})
 
 
 @pytest.mark.parametrize("count", [20, 199, 200, 400])

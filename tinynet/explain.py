@@ -58,9 +58,7 @@ def gradient(model: Module, x: ArrayLike, target: Target = None) -> Array:
 
     def of_member(member: Module, images: Array, targets: Array, _: dict[int, Any]) -> Array:
         inputs = Tensor(images, requires_grad=True, device=device_of(member.parameters()))
-        _score(member, inputs, targets).backward()
-        assert inputs.grad is not None
-        slope = Tensor(inputs.grad).numpy()
+        slope = _slope(_score(member, inputs, targets), inputs)
         means = images.mean(axis=(1, 2), keepdims=True)
         return _smooth(_over_channels(slope * (images - means)))
 
@@ -190,6 +188,13 @@ def _score(model: Module, x: Tensor, targets: Array) -> Tensor:
     return (scores * Tensor(chosen, device=scores.device)).sum()
 
 
+def _slope(score: Tensor, leaf: Tensor) -> Array:
+    """The gradient of a score with respect to a leaf: zeros if it does not depend on it."""
+    if score.requires_grad:
+        score.backward()
+    return np.zeros(leaf.shape, np.float32) if leaf.grad is None else Tensor(leaf.grad).numpy()
+
+
 def _over_channels(values: Array) -> Array:
     return values.sum(axis=-1) if values.ndim == 4 else values
 
@@ -249,10 +254,8 @@ def _at_layer(model: Module, layer: Module, images: Array, targets: Array) -> tu
         return output
 
     with observe(module=look):
-        _score(model, Tensor(images, device=device_of(model.parameters())), targets).backward()
-    last = leaves[-1]
-    slopes = np.zeros(last.shape, np.float32) if last.grad is None else Tensor(last.grad).numpy()
-    return last.numpy(), slopes
+        score = _score(model, Tensor(images, device=device_of(model.parameters())), targets)
+    return leaves[-1].numpy(), _slope(score, leaves[-1])
 
 
 def _enlarged(maps: Array, height: int, width: int) -> Array:

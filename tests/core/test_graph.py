@@ -7,6 +7,8 @@ import pytest
 
 import tinynet as tn
 
+SVG = "{http://www.w3.org/2000/svg}"
+
 
 def loss() -> tn.Tensor:
     x, W = tn.Tensor(np.ones((2, 3), "float32")), tn.Tensor(np.ones((3, 2), "float32"), requires_grad=True)
@@ -28,9 +30,28 @@ def test_nodes_stand_in_the_order_of_the_forward_pass() -> None:
 
 def test_a_notebook_shows_a_picture() -> None:
     picture = ElementTree.fromstring(loss().graph()._repr_html_())
-    words = [part.text for part in picture.iter("{http://www.w3.org/2000/svg}text") if part.text]
+    words = [part.text for part in picture.iter(f"{SVG}text") if part.text]
     assert {"1 dense", "2 tanh", "3 add", "4 cross_entropy", "leaf (3,2)", "constant (2,3)"} <= {*words}
-    assert len(list(picture.iter("{http://www.w3.org/2000/svg}path"))) == 7  # one for each input
+    assert len(list(picture.iter(f"{SVG}path"))) == 7  # one for each input
+
+
+def test_boxes_and_lines_have_their_places() -> None:
+    """A line leads from the right of a box to the left of a later one; no box covers another."""
+    picture = ElementTree.fromstring(loss().graph()._repr_html_())
+    boxes = {(int(box.attrib["x"]), int(box.attrib["y"])) for box in picture.iter(f"{SVG}rect")}
+    assert sorted(boxes) == [(4, 4), (4, 62), (180, 4), (356, 4), (532, 4), (532, 62), (708, 4)]
+    found = [tuple(int(number) for place in line.attrib["d"].removeprefix("M").split("L") for number in place.split())
+             for line in picture.iter(f"{SVG}path")]
+    assert all((a - 132, b - 20) in boxes and (c, d - 20) in boxes and a < c for a, b, c, d in found)
+    assert (int(picture.attrib["width"]), int(picture.attrib["height"])) == (5 * 176, 2 * 58)
+
+
+def test_an_op_of_several_outputs_shows_all_of_their_shapes() -> None:
+    x, W = tn.Tensor(np.ones((2, 3, 1), "float32")), tn.Tensor(np.ones((5, 16), "float32"), requires_grad=True)
+    made = tn.ops.lstm(x, None, None, W)[0].graph()
+    assert str(made).splitlines()[1].split()[2:5] == ["(2,3,4)", "(2,4)", "(2,4)"]
+    words = [part.text for part in ElementTree.fromstring(made._repr_html_()).iter(f"{SVG}text")]
+    assert "(2,3,4) (2,4) (2,4)" in words
 
 
 def test_a_leaf_has_no_nodes() -> None:

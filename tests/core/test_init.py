@@ -121,8 +121,9 @@ def test_sizes_are_integers(name: str, shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("name", [*WEIGHTS, "zeros", "ones"])
 def test_shapes_alone_take_no_memory_and_draw_nothing(name: str) -> None:
-    with shapes_only():
-        values: Any = getattr(init, name)((10**6, 10**6))
-    assert values.shape == (10**6, 10**6)
-    assert values.strides == (0, 0)
+    for options in ({}, {"dtype": "float64"}, {"dtype": "float16"}):
+        with shapes_only():
+            values: Any = getattr(init, name)((10**6, 10**6), **options)
+        assert values.shape == (10**6, 10**6)
+        assert values.strides == (0, 0) and values.dtype == options.get("dtype", "float32")
     assert tn.random.next_draw() == 0

@@ -188,13 +188,16 @@ def test_the_rule_of_the_selection_on_digits(words: list[str], finished: bool, t
 
 @pytest.mark.parametrize(("words", "finished"), [([], True), (["--epochs", "3"], False), (["--seeds", "2"], False)])
 def test_the_selection_on_x_rays_is_finished_without_options_alone(words: list[str], finished: bool, tmp_path: Path,
-                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+                                                                   monkeypatch: pytest.MonkeyPatch,
+                                                                   capsys: pytest.CaptureFixture[str]) -> None:
+    """The test part plays no part in the choice."""
     monkeypatch.setattr(xray_selection, "SIDE", 32)
     monkeypatch.setattr(xray_selection, "CANDIDATES", xray_selection.CANDIDATES[:2])
     monkeypatch.setattr(selection, "run", scored({"base": 0.8, "norm": 0.7}, []))
     tn.data.write_chest_xray_stand_in(tmp_path / "chest_xray", train=20, test=4, size=32, seed=0)
     assert xray_selection.main(["--data", str(tmp_path), "--out", str(tmp_path / "out"), *words]) == 0
     assert selection.read(tmp_path / "out" / "selection.json")["finished"] is finished
+    assert f"{tmp_path / 'chest_xray' / 'train'}: 20 images" in capsys.readouterr().out
 
 
 # --- views of digits ------------------------------------------------------------------------------------------------

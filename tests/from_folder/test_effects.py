@@ -16,6 +16,7 @@ import tinynet as tn
 from tinynet import drawing
 from tinynet.calibration import Calibration, gained
 from tinynet.data import scan_folder
+from tinynet.errors import ArgumentError
 from tinynet.from_folder import figures, run, settings, train, words
 from tinynet.from_folder.settings import AUGMENT, Samples, Settings, usual_channels, usual_size, with_positive
 from tinynet.random import current_seed
@@ -357,6 +358,9 @@ def test_the_positive_class_becomes_the_second(folder: Path) -> None:
     turned = with_positive(scanned, "cat")
     assert turned.classes == ("dog", "cat") and (turned.labels == 1 - scanned.labels).all()
     assert with_positive(scanned, "dog") is scanned and with_positive(scanned, None) is scanned
+    for classes, positive in ((("cat", "cow", "dog"), "cow"), (("cat", "cow", "dog"), "dog"), (("cat", "dog"), "cow")):
+        with pytest.raises(ArgumentError, match=f"must name one of two classes, got '{positive}' of {classes[0]}"):
+            with_positive(replace(scanned, classes=classes), positive)
 
 
 @pytest.mark.parametrize(("channels", "expected"), [([1, 1], 1), ([1, 3], 3), ([3, 1], 3), ([3, 3], 3)])

@@ -1,5 +1,6 @@
 """What the lab computes, beside direct calls of tinynet."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -186,6 +187,14 @@ def test_p_minus_y() -> None:
     np.testing.assert_allclose(found["p"], p)
     np.testing.assert_allclose(found["gradient"], p - [0, 1, 0], atol=1e-12)
     assert found["loss"] == pytest.approx(-np.log(p[1]))
+
+
+@pytest.mark.parametrize(("name", "numbers"), [
+    ("softmax", [[2.0, 1.0, 0.0], 1]), ("tape", [2.0, -1.0]), ("optimizers", [1.0, 2.0, 3]),
+    ("comparison", [1.0, 0.0, 500, 3]), ("roc", [2.0, 1.0, 0.25])])
+def test_a_slider_may_stand_on_a_whole_number(name: str, numbers: list[Any]) -> None:
+    """JavaScript writes 2.0 as 2."""
+    assert lab.call(name, json.loads(json.dumps(numbers).replace(".0", ""))) == lab.call(name, numbers)
 
 
 def test_the_small_tape_has_the_gradients_of_tinynet() -> None:

@@ -3,11 +3,13 @@
 import http.client
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 
 from docs.serving import serving
+from tinynet.backend import using
 from tinynet.learn import lab
 from tinynet.learn.digits import drawn
 from tinynet.learn.server import FILES, LARGEST, Server
@@ -59,7 +61,12 @@ def test_a_call_gets_what_the_lab_computes(server: Server) -> None:
     (403, "POST", "/call", {"Origin": "null"}),
     (403, "GET", "/", {"Host": "example.org"}),
     (405, "GET", "/call", {}),
+    (403, "POST", "/call", {"Origin": ""}),
     (404, "POST", "/", {}),
+    (404, "POST", "/calls", {}),
+    (404, "POST", "/call/", {}),
+    (404, "POST", "/call?again", {}),
+    (405, "GET", "/call?again", {}),
     (501, "PUT", "/call", {}),
     (501, "OPTIONS", "/call", {"Origin": "http://example.org"}),
     (413, "POST", "/call", {"Content_Length": "-1"}),
@@ -101,3 +108,17 @@ def test_arrays_of_a_call() -> None:
     shape, at = head["arrays"]["y"]
     y = block[at : at + int(np.prod(shape))].reshape(shape)
     np.testing.assert_allclose(y, np.reshape(PIXELS, (28, 28)) / 255, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "arguments"), [("optimizers", [0.01, 20, 5]),
+                                                 ("pooling", [PIXELS, "max pool 2 x 2"])])
+def test_several_arrays_of_a_call_lie_one_behind_the_other(name: str, arguments: list[Any]) -> None:
+    with using("reference"):
+        got, expected = lab.call(name, arguments), lab.CALLS[name](*arguments)
+    size = int.from_bytes(got[:4], "little")
+    head, block, end = json.loads(got[4 : 4 + size]), np.frombuffer(got[4 + size :], "<f4"), 0
+    for key, (shape, at) in head["arrays"].items():
+        assert at == end
+        end = at + int(np.prod(shape))
+        np.testing.assert_array_equal(block[at:end].reshape(shape), np.float32(expected.pop(key)))
+    assert end == block.size and head["plain"] == json.loads(json.dumps(expected)) and len(head["arrays"]) > 1
