@@ -4,12 +4,14 @@ A layer that takes a mask needs a line in `LAYERS`.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import pytest
 
 import tinynet as tn
+from tests.support.cuda_places import EMULATED
 from tinynet import nn
 from tinynet.nn.masks import as_mask
 from tinynet.tensor import Tensor
@@ -149,6 +151,32 @@ def test_a_mask_may_be_of_any_kind(kind: str) -> None:
     assert np.array_equal(layer(x, mask=mask).numpy(), layer(x, mask=RIGHT).numpy())
     y, _, _ = tn.ops.lstm(x, None, None, layer.W, layer.b, mask=mask)
     assert np.array_equal(y.numpy(), layer(x, mask=RIGHT).numpy())
+
+
+WEIGHTS = {"lstm": 16, "gru": 12, "simple_rnn": 4}
+
+
+@pytest.mark.parametrize("place", ["fast", "reference", EMULATED])
+@pytest.mark.parametrize("name", [*WEIGHTS, "mask_steps", "batch_norm"])
+def test_every_number_but_0_marks_a_real_step_of_an_op(name: str, place: str) -> None:
+    """Also one below 0, or a small one."""
+    def run(mask: np.ndarray) -> list[np.ndarray]:
+        x, real = Tensor(Tensor(inputs(RIGHT).numpy()).to(device), requires_grad=True), Tensor(mask).to(device)
+        if name in WEIGHTS:
+            W = np.random.default_rng(1).standard_normal((D + 4, WEIGHTS[name])).astype("float32")
+            found = [*getattr(tn.ops, name)(x, W=Tensor(W).to(device), mask=real)]
+        else:
+            more = [Tensor(np.full(D, value, "float32")).to(device) for value in (2.0, 1.0)]
+            found = [tn.ops.mask_steps(x, real)] if name == "mask_steps" else [*tn.ops.batch_norm(x, *more, mask=real)]
+        found[0].sum().backward()
+        return [*[one.numpy() for one in found], Tensor(x.grad).numpy()]
+
+    device = place if place == "gpu-emulated" else "cpu"
+    with tn.using(place) if device == "cpu" else nullcontext():
+        expected = run(RIGHT)
+        for mask in (RIGHT * 3, RIGHT * -1, RIGHT * np.float32(0.25), RIGHT * np.uint8(128), RIGHT * np.int64(256)):
+            for one, other in zip(run(mask), expected, strict=True):
+                np.testing.assert_array_equal(one, other)
 
 
 def test_a_sequence_without_a_real_step() -> None:

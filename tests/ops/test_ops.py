@@ -518,6 +518,15 @@ def test_where_of_two_numbers(a: float, b: float) -> None:
     assert (y.numpy() == np.where(X > 0, float(a), b)).all()
 
 
+@pytest.mark.parametrize("dtypes", [("float32", "float64"), ("float64", "float32")])
+def test_a_gradient_has_the_dtype_of_its_input(dtypes: tuple[str, str]) -> None:
+    z, t = (tn.Tensor(np.array(values, dtype), requires_grad=True)
+            for values, dtype in zip(([0.5, -1.0], [0.25, 1.0]), dtypes, strict=True))
+    tn.ops.binary_cross_entropy(z, t).backward()
+    assert (str(z.grad.dtype), str(t.grad.dtype)) == dtypes
+    np.testing.assert_allclose(t.grad, -z.numpy() / 2, rtol=1e-6)
+
+
 @pytest.mark.parametrize("device", ["cpu", "gpu-emulated"])
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "int32", "uint32"])
 def test_labels_of_any_integer_dtype(dtype: str, device: str) -> None:

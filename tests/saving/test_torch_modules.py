@@ -168,6 +168,17 @@ def compare(model: Any) -> Any:
     return theirs
 
 
+@pytest.mark.parametrize("decides", [nn.Conv1D(3, 4, 2), nn.MaxPool1D(2), nn.LSTM(3, 4), nn.Dense(3, 4)])
+@pytest.mark.parametrize("layer", [nn.ReLU(), nn.LeakyReLU(), nn.ELU(), nn.GELU(), nn.SiLU(), nn.Sigmoid(), nn.Tanh(),
+                                   nn.Softmax(), nn.Dropout(0.5), nn.BatchNorm(3)])
+def test_the_order_of_axes_is_that_of_the_first_layer_that_has_one(layer: nn.Module, decides: nn.Module) -> None:
+    model = trained(nn.Sequential(layer, decides, nn.GlobalAveragePool(), input_shape=(8, 3)))
+    x = np.random.default_rng(0).normal(size=(2, 8, 3)).astype("float32")
+    channels_first = isinstance(decides, nn.Conv1D | nn.MaxPool1D)
+    assert_close(theirs_of(to_torch_module(model), np.ascontiguousarray(last(x)) if channels_first else x),
+                 tn.predict(model, x))
+
+
 @pytest.mark.parametrize("layer", [nn.LSTM(3, 4, return_state=True),
                                    nn.Bidirectional(nn.LSTM(3, 4, return_state=True), "sum"),
                                    nn.GRU(3, 4, return_state=True),

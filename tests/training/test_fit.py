@@ -379,6 +379,24 @@ def test_a_bar_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: py
     assert len(history) == len(capsys.readouterr().out.splitlines()) == 2
 
 
+@pytest.mark.parametrize(("terminal", "kernel", "found"), [
+    (False, False, None), (False, True, None), (True, False, "tqdm.std"), (True, True, "tqdm.std")])
+@pytest.mark.filterwarnings("ignore:IProgress not found")
+def test_a_notebook_without_widgets_has_no_bar(terminal: bool, kernel: bool, found: str | None,
+                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    """tqdm then offers its bar for terminals, whose lines a notebook would show one below the other."""
+    from tqdm import auto, notebook, std
+
+    monkeypatch.setattr(progress, "is_terminal", lambda stream: terminal)
+    monkeypatch.setitem(sys.modules, "ipykernel", sys) if kernel else monkeypatch.delitem(
+        sys.modules, "ipykernel", raising=False)
+    monkeypatch.setattr(auto, "tqdm", std.tqdm)
+    assert getattr(progress._bar(), "__module__", None) == found
+    if kernel and not terminal:
+        monkeypatch.setattr(auto, "tqdm", type("tqdm", (notebook.tqdm_notebook,), {}))
+        assert progress._bar() is auto.tqdm
+
+
 def test_the_bar_begins_where_the_epoch_goes_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
                                                 ) -> None:
     """Its numbers are renewed twice a second at most: each reads the sums."""
