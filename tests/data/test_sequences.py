@@ -42,6 +42,8 @@ def test_dtypes(sequences: Any, dtype: str) -> None:
 
 def test_lengths_make_a_mask() -> None:
     assert np.array_equal(length_mask([2, 0], 3), [[True, True, False], [False] * 3])
+    assert np.array_equal(length_mask([2, 0], 2), [[True, True], [False] * 2])
+    assert length_mask([0, 0]).shape == length_mask([0, 0], 0).shape == (2, 0)
 
 
 @pytest.mark.parametrize(("make", "error", "message"), [
@@ -54,7 +56,9 @@ def test_lengths_make_a_mask() -> None:
     (lambda: length_mask([-1]), ArgumentError, "length_mask: lengths must be integers"),
     (lambda: length_mask([1.5]), ArgumentError, "integers of 0 or more"),
     (lambda: length_mask([[1]]), ArgumentError, "integers of 0 or more"),
-    (lambda: length_mask([3], 2), ArgumentError, "length_mask: length must be at least"),
+    *((lambda length=length: length_mask([3], length), ArgumentError, f"length_mask: length must be .* got {length}")
+      for length in (2, 0, -1, True, 3.0)),
+    (lambda: pad([[1.0]], length=0), ArgumentError, "pad: length must be at least .* 1, got 0"),
     (lambda: Loader(LABELS, batch_size=4, bucket=2), ArgumentError, "bucket must be .* and come with lengths"),
     (lambda: Loader(LABELS, batch_size=4, lengths=LENGTHS), ArgumentError, "bucket must be"),
     (lambda: Loader(LABELS, batch_size=4, lengths=LENGTHS, bucket=0), ArgumentError, "bucket must be"),

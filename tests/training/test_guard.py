@@ -197,6 +197,15 @@ def test_weights_that_are_bad_from_the_start() -> None:
         fit(network)
 
 
+def test_weights_that_are_bad_where_a_run_goes_on(tmp_path: Path) -> None:
+    """A run without the guard has saved them."""
+    network = model()
+    network[1].W.data[0, 0] = np.inf
+    fit(network, epochs=1, checkpoint=tmp_path / "c", guard=False)
+    with pytest.raises(NonFiniteError, match=r"all weights must be finite at the start, and model/\S+ is not"):
+        fit(model(), epochs=1, checkpoint=tmp_path / "c", resume=True)
+
+
 def test_on_a_device_no_step_waits() -> None:
     """The number of reads does not depend on the number of steps."""
     waits = []

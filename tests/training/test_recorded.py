@@ -510,6 +510,18 @@ def test_a_step_that_cannot_be_recorded_runs_as_usual(device: str, steps: list[R
     assert steps[0].recording is None or "bit for bit" in reason
 
 
+def test_a_step_whose_optimizer_cannot_be_recorded_leaves_it_as_it_was(device: str) -> None:
+    class Fading(tn.optim.SGD):
+        updates = 0
+
+        def update(self, value: Any, gradient: Any, *moments: Any) -> None:
+            self.updates += 1
+            value -= self.lr / self.updates * gradient
+            float(gradient.sum())  # waits for the GPU
+
+    compare(device, optimizer=Fading, guard=False, is_refused=True)
+
+
 @on_cupy
 def test_another_algorithm_of_cublas_is_named(monkeypatch: pytest.MonkeyPatch, steps: list[RecordedStep]) -> None:
     """Plant a cuBLAS that rounds in another way while a step is recorded, as for another stream it may."""
