@@ -1,5 +1,6 @@
 """The assistant: it compiles what a training step launches, starts only where it helps, and ends with its process."""
 
+import json
 import os
 import signal
 import subprocess
@@ -75,10 +76,18 @@ def test_it_starts_where_it_helps(why: str, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(assistant, "is_first_rank", lambda: why != "a rank")
     monkeypatch.setattr(assistant, "_is_assistant", why == "itself")
     monkeypatch.setattr(assistant.sys, "executable", f"/bin/{'blender' if why == 'another program' else 'python3'}")
-    monkeypatch.setattr(assistant.subprocess, "Popen", lambda *arguments, **options: Started())
+    asked, at_exit = list[Any](), list[Any]()
+    monkeypatch.setattr(assistant.subprocess, "Popen", lambda *given, **options: asked.append((given, options))
+                        or Started())
+    monkeypatch.setattr(assistant.atexit, "register", lambda *given: at_exit.append(given))
     if why == "no folder":
         folder.write_text("")
-    assert isinstance(assistant.start(), Started) is (why == "")
+    process = assistant.start()
+    assert isinstance(process, Started) is (why == "") and len(asked) == (why == "")
+    for [command], options in asked:
+        assert command[0] == "/bin/python3" and json.loads(command[-1]) == sys.path
+        assert (options["stdin"], options["stdout"], options["stderr"]) == (subprocess.PIPE, *[subprocess.DEVNULL] * 2)
+        assert at_exit == [(assistant._end, process)]
 
 
 def test_it_ends_when_the_pipe_closes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ import tinynet as tn
 from tests.support.kernels import HELPER, KERNEL, needs_fork, run_script
 from tinynet.backend.cpu.runtime import kernel_cache
 from tinynet.backend.cpu.runtime.jit import njit
-from tinynet.backend.cpu.runtime.kernel_cache import Notice, kernel_folder, reachable, stamp_of
+from tinynet.backend.cpu.runtime.kernel_cache import KernelCache, Notice, kernel_folder, reachable, stamp_of
 
 SOURCES = Path(tn.__file__).parent
 
@@ -137,6 +137,25 @@ def test_where_no_folder_can_be_made_kernels_are_compiled_into_memory(tmp_path: 
                        XDG_CACHE_HOME=str(tmp_path / "file"))
     assert lines == ["1.0 0 1"] * 2
     assert not list(tmp_path.rglob("*.kernel"))
+
+
+@pytest.mark.parametrize(("found", "expected"), [
+    (["code"], []), ([None, "code"], ["start", "end"]), ([None, None], ["start", "miss"])])
+def test_code_is_looked_for_again_under_the_lock(found: list[Any], expected: list[str], tmp_path: Path,
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process may have written it meanwhile; else this one keeps the lock until it has compiled it."""
+    said, looks = list[str](), iter(found)
+    monkeypatch.setattr(kernel_cache.numba.config, "CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(kernel_cache, "notice", SimpleNamespace(on_start=lambda: said.append("start"),
+                                                                on_end=lambda: said.append("end")))
+    cache = KernelCache(inner.py_func, lambda: said.append("miss"))
+    monkeypatch.setattr(cache, "_loaded", lambda *given: next(looks))
+    context = SimpleNamespace(codegen=lambda: SimpleNamespace(magic_tuple=lambda: ()))
+    assert cache.load_overload("signature", context) == found[-1]
+    assert said == expected and not list(looks)
+    assert len(list(tmp_path.rglob("*.lock"))) == ("miss" in said)
+    cache._end()
+    assert not list(tmp_path.rglob("*.lock")) and said[-1] == "end"
 
 
 FRESH = """

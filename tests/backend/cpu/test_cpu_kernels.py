@@ -239,11 +239,19 @@ def test_adam(options: dict[str, Any]) -> None:
         assert difference(array, wanted) <= 1e-6
 
 
+def sizes_of_0(name: str) -> list[dict[str, Any]]:
+    """The cases of an op with an empty batch, and the first of them with each other size that it names as 0."""
+    first, *more = LARGE[name]
+    batches = [{**case, **({"N": 0} if "N" in case else {"...": (0, *case["..."][1:])})} for case in (first, *more)]
+    return [*batches, *({**first, letter: 0} for letter in first if letter in OPS[name].contract.letters
+                        and letter not in ("N", "K" * (name == "cross_entropy")) and isinstance(first[letter], int))]
+
+
+@pytest.mark.filterwarnings("ignore:Mean of empty slice")
 @pytest.mark.parametrize("name", OVERRIDDEN)
-def test_an_empty_batch(name: str) -> None:
-    """It gives empty outputs and zero gradients, or the error of the specification."""
-    for case in LARGE[name]:
-        empty = {**case, **({"N": 0} if "N" in case else {"...": (0, *case["..."][1:])})}
+def test_empty_arrays(name: str) -> None:
+    """They give empty outputs and zero gradients, or the error of the specification."""
+    for empty in sizes_of_0(name):
         arrays, options = draw(OPS[name], empty, np.random.default_rng(0), "float32")
         found = []
         for mode in ("fast", "reference"):
@@ -253,14 +261,14 @@ def test_an_empty_batch(name: str) -> None:
                     outputs = as_tuple(OPS[name](*tensors, **options))
                     sum((output.sum() for output in outputs), tn.Tensor(0.0)).backward()
                     found.append([*(o.numpy() for o in outputs), *(t.grad for t in tensors if t is not None)])
-                except tn.errors.ShapeError as error:
+                except (tn.errors.ShapeError, tn.errors.ArgumentError) as error:
                     found.append(str(error))
         if isinstance(found[0], str) or isinstance(found[1], str):
             assert found[0] == found[1]
             continue
         for fast, wanted in zip(*found, strict=True):
             assert (fast is None) == (wanted is None)
-            assert fast is None or (fast.shape == wanted.shape and np.array_equal(fast, wanted))
+            assert fast is None or (fast.shape == wanted.shape and difference(fast, wanted) <= TOLERANCE)
 
 
 @pytest.mark.parametrize("mode", ["fast", "reference"])

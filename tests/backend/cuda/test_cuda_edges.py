@@ -74,6 +74,8 @@ WITHOUT_ELEMENTS: dict[str, tuple[Any, list[np.ndarray]]] = {
     "conv1d, no sequence": (lambda x, W, b: tn.ops.conv1d(x, W, b), draw((0, 5, 2), (3, 2, 4), (4,))),
     "conv2d, no image": (lambda x, W, b: tn.ops.conv2d(x, W, b), draw((0, 5, 5, 2), (3, 3, 2, 4), (4,))),
     "dense, no row": (lambda x, W, b: tn.ops.dense(x, W, b), draw((0, 3), (3, 4), (4,))),
+    "dense, no feature": (lambda x, W, b: tn.ops.dense(x, W, b), draw((2, 0), (0, 4), (4,))),
+    "dense, no output": (lambda x, W: tn.ops.dense(x, W), draw((2, 3), (3, 0))),
     "matmul, no row": (lambda a, b: a @ b, draw((0, 3), (3, 4))),
     "matmul, nothing to add": (lambda a, b: a @ b, draw((2, 0), (0, 4))),
     "lstm, no sequence": (lambda x, W, b: tn.ops.lstm(x, None, None, W, b)[0], draw((0, 5, 2), (6, 16), (16,))),
