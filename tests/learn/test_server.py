@@ -16,6 +16,9 @@ from tinynet.learn.server import FILES, LARGEST, Server
 
 PIXELS = (255 * drawn()[3]).astype(int).ravel().tolist()
 
+PRIVATE = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store",
+           "Cross-Origin-Resource-Policy": "same-origin"}
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
@@ -38,7 +41,8 @@ def test_the_page_and_its_files_are_served(server: Server) -> None:
     for path in FILES:
         status, body, headers = answer(server, "GET", path)
         assert status == 200 and body
-        assert "connect-src 'self'" in headers["Content-Security-Policy"]
+        assert "connect-src 'self'" in headers["Content-Security-Policy"] and headers["Content-Type"] == FILES[path][1]
+        assert {name: headers[name] for name in PRIVATE} == PRIVATE
         assert server.token.encode() not in body
     assert answer(server, "GET", "/../server.py")[0] == 404
     assert answer(server, "GET", "/digit.npz")[0] == 404

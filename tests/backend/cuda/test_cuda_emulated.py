@@ -168,6 +168,16 @@ def test_memory_that_was_never_written_is_nan(dtype: str) -> None:
     assert xp.empty_like(xp.asarray(host)).dtype == np.float32
 
 
+@pytest.mark.parametrize(("operate", "expected"), [
+    (lambda x: x / 0, [np.nan, np.inf, np.inf]), (lambda x: x * 1e38, [0, 3e38, np.inf]),
+    (lambda x: x - x, [0, 0, np.nan]), (lambda x: x * 1e-30 * 1e-30, [0, 0, np.inf])])
+def test_a_gpu_gives_no_warnings(operate: Any, expected: list[float]) -> None:
+    """Of divisions by 0, overflow, invalid operations and underflow, also where NumPy is to raise errors."""
+    x = xp.asarray(np.array([0, 3, np.inf], "float32"))
+    with np.errstate(all="raise"):
+        np.testing.assert_allclose(operate(x).get(), expected, rtol=1e-6)
+
+
 def test_a_function_that_cupy_may_not_have_is_refused() -> None:
     for name in ("nanargmax", "fft"):
         with pytest.raises(AttributeError, match=f"cupy.{name} is not in the lists .*; does CuPy have it"):
