@@ -61,6 +61,9 @@ def test_few_and_degenerate_images() -> None:
             kept(np.ones((some, 3)), np.ones((other, 3)))
     with pytest.raises(ShapeError, match=r"features must be \(N, 5\), got \(2, 4\)"):
         same.score(np.zeros((2, 4)))
+    for shape in ((5,), (2, 5, 1)):
+        with pytest.raises(ShapeError, match=r"features must be \(N, 5\), got"):
+            same.score(np.zeros(shape))
 
 
 def test_arrays_that_cannot_be_right_are_refused() -> None:
@@ -71,6 +74,8 @@ def test_arrays_that_cannot_be_right_are_refused() -> None:
             array[-1] = number
             with pytest.raises(ArgumentError, match="scale, spread, rest and limit must be positive"):
                 replace(one, **{name: array})
+    with pytest.raises(ShapeError, match="of shapes that fit each other"):
+        replace(one, center=one.center[0], scale=one.scale[0], basis=one.basis[:, 0])
     for name, array in one.arrays().items():
         with pytest.raises(ShapeError, match="must be finite"):
             replace(one, **{name: np.full_like(array, np.nan)})

@@ -23,7 +23,7 @@ from tinynet.data import (
     write_idc_stand_in,
 )
 from tinynet.data.images import folder, splits, stand_ins
-from tinynet.data.images.layouts import natural, recognise
+from tinynet.data.images.layouts import Layout, natural, recognise
 from tinynet.errors import ArgumentError, DataError
 
 
@@ -127,6 +127,25 @@ def test_idc_twice_as_kaggle_packs_it(tmp_path):
     found = scan_folder(tmp_path)
     assert found.names == (idc(9, 0, 1, 51), idc(9, 1, 101, 7))
     assert "left out 2 files elsewhere" in found.report()
+
+
+def test_other_files_among_patients_are_elsewhere(tmp_path):
+    """Folders that are no class of a patient, and files that lie higher or deeper."""
+    fill(tmp_path, idc(9, 0, 1, 51), idc(9, 1, 101, 7), "9/mask/a.png", "notes/0/a.png", "9/12/a.png", "9/0/deep/a.png",
+         "9/7", "9/a.png")
+    found = scan_folder(tmp_path)
+    assert found.names == (idc(9, 0, 1, 51), idc(9, 1, 101, 7)) and not found.skipped
+    assert "left out 5 files elsewhere in the folder, the first is 9/0/deep/a.png" in found.report()
+
+
+@pytest.mark.parametrize(("name", "folders"), [
+    ("a folder for each class", {"x/cat/": "cat", "cat/": None, "x/": None, "x/cat/deep/": None}),
+    ("in parts", {"x/train/cat/": "cat", "x/Test/cat/": "cat", "x/other/cat/": None, "train/cat/": None, "x/cat/": None,
+                  "x/train/cat/deep/": None}),
+    ("IDC patches", {"x/9/1/": "1", "x/9/12/": None, "x/a/1/": None, "x/9/": None, "9/1/": None, "x/9/a/": None})])
+def test_the_class_that_a_folder_would_be(name, folders):
+    layout = Layout(name, "x/", [], [], [])
+    assert {folder: layout.class_of(folder) for folder in folders} == folders
 
 
 def test_idc_of_one_patient_alone(tmp_path):

@@ -75,6 +75,8 @@ def test_a_call_gets_what_the_lab_computes(server: Server) -> None:
     (501, "OPTIONS", "/call", {"Origin": "http://example.org"}),
     (413, "POST", "/call", {"Content_Length": "-1"}),
     (413, "POST", "/call", {"Content_Length": str(LARGEST + 1)}),
+    (413, "POST", "/call", {"Content_Length": "\u00b2"}),  # a digit, and no number
+    (413, "POST", "/call", {"Content_Length": ""}),
 ])
 def test_hostile_requests_are_refused(server: Server, status: int, method: str, path: str,
                                       headers: dict[str, str]) -> None:
