@@ -58,6 +58,8 @@ def test_lengths_make_a_mask() -> None:
     (lambda: length_mask([[1]]), ArgumentError, "integers of 0 or more"),
     *((lambda length=length: length_mask([3], length), ArgumentError, f"length_mask: length must be .* got {length}")
       for length in (2, 0, -1, True, 3.0)),
+    (lambda: length_mask([1], True), ArgumentError, "length_mask: length must be .* got True"),
+    (lambda: length_mask(np.zeros(0, int)), ArgumentError, "integers of 0 or more"),
     (lambda: pad([[1.0]], length=0), ArgumentError, "pad: length must be at least .* 1, got 0"),
     (lambda: Loader(LABELS, batch_size=4, bucket=2), ArgumentError, "bucket must be .* and come with lengths"),
     (lambda: Loader(LABELS, batch_size=4, lengths=LENGTHS), ArgumentError, "bucket must be"),
