@@ -9,7 +9,10 @@ import tinynet as tn
 
 
 def commit() -> str:
-    """The hash of the commit of this program, with a "+" if files have changed since; "unknown" without git."""
+    """The hash of the commit of this program; "unknown" without git.
+
+    With a "+" if files have changed since, or if tinynet is that of another folder.
+    """
     root = Path(__file__).resolve().parents[2]
 
     def git(*words: str) -> str:
@@ -18,7 +21,8 @@ def commit() -> str:
 
     try:
         changed = git("status", "--porcelain", "--untracked-files=no", "--", "tinynet", "examples/*.py")
-        return git("rev-parse", "HEAD") + "+" * bool(changed)
+        is_elsewhere = Path(tn.__file__).resolve().parents[1] != root
+        return git("rev-parse", "HEAD") + "+" * bool(changed or is_elsewhere)
     except (OSError, subprocess.SubprocessError):
         return "unknown"
 

@@ -450,6 +450,8 @@ def test_changes_of_the_program_are_said(tmp_path: Path, change: str | None, mar
     if change:
         (tmp_path / change).write_text("2\n")
     monkeypatch.setattr(provenance, "__file__", str(tmp_path / "examples" / "paper" / "provenance.py"))
+    assert provenance.commit() == git("rev-parse", "HEAD") + "+", "tinynet is not that of this folder"
+    monkeypatch.setattr(provenance.tn, "__file__", str(tmp_path / "tinynet" / "__init__.py"))
     assert provenance.commit() == git("rev-parse", "HEAD") + mark
     git("update-ref", "-d", "HEAD")
     assert provenance.commit() == "unknown"
