@@ -198,6 +198,15 @@ def test_constants_have_the_dtype_of_their_array() -> None:
               batches=(2,))
 
 
+def test_equal_constants_are_stored_once_and_equal_bytes_of_two_shapes_twice() -> None:
+    numbers = np.array([1.0, 2.0, 4.0], np.float32)
+    row, column = tn.Tensor(numbers), tn.Tensor(numbers.reshape(3, 1))
+    model = Own(lambda own, x: (x * row + column) * row, input_shape=(3, 3))
+    check(model, batches=(2,))
+    stored = onnx.load_from_string(onnx_bytes(model)).graph.initializer
+    assert sorted(tuple(one.dims) for one in stored) == [(3,), (3, 1)]
+
+
 def test_the_file_names_its_producer() -> None:
     made = onnx.load_from_string(onnx_bytes(nn.Sequential(nn.Dense(3, 2), input_shape=(3,))))
     assert (made.producer_name, made.producer_version) == ("tinynet", tn.about().versions["tinynet"])
