@@ -58,7 +58,13 @@ def test_a_map_lies_over_its_image(signed: bool, least: float, colours: str, dra
     assert drawn[1].axes[1].images[1].get_clim()[1] == 1.0
 
 
-def test_a_sheet_has_five_columns(drawn: list[Any]) -> None:
+def test_a_sheet_has_three_to_five_columns(drawn: list[Any]) -> None:
+    for count, columns, rows in ((1, 3, 1), (3, 3, 1), (4, 4, 1), (5, 5, 1), (6, 5, 2)):
+        drawing.sheet("there.png", [np.zeros((2, 2, 1), np.uint8)] * count, "abcdef"[:count], title="some")
+        grid = drawn[-1].axes[0].get_subplotspec().get_gridspec()
+        assert (grid.ncols, grid.nrows) == (columns, rows)
+        np.testing.assert_allclose(drawn[-1].get_size_inches(), (2.4 * columns, 0.5 + 2.8 * rows))
+    drawn.clear()
     drawing.sheet("there.png", [np.zeros((2, 2, 1), np.uint8)] * 7, list("abcdefg"), title="seven")
     places = [(one.get_subplotspec().rowspan.start, one.get_subplotspec().colspan.start) for one in drawn[0].axes]
     assert places == [(0, 0), (0, 1), (0, 2), (0, 3), (0, 4), (1, 0), (1, 1)]

@@ -80,7 +80,8 @@ def sheet(path: str | os.PathLike[str], pictures: Sequence[np.ndarray], captions
 
 def sheet_of(pictures: Sequence[np.ndarray], captions: Sequence[str], title: str) -> Any:
     """The figure of `sheet`."""
-    columns, rows = COLUMNS, max(1, -(-len(pictures) // COLUMNS))
+    columns = min(COLUMNS, max(3, len(pictures)))  # three are as wide as a title
+    rows = max(1, -(-len(pictures) // columns))
     figure = new_figure(2.4 * columns, 0.5 + 2.8 * rows)
     figure.suptitle(title)
     for place, (picture, caption) in enumerate(zip(pictures, captions, strict=True), 1):

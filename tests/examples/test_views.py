@@ -118,7 +118,7 @@ def test_the_images_that_all_members_get_wrong() -> None:
     assert ciresan.all_wrong(changed).tolist() == [0]
     assert ciresan.votes(changed, 0) == {3: 30, 5: 5}
     text = report.section("mnist_ciresan", {"mnist_ciresan": changed})
-    assert "1 of 200 test images are wrong for all members:" in text and "| 0 | 8 | 3 (30), 5 (5) |" in text
+    assert "1 of 200 test images is wrong for all members:" in text and "| 0 | 8 | 3 (30), 5 (5) |" in text
     assert len(changed[0].labels) == N
 
 

@@ -50,7 +50,7 @@ def ciresan(runs: Runs) -> str:
         by_view(own),
         f"Test accuracy of committees by size: mean, lowest and highest, over {SUBSETS} random choices of members:",
         table(["size", "mean", "lowest", "highest"], sizes),
-        f"{len(wrong):,} of {own[0].images:,} test images are wrong for all members:" if len(wrong) else
+        f"{len(wrong):,} of {own[0].images:,} test images {are(wrong)} wrong for all members:" if len(wrong) else
         "No test image is wrong for all members.",
         *([table(["test image", "true", "said by (members)"], hard)] if len(wrong) else [])])
 
@@ -78,6 +78,11 @@ def all_wrong(own: Sequence[Record]) -> np.ndarray:
     return np.flatnonzero(np.all([run.predicted != run.labels for run in own], axis=0))
 
 
+def are(wrong: np.ndarray) -> str:
+    """The verb for a number of images."""
+    return "is" if len(wrong) == 1 else "are"
+
+
 def votes(own: Sequence[Record], index: int) -> Mapping[int, int]:
     """The number of members that choose each class for an image, the most first."""
     counts = np.bincount([run.predicted[index] for run in own])
@@ -94,7 +99,7 @@ def ciresan_figures(runs: Runs) -> Figures:
         "mnist_ciresan_wrong": Drawing(
             partial(draw_wrong, own=own, title=title),
             "Above each image, its true class, and what the members say, with their number. What to see: "
-            f"{len(wrong):,} of {own[0].images:,} images are wrong for all members"
+            f"{len(wrong):,} of {own[0].images:,} images {are(wrong)} wrong for all members"
             + f"; the first {SHOWN} are shown" * (len(wrong) > SHOWN) + ".")}
 
 
