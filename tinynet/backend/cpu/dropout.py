@@ -111,7 +111,7 @@ def dropout(xp: Any, x: Any, p: float, *, key: tuple[int, int], counter: Any, fi
     """See `tn.ops.dropout`. float32."""
     if x.dtype != np.float32:
         return NotImplemented
-    number = empty((1,), np.uint64)  # of an integer, or of an array of any type, that goes on by itself
+    number = empty((1,), np.uint64)  # the counter may be an integer, or an array of another type
     call(np.copyto, number, counter, "unsafe")
     y, m = empty(x.shape), empty((-(-(first % _GROUP + x.size) // _GROUP) * _LANES,), np.uint8)
     factor = np.float32(1 / (1 - p))
