@@ -222,6 +222,16 @@ def test_the_rows_of_a_case_on_a_gpu(kind: str, precision: str, monkeypatch: pyt
     assert all((row["ours"], row["theirs"]) == (1.0, 2.0) for row in found)
 
 
+def test_each_side_waits_for_its_own_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[str] = []
+    monkeypatch.setattr(gpu_pairs, "wait", waited.append)
+    gpu_pairs.Ours.wait(SimpleNamespace(device="gpu:1"))  # type: ignore[arg-type]
+    cuda = SimpleNamespace(synchronize=lambda: waited.append("PyTorch"))
+    for device in ("cpu", "cuda:1"):
+        gpu_pairs.Theirs.wait(SimpleNamespace(device=device, torch=SimpleNamespace(cuda=cuda)))  # type: ignore[arg-type]
+    assert waited == ["gpu:1", "PyTorch"]
+
+
 @pytest.mark.parametrize("faster", [True, False])
 def test_the_faster_form_of_pytorch_is_timed(faster: bool, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
     """After calls that choose algorithms, by the least of three."""

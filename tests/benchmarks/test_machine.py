@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import benchmarks
 import benchmarks.__main__ as command_line
 import tinynet as tn
 from benchmarks import commits, machine, process, report, table
@@ -43,7 +45,9 @@ def test_the_machine_is_described_in_the_right_units(monkeypatch: pytest.MonkeyP
     assert found["features"] == ["avx2"] and found["load"] == [0.13, 2.0, 3.0]
     assert found["python"] == sys.version.split()[0]
     files.clear()
-    assert machine.describe()["memory_gib"] is None
+    found = machine.describe()
+    assert (found["memory_gib"], found["processors"]) == (None, os.cpu_count())
+    assert found["cpu"] == (platform.processor() or platform.machine())
 
 
 def test_a_commit_with_changed_files_is_said_to_be_changed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,7 +57,7 @@ def test_a_commit_with_changed_files_is_said_to_be_changed(monkeypatch: pytest.M
     def run(command: list[str], **options: Any) -> Any:
         assert options["cwd"] == machine.ROOT
         if command[1] == "status":
-            assert {":!benchmarks/results", ":!benchmarks/RESULTS.md"} <= {*command}
+            assert {":!benchmarks/results", ":!benchmarks/RESULTS.md", ":!benchmarks/scale.json"} <= {*command}
         return SimpleNamespace(returncode=0, stdout=changed if command[1] == "status" else f"{'a' * 40}\n")
 
     monkeypatch.setattr(subprocess, "run", run)
@@ -61,6 +65,8 @@ def test_a_commit_with_changed_files_is_said_to_be_changed(monkeypatch: pytest.M
     changed = " M tinynet/op.py\n"
     assert machine.commit() == {"commit": "a" * 40, "changed": True}
     assert machine.commit("1a2b") == {"commit": "1a2b", "changed": None}
+    monkeypatch.setattr(subprocess, "run", lambda *command, **options: SimpleNamespace(returncode=128, stdout="fatal"))
+    assert machine.commit() == {"commit": None, "changed": False}, "outside a repository"
     monkeypatch.setattr(subprocess, "run", lambda *command, **options: (_ for _ in ()).throw(OSError))
     assert machine.commit() == {"commit": None, "changed": None}
 
@@ -95,6 +101,17 @@ def test_the_options_of_the_command() -> None:
     assert usual.rows == [*command_line.ROWS] and usual.peers == ["torch", "compile", "keras", "tinygrad"]
     given = command_line.parse(["--rows", "step,,epoch", "--peers", "torch", "--seconds", "7", "--threads", "1"], {})
     assert (given.rows, given.peers, given.seconds, given.threads) == (["step", "epoch"], ["torch"], 7.0, 1)
+
+
+def test_a_line_of_progress_has_the_time_since_the_start(monkeypatch: pytest.MonkeyPatch,
+                                                         capsys: pytest.CaptureFixture[str]) -> None:
+    """On stderr, as the tables are on stdout."""
+    monkeypatch.setattr(command_line, "time", SimpleNamespace(perf_counter=iter([5.0, 12.4]).__next__))
+    command_line.progress()("a line")
+    assert capsys.readouterr() == ("", "     7 s  a line\n")
+    with pytest.raises(SystemExit):
+        command_line.parse(["--help"], {})
+    assert str(benchmarks.__doc__).split("\n")[0] in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_peer_that_is_not_there_cannot_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
@@ -200,6 +217,8 @@ def test_the_cells_of_a_table() -> None:
     assert cell({"value": 0.5, "ratio": 1.239}) == "500 ms (1.24)"
     assert cell({"value": 2.0, "of_peak": 0.456}) == "2.00 s (46% of the peak)"
     assert cell({"theirs": {"median": 0.04}, "ratio": {"median": 0.0512}}) == "40.0 ms (0.05)"
+    assert [cell({"value": value}) for value in (0.001, 0.01, 0.1, 1.0)] == ["1.00 ms", "10.0 ms", "100 ms", "1.00 s"]
+    assert cell({"error": "died", "value": 1.0}) == "-"
     assert table.short(0.1) == "0.10" and table.short(0.0996) == "0.1" and table.short(12.345) == "12.35"
     beside = {name: {"ours": {"median": median}} for name, median in (("a", 1.0), ("b", 2.0), ("c", 9.0))}
     assert table.cell({"results": beside, "unit": "s"}, OURS) == "2.00 s"

@@ -71,7 +71,7 @@ class Process:
     ask_if_alive = ask
 
     def close(self) -> None:
-        pass
+        self.asked.append(("close", {}))
 
 
 @pytest.fixture
@@ -144,6 +144,15 @@ def test_a_failure_of_ours_is_that_of_the_case(bench: Bench, monkeypatch: pytest
     monkeypatch.setattr(bench.workers[OURS], "ask", ask)
     bench.compare_tapes("growth", 5, ["torch"])
     assert last(bench) == {OURS: {"error": "died"}}
+
+
+def test_processes_and_data_end_with_the_bench(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmarks.bench, "Worker", Process)
+    with Bench(Options(["torch"], [3])) as made:
+        made.place(case("a case", "step", DENSE, 2, (4,)))
+        assert made.data.is_file()
+    assert not made.folder.exists()
+    assert [process.asked for process in made.workers.values()] == [[("close", {})]] * 2
 
 
 def test_lines_are_said_as_they_are_recorded(bench: Bench) -> None:
@@ -447,6 +456,22 @@ def test_the_cases_of_growth() -> None:
     assert [one for one, _ in found if isinstance(one, int)] == [100, 1000, 10_000, 50_000]
 
 
+def test_the_cases_of_single_ops() -> None:
+    found = compared("ops")
+    assert all(peers == ["torch", "jax"] for _, peers in found)
+    image, units = (16, 56, 56, 64), (32, 128, 512)
+    assert [(one.layers[0][0], one.shape, one.work) for one, _ in found] == [
+        *[("LSTM", (128, 28, 28), "backward")] * 3, *[("LSTM", (32, 256, 28), "backward")] * 3,
+        ("Conv1D", (128, 28, 128), "backward"), ("Conv2D", image, "backward"), ("BatchNorm", image, "backward"),
+        ("BatchNorm", (128, 28, 28, 1), "backward"), ("Dropout", (128, 28, 128), "backward"),
+        ("Dense", (1, 1000), "update")]
+    assert [one.layers[0][1]["units"] for one, _ in found[:6]] == [*units, *units]
+    assert all(str(one.layers[0][1]["units"]) in one.name for one, _ in found[:6])
+    assert [one.layers[0][1]["filters"] for one, _ in found[6:8]] == [64, 64] and dropout(found[-2][0]) == 0.2
+    assert found[-1][0].name == "Adam, 1,001,000 parameters"
+    assert {one.shape[0] for one, _ in compared("ops", quick=True)} == {1, 2}
+
+
 def recorded(bench: SimpleNamespace) -> dict[str, dict[str, Any]]:
     return {case: results for _, case, _, results in bench.records}
 
@@ -560,6 +585,7 @@ def test_the_limit_is_a_share_of_the_fastest_product(monkeypatch: pytest.MonkeyP
         "lstm": {"seconds": 4.0, "floor": 2.0}, "dlstm": {"seconds": 8.0, "floor": 4.0},
         "relu": {"seconds": 0.5, "floor": 0.0}, "between ops": {"seconds": 3.5, "floor": 0.0}}}
     assert [record[1] for record in bench.records[1:]] == [f"a step of {name}, batch 4" for name in rows.MODELS[:2]]
+    assert [request["count"] for _, request in bench.asked] == [3, 3]
 
 
 def test_a_peak_is_that_of_the_fastest_of_its_products() -> None:

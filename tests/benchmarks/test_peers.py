@@ -32,6 +32,17 @@ AFTER = 1e-2  # PyTorch's running variance is divided by n - 1
 QUICK = {"DEV": "PYTHON"}  # tinygrad without a compiler
 
 
+@pytest.mark.parametrize(("kernel", "padding", "rows"), [((5,), "same", 9), ((4,), "valid", 6), ((3, 3), "same", 9)])
+def test_convolutions_of_tinygrad_have_the_shape_of_ours(kernel: tuple[int, ...], padding: str, rows: int) -> None:
+    """No kernel is compiled."""
+    tinygrad = pytest.importorskip("tinygrad")
+    from benchmarks.peers.tinygrad import _convolution
+
+    x, W = tinygrad.Tensor.empty(2, *(9,) * len(kernel), 3), tinygrad.Tensor.empty(4, 3, *kernel)
+    y = _convolution(x, {"W": W, "b": tinygrad.Tensor.empty(4)}, {"padding": padding})
+    assert y.shape == (2, *(rows,) * len(kernel), 4)
+
+
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.long] if name == "tinygrad" else [])
                                   for name in names() if name not in (OURS, "compile")])
 def test_a_peer_computes_what_tinynet_does(name: str, tmp_path: Path) -> None:

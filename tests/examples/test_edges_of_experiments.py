@@ -109,6 +109,12 @@ def test_the_estimated_prior_is_the_fixed_point() -> None:
     assert training.estimated_prior(np.full(4, 1 - 1e-9), 0.5) == pytest.approx(0.99)
 
 
+@pytest.mark.parametrize("odd", [np.nan, np.inf])
+def test_scores_must_be_finite_for_each_image(odd: float) -> None:
+    with pytest.raises(tn.errors.NonFiniteError, match="must be finite, and are not for some test images"):
+        training.softmax(np.array([[0.0, 1.0], [odd, 0.0]]))
+
+
 # --- the choice -----------------------------------------------------------------------------------------------------
 
 def trials(**scores: list[float]) -> list[dict[str, Any]]:
@@ -219,6 +225,12 @@ def test_a_digit_that_is_right_already_stays() -> None:
     assert (views.of_width(bar(8, 18), 11)[0, 10] > 0).sum() == 12, "moved by half a pixel"
 
 
+def test_no_image_is_lost_between_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(views, "CHUNK", 2)
+    for count in (2, 5):
+        assert views.in_chunks(lambda some: some[:2] + 1, np.arange(count)).tolist() == [*range(1, count + 1)]
+
+
 def test_grey_levels_between_columns_are_rounded() -> None:
     row = np.array([[[0, 100, 200, 50]]], np.uint8)
     places = np.array([[[1.006, 1.004, 2.0, 3.499]]])
@@ -296,6 +308,9 @@ def test_the_figures_of_the_x_rays_are_of_all_seeds(seeds: int) -> None:
     assert panels["columns"] == len(shown) and len(roc["seeds"]) == seeds
     assert all((one.scores == run.scores).all() for one, run in zip(roc["seeds"], made, strict=True))
     assert roc["together"] is None if seeds == 1 else np.allclose(roc["together"].scores, scores)
+    captions = [drawn[f"pneumonia_{kind}"].caption for kind in ("confusion", "roc")]
+    assert all(" for " + ("the network" if seeds == 1 else "all seeds together") + ", " in one for one in captions)
+    assert captions[1].startswith("The rectangle" if seeds == 1 else "Thin: each seed; thick: the mean of ")
 
 
 def test_a_band_is_from_the_lowest_to_the_highest() -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import doctest
 import itertools
 import json
+import platform
 import re
 import sys
 from contextlib import suppress
@@ -41,6 +42,7 @@ from paper.reporting import (  # noqa: E402
     pairs,
     records,
     report,
+    summary,
     tables,
     xrays,
 )
@@ -357,6 +359,13 @@ def test_the_instruction_set_is_said() -> None:
     assert provenance.hardware("cpu")["instructions"] == " ".join(tn.about().instructions)
 
 
+def test_the_device_of_a_run_is_the_one_that_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tn, "threads", lambda: 7)
+    found = provenance.hardware("gpu-emulated")
+    assert found["device"] == tn.devices()[-1].title != found["processor"] == tn.devices()[0].title
+    assert found["threads"] == 7 and found["system"] == f"{platform.system()} {platform.machine()}"
+
+
 @pytest.mark.parametrize("module", [records, tables, idc, curves])
 def test_examples_in_the_texts(module: ModuleType) -> None:
     assert doctest.testmod(module, optionflags=doctest.ELLIPSIS).failed == 0
@@ -376,6 +385,7 @@ def test_the_verdict_on_the_paper(others: dict[str, float], verdict: str, seeds:
     assert ("With one seed, one is called better" in text) == (seeds == 1)
     if seeds == 1:
         assert "one run" in tables.accuracies("mnist_table1", made)
+    assert ("±" in row(text, "LSTM-CNN - LSTM")[1]) == (seeds > 1)
 
 
 def test_the_claim_is_about_the_papers_model() -> None:
@@ -417,6 +427,26 @@ def test_targets_that_are_missed_ask_what_was_tried(monkeypatch: pytest.MonkeyPa
     assert "\n\nTo reach more: more of everything was tried, and did not help.\n" in results.markdown(runs)
     runs = {"mnist_deep": [records.checked(invented("mnist_deep", "deep_lstm_cnn", 0, wrong=0.0))]}
     assert ">= 99.5: reached" in results.markdown(runs) and "To reach more" not in results.markdown(runs)
+
+
+def test_a_difference_that_is_rounded_to_0_is_not_negative() -> None:
+    made = []
+    for model, wrong in (("lstm_cnn", 1), ("cnn", 0)):
+        fields = invented("mnist_table1", model, 0, wrong=0.1)
+        del fields["probabilities"]
+        fields["data"]["test"] = 30_000
+        said = "1" * wrong + "0" * (30_000 - wrong)
+        made.append(records.checked({**fields, "labels": "0" * 30_000, "predicted": said}))
+    assert row(tables.comparisons("mnist_table1", made), "LSTM-CNN - CNN")[1:3] == ["+0.00", "0 : 1"]
+
+
+def test_what_is_said_of_few_images_and_of_no_augmentation() -> None:
+    fields = invented("mnist_table1", "cnn", 1, wrong=0.1)
+    fields["settings"] |= {"limit": 1234, "augment": {}, "max_norm": 1.0}
+    run = records.checked(fields)
+    assert tables.warning([run]) == "**Trained on 1,234 images only.**\n\n"
+    text = tables.conditions([run])
+    assert "Training images are not augmented. " in text and "smoothing 0.0, gradients clipped to 1. " in text
 
 
 def test_an_interval_of_shares_ends_at_0_and_1() -> None:
@@ -514,6 +544,71 @@ def test_what_a_few_patients_can_tell() -> None:
         for run in folds() if run["fold"] == "8"]})
     assert "smoke" not in many and "not trained on its patient" in many
     assert ["the patches of all patients are pooled" in text for text in (two, one, many)] == [True, False, False]
+    split = ("All test images, means over the seeds:", "| LSTM-CNN | all | 200 |")
+    assert [all(part in text for part in split) for text in (two, one, many)] == [False, True, True]
+    assert "By the patient of the test part, means" in two and "| LSTM-CNN | 8 | 200 |" in two
+
+
+def test_the_figures_of_one_split_name_no_patients() -> None:
+    own = [records.checked({**run.fields, "fold": ""}) for run in folds() if run["fold"] == "8"]
+    drawing = idc.idc_figures({"idc_table2": own})["idc_table2_confusion"]
+    assert list(drawing.paint.keywords["panels"]) == ["LSTM-CNN", "CNN"]  # type: ignore[attr-defined]
+    share = np.mean([sk.recall_score(run.labels, run.predicted) for run in own])
+    assert drawing.caption == ("A column for each model. What to see: of the positive patches, the models find "
+                               f"{100 * share:.2f} % on average.")
+    for some, bands in ((own, True), (own[:1], False)):
+        assert ("means over the seeds" in curves.error_curves(some, title="").caption) == bands
+    own[0]["data"]["validation"] = 0
+    assert curves.error_curves(own[:1], title="").paint.keywords["rows"][0][1].images == 1  # type: ignore[attr-defined]
+
+
+def test_a_patch_at_its_threshold_is_negative() -> None:
+    run = folds()[0]
+    at = idc.at_threshold(dataclasses.replace(run, fields={"threshold": 0.25}, scores=np.array([0.25, 0.375, 0.125])))
+    assert (at.predicted.tolist(), at.scores.tolist()) == ([0, 1, 0], [0.5, 0.625, 0.375])
+    some = folds()
+    some[0].fields["threshold"] = 0.5
+    assert idc.at_thresholds({"idc_cnn": some}, {}) == [], "with a threshold of each run, or not at all"
+
+
+TITLES = {
+    "mnist_table1": ["MNIST: errors over the epochs"], "mnist_deep": ["MNIST, deep LSTM-CNN: errors over the epochs"],
+    "mnist_deep_selected": ["MNIST, deep LSTM-CNN: errors over the epochs"],
+    "mnist_committee": ["MNIST: committees of LSTM-CNN networks"],
+    "mnist_ciresan": ["MNIST: networks that see the digits differently",
+                      "MNIST: no test image is wrong for all 5 members"],
+    "idc_table2": ["IDC: errors over the epochs", "IDC: test patches, means over the seeds"],
+    **{name: [f"CNN + LSTM on chest X-rays: {what}" for what in (
+        "errors over the epochs", "test part", "ROC curves, test part")]
+       for name in ("pneumonia_cnn_lstm", "pneumonia_selected")}}
+
+
+def test_each_figure_has_its_title() -> None:
+    runs = results.by_experiment(map(records.checked, everything(2)))
+    assert {name: [one.paint.keywords["title"] for one in section.figures(runs).values()]  # type: ignore[attr-defined]
+            for name, section in report.SECTIONS.items()} == TITLES
+
+
+def test_what_the_table_at_the_top_says_of_systems_alone() -> None:
+    """Without others to compare them with; a committee of one kind; patients that are many."""
+    runs = results.by_experiment(map(records.checked, everything(2)))
+
+    def said(experiment: str, own: list[records.Record]) -> list[str]:
+        return [line.rstrip(" |").rpartition(" | ")[2] for line in
+                summary.summary({experiment: own}).partition("\n\n")[0].splitlines()[2:]]
+
+    models = grouping.by_model(runs["mnist_table1"])
+    assert said("mnist_table1", models["lstm_cnn"]) == ["The paper's model: not compared yet."]
+    assert said("mnist_table1", models["cnn"]) == ["Not compared yet."]
+    assert said("mnist_table1", [*models["lstm"], *models["cnn"]]) == ["Not compared yet."] * 2
+    assert said("mnist_deep", runs["mnist_deep"]) == [
+        "Several LSTM-CNN layers instead of one, and stronger augmentation."]
+    assert said("mnist_committee", runs["mnist_committee"])[0].startswith("LSTM-CNN networks choose together, and ")
+    assert said("mnist_ciresan", runs["mnist_ciresan"])[0].startswith("**Unfinished: 30 of 35 members are still ")
+    many = [records.checked({**run.fields, "fold": "", "data": {**run["data"], "parted": "by patients"}})
+            for run in folds() if run["fold"] == "8"]
+    assert all(text.startswith("Balanced accuracy ") for text in said("idc_table2", many))
+    assert summary.summary({}) == ""
 
 
 def test_the_table_of_a_command_says_what_the_report_says() -> None:
@@ -619,6 +714,10 @@ def test_conditions_are_equal_in_all_folds() -> None:
     mixed = [records.checked({**run.fields, "settings": other}) if run["fold"] == "9" else run for run in folds()]
     with pytest.raises(DataError, match="idc_lstm_cnn-8-seed0 and idc_lstm_cnn-9-seed0 differ in settings"):
         grouping.by_model(mixed)
+    mixed = folds()
+    mixed[-1].fields["data"]["train"] += 1
+    with pytest.raises(DataError, match="idc_lstm_cnn-9-seed0 and idc_cnn-9-seed1 differ in data"):
+        grouping.by_model(mixed)
 
 
 def test_a_run_that_is_there_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -709,7 +808,8 @@ def damaged(name: str, value: Any) -> Any:
         ("predicted", "²" * N), ("classes", ["a"]), ("classes", list(range(10))), ("classes", ["a", "b"]),
         ("curves", {}), ("curves/seconds", []), ("curves/seconds", [1.0]), ("curves/train_loss", ["a"] * 4),
         ("curves/train_loss", [1.0]),
-        ("seconds", -1.0), ("seconds", 10**400), ("scores", [0.5] * N), ("data", {}), ("data/stand_in", 1),
+        ("seconds", -1.0), ("seconds", 10**400), ("wall_seconds", float("nan")), ("scores", [0.5] * N),
+        ("data", {}), ("data/stand_in", 1),
         ("probabilities", 5), ("probabilities", "!"), ("experiment", "../mine"), ("model", "a/b"), ("fold", "a|b"),
         ("seed", 2**32), ("parameters", 10**400), ("curves/train_loss", [10**400] * 4), ("data/train", "many"),
         ("curves/train_accuracy", [1.5] * 4), ("data/test", N + 1), ("settings", {}), ("settings/epochs", 5),

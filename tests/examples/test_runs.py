@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import tinynet as tn
 from tinynet.errors import ArgumentError
@@ -88,8 +89,10 @@ def faked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return seen
 
 
-def test_each_part_of_the_data_has_its_use(faked: dict[str, Any], tmp_path: Path) -> None:
+def test_each_part_of_the_data_has_its_use(faked: dict[str, Any], tmp_path: Path,
+                                           monkeypatch: pytest.MonkeyPatch) -> None:
     """Models train on the first, are validated on the second, and see the third once, at the end."""
+    monkeypatch.setattr(experiment, "time", SimpleNamespace(perf_counter=iter([5.0, 7.5]).__next__))
     job = Job("deep_lstm_cnn", model, 3, DATA, Recipe(epochs=2, batch_size=2), probabilities=True)
     run = experiment.run(job, options(tmp_path))
     assert faked["train"].arrays[0] is TRAIN and faked["validation"].arrays[0] is VALIDATION
@@ -100,6 +103,7 @@ def test_each_part_of_the_data_has_its_use(faked: dict[str, Any], tmp_path: Path
     tn.seed(3)
     assert (faked["weights_at_start"] == model()[1].W.numpy()).all()
     assert (run["labels"], run["predicted"], run["scores"]) == ("101", "110", [0.7, 0.9, 0.1])
+    assert run["started"].endswith("+00:00") and run["wall_seconds"] == 2.5
     assert (run["seconds"], run["parameters"], run["seed"], run["fold"]) == (3.75, 34, 3, "")
     assert run["curves"]["train_loss"] == [1.234568, 1.0] and run["curves"]["seconds"] == [1.25, 2.5]
     assert run.probabilities is not None and run.probabilities[0].tolist() == pytest.approx([0.3, 0.7], abs=1 / 500)
@@ -189,7 +193,7 @@ def test_a_device_that_is_missing_is_told_before_the_work(monkeypatch: pytest.Mo
 
 
 def test_only_changes_of_the_result_are_in_the_written_command() -> None:
-    given = ["--epochs", "3", "--limit", "9", "--device", "gpu", "--out", "there", "--no-resume"]
+    given = ["--epochs", "3", "--limit", "9", "--device", "gpu", "--out", "there", "--no-resume", "--begun", "here"]
     assert experiment.parse(experiment.parser("x", "", data=""), given).command == \
         "python examples/x.py --device gpu --epochs 3 --limit 9"
 
@@ -311,6 +315,9 @@ def test_classes_weigh_in_the_loss_as_they_are_given(monkeypatch: pytest.MonkeyP
     expected = tn.ops.cross_entropy(scores, labels, tn.Tensor([1.0, 3.0]), label_smoothing=0.25).item()
     assert asked["loss"](scores, labels).item() == expected != tn.ops.cross_entropy(scores, labels).item()
     assert asked["schedule"].length == 3 * len(train) and asked["epochs"] == 3
+    training.fit(model(), train, Recipe(epochs=1, batch_size=4), show=False)
+    assert asked["schedule"].length == 2, "the least of a cycle"
+    training.fit(model(), train, recipe, show=False)
     assert asked["max_norm"] == 0.5 and asked["show"] is False and asked["callbacks"] == [], "without a checkpoint"
 
 
@@ -407,6 +414,7 @@ def test_a_trial_measures_states_and_views(monkeypatch: pytest.MonkeyPatch, tmp_
 
     monkeypatch.setattr(training, "fit", fit)
     monkeypatch.setattr(training, "probabilities", probabilities)
+    monkeypatch.setattr(selection, "time", SimpleNamespace(process_time=iter([5.0, 7.5]).__next__))
     candidate = selection.Candidate("base", "none", Recipe(epochs=3, batch_size=2), {})
     fold = selection.Fold("a", DATA.train, DATA.validation)
     found = selection.run(selection.Trial(candidate, model, lambda: fold, "a", 6), tmp_path)
@@ -416,7 +424,7 @@ def test_a_trial_measures_states_and_views(monkeypatch: pytest.MonkeyPatch, tmp_
     assert all(part is VALIDATION for part, *_ in measured)
     assert [more for _, *more in measured] == [[0.0, 0], [0.0, 4], [5.0, 0], [5.0, 4]]
     assert list(found["measured"]) == ["last", "views", "average", "average, views"]
-    assert (found["train_accuracy"], found["train"], found["labels"]) == (0.75, 4, "01")
+    assert (found["train_accuracy"], found["train"], found["labels"], found["seconds"]) == (0.75, 4, "01", 2.5)
     assert found["scores"]["last"] == [0.5, 0.8] and found["parameters"] == 34 and found["seed"] == 6
 
 
@@ -429,6 +437,9 @@ def test_the_measures_of_two_classes_with_each_prior() -> None:
     assert found["calibration error"] == tn.metrics.calibration_error(labels, even)
     assert (found["sensitivity"], found["specificity"], found["accuracy"]) == (1.0, 0.5, 0.75)
     assert (found["trained accuracy"], found["trained balanced accuracy"]) == (0.5, 0.5)
+    half = selection.two_classes(np.array([0, 1]), np.array([0.5, 0.5]), 0.5)  # which is not above one half
+    assert (half["sensitivity"], half["specificity"]) == (0, 1)
+    assert {half[f"{rule}{name}accuracy"] for rule in ("", "trained ") for name in ("", "balanced ")} == {0.5}
     prior = training.estimated_prior(scores, 0.75)
     said = training.corrected(scores, 0.75, prior) > 0.5
     assert found["estimated accuracy"] == (said == labels).mean() and found["AUC"] == 0.75
@@ -438,6 +449,8 @@ def test_the_loss_of_many_classes_is_that_of_the_label() -> None:
     fold = selection.Fold("a", DATA.train, (None, np.array([2, 0])))
     found = selection.measures(fold, np.array([[0.2, 0.3, 0.5], [0.1, 0.6, 0.3]]))
     assert found == {"accuracy": 0.5, "loss": round(float(-(np.log(0.5) + np.log(0.1)) / 2), 6)}
+    found = selection.measures(fold, np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0]]))
+    assert found["loss"] == round(-np.log(1e-7) / 2, 6), "a probability of 0 has no logarithm"
 
 
 @pytest.mark.parametrize(("pair", "verdict", "said"), [
@@ -446,6 +459,14 @@ def test_the_loss_of_many_classes_is_that_of_the_label() -> None:
 def test_a_claim_in_any_order_of_the_models(pair: tuple[str, str], verdict: int, said: str) -> None:
     found: Any = {pair: SimpleNamespace(verdict=verdict)}
     assert f": it is {said}. Not compared: " in tables.claim("mnist_table1", found)
+
+
+@pytest.mark.parametrize(("labels", "part"), [([0, 0, 0, 1], "to train on"), ([0, 1, 0, 0], "to validate on")])
+def test_a_fold_of_x_rays_needs_both_classes_in_both_parts(labels: list[int], part: str) -> None:
+    scanned: Any = SimpleNamespace(groups=np.arange(4), labels=np.array(labels), root="there")
+    kinds = np.array(["IM", "virus", "NORMAL2", "bacteria"])
+    with pytest.raises(tn.errors.DataError, match=f"^xray_selection: there .* both classes {part} for IM and virus"):
+        xray_selection.fold(scanned, lambda side: kinds, kinds, "IM", "virus", side=32)
 
 
 @pytest.mark.parametrize(("gains", "is_combined"), [([0.0, 0.01, 0.05], True), ([0.0, 0.0, 0.05], False),
@@ -496,6 +517,24 @@ def test_curves_are_mean_errors_in_bands(drawn: list[Any]) -> None:
     assert axes.get_xlabel() == "epoch" and axes.get_ylabel() == "100 - accuracy (%)"
 
 
+def test_rows_of_curves_have_the_same_scales(drawn: list[Any]) -> None:
+    """Labels are at the outer axes, the legend is in the first, and each of few epochs is marked."""
+    few = figures.Panel("$a", {"CNN": [[0.5, 0.998]]}, images=1000)
+    more = figures.Panel("b", {"CNN": [[0.5, 0.6, 0.7]]}, images=1000)
+    figures.curves(Path("x"), [[few, more], [more, more]], title="a title")
+    assert [one.lines[0].get_marker() for one in drawn] == ["o", "", "", ""]
+    error = "100 - accuracy (%)"
+    assert [(one.get_xlabel(), one.get_ylabel()) for one in drawn] == [
+        ("", error), ("", ""), ("epoch", error), ("epoch", "")]
+    assert [one.get_legend() is not None for one in drawn] == [True, False, False, False]
+    assert len({(one.get_xlim(), one.get_ylim()) for one in drawn}) == 1
+    assert (drawn[0].get_title(), drawn[0].figure.get_suptitle()) == (r"\$a", "a title")
+    axis, epochs = drawn[0].yaxis, drawn[3].xaxis.get_major_locator().tick_values(1, 3)
+    assert {0.2, 0.5, 1, 2, 5, 10, 20, 50} <= {*axis.get_major_locator().tick_values(0.2, 50).round(6)}
+    assert (axis.get_major_formatter()(0.2, 0), axis.get_minor_formatter()(0.3, 0)) == ("0.2", "")
+    assert (epochs == epochs.round()).all()
+
+
 def test_a_committee_is_drawn_in_percent(drawn: list[Any]) -> None:
     figures.against_size(Path("x"), {"both": (np.array([0.5, 0.6]), np.array([0.4, 0.6]), np.array([0.7, 0.6]))},
                          title="a title")
@@ -503,6 +542,11 @@ def test_a_committee_is_drawn_in_percent(drawn: list[Any]) -> None:
     np.testing.assert_allclose([line.get_xdata(), line.get_ydata()], [[1, 2], [50, 60]])
     band = drawn[0].collections[0].get_paths()[0].vertices
     assert sorted({tuple(point) for point in band.round(6).tolist()}) == [(1, 40), (1, 70), (2, 60)]
+    assert [text.get_text() for text in drawn[0].get_legend().get_texts()] == ["both"]
+    assert line.get_color() == figures.OTHER and drawn[0].get_title() == "a title"
+    assert (drawn[0].get_xlabel(), drawn[0].get_ylabel()) == ("networks in the committee", "test accuracy (%)")
+    sizes = drawn[0].xaxis.get_major_locator().tick_values(1, 2)
+    assert (sizes == sizes.round()).all()
 
 
 def test_cells_of_a_confusion_matrix_are_shares_of_the_true_class(drawn: list[Any]) -> None:
@@ -518,17 +562,58 @@ def test_cells_of_a_confusion_matrix_are_shares_of_the_true_class(drawn: list[An
     assert [one.get_text() for one in axes.get_xticklabels()] == ["no", "yes"]
 
 
+@pytest.mark.parametrize(("classes", "letters"), [(3, 9), (4, 6)])
+def test_a_class_without_images_has_no_share(classes: int, letters: int, drawn: list[Any]) -> None:
+    """Letters are small where cells are many."""
+    figures.confusions(Path("x"), {"$a": [np.zeros((classes, classes), int)]}, ["c"] * classes, title="t", columns=1)
+    axes, colours = drawn
+    assert {text.get_text() for text in axes.texts} == {"0.0 %\n0 of 0"}
+    assert axes.texts[0].get_fontsize() == letters and not axes.images[0].get_array().any()
+    assert (axes.get_title(), axes.figure.get_suptitle()) == (r"\$a", "t")
+    assert colours.get_ylabel() == "share of the true class"
+
+
 def test_a_roc_curve_and_the_point_of_its_rule(drawn: list[Any]) -> None:
     labels, scores = np.array([0, 0, 0, 0, 1, 1]), np.array([0.1, 0.2, 0.3, 0.8, 0.4, 0.9])
     one = figures.Ranked(labels, (scores > 0.5).astype(int), scores)
-    figures.roc(Path("x"), [one, one], one, name="CNN", title="a title")
+    best = one._replace(scores=labels.astype(float))
+    figures.roc(Path("x"), [one, best], one, name="CNN", title="a title")
     curve, point = drawn[0].lines[:2]
-    assert curve.get_label() == "2 seeds: AUC 0.875 to 0.875"
+    assert [text.get_text() for text in drawn[0].get_legend().get_texts()] == [
+        "2 seeds: AUC 0.875 to 1.000", "together: AUC 0.875", "where a probability above 0.5 counts", "by chance"]
+    assert [(line.get_color(), line.get_linewidth()) for line in drawn[1].lines[:6:2]] == [
+        (figures.COLOURS["CNN"], 1.0), (figures.COLOURS["CNN"], 1.0), (figures.OTHER, 2.5)]
+    assert point.get_color() == figures.COLOURS["CNN"]
+    assert [list(values) for values in drawn[0].lines[-1].get_data()] == [[0, 1], [0, 1]], "by chance"
+    right, bottom = figures.enlarged([one, best])
+    assert drawn[1].get_xlim() == (-0.01 * right, right)
+    assert drawn[1].get_ylim() == (bottom, 1 + 0.01 * (1 - bottom))
+    assert [one.get_title() for one in drawn] == ["whole", "enlarged"]
+    assert drawn[0].figure.get_suptitle() == "a title" and drawn[0].get_aspect() == 1
     assert (curve.get_xdata()[-1], curve.get_ydata()[-1]) == (1, 1) and curve.get_ydata()[1] == 0.5
     assert (float(np.ravel(point.get_xdata())[0]), float(np.ravel(point.get_ydata())[0])) == (0.25, 0.5)
-    assert "together: AUC 0.875" in [line.get_label() for line in drawn[0].lines]
     assert [axes.get_subplotspec().get_geometry()[:2] for axes in drawn] == [(1, 2)] * 2, "side by side"
     assert (drawn[0].get_xlabel(), drawn[0].get_ylabel()) == ("1 - specificity", "sensitivity")
+    figures.roc(Path("x"), [one], None, name="CNN", title="a title")
+    assert [text.get_text() for text in drawn[2].get_legend().get_texts()] == [
+        "one seed: AUC 0.875", "where a probability above 0.5 counts", "by chance"]
+
+
+def test_a_figure_has_the_same_bytes_each_time(tmp_path: Path) -> None:
+    """They name no date and no program."""
+    for name in "ab":
+        figure, axes = figures.new(2.0, 1.0)
+        axes.plot([0, 1])
+        figures.save(figure, tmp_path / f"{name}.png", vector=True)
+    for kind in ("png", "svg"):
+        assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.size == (2 * figures.PIXELS, figures.PIXELS) and "Software" not in picture.info
+    text = (tmp_path / "a.svg").read_text()
+    assert "<dc:date>" not in text and "<dc:creator>" not in text
+    figures.images(tmp_path / "c.png", [TEST[0]], ["a caption"], title="a title", vector=True)
+    figures.images(tmp_path / "d.png", [TEST[0]], ["a caption"], title="a title")
+    assert {path.name for path in tmp_path.glob("[cd].*")} == {"c.png", "c.svg", "d.png"}
 
 
 def record(**more: Any) -> records.Record:
@@ -552,28 +637,35 @@ def sheets(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 PICTURED = dataclasses.replace(DATA, test=(images(70, 80, 90, 100), np.array([0, 1, 0, 1])))
 
 
-def test_the_captions_of_the_worst_mistakes(sheets: list[Any], tmp_path: Path) -> None:
+def test_the_captions_of_the_worst_mistakes(sheets: list[Any], tmp_path: Path,
+                                            monkeypatch: pytest.MonkeyPatch) -> None:
     """The probability is that of the wrong class, and the surest mistake comes first."""
     pneumonia_selected.pneumonia_cnn_lstm.draw_mistakes(record(), PICTURED, options(tmp_path))
-    (name, shown, captions, title), = sheets
+    monkeypatch.setattr(pneumonia_selected.pneumonia_cnn_lstm, "SHOWN", 1)
+    pneumonia_selected.pneumonia_cnn_lstm.draw_mistakes(record(), PICTURED, options(tmp_path))
+    (name, shown, captions, title), fewer = sheets
+    assert fewer == (name, shown[:1], captions[:1], title)
     assert (name, shown) == ("mistakes.png", [80, 90])
     assert captions == ["egg, taken for\nham (80.0%)", "ham, taken for\negg (70.0%)"]
     assert "CNN + LSTM on chest X-rays, seed 3: the surest of its 2 mistakes on 4 test images." in title
 
 
 def test_the_captions_of_what_members_disagree_about(sheets: list[Any], tmp_path: Path,
-                                                     capsys: pytest.CaptureFixture[str]) -> None:
+                                                     capsys: pytest.CaptureFixture[str],
+                                                     monkeypatch: pytest.MonkeyPatch) -> None:
     shares = np.array([[1, 0], [1, 0], [0.4, 0.6], [0, 1.0]])
     members = [record(probabilities=shares, predicted=np.array([0, 0, 1, 1])),
                record(probabilities=shares, predicted=np.array([0, 1, 0, 1])),
                record(probabilities=shares, predicted=np.array([0, 0, 0, 1]))]
     mnist_committee.draw_disagreement(members, PICTURED, options(tmp_path))
-    (name, shown, captions, title), = sheets
-    assert (name, shown) == ("disagreement.png", [80, 90])
+    printed = capsys.readouterr().out
+    monkeypatch.setattr(mnist_committee, "SHOWN", 1)
+    mnist_committee.draw_disagreement(members, PICTURED, options(tmp_path))
+    (name, shown, captions, title), fewer = sheets
+    assert (name, shown) == ("disagreement.png", [80, 90]) and fewer == (name, shown[:1], captions[:1], title)
     assert captions == ["image 1, true egg\nham (2), egg (1)\ntogether: ham",
                         "image 2, true ham\nham (2), egg (1)\ntogether: egg"]
     assert "what 3 LSTM-CNN networks disagree about most\n(2 of 4 test images" in title
-    printed = capsys.readouterr().out
     assert "the 3 members together: test accuracy 50.00 %" in printed
     assert "the 3 members disagree about 2 of 4 test images" in printed
 
@@ -582,8 +674,10 @@ def test_the_captions_of_what_all_members_get_wrong(sheets: list[Any], monkeypat
     members = [record(predicted=np.array([1, 0, 0, 1])), record(predicted=np.array([1, 0, 1, 0]))]
     monkeypatch.setattr(ciresan, "test_images", lambda run: PICTURED.test[0])
     ciresan.draw_wrong(Path("x.png"), members, "a title")
-    (name, shown, captions, title), = sheets
-    assert (name, shown, title) == ("x.png", [70, 80], "a title")
+    monkeypatch.setattr(ciresan, "SHOWN", 1)
+    ciresan.draw_wrong(Path("x.png"), members, "a title")
+    (name, shown, captions, title), fewer = sheets
+    assert (name, shown, title) == ("x.png", [70, 80], "a title") and fewer == (name, shown[:1], captions[:1], title)
     assert captions == ["image 0, true ham\negg (2)", "image 1, true egg\nham (2)"]
 
 
@@ -672,6 +766,23 @@ def test_what_a_training_on_a_folder_is_asked_for(monkeypatch: pytest.MonkeyPatc
     assert made["calibration_error"] == {"before": 1, "after": 0, "by_chance": 0.0}
     assert [made[name]["calibration_error"] for name in ("out_of_fold", "out_of_fold_at_half", "test")] == [0, 0, 0.1]
     assert made["command"].endswith(" --threshold balanced --seed 4") and made["log_loss"] == {"gain": 0.5}
+    found["test"] = None
+    given = argparse.Namespace(out=tmp_path, data=Path())
+    assert not {"test", "test_at_half"} & {*reliability.trained("idc", 5, given)}
+    monkeypatch.setattr(reliability, "tinynet", lambda line: 1)
+    with pytest.raises(tn.errors.DataError, match="the training of idc with seed 6 must succeed, and did not"):
+        reliability.trained("idc", 6, given)
+
+
+def test_pages_of_text_are_most_of_them_dark_on_light() -> None:
+    """Each of its own size; at least a hundredth is ink."""
+    pages = [reliability.page(number) for number in range(2, 14)]
+    papers = [int(np.median(page)) for page in pages]
+    assert papers[-2:] == [20, 20] and all(225 <= paper <= 255 for paper in papers[:-2])
+    for page, paper in zip(pages, papers, strict=True):
+        assert 400 <= page.shape[0] < 1200 and 300 <= page.shape[1] < 900 and (page != paper).mean() > 0.01
+        assert 225 <= page.max() <= 230 if paper == 20 else page.min() < 60
+    assert len({page.shape for page in pages}) == 12
 
 
 def test_images_that_are_unlike_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
