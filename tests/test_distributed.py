@@ -55,18 +55,21 @@ def test_rows_are_divided_once_and_evenly(size: int, count: int) -> None:
 
 
 @pytest.mark.parametrize(("variables", "count"), [
-    ({}, 1), ({"PMI_SIZE": "3"}, 3), ({"OMPI_COMM_WORLD_SIZE": "2"}, 2), ({"PMI_SIZE": ""}, 1), ({"PMI_SIZE": "1"}, 1)])
+    ({}, 1), ({"PMI_SIZE": "3"}, 3), ({"OMPI_COMM_WORLD_SIZE": "2"}, 2), ({"PMI_SIZE": ""}, 1), ({"PMI_SIZE": "1"}, 1),
+    ({"PMI_SIZE": "-2"}, 1), ({"PMI_SIZE": "1", "OMPI_COMM_WORLD_SIZE": "2"}, 2)])
 def test_mpiexec_is_noticed(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], count: int) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert started() == count
 
 
-def test_without_mpiexec_a_process_is_alone() -> None:
+def test_without_mpiexec_a_process_is_alone(capsys: pytest.CaptureFixture[str]) -> None:
     alone = world.__wrapped__()
     assert type(alone) is Communicator and (alone.rank, alone.size) == (0, 1)
-    with pytest.raises(SystemExit):
-        alone.abort("the end")
+    for one in (alone, Repeatable(alone)):
+        with pytest.raises(SystemExit) as ended:
+            one.abort("the end")
+        assert ended.value.code == 1 and capsys.readouterr() == ("", "the end\n")
 
 
 def test_sums_of_work_that_is_repeated_are_sent_once() -> None:
@@ -126,6 +129,21 @@ def test_two_mpis_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PMI_SIZE", "2")
     monkeypatch.setitem(sys.modules, "mpi4py", library)
     with pytest.raises(DistributedError, match="started 2 processes, and mpi4py counts 1; they are of two MPIs"):
+        MPI()
+
+
+@pytest.mark.parametrize(("said", "given", "patience"), [("", None, 60), ("7.5", None, 7.5), ("7.5", 3, 3)])
+def test_patience_is_that_of_the_environment(monkeypatch: pytest.MonkeyPatch, said: str, given: float | None,
+                                             patience: float) -> None:
+    library: Any = types.ModuleType("mpi4py")
+    library.MPI = types.SimpleNamespace(COMM_WORLD=types.SimpleNamespace(rank=1, size=2))
+    monkeypatch.setenv("PMI_SIZE", "2")
+    monkeypatch.setenv("TINYNET_PATIENCE", said)
+    monkeypatch.setitem(sys.modules, "mpi4py", library)
+    made = MPI(given)
+    assert (made.patience, made.rank, made.size) == (patience, 1, 2)
+    monkeypatch.setenv("TINYNET_PATIENCE", "long")
+    with pytest.raises(DistributedError, match="TINYNET_PATIENCE must be a number of seconds, got 'long'"):
         MPI()
 
 

@@ -1,9 +1,11 @@
 """Figures: what stands where, and in which order."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("matplotlib")
 
@@ -26,6 +28,9 @@ def test_a_confusion_matrix_has_a_row_for_each_true_class(drawn: list[Any]) -> N
     assert {(round(text.get_position()[1]), round(text.get_position()[0])): text.get_text() for text in axes.texts} == {
         (i, j): f"{count:,}" for (i, j), count in np.ndenumerate(table)}
     np.testing.assert_allclose(axes.images[0].get_array(), [[0.8, 0.2, 0], [1 / 1006, 1000 / 1006, 5 / 1006], [0] * 3])
+    assert axes.images[0].get_clim() == (0, 1) and drawn[0].axes[1].get_ylabel() == drawing.SHARES
+    assert {text.get_text() for text in axes.texts if text.get_color() == "white"} == {"8", "1,000"}
+    np.testing.assert_allclose(drawn[0].get_size_inches(), (3 + 0.6 * 3 + 1.5, 3 + 0.6 * 3))
     for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
         assert [label.get_text().strip("\\") for label in labels][:2] == ["cat", "dog"]
 
@@ -69,3 +74,20 @@ def test_a_sheet_has_three_to_five_columns(drawn: list[Any]) -> None:
     places = [(one.get_subplotspec().rowspan.start, one.get_subplotspec().colspan.start) for one in drawn[0].axes]
     assert places == [(0, 0), (0, 1), (0, 2), (0, 3), (0, 4), (1, 0), (1, 1)]
     assert {axes.images[0].get_clim() for axes in drawn[0].axes} == {(0, 255)}
+
+
+@pytest.mark.parametrize(("longest", "turned", "upright"), [(15, 0, 90), (16, 45, 0)])
+def test_long_names_of_classes_are_turned(longest: int, turned: int, upright: int, drawn: list[Any]) -> None:
+    """Beyond 30 letters together; a share of just one half has a black number."""
+    drawing.heat_map("there.png", np.ones((2, 2), int), ["a" * 15, "b" * longest], title="two")
+    axes = drawn[0].axes[0]
+    assert {label.get_rotation() for label in axes.get_xticklabels()} == {turned}
+    assert {label.get_rotation() for label in axes.get_yticklabels()} == {upright}
+    assert {text.get_color() for text in axes.texts} == {"black"}
+
+
+def test_a_file_has_a_size_and_no_name_of_a_program(tmp_path: Path) -> None:
+    """So equal figures are equal bytes, whatever version drew them."""
+    drawing.save(drawing.new_figure(2, 1), tmp_path / "there.png")
+    with Image.open(tmp_path / "there.png") as image:
+        assert image.format == "PNG" and image.size == (220, 110) and "Software" not in image.info

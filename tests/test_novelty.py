@@ -54,7 +54,12 @@ def test_components_of_few_rows_are_those_of_many_columns() -> None:
 def test_few_and_degenerate_images() -> None:
     few = kept(rng.normal(size=(12, 40)), rng.normal(size=(4, 40)))
     assert (few.score(rng.normal(size=(200, 40))) > 1).mean() < 0.5
+    assert few.basis.shape == (12 // 4, 40) and kept(rng.normal(size=(300, 60)), few.center[None].repeat(60, 1)[:, :60]
+                                                     ).basis.shape == (32, 60)
     same = kept(np.ones((9, 5)), np.ones((9, 5)))
+    for name, least in (("scale", 0.01), ("spread", 0.01), ("rest", 0.01), ("limit", 0.001)):
+        np.testing.assert_allclose(getattr(same, name), least, rtol=1e-6, err_msg=name)
+    assert kept(np.ones((9, 1)), np.ones((9, 1))).basis.shape == (1, 1)
     assert np.isfinite(same.score(np.zeros((2, 5)))).all() and (same.score(np.zeros((2, 5))) > 1).all()
     for some, other in ((0, 5), (5, 0)):
         with pytest.raises(ArgumentError, match="there must be images to train on and to validate"):

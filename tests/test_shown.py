@@ -27,10 +27,17 @@ def adam() -> Any:
     return optim.Adam(model().parameters(), lr=0.5, betas=(0.8, 0.9))
 
 
+def half_way() -> Any:
+    schedule = optim.Cosine(adam(), 10)
+    for _ in range(5):
+        schedule.step()
+    return schedule
+
+
 REPRS = [
     (adam, "Adam(2 parameters, 0 steps, lr=0.5, betas=(0.8, 0.9))"),
     (lambda: optim.SGD(model().parameters(), momentum=0.9), "SGD(2 parameters, 0 steps, lr=0.01, momentum=0.9)"),
-    (lambda: optim.Cosine(adam(), 10), "Cosine(lr=0.5 at step 0)"),
+    (lambda: optim.Cosine(adam(), 10), "Cosine(lr=0.5 at step 0)"), (half_way, "Cosine(lr=0.25 at step 5)"),
     (lambda: Loader(np.ones((50, 3)), np.ones(50), batch_size=20, shuffle=True),
      "Loader(50 rows in 3 batches, batch_size=20, shuffle=True)"),
     (lambda: Augment(rotate=5.0), "Augment(shift=0.0, rotate=5.0, scale=0.0, "),

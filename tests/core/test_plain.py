@@ -227,6 +227,7 @@ def test_options_out_of_range(call: Callable[[Any], Any]) -> None:
     (lambda x: ops.pad(x, ((1, 2),)), ArgumentError, "pad: width must be a number"),
     (lambda x: ops.softmax(x, axis=(0, 1)), ArgumentError, "softmax: axis must be one integer in"),
     (lambda x: ops.log_softmax(x, axis=1.0), ArgumentError, "log_softmax: axis must be"),
+    (lambda x: ops.softmax(x, axes=1), TypeError, r"softmax: got an unexpected .* 'axes'; call it as softmax\(x: "),
     (lambda x: ops.softmax(x, axis=None), ArgumentError, "softmax: axis must be one integer in"),
     (lambda x: x.argmax(axis=5), ArgumentError, r"argmax: axis must be None or in \[-2, 2\)"),
     (lambda x: x.argmin(axis=(0, 1)), ArgumentError, "argmin: axis must be one integer"),

@@ -12,7 +12,7 @@ import tinynet as tn
 from tests.support.cuda_places import DEVICES
 from tinynet import backend, nn
 from tinynet.backend.cuda.runtime import fake_cupy
-from tinynet.errors import DeviceError
+from tinynet.errors import ArgumentError, DeviceError
 from tinynet.recording import SHAPES, Fingerprint, Recording, Recordings, Watched
 from tinynet.settings import call_with
 from tinynet.tape import in_training
@@ -91,6 +91,15 @@ def test_what_cannot_be_recorded_is_an_error_with_the_reason(device: str) -> Non
             Recording(device, tn.ops.relu, [x], [], limit=40)
         y = Recording(device, tn.ops.relu, [x], []).replay(x)
     assert np.array_equal(y.numpy(), np.maximum(x.numpy(), 0))
+
+
+def test_a_replay_takes_as_many_inputs_as_were_recorded() -> None:
+    dense, x = tn.nn.Dense(3, 2), tn.Tensor([[1.0, 2.0, 3.0]])
+    with tn.no_grad():
+        recording = Recording("cpu", dense.forward, [x], [Watched("", dense)])
+    for inputs in ((), (x, x)):
+        with pytest.raises(ArgumentError, match=rf"as many inputs as were recorded, 1, got {len(inputs)}"):
+            recording.replay(*inputs)
 
 
 def test_further_arrays_may_be_written() -> None:

@@ -258,6 +258,33 @@ def test_a_model_of_integers() -> None:
         onnx_bytes(model)
 
 
+def test_the_axis_of_the_batch_may_be_another_one() -> None:
+    model = Own(lambda own, x: (x, x.T))
+    model.input_shape = (3,)
+    graph = onnx.load_from_string(onnx_bytes(model)).graph
+    shapes = [[d.dim_param or d.dim_value for d in one.type.tensor_type.shape.dim] for one in graph.output]
+    assert shapes == [["N", 3], [3, "N1"]]
+
+
+def test_weights_of_just_the_limit_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = nn.Sequential(nn.Dense(3, 2), input_shape=(3,))
+    monkeypatch.setattr("tinynet.export.onnx.LARGEST", 4 * (3 * 2 + 2))
+    onnx_bytes(model)
+    monkeypatch.setattr("tinynet.export.onnx.LARGEST", 31)
+    with pytest.raises(ExportError, match="weights must have at most 31 bytes, the limit of the format, got 32"):
+        onnx_bytes(model)
+
+
+def test_what_the_checker_refuses_is_a_fault_of_tinynet(monkeypatch: pytest.MonkeyPatch) -> None:
+    def check_model(made: Any, full_check: bool) -> None:
+        assert full_check
+        raise onnx.checker.ValidationError("no such node")
+
+    monkeypatch.setattr(onnx.checker, "check_model", check_model)
+    with pytest.raises(ExportError, match="must accept the graph, and says no such node; this is a fault of tinynet"):
+        onnx_bytes(nn.Sequential(nn.Dense(3, 2), input_shape=(3,)))
+
+
 def test_format_and_names() -> None:
     model = trained(nn.Sequential(nn.LSTM(3, 4, return_state=True)), (6, 3))
     made = onnx.load_from_string(onnx_bytes(model))
@@ -427,7 +454,9 @@ def test_an_error_names_the_layer() -> None:
 @pytest.mark.parametrize(("model", "options", "kind", "message"), [
     (nn.Dense(3, 2), {}, ArgumentError, "input_shape"),
     ("model.onnx", {}, ArgumentError, "the model comes first"),
-    (nn.Sequential(nn.Dense(3, 2), input_shape=(3,)), {"pixels": True}, ExportError, "are for a model of images"),
+    *((nn.Sequential(nn.ReLU(), input_shape=shape), {"pixels": True}, ExportError, "are for a model of images")
+      for shape in ((3,), (8, 9, 2), (4, 8, 9, 3))),
+    (3, {}, ArgumentError, "model must be a Module, got int; a tn.nn.Sequential"),
     (nn.Sequential(nn.Dense(3, 2), input_shape=(3,)).astype("float64"), {}, ExportError, "0.W must be float32"),
     (trained(nn.Sequential(nn.ReLU(), nn.BatchNorm(3).astype("float64")), (3,)), {}, ExportError,
      "1.gamma must be float32"),

@@ -931,3 +931,15 @@ def test_a_layer_passes_all_its_options_on(kind: Any, sizes: Any, op: Any, optio
     y = layer.astype("float64")(x).numpy()
     assert np.array_equal(y, op(x, *layer.parameters(), **options).numpy())
     assert not np.array_equal(y, other.astype("float64")(x).numpy())
+
+
+USUAL = {"bias": True, "padding": "valid", "dilation": 1, "groups": 1, "return_sequences": True, "return_state": False,
+         "go_backwards": False, "dropout": 0.0, "recurrent_dropout": 0.0, "axis": -1, "momentum": 0.9, "eps": 1e-5,
+         "alpha": 1.0, "negative_slope": 0.01, "merge_mode": "concat", "padding_index": None, "input_shape": None}
+
+
+@pytest.mark.parametrize("layer", [*LAYERS, nn.Sequential, nn.Bidirectional, nn.Embedding])
+def test_what_is_not_given_is_as_usual(layer: Any) -> None:
+    given = {name: p.default for name, p in inspect.signature(layer).parameters.items() if p.default is not p.empty}
+    usual = {**USUAL, "stride": 1 if layer in (nn.Conv1D, nn.Conv2D) else None}
+    assert repr(given) == repr({name: usual[name] for name in given})

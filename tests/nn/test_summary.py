@@ -14,6 +14,7 @@ from benchmarks.flops import layer_flops
 from tinynet import nn
 from tinynet.backend.cuda.runtime import fake_cupy
 from tinynet.errors import ArgumentError, ShapeError
+from tinynet.nn.profiled import LayerProfile, Profile
 from tinynet.nn.summary import rows
 from tinynet.op import REGISTRY, op
 from tinynet.shown import in_bytes
@@ -272,6 +273,14 @@ def test_a_profile_as_a_table() -> None:
     shares = [int(line.split("%")[0].split()[-1]) for line in lines[1:-1]]
     assert 95 < sum(shares) < 105
     assert len({len(line) for line in lines}) == 1
+
+
+def test_the_numbers_of_that_table() -> None:
+    """Times in milliseconds, and shares of what the layers take together."""
+    layers = [LayerProfile("0", "Dense", 0.001, 0.002, 2000), LayerProfile("1.0", "ReLU", 0.0005, 0.0005, 500)]
+    assert [" ".join(line.split()) for line in str(Profile(layers, 0.0016, 1.5, 8)).splitlines()[1:]] == [
+        "Dense 0 1.00 ms 2.00 ms 75% 2.0 kB", "ReLU 1.0 0.50 ms 0.50 ms 25% 500 B",
+        "batch of 8 1.60 ms 1,500.00 ms 2.5 kB"]
 
 
 @pytest.mark.parametrize("name", ["lstm_cnn", "cnn_lstm", "lstm", "cnn"])

@@ -701,6 +701,8 @@ def test_an_optimizer_of_ones_own_with_groups() -> None:
     (one + other).sum().backward()
     optimizer.step()
     assert (one.item(), other.item(), optimizer.lr) == (0.5, 0.75, 0.5)
+    with pytest.raises(ArgumentError, match=r"Descent: a group must be .* may have lr, got .* 'weight_decay'"):
+        Descent([{"parameters": [one], "weight_decay": 0.5}], lr=0.5)
 
 
 @pytest.mark.parametrize("kind", KINDS)

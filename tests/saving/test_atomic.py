@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import tinynet as tn
-from tinynet.atomic import beside, remove_parts, write_whole
+from tinynet.atomic import _make_like, beside, remove_parts, write_whole
 from tinynet.errors import ModelFileError, TinynetError
 
 
@@ -40,7 +40,36 @@ def test_the_content_is_never_more_open_than_the_file(tmp_path: Path, monkeypatc
     monkeypatch.setattr(os, "fsync", lambda descriptor: (seen.append(os.fstat(descriptor).st_mode & 0o777),
                                                          flush(descriptor)))
     write_whole(path, b"secret")
-    assert seen[0] == 0o600
+    assert seen[0] == 0o600 and len(seen) == 2, "the file, and then its folder"
+
+
+@pytest.mark.skipif(not hasattr(os, "chown"), reason="no owners of files here")
+@pytest.mark.parametrize("may", [True, False])
+def test_the_owner_is_kept_where_that_is_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, may: bool) -> None:
+    path, given = tmp_path / "file", list[Any]()
+    path.write_bytes(b"old")
+
+    def chown(*names: Any) -> None:
+        given.append(names)
+        if not may:
+            raise PermissionError
+
+    monkeypatch.setattr(os, "chown", chown)
+    _make_like(path, os.stat_result((0o640, 0, 0, 1, 123, 456, 0, 0, 0, 0)))  # type: ignore[arg-type]
+    assert given == [(path, 123, 456)] and mode(path) == 0o640
+
+
+def test_a_folder_that_cannot_be_flushed_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flush = os.fsync
+
+    def of_files(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", of_files)
+    write_whole(tmp_path / "file", b"new")
+    assert os.listdir(tmp_path) == ["file"]
 
 
 @pytest.mark.parametrize("is_there", [True, False])
@@ -113,6 +142,7 @@ def test_a_long_name(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     write_whole(path, b"content")
     assert path.read_bytes() == b"content"
+    assert (name in beside(path, "x").name) == (name == "m" * 100), "of up to 100 bytes"
     beside(path, "0123456789abcdef.part").write_bytes(b"half")
     beside(tmp_path / ("n" * 255), "0123456789abcdef.part").write_bytes(b"of another file")
     remove_parts(path)

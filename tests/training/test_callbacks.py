@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import tinynet as tn
+from tinynet.distributed import Communicator, Repeatable
 from tinynet.errors import ArgumentError
 from tinynet.training.callbacks import BestModel, Callback, EarlyStopping, Log, Run, TensorBoard
 
@@ -160,15 +161,23 @@ def test_a_relative_path_is_that_of_the_start(tmp_path: Path, monkeypatch: pytes
     assert not list((tmp_path / "other").iterdir())
 
 
-def test_averages_of_another_precision_begin_anew() -> None:
+@pytest.mark.parametrize("change", [
+    lambda model: model.astype("float64"), lambda model: model.to("gpu-emulated"),
+    lambda model: tn.nn.Sequential(tn.nn.Dense(2, 2)), lambda model: tn.nn.Sequential(tn.nn.ReLU(), tn.nn.Dense(3, 2))])
+def test_averages_of_other_parameters_begin_anew(change: Any) -> None:
+    """Of another precision, on another device, of other shapes, with other names."""
     model, ema = tn.nn.Sequential(tn.nn.Dense(3, 2)), tn.callbacks.EMA(0.5)
-    run = Run(model, None, None, 1)  # type: ignore[arg-type]
-    ema.on_step(run)
-    for parameter in model.astype("float64").parameters():
-        parameter.data[...] = 3
-    ema.on_step(run)
-    assert ema.steps == 1
-    assert all(mean.dtype == np.float64 and (mean == 3).all() for mean in ema.means.values())
+    ema.on_step(Run(model, None, None, 1))  # type: ignore[arg-type]
+    with tn.using("reference"):
+        model = change(model)
+        for parameter in model.parameters():
+            parameter.data[...] = 3
+        ema.on_step(Run(model, None, None, 1))  # type: ignore[arg-type]
+    assert ema.steps == 1 and ema.means.keys() == {*model.parameters().names}
+    for mean, parameter in zip(ema.means.values(), model.parameters(), strict=True):
+        assert (mean.dtype, mean.shape) == (parameter.dtype, parameter.shape)
+        assert tn.backend.device_of(mean) == parameter.device
+        assert (tn.backend.to_host(mean) == 3).all()
 
 
 def test_a_metric_that_is_not_there() -> None:
@@ -196,11 +205,12 @@ def test_a_new_run_begins_a_new_log(tmp_path: Path) -> None:
 # --- TensorBoard ----------------------------------------------------------------------------------------------------
 
 def test_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[Any] = []
+    calls, endings = list[Any](), list[str]()
 
     class SummaryWriter:
         def __init__(self, folder: str, purge_step: int, filename_suffix: str) -> None:
             calls.append((folder, purge_step))
+            endings.append(filename_suffix)
 
         def add_scalar(self, *values: Any) -> None:
             calls.append(values)
@@ -219,11 +229,29 @@ def test_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ("train/loss", history[0]["train_loss"], 1) in calls
     assert ("images_per_second", history[0]["images_per_second"], 1) in calls
     assert ("validation/accuracy", history[1]["validation_accuracy"], 2) in calls
+    assert {call[0] for call in calls if len(call) == 3} == {
+        "train/loss", "train/accuracy", "validation/loss", "validation/accuracy", "seconds", "images_per_second"}
     assert calls[-2:] == ["flush", "close"]
     del calls[:]
     for epochs in (1, 2):
         fitted(TensorBoard("runs/one"), epochs=epochs, checkpoint=tmp_path / "c", resume=True)
     assert [call[1] for call in calls if len(call) == 2] == [1, 2], "a resumed run hides what it repeats"
+    assert endings == [".0", ".0", ".3"], "and does not write into the same file"
+
+
+def test_only_the_first_rank_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others keep the best value too, so that all decide alike, and need no TensorBoard."""
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    second = Communicator()
+    second.rank, second.size = 1, 2
+    run = Run(tn.nn.Sequential(), None, None, 2, history=[{"epoch": 1, "validation_loss": 0.5}],  # type: ignore[arg-type]
+              ranks=Repeatable(second))
+    best = BestModel(tmp_path / "best")
+    for callback in (best, Log(tmp_path / "log.csv"), TensorBoard(tmp_path / "board")):
+        callback.on_start(run)
+        callback.on_epoch(run)
+        callback.on_end(run)
+    assert best.best == 0.5 and not list(tmp_path.iterdir())
 
 
 def test_without_tensorboard(monkeypatch: pytest.MonkeyPatch) -> None:

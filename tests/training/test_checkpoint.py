@@ -195,7 +195,8 @@ def test_a_description_that_makes_no_sense(tmp_path: Path, change: dict[str, Any
 
 @pytest.mark.parametrize(("other", "message"), [
     ({"seed": 1}, r"differ in seed: 0 there, 1 here; give the options of that run"),
-    ({"units": 5}, r"differ in layer 0: \['Dense', {.*; layer 2: .*; array model/0.W: .*, and \d+ more; give"),
+    ({"units": 5}, r"differ in layer 0: \['Dense', {.*; layer 2: .*; array model/0.W: .*, and 8 more; give"),
+    ({"seed": 1, "options": {"lr": 0.5}, "max_norm": 1.0}, r"differ in seed: .*; max_norm: none there, 1.0 here; give"),
     ({"options": {"betas": (0.5, 0.9)}}, r"differ in optimizer: "),
     ({"options": {"lr": 0.5}}, r"differ in learning rate at the start: 0.001 there, 0.5 here"),
     ({"train": tn.data.Loader(X, Y, batch_size=6, shuffle=True)}, r"differ in training data: "),

@@ -8,6 +8,7 @@ import sys
 import warnings
 from pathlib import Path
 from threading import Lock
+from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,21 @@ class Scaled:
 
     def __call__(self, output: Any, labels: Any) -> Any:
         return smoothed(output, labels, self.factor)
+
+
+def chosen(output: Any, labels: Any, options: Any) -> Any:
+    return smoothed(output, labels, **options)
+
+
+def beside(factor: float) -> Any:
+    """A loss with a number of its module."""
+    code = compile("def loss(output, labels): return smoothed(output, labels) * FACTOR", "there", "exec")
+    exec(code, names := {"smoothed": smoothed, "FACTOR": factor, "__name__": "there"})
+    return names["loss"]
+
+
+def with_forward(forward: Any) -> Any:
+    return type("Loss", (tn.nn.Module,), {"forward": forward})()
 
 
 def fit(path: Path, *, x: Any = X, y: Any = Y, resume: bool = False, train: Any = None, transform: Any = None,
@@ -106,6 +122,21 @@ OTHERS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
                 "the code of augment of training data"),
     "transform of the validation": ({"validation": tn.data.Loader(X, Y, batch_size=6, transform=halved)}, {
         "validation": tn.data.Loader(X, Y, batch_size=6, transform=doubled)}, "transform of validation data: halved"),
+    "method": ({"loss": Scaled(0.5).__call__}, {"loss": Scaled(0.25).__call__},
+               r"loss: Scaled\(factor=0.5\).__call__ there"),
+    "code of a method": ({"loss": MethodType(lambda one, output, labels: smoothed(output, labels) * 2, 1)},
+                         {"loss": MethodType(lambda one, output, labels: smoothed(output, labels) * 3, 1)},
+                         "the code of loss"),
+    "code of a partial": ({"loss": functools.partial(lambda output, labels: smoothed(output, labels) * 2)},
+                          {"loss": functools.partial(lambda output, labels: smoothed(output, labels) * 3)},
+                          "the code of loss"),
+    "code of a module": ({"loss": with_forward(lambda one, output, labels: smoothed(output, labels) * 2)},
+                         {"loss": with_forward(lambda one, output, labels: smoothed(output, labels) * 3)},
+                         "the code of loss"),
+    "a number outside": ({"loss": beside(2.0)}, {"loss": beside(3.0)}, "the code of loss"),
+    "options by name": ({"loss": functools.partial(chosen, options={"factor": 0.5})},
+                        {"loss": functools.partial(chosen, options={"factor": 0.25})},
+                        r"loss: chosen\(options={factor: 0.5}\) there"),
     "code": ({"loss": lambda output, labels: smoothed(output, labels) * 2},
              {"loss": lambda output, labels: smoothed(output, labels) * 3}, r"the code of loss"),
     "metric": ({"validation": batches(X), "metrics": {"m": lambda labels, outputs: 1.0}},
@@ -149,6 +180,7 @@ def test_the_same_functions_in_another_process(tmp_path: Path) -> None:
     """Nothing in a fingerprint depends on addresses, or on the order of a set of strings."""
     code = ("import functools, numpy as np; from tests.training.test_fingerprint import *\n"
             "for loss in (functools.partial(smoothed, factor=0.5), scaled(0.5), Scaled(0.5), lambda a: a in {'x', 'y'},"
+            " lambda a: (lambda b: b)(a),"
             " tn.ops.mse, np.mean, print):\n"
             "    print(fingerprint.fingerprint(tn.callbacks.Run(tn.nn.Dense(3, 2), None, batches(X), 1), loss=loss))")
     said = {subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
@@ -161,6 +193,7 @@ def test_the_same_functions_in_another_process(tmp_path: Path) -> None:
                                    np.float32(3), np.array(["2020-01-01"], "datetime64[D]"), X[:, ::2], tn.Tensor(X)])
 def test_a_checksum_of_any_array(array: Any) -> None:
     assert fingerprint.checksum(array) == fingerprint.checksum(array) != fingerprint.checksum(X + 1)
+    assert fingerprint.checksum((array, Y)) != fingerprint.checksum((array, 1 - Y))
 
 
 @pytest.mark.parametrize("parts", [3, 7])
@@ -186,6 +219,16 @@ def test_images_in_files(tmp_path: Path) -> None:
     before = fingerprint.checksum(one)
     (tmp_path / "a.png").write_bytes((tmp_path / "c.png").read_bytes() + b" ")
     assert fingerprint.checksum(one) != before
+
+
+def test_surroundings_are_those_of_now() -> None:
+    found = fingerprint.surroundings("cpu")
+    assert (found["threads"], found["ops"], found["precision"], found["ranks"]) == (
+        str(tn.backend.threads.threads()), "fast", "float32", "1")
+    assert {"version of numpy", "version of numba", "version of llvmlite"} <= found.keys()
+    with tn.using("reference"), tn.precision("tf32"):
+        changed = {name for name, text in fingerprint.surroundings("gpu-emulated").items() if text != found[name]}
+    assert changed == {"device", "ops", "precision"}
 
 
 def test_other_surroundings_are_one_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,7 +262,10 @@ def test_a_checkpoint_of_an_earlier_version_is_resumed_with_a_warning(tmp_path: 
 def test_a_second_run_is_refused(tmp_path: Path) -> None:
     """Also under another name of the file, and with a long name."""
     (tmp_path / "link").symlink_to(tmp_path / "c")
-    with (running := Lock()), locked(tmp_path / "c", running):
+    with (running := Lock()), locked(tmp_path / "new" / "c", running), pytest.raises(CheckpointError, match="one run"):
+        fit(tmp_path / "new" / "c")
+    os.rmdir(tmp_path / "new")
+    with running, locked(tmp_path / "c", running):
         for name in ("c", "link", os.path.join("..", tmp_path.name, "c")):
             with pytest.raises(CheckpointError, match="one run at a time, and another run is writing it now; give"):
                 fit(tmp_path / name)

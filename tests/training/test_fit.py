@@ -136,8 +136,8 @@ def test_a_mean_over_batches_of_any_sizes_is_the_mean_over_all(labels: Any, loss
 def test_accuracy_of_sequences_counts_positions() -> None:
     model = nn.Sequential(nn.ReLU())
     scores = np.array([[[5, 0], [5, 0]], [[0, 5], [0, 5]], [[5, 0], [0, 5]]], "float32")
-    labels = np.array([[0, 1], [1, 1], [1, 1]])
-    assert tn.evaluate(model, [(scores, labels)])["accuracy"] == pytest.approx(4 / 6)
+    labels = np.array([[0, 0], [1, 1], [1, 1]])
+    assert tn.evaluate(model, [(scores, labels)])["accuracy"] == pytest.approx(5 / 6)
 
 
 def _smoothed(output: tn.Tensor, labels: Any) -> tn.Tensor:
@@ -152,7 +152,8 @@ def _smoothed(output: tn.Tensor, labels: Any) -> tn.Tensor:
     (tn.ops.cross_entropy, [[1.0, 0], [0, 2], [3, 0]], [[0.9, 0.1], [1, 0], [0.5, 0.5]], "accuracy", 2 / 3),
     (_smoothed, [[1.0, 0], [0, 2], [3, 0]], [0, 0, 0], "accuracy", 2 / 3),
     (tn.ops.mse, [[1.0, 0], [0, 2]], [[0.0, 0], [0, -1]], "mae", 1.0),
-    (partial(tn.ops.huber, delta=2.0), [1.0, 4, 2], [1.0, 1, 2], "mae", 1.0),
+    (tn.ops.mae, [[1.0, 0], [0, 2]], [[0.0, 0], [0, -1]], "mae", 1.0),
+    (partial(tn.ops.huber, delta=2.0), [1.0, 4, 2.5], [1.0, 1, 2], "mae", 3.5 / 3),
     (lambda output, labels: tn.ops.mse(output, labels) * 2, [[1.0, 0]], [[0.0, 0]], "", 0.0)])
 def test_a_task_is_measured_by_what_fits_it(loss: Any, scores: Any, labels: Any, measure: str, value: float,
                                             capsys: pytest.CaptureFixture[str]) -> None:
@@ -282,8 +283,10 @@ def test_predict_from_batches() -> None:
     model, _ = fitted()
     scores = tn.predict(model, IMAGES)
     for given in (batches(8, shuffle=False), Loader(IMAGES, batch_size=5), [IMAGES[:10], IMAGES[10:]],
+                  [[IMAGES[:10], LABELS[:10]], (IMAGES[10:], LABELS[10:])],
                   (part for part in (IMAGES[:10], IMAGES[10:]))):
         np.testing.assert_allclose(tn.predict(model, given), scores, atol=1e-6)
+    assert tn.evaluate(model, [[IMAGES, LABELS]]) == tn.evaluate(model, [(IMAGES, LABELS)])
 
 
 # --- rates and clipping ---------------------------------------------------------------------------------------------
@@ -357,6 +360,10 @@ def test_time_left_is_what_the_epochs_to_come_take(capsys: pytest.CaptureFixture
     assert left * 60 >= 2 * seconds
     assert float(spent[1][2]) == pytest.approx(left / 2, rel=0.1)  # type: ignore[index]
     assert "left" not in lines[2]
+    stopping = tn.callbacks.EarlyStopping("train_loss", patience=1, min_delta=1e9)
+    fitted(show=True, epochs=9, callbacks=[stopping])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3 and "left" not in lines[1]  # it stops
 
 
 def test_the_line_says_what_the_history_says(capsys: pytest.CaptureFixture[str]) -> None:
@@ -526,11 +533,15 @@ def test_nothing_to_predict() -> None:
     (tn.nn.Sequential(tn.nn.Dense(3, 2)), np.zeros((0, 3), "float32"), (0, 2)),
     (tn.nn.Sequential(tn.nn.BatchNorm(3), tn.nn.Dense(3, 2)), np.zeros((0, 3), "float32"), (0, 2)),
     (tn.nn.Sequential(tn.nn.LSTM(3, 4)), np.zeros((0, 7, 3), "float32"), (0, 7, 4)),
-    (tn.nn.Sequential(tn.nn.Dense(3, 2), input_shape=(3,)), [], (0, 2)), (tn.nn.ReLU(), [], (0,))])
+    (tn.nn.Sequential(tn.nn.Dense(3, 2), input_shape=(3,)), [], (0, 2)), (tn.nn.ReLU(), [], (0,)),
+    (tn.nn.Sequential(tn.nn.LSTM(3, 4)), (np.zeros((0, 7, 3), "float32"), np.zeros((0, 7), bool)), (0, 7, 4)),
+    (tn.nn.Sequential(tn.nn.Dense(3, 2), input_shape=(3,)).astype("float64"), [], (0, 2)),
+    (tn.nn.ReLU(), np.zeros((0, 3)), (0, 3))])
 def test_no_inputs_give_no_outputs_of_the_usual_shape(model: Any, inputs: Any, shape: tuple[int, ...]) -> None:
     found = tn.predict(model, inputs)
     assert found.shape == shape
-    assert found.dtype == "float32"
+    kept = [getattr(inputs, "dtype", "float32"), *(parameter.dtype for parameter in model.parameters())]
+    assert found.dtype == kept[-1]
     assert model.training
 
 

@@ -85,6 +85,11 @@ def scaled_loss(factor: float, at: int) -> Any:
 
 
 @pytest.mark.parametrize(("train", "message"), [
+    (lambda: fit(nn.Sequential(nn.Dense(6, 1)), batches=[(X, with_value(np.nan, 5, 0)[:, :1])], loss=tn.ops.mse),
+     r"in step 1 .* the labels, the target of the loss, is the first .*: nan at \[5, 0\], 1 of its 24 numbers"),
+    (lambda: fit(Scaled(1e30), with_value(1e9, 9, 1)), r"in step 2 .* the output of the model \(Scaled\) is the first"),
+    (lambda: fit(model(), with_value(np.nan, 11, 2), loss=lambda y, labels: tn.ops.cross_entropy(nn.Tanh()(y), labels)),
+     r"in step 2 .* the input of the model is the first"),
     # an image of the second batch
     (lambda: fit(model(), with_value(np.nan, 11, 2)),
      r"in step 2 \(epoch 1, batch 2\) the input of the model is the first that is not finite: nan at \[3, 2\], 1 of "

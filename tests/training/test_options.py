@@ -194,6 +194,18 @@ def test_every_option_has_a_test() -> None:
     assert sorted(options) == sorted(EFFECTS)
 
 
+@pytest.mark.parametrize(("function", "defaults"), [
+    (tn.fit, {"loss": tn.ops.cross_entropy, "callbacks": (), "resume": False, "checkpoint_seconds": 60.0, "guard": True,
+              "graph": True, "show": True}),
+    (tn.evaluate, {"loss": tn.ops.cross_entropy}), (tn.predict, {"batch_size": 256}), (tn.load, {"modules": ()}),
+    (tn.to_onnx, {"pixels": False, "probabilities": False, "lengths": False}), (nn.Module.profile, {"repeat": 5}),
+    (tn.gradcheck, {"mode": "auto", "elementwise": False, "seed": 0})])
+def test_what_is_not_given_is_as_usual(function: Any, defaults: dict[str, Any]) -> None:
+    """All else is None."""
+    given = {p.name: p.default for p in inspect.signature(function).parameters.values() if p.default is not p.empty}
+    assert {name: value for name, value in given.items() if value is not None} == defaults
+
+
 # --- several trainings at once --------------------------------------------------------------------------------------
 
 def lstm_cnn() -> Any:

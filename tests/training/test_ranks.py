@@ -22,6 +22,7 @@ from tinynet.errors import DistributedError, NonFiniteError
 from tinynet.parts import Part
 from tinynet.training import evaluate, fit, session
 from tinynet.training.ranks import Exchange, divided_by
+from tinynet.training.ranks import ranks as of_this_process
 from tinynet.training.recorded import RecordedStep
 
 ROWS, STEPS, CLASSES = 41, 6, 3
@@ -101,8 +102,8 @@ def test_a_run_is_that_of_one_process(size: int, dtype: str, tolerance: float) -
     assert one[2] == 9
 
 
-def test_a_run_on_a_device_is_that_of_one_process() -> None:
-    """The sums pass through the host."""
+def test_a_run_on_a_device_is_that_of_one_process(steps: list[RecordedStep]) -> None:
+    """The sums pass through the host, so that no step is recorded."""
     if not shutil.which("g++"):
         pytest.skip("kernels are emulated with g++, which is not here")
 
@@ -111,7 +112,8 @@ def test_a_run_on_a_device_is_that_of_one_process() -> None:
 
     def batches() -> Any:
         return loader("float32", device="gpu-emulated")
-    assert same(trained(2, make, batches, epochs=2), trained(1, make, batches, epochs=2)[0], 1e-3)
+    found = trained(2, make, batches, epochs=2)
+    assert not steps and same(found, trained(1, make, batches, epochs=2)[0], 1e-3)
 
 
 @pytest.mark.parametrize("fault", ["dropout", "batch norm", "mean of means", "clipped before"])
@@ -165,6 +167,16 @@ def test_of_options_given_twice_the_last_ones_count() -> None:
     inner: Any = partial(tn.ops.cross_entropy, ignore_index=0)
     inner.__name__ = "without_the_first"
     assert divided_by(inner, labels).item() == 5 and divided_by(partial(inner, ignore_index=2), labels).item() == 3
+
+
+def test_what_the_mean_of_a_loss_divides_by() -> None:
+    """The weights of the classes that count; an ignored class may be none of them. Of probabilities, the rows."""
+    loss, labels = partial(tn.ops.cross_entropy, weight=[0.5, 2.0, 4.0]), tn.Tensor(np.array([0, 1, 2, 2]))
+    assert divided_by(loss, labels).item() == 10.5
+    assert divided_by(partial(loss, ignore_index=2), labels).item() == 2.5
+    assert divided_by(partial(loss, ignore_index=-1), tn.Tensor(np.array([0, -1, 1, -1]))).item() == 2.5
+    assert divided_by(partial(loss, ignore_index=9), tn.Tensor(np.array([0, 9, 1, 9]))).item() == 2.5
+    assert divided_by(loss, tn.Tensor(np.full((4, 3), 1 / 3))) == divided_by(tn.ops.mse, labels) == 4
 
 
 def test_batches_of_a_list_and_batches_smaller_than_the_ranks() -> None:
@@ -429,3 +441,26 @@ def test_a_rank_without_recordings_trains_with_ranks_that_have_them(monkeypatch:
     assert [one.is_proven for one in steps] == [True]
     assert all(np.array_equal(array, mixed[0][1][name]) for name, array in usual[0][1].items())
     assert same(mixed, mixed[0])
+
+
+@pytest.mark.parametrize(("processors", "variable", "set_before", "expected"), [
+    (8, "", None, [2]), (3, "", None, [1]), (2, "", None, [1]), (40, "", None, [13]),
+    (8, "8", None, []), (8, "", 5, [])])
+def test_ranks_that_share_a_machine_divide_its_threads(processors: int, variable: str, set_before: int | None,
+                                                      expected: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three of five ranks are here. A number that was set before stays; without one it is 16 at most."""
+    class Five(Communicator):
+        rank, size = 1, 5
+
+        def gather(self, value: Any) -> list[Any]:
+            return [value, value, ["another", value[1]], value, [value[0], ["other processors"]]]
+
+    chosen = list[int]()
+    for name, value in {"world": Five, "processors": lambda: processors, "set_threads": chosen.append,
+                        "threads": lambda: set_before or min(processors, 16)}.items():
+        monkeypatch.setattr(f"tinynet.training.ranks.{name}", value)
+    for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    if variable:
+        monkeypatch.setenv("OMP_NUM_THREADS", variable)
+    assert type(of_this_process.__wrapped__()) is Five and chosen == expected

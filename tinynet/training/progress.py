@@ -54,13 +54,12 @@ class Meter:
 
         The measure is missing where the loss names none: see `add_batch`.
         """
-        prefix, images = f"{name}_" if name else "", max(self.sums["images"], 1)
+        prefix, images = f"{name}_" if name else "", self.sums["images"]
         loss, right = float(self.sums["loss"]), float(self.sums["right"])
         self._add_time()
         seconds = self.sums["seconds"]
         measure = {f"{prefix}{self.measure}": right / images} if right >= 0 and self.measure else {}
-        return {f"{prefix}loss": loss / images, **measure,
-                "seconds": seconds, "images_per_second": self.sums["images"] / seconds}
+        return {f"{prefix}loss": loss / images, **measure, "seconds": seconds, "images_per_second": images / seconds}
 
     @property
     def measure(self) -> str:
