@@ -122,6 +122,10 @@ def test_degenerate_images() -> None:
     assert calibrate(np.tile(apart, (500, 1)), np.tile(1 - labels, 500)).temperature > 20
     assert np.isfinite(calibrate(apart[:1], labels[:1], bias=True)(apart)).all()  # a class without images
     assert np.isfinite(calibrate(np.array([[-1e4, 1e4], [1e4, -1e4]]), np.array([0, 1]), bias=True).temperature)
+    assert calibrate(1000 * apart, 1 - labels).temperature == pytest.approx(100)  # the highest
+    three = calibrate(np.log([[0.7, 0.2, 0.1]] * 3 + [[0.2, 0.6, 0.2]] * 2), np.array([0, 0, 1, 1, 0]), bias=True)
+    assert three.temperature == pytest.approx(1.0929047, rel=1e-6)
+    assert three.bias == pytest.approx((0.2637248, 0.1054675, -0.3691923), rel=1e-5)  # the last is without images
     with pytest.raises(ArgumentError, match="at least one image"):
         calibrate(np.zeros((0, 2)), np.zeros(0, int))
 
@@ -222,6 +226,8 @@ def test_the_calibration_error() -> None:
     right, model = np.tile(np.repeat([0, 1], [15, 5]), 2), np.repeat([0, 1], 20)
     assert tn.metrics.calibration_error(right, mixed, 1) == pytest.approx(0)
     assert tn.metrics.calibration_error(right, mixed, 1, models=model) == pytest.approx(0.15)
+    assert tn.metrics.calibration_error([0, 1], [1.0, 0.95]) == pytest.approx(0.475)  # 1 is in the last bin
+    assert tn.metrics.calibration_error([1], [1 + 5e-7]) == pytest.approx(0, abs=1e-6)  # rounded up
     with pytest.raises(ShapeError, match="models must be"):
         tn.metrics.calibration_error([0, 1], [0.5, 0.5], models=[0])
     for wrong in ([0.5], [[0.5, 0.5]], [1.5, 0.0], [np.nan, 0.0]):

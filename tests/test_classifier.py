@@ -62,6 +62,16 @@ def test_which_threshold_the_settings_ask_for(tmp_path: Path) -> None:
     assert asked is not None and 0.3 <= asked < 0.9
 
 
+@pytest.mark.parametrize(("mean", "scale", "message"), [
+    (True, 1, "mean must be finite"), ([], 1, "mean must be finite"), ("a", 1, "mean must be finite"),
+    (3e38, 1, "mean must be finite"), (0, 0, "scale must be positive"), (0, (1, 0), "scale must be positive"),
+    (0, np.inf, "scale must be positive"), (0, [], "scale must be positive")])
+def test_numbers_that_cannot_scale(mean: Any, scale: Any, message: str) -> None:
+    with pytest.raises(tn.errors.ArgumentError, match=f"Scaling: {message}, one number or one for each channel, got"):
+        tn.nn.Scaling(mean, scale)
+    assert tn.nn.Scaling(-2.9e38, 2.9e38).fits(3) and not tn.nn.Scaling((1, 2), 1).fits(3)
+
+
 def test_figures_of_one_class_and_of_groups() -> None:
     p = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.6, 0.4]])
     assert "roc_auc" not in score([0, 0, 0, 0], p, ["a", "b"])

@@ -32,6 +32,20 @@ def test_a_missing_name_is_answered_by_ours(place: Any, name: str, right: str) -
     assert not hasattr(place, name)
 
 
+def test_what_a_module_has_itself_comes_before_what_others_have() -> None:
+    missing = elsewhere.in_modules({"tn.nn": ["Loader", "Linear"], "tn.data": ["Loader", "Other"]})
+    for name, right in (("loader", "tn.nn.Loader"), ("LINEAR", "tn.nn.Linear"), ("other", "tn.data.Other")):
+        with pytest.raises(AttributeError, match=rf"tn.nn has no attribute '{name}'; {right}\?$"):
+            missing(name)
+
+
+def test_an_error_holds_the_object_that_lacks_the_name() -> None:
+    layer = nn.Dense(2, 2)
+    with pytest.raises(AttributeError) as caught:
+        layer.weight  # noqa: B018
+    assert caught.value.obj is layer
+
+
 @pytest.mark.parametrize("place", [tn, nn, ops, optim, nn.Dense(2, 2), tn.Tensor([1.0])], ids=str)
 def test_an_unknown_name_is_missing(place: Any) -> None:
     with pytest.raises(AttributeError, match="nonsense"):

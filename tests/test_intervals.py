@@ -110,6 +110,7 @@ def test_resampling_by_groups() -> None:
     one_by_one, wilson = intervals.by_groups(right, alone), intervals.wilson(int(right.sum()), 400)
     assert np.allclose(one_by_one, wilson, atol=0.01)
     assert intervals.by_groups(right, alone) == one_by_one  # the same draws
+    assert intervals.by_groups(np.arange(40) % 5 > 0, np.arange(40) ** 2 % 7) == pytest.approx((21 / 29, 39 / 47))
     fours = np.repeat(rng.random(100) < 0.8, 4)  # the four images of a patient are alike: twice as wide
     low, high = intervals.by_groups(fours, alone // 4)
     assert 1.7 < (high - low) / np.diff(intervals.wilson(int(fours.sum()), 400))[0] < 2.3

@@ -56,7 +56,7 @@ def test_classes_as_scikit_learn(seed: int) -> None:
 
 
 @pytest.mark.parametrize("names", [None, ["a", "bird", "a rather long name", "d"]])
-@pytest.mark.parametrize("digits", [2, 4])
+@pytest.mark.parametrize("digits", [2, 14])
 @pytest.mark.parametrize("seed", range(4))
 def test_the_report_is_that_of_scikit_learn(seed: int, digits: int, names: list[str] | None) -> None:
     labels, predicted = drawn(seed)
@@ -163,17 +163,31 @@ def test_mcnemar_by_counting() -> None:
     (lambda: metrics.f1([1, 0], [[1, 0], [0, 1]]), ShapeError, r"got \(2, 2\).*argmax"),
     (lambda: metrics.f1([1, 0], [0.1, 0.9]), DtypeError, r"predicted must hold integers.*got float64; scores.argmax"),
     (lambda: metrics.recall([1, -1], [1, 0]), ArgumentError, r"classes must lie in \[0, 2\), got -1 to 1"),
+    (lambda: metrics.recall([1, 0], [1, -1]), ArgumentError, r"classes must lie in \[0, 2\), got -1 to 1"),
     (lambda: metrics.recall([1, 4], [1, 0], 3), ArgumentError, r"classes must lie in \[0, 3\), got 0 to 4"),
+    (lambda: metrics.recall([1, 0], [1, 3], 3), ArgumentError, r"classes must lie in \[0, 3\), got 0 to 3"),
     (lambda: metrics.classification_report([0, 2], [0, 1], ["a", "b"]), ArgumentError, r"are all classes named"),
     (lambda: metrics.roc_curve([0, 1], [[0.1, 0.2], [0.3, 0.4]]), ShapeError, r"scores must be \(2,\).*got \(2, 2\)"),
     (lambda: metrics.roc_auc([0, 1], [[0.1, 0.2], [0.3, 0.4]]), ShapeError, r"\(N,\) for two classes.*\[:, 1\]\?"),
     (lambda: metrics.roc_auc([0, 1, 2], [0.1, 0.2, 0.3]), ArgumentError, r"labels must be 0 and 1, got up to 2"),
     (lambda: metrics.roc_auc([0, 1], [0.1, float("nan")]), ArgumentError, r"scores must be finite"),
+    (lambda: metrics.roc_auc([0, 1], ["a", "b"]), ArgumentError, r"scores must be finite"),
     (lambda: metrics.average_precision([0, 3], np.ones((2, 3))), ShapeError, r"labels below 4; got \(2, 3\)"),
+    (lambda: metrics.roc_auc([0, 1, 2], np.ones((2, 3))), ShapeError, r"with N = 3 and .* got \(2, 3\)"),
+    (lambda: metrics.roc_auc([0, 1, 2], np.ones((3, 3, 1))), ShapeError, r"got \(3, 3, 1\)"),
+    (lambda: metrics.calibration_error([0, 1], [0.5, 0.5], 0), ShapeError, "bins at least 1, got .* and 0"),
+    (lambda: metrics.calibration_error([0, 1], [0.5, 0.5], True), ShapeError, "bins at least 1, got .* and True"),
+    (lambda: metrics.calibration_error([0, 1], [-0.1, 0.5]), ArgumentError, r"must lie in \[0, 1\]"),
+    (lambda: metrics.calibration_error([0, 1], np.full((2, 1, 1), 0.5)), ShapeError, r"got \(2, 1, 1\) and 15"),
 ])
 def test_odd_input_is_named(call: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         call()
+
+
+def test_booleans_and_unsigned_integers_are_classes_and_numbers() -> None:
+    assert metrics.accuracy(np.array([True, False, True]), np.array([1, 0, 0], np.uint8)) == 2 / 3
+    assert metrics.mean_absolute_error(np.array([True, False]), np.array([0, 0], np.uint8)) == 0.5
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint64", "int8", "bool", "float16", "float32"])
@@ -237,6 +251,8 @@ def test_targets_that_are_all_equal(predicted: list[float]) -> None:
     (lambda: metrics.r2([1.0], [1.0]), ArgumentError, r"r2: targets must have at least 2 samples, got 1"),
     (lambda: metrics.mean_squared_error([1.0, 2.0], [[1.0], [2.0]]), ShapeError, r"got \(2,\) and \(2, 1\)"),
     (lambda: metrics.mean_absolute_error([], []), ShapeError, r"not empty"),
+    (lambda: metrics.mean_squared_error(1.0, 2.0), ShapeError, r"got \(\) and \(\)"),
+    (lambda: metrics.r2([1, 2], ["a", "b"]), ArgumentError, r"must hold numbers, got int64 and <U1"),
     (lambda: metrics.r2(["a", "b"], [1, 2]), ArgumentError, r"must hold numbers, got <U1 and int64"),
 ])
 def test_faults_of_labels_and_numbers_are_named(call: Any, error: type[Exception], message: str) -> None:

@@ -222,6 +222,16 @@ def test_options(options, message):
         Augment(**options)
 
 
+@pytest.mark.parametrize(("name", "limit", "usual"), [
+    ("shift", 1, 0.1), ("rotate", 180, 10), ("scale", 9, 0.1), ("shear", 80, 10), ("elastic", 1, 0.1),
+    ("contrast", 9, 0.1), ("brightness", 1, 0.1)])
+def test_the_limits_of_the_options(name, limit, usual):
+    assert getattr(Augment(**{name: limit}), name) == limit
+    message = rf"{name} must be a number between 0 and {limit}, got .*; {name}={usual}\?$"
+    with pytest.raises(ArgumentError, match=message):
+        Augment(**{name: 1.01 * limit})
+
+
 def test_arrays():
     with pytest.raises(ArgumentError, match="Augment: images must be uint8, got float32; scale them afterwards"):
         apply(IMAGES.astype(np.float32))

@@ -362,6 +362,7 @@ def test_pinned_files():
         ("t10k-images-idx3-ubyte.gz", 1648877, "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
         ("t10k-labels-idx1-ubyte.gz", 4542, "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
     ]
+    assert (download.CONNECT_SECONDS, download.STALL_SECONDS, download.TRANSFER_SECONDS) == (3, 10, 300)
     assert len(mnist.MIRRORS) >= 2 and all(url.startswith("https://") and url.endswith("/") for url in mnist.MIRRORS)
 
 
@@ -371,7 +372,7 @@ def test_download(remote, home, monkeypatch):
         folder = download_mnist()
         assert folder == home / "cache" / "tinynet" / "mnist" == find_mnist()
         assert {path.name: path.read_bytes() for path in folder.iterdir()} == remote
-        assert sorted(asked[1:]) == sorted(remote)
+        assert sorted(asked[1:]) == sorted(remote) and asked[0] == min(remote, key=lambda name: len(remote[name]))
         assert len(load_mnist(folder).train_images) == 6
 
         damaged, absent = list(remote)[:2]  # only these are fetched again
@@ -448,7 +449,8 @@ def test_download_of_something_else_leaves_nothing_behind(remote, tmp_path, monk
             served.append(1 << 16)
 
     cases = {
-        "wrong bytes": (lambda handler, name: send(handler, bytes(len(remote[name]))), "is not the right file"),
+        "wrong bytes": (lambda handler, name: send(handler, bytes(len(remote[name]))),
+                        r"is not the right file .([\d,]+) of \1 bytes"),
         "truncated": (lambda handler, name: send(handler, remote[name][:-1]), "is not the right file .* of .* bytes"),
         "truncated against its length": (lambda handler, name: send(handler, remote[name][:-1], len(remote[name])),
                                          "is not the right file|broke off"),
@@ -511,6 +513,7 @@ def test_download_with_connections_refused(home, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as closed:
         url = f"http://127.0.0.1:{closed.getsockname()[1]}/"
     assert "refused" in offline_message(home / "new", [url])
+    assert "no address  unknown url type" in offline_message(home / "new", ["no address"])
 
 
 def test_download_answers_although_one_mirror_is_silent(remote, tmp_path, monkeypatch):
@@ -679,7 +682,7 @@ def test_loader_in_order():
     assert [len(b) for _, b in batches] == [4, 4, 2]
     np.testing.assert_array_equal(np.concatenate([a for a, _ in batches]), x)
     np.testing.assert_array_equal(np.concatenate([b for _, b in batches]), y)
-    assert all(type(batch) is tuple for batch in batches)
+    assert all(type(batch) is tuple for batch in batches) and loader.threads == 0
     assert not np.shares_memory(batches[0][0], x)
 
 
@@ -703,6 +706,25 @@ def test_batches_made_on_a_device_are_those_of_the_host(device: str) -> None:
                 assert array.dtype == on_device.dtype
 
 
+def test_a_pass_over_indices_is_one_over_batches() -> None:
+    """And keeps the position. For a subclass, and for batches of similar length, indices do not tell the batch."""
+    class Other(Loader):
+        pass
+
+    given: dict[str, Any] = {"batch_size": 4, "shuffle": True, "seed": 1, "device": "gpu-emulated"}
+    loader, same = (Loader(np.arange(6), **given) for _ in range(2))
+    indices = loader.indices()
+    first = loader.batch(next(indices))
+    assert loader.state_dict() == {"epoch": 0, "batch": 1}
+    found = [first, *map(loader.batch, indices)]
+    assert [[row.get().tolist() for row in batch] for batch in found] == [[row.get().tolist() for row in batch]
+                                                                          for batch in same]
+    assert loader.state_dict() == {"epoch": 1, "batch": 0}
+    assert loader.has_indices() and not Other(np.arange(6), **given).has_indices()
+    assert not Loader(np.arange(6), **given, lengths=np.arange(6), bucket=1).has_indices()
+    assert not Loader(np.arange(6), **{**given, "device": "cpu"}).has_indices()
+
+
 def test_what_does_not_go_with_a_device() -> None:
     images = np.zeros((4, 8, 8, 1), np.uint8)
     with pytest.raises(ArgumentError, match="augment"):
@@ -715,6 +737,8 @@ def test_what_does_not_go_with_a_device() -> None:
 
 class Lazy:
     """Reads rows when it is indexed."""
+
+    dtype = np.dtype(np.uint8)
 
     def __init__(self, images: np.ndarray) -> None:
         self.images, self.shape = images, images.shape
@@ -764,6 +788,10 @@ def test_loader_position_is_that_of_the_epoch_it_is_set_to():
     loader.load_state_dict({"epoch": 2, "batch": 5})
     assert loader.state_dict() == {"epoch": 2, "batch": 5} and not list(loader)
     assert loader.state_dict() == {"epoch": 3, "batch": 0}
+    passing = iter(loader)
+    next(passing)
+    loader.load_state_dict({"epoch": 4, "batch": 3})
+    assert loader.state_dict() == {"epoch": 4, "batch": 3}
 
 
 def test_loader_counts_the_passes_begun():
@@ -772,7 +800,7 @@ def test_loader_counts_the_passes_begun():
         break
     assert loader.epoch == 1
     iter(loader)
-    assert loader.epoch == 2
+    assert loader.epoch == 2 and loader.state_dict() == {"epoch": 1, "batch": 0}
 
 
 def test_loader_seeds():
@@ -849,6 +877,7 @@ def test_split_depends_on_the_seed_alone():
     (10, 1.0, "split: fraction must lie between 0 and 1, got 1.0; try 0.1"),
     (10, float("nan"), "split: fraction must lie between 0 and 1, got nan"),
     (3, 0.1, "split: both parts must have at least 1 element, but fraction 0.1 of n = 3 gives 3 and 0; change"),
+    (3, 0.9, "split: both parts must have at least 1 element, but fraction 0.9 of n = 3 gives 0 and 3; change"),
     (0, 0.5, "split: both parts must have at least 1 element, but fraction 0.5 of n = 0 gives 0 and 0"),
 ])
 def test_split_arguments(n, fraction, message):

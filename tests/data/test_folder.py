@@ -23,7 +23,7 @@ from tinynet.data import (
     write_idc_stand_in,
 )
 from tinynet.data.images import folder, splits, stand_ins
-from tinynet.data.images.layouts import Layout, natural, recognise
+from tinynet.data.images.layouts import Layout, grouped, natural, recognise
 from tinynet.errors import ArgumentError, DataError
 
 
@@ -99,6 +99,21 @@ def test_the_positions_of_patches_do_not_depend_on_groups(tmp_path, groups):
     found = scan_folder(tmp_path, groups=groups)
     assert found.positions.tolist() == [[51, 1], [101, 151], [1, 201]]
     assert (None if found.groups is None else found.groups.tolist()) == (groups and ["8863", "8863", "8864"])
+    assert found.select([2, 0]).positions.tolist() == [[1, 201], [51, 1]]
+
+
+def test_names_may_be_in_upper_case():
+    groups, name, positions = grouped(["9_IDX5_X1_Y2_CLASS0.PNG"], "auto")
+    assert (groups.tolist(), name, positions.tolist()) == (["9"], "patients", [[1, 2]])
+    assert grouped(["PERSON12_x.JPEG", "im-007-1.jpeg"], "auto")[0].tolist() == ["PERSON12", "im-7"]
+
+
+@pytest.mark.parametrize(("name", "part"), [
+    ("train", "train"), ("Training", "train"), ("test", "test"), ("testing", "test"), ("val", "val"), ("valid", "val"),
+    ("VALIDATION", "val")])
+def test_names_of_parts(name, part):
+    found = recognise("x", [f"{name}/a/1.png", f"{name}/b/1.png"])
+    assert found.name == "in parts" and [one.part for one in found.found] == [part] * 2
 
 
 @pytest.mark.parametrize(("mode", "channels"), [("1", 1), ("L", 1), ("LA", 1), ("I;16", 1), ("P", 3), ("RGB", 3),
@@ -221,6 +236,7 @@ def test_unusable_files_are_named_and_skipped(tmp_path):
     for name, content in [("empty.png", b""), ("cut.png", good[:-32]), ("text.png", b"hello"), ("notes.txt", b"x")]:
         (root / "a" / name).write_bytes(content)
     os.symlink(outside / "x.png", root / "a" / "out.png")
+    os.symlink(fill(tmp_path / "root-2", "y.png") / "y.png", root / "a" / "beside.png")
     os.symlink(root / "a" / "1.png", root / "a" / "inside.png")
     os.symlink(root / "nothing.png", root / "b" / "broken.png")
     os.symlink(outside, root / "c")
@@ -231,18 +247,19 @@ def test_unusable_files_are_named_and_skipped(tmp_path):
     found = scan_folder(root)
     assert len(found) == 41 and "a/inside.png" in found.names
     reasons = {one.name: one.reason for one in found.skipped}
-    assert len(reasons) == len(found.skipped) == 11
+    assert len(reasons) == len(found.skipped) == 12 and list(reasons) == sorted(reasons)
     for name, reason in [("a/empty.png", "is empty; copy it again"), ("a/cut.png", "is damaged"),
                          ("a/text.png", "must be a PNG, JPEG, WebP, BMP, TIFF or GIF, starts with 68 65 6c"),
                          ("a/notes.txt", "is not named .png, .jpg, .webp, .bmp, .tif or .gif; convert it"),
                          ("a/out.png", "is a link out of the folder; copy the file itself"),
+                         ("a/beside.png", "is a link out of the folder; copy the file itself"),
                          ("b/broken.png", "is not there"), ("c/", "is a link to a folder; copy the folder itself"),
                          ("b/loop.png", "is not there|cannot be read"),
                          ("b/pipe.png", "is not a regular file"), ("b/line\nbreak.png", "is empty"),
                          ("b/\udcff.png", "has a name that is not UTF-8; rename it")]:
         assert re.match(reason, reasons[name])
     report = found.report()
-    assert "skipped 11 files:" in report and "a/empty.png is empty" in report
+    assert "skipped 12 files:" in report and "a/empty.png is empty" in report
     assert all(line.isprintable() for line in report.split("\n")) and "b/line\\nbreak.png is empty" in report
 
 
@@ -274,6 +291,23 @@ def test_a_long_list_of_skipped_files_is_cut(tmp_path):
         (root / "a" / f"empty{number}.png").write_bytes(b"")
     report = scan_folder(root).report()
     assert report.count("is empty") == 10 and report.endswith("... and 3 more")
+    for number in range(3):
+        (root / "a" / f"empty{number}.png").unlink()
+    report = scan_folder(root).report()
+    assert report.count("is empty") == 10 and "..." not in report
+
+
+@pytest.mark.parametrize("count", [10, 11])
+def test_a_long_list_of_copies_is_cut(tmp_path, count):
+    """Of the images, and of the copies of one."""
+    pairs = np.arange(2 * count)
+    made = folder.ImageFolder(tmp_path, "by hand", tuple(f"{i}.png" for i in pairs), pairs % 2, ("a", "b"),
+                              np.full(2 * count, ""), copies=pairs // 2)
+    report = made.report()
+    assert f"{count} identical images in more than one class" in report and report.count(" = ") == 10
+    assert report.endswith("    ...") == (count > 10)
+    report = replace(made, copies=np.where(pairs < count, 0, pairs)).report()
+    assert report.count(" = ") == 9 and report.endswith("9.png" + " and 1 more" * (count > 10))
 
 
 def test_a_class_of_damaged_images_alone(tmp_path):
@@ -369,7 +403,8 @@ def test_the_last_but_one_class_is_named_in_the_error(tmp_path):
         scan_folder(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["Thumbs.db", "desktop.ini", "ehthumbs.db", "DESKTOP.INI", "@eaDir/x.png"])
+@pytest.mark.parametrize("name", ["Thumbs.db", "desktop.ini", "ehthumbs.db", "DESKTOP.INI", "@eaDir/x.png", "Icon\r",
+                                  "$RECYCLE.BIN/x.png", "System Volume Information/x.png"])
 def test_files_that_systems_leave_behind_are_ignored(tmp_path, name):
     found = scan_folder(fill(tmp_path, "a/x.png", "b/x.png", f"a/{name}", f"b/{name}", name))
     assert len(found) == 2 and not found.skipped and not found.notes
@@ -405,8 +440,10 @@ def test_spellings_of_one_name_are_one_class(tmp_path):
     assert found.classes == ("b", composed) and not found.notes
 
 
-@pytest.mark.parametrize("suffix", [".jfif", ".JFIF", ".jpe", ".jif", ".pjpeg", ".pjp"])
+@pytest.mark.parametrize("suffix", [".jfif", ".JFIF", ".jpe", ".jif", ".pjpeg", ".pjp", ".webp", ".bmp", ".dib", ".tif",
+                                    ".tiff", ".gif"])
 def test_other_names_of_jpeg(tmp_path, suffix):
+    """The content tells the format."""
     for name in "ab":
         os.rename(fill(tmp_path, f"{name}/x.jpg") / name / "x.jpg", tmp_path / name / f"x{suffix}")
     assert scan_folder(tmp_path).names == (f"a/x{suffix}", f"b/x{suffix}")
@@ -568,6 +605,14 @@ def test_splits_depend_on_the_seed_alone():
         assert split_groups(labels, given, 0.3)[1].tolist() == other
 
 
+def test_splits_are_fixed():
+    """A newer version must repeat the runs of an older one."""
+    labels, groups = np.arange(24) % 3, np.arange(24) // 2 % 9
+    assert split_groups(labels, None, 0.3, seed=0)[1].tolist() == [1, 10, 12, 13, 14, 17, 21]
+    assert split_groups(labels, groups, 0.3, seed=0)[1].tolist() == [6, 7, 8, 9, 16, 17]
+    assert split_groups(labels, groups, 0.25, seed=5)[1].tolist() == [6, 7, 8, 9, 10, 11]
+
+
 @pytest.mark.parametrize(("labels", "groups", "fraction", "message"), [
     ([0, 1], None, 0.0, "fraction must lie between 0 and 1, got 0.0; try 0.2"),
     ([0, 1], None, 1.5, "fraction must lie between 0 and 1"),
@@ -696,6 +741,23 @@ def test_stand_ins_are_said_to_be_some(tmp_path):
     assert (found.sizes == [50, 50, 3]).all() and (np.bincount(found.labels) >= 4).all()
 
 
+def test_what_stand_ins_hold_by_default(tmp_path, monkeypatch):
+    saved = []
+    monkeypatch.setattr(stand_ins, "_tissue", lambda draw, label, tint: np.zeros((50, 50, 3)))
+    monkeypatch.setattr(stand_ins, "_chest", lambda draw, size, sick: np.zeros((size, size, 3)))
+    monkeypatch.setattr(stand_ins, "_save", lambda path, pixels: saved.append((path.name, pixels.shape)))
+    write_idc_stand_in(tmp_path / "idc")
+    assert len(saved) == 4 * 60 and saved[0][0] == "90001_idx5_x1_y1_class0.png"
+    assert saved[-1][0] == "90004_idx5_x151_y351_class1.png"
+    saved.clear()
+    write_chest_xray_stand_in(tmp_path / "xray")
+    assert len(saved) == 80 + 20 and {shape for _, shape in saved} == {(224, 224, 3)}
+    assert [name for name, _ in saved[4:12]] == [
+        "NORMAL2-IM-0002-0001.jpeg", "person2_virus_3.jpeg", "NORMAL2-IM-0002-0002.jpeg", "person2_virus_4.jpeg",
+        "IM-0003-0001.jpeg", "person3_bacteria_5.jpeg", "IM-0003-0002.jpeg", "person3_bacteria_6.jpeg"]
+    assert saved[-1][0] == "person2005_virus_2010.jpeg"
+
+
 def test_stand_ins_are_seeded(tmp_path):
     for write, options in ((write_idc_stand_in, {"patients": 2, "patches": 6}),
                            (write_chest_xray_stand_in, {"train": 6, "test": 4, "size": 24})):
@@ -822,4 +884,7 @@ def test_the_report_says_height_before_width_and_how_many_are_grey(tmp_path):
     for number, (width, height, mode) in enumerate(((40, 10, "L"), (30, 20, "RGB"), (35, 15, "RGB"))):
         (tmp_path / "ab"[number % 2]).mkdir(exist_ok=True)
         Image.new(mode, (width, height)).save(tmp_path / "ab"[number % 2] / f"{number}.png")
-    assert "  height x width: 10 x 30 to 20 x 40; 1 grey, 2 in colour" in scan_folder(tmp_path).report()
+    found = scan_folder(tmp_path)
+    assert "  height x width: 10 x 30 to 20 x 40; 1 grey, 2 in colour" in found.report()
+    wider = replace(found, sizes=np.array([[10, 30, 3], [10, 40, 3], [10, 30, 3]]))
+    assert "  height x width: 10 x 30 to 10 x 40; 0 grey" in wider.report()

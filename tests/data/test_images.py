@@ -13,6 +13,7 @@ pytest.importorskip("PIL")
 from PIL import Image
 
 from tinynet.data import Images, read_image
+from tinynet.data.images import formats
 from tinynet.data.images import read as images
 from tinynet.errors import ArgumentError, DataError
 
@@ -74,6 +75,31 @@ def test_bytes_that_are_too_many(monkeypatch):
     for source in (b"x" * 11, io.BytesIO(b"x" * 11)):
         with pytest.raises(DataError, match="must have at most"):
             read_image(source)
+
+
+def test_just_as_many_bytes_and_pixels_as_are_allowed(tmp_path, monkeypatch):
+    assert (images.MAX_BYTES, images.MAX_PIXELS, images.MEMORY) == (2**28, 2**26, 2**31)
+    path = written(tmp_path, RGB)
+    content = path.read_bytes()
+    monkeypatch.setattr(images, "MAX_BYTES", len(content))
+    monkeypatch.setattr(images, "MAX_PIXELS", 4 * 6)
+    for source in (path, content, io.BytesIO(content)):
+        np.testing.assert_array_equal(read_image(source, size=(4, 6)), RGB)
+    with pytest.raises(DataError, match="must have at most"):
+        read_image(io.BytesIO(content + b"x"))
+    path.write_bytes(content + b"x")
+    with pytest.raises(DataError, match="must have at most"):
+        read_image(path)
+    monkeypatch.setattr(images, "MAX_PIXELS", 4 * 6 - 1)
+    with pytest.raises(DataError, match="must have 1 to 23 pixels, its header promises 4 x 6"):
+        read_image(content)
+
+
+@pytest.mark.parametrize(("start", "kind"), [
+    (b"II+\0", "TIFF"), (b"MM\0+", "TIFF"), (b"MM\0*", "TIFF"), (b"GIF87a", "GIF"), (b"RIFF\0\0\0\0WEBP", "WebP"),
+    (b"RIFF\0\0\0\0WAVE", None), (b"", None)])
+def test_the_first_bytes_tell_the_format(start, kind):
+    assert formats.kind_of(start) == kind
 
 
 def test_equal_channels_stay_what_they_are_in_grey(tmp_path):
@@ -192,6 +218,7 @@ def test_grey_tiffs_of_16_and_32_bits(tmp_path):
         np.testing.assert_array_equal(read_image(inverted)[..., 0], (65535 - values) >> 8)
     np.testing.assert_array_equal(read_image(written(tmp_path, values.astype(np.int32), "c.tif"))[..., 0], values >> 8)
     for array, message in ((values.astype(np.int32) * 2, "pixels from 0 to 131070, whose range is unknown"),
+                           (values.astype(np.int32) - 1, "pixels from -1 to 65534, whose range is unknown"),
                            (values.astype(np.float32) / 65535, "pixels that are floats")):
         path = written(tmp_path, array, "d.tif")
         with pytest.raises(DataError, match=f"{message}.*; convert it to 8 or 16 bits"):
@@ -292,6 +319,10 @@ FAULTS = {
     "webp without a chunk": (b"RIFF\0\0\0\0WEBP", "must have 1 to"),
     "webp bomb": (b"RIFF\x1e\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0" + b"\xff\xff\xff" * 2,
                   ".*promises 16,777,216 x 16,777,216"),
+    "lossless webp bomb": (b"RIFF\x1e\0\0\0WEBPVP8L\x0a\0\0\0/" + struct.pack("<Ib", 15999 | 11999 << 14, 0),
+                           ".*promises 12,000 x 16,000"),
+    "lossy webp bomb": (b"RIFF\x1e\0\0\0WEBPVP8 \x0a\0\0\0" + bytes(3) + b"\x9d\x01\x2a"
+                        + struct.pack("<HH", 16000 | 1 << 14, 12000 | 2 << 14), ".*promises 12,000 x 16,000"),
     "webp cut": (webp()[:40], "is damaged"),
     "bmp alone": (b"BM", "is damaged"),
     "tiff alone": (b"II*\0", "is damaged"),

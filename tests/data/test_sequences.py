@@ -42,7 +42,7 @@ def test_dtypes(sequences: Any, dtype: str) -> None:
 
 def test_lengths_make_a_mask() -> None:
     assert np.array_equal(length_mask([2, 0], 3), [[True, True, False], [False] * 3])
-    assert np.array_equal(length_mask([2, 0], 2), [[True, True], [False] * 2])
+    assert np.array_equal(length_mask(np.array([2, 0], np.uint8), 2), [[True, True], [False] * 2])
     assert length_mask([0, 0]).shape == length_mask([0, 0], 0).shape == (2, 0)
 
 
@@ -64,7 +64,9 @@ def test_lengths_make_a_mask() -> None:
     (lambda: Loader(LABELS, batch_size=4, bucket=2), ArgumentError, "bucket must be .* and come with lengths"),
     (lambda: Loader(LABELS, batch_size=4, lengths=LENGTHS), ArgumentError, "bucket must be"),
     (lambda: Loader(LABELS, batch_size=4, lengths=LENGTHS, bucket=0), ArgumentError, "bucket must be"),
-    (lambda: Loader(LABELS, batch_size=4, lengths=LENGTHS[1:], bucket=1), ArgumentError, "must be 37 integers"),
+    (lambda: Loader(LABELS, batch_size=4, lengths=LENGTHS, bucket=True), ArgumentError, "bucket must be .* got True"),
+    *((lambda lengths=lengths: Loader(LABELS, batch_size=4, lengths=lengths, bucket=1), ArgumentError,
+       "must be 37 integers") for lengths in (LENGTHS[1:], LENGTHS[:, None], LENGTHS.astype(float))),
     (lambda: Loader((LABELS, LENGTHS[1:]), batch_size=4), ArgumentError, "must have the same length, got 37, 36"),
     (lambda: tn.predict(model(), (X, MASK[1:])), ArgumentError, "must have one length, got 37, 36"),
 ])
@@ -109,6 +111,17 @@ def test_batches_of_similar_length(side: str, first: int, device: str) -> None:
     plain = np.mean([np.ptp(LENGTHS[index]) for index, in Loader(np.arange(37), batch_size=4, shuffle=True, seed=5)])
     assert spread < plain / 2
     assert not np.array_equal(epochs[0][0][3], epochs[1][0][3])
+
+
+def test_lengths_of_few_rows_without_a_mask() -> None:
+    """Fewer than a batch. Lengths may be unsigned, and equal ones keep their order."""
+    lengths = np.array([3, 1, 2, 1], np.uint8)
+    for shuffle in (False, True):
+        ((both, rows),) = Loader((np.arange(4), np.arange(4)), np.arange(4), batch_size=5, shuffle=shuffle, seed=0,
+                                 lengths=lengths, bucket=1)
+        assert lengths[rows].tolist() == [1, 1, 2, 3] and np.array_equal(both, [rows, rows])
+    many = np.concatenate([rows for rows, in Loader(np.arange(60), batch_size=9, lengths=np.ones(60, int), bucket=7)])
+    assert many.tolist() == list(range(60))
 
 
 def test_rows_without_real_steps_take_no_room() -> None:

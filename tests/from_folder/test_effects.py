@@ -54,8 +54,8 @@ FOLD = tn.data.Fold(np.array([0, 1, 5, 6, 7, 8, 9]), np.array([2, 10, 11]), np.a
 
 
 @pytest.mark.parametrize("change", [
-    {}, {"epochs": 3}, {"patience": 2}, {"batch_size": 2}, {"lr": 0.5}, {"augment": True}, {"flip": "both"},
-    {"augment": True, "flip": "vertical"}, {"class_weights": "off"}, {"resume": True}], ids=str)
+    {}, {"epochs": 3}, {"epochs": 1}, {"patience": 2}, {"batch_size": 2}, {"lr": 0.5}, {"augment": True},
+    {"flip": "both"}, {"augment": True, "flip": "vertical"}, {"class_weights": "off"}, {"resume": True}], ids=str)
 def test_each_setting_has_its_effect(change: dict[str, Any], samples: Samples, tmp_path: Path,
                                      monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, Any] = {}
@@ -73,7 +73,7 @@ def test_each_setting_has_its_effect(change: dict[str, Any], samples: Samples, t
     best, stopping, log = asked["callbacks"]
     assert (asked["epochs"], batches.batch_size, asked["resume"]) == (
         wanted["epochs"], wanted["batch_size"], wanted["resume"])
-    assert schedule.peak == wanted["lr"] and schedule.length == wanted["epochs"] * len(batches)
+    assert schedule.peak == wanted["lr"] and schedule.length == max(2, wanted["epochs"] * len(batches))
     assert (stopping.patience, stopping.metric, best.metric) == (
         wanted["patience"], "validation_loss", "validation_loss")
     assert (best.path, log.path) == (tmp_path / "best.safetensors", tmp_path / "log.csv")
@@ -99,12 +99,14 @@ def test_a_model_remembers_the_images_that_it_was_trained_on(samples: Samples, t
     def fit(model: Any, *arguments: Any, **options: Any) -> list[Any]:
         model.train()(tn.Tensor(samples.images / np.float32(255)))  # averages of batch normalisation
         tn.save(tmp_path / "best.safetensors", model)
+        model.load_state_dict({name: 0 * array for name, array in model.state_dict().items()})  # the last epoch
         return ["history"]
 
     monkeypatch.setattr(train, "fit", fit)
     monkeypatch.setattr(train, "remember", lambda model, *parts, size: seen.update(parts=parts, size=size))
     made = train.train_on(samples, FOLD, Settings(Path("x")), tmp_path, seed=0)
     assert seen["size"] == (16, 20) and made.history == ["history"]
+    assert any(array.any() for array in made.model.state_dict().values()), "the best model, not the last one"
     assert [(part[:, 0, 0, 0] // 10).tolist() for part in seen["parts"]] == [FOLD.train.tolist(),
                                                                             FOLD.validation.tolist()]
     for name, rows in (("train", FOLD.train), ("validation", FOLD.validation), ("test", FOLD.test)):
@@ -214,6 +216,12 @@ def test_folds_from_their_probabilities_to_their_files(folder: Path, tmp_path: P
     everything, first, second = chosen
     with (tmp_path / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
+    images, of_fold = (np.array([int(row[key][at]) for row in rows]) for key, at in (("image", slice(4, 6)),
+                                                                                     ("fold", slice(None))))
+    p, labels = np.stack([1 - 0.05 * (1 + images), 0.05 * (1 + images)], axis=1), (images >= 4).astype(int)
+    for part, models in ((found["calibration_error"], of_fold), (found["calibration_error"]["pooled"], None)):
+        assert (part["before"], part["after"]) == pytest.approx(
+            [tn.metrics.calibration_error(labels, one, models=models) for one in (p[:, ::-1], p)])
     folds = {k: sorted(int(row["image"][4:6]) for row in rows if row["fold"] == k) for k in "12"}
     assert everything == list(range(16)) and [first, second] == [folds["2"], folds["1"]]
     of_first, of_second, of_all = (sorted(images) for images, _, _ in calibrated)  # validation images
@@ -315,7 +323,13 @@ def test_curves_of_each_history(drawn: list[Any]) -> None:
     assert list(losses.lines[0].get_xdata()) == [1, 2] and shares.lines[-1].get_label() == "tested: the test part"
     labels = [line.get_label() for line in losses.lines]
     assert labels[0] == "training, while learning" and labels[2] == "validation"
-    assert losses.lines[0].get_alpha() == 0.5
+    assert losses.lines[0].get_alpha() == 0.5 and labels[1].startswith("_") and labels[3].startswith("_")
+    legend = [text.get_text() for text in shares.get_legend().get_texts()]
+    assert legend == [labels[0], labels[2], "tested: the test part"]
+    figures.curves(Path("curves.png"), [rows], 0.625, "the test part")
+    assert drawn[1][1].axes[0].lines[0].get_alpha() == 1
+    ticks = drawn[1][1].axes[0].xaxis.get_major_locator().tick_values(1, 2)
+    assert (ticks == ticks.round()).all(), "whole epochs"
 
 
 def test_the_surest_mistakes_come_first(samples: Samples, drawn: list[Any]) -> None:
@@ -329,6 +343,17 @@ def test_the_surest_mistakes_come_first(samples: Samples, drawn: list[Any]) -> N
     assert shown == [("dog, taken for\ncat (90%)", 50), ("cat, taken for\ndog (70%)", 0),
                      ("dog, taken for\ncat (60%)", 150)]
     assert figure._suptitle.get_text() == "the surest of 3 mistakes on 4 images: the test part"
+
+
+def test_so_many_mistakes_are_drawn(samples: Samples, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(drawing, "sheet", lambda path, images, captions, title: asked.append(
+        (len(images), len(captions), title)))
+    judged, p = np.tile(np.arange(16), 2), np.full((32, 2), 0.5)
+    figures.mistakes(Path("x"), samples, judged, p, 1 - samples.folder.labels[judged], "all")
+    assert asked == [(25, 25, "the surest of 32 mistakes on 32 images: all")]
+    equal = figures.worst(np.zeros(40, int), np.full((40, 2), 0.5), np.ones(40, int))
+    assert equal.tolist() == list(range(40)), "equally sure ones stay in their order"
 
 
 def test_which_figures_are_drawn(samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -351,6 +376,14 @@ def test_which_figures_are_drawn(samples: Samples, tmp_path: Path, monkeypatch: 
 def test_the_usual_size_is_that_of_the_shorter_sides(sizes: list[tuple[int, int]], side: int) -> None:
     folder: Any = SimpleNamespace(sizes=np.array([(*one, 3) for one in sizes]))
     assert usual_size(folder) == side and usual_size(SimpleNamespace(sizes=None)) == 128  # type: ignore[arg-type]
+
+
+def test_what_is_usual() -> None:
+    assert AUGMENT == {"shift": 0.1, "rotate": 10.0, "scale": 0.1, "shear": 5.0, "contrast": 0.1, "brightness": 0.05}
+    assert settings.MEMORY == 2**30 and settings.UNEQUAL == 0.5
+    for size, channels in ((28, 1), (28, 3), (32, 1)):
+        assert settings.choose(size, channels, 3).input_shape == (size, size, channels)
+    assert str(settings.choose(28, 1, 3)) == str(tn.models.lstm_cnn(3)) != str(settings.choose(28, 3, 3))
 
 
 def test_the_positive_class_becomes_the_second(folder: Path) -> None:

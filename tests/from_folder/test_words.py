@@ -25,10 +25,35 @@ def scores(counts: list[int], right: list[int]) -> dict[str, object]:
     ([90, 10], [90, 0], ["accuracy 0.9000 in the test part is no better than", "mean recall, 0.5000"]),
     ([30, 1], [30, 1], ["there are only 1 of dog; its precision and recall say nothing"]),
     ([30, 20, 0], [29, 20, 0], ["only 0 of cow"]),
-    ([40, 40, 3], [39, 39, 0], ["there are only 3 of cow"]), ([30, 20], [29, 19], []), ([5, 5, 5], [5, 5, 4], [])])
+    ([40, 40, 4], [39, 39, 0], ["there are only 4 of cow"]), ([30, 20], [29, 19], []), ([5, 5, 5], [5, 5, 4], [])])
 def test_numbers_that_cannot_mean_what_they_seem_to(counts: list[int], right: list[int], expected: list[str]) -> None:
     said = "\n".join(words.doubts_of_numbers(scores(counts, right), "the test part"))
     assert all(text in said for text in expected) and bool(said) == bool(expected)
+
+
+@pytest.mark.parametrize(("changes", "expected"), [
+    ({}, []), ({"interval": (0.25, 0.751)}, ["interval goes from 0.25 to 0.75"]), ({"accuracy": 0.7}, []),
+    ({"accuracy": 0.6}, ["largest class, 0.6000"]), ({"accuracy": 0.6, "balanced_accuracy": 1.0}, []),
+    ({"accuracy": 1.0, "images": 1, "per_class": {"cat": {"images": 1}}}, [])])
+def test_just_what_is_enough_is_no_doubt(changes: dict[str, object], expected: list[str]) -> None:
+    found = {"interval": (0.25, 0.75), "accuracy": 0.8, "balanced_accuracy": 0.7, "images": 10,
+             "per_class": {"cat": {"images": 6}, "dog": {"images": 4}}, **changes}
+    said = [one for one in words.doubts_of_numbers(found, "the test part") if "must have at least" not in one]
+    assert len(said) == len(expected) and all(part in one for part, one in zip(expected, said, strict=True))
+
+
+@pytest.mark.parametrize(("learning", "evaluating", "expected"), [
+    (0.25, 0.45, 0), (0.45, 0.25, 0), (0.25, 0.46, 1), (0.46, 0.25, 1)])
+def test_accuracies_in_training_and_in_evaluation_may_differ_a_little(learning: float, evaluating: float,
+                                                                      expected: int) -> None:
+    """That of the epoch that is kept, of the lowest loss in validation."""
+    history = [{"epoch": 1, "validation_loss": 2.0, "train_accuracy": 0.99, "train_loss": 0.1},
+               {"epoch": 2, "validation_loss": 1.0, "train_accuracy": learning, "train_loss": 0.2}]
+    found = {"per_class": {"cat": {}, "dog": {}}, "accuracy": evaluating}
+    said = words.doubts_of_training(found, history, np.array([0, 1, 1]))
+    assert len(said) == expected and all("in training (epoch 2)" in one for one in said)
+    one, *_ = words.doubts_of_training(found, history, np.array([1, 1, 1]))
+    assert "takes all 3 images for 'dog'" in one
 
 
 def test_sentences_tell_patients_from_single_images(tmp_path: Path) -> None:
@@ -54,6 +79,8 @@ def test_the_decision_is_told(settings: dict[str, object], expected: str, tmp_pa
     said = words.decision({**rule, "bias": [0.0, 0.0]}, ["cat", "dog"], Settings(tmp_path, **settings), images=120,
                           by_folds=True, errors={"before": 0.2, "after": 0.1}, gain=gain)[0]
     assert "validation parts of all folds" in said
+    assert len(words.decision(rule, ["cat", "dog", "cow"], Settings(tmp_path, **settings), images=120, by_folds=False,
+                              errors={"before": 0.2, "after": 0.1}, gain=gain)) == 1, "no threshold for three classes"
     assert "1.50; the calibration error went from 0.2000 to 0.1000, as a mean over the folds, the log loss" in said
 
 
