@@ -437,9 +437,9 @@ def test_the_measures_of_two_classes_with_each_prior() -> None:
     assert found["calibration error"] == tn.metrics.calibration_error(labels, even)
     assert (found["sensitivity"], found["specificity"], found["accuracy"]) == (1.0, 0.5, 0.75)
     assert (found["trained accuracy"], found["trained balanced accuracy"]) == (0.5, 0.5)
-    half = selection.two_classes(np.array([0, 1]), np.array([0.5, 0.5]), 0.5)  # which is not above one half
-    assert (half["sensitivity"], half["specificity"]) == (0, 1)
-    assert {half[f"{rule}{name}accuracy"] for rule in ("", "trained ") for name in ("", "balanced ")} == {0.5}
+    half = selection.two_classes(np.array([0, 0, 1, 1]), np.array([0.5, 0.5, 0.5, 0.9]), 0.5)  # 0.5 is not above it
+    assert (half["sensitivity"], half["specificity"]) == (0.5, 1)
+    assert {half[f"{rule}{name}accuracy"] for rule in ("", "trained ") for name in ("", "balanced ")} == {0.75}
     prior = training.estimated_prior(scores, 0.75)
     said = training.corrected(scores, 0.75, prior) > 0.5
     assert found["estimated accuracy"] == (said == labels).mean() and found["AUC"] == 0.75
