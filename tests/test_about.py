@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import tinynet as tn
+from tinynet.backend import devices
 from tinynet.backend.devices import module_for
 
 MODULE: Any = sys.modules["tinynet.about"]  # `tinynet.about` is the function
@@ -35,6 +36,18 @@ def test_it_is_plain_and_printable() -> None:
     for text in (found.platform, found.processor, found.kernels, *found.devices):
         assert any(line.endswith(text) for line in lines)
     assert found.devices == [str(device) for device in tn.devices()]
+
+
+def test_the_line_of_the_host_says_what_the_system_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = {"/proc/cpuinfo": "processor : 0\nmodel name\t: Fast 9000 \nmodel name\t: Slow\n",
+             "/proc/meminfo": "MemTotal:    2097152 kB\nMemFree:  99 kB\nMemAvailable: 1048576 kB\n"}
+    monkeypatch.setattr(devices, "text_of", texts.__getitem__)
+    monkeypatch.setattr(devices.os, "cpu_count", lambda: 3)
+    cpu = devices.host()
+    assert (cpu.memory, cpu.free) == (2 * 2**30, 2**30)
+    assert str(cpu) == repr(cpu) == "cpu (Fast 9000, 3 processors, 1.0 of 2.0 GiB free)"
+    assert str(devices.Device("gpu", memory=2**30, free=2**29)) == "gpu (0.5 of 1.0 GiB free)"
+    assert str(devices.Device("gpu", "Fake GPU", memory=2**30)) == "gpu (Fake GPU)"
 
 
 def test_threads_are_those_of_the_kernels() -> None:

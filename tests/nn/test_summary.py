@@ -106,6 +106,12 @@ def test_a_summary_of_a_wrong_shape_says_what_is_wrong() -> None:
     with pytest.raises(ShapeError, match="reshape: shape must have as many elements as x"):
         models.lstm_cnn().summary((28, 27, 1))
     assert tn.Tensor([1.0]).sum().item() == 1.0, "shapes alone are over"
+    for wrong in ((28, -1), (2.5,), ("28",), "28", 28):
+        with pytest.raises(ArgumentError, match="summary: input_shape must be the shape of one sample"):
+            nn.Dense(28, 2).summary(wrong)  # type: ignore[arg-type]
+    for right in ((np.int64(28),), [28]):
+        assert nn.Dense(28, 2).summary(right) == nn.Dense(28, 2).summary((28,))  # type: ignore[arg-type]
+    assert nn.ReLU().summary((0, 3)).splitlines()[1].split() == ["ReLU", "(N,", "0,", "3)", "0", "0", "0", "B"]
 
 
 @pytest.mark.parametrize(("layer", "shape", "flops"), [

@@ -809,6 +809,11 @@ def test_path_and_model_in_the_wrong_order(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_long_message_is_shortened() -> None:
+    assert archive.said(ValueError("x" * 200)) == "x" * 200
+    assert archive.said(ValueError("x" * 100 + "y" * 101)) == "x" * 100 + " ... " + "y" * 100
+
+
 def test_the_checksum_covers_what_the_bytes_mean() -> None:
     """The header, names, dtypes and shapes: six numbers of zero are all these."""
     form, zeros = models._MODEL._replace(sealed=True), np.zeros(6, "float32")

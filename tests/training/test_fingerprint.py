@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import tinynet as tn
+from tinynet import atomic, file_lock
 from tinynet.errors import CheckpointError
 from tinynet.op import op
 from tinynet.training import checkpoint, fingerprint
@@ -318,6 +319,27 @@ def test_the_lock_of_a_run_that_is_over_is_taken(tmp_path: Path) -> None:
     with pytest.raises(StopIteration):
         next(left.gen)  # type: ignore[attr-defined]
     assert os.listdir(tmp_path) == ["c"]
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_lock_that_another_run_has_removed_is_made_again(again: bool, tmp_path: Path,
+                                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the opening of its file and the lock; also if a third run has made the file again."""
+    take, lock, removed = file_lock.take, atomic.beside(tmp_path / "c", "lock"), list[Any]()
+
+    def slow(descriptor: int) -> None:
+        if not removed:
+            removed.append(lock.unlink())
+            if again:
+                lock.touch()
+        take(descriptor)
+
+    monkeypatch.setattr("tinynet.file_lock.take", slow)
+    with (running := Lock()), locked(tmp_path / "c", running):
+        assert lock.exists() and (again or lock.stat().st_mode & 0o777 == 0o600)
+        with pytest.raises(CheckpointError, match="one run at a time"):
+            fit(tmp_path / "c")
+    assert not lock.exists()
 
 
 def test_without_locks_a_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -343,11 +343,12 @@ def test_a_rate_on_the_device_that_changes_in_place(place: str) -> None:
     compare(place, callbacks=[Change(rate_on_the_device), Change(halve, step=9), Change(halve, step=12)])
 
 
-def test_rates_of_numpy_and_optimizers_of_ones_own(device: str, steps: list[RecordedStep]) -> None:
-    class Descent(tn.optim.Optimizer):
-        def update(self, value: Any, gradient: Any, *moments: Any) -> None:
-            value -= self.lr * gradient
+class Descent(tn.optim.Optimizer):
+    def update(self, value: Any, gradient: Any, *moments: Any) -> None:
+        value -= self.lr * gradient
 
+
+def test_rates_of_numpy_and_optimizers_of_ones_own(device: str, steps: list[RecordedStep]) -> None:
     class Numpys(tn.optim.Schedule):
         def rate(self, step: int) -> Any:
             return np.float32(0.05) / np.float32(step + 1)
@@ -659,11 +660,12 @@ def test_on_a_cpu_layers_of_ones_own_run_as_usual(steps: list[RecordedStep], fau
     assert "bit for bit" in steps[0].reason or steps[0].recording is None or not could_differ
 
 
-def test_on_a_cpu_a_loss_of_ones_own_runs_as_usual(steps: list[RecordedStep]) -> None:
+def test_on_a_cpu_a_loss_or_an_optimizer_of_ones_own_runs_as_usual(steps: list[RecordedStep]) -> None:
     def loss(output: Any, labels: Any) -> Any:
         return tn.ops.cross_entropy(output, labels)
 
     compare("cpu", loss=loss)
+    compare("cpu", optimizer=lambda parameters: Descent(parameters, lr=0.1))
     assert not steps
     compare("cpu", loss=partial(tn.ops.cross_entropy, label_smoothing=0.1))
     assert steps[0].recording is not None

@@ -367,6 +367,17 @@ def test_a_signal_while_validating(tmp_path: Path) -> None:
     assert_same(fitted(tmp_path / "c", resume=True), fitted())
 
 
+def test_a_signal_while_validating_on_a_list() -> None:
+    """Which has no position to go back to: a pass always begins at its first batch."""
+    class Sends(list[Any]):
+        def __iter__(self) -> Any:
+            os.kill(os.getpid(), signal.SIGINT)
+            return super().__iter__()
+
+    with pytest.raises(Interrupted, match=r"after 3 steps, 0 of 3 epochs"):
+        fitted(data=lambda: (loaders()[0], Sends([(IMAGES[20:], LABELS[20:])])))
+
+
 def test_a_second_one_ends_it_at_once(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt) as caught:
         fitted(tmp_path / "c", die=Raise(signal.SIGINT, 5, times=2))
@@ -402,6 +413,20 @@ def test_a_handler_that_an_interrupt_left_behind_passes_signals_on() -> None:
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_handler_that_was_set_meanwhile_stays(capfd: pytest.CaptureFixture[str]) -> None:
+    """And only the first rank says that a signal is noted."""
+    usual = signal.getsignal(signal.SIGINT)
+    try:
+        with (running := threading.Lock()), Signals(running, signal.SIGINT, show=False) as signals:
+            signal.raise_signal(signal.SIGINT)
+        assert signals.name == "SIGINT" and capfd.readouterr().err == ""
+        with running, Signals(running, signal.SIGINT):
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, usual)
 
 
 def test_signals_that_are_ignored_stay_so(tmp_path: Path) -> None:
