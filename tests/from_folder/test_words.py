@@ -43,7 +43,7 @@ def test_just_what_is_enough_is_no_doubt(changes: dict[str, object], expected: l
 
 
 @pytest.mark.parametrize(("learning", "evaluating", "expected"), [
-    (0.25, 0.45, 0), (0.45, 0.25, 0), (0.25, 0.46, 1), (0.46, 0.25, 1)])
+    (0.25, 0.45, 0), (0.45, 0.25, 0), (0.25, 0.455, 1), (0.455, 0.25, 1)])
 def test_accuracies_in_training_and_in_evaluation_may_differ_a_little(learning: float, evaluating: float,
                                                                       expected: int) -> None:
     """That of the epoch that is kept, of the lowest loss in validation."""

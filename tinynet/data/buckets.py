@@ -35,7 +35,7 @@ def by_length(order: Array, lengths: Array, size: int, bucket: int, moved: Calla
     parts = [order[start : start + bucket * size] for start in range(0, len(order), bucket * size)]
     order = np.concatenate([part[np.argsort(lengths[part], kind="stable")] for part in parts])
     full = len(order) // size
-    batches = order[: full * size].reshape(full, size)[moved(full)] if full else order[:0]
+    batches = order[: full * size].reshape(full, size)[moved(full)]
     return np.concatenate([batches.reshape(-1), order[full * size :]])
 
 
