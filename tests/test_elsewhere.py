@@ -1,5 +1,6 @@
 """A wrong call is answered by the right one, in one sentence."""
 
+import inspect
 import operator
 from typing import Any
 
@@ -20,7 +21,13 @@ NAMES = [
     (nn.Sequential(), "fit", r"tn.fit\(model, optimizer, loader, epochs=10\)"),
     (nn.Dense(2, 2), "weight", "layer.W"), (nn.Dense(2, 2), "predict", r"tn.predict\(model, x\)"),
     (tn.Tensor([1.0]), "exp", "tn.ops.exp"), (tn.Tensor([1.0]), "view", "x.reshape"),
-    (tn.Tensor([1.0]), "cuda", r'x.to\("gpu"\)')]
+    (tn.Tensor([1.0]), "cuda", r'x.to\("gpu"\)'), (tn.Tensor([1.0]), "masked_fill", r"tn.ops.where\(mask, value, x\)"),
+    (tn.data, "DataLoader", "tn.data.Loader"), (tn.data, "loader_", "tn.data.Loader"),
+    (tn.callbacks, "CSVLogger", "tn.callbacks.Log"), (tn.callbacks, "ema", "tn.callbacks.EMA"),
+    (tn.metrics, "roc_auc_score", "tn.metrics.roc_auc"), (tn.init, "xavier_uniform_", "tn.init.glorot_uniform"),
+    (tn.init, "Orthogonal", "tn.init.orthogonal"), (tn, "float32", '"float32"'), (optim, "RMSprop", "tn.optim.Adam"),
+    (nn.Sequential(), "add", r"tn.nn.Sequential\(\*model, layer\)"),
+    (optim.SGD([nn.Parameter([1.0])]), "param_groups", "optimizer.lr, or optimizer.groups")]
 
 
 @pytest.mark.parametrize(("place", "name", "right"), NAMES, ids=[name for _, name, _ in NAMES])
@@ -46,7 +53,8 @@ def test_an_error_holds_the_object_that_lacks_the_name() -> None:
     assert caught.value.obj is layer
 
 
-@pytest.mark.parametrize("place", [tn, nn, ops, optim, nn.Dense(2, 2), tn.Tensor([1.0])], ids=str)
+@pytest.mark.parametrize("place", [tn, nn, ops, optim, tn.data, tn.init, tn.metrics, tn.callbacks, nn.Dense(2, 2),
+                                   tn.Tensor([1.0])], ids=str)
 def test_an_unknown_name_is_missing(place: Any) -> None:
     with pytest.raises(AttributeError, match="nonsense"):
         _ = place.nonsense
@@ -72,10 +80,10 @@ def test_a_subclass_and_an_instance_may_have_such_a_name() -> None:
 
 def test_hints_name_what_there_is() -> None:
     """Each name of a table is one that is missing here, and its hint can be looked up."""
-    places = {"tn": tn, "tn.nn": nn, "tn.ops": ops, "tn.optim": optim}
     for place, table in elsewhere._ELSEWHERE.items():
+        own: Any = tn if place == "tn" else getattr(tn, place.removeprefix("tn."))
         for name, right in table.items():
-            assert name not in {ours.lower() for ours in places[place].__all__}
+            assert name not in {ours.lower() for ours in getattr(own, "__all__", dir(own))}
             parts = right.partition("(")[0].partition(",")[0].split(".")
             if parts[0] == "tn":
                 found: Any = tn
@@ -83,6 +91,7 @@ def test_hints_name_what_there_is() -> None:
                     found = getattr(found, part)
     assert not any(hasattr(nn.Module, name) for name in elsewhere.MODEL)
     assert not any(hasattr(tn.Tensor, name) for name in elsewhere._TENSOR)
+    assert not any(hasattr(optim.Optimizer, name) for name in elsewhere.OPTIMIZER)
     assert set(elsewhere.SHARED) <= {name for name in ops.__all__ if hasattr(np, name)}
 
 
@@ -97,6 +106,58 @@ def test_a_hint_computes_what_the_other_name_does(name: str, compute: Any) -> No
              "cat": ([a, b],)}.get(name, (a, b))
     function = getattr(ops, elsewhere._OPS[name].removeprefix("tn.ops."))
     np.testing.assert_allclose(function(*given).numpy(), compute(a, b))
+
+
+@pytest.mark.parametrize("name", ["kernel", "trainable", "weight", "weights"])
+def test_a_name_without_effect_is_not_set(name: str) -> None:
+    for layer in (nn.Dense(2, 2), nn.Sequential()):
+        with pytest.raises(AttributeError, match=rf"^'\w+' object has no .* '{name}'; {elsewhere.MODEL[name][:9]}"):
+            setattr(layer, name, False)
+        assert name not in vars(layer)
+
+
+def test_a_rate_of_another_name_is_not_set() -> None:
+    optimizer = optim.SGD([nn.Parameter([1.0])], lr=0.5)
+    with pytest.raises(AttributeError, match=r"^'SGD' object has no attribute 'learning_rate'; optimizer.lr\?$"):
+        optimizer.learning_rate = 0.1  # type: ignore[attr-defined]
+
+    class Own(optim.SGD):
+        pass
+
+    mine = Own([nn.Parameter([1.0])])
+    mine.learning_rate = 0.1  # type: ignore[attr-defined]
+    assert mine.learning_rate == 0.1  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("call", "right"), [
+    (lambda: nn.Dense(3, 2, activation="relu"), r"'activation'; a layer after this one, such as tn.nn.ReLU\(\)"),
+    (lambda: nn.LSTM(3, hidden_size=2), "'hidden_size'; units"),
+    (lambda: nn.Conv2D(3, 4, 3, strides=2), "'strides'; stride"),
+    (lambda: nn.Dense(3, 2, dtype="float64"), r"'dtype'; Dense\(inputs, units, bias=True\)"),
+    (lambda: nn.Dense(3), r"missing 1 .*'units'; Dense\(inputs, units, bias=True\)"),
+    (lambda: nn.MaxPool2D(pool_size=2), "'pool_size'; size"), (lambda: nn.Dropout(rate=0.5), "'rate'; p"),
+    (lambda: optim.Adam([nn.Parameter([1.0])], learning_rate=0.1), "'learning_rate'; lr"),
+    (lambda: nn.BatchNorm(2, epsilon=0.1), "'epsilon'; eps")])
+def test_an_option_of_another_name(call: Any, right: str) -> None:
+    with pytest.raises(CallError, match=rf"^\w+.__init__\(\) .*{right}\?$"):
+        call()
+
+
+def test_each_option_of_another_name_is_none_of_ours() -> None:
+    layers = [kind for place in (nn, optim) for name in place.__all__ if isinstance(kind := getattr(place, name), type)]
+    own = {name for kind in layers for name in inspect.signature(kind).parameters}
+    assert own & {*elsewhere._OPTIONS} <= {"input_shape"}  # of Sequential
+
+
+def test_the_constructor_of_a_users_class_is_left_as_it_is() -> None:
+    class Model(nn.Module):
+        def __init__(self, width: int) -> None:
+            self.trainable = nn.Dense(width, 1)
+
+    with pytest.raises(TypeError) as caught:
+        Model(rate=2)  # type: ignore[call-arg]
+    assert type(caught.value) is TypeError
+    assert Model(2).trainable(np.ones((1, 2), "float32")).shape == (1, 1)
 
 
 def test_another_number_of_arguments(tmp_path: Any) -> None:

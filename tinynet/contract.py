@@ -234,7 +234,20 @@ class Contract:
         text = str(argument)
         for name, count in counts.items():
             text = text.replace(f"{name}*", str(count) if count > 1 else "")
-        return f"{op}: {argument.name} must be {text}{rule}, got {_show(got)}; {_fix(argument, got, sizes)}"
+        return (f"{op}: {argument.name} must be {text}{rule}, got {_show(got)}; "
+                f"{self._fix_of_another(argument, shapes, counts) or _fix(argument, got, sizes)}")
+
+    def _fix_of_another(self, wrong: Argument, shapes: Mapping[str, Any], counts: Mapping[str, int]) -> str:
+        """The fix where another argument, such as labels (N,1), has an axis of size 1 too many, or lacks one; or ""."""
+        for other in self.inputs:
+            shape = shapes[other.name]
+            if other is wrong or not shape or not other.axes or not isinstance(other.axes[0], Run):
+                continue
+            for fixed, index in [(shape[:-1], "0")] * (shape[-1] == 1) + [((*shape, 1), "None")]:
+                given, sizes = {**shapes, other.name: fixed}, {**counts}
+                if all(given[one.name] is None or one.bind(given[one.name], sizes) for one in reversed(self.inputs)):
+                    return f"{other.name}[..., {index}]?"
+        return ""
 
 
 def _parse(text: str, whole: str) -> tuple[Argument, ...]:

@@ -10,15 +10,21 @@ Each function returns a NumPy array of `shape` and `dtype`.
 
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tinynet.elsewhere import in_modules
 from tinynet.errors import ArgumentError
 from tinynet.plain import plain
 from tinynet.random import current_seed, next_draw, normal, stream, uniform
 from tinynet.tensor import blank
 from tinynet.tracing import is_shapes_only
 from tinynet.types import Array, DTypeLike, Shape
+
+if not TYPE_CHECKING:
+    __getattr__ = in_modules({"tn.init": ["zeros", "ones", "glorot_uniform", "glorot_normal", "he_uniform", "he_normal",
+                                          "orthogonal"]})
 
 
 def zeros(shape: Shape, dtype: DTypeLike = "float32") -> Array:

@@ -147,6 +147,9 @@ class Tensor:
                          ", requires_grad=True" if self.requires_grad else ""])
         return f"{type(self).__name__}({str(values).replace(chr(10), chr(10) + ' ' * 7)}, dtype={self.dtype}{flags})"
 
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else str(self)
+
     def detach(self) -> "Tensor":
         """A tensor that shares the array and has no node of the tape."""
         return Tensor.of(self.data)

@@ -237,6 +237,7 @@ def test_options_out_of_range(call: Callable[[Any], Any]) -> None:
     (lambda x: x == tn.Tensor([1.0, 2.0, 3.0]), ShapeError, "equal: shapes must be equal"),
     (lambda x: x <= [1, 2, 3], ShapeError, "less_equal: shapes must be equal"),
     (lambda x: x.item(), ShapeError, "item: a tensor must have one element"),
+    (lambda x: f"{x:.2f}", ShapeError, "item: a tensor must have one element"),
     (lambda x: bool(x > 0), ShapeError, "item: a tensor must have one element"),
     (lambda x: x.astype("banana"), DtypeError, "astype: dtype must be one of numbers"),
     (lambda x: x.astype("U3"), DtypeError, "astype: dtype must be one of numbers"),
@@ -324,3 +325,9 @@ def test_the_array_of_a_tensor_cannot_be_written_to() -> None:
     with pytest.raises(ValueError, match="read-only"):
         x.numpy()[0] = 5.0
     assert x.numpy().tolist() == [1.0, 2.0]
+
+
+def test_a_tensor_of_one_element_is_formatted_as_a_number() -> None:
+    loss = tn.Tensor([[1.25]])
+    assert f"{loss:.3f} {loss:8.1e}" == "1.250  1.2e+00"
+    assert f"{loss}" == str(loss)

@@ -842,6 +842,7 @@ def test_loader_only_indexes_its_arrays():
     ((np.zeros((0, 2)),), {}, "Loader: arrays must have at least 1 element, got 0; was"),
     ((np.float64(1),), {}, "Loader: array 0 must be an array with at least one axis, got float64; np.asarray,"),
     ((np.zeros(2), (1, 2)), {}, "Loader: array 1 must be an array with at least one axis, got int"),
+    ((np.zeros(2), ["cat", "dog"]), {}, "Loader: array 1 .*, got a list of words; np.unique"),
     ((np.zeros(3),), {"batch_size": 0}, "Loader: batch_size must be an integer .*, got 0; batch_size=128"),
     ((np.zeros(3),), {"batch_size": 2.0}, "Loader: batch_size must be an integer of at least 1, got 2.0"),
     ((np.zeros(3),), {"batch_size": True}, "Loader: batch_size must be an integer"),

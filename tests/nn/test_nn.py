@@ -681,6 +681,33 @@ def test_sequential() -> None:
     assert nn.Sequential()(5) == 5
 
 
+def test_part_of_a_sequential_and_another_layer_in_it() -> None:
+    model = nn.Sequential(nn.Dense(2, 3), nn.ReLU(), nn.Dense(3, 4))
+    part = model[:2]
+    assert type(part) is nn.Sequential
+    assert [*part] == [model[0], model[1]]
+    model[-1] = nn.Dense(3, 5)
+    assert model(np.ones((1, 2), "float32")).shape == (1, 5)
+    assert model.parameters().names == ("0.W", "0.b", "2.W", "2.b")
+    with pytest.raises(StateError, match=r"Sequential: layers must be modules, layer 1 is a type; tn.nn.ReLU"):
+        model[1] = nn.ReLU  # type: ignore[call-overload]
+    with pytest.raises(IndexError):
+        model[3] = nn.ReLU()
+
+
+def test_a_parameter_or_a_buffer_stays_a_tensor() -> None:
+    dense, norm = nn.Dense(2, 3), nn.BatchNorm(3)
+    for layer, name, value, got in ((dense, "W", np.ones((2, 3), "float32"), "ndarray"), (dense, "b", 0.0, "float"),
+                                    (norm, "running_mean", [0.0] * 3, "list")):
+        before = getattr(layer, name)
+        with pytest.raises(StateError, match=rf"^\w+: {name} must stay a tensor, got {got}; "
+                                             rf"layer.{name}.data\[...\] = array\?$"):
+            setattr(layer, name, value)
+        assert getattr(layer, name) is before
+    dense.W, dense.b = nn.Parameter(np.full((2, 3), 2.0, "float32")), None
+    np.testing.assert_array_equal(dense(np.ones((1, 2), "float32")).numpy(), [[4.0, 4.0, 4.0]])
+
+
 def test_parameters_are_trained_and_buffers_are_not() -> None:
     assert nn.Parameter([1.0]).requires_grad
     assert not nn.Buffer([1.0]).requires_grad

@@ -609,6 +609,18 @@ def test_bad_arguments(make: Any, arguments: Any, message: str) -> None:
         make(*arguments)
 
 
+@pytest.mark.parametrize("lr", ["0.1", -1.0, None, [0.1], True])
+def test_a_rate_that_is_set_is_a_number_of_at_least_0(lr: Any) -> None:
+    optimizer = optim.Adam([nn.Parameter([1.0])], lr=0.5)
+    with pytest.raises(ArgumentError, match=r"Adam: lr must be finite and not negative, got .*; lr=1e-3\?"):
+        optimizer.lr = lr
+    assert optimizer.lr == 0.5
+    state = optimizer.state_dict() | {"steps": np.array(7), "lr": np.array(-1.0)}
+    with pytest.raises(ArgumentError, match=r"got -1\.0"):
+        optimizer.load_state_dict(state)
+    assert (optimizer.steps, optimizer.lr) == (0, 0.5)
+
+
 @pytest.mark.parametrize("betas", [(1.0, 0.9), (0.9, -0.1), (0.9, 1.5)])
 def test_betas_are_shares(betas: Any) -> None:
     with pytest.raises(ArgumentError, match=r"Adam: betas must be in \[0, 1\), two numbers, got .*; \(0.9, 0.999\) is"):

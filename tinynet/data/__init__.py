@@ -33,6 +33,8 @@ runs threads in the background, augment.py changes images. Each fault of a file 
 12
 """
 
+from typing import TYPE_CHECKING
+
 from tinynet.data.augment import Augment
 from tinynet.data.digits.dataset import Dataset
 from tinynet.data.digits.idx import read_idx
@@ -46,8 +48,12 @@ from tinynet.data.images.splits import Fold, cross_folds, folds, split_groups
 from tinynet.data.images.stand_ins import write_chest_xray_stand_in, write_idc_stand_in
 from tinynet.data.loader import Loader, split
 from tinynet.data.sequences import length_mask, pad
+from tinynet.elsewhere import in_modules
 
 __all__ = ["Augment", "Dataset", "Fold", "ImageFolder", "Images", "Loader", "Skipped", "cross_folds",
            "download_mnist", "find_mnist",
            "folds", "length_mask", "load", "load_digits", "load_mnist", "pad", "read_idx", "read_image", "scan_folder",
            "split", "split_groups", "write_chest_xray_stand_in", "write_idc_stand_in"]
+
+if not TYPE_CHECKING:
+    __getattr__ = in_modules({"tn.data": __all__})

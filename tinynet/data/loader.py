@@ -265,9 +265,11 @@ def _common_length(arrays: tuple[Any, ...]) -> int:
         raise ArgumentError("Loader: arrays must be at least 1, got 0; try Loader(images, labels, batch_size=128)")
     for position, array in enumerate(arrays):
         if not getattr(array, "shape", ()):
-            fix = "np.asarray, or Loader(x, y, batch_size=32) for a pair"
-            raise ArgumentError(f"Loader: array {position} must be an array with at least one axis, got "
-                                f"{type(array).__name__}; {fix}?")
+            are_words = isinstance(array, list) and any(isinstance(one, str) for one in array)
+            got = "a list of words" if are_words else type(array).__name__
+            fix = ("np.unique(labels, return_inverse=True)[1] numbers them" if are_words else
+                   "np.asarray, or Loader(x, y, batch_size=32) for a pair?")
+            raise ArgumentError(f"Loader: array {position} must be an array with at least one axis, got {got}; {fix}")
     lengths = [array.shape[0] for array in arrays]
     if len(set(lengths)) > 1:
         raise ArgumentError(f"Loader: arrays must have the same length, got {', '.join(map(str, lengths))}; "

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from tinynet import backend
-from tinynet.elsewhere import MODEL, answers
+from tinynet.elsewhere import MODEL, WITHOUT_EFFECT, answers, check_name, guide
 from tinynet.errors import DtypeError, ShapeError, StateError, name_layer
 from tinynet.familiar import Familiar
 from tinynet.nn.parameter import Buffer, Parameter, Parameters
@@ -80,6 +80,17 @@ class Module:
     host_state: ClassVar[dict[str, int]] = {}
     # Those among them that `forward` only increases by `+=` and passes to ops: in a recorded step they are 0-d arrays.
     step_counters: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        guide(cls)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        check_name(self, name, WITHOUT_EFFECT)
+        if value is not None and not isinstance(value, Tensor) and isinstance(vars(self).get(name), Tensor):
+            raise StateError(f"{type(self).__name__}: {name} must stay a tensor, got {type(value).__name__}; "
+                             f"layer.{name}.data[...] = array?")
+        super().__setattr__(name, value)
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
         """Compute the output from the inputs. Each module defines it."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from functools import reduce
-from typing import Any
+from typing import Any, overload
 
 from tinynet.errors import StateError
 from tinynet.nn.masks import as_mask, masked_call
@@ -16,6 +16,8 @@ from tinynet.types import ArrayLike
 class Sequential(Module):
     """Modules one after the other. `model(x, mask=mask)` gives each layer the mask of its input.
 
+    `model[0]` is a layer, `model[:2]` a Sequential of layers of this one; `model[-1] = layer` replaces one.
+
     The evaluation of a Sequential of tinynet's own layers inside of `no_grad()` is recorded. From the third call with
     inputs of a shape on, the recording is replayed: in less time, with the same bits. See `tinynet/recording.py`.
 
@@ -26,11 +28,7 @@ class Sequential(Module):
     """
 
     def __init__(self, *layers: Module, input_shape: tuple[int, ...] | None = None) -> None:
-        for i, layer in enumerate(layers):
-            if not isinstance(layer, Module):
-                fix = "Sequential(*layers)" if isinstance(layer, list | tuple) else "tn.nn.ReLU(), with brackets"
-                raise StateError(f"Sequential: layers must be modules, layer {i} is a {type(layer).__name__}; {fix}?")
-        self.layers = list(layers)
+        self.layers = [_checked(i, layer) for i, layer in enumerate(layers)]
         self.input_shape = None if input_shape is None else shape_of("Sequential", "input_shape", input_shape)
 
     def forward(self, x: Tensor, mask: ArrayLike | None = None) -> Tensor:
@@ -59,8 +57,22 @@ class Sequential(Module):
     def __iter__(self) -> Iterator[Module]:
         return iter(self.layers)
 
-    def __getitem__(self, index: int) -> Module:
-        return self.layers[index]
+    @overload
+    def __getitem__(self, index: int) -> Module: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Sequential": ...
+    def __getitem__(self, index: int | slice) -> Module:
+        return Sequential(*self.layers[index]) if isinstance(index, slice) else self.layers[index]
+
+    def __setitem__(self, index: int, layer: Module) -> None:
+        self.layers[index] = _checked(index, layer)
 
     def __repr__(self) -> str:
         return "Sequential(\n" + "".join(f"    {i}: {layer!r}\n" for i, layer in enumerate(self.layers)) + ")"
+
+
+def _checked(index: int, layer: Module) -> Module:
+    if not isinstance(layer, Module):
+        fix = "Sequential(*layers)" if isinstance(layer, list | tuple) else "tn.nn.ReLU(), with brackets"
+        raise StateError(f"Sequential: layers must be modules, layer {index} is a {type(layer).__name__}; {fix}?")
+    return layer

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, NamedTuple, Required, TypedDict
 import numpy as np
 
 from tinynet import backend
+from tinynet.elsewhere import OPTIMIZER, answers, check_name, guide
 from tinynet.errors import ArgumentError, ShapeError, StateError
 from tinynet.nn.parameter import Parameter, Parameters
 from tinynet.plain import number, plain
@@ -157,10 +158,9 @@ class Optimizer:
     _missed = 0  # steps that the parameters of the present update have missed
 
     def __init__(self, parameters: Weights, lr: Rate) -> None:
-        lr = plain(lr)
-        is_number = isinstance(lr, float | int) and not isinstance(lr, bool)
-        if not hasattr(lr, "dtype") and not (is_number and lr >= 0 and math.isfinite(lr)):
-            raise ArgumentError(f"{type(self).__name__}: lr must be finite and not negative, got {lr!r}; lr=1e-3?")
+        self.lr = lr = plain(lr)
+        if isinstance(lr, float) and not math.isfinite(lr):
+            raise self._wrong_rate(lr)
         listed: Any = parameters if isinstance(parameters, Parameters) or not isinstance(parameters, Iterable) else [
             *parameters]
         is_grouped = isinstance(listed, list) and any(isinstance(one, Mapping) for one in listed)
@@ -169,10 +169,23 @@ class Optimizer:
         if len(self.parameters) < sum(len(group.parameters) for group in self.groups):
             raise ArgumentError(f"{type(self).__name__}: a parameter must be in one group, and some are in two; "
                                 "[p for name, p in model.parameters().items() if not name.endswith('.b')]?")
-        self.lr = lr
         self.steps: int | Array = 0
         self._packs: list[Pack] = []
         self._pack({moment: {} for moment in self.moments}, {})
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        guide(cls)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        check_name(self, name, OPTIMIZER)
+        if name == "lr" and not hasattr(value, "dtype") and (
+                isinstance(value, bool) or not isinstance(value, float | int) or value < 0):
+            raise self._wrong_rate(value)
+        super().__setattr__(name, value)
+
+    def _wrong_rate(self, lr: object) -> ArgumentError:
+        return ArgumentError(f"{type(self).__name__}: lr must be finite and not negative, got {lr!r}; lr=1e-3?")
 
     def _named(self, parameters: Any) -> Parameters:
         """Parameters with their names; those of a list are numbered."""
@@ -292,7 +305,7 @@ class Optimizer:
             if tuple(state[name].shape) != shape:
                 raise ShapeError(f"load_state_dict: {name} must be {shape}, got {tuple(state[name].shape)}; "
                                  "was it saved for a model of the same sizes?")
-        self.steps, self.lr = int(state["steps"]), float(state["lr"])
+        self.lr, self.steps = float(state["lr"]), int(state["steps"])
         self._pack({moment: {name: state[f"{name}.{moment}"] for name in self.parameters.names}
                     for moment in self.moments}, {name: int(state[key]) for name, key in counted.items()})
 
@@ -317,6 +330,9 @@ class Optimizer:
         return {moment: {names[id(parameter)]: pack.moments[moment][part].reshape(parameter.shape)
                          for pack in self._packs for parameter, part in zip(pack.parameters, pack.slices, strict=True)}
                 for moment in self.moments}
+
+
+answers(Optimizer, OPTIMIZER)
 
 
 def _joined(groups: list[Group]) -> Parameters:

@@ -19,10 +19,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinynet import backend
 from tinynet.atomic import write_whole
+from tinynet.elsewhere import in_modules
 from tinynet.errors import ArgumentError, DataError
 from tinynet.nn.module import Module
 from tinynet.optim.averaging import average
@@ -32,6 +33,9 @@ from tinynet.saving import models
 from tinynet.training.run import Callback, PathLike, Run
 
 __all__ = ["EMA", "BestModel", "Callback", "EarlyStopping", "Log", "Run", "TensorBoard"]
+
+if not TYPE_CHECKING:
+    __getattr__ = in_modules({"tn.callbacks": __all__})
 
 
 class _Watch(Callback):

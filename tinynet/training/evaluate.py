@@ -17,7 +17,7 @@ from tinynet.training.calls import EVALUATE, PREDICT, check_model
 from tinynet.training.progress import Meter
 from tinynet.training.ranks import Exchange, joined, parts, ranks
 from tinynet.training.run import Batches, Loss, no_sums
-from tinynet.training.step import add_batch, device_of, inputs_of, tensors_of, to_device
+from tinynet.training.step import add_batch, device_of, inputs_of, loss_of, tensors_of, to_device
 from tinynet.types import Array, Rows
 
 Metric = Callable[[Any, Any], float]  # of all labels and all outputs, NumPy arrays
@@ -67,7 +67,7 @@ def evaluate_parts(model: Module, batches: Iterator[tuple[Part, Any]], job: Comm
     for part, batch in batches:
         inputs, target = tensors_of("evaluate", batch, device)
         output = evaluated(model, *inputs)
-        value = evaluated(loss, output, target)
+        value = evaluated(loss_of, "evaluate", loss, output, target)
         if exchange is None:
             add_batch(meter.sums, loss, value, output, target)
         else:

@@ -30,7 +30,7 @@ def train_step(run: Run, inputs: Sequence[Tensor], target: Tensor, model: Callab
     ranks, `backward(value, output)` takes the place of `value.backward()`: see `ranks.py`.
     """
     output = model(*inputs)
-    value = loss(output, target)
+    value = loss_of("fit", loss, output, target)
     run.optimizer.zero_grad()
     if backward is None:
         value.backward()
@@ -40,6 +40,15 @@ def train_step(run: Run, inputs: Sequence[Tensor], target: Tensor, model: Callab
         clip_global_norm(run.optimizer.parameters, max_norm)
     run.optimizer.step()
     return value, output
+
+
+def loss_of(function: str, loss: Loss, output: Tensor, target: Any) -> Tensor:
+    """The loss of a batch. Errors: ArgumentError, in the name of `function`, if it is not a tensor."""
+    value = loss(output, target)
+    if not isinstance(value, Tensor):
+        raise ArgumentError(f"{function}: loss must return a tensor of one element, got a value of type "
+                            f"{type(value).__name__}; is it made by operators and functions of tn.ops?")
+    return value
 
 
 def _plain(loss: Any) -> Any:
