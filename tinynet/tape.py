@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from functools import partial
 from operator import attrgetter
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NoReturn, Protocol, TypeAlias
 
 import numpy as np
 
@@ -86,6 +86,10 @@ class Node:
         self.edges: tuple[Edge, ...] | None = tuple(edges)
         self.outputs = list(map(_shape_and_dtype, outputs))
         self.number = next(_numbers)
+
+    def __reduce__(self) -> NoReturn:
+        raise GradientError(f"copy: a tensor must be a leaf to be pickled or copied in depth, and this one was made by "
+                            f"{self.op.name}, with a tape behind it; tensor.detach()?")
 
     def check(self) -> None:
         """Raise GradientError if an input has changed since the forward pass, and the backward pass would read it.

@@ -1,8 +1,10 @@
 """The tape: what backward() reaches, in which order, what it adds up, what it lets go of, and what it refuses."""
 
+import copy
 import gc
 import importlib
 import operator
+import pickle
 import time
 import weakref
 from collections.abc import Callable, Iterator
@@ -649,3 +651,23 @@ def test_a_number_that_is_used_several_times(dtype: str) -> None:
     y = x * 1.0
     (y * y + y * y * y + y).backward()
     assert x.grad == 2 * 2 + 3 * 4 + 1 and x.grad.dtype == dtype
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, pickle.dumps])
+def test_a_result_is_copied_without_its_tape_alone(copied: Any) -> None:
+    leaf = tn.Tensor([1.0, 2.0], requires_grad=True)
+    with pytest.raises(GradientError, match=r"^copy: a tensor must be a leaf .* made by multiply, .*detach\(\)\?"):
+        copied(leaf * 2)
+    copied((leaf * 2).detach())
+    np.testing.assert_array_equal(copy.deepcopy(leaf).numpy(), [1.0, 2.0])
+
+
+@pytest.mark.parametrize("make", [
+    lambda x: tn.Tensor([x, x]), lambda x: tn.Tensor((tn.Tensor(1.0), x.sum())), lambda x: tn.ops.relu([[1.0, 2.0], x]),
+    lambda x: tn.Tensor([[x], [x * 2]])])
+def test_a_list_of_tensors_loses_no_gradient_in_silence(make: Any) -> None:
+    x = tn.Tensor([1.0, 2.0], requires_grad=True)
+    with pytest.raises(DtypeError, match=r"^Tensor: data must not be a list of .*; tn.ops.stack\(tensors\)\?$"):
+        make(x)
+    assert make(x.detach()).numpy().dtype == np.float32
+    assert tn.Tensor([tn.Tensor([1.0]), [2.0]]).numpy().tolist() == [[1.0], [2.0]]

@@ -22,7 +22,7 @@ from tinynet import models as example_models
 from tinynet import nn, ops
 from tinynet.classifier import Classifier
 from tinynet.ensemble import ensemble
-from tinynet.errors import ArgumentError, DtypeError, ExportError
+from tinynet.errors import ArgumentError, CallError, DtypeError, ExportError
 from tinynet.export.onnx import OPSET, onnx_bytes
 from tinynet.export.rules import INEXPRESSIBLE, RULES
 from tinynet.op import Op, op
@@ -454,6 +454,7 @@ def test_an_error_names_the_layer() -> None:
 @pytest.mark.parametrize(("model", "options", "kind", "message"), [
     (nn.Dense(3, 2), {}, ArgumentError, "input_shape"),
     ("model.onnx", {}, ArgumentError, "the model comes first"),
+    (nn.ReLU(), {"opset": 17}, CallError, r"unexpected keyword argument 'opset'; tn.to_onnx\(model, path\)\?"),
     *((nn.Sequential(nn.ReLU(), input_shape=shape), {"pixels": True}, ExportError, "are for a model of images")
       for shape in ((3,), (8, 9, 2), (4, 8, 9, 3))),
     (3, {}, ArgumentError, "model must be a Module, got int; a tn.nn.Sequential"),

@@ -970,3 +970,10 @@ def test_what_is_not_given_is_as_usual(layer: Any) -> None:
     given = {name: p.default for name, p in inspect.signature(layer).parameters.items() if p.default is not p.empty}
     usual = {**USUAL, "stride": 1 if layer in (nn.Conv1D, nn.Conv2D) else None}
     assert repr(given) == repr({name: usual[name] for name in given})
+
+
+@pytest.mark.parametrize("layer", [nn.Dense(2, 2), nn.ReLU(), nn.Flatten(), nn.LayerNorm(2)], ids=str)
+def test_a_layer_takes_one_tensor_and_not_the_states_of_another(layer: nn.Module) -> None:
+    model = nn.Sequential(nn.LSTM(3, 2, return_state=True, return_sequences=False), layer)
+    with tn.no_grad(), pytest.raises(ShapeError, match=r"^layer 1 \(\w+\): x must be one tensor, got a tuple of 3;"):
+        model(np.ones((2, 4, 3), "float32"))

@@ -12,7 +12,7 @@ from safetensors import safe_open
 import tinynet as tn
 from tests.support.exchange_models import BATCH, COLUMNS, MODELS, ROWS, inputs, lstm_cnn, spread
 from tinynet import nn
-from tinynet.errors import ShapeError, StateError
+from tinynet.errors import ArgumentError, ShapeError, StateError
 from tinynet.saving.exchange import from_keras, from_torch, to_keras, to_torch
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "exchange.safetensors"
@@ -328,6 +328,10 @@ def test_weights_of_other_layers() -> None:
             {**good, "2.weight": good["2.weight"].T})
     refused(StateError, "weights of 2 layers (0 Dense, 2 Dense), got those of 3 (",
             {**good, "2.weight_ih_l0_reverse": np.ones(2)})
+    with pytest.raises(ArgumentError, match=r"^from_torch: weights must be a .*, got str; theirs.state_dict\(\)\?"):
+        from_torch(ours, "model.pt")  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match=r"^from_keras: weights must be a .*, got list; {w.path: w.numpy\(\)"):
+        from_keras(ours, [np.ones((3, 4))])  # type: ignore[arg-type]
     with pytest.raises(StateError, match=r"to_torch: there must be weights of 2 layers .* got those of 1 \(a\)"):
         to_torch(ours, like=["a.weight", "a.bias"])
     with pytest.raises(StateError, match=r"to_torch: Dense 2 must have weight, bias, missing \['bias'\]"):

@@ -823,3 +823,16 @@ def test_the_checksum_covers_what_the_bytes_mean() -> None:
     assert len({archive._checksum(form, *other) for other in others}) == len(others)
     assert archive._checksum(form, {"a": 1, "b": 2}, {"W": zeros, "V": zeros + 1}) == archive._checksum(
         form, {"b": 2, "a": 1}, {"V": zeros + 1, "W": zeros})
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    (b"PK\x03\x04" + bytes(40), r"begins as a ZIP archive, .* or of Keras; tn.exchange.from_torch or from_keras\?"),
+    (b"\x89HDF\r\n\x1a\n" + bytes(40), r"begins as an HDF5 file, .*; tn.exchange.from_keras\?"),
+    (b"\x80\x02}q\x00." + bytes(40), r"begins as a pickle, .*; tn.exchange.from_torch\?"),
+    (b"\x93NUMPY\x01\x00" + bytes(40), r"begins as an array of NumPy; np.load, and model.load_state_dict\?"),
+    (b"P", "a whole safetensors file, but it is damaged")])
+def test_a_file_of_another_program_is_named(content: bytes, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    path.write_bytes(content)
+    with pytest.raises(ModelFileError, match=rf"^load: .*model must be .*{message}"):
+        tn.load(path)

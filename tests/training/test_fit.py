@@ -476,6 +476,8 @@ FIT = re.escape("tn.fit(model, tn.optim.Adam(model.parameters()), tn.data.Loader
      r"fit: loss must be a function .*, got 'mse'; loss=tn.ops.cross_entropy\?"),
     (lambda m, o: tn.fit(m, o, batches(), epochs=1, loss=lambda z, y: 1.0), ArgumentError,
      r"fit: loss must return a tensor of one element, got a value of type float; is it made by operators and"),
+    (lambda m, o: tn.evaluate(nn.LSTM(4, 2, return_state=True), [(IMAGES[..., 0], LABELS)]), ArgumentError,
+     r"evaluate: model must return one tensor, got a value of type tuple; does its forward end with return, and"),
     (lambda m, o: tn.evaluate(nn.Flatten(), batches(), loss=lambda z, y: z.numpy()), ArgumentError,
      r"evaluate: loss must return a tensor of one element, got a value of type ndarray"),
     (lambda m, o: tn.fit(m, o, batches(), epochs=1, schedule=optim.Cosine), ArgumentError,

@@ -137,4 +137,15 @@ def _is_on_device(data: Any) -> bool:
 def _from_elsewhere(data: Any) -> Array:
     if hasattr(data, "__cuda_array_interface__"):
         return namespace("gpu").asarray(data)
+    if _require_gradients(data):
+        raise DtypeError("Tensor: data must not be a list of tensors that require gradients, which would be lost; "
+                         "tn.ops.stack(tensors)?")
     return plain_array(data)
+
+
+def _require_gradients(data: Any) -> bool:
+    """Whether a list or tuple has tensors that require gradients among its elements, at any depth."""
+    kinds = {*map(type, data)} if isinstance(data, list | tuple) else set()  # few, and found in less time than values
+    return (any(hasattr(kind, "requires_grad") for kind in kinds) and any(
+        getattr(one, "requires_grad", False) for one in data)) or (
+        not kinds.isdisjoint((list, tuple)) and any(map(_require_gradients, data)))

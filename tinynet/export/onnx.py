@@ -12,6 +12,7 @@ import numpy as np
 
 from tinynet.about import __version__
 from tinynet.atomic import write_whole
+from tinynet.elsewhere import guided
 from tinynet.ensemble import gives_probabilities
 from tinynet.errors import ArgumentError, DtypeError, ExportError, printable
 from tinynet.export import elementwise, layers, shapes  # noqa: F401  # their rules register themselves
@@ -28,6 +29,7 @@ BATCHES = 61, 64  # two sizes of the batch to trace with; one is odd
 LARGEST = 2**31 - 2**20  # bytes of the weights: the limit of the file format, less the nodes
 
 
+@guided("tn.to_onnx(model, path)")
 def to_onnx(model: Module, path: str | os.PathLike[str], *, pixels: bool = False, probabilities: bool = False,
             lengths: bool = False) -> None:
     """Write a model in the ONNX format. The file is written whole or not at all.

@@ -7,6 +7,7 @@ and no gradient. So a layer replaces masked steps before it uses them.
 from typing import Any
 
 from tinynet import ops
+from tinynet.errors import ShapeError
 from tinynet.tensor import Tensor
 from tinynet.types import ArrayLike
 from tinynet.window import Window
@@ -19,7 +20,9 @@ def as_mask(mask: ArrayLike, x: Tensor) -> Tensor:
 
 
 def as_tensor(x: ArrayLike) -> Tensor:
-    """A tensor itself; an array or a list as a tensor."""
+    """A tensor itself; an array or a list as a tensor. Errors: ShapeError for a tuple of tensors."""
+    if isinstance(x, tuple) and any(isinstance(one, Tensor) for one in x):
+        raise ShapeError(f"x must be one tensor, got a tuple of {len(x)}; return_state=False, or take one of them?")
     return x if isinstance(x, Tensor) else Tensor(x)
 
 

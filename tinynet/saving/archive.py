@@ -19,6 +19,11 @@ from tinynet.atomic import write_whole
 from tinynet.errors import TinynetError, printable
 
 _DTYPES = {"F16": "float16", "F32": "float32", "F64": "float64", "I32": "int32", "I64": "int64"}
+_OTHERS = (  # what files of other programs are, how they begin, and what reads them
+    ("a ZIP archive, such as a file of PyTorch or of Keras", b"PK\x03\x04", "tn.exchange.from_torch or from_keras?"),
+    ("an HDF5 file, such as one of Keras", b"\x89HDF", "tn.exchange.from_keras?"),
+    ("a pickle, such as an old file of PyTorch", b"\x80\x02", "tn.exchange.from_torch?"),
+    ("an array of NumPy", b"\x93NUMPY", "np.load, and model.load_state_dict?"))
 _LONGEST = 200  # characters of another error's message that a message repeats
 
 
@@ -104,6 +109,11 @@ def opened(path: str | os.PathLike[str], form: Format) -> Iterator[Archive]:
             yield Archive(header, {name: (_DTYPES.get(one.get_dtype(), one.get_dtype()), tuple(one.get_shape()))
                                    for name, one in slices.items()}, arrays)
     except SafetensorError as error:
+        for what, begin, fix in _OTHERS:
+            with open(path, "rb") as unknown:
+                if unknown.read(len(begin)) == begin:
+                    raise form.error(f"{form.read}: {path} must be a safetensors file, and begins as {what}; "
+                                     f"{fix}") from error
         raise form.error(f"{form.read}: {path} must be a whole safetensors file, but it is damaged ({said(error)}); "
                          f"{form.fix}") from error
     except OSError as error:

@@ -43,7 +43,10 @@ def train_step(run: Run, inputs: Sequence[Tensor], target: Tensor, model: Callab
 
 
 def loss_of(function: str, loss: Loss, output: Tensor, target: Any) -> Tensor:
-    """The loss of a batch. Errors: ArgumentError, in the name of `function`, if it is not a tensor."""
+    """The loss of a batch. Errors: ArgumentError, in the name of `function`, if it or the output is not a tensor."""
+    if not isinstance(output, Tensor):
+        raise ArgumentError(f"{function}: model must return one tensor, got a value of type {type(output).__name__}; "
+                            "does its forward end with return, and an LSTM have return_state=False?")
     value = loss(output, target)
     if not isinstance(value, Tensor):
         raise ArgumentError(f"{function}: loss must return a tensor of one element, got a value of type "

@@ -48,7 +48,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinynet import nn
-from tinynet.errors import ShapeError, StateError
+from tinynet.errors import ArgumentError, ShapeError, StateError
 from tinynet.nn.module import Module
 from tinynet.nn.recurrent import Recurrent
 from tinynet.nn.summary import trace
@@ -65,6 +65,7 @@ class _Library(NamedTuple):
     names: dict[type[Module], dict[str, str]]
     axes: dict[type[Module], tuple[int, ...]]  # how W is transposed
     kernels: tuple[str, str, tuple[str, ...]]  # the LSTM's arrays for x and for h, and its biases
+    weights: str  # how the library gives them, for errors
 
 
 _WEIGHTS = {"W": "weight", "b": "bias"}
@@ -75,12 +76,12 @@ TORCH = _Library("torch", ".", {
                    "batches_seen": "num_batches_tracked"},
     nn.Embedding: {"W": "weight"}, nn.LayerNorm: {"gamma": "weight", "beta": "bias"},
 }, {nn.Dense: (1, 0), nn.Conv1D: (2, 1, 0), nn.Conv2D: (3, 2, 0, 1)},
-    ("weight_ih_l0", "weight_hh_l0", ("bias_ih_l0", "bias_hh_l0")))
+    ("weight_ih_l0", "weight_hh_l0", ("bias_ih_l0", "bias_hh_l0")), "theirs.state_dict()")
 KERAS = _Library("keras", "/", {
     nn.Dense: _KERNEL, nn.Conv1D: _KERNEL, nn.Conv2D: _KERNEL,
     nn.BatchNorm: {"gamma": "gamma", "beta": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"},
     nn.Embedding: {"W": "embeddings"}, nn.LayerNorm: {"gamma": "gamma", "beta": "beta"},
-}, {}, ("kernel", "recurrent_kernel", ("bias",)))
+}, {}, ("kernel", "recurrent_kernel", ("bias",)), "{w.path: w.numpy() for w in theirs.weights}")
 _ASSUMED = {"bias": 0, "bias_ih_l0": 0, "bias_hh_l0": 0, "num_batches_tracked": 0}  # for missing arrays
 _PER_FEATURE: dict[type[Module], tuple[str, ...]] = {  # arrays whose first axis is the input's features
     nn.Dense: ("W",), nn.BatchNorm: ("gamma", "beta", "running_mean", "running_var"), nn.LayerNorm: ("gamma", "beta")}
@@ -146,7 +147,7 @@ def from_keras(model: Module, weights: Mapping[str, Any]) -> Module:
     >>> bool((from_keras(other, to_keras(one))[0].W.numpy() == one[0].W.numpy()).all())
     True
     """
-    return _from(KERAS, model, {name: value for name, value in weights.items() if "seed_generator" not in name}, {})
+    return _from(KERAS, model, weights, {})
 
 
 # --- one layer ------------------------------------------------------------------------------------------------------
@@ -237,8 +238,11 @@ def _to(library: _Library, model: Module, like: Iterable[str] | None, orders: di
 
 def _from(library: _Library, model: Module, given: Mapping[str, Any], orders: dict[int, Order]) -> Module:
     function, layers = f"from_{library.name}", _layers(f"from_{library.name}", model)
+    if not isinstance(given, Mapping):
+        raise ArgumentError(f"{function}: weights must be a dictionary, got {type(given).__name__}; {library.weights}?")
+    names = [name for name in given if "seed_generator" not in name]
     state: Arrays = {}
-    for (path, layer), group in zip(layers, _groups(function, library, given, layers), strict=True):
+    for (path, layer), group in zip(layers, _groups(function, library, names, layers), strict=True):
         order = orders.get(id(layer))
         expected = theirs_of(library, layer, order)
         _check_names(function, path, layer, group, expected, optional=_ASSUMED)
