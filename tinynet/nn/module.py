@@ -85,7 +85,7 @@ class Module:
         super().__init_subclass__(**options)
         guide(cls)
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         check_name(self, name, WITHOUT_EFFECT)
         if value is not None and not isinstance(value, Tensor) and isinstance(vars(self).get(name), Tensor):
             raise StateError(f"{type(self).__name__}: {name} must stay a tensor, got {type(value).__name__}; "

@@ -177,7 +177,7 @@ class Optimizer:
         super().__init_subclass__(**options)
         guide(cls)
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         check_name(self, name, OPTIMIZER)
         if name == "lr" and not hasattr(value, "dtype") and (
                 isinstance(value, bool) or not isinstance(value, float | int) or value < 0):
