@@ -25,6 +25,11 @@ def gives(threshold: float | None) -> tn.nn.Sequential:
     return model
 
 
+def test_the_size_is_height_and_width() -> None:
+    model = tn.nn.Sequential(tn.nn.Flatten(), tn.nn.Dense(72, 2), input_shape=(4, 6, 3))
+    assert (Classifier(model).size, Classifier(model).channels) == ((4, 6), 3)
+
+
 @pytest.mark.parametrize("decide", [
     lambda p, threshold: Classifier(gives(threshold)).decided(p),
     lambda p, threshold: train.decided(p, threshold),
@@ -79,6 +84,28 @@ def test_figures_of_one_class_and_of_groups() -> None:
                        for groups in (None, np.array(["x", "x", "y", "y"])))
     assert single["groups"] is None and grouped["groups"] == 2
     assert single["interval"] != grouped["interval"] and single["accuracy"] == grouped["accuracy"] == 0.75
+
+
+def test_each_group_counts_once_and_numbers_have_thousands() -> None:
+    labels = np.zeros(1200, np.int64)
+    found = score(labels, np.tile([[0.8, 0.2]], (1200, 1)), ["a", "b"], groups=np.arange(1200) // 5)
+    assert found["groups"] == 240
+    text = report(found)
+    assert "on 1,200 images" in text and text.splitlines()[3].split() == ["a", "1.0000", "1.0000", "1.0000", "1,200"]
+
+
+def test_numbered_classes_are_told_by_their_names_where_others_are_fewer() -> None:
+    """As many names as outputs are those of the outputs, in their order."""
+    pictures = Classifier(gives(None))
+    assert pictures.labels_of(np.array([0, 1]), ["1", "cat"]).tolist() == [0, 1]
+    assert pictures.labels_of(np.array([0, 0]), ["1"]).tolist() == [1, 1]
+    for names, said in ((["0", "1", "cat"], "'0', '1', and 'cat' is not"),
+                        (list("abcde"), "and 'a', 'b', 'c', 'd', 'e' are not"),
+                        (list("abcdefg"), "'e' and 2 more are not")):
+        with pytest.raises(tn.errors.DataError, match=f"{said}; rename the folders"):
+            pictures.labels_of(np.array([0]), names)
+    pictures.classes = ("tea", "cafe\u0301")  # decomposed
+    assert pictures.labels_of(np.array([0, 0]), ["caf\u00e9"]).tolist() == [1, 1]
 
 
 def test_the_report_names_the_class_that_the_threshold_is_of() -> None:
