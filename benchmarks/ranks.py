@@ -47,7 +47,7 @@ def timed(model: str, batch: int, threads: int) -> list[float]:
     return [1000 * row["seconds"] / steps for row in history[WARM_UP:]]
 
 
-def weights(model: str, data: str | None, threads: int) -> dict[str, Any]:
+def weights(model: str, data: str, threads: int) -> dict[str, Any]:
     """The weights after 30 steps on digits, in batches of an odd size."""
     if threads:
         tn.set_threads(threads)
@@ -107,7 +107,7 @@ def main(arguments: list[str] | None = None) -> int:
         say(json.dumps(times))
         return 0
     if given[:1] == ["_weights"]:
-        found = weights(given[1], given[2] or None, int(given[3]))
+        found = weights(given[1], given[2], int(given[3]))
         if world().rank == 0:
             np.savez(given[4], **found)
         return 0

@@ -41,7 +41,7 @@ import tinynet as tn
 from benchmarks.machine import commit, describe
 from benchmarks.process import printed_by
 from tinynet import models
-from tinynet.distributed import MPI, Communicator, world
+from tinynet.distributed import MPI, Communicator
 from tinynet.output import json_text, say
 from tinynet.training import fit
 
@@ -83,7 +83,7 @@ def add_up(sums: dict[str, float], floats: float, ranks: int, delay: float = 0.0
     if ranks == 1:
         return 0.0
     two = float(np.interp(floats, [int(count) for count in sums], list(sums.values())))
-    first, rounds = min(sums["1"], two), (ranks - 1).bit_length()
+    first, rounds = sums["1"], (ranks - 1).bit_length()
     return min(rounds * (two + delay), 2 * rounds * (first + delay) + 2 * (ranks - 1) / ranks * (two - first))
 
 
@@ -323,9 +323,7 @@ def main(arguments: list[str] | None = None) -> int:
         say(json.dumps(alone(given[2], float(given[1]))))
         return 0
     if given[:1] == ["_together"]:
-        found = together(given[2:], float(given[1]))
-        if world().rank == 0:
-            say(json.dumps(found))
+        say(json.dumps(together(given[2:], float(given[1]))))  # of rank 0 alone
         return 0
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("work", choices=["measure", "page"])

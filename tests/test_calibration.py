@@ -142,7 +142,9 @@ def test_a_model_absorbs_it() -> None:
         with pytest.raises(ArgumentError, match="must be a Sequential that ends in a Dense"):
             absorb(other, calibration)
     plain = tn.nn.Sequential(tn.nn.Dense(2, 2, bias=False))
+    weights = plain[0].W.numpy().copy()
     absorb(plain, Calibration(2.0, (0.0, 0.0)))
+    np.testing.assert_array_equal(plain[0].W.numpy(), weights / 2)
     with pytest.raises(ArgumentError, match="must have a bias"):
         absorb(plain, Calibration(2.0, (0.5, -0.5)))
 
@@ -239,6 +241,14 @@ def test_of_equally_good_thresholds_that_closest_to_a_half_is_taken() -> None:
     labels, p = np.array([0, 1, 0, 1]), np.array([0.1, 0.3, 0.5, 0.9])  # 0.2 and 0.7 are equally good
     assert balanced_threshold(labels, p) == pytest.approx(0.7)
     assert balanced_threshold(1 - labels, 1 - p) == pytest.approx(0.3)
+
+
+def test_shares_that_are_equal_but_for_rounding_are_equal() -> None:
+    """1 + 1/3 and 1/2 + 5/6; a fifth, and 1 less four fifths."""
+    labels, p = np.array([0, 0, 1, 0, 0, 0, 1, 0]), np.array([0.1, 0.35, 0.45, 0.55, 0.65, 0.7, 0.8, 0.9])
+    assert balanced_threshold(labels, p) == pytest.approx(0.4), "0.75 is further from a half"
+    labels, p = np.array([1, 0, 1, 1, 1, 1]), np.array([0.1, 0.2, 0.3, 0.5, 0.7, 0.9])
+    assert sensitive_threshold(labels, p, 0.2) == pytest.approx(0.8)
 
 
 def test_a_threshold_lies_between_0_and_1_where_probabilities_are_0_or_1() -> None:

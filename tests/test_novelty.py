@@ -201,6 +201,27 @@ def test_the_limit_is_that_of_the_validation_images() -> None:
     assert (unlikeness(model, validation) > 1).sum() == 2 and (unlikeness(model, train) <= 1).all()
 
 
+def test_the_moments_are_those_of_each_channel_and_a_model_without_a_dense_layer_has_statistics_alone() -> None:
+    model = tn.nn.Sequential(tn.nn.Conv2D(3, 2, (6, 5)), tn.nn.Flatten(), input_shape=(6, 5, 3))
+    train = rng.integers(0, (50, 150, 250), (30, 6, 5, 3)).astype(np.uint8)
+    remember(model, train, train[:9])
+    known = model.familiar[0]
+    np.testing.assert_allclose(known.mean, train.mean(axis=(0, 1, 2)), rtol=1e-6)
+    np.testing.assert_allclose(known.deviation, train.std(axis=(0, 1, 2)), rtol=1e-6)
+    assert len(known.center) == 27 and known.size.tolist() == [6, 5]
+
+
+def test_a_layer_is_looked_at_for_one_call_alone() -> None:
+    """Also if that call fails."""
+    model = classifier()
+    remember(model, photos(40), photos(20))
+    assert "forward" not in vars(model[3])
+    model[3].W.data = np.zeros((5, 2), np.float32)
+    with pytest.raises(ShapeError):
+        unlikeness(model, photos(2))
+    assert "forward" not in vars(model[3])
+
+
 def test_an_ensemble_knows_the_images_of_each_member(tmp_path: Path) -> None:
     models = [classifier() for _ in range(2)]
     for model, low in zip(models, (60, 100), strict=True):

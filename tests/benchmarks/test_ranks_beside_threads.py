@@ -35,15 +35,15 @@ def test_the_largest_differences_of_weights_are_printed(monkeypatch: pytest.Monk
 
     def started(count: int, name: str, model: str, data: str, threads: int, file: Any) -> str:
         asked.append((count, model, data, threads))
-        np.savez(file, W=np.array([2.0, 1.0]), b=np.array([4.0, 1.0 + 4 * (count == 3)]))
+        np.savez(file, W=np.array([2.0, 1.0]), b=np.array([4.0, 1.0 + 4 * (count == 3)]), c=np.ones(1), d=np.ones(1))
         return ""
 
     monkeypatch.setattr(ranks, "started", started)
     assert ranks.main(["weights", "--models", "cnn", "--ranks", "2", "3", "--data", "there"]) == 0
     assert asked == [(1, "cnn", "there", 1), (1, "cnn", "there", 2), (2, "cnn", "there", 0), (3, "cnn", "there", 0)]
     assert capsys.readouterr().out.splitlines() == [
-        "cnn, 2 threads: W 0.0e+00, b 0.0e+00", "cnn, 2 ranks: W 0.0e+00, b 0.0e+00",
-        "cnn, 3 ranks: b 1.0e+00, W 0.0e+00"]
+        "cnn, 2 threads: W 0.0e+00, b 0.0e+00, c 0.0e+00", "cnn, 2 ranks: W 0.0e+00, b 0.0e+00, c 0.0e+00",
+        "cnn, 3 ranks: b 1.0e+00, W 0.0e+00, c 0.0e+00"]
 
 
 def test_the_worker_times_epochs(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,3 +96,14 @@ def test_weights_are_those_after_thirty_steps_on_digits(model: str, batch: int, 
     assert (x[:, ::step, ::step, -1] * 255).round().astype(np.uint8).tobytes() == images[: 15 * batch].tobytes()
     wanted = np.arange(15 * batch) % 10
     assert labels.tolist() == ((wanted > 4).astype(int) if model == ranks.XRAY else wanted).tolist()
+
+
+def test_the_worker_writes_weights(fitted: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A rank keeps the number of threads that it has; without a folder, MNIST is searched for."""
+    asked: list[str] = []
+    digits = SimpleNamespace(train_images=np.zeros((1005, 28, 28), np.uint8), train_labels=np.arange(1005) % 10)
+    monkeypatch.setattr(tn.data, "load", lambda name: asked.append(name) or (digits, ""))
+    assert ranks.main(["_weights", "lstm", "", "0", str(tmp_path / "some.npz")]) == 0
+    assert asked == ["mnist"] and fitted["threads"] == []
+    written = np.load(tmp_path / "some.npz")
+    assert {*written} == {*fitted["model"].state_dict()} and written["2.W"].any()

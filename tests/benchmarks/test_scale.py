@@ -109,6 +109,22 @@ def test_a_rank_alone_is_timed_and_its_messages_are_noted(capsys: pytest.Capture
     assert [len(steps) for steps in one["compute"].values()] == [2, 2] and [*one["single"]] == ["8"]
 
 
+def test_steps_are_those_of_fit_with_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many of one batch as may be needed, of images of ten classes."""
+    asked: dict[str, Any] = {"threads": []}
+    monkeypatch.setattr(fit, "ranks", fit.ranks)
+    monkeypatch.setattr(scale.tn.init, "orthogonal", scale.tn.init.zeros)  # quicker
+    monkeypatch.setattr(scale.tn, "set_threads", asked["threads"].append)
+    monkeypatch.setattr(scale.tn, "fit", lambda model, optimizer, batches, **more: asked.update(more, batches=batches))
+    ranks = scale.Silent()
+    assert scale.steps_of("lstm", 20, ranks, 3.0) == [] and fit.ranks() is ranks
+    assert asked["threads"] == [1] and asked["epochs"] == 1 and asked["callbacks"][0].seconds == 3.0
+    assert len(asked["batches"]) == scale.WARM_UP + scale.MOST
+    images, labels = asked["batches"][-1]
+    assert images.shape == (20, 28, 28, 1) and images.dtype == np.float32 and images.std() > 0.25
+    assert labels.tolist() == [*range(10), *range(10)]
+
+
 def test_steps_are_timed_until_enough_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those of the warm-up do not count, nor what is noted between two steps."""
     clock = Clock()
@@ -184,10 +200,13 @@ def test_the_file_of_measurements_names_the_machine(monkeypatch: pytest.MonkeyPa
 
     def started(ranks: int, *arguments: object) -> Any:
         calls.append((ranks, *arguments))
-        return {"sums": SUMS, "pairs": {"lstm": [1]}} if ranks == 2 else {"compute": {}}
+        return {"sums": SUMS, "pairs": {name: [1] for name in arguments[2:]}} if ranks == 2 else {"compute": {}}
 
     monkeypatch.setattr(scale, "started", started)
     assert scale.main(["measure", "--models", "lstm", "--out", str(tmp_path / "scale.json")]) == 0
     written = json.loads((tmp_path / "scale.json").read_text())
     assert calls == [(2, "_together", 1.0, "lstm"), (1, "_alone", 1.0, "lstm")]
     assert written["models"] == {"lstm": {"compute": {}, "pairs": [1]}} and written["machine"]["cores"]
+    assert scale.main(["measure", "--seconds", "3", "--out", str(tmp_path / "scale.json")]) == 0
+    assert calls[2:] == [(2, "_together", 3.0, "lstm_cnn", "deep_lstm_cnn"), (1, "_alone", 3.0, "lstm_cnn"),
+                         (1, "_alone", 3.0, "deep_lstm_cnn")]
