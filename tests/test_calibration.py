@@ -172,7 +172,7 @@ def test_what_is_found_in_a_part_is_not_applied_to_it() -> None:
     parts = np.array([2, 0, 1, 0])
     seen = cross_fitted(parts, lambda some: parts[some].tolist(),
                         lambda found, own: np.repeat(sum(10**part for part in found), own.sum()))
-    assert seen.tolist() == [12, 110, 102, 110]  # how often 2, 1 and 0 were seen
+    assert seen.tolist() == [12, 110, 102, 110] and seen.dtype == np.int64  # how often 2, 1 and 0 were seen
     assert cross_fitted(np.zeros(3, int), np.sum, lambda total, own: np.full(own.sum(), total)).tolist() == [3, 3, 3]
 
 

@@ -45,7 +45,7 @@ def test_wilson(right: int, n: int) -> None:
 
 
 def test_of_nothing_nothing_is_known() -> None:
-    assert intervals.wilson(0, 0) == (0, 1)
+    assert intervals.wilson(0, 0) == intervals.by_groups(np.zeros(0, bool), np.zeros(0, int)) == (0, 1)
     scores = np.linspace(0, 1, 5)
     for labels in ([0] * 5, [1] * 5, [0, 0, 0, 0, 1]):
         assert intervals.delong(np.array(labels), scores) == (0, 1)
