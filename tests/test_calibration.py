@@ -221,9 +221,10 @@ def test_the_calibration_error() -> None:
                   if (inside := (sure >= low) & (sure < high)).any())
     assert tn.metrics.calibration_error(labels, shrunk) == pytest.approx(by_hand)
     model = rng.integers(0, 3, 20_000)
-    each = [tn.metrics.calibration_error(labels[model == k], shrunk[model == k]) for k in range(3)]
-    assert tn.metrics.calibration_error(labels, shrunk, models=model) == pytest.approx(
-        np.average(each, weights=np.bincount(model)))
+    for bins in (15, 40):
+        each = [tn.metrics.calibration_error(labels[model == k], shrunk[model == k], bins) for k in range(3)]
+        assert tn.metrics.calibration_error(labels, shrunk, bins, models=model) == pytest.approx(
+            np.average(each, weights=np.bincount(model)))
     mixed = np.repeat([[0.9, 0.1], [0.6, 0.4]], 20, axis=0)  # of two models, both right in 15 of 20 cases
     right, model = np.tile(np.repeat([0, 1], [15, 5]), 2), np.repeat([0, 1], 20)
     assert tn.metrics.calibration_error(right, mixed, 1) == pytest.approx(0)

@@ -178,6 +178,9 @@ def test_mcnemar_by_counting() -> None:
     (lambda: metrics.calibration_error([0, 1], [0.5, 0.5], 0), ShapeError, "bins at least 1, got .* and 0"),
     (lambda: metrics.calibration_error([0, 1], [0.5, 0.5], True), ShapeError, "bins at least 1, got .* and True"),
     (lambda: metrics.calibration_error([0, 1], [-0.1, 0.5]), ArgumentError, r"must lie in \[0, 1\]"),
+    (lambda: metrics.calibration_error([0, 1], [1.0001, 0.5]), ArgumentError, r"must lie in \[0, 1\]"),
+    (lambda: metrics.calibration_error([0, 1], [0.5]), ShapeError, r"\(N, K\) with N = 2, .* got \(1,\) and 15"),
+    (lambda: metrics.accuracy([-1], [-2]), ArgumentError, r"classes must lie in \[0, 1\), got -2 to -1"),
     (lambda: metrics.calibration_error([0, 1], np.full((2, 1, 1), 0.5)), ShapeError, r"got \(2, 1, 1\) and 15"),
 ])
 def test_odd_input_is_named(call: Any, error: type[Exception], message: str) -> None:
@@ -223,6 +226,12 @@ def test_many_labels_as_scikit_learn(seed: int) -> None:
     assert metrics.per_label(labels, predicted)["support"].tolist() == labels.sum(axis=0).tolist()
 
 
+def test_of_no_labels_none_are_found() -> None:
+    nothing = np.zeros((3, 2), int)
+    assert metrics.micro_f1(nothing, nothing) == metrics.hamming_loss(nothing, nothing) == 0
+    assert metrics.exact_match(nothing, nothing) == 1 and metrics.f1(nothing, nothing).tolist() == [0, 0]
+
+
 @pytest.mark.parametrize("shape", [(20,), (20, 3), (2, 1)])
 def test_regression_as_scikit_learn(shape: tuple[int, ...]) -> None:
     targets, predicted = np.random.default_rng(0).standard_normal((2, *shape)).astype("float32").astype("float64")
@@ -237,6 +246,8 @@ def test_regression_as_scikit_learn(shape: tuple[int, ...]) -> None:
 def test_targets_that_are_all_equal(predicted: list[float]) -> None:
     targets = [2.0, 2.0, 2.0]
     assert metrics.r2(targets, predicted) == sk.r2_score(targets, predicted)
+    both = np.stack([targets, [1.0, 5.0, 3.0]], axis=1), np.stack([predicted, [2.0, 5.0, 2.0]], axis=1)
+    assert metrics.r2(*both) == pytest.approx(sk.r2_score(*both))
 
 
 @pytest.mark.parametrize(("call", "error", "message"), [
@@ -248,7 +259,8 @@ def test_targets_that_are_all_equal(predicted: list[float]) -> None:
     (lambda: metrics.hamming_loss([[1, 0]], [[1, 0], [0, 1]]), ShapeError, r"got \(1, 2\) and \(2, 2\)"),
     (lambda: metrics.micro_f1([[1, 0]], [[0.5, 1]]), ArgumentError, r"micro_f1: predicted must hold 0 and 1"),
     (lambda: metrics.hamming_loss([[1, 2]], [[0, 1]]), ArgumentError, r"hamming_loss: labels must hold 0 and 1"),
-    (lambda: metrics.r2([1.0], [1.0]), ArgumentError, r"r2: targets must have at least 2 samples, got 1"),
+    *((lambda one=one: metrics.r2(one, one), ArgumentError, r"r2: targets must have at least 2 samples, got 1")
+      for one in ([1.0], [[1.0, 2.0]])),
     (lambda: metrics.mean_squared_error([1.0, 2.0], [[1.0], [2.0]]), ShapeError, r"got \(2,\) and \(2, 1\)"),
     (lambda: metrics.mean_absolute_error([], []), ShapeError, r"not empty"),
     (lambda: metrics.mean_squared_error(1.0, 2.0), ShapeError, r"got \(\) and \(\)"),
