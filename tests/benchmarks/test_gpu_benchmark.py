@@ -71,6 +71,11 @@ def test_a_step_is_the_same_on_both_sides(tmp_path: Path, kind: str) -> None:
     after = theirs.network._arrays(lambda parameter: parameter.detach())["0.W"]
     np.testing.assert_allclose(mine.parameters["0.W"].numpy(), after, rtol=1e-5)
     assert (np.abs(after - before).min() > 1e-3) == (kind == "step")
+    for _ in range(2):  # a pass begins without gradients
+        found, other = mine.gradients(), theirs.gradients()
+        assert found.keys() == other.keys() >= {"output", "0.W", "0.b"}
+        for name, array in found.items():
+            np.testing.assert_allclose(array, other[name], rtol=1e-4, atol=1e-6, err_msg=name)
 
 
 def test_all_models_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,10 @@
 """The numbers of the benchmark for a GPU, with invented times and without a GPU."""
 
+import inspect
 import json
+import signal
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -63,6 +66,33 @@ def test_each_section_has_its_time_and_all_have_that_of_the_options(tmp_path: Pa
     assert finished(monkeypatch, tmp_path / "out.json", "--quick", "--commit", "1a2b")[2]["quick"]
     assert found["device"].startswith("cpu") and found["seconds"] == 600.0 and not found["quick"]
     assert finished(monkeypatch, tmp_path / "out.json", error=gpu.STOPPED)[1] == [("warm", 40.0)]
+
+
+@pytest.mark.parametrize(("seconds", "given", "waited"), [(60.0, "55.0", 60.0), (5.5, "1.0", 5.5), (-35.0, "1.0", 1.0)])
+def test_a_section_has_a_second_at_least_and_leaves_no_process(seconds: float, given: str, waited: float,
+                                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it started ends with it: all have its session."""
+    done: list[Any] = []
+
+    class Process:
+        pid, returncode = 7, 0
+
+        def __init__(self, command: list[str], *, start_new_session: bool, **options: Any) -> None:
+            done.append((command[command.index("--seconds") + 1], start_new_session))
+
+        def wait(self, timeout: float | None = None) -> int:
+            done.append(timeout)
+            return 0
+
+    def killpg(*arguments: Any) -> None:
+        done.append(arguments)
+        raise ProcessLookupError
+
+    monkeypatch.setattr(gpu.subprocess, "Popen", Process)
+    monkeypatch.setattr(gpu.os, "killpg", killpg)
+    options = SimpleNamespace(device="cpu", quick=True)
+    assert gpu.watched("lstm", options, seconds)["error"] is None  # type: ignore[arg-type]
+    assert done == [(given, True), waited, (7, signal.SIGKILL), None]
 
 
 def test_the_table_of_sections() -> None:
@@ -176,6 +206,39 @@ def test_a_case_is_computed_in_its_precision(precision: str, monkeypatch: pytest
     assert seen == [(precision, precision, 9.0)] and backend.current_precision() == "float32"
 
 
+@pytest.mark.parametrize(("off", "note"), [(2e-6, "agree to 2e-06, PyTorch "), (1e-3, None)])
+@pytest.mark.parametrize("form", [True, False])
+def test_both_forms_of_pytorch_must_agree_and_that_which_is_timed_is_named(form: bool, off: float, note: str | None,
+                                                                          monkeypatch: pytest.MonkeyPatch,
+                                                                          tmp_path: Path) -> None:
+    class Side:
+        backward = "backward"
+
+        def __init__(self, work: Any, data: Path, device: str, channels_last: bool = True) -> None:
+            self.channels_last = channels_last
+
+        def gradients(self) -> dict[str, np.ndarray]:
+            return {"output": np.ones(2)}
+
+    class Theirs(Side):
+        def gradients(self) -> dict[str, np.ndarray]:
+            return {"output": np.ones(2) - off * (self.channels_last != form)}
+
+    monkeypatch.setattr(gpu_pairs, "Ours", Side)
+    monkeypatch.setattr(gpu_pairs, "Theirs", Theirs)
+    monkeypatch.setattr(gpu_pairs, "torch_device", lambda device: "cpu")
+    monkeypatch.setattr(gpu_pairs, "use_tf32", lambda yes: None)
+    monkeypatch.setattr(gpu_pairs, "fastest", lambda work, data, device, forms: Theirs(work, data, device, form))
+    monkeypatch.setattr(gpu_pairs, "block", lambda side, call: call)
+    monkeypatch.setattr(gpu_pairs.timing, "in_turn", lambda *sides: timing.Pair([[1.0]], [[2.0]]))
+    work = case("a case", "backward", tn.nn.Sequential(tn.nn.Conv1D(2, 3, 3)), 1, (5, 2))
+    row, = gpu_pairs._beside(work, "cpu", "float32", 9.0, tmp_path / "data.npz")
+    if note:
+        assert row["note"] == f"PyTorch eager; {note}{'channels_last' if form else 'NCHW'}" and row["theirs"] == 2.0
+    else:
+        assert row["error"].startswith("disagrees with PyTorch: {'output': 0.001") and "ours" not in row
+
+
 @pytest.mark.parametrize(("kind", "precision"), [("step", "float32"), ("backward", "tf32")])
 def test_the_rows_of_a_case_on_a_gpu(kind: str, precision: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
                                      ) -> None:
@@ -254,6 +317,16 @@ def test_the_time_that_is_left_is_shared(clock: Clock) -> None:
     clock.now = 10.0
     assert gpu_pairs.remaining(110.0, 6) == pytest.approx(10.0)
     assert gpu_pairs.remaining(10.1, 6) == 0.2
+
+
+def test_each_case_has_its_share_of_what_is_left(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 100 s, of which none takes any here."""
+    asked: list[float] = []
+    work = case("", "step", tn.nn.Sequential(tn.nn.Dense(2, 2)), 1, (2,))
+    monkeypatch.setattr(gpu_pairs, "timed_cases", lambda section, quick: [(work, "float32")] * 3)
+    monkeypatch.setattr(gpu_pairs, "beside", lambda work, device, precision, seconds: asked.append(seconds) or [ROW])
+    assert list(gpu_pairs.steps("cpu", False, 100.0)) == [ROW] * 3
+    assert asked == pytest.approx([20.0, 30.0, 60.0])
 
 
 def test_the_memory_of_a_side_is_what_its_pool_holds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -351,6 +424,14 @@ def test_pytorch_calls_a_device_by_its_number(monkeypatch: pytest.MonkeyPatch) -
     assert named == {"cpu": "cpu", "gpu": "cuda:0", "gpu:1": "cuda:1", "gpu-emulated": None}
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert gpu_pairs.torch_device("gpu") is None and gpu_pairs.torch_device("cpu") == "cpu"
+
+    def broken(name: str, *more: Any) -> Any:
+        raise OSError(f"a library of {name} is missing")
+
+    with monkeypatch.context() as changed:
+        changed.setattr("builtins.__import__", broken)
+        found = gpu_pairs.torch_device("cpu")
+    assert found is None
     assert [gpu_device.is_gpu(name) for name in named] == [False, True, True, False]
 
 
@@ -363,8 +444,11 @@ def test_the_versions_of_a_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     done = SimpleNamespace(stdout="570.1\n570.2\n")
     monkeypatch.setattr(gpu_device.subprocess, "run", lambda *command, **options: done)
     assert gpu_device.driver("gpu") == {"driver": "570.1", "driver_cuda": 13000, "cuda": 12080}
-    monkeypatch.setattr(gpu_device.subprocess, "run", lambda *command, **options: (_ for _ in ()).throw(OSError))
-    assert gpu_device.driver("gpu:1")["driver"] is None and gpu_device.driver("cpu") == {}
+    for fault in (OSError(), gpu_device.subprocess.TimeoutExpired("nvidia-smi", 30)):
+        monkeypatch.setattr(gpu_device.subprocess, "run", lambda *command, fault=fault, **options: (
+            _ for _ in ()).throw(fault))
+        assert gpu_device.driver("gpu:1") == {"driver": None, "driver_cuda": 13000, "cuda": 12080}
+    assert gpu_device.driver("cpu") == {}
 
 
 def test_the_small_model_is_for_digits() -> None:
@@ -380,6 +464,7 @@ def test_the_images_of_the_job() -> None:
     assert train.shape == (300, 28, 28) and train.dtype == np.uint8 and train.max() <= 126
     assert set(labels) == set(range(10)) and (labels != others).any() and (train != test).any()
     assert (gpu_sections.images(300, 0)[0] == train).all()
+    assert (zlib.crc32(train.tobytes()), zlib.crc32(test.tobytes())) == (1987462097, 2824902789), "as at first"
     brighter = train.astype(int) - gpu_sections.images(300, 1)[0]  # the noise of a row is that of its number
     assert set(np.unique(brighter)) == {-16, 0, 16}
 
@@ -428,6 +513,25 @@ def test_every_twelfth_case_is_tested_if_it_must_be_quick(monkeypatch: pytest.Mo
     assert row["note"] == "2 passed, 1 failed" and wrong == {"name": "case 12", "unit": "s", "error": "wrong"}
     list(gpu_sections.tests("cpu", False, 1.0))
     assert len(tried) == 33
+    monkeypatch.setattr(gpu_cases, "failures", lambda device, names: clock.taking(1.0)() or (
+        {names[0]: "wrong"} if names == ["case 1"] else {}))
+    row, wrong, rest = gpu_sections.tests("cpu", False, 2.5)
+    assert row["note"] == "2 passed, 2 failed" and wrong["name"] == "case 1"
+    assert rest == {"name": "the rest", "unit": "s", "error": "no time was left for 27 of 30 cases"}
+
+
+def test_small_work_is_the_same_each_time() -> None:
+    """A step of Adam changes the weights; the gradients of a pass are not added to those of the one before it."""
+    step = gpu_sections.adam_step("cpu")
+    weight = step.__self__.parameters[0]  # type: ignore[attr-defined]
+    before = weight.numpy().copy()
+    step()
+    assert (weight.numpy() != before).all()
+    whole = gpu_sections.small_step("cpu")
+    model = inspect.getclosurevars(whole).nonlocals["model"]
+    for _ in range(2):
+        whole()
+        assert model.W.grad.tolist() == [[4.0] * 8] * 8
 
 
 FAILED = "a/test_a.py::test_one PASSED\na/test_a.py::test_two FAILED\n"

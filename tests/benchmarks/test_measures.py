@@ -1,6 +1,7 @@
 """What the benchmark measures: with given times, its records have the right numbers. No process is started here."""
 
 import inspect
+import io
 import itertools
 import json
 import math
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 import benchmarks.bench
+import benchmarks.peers
 import tinynet as tn
 from benchmarks import agree, layers, machine, ours, rows, timing, worker
 from benchmarks.bench import DRAWS, Bench, Options
@@ -177,6 +179,10 @@ def test_agreement_is_tried_on_other_draws_once_for_each_case(bench: Bench) -> N
     assert len(drawn["torch"]) == 3, "what agreed is known"
     bench.compare("ops", case("more", "step", DENSE, 3, (4,)))
     assert len(drawn["torch"]) == 4
+    other = tn.nn.Sequential(tn.nn.Dense(4, 3, bias=False), tn.nn.Dropout(0.5))
+    for count, one in enumerate((work.doing("forward"), case("", "step", other, 2, (4,)), work), 5):
+        bench.compare("ops", one)
+        assert len(drawn["torch"]) == min(count, 6), "other work or layers agree for themselves"
     for do, request in bench.workers["torch"].asked:
         dropped = [options["p"] for kind, options in request.get("case", {}).get("layers", ()) if kind == "Dropout"]
         assert do not in ("compute", "prepare") or dropped == [0.0 if do == "compute" else 0.5]
@@ -304,6 +310,13 @@ def test_each_call_is_timed_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     session = Session(None)
     session.run = clock.taking(5.0, 1.0, 2.0, 4.0)
     assert session.calls(3, wake=True) == {"seconds": [1.0, 2.0, 4.0]}, "the call that wakes is not timed"
+    collecting: list[bool] = []
+    session.run = lambda: collecting.append(worker.gc.isenabled())
+    session.calls(2)
+    session.run = lambda: 1 / (collecting.append(worker.gc.isenabled()) or 0)
+    with pytest.raises(ZeroDivisionError):
+        session.calls(1)
+    assert collecting == [False] * 3 and worker.gc.isenabled()
     assert session._take(None) == {"seconds": None}
     with pytest.raises(RuntimeError):
         session.run()
@@ -415,6 +428,29 @@ def test_requests_that_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked[-1] == ("a case", "data.npz")
 
 
+def test_a_worker_has_its_processors_before_its_framework_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many threads as processors; a line for each request, and of a long error its beginning."""
+    done: list[Any] = []
+    answers = io.StringIO()
+
+    def start(threads: int) -> None:
+        done.append(threads)
+
+    started: Any = SimpleNamespace(start=start, settings=lambda: {"threads": 2}, product=lambda size: 1 / 0,
+                                   chain=lambda length: {}["x" * 999])
+    monkeypatch.setattr(benchmarks.peers, "peer", lambda name: done.append(name) or started)
+    for name, value in {"dup": lambda file: file, "dup2": lambda *files: None, "fdopen": lambda *more, **options: answers,
+                        "sched_setaffinity": lambda process, cpus: done.append((process, cpus))}.items():
+        monkeypatch.setattr(worker.os, name, value, raising=False)
+    monkeypatch.setattr(sys, "stdin", [json.dumps(one) for one in (
+        {"do": "settings"}, {"do": "prepare_product", "size": 3}, {"do": "prepare_chain", "length": 4})])
+    worker.main("torch", "3,5")
+    assert done == [(0, {3, 5}), "torch", 2]
+    ready, settings, fault, long = map(json.loads, answers.getvalue().splitlines())
+    assert (ready, settings) == ({"ready": True}, {"settings": {"threads": 2}})
+    assert fault == {"error": "ZeroDivisionError: division by zero"} and long == {"error": f"KeyError: '{'x' * 489}"}
+
+
 # --- the rows -------------------------------------------------------------------------------------------------------
 
 def compared(row: str, quick: bool = False) -> list[tuple[Case, Any]]:
@@ -507,6 +543,12 @@ def test_a_ratio_of_fresh_processes_is_ours_by_theirs(monkeypatch: pytest.Monkey
     monkeypatch.setattr(rows, "_fresh_processes", failed)
     rows.start(bench)
     assert bench.records[-1][3] == {OURS: {"error": "died"}, "torch": {"value": 8.0}}
+    bench.options.peers, values["torch"] = ["torch", "jax"], 4.0
+    monkeypatch.setattr(rows, "_fresh_processes", lambda bench, name, place: (
+        {"error": "died"} if name == "jax" else dict.fromkeys(names, values[name])))
+    rows.start(bench)
+    assert bench.records[-1][3] == {OURS: {"value": 2.0}, "torch": {"value": 4.0, "ratio": 0.5},
+                                    "jax": {"error": "died"}}
 
 
 def test_the_numbers_of_fresh_processes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -575,8 +617,8 @@ def test_the_limit_is_a_share_of_the_fastest_product(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(rows, "flops", lambda one: {"lstm": 400, "dlstm": 800})
     peaks = {OURS: 100.0, "torch": 200.0}
     monkeypatch.setattr(rows, "_peak", lambda bench, name, size, repeats: {"value": peaks[name]})
-    bench = fake_bench({"profile": {"seconds": {"lstm": [3.0, 4.0, 9.0], "dlstm": [8.0] * 3, "relu": [0.5] * 3,
-                                                "step": [20.0, 16.0, 15.0]}}})
+    spent = {"lstm": [3.0, 4.0, 9.0], "dlstm": [8.0] * 3, "relu": [0.5] * 3, "step": [20.0, 16.0, 15.0]}
+    bench = fake_bench({"profile": {"seconds": spent}})
     rows.limit(bench)
     assert bench.records[0] == ("limit", "sgemm, 256 x 256", "flop/s", {
         name: {"value": peak} for name, peak in peaks.items()})
@@ -586,6 +628,17 @@ def test_the_limit_is_a_share_of_the_fastest_product(monkeypatch: pytest.MonkeyP
         "relu": {"seconds": 0.5, "floor": 0.0}, "between ops": {"seconds": 3.5, "floor": 0.0}}}
     assert [record[1] for record in bench.records[1:]] == [f"a step of {name}, batch 4" for name in rows.MODELS[:2]]
     assert [request["count"] for _, request in bench.asked] == [3, 3]
+
+    def peak(bench: Any, name: str, size: int, repeats: int) -> dict[str, float]:
+        if name != OURS:
+            raise PeerError("has none")
+        return {"value": float(size * repeats)}
+
+    monkeypatch.setattr(rows, "_peak", peak)
+    whole = fake_bench({"profile": {"seconds": spent}}, quick=False)
+    rows.limit(whole)
+    assert whole.records[0] == ("limit", "sgemm, 2048 x 2048", "flop/s", {OURS: {"value": 20480.0}})
+    assert [request["count"] for _, request in whole.asked] == [40, 40]
 
 
 def test_a_peak_is_that_of_the_fastest_of_its_products() -> None:
