@@ -439,8 +439,9 @@ def test_a_worker_has_its_processors_before_its_framework_starts(monkeypatch: py
     started: Any = SimpleNamespace(start=start, settings=lambda: {"threads": 2}, product=lambda size: 1 / 0,
                                    chain=lambda length: {}["x" * 999])
     monkeypatch.setattr(benchmarks.peers, "peer", lambda name: done.append(name) or started)
-    for name, value in {"dup": lambda file: file, "dup2": lambda *files: None, "fdopen": lambda *more, **options: answers,
-                        "sched_setaffinity": lambda process, cpus: done.append((process, cpus))}.items():
+    changed = {"dup": lambda file: file, "dup2": lambda *files: None, "fdopen": lambda *more, **options: answers,
+               "sched_setaffinity": lambda process, cpus: done.append((process, cpus))}
+    for name, value in changed.items():
         monkeypatch.setattr(worker.os, name, value, raising=False)
     monkeypatch.setattr(sys, "stdin", [json.dumps(one) for one in (
         {"do": "settings"}, {"do": "prepare_product", "size": 3}, {"do": "prepare_chain", "length": 4})])
