@@ -736,6 +736,10 @@ def test_the_runs_of_reliability(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
             (["--only", "idc", "--seed", "3"], [("idc", 3)]), (["--only", "mnist", "--seed", "3"], [("mnist", 0)]))):
         command = ["--data", str(tmp_path), "--records", str(tmp_path / f"{number}" / "reliability"), *more]
         assert reliability.main(command) == 0 and made == jobs
+        (name, seed), folder = made[-1], tmp_path / f"{number}" / "reliability"
+        found = json.loads((folder / f"{name}-seed{seed}.json").read_text())
+        assert (found["data"], found["seed"], found["versions"]) == (name, seed, tn.about().versions)
+        assert found["commit"] and len([*folder.iterdir()]) == len(jobs)
         made.clear()
         assert reliability.main(command) == 0 and made == []
 
@@ -850,14 +854,18 @@ def test_the_run_of_reliability_on_digits(monkeypatch: pytest.MonkeyPatch) -> No
     data = tn.data.load_digits()
     monkeypatch.setattr(tn.data, "load", lambda place: [data])
     monkeypatch.setattr(tn.init, "orthogonal", tn.init.glorot_normal)  # quicker
-    monkeypatch.setattr(tn, "fit", lambda model, optimizer, loader, epochs: seen.update(loader=loader, epochs=epochs))
+    monkeypatch.setattr(tn, "fit", lambda model, optimizer, loader, epochs: seen.update(
+        model=model, optimizer=optimizer, loader=loader, epochs=epochs, start=model[2].W.numpy().copy()))
     monkeypatch.setattr(reliability, "remember", lambda model, *parts: seen.update(parts=parts))
     monkeypatch.setattr(reliability, "share_unlike", lambda model, pixels: float(pixels.mean()))
     monkeypatch.setattr(reliability, "Classifier", lambda model: SimpleNamespace(
         probabilities=lambda pixels: np.eye(10)[np.where(np.arange(len(pixels)) % 4, data.test_labels, 9)]))
     made = reliability.mnist(argparse.Namespace(data=Path("data")), 3)
     first, second = tn.data.split(len(data.train_images), 0.1)
-    assert seen["epochs"] == reliability.MNIST_EPOCHS and seen["loader"].shuffle
+    assert seen["epochs"] == reliability.MNIST_EPOCHS and seen["loader"].shuffle and seen["loader"].batch_size == 128
+    assert seen["optimizer"].lr == 2e-3 and seen["model"].scaling == tn.nn.Scaling()
+    tn.seed(3)
+    assert (seen["start"] == tn.models.lstm_cnn()[2].W.numpy()).all()
     assert seen["loader"].length == len(first) and next(iter(seen["loader"]))[0].max() == 1.0
     for part, rows in zip(seen["parts"], (first, second), strict=True):
         assert (part[..., 0] == data.train_images[rows]).all()
@@ -978,8 +986,11 @@ def test_the_times_of_the_versions_are_those_of_a_digit(monkeypatch: pytest.Monk
     assert {name: (one["seconds"], one["digits"]) for name, one in found["versions"].items()} == {
         "loops": (4.0, 1), **dict.fromkeys(("product", "numba", "packed", "threads"), (0.5, 8))}
     assert found["roof"] == {"operations": 1e9, "bytes": 2e9} and found["operations"] == lstm_versions.OPERATIONS
-    monkeypatch.setattr(lstm_versions, "kernel", lambda threads: lambda x: lstm_versions.one_product(x) + 1e-3)
-    assert lstm_versions.main([]) == 1
+    for off in (1e-3, np.nan):
+        monkeypatch.setattr(lstm_versions, "kernel", lambda threads, off=off: lambda x: lstm_versions.one_product(x)
+                            + off)
+        asked.clear()
+        assert lstm_versions.main([]) == 1 and asked == [(2.0, 1)] * 3
 
 
 def test_the_weights_of_the_lab_are_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -994,11 +1005,13 @@ def test_the_weights_of_the_lab_are_written(monkeypatch: pytest.MonkeyPatch, tmp
             name: found[name].tolist() for name in found.files}
 
 
-@pytest.mark.parametrize(("script", "words", "peak", "batch"), [
-    (lab_digit, ["--data", "digits", "--epochs", "3", "--seed", "7", "--limit", "300"], 3e-3, 128),
-    (train_small_lstm, ["--data", "digits", "--epochs", "3", "--seed", "7", "--units", "16"], 5e-3, 64)])
-def test_the_small_trainings_follow_their_options(script: Any, words: list[str], peak: float, batch: int,
-                                                  tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("script", "words", "peak", "batch", "epochs", "seed"), [
+    (lab_digit, ["--epochs", "3", "--seed", "7", "--limit", "300"], 3e-3, 128, 3, 7), (lab_digit, [], 3e-3, 128, 6, 1),
+    (train_small_lstm, ["--epochs", "3", "--seed", "7", "--units", "16"], 5e-3, 64, 3, 7),
+    (train_small_lstm, [], 5e-3, 64, 8, 0)])
+def test_the_small_trainings_follow_their_options(script: Any, words: list[str], peak: float, batch: int, epochs: int,
+                                                  seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without options, that by which the files were made that are in the repository."""
     asked: dict[str, Any] = {}
 
     def fit(model: Any, optimizer: Any, train: Any, **options: Any) -> Any:
@@ -1008,15 +1021,16 @@ def test_the_small_trainings_follow_their_options(script: Any, words: list[str],
     seeds: list[int] = []
     monkeypatch.setattr(tn, "fit", fit)
     monkeypatch.setattr(tn, "seed", seeds.append)
+    monkeypatch.setattr(tn.init, "orthogonal", tn.init.glorot_normal)  # quicker
     with pytest.raises(Trained):
-        script.main([*words, "--out", str(tmp_path / "out")])
+        script.main(["--data", "digits", *words, "--out", str(tmp_path / "out")])
     train = asked["train"]
-    assert (asked["epochs"], asked["schedule"].length, asked["schedule"].peak) == (3, 3 * len(train), peak)
-    assert seeds == [7] and train.batch_size == batch and train.shuffle
-    assert train.length == (300 if script is lab_digit else 1437)
+    assert (asked["epochs"], asked["schedule"].length, asked["schedule"].peak) == (epochs, epochs * len(train), peak)
+    assert seeds == [seed] and train.batch_size == batch and train.shuffle
+    assert train.length == (300 if "--limit" in words else 1437)
     assert train.augment == (tn.data.Augment(shift=0.08, rotate=10, scale=0.1) if script is lab_digit else None)
     if script is train_small_lstm:
-        assert asked["model"][0].units == 16 and train.arrays[0].max() == 1.0
+        assert asked["model"][0].units == (16 if words else 32) and train.arrays[0].max() == 1.0
 
 
 def test_the_shortest_time_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1138,6 +1152,8 @@ def test_each_number_of_a_recipe_for_vowels_has_its_use(monkeypatch: pytest.Monk
     np.testing.assert_allclose(made.scaling.mean, frames.mean(axis=0), rtol=1e-5)  # type: ignore[union-attr]
     np.testing.assert_allclose(made.scaling.scale, frames.std(axis=0), rtol=1e-5)  # type: ignore[union-attr]
     assert made.classes is not None and made.classes[0] == "speaker 1"
+    again, other = (vowels.train(RECIPE, (sequences, speakers), seed, "cpu") for seed in (3, 4))
+    assert (again[2].W.numpy() == made[2].W.numpy()).all() and (other[2].W.numpy() != made[2].W.numpy()).any()
     vowels.train(dataclasses.replace(RECIPE, noise=0.0, offset=0.0, average=0.0), (sequences, speakers), 3, "cpu")
     assert asked["batches"].augment is None and asked["callbacks"] == []
 
@@ -1149,6 +1165,8 @@ def test_noise_and_offset_have_their_sizes() -> None:
     assert noise.std() == pytest.approx(2, rel=0.05) and offset[:, 0].std() == pytest.approx(3, rel=0.1)
     assert (vowels.Voice(2.0, 0.0)((x, mask), np.arange(40), 1, 0)[0] != noise).any()
     assert (vowels.Voice(2.0, 0.0)((x, mask), np.arange(40), 0, 1)[0] != noise).any()
+    assert (vowels.Voice(2.0, 0.0)((x, mask), np.arange(40) + 1, 0, 0)[0] != noise).any(), "of another batch"
+    assert noise.dtype == np.float32
 
 
 def test_a_fold_is_scored_by_a_model_that_was_not_trained_on_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
