@@ -70,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
     }
     sections: list[dict[str, Any]] = []
     for name in options.sections or SECONDS:
-        seconds = min(SECONDS[name], options.seconds, start + options.seconds - time.monotonic())
+        seconds = min(SECONDS[name], start + options.seconds - time.monotonic())
         sections.append(watched(name, options, seconds))
         print(f"{time.monotonic() - start:5.0f} s  {summary(sections[-1])}", file=sys.stderr, flush=True)
         where = keep(path, {**found, "seconds": time.monotonic() - start, "sections": sections})

@@ -200,11 +200,14 @@ def test_a_section_that_hangs_is_ended_and_its_rows_are_kept(monkeypatch: pytest
                                            ({"quick": False, "device": "gpu:1"}, "--device gpu:1 --seconds 55.0")])
 def test_a_section_gets_the_options(more: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch,
                                     tmp_path: Path) -> None:
-    """Except its time, which ends before it is killed."""
+    """Except its time, which ends before it is killed. A warning is no error."""
     script = tmp_path / "section.py"
-    script.write_text("import json, sys\nprint(json.dumps({'name': ' '.join(sys.argv[1:])}))")
+    script.write_text("import json, sys\nprint(json.dumps({'name': ' '.join(sys.argv[1:])}))\n"
+                      "print('a warning', file=sys.stderr)")
     monkeypatch.setattr(gpu, "__file__", str(script))
-    (row,) = gpu.watched("lstm", options(**more), 60.0)["rows"]
+    section = gpu.watched("lstm", options(**more), 60.0)
+    (row,) = section["rows"]
+    assert section["error"] is None
     assert row["name"].startswith("--section lstm --device ") and row["name"].endswith(said)
 
 

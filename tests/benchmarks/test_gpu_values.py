@@ -435,6 +435,12 @@ def test_pytorch_calls_a_device_by_its_number(monkeypatch: pytest.MonkeyPatch) -
     assert [gpu_device.is_gpu(name) for name in named] == [False, True, True, False]
 
 
+def test_a_device_is_described_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = [SimpleNamespace(name=name, is_available=True) for name in ("gpu:0", "cpu")]
+    monkeypatch.setattr(tn, "devices", lambda: both)
+    assert gpu_device.described("cpu") is both[1]
+
+
 def test_the_versions_of_a_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     """That of the driver by its program, if it is there, and those of CUDA by the runtime."""
     runtime = SimpleNamespace(driverGetVersion=lambda: 13000, runtimeGetVersion=lambda: 12080)
