@@ -138,8 +138,9 @@ def test_a_model_absorbs_it() -> None:
     calibration, scores = Calibration(2.5, (0.5, -0.25, -0.25)), tn.predict(model, x)
     absorb(model, calibration)
     np.testing.assert_allclose(tn.ops.softmax(tn.Tensor(tn.predict(model, x))).numpy(), calibration(scores), atol=1e-6)
-    for other in (tn.nn.Sequential(tn.nn.Dense(2, 2), tn.nn.Softmax()), tn.nn.Sequential(), tn.nn.Dense(2, 2)):
-        with pytest.raises(ArgumentError, match="must be a Sequential that ends in a Dense"):
+    for other, last in ((tn.nn.Sequential(tn.nn.Dense(2, 2), tn.nn.Softmax()), "Softmax"),
+                        (tn.nn.Sequential(), "Sequential"), (tn.nn.LSTM(2, 2), "LSTM")):
+        with pytest.raises(ArgumentError, match=f"must be a Sequential that ends in a Dense .* and ends in {last};"):
             absorb(other, calibration)
     plain = tn.nn.Sequential(tn.nn.Dense(2, 2, bias=False))
     weights = plain[0].W.numpy().copy()

@@ -480,7 +480,7 @@ def test_what_is_said_of_the_job(done: int, error: str | None, monkeypatch: pyte
     asked: dict[str, Any] = {}
 
     def fit(model: Any, optimizer: Any, loader: Any, **options: Any) -> list[dict[str, float]]:
-        asked.update(options, loader=loader)
+        asked.update(options, loader=loader, start=model[1].W.numpy().copy())
         optimizer.steps = done
         return [{"seconds": seconds, "images_per_second": 1234.0} for seconds in (9.0, 1.0, 2.0, 5.0)]
 
@@ -497,6 +497,11 @@ def test_what_is_said_of_the_job(done: int, error: str | None, monkeypatch: pyte
     assert asked["epochs"] == 2 and asked["callbacks"][0].deadline == 65.0
     assert asked["schedule"].length == 4 and asked["schedule"].peak == 3e-3
     assert asked["loader"].batch_size == 128 and asked["loader"].shuffle and asked["tested"].length == 128
+    for loader, (pixels, labels) in ((asked["loader"], gpu_sections.images(256, 0)),
+                                     (asked["tested"], gpu_sections.images(128, 1))):
+        assert (loader.arrays[0] == pixels).all() and (loader.arrays[1] == labels).all()
+    tn.seed(0)
+    assert (asked["start"] == gpu_pairs.small_model()[1].W.numpy()).all()
 
 
 def test_training_ends_at_the_deadline(clock: Clock) -> None:

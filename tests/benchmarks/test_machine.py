@@ -16,7 +16,7 @@ import pytest
 import benchmarks
 import benchmarks.__main__ as command_line
 import tinynet as tn
-from benchmarks import commits, machine, process, report, table
+from benchmarks import commits, machine, process, ranks, report, scale, table
 from benchmarks.peers import OURS
 from benchmarks.process import PeerError, Worker
 
@@ -245,6 +245,8 @@ def test_a_process_gets_its_peer_its_processors_and_its_environment(monkeypatch:
         def communicate(self) -> None:
             pass
 
+    read = os.read
+    monkeypatch.setattr(process.os, "read", lambda file, size: read(file, min(size, 5)))  # an answer comes in parts
     monkeypatch.setattr(process.subprocess, "Popen", Started)
     with Worker("torch", [0, 3], {"CACHE": "here"}) as worker:
         assert worker.started == 0.0 and worker.ask("dance", count=2) == {"a": 1}
@@ -258,6 +260,18 @@ def test_a_process_gets_its_peer_its_processors_and_its_environment(monkeypatch:
     assert command == ["-m", "benchmarks.worker", "torch", "0,3"] and folder == process.ROOT
     assert environment == {**os.environ, "CACHE": "here"}
     assert started[1:3] == [b'{"do": "dance", "count": 2}\n', b'{"do": "sing"}\n']
+
+
+def test_a_worker_of_ranks_is_started_as_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And alone as one process; what it prints is the answer."""
+    started: list[Any] = []
+    monkeypatch.setattr(process.subprocess, "run", lambda command, **options: started.append(
+        (command, options["check"])) or SimpleNamespace(stdout='{"a": 1}'))
+    assert ranks.started(3, "_time", "cnn", 128, 1) == '{"a": 1}'
+    assert scale.started(1, "_alone", 0.5, "cnn") == {"a": 1}
+    assert started == [
+        ([str(process.MPIEXEC), "-n", "3", sys.executable, "-m", "benchmarks.ranks", "_time", "cnn", "128", "1"], True),
+        ([sys.executable, "-m", "benchmarks.scale", "_alone", "0.5", "cnn"], True)]
 
 
 def test_the_report_is_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -341,6 +355,9 @@ def test_the_mean_ratio_is_geometric_and_new_by_old(monkeypatch: pytest.MonkeyPa
     assert commits.main() == 0
     assert asked == [(commits.ROOT, list(commits.ROWS), 11)]
     assert capsys.readouterr().out.splitlines()[-1] == "geometric mean without the first step 2.000"
+    monkeypatch.setattr(commits, "compare", lambda *arguments: {"first-step": (1.0, 2.0)})
+    assert commits.main() == 0
+    assert capsys.readouterr().out.split() == ["first-step", "1000.000", "ms", "2000.000", "ms", "ratio", "2.000"]
 
 
 def test_the_data_of_a_row(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -392,6 +392,12 @@ def test_peers_have_the_threads_and_the_caches_that_they_are_given(tmp_path: Pat
                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
     assert peer(OURS).environment(tmp_path) == {"NUMBA_CACHE_DIR": str(tmp_path)}
     assert peer("compile").environment(tmp_path) == {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+    assert peer("tinygrad").environment(tmp_path) == {"CACHEDB": str(tmp_path / "tinygrad.db")}
+    assert peer("torch").environment(tmp_path) == {} and peer("keras").module == "keras"
+    jax = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+           "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1"}
+    assert peer("jax").environment(tmp_path) == jax
+    assert peer("keras").environment(tmp_path) == {**jax, "KERAS_BACKEND": "jax"}
     torch = pytest.importorskip("torch")
     asked: list[int] = []
     monkeypatch.setattr(torch, "set_num_threads", asked.append)
