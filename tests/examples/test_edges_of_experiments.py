@@ -145,6 +145,15 @@ def test_the_standard_error_is_of_the_folds_that_both_have() -> None:
     assert selection.combined(candidates, found) is not None
 
 
+def test_a_change_to_nothing_is_a_change() -> None:
+    """No decay of the weights, no shift, no scale of the network."""
+    base = xray_selection.BASE.changed("base", "", net={"width": 2.0})
+    assert base.recipe.weight_decay and base.recipe.augment["shift"]
+    bare = base.changed("bare", "", augment={"shift": 0.0}, net={"width": 0}, weight_decay=0.0)
+    best = selection.combined([base, bare], trials(base=[0.5, 0.5], bare=[0.6, 0.6]))
+    assert best is not None and (best.recipe, best.net) == (bare.recipe, bare.net)
+
+
 def test_restored_trials_do_not_replace_those_that_are_there(tmp_path: Path) -> None:
     """Those that are there have scores."""
     some = [{"candidate": "base", "fold": fold, "seed": 2} for fold in ("a", "b")]

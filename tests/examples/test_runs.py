@@ -169,6 +169,33 @@ def test_the_epochs_of_the_command_replace_those_of_the_recipe(tmp_path: Path) -
         **Recipe(epochs=7).settings(), "limit": 9, "input": [4, 4, 1]}
 
 
+def test_the_state_of_a_finished_run_is_removed(faked: dict[str, Any], tmp_path: Path,
+                                                capsys: pytest.CaptureFixture[str]) -> None:
+    job = Job("deep_lstm_cnn", model, 3, DATA, Recipe(epochs=2, average=2))
+    states = [tmp_path / f"{job.name}.checkpoint{end}" for end in ("", ".0.npz", ".1.npz")]
+    for said in ("run 1 of 1: deep_lstm_cnn-seed3: test accuracy 0.3333 on 3 images",
+                 "run 1 of 1: deep_lstm_cnn-seed3 is done: test accuracy 0.3333"):
+        for path in states:
+            path.write_text("")
+        (run,) = experiment.run_all([job], options(tmp_path))
+        assert run["seed"] == 3 and said in capsys.readouterr().out
+        assert not any(path.exists() for path in states)
+
+
+def test_where_the_images_of_a_folder_are_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In $TINYNET_DATA, if it has them; a folder that is given may be theirs, or that of several."""
+    def found(data: str) -> Path | None:
+        return experiment._found(options(tmp_path, data=data), "idc")
+
+    monkeypatch.setenv("TINYNET_DATA", str(tmp_path))
+    assert found("auto") is None and found(str(tmp_path)) == tmp_path
+    (tmp_path / "idc").mkdir()
+    assert found("auto") == found(str(tmp_path)) == found(str(tmp_path / "idc")) == tmp_path / "idc"
+    assert found("stand-in") is None
+    monkeypatch.delenv("TINYNET_DATA")
+    assert found("auto") is None
+
+
 def test_a_limit_takes_images_from_the_whole_set() -> None:
     assert experiment.limited(np.arange(100, 111), 3).tolist() == [100, 105, 110]
     for limit in (4, None):
@@ -410,7 +437,7 @@ def test_a_trial_measures_states_and_views(monkeypatch: pytest.MonkeyPatch, tmp_
 
     def probabilities(model: Any, part: Any, recipe: Any, scaling: Any) -> np.ndarray:
         seen.append((part[0], float(model[1].b.numpy()[0]), recipe.views))
-        return np.array([[0.5, 0.5], [0.2, 0.8]])
+        return np.array([[0.5, 0.5], [0.2, 0.8123449]])
 
     monkeypatch.setattr(training, "fit", fit)
     monkeypatch.setattr(training, "probabilities", probabilities)
@@ -425,7 +452,7 @@ def test_a_trial_measures_states_and_views(monkeypatch: pytest.MonkeyPatch, tmp_
     assert [more for _, *more in measured] == [[0.0, 0], [0.0, 4], [5.0, 0], [5.0, 4]]
     assert list(found["measured"]) == ["last", "views", "average", "average, views"]
     assert (found["train_accuracy"], found["train"], found["labels"], found["seconds"]) == (0.75, 4, "01", 2.5)
-    assert found["scores"]["last"] == [0.5, 0.8] and found["parameters"] == 34 and found["seed"] == 6
+    assert found["scores"]["last"] == [0.5, 0.81234] and found["parameters"] == 34 and found["seed"] == 6
 
 
 def test_the_measures_of_two_classes_with_each_prior() -> None:
