@@ -191,6 +191,10 @@ def test_odd_input_is_named(call: Any, error: type[Exception], message: str) -> 
 def test_booleans_and_unsigned_integers_are_classes_and_numbers() -> None:
     assert metrics.accuracy(np.array([True, False, True]), np.array([1, 0, 0], np.uint8)) == 2 / 3
     assert metrics.mean_absolute_error(np.array([True, False]), np.array([0, 0], np.uint8)) == 0.5
+    assert metrics.mean_squared_error(np.array([3], np.uint8), np.array([250], np.uint8)) == 247**2
+    many = np.arange(40, dtype=np.uint8)
+    assert (metrics.confusion_matrix(many, many[::-1]) == np.eye(40)[::-1]).all()
+    assert metrics.confusion_matrix(many > 30, many > 20).tolist() == [[21, 10], [0, 9]]
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint64", "int8", "bool", "float16", "float32"])

@@ -92,14 +92,16 @@ def test_a_trained_model_is_read_and_says_what_it_thinks_after_each_row(folder, 
     tn.seed(1)
     model = tn.nn.Sequential(tn.nn.LSTM(28, 3, return_sequences=False), tn.nn.Dense(3, 10), input_shape=(28, 28))
     tn.save(folder / "model.safetensors", model)
-    command = ["--data", str(folder), "--out", str(folder / "out"), "--model", str(folder / "model.safetensors")]
+    command = ["--data", str(folder), "--out", str(folder / "out"), "--model", str(folder / "model.safetensors"),
+               "--index", "2"]
     assert page.main(command) == 0
     text = capsys.readouterr().out
-    assert "through a trained LSTM of 3 units" in text
-    scores = tn.predict(model, np.fromfile(folder / "t10k-images-idx3-ubyte", "uint8")[16 : 16 + 784].reshape(
-        1, 28, 28).astype("float32") / 255)
+    assert "Test image 2, a 2, through a trained LSTM of 3 units" in text
+    image = np.fromfile(folder / "t10k-images-idx3-ubyte", "uint8")[16:].reshape(3, 28, 28)[2:] / 255
+    p = tn.ops.softmax(tn.Tensor(tn.predict(model, image.astype("float32")))).numpy()[0]
     guesses = re.search(r"^   ((?:\d ){28}) ", text, re.M)[1].split()
-    assert int(guesses[-1]) == scores.argmax()
+    assert int(guesses[-1]) == p.argmax() and f"2 has the probability {p[2]:.3f})" in text
+    assert f"a Dense layer of h_28, is {-np.log(p[2]):.4f}." in text
 
 
 def test_the_trained_model_of_the_repository_has_the_right_layers():

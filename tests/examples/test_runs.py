@@ -196,6 +196,16 @@ def test_where_the_images_of_a_folder_are_looked_for(tmp_path: Path, monkeypatch
     assert found("auto") is None
 
 
+def test_a_limit_is_for_the_images_to_train_on(tmp_path: Path) -> None:
+    digits = experiment.mnist(options(tmp_path, data="digits", limit=50))
+    tn.data.write_chest_xray_stand_in(tmp_path / "x", train=40, test=8, size=32, seed=0)
+    rays = [experiment.folder(options(tmp_path, data=str(tmp_path / "x"), limit=limit), "x", 32, Path)[0].facts()
+            for limit in (5, None)]
+    assert [digits.facts()[part] for part in ("train", "validation", "test")] == [50, 144, 360]
+    assert rays[0] == {**rays[1], "train": 5} and rays[1]["train"] + rays[1]["validation"] == 40
+    assert rays[1]["validation"] > 5 and rays[1]["test"] == 8
+
+
 def test_a_limit_takes_images_from_the_whole_set() -> None:
     assert experiment.limited(np.arange(100, 111), 3).tolist() == [100, 105, 110]
     for limit in (4, None):
@@ -437,12 +447,13 @@ def test_a_trial_measures_states_and_views(monkeypatch: pytest.MonkeyPatch, tmp_
 
     def probabilities(model: Any, part: Any, recipe: Any, scaling: Any) -> np.ndarray:
         seen.append((part[0], float(model[1].b.numpy()[0]), recipe.views))
+        assert recipe.augment == {"shift": 0.25} and scaling == tn.nn.Scaling()
         return np.array([[0.5, 0.5], [0.2, 0.8123449]])
 
     monkeypatch.setattr(training, "fit", fit)
     monkeypatch.setattr(training, "probabilities", probabilities)
     monkeypatch.setattr(selection, "time", SimpleNamespace(process_time=iter([5.0, 7.5]).__next__))
-    candidate = selection.Candidate("base", "none", Recipe(epochs=3, batch_size=2), {})
+    candidate = selection.Candidate("base", "none", Recipe(epochs=3, batch_size=2, augment={"shift": 0.25}), {})
     fold = selection.Fold("a", DATA.train, DATA.validation)
     found = selection.run(selection.Trial(candidate, model, lambda: fold, "a", 6), tmp_path)
     (train, count, start), *measured = seen
@@ -1222,6 +1233,27 @@ def test_a_fold_is_scored_by_a_model_that_was_not_trained_on_it(monkeypatch: pyt
     sizes = [len(some) for some in tested]
     loss = sum(size * (k + 1) for k, size in enumerate(sizes)) / 45
     assert capsys.readouterr().out.endswith(f"seed 2   15 of 45 wrong  loss {loss:.4f}\n")
+
+
+@pytest.mark.parametrize(("words", "name", "seeds"), [
+    (["--seed", "2"], vowels.CHOSEN, [2]), (["--candidate", "plain"], "plain", [*range(5)])])
+def test_the_test_part_of_vowels_is_read_after_training(words: list[str], name: str, seeds: list[int],
+                                                       monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+                                                       capsys: pytest.CaptureFixture[str]) -> None:
+    """Once for each seed; the model learns from the training part."""
+    seen: list[Any] = []
+    made = tn.nn.Sequential(tn.nn.Dense(1, 1))
+    monkeypatch.setattr(vowels, "read_part", lambda data, part: seen.append(part) or part)
+    monkeypatch.setattr(vowels, "train", lambda *given, show: seen.append((*given, show)) or made)
+    monkeypatch.setattr(vowels, "score", lambda model, some: seen.append((model, some)) or {
+        "utterances": 10, "wrong": 1, "loss": 0.5})
+    assert vowels.main([*words, "--out", str(tmp_path)]) == 0
+    assert seen == [one for seed in seeds for one in (
+        "TRAIN", (vowels.CANDIDATES[name], "TRAIN", seed, "cpu", True), "TEST", (made, "TEST"))]
+    assert capsys.readouterr().out.splitlines() == [
+        f"seed {seed}: 90.00 % of 10 test utterances are right" for seed in seeds]
+    assert {path.name for path in tmp_path.iterdir()} == {
+        f"{name}-seed{seed}.{kind}" for seed in seeds for kind in ("json", "safetensors")}
 
 
 def test_a_score_counts_wrong_utterances(monkeypatch: pytest.MonkeyPatch) -> None:
