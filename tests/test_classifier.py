@@ -114,6 +114,9 @@ def test_the_report_names_the_class_that_the_threshold_is_of() -> None:
     assert "\ndog is predicted if its probability is above 0.3500\n" in report(found)
     assert found["accuracy"] == 2 / 3 and found["per_class"]["dog"]["recall"] == 0.5
     assert "is predicted if" not in report(score([0, 1, 1], p, ["cat", "dog"]))
+    html = report(found)._repr_html_()
+    assert html.index("accuracy 0.6667") < html.index("dog is predicted if") < html.index("precision") < html.index(
+        "true \\ predicted") and html.count("<table") == 2
 
 
 def test_scores_become_probabilities_before_they_are_compared_with_a_threshold() -> None:

@@ -33,6 +33,20 @@ def test_covering_what_matters_lowers_the_probability() -> None:
     assert not reliability.falls(model, x, -maps).any()
 
 
+def test_a_tenth_of_the_pixels_is_covered_at_ten_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the map is largest by its mean, and the same shape elsewhere."""
+    x = np.random.default_rng(0).uniform(size=(3, 12, 15, 2)).astype("float32")
+    maps = np.random.default_rng(1).uniform(size=(3, 12, 15))
+    seen: list[np.ndarray] = []
+    monkeypatch.setattr(tn, "predict", lambda model, images, batch_size: seen.append(images) or np.zeros((3, 2)))
+    assert not reliability.falls(tn.nn.Flatten(), x, maps).any(), "equal is no fall"
+    covered = [(images != x).all(axis=3) for images in seen]
+    assert len(covered) == 11 and all((one.sum(axis=(1, 2)) == 18).all() for one in covered)
+    assert [maps[k][covered[-1][k]].min() > maps[k][~covered[-1][k]].max() for k in range(3)] == [True] * 3
+    assert len({one.tobytes() for one in covered}) == 11
+    np.testing.assert_allclose(seen[-1][1][covered[-1][1]], np.tile(x[1].mean(axis=(0, 1)), (18, 1)), rtol=1e-6)
+
+
 def test_the_calibration_error_by_chance(tmp_path: Path) -> None:
     rows = [f"{number}.png,{1 + number % 2},a,b,{1 - p},{p}" for number, p in enumerate([0.9] * 30 + [0.2] * 30)]
     (tmp_path / "predictions.csv").write_text("\n".join(["image,fold,class,predicted,p(a),p(b)", *rows]) + "\n")
