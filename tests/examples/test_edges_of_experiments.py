@@ -145,6 +145,17 @@ def test_the_standard_error_is_of_the_folds_that_both_have() -> None:
     assert selection.combined(candidates, found) is not None
 
 
+def test_the_table_of_some_candidates() -> None:
+    """Without the base there are no gains; a measure that some trials lack has no column."""
+    made = [{"candidate": "gamma", "change": "more", "fold": fold, "seed": 0, "parameters": 5, "measured": {
+        variant: {"accuracy": 0.5, "loss": 1.0} for variant in selection.VARIANTS}} for fold in "ab"]
+    text = selection.markdown(made)
+    assert "| trials | accuracy | loss | score | gain |" in text
+    assert "| gamma | more | 5 | 2 | 50.00 | 100.00 | 50.00 |  |" in text
+    del made[1]["measured"]["last"]["loss"]  # type: ignore[index]
+    assert "| trials | accuracy | score | gain |" in selection.markdown(made)
+
+
 def test_a_change_to_nothing_is_a_change() -> None:
     """No decay of the weights, no shift, no scale of the network."""
     base = xray_selection.BASE.changed("base", "", net={"width": 2.0})
