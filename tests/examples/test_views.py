@@ -85,6 +85,8 @@ def test_the_members_are_35_and_different() -> None:
     assert {member.architecture for member in MEMBERS} == {"lstm_cnn", "cnn_lstm"}
     assert {member.seed for member in MEMBERS} == set(range(mnist_ciresan.SEEDS))
     assert {member.make().input_shape for member in MEMBERS[:2]} == {(28, 28, 1)}
+    published = {path.stem for path in (EXAMPLES / "results").glob("mnist_ciresan-*.json")}
+    assert published == {f"mnist_ciresan-{member.name}-seed{member.seed}" for member in MEMBERS}
 
 
 def members(**wrong: float) -> list[records.Record]:
