@@ -239,6 +239,7 @@ def test_a_digit_that_is_right_already_stays() -> None:
     for width in (12, 20):
         whole = bar(14 - width // 2, 13 + width // 2)
         assert (views.upright(whole) == whole).all()
+        assert (views.upright(whole[:, 2:26]) == whole[:, 2:26]).all(), "of 24 rows and 28 columns"
         assert (views.of_width(whole, width) == whole).all()
     faint = bar(8, 19, views.INK) + bar(5, 7, views.INK - 1)
     assert (views.of_width(faint, 12) == faint).all()
