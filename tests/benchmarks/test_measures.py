@@ -497,6 +497,9 @@ def test_the_cases_of_growth() -> None:
     assert steps == [*((T, 128, 128) for T in (7, 28, 112, 448)), *((28, N, 128) for N in (8, 32, 512)),
                      *((28, 128, H) for H in (32, 64, 256, 512))]
     assert [one for one, _ in found if isinstance(one, int)] == [100, 1000, 10_000, 50_000]
+    *small, length = [one for one, _ in compared("growth", quick=True)]
+    assert length == 100 and [(one.shape, one.layers[0][1]["units"]) for one in small] == [
+        ((4, 4, 28), 32), ((4, 28, 28), 32), ((4, 28, 28), 4)]
 
 
 def test_the_cases_of_single_ops() -> None:
