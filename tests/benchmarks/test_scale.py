@@ -85,7 +85,7 @@ def test_the_page_holds_what_was_measured(tmp_path: Path, monkeypatch: pytest.Mo
     measured["sums"]["1"] *= 50
     assert page != scale.with_tables(page, measured)
     monkeypatch.setattr(scale, "PAGE", tmp_path / "page.md")
-    scale.PAGE.write_text(page, "utf-8")
+    scale.PAGE.write_text(scale.with_tables(page, measured), "utf-8")
     assert scale.main(["page"]) == 0
     assert scale.PAGE.read_text("utf-8") == page
     with pytest.raises(ValueError, match="has no place for parts"):

@@ -764,7 +764,8 @@ def test_the_tables_of_reliability() -> None:
     assert not any(line.startswith("| Chest X-rays | 0 ") for line in lines)
 
 
-def test_the_runs_of_reliability(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_runs_of_reliability(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+                                 capsys: pytest.CaptureFixture[str]) -> None:
     made: list[Any] = []
     monkeypatch.setattr(reliability, "trained", lambda name, seed, options: made.append((name, seed)) or {})
     monkeypatch.setattr(reliability, "mnist", lambda options, seed: made.append(("mnist", seed)) or {})
@@ -779,7 +780,11 @@ def test_the_runs_of_reliability(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         assert (found["data"], found["seed"], found["versions"]) == (name, seed, tn.about().versions)
         assert found["commit"] and len([*folder.iterdir()]) == len(jobs)
         made.clear()
+        capsys.readouterr()
         assert reliability.main(command) == 0 and made == []
+        assert capsys.readouterr().out.splitlines() == [
+            *(f"{folder / f'{name}-seed{seed}.json'} is there" for name, seed in jobs),
+            f"written: {folder.parent / 'RELIABILITY.md'}"]
 
 
 def test_what_a_training_on_a_folder_is_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
