@@ -56,6 +56,16 @@ def test_pytorch_is_timed_if_it_computes_the_same(monkeypatch: pytest.MonkeyPatc
     assert "ours" not in row
 
 
+def test_the_first_use_of_pytorch_has_all_kinds_of_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    used: list[str] = []
+    for kind in (torch.nn.LSTM, torch.nn.Conv2d):
+        monkeypatch.setattr(kind, "forward", lambda self, *x, forward=kind.forward: used.append(
+            type(self).__name__) or forward(self, *x))
+    gpu_pairs.Theirs.once("cpu")
+    assert used == ["LSTM", "Conv2d"]
+
+
 @pytest.mark.parametrize("kind", ["step", "backward"])
 def test_a_step_is_the_same_on_both_sides(tmp_path: Path, kind: str) -> None:
     """Each side has the other's weights afterwards, and the gradient of the input where it is not an image."""

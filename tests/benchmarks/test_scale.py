@@ -68,6 +68,10 @@ def test_tables_are_those_of_the_model() -> None:
     assert quiet["machine"].endswith("commit 1234567.")
     assert "| `lstm_cnn` | 512 | 2 | 10 | 280.0 | 280.0 | 1.00 |" in tables["checks"]
     assert "| `lstm_cnn` | 3.0 | 10.0 | 66.0 | 514.0 | 2 | 101 | 2.00 | 0.0 | 0.0 |" in tables["parts"]
+    seldom = found()
+    seldom["models"]["lstm_cnn"]["compute"]["8"] = [10.0] * 99 + [1010.0]  # 20 on average
+    late = [10 + 1000 * (1 - 0.99**ranks) - 20 for ranks in (16, 1024)]
+    assert f"| 20.0 | 66.0 | 514.0 | 2 | 101 | 2.00 | {late[0]:.1f} | {late[1]:.1f} |" in scale.tables(seldom)["parts"]
     times = [scale.step(found(), "lstm_cnn", ranks, 128, 10.0) for ranks in (1, 2, 4)]
     assert times == [130, 88, 78]
     row = next(line for line in tables["limits"].splitlines() if "`lstm_cnn` | 128" in line)

@@ -1011,7 +1011,8 @@ def test_what_the_main_job_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert seen["title"] == "digits, seed 4: test accuracy 75.00 % at the end" and seen["vector"] is False
 
 
-def test_the_times_of_the_versions_are_those_of_a_digit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_times_of_the_versions_are_those_of_a_digit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+                                                        capsys: pytest.CaptureFixture[str]) -> None:
     """On one thread but for the last; a version that is off ends the run."""
     asked: list[tuple[float, int]] = []
     for name, size in (("T", 3), ("D", 4), ("H", 5), ("N", 8)):
@@ -1029,6 +1030,10 @@ def test_the_times_of_the_versions_are_those_of_a_digit(monkeypatch: pytest.Monk
     assert {name: (one["seconds"], one["digits"]) for name, one in found["versions"].items()} == {
         "loops": (4.0, 1), **dict.fromkeys(("product", "numba", "packed", "threads"), (0.5, 8))}
     assert found["roof"] == {"operations": 1e9, "bytes": 2e9} and found["operations"] == lstm_versions.OPERATIONS
+    *lines, roof = capsys.readouterr().out.splitlines()
+    assert [line.partition(" us a digit, ")[0].split() for line in lines] == [
+        ["loops", "4000000.0"], *([name, "500000.0"] for name in ("product", "numba", "packed", "threads"))]
+    assert roof == "roof     1 GFLOP/s, 2.0 GB/s" and all("GFLOP/s, error " in line for line in lines)
     for off in (1e-3, np.nan):
         monkeypatch.setattr(lstm_versions, "kernel", lambda threads, off=off: lambda x: lstm_versions.one_product(x)
                             + off)
