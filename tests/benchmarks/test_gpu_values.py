@@ -505,6 +505,21 @@ def test_what_is_said_of_the_job(done: int, error: str | None, monkeypatch: pyte
     assert (asked["start"] == gpu_pairs.small_model()[1].W.numpy()).all()
 
 
+def test_the_whole_job_is_of_the_size_of_mnist(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And its accuracy stands beside that on a CPU."""
+    asked: list[Any] = []
+    monkeypatch.setattr(gpu_sections, "images", lambda count, draw: asked.append((count, draw)) or (
+        np.zeros((4, 28, 28), np.uint8), np.zeros(4, np.int64)))
+    monkeypatch.setattr(gpu_sections, "example_models", lambda: SimpleNamespace(lstm_cnn=lambda: asked.append(
+        "LSTM-CNN") or gpu_pairs.small_model()))
+    monkeypatch.setattr(tn, "fit", lambda *arguments, epochs, schedule, **more: asked.append(
+        (epochs, schedule.length)) or [{"seconds": 2.0, "images_per_second": 5.0}])
+    monkeypatch.setattr(tn, "evaluate", lambda *arguments: {"accuracy": 0.25})
+    row, *_ = gpu_sections.mnist("cpu", False, 70.0)
+    assert asked == [(60_000, 0), (10_000, 1), "LSTM-CNN", (10, 10)]
+    assert row["note"] == "test accuracy 0.2500, on a CPU 0.9962, 5 images/s"
+
+
 def test_training_ends_at_the_deadline(clock: Clock) -> None:
     run = tn.callbacks.Run(None, None, [], epochs=1)  # type: ignore[arg-type]
     one = gpu_sections.UntilTime(5.0)
