@@ -99,7 +99,7 @@ def test_numbered_classes_are_told_by_their_names_where_others_are_fewer() -> No
     pictures = Classifier(gives(None))
     assert pictures.labels_of(np.array([0, 1]), ["1", "cat"]).tolist() == [0, 1]
     assert pictures.labels_of(np.array([0, 0]), ["1"]).tolist() == [1, 1]
-    for names, said in ((["0", "1", "cat"], "'0', '1', and 'cat' is not"),
+    for names, said in ((["0", "1", "cat"], "'0', '1', and 'cat' is not"), (["0", "x", "y"], "and 'x', 'y' are not"),
                         (list("abcde"), "and 'a', 'b', 'c', 'd', 'e' are not"),
                         (list("abcdefg"), "'e' and 2 more are not")):
         with pytest.raises(tn.errors.DataError, match=f"{said}; rename the folders"):
