@@ -26,7 +26,10 @@ LARGE: dict[str, list[dict[str, Any]]] = {
             {"N": 40, "T": 11, "D": 2, "H": 5}, {"N": 15, "T": 14, "D": 2, "H": 5}],  # as for the LSTM
     "conv1d": [{"N": 5, "T": 26, "C": 33, "K": 3, "F": 18}, {"N": 3, "T": 9, "C": 5, "K": 4, "F": 1, "padding": "same"},
                {"N": 2, "T": 40, "C": 3, "K": 5, "F": 35, "stride": 3, "padding": "causal", "dilation": 2, "b": None},
-               {"N": 3, "T": 19, "C": 2, "K": 4, "F": 105, "groups": 35, "padding": "same", "dilation": 2}],
+               {"N": 3, "T": 19, "C": 2, "K": 4, "F": 105, "groups": 35, "padding": "same", "dilation": 2},
+               {"N": 3, "T": 19, "C": 1, "K": 3, "F": 35, "groups": 35, "stride": 2},
+               # more sequences than one product of (3) takes, and fewer at the end
+               {"N": 19, "T": 26, "C": 2, "K": 3, "F": 5}, {"N": 19, "T": 26, "C": 2, "K": 3, "F": 5, "padding": 1}],
     "conv2d": [{"N": 3, "H": 9, "W": 13, "KH": 3, "KW": 3, "C": 17, "F": 33, "padding": "same"},
                {"N": 2, "H": 11, "W": 8, "KH": 5, "KW": 2, "C": 1, "F": 16, "stride": (2, 3), "dilation": (1, 2)},
                {"N": 1, "H": 7, "W": 20, "KH": 2, "KW": 3, "C": 4, "F": 5, "stride": 2, "padding": (1, 2), "b": None},

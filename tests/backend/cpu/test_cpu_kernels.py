@@ -94,7 +94,8 @@ def test_parts_of_an_image(name: str, case: dict[str, Any], number: int) -> None
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 5])
-@pytest.mark.parametrize(("name", "case"), [("lstm", {"N": 1, "T": 30, "D": 3, "H": 70, "recurrent_mask": None}),
+@pytest.mark.parametrize(("name", "case"), [*(("lstm", {"N": 1, "T": 30, "D": 3, "H": 70, "recurrent_mask": None,
+                                                        **without}) for without in ({}, {"h0": None}, {"b": None})),
                                             *((name, case) for name in OVERRIDDEN for case in LARGE[name])])
 @pytest.mark.usefixtures("work_is_shared_out")
 def test_values_where_nothing_is_recorded(name: str, case: dict[str, Any], number: int) -> None:
@@ -222,6 +223,16 @@ def test_the_first_element_wins_a_window_of_equal_ones(name: str, value: float) 
         trial.arrays[0][...] = value  # type: ignore[index]
     found, wanted = fast.gradients(narrow(weights))[0], exact.gradients(weights)[0]
     assert difference(found, wanted) <= TOLERANCE and wanted.any()
+
+
+@pytest.mark.parametrize("size", [(15, 17), (16, 17)])
+def test_windows_of_more_elements_than_a_byte_can_number(size: tuple[int, int]) -> None:
+    x = tn.Tensor(np.zeros((1, *size, 2), "float32"), True)
+    x.data[0, -1, -1, 0] = 1
+    tn.ops.max_pool2d(x, size).backward(tn.Tensor([[[[2.0, 3.0]]]]))
+    expected = np.zeros(x.shape)
+    expected[0, -1, -1, 0], expected[0, 0, 0, 1] = 2, 3
+    np.testing.assert_array_equal(x.grad, expected)
 
 
 @pytest.mark.parametrize("options", [{}, {"weight_decay": 0.1}, {"weight_decay": 0.1, "decoupled": True}])
