@@ -7,7 +7,8 @@ import pytest
 
 import tinynet as tn
 from tests.support import ranks
-from tinynet import nn
+from tests.support.cuda_places import EMULATED
+from tinynet import backend, nn
 from tinynet.parts import Part, part, within
 
 ROWS = 7
@@ -74,18 +75,23 @@ def test_batch_norm_counts_the_real_steps_of_all_ranks(mode: str) -> None:
     compared(lambda: nn.BatchNorm(5), (4, 5), 2, mode, mask)
 
 
-def test_gradients_of_returned_statistics_are_those_of_all_ranks() -> None:
+@pytest.mark.parametrize("device", ["cpu", EMULATED])
+@pytest.mark.parametrize("masked", [False, True])
+def test_gradients_of_returned_statistics_are_those_of_all_ranks(masked: bool, device: str) -> None:
     x = np.random.default_rng(0).normal(1, 3, (ROWS, 5)).astype("float32")
-    one, zero = (tn.Tensor(np.full(5, value, "float32")) for value in (1, 0))
+    mask = np.arange(ROWS) % 3 > 0
+    one, zero = (np.full(5, value, "float32") for value in (1, 0))
 
-    def dx(rows: Any, across: Any, share: float) -> Any:
-        tensor = tn.Tensor(rows, requires_grad=True)
-        _, mean, var = tn.ops.batch_norm(tensor, one, zero, across=across)
+    def dx(rows: Any, across: Any, share: float, place: str = device) -> Any:
+        tensor, *more = (tn.Tensor(array, device=place) for array in (x[rows], one, zero))
+        tensor.requires_grad = True
+        real = tn.Tensor(mask[rows], device=place) if masked else None
+        _, mean, var = tn.ops.batch_norm(tensor, *more, mask=real, across=across)
         ((mean * mean).sum() * share + (var * var).sum() * share).backward()
-        return tensor.grad
+        return backend.to_host(tensor.grad)
 
-    parts = ranks.run(2, lambda own: dx(x[own.rows(ROWS)], Part.of(own, ROWS).across, 0.5))
-    assert ranks.difference(np.concatenate(parts), dx(x, part().across, 1.0)) < 1e-5
+    parts = ranks.run(2, lambda own: dx(own.rows(ROWS), Part.of(own, ROWS).across, 0.5))
+    assert ranks.difference(np.concatenate(parts), dx(slice(None), part().across, 1.0, "cpu")) < 1e-5
 
 
 def test_one_row_on_each_rank_has_a_variance() -> None:

@@ -21,6 +21,8 @@ from tests.support.cuda_places import DEVICES, without_waiting
 from tests.support.op_cases import Pair, Trial, as_tuple, difference, draw
 from tinynet import backend
 from tinynet.backend.cuda import gru_persistent, lstm_persistent
+from tinynet.backend.cuda.column_sums import column_sums, share
+from tinynet.backend.cuda.copies import copy
 from tinynet.backend.cuda.persistent import Plan
 from tinynet.backend.cuda.runtime import emulator
 from tinynet.backend.cuda.runtime.emulator import KernelError
@@ -324,7 +326,57 @@ def test_large_images_are_unfolded_a_few_at_a_time(place: Place, monkeypatch: py
     fast, _, weights = place.trials("conv2d", LARGE["conv2d"][0])
     expected, cache = fast.forward()
     gradients = fast.backward(weights, cache)
-    monkeypatch.setattr(conv, "_UNFOLDED", 2 * 9 * 13 * 9 * 17)  # two of three images
-    outputs, cache = fast.forward()
-    assert difference(outputs[0], expected[0]) <= TOLERANCE
-    assert all(difference(a, b) <= TOLERANCE for a, b in zip(fast.backward(weights, cache), gradients, strict=True))
+    for most in (2 * 9 * 13 * 9 * 17, 1):  # two of three images, and less than one
+        monkeypatch.setattr(conv, "_UNFOLDED", most)
+        outputs, cache = fast.forward()
+        assert difference(outputs[0], expected[0]) <= TOLERANCE
+        found = fast.backward(weights, cache)
+        assert all(difference(a, b) <= TOLERANCE for a, b in zip(found, gradients, strict=True))
+        dx, *others = fast.backward(weights, cache, fast.needs(1, 2))
+        assert dx is None and all(map(np.array_equal, others, found[1:]))
+
+
+@pytest.mark.parametrize("name", ["max_pool1d", "max_pool2d"])
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_the_first_element_wins_a_window_of_equal_ones(place: Place, name: str, value: float) -> None:
+    """Not the padding, which counts as minus infinity."""
+    case = next(case for case in LARGE[name] if case.get("padding") not in (None, "valid"))
+    fast, exact, weights = place.trials(name, case)
+    for trial in (fast, exact):
+        trial.arrays[0][...] = value  # type: ignore[index]
+    found, wanted = fast.gradients(weights)[0], exact.gradients(weights)[0]
+    assert difference(found, wanted) <= TOLERANCE and wanted.any()
+
+
+def test_windows_of_more_elements_than_bytes_can_number(place: Place) -> None:
+    forward, backward = OVERRIDDEN["max_pool2d"]
+    for size in ((16, 17), (256, 256), (256, 257)):
+        x = np.zeros((1, *size, 1), "float32")
+        x[0, -1, -1, 0] = 1
+        made = forward(place.xp, place.to(x), size)
+        if size == (256, 257):
+            assert made is NotImplemented
+        else:
+            assert int(made[1][0].item()) == size[0] * size[1] - 1
+        if size == (16, 17):
+            dx = backward(place.xp, place.to(x[:, -1:, -1:]), cache=made[1], needs=(True,))
+            assert np.array_equal(on_host(dx), x)
+
+
+def test_sums_of_several_stretches_are_multiplied_once(place: Place) -> None:
+    x = np.random.default_rng(0).integers(0, 9, (9000, 8)).astype("float32")
+    assert share(*x.shape).stretches > 1
+    assert np.array_equal(on_host(column_sums(place.xp, place.to(x), 0.5)), x.sum(axis=0) / 2)
+
+
+def test_copies_of_more_arrays_than_one_launch_takes(place: Place) -> None:
+    """What the kernel cannot copy is given back: here two arrays with gaps, and one of another dtype."""
+    sources = [np.arange(size, dtype="float32") + size for size in range(37)]
+    given, targets = list(map(place.to, sources)), [place.xp.zeros(size, "float32") for size in range(37)]
+    given[20], targets[21] = place.to(np.repeat(sources[20], 2))[::2], place.xp.zeros(42, "float32")[::2]
+    given[33] = place.to(sources[33].astype("float64"))
+    left, theirs = copy(targets, given)
+    others = [0, 20, 21, 33]  # one without elements among them
+    assert [*map(id, left)] == [id(targets[i]) for i in others] and [*map(id, theirs)] == [id(given[i]) for i in others]
+    for i, (target, source) in enumerate(zip(targets, sources, strict=True)):
+        assert np.array_equal(on_host(target), source * (i not in others))
