@@ -33,6 +33,8 @@ LARGE: dict[str, list[dict[str, Any]]] = {
     "conv2d": [{"N": 3, "H": 9, "W": 13, "KH": 3, "KW": 3, "C": 17, "F": 33, "padding": "same"},
                {"N": 2, "H": 11, "W": 8, "KH": 5, "KW": 2, "C": 1, "F": 16, "stride": (2, 3), "dilation": (1, 2)},
                {"N": 1, "H": 7, "W": 20, "KH": 2, "KW": 3, "C": 4, "F": 5, "stride": 2, "padding": (1, 2), "b": None},
+               {"N": 2, "H": 11, "W": 13, "KH": 3, "KW": 2, "C": 20, "F": 6, "stride": (2, 3), "padding": (1, 2),
+                "dilation": (2, 3)},
                {"N": 2, "H": 29, "W": 61, "KH": 3, "KW": 2, "C": 10, "F": 67},  # δy in parts, the last one smaller
                {"N": 3, "H": 9, "W": 13, "KH": 3, "KW": 3, "C": 1, "F": 83, "groups": 83, "padding": "same"},
                {"N": 2, "H": 11, "W": 8, "KH": 2, "KW": 5, "C": 3, "F": 8, "groups": 4, "stride": (2, 3), "padding": 2,
@@ -44,10 +46,12 @@ LARGE: dict[str, list[dict[str, Any]]] = {
     "dense": [{"...": (37,), "D": 19, "F": 45}, {"...": (3, 50), "D": 130, "F": 10, "b": None}],
     "batch_norm": [{"...": (7, 11, 3), "C": 3, "mean": None, "var": None}, {"...": (129, 1), "C": 1, "var": "positive"},
                    {"...": (5, 130), "C": 130, "mean": None, "var": None},
+                   {"...": (21, 300), "C": 300, "mean": None, "var": None},
                    {"...": (7, 11, 3), "C": 3, "...M": (7, 11), "mask": "boolean", "mean": None, "var": None},
                    {"...": (9, 2, 5), "C": 5, "...M": (9,), "mask": "boolean", "var": "positive"},
                    {"...": (9, 4, 3), "C": 3, "...M": (9,), "mask": "boolean", "mean": None, "var": None}],
-    "layer_norm": [{"...": (67, 3), "D": 101}, {"...": (129,), "D": 1, "eps": 0.1}, {"...": (2, 3), "D": 32}],
+    "layer_norm": [{"...": (67, 3), "D": 101}, {"...": (129,), "D": 1, "eps": 0.1}, {"...": (2, 3), "D": 32},
+                   {"...": (7,), "D": 61}],  # the end fills one vector, of any width, and a part of another
     "cross_entropy": [{"...": (37,), "K": 11, **_ALONE},
                       {"...": (3, 5), "K": 4, **_ALONE, "label_smoothing": 0.3, "reduction": "sum"}],
     "relu": [{"...": (3, 6007), "x": "distinct"}],
