@@ -165,6 +165,15 @@ def test_arrays_of_a_graph_take_turns_in_memory_of_its_own() -> None:
     assert np.array_equal(y, 64 * x)
 
 
+def test_small_arrays_of_a_graph_are_not_given_to_others() -> None:
+    x = ones()
+    y, made = graph.record("cpu", lambda: doubled(doubled(x)), [x], MOST)
+    others = [np.full(5, 7, np.float32) for _ in range(50)]
+    x += 1
+    made.launch()
+    assert y.tolist() == [8] * 5 and all((other == 7).all() for other in others)
+
+
 # --- what is refused ------------------------------------------------------------------------------------------------
 
 def test_what_cannot_be_recorded() -> None:

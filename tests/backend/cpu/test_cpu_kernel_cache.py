@@ -117,8 +117,9 @@ child(work)
 age(used, 100)
 age(folder / "recent.kernel", 80)
 age(folder / "old.kernel", 100)
-(folder / ".old.kernel.lock").write_bytes(b"")  # of a process that was killed
-age(folder / ".old.kernel.lock", 100)
+for end in ("lock", "part"):  # of a process that was killed
+    (folder / f".old.kernel.{{end}}").write_bytes(b"")
+    age(folder / f".old.kernel.{{end}}", 100)
 child(work)
 Path({str(tmp_path / "helper.py")!r}).write_text({HELPER.format(2)!r})  # another file is written
 from tinynet.backend.cpu.runtime.kernel_cache import remove_unused
@@ -156,6 +157,30 @@ def test_code_is_looked_for_again_under_the_lock(found: list[Any], expected: lis
     assert len(list(tmp_path.rglob("*.lock"))) == ("miss" in said)
     cache._end()
     assert not list(tmp_path.rglob("*.lock")) and said[-1] == "end"
+
+
+def test_a_second_try_does_not_wait_for_the_lock_of_a_failed_one(tmp_path: Path,
+                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after an interrupt, or an error of the compiler."""
+    monkeypatch.setattr(kernel_cache.numba.config, "CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(kernel_cache.time, "sleep", lambda seconds: pytest.fail("it waits"))
+    cache = KernelCache(inner.py_func)
+    context = SimpleNamespace(codegen=lambda: SimpleNamespace(magic_tuple=lambda: ()))
+    for _ in range(2):
+        assert cache.load_overload("signature", context) is None
+        assert len(list(tmp_path.rglob("*.lock"))) == 1
+    cache._end()
+    assert not list(tmp_path.rglob("*.lock"))
+
+
+@pytest.mark.parametrize(("lifted", "has_addresses"), [((), True), (("a loop",), False)])
+def test_code_with_addresses_of_this_process_is_not_kept(lifted: tuple[str, ...], has_addresses: bool, tmp_path: Path,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as that of a function of ctypes; nor code of which Numba has compiled loops alone."""
+    monkeypatch.setattr(kernel_cache.numba.config, "CACHE_DIR", str(tmp_path))
+    library = SimpleNamespace(has_dynamic_globals=has_addresses)
+    KernelCache(inner.py_func).save_overload("signature", SimpleNamespace(lifted=lifted, library=library))
+    assert not list(tmp_path.rglob("*.kernel"))
 
 
 FRESH = """

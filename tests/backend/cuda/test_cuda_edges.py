@@ -68,6 +68,22 @@ def test_adam_with_numbers_of_numpy(device: str) -> None:
     np.testing.assert_allclose(after[0], after[1], rtol=1e-6)
 
 
+def test_statistics_with_a_mask_of_single_elements_and_a_mean_alone(device: str) -> None:
+    """Kernels take a mask of whole positions, and both statistics or neither."""
+    mask = np.arange(15).reshape(5, 3) % 4 > 0
+
+    def use(x: Any, gamma: Any, beta: Any) -> Any:
+        return tn.ops.batch_norm(x, gamma, beta, mask=tn.Tensor(mask, device=x.device))[0]
+
+    x, *more = draw((5, 3), (3,), (3,))
+    for found, wanted in both(device, use, x, *more):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+    for place in (device, "cpu"):
+        tensors = [tn.Tensor(array, device=place) for array in (x, *more)]
+        with pytest.raises(tn.errors.ArgumentError, match="given both or neither, got mean alone"):
+            tn.ops.batch_norm(*tensors, tensors[1])
+
+
 WITHOUT_ELEMENTS: dict[str, tuple[Any, list[np.ndarray]]] = {
     "conv1d, no channel": (lambda x, W: tn.ops.conv1d(x, W), draw((2, 5, 0), (3, 0, 4))),
     "conv2d, no channel": (lambda x, W, b: tn.ops.conv2d(x, W, b), draw((2, 5, 5, 0), (3, 3, 0, 4), (4,))),
