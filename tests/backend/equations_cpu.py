@@ -35,6 +35,8 @@ LARGE: dict[str, list[dict[str, Any]]] = {
                {"N": 1, "H": 7, "W": 20, "KH": 2, "KW": 3, "C": 4, "F": 5, "stride": 2, "padding": (1, 2), "b": None},
                {"N": 2, "H": 11, "W": 13, "KH": 3, "KW": 2, "C": 20, "F": 6, "stride": (2, 3), "padding": (1, 2),
                 "dilation": (2, 3)},
+               {"N": 5, "H": 3, "W": 9, "KH": 3, "KW": 2, "C": 4, "F": 6},  # images of a single row of outputs
+               {"N": 5, "H": 1, "W": 9, "KH": 3, "KW": 2, "C": 4, "F": 6, "padding": 1},
                {"N": 2, "H": 29, "W": 61, "KH": 3, "KW": 2, "C": 10, "F": 67},  # δy in parts, the last one smaller
                {"N": 3, "H": 9, "W": 13, "KH": 3, "KW": 3, "C": 1, "F": 83, "groups": 83, "padding": "same"},
                {"N": 2, "H": 11, "W": 8, "KH": 2, "KW": 5, "C": 3, "F": 8, "groups": 4, "stride": (2, 3), "padding": 2,
@@ -49,7 +51,8 @@ LARGE: dict[str, list[dict[str, Any]]] = {
                    {"...": (21, 300), "C": 300, "mean": None, "var": None},
                    {"...": (7, 11, 3), "C": 3, "...M": (7, 11), "mask": "boolean", "mean": None, "var": None},
                    {"...": (9, 2, 5), "C": 5, "...M": (9,), "mask": "boolean", "var": "positive"},
-                   {"...": (9, 4, 3), "C": 3, "...M": (9,), "mask": "boolean", "mean": None, "var": None}],
+                   {"...": (9, 4, 3), "C": 3, "...M": (9,), "mask": "boolean", "mean": None, "var": None},
+                   {"...": (9, 500, 5), "C": 5, "...M": (9,), "mask": "boolean", "mean": None, "var": None}],
     "layer_norm": [{"...": (67, 3), "D": 101}, {"...": (129,), "D": 1, "eps": 0.1}, {"...": (2, 3), "D": 32},
                    {"...": (7,), "D": 61}],  # the end fills one vector, of any width, and a part of another
     "cross_entropy": [{"...": (37,), "K": 11, **_ALONE},

@@ -38,7 +38,7 @@ LARGE: dict[str, list[dict[str, Any]]] = {
                    {"...": (5, 130, 35), "C": 35, "mean": None, "var": None},
                    {"...": (9000, 5), "C": 5, "mean": None, "var": None},
                    {"...": (7, 11, 3), "C": 3, "...M": (7, 11), "mask": "boolean", "mean": None, "var": None},
-                   {"...": (9, 1000, 2), "C": 2, "...M": (9,), "mask": "boolean", "mean": None, "var": None},
+                   {"...": (9, 1000, 5), "C": 5, "...M": (9,), "mask": "boolean", "mean": None, "var": None},
                    {"...": (9, 2, 5), "C": 5, "...M": (9,), "mask": "boolean", "var": "positive"}],
     "layer_norm": [{"...": (37, 3), "D": 101}, {"...": (129,), "D": 1, "eps": 0.1}, {"...": (9000,), "D": 5}],
     "cross_entropy": [{"...": (37,), "K": 11, **_ALONE}, {"...": (150,), "K": 3, **_ALONE},
