@@ -15,7 +15,8 @@ import tinynet as tn
 from tests.support.cuda_places import DEVICES, on_cupy, on_host, waits, without_waiting
 from tinynet import backend
 from tinynet.backend.cuda.runtime import fake_cuda, fake_cupy, graph
-from tinynet.errors import ArgumentError, DeviceError, NonFiniteError
+from tinynet.errors import ArgumentError, DeviceError, DtypeError, NonFiniteError
+from tinynet.tracing import observe
 from tinynet.training import recorded, session
 from tinynet.training.callbacks import Callback, Run
 from tinynet.training.recorded import RecordedStep
@@ -378,6 +379,32 @@ def test_the_first_shape_to_come_twice_is_recorded(place: str, steps: list[Recor
     assert_equal_runs(run(False), run(True))
     assert steps[0].shape[0] == (8, 6, 5)
     assert steps[0].recording is not None
+
+
+def test_a_batch_of_another_dtype_is_not_replayed() -> None:
+    model, labels = lstm_cnn(), np.arange(BATCH) % 3
+    x = np.random.default_rng(0).standard_normal((BATCH, 6, 5)).astype("float32")
+    batches = [*[(x, labels)] * 5, (x.astype("float64"), labels)]
+    with pytest.raises(DtypeError, match="batch_norm: x is float64"):
+        tn.fit(model, tn.optim.Adam(model.parameters()), batches, epochs=1, show=False)
+
+
+def test_an_observed_step_runs_as_usual(steps: list[RecordedStep]) -> None:
+    seen, watch = list[str](), ExitStack()
+
+    def note(call: Any, run: Callable[[], Any]) -> Any:
+        seen.append(call.op)
+        return run()
+
+    class Watch(Callback):
+        def on_step(self, run: Run) -> None:
+            if run.step == 6:
+                watch.enter_context(observe(op=note))
+            if run.step == 8:
+                watch.close()
+
+    assert_equal_runs(train("cpu", graph=False), train("cpu", graph=True, callbacks=[Watch()]))
+    assert seen.count("lstm") == 2 and steps[0].recording is not None
 
 
 def test_a_run_that_was_stopped_goes_on(place: str, tmp_path: Any) -> None:

@@ -141,6 +141,14 @@ def test_batches_with_steps_and_in_reverse_order(library: FakeCublas, device: Pu
         np.testing.assert_allclose(on_host(out), expected + 1, rtol=1e-12)
 
 
+def test_rows_that_repeat_or_overlap(library: FakeCublas, device: Put) -> None:
+    """A gradient of a sum over rows repeats one row. cuBLAS takes no rows closer than their length."""
+    B = np.random.default_rng(0).standard_normal((4, 3))
+    for A in (np.broadcast_to(np.arange(4.0), (5, 4)), np.lib.stride_tricks.sliding_window_view(np.arange(8.0), 4)):
+        np.testing.assert_allclose(on_host(matmul(device(A), device(B))), A @ B)
+        np.testing.assert_allclose(on_host(matmul(device(B), device(A.T), transpose_a=True)), B.T @ A.T)
+
+
 def test_a_batch_and_a_matrix_are_one_product(library: FakeCublas, device: Put) -> None:
     x, W = device(np.ones((2, 3, 4), "float32")), device(np.ones((4, 5), "float32"))
     assert matmul(x, W).shape == (2, 3, 5)
