@@ -76,6 +76,19 @@ class Spoil(tn.callbacks.Callback):
             self._network[1].W.data[0, 0] = np.nan
 
 
+class Two(nn.Module):
+    """A model of two inputs, of which none is a mask."""
+
+    def __init__(self) -> None:
+        self.first, self.second = nn.Dense(6, 3), nn.Dense(2, 3)
+
+    def forward(self, x: Any, z: Any) -> Any:
+        return self.first(x) + self.second(z)
+
+
+SHARED = Scaled(1e10)
+
+
 def scaled_loss(factor: float, at: int) -> Any:
     """A loss that is multiplied by `factor` if the first label of the batch is `at`."""
     def loss(output: Any, labels: Any) -> Any:
@@ -87,6 +100,11 @@ def scaled_loss(factor: float, at: int) -> Any:
 @pytest.mark.parametrize(("train", "message"), [
     (lambda: fit(nn.Sequential(nn.Dense(6, 1)), batches=[(X, with_value(np.nan, 5, 0)[:, :1])], loss=tn.ops.mse),
      r"in step 1 .* the labels, the target of the loss, is the first .*: nan at \[5, 0\], 1 of its 24 numbers"),
+    (lambda: fit(Two(), batches=[((with_value(np.nan, 5, 0), X[:, :2]), Y)]),
+     r"in step 1 .* the input of the model is the first .*: nan at \[5, 0\], 1 of its 144 numbers"),
+    # a layer in two places, by the first of them
+    (lambda: fit(nn.Sequential(SHARED, nn.ReLU(), SHARED, nn.Dense(6, 3)), with_value(1e30, 1, 1)),
+     r"in step 1 .* the output of layer 0 \(Scaled\) is the first that is not finite: inf at \[1, 1\]"),
     (lambda: fit(Scaled(1e30), with_value(1e9, 9, 1)), r"in step 2 .* the output of the model \(Scaled\) is the first"),
     (lambda: fit(model(), with_value(np.nan, 11, 2), loss=lambda y, labels: tn.ops.cross_entropy(nn.Tanh()(y), labels)),
      r"in step 2 .* the input of the model is the first"),

@@ -179,10 +179,13 @@ def test_what_the_mean_of_a_loss_divides_by() -> None:
     assert divided_by(loss, tn.Tensor(np.full((4, 3), 1 / 3))) == divided_by(tn.ops.mse, labels) == 4
 
 
-def test_batches_of_a_list_and_batches_smaller_than_the_ranks() -> None:
+@pytest.mark.parametrize("masked", [False, True])
+def test_batches_of_a_list_and_batches_smaller_than_the_ranks(masked: bool) -> None:
     rows = [slice(0, 16), slice(16, 18), slice(18, 41)]
+    x, mask = X.astype("float64"), np.arange(STEPS) <= np.arange(ROWS)[:, None] % STEPS
+
     def batches() -> Any:
-        return [(X[some].astype("float64"), Y[some]) for some in rows]
+        return [((x[some], mask[some]) if masked else x[some], Y[some]) for some in rows]
     one, = trained(1, batches=batches, validation=batches)
     assert same(trained(3, batches=batches, validation=batches), one)
 
