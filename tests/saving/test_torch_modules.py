@@ -126,6 +126,7 @@ MODELS: list[tuple[str, list[nn.Module], tuple[int, ...]]] = [
     ("BatchNorm behind an LSTM", [nn.LSTM(3, 4), nn.BatchNorm(4), nn.GlobalAveragePool()], (8, 3)),
     ("BatchNorm axis 1", [nn.LSTM(3, 4), nn.BatchNorm(8, axis=1), nn.Flatten()], (8, 3)),
     ("softmax over rows", [nn.Conv2D(1, 2, 3), nn.Softmax(axis=1), nn.Flatten()], (6, 5, 1)),
+    ("softmax over columns", [nn.Conv2D(1, 2, 3), nn.Softmax(axis=2), nn.Flatten()], (6, 5, 1)),
     ("both directions", [nn.Bidirectional(nn.LSTM(3, 4)), nn.Bidirectional(nn.LSTM(8, 3), "mul"),
                          nn.Bidirectional(nn.LSTM(3, 2, return_sequences=False), "ave")], (8, 3)),
     ("both directions, last", [nn.Conv1D(3, 4, 2), nn.Bidirectional(nn.LSTM(4, 3, return_sequences=False)),
@@ -237,6 +238,7 @@ def test_what_tinynet_lacks(make: Any, message: str) -> None:
     (nn.Dense(3, 2), "must be a Sequential"),
     (nn.Sequential(nn.LSTM(3, 2, recurrent_dropout=0.5), input_shape=(4, 3)), "layer 0 must be an LSTM without"),
     (nn.Sequential(nn.BatchNorm(5, axis=2), input_shape=(4, 5, 3)), "a BatchNorm of the last or the first axis"),
+    (nn.Sequential(nn.BatchNorm(3), input_shape=(2, 4, 5, 3)), "a BatchNorm of samples with at most three axes"),
 ])
 def test_what_pytorch_lacks(model: Any, message: str) -> None:
     with pytest.raises(StateError, match=message):
