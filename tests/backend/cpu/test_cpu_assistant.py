@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numba
@@ -88,6 +89,27 @@ def test_it_starts_where_it_helps(why: str, tmp_path: Path, monkeypatch: pytest.
         assert command[0] == "/bin/python3" and json.loads(command[-1]) == sys.path
         assert (options["stdin"], options["stdout"], options["stderr"]) == (subprocess.PIPE, *[subprocess.DEVNULL] * 2)
         assert at_exit == [(assistant._end, process)]
+
+
+@pytest.mark.parametrize(("program", "frozen", "is_python"), [
+    ("/usr/bin/python3.11", False, True), ("/Library/Python.framework/Python", False, True), ("", False, False),
+    (None, False, False), ("/opt/python/blender", False, False), ("/opt/python", True, False)])
+def test_what_is_python(program: str | None, frozen: bool, is_python: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(assistant.sys, "frozen", frozen, raising=False)
+    assert assistant._is_python(program) is is_python
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_at_the_end_of_its_process_the_pipe_is_closed(hangs: bool) -> None:
+    did = list[Any]()
+
+    def wait(seconds: float) -> None:
+        did.append(seconds)
+        if hangs:
+            raise subprocess.TimeoutExpired("python", seconds)
+
+    assistant._end(SimpleNamespace(stdin=SimpleNamespace(close=lambda: did.append("closed")), wait=wait))  # type: ignore
+    assert did == ["closed", 5]
 
 
 def test_it_ends_when_the_pipe_closes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
