@@ -135,7 +135,10 @@ def test_views_share_memory_and_changes_are_made_in_place() -> None:
 
 WAITS: list[Callable[[Any], Any]] = [
     float, int, bool, str, repr, lambda x: x.get(), lambda x: x.item(), lambda x: x.tolist(), lambda x: [0, 1][x],
-    lambda x: 1 if x.max() > 0 else 0, lambda x: x.reshape(1)[x:]]
+    lambda x: 1 if x.max() > 0 else 0, lambda x: x.reshape(1)[x:], lambda x: x.set(np.asarray(1)),
+    lambda x: x.reshape(1)[x.reshape(1) > 0], lambda x: x.reshape(1, 1)[:, x.reshape(1) > 0],
+    lambda x: xp.where(x.reshape(1) > 0), lambda x: x.reshape(1).__setitem__(x.reshape(1) > 0, x.reshape(1)),
+    lambda x: xp.add.at(x.reshape(1), x.reshape(1) > 0, 0)]
 
 
 @pytest.mark.parametrize("wait", WAITS)
@@ -150,7 +153,13 @@ def test_what_makes_the_host_wait_is_counted_and_can_be_forbidden(wait: Callable
 
 
 def test_copying_from_the_host_can_be_forbidden_and_numbers_pass() -> None:
+    there = xp.asarray(host)
     with fake_cupy.no_waiting():
+        there[there > 4] = 0  # the host need not know how many these are
+        xp.where(there > 0, there, 1.0)
+        for index in ([0, 1], (slice(None), [0, 1])):
+            with pytest.raises(DeviceError, match="copying an index from the host"):
+                there[index]
         assert xp.full((2,), 3.0).shape == xp.asarray([3.0, 4.0]).shape == (2,)
         for make in (xp.asarray, xp.array):
             with pytest.raises(DeviceError, match="nothing may make the host wait here, and copying"):
