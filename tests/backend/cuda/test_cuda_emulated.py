@@ -80,6 +80,37 @@ def test_a_large_recording_frees_what_is_unused_before_it_begins(monkeypatch: py
     assert events == ["freed", "recorded", "recorded"]
 
 
+def test_python_collects_no_garbage_while_it_records() -> None:
+    """Afterwards it does if it did before."""
+    seen = list[bool]()
+    for before in (True, False):
+        try:
+            if not before:
+                gc.disable()
+            graph.capture("gpu-emulated", lambda: seen.append(gc.isenabled()), is_large=False)
+            assert gc.isenabled() == before
+        finally:
+            gc.enable()
+    assert seen == [False, False]
+
+
+def test_the_current_stream_records_if_it_does_not_wait_for_others() -> None:
+    waiting, other = fake_cuda.Stream(), fake_cuda.Stream(non_blocking=True)
+    for current, stream in ((waiting, waiting), (waiting, other)):
+        with current, pytest.raises(RuntimeError, match="only the current stream can record, and only if it does not"):
+            stream.begin_capture()
+
+
+def test_a_graph_belongs_to_its_stream_and_may_just_fill_its_limit() -> None:
+    (y, *_), made = graph.record("gpu-emulated", lambda: (xp.zeros(5, "float32"), 0), [], 20)
+    assert made.is_current() and y.get().tolist() == [0] * 5
+    with fake_cuda.Stream(non_blocking=True):
+        assert not made.is_current()
+    assert made.is_current()
+    with pytest.raises(DeviceError, match="record: arrays must have 19 bytes at most, got 20; make batch_size smaller"):
+        graph.record("gpu-emulated", lambda: xp.zeros(5, "float32"), [], 19)
+
+
 MIXED: list[Callable[[Any, Any, Any], Any]] = [
     lambda xp, x, other: x + other, lambda xp, x, other: other + x, lambda xp, x, other: other * x,
     lambda xp, x, other: other @ x.T, lambda xp, x, other: x.__iadd__(other),
