@@ -244,13 +244,18 @@ def test_what_does_not_fit_is_refused(kernels: Callable[[str], Kernels], changes
 
 def test_too_large_a_grid_is_refused_and_an_empty_one_does_nothing(kernels: Callable[[str], Kernels],
                                                                    launched: list[Any]) -> None:
-    for grid in one_each(2**31), Grid((1, 1, 1), (64, 32, 1)), Grid((1, 2**16, 1), (32, 1, 1)):
+    for grid in (one_each(2**31), Grid((1, 1, 1), (64, 32, 1)), Grid((1, 2**16, 1), (32, 1, 1)),
+                 Grid((1, 1, 2**16), (32, 1, 1)), Grid((1, 1, 1), (1, 1, 1025))):
         with pytest.raises(ArgumentError, match="a block has at most 1024 threads, and a grid"):
             kernels(SCALE).launch("scale", grid, *arguments())
     values = arguments()
     for grid in one_each(0), Grid((1, 0, 1), (32, 1, 1)), Grid((1, 1, 0), (32, 1, 1)):
         kernels(SCALE).launch("scale", grid, *values)
     assert np.array_equal(values[1].get(), np.ones(5)) and not launched
+    largest = one_each(2**31 - 256), Grid((1, 2**16 - 1, 2**16 - 1), (1024, 1, 1))
+    for grid in largest:
+        kernels(SCALE).launch("scale", grid, *values)
+    assert [(blocks, threads) for blocks, threads, *_ in launched] == [grid[:2] for grid in largest]
 
 
 def test_a_number_is_of_the_host_or_of_the_device_and_in_the_type_of_the_kernel() -> None:
