@@ -37,6 +37,7 @@ LARGE: dict[str, list[dict[str, Any]]] = {
                 "dilation": (2, 3)},
                {"N": 5, "H": 3, "W": 9, "KH": 3, "KW": 2, "C": 4, "F": 6},  # images of a single row of outputs
                {"N": 5, "H": 1, "W": 9, "KH": 3, "KW": 2, "C": 4, "F": 6, "padding": 1},
+               {"N": 1, "H": 3, "W": 9, "KH": 3, "KW": 2, "C": 4, "F": 40, "dilation": (1, 2)},  # W is not packed
                {"N": 2, "H": 29, "W": 61, "KH": 3, "KW": 2, "C": 10, "F": 67},  # δy in parts, the last one smaller
                {"N": 3, "H": 9, "W": 13, "KH": 3, "KW": 3, "C": 1, "F": 83, "groups": 83, "padding": "same"},
                {"N": 2, "H": 11, "W": 8, "KH": 2, "KW": 5, "C": 3, "F": 8, "groups": 4, "stride": (2, 3), "padding": 2,
@@ -45,7 +46,8 @@ LARGE: dict[str, list[dict[str, Any]]] = {
                 "padding": 3, "dilation": (3, 1)},
                {"N": 1, "H": 13, "W": 20, "KH": 3, "KW": 2, "C": 2, "F": 420, "groups": 210, "stride": (2, 1),
                 "padding": "same"}],  # a band of lines after the other, and fewer lines at the end
-    "dense": [{"...": (37,), "D": 19, "F": 45}, {"...": (3, 50), "D": 130, "F": 10, "b": None}],
+    "dense": [{"...": (37,), "D": 19, "F": 45}, {"...": (3, 50), "D": 130, "F": 10, "b": None},
+              {"...": (3,), "D": 19, "F": 45}],  # W is not packed
     "batch_norm": [{"...": (7, 11, 3), "C": 3, "mean": None, "var": None}, {"...": (129, 1), "C": 1, "var": "positive"},
                    {"...": (5, 130), "C": 130, "mean": None, "var": None},
                    {"...": (21, 300), "C": 300, "mean": None, "var": None},
