@@ -190,6 +190,17 @@ def test_batches_of_a_list_and_batches_smaller_than_the_ranks(masked: bool) -> N
     assert same(trained(3, batches=batches, validation=batches), one)
 
 
+def test_a_loader_with_a_loop_of_its_own_gives_the_batches_that_are_cut() -> None:
+    class Doubled(tn.data.Loader):
+        def __iter__(self) -> Any:
+            return ((2 * x, y) for x, y in super().__iter__())
+
+    def batches() -> Any:
+        return Doubled(X.astype("float64"), Y, batch_size=16, shuffle=True, seed=3)
+    one, = trained(1, batches=batches, epochs=2)
+    assert same(trained(2, batches=batches, epochs=2), one)
+
+
 def test_batches_of_similar_length_are_cut_alike() -> None:
     lengths = RNG.integers(1, STEPS + 1, ROWS)
     mask = np.arange(STEPS) < lengths[:, None]
@@ -361,13 +372,18 @@ class Ends(tn.callbacks.Callback):
             raise KeyError("ended")
 
 
-@pytest.mark.parametrize(("before", "after"), [(2, 1), (2, 3), (1, 2), (2, 2)])
+def listed() -> list[Any]:
+    return [(X[some].astype("float64"), Y[some]) for some in (slice(0, 16), slice(16, 32), slice(32, 41))]
+
+
+@pytest.mark.parametrize(("before", "after", "batches"), [(2, 1, loader), (2, 3, loader), (1, 2, loader),
+                                                          (2, 2, loader), (2, 2, listed)])
 def test_a_run_is_resumed_with_another_number_of_ranks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: int,
-                                                       after: int) -> None:
+                                                       after: int, batches: Callable[[], Any]) -> None:
     size = [0]
     monkeypatch.setattr("tinynet.training.fingerprint.world", lambda: Part.of(ranks.Threads(0, size[0], {}), 9).ranks)
-    options: dict[str, Any] = {"checkpoint": tmp_path / "run.ckpt", "checkpoint_seconds": 0.0}
-    one, = trained(1)
+    options: dict[str, Any] = {"batches": batches, "checkpoint": tmp_path / "run.ckpt", "checkpoint_seconds": 0.0}
+    one, = trained(1, batches=batches)
     size[0] = before
     with pytest.raises(KeyError, match="ended"):
         trained(before, callbacks=lambda rank: [Ends()], **options)
