@@ -711,15 +711,21 @@ def test_a_pass_over_indices_is_one_over_batches() -> None:
     class Other(Loader):
         pass
 
+    def numbers(batches: Any) -> Any:
+        return [[row.get().tolist() for row in batch] for batch in batches]
+
     given: dict[str, Any] = {"batch_size": 4, "shuffle": True, "seed": 1, "device": "gpu-emulated"}
     loader, same = (Loader(np.arange(6), **given) for _ in range(2))
     indices = loader.indices()
     first = loader.batch(next(indices))
     assert loader.state_dict() == {"epoch": 0, "batch": 1}
-    found = [first, *map(loader.batch, indices)]
-    assert [[row.get().tolist() for row in batch] for batch in found] == [[row.get().tolist() for row in batch]
-                                                                          for batch in same]
+    assert numbers([first, *map(loader.batch, indices)]) == numbers(same)
     assert loader.state_dict() == {"epoch": 1, "batch": 0}
+    for one in (loader, same):
+        one.load_state_dict({"epoch": 3, "batch": 1})
+    rest = numbers(map(loader.batch, loader.indices()))
+    assert rest == numbers(same) and len(rest) == 1
+    assert loader.state_dict() == {"epoch": 4, "batch": 0}
     assert loader.has_indices() and not Other(np.arange(6), **given).has_indices()
     assert not Loader(np.arange(6), **given, lengths=np.arange(6), bucket=1).has_indices()
     assert not Loader(np.arange(6), **{**given, "device": "cpu"}).has_indices()
