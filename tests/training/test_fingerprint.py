@@ -197,6 +197,12 @@ def test_a_checksum_of_any_array(array: Any) -> None:
     assert fingerprint.checksum((array, Y)) != fingerprint.checksum((array, 1 - Y))
 
 
+def test_a_checksum_does_not_depend_on_the_device() -> None:
+    for array in (X, Y, X[:, ::2]):
+        there = tn.Tensor(array, device="gpu-emulated")
+        assert fingerprint.checksum(there) == fingerprint.checksum(there.data) == fingerprint.checksum(array)
+
+
 @pytest.mark.parametrize("parts", [3, 7])
 def test_rows_of_a_large_array(parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A large array is read in parts, also with a shorter one at the end, and each row counts."""

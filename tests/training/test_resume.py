@@ -212,15 +212,20 @@ def test_a_model_that_has_drawn_masks_goes_on_with_those_of_the_checkpoint(tmp_p
     assert_same(found, fitted(make=make, data=data))
 
 
-def test_on_a_device(tmp_path: Path) -> None:
-    with tn.using("reference"):
-        def make() -> Any:
-            return lstm_cnn().to("gpu-emulated")
+@pytest.mark.parametrize("place", ["cpu", "gpu-emulated"])
+def test_on_a_device(tmp_path: Path, place: str) -> None:
+    """With averages of the weights, and with the images on either side."""
+    def data() -> Any:
+        return tn.data.Loader(IMAGES[:20], LABELS[:20], batch_size=8, shuffle=True, device=place), loaders()[1]
 
-        expected = fitted(make=make)
+    def run(**options: Any) -> Any:
+        return fitted(make=lambda: lstm_cnn().to("gpu-emulated"), more=[EMA(0.7)], data=data, **options)
+
+    with tn.using("reference"):
+        expected = run()
         with pytest.raises(ZeroDivisionError):
-            fitted(tmp_path / "c", make=make, die=Die(5))
-        assert_same(fitted(tmp_path / "c", make=make, resume=True), expected)
+            run(path=tmp_path / "c", die=Die(5))
+        assert_same(run(path=tmp_path / "c", resume=True), expected)
 
 
 def test_the_position_in_the_epoch_counts(tmp_path: Path) -> None:

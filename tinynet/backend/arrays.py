@@ -24,7 +24,7 @@ def as_array(data: ArrayLike, dtype: DTypeLike | None = None, device: str | None
     if isinstance(data, bool | int | float) and device not in (None, "cpu"):  # made on the device, without a copy
         return namespace(device).full((), data, dtype or as_array(data).dtype)
     array: Any = data
-    if type(data) is not np.ndarray and not _is_on_device(data):
+    if type(data) is not np.ndarray and not is_on_device(data):
         array = _from_elsewhere(data)
         if not hasattr(data, "__array__") and dtype is None and array.dtype == np.float64:
             dtype = np.float32
@@ -130,7 +130,8 @@ def _memory() -> Any:
     return module_for("cpu", "runtime.memory")
 
 
-def _is_on_device(data: Any) -> bool:
+def is_on_device(data: Any) -> bool:
+    """Whether it is an array of CuPy's or of the emulated GPU, and not of the CPU or of another library."""
     return isinstance(data, (type_of("cupy", "ndarray"), type_of("tinynet.backend.cuda.runtime.fake_cupy", "Array")))
 
 

@@ -103,12 +103,14 @@ def checksum(array: Any) -> str:
     rows, found = -(-len(array) // count) if count > 1 else 0, 0
     try:
         for chunk in (array[i * rows : (i + 1) * rows] for i in range(count)) if rows else (array,):
-            is_host = isinstance(chunk, np.ndarray | list | tuple) or hasattr(chunk, "__array__")
-            plain = np.ascontiguousarray(chunk if is_host else backend.to_host(chunk))
+            chunk = backend.to_host(chunk) if backend.is_on_device(chunk) else chunk
+            if not isinstance(chunk, list | tuple) and not hasattr(chunk, "__array__"):
+                return kind  # an object that gives rows one by one
+            plain = np.ascontiguousarray(chunk)
             text: Any = repr(plain.tolist()).encode() if plain.dtype.hasobject else plain.reshape(-1).view(np.uint8)
             found = zlib.crc32(text, found)
     except (AttributeError, TypeError, ValueError):
-        return kind  # an object that gives rows one by one
+        return kind  # an array that NumPy cannot take, such as one on a device of another library
     return f"{kind} {found:08x}"
 
 
