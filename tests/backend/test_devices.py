@@ -4,6 +4,7 @@
 """
 
 import configparser
+import copy
 import platform
 import re
 import subprocess
@@ -447,3 +448,36 @@ def test_a_case_that_fails_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     name = next(iter(right))
     assert gpu_cases.failures("cpu", [name, "broken"]) == {"broken": "AssertionError: y: error 1.0e+00, at most 0e+00 "
                                                                      "allowed"}
+
+
+# --- files ----------------------------------------------------------------------------------------------------------
+
+def test_files_and_numbers_of_a_model_on_a_device_are_those_of_the_host(tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    tn.seed(0)
+    models = {"cpu": tn.nn.Sequential(tn.nn.BatchNorm(5), tn.nn.LSTM(5, 4), tn.nn.Conv1D(4, 3, 3), tn.nn.ReLU(),
+                                      tn.nn.Flatten(), tn.nn.Dense(12, 3), input_shape=(6, 5))}
+    x, labels = np.random.default_rng(0).standard_normal((8, 6, 5)).astype("float32"), np.arange(8) % 3
+    with tn.using("reference"):
+        models["cpu"](tn.Tensor(x))  # averages for BatchNorm
+    models["gpu-emulated"] = copy.deepcopy(models["cpu"]).to("gpu-emulated")
+    kinds, found = set[type](), []
+
+    def noted(truth: Any, outputs: Any) -> float:
+        kinds.update(map(type, (truth, outputs)))
+        return float((outputs.argmax(axis=-1) * truth).sum())
+
+    with tn.using("reference"):
+        for device, model in models.items():
+            tn.save(tmp_path / "model", model)
+            tn.to_onnx(model, tmp_path / "model.onnx")
+            weights = tn.exchange.to_torch(model), tn.exchange.to_keras(model)
+            arrays = [array for one in weights for array in one.values()] + [tn.predict(model, x)]
+            kinds.update(map(type, arrays))
+            loader = tn.data.Loader(x, labels, batch_size=3, device=device)
+            found.append(([(tmp_path / name).read_bytes() for name in ("model", "model.onnx")], arrays,
+                          tn.evaluate(model, loader, metrics={"noted": noted})))
+    (files, ours, scores), (others, theirs, same) = found
+    assert kinds == {np.ndarray} and files == others and same == pytest.approx(scores)
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
