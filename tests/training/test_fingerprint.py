@@ -67,6 +67,17 @@ def beside(factor: float) -> Any:
     return names["loss"]
 
 
+def calling(helper: Any) -> Any:
+    """A loss that calls a function of its module."""
+    code = compile("def loss(output, labels): return helper(smoothed(output, labels))", "there", "exec")
+    exec(code, names := {"smoothed": smoothed, "helper": helper, "__name__": "there"})
+    return names["loss"]
+
+
+def around(helper: Any) -> Any:
+    return lambda output, labels: helper(smoothed(output, labels))
+
+
 def with_forward(forward: Any) -> Any:
     return type("Loss", (tn.nn.Module,), {"forward": forward})()
 
@@ -135,6 +146,13 @@ OTHERS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
                          {"loss": with_forward(lambda one, output, labels: smoothed(output, labels) * 3)},
                          "the code of loss"),
     "a number outside": ({"loss": beside(2.0)}, {"loss": beside(3.0)}, "the code of loss"),
+    "a function outside": ({"loss": calling(lambda value: value * 2)}, {"loss": calling(lambda value: value * 3)},
+                           "the code of loss"),
+    "a function in a closure": ({"loss": around(lambda value: value * 2)}, {"loss": around(lambda value: value * 3)},
+                                "the code of loss"),
+    "a function inside": ({"loss": lambda output, labels: (lambda value: value * 2)(smoothed(output, labels))},
+                          {"loss": lambda output, labels: (lambda value: value * 3)(smoothed(output, labels))},
+                          "the code of loss"),
     "options by name": ({"loss": functools.partial(chosen, options={"factor": 0.5})},
                         {"loss": functools.partial(chosen, options={"factor": 0.25})},
                         r"loss: chosen\(options={factor: 0.5}\) there"),
@@ -175,6 +193,26 @@ def test_another_run_is_refused_and_the_same_one_goes_on(tmp_path: Path, name: s
         fit(tmp_path / "c", resume=True, **other)
     assert os.listdir(tmp_path) == ["c"]
     fit(tmp_path / "c", resume=True, **one)
+
+
+def test_functions_of_layers_are_compared() -> None:
+    class Own(tn.nn.Module):
+        def __init__(self, function: Any) -> None:
+            self.function = function
+
+    def prints(function: Any) -> dict[str, str]:
+        model = tn.nn.Sequential(tn.nn.Dense(3, 2), Own(function))
+        return fingerprint.fingerprint(tn.callbacks.Run(model, None, batches(X), 1))  # type: ignore[arg-type]
+
+    def times(factor: float) -> Any:
+        return lambda x: x * factor
+
+    two = prints(times(2.0))
+    assert two == prints(times(2.0)) and two["function of layer 1"].endswith(" with 2.0")
+    assert fingerprint.differences(prints(times(3.0)), two) == [
+        f"function of layer 1: {two['function of layer 1']} there, {two['function of layer 1'][:-3]}3.0 here"]
+    changed, = fingerprint.differences(prints(lambda x: x + 1), prints(lambda x: x - 1))
+    assert changed.startswith("the code of function of layer 1")
 
 
 def test_the_same_functions_in_another_process(tmp_path: Path) -> None:
