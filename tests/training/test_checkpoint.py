@@ -212,7 +212,8 @@ def test_another_run_is_told(tmp_path: Path, other: dict[str, Any], message: str
 
 
 LAYERS: list[tuple[Any, dict[str, Any]]] = [
-    (tn.nn.Dropout, {"p": 0.25}), (tn.nn.Conv1D, {"stride": 2, "padding": "same", "dilation": 2}),
+    (tn.nn.Dropout, {"p": 0.25}), (tn.nn.Conv1D, {"stride": 2, "padding": "same", "dilation": 2,
+                                                                  "groups": 3}),
     (tn.nn.LSTM, {"go_backwards": True, "return_sequences": False, "dropout": 0.5, "recurrent_dropout": 0.5}),
     (tn.nn.BatchNorm, {"momentum": 0.5, "eps": 1e-3, "axis": 1}), (tn.nn.MaxPool1D, {"stride": 1, "padding": "same"}),
     (tn.optim.SGD, {"momentum": 0.5, "nesterov": True, "weight_decay": 0.1}),
@@ -249,6 +250,16 @@ def test_an_option_of_a_part_is_compared(kind: Any, name: str, value: Any) -> No
     usual, other = settings(), settings(**{name: value})
     assert settings() == usual != other
     assert sum(usual[key] != other[key] for key in usual) in (1, 2)  # the rate at the start, too
+
+
+@pytest.mark.parametrize("other", [{"steps": 9}, {"final": 0.5}, {"behind": 3}])
+def test_the_schedule_behind_a_warmup_is_compared(other: dict[str, Any]) -> None:
+    def settings(steps: int = 5, final: float = 0.0, behind: int = 2) -> dict[str, Any]:
+        optimizer = tn.optim.SGD((model := tn.nn.Sequential(tn.nn.Dense(3, 2))).parameters())
+        schedule = tn.optim.Warmup(tn.optim.Cosine(optimizer, steps=steps, final=final), steps=behind)
+        return checkpoint.settings(Run(model, optimizer, [], 3, schedule=schedule))
+
+    assert settings() == settings() != settings(**other)
 
 
 @pytest.mark.parametrize(("usual", "other"), [
