@@ -100,6 +100,15 @@ def test_all_that_is_captured_is_restored(tmp_path: Path, measure: str) -> None:
     assert any(name.startswith("callback 2/") and array.any() for name, array in kept.arrays.items())
 
 
+def test_checkpoints_of_earlier_versions_measure_the_accuracy() -> None:
+    model = tn.nn.Sequential(tn.nn.Dense(3, 2))
+    run = Run(model, tn.optim.SGD(model.parameters()), [], 3)
+    kept = checkpoint.capture(run, {"settings": {}})
+    del kept.facts["sums"]["measure"]
+    checkpoint.restore(run, kept)
+    assert run.sums == {"images": 0, "loss": 0.0, "right": 0.0, "seconds": 0.0, "measure": "accuracy"}
+
+
 def test_what_a_callback_remembers_must_be_words_and_numbers() -> None:
     class Remembers(tn.callbacks.Callback):
         def state_dict(self) -> dict[str, Any]:

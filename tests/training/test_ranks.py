@@ -144,6 +144,16 @@ def test_a_loss_with_weights_divides_by_those_of_all_ranks() -> None:
     assert same(trained(2, loss=loss, validation=loader), trained(1, loss=loss, validation=loader)[0])
 
 
+def test_a_batch_of_ignored_labels_alone() -> None:
+    loss = partial(tn.ops.cross_entropy, ignore_index=1)
+
+    def batches() -> Any:
+        return [(X[:16].astype("float64"), np.ones(16, int)), (X[16:].astype("float64"), Y[16:])]
+    one, = trained(1, batches=batches, loss=loss, epochs=2)
+    assert np.isfinite(one[0][-1]["train_loss"])
+    assert same(trained(2, batches=batches, loss=loss, epochs=2), one)
+
+
 def test_the_gradient_of_a_loss_with_weights_has_the_scale_of_one_process() -> None:
     """Without a limit of its norm, and by an optimizer whose steps grow with it."""
     loss, ends = partial(tn.ops.cross_entropy, weight=tn.Tensor(np.array([0.2, 1.0, 5.0]))), list[Any]()
