@@ -651,6 +651,12 @@ def test_the_strip_of_the_most_similar_shares_is_taken_not_the_largest():
             assert end.tolist() == [9, 10, 11] and rest.tolist() == list(range(9))
 
 
+def test_a_strip_may_lack_the_last_class():
+    positions = np.stack([np.arange(10), np.zeros(10, int)], axis=1)
+    rest, end = splits.strip(positions, np.array([0, 1, 0, 1, 2, 2, 0, 1, 0, 0]), 0.2)
+    assert end.tolist() == [0, 1] and rest.tolist() == list(range(2, 10))
+
+
 def test_folds_of_many_patients(tmp_path):
     found = scan_folder(write_idc_stand_in(tmp_path / "x", patients=10, patches=20, seed=1), check=False)
     fold, = folds(found, seed=4)

@@ -34,6 +34,7 @@ def test_padding(side: str, length: Any) -> None:
 
 @pytest.mark.parametrize(("sequences", "dtype"), [
     ([[1, 2], [3]], "int64"), ([[1.0], [2.0, 3.0]], "float32"), ([np.ones(2), np.ones(1, "float32")], "float64"),
+    ([np.ones(2, "uint8"), np.full(1, 0.5)], "float64"),
     (iter([np.ones((1, 2), "uint8")]), "uint8"), ([tn.Tensor([1.0, 2.0])], "float32")])
 def test_dtypes(sequences: Any, dtype: str) -> None:
     x, _ = pad(sequences)
