@@ -869,6 +869,10 @@ def test_split(n, fraction, size):
     np.testing.assert_array_equal(np.sort(np.concatenate([train, validation])), np.arange(n))
 
 
+def test_split_is_fixed():
+    assert [part.tolist() for part in split(10, 0.3, seed=0)] == [[0, 1, 3, 4, 6, 7, 9], [2, 5, 8]]
+
+
 def test_split_depends_on_the_seed_alone():
     random.seed(9)
     train, validation = split(100, 0.2)

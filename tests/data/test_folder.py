@@ -218,6 +218,7 @@ def test_folders_that_are_none(tmp_path):
 def test_natural_order():
     names = ["", "09", "9", "10", "A", "a", "a9b", "a10b", "²"]
     assert sorted(names[::-1], key=natural) == names
+    assert sorted(["20230102101500", "3", "9999999999999"], key=natural) == ["3", "9999999999999", "20230102101500"]
     for digits in (400, 5000):  # Python reads no integer of that many
         assert sorted(["1" * digits, "2"], key=natural) == ["2", "1" * digits]
     assert sorted(["\u0662", "10"], key=natural) == ["10", "\u0662"]  # other digits count as letters

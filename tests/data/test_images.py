@@ -131,6 +131,17 @@ def test_what_is_transparent_is_white(tmp_path, channels):
     assert read_image(path, channels=channels)[0, :, 0].tolist() == [255, 200]
     path = written(tmp_path, palette, transparency=bytes([255, 0]))
     assert read_image(path, channels=channels)[0, :, 0].tolist() == [10, 255]
+    palette = palette.convert("PA")
+    palette.putalpha(Image.fromarray(np.array([[0, 255]], np.uint8)))
+    palette.save(tmp_path / "palette.tif")
+    assert read_image(tmp_path / "palette.tif", channels=channels)[0, :, 0].tolist() == [255, 200]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+@pytest.mark.parametrize("lossless", [False, True])
+def test_the_size_in_the_header_of_a_webp(tmp_path, mode, lossless):
+    Image.new(mode, (5, 3)).save(tmp_path / "a.webp", lossless=lossless)
+    assert formats._webp_size((tmp_path / "a.webp").read_bytes()) == (5, 3)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
