@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from functools import partial
 from operator import attrgetter
+from types import EllipsisType
 from typing import Any, NoReturn, Protocol, TypeAlias
 
 import numpy as np
@@ -243,7 +244,7 @@ def _reads(cache: Any, array: Any) -> bool:
         return any(_reads(one, array) for one in (cache.values() if isinstance(cache, dict) else cache))
     if isinstance(cache, np.ndarray) and isinstance(array, np.ndarray):
         return np.may_share_memory(cache, array)
-    return not isinstance(cache, bool | int | float | str | np.generic | np.dtype | slice | None)
+    return not isinstance(cache, bool | int | float | str | np.generic | np.dtype | slice | EllipsisType | None)
 
 
 def _wrong_gradient(node: Node, edge: Traced | tuple[Node, int], dinput: Any) -> ShapeError:

@@ -222,7 +222,8 @@ class Tensor:
                 raise GradientError(f"backward: starts at a tensor of one element, got {self.shape}; take a loss such "
                                     "as .mean() first, or pass the gradient: y.backward(dy)")
             return backend.full(self.shape, 1, self.dtype, self.device)
-        array = gradient.data if isinstance(gradient, Tensor) else backend.as_array(gradient, self.dtype, self.device)
+        given = gradient.data if isinstance(gradient, Tensor) else gradient
+        array = backend.as_array(given, self.dtype, self.device)
         if array.shape != self.shape:
             raise ShapeError(f"backward: gradient must have the shape of the tensor, {self.shape}, got {array.shape}; "
                              "pass one number for each element")

@@ -267,11 +267,15 @@ def test_gradient_of_another_shape() -> None:
 
 
 def test_gradient_may_be_a_tensor_or_a_list() -> None:
-    for dy in (tn.Tensor(np.array([3.0, 4.0])), [3.0, 4.0], np.array([3.0, 4.0]), np.array([3, 4])):
-        x = leaf(1, 2)
-        (x * 2).backward(dy)
-        assert x.grad.tolist() == [6, 8]
-        assert x.grad.dtype == np.float64
+    """Of any dtype: the gradients have that of the tensors."""
+    for dtype in ("float64", "float32"):
+        for dy in (tn.Tensor(np.array([3.0, 4.0])), tn.Tensor([3.0, 4.0]), tn.Tensor([3, 4]), [3.0, 4.0],
+                   np.array([3.0, 4.0]), np.array([3, 4])):
+            x, leaf_alone = leaf(1, 2, dtype=dtype), leaf(1, 2, dtype=dtype)
+            (x * 2).backward(dy)
+            leaf_alone.backward(dy)
+            assert (x.grad.tolist(), leaf_alone.grad.tolist()) == ([6, 8], [3, 4])
+            assert x.grad.dtype == leaf_alone.grad.dtype == dtype
 
 
 def test_backward_without_a_tape() -> None:
@@ -619,6 +623,22 @@ def test_a_change_that_backward_does_not_read_is_no_error() -> None:
     loss.backward()
     np.testing.assert_allclose(x.grad, np.full((4, 2), np.e), rtol=1e-6)
     np.testing.assert_array_equal(b.grad, np.ones((4, 2)))
+
+
+@pytest.mark.parametrize("call", [
+    lambda x: x[..., 0], lambda x: x[None, 1:, 0], lambda x: x[1], lambda x: x.astype("float32"), lambda x: x.T,
+    lambda x: x.reshape(-1), lambda x: tn.ops.pad(x, 1, value=2.0), lambda x: tn.ops.concatenate([x, x], axis=1),
+    lambda x: x.sum(axis=0), lambda x: x.mean(), lambda x: tn.ops.flip(x, 0), lambda x: tn.ops.dropout(
+        x, 0.5, key=(1, 2), counter=3), lambda x: x.max(axis=1), lambda x: tn.ops.clip(x, 0, 1), tn.ops.sign])
+def test_sizes_options_and_masks_in_a_cache_are_no_values_of_an_input(call: Callable[[Any], Any]) -> None:
+    found = []
+    for change in (0, 7):
+        x = tn.Tensor(np.array([[0.5, -1.0], [3.0, 2.0]]), requires_grad=True)
+        loss = call(x).sum()
+        x.data += change
+        loss.backward()
+        found.append(x.grad.tolist())
+    assert found[0] == found[1]
 
 
 def test_a_new_array_leaves_the_gradient_of_the_old_one() -> None:
