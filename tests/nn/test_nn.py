@@ -926,13 +926,18 @@ SEQUENCE = np.ones((2, 6, 6), "float32")
 
 @pytest.mark.parametrize("layer", [
     nn.Flatten(), nn.Reshape((36,)), nn.ReLU(), nn.Dense(6, 2), nn.Dropout(0.5), nn.Softmax(), nn.GlobalAveragePool(),
-    nn.GlobalMaxPool(), nn.MaxPool1D(2), nn.BatchNorm(6), nn.LSTM(6, 3), nn.Conv1D(6, 2, 3),
+    nn.GlobalMaxPool(), nn.MaxPool1D(2), nn.AvgPool1D(2), nn.BatchNorm(6), nn.LSTM(6, 3), nn.Conv1D(6, 2, 3),
+    nn.LSTM(6, 3, dropout=0.5), nn.GRU(6, 3, go_backwards=True), nn.SimpleRNN(6, 3), nn.Bidirectional(nn.GRU(6, 3)),
+    nn.Softmax(1), nn.TimeDistributed(nn.Dense(6, 2)), nn.Parallel([nn.Dense(6, 2)]), nn.Residual(nn.Tanh()),
     nn.Sequential(nn.Flatten())], ids=lambda layer: type(layer).__name__)
 def test_a_layer_makes_a_tensor_of_an_array_or_a_list(layer):
+    """Also with a mask."""
+    mask = [[1] * 6, [1, 1, 1, 0, 0, 0]]
     for mode in (True, False):
         layer.train(mode)
         for x in (SEQUENCE, SEQUENCE.tolist(), tn.Tensor(SEQUENCE)):
             assert isinstance(layer(x), tn.Tensor)
+            assert isinstance(layer(x, mask=mask), tn.Tensor)
 
 
 def test_a_wrong_shape_of_an_array_names_the_layer():

@@ -94,6 +94,7 @@ def test_embedding_looks_rows_up(dtype: str) -> None:
         expected[symbol] += one
     np.testing.assert_allclose(layer.W.grad, expected, atol=1e-6)
     assert layer(Tensor(x[:0])).shape == (0, 5, 3)
+    assert all(np.array_equal(layer(one).numpy(), y.numpy()) for one in (x, x.tolist()))
 
 
 @pytest.mark.parametrize("padding", [0, 1, 3])

@@ -1,7 +1,7 @@
 """Activations as layers. Their math is in ops/activation.py."""
 
 from tinynet import ops
-from tinynet.nn.masks import real_steps
+from tinynet.nn.masks import as_tensor, real_steps
 from tinynet.nn.module import Module
 from tinynet.tensor import Tensor
 from tinynet.types import ArrayLike
@@ -58,6 +58,7 @@ class Softmax(Module):
         self.axis = axis
 
     def forward(self, x: Tensor, mask: ArrayLike | None = None) -> Tensor:
+        x = as_tensor(x)
         if mask is None or self.axis % x.ndim != 1:
             return ops.softmax(real_steps(x, mask), axis=self.axis)
         return real_steps(ops.softmax(real_steps(x, mask, -1e30), axis=self.axis), mask)  # -inf alone gives NaN

@@ -2,7 +2,7 @@
 
 from tinynet import init, ops
 from tinynet.errors import ArgumentError, DtypeError
-from tinynet.nn.masks import real_steps
+from tinynet.nn.masks import as_tensor, real_steps
 from tinynet.nn.module import Module
 from tinynet.nn.parameter import Parameter
 from tinynet.tensor import Tensor
@@ -31,6 +31,7 @@ class Embedding(Module):
         self.W = Parameter(init.glorot_uniform((vocabulary, features)))
 
     def forward(self, x: Tensor, mask: ArrayLike | None = None) -> Tensor:
+        x = as_tensor(x)
         if x.dtype.kind not in "iu":
             if not is_shapes_only():
                 raise DtypeError(f'Embedding: x must hold integers, got {x.dtype}; x.astype("int64")?')

@@ -13,9 +13,9 @@ from tinynet.types import ArrayLike
 from tinynet.window import Window
 
 
-def as_mask(mask: ArrayLike, x: Tensor) -> Tensor:
+def as_mask(mask: ArrayLike, x: ArrayLike) -> Tensor:
     """A mask as booleans on the device of x."""
-    tensor = mask if isinstance(mask, Tensor) else Tensor(mask, device=x.device)
+    tensor = mask if isinstance(mask, Tensor) else Tensor(mask, device=as_tensor(x).device)
     return tensor if tensor.dtype == bool else tensor != 0
 
 

@@ -26,6 +26,7 @@ class _Pool(Module):
         def pooled(x: Tensor) -> Tensor:
             return type(self).op(x, self.size, self.stride, self.padding)
 
+        x = as_tensor(x)
         if mask is None:
             return pooled(x)
         if x.ndim != 3:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tinynet import init, ops
-from tinynet.nn.masks import as_mask
+from tinynet.nn.masks import as_mask, as_tensor
 from tinynet.nn.module import Module
 from tinynet.tensor import Tensor
 from tinynet.types import ArrayLike
@@ -18,6 +18,7 @@ class Recurrent(Module):
 
     def read(self, x: Tensor, mask: ArrayLike | None) -> tuple[Tensor, Tensor | None]:
         """x and the mask in the order of reading."""
+        x = as_tensor(x)
         real = None if mask is None else as_mask(mask, x)
         return (ops.flip(x, 1), None if real is None else ops.flip(real, 1)) if self.go_backwards else (x, real)
 

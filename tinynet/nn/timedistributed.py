@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tinynet.nn.masks import as_mask, real_steps
+from tinynet.nn.masks import as_mask, as_tensor, real_steps
 from tinynet.nn.module import Module
 from tinynet.tensor import Tensor
 from tinynet.tracing import is_shapes_only
@@ -25,6 +25,7 @@ class TimeDistributed(Module):
         self.module = module
 
     def forward(self, x: Tensor, mask: ArrayLike | None = None) -> Tensor:
+        x = as_tensor(x)
         N, T = x.shape[:2]
         steps = real_steps(x, mask).reshape(N * T, *x.shape[2:])
         chosen: Any = None
