@@ -181,9 +181,12 @@ ZERO: dict[str, Callable[..., Any]] = {
 @pytest.mark.parametrize("mode", ["auto", "richardson", "central"])
 @pytest.mark.parametrize("name", ZERO)
 def test_gradients_that_are_zero_raise_no_alarm(name: str, mode: str, elementwise: bool) -> None:
+    """Nor of large numbers, whose differences round to more."""
     for seed in range(5):
         report = tn.gradcheck(ZERO[name], A, mode=mode, elementwise=elementwise, seed=seed)
         assert report.ok, report
+    report = tn.gradcheck(ZERO[name], 1e6 * A, mode=mode, elementwise=elementwise)
+    assert report.ok, report
 
 
 def test_a_zero_gradient_that_should_not_be_is_caught() -> None:
@@ -199,6 +202,14 @@ def test_the_size_of_the_numbers_does_not_matter(scale: float, mode: str) -> Non
     assert not tn.gradcheck(lambda x: wrong(x) * scale, A, mode=mode)
 
 
+def test_a_mistake_beside_a_large_constant_is_caught() -> None:
+    """Its size is measured up to rounding, whatever the tolerance is."""
+    wrong = planted(tn.ops.exp, lambda dx: dx * 1.0001)
+    reports = [tn.gradcheck(lambda x: wrong(x) + 1e6, A, mode="richardson", tol=tol) for tol in (None, 1e-5, 1e-9)]
+    assert [report.ok for report in reports] == [False, True, False]
+    assert reports[0].error == reports[2].error == pytest.approx(7e-6, rel=0.5)
+
+
 def test_a_function_of_many_inputs_and_outputs() -> None:
     def f(x: Any, y: Any, z: Any) -> Any:
         return x * y, (tn.ops.tanh(z) @ x.T).sum(), y[0] / z[1]
@@ -210,6 +221,7 @@ def test_inputs_may_be_lists_numbers_and_float32_and_are_not_changed() -> None:
     narrow = A.astype(np.float32)
     before = narrow.copy()
     assert tn.gradcheck(lambda x, y, z: x * y * z, [0.5, 1.0, 2.0, 3.0], 2.0, narrow)
+    assert tn.gradcheck(lambda x, y: x * y, [1, 2], 2)
     assert (narrow == before).all()
     frozen = A.copy()
     frozen.flags.writeable = False

@@ -1,5 +1,6 @@
 """`Tensor.graph()`: the nodes of the tape, as a table and as a picture."""
 
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -35,15 +36,25 @@ def test_a_notebook_shows_a_picture() -> None:
     assert len(list(picture.iter(f"{SVG}path"))) == 7  # one for each input
 
 
-def test_boxes_and_lines_have_their_places() -> None:
+def used_again() -> tn.Tensor:
+    """A leaf and the output of a node that are used again after other nodes."""
+    x = tn.Tensor([1.0], requires_grad=True)
+    y = tn.ops.exp(x)
+    return tn.ops.tanh(y) * y + x
+
+
+@pytest.mark.parametrize(("make", "places", "size"), [
+    (loss, [(4, 4), (4, 62), (180, 4), (356, 4), (532, 4), (532, 62), (708, 4)], (5 * 176, 2 * 58)),
+    (used_again, [(4, 4), (180, 4), (356, 4), (532, 4), (708, 4)], (5 * 176, 58))])
+def test_boxes_and_lines_have_their_places(make: Any, places: list[tuple[int, int]], size: tuple[int, int]) -> None:
     """A line leads from the right of a box to the left of a later one; no box covers another."""
-    picture = ElementTree.fromstring(loss().graph()._repr_html_())
+    picture = ElementTree.fromstring(make().graph()._repr_html_())
     boxes = {(int(box.attrib["x"]), int(box.attrib["y"])) for box in picture.iter(f"{SVG}rect")}
-    assert sorted(boxes) == [(4, 4), (4, 62), (180, 4), (356, 4), (532, 4), (532, 62), (708, 4)]
+    assert sorted(boxes) == places
     found = [tuple(int(number) for place in line.attrib["d"].removeprefix("M").split("L") for number in place.split())
              for line in picture.iter(f"{SVG}path")]
     assert all((a - 132, b - 20) in boxes and (c, d - 20) in boxes and a < c for a, b, c, d in found)
-    assert (int(picture.attrib["width"]), int(picture.attrib["height"])) == (5 * 176, 2 * 58)
+    assert (int(picture.attrib["width"]), int(picture.attrib["height"])) == size
 
 
 def test_an_op_of_several_outputs_shows_all_of_their_shapes() -> None:

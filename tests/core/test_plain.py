@@ -159,6 +159,7 @@ def test_options_of_optimizers_and_layers_become_plain() -> None:
     assert type(adam.lr) is float
     assert adam.betas == (0.5, 0.9)
     assert type(tn.optim.SGD(w, momentum=np.float32(0.5)).momentum) is float
+    assert tn.optim.SGD(w, nesterov=np.bool_(True)).nesterov is True
     assert type(tn.nn.BatchNorm(2, momentum=np.float32(0.5)).momentum) is float
     assert type(tn.nn.Dropout(np.float32(0.5)).p) is float
 
@@ -205,7 +206,7 @@ def test_a_boolean_is_no_number(call: Callable[[Any], Any]) -> None:
     lambda w: tn.optim.Adam(w, eps=-1.0), lambda w: tn.optim.Adam(w, eps=np.nan),
     lambda w: tn.optim.Adam(w, betas=(0.9,)), lambda w: tn.optim.Adam(w, betas=0.9),
     lambda w: tn.optim.Adam(w, betas=(0.9, 0.9, 0.9)), lambda w: tn.optim.AdamW(w, weight_decay=-1.0),
-    lambda w: tn.optim.SGD(w, momentum=-3.0), lambda w: tn.optim.SGD(w, momentum=2.0),
+    lambda w: tn.optim.SGD(w, momentum=-3.0), lambda w: tn.optim.SGD(w, momentum=1.0),
     lambda w: tn.optim.SGD(w, weight_decay=np.nan), lambda w: tn.optim.SGD(w, lr=np.float32(-1)),
     lambda w: tn.nn.BatchNorm(2, momentum=-3.0), lambda w: tn.nn.BatchNorm(2, momentum=10.0),
     lambda w: tn.nn.BatchNorm(2, eps=-1.0), lambda w: tn.nn.BatchNorm(2, eps=np.inf),
@@ -298,6 +299,10 @@ def test_a_model_made_with_numpys_numbers(tmp_path: Any, i: Any, f: Any) -> None
 @pytest.mark.parametrize(("make", "message"), [
     (lambda: tn.nn.Dense(3, 2.5), "Dense: units must be an integer of at least 0, got 2.5; units=32?"),
     (lambda: tn.nn.LSTM("3", 2), "LSTM: inputs must be an integer of at least 0, got '3'"),
+    (lambda: tn.nn.GRU(3, True), "GRU: units must be an integer of at least 0, got True"),
+    (lambda: tn.nn.SimpleRNN(3.0, 2), "SimpleRNN: inputs must be an integer of at least 0, got 3.0"),
+    (lambda: tn.nn.LayerNorm("3"), "LayerNorm: features must be an integer of at least 0, got '3'"),
+    (lambda: tn.nn.Embedding(4.0, 2), "Embedding: vocabulary must be an integer of at least 0, got 4.0"),
     (lambda: tn.nn.Conv1D(1, None, 3), "Conv1D: filters must be an integer"),
     (lambda: tn.nn.Conv2D(-1, 2, 3), "Conv2D: inputs must be an integer of at least 0, got -1"),
     (lambda: tn.nn.BatchNorm(True), "BatchNorm: features must be an integer"),
@@ -309,6 +314,12 @@ def test_sizes_of_layers(make: Any, message: str) -> None:
     with pytest.raises(ArgumentError) as caught:
         make()
     assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize("layer", [tn.nn.LSTM, tn.nn.GRU, tn.nn.SimpleRNN])
+def test_the_gates_of_a_layer_are_not_counted_in_a_byte(layer: Any) -> None:
+    made, usual = layer(np.uint8(2), np.uint8(100)), layer(2, 100)
+    assert made.W.shape == usual.W.shape and repr(made) == repr(usual)
 
 
 def test_a_table_beside_a_tensor() -> None:

@@ -614,6 +614,22 @@ def test_what_a_cache_of_any_kind_reads_must_not_change(cache: Callable[[Any], A
         loss.backward()
 
 
+def test_one_of_any_number_of_inputs_must_not_change_either(registry: dict[str, Any]) -> None:
+    @op("*xs:(...) -> y:(N)", sizes=lambda known: {"N": 2}, cases=[{"*xs": [(2,), (2,)]}])
+    def product(xp: Any, *xs: Any) -> Any:
+        return xs[0] * xs[1], xs
+
+    @product.gradient
+    def dproduct(xp: Any, dy: Any, *, cache: Any, needs: Any) -> Any:
+        return dy * cache[1], dy * cache[0]
+
+    x, other = leaf(1, 2), leaf(3, 4)
+    loss = product(x, other).sum()
+    other.data[0] = 7
+    with pytest.raises(GradientError, match=r"product: xs \(2,\) " + REFUSED):
+        loss.backward()
+
+
 def test_a_change_that_backward_does_not_read_is_no_error() -> None:
     """The gradient of a bias, of a sum and of an exponential is right whatever the input is now."""
     x, b = (tn.Tensor(np.ones((4, 2), "float32"), requires_grad=True) for _ in range(2))

@@ -192,7 +192,8 @@ def test_the_deviation_of_equal_elements_has_the_gradient_0(place: str, dtype: s
 # --- clipping -------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(("gradients", "norm"), [
-    ([[3e30, 4e30]], 5e30), ([[3e-30], [4e-30]], 5e-30), ([[0.0, 0.0]], 0.0), ([[3.0], [4.0]], 5.0)])
+    ([[3e30, 4e30]], 5e30), ([[3e-30], [4e-30]], 5e-30), ([[0.0, 0.0]], 0.0), ([[3.0], [4.0]], 5.0),
+    ([[3e-21, 4e-21]], 5e-21)])  # whose squares have few digits
 @pytest.mark.parametrize("device", ["cpu", "gpu-emulated"])
 @pytest.mark.parametrize("max_norm", [INF, 1.0, 1e31])
 @pytest.mark.parametrize("kind", [tn.nn.Parameter, tn.Tensor])
@@ -239,6 +240,8 @@ def test_what_is_an_error_stays_one() -> None:
         y = (huge * 1e-300) ** 2.0
         with pytest.raises(FloatingPointError, match="overflow"):
             y.backward(np.array([1e308]) * 1.7)
+        with tn.using("reference"), pytest.raises(FloatingPointError, match="overflow"):
+            _adam_step(1e200)
 
 
 def _with_gradient(value: float) -> list[Any]:

@@ -63,6 +63,7 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "argmax: x": lambda: tn.ops.argmax([]),
     "greater: shapes": lambda: wide(2) > wide(3),
     "item": lambda: wide(2).item(),
+    "item: a tensor must have one element": lambda: wide(0).item(),
     "sum: axis": lambda: wide(2, 3).sum(axis=(0, 0)),
     "max: axis": lambda: wide(2, 3).max(axis=(1, -1)),
     "max_pool1d: stride": lambda: tn.ops.max_pool1d(wide(1, 4, 2), 2, stride=10**30),

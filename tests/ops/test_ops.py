@@ -588,7 +588,7 @@ def test_python_protocols() -> None:
     assert (np.asarray(x) == X).all()
     assert np.asarray(x, dtype=np.float32).dtype == np.float32
     assert float(x[0, 0, 0]) == X[0, 0, 0]
-    assert int(tn.Tensor([3.0])) == 3
+    assert (int(tn.Tensor([3.7])), bool(tn.Tensor(-1.0)), bool(tn.Tensor([[0.0]]))) == (3, True, False)
     assert (x.shape, x.ndim, x.size, x.device) == ((2, 3, 4), 3, 24, "cpu")
     assert bool(tn.Tensor([1.0]) > 0)
     assert not x.numpy().flags.writeable

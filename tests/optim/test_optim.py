@@ -636,6 +636,25 @@ def test_parameters_may_come_as_a_list_or_a_generator() -> None:
         assert [group.factor for group in optim.SGD(given, lr=1.0).groups] == [0.5, 1.0]
 
 
+@pytest.mark.parametrize(("make", "update", "options", "fixed"), [
+    (optim.SGD, optim.sgd.sgd, {"momentum": 0.5, "nesterov": True, "weight_decay": 0.25}, {}),
+    (optim.Adam, optim.adam.adam, {"betas": (0.0, 0.75), "eps": 0.5, "weight_decay": 0.25}, {"decoupled": False}),
+    (optim.AdamW, optim.adam.adam, {"betas": (0.75, 0.0), "eps": 0.5, "weight_decay": 0.25}, {"decoupled": True})])
+def test_an_optimizer_passes_all_its_options_on(make: Any, update: Any, options: Any, fixed: Any) -> None:
+    """Two steps are those of the update with these options, and without one of them something else."""
+    first, *gradients = np.random.default_rng(0).standard_normal((3, 7))
+    value, *moments = first.copy(), *(np.zeros(7) for _ in make.moments)
+    for step, gradient in enumerate(gradients, 1):
+        update(value, gradient.copy(), *moments, lr=0.5, **options, **fixed, **({"step": step} if fixed else {}))
+    for left_out in (None, *options):
+        parameter = nn.Parameter(first.copy())
+        optimizer = make([parameter], 0.5, **{name: one for name, one in options.items() if name != left_out})
+        for gradient in gradients:
+            parameter.grad = gradient.copy()
+            optimizer.step()
+        assert np.allclose(parameter.numpy(), value, rtol=1e-12) == (left_out is None), left_out
+
+
 def test_an_optimizer_of_ones_own() -> None:
     class Signs(optim.Optimizer):
         moments = ("last",)
@@ -788,6 +807,7 @@ def test_rates() -> None:
                                         0.2, 0.2, 0.2])
     cycle = rates(optim.OneCycle(sgd(), peak=5.0, steps=11, warmup=4 / 11), 13)
     np.testing.assert_allclose([cycle[0], cycle[3], cycle[10], cycle[12]], [0.2, 5.0, 2e-5, 2e-5])
+    np.testing.assert_allclose(rates(optim.OneCycle(sgd(), peak=5.0, steps=2, warmup=0.5), 3), [5, 2e-5, 2e-5])
     np.testing.assert_allclose(rates(optim.Warmup(sgd(), steps=4), 6), [0.25, 0.5, 0.75, 1, 1, 1])
     warm = optim.Warmup(optim.StepDecay(sgd(2.0), every=1, factor=0.5), steps=2)
     np.testing.assert_allclose(rates(warm, 5), [1, 2, 2, 1, 0.5])
@@ -822,6 +842,7 @@ def test_a_rate_on_a_device_stays_there(make: Any) -> None:
     schedule, expected = make(sgd(np.array(3.0))), make(sgd(3.0))
     for _ in range(10):
         assert float(schedule.optimizer.lr) == expected.optimizer.lr
+        assert schedule.state_dict() == expected.state_dict() and type(schedule.state_dict()["base"]) is float
         schedule.step()
         expected.step()
 

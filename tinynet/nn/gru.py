@@ -3,6 +3,7 @@
 from tinynet import init, ops
 from tinynet.nn.parameter import Parameter
 from tinynet.nn.recurrent import Recurrent, weights
+from tinynet.plain import sizes
 from tinynet.tensor import Tensor
 from tinynet.types import ArrayLike
 
@@ -23,6 +24,7 @@ class GRU(Recurrent):
 
     def __init__(self, inputs: int, units: int, *, return_sequences: bool = True, return_state: bool = False,
                  go_backwards: bool = False, bias: bool = True) -> None:
+        inputs, units = sizes("GRU", inputs=inputs, units=units)
         self.inputs, self.units, self.bias = inputs, units, bias
         self.return_sequences, self.return_state, self.go_backwards = return_sequences, return_state, go_backwards
         self.W = Parameter(weights(inputs, units, 3))  # (H+D,3H)

@@ -4,7 +4,7 @@ from tinynet import init, ops
 from tinynet.nn.masks import real_steps
 from tinynet.nn.module import Module
 from tinynet.nn.parameter import Parameter
-from tinynet.plain import number
+from tinynet.plain import number, sizes
 from tinynet.tensor import Tensor
 from tinynet.types import ArrayLike
 
@@ -20,6 +20,7 @@ class LayerNorm(Module):
     """
 
     def __init__(self, features: int, *, eps: float = 1e-5) -> None:
+        features, = sizes("LayerNorm", features=features)
         self.features, self.eps = features, number("LayerNorm", "eps", eps, 0, usual="1e-5")
         self.gamma, self.beta = Parameter(init.ones((features,))), Parameter(init.zeros((features,)))
 
