@@ -41,7 +41,7 @@ LAYERS: dict[str, Callable[[], Any]] = {
     "BatchNorm": lambda: nn.BatchNorm(D),
     "ReLU": nn.ReLU, "Sigmoid": nn.Sigmoid, "Tanh": nn.Tanh, "Softmax": nn.Softmax,
     "LeakyReLU": nn.LeakyReLU, "ELU": nn.ELU, "GELU": nn.GELU, "SiLU": nn.SiLU,
-    "Softmax of steps": lambda: nn.Softmax(axis=1),
+    "Softmax of steps": lambda: nn.Softmax(axis=1), "Softmax of steps from the end": lambda: nn.Softmax(axis=-2),
     "Conv1D, same": lambda: nn.Conv1D(D, 2, 3, padding="same"),
     "Conv1D, same, even": lambda: nn.Conv1D(D, 2, 4, padding="same", dilation=2),
     "Conv1D, causal": lambda: nn.Conv1D(D, 2, 3, padding="causal", dilation=2),

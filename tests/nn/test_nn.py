@@ -631,6 +631,18 @@ def test_names_and_order_of_parameters() -> None:
     assert repr(model) == "Custom()"
 
 
+def test_a_module_that_does_not_keep_its_arguments_is_shown_without_them() -> None:
+    class Own(nn.Module):
+        def __init__(self, units: int = 3) -> None:
+            self.width = 2 * units
+
+    class Other(Own):
+        def config(self) -> dict[str, Any]:
+            return {"width": self.width}
+
+    assert [repr(made) for made in (Own(4), Other(4))] == ["Own()", "Other()"]
+
+
 def test_paths_of_modules() -> None:
     assert [path for path, _ in Custom().modules()] == [
         "", "blocks.0", "blocks.1", "blocks.2", "tied", "pair.0", "pair.1"]
@@ -744,7 +756,13 @@ def test_loading_takes_tensors_and_other_precisions() -> None:
     model = nn.Dense(2, 1)
     model.load_state_dict({"W": tn.Tensor([[1.0], [2.0]]), "b": np.array([3.0], "float64")})
     assert [p.numpy().tolist() for p in model.parameters()] == [[[1.0], [2.0]], [3.0]]
+    model.load_state_dict({"W": np.array([[4], [5]], "int8"), "b": np.array([6], "uint8")})
+    assert [p.numpy().tolist() for p in model.parameters()] == [[[4.0], [5.0]], [6.0]]
     assert model.b.dtype == "float32"
+    model = nn.Sequential(nn.BatchNorm(1), nn.Dropout(0.5))
+    counters = {"0.batches_seen": np.array(7, "uint8"), "1.calls": np.array(8, "uint16")}
+    state = model.load_state_dict({**model.state_dict(), **counters}).state_dict()
+    assert [(state[name].item(), str(state[name].dtype)) for name in counters] == [(7, "int64"), (8, "int64")]
 
 
 @pytest.mark.parametrize(("change", "error", "message"), [

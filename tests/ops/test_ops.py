@@ -186,6 +186,11 @@ def test_empty_batches() -> None:
         with pytest.raises(ShapeError, match="skip empty batches"):
             call()
     assert empty.sum().item() == 0
+    no_labels = np.zeros(0, int)
+    assert tn.ops.cross_entropy(empty, no_labels, reduction="sum").item() == 0
+    assert tn.ops.cross_entropy(empty, no_labels, reduction="none", ignore_index=1).shape == (0,)
+    assert tn.ops.one_hot(no_labels, 3).shape == (0, 3)
+    assert tn.ops.take_along_axis(one, no_labels).shape == (0,)
 
 
 @pytest.mark.parametrize(("shape", "axis"), [((2, 0, 3), -1), ((0, 2, 3), -1), ((3, 2, 0), 0), ((0, 2, 0), 1)])
@@ -418,6 +423,7 @@ SAME: dict[str, Callable[[Any, Any], Any]] = {  # what reads alike in NumPy and 
     "var": lambda m, x: x.var(axis=0),
     "std": lambda m, x: x.std(axis=(0, 1)),
     "std of all": lambda m, x: x.std(),
+    "std keepdims": lambda m, x: x.std(axis=1, keepdims=True),
     "max": lambda m, x: x.max(),
     "max of an axis": lambda m, x: x.max(axis=2),
     "max keepdims": lambda m, x: x.max(axis=(0, 1), keepdims=True),

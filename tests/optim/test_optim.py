@@ -434,6 +434,20 @@ def test_mixed_precision_is_packed_apart() -> None:
                                             "2.W.v", "2.b.v"]
 
 
+@pytest.mark.skipif(not tn.devices()[-1].is_available, reason="there is no C++ compiler for the emulator")
+def test_parameters_of_two_devices_are_packed_apart() -> None:
+    model = network("float32")
+    model[2].to("gpu-emulated")
+    before = weights(model)
+    optimizer = optim.SGD(model.parameters(), lr=0.5)
+    for parameter in model.parameters():
+        parameter.grad = tn.Tensor(np.ones(parameter.shape, "float32"), device=parameter.device).data
+    optimizer.step()
+    assert [p.device for p in model.parameters()] == ["cpu", "cpu", "gpu-emulated", "gpu-emulated"]
+    for name, array in weights(model).items():
+        np.testing.assert_array_equal(array, before[name] - np.float32(0.5))
+
+
 # --- gradients ------------------------------------------------------------------------------------------------------
 
 @EACH
@@ -477,7 +491,7 @@ def test_float32_stays_float32(make: Any) -> None:
     assert {array.dtype.name for name, array in optimizer.state_dict().items() if "." in name} == {"float32"}
 
 
-@EACH
+@EACH_AND_GROUPS
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("number", [np.array, np.float64, np.float32], ids=["0-d array", "float64", "float32"])
 def test_rate_and_steps_may_be_arrays_of_no_axes(make: Any, dtype: str, number: Any) -> None:
@@ -599,7 +613,7 @@ def test_the_state_of_another_optimizer_is_refused() -> None:
 @pytest.mark.parametrize("make", [optim.SGD, optim.Adam, optim.AdamW])
 @pytest.mark.parametrize(("arguments", "message"), [
     (([],), r"\w+: parameters must not be empty; was model.parameters\(\) used up\?"),
-    (([tn.Tensor([1.0])],), r"\w+: parameters must be Parameters, got \['Tensor'\]; model.parameters\(\)\?"),
+    (([tn.Tensor([1.0]), "W", 1, None],), r"\w+: parameters must be Parameters, got \['Tensor', 'str', 'int'\]; mo"),
     ((["W"],), r"\w+: parameters must be Parameters, got \['str'\]"),
     (([nn.Parameter([1.0])], -1.0), r"\w+: lr must be finite and not negative, got -1.0; lr=1e-3\?"),
     (([nn.Parameter([1.0])], math.nan), r"\w+: lr must be finite and not negative, got nan"),
@@ -746,6 +760,8 @@ def test_a_group_may_have_the_rate_0(kind: str) -> None:
         optimizer.step()
     assert one.item() == 1 and other.item() < 1
     assert [group.factor for group in optimizer.groups] == [0, 1]
+    optimizer = KINDS[kind]([{"parameters": [one], "lr": 0.0}, {"parameters": [other]}], lr=0.0)
+    assert [group.factor for group in optimizer.groups] == [1, 1], "a rate that all have is no rate of one's own"
 
 
 def test_an_update_that_fails_leaves_the_rate_and_the_weight_decay_of_the_optimizer() -> None:
