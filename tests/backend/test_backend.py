@@ -413,3 +413,6 @@ def test_tensors_on_a_device(gpu: None) -> None:
     assert x.grad.get().tolist() == [1.75, 1.75]
     assert y.item() == 7.25
     assert type(x.numpy()) is np.ndarray
+    for number in (3, True, 2.5):  # made there
+        assert tn.Tensor(number, device="gpu-emulated").dtype == tn.Tensor(number).dtype
+        assert tn.Tensor(number, dtype="float64", device="gpu-emulated").dtype == "float64"

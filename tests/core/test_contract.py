@@ -186,6 +186,11 @@ MESSAGES: list[tuple[str, Any, type[Exception], str]] = [
      ShapeError, "lstm: W must be (H+D,4H) = (156,512), got (156,384); reshape W, or make the layer for this size"),
     ("the LSTM's state", lambda: tn.ops.lstm(zeros(2, 5, 3), zeros(3, 4), zeros(2, 4), zeros(7, 16), zeros(16)),
      ShapeError, "lstm: h0 must be (N,H) = (2,4), got (3,4); reshape h0, or make the layer for this size"),
+    ("two letters of the LSTM's input", lambda: tn.ops.lstm(zeros(3, 5, 7), zeros(2, 4), zeros(2, 4), zeros(7, 16)),
+     ShapeError, "lstm: x must be (N,T,D) with N = 2 (from c0), D = 3 (from W), got (3,5,7); reshape x, or make the "
+     "layer for this size"),
+    ("None beside several that may be left out", lambda: tn.ops.gru(zeros(2, 5, 3), zeros(2, 4), None), ShapeError,
+     "gru: W must be (H+D,3H), got None; only h0, b, b_h, mask may be left out"),
     ("the bias", lambda: tn.ops.dense(zeros(4, 3), zeros(3, 5), zeros(4)), ShapeError,
      "dense: W must be (D,F) = (3,4), got (3,5); reshape W, or make the layer for this size"),
     ("None", lambda: tn.ops.dense(zeros(4, 3), None), ShapeError,

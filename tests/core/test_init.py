@@ -100,6 +100,7 @@ def test_constants() -> None:
     assert init.zeros((2, 1)).tolist() == [[0.0], [0.0]]
     assert init.ones((2,)).tolist() == [1.0, 1.0]
     assert init.zeros(()).shape == ()
+    assert init.zeros((np.int64(2), np.uint8(3))).shape == init.ones((np.int64(2), np.uint8(3))).shape == (2, 3)
     a = init.zeros((2,))
     a += 1
     assert init.zeros((2,)).tolist() == [0.0, 0.0]

@@ -195,6 +195,7 @@ def test_numbers_and_their_limits() -> None:
     lambda w: tn.nn.Conv1D(3, 2, True), lambda w: tn.nn.Dropout(True), lambda w: tn.nn.LeakyReLU(True),
     *[lambda w, name=name: tn.nn.BatchNorm(2, **{name: True}) for name in ("momentum", "eps")],
     lambda w: tn.data.Augment(rotate=True), lambda w: tn.nn.Scaling(True), lambda w: tn.ops.one_hot([0], True),
+    lambda w: tn.ops.cross_entropy(tn.Tensor([[0.0, 1.0]]), [1], ignore_index=True),
     lambda w: tn.ops.sum(w[0], axis=True), lambda w: tn.ops.clip(w[0], True, 2), lambda w: tn.ops.power(w[0], True),
     lambda w: tn.data.split_groups(np.zeros(8, int), np.arange(8), True)])
 def test_a_boolean_is_no_number(call: Callable[[Any], Any]) -> None:

@@ -120,6 +120,8 @@ def test_a_summary_of_a_wrong_shape_says_what_is_wrong() -> None:
     (nn.Conv1D(5, 7, 3, bias=False), (6, 5), 4 * 7 * 5 * 3 * 2),
     (nn.LSTM(5, 7), (4, 5), 4 * (4 * 7 * (2 * 12 + 1) + 4 * 7 + 5 * 7)),  # z = [h, x] W + b, four functions, (4), (6)
     (nn.Conv1D(5, 7, 3), (6, 5), 4 * (7 * 5 * 3 * 2 + 7)),
+    (nn.Conv1D(6, 4, 3, groups=2), (6, 6), 4 * 4 * (3 * 3 * 2 + 1)),
+    (nn.Conv2D(6, 6, 2, groups=3, bias=False), (5, 5, 6), 4 * 4 * 6 * (2 * 4 * 2)),
     (nn.Conv2D(5, 7, (3, 2), padding="same", stride=2), (6, 8, 5), 3 * 4 * (7 * 5 * 6 * 2 + 7)),
     (nn.MaxPool1D(3, 1), (7, 2), 5 * 2 * 3),
     (nn.AvgPool2D(2), (6, 4, 3), 3 * 2 * 3 * 4), (nn.MaxPool2D((3, 2)), (6, 4, 3), 2 * 2 * 3 * 6),
@@ -163,6 +165,21 @@ class OwnArrays(nn.Module):
         return tn.Tensor(x.numpy() * 2)
 
 
+class OwnWeights(nn.Module):
+    """Its output is a tensor of its own."""
+
+    def __init__(self) -> None:
+        self.W = nn.Parameter(np.ones((1, 2), "float32"))
+
+    def forward(self, x: Any) -> Any:
+        return self.W
+
+
+def test_a_parameter_as_an_output_costs_nothing() -> None:
+    assert [(row.layer, row.flops, row.activations) for row in rows(nn.Sequential(OwnWeights(), nn.ReLU()), (3,))] == [
+        ("OwnWeights", 0, 0), ("ReLU", 2, 8)]
+
+
 def test_what_is_not_known_is_not_made_up() -> None:
     model = nn.Sequential(nn.Dense(3, 2), OwnOp(), nn.Sequential(OwnArrays()), nn.ReLU())
     assert [(row.layer, row.flops, row.activations) for row in rows(model, (3,))] == [
@@ -176,8 +193,20 @@ def test_what_is_not_known_is_not_made_up() -> None:
         "total                               8       ?             ?"]
 
 
+class Moves(nn.Module):
+    """Some steps, with the features before them."""
+
+    def __init__(self, steps: Any) -> None:
+        self.steps = steps
+
+    def forward(self, x: Any) -> Any:
+        return x[:, self.steps].transpose(0, 2, 1)
+
+
 @pytest.mark.parametrize(("layer", "shape", "elements"), [
     (nn.Dense(5, 7), (3, 5), 21), (nn.LSTM(5, 7), (4, 5), 4 * (7 * 7 + 5)), (nn.Flatten(), (3, 4), 0),
+    (nn.GRU(5, 7), (4, 5), 4 * (5 * 7 + 5)), (nn.SimpleRNN(5, 7), (4, 5), 4 * (7 + 5)),
+    (Moves(slice(1, 3)), (4, 6), 0), (Moves([0, 2, 2]), (4, 6), 3 * 6),  # views, and a copy
     (nn.LSTM(5, 7, return_sequences=False), (4, 5), 4 * (7 * 7 + 5)), (nn.MaxPool2D(2), (4, 6, 3), 2 * 3 * 3)])
 def test_memory_for_the_way_back(layer: Any, shape: tuple[int, ...], elements: int) -> None:
     row, = rows(layer, shape)
