@@ -13,6 +13,7 @@ from tests.support.cuda_places import DEVICES
 from tinynet import backend, nn
 from tinynet.backend.cuda.runtime import fake_cupy
 from tinynet.errors import ArgumentError, DeviceError
+from tinynet.op import REGISTRY, op
 from tinynet.recording import SHAPES, Fingerprint, Recording, Recordings, Watched
 from tinynet.settings import call_with
 from tinynet.tape import in_training
@@ -55,6 +56,24 @@ def test_any_number_of_inputs_and_outputs(device: str, function: Callable[..., A
         assert outputs is recording.outputs
         with pytest.raises(tn.errors.ArgumentError, match="as many inputs"):
             recording.replay(*first, first[0])
+
+
+def test_an_op_without_kernels_may_return_a_view_beside_a_new_array() -> None:
+    @op("x:(N,D) -> y:(N,D) z:(D,N)", cases=[])
+    def turned(xp: Any, x: Any) -> Any:
+        return (2 * x, x.T), None
+
+    def function(x: Tensor) -> Any:
+        y, z = turned(x)
+        return tn.ops.relu(y), tn.ops.relu(z)
+
+    del REGISTRY["turned"]
+    first, second = draw(4, 3), draw(4, 3)
+    with tn.no_grad():
+        function(first)
+        outputs = Recording("cpu", function, [first], []).replay(second)
+        for output, wanted in zip(outputs, function(second), strict=True):
+            np.testing.assert_array_equal(output.numpy(), wanted.numpy())
 
 
 def test_the_inputs_of_the_recording_are_its_own(device: str) -> None:

@@ -79,6 +79,8 @@ STRIDED: dict[str, Callable[[], Any]] = {
     "MaxPool1D": lambda: nn.MaxPool1D(2), "AvgPool1D, same": lambda: nn.AvgPool1D(4, 2, "same"),
     "LSTM, backwards": lambda: nn.LSTM(D, 4, go_backwards=True),
     "Reshape": lambda: nn.Reshape((-1,)),
+    "Parallel, both directions": lambda: nn.Parallel([nn.LSTM(D, 2, go_backwards=True), nn.Dense(D, 2)]),
+    "Residual, backwards": lambda: nn.Residual(nn.LSTM(D, D, go_backwards=True)),
 }
 
 
@@ -200,7 +202,8 @@ MASK_AFTER = [
     ("AvgPool1D, same", GAPS[:, [0, 1, 3, 5, 7]]),  # the first window begins before the first step
     ("Conv1D, 1", GAPS[:, 1:]), ("Conv1D, 3", GAPS[:, [0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]]),
     ("LSTM, backwards", GAPS[:, ::-1]), ("Dense", GAPS), ("Flatten", None), ("GlobalMaxPool", None),
-    ("Residual", GAPS), ("Parallel, valid", GAPS[:, :-2] & GAPS[:, 1:-1] & GAPS[:, 2:]),
+    ("Residual", GAPS), ("Residual, backwards", GAPS[:, ::-1]), ("Parallel, both directions", GAPS & GAPS[:, ::-1]),
+    ("Parallel, valid", GAPS[:, :-2] & GAPS[:, 1:-1] & GAPS[:, 2:]),
     ("Bidirectional", GAPS), ("Bidirectional, mul, last states", None), ("TimeDistributed", GAPS),
     ("LSTM, last state", None), ("Parallel, without steps", None), ("all in a row", None)]
 

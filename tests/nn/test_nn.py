@@ -366,7 +366,7 @@ WINDOWS: dict[str, Any] = {"Conv1D": (2, 3, 2), "Conv2D": (2, 3, 2), "MaxPool1D"
 
 @pytest.mark.parametrize("layer", WINDOWS)
 @pytest.mark.parametrize(("option", "value"), [
-    *(("stride", value) for value in (0, -1, 1.5, True, "1", (1, 2, 3))),
+    *(("stride", value) for value in (0, -1, 1.5, True, "1", (1, 2, 3), ())),
     *(("padding", value) for value in ("smae", -1, 1.5, True, None)),
     *(("dilation", value) for value in (0, 1.5, True)),
     ("padding", "causal"), ("padding", np.int64(2))])

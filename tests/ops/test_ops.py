@@ -223,6 +223,8 @@ def test_convolution_of_a_sequence_that_is_too_short() -> None:
         tn.ops.conv1d(x, W)
     with pytest.raises(ShapeError, match="conv1d: T must be at least 1"):
         tn.ops.conv1d(x[:, :0], W, padding="same")
+    with pytest.raises(ShapeError, match=r"conv1d: T must be at least 1 for a window .*, padding 2, got 0"):
+        tn.ops.conv1d(x[:, :0], W, padding=2)
     with pytest.raises(ShapeError, match="conv1d: T must be at least 3 for a window of width 3, dilation 2, padding 1,"
                                          r" got 2; padding=.same., or a smaller window"):
         tn.ops.conv1d(x, W, padding=1, dilation=2)
