@@ -204,6 +204,8 @@ class Op(Generic[Result]):
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Sequence[Any], dict[str, Any]]:
         """The inputs in the order of the contract, and the options."""
         if self.contract.variadic:
+            if not kwargs.keys() <= self.__signature__.parameters.keys() - {*self._names}:
+                self._refuse(args, kwargs)
             inputs = list(args[0]) if len(args) == 1 and isinstance(args[0], list | tuple) else list(args)
             return inputs, {**self._defaults, **kwargs}
         if not kwargs and len(args) == self._alone:
@@ -213,6 +215,13 @@ class Op(Generic[Result]):
         values = (*args, *kwargs.values(), *self._defaults.values())
         return inputs_of(values), {name: values[place] for name, place in options_at} if options_at else {}
 
+    def _refuse(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Raise Python's TypeError for arguments that do not fit, with the signature."""
+        try:
+            self.__signature__.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{self.name}: {error}; call it as {self.name}{self.__signature__}") from None
+
     def _form(self, form: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """How to pick the inputs from the arguments, keywords and defaults of calls of this form; places of options."""
         given = (*self._positional[:len(args)], *kwargs)
@@ -220,10 +229,7 @@ class Op(Generic[Result]):
         for place, name in enumerate((*given, *self._defaults)):
             places.setdefault(name, place)
         if places.keys() != self.__signature__.parameters.keys() or len({*given}) != len(args) + len(kwargs):
-            try:
-                self.__signature__.bind(*args, **kwargs)
-            except TypeError as error:
-                raise TypeError(f"{self.name}: {error}; call it as {self.name}{self.__signature__}") from None
+            self._refuse(args, kwargs)
         inputs_at = [places.pop(name) for name in self._names]
         several = len(inputs_at) > 1  # else an itemgetter does not return a tuple
         inputs_of = itemgetter(*inputs_at) if several else lambda values: [values[place] for place in inputs_at]

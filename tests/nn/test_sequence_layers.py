@@ -118,7 +118,9 @@ def test_masked_symbols_are_not_looked_up() -> None:
     (lambda: nn.Embedding(4, 2)(Tensor([[0.0]])), DtypeError, "Embedding: x must hold integers, got float32"),
     (lambda: nn.Embedding(4, 2)(Tensor([[4]])), ArgumentError, r"in \[0, vocabulary\) = \[0, 4\), got values from 4"),
     (lambda: nn.Embedding(4, 2)(Tensor([[-1, 1]])), ArgumentError, "got values from -1 to 1"),
-    (lambda: nn.Embedding(4, 2, 4), ArgumentError, r"padding_index must be in \[0, 4\), got 4")])
+    *[(lambda index=index: nn.Embedding(4, 2, index), ArgumentError,
+       f"Embedding: padding_index must be an integer from 0 to 3, got {index!r}; padding_index=0")
+      for index in (4, -1, 1.5, True, "1")]])
 def test_what_an_embedding_refuses(make: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         make()

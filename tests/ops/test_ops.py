@@ -456,7 +456,8 @@ SAME: dict[str, Callable[[Any, Any], Any]] = {  # what reads alike in NumPy and 
     "NumPy's integer": lambda m, x: x[np.int64(1), :, np.int64(0)],
     "nothing": lambda m, x: x[:, 2:2],
     "concatenate": lambda m, x: m.concatenate([x, x[:, :1]], axis=1),
-    "concatenate last": lambda m, x: m.concatenate([x, 2 * x], axis=-1),
+    "concatenate last": lambda m, x: m.concatenate([x, 2 * x[..., 1:]], axis=-1),
+    "concatenate the axis before": lambda m, x: m.concatenate([x[:, 1:], x], axis=-2),
     "stack": lambda m, x: m.stack([x, -x]),
     "stack last": lambda m, x: m.stack([x, -x, x], axis=-1),
     "pad": lambda m, x: m.pad(x, ((0, 0), (1, 2), (3, 0))),
@@ -699,6 +700,11 @@ def test_arguments_that_do_not_exist() -> None:
         tn.ops.dense(tn.Tensor(X))
     with pytest.raises(TypeError, match="too many positional arguments"):
         tn.ops.relu(tn.Tensor(X), 1)
+    with pytest.raises(TypeError, match="dense: multiple values for argument 'W'; call it as dense"):
+        tn.ops.dense(tn.Tensor(X), V, W=V)
+    for name in ("axes", "xs"):
+        with pytest.raises(TypeError, match=f"concatenate: got an unexpected .* '{name}'; call it as concatenate"):
+            tn.ops.concatenate(tn.Tensor(X), **{name: 1})
 
 
 def test_the_mean_of_booleans_and_integers() -> None:
@@ -768,4 +774,4 @@ def test_choices_along_an_axis(place: str) -> None:
     rows = tn.ops.one_hot(tn.Tensor(labels, device=place), 3)
     assert (rows.dtype, rows.device) == ("float32", t.device)
     np.testing.assert_array_equal(rows.numpy(), np.eye(3)[labels])
-    assert tn.ops.one_hot(labels.astype("int8"), 200, dtype="int64").numpy().sum(axis=-1).tolist() == [[1, 1], [1, 1]]
+    assert tn.ops.one_hot(labels.astype("int8"), 300, dtype="int64").numpy().sum(axis=-1).tolist() == [[1, 1], [1, 1]]

@@ -5,7 +5,7 @@ from tinynet.errors import ArgumentError, DtypeError
 from tinynet.nn.masks import as_tensor, real_steps
 from tinynet.nn.module import Module
 from tinynet.nn.parameter import Parameter
-from tinynet.plain import sizes
+from tinynet.plain import sizes, whole
 from tinynet.tensor import Tensor
 from tinynet.tracing import is_observed, is_shapes_only
 from tinynet.types import ArrayLike
@@ -27,8 +27,9 @@ class Embedding(Module):
 
     def __init__(self, vocabulary: int, features: int, padding_index: int | None = None) -> None:
         vocabulary, features = sizes("Embedding", vocabulary=vocabulary, features=features)
-        if padding_index is not None and not 0 <= padding_index < vocabulary:
-            raise ArgumentError(f"Embedding: padding_index must be in [0, {vocabulary}), got {padding_index}; 0?")
+        if padding_index is not None:
+            padding_index = whole("Embedding", "padding_index", padding_index, 0, vocabulary - 1,
+                                  usual="padding_index=0")
         self.vocabulary, self.features, self.padding_index = vocabulary, features, padding_index
         self.W = Parameter(init.glorot_uniform((vocabulary, features)))
 
