@@ -81,6 +81,71 @@ def test_a_clumsy_call_gets_one_sentence(message: str) -> None:
     assert str(caught.value).startswith(message)
 
 
+X, V = wide(2, 3, 4), wide(4)
+MESSAGES: list[tuple[Callable[[], Any], str]] = [
+    (lambda: tn.ops.batch_norm(X, V, V, axis=3), "batch_norm: axis must be in [-3, 3) for x of shape (2, 3, 4), got 3; "
+     "axis=-1 is the last axis"),
+    (lambda: tn.ops.batch_norm(X, V, V, axis=-4), "batch_norm: axis must be in [-3, 3) for x of shape (2, 3, 4), got "
+     "-4; axis=-1 is the last axis"),
+    (lambda: tn.ops.batch_norm(X, wide(2), wide(2), axis=1), "batch_norm: x must have C = 2 (from beta) on axis 1, got "
+     "3 in (2, 3, 4); make gamma and beta for this axis"),
+    (lambda: tn.ops.batch_norm(X, V, V, mask=wide(2, 4)), "batch_norm: mask must have the first axes of x, got (2, 4) "
+     "for x of shape (2, 3, 4); (N,T) for x (N,T,C)?"),
+    (lambda: tn.ops.batch_norm(X, V, V, var=V), "batch_norm: mean and var must be given both or neither, got var "
+     "alone; leave both out to use those of the batch"),
+    (lambda: tn.ops.batch_norm(X[:0], V, V), "batch_norm: x must have at least one element for each channel, got "
+     "(0, 3, 4); skip empty batches"),
+    (lambda: tn.ops.dropout(X, 0.5, key=(2**32, 2), counter=0), "dropout: key must be two integers in [0, 2**32), got "
+     "(4294967296, 2); key=(seed, stream)"),
+    (lambda: tn.ops.dropout(X, 0.5, key=(1, 2, 3), counter=0), "dropout: key must be two integers in [0, 2**32), got "
+     "(1, 2, 3); key=(seed, stream)"),
+    (lambda: tn.ops.pad(X, ((1, 1), (0, 0))), "pad: width must be a number, a pair, or a pair (before, after) for each "
+     "of the 3 axes, at least 0, got ((1, 1), (0, 0)); (0, 0) leaves an axis as it is"),
+    (lambda: tn.ops.concatenate([X, X, X], axis=-4), "concatenate: axis must be an axis of the arrays, got axis = -4 "
+     "for 3 arrays, the first of shape (2, 3, 4); tn.ops.stack makes a new axis"),
+    (lambda: tn.ops.concatenate([X, X[:, :2]], axis=-1), "concatenate: xs must have equal shapes except on axis -1, "
+     "got [(2, 3, 4), (2, 2, 4)]; reshape or slice them first"),
+    (lambda: tn.ops.max_pool1d(X, 2, padding=3), 'max_pool1d: padding must be "valid", "same" or an integer below size '
+     "= 2, got 3; a window in the padding alone has no element"),
+    (lambda: tn.ops.binary_cross_entropy(wide(3, 4), wide(3, 4), wide(2, 3, 4)), "binary_cross_entropy: pos_weight "
+     "must be one number, or one for each label, got (2, 3, 4) for logits of (3, 4); pos_weight of shape (4,)?"),
+    (lambda: tn.ops.mse(X[:, :0], X[:, :0]), "mse: a mean needs at least one element, got shape (2, 0, 4); skip empty "
+     "batches"),
+    (lambda: tn.ops.huber(X, X, delta=0), "huber: delta must be above 0, got 0; 1.0 is usual"),
+    (lambda: tn.ops.cross_entropy(X, np.zeros((2, 3), int), ignore_index=0.5), "cross_entropy: ignore_index must be "
+     "None or an integer, got 0.5; -100 is usual"),
+    (lambda: tn.ops.cross_entropy(X, np.zeros((2, 3), int), label_smoothing=-0.5), "cross_entropy: label_smoothing "
+     "must be in [0, 1], got -0.5; 0.1 is usual"),
+    (lambda: tn.ops.cross_entropy(X, X, ignore_index=1), "cross_entropy: ignore_index needs labels that are class "
+     "numbers, got float32; a sample_weight of 0 leaves a position out"),
+    (lambda: X[:, :0].max(axis=(0, -2)), "max: x must have elements to reduce, got shape (2, 0, 4) over axes (0, 1); "
+     "skip empty batches"),
+    (lambda: X[:, :0].argmin(axis=1), "argmin: x must have elements to compare, got shape (2, 0, 4) over axis 1; skip "
+     "empty batches"),
+    (lambda: tn.ops.expand_dims(X, 4), "expand_dims: axis must be None or in [-4, 4) for an array of 4 axes, got 4; "
+     "axis=-1 is the last one"),
+    (lambda: tn.ops.take_along_axis(X, np.full((2, 3, 4), [-4, 0, 1, 2]), axis=1), "take_along_axis: indices must be "
+     "in [-3, 3) for 3 elements along axis 1, got values from -4 to 2; is it another axis?"),
+    (lambda: tn.nn.MaxPool2D(2)(X[None], mask=wide(2, 4)), "MaxPool2D: a mask needs sequences (N,T,C), got x of shape "
+     "(1, 2, 3, 4); one Conv2D or pool for each image, without a mask?"),
+    (lambda: tn.nn.GlobalMaxPool()(X[0]), "GlobalMaxPool: x must be (N,...,C) with an axis to pool over, got (3, 4); "
+     "leave the layer out?"),
+    (lambda: tn.nn.Parallel([tn.nn.Flatten(), tn.nn.Reshape((2, 6))])(X), "Parallel: parts must have equal shapes, but "
+     'for the last axis, got (2, 12) and (2, 2, 6); padding="same", or other sizes?'),
+    (lambda: tn.optim.clip_global_norm([], -1.5), "clip_global_norm: max_norm must be positive, got -1.5; 1.0 is "
+     "usual"),
+    (lambda: tn.optim.Adam([tn.nn.Parameter([1.0])], betas=(0.9, 1.0)), "Adam: betas must be in [0, 1), two numbers, "
+     "got (0.9, 1.0); (0.9, 0.999) is usual"),
+]
+
+
+@pytest.mark.parametrize(("call", "message"), MESSAGES, ids=[message.partition(":")[0] for _, message in MESSAGES])
+def test_a_message_has_the_numbers_of_the_call(call: Callable[[], Any], message: str) -> None:
+    with pytest.raises(TinynetError) as caught:
+        call()
+    assert str(caught.value) == message
+
+
 TAKEN: dict[str, tuple[Callable[[], Any], Any]] = {
     "pad by a number of NumPy": (lambda: tn.ops.pad(wide(2), np.int64(1)), [0, 0, 1, 0]),
     "padding by a number of NumPy": (lambda: tn.ops.max_pool1d(wide(1, 2, 1), np.int8(2), np.int16(1), np.int64(1)),
