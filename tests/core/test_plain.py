@@ -233,6 +233,8 @@ def test_options_out_of_range(call: Callable[[Any], Any]) -> None:
     (lambda x: ops.softmax(x, axis=None), ArgumentError, "softmax: axis must be one integer in"),
     (lambda x: x.argmax(axis=5), ArgumentError, r"argmax: axis must be None or in \[-2, 2\)"),
     (lambda x: x.argmin(axis=(0, 1)), ArgumentError, "argmin: axis must be one integer"),
+    (lambda x: ops.expand_dims(x, (0, 1)), ArgumentError, r"expand_dims: axis must be one integer in \[-3, 3\), got"),
+    (lambda x: ops.stack([x, x], axis=None), ArgumentError, "expand_dims: axis must be one integer"),
     (lambda x: x[:0].argmax(), ShapeError, "argmax: x must have elements to compare"),
     (lambda x: x[:0].argmax(axis=0), ShapeError, "argmax: x must have elements to compare"),
     (lambda x: x > np.ones(3), ShapeError, "greater: shapes must be equal or 1 on every axis"),

@@ -35,7 +35,7 @@ def expand_dims(x: Tensor, axis: int) -> Tensor:
     (2, 1)
     """
     x = _tensor(x)
-    place, = axes_of("expand_dims", axis, x.ndim + 1)
+    place = one_axis("expand_dims", axis, x.ndim + 1)
     return reshape(x, (*x.shape[:place], 1, *x.shape[place:]))
 
 
