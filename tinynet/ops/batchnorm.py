@@ -58,7 +58,8 @@ def _channel_axis(known: dict[str, Any], axis: int = -1, eps: float = 1e-5) -> d
            {"...": (3, 4), "C": 4, "eps": 0.1, "var": "positive"},
            {"...": (2, 3, 2), "C": 3, "axis": -2, "var": "positive"},
            {"...": (3, 5, 2), "C": 2, "...M": (3, 5), "mask": "boolean", "mean": None, "var": None},
-           {"...": (3, 2, 2), "C": 2, "...M": (3,), "mask": "boolean", "var": "positive"}])
+           {"...": (3, 2, 2), "C": 2, "...M": (3,), "mask": "boolean", "var": "positive"},
+           {"...": (4, 2, 3), "C": 2, "axis": 1, "...M": (4,), "mask": "boolean", "mean": None, "var": None}])
 def batch_norm(xp: Any, x: Array, gamma: Array, beta: Array, mean: Array | None = None, var: Array | None = None,
                mask: Array | None = None, *, axis: int = -1, eps: float = 1e-5, across: Across = alone
                ) -> tuple[tuple[Array, Array, Array], Any]:

@@ -20,6 +20,7 @@ from tests.support.child import in_a_child
 from tests.support.kernels import count, needs_fork, run_script, wait_for
 from tinynet.backend.cpu.runtime.jit import njit
 from tinynet.backend.cpu.runtime.threads import launch, running_pool, set_threads, shards_for, threads
+from tinynet.backend.threads import MOST, MOST_BY_DEFAULT
 from tinynet.errors import ArgumentError
 
 
@@ -45,6 +46,11 @@ def test_what_is_no_number_of_threads(setter: Any, number: Any) -> None:
     with pytest.raises(ArgumentError, match=re.escape(f"must be an integer from 1 to 65535, got {number!r}; count=1")):
         setter(number)
     assert tn.threads() == threads() == before
+
+
+def test_the_texts_name_the_numbers_of_threads() -> None:
+    assert f"one for each processor that this process may use, {MOST_BY_DEFAULT} at most" in str(tn.threads.__doc__)
+    assert f"an integer from 1 to {MOST}" in str(tn.set_threads.__doc__)
 
 
 def test_the_public_number_of_threads_is_that_of_the_pool() -> None:
