@@ -574,6 +574,24 @@ def test_flatten_and_reshape() -> None:
         nn.Reshape((5,))(x)
 
 
+@pytest.mark.parametrize(("layer", "options"), VARIANTS)
+def test_a_batch_may_have_no_sample(layer: Any, options: dict[str, Any]) -> None:
+    """The output has the shape of that of others, and all gradients are 0."""
+    made, shape = layer(**options), INPUTS.get(layer.__name__, (2, 3))
+    others = made(tn.Tensor(np.ones(shape, "float32")))
+    x = tn.Tensor(np.zeros((0, *shape[1:]), "float32"), requires_grad=True)
+    if layer is nn.BatchNorm:
+        with pytest.raises(ShapeError, match="skip empty batches"):
+            made(x)
+        return
+    y = made(x)
+    for one, other in zip(*(made if isinstance(made, tuple) else (made,) for made in (y, others)), strict=True):
+        assert one.shape == (0, *other.shape[1:])
+    (y[0] if isinstance(y, tuple) else y).sum().backward()
+    assert x.grad.shape == x.shape
+    assert all(p.grad is not None and not p.grad.any() for p in made.parameters())
+
+
 def test_global_average() -> None:
     x = np.arange(24.0, dtype="float32").reshape(2, 2, 3, 2)
     np.testing.assert_allclose(nn.GlobalAveragePool()(tn.Tensor(x)).numpy(), x.mean(axis=(1, 2)))
@@ -690,6 +708,9 @@ def test_sequential() -> None:
     assert repr(model) == "Sequential(\n    0: Dense(inputs=2, units=3)\n    1: ReLU()\n)"
     with pytest.raises(StateError, match=r"Sequential: layers must be modules, layer 1 is a type; tn.nn.ReLU"):
         nn.Sequential(nn.Dense(2, 3), nn.ReLU)
+    for layers in ([nn.ReLU()], (nn.ReLU(),)):
+        with pytest.raises(StateError, match=rf"layer 0 is a {type(layers).__name__}; Sequential\(\*layers\)\?$"):
+            nn.Sequential(layers)
     assert nn.Sequential()(5) == 5
 
 
@@ -778,6 +799,10 @@ def test_loading_takes_tensors_and_other_precisions() -> None:
      "load_state_dict: 0.batches_seen must be (), got (1,); was it saved from a model of the same sizes?"),
     (lambda s: s.update({"8.b": np.zeros(4, complex)}), StateError,
      "load_state_dict: 8.b must be floats, got complex128; is the file damaged?"),
+    (lambda s: s.update({"8.b": np.zeros(4, bool)}), StateError,
+     "load_state_dict: 8.b must be floats, got bool; is the file damaged?"),
+    (lambda s: s.update({"3.calls": np.array(True)}), StateError,
+     "load_state_dict: 3.calls must be integers, got bool; is the file damaged?"),
     (lambda s: s.update({"3.calls": np.array(np.nan)}), StateError,
      "load_state_dict: 3.calls must be integers, got float64; is the file damaged?"),
     (lambda s: s.update({"0.batches_seen": np.array(np.nan)}), StateError,

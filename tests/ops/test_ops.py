@@ -190,6 +190,11 @@ def test_empty_batches() -> None:
     assert tn.ops.cross_entropy(empty, no_labels, reduction="sum").item() == 0
     assert tn.ops.cross_entropy(empty, no_labels, reduction="none", ignore_index=1).shape == (0,)
     assert tn.ops.one_hot(no_labels, 3).shape == (0, 3)
+    for reduce in (tn.ops.max, tn.ops.min, tn.ops.sum, tn.ops.mean, tn.ops.var, tn.ops.std, tn.ops.logsumexp):
+        x = tn.Tensor(np.zeros((2, 0, 3)), requires_grad=True)
+        y = reduce(x, axis=(0, 2))
+        y.sum().backward()
+        assert (y.shape, x.grad.shape) == ((0,), (2, 0, 3))
     assert tn.ops.take_along_axis(one, no_labels).shape == (0,)
 
 

@@ -38,5 +38,8 @@ class Reshape(Module):
         self.shape = shape_of("Reshape", "shape", shape, -1)
 
     def forward(self, x: Tensor, mask: ArrayLike | None = None) -> Tensor:
-        x = real_steps(x, mask)
-        return x.reshape(x.shape[0], *self.shape)
+        x, shape = real_steps(x, mask), self.shape
+        if -1 in shape and not x.shape[0]:  # without a sample, its size tells
+            rest = math.prod(x.shape[1:]) // max(1, -math.prod(shape))
+            shape = tuple(rest if n == -1 else n for n in shape)
+        return x.reshape(x.shape[0], *shape)

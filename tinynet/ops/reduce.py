@@ -112,9 +112,10 @@ def dvar(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
 def _first(xp: Any, x: Array, axes: tuple[int, ...], which: str) -> Array:
     """A boolean array like x, True at the first maximum (argmax) or minimum (argmin) of the elements along `axes`."""
     others = [i for i in range(x.ndim) if i not in axes]
-    rows = x.transpose(*others, *axes).reshape(*[x.shape[i] for i in others], -1)  # (others..., R)
+    R = math.prod(x.shape[i] for i in axes)
+    rows = x.transpose(*others, *axes).reshape(*[x.shape[i] for i in others], R)  # (others..., R)
     index = xp.expand_dims(getattr(rows, which)(axis=-1), -1)
-    first = xp.arange(rows.shape[-1]) == index
+    first = xp.arange(R) == index
     back = sorted(range(x.ndim), key=[*others, *axes].__getitem__)
     return first.reshape([x.shape[i] for i in [*others, *axes]]).transpose(back)  # as x
 
