@@ -161,6 +161,8 @@ def test_the_tolerance_is_that_which_was_asked_for() -> None:
     assert not tn.gradcheck(slightly, A, mode="central")
     assert tn.gradcheck(slightly, A, tol=1e-4, elementwise=True)
     assert not tn.gradcheck(slightly, A, tol=1e-6, elementwise=True)
+    for elementwise in (False, True):
+        assert tn.gradcheck(lambda x: x * 0, A, tol=0.0, elementwise=elementwise)
 
 
 ZERO: dict[str, Callable[..., Any]] = {

@@ -155,6 +155,15 @@ def test_a_mask_may_be_of_any_kind(kind: str) -> None:
     assert np.array_equal(y.numpy(), layer(x, mask=RIGHT).numpy())
 
 
+@pytest.mark.parametrize("device", [EMULATED])
+def test_a_mask_of_the_host_goes_to_the_device_of_the_sequences(device: str) -> None:
+    for name in ("Dense", "LSTM", "GlobalAveragePool"):
+        layer, expected = made(LAYERS[name]).to(device), made(LAYERS[name])(inputs(RIGHT), mask=RIGHT)
+        found = layer(inputs(RIGHT).to(device), mask=RIGHT)
+        assert found.device == device
+        np.testing.assert_allclose(found.numpy(), expected.numpy(), atol=1e-6)
+
+
 WEIGHTS = {"lstm": 16, "gru": 12, "simple_rnn": 4}
 
 
@@ -189,7 +198,7 @@ def test_a_sequence_without_a_real_step() -> None:
     assert not y.numpy().any() and (h.numpy() == 1).all() and (c.numpy() == 2).all()
     for name in ("GlobalMaxPool", "GlobalAveragePool"):
         assert not LAYERS[name]()(x, mask=mask).numpy().any()
-    assert np.isfinite(nn.Softmax(axis=1)(x, mask=mask).numpy()).all()
+    assert not nn.Softmax(axis=1)(x, mask=mask).numpy().any()
 
 
 MASK_AFTER = [

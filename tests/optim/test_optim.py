@@ -378,6 +378,7 @@ def test_a_gradient_that_was_read_may_be_changed_in_place() -> None:
     model, expected = network(), network()
     optimizer, reference = (optim.SGD(one.parameters(), lr=0.1) for one in (model, expected))
     backward(model)
+    assert model[0].W.grad is model[0].W.grad
     model[0].W.grad[...] *= 2
     backward(expected)
     expected[0].W.grad = 2 * expected[0].W.grad

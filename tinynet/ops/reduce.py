@@ -115,7 +115,7 @@ def _first(xp: Any, x: Array, axes: tuple[int, ...], which: str) -> Array:
     R = math.prod(x.shape[i] for i in axes)
     rows = x.transpose(*others, *axes).reshape(*[x.shape[i] for i in others], R)  # (others..., R)
     index = xp.expand_dims(getattr(rows, which)(axis=-1), -1)
-    first = xp.arange(R) == index
+    first = xp.arange(rows.shape[-1]) == index
     back = sorted(range(x.ndim), key=[*others, *axes].__getitem__)
     return first.reshape([x.shape[i] for i in [*others, *axes]]).transpose(back)  # as x
 
