@@ -281,7 +281,8 @@ def test_an_import_by_name_is_found(source: str) -> None:
 # It covers OPS ops. Each further op brings PER_OP lines, so that adding one needs no change here.
 # 15 more for the dtype of a sum of booleans or integers on shapes alone, and comparisons that an export follows.
 # 95 more for parts of a Sequential, and errors where a value would have no effect or a gradient would be lost.
-BUDGET, OPS, PER_OP = 6220, 45, 80
+# 20 more for lists with masks in all layers, batches without a sample, and options of concatenate that do not exist.
+BUDGET, OPS, PER_OP = 6240, 45, 80
 CORE = (r"(contract|tape|tensor|op|tracing|random|window|init|gradcheck)\.py$|"
         r"(ops|nn|optim)/(?!__init__|summary|profile)")
 

@@ -361,8 +361,7 @@ def dabsolute(xp: Any, dy: Array, *, cache: Any, needs: Any) -> Array:
 
 
 def _clip_sizes(known: dict[str, Any], low: float | None, high: float | None = None) -> dict[str, Any]:
-    are_numbers = not any(isinstance(end, bool) or not isinstance(end, int | float | None) for end in (low, high))
-    if not are_numbers or (low is None and high is None):
+    if any(isinstance(e, bool) or not isinstance(e, int | float | None) for e in (low, high)) or low is high is None:
         raise ArgumentError(f"clip: low and high must be numbers, one of them may be None, got low = {low!r}, high = "
                             f"{high!r}; for tensors, maximum(minimum(x, high), low)")
     low, high = _ends(low, high)
