@@ -8,7 +8,18 @@ import pytest
 
 import tinynet as tn
 from tinynet.errors import ArgumentError
-from tinynet.random import current_seed, keep_mask, next_draw, normal, permutation, philox, stream, uniform, words
+from tinynet.random import (
+    current_seed,
+    keep_mask,
+    next_draw,
+    normal,
+    permutation,
+    philox,
+    seed_or_current,
+    stream,
+    uniform,
+    words,
+)
 
 KEY = (7, 11)
 
@@ -194,3 +205,10 @@ def test_a_seed_is_a_number_of_32_bits(value: Any) -> None:
     with pytest.raises(ArgumentError, match=r"seed: value must be an integer from 0 to 4294967295, got .*; tn.seed"):
         tn.seed(value)
     assert current_seed() == 3
+
+
+def test_a_seed_that_is_given_counts_even_if_it_is_0() -> None:
+    tn.seed(5)
+    assert [seed_or_current("f", seed) for seed in (None, 0, 7)] == [5, 0, 7]
+    with pytest.raises(ArgumentError, match=r"f: seed must be an integer from 0 to 4294967295, got -1; seed=0"):
+        seed_or_current("f", -1)
