@@ -40,5 +40,6 @@ def test_a_training(tmp_path: Path, setup: str, variables: dict[str, str], kerne
                           env={**environment, "PYTHONPATH": str(Path(tn.__file__).parents[1]), **variables})
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(kernels)
+    assert len(set(done.stderr.splitlines())) == len(done.stderr.splitlines()), "each is said once"
     assert not [line for line in done.stderr.splitlines()
                 if not line.startswith(("tinynet: compiling kernels for this", "tinynet: there are no kernels, and"))]
