@@ -126,6 +126,16 @@ MESSAGES: list[tuple[Callable[[], Any], str]] = [
      "axis=-1 is the last one"),
     (lambda: tn.ops.take_along_axis(X, np.full((2, 3, 4), [-4, 0, 1, 2]), axis=1), "take_along_axis: indices must be "
      "in [-3, 3) for 3 elements along axis 1, got values from -4 to 2; is it another axis?"),
+    (lambda: X.reshape(-1, -1), "reshape: shape must have as many elements as x, 24 in (2, 3, 4), got (-1, -1); -1 at "
+     "most once, for the remaining size"),
+    (lambda: X[:0].reshape(0, -1), "reshape: shape must have as many elements as x, 0 in (0, 3, 4), got (0, -1); -1 at "
+     "most once, for the remaining size"),
+    (lambda: X.transpose(3, 1, 2), "transpose: axes must name each of the 3 axes of x once, got (3, 1, 2); x.T "
+     "reverses all axes"),
+    (lambda: tn.ops.softmax(X[:, :0], axis=1), "softmax: axis must be an axis of x that is not empty, x has shape "
+     "(2, 0, 4), got axis = 1; axis=-1 is the last one"),
+    (lambda: X.sum(axis=(2, 0, -1)), "sum: axis must name each axis once, got (2, 0, -1) for an array of 3 axes; "
+     "axis=(0, 2)?"),
     (lambda: tn.nn.MaxPool2D(2)(X[None], mask=wide(2, 4)), "MaxPool2D: a mask needs sequences (N,T,C), got x of shape "
      "(1, 2, 3, 4); one Conv2D or pool for each image, without a mask?"),
     (lambda: tn.nn.GlobalMaxPool()(X[0]), "GlobalMaxPool: x must be (N,...,C) with an axis to pool over, got (3, 4); "
