@@ -19,6 +19,7 @@ from PIL import Image
 from safetensors.numpy import save as to_bytes
 
 import tinynet as tn
+from tests.data.test_data import write_mnist
 from tinynet import nn
 from tinynet.__main__ import main, parser
 from tinynet.classifier import Classifier, report, score
@@ -177,6 +178,11 @@ def test_names_cannot_talk_to_the_terminal(model: Path, tmp_path: Path, capsys: 
     assert r"\x1b[31mred must be a saved model" in complaint(capsys, "summary", tmp_path / strange)
     out = run(capsys, "predict", model, picture(tmp_path / strange, 0, format="PNG"))[1]
     assert r"\x1b[31mred\n: dark 100.0%" in out
+    picture(tmp_path / f"in{strange}" / "dark" / "1.png", 0)
+    (tmp_path / f"in{strange}" / strange).write_text("no image")
+    assert r"in\x1b[31mred\n: 1 image, a folder" in run(capsys, "evaluate", model, tmp_path / f"in{strange}")[1]
+    err = run(capsys, "predict", model, tmp_path / f"in{strange}")[2]
+    assert err.count(r"\x1b[31mred\n") == 2 and "\x1b" not in err
 
 
 def test_folders_and_stdin(model: Path, folder: Path, capsys: pytest.CaptureFixture[str],
@@ -300,8 +306,22 @@ def test_evaluate_digits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "The test part." in found["data"]
 
 
+def test_evaluate_mnist_of_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The model's classes have another order than those of MNIST."""
+    arrays = write_mnist(tmp_path / "here")
+    model = nn.Sequential(nn.Flatten(), nn.Dense(784, 10), input_shape=(28, 28, 1))
+    tn.save(tmp_path / "model", model, classes=tuple("9876543210"))
+    found = json.loads(run(capsys, "evaluate", tmp_path / "model", tmp_path / "here", "--json")[1])
+    labels = arrays["t10k-labels-idx1-ubyte"]
+    assert found["images"] == 4 and np.sum(found["confusion_matrix"], axis=1).tolist() == np.bincount(
+        9 - labels, minlength=10).tolist()
+
+
 def test_what_cannot_be_evaluated(model: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "has images of (28, 28, 1), and the model takes (8, 8, 3)" in complaint(capsys, "evaluate", model, "digits")
+    coloured = nn.Sequential(nn.GlobalAveragePool(), nn.Dense(3, 10), input_shape=(28, 28, 3))
+    tn.save(model.parent / "coloured", coloured)
+    assert "and the model takes (28, 28, 3)" in complaint(capsys, "evaluate", model.parent / "coloured", "digits")
     assert "is not there" in complaint(capsys, "evaluate", model, folder / "nowhere")
     assert "scan_folder: " in complaint(capsys, "evaluate", model, folder / "dark")
     (folder / "bright").rename(folder / "shiny")
@@ -489,7 +509,9 @@ def test_export_to_a_file_that_cannot_be_written(model: Path, tmp_path: Path,
 
 def test_options_of_the_other_export(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for words, fault in ((["--web", "a", "--pixels", "--lengths"], "--pixels, --lengths cannot be combined with --web"),
+                         (["--web", "a", "--probabilities"], "--probabilities cannot be combined with --web"),
                          (["--onnx", "a", "--title", "b"], "--title cannot be combined with --onnx"),
+                         (["--onnx", "a", "--runtime", "b"], "--runtime cannot be combined with --onnx"),
                          (["--onnx", "a", "--web", "b"], "not allowed with"), ([], "is required")):
         with pytest.raises(SystemExit) as stopped:
             main(["export", str(model), *words])

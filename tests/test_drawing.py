@@ -40,6 +40,8 @@ def test_each_picture_has_its_caption(drawn: list[Any]) -> None:
     drawing.sheet("there.png", pictures, ["black", "grey", "white"], title="three")
     assert [(axes.get_title(), int(axes.images[0].get_array()[0, 0])) for axes in drawn[0].axes] == [
         ("black", 0), ("grey", 128), ("white", 255)]
+    assert {(axes.images[0].get_cmap().name, axes.axison) for axes in drawn[0].axes} == {("gray", False)}
+    assert drawn[0]._suptitle.get_text() == "three"
     drawing.sheet("there.png", [], [], title="none")
     assert drawn[1].texts[-1].get_text() == "none"
 
@@ -56,6 +58,7 @@ def test_a_map_lies_over_its_image(signed: bool, least: float, colours: str, dra
     assert (left.images[0].get_array() == picture).all()
     grey, shade = right.images
     assert grey.get_clim() == left.images[0].get_clim() == (0, 255)
+    assert grey.get_cmap().name == left.images[0].get_cmap().name == "gray" and not (left.axison or right.axison)
     assert grey.get_array().tolist() == [[60, 60], [0, 0]] and (shade.get_array() == heat).all()
     assert shade.get_clim() == (least, 4.0) and shade.get_cmap().name == colours and 0 < shade.get_alpha() < 1
     assert bar.get_ylabel() == "a map" and figure._suptitle.get_text() == "\\$dog"

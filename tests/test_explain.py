@@ -111,12 +111,21 @@ def test_of_two_uses_of_a_layer_grad_cam_takes_the_later_one() -> None:
     np.testing.assert_allclose(explain.grad_cam(model, x, 1, layer=twice), expected, atol=1e-6)
 
 
+def test_gradients_are_smoothed_by_a_28th_of_each_side() -> None:
+    point = np.zeros((1, 28, 56), np.float32)
+    point[0, 12, 30] = 1
+    rows, columns = np.exp(-0.5 * (np.arange(28) - 12) ** 2), np.exp(-0.5 * ((np.arange(56) - 30) / 2) ** 2)
+    np.testing.assert_allclose(explain._smooth(point)[0], np.outer(rows / rows.sum(), columns / columns.sum()),
+                               atol=1e-6)
+
+
 def test_grad_cam_enlarges_between_centers() -> None:
     maps = np.array([[[0.0, 1.0], [2.0, 3.0]]], np.float32)
     large = explain._enlarged(maps, 4, 4)
     np.testing.assert_allclose(large[0, 0], [0, 0.25, 0.75, 1])
     np.testing.assert_allclose(large[0, :, 0], [0, 0.5, 1.5, 2])
     np.testing.assert_array_equal(explain._enlarged(maps, 2, 2), maps)
+    np.testing.assert_allclose(explain._enlarged(maps, 2, 3), [[[0, 0.5, 1], [2, 2.5, 3]]])
     assert explain._enlarged(maps[:, :1, :1] + 3, 5, 7).tolist() == [[[3.0] * 7] * 5]
 
 
@@ -125,16 +134,38 @@ def test_grad_cam_of_a_model_that_reads_rows() -> None:
     maps = explain.grad_cam(model, rng.normal(size=(3, 14, 10)).astype("float32"), 1)
     assert maps.shape == (3, 14, 10)
     np.testing.assert_array_equal(maps, np.repeat(maps[:, :, :1], 10, axis=2))
+    once = nn.Sequential(nn.LSTM(10, 8), nn.Conv1D(8, 4, 14), nn.ReLU(), nn.Flatten(), nn.Dense(4, 2))
+    x = rng.normal(size=(3, 14, 10)).astype("float32")
+    np.testing.assert_array_equal(explain.grad_cam(once, x, 1), explain.grad_cam(once, x, 1, layer="0"))
     with pytest.raises(ArgumentError, match=r"must have a layer whose output is \(N,h,w,C\)"):
         explain.grad_cam(nn.Sequential(nn.Flatten(), nn.Dense(12, 2)), np.zeros((1, 3, 4), "float32"))
 
 
-@pytest.mark.parametrize("size", [None, 4, (2, 6)])
+def test_grad_cam_prefers_a_map_of_an_image_to_a_later_sequence() -> None:
+    model = nn.Sequential(nn.Conv2D(1, 3, 3, padding="same"), nn.ReLU(), nn.Reshape((6, 15)), nn.LSTM(15, 4),
+                          nn.Flatten(), nn.Dense(24, 2))
+    x = rng.normal(size=(2, 6, 5, 1)).astype("float32")
+    maps = explain.grad_cam(model, x, 1)
+    np.testing.assert_array_equal(maps, explain.grad_cam(model, x, 1, layer="1"))
+    assert not np.allclose(maps, explain.grad_cam(model, x, 1, layer="3"))
+
+
+def test_a_class_for_each_image_is_of_any_integers() -> None:
+    model, x = cnn(), rng.normal(size=(3, 12, 12, 3)).astype("float32")
+    expected = np.concatenate([explain.gradient(model, x[[i]], k) for i, k in enumerate((1, 0, 1))])
+    for target in ([1, 0, 1], np.array([1, 0, 1], np.uint8)):
+        np.testing.assert_allclose(explain.gradient(model, x, target), expected, atol=1e-6)
+    for target in ([1, 0], [[1], [0], [1]], []):
+        with pytest.raises(ArgumentError, match="grad_cam: target must be the number of a class below 2, or one for"):
+            explain.grad_cam(model, x, target)
+
+
+@pytest.mark.parametrize("size", [None, 4, (2, 6), 12])
 def test_occlusion_by_hand(size: Any) -> None:
     tn.seed(0)
     model, x = cnn(), rng.normal(size=(2, 12, 12, 3)).astype("float32")
     found = explain.occlusion(model, x, np.array([0, 1]), size=size)
-    tall, wide = {None: (2, 2), 4: (4, 4)}.get(size, size)  # type: ignore[arg-type]
+    tall, wide = {None: (2, 2), 4: (4, 4), 12: (12, 12)}.get(size, size)  # type: ignore[arg-type]
 
     def p(image: np.ndarray, k: int) -> float:
         return float(tn.ops.softmax(tn.Tensor(tn.predict(model, image[None]))).numpy()[0, k])

@@ -55,20 +55,27 @@ def test_every_setting_is_an_option() -> None:
     (["--threshold", "balanced"], "threshold", "balanced"), (["--groups", "none"], "groups", None),
     (["--sensitivity", "1"], "sensitivity", 1.0), (["--size", "8"], "size", 8), (["--size", "1024"], "size", 1024),
     (["--folds", "2"], "folds", 2), (["--max-skipped", "1"], "max_skipped", 1.0),
-    (["--seed", "0"], "seed", 0), (["--seed", str(2**32 - 1)], "seed", 2**32 - 1), (["--epochs", "1"], "epochs", 1)])
+    (["--seed", "0"], "seed", 0), (["--seed", str(2**32 - 1)], "seed", 2**32 - 1), (["--epochs", "1"], "epochs", 1),
+    (["--flip", "horizontal"], "flip", "horizontal"), (["--flip", "vertical"], "flip", "vertical"),
+    (["--class-weights", "off"], "class_weights", "off"), (["--class-weights", "auto"], "class_weights", "auto")])
 def test_values_of_options_of_train(words: list[str], name: str, value: Any, settings: list[Settings]) -> None:
     main(["train", "photos", *words])
     assert getattr(settings[0], name) == value
 
 
-@pytest.mark.parametrize("words", [
-    ["--size", "7"], ["--size", "1025"], ["--folds", "1"], ["--threshold", "0"], ["--threshold", "1"],
-    ["--seed", "-1"], ["--seed", str(2**32)], ["--lr", "inf"], ["--max-skipped", "0"],
-    ["--sensitivity", "0"], ["--sensitivity", "1.01"], ["--threshold", "0.3", "--sensitivity", "0.3"]])
-def test_values_that_are_refused(words: list[str], settings: list[Settings]) -> None:
-    with pytest.raises(SystemExit):
+@pytest.mark.parametrize(("words", "fault"), [
+    (["--size", "7"], "error: --size must be in [8, 1024]"), (["--size", "1025"], "error: --size must be in [8, 1024]"),
+    (["--folds", "1"], "error: --folds must be at least 2"), (["--epochs", "x"], "invalid int value: 'x'"),
+    (["--threshold", "0"], "must be between 0 and 1, or balanced, got 0"), (["--threshold", "1"], "between 0 and 1"),
+    (["--seed", "-1"], "must be in [0, 2**32), got -1"), (["--seed", str(2**32)], "must be in [0, 2**32), got 4294967"),
+    (["--lr", "inf"], "must be positive, got inf"), (["--lr", "nan"], "must be positive, got nan"),
+    (["--max-skipped", "0"], "must be above 0 and at most 1, got 0"), (["--sensitivity", "0"], "must be above 0"),
+    (["--sensitivity", "1.01"], "got 1.01"), (["--threshold", "0.3", "--sensitivity", "0.3"], "not allowed with")])
+def test_values_that_are_refused(words: list[str], fault: str, settings: list[Settings],
+                                 capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
         main(["train", "photos", *words])
-    assert not settings
+    assert not settings and stopped.value.code == 2 and fault in capsys.readouterr().err
 
 
 # --- commands that run a model --------------------------------------------------------------------------------------
@@ -191,6 +198,18 @@ def test_commands_decide_by_the_threshold_of_the_model(threshold: float | None, 
     assert ("bright is predicted if" in said) == (threshold is not None)
 
 
+def test_at_most_five_classes_of_an_image_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = nn.Sequential(nn.GlobalAveragePool(), nn.Dense(1, 7), input_shape=(4, 4, 1))
+    made[1].load_state_dict({"W": np.zeros((1, 7)), "b": np.arange(7.0)})
+    tn.save(tmp_path / "seven.safetensors", made)
+    Image.new("L", (4, 4), 9).save(tmp_path / "one.png")
+    main(["predict", str(tmp_path / "seven.safetensors"), str(tmp_path / "one.png")])
+    shown = capsys.readouterr().out.partition(": ")[2].split(", ")
+    assert [one.split()[0] for one in shown] == ["6", "5", "4", "3", "2"]
+    main(["predict", str(tmp_path / "seven.safetensors"), str(tmp_path / "one.png"), "--json"])
+    assert list(json.loads(capsys.readouterr().out)[0]["probabilities"]) == list("6543210")
+
+
 # --- explain --------------------------------------------------------------------------------------------------------
 
 @pytest.fixture
@@ -249,6 +268,73 @@ def test_a_folder_has_most_pictures_and_the_surest_mistakes_first(most: int, mod
     assert text.index("dark</strong>, taken") < text.index("bright</strong>, taken")
     assert ("pictures of 2 of 5 images; --most for more" in capsys.readouterr().out) == (most == 2)
     assert parser().parse_args(["explain", "m", "i"]).most == 100
+
+
+def test_each_method_has_its_map_and_its_label() -> None:
+    assert {name: (function, label.split()[0]) for name, (function, label, _) in explain.METHODS.items()} == {
+        "grad_cam": (tn.explain.grad_cam, "where"), "gradient": (tn.explain.gradient, "what"),
+        "occlusion": (tn.explain.occlusion, "fall")}
+
+
+@pytest.mark.parametrize("most", [3, 5])
+def test_pictures_and_the_page_as_json(most: int, model: str, folder: Path, drawn: list[dict[str, Any]], tmp_path: Path,
+                                       capsys: pytest.CaptureFixture[str]) -> None:
+    """JSON stands on stdout alone. Of just as many images as are asked for, none is left out."""
+    main(["explain", model, str(folder / "train"), "--out", str(tmp_path), "--most", str(most), "--json"])
+    told = capsys.readouterr()
+    *pictures, page = json.loads(told.out)
+    assert [(one["true"], one["class"], Path(one["image"]).name) for one in pictures] == [
+        ("bright", "bright", "1.png"), ("bright", "bright", "2.png"), ("bright", "dark", "3.png"),
+        ("dark", "dark", "1.png"), ("dark", "bright", "2.png")][:most]
+    assert [one["picture"] for one in pictures] == [str(one["place"]) for one in drawn[:most]]
+    assert page == {"page": str(tmp_path / "mistakes.html"), "mistakes": 2}
+    assert told.err == ("" if most == 5 else f"{folder / 'train'}: pictures of 3 of 5 images; --most for more\n")
+
+
+def test_a_page_has_the_25_surest_mistakes(model: str, drawn: list[dict[str, Any]], tmp_path: Path,
+                                           capsys: pytest.CaptureFixture[str]) -> None:
+    """And says so where there are none. A folder of other classes has no page."""
+    for number in range(27):
+        (tmp_path / "in" / "dark").mkdir(parents=True, exist_ok=True)
+        Image.new("L", (4, 4), 200 + number).save(tmp_path / "in" / "dark" / f"{number}.png")
+    (tmp_path / "in" / "bright").mkdir()
+    Image.new("L", (4, 4), 255).save(tmp_path / "in" / "bright" / "1.png")
+    out = tmp_path / "out"
+    main(["explain", model, str(tmp_path / "in"), "--out", str(out), "--most", "1"])
+    assert capsys.readouterr().out.endswith(f"{out / 'mistakes.html'}: 25 of 27 mistakes, the surest first\n")
+    assert [one["pixel"] for one in drawn[1:]] == [*range(226, 201, -1)]
+    page = (out / "mistakes.html").read_text()
+    assert page.count("<figure>") == 25 and f"The 25 surest of 27 mistakes of {model} on {tmp_path / 'in'}." in page
+    for path in (tmp_path / "in" / "dark").iterdir():
+        Image.new("L", (4, 4), 0).save(path)
+    main(["explain", model, str(tmp_path / "in"), "--out", str(out), "--most", "1"])
+    assert f"<p>No mistakes of {model} on {tmp_path / 'in'}.</p>" in (out / "mistakes.html").read_text()
+    (tmp_path / "in" / "dark").rename(tmp_path / "in" / "pink")
+    assert main(["explain", model, str(tmp_path / "in"), "--out", str(tmp_path / "other")]) == 0
+    assert len([one for one in drawn if one["place"].parent == tmp_path / "other"]) == 28
+    assert not (tmp_path / "other" / "mistakes.html").exists() and drawn[-1]["title"] == "26.png: dark 86.7%"
+
+
+def test_mistakes_are_those_by_the_threshold_of_the_model(folder: Path, drawn: list[dict[str, Any]], tmp_path: Path,
+                                                          capsys: pytest.CaptureFixture[str]) -> None:
+    """So are the class in a title and the class of a map."""
+    made = nn.Sequential(nn.GlobalAveragePool(), nn.Dense(1, 2), input_shape=(4, 4, 1))
+    made[1].load_state_dict({"W": np.array([[-2.0, 2.0]]), "b": np.array([1.0, -1.0])})
+    made.classes, made.scaling, made.decision_threshold = ("dark", "bright"), nn.Scaling(), 0.05
+    tn.save(tmp_path / "two.safetensors", made)
+    main(["explain", str(tmp_path / "two.safetensors"), str(folder / "train"), "--out", str(tmp_path), "--json"])
+    *pictures, page = json.loads(capsys.readouterr().out)
+    assert [one["class"] for one in pictures] == ["bright"] * 5 and page["mistakes"] == 2
+    assert drawn[3]["title"] == "1.png: bright 11.9%, is dark" and drawn[3]["heat"] == 1
+    assert [one["pixel"] for one in drawn[5:]] == [250, 0], "the surest first"
+
+
+def test_a_picture_has_a_name_of_letters_and_at_most_80(model: str, drawn: list[dict[str, Any]],
+                                                        tmp_path: Path) -> None:
+    for name in ("a-b_c 1.é", "x" * 200):
+        Image.new("L", (4, 4), 0).save(tmp_path / f"{name}.png")
+        main(["explain", model, str(tmp_path / f"{name}.png"), "--out", str(tmp_path / "out")])
+    assert [one["place"].name for one in drawn] == ["001-a-b_c_1_é.png", f"001-{'x' * 80}.png"]
 
 
 # --- export ---------------------------------------------------------------------------------------------------------
@@ -349,3 +435,22 @@ def test_the_columns_of_a_summary(model: str, capsys: pytest.CaptureFixture[str]
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "name,layer,shape,parameters,flops,activations"
     assert [line.split(",")[3] for line in lines[1:]] == ["0", "6"] and isinstance(parser(), argparse.ArgumentParser)
+
+
+def test_a_summary_of_a_model_that_says_little_or_much(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its shapes, classes and scaling are unknown, or it has a threshold, too."""
+    path = str(tmp_path / "model.safetensors")
+    made = nn.Dense(3, 2)
+    tn.save(path, made)
+    main(["summary", path, "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert (found["input_shape"], found["classes"], found["scaling"], found["parameters"]) == (None, None, None, 8)
+    main(["summary", path, "--csv"])
+    assert capsys.readouterr().out.splitlines()[1].split(",")[1:4] == ["Dense", "", "8"]
+    assert main(["summary", path]) == 0 and "threshold" not in capsys.readouterr().out
+    made.input_shape, made.classes, made.decision_threshold = (3,), ("a", "b"), 0.123456
+    tn.save(path, made)
+    main(["summary", path, "--json"])
+    assert json.loads(capsys.readouterr().out)["decision_threshold"] == 0.123456
+    main(["summary", path])
+    assert capsys.readouterr().out.endswith("\nscaling   not said: pixels / 255\nthreshold 0.1235\n")

@@ -4,14 +4,16 @@ import io
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import tinynet as tn
 from tests.test_cli import ROOT
-from tinynet.output import finish, is_terminal, json_text, say
+from tinynet.output import finish, is_first_rank, is_terminal, json_text, say, warn
 
 CODE = """
 import numpy as np, tinynet as tn
@@ -91,13 +93,78 @@ def test_what_was_lost_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
         assert finish() == ""
 
 
+def test_a_lost_line_of_stderr_is_no_lost_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", STREAMS["full"]())
+        say("lost", error=True)
+    assert finish() == ""
+
+
+@pytest.mark.parametrize(("error", "why"), [(OSError(28, "No space left on device"), "No space left on device"),
+                                            (BrokenPipeError(32, "Broken pipe"), ""), (ValueError("closed"), "")])
+def test_what_stdout_still_holds_is_written_at_the_end(error: Exception, why: str,
+                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    class Late(io.StringIO):
+        """A stream whose buffer cannot be written. The first reason is told."""
+
+        def flush(self) -> None:
+            raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", Late())
+        assert finish() == why
+        patch.setattr(sys, "stdout", Broken(OSError(5, "Input/output error")))
+        say("lost")
+        patch.setattr(sys, "stdout", Late())
+        assert finish() == "Input/output error"
+
+
+@pytest.mark.parametrize(("variables", "first"), [
+    ({}, True), ({"PMI_RANK": "0"}, True), ({"PMI_RANK": "10"}, False), ({"OMPI_COMM_WORLD_RANK": "1"}, False),
+    ({"PMI_RANK": "0", "OMPI_COMM_WORLD_RANK": "2"}, False), ({"PMI_RANK": ""}, True)])
+def test_rank_0_alone_writes_to_stdout(variables: dict[str, str], first: bool, monkeypatch: pytest.MonkeyPatch,
+                                       capsys: pytest.CaptureFixture[str]) -> None:
+    """Each rank writes to stderr."""
+    for name in ("PMI_RANK", "OMPI_COMM_WORLD_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    say("a line")
+    say("a fault", error=True)
+    assert is_first_rank() == first and capsys.readouterr() == ("a line\n" * first, "a fault\n")
+
+
+def test_a_warning_is_given_also_where_stderr_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is that of the caller; another ValueError is not hidden."""
+    with pytest.warns(UserWarning, match="slow") as caught:
+        warn("slow", 2)
+    assert caught[0].filename == __file__
+
+    def show(*arguments: Any, **options: Any) -> None:
+        raise ValueError("I/O operation on closed file")
+
+    with monkeypatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("always")
+        patch.setattr(warnings, "showwarning", show)
+        with pytest.raises(ValueError, match="I/O"):
+            warn("lost", 2)
+        patch.setattr(sys, "stderr", closed())
+        warn("lost", 2)
+
+
 def test_is_terminal() -> None:
-    assert [is_terminal(one) for one in (None, closed(), io.StringIO(), Broken(OSError(), True))] == [
-        False, False, False, True]
+    class Gone(io.StringIO):
+        def isatty(self) -> bool:
+            raise OSError(5, "Input/output error")
+
+    assert [is_terminal(one) for one in (None, closed(), Gone(), io.StringIO(), Broken(OSError(), True))] == [
+        False, False, False, False, True]
 
 
 @pytest.mark.parametrize(("value", "text"), [
-    ({"a": [float("nan"), 1.5]}, '{"a": [null, 1.5]}'), (tn.init.ones((2,)), "[1.0, 1.0]"), ((1, None, "x"),
+    ({"a": [float("nan"), 1.5]}, '{"a": [null, 1.5]}'), ([float("inf"), np.float32("-inf"), np.int64(2)],
+                                                         "[null, null, 2]"),
+    (tn.init.ones((2,)), "[1.0, 1.0]"), ((1, None, "x"),
                                                                                           '[1, null, "x"]')])
 def test_json(value: Any, text: str) -> None:
     assert json_text(value) == text

@@ -137,11 +137,12 @@ def _checked(function: str, model: Module, x: ArrayLike, target: Target) -> tupl
                          f"{scores.shape}; end it with a Dense")
     if target is None:
         return images, _decided(model, scores)
-    targets = np.broadcast_to(plain_array(target, f"{function}: target"), len(images))
-    if targets.dtype.kind not in "iu" or targets.min() < 0 or targets.max() >= scores.shape[1]:
+    targets = plain_array(target, f"{function}: target")
+    if (targets.dtype.kind not in "iu" or targets.shape not in ((), (1,), (len(images),)) or targets.min() < 0
+            or targets.max() >= scores.shape[1]):
         raise ArgumentError(f"{function}: target must be the number of a class below {scores.shape[1]}, or one for "
                             f"each image, got {target!r}; None for the predicted class")
-    return images, targets
+    return images, np.broadcast_to(targets, len(images))
 
 
 def _decided(model: Module, scores: Array) -> Array:
@@ -263,7 +264,7 @@ def _enlarged(maps: Array, height: int, width: int) -> Array:
     for axis, side in ((1, height), (2, width)):
         size = maps.shape[axis]
         place = np.clip((np.arange(side) + 0.5) * size / side - 0.5, 0, size - 1)
-        low = np.minimum(place.astype(np.int64), max(size - 2, 0))
+        low = place.astype(np.int64)
         share = (place - low).reshape([-1 if other == axis else 1 for other in range(3)])
         maps = (1 - share) * maps.take(low, axis) + share * maps.take(np.minimum(low + 1, size - 1), axis)
     return maps.astype(np.float32)

@@ -71,7 +71,8 @@ def explain(options: argparse.Namespace) -> int:
                 if not options.json:
                     show(f"{printable(place)}: {written[-1]['title']}")
             if len(jobs) > options.most:
-                say(f"{printable(image)}: pictures of {options.most} of {len(jobs):,} images; --most for more")
+                say(f"{printable(image)}: pictures of {options.most} of {len(jobs):,} images; --most for more",
+                    error=options.json)
             if wrong is not None:
                 page = _page(pictures, image, wrong, options)
                 written.append({"page": str(page), "mistakes": len(wrong)})
