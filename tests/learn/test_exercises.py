@@ -160,9 +160,110 @@ def test_the_file_as_a_whole(name: str, line: str, instead: str, verdict: str | 
     assert verdict is None or any(verdict in one.verdict for one in found)
 
 
+@pytest.mark.parametrize(("name", "number", "line", "instead", "calls"), [
+    ("dense", 2, "(dy @ W.T).reshape(x.shape) if need_x else None", "dy @ W.T", "1 of 2"),
+    ("batch_norm", 5, "dy.sum(axis=others)", "dy.sum(axis=0)", "1 of 2"),
+    ("adam", 4, "m / scalar(1 - beta1**step, m), v / scalar(1 - beta2**step, v)", "m / (1 - beta1), v / (1 - beta2)",
+     "1 of 3")])
+def test_an_answer_for_one_shape_or_step_alone_is_wrong(name: str, number: int, line: str, instead: str,
+                                                        calls: str) -> None:
+    text = files.solution(name)
+    assert text.count(line) == 1
+    wrong = [one for one in trial.findings(text.replace(line, instead))[0] if one.verdict != trial.RIGHT]
+    assert [one.number for one in wrong] == [number] and wrong[0].verdict.endswith(f"; right at {calls} calls")
+
+
+@pytest.mark.parametrize(("value", "expected", "verdict"), [
+    (5.0, (1.0, 2.0), "must be 2 values"), ((1.0,), (1.0, 2.0), "must be 2 values"),
+    ([1.0, 3.0], (1.0, 2.0), "value 2: is off by the factor 1.5"), ((1.0, 2.0), (1.0, 2.0), "right"),
+    ("x", 1.0, "is of type str, must be a number"), ({}, np.ones(2), "is of type dict, must be an array"),
+    (range(2, -1, -1), np.array([2, 1, 0]), "right"), (reversed(range(3)), [2, 1, 0], "right"),
+    (np.arange(6.0).reshape(2, 3), np.arange(6.0).reshape(2, 3).T, "has shape (2, 3), must have (3, 2); it is "
+                                                                     "transposed"),
+    (np.arange(6.0).reshape(2, 3), np.arange(6.0).reshape(3, 2), "has shape (2, 3), must have (3, 2)"),
+    (np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[1.0, 3.0], [2.0, 4.0]]), "is transposed"),
+    ([1.0, np.nan], np.ones(2), "is not finite"), ([1.0, np.inf], np.ones(2), "is not finite"),
+    ([0.0, 0.0], np.ones(2), "is 0"), ([0.0, 0.0], np.zeros(2), "right"),
+    ([1000.0, 1 + 9e-7], np.array([1000.0, 1.0]), "right"),
+    ([1000.0, 1 + 2e-6], np.array([1000.0, 1.0]), "is wrong in 1 of 2 elements"),
+    ([-1.0, -2.0], np.array([1.0, 2.0]), "has the wrong sign"),
+    ([1.0, 2.0], np.array([3.0, 6.0]), "is off by the factor 0.333333"),
+    ([5.0, 2.0, 3.0], np.array([1.0, 2.0, 3.0]), "is wrong in 1 of 3 elements"),
+    ([0.0, 4.0, 1.5, 7.0], np.array([1.0, 2.0, 3.0, 0.0]), "is wrong: the ratio to the true values is between 0 and 2"),
+    (ValueError("odd"), 1.0, "raises ValueError: odd"), (..., np.ones(2), "still to do")])
+def test_what_is_wrong_with_a_value(value: Any, expected: Any, verdict: str) -> None:
+    assert trial.compare(value, expected) == verdict
+
+
+@pytest.mark.parametrize(("name", "number", "line", "before", "verdict"), [
+    ("tape", 4, "last.gradient = 1.0", "for _ in range(2): ", "runs more often than it must; right at 1 of 1 calls"),
+    ("dense", 2, "dx = (dy", "if R == 4: ", "runs 1 times, must run 2 times")])
+def test_a_line_that_runs_more_or_less_often(name: str, number: int, line: str, before: str, verdict: str) -> None:
+    found, _ = trial.findings(files.solution(name).replace(line, before + line))
+    assert [one.verdict for one in found if one.number == number] == [verdict]
+
+
+def test_a_return_that_is_missing() -> None:
+    found, _ = trial.findings(files.solution("cross_entropy").replace("  # (2)", ""))
+    assert [one.verdict for one in found][:2] == [
+        "is missing, or never runs: a line such as `return ...  # (2)`"] * 2
+
+
+def test_what_a_report_says() -> None:
+    findings = [trial.Finding("ddense", 2, "dx", "right"), trial.Finding("f", 12, "longer", "is 0", "Think.")]
+    report = checking.Report("cross_entropy", findings, "line 3: it stops")
+    assert not report.is_right and str(report).split("\n") == [
+        "Exercise 2, softmax and cross-entropy: p - y: 1 of 2 lines are right.",
+        "  ddense  (2)   dx      right", "  f       (12)  longer  is 0", "                Hint: Think.",
+        "The file: line 3: it stops."]
+    assert str(checking.Report(None, [], "line 1: bad")) == "The file: line 1: bad."
+
+
+BLANK = '''"""Exercise 1 of 8: the gradients of a matrix product.
+
+`dy` is the gradient of the loss with respect to y, with one row for each position. Compute the gradients with
+respect to x, W and b. Begin with one element: y[r,f] = Σ_d x[r,d] W[d,f] + b[f].
+
+Shapes    x (...,D) · W (D,F) · b (F) or None  →  y (...,F)
+Forward   (1)  y = x W + b
+
+Replace each `...`. Keep the name before it and the `# (n)` behind it, which tell the check what the line
+computes. Add lines of your own where you like. Then run
+
+    tinynet learn --check 1_dense.py
+"""
+
+import math
+
+EXERCISE = "dense"
+
+
+def ddense(xp, dy, *, cache, needs):
+    x, W = cache
+    need_x, need_W, need_b = needs
+    R = math.prod(x.shape[:-1])
+    dy = dy.reshape(R, W.shape[1])  # (R,F)
+    dx = ...  # (2)
+    dW = ...  # (3)
+    db = ...  # (4)
+    return dx, dW, db
+'''
+
+
+def test_the_text_of_an_exercise() -> None:
+    assert files.blank("dense") == BLANK
+    assert files.blank("tape").startswith('"""Exercise 8 of 8: a tape in sixty lines.')
+    assert "def __init__(self, tape, value, inputs, slopes):\n        self.tape" in files.blank("tape")
+    assert "class Tape:\n    def __init__(self):\n        self.numbers = []\n" in files.blank("tape")
+
+
 def test_from_blank_to_right(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["learn", "--exercises", str(tmp_path / "deep" / "mine"), "--json"]) == 0
+    written = json.loads(capsys.readouterr().out)
+    assert written[1] == str(tmp_path / "deep" / "mine" / "2_cross_entropy.py") and len(written) == 8
     assert main(["learn", "--exercises", str(tmp_path / "mine")]) == 0
     paths = sorted((tmp_path / "mine").iterdir())
+    assert capsys.readouterr().out.splitlines() == [str(path) for path in paths]
     assert [path.name for path in paths] == [
         "1_dense.py", "2_cross_entropy.py", "3_conv1d.py", "4_batch_norm.py", "5_lstm_gates.py", "6_lstm_carry.py",
         "7_adam.py", "8_tape.py"]
@@ -170,17 +271,17 @@ def test_from_blank_to_right(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "must not hold an answer already, holds 1_dense.py" in capsys.readouterr().err
     assert main(["learn", "--check", str(paths[0])]) == 1
     assert "0 of 3 lines are right" in capsys.readouterr().out
-    paths[0].write_text(files.solution("dense") + "print('a text of its own')\n")
+    paths[0].write_text(files.solution("dense") + "import sys\nsys.stdout.buffer.write(b'\\xff a text of its own')\n")
     assert main(["learn", "--check", str(paths[0]), "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["right"] and answer["exercise"] == "dense" and len(answer["lines"]) == 3
 
 
 @pytest.mark.parametrize(("text", "said"), [
-    ("while True: pass", r"stopped after 2 s in line \d+; does a loop end\?"),
-    ("import os; os._exit(3)", "Python ended without an answer"),
-    ("def f(:", r"line \d+: invalid syntax"),
-    ("1 / 0", r"line \d+: ZeroDivisionError: division by zero"),
+    ("def f():\n    while True: pass\nf()", r"^stopped after 2 s in line 30; does a loop end\?$"),
+    ("import os; os._exit(3)", r"^Python ended without an answer \(no message\)$"),
+    ("def f(:", "^line 29: invalid syntax$"), ("\0", "null bytes"),
+    ("def f():\n    return 1 / 0\nf()", "^line 30: ZeroDivisionError: division by zero$"),
 ])
 def test_answers_that_do_not_run(text: str, said: str, tmp_path: Path) -> None:
     path = tmp_path / "answer.py"
@@ -190,11 +291,20 @@ def test_answers_that_do_not_run(text: str, said: str, tmp_path: Path) -> None:
     assert not report.is_right and "The file: " in str(report)
 
 
+def test_why_there_is_no_answer() -> None:
+    assert checking._ended("before\nat last\n", "a.py", 2.0) == "Python ended without an answer (at last)"
+    assert checking._ended('Timeout\n File "b.py", line 3\n', "a.py", 2.6) == "stopped after 3 s; does a loop end?"
+
+
 def test_files_that_are_no_answers(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="cannot be read"):
         checking.check(str(tmp_path / "nothing.py"))
-    (tmp_path / "other.py").write_text("EXERCISE = 5\n")
-    with pytest.raises(ArgumentError, match='must hold the line EXERCISE = "NAME"'):
+    for text in ("EXERCISE = 5\n", "EXERCISE = 'other'\n", "NAME = 'dense'\n", "def f():\n    EXERCISE = 'dense'\n"):
+        (tmp_path / "other.py").write_text(text)
+        with pytest.raises(ArgumentError, match='must hold the line EXERCISE = "NAME" of its exercise, with one of de'):
+            checking.check(str(tmp_path / "other.py"))
+    (tmp_path / "other.py").write_bytes(b"EXERCISE = 'dense'  # \xff")
+    with pytest.raises(ArgumentError, match=r"must be a file of `tinynet learn --exercises`, and cannot be read \("):
         checking.check(str(tmp_path / "other.py"))
 
 
