@@ -206,6 +206,21 @@ def test_an_ensemble_is_the_mean_of_probabilities(tmp_path: object) -> None:
             ensemble(some)
 
 
+def test_an_ensemble_of_models_that_give_probabilities() -> None:
+    """They get no second softmax. A model that goes on after its branches is no ensemble, nor is a sum of them."""
+    soft = [tn.nn.Sequential(tn.nn.Flatten(), tn.nn.Dense(12, 3), tn.nn.Softmax(), input_shape=(2, 2, 3))
+            for _ in range(2)]
+    both, x = ensemble(soft), np.random.default_rng(0).normal(size=(5, 2, 2, 3)).astype("float32")
+    np.testing.assert_allclose(tn.predict(both, x), np.mean([tn.predict(model, x) for model in soft], axis=0),
+                               atol=1e-6)
+    assert members(both) == soft and members(ensemble([both, soft[0]])) == [both, soft[0]]
+    for other in (tn.nn.Sequential(both[0], tn.nn.Dense(3, 2)), tn.nn.Sequential(both[0], tn.nn.Softmax()),
+                  tn.nn.Sequential(tn.nn.Parallel(soft, merge_mode="sum"))):
+        assert members(other) == [other]
+    with pytest.raises(ArgumentError, match=r"must be at least one, .* got 0 with none; train them on the same images"):
+        ensemble([])
+
+
 def test_the_calibration_error() -> None:
     rng = np.random.default_rng(0)
     p = rng.random(20_000)

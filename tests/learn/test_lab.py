@@ -9,7 +9,7 @@ import pytest
 import tinynet as tn
 from docs.site.palette import style_sheet
 from tests.support.project import ROOT
-from tinynet.learn import lab, small_widgets
+from tinynet.learn import lab, small_widgets, trusted
 from tinynet.learn.digits import STROKES, drawn
 
 DIGITS = (255 * drawn()).astype(int)
@@ -21,6 +21,24 @@ def test_the_file_of_the_model_is_small_and_reads_the_drawn_digits() -> None:
     with tn.no_grad():
         scores = lab.model()(tn.Tensor(drawn()[..., None])).numpy()
     assert scores.argmax(axis=1).tolist() == list(range(10)) and len(STROKES) == 10
+
+
+def test_a_pen_is_two_and_a_half_pixels_wide() -> None:
+    """A pixel is black where its center is within 0.8 of the line, and white beyond 1.8."""
+    seven = drawn()[7]
+    np.testing.assert_allclose(seven[2:10, 12], [0, 0, 0.3, 1, 1, 0.3, 0, 0], atol=1e-6)  # the line is y = 6
+    np.testing.assert_allclose(seven[5, [5, 6, 7, 8]], [0, 1.8 - np.hypot(1.5, 0.5), 1, 1], atol=1e-6)  # its left end
+    assert drawn().dtype == np.float32 and drawn().min() == 0 and drawn().max() == 1
+
+
+def test_what_the_page_shows_first() -> None:
+    found = lab.start()
+    assert found["strokes"] is STROKES and found["version"] == tn.__version__
+    assert found["parameters"] == sum(p.size for p in lab.model().parameters())
+    np.testing.assert_array_equal(found["digits"], np.rint(255 * drawn()).reshape(10, 784))
+    assert found["source"].startswith("def dlstm(") and found["source"] == lab.source()["source"] and found["times"]
+    head = lab.call_json("products", "[2, 1]")
+    assert head == lab.call("products", [2, 1]) and json.loads(head[4:])["plain"] == small_widgets.products(2, 1)
 
 
 def test_gates_are_those_of_the_equations() -> None:
@@ -85,6 +103,9 @@ def test_each_checker_says_what_it_sees(right: str, wrong: str, noticed: list[st
     before = tn.ops.lstm.backward
     verdicts = lab.break_it(text.replace(right, wrong))["verdicts"]
     assert [checker for checker, found in verdicts.items() if not all(ok for ok, _ in found.values())] == noticed
+    assert all([*found] == ["x", "h0", "c0", "W", "b"] for found in verdicts.values())
+    right_to, error = verdicts["complex step"]["h0"]
+    assert error < 1e-12 if right_to else error > 1e-6
     assert tn.ops.lstm.backward is before
 
 
@@ -103,10 +124,12 @@ def test_the_complex_step_needs_no_good_step() -> None:
 
 
 def test_nine_products_add_up() -> None:
-    found = lab.convolve(THREE, [0, 1, 0, 1, -4, 1, 0, 1, 0])
+    kernel = np.array([[3.0, 1.0, 0.0], [2.0, -4.0, 1.0], [0.5, 7.0, -2.0]])
+    found = lab.convolve(THREE, kernel.ravel().tolist())
     np.testing.assert_allclose(found["taps"].sum(axis=-1), found["y"], atol=1e-12)
     x = DIGITS[3] / 255
-    assert found["y"][10, 14] == pytest.approx(x[9, 14] + x[11, 14] + x[10, 13] + x[10, 15] - 4 * x[10, 14])
+    np.testing.assert_allclose(found["taps"][10, 14], (x[9:12, 13:16] * kernel).ravel())
+    np.testing.assert_allclose(found["taps"][0, 27], np.pad(x, 1)[0:3, 27:30].ravel() * kernel.ravel())
 
 
 def test_averages_with_and_without_the_correction() -> None:
@@ -123,7 +146,8 @@ def test_averages_of_the_variance_start_at_one_without_the_correction() -> None:
         expected = 0.9 * expected + 0.1 * batch
         assert found == pytest.approx(expected)
     np.testing.assert_allclose(running, np.cumsum(batches) / np.arange(1, 5), rtol=1e-5)
-    assert batches.mean() == pytest.approx(4, rel=0.5) and len(lab.batch_norm(99, 0.0, 1.0)["mean"]) == 60
+    assert batches.mean() == pytest.approx(4, rel=0.5)
+    assert [len(lab.batch_norm(steps, 0.0, 1.0)["mean"]) for steps in (0, 1, 60, 99)] == [1, 1, 60, 60]
 
 
 def test_a_training_run_has_the_rate_and_the_steps_that_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +183,11 @@ def test_a_plain_rnn_scales_gradients_by_w_and_the_slopes() -> None:
         assert plain[t] == pytest.approx((np.linalg.norm(d, axis=1) / start).mean(), rel=1e-3)
 
 
-def test_a_training_run_goes_on_and_is_the_same_again() -> None:
+def test_a_training_run_goes_on_and_is_the_same_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that has not begun begins."""
+    monkeypatch.delitem(lab._made, "training", raising=False)
+    begun = lab.training(False, 0.01, 1)
+    assert begun["step"] == 1 and begun["losses"] == lab.training(True, 0.01, 1)["losses"]
     first = lab.training(True, 0.01, 10)
     second = lab.training(False, 0.01, 10)
     assert second["step"] == 20 and second["losses"][-1] < first["losses"][0]
@@ -172,13 +200,15 @@ def test_the_colors_of_the_page_are_those_of_the_site() -> None:
 
 # --- the smaller widgets ----------------------------------------------------------------------------------------------
 
-def test_products_are_sums_over_one_index() -> None:
-    found = small_widgets.products(2, 1)
+@pytest.mark.parametrize(("row", "column"), [(2, 1), (3, 0)])
+def test_products_are_sums_over_one_index(row: int, column: int) -> None:
+    found = small_widgets.products(row, column)
     x, W, dy = (np.array(found[name]) for name in ("x", "W", "dy"))
     np.testing.assert_array_equal(found["y"], x @ W)
     np.testing.assert_array_equal(found["dx"], dy @ W.T)
     np.testing.assert_array_equal(found["dW"], x.T @ dy)
-    assert sum(found["y_terms"]) == found["y"][2][1] and sum(found["dW_terms"]) == found["dW"][2][1]
+    assert found["y_terms"] == (x[row] * W[:, column]).tolist() and len({*found["y_terms"]}) > 1
+    assert found["dW_terms"] == (x[:, row % 3] * dy[:, column]).tolist() and len(found["dW_terms"]) == 4
 
 
 def test_p_minus_y() -> None:
@@ -202,6 +232,12 @@ def test_the_small_tape_has_the_gradients_of_tinynet() -> None:
     (tn.ops.tanh(a * b) + a).backward()
     found = small_widgets.tape(0.8, -0.5)
     np.testing.assert_allclose(found["gradients"][:2], [a.grad, b.grad])
+    y = np.tanh(-0.4)
+    np.testing.assert_allclose(found["values"], [0.8, -0.5, -0.4, y, y + 0.8])
+    assert found["names"] == ["a", "b", "a b", "tanh(a b)", "tanh(a b) + a"]
+    assert found["inputs"] == [[], [], [0, 1], [2], [3, 0]]
+    assert found["slopes"] == [[], [], [-0.5, 0.8], [pytest.approx(1 - y * y)], [1, 1]]
+    np.testing.assert_allclose(found["gradients"][2:], [1 - y * y, 1, 1])
 
 
 def test_pooling_leads_a_gradient_back() -> None:
@@ -246,7 +282,11 @@ def test_three_optimizers_by_their_equations() -> None:
 
 def test_gradient_descent_diverges_above_two_over_the_curvature() -> None:
     assert small_widgets.optimizers(0.019, 100)["losses"][0, -1] < small_widgets.optimizers(0.019, 100)["losses"][0, 0]
-    assert small_widgets.optimizers(0.021, 100)["losses"][0, -1] > 1e4
+    far = small_widgets.optimizers(0.021, 100)
+    assert far["losses"][0, -1] > 1e4
+    wild = small_widgets.optimizers(0.5, 100)["paths"][0]
+    outside = np.abs(wild).max(axis=1) >= 1000
+    assert outside.argmax() == 2 and (wild[outside] == wild[2]).all(), "a point beyond 1000 stays there"
     steps = small_widgets.optimizers(0.01, 50)["paths"][0]
     np.testing.assert_allclose(steps[1:4], steps[:3] * (1 - 0.01 * np.array([1, 50])))
 
@@ -254,6 +294,15 @@ def test_gradient_descent_diverges_above_two_over_the_curvature() -> None:
 def test_few_images_do_not_decide() -> None:
     assert not small_widgets.comparison(0.98, 0.001, 500, 3)["apart"]
     assert small_widgets.comparison(0.9, 0.05, 20_000, 10)["apart"]
+    verdicts = set()
+    for better in np.linspace(0.001, 0.09, 12):  # about 0.03, the means are further apart than each half
+        found = small_widgets.comparison(0.9, better, 500, 5)
+        one, other = found["models"]
+        assert found["apart"] == (abs(other["mean"] - one["mean"]) > one["half"] + other["half"])
+        verdicts.add(found["apart"])
+    assert verdicts == {True, False}
+    perfect = small_widgets.comparison(0.99, 0.05, 500, 1)["models"][1]["accuracies"]
+    assert len(perfect) == 2 and max(perfect) <= 1 and min(perfect) > 0.99
 
 
 def test_the_point_of_a_threshold() -> None:
@@ -270,6 +319,7 @@ def test_the_share_of_alarms_that_are_right(ill: float) -> None:
     right, wrong = found["sensitivity"] * ill, (1 - found["specificity"]) * (1 - ill)
     assert found["right"] == pytest.approx(right / (right + wrong))
     assert small_widgets.roc(1.5, 1.0, ill)["right"] is None
+    assert small_widgets.roc(1.5, 0.6, 0.0)["sensitivity"] in (0.0, 1.0), "one sample at least is ill"
 
 
 def test_two_models_of_the_lab_are_compared_by_their_intervals() -> None:
@@ -284,10 +334,24 @@ def test_two_models_of_the_lab_are_compared_by_their_intervals() -> None:
 def test_a_batch_uses_weights_again() -> None:
     one, many = (small_widgets.roofline(batch, 128, 100, 20) for batch in (1, 512))
     assert one["operations"] == 2 * 156 * 512 and one["bound"] == "memory" and many["bound"] == "computing"
+    assert one["bytes"] == 4 * (156 + 156 * 512 + 512) and many["bytes"] == 4 * (512 * 156 + 156 * 512 + 512 * 512)
     assert one["seconds"] == pytest.approx(one["bytes"] / 20e9)
+    assert many["seconds"] == pytest.approx(2 * 512 * 156 * 512 / 100e9)
+    assert many["intensity"] == pytest.approx(many["operations"] / many["bytes"])
 
 
 def test_threads_without_an_element() -> None:
     found = small_widgets.threads(20, 8)
     assert (found["blocks"], found["idle"], found["block"][-1], found["thread"][-1]) == (3, 4, 2, 3)
     assert found["y"] == [max(v, 0.0) for v in found["x"]]
+    assert found["block"] == [*[0] * 8, *[1] * 8, *[2] * 4] and found["thread"] == [*range(8), *range(8), *range(4)]
+    assert min(found["x"]) < 0 < max(found["x"]) and all(v == int(v) and abs(v) <= 9 for v in found["x"])
+    most, least = small_widgets.threads(99, 99), small_widgets.threads(0, 0)
+    assert (len(most["x"]), most["blocks"], most["idle"]) == (64, 1, 0)
+    assert (len(least["x"]), least["blocks"], least["thread"]) == (1, 1, [0])
+
+
+def test_a_backward_pass_is_that_of_the_library_again_after_an_error() -> None:
+    before = tn.ops.lstm.backward
+    text = "def dlstm(xp, dy, dh, dC, *, cache, needs):\n    return 1 / 0"
+    assert trusted.break_it(text) == trusted.break_it(text) and tn.ops.lstm.backward is before

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from docs.serving import serving
+from tinynet.__main__ import main
 from tinynet.backend import using
 from tinynet.learn import lab
 from tinynet.learn.digits import drawn
@@ -41,16 +42,21 @@ def test_the_page_and_its_files_are_served(server: Server) -> None:
     for path in FILES:
         status, body, headers = answer(server, "GET", path)
         assert status == 200 and body
-        assert "connect-src 'self'" in headers["Content-Security-Policy"] and headers["Content-Type"] == FILES[path][1]
+        assert headers["Content-Security-Policy"].split("; ") == [
+            "default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self' data:", "connect-src 'self'",
+            "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"]
+        assert headers["Content-Type"] == FILES[path][1] and headers["Server"].strip() == "tinynet"
         assert {name: headers[name] for name in PRIVATE} == PRIVATE
         assert server.token.encode() not in body
+    assert answer(server, "GET", "/?again")[:2] == answer(server, "GET", "/index.html")[:2]
     assert answer(server, "GET", "/../server.py")[0] == 404
     assert answer(server, "GET", "/digit.npz")[0] == 404
 
 
 def test_a_call_gets_what_the_lab_computes(server: Server) -> None:
     body = json.dumps(["gates", [PIXELS]]).encode()
-    for more in ({}, {"Origin": f"http://127.0.0.1:{server.server_port}"}, {"Host": f"localhost:{server.server_port}"}):
+    for more in ({}, {"Origin": f"http://127.0.0.1:{server.server_port}"}, {"Host": f"localhost:{server.server_port}"},
+                 {"Origin": f"http://localhost:{server.server_port}"}):
         status, got, _ = answer(server, "POST", "/call", body, X_Token=server.token, **more)
         assert status == 200 and got == lab.call("gates", [PIXELS])
 
@@ -85,6 +91,43 @@ def test_hostile_requests_are_refused(server: Server, status: int, method: str, 
                              **{**token, **headers})
     assert got == status and b"dlstm" not in body
     assert "Access-Control-Allow-Origin" not in sent
+
+
+def test_a_connection_is_kept_after_an_answer_and_closed_after_a_refusal(server: Server,
+                                                                         capsys: pytest.CaptureFixture[str]) -> None:
+    """The rest of a refused call is not read as another one. Nothing is printed."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=30)
+    for path, status, closed in (("/", 200, False), ("/page.css", 200, False), ("/nothing", 404, True)):
+        connection.request("GET", path)
+        response = connection.getresponse()
+        assert (response.status, response.version, response.getheader("Connection")) == (
+            status, 11, "close" if closed else None)
+        assert bool(response.read()) and (connection.sock is None) == closed
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_page_that_is_closed_is_no_error(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    for error, told in ((BrokenPipeError(), False), (KeyError("other"), True)):
+        try:
+            raise error
+        except Exception:
+            server.handle_error(None, ("127.0.0.1", 1))
+        assert bool("".join(capsys.readouterr())) == told
+
+
+def test_a_port_that_is_not_free(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    for port in (server.server_port, 70_000, -1):
+        assert main(["learn", "--port", str(port), "--no-browser"]) == 1
+        told = capsys.readouterr()
+        assert told.out == "" and f"learn: port {port} must be a free port of this computer (" in told.err
+
+
+@pytest.mark.parametrize(("call", "said"), [
+    (["nothing", []], "lab: name must be one of products, softmax, "), (["gates", []], "gates: TypeError: "),
+    (["gates", [[1, 2]]], "gates: ValueError: cannot reshape"), (["threads", [1, 2, 3]], "threads: TypeError: ")])
+def test_what_a_wrong_call_is_told(call: list[Any], said: str, server: Server) -> None:
+    status, text, headers = answer(server, "POST", "/call", json.dumps(call).encode(), X_Token=server.token)
+    assert status == 400 and text.decode().startswith(said) and headers["Content-Type"] == "text/plain; charset=utf-8"
 
 
 @pytest.mark.parametrize("body", [
