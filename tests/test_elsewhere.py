@@ -99,11 +99,16 @@ def test_hints_name_what_there_is() -> None:
     ("mul", operator.mul), ("sub", operator.sub), ("div", operator.truediv), ("pow", lambda a, b: a**3),
     ("mm", operator.matmul), ("dot", operator.matmul), ("neg", lambda a, b: -a), ("abs", lambda a, b: abs(a - b)),
     ("permute", lambda a, b: a.transpose((1, 0))), ("clamp", lambda a, b: a.clip(1, 2)),
-    ("cat", lambda a, b: np.concatenate([a, b])), ("mse_loss", lambda a, b: ((a - b) ** 2).mean())])
+    ("cat", lambda a, b: np.concatenate([a, b])), ("mse_loss", lambda a, b: ((a - b) ** 2).mean()),
+    ("l1_loss", lambda a, b: abs(a - b).mean()), ("concat", lambda a, b: np.concatenate([a, b])),
+    ("huber_loss", lambda a, b: np.where(abs(a - b) < 1, (a - b) ** 2 / 2, abs(a - b) - 0.5).mean()),
+    ("view", lambda a, b: a.reshape(4)), ("unsqueeze", lambda a, b: a[:, None]),
+    ("gather", lambda a, b: np.array([[5.0, 1.0], [2.0, 2.0]])), ("bmm", operator.matmul)])
 def test_a_hint_computes_what_the_other_name_does(name: str, compute: Any) -> None:
     a, b = np.array([[1.0, 5.0], [2.0, 0.5]]), np.array([[3.0, 1.5], [4.0, 2.0]])
     given = {"pow": (a, 3), "neg": (a,), "abs": (a - b,), "permute": (a, (1, 0)), "clamp": (a, 1, 2),
-             "cat": ([a, b],)}.get(name, (a, b))
+             "cat": ([a, b],), "concat": ([a, b],), "view": (a, (4,)), "unsqueeze": (a, 1),
+             "gather": (a, np.array([[1, 0], [0, 0]]))}.get(name, (a, b))
     function = getattr(ops, elsewhere._OPS[name].removeprefix("tn.ops."))
     np.testing.assert_allclose(function(*given).numpy(), compute(a, b))
 
@@ -160,6 +165,48 @@ def test_the_constructor_of_a_users_class_is_left_as_it_is() -> None:
     assert Model(2).trainable(np.ones((1, 2), "float32")).shape == (1, 1)
 
 
+def test_a_loss_has_one_hint_under_each_of_its_names() -> None:
+    ops_by_name = {name.replace("_", ""): right for name, right in elsewhere._OPS.items()}
+    both = {name for name in elsewhere._LAYERS if name in ops_by_name and name != "linear"}
+    assert {"l1loss", "mseloss", "huberloss", "smoothl1loss", "bceloss", "crossentropyloss"} <= both
+    assert all(elsewhere._LAYERS[name] == ops_by_name[name] for name in both)
+
+
+@pytest.mark.parametrize(("name", "expected"), [
+    ("cpu", [[1.0, 4.0], [2.0, 0.5]]), ("clone", [[1.0, 4.0], [2.0, 0.5]]), ("copy", [[1.0, 4.0], [2.0, 0.5]]),
+    ("float", "float32"), ("double", "float64"), ("half", "float16"), ("long", "int64"), ("int", "int64"),
+    ("unsqueeze", [[[1.0, 4.0]], [[2.0, 0.5]]]), ("tolist", [[1.0, 4.0], [2.0, 0.5]]), ("dim", 2), ("numel", 6),
+    ("norm", 21.25**0.5), ("dot", [[9.0, 6.0], [3.0, 8.25]]), ("mm", [[9.0, 6.0], [3.0, 8.25]]), ("grad_fn", None),
+    ("ravel", [1.0, 4.0, 2.0, 0.5])])
+def test_what_a_hint_for_a_tensor_gives(name: str, expected: Any) -> None:
+    x = tn.Tensor(np.array([[1.0, 4.0], [2.0, 0.5]]))
+    given = tn.Tensor(np.ones((2, 3))) if name == "numel" else x
+    found = eval(elsewhere.TENSOR[name], {"tn": tn, "x": given, "y": x, "axis": 1})
+    if isinstance(expected, str):
+        assert found.dtype == expected
+    elif isinstance(found, tn.Tensor):
+        np.testing.assert_allclose(found.numpy(), expected)
+    else:
+        assert found == expected
+
+
+@pytest.mark.parametrize(("name", "check"), [
+    ("float", lambda made, model: made.parameters()[0].dtype == "float32"),
+    ("double", lambda made, model: made.parameters()[0].dtype == "float64"),
+    ("half", lambda made, model: made.parameters()[0].dtype == "float16"),
+    ("get_weights", lambda made, model: [*made] == ["0.W", "0.b"]), ("set_weights", lambda made, model: made is model),
+    ("named_parameters", lambda made, model: [name for name, _ in made] == ["0.W", "0.b"]),
+    ("named_modules", lambda made, model: [name for name, _ in made] == ["", "0"]),
+    ("weight", lambda made, model: made is model[0].W), ("bias", lambda made, model: made is model[0].b),
+    ("kernel", lambda made, model: made is model[0].W), ("cpu", lambda made, model: made is model),
+    ("predict", lambda made, model: made.shape == (1, 3))])
+def test_what_a_hint_for_a_model_gives(name: str, check: Any) -> None:
+    model = nn.Sequential(nn.Dense(2, 3))
+    state, x = model.state_dict(), np.ones((1, 2), "float32")
+    assert check(eval(elsewhere.MODEL[name], {"tn": tn, "model": model, "layer": model[0], "state": state, "x": x}),
+                 model)
+
+
 def test_another_number_of_arguments(tmp_path: Any) -> None:
     for wrong, right in ((lambda: tn.save(tmp_path), r"tn.save\(path, model\)"), (lambda: tn.load(1, 2), "tn.load")):
         with pytest.raises(CallError, match=rf"; {right}") as caught:
@@ -185,7 +232,9 @@ X = tn.Tensor([1.0, 3.0], requires_grad=True)
 @pytest.mark.parametrize(("call", "name"), [
     (lambda: np.sum(X), "sum"), (lambda: np.mean(X, axis=0), "mean"), (lambda: np.concatenate([X, X]), "concatenate"),
     (lambda: np.stack((X, X)), "stack"), (lambda: np.where(np.ones(2, bool), X, 0), "where"),
-    (lambda: np.exp(X), "exp"), (lambda: np.clip(X, 0, 1), "clip")])
+    (lambda: np.exp(X), "exp"), (lambda: np.clip(X, 0, 1), "clip"), (lambda: np.sum(a=X), "sum"),
+    (lambda: np.concatenate([np.ones(1), [X][0]]), "concatenate"), (lambda: np.add.reduce(X), "add"),
+    (lambda: np.add(X, np.ones(2), out=np.ones(2)), "add")])
 def test_numpy_loses_no_gradient_in_silence(call: Any, name: str) -> None:
     with pytest.raises(DtypeError, match=rf"^np.{name}: a tensor must be .*; tn.ops.{name}, or np.{name}\(x"):
         call()

@@ -77,7 +77,8 @@ class Op(Generic[Result]):
         self._sizing = frozenset(p.name for p in options if p.name in taken or any_option)  # options of `sizes`
         self._pair = self.name, f"d{self.name}"
         self._positional = tuple(p.name for p in options if p.kind is not p.KEYWORD_ONLY)
-        self._alone = len(options) if self._positional == self._names else -1  # arguments, where there are no options
+        has_options = not self._names == self._positional == tuple(p.name for p in options)
+        self._alone = -1 if has_options else len(options)  # arguments, where there are no options
         self._defaults = {argument.name: None for argument in self.contract.inputs if argument.optional}
         self._defaults.update({p.name: p.default for p in options if p.default is not p.empty})
 

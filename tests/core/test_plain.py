@@ -44,6 +44,18 @@ def test_a_product_of_a_matrix_is_that_of_its_elements() -> None:
     np.testing.assert_array_equal(tn.predict(model, matrix(X)), tn.predict(model, X))
 
 
+@pytest.mark.parametrize("name", ["add", "subtract", "multiply", "divide", "matmul", "less", "less_equal", "greater",
+                                  "greater_equal", "equal", "not_equal"])
+def test_a_function_of_numpy_with_an_array_and_a_tensor_is_the_tensors_own(name: str) -> None:
+    function, a, b = getattr(np, name), np.array([[1.0, 5.0], [2.0, 7.0]]), np.array([[3.0, 5.0], [1.0, 2.0]])
+    x = tn.Tensor(b, requires_grad=True)
+    found = function(a, x)
+    assert isinstance(found, tn.Tensor)
+    np.testing.assert_allclose(found.numpy(), function(a, b))
+    with pytest.raises(DtypeError, match=f"np.{name}: a tensor must be given to a function of tn.ops"):
+        function(x, a)
+
+
 def test_masked_elements_are_refused() -> None:
     hidden = np.ma.array(X, mask=X > 9)
     for call in (lambda: tn.Tensor(hidden), lambda: tn.data.Loader(hidden, batch_size=2),

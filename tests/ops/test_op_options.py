@@ -15,6 +15,7 @@ from tests.support.complete import OPS
 from tests.support.op_cases import draw
 from tinynet.errors import TinynetError
 from tinynet.op import Op
+from tinynet.options import fits, wrong_option
 
 ODD = [None, True, 1.5, -1, 0, 5, 10**30, np.int64(1), np.float64(1.0), float("nan"), float("inf"), "a", "", [], (),
        [1], (1.5,), (0, 0), [0, None], {}, {0}, np.array([1, 2]), np.array(1), b"x", 1j, (1, 2, 3, 4, 5), slice(None),
@@ -189,6 +190,29 @@ def test_an_op_may_have_no_input() -> None:
 
     made: Op[Any] = Op(up_to, "-> y:(N)", [], lambda known, n: {"N": n}, None, True)
     assert made(n=3).numpy().tolist() == made(n=3).numpy().tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("annotation", "right", "wrong"), [
+    (int, [3, -3, True, np.int8(3), np.array(3), 2**63 - 1, 1 - 2**63], [1.5, "3", None, 2**63, -(2**63), [3]]),
+    (float, [1.5, 2, np.float64(1.0), np.int64(2)], ["1", None, 1j, 2**63]),
+    (bool, [True, False], [1, None, "x"]), (str, ["", "x"], [b"x", 1]), (int | None, [None, 3], [1.5]),
+    (None, [None], [0]), (tuple[int, int], [(1, 2), [1, 2]], [(1,), (1, 2, 3), (1, 0.5), 1, "ab"]),
+    (tuple[int, ...], [(), (1,), [1, 2, 3]], [(1, None), 3]),
+    (int | tuple[int, str], [5, (5, "x")], [("x", 5), (5, 5)]),
+    (np.ndarray, [object(), None], [])], ids=str)
+def test_the_values_that_an_annotation_allows(annotation: Any, right: list[Any], wrong: list[Any]) -> None:
+    assert all(fits(value, annotation) for value in right) and not any(fits(value, annotation) for value in wrong)
+
+
+def test_the_first_wrong_option_is_named_with_its_default() -> None:
+    def f(x, free=1, size: int = 3, rate: float | None = None, kind: str = "a") -> None:  # type: ignore[no-untyped-def]
+        pass
+
+    signature = inspect.signature(f)
+    assert wrong_option("f", signature, {"free": "x", "size": 2, "rate": 2, "kind": "b"}) is None
+    assert str(wrong_option("f", signature, {"size": 2, "rate": "x", "kind": 5})) == (
+        "f: rate must be float | None, got 'x'; rate=None?")
+    assert str(wrong_option("f", signature, {"kind": 5, "size": 0.5})) == "f: kind must be str, got 5; kind='a'?"
 
 
 def test_an_error_inside_an_op_that_is_no_options_fault_stays() -> None:

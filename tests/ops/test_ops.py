@@ -710,6 +710,10 @@ def test_arguments_that_do_not_exist() -> None:
     for name in ("axes", "xs"):
         with pytest.raises(TypeError, match=f"concatenate: got an unexpected .* '{name}'; call it as concatenate"):
             tn.ops.concatenate(tn.Tensor(X), **{name: 1})
+    for call in (lambda: tn.ops.softmax(tn.Tensor(X), 1), lambda: tn.ops.mse(tn.Tensor(X), X, "sum"),
+                 lambda: tn.ops.sum(tn.Tensor(X), 1, True)):  # options, which are named
+        with pytest.raises(TypeError, match=r": too many positional arguments; call it as \w+\("):
+            call()
 
 
 def test_the_mean_of_booleans_and_integers() -> None:
