@@ -315,6 +315,22 @@ def test_a_page_has_the_25_surest_mistakes(model: str, drawn: list[dict[str, Any
     assert not (tmp_path / "other" / "mistakes.html").exists() and drawn[-1]["title"] == "26.png: dark 86.7%"
 
 
+def test_each_folder_has_a_page_of_its_own(model: str, folder: Path, drawn: list[dict[str, Any]], tmp_path: Path,
+                                           capsys: pytest.CaptureFixture[str]) -> None:
+    folders = [str(folder / name) for name in ("train", "train/dark/1.png", "train", "te")]
+    (folder / "te" / "dark").mkdir(parents=True)
+    (folder / "te" / "bright").mkdir()
+    Image.new("L", (4, 4), 5).save(folder / "te" / "bright" / "1.png")
+    Image.new("L", (4, 4), 7).save(folder / "te" / "dark" / "1.png")
+    main(["explain", model, *folders, "--out", str(tmp_path), "--most", "1", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert [(Path(one["page"]).name, one["mistakes"]) for one in found if "page" in one] == [
+        ("mistakes.html", 2), ("mistakes-2.html", 2), ("mistakes-3.html", 1)]
+    assert 'src="mistakes-3/001.png"' in (tmp_path / "mistakes-3.html").read_text()
+    assert [one["place"].parent.name for one in drawn if one["place"].parent != tmp_path] == [
+        "mistakes", "mistakes", "mistakes-2", "mistakes-2", "mistakes-3"]
+
+
 def test_mistakes_are_those_by_the_threshold_of_the_model(folder: Path, drawn: list[dict[str, Any]], tmp_path: Path,
                                                           capsys: pytest.CaptureFixture[str]) -> None:
     """So are the class in a title and the class of a map."""

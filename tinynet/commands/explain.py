@@ -74,7 +74,8 @@ def explain(options: argparse.Namespace) -> int:
                 say(f"{printable(image)}: pictures of {options.most} of {len(jobs):,} images; --most for more",
                     error=options.json)
             if wrong is not None:
-                page = _page(pictures, image, wrong, options)
+                pages = sum("page" in one for one in written)
+                page = _page(pictures, image, wrong, options, f"mistakes-{pages + 1}" if pages else "mistakes")
                 written.append({"page": str(page), "mistakes": len(wrong)})
                 if not options.json:
                     show(f"{printable(page)}: {min(len(wrong), MISTAKES)} of {counted(len(wrong), 'mistake')}, "
@@ -142,11 +143,11 @@ def _plain(name: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)[:80]
 
 
-def _page(pictures: Classifier, folder: str, wrong: list[Job], options: argparse.Namespace) -> Path:
-    """Write the page of the worst mistakes, with a picture of each."""
+def _page(pictures: Classifier, folder: str, wrong: list[Job], options: argparse.Namespace, name: str) -> Path:
+    """Write the page of the worst mistakes, with a picture of each. `name` is that of the page and of their folder."""
     rows = []
     for number, job in enumerate(wrong[:MISTAKES], 1):
-        picture = f"mistakes/{number:03d}.png"
+        picture = f"{name}/{number:03d}.png"
         one = _drawn(pictures, job, options, options.out / picture)
         rows.append(f'<figure><img src="{picture}" alt=""><figcaption><strong>{escape(job.true)}</strong>, taken for '
                     f"<strong>{escape(one['class'])}</strong> ({one['probability']:.1%}): "
@@ -154,7 +155,7 @@ def _page(pictures: Classifier, folder: str, wrong: list[Job], options: argparse
     text = (f"The {len(rows)} surest of {counted(len(wrong), 'mistake')} of {escape(printable(str(options.model)))} on "
             f"{escape(printable(folder))}. Maps: {escape(METHODS[options.method][1])}." if rows else
             f"No mistakes of {escape(printable(str(options.model)))} on {escape(printable(folder))}.")
-    page = Path(options.out, "mistakes.html")
+    page = Path(options.out, f"{name}.html")
     write_whole(page, _PAGE.format(text=text, rows="\n".join(rows)).encode())
     return page
 
