@@ -1,5 +1,6 @@
 """`tn.about()`: what it holds, and what it says where something is missing."""
 
+import importlib.metadata
 import json
 import platform
 import re
@@ -24,6 +25,8 @@ def test_versions() -> None:
     assert found["python"] == platform.python_version()
     assert found["tinynet"] == tn.__version__
     assert found["numpy"] == np.__version__
+    for name in ("numba", "llvmlite", "safetensors"):
+        assert found[name] == importlib.metadata.version(name)
     assert MODULE.versions(["no-such-package"]) == {"python": found["python"], "tinynet": tn.__version__}
 
 
@@ -36,6 +39,10 @@ def test_it_is_plain_and_printable() -> None:
     for text in (found.platform, found.processor, found.kernels, *found.devices):
         assert any(line.endswith(text) for line in lines)
     assert found.devices == [str(device) for device in tn.devices()]
+    several = MODULE.About({"numpy": "2"}, "Linux", "fast", ["avx", "fma"], 3, "/there", ["cpu (one)", "gpu (two)"])
+    assert str(several).splitlines() == [
+        "numpy         2", "platform      Linux", "processor     fast", "instructions  avx fma", "threads       3",
+        "kernels       /there", "devices       cpu (one)", "              gpu (two)"]
 
 
 def test_the_line_of_the_host_says_what_the_system_says(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,6 +75,8 @@ def test_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read("processor\t: 0\nflags\t\t: fpu avx2 sse4_2 avx\nprocessor\t: 1\nflags\t\t: fma\n") == [
         "sse4_2", "avx", "avx2"]
     assert read("Features\t: fp asimd sve\n") == ["asimd", "sve"]
+    assert read("flags : amx_tile avx512vl avx512_bf16 avx512f avx512bw fma\n") == [
+        "fma", "avx512f", "avx512bw", "avx512vl", "avx512_bf16", "amx_tile"]
     assert read("nothing\n") == []
 
     def missing(self: Path, **options: Any) -> str:

@@ -225,13 +225,14 @@ def test_csv(model: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert "not allowed with" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["predict", "evaluate", "summary", "export", "about"])
+@pytest.mark.parametrize("command", ["train", "predict", "evaluate", "explain", "summary", "export", "learn", "about"])
 def test_help_has_examples_that_can_be_parsed(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main([command, "--help"])
     assert stopped.value.code == 0
     examples = re.findall(r"\btinynet ([^>\n]*)", capsys.readouterr().out.partition("examples:\n")[2])
-    assert examples and all(parser().parse_args(shlex.split(words)) for words in examples)
+    assert examples and all(words.split()[0] == command for words in examples)
+    assert all(parser().parse_args(shlex.split(words, comments=True)).command for words in examples)
 
 
 # --- evaluate -------------------------------------------------------------------------------------------------------
@@ -391,7 +392,8 @@ def test_a_model_of_sequences_is_no_classifier() -> None:
 
 # --- the command itself ---------------------------------------------------------------------------------------------
 
-def test_options_that_are_wrong(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_options_that_are_wrong(model: Path, capsys: pytest.CaptureFixture[str],
+                                monkeypatch: pytest.MonkeyPatch) -> None:
     for arguments in ([], ["guess"], ["predict"], ["predict", str(model)], ["predict", "--batch-size", "0", "m", "i"],
                       ["evaluate", str(model), "digits", "--part", "x"], ["summary", str(model), "more"]):
         with pytest.raises(SystemExit) as stopped:
@@ -402,6 +404,11 @@ def test_options_that_are_wrong(model: Path, capsys: pytest.CaptureFixture[str])
         main(["--help"])
     assert stopped.value.code == 0
     assert "Exit codes: 0 done; 1 a fault of the model" in capsys.readouterr().out
+    for started, called in (("/usr/bin/tinynet", "tinynet"), ("/lib/tinynet/__main__.py", "python -m tinynet")):
+        monkeypatch.setattr(sys, "argv", [started])
+        with pytest.raises(SystemExit):
+            main(["--help"])
+        assert capsys.readouterr().out.startswith(f"usage: {called} [-h] [--version]")
 
 
 def test_devices_that_are_not_there(model: Path, folder: Path, capsys: pytest.CaptureFixture[str],

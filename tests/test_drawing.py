@@ -1,5 +1,6 @@
 """Figures: what stands where, and in which order."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,14 @@ def test_long_names_of_classes_are_turned(longest: int, turned: int, upright: in
     assert {label.get_rotation() for label in axes.get_xticklabels()} == {turned}
     assert {label.get_rotation() for label in axes.get_yticklabels()} == {upright}
     assert {text.get_color() for text in axes.texts} == {"black"}
+
+
+def test_figures_are_drawn_without_a_screen_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    matplotlib = sys.modules["matplotlib"]
+    matplotlib.use("svg")
+    assert drawing.available() and matplotlib.get_backend().lower() == "agg"
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert not drawing.available()
 
 
 def test_a_file_has_a_size_and_no_name_of_a_program(tmp_path: Path) -> None:

@@ -134,8 +134,12 @@ def test_grad_cam_of_a_model_that_reads_rows() -> None:
     maps = explain.grad_cam(model, rng.normal(size=(3, 14, 10)).astype("float32"), 1)
     assert maps.shape == (3, 14, 10)
     np.testing.assert_array_equal(maps, np.repeat(maps[:, :, :1], 10, axis=2))
-    once = nn.Sequential(nn.LSTM(10, 8), nn.Conv1D(8, 4, 14), nn.ReLU(), nn.Flatten(), nn.Dense(4, 2))
+    by_hand = nn.Sequential(nn.Conv1D(10, 4, 3, padding="same"), nn.ReLU(), nn.GlobalAveragePool(), nn.Dense(4, 2))
     x = rng.normal(size=(3, 14, 10)).astype("float32")
+    features = nn.Sequential(*by_hand[:2])(tn.Tensor(x)).numpy()
+    expected = np.maximum((features * by_hand[3].W.numpy()[:, 1] / 14).sum(axis=-1), 0)
+    np.testing.assert_allclose(explain.grad_cam(by_hand, x, 1), expected[:, :, None].repeat(10, axis=2), atol=1e-6)
+    once = nn.Sequential(nn.LSTM(10, 8), nn.Conv1D(8, 4, 14), nn.ReLU(), nn.Flatten(), nn.Dense(4, 2))
     np.testing.assert_array_equal(explain.grad_cam(once, x, 1), explain.grad_cam(once, x, 1, layer="0"))
     with pytest.raises(ArgumentError, match=r"must have a layer whose output is \(N,h,w,C\)"):
         explain.grad_cam(nn.Sequential(nn.Flatten(), nn.Dense(12, 2)), np.zeros((1, 3, 4), "float32"))
@@ -228,6 +232,8 @@ def test_a_model_that_ends_in_softmax_has_the_same_occlusion(classes: int) -> No
     slopes = W[1] - np.einsum("nk,khw->nhw", p, W)  # of log p
     slopes = slopes * (x[..., 0] - x[..., 0].mean(axis=(1, 2), keepdims=True))
     np.testing.assert_allclose(explain.gradient(ends, x, 1), explain._smooth(slopes), atol=1e-5)
+    model[1].b.data[1] -= 1000
+    assert not tn.predict(ends, x)[:, 1].any() and np.isfinite(explain.gradient(ends, x, 1)).all()
 
 
 def test_grad_cam_looks_at_the_last_map_of_more_than_one_row_and_column() -> None:

@@ -89,7 +89,7 @@ def test_gradients_on_their_way_back_are_those_of_the_whole_sequence() -> None:
 def test_a_larger_forget_bias_keeps_more_of_the_gradient() -> None:
     norms = lab.forget_bias(THREE)["norms"]
     assert norms.shape == (4, 28) and (np.diff(norms[:, 0]) > 0).all()
-    assert norms[0, 0] < 1e-6 and norms[3, 0] > 1
+    assert norms[0, 0] < 1e-6 and norms[3, 0] > 1 and lab.forget_bias(THREE)["biases"] == [-1, 0, 1, 3]
 
 
 @pytest.mark.parametrize(("right", "wrong", "noticed"), [
