@@ -29,6 +29,7 @@ def test_a_confusion_matrix_has_a_row_for_each_true_class(drawn: list[Any]) -> N
     assert {(round(text.get_position()[1]), round(text.get_position()[0])): text.get_text() for text in axes.texts} == {
         (i, j): f"{count:,}" for (i, j), count in np.ndenumerate(table)}
     np.testing.assert_allclose(axes.images[0].get_array(), [[0.8, 0.2, 0], [1 / 1006, 1000 / 1006, 5 / 1006], [0] * 3])
+    assert {(text.get_ha(), text.get_va()) for text in axes.texts} == {("center", "center")}
     assert axes.images[0].get_clim() == (0, 1) and drawn[0].axes[1].get_ylabel() == drawing.SHARES
     assert {text.get_text() for text in axes.texts if text.get_color() == "white"} == {"8", "1,000"}
     np.testing.assert_allclose(drawn[0].get_size_inches(), (3 + 0.6 * 3 + 1.5, 3 + 0.6 * 3))

@@ -172,6 +172,30 @@ def test_a_loss_has_one_hint_under_each_of_its_names() -> None:
     assert all(elsewhere._LAYERS[name] == ops_by_name[name] for name in both)
 
 
+SAME = {
+    "tn.ops.cross_entropy": "crossentropyloss softmax_cross_entropy nll_loss cross_entropy_loss",
+    "tn.ops.binary_cross_entropy": "bceloss bcewithlogitsloss binary_crossentropy binary_cross_entropy_with_logits",
+    "tn.ops.mse": "mseloss mse_loss mean_squared_error", "tn.ops.mae": "l1loss l1_loss",
+    "tn.ops.huber": "huberloss huber_loss smoothl1loss smooth_l1_loss", "tn.nn.MaxPool1D": "maxpooling1d",
+    "tn.nn.MaxPool2D": "maxpooling2d", "tn.nn.AvgPool1D": "averagepooling1d", "tn.nn.AvgPool2D": "averagepooling2d",
+    "tn.nn.GlobalAveragePool": "globalaveragepooling1d globalaveragepooling2d adaptiveavgpool1d adaptiveavgpool2d",
+    "tn.nn.BatchNorm": "batchnorm1d batchnorm2d batchnormalization", "tn.nn.LayerNorm": "layernormalization",
+    "tn.nn.Dropout": "dropout1d dropout2d spatialdropout2d", "tn.nn.SiLU": "swish", "tn.nn.SimpleRNN": "rnn",
+    "tn.nn.Module": "model layer", "tn.optim.StepDecay": "steplr exponentiallr",
+    "tn.optim.Cosine": "cosineannealinglr cosinedecay", "tn.optim.OneCycle": "onecyclelr",
+    "tn.optim.Warmup": "linearlr", "tn.optim.clip_global_norm": "clip_grad_norm_", "tn.callbacks.EMA": "averagedmodel",
+    "tn.Tensor": "from_numpy array asarray", "tn.seed": "manual_seed set_seed", "tn.set_threads": "set_num_threads",
+    "tn.devices": "device", "tn.load": "load_model", "tn.save": "save_model", "tn.fit": "train",
+    "tn.optim": "optimizers", "tn.precision": "autocast", "tn.nn": "layers", "tn.init.zeros": "zeros",
+    "tn.init.ones": "ones"}
+
+
+@pytest.mark.parametrize("right", SAME)
+def test_names_of_one_thing_have_its_hint(right: str) -> None:
+    for name in SAME[right].split():
+        assert {table[name] for table in elsewhere._ELSEWHERE.values() if name in table} == {right}
+
+
 @pytest.mark.parametrize(("name", "expected"), [
     ("cpu", [[1.0, 4.0], [2.0, 0.5]]), ("clone", [[1.0, 4.0], [2.0, 0.5]]), ("copy", [[1.0, 4.0], [2.0, 0.5]]),
     ("float", "float32"), ("double", "float64"), ("half", "float16"), ("long", "int64"), ("int", "int64"),

@@ -304,6 +304,7 @@ def test_a_page_has_the_25_surest_mistakes(model: str, drawn: list[dict[str, Any
     assert capsys.readouterr().out.endswith(f"{out / 'mistakes.html'}: 25 of 27 mistakes, the surest first\n")
     assert [one["pixel"] for one in drawn[1:]] == [*range(226, 201, -1)]
     page = (out / "mistakes.html").read_text()
+    assert page.startswith('<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n')
     assert page.count("<figure>") == 25 and f"The 25 surest of 27 mistakes of {model} on {tmp_path / 'in'}." in page
     for path in (tmp_path / "in" / "dark").iterdir():
         Image.new("L", (4, 4), 0).save(path)

@@ -9,7 +9,7 @@ import pytest
 import tinynet as tn
 from tinynet import ops
 from tinynet.errors import ArgumentError, DtypeError, ShapeError
-from tinynet.plain import kind_of, number, plain, plain_array, plain_rows
+from tinynet.plain import kind_of, number, plain, plain_array, plain_rows, whole
 
 X = np.arange(12, dtype="float32").reshape(6, 2)
 
@@ -187,6 +187,15 @@ def test_numbers_and_their_limits() -> None:
             number("f", "x", wrong, 0, 1, below=True, usual="0.5")
     with pytest.raises(ArgumentError, match="f: x must be finite and at least 0, got inf"):
         number("f", "x", np.inf, 0, usual="1")
+    assert [number("f", "x", edge, 0, 1, usual="0.5") for edge in (0, 1)] == [0, 1]
+    assert [whole("f", "n", edge, 1, 4, usual="n=2") for edge in (np.array(1), np.int8(4))] == [1, 4]
+    for wrong in (0, 5, 2.0, True, np.bool_(True), "2", None, np.array([2])):
+        with pytest.raises(ArgumentError, match=r"^f: n must be an integer from 1 to 4, got .*; n=2\?$"):
+            whole("f", "n", wrong, 1, 4, usual="n=2")
+    with pytest.raises(ArgumentError, match="f: n must be an integer of at least 1, got 0; n=2"):
+        whole("f", "n", 0, 1, usual="n=2")
+    with pytest.raises(ArgumentError, match=r"f: x must be in \[0, 1\], got 2"):
+        number("f", "x", 2, 0, 1, usual="0.5")
 
 
 @pytest.mark.parametrize("call", [

@@ -31,6 +31,18 @@ def test_a_pen_is_two_and_a_half_pixels_wide() -> None:
     assert drawn().dtype == np.float32 and drawn().min() == 0 and drawn().max() == 1
 
 
+def test_the_digits_stand_where_they_stood() -> None:
+    """How much ink each has, and its middle: columns and rows."""
+    y, x = np.mgrid[0:28, 0:28]
+    ink = drawn().sum(axis=(1, 2), dtype=float)
+    np.testing.assert_allclose(ink, [123.703, 64.007, 120.266, 109.517, 108.958, 119.614, 117.486, 83.916, 145.873,
+                                     108.57], atol=2e-3)
+    np.testing.assert_allclose((drawn() * x).sum(axis=(1, 2)) / ink, [
+        13.5, 13.9355, 13.3575, 13.7858, 13.7258, 13.3278, 12.6827, 14.6393, 13.5, 14.3063], atol=1e-3)
+    np.testing.assert_allclose((drawn() * y).sum(axis=(1, 2)) / ink, [
+        13.5, 12.2874, 14.1904, 13.2668, 14.0483, 12.7231, 14.9883, 10.9135, 13.3816, 11.2783], atol=1e-3)
+
+
 def test_what_the_page_shows_first() -> None:
     found = lab.start()
     assert found["strokes"] is STROKES and found["version"] == tn.__version__
@@ -146,7 +158,7 @@ def test_averages_of_the_variance_start_at_one_without_the_correction() -> None:
         expected = 0.9 * expected + 0.1 * batch
         assert found == pytest.approx(expected)
     np.testing.assert_allclose(running, np.cumsum(batches) / np.arange(1, 5), rtol=1e-5)
-    assert batches.mean() == pytest.approx(4, rel=0.5)
+    assert batches.mean() == pytest.approx(4, rel=0.5) and len({*batches}) == 4
     assert [len(lab.batch_norm(steps, 0.0, 1.0)["mean"]) for steps in (0, 1, 60, 99)] == [1, 1, 60, 60]
 
 
@@ -158,7 +170,10 @@ def test_a_training_run_has_the_rate_and_the_steps_that_are_asked_for(monkeypatc
         monkeypatch.setitem(lab._made, "training", (made, tn.optim.Adam(made.parameters()), [0]))
         return lab.training(False, lr, steps)
 
+    shifted, asked = lab.shifted, list[int]()
+    monkeypatch.setattr(lab, "shifted", lambda step: (asked.append(step), shifted(step))[1])
     few, many, other = run(0.01, 0), run(0.01, 99), run(0.02, 2)
+    assert asked == [0, 10_000, *range(20), 10_000, 0, 1, 10_000], "the digits to test are no digits to train on"
     assert (few["step"], many["step"], len(other["losses"])) == (1, 20, 2)
     assert other["losses"][0] == few["losses"][0] and other["losses"][1] != many["losses"][1]
     assert many["accuracy"] > few["accuracy"] and many["accuracy"] * 50 == pytest.approx(round(many["accuracy"] * 50))

@@ -48,6 +48,9 @@ def test_the_page_and_its_files_are_served(server: Server) -> None:
         assert headers["Content-Type"] == FILES[path][1] and headers["Server"].strip() == "tinynet"
         assert {name: headers[name] for name in PRIVATE} == PRIVATE
         assert server.token.encode() not in body
+    with Server() as other:
+        assert len(other.token) == len(server.token) == 32 and other.token != server.token
+        assert other.address == f"http://127.0.0.1:{other.server_port}/#{other.token}"
     assert answer(server, "GET", "/?again")[:2] == answer(server, "GET", "/index.html")[:2]
     assert answer(server, "GET", "/../server.py")[0] == 404
     assert answer(server, "GET", "/digit.npz")[0] == 404
@@ -78,6 +81,7 @@ def test_a_call_gets_what_the_lab_computes(server: Server) -> None:
     (404, "POST", "/call?again", {}),
     (405, "GET", "/call?again", {}),
     (501, "PUT", "/call", {}),
+    (501, "HEAD", "/", {}),
     (501, "OPTIONS", "/call", {"Origin": "http://example.org"}),
     (413, "POST", "/call", {"Content_Length": "-1"}),
     (413, "POST", "/call", {"Content_Length": str(LARGEST + 1)}),
