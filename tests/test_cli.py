@@ -276,7 +276,10 @@ def test_evaluate_as_json(model: Path, folder: Path, capsys: pytest.CaptureFixtu
     assert found["confusion_matrix"] == [[3, 1], [0, 2]]
     assert found["per_class"]["bright"] == {"precision": 2 / 3, "recall": 1.0, "f1": 0.8, "images": 2}
     assert list(found["skipped"]) == ["dark/damaged.png"]
-    assert "skipped dark/damaged.png: " in run(capsys, "evaluate", model, folder)[1]
+    assert "\n  skipped dark/damaged.png: " in run(capsys, "evaluate", model, folder)[1]
+    code, out, err = run(capsys, "evaluate", model, folder, "--csv")
+    assert code == 0 and len(out.splitlines()) == 3
+    assert err == f"skipped dark/damaged.png: {found['skipped']['dark/damaged.png']}\n"
 
 
 def test_evaluate_the_part_that_is_to_be_tested(model: Path, tmp_path: Path,

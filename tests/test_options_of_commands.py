@@ -241,6 +241,8 @@ def test_the_method_and_the_target(method: str, number: int, signed: bool, model
     assert second["heat"] == 100 * number + 2 and second["place"] == Path("explained/001-1.png")
     assert second["title"] == "1.png: dark 86.7%; map for bright"
     answer, = json.loads(capsys.readouterr().out.partition("\n")[2])
+    main(["explain", model, image, "--method", method, "--target", "dark"])
+    assert drawn[2]["title"] == "1.png: dark 86.7%" and drawn[2]["heat"] == 100 * number
     assert (answer["class"], answer["target"]) == ("dark", "bright")
     assert answer["probability"] == pytest.approx(0.867, abs=1e-3)
 

@@ -20,7 +20,7 @@ def wrong_option(function: str, signature: inspect.Signature, options: Mapping[s
     """
     for name, value in options.items():
         parameter = signature.parameters[name]
-        if parameter.annotation is parameter.empty or fits(value, parameter.annotation):
+        if fits(value, parameter.annotation):
             continue
         rule = inspect.formatannotation(parameter.annotation)
         usual = f"see help({function})" if parameter.default is parameter.empty else f"{name}={parameter.default!r}?"

@@ -10,7 +10,7 @@ from tinynet.data import scan_folder
 from tinynet.data.digits.mnist import find_below
 from tinynet.errors import DataError, counted, printable
 from tinynet.novelty import unlikeness
-from tinynet.output import json_text
+from tinynet.output import json_text, say
 from tinynet.saving.models import load
 
 _EXAMPLES = """\
@@ -46,6 +46,8 @@ def evaluate(options: argparse.Namespace) -> int:
         show(csv_line(["class", *columns]))
         for name, figures in found["per_class"].items():
             show(csv_line([name, *(figures[column] for column in columns)]))
+        for name, reason in skipped.items():
+            say(f"skipped {printable(name)}: {reason}", error=True)
     else:
         show(sentence)
         for name, reason in skipped.items():
