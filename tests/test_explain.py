@@ -1,6 +1,7 @@
 """Maps of what a classifier looks at: against computations by hand, and on images with a known place."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -263,9 +264,10 @@ def test_more_images_than_a_batch() -> None:
 
 
 @pytest.mark.parametrize(("arguments", "error", "message"), [
-    ((np.zeros((12, 12)),), ShapeError, r"x must be images.*x\[None\] for one image"),
+    ((np.zeros((12, 12)),), ShapeError, r"x must be images.* got \(12, 12\); x\[None\] for one image"),
     ((np.zeros((0, 12, 12, 3)),), ShapeError, "x must be images"),
-    ((np.zeros((1, 12, 12, 3)), 2), ArgumentError, "target must be the number of a class below 2"),
+    ((np.zeros((1, 1, 12, 12, 3)),), ShapeError, "x must be images"),
+    ((np.zeros((1, 12, 12, 3)), 2), ArgumentError, "target must be the number of a class below 2, .* got 2; None for"),
     ((np.zeros((1, 12, 12, 3)), -1), ArgumentError, "target must be"),
     ((np.zeros((1, 12, 12, 3)), 0.5), ArgumentError, "target must be")])
 def test_wrong_arguments(arguments: Any, error: Any, message: str) -> None:
@@ -276,14 +278,16 @@ def test_wrong_arguments(arguments: Any, error: Any, message: str) -> None:
 
 def test_wrong_layers_and_sizes() -> None:
     x = np.zeros((1, 12, 12, 3), "float32")
-    for layer, message in (("9", "layer must be the path of a module"), ("5", r"must have an output \(N,h,w,C\)"),
-                           (nn.ReLU(), r"must have an output \(N,h,w,C\)")):
+    for layer, message in (("9", "layer must be the path of a module, such as '6', got '9'; None for the last"),
+                           ("5", r"must have an output \(N,h,w,C\) or \(N,T,C\), got \(1, 216\); None for the last"),
+                           (nn.ReLU(), r"must have an output \(N,h,w,C\) or \(N,T,C\), got none")):
         with pytest.raises(ArgumentError, match=message):
             explain.grad_cam(cnn(), x, layer=layer)
     for size in (0, 13, (3, 40)):
-        with pytest.raises(ArgumentError, match="size must be from 1 to"):
+        with pytest.raises(ArgumentError, match="size must be from 1 to the image's 12 x 12, got "
+                           rf"{re.escape(str(size))}; None for a 7th"):
             explain.occlusion(cnn(), x, size=size)
-    with pytest.raises(ShapeError, match="a score for each of two or more classes"):
+    with pytest.raises(ShapeError, match=r"a score for each of two or more classes, \(N,K\), got \(1, 1\); end it"):
         explain.gradient(nn.Sequential(nn.Flatten(), nn.Dense(12 * 12 * 3, 1)), x)
 
 

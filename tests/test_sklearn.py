@@ -73,8 +73,9 @@ def test_images_and_the_seed_outside() -> None:
     assert model.score(X, y) > 0.9 and tn.random.state_dict() == {"seed": 7, "draws": 1}
     first = model.predict_proba(X[:1])
     np.testing.assert_array_equal(model.predict_proba(X)[:1], first)
-    with pytest.raises(ValueError, match="at least two classes"):
-        tn.sklearn.Classifier(build_cnn).fit(X, y * 0)
+    for one, told in ((y * 0, "0"), (np.array(["cat"] * 60), "'cat'")):
+        with pytest.raises(ValueError, match=f"y must hold at least two classes, got one class, {told}; take samples"):
+            tn.sklearn.Classifier(build_cnn).fit(X, one)
 
 
 def test_the_seed_outside_is_restored_after_an_error() -> None:

@@ -20,6 +20,7 @@ from tinynet.data.loader import Loader
 from tinynet.errors import ArgumentError
 from tinynet.nn.module import Module
 from tinynet.optim import Adam
+from tinynet.plain import plain
 from tinynet.tensor import Tensor
 from tinynet.training.evaluate import predict
 from tinynet.training.fit import fit
@@ -66,8 +67,8 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
         check_classification_targets(named)
         self.classes_, labels = np.unique(named, return_inverse=True)
         if len(self.classes_) < 2:
-            raise ArgumentError(f"Classifier: y must hold at least two classes, got one class, {self.classes_[0]!r}; "
-                                "take samples of another class")
+            raise ArgumentError("Classifier: y must hold at least two classes, got one class, "
+                                f"{plain(self.classes_[0])!r}; take samples of another class")
         before = random.state_dict()
         random.seed(self.seed)
         try:

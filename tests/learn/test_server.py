@@ -52,7 +52,7 @@ def test_the_page_and_its_files_are_served(server: Server) -> None:
         assert len(other.token) == len(server.token) == 32 and other.token != server.token
         assert other.address == f"http://127.0.0.1:{other.server_port}/#{other.token}"
     assert answer(server, "GET", "/?again")[:2] == answer(server, "GET", "/index.html")[:2]
-    assert answer(server, "GET", "/../server.py")[0] == 404
+    assert answer(server, "GET", "/../server.py")[:2] == (404, b"no such file")
     assert answer(server, "GET", "/digit.npz")[0] == 404
 
 
@@ -94,6 +94,10 @@ def test_hostile_requests_are_refused(server: Server, status: int, method: str, 
     got, body, sent = answer(server, method, path, b"" if "Content_Length" in headers else b'["source", []]',
                              **{**token, **headers})
     assert got == status and b"dlstm" not in body
+    said = {404: "no such call", 405: "a call is a POST", 413: "a call has a length, of at most 1048576 bytes",
+            403: "another host" if "Host" in headers else "another origin" if "Origin" in headers else
+                 "a wrong token; open the address that `tinynet learn` has printed"}
+    assert body.decode() == said[status] if status in said else status == 501
     assert "Access-Control-Allow-Origin" not in sent
 
 
