@@ -78,6 +78,18 @@ def test_images_and_the_seed_outside() -> None:
             tn.sklearn.Classifier(build_cnn).fit(X, one)
 
 
+def test_a_row_has_the_same_bits_in_any_company() -> None:
+    """The model is in evaluation, and the classifier says that it takes arrays of more axes."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(130, 300)), np.arange(130) % 3
+    model = tn.sklearn.Classifier(build, epochs=1).fit(X, y)
+    p = model.predict_proba(X)
+    assert p.shape == (130, 3) and not model.model_.training
+    for rows in (slice(0, 1), slice(3, 10), slice(60, 124), slice(64, 129)):
+        np.testing.assert_array_equal(model.predict_proba(X[rows]), p[rows])
+    assert model.__sklearn_tags__().input_tags.three_d_array
+
+
 def test_the_seed_outside_is_restored_after_an_error() -> None:
     def broken(input_shape: tuple[int, ...], classes: int) -> tn.nn.Module:
         raise OSError("broken")
