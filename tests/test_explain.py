@@ -109,7 +109,8 @@ def test_of_two_uses_of_a_layer_grad_cam_takes_the_later_one() -> None:
     model = nn.Sequential(twice, nn.ReLU(), twice, nn.GlobalAveragePool(), nn.Dense(2, 3))
     features = nn.Sequential(*model[:3])(tn.Tensor(x)).numpy()
     expected = np.maximum((features * model[4].W.numpy()[:, 1] / 48).sum(axis=-1), 0)
-    np.testing.assert_allclose(explain.grad_cam(model, x, 1, layer=twice), expected, atol=1e-6)
+    for layer in (twice, None):
+        np.testing.assert_allclose(explain.grad_cam(model, x, 1, layer=layer), expected, atol=1e-6)
 
 
 def test_gradients_are_smoothed_by_a_28th_of_each_side() -> None:

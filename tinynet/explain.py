@@ -218,6 +218,7 @@ def _layer(model: Module, images: Array, given: str | Module | None) -> Module:
     def look(module: Module, run: Callable[[], Any]) -> Any:
         output = run()
         if isinstance(output, Tensor):
+            shapes.pop(id(module), None)  # of several uses of a module, the last one counts
             shapes[id(module)] = (module, output.shape)
         return output
 

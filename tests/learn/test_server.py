@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from docs.serving import serving
+from tests.support.project import ROOT
 from tinynet.__main__ import main
-from tinynet.backend import using
+from tinynet.backend import is_reference, using
 from tinynet.learn import lab
 from tinynet.learn.digits import drawn
 from tinynet.learn.server import FILES, LARGEST, Server
@@ -48,6 +49,13 @@ def test_the_page_and_its_files_are_served(server: Server) -> None:
         assert headers["Content-Type"] == FILES[path][1] and headers["Server"].strip() == "tinynet"
         assert {name: headers[name] for name in PRIVATE} == PRIVATE
         assert server.token.encode() not in body
+    kinds = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
+    page = ROOT / "tinynet" / "learn" / "page"
+    for path in (page / "index.html", *page.glob("*.css"), page / "page.js", page / "lab.js", page / "widgets.js"):
+        for asked in (f"/{path.name}", *["/"] * (path.name == "index.html")):
+            status, body, headers = answer(server, "GET", asked)
+            assert (status, body, headers["Content-Type"]) == (
+                200, path.read_bytes(), kinds.get(path.suffix, "text/html; charset=utf-8"))
     with Server() as other:
         assert len(other.token) == len(server.token) == 32 and other.token != server.token
         assert other.address == f"http://127.0.0.1:{other.server_port}/#{other.token}"
@@ -155,6 +163,12 @@ def test_arrays_begin_at_a_multiple_of_four_bytes() -> None:
     """As a Float32Array of JavaScript must."""
     sizes = [int.from_bytes(lab.call("batch_norm", [steps, 1.0, 2.0])[:4], "little") for steps in range(1, 9)]
     assert [size % 4 for size in sizes] == [0] * 8 and len({*sizes}) > 1
+
+
+def test_a_call_runs_without_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the browser. The mode is that of before, afterwards."""
+    monkeypatch.setitem(lab.CALLS, "mode", lambda: {"is_reference": is_reference()})
+    assert json.loads(lab.call("mode", [])[4:])["plain"] == {"is_reference": True} and not is_reference()
 
 
 def test_arrays_of_a_call() -> None:
