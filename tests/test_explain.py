@@ -166,12 +166,12 @@ def test_a_class_for_each_image_is_of_any_integers() -> None:
             explain.grad_cam(model, x, target)
 
 
-@pytest.mark.parametrize("size", [None, 4, (2, 6), 12])
+@pytest.mark.parametrize("size", [None, 4, (2, 6), 12, (None, np.int64(4))])
 def test_occlusion_by_hand(size: Any) -> None:
     tn.seed(0)
     model, x = cnn(), rng.normal(size=(2, 12, 12, 3)).astype("float32")
     found = explain.occlusion(model, x, np.array([0, 1]), size=size)
-    tall, wide = {None: (2, 2), 4: (4, 4), 12: (12, 12)}.get(size, size)  # type: ignore[arg-type]
+    tall, wide = {None: (2, 2), 4: (4, 4), 12: (12, 12), (None, 4): (2, 4)}.get(size, size)  # type: ignore[arg-type]
 
     def p(image: np.ndarray, k: int) -> float:
         return float(tn.ops.softmax(tn.Tensor(tn.predict(model, image[None]))).numpy()[0, k])
@@ -284,9 +284,9 @@ def test_wrong_layers_and_sizes() -> None:
                            (nn.ReLU(), r"must have an output \(N,h,w,C\) or \(N,T,C\), got none")):
         with pytest.raises(ArgumentError, match=message):
             explain.grad_cam(cnn(), x, layer=layer)
-    for size in (0, 13, (3, 40)):
+    for size in (0, 13, (3, 40), (40, 3), (3,), (3, 3, 3), 2.5, "3"):
         with pytest.raises(ArgumentError, match="size must be from 1 to the image's 12 x 12, got "
-                           rf"{re.escape(str(size))}; None for a 7th"):
+                           rf"{re.escape(repr(size))}; None for a 7th"):
             explain.occlusion(cnn(), x, size=size)
     with pytest.raises(ShapeError, match=r"a score for each of two or more classes, \(N,K\), got \(1, 1\); end it"):
         explain.gradient(nn.Sequential(nn.Flatten(), nn.Dense(12 * 12 * 3, 1)), x)

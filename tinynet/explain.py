@@ -13,7 +13,7 @@ nor its gradients. The map of an ensemble is the mean of the maps of its members
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from tinynet import ops
 from tinynet.ensemble import gives_probabilities, members
 from tinynet.errors import ArgumentError, ShapeError
 from tinynet.nn.module import Module
-from tinynet.plain import plain_array
+from tinynet.plain import plain, plain_array
 from tinynet.settings import call_with
 from tinynet.tape import in_training
 from tinynet.tensor import Tensor
@@ -111,14 +111,15 @@ def occlusion(model: Module, x: ArrayLike, target: Target = None, size: int | tu
     (3, 8, 8)
     """
     images, targets = _checked("occlusion", model, x, target)
-    height, width = images.shape[1:3]
+    sides: Sequence[int] = images.shape[1:3]
     given = size if isinstance(size, tuple | list) else (size, size)
-    tall, wide = (max(1, round(side / COVERS)) if one is None else one
-                  for one, side in zip(given, (height, width), strict=True))
-    if not (1 <= tall <= height and 1 <= wide <= width):
-        raise ArgumentError(f"occlusion: size must be from 1 to the image's {height} x {width}, got {size!r}; None "
-                            f"for a {COVERS}th")
-    return np.stack([_occluded(model, image, int(number), (int(tall), int(wide)))
+    patch = [max(1, round(side / COVERS)) if one is None else plain(one)
+             for one, side in zip(given, sides, strict=False)]
+    if len(given) != 2 or not all(isinstance(one, int) and 1 <= one <= side
+                                  for one, side in zip(patch, sides, strict=True)):
+        raise ArgumentError(f"occlusion: size must be from 1 to the image's {sides[0]} x {sides[1]}, got {size!r}; "
+                            f"None for a {COVERS}th")
+    return np.stack([_occluded(model, image, int(number), patch)
                      for image, number in zip(images, targets, strict=True)])
 
 
@@ -271,7 +272,7 @@ def _enlarged(maps: Array, height: int, width: int) -> Array:
     return maps.astype(np.float32)
 
 
-def _occluded(model: Module, image: Array, target: int, size: tuple[int, int]) -> Array:
+def _occluded(model: Module, image: Array, target: int, size: Sequence[int]) -> Array:
     (height, width), (tall, wide) = image.shape[:2], size
     corners = [(y, x) for y in range(0, height, max(1, tall // 2)) for x in range(0, width, max(1, wide // 2))]
     cover, fall, covers = image.mean(axis=(0, 1)), np.zeros((height, width)), np.zeros((height, width))
