@@ -164,6 +164,7 @@ def test_is_terminal() -> None:
 @pytest.mark.parametrize(("value", "text"), [
     ({"a": [float("nan"), 1.5]}, '{"a": [null, 1.5]}'), ([float("inf"), np.float32("-inf"), np.int64(2)],
                                                          "[null, null, 2]"),
+    ((1, {"a": (float("nan"), np.ones(1))}), '[1, {"a": [null, [1.0]]}]'),
     (tn.init.ones((2,)), "[1.0, 1.0]"), ((1, None, "x"),
                                                                                           '[1, null, "x"]')])
 def test_json(value: Any, text: str) -> None:
