@@ -39,6 +39,7 @@ def test_it_is_plain_and_printable() -> None:
     for text in (found.platform, found.processor, found.kernels, *found.devices):
         assert any(line.endswith(text) for line in lines)
     assert found.devices == [str(device) for device in tn.devices()]
+    assert (found.platform, found.processor) == (platform.platform(), tn.devices()[0].title)
     several = MODULE.About({"numpy": "2"}, "Linux", "fast", ["avx", "fma"], 3, "/there", ["cpu (one)", "gpu (two)"])
     assert str(several).splitlines() == [
         "numpy         2", "platform      Linux", "processor     fast", "instructions  avx fma", "threads       3",

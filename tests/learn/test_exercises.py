@@ -1,5 +1,6 @@
 """The exercises: the library's own lines are right, and typical mistakes are told apart, each in its own line."""
 
+import ast
 import json
 import re
 import subprocess
@@ -202,6 +203,22 @@ def test_what_is_wrong_with_a_value(value: Any, expected: Any, verdict: str) -> 
 def test_a_line_that_runs_more_or_less_often(name: str, number: int, line: str, before: str, verdict: str) -> None:
     found, _ = trial.findings(files.solution(name).replace(line, before + line))
     assert [one.verdict for one in found if one.number == number] == [verdict]
+
+
+def test_a_line_keeps_its_number_where_it_is_compared() -> None:
+    text = files.solution("dense")
+    marked = [number for number, line in enumerate(text.split("\n"), 1) if "  # (" in line and " = (" in line]
+    before, after = ([getattr(node, "lineno", None) for node in ast.walk(tree)]
+                     for tree in (ast.parse(text), trial.instrumented(text, "dense")))
+    assert {*before} == {*after} and all(after.count(number) > before.count(number) for number in marked) and marked
+    assert trial.name_of(text) == "dense" and trial.name_of(text + "def f(:") is None
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("return 5", "line 29: 'return' outside function"),
+    ("compile('def f(:', 'other', 'exec')", "line 29: SyntaxError: invalid syntax (other, line 1)")])
+def test_a_text_that_does_not_compile(text: str, said: str) -> None:
+    assert trial.findings(f"{files.solution('dense')}{text}\n", "answer")[1] == said
 
 
 def test_a_return_that_is_missing() -> None:

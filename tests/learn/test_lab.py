@@ -318,6 +318,8 @@ def test_few_images_do_not_decide() -> None:
     assert verdicts == {True, False}
     perfect = small_widgets.comparison(0.99, 0.05, 500, 1)["models"][1]["accuracies"]
     assert len(perfect) == 2 and max(perfect) <= 1 and min(perfect) > 0.99
+    good = small_widgets.comparison(0.99, 0.0, 100, 20)["models"][0]
+    assert max(good["accuracies"]) == 1 and good["mean"] == pytest.approx(np.mean(good["accuracies"]))
 
 
 def test_the_point_of_a_threshold() -> None:
