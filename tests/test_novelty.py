@@ -305,5 +305,9 @@ def test_predict_and_evaluate_say_it(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main(["predict", "--csv", path, str(folder)]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [row["unlike_training"] for row in rows] == ["False", "True"]
+    assert main(["predict", "--csv", path, str(folder / "none.png"), str(folder / "b" / "noise.png")]) == 1
+    first, second = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert (first["unlike_training"], first["class"]) == ("", "") and "none.png is not there" in first["error"]
+    assert (second["unlike_training"], second["error"]) == ("True", "")
     assert main(["evaluate", path, str(folder)]) == 0
     assert "Unlike the training images: 1 of 2 images." in capsys.readouterr().out

@@ -164,6 +164,11 @@ def test_images_that_are_unlike_are_counted(model: str, folder: Path, monkeypatc
     monkeypatch.setattr(evaluate, "unlikeness", lambda model, images: np.array([0.5, 1.0, 1.01, 7.0, 0.0]))
     assert main(["evaluate", model, str(folder), "--part", "train"]) == 0
     assert "\nUnlike the training images: 2 of 5 images.\n" in capsys.readouterr().out
+    main(["evaluate", model, str(folder), "--part", "train", "--json"])
+    assert json.loads(capsys.readouterr().out)["unlike_training"] == 2
+    monkeypatch.setattr(evaluate, "unlikeness", lambda model, images: None)
+    main(["evaluate", model, str(folder), "--part", "train", "--json"])
+    assert "unlike_training" not in json.loads(capsys.readouterr().out)
     monkeypatch.setattr(predict, "unlikeness", lambda model, images: np.array([1.0, 1.5])[: len(images)])
     main(["predict", model, *[str(folder / "train" / "dark" / f"{i}.png") for i in (1, 2)]])
     assert [line.endswith("; unlike the training images") for line in capsys.readouterr().out.splitlines()] == [

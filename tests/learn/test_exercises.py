@@ -166,7 +166,8 @@ def test_the_file_as_a_whole(name: str, line: str, instead: str, verdict: str | 
     ("dense", 2, "(dy @ W.T).reshape(x.shape) if need_x else None", "dy @ W.T", "1 of 2"),
     ("batch_norm", 5, "dy.sum(axis=others)", "dy.sum(axis=0)", "1 of 2"),
     ("adam", 4, "m / scalar(1 - beta1**step, m), v / scalar(1 - beta2**step, v)", "m / (1 - beta1), v / (1 - beta2)",
-     "1 of 3")])
+     "1 of 3"),
+    ("adam", 2, "(1 - beta1) * g", "(1 - beta1) * g * (step > 1)", "2 of 3")])  # the next step starts from the right m
 def test_an_answer_for_one_shape_or_step_alone_is_wrong(name: str, number: int, line: str, instead: str,
                                                         calls: str) -> None:
     text = files.solution(name)
