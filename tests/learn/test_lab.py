@@ -99,9 +99,18 @@ def test_gradients_on_their_way_back_are_those_of_the_whole_sequence() -> None:
 
 
 def test_a_larger_forget_bias_keeps_more_of_the_gradient() -> None:
-    norms = lab.forget_bias(THREE)["norms"]
+    found = lab.forget_bias(THREE)
+    norms = found["norms"]
     assert norms.shape == (4, 28) and (np.diff(norms[:, 0]) > 0).all()
-    assert norms[0, 0] < 1e-6 and norms[3, 0] > 1 and lab.forget_bias(THREE)["biases"] == [-1, 0, 1, 3]
+    assert norms[0, 0] < 1e-6 and norms[3, 0] > 1 and found["biases"] == [-1, 0, 1, 3]
+    layers, layer = list(lab.model()), lab._made["LSTM"]
+    sequence, b = layers[1](layers[0](tn.Tensor(lab._image(THREE)))).detach(), layer.b.numpy().copy()
+    for bias, norm in zip(found["biases"], norms[:, 0], strict=True):
+        b[:128] = bias
+        c0 = tn.Tensor(np.zeros((1, 128), np.float32), requires_grad=True)
+        with tn.using("reference"):
+            tn.ops.lstm(sequence, None, c0, layer.W, tn.Tensor(b))[0][:, -1].sum().backward()
+        assert norm == pytest.approx(np.linalg.norm(np.asarray(c0.grad)), rel=1e-3)
 
 
 @pytest.mark.parametrize(("right", "wrong", "noticed"), [
