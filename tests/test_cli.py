@@ -103,6 +103,7 @@ def test_probabilities(model: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     code, out, _ = run(capsys, "predict", "--json", "--batch-size", "2", model, *paths)
     assert code == 0
     answers = json.loads(out)
+    assert out.startswith('[\n {\n  "image": ')
     assert [answer["image"] for answer in answers] == list(map(str, paths))
     for answer, level in zip(answers, (100, 140, 255), strict=True):
         bright = 1 / (1 + np.exp(-20 * (level / 255 - 0.5)))
@@ -272,6 +273,7 @@ def test_evaluate_as_json(model: Path, folder: Path, capsys: pytest.CaptureFixtu
     code, out, _ = run(capsys, "evaluate", model, folder, "--json")
     assert code == 0
     found = json.loads(out)
+    assert out.startswith('{\n "data": ')
     assert found["accuracy"] == 5 / 6
     assert found["confusion_matrix"] == [[3, 1], [0, 2]]
     assert found["per_class"]["bright"] == {"precision": 2 / 3, "recall": 1.0, "f1": 0.8, "images": 2}

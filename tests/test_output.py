@@ -79,6 +79,26 @@ def test_letters_that_an_encoding_lacks(monkeypatch: pytest.MonkeyPatch) -> None
     assert written.getvalue().rstrip() == b"\xe9 \\u65e5"
 
 
+def test_a_stream_needs_no_more_than_to_write_and_to_flush(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of some editors and services."""
+    class Bare:
+        def __init__(self) -> None:
+            self.written = list[str]()
+
+        def write(self, text: str) -> None:
+            self.written.append(text)
+
+        def flush(self) -> None:
+            self.written.append("flushed")
+
+    for name in ("stdout", "stderr"):
+        stream = Bare()
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, name, stream)
+            say(5, error=name == "stderr")
+        assert stream.written == ["5\n", "flushed"]
+
+
 def test_what_was_lost_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", STREAMS["full"]())
