@@ -490,7 +490,7 @@ def test_about(capsys: pytest.CaptureFixture[str]) -> None:
     assert out.startswith("python ") and f"\ntinynet       {tn.__version__}\n" in out
     code, out, _ = run(capsys, "about", "--json")
     assert code == 0
-    assert json.loads(out)["versions"] == tn.about().versions
+    assert json.loads(out)["versions"] == tn.about().versions and out.startswith('{\n "versions": {\n  "python"')
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

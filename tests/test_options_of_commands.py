@@ -248,7 +248,7 @@ def test_the_method_and_the_target(method: str, number: int, signed: bool, model
     answer, = json.loads(capsys.readouterr().out.partition("\n")[2])
     main(["explain", model, image, "--method", method, "--target", "dark"])
     assert drawn[2]["title"] == "1.png: dark 86.7%" and drawn[2]["heat"] == 100 * number
-    assert (answer["class"], answer["target"]) == ("dark", "bright")
+    assert (answer["class"], answer["target"]) == ("dark", "bright") and "true" not in answer
     assert answer["probability"] == pytest.approx(0.867, abs=1e-3)
 
 
@@ -451,7 +451,9 @@ def test_the_code_of_a_check(verdicts: list[str], whole: str, code: int, monkeyp
 
 def test_the_columns_of_a_summary(model: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["summary", model, "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
+    out = capsys.readouterr().out
+    found = json.loads(out)
+    assert out.startswith('{\n "input_shape": [\n  4,')
     assert (found["input_shape"], found["classes"], found["parameters"]) == ([4, 4, 1], ["dark", "grey", "bright"], 6)
     assert found["scaling"] == {"mean": [0.0], "scale": [255.0]} and found["decision_threshold"] is None
     assert [layer["parameters"] for layer in found["layers"]] == [0, 6]
