@@ -300,7 +300,7 @@ def test_pictures_and_the_page_as_json(most: int, model: str, folder: Path, draw
 
 def test_a_page_has_the_25_surest_mistakes(model: str, drawn: list[dict[str, Any]], tmp_path: Path,
                                            capsys: pytest.CaptureFixture[str]) -> None:
-    """And says so where there are none. A folder of other classes has no page."""
+    """Without a mistake, it says so. A folder of other classes has no page."""
     for number in range(27):
         (tmp_path / "in" / "dark").mkdir(parents=True, exist_ok=True)
         Image.new("L", (4, 4), 200 + number).save(tmp_path / "in" / "dark" / f"{number}.png")
