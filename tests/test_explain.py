@@ -82,6 +82,10 @@ def test_grad_cam_by_hand() -> None:
     for layer in (None, "1", model[1]):
         np.testing.assert_allclose(explain.grad_cam(model, x, 2, layer=layer), expected, atol=1e-6)
     assert not np.allclose(explain.grad_cam(model, x, 2, layer="0"), expected)
+    ends = nn.Sequential(model[0], model[1], nn.Flatten(), nn.Dense(8 * 6 * 5, 3))  # slopes differ from place to place
+    weights = ends[3].W.numpy()[:, 2].reshape(8, 6, 5).mean(axis=(0, 1))
+    np.testing.assert_allclose(explain.grad_cam(ends, x, 2), np.maximum((features * weights).sum(axis=-1), 0),
+                               atol=1e-6)
 
 
 @pytest.mark.parametrize("frozen", [True, False])
@@ -136,10 +140,11 @@ def test_grad_cam_of_a_model_that_reads_rows() -> None:
     maps = explain.grad_cam(model, rng.normal(size=(3, 14, 10)).astype("float32"), 1)
     assert maps.shape == (3, 14, 10)
     np.testing.assert_array_equal(maps, np.repeat(maps[:, :, :1], 10, axis=2))
-    by_hand = nn.Sequential(nn.Conv1D(10, 4, 3, padding="same"), nn.ReLU(), nn.GlobalAveragePool(), nn.Dense(4, 2))
+    by_hand = nn.Sequential(nn.Conv1D(10, 4, 3, padding="same"), nn.ReLU(), nn.Flatten(), nn.Dense(14 * 4, 2))
     x = rng.normal(size=(3, 14, 10)).astype("float32")
     features = nn.Sequential(*by_hand[:2])(tn.Tensor(x)).numpy()
-    expected = np.maximum((features * by_hand[3].W.numpy()[:, 1] / 14).sum(axis=-1), 0)
+    weights = by_hand[3].W.numpy()[:, 1].reshape(14, 4).mean(axis=0)
+    expected = np.maximum((features * weights).sum(axis=-1), 0)
     np.testing.assert_allclose(explain.grad_cam(by_hand, x, 1), expected[:, :, None].repeat(10, axis=2), atol=1e-6)
     once = nn.Sequential(nn.LSTM(10, 8), nn.Conv1D(8, 4, 14), nn.ReLU(), nn.Flatten(), nn.Dense(4, 2))
     np.testing.assert_array_equal(explain.grad_cam(once, x, 1), explain.grad_cam(once, x, 1, layer="0"))
