@@ -130,7 +130,7 @@ def _memory() -> Any:
     return module_for("cpu", "runtime.memory")
 
 
-def is_on_device(data: Any) -> bool:
+def is_on_device(data: object) -> bool:
     """Whether it is an array of CuPy's or of the emulated GPU, and not of the CPU or of another library."""
     return isinstance(data, (type_of("cupy", "ndarray"), type_of("tinynet.backend.cuda.runtime.fake_cupy", "Array")))
 
