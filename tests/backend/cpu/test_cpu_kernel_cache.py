@@ -105,6 +105,20 @@ child(work)
 
 
 @needs_fork
+def test_code_is_loaded_from_a_folder_that_can_only_be_read(tmp_path: Path) -> None:
+    lines = run_script(WORK + """
+def refuse(*arguments):
+    raise PermissionError("read-only")
+def read_only():
+    os.utime = refuse
+    work()
+child(work)
+child(read_only)
+""", tmp_path)
+    assert lines == ["1.0 0 1", "1.0 1 0"]
+
+
+@needs_fork
 def test_files_that_are_not_used_for_90_days_are_removed(tmp_path: Path) -> None:
     lines = run_script(WORK + f"""
 folder = Path({str(tmp_path / "cache" / "tinynet")!r})
