@@ -437,6 +437,14 @@ def with_foreign_weights() -> Any:
     return layer
 
 
+def with_config(config: Any) -> Any:
+    class Own(nn.Module):
+        def config(self) -> Any:
+            return config
+
+    return Own()
+
+
 def with_units(units: Any) -> Any:
     model = Plain(2, 3)
     model.units = units
@@ -459,6 +467,8 @@ def tied() -> Any:
     (Custom, "save: Custom must keep each argument of its constructor as an attribute of the same name, or define "
      "config() ('Custom' object has no attribute 'units'); else save "),
     (lambda: nn.Sequential(nn.ReLU(), Custom()), "save: Custom must keep each argument"),
+    *((lambda config=config: with_config(config), "save: Own must keep each argument of its constructor as")
+      for config in (None, 5, "abc")),
     (lambda: Dense(2, 2), "save: each class of modules must have a name of its own, and two are called Dense; "),
     (lambda: with_units({"units": 2}), "save: options of layers must be numbers, words, modules or lists of them"),
     (lambda: with_units(2j), "save: options of layers must be numbers"),
