@@ -936,3 +936,17 @@ def test_clipping_shows_what_is_not_finite() -> None:
 def test_what_is_not_given_is_as_usual(made: Any, defaults: dict[str, Any]) -> None:
     parameters = inspect.signature(made).parameters
     assert {name: parameters[name].default for name in defaults} == defaults
+
+
+def test_an_update_that_fails_leaves_rate_and_weight_decay_of_the_optimizer() -> None:
+    class Failing(optim.AdamW):
+        def update(self, value: Any, gradient: Any, *moments: Any) -> None:
+            assert (self.lr, self.weight_decay) == (0.25, 0.5)
+            raise MemoryError
+
+    w = nn.Parameter([1.0])
+    optimizer = Failing([{"parameters": [w], "lr": 0.25, "weight_decay": 0.5}], lr=1.0, weight_decay=0.125)
+    (w * w).sum().backward()
+    with pytest.raises(MemoryError):
+        optimizer.step()
+    assert (optimizer.lr, optimizer.weight_decay) == (1.0, 0.125)

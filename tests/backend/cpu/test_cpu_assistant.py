@@ -45,6 +45,17 @@ def test_the_launches_of_the_step_are_those_of_a_usual_one(collected: list[Any],
     assert collected == usual and len(usual) > 20
 
 
+def test_the_assistant_ends_when_its_work_is_done_and_waits_for_no_other_process() -> None:
+    program = "from tinynet.backend.cpu.runtime import assistant; assistant.begin(); print(assistant.is_assistant())"
+    process = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:  # the standard input stays open meanwhile
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        printed, _ = process.communicate()
+    assert printed == b"True\n"
+
+
 def test_what_was_collected_needs_no_compiling_any_more(collected: list[Any]) -> None:
     @njit
     def double(shard: Any, shards: Any, x: Any) -> None:

@@ -187,6 +187,17 @@ def test_tolerances_hold_with_the_errors_of_a_gpu(seed: int, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("name", OVERRIDDEN)
+def test_double_precision_is_refused_or_kept(place: Place, name: str) -> None:
+    for case in OPS[name].cases:
+        _, exact, _ = place.trials(name, case)
+        found = OVERRIDDEN[name][0](place.xp, *map(place.to, exact.arrays), **exact.options)
+        for output, value in zip(as_tuple(found[0]), exact.forward()[0], strict=True) if found is not NotImplemented \
+                else ():
+            assert output.dtype == np.float64
+            np.testing.assert_allclose(on_host(output), value, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", OVERRIDDEN)
 def test_a_gradient_that_is_not_needed_is_left_out(place: Place, name: str) -> None:
     fast, _, weights = place.trials(name, LARGE[name][0])
     _, cache = fast.forward()
