@@ -143,7 +143,9 @@ def test_idc_with_many_patients_is_in_folds(tmp_path: Path, monkeypatch: pytest.
         assert run["command"] == "python examples/idc_table2.py --data data --seed 0 --epochs 1"
     judged = sum(run.images for name, run in made.items() if name.startswith("idc_cnn-"))
     assert judged == len(list(data.rglob("*.png")))
-    assert "weights of the classes in the loss: 0." in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert said.startswith(str(tn.data.scan_folder(data).report()))
+    assert "weights of the classes in the loss: 0." in said
     for model in idc_table2.MODELS:
         assert len(members(tn.load(tmp_path / "o" / f"{model}-seed0.safetensors"))) == 2
 
