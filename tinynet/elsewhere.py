@@ -211,13 +211,13 @@ def check_name(one: object, name: str, known: Mapping[str, str]) -> None:
     Traceback (most recent call last):
     AttributeError: 'Dense' object has no attribute 'weight'; layer.W?
     """
-    if name in known and is_ours(type(one)) and not hasattr(one, name):
+    if name in known and is_ours(type(one).__module__) and not hasattr(one, name):
         raise _missing(one, type(one), name, known[name])
 
 
-def is_ours(kind: type) -> bool:
-    """Whether a class is tinynet's own."""
-    return kind.__module__.partition(".")[0] == "tinynet"
+def is_ours(module: str) -> bool:
+    """Whether a module, by its name, is one of tinynet's."""
+    return module.partition(".")[0] == "tinynet"
 
 
 def guided(right: str | Callable[[str], str]) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -259,7 +259,7 @@ def guide(kind: type) -> None:
     Traceback (most recent call last):
     tinynet.errors.CallError: ...missing 1 required positional argument: 'units'; Dense(inputs, units, bias=True)?
     """
-    if is_ours(kind) and "__init__" in vars(kind):
+    if is_ours(kind.__module__) and "__init__" in vars(kind):
         kind.__init__ = guided(partial(_right_option, kind))(vars(kind)["__init__"])  # type: ignore[misc]
 
 

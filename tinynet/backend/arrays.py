@@ -138,15 +138,16 @@ def is_on_device(data: object) -> bool:
 def _from_elsewhere(data: Any) -> Array:
     if hasattr(data, "__cuda_array_interface__"):
         return namespace("gpu").asarray(data)
-    if _require_gradients(data):
+    if isinstance(data, list | tuple) and _require_gradients(data):
         raise DtypeError("Tensor: data must not be a list of tensors that require gradients, which would be lost; "
                          "tn.ops.stack(tensors)?")
     return plain_array(data)
 
 
 def _require_gradients(data: Any) -> bool:
-    """Whether a list or tuple has tensors that require gradients among its elements, at any depth."""
-    kinds = {*map(type, data)} if isinstance(data, list | tuple) else set()  # few, and found in less time than values
-    return (any(hasattr(kind, "requires_grad") for kind in kinds) and any(
-        getattr(one, "requires_grad", False) for one in data)) or (
-        not kinds.isdisjoint((list, tuple)) and any(map(_require_gradients, data)))
+    """Whether it requires a gradient, or is a list or tuple with such elements at any depth."""
+    if not isinstance(data, list | tuple):
+        return bool(getattr(data, "requires_grad", False))
+    kinds = {*map(type, data)}  # few, and found in less time than values are looked at
+    has_any = any(issubclass(kind, list | tuple) or hasattr(kind, "requires_grad") for kind in kinds)
+    return has_any and any(map(_require_gradients, data))

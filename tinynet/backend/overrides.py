@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tinynet.backend.devices import FOLDERS, module_for
+from tinynet.elsewhere import is_ours
 from tinynet.errors import ArgumentError, DeviceError, GradientError
 from tinynet.settings import Setting
 
@@ -87,8 +88,8 @@ def find_override(module: str, names: tuple[str, ...], device: str) -> Functions
     if _reference.get():
         return None
     key = device, module, names
-    if key not in _overrides:
-        _overrides[key] = _look_up(device.partition(":")[0], module, names) if _is_ours(module) else None
+    if key not in _overrides:  # the `lstm.py` of a user is not overridden by tinynet's
+        _overrides[key] = _look_up(device.partition(":")[0], module, names) if is_ours(module) else None
     return _overrides[key]
 
 
@@ -97,7 +98,7 @@ def _look_up(device: str, module: str, names: tuple[str, ...]) -> Functions | No
     try:
         functions = vars(module_for(device, stem))
     except ImportError as error:  # no such file, or Numba or CuPy is missing: the specification needs NumPy alone
-        if _is_ours(error.name or "") and error.name != f"{FOLDERS[device]}.{stem}":
+        if is_ours(error.name or "") and error.name != f"{FOLDERS[device]}.{stem}":
             raise  # a mistake in an override
         return None
     missing = [name for name in names if name not in functions]
@@ -114,18 +115,13 @@ def implementations(module: str, names: tuple[str, ...]) -> str:
     'specification ops/lstm.py · cpu backend/cpu/lstm.py · gpu backend/cuda/lstm.py'
     """
     found = {"specification": _path(module)}
-    for device in ("cpu", "gpu") if _is_ours(module) else ():
+    for device in ("cpu", "gpu") if is_ours(module) else ():
         path = _path(f"{FOLDERS[device]}.{module.rpartition('.')[2]}")
         file = Path(__file__).parents[1] / path
         text = file.read_text(encoding="utf-8") if file.exists() else ""
         if all(re.search(rf"^(def )?{name}\b *[(=]", text, re.M) for name in names):
             found[device] = path
     return " · ".join(f"{where} {file}" for where, file in found.items())
-
-
-def _is_ours(module: str) -> bool:
-    """Whether a module is one of tinynet's: the `lstm.py` of a user is not overridden by tinynet's."""
-    return module.partition(".")[0] == "tinynet"
 
 
 def _path(module: str) -> str:

@@ -109,11 +109,12 @@ def opened(path: str | os.PathLike[str], form: Format) -> Iterator[Archive]:
             yield Archive(header, {name: (_DTYPES.get(one.get_dtype(), one.get_dtype()), tuple(one.get_shape()))
                                    for name, one in slices.items()}, arrays)
     except SafetensorError as error:
+        with open(path, "rb") as unknown:
+            content = unknown.read(8)
         for what, begin, fix in _OTHERS:
-            with open(path, "rb") as unknown:
-                if unknown.read(len(begin)) == begin:
-                    raise form.error(f"{form.read}: {path} must be a safetensors file, and begins as {what}; "
-                                     f"{fix}") from error
+            if content.startswith(begin):
+                raise form.error(f"{form.read}: {path} must be a safetensors file, and begins as {what}; "
+                                 f"{fix}") from error
         raise form.error(f"{form.read}: {path} must be a whole safetensors file, but it is damaged ({said(error)}); "
                          f"{form.fix}") from error
     except OSError as error:
