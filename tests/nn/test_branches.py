@@ -33,10 +33,13 @@ def test_merge_modes(mode: str, merge: Callable[..., Any]) -> None:
     (lambda: nn.Parallel([nn.Dense(3, 2), nn.Tanh()], "sum")(Tensor(X)), ShapeError, "Parallel: parts must have equal"),
     (lambda: nn.Residual(nn.LSTM(3, 4, return_sequences=False))(Tensor(np.ones((4, 4, 3), "float32"))), ShapeError,
      "Residual: parts must have equal shapes"),
-    (lambda: nn.Parallel([]), ArgumentError, "branches must be at least one module"),
+    (lambda: nn.Parallel([]), ArgumentError, r"Parallel: branches must be a list of at least one layer, got \[\]; Par"),
+    (lambda: nn.Parallel(3), ArgumentError, "Parallel: branches must be a list of at least one layer, got 3; Parallel"),
     (lambda: nn.Parallel([nn.ReLU()], "max"), ArgumentError, "merge_mode must be one of concat, sum, mul, ave, got"),
-    (lambda: nn.Parallel([nn.ReLU]), StateError, "Parallel: a branch must be a module, got type"),
-    (lambda: nn.Residual(3), StateError, "Residual: a branch must be a module, got int")])
+    (lambda: nn.Parallel([nn.ReLU]), StateError, "Parallel: branch 0 must be a layer, got type"),
+    (lambda: nn.Residual(3), StateError, "Residual: module must be a layer, got int; tn.nn.ReLU"),
+    (lambda: nn.TimeDistributed([nn.ReLU()]), StateError,
+     r"TimeDistributed: module must be a layer, got list; tn.nn.Sequential\(\*layers\)\?")])
 def test_what_does_not_fit_is_said(make: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         make()

@@ -626,7 +626,7 @@ def test_bad_arguments(make: Any, arguments: Any, message: str) -> None:
         make(*arguments)
 
 
-@pytest.mark.parametrize("lr", ["0.1", -1.0, None, [0.1], True])
+@pytest.mark.parametrize("lr", ["0.1", -1.0, None, [0.1], True, math.nan, math.inf, np.float32(-1)])
 def test_a_rate_that_is_set_is_a_number_of_at_least_0(lr: Any) -> None:
     optimizer = optim.Adam([nn.Parameter([1.0])], lr=0.5)
     with pytest.raises(ArgumentError, match=r"Adam: lr must be finite and not negative, got .*; lr=1e-3\?"):
@@ -642,6 +642,21 @@ def test_a_rate_that_is_set_is_a_number_of_at_least_0(lr: Any) -> None:
 def test_betas_are_shares(betas: Any) -> None:
     with pytest.raises(ArgumentError, match=r"Adam: betas must be in \[0, 1\), two numbers, got .*; \(0.9, 0.999\) is"):
         optim.Adam([nn.Parameter([1.0])], betas=betas)
+
+
+@pytest.mark.parametrize(("make", "name", "value", "kept"), [
+    (optim.SGD, "momentum", 1.0, 0.5), (optim.SGD, "weight_decay", math.nan, 2), (optim.Adam, "eps", -1e-8, 0),
+    (optim.Adam, "weight_decay", math.inf, np.float64(0.25)), (optim.AdamW, "betas", (0.9, 1.0), [0, np.float32(0.5)])])
+def test_an_option_that_is_set_later_is_checked(make: Any, name: str, value: Any, kept: Any) -> None:
+    optimizer = make([nn.Parameter([1.0])])
+    before = getattr(optimizer, name)
+    with pytest.raises(ArgumentError, match=f"{make.__name__}: {name} must be "):
+        setattr(optimizer, name, value)
+    assert getattr(optimizer, name) == before
+    setattr(optimizer, name, kept)
+    found = getattr(optimizer, name)
+    assert found == tuple(kept) if name == "betas" else found == kept
+    assert {type(one) for one in (found if name == "betas" else [found])} == {float}
 
 
 def test_parameters_may_come_as_a_list_or_a_generator() -> None:

@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from functools import reduce
 
 from tinynet import ops
-from tinynet.errors import ArgumentError, ShapeError, StateError
+from tinynet.errors import ArgumentError, ShapeError
 from tinynet.nn.masks import both, masked_call, real_steps
-from tinynet.nn.module import Module
+from tinynet.nn.module import Module, checked
 from tinynet.tensor import Tensor
 from tinynet.types import ArrayLike
 
@@ -42,9 +42,11 @@ class Parallel(Module):
 
     def __init__(self, branches: Sequence[Module], merge_mode: str = "concat") -> None:
         check_merge("Parallel", merge_mode)
-        self.branches, self.merge_mode = [checked("Parallel", branch) for branch in branches], merge_mode
-        if not self.branches:
-            raise ArgumentError("Parallel: branches must be at least one module, got none; Parallel([a, b])")
+        if not isinstance(branches, list | tuple) or not branches:
+            raise ArgumentError(f"Parallel: branches must be a list of at least one layer, got {branches!r}; "
+                                "Parallel([a, b])?")
+        self.branches = [checked("Parallel", f"branch {i}", branch) for i, branch in enumerate(branches)]
+        self.merge_mode = merge_mode
 
     def forward(self, x: Tensor, mask: ArrayLike | None = None) -> Tensor:
         return merged("Parallel", [masked_call(branch, x, mask) for branch in self.branches], self.merge_mode)
@@ -65,18 +67,10 @@ class Residual(Module):
     """
 
     def __init__(self, module: Module) -> None:
-        self.module = checked("Residual", module)
+        self.module = checked("Residual", "module", module)
 
     def forward(self, x: Tensor, mask: ArrayLike | None = None) -> Tensor:
         return merged("Residual", [real_steps(x, mask), masked_call(self.module, x, mask)], "sum")
 
     def output_mask(self, mask: Tensor) -> Tensor | None:
         return self.module.output_mask(mask)
-
-
-def checked(layer: str, module: Module) -> Module:
-    """A module; StateError for another object."""
-    if not isinstance(module, Module):
-        raise StateError(f"{layer}: a branch must be a module, got {type(module).__name__}; "
-                         "write tn.nn.ReLU(), with brackets?")
-    return module

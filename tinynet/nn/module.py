@@ -289,6 +289,14 @@ class Module:
 answers(Module, MODEL)
 
 
+def checked(owner: str, what: str, layer: Any) -> Module:
+    """A layer that is a part of another. Errors: StateError for what is no module."""
+    if not isinstance(layer, Module):
+        fix = "tn.nn.Sequential(*layers)" if isinstance(layer, list | tuple) else "tn.nn.ReLU(), with brackets"
+        raise StateError(f"{owner}: {what} must be a layer, got {type(layer).__name__}; {fix}?")
+    return layer
+
+
 def is_outermost(module: Module) -> bool:
     """Whether this is the module that was called, and the call is not observed."""
     call = _call.get()

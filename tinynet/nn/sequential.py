@@ -4,9 +4,8 @@ from collections.abc import Iterator
 from functools import reduce
 from typing import Any, overload
 
-from tinynet.errors import StateError
 from tinynet.nn.masks import as_mask, masked_call
-from tinynet.nn.module import Module, is_outermost
+from tinynet.nn.module import Module, checked, is_outermost
 from tinynet.plain import shape_of
 from tinynet.recording import evaluation
 from tinynet.tensor import Tensor
@@ -28,7 +27,7 @@ class Sequential(Module):
     """
 
     def __init__(self, *layers: Module, input_shape: tuple[int, ...] | None = None) -> None:
-        self.layers = [_checked(i, layer) for i, layer in enumerate(layers)]
+        self.layers = [checked("Sequential", f"layer {i}", layer) for i, layer in enumerate(layers)]
         self.input_shape = None if input_shape is None else shape_of("Sequential", "input_shape", input_shape)
 
     def forward(self, x: Tensor, mask: ArrayLike | None = None) -> Tensor:
@@ -65,14 +64,7 @@ class Sequential(Module):
         return Sequential(*self.layers[index]) if isinstance(index, slice) else self.layers[index]
 
     def __setitem__(self, index: int, layer: Module) -> None:
-        self.layers[index] = _checked(index, layer)
+        self.layers[index] = checked("Sequential", f"layer {index}", layer)
 
     def __repr__(self) -> str:
         return "Sequential(\n" + "".join(f"    {i}: {layer!r}\n" for i, layer in enumerate(self.layers)) + ")"
-
-
-def _checked(index: int, layer: Module) -> Module:
-    if not isinstance(layer, Module):
-        fix = "Sequential(*layers)" if isinstance(layer, list | tuple) else "tn.nn.ReLU(), with brackets"
-        raise StateError(f"Sequential: layers must be modules, layer {index} is a {type(layer).__name__}; {fix}?")
-    return layer

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tinynet.nn.masks import as_mask, as_tensor, real_steps
-from tinynet.nn.module import Module
+from tinynet.nn.module import Module, checked
 from tinynet.tensor import Tensor
 from tinynet.tracing import is_shapes_only
 from tinynet.types import ArrayLike
@@ -22,7 +22,7 @@ class TimeDistributed(Module):
     """
 
     def __init__(self, module: Module) -> None:
-        self.module = module
+        self.module = checked("TimeDistributed", "module", module)
 
     def forward(self, x: Tensor, mask: ArrayLike | None = None) -> Tensor:
         x = as_tensor(x)

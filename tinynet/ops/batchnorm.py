@@ -19,7 +19,6 @@ ranks: Σ x, R, Σ (x − μ)², δσ² and δμ are added up over them. Each y 
 gives (6).
 """
 
-import math
 from typing import Any
 
 from tinynet.errors import ArgumentError, ShapeError
@@ -40,9 +39,6 @@ def _channel_axis(known: dict[str, Any], axis: int = -1, eps: float = 1e-5) -> d
                 if rank > 2 and axis in (-1, rank - 1) and shape[1] == C else "make gamma and beta for this axis")
         raise ShapeError(f"batch_norm: x must have C = {C} (from beta) on axis {axis}, got {shape[axis]} in {shape}; "
                          f"{hint}")
-    if math.prod(shape) == 0:
-        raise ShapeError(f"batch_norm: x must have at least one element for each channel, got {shape}; "
-                         "skip empty batches")
     masked = known.get("...M", ())
     if masked != shape[:len(masked)]:
         raise ShapeError(f"batch_norm: mask must have the first axes of x, got {masked} for x of shape {shape}; "
@@ -101,6 +97,9 @@ def batch_norm(xp: Any, x: Array, gamma: Array, beta: Array, mean: Array | None 
         raise ArgumentError(f"batch_norm: mean and var must be given both or neither, got {alone} alone; "
                             "leave both out to use those of the batch")
     given = mean is not None
+    if not given and not x.size:
+        raise ShapeError(f"batch_norm: x must have at least one element for each channel, got {x.shape}; "
+                         "skip empty batches")
     axis %= x.ndim
     others = tuple(i for i in range(x.ndim) if i != axis)
     along = tuple(-1 if i == axis else 1 for i in range(x.ndim))  # (C) -> (1,...,C,...,1)

@@ -1,11 +1,11 @@
 """Adam, and AdamW: Adam with weight decay that bypasses the moments."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from tinynet.errors import ArgumentError
 from tinynet.op import Update
 from tinynet.optim.optimizer import Optimizer, Weights, scalar
-from tinynet.plain import number, plain
+from tinynet.optim.rules import Rule, at_least_0, betas
 from tinynet.types import Array, Rate
 
 
@@ -54,19 +54,15 @@ class Adam(Optimizer):
 
     moments: ClassVar[tuple[str, ...]] = ("m", "v")
     own_options: ClassVar[tuple[str, ...]] = ("lr", "weight_decay")
+    rules: ClassVar[Mapping[str, Rule]] = {**Optimizer.rules, "betas": betas, "eps": at_least_0("eps", "1e-8"),
+                                           "weight_decay": at_least_0("weight_decay", "0.01")}
     counts_steps: ClassVar[bool] = True
     decoupled: ClassVar[bool] = False
 
     def __init__(self, parameters: Weights, lr: Rate = 1e-3, *, betas: tuple[float, float] = (0.9, 0.999),
                  eps: float = 1e-8, weight_decay: float = 0.0) -> None:
-        name, pair = type(self).__name__, plain(betas)
-        if not isinstance(pair, tuple | list) or len(pair) != 2 or not all(
-                isinstance(beta, float | int) and 0 <= beta < 1 for beta in pair):
-            raise ArgumentError(f"{name}: betas must be in [0, 1), two numbers, got {betas}; (0.9, 0.999) is usual")
+        self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
         super().__init__(parameters, lr)
-        self.betas = float(pair[0]), float(pair[1])
-        self.eps = float(number(name, "eps", eps, 0, usual="1e-8"))
-        self.weight_decay = float(number(name, "weight_decay", weight_decay, 0, usual="0.01"))
 
     def update(self, value: Array, gradient: Array, *moments: Array) -> None:
         adam(value, gradient, *moments, lr=self.lr, betas=self.betas, eps=self.eps, step=self.count,

@@ -6,7 +6,6 @@ array (`model.to`, `model.astype`) or another home, the next step packs again. A
 """
 
 import itertools
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple, Required, TypedDict
 
@@ -16,6 +15,7 @@ from tinynet import backend
 from tinynet.elsewhere import OPTIMIZER, answers, check_name, guide
 from tinynet.errors import ArgumentError, ShapeError, StateError
 from tinynet.nn.parameter import Parameter, Parameters
+from tinynet.optim.rules import Rule, learning_rate
 from tinynet.plain import number, plain
 from tinynet.shown import brief
 from tinynet.tracing import observers
@@ -128,7 +128,7 @@ class Pack:
 class Optimizer:
     """The base of optimizers. A subclass names its `moments` and writes `update` for flat arrays.
 
-    `lr`, which may be changed at any time, and `steps`, the number of steps so far, may be 0-d arrays on the device.
+    `lr` and `steps`, the number of steps so far, may be 0-d arrays on the device. Options may be changed at any time.
     A step skips parameters without a gradient. The moments exist from the start, as zeros. With `counts_steps`, steps
     are counted for each parameter: `update` gets parameters with an equal count, which is `self.count`.
 
@@ -155,12 +155,11 @@ class Optimizer:
     moments: ClassVar[tuple[str, ...]] = ()
     counts_steps: ClassVar[bool] = False
     own_options: ClassVar[tuple[str, ...]] = ("lr",)  # that a group may have
+    rules: ClassVar[Mapping[str, Rule]] = {"lr": learning_rate}  # of options, which may be changed at any time
     _missed = 0  # steps that the parameters of the present update have missed
 
     def __init__(self, parameters: Weights, lr: Rate) -> None:
         self.lr = lr = plain(lr)
-        if isinstance(lr, float) and not math.isfinite(lr):
-            raise self._wrong_rate(lr)
         listed: Any = parameters if isinstance(parameters, Parameters) or not isinstance(parameters, Iterable) else [
             *parameters]
         is_grouped = isinstance(listed, list) and any(isinstance(one, Mapping) for one in listed)
@@ -179,13 +178,8 @@ class Optimizer:
 
     def __setattr__(self, name: str, value: object) -> None:
         check_name(self, name, OPTIMIZER)
-        if name == "lr" and not hasattr(value, "dtype") and (
-                isinstance(value, bool) or not isinstance(value, float | int) or value < 0):
-            raise self._wrong_rate(value)
-        super().__setattr__(name, value)
-
-    def _wrong_rate(self, lr: object) -> ArgumentError:
-        return ArgumentError(f"{type(self).__name__}: lr must be finite and not negative, got {lr!r}; lr=1e-3?")
+        rule = self.rules.get(name)
+        super().__setattr__(name, value if rule is None else rule(type(self).__name__, value))
 
     def _named(self, parameters: Any) -> Parameters:
         """Parameters with their names; those of a list are numbered."""

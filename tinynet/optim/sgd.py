@@ -1,10 +1,11 @@
 """Stochastic gradient descent, with momentum."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from tinynet.op import Update
 from tinynet.optim.optimizer import Optimizer, Weights, scalar
-from tinynet.plain import number
+from tinynet.optim.rules import Rule, at_least_0
 from tinynet.types import Array, Rate
 
 
@@ -41,14 +42,14 @@ class SGD(Optimizer):
 
     moments: ClassVar[tuple[str, ...]] = ("velocity",)
     own_options: ClassVar[tuple[str, ...]] = ("lr", "weight_decay")
+    rules: ClassVar[Mapping[str, Rule]] = {
+        **Optimizer.rules, "momentum": at_least_0("momentum", "0.9", below=1),
+        "weight_decay": at_least_0("weight_decay", "1e-4")}
 
     def __init__(self, parameters: Weights, lr: Rate = 1e-2, *, momentum: float = 0.0,
                  nesterov: bool = False, weight_decay: float = 0.0) -> None:
+        self.momentum, self.nesterov, self.weight_decay = momentum, bool(nesterov), weight_decay
         super().__init__(parameters, lr)
-        name = type(self).__name__
-        self.momentum = number(name, "momentum", momentum, 0, 1, below=True, usual="0.9")
-        self.weight_decay = number(name, "weight_decay", weight_decay, 0, usual="1e-4")
-        self.nesterov = bool(nesterov)
 
     def update(self, value: Array, gradient: Array, *moments: Array) -> None:
         sgd(value, gradient, *moments, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov,

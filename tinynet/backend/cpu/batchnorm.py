@@ -265,7 +265,7 @@ def _sums(kernel: Any, *arrays: Any) -> Any:
 def batch_norm(xp: Any, x: Any, gamma: Any, beta: Any, mean: Any = None, var: Any = None, mask: Any = None, *,
                axis: int = -1, eps: float = 1e-5, across: Across = alone) -> Any:
     """See `tn.ops.batch_norm`. float32, channels last, with a mask of whole positions."""
-    if (x.dtype != np.float32 or axis % x.ndim != x.ndim - 1 or (mean is None) != (var is None)
+    if (x.dtype != np.float32 or not x.size or axis % x.ndim != x.ndim - 1 or (mean is None) != (var is None)
             or (mask is not None and mask.ndim == x.ndim)):
         return NotImplemented
     given = mean is not None

@@ -56,7 +56,7 @@ def _merged(xp: Any, mean: Any, var: Any, count: Any, across: Across) -> Any:
 def batch_norm(xp: Any, x: Any, gamma: Any, beta: Any, mean: Any = None, var: Any = None, mask: Any = None, *,
                axis: int = -1, eps: float = 1e-5, across: Across = alone) -> Any:
     """See `tn.ops.batch_norm`. float32, channels last, with a mask of whole rows."""
-    if (x.dtype != xp.float32 or axis % x.ndim != x.ndim - 1 or (mean is None) != (var is None)
+    if (x.dtype != xp.float32 or not x.size or axis % x.ndim != x.ndim - 1 or (mean is None) != (var is None)
             or (mask is not None and mask.ndim == x.ndim)):
         return NotImplemented
     given, C, eps = mean is not None, x.shape[-1], float(eps)
