@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import tinynet as tn
+from tinynet.backend.cpu.runtime import kernel_cache
 from tinynet.backend.cuda.runtime import emulator
 from tinynet.errors import DeviceError
 from tinynet.training.recorded import RecordedStep
@@ -25,6 +26,12 @@ settings.register_profile("long", deadline=None, max_examples=5000, suppress_hea
 settings.register_profile("few", deadline=None, derandomize=True, database=None, max_examples=5,
                           suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ordinary")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_notice() -> None:
+    """Leave out the notice that kernels are being compiled: it would come in the first test that compiles one."""
+    kernel_cache.notice.said = True
 
 
 @pytest.fixture(autouse=True)

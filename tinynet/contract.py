@@ -209,13 +209,20 @@ class Contract:
         shapes = [argument.shape(sizes) for argument in self.outputs]
         return tuple(shape for shape in shapes if shape is not None)
 
+    def fits(self, shapes: Mapping[str, Any], counts: Mapping[str, int]) -> bool:
+        """Whether inputs of these shapes agree. `counts` are the options that multiply sizes."""
+        sizes: Sizes = {**counts}
+        return all(shapes[one.name] is None or one.bind(shapes[one.name], sizes) for one in reversed(self.inputs))
+
     def _message(self, op: str, argument: Argument, shapes: Mapping[str, Any], counts: Mapping[str, int]) -> str:
         """The message for an argument of the wrong shape: the shape that all other arguments imply, and a fix."""
-        if self.is_of_floats:
+        if self.is_of_floats or (self.with_floats and self.with_floats.fits(shapes, counts)):
             name, first = self.two_forms[0], self.inputs[0].name
             form = next(one for one in self.inputs if one.name == name)
-            return (f"{op}: {name} that are floats must be {form}, got {_show(shapes[name])} for {first} of "
-                    f'{_show(shapes[first])}; integers, {name}.astype("int64")?')
+            kind, fix = ("floats", f'integers, {name}.astype("int64")?') if self.is_of_floats else (
+                "integers", f'{name}.argmax(-1), or {name}.astype("float32")?')
+            return (f"{op}: {name} that are {kind} must be {form}, got {_show(shapes[name])} for {first} of "
+                    f"{_show(shapes[first])}; {fix}")
         sizes: Sizes = {**counts}
         origin: dict[str, str] = {}
         for other in reversed(self.inputs):
@@ -244,8 +251,7 @@ class Contract:
             if other is wrong or not shape or not other.axes or not isinstance(other.axes[0], Run):
                 continue
             for fixed, index in [(shape[:-1], "0")] * (shape[-1] == 1) + [((*shape, 1), "None")]:
-                given, sizes = {**shapes, other.name: fixed}, {**counts}
-                if all(given[one.name] is None or one.bind(given[one.name], sizes) for one in reversed(self.inputs)):
+                if self.fits({**shapes, other.name: fixed}, counts):
                     return f"{other.name}[..., {index}]?"
         return ""
 

@@ -215,6 +215,9 @@ MESSAGES: list[tuple[str, Any, type[Exception], str]] = [
     ("probabilities of another batch", lambda: tn.ops.cross_entropy(zeros(4, 3), zeros(5, 3)), ShapeError,
      "cross_entropy: labels that are floats must be (...,K), got (5,3) for logits of (4,3); integers, "
      'labels.astype("int64")?'),
+    ("one-hot rows of integers", lambda: tn.ops.cross_entropy(zeros(4, 3), np.eye(4, 3, dtype=int)), ShapeError,
+     "cross_entropy: labels that are integers must be (...), got (4,3) for logits of (4,3); labels.argmax(-1), or "
+     'labels.astype("float32")?'),
     ("booleans for labels", lambda: tn.ops.cross_entropy(zeros(4, 3), np.zeros(4, bool)), DtypeError,
      'cross_entropy: labels must hold integers, got bool; labels.astype("int64")? '
      "(one-hot rows: labels.argmax(-1))"),

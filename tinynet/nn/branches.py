@@ -43,8 +43,7 @@ class Parallel(Module):
     def __init__(self, branches: Sequence[Module], merge_mode: str = "concat") -> None:
         check_merge("Parallel", merge_mode)
         if not isinstance(branches, list | tuple) or not branches:
-            raise ArgumentError(f"Parallel: branches must be a list of at least one layer, got {branches!r}; "
-                                "Parallel([a, b])?")
+            raise ArgumentError(f"Parallel: branches must be a list of layers, got {branches!r}; Parallel([a, b])?")
         self.branches = [checked("Parallel", f"branch {i}", branch) for i, branch in enumerate(branches)]
         self.merge_mode = merge_mode
 

@@ -42,9 +42,8 @@ class SGD(Optimizer):
 
     moments: ClassVar[tuple[str, ...]] = ("velocity",)
     own_options: ClassVar[tuple[str, ...]] = ("lr", "weight_decay")
-    rules: ClassVar[Mapping[str, Rule]] = {
-        **Optimizer.rules, "momentum": at_least_0("momentum", "0.9", below=1),
-        "weight_decay": at_least_0("weight_decay", "1e-4")}
+    rules: ClassVar[Mapping[str, Rule]] = {**Optimizer.rules, "momentum": at_least_0("momentum", "0.9", below=1),
+                                           "weight_decay": at_least_0("weight_decay", "1e-4")}
 
     def __init__(self, parameters: Weights, lr: Rate = 1e-2, *, momentum: float = 0.0,
                  nesterov: bool = False, weight_decay: float = 0.0) -> None:

@@ -1,6 +1,6 @@
 """Checks of what `fit`, `evaluate` and `predict` are given: a wrong call is answered by the right one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tinynet import optim
@@ -24,6 +24,20 @@ def check_model(function: str, model: Any, right: str) -> None:
         raise ArgumentError(f"{function}: model must be a tn.nn.Module, got {_kind(model)}; {right}?")
 
 
+def check_batches(call: str, given: Any, rule: str = "pairs (inputs, labels)",
+                  right: str = "tn.data.Loader(images, labels, batch_size=128)") -> None:
+    """ArgumentError for what has no batches: a number, a function, a path, a model."""
+    if isinstance(given, str | Mapping | Module) or not (isinstance(given, Iterable) or hasattr(given, "__getitem__")):
+        raise ArgumentError(f"{call} must be {rule}, got {_kind(given)}; {right}?")
+
+
+def check_metrics(function: str, metrics: Any) -> None:
+    """ArgumentError unless they are None, or functions by name."""
+    if metrics is not None and not (isinstance(metrics, Mapping) and all(map(callable, metrics.values()))):
+        raise ArgumentError(f"{function}: metrics must be a dictionary of functions of labels and outputs, got "
+                            f'{_kind(metrics)}; the accuracy needs none: metrics={{"name": function}}?')
+
+
 def check_fit(model: Any, optimizer: Any, epochs: Any, batches: Mapping[str, Any], loss: Any, schedule: Any,
               max_norm: Any, metrics: Any, callbacks: Any) -> int:
     """The number of epochs. Errors: ArgumentError, with the right call, for arguments of another kind.
@@ -45,6 +59,8 @@ def check_fit(model: Any, optimizer: Any, epochs: Any, batches: Mapping[str, Any
     if not isinstance(number, int) or isinstance(number, bool) or number < 0:
         raise ArgumentError(f"fit: epochs must be given, as an integer of 0 or more, got {epochs!r}; epochs=10?")
     for name, given in batches.items():
+        if name == "train" or given is not None:
+            check_batches(f"fit: {name}", given)
         if isinstance(given, tuple | list) and given:
             pair(f"fit: {name}", given[0])
     if not callable(loss):
@@ -56,9 +72,7 @@ def check_fit(model: Any, optimizer: Any, epochs: Any, batches: Mapping[str, Any
     limit = plain(max_norm)
     if max_norm is not None and (isinstance(limit, bool) or not isinstance(limit, int | float)):
         raise ArgumentError(f"fit: max_norm must be a number, got {_kind(max_norm)}; max_norm=1.0?")
-    if metrics is not None and not (isinstance(metrics, Mapping) and all(map(callable, metrics.values()))):
-        raise ArgumentError(f"fit: metrics must be a dictionary of functions of labels and outputs, got "
-                            f'{_kind(metrics)}; the accuracy needs none: metrics={{"name": function}}?')
+    check_metrics("fit", metrics)
     if not isinstance(callbacks, Sequence) or not all(isinstance(one, Callback) for one in callbacks):
         raise ArgumentError("fit: callbacks must be a list of tn.callbacks.Callback, got "
                             f"{_kinds(callbacks)}; callbacks=[tn.callbacks.EarlyStopping()]?")

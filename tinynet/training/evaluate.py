@@ -13,7 +13,7 @@ from tinynet.plain import plain_rows, whole
 from tinynet.tape import evaluated
 from tinynet.tensor import blank
 from tinynet.tracing import shapes_only
-from tinynet.training.calls import EVALUATE, PREDICT, check_model
+from tinynet.training.calls import EVALUATE, PREDICT, check_batches, check_metrics, check_model
 from tinynet.training.progress import Meter
 from tinynet.training.ranks import Exchange, joined, parts, ranks
 from tinynet.training.run import Batches, Loss, no_sums
@@ -53,6 +53,8 @@ def evaluate(model: Module, batches: Batches, *, loss: Loss = ops.cross_entropy,
     0.5
     """
     check_model("evaluate", model, EVALUATE)
+    check_batches("evaluate: batches", batches)
+    check_metrics("evaluate", metrics)
     job = ranks()
     return evaluate_parts(model, parts("evaluate", batches, job), job, loss, metrics or {})
 
@@ -106,6 +108,7 @@ def predict(model: Module, inputs: Rows | Iterable[Any], *, batch_size: int = 25
     check_model("predict", model, PREDICT)
     batch_size = whole("predict", "batch_size", batch_size, 1, usual="batch_size=256")
     inputs = plain_rows(inputs, "predict: inputs")
+    check_batches("predict: inputs", inputs, "an array, or batches", PREDICT)
     if hasattr(inputs, "shape") or isinstance(inputs, tuple):
         arrays = [plain_rows(array, "predict: inputs") for array in inputs_of(inputs)]
         if len({len(array) for array in arrays}) != 1:

@@ -255,11 +255,11 @@ class Notice:
     """Adds up the seconds of compiling, and says once on stderr what takes so long."""
 
     def __init__(self) -> None:
-        self._since, self.seconds, self._said = 0.0, 0.0, False
+        self._since, self.seconds, self.said = 0.0, 0.0, False
 
     def on_start(self) -> None:
-        if self.seconds > _PATIENCE and not self._said:
-            self._said = True
+        if self.seconds > _PATIENCE and not self.said:
+            self.said = True
             try:
                 where = f"once; they are kept in {kernel_folder()}"
             except OSError as error:
