@@ -709,7 +709,8 @@ def test_sequential() -> None:
     with pytest.raises(StateError, match=r"Sequential: layer 1 must be a layer, got type; tn.nn.ReLU"):
         nn.Sequential(nn.Dense(2, 3), nn.ReLU)
     for layers in ([nn.ReLU()], (nn.ReLU(),)):
-        with pytest.raises(StateError, match=rf"layer 0 must be a layer, got {type(layers).__name__}; tn.nn.Sequential\(\*layers\)\?$"):
+        kind = type(layers).__name__
+        with pytest.raises(StateError, match=rf"must be a layer, got {kind}; tn.nn.Sequential\(\*layers\)\?$"):
             nn.Sequential(layers)
     assert nn.Sequential()(5) == 5
 
