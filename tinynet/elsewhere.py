@@ -20,7 +20,8 @@ SHARED = (
 _LAYERS = {
     "linear": "tn.nn.Dense", "batchnorm1d": "tn.nn.BatchNorm", "batchnorm2d": "tn.nn.BatchNorm",
     "batchnormalization": "tn.nn.BatchNorm", "maxpooling1d": "tn.nn.MaxPool1D", "maxpooling2d": "tn.nn.MaxPool2D",
-    "averagepooling1d": "tn.nn.AvgPool1D", "averagepooling2d": "tn.nn.AvgPool2D",
+    "averagepooling1d": "tn.nn.AvgPool1D", "averagepooling2d": "tn.nn.AvgPool2D", "averagepool1d": "tn.nn.AvgPool1D",
+    "averagepool2d": "tn.nn.AvgPool2D", "globalavgpool": "tn.nn.GlobalAveragePool",
     "globalaveragepooling1d": "tn.nn.GlobalAveragePool", "globalaveragepooling2d": "tn.nn.GlobalAveragePool",
     "adaptiveavgpool1d": "tn.nn.GlobalAveragePool", "adaptiveavgpool2d": "tn.nn.GlobalAveragePool",
     "dropout1d": "tn.nn.Dropout", "dropout2d": "tn.nn.Dropout", "spatialdropout2d": "tn.nn.Dropout",

@@ -52,13 +52,15 @@ def _remembered(function: Any, *arguments: Any) -> Window:
     return found
 
 
-def check_window(op: str, width: Any, stride: Any, padding: Any, dilation: Any = 1) -> None:
+def check_window(op: str, width: Any, stride: Any, padding: Any, dilation: Any = 1, *, name: str = "width") -> None:
     """Check the options of a window. Errors: ArgumentError for an invalid width, stride, dilation or padding.
+
+    `name` is that of the option which gives the width.
 
     >>> check_window("conv1d", 3, 1, "same")
     """
-    for name, value in (("width", width), ("stride", stride), ("dilation", dilation)):
-        whole(op, name, value, 1, usual=f"{name}=1")
+    for option, value, usual in ((name, width, 3), ("stride", stride, 1), ("dilation", dilation, 1)):
+        whole(op, option, value, 1, usual=f"{option}={usual}")
     is_number = isinstance(padding, Integral) and not isinstance(padding, bool) and int(padding) >= 0
     if not is_number and not (isinstance(padding, str) and padding in ("valid", "same", "causal")):
         raise ArgumentError(f'{op}: padding must be "valid", "same", "causal" or an integer >= 0, got {padding!r}; '
@@ -105,7 +107,7 @@ def _along(op: str, **options: Any) -> Iterator[tuple[Any, ...]]:
 def check_windows(op: str, size: Any, stride: Any, padding: Any, dilation: Any = 1) -> None:
     """Check the options of a window along height and width, one value for both or a pair each."""
     for options in _along(op, size=size, stride=stride, padding=padding, dilation=dilation):
-        check_window(op, *options)
+        check_window(op, *options, name="size")
 
 
 def windows(op: str, image: tuple[int, int], width: tuple[int, int], stride: Pair, padding: Pads,
@@ -122,22 +124,23 @@ def pool_window(op: str, axis: str, elements: int, size: int, stride: int | None
 
 @lru_cache(1 << 10, typed=True)
 def _pool_window(op: str, axis: str, elements: int, size: int, stride: int | None, padding: Pad) -> Window:
-    _check_pool(op, size, stride, padding)
+    check_pool(op, size, stride, padding)
     return window(op, axis, elements, size, size if stride is None else stride, padding)
 
 
 def check_pools(op: str, size: Any, stride: Any, padding: Any) -> None:
     """Check the options of a pooling op along height and width, one value for both or a pair each."""
     for options in _along(op, size=size, stride=stride, padding=padding):
-        _check_pool(op, *options)
+        check_pool(op, *options)
 
 
-def _check_pool(op: str, size: Any, stride: Any, padding: Any) -> None:
+def check_pool(op: str, size: Any, stride: Any, padding: Any) -> None:
+    """Check the options of a pooling op along one axis."""
     is_whole = isinstance(padding, Integral) and isinstance(size, Integral) and int(padding) >= max(int(size), 1)
     if is_whole or (isinstance(padding, str) and padding == "causal"):
         raise ArgumentError(f'{op}: padding must be "valid", "same" or an integer below size = {size}, got '
                             f"{padding!r}; a window in the padding alone has no element")
-    check_window(op, size, 1 if stride is None else stride, padding)
+    check_window(op, size, 1 if stride is None else stride, padding, name="size")
 
 
 def pool_windows(op: str, image: tuple[int, int], size: Pair, stride: Pair | None,

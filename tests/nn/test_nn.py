@@ -574,6 +574,25 @@ def test_flatten_and_reshape() -> None:
         nn.Reshape((5,))(x)
 
 
+@pytest.mark.parametrize(("make", "option"), [
+    (lambda value: nn.Conv1D(2, 3, value), "width"), (lambda value: nn.Conv2D(2, 3, (2, value)), "size"),
+    (nn.MaxPool1D, "size"), (nn.AvgPool1D, "size"), (nn.MaxPool2D, "size"),
+    (lambda value: nn.AvgPool2D((value, 2)), "size"),
+    (lambda value: nn.MaxPool1D(2, value), "stride"), (lambda value: nn.Conv1D(2, 3, 4, dilation=value), "dilation")])
+@pytest.mark.parametrize("value", [0, -1, 1.5, "2", True])
+def test_a_size_of_a_window_is_checked_by_its_name(make: Any, option: str, value: Any) -> None:
+    fix = f"{option}={3 if option in ('width', 'size') else 1}"
+    with pytest.raises(ArgumentError, match=rf"D: {option} must be an integer of at least 1, got {value!r}; {fix}\?$"):
+        make(value)
+
+
+@pytest.mark.parametrize("make", [nn.MaxPool1D, nn.AvgPool1D, lambda pair: nn.MaxPool1D(2, pair),
+                                  lambda pair: nn.Conv1D(2, 3, 4, stride=pair)])
+def test_a_pair_is_no_size_along_one_axis(make: Any) -> None:
+    with pytest.raises(ArgumentError, match=r"1D: \w+ must be an integer of at least 1, got \(2, 2\)"):
+        make((2, 2))
+
+
 @pytest.mark.parametrize(("layer", "options"), VARIANTS)
 def test_a_batch_may_have_no_sample(layer: Any, options: dict[str, Any]) -> None:
     """The output has the shape of that of others, and all gradients are 0."""

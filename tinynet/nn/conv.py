@@ -36,9 +36,9 @@ class Conv1D(Module):
 
     def __init__(self, inputs: int, filters: int, width: int, *, stride: int = 1, padding: Pad = "valid",
                  dilation: int = 1, bias: bool = True, groups: int = 1) -> None:
-        inputs, filters, width = sizes("Conv1D", inputs=inputs, filters=filters, width=width)
+        inputs, filters = sizes("Conv1D", inputs=inputs, filters=filters)
         check_window("Conv1D", width, stride, padding, dilation)
-        self.inputs, self.filters, self.width = inputs, filters, width
+        self.inputs, self.filters, self.width = inputs, filters, int(width)
         self.stride, self.padding, self.dilation, self.bias = stride, padding, dilation, bias
         self.groups = check_groups("Conv1D", groups, inputs, filters)
         self.W = Parameter(init.he_uniform((width, inputs // self.groups, filters)))

@@ -1,7 +1,7 @@
 """Pooling layers. Their math is in ops/pool.py."""
 
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from tinynet import ops
 from tinynet.errors import ArgumentError, ShapeError
@@ -9,18 +9,17 @@ from tinynet.nn.masks import as_mask, as_tensor, of_windows, real_steps
 from tinynet.nn.module import Module
 from tinynet.op import Op
 from tinynet.tensor import Tensor
-from tinynet.types import ArrayLike, Pads, Pair
-from tinynet.window import check_pools, pool_window
+from tinynet.types import ArrayLike, Pad, Pads, Pair
+from tinynet.window import check_pool, check_pools, pool_window
 
 
 class _Pool(Module):
     """Windows of `size`, `stride` apart. With a mask, of the real steps alone; outputs are real as of `Conv1D`."""
 
     op: ClassVar[Op[Tensor]]
-
-    def __init__(self, size: Pair, stride: Pair | None = None, padding: Pads = "valid") -> None:
-        check_pools(type(self).__name__, size, stride, padding)
-        self.size, self.stride, self.padding = size, stride, padding
+    size: Any
+    stride: Any
+    padding: Any
 
     def forward(self, x: Tensor, mask: ArrayLike | None = None) -> Tensor:
         def pooled(x: Tensor) -> Tensor:
@@ -42,11 +41,23 @@ class _Pool(Module):
 
     def output_mask(self, mask: Tensor) -> Tensor:
         size, stride, padding = self.size, self.stride, self.padding
-        at = pool_window(type(self).op.name, "T", mask.shape[1], size, stride, padding)  # type: ignore[arg-type]
+        at = pool_window(type(self).op.name, "T", mask.shape[1], size, stride, padding)
         return of_windows(mask, at, padding)
 
 
-class MaxPool1D(_Pool):
+class _Pool1D(_Pool):
+    def __init__(self, size: int, stride: int | None = None, padding: Pad = "valid") -> None:
+        check_pool(type(self).__name__, size, stride, padding)
+        self.size, self.stride, self.padding = size, stride, padding
+
+
+class _Pool2D(_Pool):
+    def __init__(self, size: Pair, stride: Pair | None = None, padding: Pads = "valid") -> None:
+        check_pools(type(self).__name__, size, stride, padding)
+        self.size, self.stride, self.padding = size, stride, padding
+
+
+class MaxPool1D(_Pool1D):
     """The maximum of each window of `size` steps. x (N, T, C) -> (N, T', C). The math: `tn.ops.max_pool1d`.
 
     >>> import tinynet as tn
@@ -57,7 +68,7 @@ class MaxPool1D(_Pool):
     op = ops.max_pool1d
 
 
-class MaxPool2D(_Pool):
+class MaxPool2D(_Pool2D):
     """The maximum of each window of `size` pixels. x (N, H, W, C) -> (N, H', W', C). The math: `tn.ops.max_pool2d`.
 
     >>> import tinynet as tn
@@ -68,7 +79,7 @@ class MaxPool2D(_Pool):
     op = ops.max_pool2d
 
 
-class AvgPool1D(_Pool):
+class AvgPool1D(_Pool1D):
     """The mean of each window of `size` steps. x (N, T, C) -> (N, T', C). The math: `tn.ops.avg_pool1d`.
 
     >>> import tinynet as tn
@@ -79,7 +90,7 @@ class AvgPool1D(_Pool):
     op = ops.avg_pool1d
 
 
-class AvgPool2D(_Pool):
+class AvgPool2D(_Pool2D):
     """The mean of each window of `size` pixels. x (N, H, W, C) -> (N, H', W', C). The math: `tn.ops.avg_pool2d`.
 
     >>> import tinynet as tn
