@@ -294,7 +294,7 @@ def test_other_lists_stay_lists() -> None:
     (lambda: optim.Adam(nn.Dense(2, 2)), ArgumentError, r"got \['Dense'\]; model.parameters\(\)\?"),
     (lambda: optim.SGD(0.1), ArgumentError, r"parameters must be Parameters, got \['float'\]"),
     (lambda: optim.SGD(nn.Dense(2, 2).parameters(), lr="0.1"), ArgumentError, r"lr must be finite .*, got '0.1'"),
-    (lambda: nn.Sequential([nn.ReLU()]), StateError, r"layer 0 must be a layer, got list; tn.nn.Sequential\(\*layers\)\?"),
+    (lambda: nn.Sequential([nn.ReLU()]), StateError, r"must be a layer, got list; tn.nn.Sequential\(\*layers\)\?"),
     (lambda: nn.Sequential(nn.ReLU), StateError, r"layer 0 must be a layer, got type; tn.nn.ReLU\(\), with brackets\?"),
     (lambda: nn.Dense(3, 2).summary((None, 3)), ArgumentError, r"summary: input_shape must be .*, got \(None, 3\)"),
     (lambda: nn.Dense(3, 2).summary(3), ArgumentError, r"summary: input_shape must be .*, got 3; input_shape=\(28")])
