@@ -122,7 +122,7 @@ def test_the_area_is_the_share_of_pairs_in_order() -> None:
 def test_one_class_alone() -> None:
     assert math.isnan(metrics.roc_auc([1, 1], [0.1, 0.2]))
     assert math.isnan(metrics.roc_auc([0, 0], [0.1, 0.2]))
-    assert metrics.average_precision([0, 0], [0.1, 0.2]) == 0
+    assert str(metrics.average_precision([0, 0], [0.1, 0.2])) == "0.0"
     assert metrics.average_precision([1, 1], [0.1, 0.2]) == 1
     assert metrics.sensitivity([0, 0], [0, 1]) == 0
     assert metrics.specificity([1, 1], [0, 1]) == 0
@@ -186,6 +186,12 @@ def test_mcnemar_by_counting() -> None:
 def test_odd_input_is_named(call: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("name", [name for name in metrics.__all__ if name not in ("McNemar", "mcnemar", "per_class")])
+def test_an_error_names_the_function_that_was_called(name: str) -> None:
+    with pytest.raises(ShapeError, match=f"^{name}: "):
+        getattr(metrics, name)([0, 1, 1], [0.5, 1.0])
 
 
 def test_booleans_and_unsigned_integers_are_classes_and_numbers() -> None:

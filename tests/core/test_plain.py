@@ -276,8 +276,8 @@ def test_options_out_of_range(call: Callable[[Any], Any]) -> None:
     (lambda x: tn.metrics.accuracy([[0], [0, 1]], [0, 1]), ShapeError, "accuracy: labels must have rows of one"),
     (lambda x: tn.metrics.confusion_matrix([0, 1], [[0], [0, 1]]), ShapeError, "confusion_matrix: predicted must have"),
     (lambda x: tn.metrics.roc_curve(1, 0.5), ShapeError, r"roc_curve: labels must be \(N,\)"),
-    (lambda x: tn.metrics.roc_auc(1, 0.5), ShapeError, r"roc_curve: labels must be \(N,\)"),
-    (lambda x: tn.metrics.average_precision(1, [0.5]), ShapeError, r"precision_recall_curve: labels must be \(N,\)"),
+    (lambda x: tn.metrics.roc_auc(1, 0.5), ShapeError, r"roc_auc: labels must be \(N,\)"),
+    (lambda x: tn.metrics.average_precision(1, [0.5]), ShapeError, r"average_precision: labels must be \(N,\)"),
     (lambda x: tn.save(tn.nn.ReLU(), "m.safetensors"), ArgumentError, r"save: model must be a Module, got str; tn.sa"
      r"ve\(path, model\), the path comes first\?")])
 def test_clumsy_calls(call: Callable[[Any], Any], kind: Any, message: str) -> None:

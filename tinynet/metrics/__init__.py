@@ -8,8 +8,10 @@ Plain functions of arrays on the host; all sums in float64.
 
 Classes (classes.py): `labels` and `predicted` are integers of shape (N,), the true and the predicted classes. K is the
 highest of them plus one, unless `classes` gives it. A result per class is an array (K,): class k against all others. A
-share of nothing, such as the precision of a class that was never predicted, is 0. Curves need a score for each sample:
-the higher, the more likely it is positive (label 1). Equal scores make one point.
+share of nothing, such as the precision of a class that was never predicted, is 0.
+
+Scores (scores.py): a number for each sample: the higher, the more likely it is positive (label 1). Equal scores make
+one point of a curve.
 
 Many labels (labels.py): `labels` and `predicted` are 0 and 1, (N,K), such as `logits > 0`. `precision`, `recall` and
 `f1` take them, too, and return a number for each label.
@@ -26,24 +28,20 @@ from tinynet.elsewhere import in_modules
 from tinynet.metrics.classes import (
     McNemar,
     accuracy,
-    average_precision,
     balanced_accuracy,
-    calibration_error,
     classification_report,
     confusion_matrix,
     f1,
     mcnemar,
     per_class,
     precision,
-    precision_recall_curve,
     recall,
-    roc_auc,
-    roc_curve,
     sensitivity,
     specificity,
 )
 from tinynet.metrics.labels import exact_match, hamming_loss, micro_f1, per_label
 from tinynet.metrics.numbers import mean_absolute_error, mean_squared_error, r2, root_mean_squared_error
+from tinynet.metrics.scores import average_precision, calibration_error, precision_recall_curve, roc_auc, roc_curve
 
 __all__ = ["McNemar", "accuracy", "average_precision", "balanced_accuracy", "calibration_error",
            "classification_report", "confusion_matrix", "exact_match", "f1", "hamming_loss", "mcnemar",
