@@ -3,9 +3,10 @@
     python examples/mnist_deep_selected.py
     python examples/mnist_deep_selected.py --data digits --epochs 2 --seed 0
 
-The recipe is read from the published trials, `examples/results/selection/mnist_selection.json`, by the rule that was
-fixed before them. The rest is as in `mnist_deep.py`. After an interruption, the same command continues. Written to
---out: a JSON file and a model for each run, mnist_deep_selected_error.png and .svg.
+The recipe is read from the published trials, `examples/results/selection/mnist_selection.json`, by the rule in
+`mnist_selection.py`, which was fixed before the first of these runs. The rest is as in `mnist_deep.py`. After an
+interruption, the same command continues. Written to --out: a JSON file and a model for each run,
+mnist_deep_selected_error.png and .svg.
 
 Exit codes: 0 done, 1 an error in the data or a file, 2 in an option or the device, 130 ended by Ctrl-C, 143 by SIGTERM.
 """

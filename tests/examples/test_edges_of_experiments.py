@@ -194,22 +194,28 @@ def scored(scores: dict[str, float], made: list[tuple[str, int]]) -> Any:
                                                  (["--folds", "1"], False), (["--candidates", "base", "norm"], False)])
 def test_the_rule_of_the_selection_on_digits(words: list[str], finished: bool, tmp_path: Path,
                                              monkeypatch: pytest.MonkeyPatch) -> None:
-    """All on the first fold, those that gain on the others, then the combination; finished without options alone."""
+    """All on the first fold, those that gain on the others, then the combination; finished without options alone.
+
+    A candidate that takes twice the time is on the first fold alone, and in no combination.
+    """
     made: list[tuple[str, int]] = []
-    scores = {"base": 0.8, "norm": 0.7, "smooth": 0.9, "combined": 0.85}
-    monkeypatch.setattr(mnist_selection, "CANDIDATES", mnist_selection.CANDIDATES[:3])
+    scores = {"base": 0.8, "norm": 0.7, "smooth": 0.9, "wide": 0.95, "combined": 0.85}
+    monkeypatch.setattr(mnist_selection, "CANDIDATES", tuple(one for one in mnist_selection.CANDIDATES
+                                                             if one.name in scores))
     monkeypatch.setattr(selection, "run", scored(scores, made))
     assert mnist_selection.main(["--data", "digits", "--out", str(tmp_path), *words]) == 0
     folds = {"1": 1, "2": 2}.get(words[-1] if words else "", 3)
     later = range(1, folds)
-    first = [(name, 0) for name in scores if name in ("base", "norm", "smooth")[:2 if "norm" in words else 3]]
+    first = [(name, 0) for name in ("base", "norm", "smooth", "wide")[:2 if "norm" in words else 4]]
     kept = [(name, fold) for fold in later for name in ("base", "smooth") if (name, 0) in first]
-    together = [("combined", fold) for fold in range(folds)] if folds > 1 and len(first) == 3 else []
+    together = [("combined", fold) for fold in range(folds)] if folds > 1 and len(first) == 4 else []
     assert made == [*first, *kept, *together]
     found = selection.read(tmp_path / "selection.json")
     assert found["finished"] is finished and found["experiment"] == "mnist_selection"
     wanted = 3 if "--epochs" in words else mnist_selection.BASE.recipe.epochs
     assert {trial["settings"]["epochs"] for trial in found["trials"]} == {wanted}
+    assert {trial["settings"].get("units", 128) for trial in found["trials"]
+            if trial["candidate"] == "combined"} <= {128}
 
 
 @pytest.mark.parametrize(("words", "finished"), [([], True), (["--epochs", "3"], False), (["--seeds", "2"], False)])
