@@ -336,20 +336,21 @@ def test_early_stopping_decides_alike() -> None:
 class Drifts(tn.callbacks.Callback):
     """Change a weight, or a moment, of one rank in the last step of the second epoch."""
 
-    def __init__(self, rank: Any, what: str) -> None:
-        self._rank, self._what = rank.rank, what
+    def __init__(self, is_this: bool, what: str) -> None:
+        self._is_this, self._what = is_this, what
 
     def on_step(self, run: Any) -> None:
-        if self._rank == 1 and run.step == 6:
+        if self._is_this and run.step == 6:
             array = run.model[-1].b.data if self._what == "weight" else run.optimizer.arrays()[1]
             array.reshape(-1)[0] += 1e-3
 
 
-@pytest.mark.parametrize("what", ["weight", "moment"])
-def test_ranks_that_drift_apart_are_noticed(what: str) -> None:
-    with pytest.raises(DistributedError, match="the same weights, and after epoch 2 rank 1 of 3 has others than rank "
-                                               "0; does a layer or a callback use a clock"):
-        trained(3, callbacks=lambda rank: [Drifts(rank, what)])
+@pytest.mark.parametrize(("what", "drifting", "named"), [
+    ("weight", 1, "1"), ("moment", 1, "1"), ("weight", 2, "2"), ("weight", 0, "1, 2")])
+def test_ranks_that_drift_apart_are_noticed(what: str, drifting: int, named: str) -> None:
+    with pytest.raises(DistributedError, match=f"the same weights, and after epoch 2 rank {named} of 3 has others than "
+                                               "rank 0; does a layer or a callback use a clock"):
+        trained(3, callbacks=lambda rank: [Drifts(rank.rank == drifting, what)])
 
 
 def test_ranks_that_train_something_else_are_refused() -> None:
