@@ -67,6 +67,20 @@ def test_when_callbacks_are_told() -> None:
                            (2, 1, 4), (2, 2, 5), (2, 3, 6), ("epoch", 2, 2), "end"]
 
 
+def test_callbacks_are_told_in_the_order_in_which_they_are_given() -> None:
+    told: list[tuple[str, str]] = []
+
+    def noting(name: str) -> Callback:
+        callback = Callback()
+        for moment in ("on_start", "on_step", "on_epoch", "on_end"):
+            setattr(callback, moment, lambda run, moment=moment: told.append((moment, name)))
+        return callback
+
+    fitted(noting("first"), noting("second"), epochs=1)
+    moments = ["on_start", "on_step", "on_step", "on_step", "on_epoch", "on_end"]
+    assert told == [(moment, name) for moment in moments for name in ("first", "second")]
+
+
 def test_the_end_is_told_after_an_error_too() -> None:
     class Fails(Diary):
         def on_epoch(self, run: Run) -> None:
