@@ -323,6 +323,13 @@ def test_arrays_that_do_not_fit_are_named(tmp_path: Path) -> None:
         checkpoint.read(path, State({"optimizer/steps": np.array(0)}, state().facts))
 
 
+@pytest.mark.parametrize("name", ["", "a\0b"])
+def test_a_checkpoint_needs_the_name_of_a_file(name: str) -> None:
+    with pytest.raises(tn.errors.ArgumentError) as refused:
+        trained(name)  # type: ignore[arg-type]
+    assert str(refused.value).startswith(f"fit: checkpoint must be the name of a file, got {name!r}; checkpoint=")
+
+
 def test_resume_needs_a_checkpoint() -> None:
     with pytest.raises(tn.errors.ArgumentError, match=r"fit: resume needs the checkpoint to go on from, and got none"):
         trained(None, resume=True)
