@@ -230,6 +230,8 @@ def test_a_boolean_is_no_number(call: Callable[[Any], Any]) -> None:
     lambda w: tn.optim.Adam(w, betas=(0.9, 0.9, 0.9)), lambda w: tn.optim.AdamW(w, weight_decay=-1.0),
     lambda w: tn.optim.SGD(w, momentum=-3.0), lambda w: tn.optim.SGD(w, momentum=1.0),
     lambda w: tn.optim.SGD(w, weight_decay=np.nan), lambda w: tn.optim.SGD(w, lr=np.float32(-1)),
+    lambda w: tn.optim.SGD(w, weight_decay=-1.0), lambda w: tn.optim.OneCycle(tn.optim.SGD(w), peak=-1.0, steps=5),
+    lambda w: tn.nn.LayerNorm(2, eps=-1.0), lambda w: tn.nn.LeakyReLU(-1.0), lambda w: tn.nn.ELU(-1.0),
     lambda w: tn.nn.BatchNorm(2, momentum=-3.0), lambda w: tn.nn.BatchNorm(2, momentum=10.0),
     lambda w: tn.nn.BatchNorm(2, eps=-1.0), lambda w: tn.nn.BatchNorm(2, eps=np.inf),
     lambda w: tn.nn.Dropout(np.float32(1.5)), lambda w: tn.optim.StepDecay(tn.optim.SGD(w), 2, factor=-1),
