@@ -666,6 +666,9 @@ def test_folds_of_many_patients(tmp_path):
     assert [len(each) for each in groups] == [6, 2, 2] and len(set.union(*groups)) == 10
     assert fold.sentence == "test and validation: shares of 20% and 20%, by patients"
     assert folds(found, seed=5)[0].test.tolist() != fold.test.tolist()
+    fold, = folds(found, validation=0.1, test=0.3, seed=4)
+    assert [len(fold.train), len(fold.validation), len(fold.test)] == [120, 20, 60]
+    assert fold.sentence.startswith("test and validation: shares of 30% and 10%")
 
 
 def test_folds_of_two_patients_leave_one_out(tmp_path):

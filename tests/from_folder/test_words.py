@@ -48,7 +48,8 @@ def test_accuracies_in_training_and_in_evaluation_may_differ_a_little(learning: 
                                                                       expected: int) -> None:
     """That of the epoch that is kept, of the lowest loss in validation."""
     history = [{"epoch": 1, "validation_loss": 2.0, "train_accuracy": 0.99, "train_loss": 0.1},
-               {"epoch": 2, "validation_loss": 1.0, "train_accuracy": learning, "train_loss": 0.2}]
+               {"epoch": 2, "validation_loss": 1.0, "train_accuracy": learning, "train_loss": 0.2},
+               {"epoch": 3, "validation_loss": 1.5, "train_accuracy": 0.99, "train_loss": 0.05}]
     found = {"per_class": {"cat": {}, "dog": {}}, "accuracy": evaluating}
     said = words.doubts_of_training(found, history, np.array([0, 1, 1]))
     assert len(said) == expected and all("in training (epoch 2)" in one for one in said)
