@@ -11,6 +11,7 @@ import threading
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -396,11 +397,33 @@ def test_the_library_is_told_what_its_functions_take() -> None:
         cublas.bound(object())
 
 
-def test_no_cublas_is_no_error() -> None:
+@pytest.mark.parametrize(("version", "present", "is_found", "asked"), [
+    (13020, ["libcublas.so.13"], True, ["libcublas.so.13"]),
+    (12090, ["cublas64_12.dll"], True, ["libcublas.so.12", "cublas64_12.dll"]),
+    (13000, [], False, ["libcublas.so.13", "cublas64_13.dll"])])
+def test_the_library_is_that_of_the_version_of_cuda(version: int, present: list[str], is_found: bool, asked: list[str],
+                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    names, found = list[str](), mock.Mock()
+
+    def open_library(name: str) -> Any:
+        names.append(name)
+        if name not in present:
+            raise OSError(f"{name}: cannot open")
+        return found
+
+    monkeypatch.setattr(ctypes, "CDLL", open_library)
+    runtime = types.SimpleNamespace(runtimeGetVersion=lambda: version)
+    cuda = types.SimpleNamespace(cublas=types.ModuleType("cublas"), runtime=runtime)
+    binding = cublas.load(type("CuPy", (), {"cuda": cuda}))
+    assert binding and (binding.library is found) == is_found and names == asked
+
+
+@pytest.mark.parametrize("error", [ImportError, RuntimeError, OSError])
+def test_no_cublas_is_no_error(error: type[Exception]) -> None:
     class Cuda:
         @property
         def cublas(self) -> Any:
-            raise ImportError('Failure finding "libcublas.so.13"')
+            raise error('Failure finding "libcublas.so.13"')
 
     assert cublas.load(np) is cublas.load(fake_cupy.namespace) is None
     binding = cublas.load(type("CuPy", (), {"cuda": Cuda()}))
