@@ -700,6 +700,7 @@ def test_the_four_kinds_of_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(warm, list) and len(warm) == 10 and steps == ["zero_grad", "step"] * 2 * 12, "192 of 200 images"
     assert [options["guard"] for _, options in rest] == [True, False, True] * 2
     assert [batches.augment is not None for batches, _ in rest] == [False, False, True] * 2
+    assert all(vars(rest[2][0].augment)[change] for change in ("shift", "rotate", "scale", "shear", "elastic"))
     for batches, options in rest:
         assert batches.shuffle and batches.drop_last and len(batches) == 12 and options["epochs"] == 1
         x, labels = batches.transform(*(array[:4] for array in batches.arrays))

@@ -46,6 +46,16 @@ def test_the_largest_differences_of_weights_are_printed(monkeypatch: pytest.Monk
         "cnn, 3 ranks: b 1.0e+00, W 0.0e+00, c 0.0e+00"]
 
 
+def test_without_arguments_those_of_the_process_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(ranks, "timed", lambda *arguments: asked.append(arguments) or [])
+    monkeypatch.setattr("sys.argv", ["ranks.py", "_time", "lstm", "7", "1"])
+    assert ranks.main() == 0 and asked == [("lstm", 7, 1)]
+    with pytest.raises(SystemExit):
+        ranks.main([])
+    assert len(asked) == 1
+
+
 def test_the_worker_times_epochs(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ranks, "EPOCHS", 3)
     assert ranks.main(["_time", "lstm", "700", "1"]) == 0

@@ -113,6 +113,16 @@ def test_a_rank_alone_is_timed_and_its_messages_are_noted(capsys: pytest.Capture
     assert [len(steps) for steps in one["compute"].values()] == [2, 2] and [*one["single"]] == ["8"]
 
 
+def test_without_arguments_those_of_the_process_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(scale, "alone", lambda *arguments: asked.append(arguments) or {})
+    monkeypatch.setattr("sys.argv", ["scale.py", "_alone", "0.5", "lstm"])
+    assert scale.main() == 0 and asked == [("lstm", 0.5)]
+    with pytest.raises(SystemExit):
+        scale.main([])
+    assert len(asked) == 1
+
+
 def test_steps_are_those_of_fit_with_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """As many of one batch as may be needed, of images of ten classes."""
     asked: dict[str, Any] = {"threads": []}
