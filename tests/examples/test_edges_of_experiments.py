@@ -218,6 +218,20 @@ def test_the_rule_of_the_selection_on_digits(words: list[str], finished: bool, t
             if trial["candidate"] == "combined"} <= {128}
 
 
+def test_the_selection_on_digits_goes_on_from_the_trials_of_a_file(tmp_path: Path,
+                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[str, int]] = []
+    monkeypatch.setattr(mnist_selection, "CANDIDATES", mnist_selection.CANDIDATES[:2])
+    monkeypatch.setattr(selection, "run", scored({"base": 0.8, "norm": 0.9, "combined": 0.9}, made))
+    command = ["--data", "digits", "--folds", "1", "--out"]
+    assert mnist_selection.main([*command, str(tmp_path / "begun")]) == 0
+    assert made == [("base", 0), ("norm", 0)]
+    made.clear()
+    published = tmp_path / "begun" / "selection.json"
+    assert mnist_selection.main([*command, str(tmp_path / "again"), "--begun", str(published)]) == 0
+    assert made == [] and (tmp_path / "again" / "selection.json").read_text() == published.read_text()
+
+
 @pytest.mark.parametrize(("words", "finished"), [([], True), (["--epochs", "3"], False), (["--seeds", "2"], False)])
 def test_the_selection_on_x_rays_is_finished_without_options_alone(words: list[str], finished: bool, tmp_path: Path,
                                                                    monkeypatch: pytest.MonkeyPatch,
