@@ -385,6 +385,7 @@ def test_layers_with_lengths(layers: Any) -> None:
 
 def test_a_mask_that_is_not_one_of_lengths_is_an_error() -> None:
     for function in (lambda own, x, mask: lstm(own.rnn, x, mask[:, [0, 2, 1, 3, 4, 5]]),
+                     lambda own, x, mask: lstm(own.rnn, x, mask[:, [[0, 2, 1, 3, 4, 5]]][:, 0]),
                      lambda own, x, mask: lstm(own.rnn, x, mask == 0),
                      lambda own, x, mask: lstm(own.rnn, x, mask.astype("float32") * mask[:, ::-1].astype("float32")),
                      lambda own, x, mask: lstm(own.rnn, x, mask.astype("float32") != 1.0)):

@@ -295,6 +295,21 @@ def test_npm_fetches_the_runtime_once(small_runtime: Path, monkeypatch: pytest.M
         runtime_files()
 
 
+def test_an_archive_with_folders_in_the_place_of_files_is_told(small_runtime: Path,
+                                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    def pack(command: list[str], cwd: str, **options: Any) -> None:
+        with tarfile.open(Path(cwd, "made.tgz"), "w:gz") as archive:
+            for name in FILES:
+                entry = tarfile.TarInfo(f"package/dist/{name}")
+                entry.type = tarfile.DIRTYPE
+                archive.addfile(entry)
+
+    monkeypatch.setattr(runtime.shutil, "which", lambda name: f"/bin/{name}")
+    monkeypatch.setattr(runtime.subprocess, "run", pack)
+    with pytest.raises(ExportError, match=r"npm must fetch .* and does not \(KeyError\)"):
+        runtime_files()
+
+
 @pytest.mark.parametrize(("npm", "fault", "message"), [
     (None, None, "npm, which would fetch it, is not installed"),
     ("/bin/npm", subprocess.CalledProcessError(1, "npm"), "npm must fetch"),
