@@ -23,7 +23,7 @@ from tinynet.backend import observer
 from tinynet.backend.cpu.runtime import graph
 from tinynet.backend.cpu.runtime.jit import njit
 from tinynet.backend.cpu.runtime.memory import SMALL, empty, zeros
-from tinynet.backend.cpu.runtime.threads import launch, set_threads, threads
+from tinynet.backend.cpu.runtime.threads import launch, launch_in_turns, set_threads, threads
 
 MOST = 1 << 24
 
@@ -121,6 +121,29 @@ def test_launches_in_turn_with_any_number_of_threads(number: int) -> None:
     assert not made.is_current()
     made.launch()
     assert np.array_equal(y, 8 * x)
+
+
+@njit
+def add_in_turn(shard: Any, shards: Any, turn: Any, x: Any, y: Any) -> None:
+    for i in range(shard, x.size, shards):
+        y[i] = (10 * y[i] if turn else 0) + x[i]
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_kernel_in_turns_is_repeated_in_all_of_them(number: int) -> None:
+    set_threads(number)
+    x = ones()
+
+    def work() -> Any:
+        y = empty(x.shape)
+        launch_in_turns(add_in_turn, 3, x, y)
+        return y
+
+    y, made = graph.record("cpu", work, [x], MOST)
+    assert y.tolist() == [111] * 5
+    x += np.arange(5, dtype=np.float32)
+    made.launch()
+    assert y.tolist() == [111, 222, 333, 444, 555]
 
 
 # --- work of NumPy, and memory --------------------------------------------------------------------------------------
