@@ -159,6 +159,7 @@ y = np.full((2, 3), ranks.rank, "int64")
 assert (ranks.broadcast(y, root=1) == 1).all()
 assert ranks.gather({"rank": ranks.rank, "text": "\\u00e9" * ranks.rank}) == [
     {"rank": rank, "text": "\\u00e9" * rank} for rank in range(ranks.size)]
+assert list(ranks.gather({"b": 1, "a": 2})[-1]) == ["b", "a"]  # the columns of a row keep their order
 assert len(set(ranks.gather(ranks.sum(np.full(1000, 0.1) * (1 + ranks.rank)).tobytes().hex()))) == 1
 assert world() is ranks
 if ranks.rank == 0:
