@@ -379,6 +379,10 @@ def test_the_usual_size_is_that_of_the_shorter_sides(sizes: list[tuple[int, int]
 
 
 def test_what_is_usual() -> None:
+    assert vars(Settings(Path("x"))) == {
+        "folder": Path("x"), "size": None, "epochs": 40, "patience": 12, "batch_size": 32, "lr": 2e-3, "augment": False,
+        "flip": None, "class_weights": "auto", "folds": None, "threshold": 0.5, "sensitivity": None, "positive": None,
+        "groups": "auto", "max_skipped": 0.25, "device": "cpu", "seed": 0, "out": Path("runs/folder"), "resume": False}
     assert AUGMENT == {"shift": 0.1, "rotate": 10.0, "scale": 0.1, "shear": 5.0, "contrast": 0.1, "brightness": 0.05}
     assert settings.MEMORY == 2**30 and settings.UNEQUAL == 0.5
     for size, channels in ((28, 1), (28, 3), (32, 1)):
