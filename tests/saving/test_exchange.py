@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -147,6 +148,15 @@ def test_arrays_that_numpy_does_not_know(torch_side: Any) -> None:
         from_torch(nn.Dense(3, 2), layer.bfloat16().state_dict())
     with pytest.raises(StateError, match=r"must be an array, and NumPy says"):
         from_torch(nn.Dense(3, 2), dict(torch.nn.Linear(3, 2).named_parameters()))
+
+
+def test_weights_are_in_a_mapping_of_any_kind() -> None:
+    layer, other = spread(nn.Dense(3, 2)), spread(nn.Dense(3, 2), seed=2)
+    for to, load in ((to_torch, from_torch), (to_keras, from_keras)):
+        assert not np.array_equal(load(nn.Dense(3, 2), to(other)).W.numpy(), layer.W.numpy())
+        assert np.array_equal(load(nn.Dense(3, 2), MappingProxyType(to(layer))).W.numpy(), layer.W.numpy())
+        with pytest.raises(ArgumentError, match=rf"{load.__name__}: weights must be a dictionary, got list; "):
+            load(nn.Dense(3, 2), list(to(layer).values()))
 
 
 @pytest.mark.parametrize("tracked", [None, 0, 3, 500])

@@ -166,6 +166,7 @@ def compare(model: Any) -> Any:
     channels_first = x.ndim == 4 or isinstance(model[0], nn.Conv1D)  # not of sequences of images
     assert_close(theirs_of(theirs, np.ascontiguousarray(np.moveaxis(x, -1, 1)) if channels_first else x),
                  tn.predict(model, x))
+    assert all(one.requires_grad for one in theirs.parameters()), "it can be trained on"
     return theirs
 
 
