@@ -8,10 +8,12 @@ import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("numba")
 
+from tests.support import interpreted
 from tests.support.complete import OPS, TABLES, claimed, declared, defined, overridden, place
 from tests.support.overrides import (
     Folder,
@@ -138,6 +140,20 @@ def test_each_number_on_each_line_of_an_update_has_a_bug(folder: str, name: str)
     """Those of ops: tests/ops/test_complete.py."""
     have = {(bug.file, bug.line, bug.number) for bug in TABLES[folder].BUGS if bug in BUGS}
     assert not claimed(folder, SPECIFICATIONS[name]) - have
+
+
+def test_shards_that_change_the_same_element_are_found() -> None:
+    def own(shard: int, shards: int, x: Any, sums: Any) -> None:
+        sums[shard] += x[shard::shards].sum()
+
+    def shared(shard: int, shards: int, x: Any, sums: Any) -> None:
+        sums[0] += x[shard::shards].sum()
+
+    sums = np.zeros(2)
+    interpreted.launch(own, np.arange(4.0), sums)
+    assert sums.tolist() == [2, 4]
+    with pytest.raises(interpreted.RaceError, match="two shards change the same element"):
+        interpreted.launch(shared, np.arange(4.0), sums)
 
 
 def test_bugs_are_different() -> None:

@@ -19,9 +19,26 @@ from tinynet.backend.cpu.runtime.gemm import PANEL
 SHARDS = 2  # of a launch: enough for the lines that share the work out to be taken
 
 
+class RaceError(Exception):
+    pass
+
+
 def launch(kernel: Any, *arguments: Any, shards: int | None = None) -> None:
+    """Run the shards one after the other, and check that no two of them change the same element."""
+    arrays = [argument for argument in arguments if isinstance(argument, np.ndarray)]
+    changed = [np.zeros(array.nbytes, bool) for array in arrays]
     for shard in range(count := SHARDS if shards is None else shards):
+        before = list(map(_bytes, arrays))
         kernel(shard, count, *arguments)
+        for array, old, already in zip(arrays, before, changed, strict=True):
+            now = _bytes(array) != old
+            if (now & already).any():
+                raise RaceError("two shards change the same element: with threads, one change may be lost")
+            already |= now
+
+
+def _bytes(array: np.ndarray) -> np.ndarray:
+    return np.frombuffer(array.tobytes(), np.uint8)
 
 
 def launch_in_turns(kernel: Any, turns: int, *arguments: Any, shards: int | None = None) -> None:
