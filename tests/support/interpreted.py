@@ -126,4 +126,4 @@ def module(path: Path, texts: Mapping[str, str] | None = None) -> ModuleType:
 
 
 _packing = module(Path(packing.__file__))
-OWN.update(packed=_packing.packed, summed=_packing.summed)
+OWN.update(packed=_packing.packed, summed=_packing.summed, shards_of_rows=_packing.shards_of_rows)
