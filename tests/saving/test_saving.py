@@ -39,8 +39,9 @@ def examples() -> list[Any]:
         if layer is nn.Sequential:
             continue
         parameters = inspect.signature(layer).parameters.values()
-        found.append(layer(**{p.name: VALUES[p.name] for p in parameters if p.default is p.empty}))
-        found.append(layer(**{p.name: VALUES[p.name] for p in parameters}))
+        values = VALUES | ({"size": 2} if layer.__name__.endswith("1D") else {})
+        found.append(layer(**{p.name: values[p.name] for p in parameters if p.default is p.empty}))
+        found.append(layer(**{p.name: values[p.name] for p in parameters}))
     return found
 
 
