@@ -159,11 +159,11 @@ class Optimizer:
     _missed = 0  # steps that the parameters of the present update have missed
 
     def __init__(self, parameters: Weights, lr: Rate) -> None:
-        self.lr = lr = plain(lr)
+        self.lr = lr
         listed: Any = parameters if isinstance(parameters, Parameters) or not isinstance(parameters, Iterable) else [
             *parameters]
         is_grouped = isinstance(listed, list) and any(isinstance(one, Mapping) for one in listed)
-        self.groups = [self._group(one, lr) for one in listed] if is_grouped else []
+        self.groups = [self._group(one, self.lr) for one in listed] if is_grouped else []
         self.parameters = _joined(self.groups) if is_grouped else self._named(listed)
         if len(self.parameters) < sum(len(group.parameters) for group in self.groups):
             raise ArgumentError(f"{type(self).__name__}: a parameter must be in one group, and some are in two; "
