@@ -8,9 +8,9 @@
 Each fold validates on another random tenth of the training set; the first is that of the other experiments.
 
 The rule: the score of a candidate is its accuracy over the folds. All candidates are trained on the first fold. Those
-that gain on the base there are trained on all folds, except `wide` and `long`. Changes that then gain more than their
-standard error are combined, and the combination is tried, too. The best of all is kept. The mean over epochs and views
-are used if they gain.
+that gain on the base there are trained on all folds, except `wide` and `long`. If several changes then gain more than
+their standard error, their combination is tried, too. The best of all is kept. The mean over epochs and views are used
+if they gain.
 
 The rule was fixed before the first trial. The exception was made during the first fold, before any run on test images:
 `wide` and `long` take twice the time of the others, and gained less than `smooth`.
@@ -57,7 +57,7 @@ LONGER = ("wide", "long")  # twice the time: on the first fold alone
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="mnist_selection.py", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", default="auto", metavar="SOURCE", help=f"{experiment.DIGITS} (default: auto)")
     parser.add_argument("--candidates", nargs="+", metavar="NAME", choices=[one.name for one in CANDIDATES],
                         default=[one.name for one in CANDIDATES], help="only these (default: all)")
@@ -84,7 +84,7 @@ def work(options: argparse.Namespace) -> None:
     found = search.halved(chosen, lambda some, trials: ordinary(selection.gaining(some, trials)))
     complete = len(chosen) == len(CANDIDATES) and options.folds > 1
     best = selection.combined(ordinary(chosen), found) if complete else None
-    if best:
+    if best and not any((best.recipe, best.net) == (one.recipe, one.net) for one in chosen):
         say(f"combined: {best.change}")
         search.halved([best], selection.gaining)
     finished = complete and (options.epochs, options.folds) == (None, FOLDS)

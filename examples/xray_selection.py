@@ -73,7 +73,7 @@ CANDIDATES = (
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="xray_selection.py", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", default="auto", metavar="SOURCE", help=f"{experiment.FOLDER} (default: auto)")
     parser.add_argument("--candidates", nargs="+", metavar="NAME", choices=[one.name for one in CANDIDATES],
                         default=[one.name for one in CANDIDATES], help="only these (default: all)")

@@ -154,6 +154,11 @@ def test_each_option_of_another_name_is_none_of_ours() -> None:
     assert own & {*elsewhere._OPTIONS} <= {"input_shape"}  # of Sequential
 
 
+def test_missing_arguments_are_answered_by_all_of_them() -> None:
+    with pytest.raises(CallError, match=r"; Conv1D\(inputs, filters, width, stride=1, padding='valid', "):
+        nn.Conv1D()  # type: ignore[call-arg]
+
+
 def test_the_constructor_of_a_users_class_is_left_as_it_is() -> None:
     class Model(nn.Module):
         def __init__(self, width: int) -> None:

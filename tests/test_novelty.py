@@ -199,6 +199,8 @@ def test_the_limit_is_that_of_the_validation_images() -> None:
     validation = np.concatenate([photos(200, 95, 105), photos(200)])
     remember(model, train, validation)
     assert (unlikeness(model, validation) > 1).sum() == 2 and (unlikeness(model, train) <= 1).all()
+    none = unlikeness(model, validation[:0])
+    assert none.shape == (0,) and none.dtype == np.float64
 
 
 def test_the_moments_are_those_of_each_channel_and_a_model_without_a_dense_layer_has_statistics_alone() -> None:

@@ -69,6 +69,8 @@ def unlikeness(model: Module, images: Any) -> Array | None:
     if len(parts) != len(model.familiar):
         raise ModelFileError(f"unlikeness: the model must know training images for each of its {len(parts)} members, "
                              f"and has those of {len(model.familiar)}; is the file damaged?")
+    if not len(images):
+        return np.zeros(0)
     return np.mean([one.score(_all_features(pictures, part, images))
                     for one, part in zip(model.familiar, parts, strict=True)], axis=0)
 

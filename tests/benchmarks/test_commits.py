@@ -67,6 +67,16 @@ def test_what_is_printed(asked: list[tuple[str, str]], tmp_path: Path, monkeypat
     assert f"{len(machine.cores())} threads" in text and json.loads((tmp_path / "times.json").read_text())["machine"]
 
 
+def test_a_process_of_a_tree_serves_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    served: list[bool] = []
+    monkeypatch.setattr(commits, "serve", lambda: served.append(True))
+    monkeypatch.setattr(sys, "argv", ["commits", "--serve"])
+    assert commits.main() == 0 and served == [True]
+    monkeypatch.setattr(sys, "argv", ["commits"])
+    with pytest.raises(SystemExit, match="2"):
+        commits.main()
+
+
 @pytest.mark.parametrize("row", ["step-32", "deep-128", "forward-1"])
 def test_the_work_of_a_row(row: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A step changes the weights of a model in training, a forward pass changes nothing."""

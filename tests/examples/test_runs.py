@@ -287,6 +287,17 @@ def test_the_jobs_of_a_script(script: Any, monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 @pytest.mark.parametrize("script", [*JOBS, mnist_ciresan], ids=lambda script: script.__name__)
+def test_the_published_runs_are_by_the_recipe_of_their_script(script: Any) -> None:
+    expected = json.loads(json.dumps(script.RECIPE.settings()))
+    published = [json.loads(path.read_text())["settings"]
+                 for path in (EXAMPLES / "results").glob(f"{script.EXPERIMENT}-*.json")]
+    assert published
+    for settings in published:
+        del settings["input"]
+        assert settings == {**expected, "limit": None}
+
+
+@pytest.mark.parametrize("script", [*JOBS, mnist_ciresan], ids=lambda script: script.__name__)
 def test_a_script_reports_all_its_runs(script: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """And draws what its members or its runs got wrong; the folds of IDC with a seed are an ensemble of a model."""
     asked: list[Any] = []

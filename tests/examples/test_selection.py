@@ -24,6 +24,7 @@ import xray_selection  # noqa: E402
 from paper import appearance, experiment, nets, selection, training  # noqa: E402
 from paper.appearance import Appearance  # noqa: E402
 from paper.reporting import records  # noqa: E402
+from paper.selection import Trial  # noqa: E402
 
 
 @pytest.mark.parametrize("module", [appearance, selection, xray_selection])
@@ -304,6 +305,18 @@ def test_the_changes_that_gain_are_combined() -> None:
     assert selection.combined(candidates, trials(base=[0.8, 0.7], gamma=[0.8, 0.6])) is None
 
 
+@pytest.mark.parametrize("script", [mnist_selection, xray_selection], ids=lambda script: script.__name__)
+def test_the_published_trials_are_those_of_the_candidates(script: Any) -> None:
+    """But for the combination, which depends on the trials."""
+    expected = {one.name: json.loads(json.dumps(Trial(one, None, None, "", 0).settings()))  # type: ignore[arg-type]
+                for one in script.CANDIDATES}
+    path = EXAMPLES / "results" / "selection" / f"{script.EXPERIMENT}.json"
+    trials = [one for one in json.loads(path.read_text())["trials"] if not one["candidate"].startswith("combined")]
+    assert {one["candidate"] for one in trials} == {*expected}
+    for one in trials:
+        assert {**one["settings"], **expected[one["candidate"]]} == one["settings"], "size is that of the images"
+
+
 def test_the_rule_of_halving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scores = {"base": 0.80, "norm": 0.79, "gamma": 0.82, "combined": 0.83, "combined_160": 0.85, "combined_224": 0.84}
     made = list[tuple[str, int]]()
@@ -331,6 +344,27 @@ def test_the_rule_of_halving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert xray_selection.main([*command, str(tmp_path / "again"), "--begun", str(tmp_path / "begun.json")]) == 0
     assert len(made) == 4 * 12 - 13
     assert selection.read(tmp_path / "again" / "selection.json")["trials"] == whole["trials"]
+
+
+@pytest.mark.parametrize(("gaining", "together"), [(["smooth"], 0), (["smooth", "strong", "wide"], 3)])
+def test_the_combination_of_several_changes_is_tried(gaining: list[str], together: int, tmp_path: Path,
+                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of one change is a candidate that was tried; `wide` is tried on the first fold alone."""
+    made = list[str]()
+
+    def run(trial: Trial, out: Path) -> dict[str, Any]:
+        name = trial.candidate.name
+        made.append(name)
+        measured = {"accuracy": 0.9 if name in [*gaining, "combined"] else 0.8, "loss": 0.1}
+        return {"format": selection.FORMAT, "candidate": name, "change": trial.candidate.change, "seed": trial.seed,
+                "fold": trial.fold_name, "settings": trial.settings(), "commit": "", "parameters": 1, "train": 1,
+                "seconds": 1.0, "measured": dict.fromkeys(selection.VARIANTS, measured)}
+
+    monkeypatch.setattr(selection, "run", run)
+    assert mnist_selection.main(["--data", "digits", "--out", str(tmp_path)]) == 0
+    all_folds = {name: 3 for name in ("base", *gaining) if name != "wide"}
+    expected = {**{one.name: 1 for one in mnist_selection.CANDIDATES}, **all_folds, "combined": together}
+    assert {name: made.count(name) for name in expected} == expected
 
 
 def test_the_combination_is_tried_on_larger_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

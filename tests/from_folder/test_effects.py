@@ -317,6 +317,7 @@ def test_curves_of_each_history(drawn: list[Any]) -> None:
     figures.curves(Path("curves.png"), [rows, rows[:1]], 0.625, "the test part")
     (name, figure), = drawn
     losses, shares = figure.axes
+    assert losses.bbox.x1 < shares.bbox.x0 and losses.bbox.width == shares.bbox.width > losses.bbox.height
     assert name == "curves.png" and (losses.get_ylabel(), shares.get_ylabel()) == ("loss", "accuracy (%)")
     assert [list(line.get_ydata()) for line in losses.lines] == [[2, 1], [2], [3, 2], [3]]
     assert [list(line.get_ydata()) for line in shares.lines] == [[25, 50], [25], [12.5, 25], [12.5], [62.5, 62.5]]

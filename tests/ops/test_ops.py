@@ -576,6 +576,8 @@ def test_comparisons() -> None:
         for left, right in ((a, b), (a, 2.0), (2.0, a)):
             tensors = [tn.Tensor(one) if isinstance(one, np.ndarray) else one for one in (left, right)]
             assert (compare(*tensors).numpy() == compare(left, right)).all(), compare
+        floats = [1.5, 2.0, 2.5]
+        assert (compare(tn.Tensor([1, 2, 3]), floats).numpy() == compare(a[:3], floats)).all(), compare
 
 
 def test_arg_extrema() -> None:
