@@ -518,6 +518,9 @@ def leaf_of(array: Array) -> tn.Tensor:
 def test_functions_of_numpy_are_refused_with_the_right_call(call: Any) -> None:
     with pytest.raises(DtypeError, match=r"^np.\w+: a tensor must be given to a function of tn.ops, .*x.numpy\("):
         call(tn.Tensor([1.0, 2.0]))
+    for function, right in ((np.exp, "tn.ops.exp"), (np.sin, "functions of tn.ops")):
+        with pytest.raises(DtypeError, match=f"no gradient; {right}, or np.{function.__name__}"):
+            function(tn.Tensor([1.0, 2.0]))
 
 
 def test_an_array_beside_a_tensor_gives_a_tensor_and_a_gradient() -> None:

@@ -264,6 +264,12 @@ def test_unusable_files_are_named_and_skipped(tmp_path):
     assert all(line.isprintable() for line in report.split("\n")) and "b/line\\nbreak.png is empty" in report
 
 
+def test_the_name_of_a_folder_is_printable(tmp_path):
+    odd = fill(tmp_path / "red\x1b[31m\nline", "cat/1.png")
+    with pytest.raises(DataError, match=r"scan_folder: .*red.x1b\[31m.nline must hold a folder of images"):
+        scan_folder(odd)
+
+
 def test_too_many_unusable_files_are_refused(tmp_path):
     root = many(tmp_path, 8)
     for number in range(5):

@@ -321,7 +321,7 @@ def test_the_panels_of_error_curves() -> None:
     assert ("after the last epoch the training, while learning error" not in drawing.caption
             and "the training error is 43.50 % (LSTM-CNN) to 43.50 %" in drawing.caption
             and "the validation error is 68.50 % (" in drawing.caption)
-    two = curves.error_curves([run for run in made if run["model"] != "cnn"], title="IDC")
+    two = curves.error_curves([run for run in made if run["model"] != "idc_cnn"], title="IDC")
     assert "the training error is 43.50 % (LSTM-CNN) to 43.50 % (LSTM" in two.caption
 
 

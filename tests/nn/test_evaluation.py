@@ -274,6 +274,8 @@ class MyReLU(nn.ReLU):
 def test_layers_of_others(layer: Any) -> None:
     model = nn.Sequential(nn.Dense(4, 3), layer).eval()
     assert not makes_a_recording(model, inputs(2, 4))
+    reason, = evaluations[model].known.values()
+    assert reason == f"record: layers must be tinynet's, got {type(layer).__name__}; it runs as usual"
 
 
 def patched(model: Any) -> None:

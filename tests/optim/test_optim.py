@@ -890,6 +890,9 @@ def test_a_rate_on_a_device_stays_there(make: Any) -> None:
     (lambda: optim.OneCycle(sgd(), peak=1.0, steps=True), r"steps must be an integer of at least 2, got True"),
     (lambda: optim.Warmup(sgd(), steps=0), r"Warmup: steps must be an integer of at least 1, got 0"),
     (lambda: optim.Warmup([0.1], steps=3), r"Warmup: then must be an optimizer or a schedule, got list"),
+    (lambda: optim.OneCycle(sgd(), peak=-1.0, steps=9), r"OneCycle: peak must be .*, got -1.0; peak=1e-2 is usual"),
+    (lambda: optim.StepDecay(sgd(), 2, factor=-0.5), r"StepDecay: factor must be .*, got -0.5; factor=0.1 is usual"),
+    (lambda: optim.Cosine(sgd(), 5, final=-1.0), r"Cosine: final must be .*, got -1.0; final=0.0 is usual"),
     (lambda: optim.OneCycle(sgd(), peak=1.0, steps=9, warmup=0), r"OneCycle: warmup must be in \(0, 1\), got 0"),
     (lambda: optim.OneCycle(sgd(), peak=1.0, steps=9, warmup=1.0), r"OneCycle: warmup must be in \[0, 1\), got 1.0")])
 def test_bad_schedules(make: Any, message: str) -> None:

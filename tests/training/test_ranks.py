@@ -5,6 +5,7 @@
 
 import itertools
 import shutil
+import signal
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -18,12 +19,13 @@ import tinynet as tn
 from tests.support import ranks
 from tinynet import nn
 from tinynet.distributed import Communicator
-from tinynet.errors import DistributedError, NonFiniteError
+from tinynet.errors import DistributedError, Interrupted, NonFiniteError
 from tinynet.parts import Part
 from tinynet.training import evaluate, fit, session
 from tinynet.training.ranks import Exchange, divided_by
 from tinynet.training.ranks import ranks as of_this_process
 from tinynet.training.recorded import RecordedStep
+from tinynet.training.signals import Signals
 
 ROWS, STEPS, CLASSES = 41, 6, 3
 own = threading.local()
@@ -325,6 +327,25 @@ class StopsOne(tn.callbacks.Callback):
 def test_a_callback_that_stops_one_rank_stops_all(after: str, steps: int) -> None:
     found = trained(3, callbacks=lambda rank: [StopsOne(rank, after)])
     assert [one[2] for one in found] == [steps] * 3
+
+
+class Signalled(tn.callbacks.Callback):
+    """Rank 1 notes a signal after the first step."""
+
+    def on_step(self, run: Any) -> None:
+        if own.rank.rank == 1 and run.step == 1:
+            own.signals.received = signal.SIGTERM
+
+
+def test_a_signal_in_one_rank_ends_all_within_the_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the next of its three steps, in which the ranks tell each other."""
+    def noting(*arguments: Any, **options: Any) -> Signals:
+        own.signals = Signals(*arguments, **options)
+        return own.signals
+
+    monkeypatch.setattr(fit, "Signals", noting)
+    with pytest.raises(Interrupted, match="stopped by SIGTERM after 2 steps, 0 of 3 epochs"):
+        trained(2, callbacks=lambda rank: [Signalled()])
 
 
 def test_early_stopping_decides_alike() -> None:
