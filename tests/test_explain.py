@@ -331,7 +331,8 @@ def test_pictures_of_images(model: Path, method: str, tmp_path: Path, capsys: py
     assert answer["target"] == "cat" and Path(answer["picture"]).is_file()
 
 
-def test_a_page_of_mistakes(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_page_of_mistakes(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+                            monkeypatch: pytest.MonkeyPatch) -> None:
     folder = photos(tmp_path / "in", *(f"{name}/{i}.png" for name in ("cat", "<b>dog") for i in range(4)))
     assert main(["explain", str(model), str(folder), "--out", str(tmp_path / "out"), "--most", "3"]) == 0
     out = capsys.readouterr().out
@@ -340,6 +341,11 @@ def test_a_page_of_mistakes(model: Path, tmp_path: Path, capsys: pytest.CaptureF
     count = page.count("<figure>")
     assert count and f"The {count} surest of {count} mistakes" in page and "<b>" not in page
     assert len(list((tmp_path / "out" / "mistakes").glob("*.png"))) == count
+    monkeypatch.setattr("tinynet.commands.explain.MISTAKES", count - 1)
+    assert main(["explain", str(model), str(folder), "--out", str(tmp_path / "fewer")]) == 0
+    assert f"mistakes.html: {count - 1} of {count} mistakes, the surest first" in capsys.readouterr().out
+    page = (tmp_path / "fewer" / "mistakes.html").read_text()
+    assert f"The {count - 1} surest of {count} mistakes" in page and page.count("<figure>") == count - 1
     plain = photos(tmp_path / "plain", "x.png", "deep/y.png")  # without classes: its images alone
     assert main(["explain", str(model), str(plain), "--out", str(tmp_path / "two")]) == 0
     assert len(list((tmp_path / "two").glob("*.png"))) == 2 and not (tmp_path / "two" / "mistakes.html").exists()

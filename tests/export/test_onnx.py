@@ -298,6 +298,8 @@ def test_a_value_is_transposed_only_where_its_order_changes() -> None:
     kinds = [node.op_type for node in check(trained(example_models.lstm_cnn())).node]
     assert kinds.count("Transpose") == 3
     assert [node.op_type for node in check(trained(example_models.cnn())).node].count("Transpose") == 1
+    pooled = nn.Sequential(nn.Conv2D(2, 3, 2), nn.GlobalAveragePool(), input_shape=(4, 5, 2))
+    assert [node.op_type for node in check(trained(pooled)).node].count("Transpose") == 1, "of the images"
 
 
 def test_nothing_is_in_the_file_that_is_not_used() -> None:

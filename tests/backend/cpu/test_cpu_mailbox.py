@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.support.kernels import count, wait_for
+from tinynet.backend.cpu.runtime import mailbox
 from tinynet.backend.cpu.runtime.intrinsics import load_word, pause, store_word
 from tinynet.backend.cpu.runtime.jit import njit
 from tinynet.backend.cpu.runtime.mailbox import CLAIMED, DONE, PAIR_WORDS, SEQUENCE, SLOT_WORDS, new_mailbox, serve
@@ -76,6 +77,15 @@ def test_a_late_worker_claims_nothing() -> None:
     before = mailbox.copy()
     assert serve(mailbox.ctypes.data, 1, 6, 10) == 7  # with no entry to call: to run a shard would crash
     np.testing.assert_array_equal(mailbox, before)
+
+
+def test_a_worker_waits_as_long_again_after_a_launch(monkeypatch: pytest.MonkeyPatch) -> None:
+    words, parts, waits = iter([6, 6, 7, 7, 7, 7]), list[int](), list[int]()
+    monkeypatch.setattr(mailbox, "load_word", lambda place, word: next(words))
+    monkeypatch.setattr(mailbox, "take_part", lambda place, slot, sequence: parts.append(sequence))
+    monkeypatch.setattr(mailbox, "wait", waits.append)
+    assert getattr(serve, "py_func", serve)(0, 1, 6, 3) == 7
+    assert parts == [7] and waits == [0, 1, 0, 1, 2]
 
 
 def test_what_different_threads_write_lies_in_different_pairs_of_lines() -> None:
