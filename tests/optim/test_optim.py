@@ -811,6 +811,12 @@ def test_bad_groups(groups: Any, options: Any, message: str) -> None:
         optim.Adam(groups, **options)
 
 
+def test_a_group_is_checked_by_the_rules_of_its_optimizer() -> None:
+    for kind, usual in ((optim.SGD, "1e-4"), (optim.AdamW, "0.01")):
+        with pytest.raises(ArgumentError, match=f"^{kind.__name__}: weight_decay .*; weight_decay={usual} is usual"):
+            kind([{"parameters": [nn.Parameter([1.0])], "weight_decay": -1.0}])
+
+
 # --- schedules and clipping -----------------------------------------------------------------------------------------
 
 def sgd(lr: Any = 1.0) -> Any:

@@ -16,7 +16,7 @@ from tinynet.elsewhere import OPTIMIZER, answers, check_name, guide
 from tinynet.errors import ArgumentError, ShapeError, StateError
 from tinynet.nn.parameter import Parameter, Parameters
 from tinynet.optim.rules import Rule, learning_rate
-from tinynet.plain import number, plain
+from tinynet.plain import plain
 from tinynet.shown import brief
 from tinynet.tracing import observers
 from tinynet.types import Array, Rate
@@ -154,7 +154,7 @@ class Optimizer:
 
     moments: ClassVar[tuple[str, ...]] = ()
     counts_steps: ClassVar[bool] = False
-    own_options: ClassVar[tuple[str, ...]] = ("lr",)  # that a group may have
+    own_options: ClassVar[tuple[str, ...]] = ("lr",)  # that a group may have; each has a rule
     rules: ClassVar[Mapping[str, Rule]] = {"lr": learning_rate}  # of options, which may be changed at any time
     _missed = 0  # steps that the parameters of the present update have missed
 
@@ -201,13 +201,13 @@ class Optimizer:
             raise ArgumentError(f"{name}: a group must be a dictionary with parameters, and may have "
                                 f'{" and ".join(self.own_options)}, got {got}; {{"parameters": layer.parameters(), '
                                 '"lr": 1e-4}?')
-        base, rate, decay = float(lr), options.get("lr"), options.get("weight_decay")
-        rate = base if rate is None else number(name, "lr", rate, 0, usual="1e-3")
+        base, own = float(lr), {option: float(self.rules[option](name, options[option])) for option in self.own_options
+                                if options.get(option) is not None}
+        rate = own.get("lr", base)
         if rate != base and not base:
             raise ArgumentError(f"{name}: lr must be above 0 for a group to have a rate of its own, got 0 and {rate}: "
                                 "the rates keep their ratio; lr=1e-3?")
-        return Group(self._named(options["parameters"]), 1.0 if rate == base else rate / base, None if decay is None
-                     else float(number(name, "weight_decay", decay, 0, usual="0.01")))
+        return Group(self._named(options["parameters"]), 1.0 if rate == base else rate / base, own.get("weight_decay"))
 
     def __repr__(self) -> str:
         return brief(self, f"{len(self.parameters)} parameters", f"{int(self.steps)} steps", lr=float(self.lr))
