@@ -103,6 +103,16 @@ def test_the_options_of_the_command() -> None:
     assert (given.rows, given.peers, given.seconds, given.threads) == (["step", "epoch"], ["torch"], 7.0, 1)
 
 
+def test_the_arguments_are_those_of_the_process_unless_given(monkeypatch: pytest.MonkeyPatch,
+                                                             capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "--nonsense"])
+    monkeypatch.setattr(command_line, "names", lambda: [OURS])
+    for given, wrong in ((None, "--nonsense"), (["--folly"], "--folly")):
+        with pytest.raises(SystemExit):
+            command_line.main(given)
+        assert f"unrecognized arguments: {wrong}\n" in capsys.readouterr().err
+
+
 def test_a_line_of_progress_has_the_time_since_the_start(monkeypatch: pytest.MonkeyPatch,
                                                          capsys: pytest.CaptureFixture[str]) -> None:
     """On stderr, as the tables are on stdout."""

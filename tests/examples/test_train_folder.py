@@ -255,11 +255,14 @@ def test_folders_that_cannot_be_used(make: Any, message: str, tmp_path: Path,
 
 @pytest.mark.parametrize("wrong", [["--size", "4"], ["--size", "5000"], ["--epochs", "0"], ["--lr", "nan"],
                                    ["--seed", "-1"], ["--flip", "twice"], ["--patience", "0"]])
-def test_impossible_options(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        train_folder.main(["x", *wrong])
-    assert stopped.value.code == 2
-    assert wrong[0] in capsys.readouterr().err
+def test_impossible_options(wrong: list[str], capsys: pytest.CaptureFixture[str],
+                            monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["train_folder.py", "x", *wrong])
+    for arguments in (None, ["x", *wrong]):
+        with pytest.raises(SystemExit) as stopped:
+            train_folder.main(arguments)
+        assert stopped.value.code == 2
+        assert wrong[0] in capsys.readouterr().err
 
 
 def test_without_a_gpu_or_matplotlib(tmp_path: Path, capsys: pytest.CaptureFixture[str],
