@@ -168,7 +168,8 @@ class Contract:
         """The value of every letter, from the shapes of the inputs (None: omitted). ShapeError if they disagree.
 
         `options` has those that multiply sizes; ArgumentError unless they are integers of at least 1. The last
-        arguments, the weights, bind first. So the error names the data, which are wrong more often.
+        arguments, the weights, bind first. So the error names the data, which are wrong more often; or an optional
+        argument, if the others agree without it.
         """
         given = options or {}
         counts = {name: whole(op, name, given.get(name, 1), 1, usual=f"{name}=1") for name in self.counts}
@@ -183,7 +184,9 @@ class Contract:
                     raise ShapeError(f"{op}: {argument.name} must be {argument}, got None; "
                                      f"{f'only {optional}' if optional else 'nothing'} may be left out")
             elif not argument.bind(shape, sizes):
-                raise ShapeError(self._message(op, argument, shapes, counts))
+                wrong = next((one for one in self.inputs if one.optional and one is not argument
+                              and self.fits({**shapes, one.name: None}, counts)), argument)
+                raise ShapeError(self._message(op, wrong, shapes, counts))
         return {letter: size for letter, size in sorted(sizes.items()) if letter not in counts}
 
     def check_dtypes(self, op: str, dtypes: Iterable[tuple[Argument, Any]]) -> None:
@@ -196,8 +199,9 @@ class Contract:
             if argument.kind != "float":
                 continue
             if dtype.kind not in "fc":
+                images = " (images of 0 ... 255: tn.nn.Scaling()(x))" if dtype == "uint8" else ""
                 raise DtypeError(f"{op}: {argument.name} must hold floats, got {dtype}; "
-                                 f'{argument.name}.astype("float32")? (images of 0 ... 255: tn.nn.Scaling()(x))')
+                                 f'{argument.name}.astype("float32")?{images}')
             if first is None:
                 first = argument.name, dtype
             elif dtype != first[1]:

@@ -196,7 +196,14 @@ MESSAGES: list[tuple[str, Any, type[Exception], str]] = [
     ("a vector for a matrix", lambda: tn.ops.matmul(zeros(3), zeros(3, 5)), ShapeError,
      "matmul: a must be (...A,M,K) with K = 3 (from b), got (3); reshape a, or make the layer for this size"),
     ("the bias", lambda: tn.ops.dense(zeros(4, 3), zeros(3, 5), zeros(4)), ShapeError,
-     "dense: W must be (D,F) = (3,4), got (3,5); reshape W, or make the layer for this size"),
+     "dense: b must be (F) = (5), got (4); reshape b, or make the layer for this size"),
+    ("the mask", lambda: tn.ops.lstm(zeros(2, 5, 3), W=zeros(7, 16), mask=zeros(5, 2)), ShapeError,
+     "lstm: mask must be (N,T) = (2,5), got (5,2); the other way round, mask.T?"),
+    ("one of two states", lambda: tn.ops.lstm(zeros(2, 5, 3), zeros(2, 4), zeros(3, 4), zeros(7, 16)), ShapeError,
+     "lstm: c0 must be (N,H) = (2,4), got (3,4); reshape c0, or make the layer for this size"),
+    ("the batch of two states", lambda: tn.ops.lstm(zeros(2, 5, 3), zeros(3, 4), zeros(3, 4), zeros(7, 16)), ShapeError,
+     "lstm: x must be (N,T,D) with N = 3 (from c0), D = 3 (from W), got (2,5,3); reshape x, or make the layer for this "
+     "size"),
     ("None", lambda: tn.ops.dense(zeros(4, 3), None), ShapeError,
      "dense: W must be (D,F), got None; only b may be left out"),
     ("None where nothing may be", lambda: tn.ops.matmul(None, zeros(3, 5)), ShapeError,
@@ -222,7 +229,7 @@ MESSAGES: list[tuple[str, Any, type[Exception], str]] = [
      'cross_entropy: labels must hold integers, got bool; labels.astype("int64")? '
      "(one-hot rows: labels.argmax(-1))"),
     ("booleans for floats", lambda: tn.ops.relu(np.zeros(4, bool)), DtypeError,
-     'relu: x must hold floats, got bool; x.astype("float32")? (images of 0 ... 255: tn.nn.Scaling()(x))'),
+     'relu: x must hold floats, got bool; x.astype("float32")?'),
     ("labels too large", lambda: tn.ops.cross_entropy(zeros(2, 10), np.array([1, 10])), ArgumentError,
      "cross_entropy: labels must be in [0, K) = [0, 10), got values from 1 to 10; do labels count from 1, or are there "
      "more classes than logits?"),

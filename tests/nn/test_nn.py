@@ -83,6 +83,15 @@ def test_a_layer_keeps_its_arguments_and_can_be_made_again(layer: Any, options: 
         (n, t.shape, t.dtype) for n, t in made.tensors().items()]
 
 
+@pytest.mark.parametrize("dtype", ["int32", bool, np.uint8])
+def test_a_model_is_made_of_floats(dtype: Any) -> None:
+    layer = nn.Dense(3, 2)
+    before = layer.W.numpy().copy()
+    with pytest.raises(DtypeError, match=rf"^astype: dtype must be one of floats, got {np.dtype(dtype)}; model.astype"):
+        layer.astype(dtype)
+    assert (layer.W.numpy() == before).all() and layer.astype(np.float64).W.dtype == "float64"
+
+
 @pytest.mark.parametrize(("layer", "options"), VARIANTS)
 def test_repr_shows_what_is_not_the_default(layer: Any, options: dict[str, Any]) -> None:
     made = layer(**options)

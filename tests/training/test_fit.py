@@ -3,6 +3,7 @@
 import io
 import re
 import sys
+import warnings
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 import tinynet as tn
-from tinynet import nn, optim
+from tinynet import nn, ops, optim
 from tinynet.data import Loader
 from tinynet.errors import ArgumentError, CallError, DtypeError, ShapeError
 from tinynet.training import fit, progress
@@ -461,6 +462,22 @@ def generator() -> Iterator[Any]:
 
 FIT = re.escape("tn.fit(model, tn.optim.Adam(model.parameters()), tn.data.Loader(x, y, batch_size=32), epochs=10)")
 
+@pytest.mark.parametrize(("model", "loss", "layer"), [
+    (nn.Sequential(nn.Flatten(), nn.Dense(24, 3), nn.Softmax()), ops.cross_entropy, "Softmax"),
+    (nn.Sequential(nn.Sequential(nn.Flatten(), nn.Dense(24, 3), nn.Sigmoid())),
+     partial(ops.cross_entropy, label_smoothing=0.1), "Sigmoid"),
+    (nn.Sequential(nn.Flatten(), nn.Dense(24, 3), nn.Softmax()), lambda z, y: ops.cross_entropy(ops.log(z), y), ""),
+    (nn.Sequential(nn.Flatten(), nn.Softmax(), nn.Dense(24, 3)), ops.cross_entropy, "")])
+def test_probabilities_for_a_loss_of_logits_are_a_warning(model: Any, loss: Any, layer: str) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        tn.fit(model, optim.SGD(model.parameters()), batches(), epochs=1, loss=loss, show=False)
+    assert [str(one.message) for one in caught] == ([
+        f"fit: cross_entropy takes logits, and the model ends with {layer}, so it learns slowly; leave {layer} out, "
+        f"and make probabilities of its scores by tn.ops.{layer.lower()}"] if layer else [])
+    assert all(one.filename == __file__ for one in caught)
+
+
 
 @pytest.mark.parametrize(("call", "error", "message"), [
     (lambda m, o: tn.fit(m, o, batches(), epochs=-1), ArgumentError,
@@ -492,13 +509,18 @@ FIT = re.escape("tn.fit(model, tn.optim.Adam(model.parameters()), tn.data.Loader
      r"evaluate: loss must return a tensor of one element, got a value of type ndarray"),
     (lambda m, o: tn.fit(m, o, batches(), epochs=1, schedule=optim.Cosine), ArgumentError,
      r"fit: schedule must be .*, got the class Cosine; schedule=tn.optim.Cosine\(optimizer, steps"),
-    (lambda m, o: tn.fit(m, o, batches(), epochs=1, max_norm="1"), ArgumentError, r"fit: max_norm must be a number"),
+    (lambda m, o: tn.fit(m, o, batches(), epochs=1, max_norm="1"), ArgumentError,
+     r"fit: max_norm must be a positive number, got '1'; max_norm=1.0\?"),
+    *[(lambda m, o, limit=limit: tn.fit(m, o, batches(), epochs=1, max_norm=limit), ArgumentError,
+       rf"fit: max_norm must be a positive number, got {limit}; ") for limit in (0, -1.5, np.nan, True)],
     (lambda m, o: tn.fit(m, o, batches(), epochs=1, metrics=["auc"]), ArgumentError,
      r"fit: metrics must be a dictionary of functions .*, got a value of type list"),
     (lambda m, o: tn.fit(m, o, batches(), epochs=1, callbacks=[tn.callbacks.EarlyStopping]), ArgumentError,
      r"fit: callbacks must be a list .*, got \[the class EarlyStopping\]; callbacks=\["),
     (lambda m, o: tn.fit(lstm_cnn(), o, batches(), epochs=1), ArgumentError,
      r"fit: optimizer must have parameters of the model, and has none of them; tn.optim.SGD\(model.param"),
+    (lambda m, o: tn.data.Loader(IMAGES, LABELS), CallError,
+     r"missing 1 .* 'batch_size'; tn.data.Loader\(images, labels, batch_size=128\)\?$"),
     (lambda m, o: tn.evaluate(m, IMAGES, LABELS), CallError, r"takes 2 .*; tn.evaluate\(model, tn.data.Loader\("),
     (lambda m, o: tn.evaluate("m.safetensors", batches()), ArgumentError,
      r"evaluate: model must be .*, got 'm.safetensors'; tn.load\('m.safetensors'\)\?"),

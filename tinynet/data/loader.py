@@ -11,6 +11,7 @@ from tinynet.data.buckets import by_length, checked_lengths, cut, span
 from tinynet.data.gather import gather
 from tinynet.data.prefetch import prefetch
 from tinynet.distributed import Communicator
+from tinynet.elsewhere import guided
 from tinynet.errors import ArgumentError
 from tinynet.parts import Part
 from tinynet.plain import plain_rows, whole
@@ -61,6 +62,7 @@ class Loader:
     True
     """
 
+    @guided("tn.data.Loader(images, labels, batch_size=128)")
     def __init__(
         self,
         *arrays: Rows | tuple[Rows, ...],

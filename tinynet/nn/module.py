@@ -206,7 +206,12 @@ class Module:
         return self
 
     def astype(self, dtype: DTypeLike) -> Self:
-        """Change the precision of all parameters and buffers of floats. The tensors stay the same objects."""
+        """Change the precision of all parameters and buffers of floats. The tensors stay the same objects.
+
+        Errors: DtypeError for a dtype that is not one of floats.
+        """
+        if np.dtype(dtype).kind not in "fc":
+            raise DtypeError(f'astype: dtype must be one of floats, got {np.dtype(dtype)}; model.astype("float32")?')
         for tensor in self.tensors().values():
             if tensor.dtype.kind == "f":
                 _replace(tensor, lambda array: array.astype(dtype))

@@ -3,14 +3,16 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tinynet import optim
+from tinynet import ops, optim
 from tinynet.errors import ArgumentError
+from tinynet.nn.activation import Sigmoid, Softmax
 from tinynet.nn.module import Module
+from tinynet.nn.sequential import Sequential
 from tinynet.optim.optimizer import Optimizer
 from tinynet.optim.schedule import Schedule
 from tinynet.plain import plain
 from tinynet.training.run import Callback
-from tinynet.training.step import pair
+from tinynet.training.step import function_of, pair
 
 FIT = "tn.fit(model, tn.optim.Adam(model.parameters()), tn.data.Loader(x, y, batch_size=32), epochs=10)"
 EVALUATE = "tn.evaluate(model, tn.data.Loader(x, y, batch_size=256))"
@@ -70,13 +72,26 @@ def check_fit(model: Any, optimizer: Any, epochs: Any, batches: Mapping[str, Any
         raise ArgumentError(f"fit: schedule must be a schedule of tn.optim, got {_kind(schedule)}; "
                             "schedule=tn.optim.Cosine(optimizer, steps=epochs * len(loader))?")
     limit = plain(max_norm)
-    if max_norm is not None and (isinstance(limit, bool) or not isinstance(limit, int | float)):
-        raise ArgumentError(f"fit: max_norm must be a number, got {_kind(max_norm)}; max_norm=1.0?")
+    if max_norm is not None and (isinstance(limit, bool) or not isinstance(limit, int | float) or not limit > 0):
+        got = limit if isinstance(limit, int | float) else _kind(max_norm)
+        raise ArgumentError(f"fit: max_norm must be a positive number, got {got}; max_norm=1.0?")
     check_metrics("fit", metrics)
     if not isinstance(callbacks, Sequence) or not all(isinstance(one, Callback) for one in callbacks):
         raise ArgumentError("fit: callbacks must be a list of tn.callbacks.Callback, got "
                             f"{_kinds(callbacks)}; callbacks=[tn.callbacks.EarlyStopping()]?")
     return number
+
+
+def probabilities_for_logits(model: Module, loss: Any) -> str:
+    """The warning for a loss of logits whose model ends with probabilities; or ""."""
+    last, function = model, function_of(loss)
+    while isinstance(last, Sequential) and len(last):
+        last = last[-1]
+    if not isinstance(last, Softmax | Sigmoid) or function not in (ops.cross_entropy, ops.binary_cross_entropy):
+        return ""
+    kind = type(last).__name__
+    return (f"fit: {function.name} takes logits, and the model ends with {kind}, so it learns slowly; leave {kind} "
+            f"out, and make probabilities of its scores by tn.ops.{kind.lower()}")
 
 
 def _kinds(values: Any) -> str:

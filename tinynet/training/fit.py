@@ -26,7 +26,7 @@ from tinynet.optim.schedule import Schedule
 from tinynet.output import say, warn
 from tinynet.plain import plain
 from tinynet.training import checkpoint as checkpoints
-from tinynet.training.calls import FIT, check_fit
+from tinynet.training.calls import FIT, check_fit, probabilities_for_logits
 from tinynet.training.evaluate import Metric, evaluate_parts
 from tinynet.training.lock import locked
 from tinynet.training.progress import Meter
@@ -107,6 +107,8 @@ def fit(model: Module, optimizer: Optimizer, train: Batches, *, epochs: int | No
     checkpoint = None if checkpoint is None else os.path.abspath(checkpoint)  # also after os.chdir in a callback
     run = Run(model, optimizer, train, epochs, validation, schedule, callbacks, ranks=Repeatable(ranks()))
     is_first = run.ranks.rank == 0
+    if is_first and (mistake := probabilities_for_logits(model, loss)):
+        warn(mistake, stacklevel=4)
     compared = _compared(run, loss, max_norm, metrics or {}, checkpoint is not None and is_first)
     running, show = Lock(), show and is_first
     ending = [signal.SIGINT, *([signal.SIGTERM] if checkpoint is not None else [])]

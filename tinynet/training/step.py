@@ -54,9 +54,9 @@ def loss_of(function: str, loss: Loss, output: Tensor, target: Any) -> Tensor:
     return value
 
 
-def _plain(loss: Any) -> Any:
-    """A loss without the options that `functools.partial` gives it."""
-    return _plain(loss.func) if isinstance(loss, partial) else loss
+def function_of(loss: Any) -> Any:
+    """The function of a loss, without the options that `functools.partial` gives it."""
+    return function_of(loss.func) if isinstance(loss, partial) else loss
 
 
 def measured_by(loss: Any, output: Tensor, labels: Tensor) -> str:
@@ -67,7 +67,7 @@ def measured_by(loss: Any, output: Tensor, labels: Tensor) -> str:
     exact_match   the share of samples with all labels right: for `binary_cross_entropy` with many labels
     mae           the mean absolute error: for `mse`, `mae` and `huber`
     """
-    loss = _plain(loss)
+    loss = function_of(loss)
     if labels.dtype.kind in "iu" and output.ndim == labels.ndim + 1 and output.shape[-1] > 1:
         return "accuracy"
     if output.shape == labels.shape and output.ndim:
@@ -94,7 +94,7 @@ def add_batch(sums: dict[str, Any], loss: Loss, value: Tensor, output: Tensor, l
     totals, mean = (sums["loss"], sums["right"]), value.data.reshape(())
     if measure == "mae":
         tally_errors(*totals, mean, output.data, labels.data)
-    elif measure and _plain(loss) is ops.binary_cross_entropy:
+    elif measure and function_of(loss) is ops.binary_cross_entropy:
         tally_labels(*totals, mean, output.data, labels.data)
     elif measure:
         classes = labels.data if output.ndim > labels.ndim else labels.data.argmax(axis=-1)
