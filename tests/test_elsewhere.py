@@ -2,6 +2,7 @@
 
 import inspect
 import operator
+import re
 from typing import Any
 
 import numpy as np
@@ -113,12 +114,22 @@ def test_a_hint_computes_what_the_other_name_does(name: str, compute: Any) -> No
     np.testing.assert_allclose(function(*given).numpy(), compute(a, b))
 
 
-@pytest.mark.parametrize("name", ["kernel", "trainable", "weight", "weights"])
-def test_a_name_without_effect_is_not_set(name: str) -> None:
-    for layer in (nn.Dense(2, 2), nn.Sequential()):
-        with pytest.raises(AttributeError, match=rf"^'\w+' object has no .* '{name}'; {elsewhere.MODEL[name][:9]}"):
+@pytest.mark.parametrize(("name", "right"), [
+    *((name, elsewhere.MODEL[name]) for name in ("kernel", "trainable", "weight", "weights")),
+    ("requires_grad", "parameter.requires_grad = False, for each"), ("rate", "p?"), ("activation", "a layer after"),
+    ("kernel_size", "width of")])
+def test_a_name_without_effect_is_not_set(name: str, right: str) -> None:
+    for layer in (nn.Dense(2, 2), nn.Sequential(), nn.Dropout(0.5)):
+        with pytest.raises(AttributeError, match=rf"^'\w+' object has no .* '{name}'; {re.escape(right[:9])}"):
             setattr(layer, name, False)
         assert name not in vars(layer)
+
+    class Own(nn.Dense):
+        pass
+
+    own: Any = Own(2, 2)
+    setattr(own, name, 5)
+    assert getattr(own, name) == 5
 
 
 def test_a_rate_of_another_name_is_not_set() -> None:

@@ -254,9 +254,10 @@ class Contract:
             shape = shapes[other.name]
             if other is wrong or not shape or not other.axes or not isinstance(other.axes[0], Run):
                 continue
-            for fixed, index in [(shape[:-1], "0")] * (shape[-1] == 1) + [((*shape, 1), "None")]:
+            for fixed, change in [*[(shape[:-1], "[..., 0]")] * (shape[-1] == 1),
+                                  *[(shape[::-1], ".T")] * (len(shape) == 2), ((*shape, 1), "[..., None]")]:
                 if self.fits({**shapes, other.name: fixed}, counts):
-                    return f"{other.name}[..., {index}]?"
+                    return f"{other.name}{change}?"
         return ""
 
 

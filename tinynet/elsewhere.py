@@ -91,7 +91,7 @@ MODEL = {
     "load_weights": "tn.load(path)", "cuda": 'model.to("gpu")', "cpu": 'model.to("cpu")',
     "float": 'model.astype("float32")', "double": 'model.astype("float64")', "half": 'model.astype("float16")',
     "requires_grad_": "parameter.requires_grad = False, for each of model.parameters()",
-    "trainable": "parameter.requires_grad = False, for each of model.parameters()",
+    **dict.fromkeys(("trainable", "freeze"), "parameter.requires_grad = False, for each of model.parameters()"),
     "trainable_weights": "model.parameters()", "trainable_variables": "model.parameters()",
     "weights": "model.parameters()", "count_params": "sum(one.size for one in model.parameters())",
     "named_children": "model.children()", "get_layer": "model[0]", "copy": "copy.deepcopy(model)",
@@ -113,7 +113,6 @@ _TENSOR = {
 OPTIMIZER = {
     "learning_rate": "optimizer.lr", "param_groups": "optimizer.lr, or optimizer.groups",
     "apply_gradients": "optimizer.step()", "minimize": "loss.backward(), then optimizer.step()"}
-WITHOUT_EFFECT = {name: MODEL[name] for name in ("kernel", "trainable", "weight", "weights")}  # when they are set
 TENSOR = {**_OPS, **{name: f"tn.ops.{name}" for name in (*SHARED, "relu", "sigmoid", "softmax", "log_softmax")},
           **_TENSOR}
 _TOP = {
@@ -144,6 +143,9 @@ _OPTIONS = {
     "batch_first": "no such option; sequences are (N,T,D)", "data_format": "no such option; channels come last",
     "input_shape": "Sequential(..., input_shape=(28, 28, 1))", "learning_rate": "lr", "beta_1": "betas=(0.9, 0.999)",
     "beta_2": "betas=(0.9, 0.999)", "clipnorm": "tn.fit(..., max_norm=1.0)", "num_workers": "threads"}
+# Names of a layer that would have no effect when they are set.
+WITHOUT_EFFECT = {**_OPTIONS, **{name: MODEL[name] for name in ("kernel", "trainable", "weight", "weights")},
+                  "requires_grad": MODEL["trainable"]}
 
 
 def in_modules(names: Mapping[str, Iterable[str]]) -> Callable[[str], Any]:

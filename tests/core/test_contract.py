@@ -204,6 +204,8 @@ MESSAGES: list[tuple[str, Any, type[Exception], str]] = [
     ("the batch of two states", lambda: tn.ops.lstm(zeros(2, 5, 3), zeros(3, 4), zeros(3, 4), zeros(7, 16)), ShapeError,
      "lstm: x must be (N,T,D) with N = 3 (from c0), D = 3 (from W), got (2,5,3); reshape x, or make the layer for this "
      "size"),
+    ("a matrix the other way round", lambda: tn.ops.matmul(zeros(2, 3), zeros(2, 3)), ShapeError,
+     "matmul: a must be (...A,M,K) with K = 2 (from b), got (2,3); b.T?"),
     ("None", lambda: tn.ops.dense(zeros(4, 3), None), ShapeError,
      "dense: W must be (D,F), got None; only b may be left out"),
     ("None where nothing may be", lambda: tn.ops.matmul(None, zeros(3, 5)), ShapeError,

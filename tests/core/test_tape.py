@@ -710,3 +710,20 @@ def test_a_list_of_tensors_loses_no_gradient_in_silence(make: Any) -> None:
         make(x)
     assert make(x.detach()).numpy().dtype == np.float32
     assert tn.Tensor([tn.Tensor([1.0]), [2.0]]).numpy().tolist() == [[1.0], [2.0]]
+
+
+@pytest.mark.parametrize("gradient", [np.ones(3, "float32"), np.ones((2, 1), "float32"), np.float32(1), 2.0, [1.0]])
+def test_a_gradient_that_is_set_has_the_shape_of_its_parameter(gradient: Any) -> None:
+    """A smaller one would be broadcast by the optimizer."""
+    parameter = tn.nn.Parameter(np.ones((2, 3), "float32"))
+    kept = parameter.grad = np.zeros((2, 3), "float32")
+    with pytest.raises(ShapeError, match=r"^grad: a gradient must be an array of \(2, 3\), the shape of its .*, got "):
+        parameter.grad = gradient
+    assert parameter.grad is kept
+    parameter.grad = None
+    assert parameter.grad is None
+
+
+def test_a_reduction_is_named_in_errors() -> None:
+    with pytest.raises(TypeError, match=r"^mean\(\) got an unexpected keyword argument 'dim'$"):
+        tn.Tensor([1.0]).mean(dim=0)  # type: ignore[call-arg]

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, overload
 
 from tinynet import backend
+from tinynet.errors import ShapeError
 from tinynet.tensor import Tensor
 from tinynet.types import Array, ArrayLike
 
@@ -41,6 +42,9 @@ class Parameter(Tensor):
 
     @grad.setter
     def grad(self, gradient: Array | None) -> None:
+        if gradient is not None and getattr(gradient, "shape", None) != self.shape:
+            raise ShapeError(f"grad: a gradient must be an array of {self.shape}, the shape of its parameter, got "
+                             f"{getattr(gradient, 'shape', type(gradient).__name__)}; None for no gradient?")
         self.held = gradient
 
     def place(self, dvalue: Array) -> Array:

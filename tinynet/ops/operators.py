@@ -73,7 +73,7 @@ def _compare(method: str, name: str) -> Any:
 def _reduction(op: Any) -> Any:
     def reduce(x: Tensor, axis: Axes = None, keepdims: bool = False) -> Tensor:
         return op(x, axis=axis, keepdims=keepdims)
-    reduce.__doc__ = op.__doc__
+    reduce.__doc__, reduce.__name__, reduce.__qualname__ = op.__doc__, op.name, op.name
     return reduce
 
 

@@ -71,6 +71,9 @@ def check_fit(model: Any, optimizer: Any, epochs: Any, batches: Mapping[str, Any
     if schedule is not None and not isinstance(schedule, Schedule):
         raise ArgumentError(f"fit: schedule must be a schedule of tn.optim, got {_kind(schedule)}; "
                             "schedule=tn.optim.Cosine(optimizer, steps=epochs * len(loader))?")
+    if getattr(schedule, "optimizer", optimizer) is not optimizer:
+        raise ArgumentError("fit: schedule must be one of this optimizer, and changes the rate of another one; "
+                            f"tn.optim.{type(schedule).__name__}(optimizer, ...)?")
     limit = plain(max_norm)
     if max_norm is not None and (isinstance(limit, bool) or not isinstance(limit, int | float) or not limit > 0):
         got = limit if isinstance(limit, int | float) else _kind(max_norm)
