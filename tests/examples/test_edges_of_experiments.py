@@ -199,16 +199,16 @@ def test_the_rule_of_the_selection_on_digits(words: list[str], finished: bool, t
     A candidate that takes twice the time is on the first fold alone, and in no combination.
     """
     made: list[tuple[str, int]] = []
-    scores = {"base": 0.8, "norm": 0.7, "smooth": 0.9, "wide": 0.95, "combined": 0.85}
+    scores = {"base": 0.8, "norm": 0.7, "smooth": 0.9, "strong": 0.9, "wide": 0.95, "combined": 0.85}
     monkeypatch.setattr(mnist_selection, "CANDIDATES", tuple(one for one in mnist_selection.CANDIDATES
                                                              if one.name in scores))
     monkeypatch.setattr(selection, "run", scored(scores, made))
     assert mnist_selection.main(["--data", "digits", "--out", str(tmp_path), *words]) == 0
     folds = {"1": 1, "2": 2}.get(words[-1] if words else "", 3)
     later = range(1, folds)
-    first = [(name, 0) for name in ("base", "norm", "smooth", "wide")[:2 if "norm" in words else 4]]
-    kept = [(name, fold) for fold in later for name in ("base", "smooth") if (name, 0) in first]
-    together = [("combined", fold) for fold in range(folds)] if folds > 1 and len(first) == 4 else []
+    first = [(name, 0) for name in ("base", "norm", "smooth", "strong", "wide")[:2 if "norm" in words else 5]]
+    kept = [(name, fold) for fold in later for name in ("base", "smooth", "strong") if (name, 0) in first]
+    together = [("combined", fold) for fold in range(folds)] if folds > 1 and len(first) == 5 else []
     assert made == [*first, *kept, *together]
     found = selection.read(tmp_path / "selection.json")
     assert found["finished"] is finished and found["experiment"] == "mnist_selection"
