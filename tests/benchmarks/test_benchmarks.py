@@ -294,6 +294,7 @@ def test_all_cases_of_a_row_fit_their_layers(row: str, monkeypatch: pytest.Monke
                             compare=lambda row, case, peers=None: cases.append(case))
     rows.ROWS[row](bench)  # type: ignore[arg-type]
     names = [case.name for case in cases]
+    assert len({*names}) == len(names)
     for path in report.RESULTS.glob("*.json"):
         records = json.loads(path.read_text())["records"]
         published = [one["case"] for one in records if one["row"] == row and "a tape of" not in one["case"]]

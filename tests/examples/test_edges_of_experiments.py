@@ -218,6 +218,16 @@ def test_the_rule_of_the_selection_on_digits(words: list[str], finished: bool, t
             if trial["candidate"] == "combined"} <= {128}
 
 
+def test_one_change_that_gains_is_no_combination(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a candidate that was tried."""
+    made: list[tuple[str, int]] = []
+    scores = dict.fromkeys((one.name for one in mnist_selection.CANDIDATES), 0.8) | {"smooth": 0.9, "combined": 0.95}
+    monkeypatch.setattr(selection, "run", scored(scores, made))
+    assert mnist_selection.main(["--data", "digits", "--out", str(tmp_path)]) == 0
+    assert made == [*((one.name, 0) for one in mnist_selection.CANDIDATES),
+                    *((name, fold) for fold in (1, 2) for name in ("base", "smooth"))]
+
+
 def test_the_selection_on_digits_goes_on_from_the_trials_of_a_file(tmp_path: Path,
                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[tuple[str, int]] = []

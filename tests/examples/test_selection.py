@@ -346,27 +346,6 @@ def test_the_rule_of_halving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert selection.read(tmp_path / "again" / "selection.json")["trials"] == whole["trials"]
 
 
-@pytest.mark.parametrize(("gaining", "together"), [(["smooth"], 0), (["smooth", "strong", "wide"], 3)])
-def test_the_combination_of_several_changes_is_tried(gaining: list[str], together: int, tmp_path: Path,
-                                                     monkeypatch: pytest.MonkeyPatch) -> None:
-    """That of one change is a candidate that was tried; `wide` is tried on the first fold alone."""
-    made = list[str]()
-
-    def run(trial: Trial, out: Path) -> dict[str, Any]:
-        name = trial.candidate.name
-        made.append(name)
-        measured = {"accuracy": 0.9 if name in [*gaining, "combined"] else 0.8, "loss": 0.1}
-        return {"format": selection.FORMAT, "candidate": name, "change": trial.candidate.change, "seed": trial.seed,
-                "fold": trial.fold_name, "settings": trial.settings(), "commit": "", "parameters": 1, "train": 1,
-                "seconds": 1.0, "measured": dict.fromkeys(selection.VARIANTS, measured)}
-
-    monkeypatch.setattr(selection, "run", run)
-    assert mnist_selection.main(["--data", "digits", "--out", str(tmp_path)]) == 0
-    all_folds = {name: 3 for name in ("base", *gaining) if name != "wide"}
-    expected = {**{one.name: 1 for one in mnist_selection.CANDIDATES}, **all_folds, "combined": together}
-    assert {name: made.count(name) for name in expected} == expected
-
-
 def test_the_combination_is_tried_on_larger_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(xray_selection, "CANDIDATES", xray_selection.CANDIDATES[:2])
     monkeypatch.setattr(xray_selection, "LARGER", (48,))

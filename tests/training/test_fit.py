@@ -462,23 +462,6 @@ def generator() -> Iterator[Any]:
 
 FIT = re.escape("tn.fit(model, tn.optim.Adam(model.parameters()), tn.data.Loader(x, y, batch_size=32), epochs=10)")
 
-@pytest.mark.parametrize(("model", "loss", "layer"), [
-    (nn.Sequential(nn.Flatten(), nn.Dense(24, 3), nn.Softmax()), ops.cross_entropy, "Softmax"),
-    (nn.Sequential(nn.Sequential(nn.Flatten(), nn.Dense(24, 3), nn.Sigmoid())),
-     partial(ops.cross_entropy, label_smoothing=0.1), "Sigmoid"),
-    (nn.Sequential(nn.Flatten(), nn.Dense(24, 3), nn.Softmax()), lambda z, y: ops.cross_entropy(ops.log(z), y), ""),
-    (nn.Sequential(nn.Flatten(), nn.Softmax(), nn.Dense(24, 3)), ops.cross_entropy, "")])
-def test_probabilities_for_a_loss_of_logits_are_a_warning(model: Any, loss: Any, layer: str) -> None:
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        tn.fit(model, optim.SGD(model.parameters()), batches(), epochs=1, loss=loss, show=False)
-    assert [str(one.message) for one in caught] == ([
-        f"fit: cross_entropy takes logits, and the model ends with {layer}, so it learns slowly; leave {layer} out, "
-        f"and make probabilities of its scores by tn.ops.{layer.lower()}"] if layer else [])
-    assert all(one.filename == __file__ for one in caught)
-
-
-
 @pytest.mark.parametrize(("call", "error", "message"), [
     (lambda m, o: tn.fit(m, o, batches(), epochs=-1), ArgumentError,
      r"fit: epochs must be given, as an integer of 0 or more, got -1"),
@@ -562,6 +545,22 @@ def test_odd_input_is_named(call: Any, error: type[Exception], message: str) -> 
     model = lstm_cnn()
     with pytest.raises(error, match=message):
         call(model, optim.SGD(model.parameters()))
+
+
+@pytest.mark.parametrize(("model", "loss", "layer"), [
+    (nn.Sequential(nn.Flatten(), nn.Dense(24, 3), nn.Softmax()), ops.cross_entropy, "Softmax"),
+    (nn.Sequential(nn.Sequential(nn.Flatten(), nn.Dense(24, 3), nn.Sigmoid())),
+     partial(ops.cross_entropy, label_smoothing=0.1), "Sigmoid"),
+    (nn.Sequential(nn.Flatten(), nn.Dense(24, 3), nn.Softmax()), lambda z, y: ops.cross_entropy(ops.log(z), y), ""),
+    (nn.Sequential(nn.Flatten(), nn.Softmax(), nn.Dense(24, 3)), ops.cross_entropy, "")])
+def test_probabilities_for_a_loss_of_logits_are_a_warning(model: Any, loss: Any, layer: str) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        tn.fit(model, optim.SGD(model.parameters()), batches(), epochs=1, loss=loss, show=False)
+    assert [str(one.message) for one in caught] == ([
+        f"fit: cross_entropy takes logits, and the model ends with {layer}, so it learns slowly; leave {layer} out, "
+        f"and make probabilities of its scores by tn.ops.{layer.lower()}"] if layer else [])
+    assert all(one.filename == __file__ for one in caught)
 
 
 def test_nothing_to_predict() -> None:

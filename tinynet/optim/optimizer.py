@@ -163,7 +163,7 @@ class Optimizer:
         listed: Any = parameters if isinstance(parameters, Parameters) or not isinstance(parameters, Iterable) else [
             *parameters]
         is_grouped = isinstance(listed, list) and any(isinstance(one, Mapping) for one in listed)
-        self.groups = [self._group(one, self.lr) for one in listed] if is_grouped else []
+        self.groups = [*map(self._group, listed)] if is_grouped else []
         self.parameters = _joined(self.groups) if is_grouped else self._named(listed)
         if len(self.parameters) < sum(len(group.parameters) for group in self.groups):
             raise ArgumentError(f"{type(self).__name__}: a parameter must be in one group, and some are in two; "
@@ -193,7 +193,7 @@ class Optimizer:
             raise ArgumentError(f"{type(self).__name__}: parameters must not be empty; was model.parameters() used up?")
         return parameters
 
-    def _group(self, options: Any, lr: Any) -> Group:
+    def _group(self, options: Any) -> Group:
         name = type(self).__name__
         if not isinstance(options, Mapping) or "parameters" not in options or (
                 options.keys() - {"parameters", *self.own_options}):
@@ -201,8 +201,9 @@ class Optimizer:
             raise ArgumentError(f"{name}: a group must be a dictionary with parameters, and may have "
                                 f'{" and ".join(self.own_options)}, got {got}; {{"parameters": layer.parameters(), '
                                 '"lr": 1e-4}?')
-        base, own = float(lr), {option: float(self.rules[option](name, options[option])) for option in self.own_options
-                                if options.get(option) is not None}
+        own = {option: float(self.rules[option](name, options[option])) for option in self.own_options
+               if options.get(option) is not None}
+        base = float(self.lr)
         rate = own.get("lr", base)
         if rate != base and not base:
             raise ArgumentError(f"{name}: lr must be above 0 for a group to have a rate of its own, got 0 and {rate}: "
