@@ -73,6 +73,9 @@ def test_batch_norm_counts_the_real_steps_of_all_ranks(mode: str) -> None:
     mask = np.random.default_rng(1).random((ROWS, 4)) < 0.5
     mask[:3] = False
     compared(lambda: nn.BatchNorm(5), (4, 5), 2, mode, mask)
+    mask[:] = False
+    mask[[0, -1], 1] = True  # one of each rank: together they have a variance
+    compared(lambda: nn.BatchNorm(5, eps=1.0), (4, 5), 2, mode, mask)
 
 
 @pytest.mark.parametrize("device", ["cpu", EMULATED])

@@ -552,6 +552,19 @@ def test_a_batch_of_one_element_for_each_channel_leaves_the_averages() -> None:
     assert all((before[name] == array).all() for name, array in layer.state_dict().items())
 
 
+@pytest.mark.parametrize(("shape", "real", "enters"), [
+    ((2, 3, 4), 0, False), ((2, 3, 4), 1, False), ((2, 3, 4), 2, True), ((2, 3, 1, 4), 1, False),
+    ((2, 3, 5, 4), 0, False), ((2, 3, 5, 4), 1, True)])
+def test_a_batch_with_one_real_element_for_each_channel_leaves_the_averages(shape: tuple[int, ...], real: int,
+                                                                            enters: bool) -> None:
+    layer, x = nn.BatchNorm(4), np.random.default_rng(0).normal(3, 2, shape).astype("float32")
+    layer(tn.Tensor(x))
+    before = layer.running_mean.numpy().copy(), layer.running_var.numpy().copy()
+    layer(tn.Tensor(x), mask=np.arange(6).reshape(2, 3) < real)
+    after = layer.running_mean.numpy(), layer.running_var.numpy()
+    assert [(a == b).all() for a, b in zip(before, after, strict=True)] == [not enters] * 2
+
+
 def test_after_five_steps_a_model_evaluates_as_it_trains() -> None:
     """With running averages that start at 0 and 1 and are not corrected, 59 % of them would be these."""
     tn.seed(0)

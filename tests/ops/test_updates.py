@@ -38,6 +38,8 @@ def test_an_update_agrees_with_its_specification(name: str, device: str) -> None
     ("sgd", "gradient + weight_decay", "gradient - weight_decay"),
     ("running_averages", "take * batch", "batch"), ("running_averages", "(k, 1 - k)", "(1 - k, k)"),
     ("running_averages", "smaller(momentum, seen / (seen + 1))", "momentum"),
+    ("running_averages", "R > 1", "R > 2"),
+    ("running_averages", ".sum() * positions", ".sum()"),
     ("average", "mean *= decay", "mean *= 1 - decay"), ("average", "(1 - decay) * value", "value"),
     ("tally", "total += loss * len(labels)", "total += loss"), ("tally", "scores.argmax", "scores.argmin"),
     ("tally", "else count / each", "else count"),

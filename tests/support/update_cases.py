@@ -49,7 +49,11 @@ def average() -> Iterator[Case]:
 @cases
 def running_averages() -> Iterator[Case]:
     for C, seen in ((1, 0), (3, 1), (300, 8), (3, 9), (5, 1000), (4, np.array(3)), (4, np.array(50))):
-        yield list(np.random.default_rng(C).standard_normal((4, C)).astype("float32")), {"momentum": 0.9, "seen": seen}
+        arrays = list(np.random.default_rng(C).standard_normal((4, C)).astype("float32"))
+        yield arrays, {"momentum": 0.9, "seen": seen}
+        for real, positions in ((1, 2), (2, 1)):
+            mask = (np.arange(6).reshape(2, 3) < real).astype("uint8")
+            yield [*arrays, mask], {"momentum": 0.9, "seen": seen, "positions": positions}
 
 
 @cases

@@ -56,12 +56,17 @@ class BatchNorm(Module):
     def forward(self, x: Tensor, mask: ArrayLike | None = None) -> Tensor:
         x = as_tensor(x)
         if self.training:
-            y, mean, var = ops.batch_norm(x, self.gamma, self.beta, mask=None if mask is None else as_mask(mask, x),
-                                          axis=self.axis, eps=self.eps, across=part().across)
+            real, positions, across = None, x.size // self.features, part().across
+            if mask is not None:
+                real = as_mask(mask, x)
+                positions //= max(1, real.size)
+            y, mean, var = ops.batch_norm(x, self.gamma, self.beta, mask=real, axis=self.axis, eps=self.eps,
+                                          across=across)
             if part().whole(x.size) > self.features:  # else the variance is 0 whatever x is
                 batch = mean.data.real, var.data.real  # in a complex step the batch is complex
                 running_averages(self.running_mean.data, self.running_var.data, *batch,
-                                 momentum=self.momentum, seen=self.batches_seen)
+                                 None if real is None else real.data, momentum=self.momentum,
+                                 seen=self.batches_seen, positions=positions, across=across)
                 self.running_mean.version += 1
                 self.running_var.version += 1
                 self.batches_seen = incremented(self.batches_seen)

@@ -145,13 +145,16 @@ def dbatch_norm(xp: Any, dy: Array, dmean: Array, dvar: Array, *, cache: Any, ne
 
 
 @Update
-def running_averages(xp: Any, running_mean: Array, running_var: Array, mean: Array, var: Array, *,
-                     momentum: float, seen: int | Array) -> None:
+def running_averages(xp: Any, running_mean: Array, running_var: Array, mean: Array, var: Array,
+                     mask: Array | None = None, *, momentum: float, seen: int | Array, positions: int = 1,
+                     across: Across = alone) -> None:
     """Update the running averages (C) of mean and variance by the statistics (C) of a batch, in place.
 
-    `seen` is n, the number of batches before this one. It may be a 0-d array.
+    `seen` is n, the number of batches before this one. It may be a 0-d array. With `mask`, R is the number of
+    elements for each channel: `positions` for each element of the mask that is not 0. One element alone has no
+    variance, so that such a batch does not enter.
 
-      (12)  k = min(momentum, n / (n + 1))
+      (12)  k = min(momentum, n / (n + 1)), and 1 if R ≤ 1
       (13)  running ← k running + (1 − k) batch
 
     Because   with k = momentum alone, running = momentumⁿ initial + Σⱼ (1 − momentum) momentumʲ batch of j batches ago.
@@ -162,7 +165,10 @@ def running_averages(xp: Any, running_mean: Array, running_var: Array, mean: Arr
               Kingma and Ba 2015 by an average of another kind
     """
     smaller: Any = xp.minimum if hasattr(seen, "dtype") else min
-    k = smaller(momentum, seen / (seen + 1))  # (12)
+    k = smaller(momentum, seen / (seen + 1))
+    if mask is not None:
+        R, = across(xp, (mask != 0).sum() * positions)
+        k = xp.where(R > 1, k, 1.0)  # (12)
     keep, take = (w.astype(running_mean.dtype) if hasattr(w, "dtype") else w for w in (k, 1 - k))
     for running, batch in ((running_mean, mean), (running_var, var)):
         running *= keep

@@ -97,10 +97,10 @@ def dbatch_norm(xp: Any, dy: Any, dmean: Any, dvar: Any, *, cache: Any, needs: A
     return dx, dgamma, dbeta, dmean if given else None, dvar if given else None, None
 
 
-def running_averages(xp: Any, running_mean: Any, running_var: Any, mean: Any, var: Any, *, momentum: float,
-                     seen: Any) -> Any:
-    """See `tinynet.ops.batchnorm`. float32, one launch for both. `seen` is not read back."""
-    if mean.dtype != xp.float32:
+def running_averages(xp: Any, running_mean: Any, running_var: Any, mean: Any, var: Any, mask: Any = None, *,
+                     momentum: float, seen: Any, **_: Any) -> Any:
+    """See `tinynet.ops.batchnorm`. float32 without a mask, one launch for both. `seen` is not read back."""
+    if mean.dtype != xp.float32 or mask is not None:
         return NotImplemented
     momentum = float(momentum)
     _cuda.launch("running_averages", one_each(mean.size), running_mean, running_var, xp.ascontiguousarray(mean),
