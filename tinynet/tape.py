@@ -158,35 +158,17 @@ def backward(tensor: Traced, gradient: Any) -> None:
     Errors: GradientError if an earlier `backward()` has used up one of the nodes, or if an input of an op was changed
     after its forward pass. Then no gradient has changed.
     """
-    pending: dict[Node, list[Any]] = {}
-    leaves: dict[int, list[Any]] = {}  # first gradients: [sum, leaf]
-    owned: set[int] = set()  # ids of gradients in slots that nothing else refers to: they may be added to in place
-
-    def deliver(edge: Traced | tuple[Node, int], dvalue: Any, is_new: bool) -> None:
-        if isinstance(edge, tuple):
-            node, index = edge
-            slots = pending.get(node)
-            if slots is None:
-                slots = pending[node] = [None] * len(node.outputs)
-        elif edge.accumulate(dvalue):
-            return
-        else:
-            slots, index = leaves.setdefault(id(edge), [None, edge]), 0
-        if slots[index] is None:
-            slots[index] = dvalue
-            if is_new:
-                owned.add(id(dvalue))
-        elif id(slots[index]) in owned:
-            slots[index] = backend.add_to(slots[index], dvalue)
-        else:
-            slots[index] = backend.sum_of(slots[index], dvalue)
-            owned.add(id(slots[index]))
-
     nodes, observer = nodes_behind(tensor), observers.get().backward
     for node in nodes:
         if node.given:
             node.check()
-    deliver(tensor.origin or tensor, gradient, False)
+    pending: dict[Node, list[Any]] = {node: [None] * len(node.outputs) for node in nodes}  # gradients of outputs
+    leaves: dict[int, list[Any]] = {}  # first gradients: [sum, leaf]
+    owned: set[int] = set()  # ids of gradients in slots that nothing else refers to: they may be added to in place
+    if tensor.origin:
+        pending[tensor.origin[0]][tensor.origin[1]] = gradient
+    elif not tensor.accumulate(gradient):
+        leaves[id(tensor)] = [gradient, tensor]
     for node in nodes:
         doutputs = pending.pop(node)
         edges = node.edges
@@ -199,11 +181,26 @@ def backward(tensor: Traced, gradient: Any) -> None:
             raise GradientError(f"{node.op.name}: backward returned {len(dinputs)} gradients for "
                                 f"{len(edges or ())} inputs; return one for each, None where needs is False")
         for edge, dinput in zip(edges, dinputs):  # noqa: B905  # compared above; `strict` takes half a microsecond
-            if edge is not None:
-                if dinput is None or dinput.shape != (
-                        edge[0].outputs[edge[1]][0] if isinstance(edge, tuple) else edge.data.shape):
-                    raise _wrong_gradient(node, edge, dinput)
-                deliver(edge, dinput, node.is_override)  # which returns new arrays
+            if edge is None:
+                continue
+            if dinput is None or dinput.shape != (
+                    edge[0].outputs[edge[1]][0] if isinstance(edge, tuple) else edge.data.shape):
+                raise _wrong_gradient(node, edge, dinput)
+            if isinstance(edge, tuple):
+                slots, index = pending[edge[0]], edge[1]
+            elif edge.accumulate(dinput):
+                continue
+            else:
+                slots, index = leaves.setdefault(id(edge), [None, edge]), 0
+            if slots[index] is None:
+                slots[index] = dinput
+                if node.is_override:  # which returns new arrays
+                    owned.add(id(dinput))
+            elif id(slots[index]) in owned:
+                slots[index] = backend.add_to(slots[index], dinput)
+            else:
+                slots[index] = backend.sum_of(slots[index], dinput)
+                owned.add(id(slots[index]))
     copied = [(leaf.place(dvalue), dvalue) for dvalue, leaf in leaves.values()
               if not (id(dvalue) in owned and leaf.take(dvalue))]
     backend.copy_all([target for target, _ in copied], [dvalue for _, dvalue in copied])
