@@ -79,7 +79,7 @@ def by_pytest(seconds: float) -> Row | None:
     """The result of pytest on the tests marked `gpu`; None if pytest cannot run them."""
     command = [sys.executable, "-m", "pytest", "-m", "gpu", "-v", "-p", "no:cacheprovider", "-W", "default",
                "--tb=line", "--color=no", *marked_files()]
-    with tempfile.TemporaryFile("w+") as output:
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
         code: int | None = None
         with suppress(subprocess.TimeoutExpired):
             code = subprocess.run(command, cwd=ROOT, stdout=output, stderr=output, timeout=seconds,

@@ -31,7 +31,7 @@ def text(folder: Path = RESULTS) -> str:
     """The content of RESULTS.md: for each machine the tables of all its files, in the order of `table.TITLES`."""
     machines: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for path in sorted(folder.glob("*.json")):
-        results = json.loads(path.read_text())
+        results = json.loads(path.read_text(encoding="utf-8"))
         if "titles" in results:  # results of gpu.py have no titles
             machines.setdefault(machine_of(results), []).append(results)
     return "\n\n".join([HEAD, *(_section(name, files) for name, files in machines.items())]) + "\n"

@@ -101,7 +101,7 @@ class Session:
 
     def memory(self) -> dict[str, Any]:
         """The peak memory of this process, in bytes."""
-        status = Path("/proc/self/status").read_text()
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
         return {"bytes": 1024 * int(status.partition("VmHWM:")[2].split()[0])}
 
     def profile(self, case: dict[str, Any], data: str, count: int) -> dict[str, Any]:

@@ -60,9 +60,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", nargs="+", default=["mnist", "digits"],
                         help="mnist, digits or folders with the files of MNIST (default: mnist digits)")
-    parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--units", type=command.positive(int), default=32)
+    parser.add_argument("--epochs", type=command.positive(int), default=8,
+                        help="passes over the training images (default: 8)")
+    parser.add_argument("--seed", type=command.seed, default=0, help="of all random numbers (default: 0)")
+    parser.add_argument("--units", type=command.positive(int), default=32, help="units of the LSTM (default: 32)")
     parser.add_argument("--out", type=Path, help="the file to write (default: in examples/trained)")
     return command.run(run, parser.parse_args(arguments))
 

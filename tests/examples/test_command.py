@@ -87,8 +87,11 @@ def test_the_help_says_the_default(module: str, monkeypatch: pytest.MonkeyPatch)
         said = re.search(r"\(default: ([\d.,e-]*\d)\b[^)]*\)$", option.help or "")
         if said and isinstance(option.default, int | float):
             assert float(said[1].replace(",", "")) == option.default, option.dest
-        if option.choices and isinstance(option.default, str):
+        says_path = isinstance(option.default, Path) and not option.default.is_absolute()
+        if (says_path and "(default: " in (option.help or "")) or (option.choices and isinstance(option.default, str)):
             assert f"(default: {option.default}" in (option.help or "").replace("%", ""), option.dest
+        assert option.help or isinstance(option, argparse._SubParsersAction), option.dest
+    assert parser.description
 
 
 def test_what_is_no_fault_of_the_user_is_not_hidden() -> None:

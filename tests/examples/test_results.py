@@ -4,6 +4,7 @@ import argparse
 import copy
 import dataclasses
 import doctest
+import importlib
 import itertools
 import json
 import platform
@@ -11,7 +12,6 @@ import re
 import sys
 from contextlib import suppress
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -366,9 +366,13 @@ def test_the_device_of_a_run_is_the_one_that_computes(monkeypatch: pytest.Monkey
     assert found["threads"] == 7 and found["system"] == f"{platform.system()} {platform.machine()}"
 
 
-@pytest.mark.parametrize("module", [records, tables, idc, curves])
-def test_examples_in_the_texts(module: ModuleType) -> None:
-    assert doctest.testmod(module, optionflags=doctest.ELLIPSIS).failed == 0
+@pytest.mark.parametrize("path", [
+    path for path in sorted(EXAMPLES.rglob("*.py")) if re.search(r"^ *>>> ", path.read_text(encoding="utf-8"), re.M)],
+    ids=lambda path: path.stem)
+def test_examples_in_the_texts(path: Path) -> None:
+    module = importlib.import_module(".".join(path.relative_to(EXAMPLES).with_suffix("").parts))
+    tried = doctest.testmod(module, optionflags=doctest.ELLIPSIS)
+    assert tried.attempted and not tried.failed
 
 
 @pytest.mark.parametrize(("others", "verdict"), [

@@ -56,6 +56,7 @@ def test_a_typical_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert results["test"]["accuracy"] > 0.9
     assert results["images"] == {"train": 36, "validation": 12, "test": 12}
+    assert any("calibrated on the validation part, by" in one for one in results["meaning"])
     assert results["classes"] == ["left", "right"]
     assert [name for name, _ in results["skipped"]] == ["left/notes.txt", "right/broken.png"]
     assert results["settings"]["epochs"] == 8 and results["versions"]["numpy"] == np.__version__

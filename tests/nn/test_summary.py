@@ -102,6 +102,20 @@ def test_the_summary_of_nested_and_custom_modules() -> None:
                       ("Custom", 1, 3)]
 
 
+class Between(nn.Module):
+    """An op of its own, a layer, and another op."""
+
+    def __init__(self) -> None:
+        self.dense = nn.Dense(3, 3, bias=False)
+
+    def forward(self, x: Any) -> Any:
+        return self.dense(tn.ops.relu(x)) * 2
+
+
+def test_ops_before_a_layer_are_those_of_its_module() -> None:
+    assert [(row.layer, row.flops) for row in rows(Between(), (3,))] == [("Dense", 18), ("Between", 6)]
+
+
 def test_a_summary_of_a_wrong_shape_says_what_is_wrong() -> None:
     with pytest.raises(ShapeError, match="reshape: shape must have as many elements as x"):
         models.lstm_cnn().summary((28, 27, 1))

@@ -333,7 +333,8 @@ RUNS_FILES_OF_THE_USER = {"tinynet/learn/trial.py", "tinynet/learn/trusted.py"}
 
 
 def habit_faults(path: str, source: str) -> list[str]:
-    """Uses of pickle, eval and the like, and random numbers that do not come from tinynet.random."""
+    """Uses of pickle, eval and the like, random numbers that do not come from tinynet.random, and texts in the
+    encoding of the system, which is not UTF-8 everywhere."""
     faults = []
     for name, _ in imports(path, source):
         if name.split(".")[0] in NEVER:
@@ -348,6 +349,10 @@ def habit_faults(path: str, source: str) -> list[str]:
                 faults.append(f"{path}:{value.lineno} allows pickle")
             case ast.Attribute(value=ast.Name(id="np" | "numpy"), attr="random") if path != "tinynet/gradcheck.py":
                 faults.append(f"{path}:{node.lineno} uses np.random: draw from tinynet.random")
+            case ast.Call(func=ast.Attribute(attr="read_text" | "write_text" as name), args=args, keywords=keywords):
+                if not ({"utf-8", "ascii"} & {one.value for one in args if isinstance(one, ast.Constant)}
+                        or "encoding" in {one.arg for one in keywords}):
+                    faults.append(f"{path}:{node.lineno} calls {name} without an encoding")
     return faults
 
 
@@ -359,7 +364,7 @@ def test_no_pickle_no_eval_and_one_source_of_randomness() -> None:
 @pytest.mark.parametrize("source", [
     "import pickle", "def f():\n from marshal import loads", "import shelve as s", "eval('1')", "x = exec(code)",
     "np.load(path, allow_pickle=True)", "np.load(path, allow_pickle=flag)", "np.random.seed(0)", "import random",
-    "from numpy.random import default_rng",
+    "from numpy.random import default_rng", "text = (folder / name).read_text()", "path.write_text(text)",
 ])
 def test_a_bad_habit_is_found(source: str) -> None:
     assert habit_faults("tinynet/saving/models.py", source)
@@ -367,7 +372,8 @@ def test_a_bad_habit_is_found(source: str) -> None:
 
 def test_methods_of_these_names_are_allowed() -> None:
     assert not habit_faults("tinynet/saving/models.py",
-                            "model.eval()\nnp.load(path, allow_pickle=False)\ntn.random.seed(0)")
+                            "model.eval()\nnp.load(path, allow_pickle=False)\ntn.random.seed(0)\n"
+                            "path.read_text('utf-8')\npath.write_text(text, encoding='utf-8')")
 
 
 # --- import tinynet -------------------------------------------------------------------------------------------------

@@ -119,6 +119,8 @@ def test_recurrent_layers(kind: str, options: dict[str, Any]) -> None:
 MODELS: list[tuple[str, list[nn.Module], tuple[int, ...]]] = [
     ("same padding with a stride", [nn.Conv2D(2, 4, 3, stride=2, padding="same"), nn.MaxPool2D(2, 2, "same"),
                                     nn.AvgPool2D(2, 2, "same"), nn.Flatten()], (10, 7, 2)),
+    ("same padding of sequences", [nn.Conv1D(3, 4, 3, stride=2, padding="same"), nn.MaxPool1D(2, 2, "same"),
+                                   nn.Flatten()], (10, 3)),
     ("average pools", [nn.AvgPool2D(3, 2, "same"), nn.AvgPool2D(2), nn.Flatten()], (8, 8, 3)),
     ("causal", [nn.Conv1D(3, 4, 3, padding="causal", dilation=2), nn.ReLU(), nn.Dense(4, 2), nn.Flatten()], (8, 3)),
     ("LSTM and Conv1D", [nn.LSTM(3, 4), nn.Conv1D(4, 5, 3), nn.LSTM(5, 2, go_backwards=True), nn.Flatten()], (8, 3)),
