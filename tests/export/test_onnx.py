@@ -302,6 +302,13 @@ def test_a_value_is_transposed_only_where_its_order_changes() -> None:
     assert [node.op_type for node in check(trained(pooled)).node].count("Transpose") == 1, "of the images"
 
 
+def test_averages_of_batch_normalisation_are_constants() -> None:
+    images = check(trained(nn.Sequential(nn.Conv2D(2, 3, 2), nn.BatchNorm(3), input_shape=(4, 5, 2))))
+    assert [node.op_type for node in images.node].count("BatchNormalization") == 1
+    rows = check(trained(nn.Sequential(nn.BatchNorm(3), nn.Dense(3, 4), input_shape=(3,))))
+    assert [node.op_type for node in rows.node][:2] == ["Mul", "Add"]
+
+
 def test_nothing_is_in_the_file_that_is_not_used() -> None:
     model = trained(Own(lambda own, x: (own.rnn(x)[0], x.sum())[0], rnn=nn.LSTM(3, 4, return_state=True)), (6, 3))
     graph = check(model, batches=(2,))

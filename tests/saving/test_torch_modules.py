@@ -145,6 +145,8 @@ MODELS: list[tuple[str, list[nn.Module], tuple[int, ...]]] = [
     ("groups", [nn.Conv2D(4, 6, 3, groups=2, padding="same"), nn.Conv2D(6, 6, 3, groups=6, stride=2),
                 nn.Flatten()], (8, 9, 4)),
     ("maxima", [nn.Conv1D(3, 4, 2), nn.GlobalMaxPool()], (8, 3)),
+    ("sequences behind a pool", [nn.Conv1D(3, 4, 2), nn.GlobalAveragePool(), nn.Reshape((2, 2)),
+                                 nn.LSTM(2, 3, return_sequences=False)], (8, 3)),
     ("rectifiers", [nn.Conv1D(3, 4, 2), nn.LeakyReLU(0.3), nn.GELU(), nn.Dense(4, 3), nn.ELU(0.5), nn.SiLU()], (8, 3)),
     ("reshape", [nn.Conv2D(1, 2, 3), nn.Reshape((3, -1)), nn.LSTM(8, 3, return_sequences=False)], (5, 6, 1)),
 ]

@@ -494,24 +494,24 @@ def test_a_rank_without_recordings_trains_with_ranks_that_have_them(monkeypatch:
     assert same(mixed, mixed[0])
 
 
-@pytest.mark.parametrize(("processors", "variable", "set_before", "expected"), [
-    (8, "", None, [2]), (3, "", None, [1]), (2, "", None, [1]), (40, "", None, [13]),
-    (8, "8", None, []), (8, "", 5, [])])
-def test_ranks_that_share_a_machine_divide_its_threads(processors: int, variable: str, set_before: int | None,
-                                                      expected: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("size", "processors", "variable", "set_before", "expected"), [
+    (5, 8, "", None, [2]), (5, 3, "", None, [1]), (5, 2, "", None, [1]), (5, 40, "", None, [13]),
+    (5, 8, "8", None, []), (5, 8, "", 5, []), (2, 8, "", None, [4]), (1, 8, "", None, [])])
+def test_ranks_that_share_a_machine_divide_its_threads(size: int, processors: int, variable: str,
+                                                      set_before: int | None, expected: list[int],
+                                                      monkeypatch: pytest.MonkeyPatch) -> None:
     """Three of five ranks are here. A number that was set before stays; without one it is 16 at most."""
-    class Five(Communicator):
-        rank, size = 1, 5
-
+    class Some(Communicator):
         def gather(self, value: Any) -> list[Any]:
-            return [value, value, ["another", value[1]], value, [value[0], ["other processors"]]]
+            return [value, value, ["another", value[1]], value, [value[0], ["other processors"]]][:size]
 
+    Some.size = size
     chosen = list[int]()
-    for name, value in {"world": Five, "processors": lambda: processors, "set_threads": chosen.append,
+    for name, value in {"world": Some, "processors": lambda: processors, "set_threads": chosen.append,
                         "threads": lambda: set_before or min(processors, 16)}.items():
         monkeypatch.setattr(f"tinynet.training.ranks.{name}", value)
     for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
     if variable:
         monkeypatch.setenv("OMP_NUM_THREADS", variable)
-    assert type(of_this_process.__wrapped__()) is Five and chosen == expected
+    assert type(of_this_process.__wrapped__()) is Some and chosen == expected

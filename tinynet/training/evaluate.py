@@ -74,7 +74,6 @@ def evaluate_parts(model: Module, batches: Iterator[tuple[Part, Any]], job: Comm
             add_batch(meter.sums, loss, value, output, target)
         else:
             exchange.add(part, meter.sums, loss, value, output, target)
-        meter.tick()
         if metrics:
             seen.append(((part, target.numpy()), (part, output.numpy())))
     if not meter.sums["images"]:

@@ -88,8 +88,6 @@ class _Builder:
         elif not isinstance(layer, _ANY_ORDER):
             self.channels_first(False, rank)
         self.made += _RULES[type(layer)](self, layer, before)
-        if isinstance(layer, _GLOBAL_POOLS):
-            self.first = False
 
     def inner(self, layer: Module, before: Shape) -> Any:
         """A module of a container, which takes and gives channels last."""
