@@ -554,6 +554,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def test_curves_are_mean_errors_in_bands(drawn: list[Any]) -> None:
+    colors = pytest.importorskip("matplotlib.colors")
     panel = figures.Panel("training", {"CNN": [[0.5, 0.9], [0.7, 0.8]], "LSTM": [[0.6, 0.6]]}, images=100)
     figures.curves(Path("x"), [[panel, panel._replace(title="other")]], title="a title")
     axes = drawn[0]
@@ -562,6 +563,8 @@ def test_curves_are_mean_errors_in_bands(drawn: list[Any]) -> None:
     assert lines["CNN"].get_xdata().tolist() == [1, 2] and lines["CNN"].get_color() == figures.COLOURS["CNN"]
     band = axes.collections[0].get_paths()[0].vertices
     assert sorted({tuple(point) for point in band.round(6).tolist()}) == [(1, 30), (1, 50), (2, 10), (2, 20)]
+    for shade, label in zip(axes.collections, ("CNN", "LSTM"), strict=True):
+        np.testing.assert_allclose(shade.get_facecolor(), [colors.to_rgba(figures.COLOURS[label], 0.15)])
     assert axes.get_yscale() == "log" and [one.get_title() for one in drawn] == ["training", "other"]
     assert axes.get_xlabel() == "epoch" and axes.get_ylabel() == "100 - accuracy (%)"
 
@@ -585,6 +588,7 @@ def test_rows_of_curves_have_the_same_scales(drawn: list[Any]) -> None:
 
 
 def test_a_committee_is_drawn_in_percent(drawn: list[Any]) -> None:
+    colors = pytest.importorskip("matplotlib.colors")
     figures.against_size(Path("x"), {"both": (np.array([0.5, 0.6]), np.array([0.4, 0.6]), np.array([0.7, 0.6]))},
                          title="a title")
     line, = drawn[0].lines
@@ -592,6 +596,7 @@ def test_a_committee_is_drawn_in_percent(drawn: list[Any]) -> None:
     band = drawn[0].collections[0].get_paths()[0].vertices
     assert sorted({tuple(point) for point in band.round(6).tolist()}) == [(1, 40), (1, 70), (2, 60)]
     assert [text.get_text() for text in drawn[0].get_legend().get_texts()] == ["both"]
+    np.testing.assert_allclose(drawn[0].collections[0].get_facecolor(), [colors.to_rgba(figures.OTHER, 0.15)])
     assert line.get_color() == figures.OTHER and drawn[0].get_title() == "a title"
     assert (drawn[0].get_xlabel(), drawn[0].get_ylabel()) == ("networks in the committee", "test accuracy (%)")
     sizes = drawn[0].xaxis.get_major_locator().tick_values(1, 2)

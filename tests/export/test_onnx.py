@@ -299,7 +299,10 @@ def test_a_value_is_transposed_only_where_its_order_changes() -> None:
     assert kinds.count("Transpose") == 3
     assert [node.op_type for node in check(trained(example_models.cnn())).node].count("Transpose") == 1
     pooled = nn.Sequential(nn.Conv2D(2, 3, 2), nn.GlobalAveragePool(), input_shape=(4, 5, 2))
-    assert [node.op_type for node in check(trained(pooled)).node].count("Transpose") == 1, "of the images"
+    added = nn.Sequential(nn.Conv2D(2, 3, 2), nn.Residual(nn.Conv2D(3, 3, 3, padding="same")), nn.GlobalAveragePool(),
+                          input_shape=(4, 5, 2))
+    for model in (pooled, added):
+        assert [node.op_type for node in check(trained(model)).node].count("Transpose") == 1, "of the images"
 
 
 def test_averages_of_batch_normalisation_are_constants() -> None:
