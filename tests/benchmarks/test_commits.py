@@ -64,7 +64,9 @@ def test_what_is_printed(asked: list[tuple[str, str]], tmp_path: Path, monkeypat
         ["step-32", "1.50", "s", "3.00", "s", "(0.50)"], ["forward-1", "2.00", "s", "1.00", "s", "(2.00)"],
         ["first-step", "3.00", "s", "9.00", "s", "(0.33)"]]
     assert f"`python -m benchmarks.commits abc --rows {' '.join(rows)} --alternations 3 --out " in text
-    assert f"{len(machine.cores())} threads" in text and json.loads((tmp_path / "times.json").read_text())["machine"]
+    written = json.loads((tmp_path / "times.json").read_text())
+    assert f"{len(machine.cores())} threads" in text and written["machine"]
+    assert written["versions"] == machine.versions(["numpy", "numba"]) and {"numpy", "numba"} <= {*written["versions"]}
 
 
 def test_a_process_of_a_tree_serves_alone(monkeypatch: pytest.MonkeyPatch) -> None:

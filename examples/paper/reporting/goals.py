@@ -34,8 +34,8 @@ TRIED: dict[str, str] = {
     "change little, and members of two kinds together are closer to the aim; more kinds were not tried.",
     "mnist_ciresan": "the members were fixed beforehand, and none was left out. As the tables show, more members "
     "change little from ten on, and members that see narrow digits are not better alone; other views were not tried.",
-    "mnist_deep_selected": "the section on the choice shows all that was tried. No candidate reached 99.6 % as a mean of "
-    "three folds. They differ by less than a tenth of a point, which is six images of a fold, and so does the test part.",
+    "mnist_deep_selected": "the section on the choice shows all that was tried. No candidate reached 99.6 % as a mean "
+    "of three folds. They differ by less than a tenth of a point, which is six images of a fold.",
     "pneumonia_cnn_lstm": "batches of half the size were tried, with one seed, on images of half the side. On the "
     "validation images they were as good within the noise, so the recipe was kept. Results on the test images must not "
     "choose another one.",
