@@ -98,7 +98,7 @@ def dbatch_norm(xp: Any, dy: Any, dmean: Any, dvar: Any, *, cache: Any, needs: A
 
 
 def running_averages(xp: Any, running_mean: Any, running_var: Any, mean: Any, var: Any, mask: Any = None, *,
-                     momentum: float, seen: Any, **_: Any) -> Any:
+                     momentum: float, seen: Any, positions: int = 1, across: Across = alone) -> Any:
     """See `tinynet.ops.batchnorm`. float32 without a mask, one launch for both. `seen` is not read back."""
     if mean.dtype != xp.float32 or mask is not None:
         return NotImplemented
