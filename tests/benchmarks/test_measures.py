@@ -321,7 +321,7 @@ def test_each_call_is_timed_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RuntimeError):
         session.run()
     assert session._take(clock.taking(3.0)) == {"seconds": [3.0]}
-    status = SimpleNamespace(read_text=lambda: "VmPeak:\t 9 kB\nVmHWM:\t  70000 kB\nVmRSS:\t 5 kB\n")
+    status = SimpleNamespace(read_text=lambda encoding: "VmPeak:\t 9 kB\nVmHWM:\t  70000 kB\nVmRSS:\t 5 kB\n")
     monkeypatch.setattr(worker, "Path", lambda path: status)
     assert session.memory() == {"bytes": 70000 * 1024}
 
