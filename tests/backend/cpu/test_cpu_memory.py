@@ -1,5 +1,6 @@
 """Memory that is used again: never two arrays at once, never too much."""
 
+import functools
 import gc
 import types
 from typing import Any
@@ -44,7 +45,7 @@ def test_arrays_are_aligned_wherever_their_memory_begins(monkeypatch: pytest.Mon
         monkeypatch.setattr(memory.np, "empty", at_place)
         array = empty(SHAPE)
         assert address(array) % memory.PAIR == 0
-        assert {address(loan.block[0]) % memory.PAIR for loan in memory.shared.lent.values()} == {place}
+        assert {address(block.memory) % memory.PAIR for block in memory.shared.lent} == {place}
         del array
         release()
 
@@ -121,12 +122,14 @@ def test_memory_that_the_system_refuses_is_not_counted() -> None:
 def test_memory_comes_back_without_code_of_python() -> None:
     """An interrupt in a `__del__` or a callback of Python would be lost."""
     array = empty(SHAPE)
-    [(place, loan)] = [(place, loan) for place, loan in memory.shared.lent.items() if loan() is array.base.base]
-    assert isinstance(loan.__callback__, types.BuiltinMethodType)
+    [(block, loan)] = [(block, loan) for block, loan in memory.shared.lent.items() if loan() is array.base.base]
+    assert isinstance(loan.__callback__, functools.partial)
+    assert isinstance(loan.__callback__.func, types.BuiltinMethodType)
+    assert type(block).__hash__ is object.__hash__ and type(block).__eq__ is object.__eq__
     del array
-    assert any(one is loan for loans in memory.shared.kept.values() for one in loans)
+    assert any(block in blocks for blocks in memory.shared.kept.values())
     release()
-    assert place not in memory.shared.lent
+    assert block not in memory.shared.lent
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])

@@ -17,6 +17,7 @@ the size fits, and within a step its arrays take turns like others.
 
 import math
 import os
+from functools import partial
 from threading import RLock
 from typing import Any
 from weakref import ref
@@ -38,8 +39,17 @@ class Blocks:
     """Blocks of memory that arrays take turns in. It must exist as long as its arrays are used."""
 
     def __init__(self) -> None:
-        self.kept: dict[int, list[Any]] = {}  # by size in bytes: loans that have come back
-        self.lent: dict[int, Any] = {}  # by id of the memory: the last loan of each block
+        self.kept: dict[int, dict[_Block, Any]] = {}  # by size in bytes: blocks that have come back
+        self.lent: dict[_Block, Any] = {}  # of each block the last loan: a weak reference that brings it back
+
+
+class _Block:
+    """Memory from the system, and the byte where an array begins in it. It is hashed by identity."""
+
+    __slots__ = ("memory", "offset")
+
+    def __init__(self, memory: Any) -> None:
+        self.memory, self.offset = memory, -memory.ctypes.data % PAIR
 
 
 shared = Blocks()
@@ -53,17 +63,6 @@ def _replace_lock() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_replace_lock)
-
-
-class _Loan(ref[memoryview]):
-    """Holds a block of memory, and comes back with the end of the memoryview that an array and its views refer to.
-
-    Its callback appends it to a kept list. That is not code of Python, as `__del__` would be: an interrupt that is
-    raised in a `__del__` is lost.
-    """
-
-    __slots__ = ("block",)
-    block: tuple[Any, int]
 
 
 def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> Any:
@@ -111,16 +110,15 @@ def _empty(shape: tuple[int, ...], dtype: Any, blocks: Blocks) -> Any:
     if size < SMALL:
         return np.empty(shape, dtype)
     size = _rounded(size + PAIR)
-    kept = blocks.kept.setdefault(size, [])
+    kept = blocks.kept.setdefault(size, {})
     try:
-        block = kept.pop().block
-    except IndexError:
+        block = kept.popitem()[0]
+    except KeyError:
         block = _more(size) if blocks is shared else _of_its_own(size)
-    memory, offset = block
-    flat: Any = np.frombuffer(memoryview(memory), dtype, elements, offset)  # its base is this memoryview
-    loan = _Loan(flat.base, kept.append)
-    loan.block = block
-    blocks.lent[id(memory)] = loan
+    flat: Any = np.frombuffer(memoryview(block.memory), dtype, elements, block.offset)
+    # The base of this array and of all its views is that memoryview. Its end calls `kept.setdefault(block, loan)`. That
+    # is not code of Python, as `__del__` would be: an interrupt that is raised in a `__del__` is lost.
+    blocks.lent[block] = ref(flat.base, partial(kept.setdefault, block))
     return flat.reshape(shape)
 
 
@@ -136,26 +134,30 @@ def release() -> None:
 
 
 def _release() -> None:
-    for size, loans in list(shared.kept.items()):
-        while loans:
-            _let_go(loans, size)
-
-
-def _let_go(loans: list[Any], size: int) -> tuple[Any, int]:
-    """The block of the last of some loans that have come back, which is a shared one no longer."""
+    """Drop the blocks that have come back, and any that an interrupt kept from coming back."""
     global _made
-    block: tuple[Any, int] = loans.pop().block
-    shared.lent.pop(id(block[0]), None)
-    _made -= size
-    return block
+    for kept in list(shared.kept.values()):
+        kept.clear()
+    for block, loan in list(shared.lent.items()):
+        if loan() is None:
+            shared.lent.pop(block, None)
+    _made = sum(block.memory.nbytes for block in list(shared.lent))
 
 
-def _of_its_own(size: int) -> tuple[Any, int]:
+def _of_its_own(size: int) -> _Block:
     """A block for a recording: a shared one that is kept, or one from the system."""
     try:
-        return exclusively(_changing, _let_go, shared.kept.get(size, []), size)
-    except IndexError:
+        return exclusively(_changing, _taken_over, size)
+    except KeyError:
         return _from_system(size)
+
+
+def _taken_over(size: int) -> _Block:
+    global _made
+    block = shared.kept[size].popitem()[0]
+    shared.lent.pop(block, None)
+    _made -= size
+    return block
 
 
 def _rounded(size: int) -> int:
@@ -164,20 +166,19 @@ def _rounded(size: int) -> int:
     return -(-size // step) * step
 
 
-def _more(size: int) -> tuple[Any, int]:
-    """A block of memory from the system, and the byte where an array begins in it. It is counted once it is there."""
+def _more(size: int) -> _Block:
+    """A block of memory from the system. It is counted once it is there."""
     block = _from_system(size)
     exclusively(_changing, _count, size)
     return block
 
 
-def _from_system(size: int) -> tuple[Any, int]:
+def _from_system(size: int) -> _Block:
     try:
-        memory = np.empty(size, np.uint8)
+        return _Block(np.empty(size, np.uint8))
     except MemoryError:
         release()
-        memory = np.empty(size, np.uint8)
-    return memory, -memory.ctypes.data % PAIR
+        return _Block(np.empty(size, np.uint8))
 
 
 def _count(size: int) -> None:
