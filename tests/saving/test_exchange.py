@@ -363,6 +363,58 @@ def test_models_that_cannot_be_exchanged() -> None:
         to_torch(model)
 
 
+IMAGE = np.arange(2 * 3 * 4).reshape(2, 3, 4)  # the features of (H,W,C), flattened by tinynet
+FEW = np.arange(2 * 3 * 2).reshape(2, 3, 2)
+
+
+def conv(filters: int = 4) -> Any:
+    return nn.Conv2D(2, filters, 1)
+
+
+def flat() -> Any:
+    return nn.Sequential(conv(2), nn.Flatten())
+
+
+@pytest.mark.parametrize("before, shape, order", [
+    ([nn.Parallel([conv(2), conv(2)])], (2, 3, 2), IMAGE.transpose(2, 0, 1)),
+    ([nn.Parallel([conv(), nn.AvgPool2D(1)]), nn.Conv2D(6, 4, 1)], (2, 3, 2), IMAGE.transpose(2, 0, 1)),
+    ([nn.Parallel([conv(), conv()], "sum")], (2, 3, 2), IMAGE.transpose(2, 0, 1)),
+    ([nn.Residual(conv(2)), conv()], (2, 3, 2), IMAGE.transpose(2, 0, 1)),
+    ([nn.Residual(nn.MaxPool2D(1)), nn.Sequential(conv(), nn.ReLU())], (2, 3, 2), IMAGE.transpose(2, 0, 1)),
+    ([nn.Parallel([flat(), flat()])], (2, 3, 2),
+     np.concatenate([FEW.transpose(2, 0, 1).ravel(), 12 + FEW.transpose(2, 0, 1).ravel()])),
+    ([nn.Parallel([nn.Sequential(nn.Flatten(), nn.Dense(12, 5)), flat()])], (2, 3, 2),
+     np.concatenate([np.arange(5), 5 + FEW.transpose(2, 0, 1).ravel()])),
+    ([nn.Parallel([flat(), flat()], "ave")], (2, 3, 2), FEW.transpose(2, 0, 1)),
+    ([nn.TimeDistributed(conv())], (3, 2, 3, 2), np.arange(3 * 24).reshape(3, 2, 3, 4).transpose(0, 3, 1, 2)),
+    ([nn.TimeDistributed(flat())], (3, 2, 3, 2), 12 * np.arange(3)[:, None] + FEW.transpose(2, 0, 1).ravel()),
+    ([nn.TimeDistributed(nn.Sequential(flat(), nn.Dense(12, 4)))], (3, 2, 3, 2), np.arange(12)),
+    ([nn.Conv1D(2, 4, 1), nn.Parallel([nn.ReLU(), nn.Tanh()], "mul")], (3, 2), np.arange(12).reshape(3, 4).T),
+    ([nn.Parallel([nn.Conv1D(2, 4, 1), nn.LSTM(2, 4)], "sum"), nn.LSTM(4, 4)], (3, 2), np.arange(12)),
+], ids=repr)
+def test_rows_behind_a_flatten_of_branches(before: list[Any], shape: tuple[int, ...], order: Any) -> None:
+    """`order` is that of our features in PyTorch, which merges branches on the axis of its channels."""
+    order = order.ravel()
+    model = nn.Sequential(*before, nn.Flatten(), nn.Dense(len(order), 2), input_shape=shape)
+    assert model(tn.Tensor(np.zeros((1, *shape), "float32"))).shape == (1, 2)
+    name = f"{len(before) + 1}.weight"
+    np.testing.assert_array_equal(to_torch(model)[name], model[-1].W.numpy()[order].T)
+    state = {name: np.array(array) for name, array in to_torch(model).items()}
+    ours = model[-1].W.numpy().copy()
+    np.testing.assert_array_equal(from_torch(model, state)[-1].W.numpy(), ours)
+
+
+def test_orders_that_cannot_be_kept() -> None:
+    twice = nn.Dense(12, 12)
+    model = nn.Sequential(flat(), twice, twice, input_shape=(2, 3, 2))
+    with pytest.raises(StateError, match="to_torch: Dense must have its features in one order in all its calls"):
+        to_torch(model)
+    model = nn.Sequential(nn.Parallel([flat(), nn.Flatten()], "sum"), nn.Dense(12, 2), input_shape=(2, 3, 2))
+    model[0].branches[1] = nn.Sequential(nn.Flatten(), nn.Dense(12, 12))
+    with pytest.raises(StateError, match="from_torch: the parts of a sum must have their features in one order"):
+        from_torch(model, {})
+
+
 def test_features_of_a_sequence_in_front_of_a_convolution_keep_their_order() -> None:
     """Without a convolution or pooling before it, a Flatten gets (N,T,C) in PyTorch too."""
     model = nn.Sequential(nn.ReLU(), nn.Flatten(), nn.Dense(6, 6), nn.Reshape((3, 2)), nn.Conv1D(2, 2, 1),

@@ -40,6 +40,15 @@ def assert_close(ours: Any, theirs: Any) -> None:
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5 * max(1, np.abs(theirs).max()))
 
 
+def test_a_layer_that_is_used_at_two_places() -> None:
+    """What follows its first call has the shape of that one."""
+    relu = nn.ReLU()
+    model = nn.Sequential(nn.Conv2D(2, 3, 2), relu, nn.MaxPool2D((2, 3), stride=1, padding="same"), nn.Flatten(),
+                          nn.Dense(3 * 4 * 5, 6), relu, nn.Dense(6, 2), input_shape=(5, 6, 2))
+    x = np.random.default_rng(0).standard_normal((3, 5, 6, 2)).astype("float32")
+    assert_close(tn.predict(model, x), theirs_of(to_torch_module(model), np.moveaxis(x, -1, 1)))
+
+
 def theirs_of(module: Any, x: Any) -> Any:
     with torch.no_grad():
         return module(torch.tensor(x)).numpy()

@@ -4,7 +4,7 @@ Nothing is computed: the model is called once in evaluation on a tensor without 
 gives a list of the ops with the sizes of their letters. What an op costs stands beside its contract: `flops`, `keeps`.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,36 +57,57 @@ def rows(model: Module, input_shape: tuple[int, ...] | None) -> list[Row]:
                              sum(map(_activations, calls)) if traced else None, max(map(_largest, calls), default=0)))
 
     if input_shape is not None:
-        trace(model, input_shape, add)
+        for call in trace(model, input_shape).ended():
+            add(call.module, call.shape, call.ops, call.is_traced)
     else:
         for _, module in model.modules():
             add(module, None, [])
     return found
 
 
-def trace(model: Module, input_shape: tuple[int, ...],
-          visit: Callable[[Module, tuple[int, ...], list[Call], bool], None]) -> None:
-    """Call a model in evaluation on the shape of one sample, and `visit` each module after its forward pass.
+@dataclass(frozen=True)
+class ModuleCall:
+    """A call of a module on one sample.
 
-    visit(module, shape of its output without the batch, calls of ops that it made itself, whether its outputs are those
-    of ops, or its inputs: others were computed in an unknown way)
+    shape       of its output, without the batch
+    ops         the calls of ops that it made itself
+    is_traced   whether its outputs are those of ops, or its inputs: others were computed in an unknown way
+    inside      the calls of other modules that it made itself
     """
+
+    module: Module
+    shape: tuple[int, ...]
+    ops: list[Call]
+    is_traced: bool
+    inside: list["ModuleCall"]
+
+    def ended(self) -> Iterator["ModuleCall"]:
+        """This call and all inside it, in the order of their ends."""
+        for call in self.inside:
+            yield from call.ended()
+        yield self
+
+
+def trace(model: Module, input_shape: tuple[int, ...]) -> ModuleCall:
+    """Call a model in evaluation on the shape of one sample."""
     def look(module: Module, run: Callable[[], Any]) -> Any:
-        begun = len(calls)
+        begun, before = len(ops), len(calls)
         output = run()
-        own = calls[begun:]
-        del calls[begun:]  # the rest are the caller's
-        known.update({id(made): made for call in own for made in call.outputs})
+        own, inside = ops[begun:], calls[before:]
+        del ops[begun:], calls[before:]  # the rest are the caller's
+        known.update({id(made): made for op in own for made in op.outputs})
         outputs = output if isinstance(output, tuple) else (output,)
-        visit(module, outputs[0].shape[1:], own, all(id(one) in known for one in outputs))
+        calls.append(ModuleCall(module, outputs[0].shape[1:], own, all(id(one) in known for one in outputs), inside))
         known.update({id(one): one for one in outputs})
         return output
 
     x = blank((1, *input_shape), next((parameter.dtype for parameter in model.parameters()), "float32"))
     known = {id(one): one for one in (x, *model.tensors().values())}
-    calls: list[Call] = []
-    with shapes_only(calls), observe(module=look):
+    ops: list[Call] = []
+    calls: list[ModuleCall] = []
+    with shapes_only(ops), observe(module=look):
         evaluated(model, x)
+    return calls[0]
 
 
 def summary(model: Module, input_shape: tuple[int, ...] | None = None) -> Text:

@@ -14,7 +14,7 @@ import numpy as np
 from tinynet import nn
 from tinynet.errors import StateError
 from tinynet.nn.module import Module
-from tinynet.nn.summary import trace
+from tinynet.nn.summary import ModuleCall, trace
 from tinynet.saving.exchange.torch_layers import modules
 from tinynet.saving.exchange.weights import TORCH, theirs_of
 from tinynet.types import Shape, TorchModule
@@ -44,25 +44,23 @@ def to_torch_module(model: Module) -> TorchModule:
                          f"{type(model).__name__} of {model.input_shape}; model.input_shape = (28, 28, 1)?")
     import torch
 
-    shapes: dict[int, Shape] = {}
-    trace(model, tuple(model.input_shape), lambda module, after, *_: shapes.update({id(module): after}))
     deciding = [type(module) for _, module in model.modules()
                 if not isinstance(module, (nn.Sequential, *_ANY_ORDER))]
     rank = len(model.input_shape)
     first = rank == 3 or (rank == 2 and bool(deciding) and issubclass(deciding[0], _CONVOLUTIONS + _POOLS))
-    builder = _Builder(torch, {id(module): path for path, module in model.modules()}, shapes, first)
-    builder.add(model, tuple(model.input_shape))
+    builder = _Builder(torch, {id(module): path for path, module in model.modules()}, first)
+    builder.add(trace(model, model.input_shape), model.input_shape)
     return torch.nn.Sequential(*builder.made).eval()
 
 
 class _Builder:
     """The modules of PyTorch, in order, and whether the arrays behind the last one have channels first.
 
-    paths, shapes   of our layers: their places in the model, and the shapes of their outputs without the batch
+    paths   of our layers: their places in the model
     """
 
-    def __init__(self, torch: Any, paths: dict[int, str], shapes: dict[int, Shape], first: bool) -> None:
-        self.torch, self.paths, self.shapes, self.first = torch, paths, shapes, first
+    def __init__(self, torch: Any, paths: dict[int, str], first: bool) -> None:
+        self.torch, self.paths, self.first = torch, paths, first
         self.made = list[Any]()
         self.modules = modules(torch)
 
@@ -73,27 +71,33 @@ class _Builder:
             self.made.append(self.modules["Permute"](axes))
         self.first = first
 
-    def add(self, layer: Module, before: Shape) -> None:
+    def add(self, call: ModuleCall, before: Shape) -> None:
         """Add the modules for a layer whose input has this shape, without the batch."""
+        layer = call.module
         if type(layer) is nn.Sequential:
-            for part in layer:
+            for part in call.inside:
                 self.add(part, before)
-                before = self.shapes[id(part)]
+                before = part.shape
             return
-        if type(layer) not in _RULES:
-            self.refuse(layer, f"one of {', '.join(one.__name__ for one in _RULES)}")
+        if type(layer) not in _RULES | _BRANCHES:
+            self.refuse(layer, f"one of {', '.join(one.__name__ for one in _RULES | _BRANCHES)}")
         rank = len(before) + 1
         if type(layer) in _CONVOLUTIONS + _POOLS or isinstance(layer, (*_GLOBAL_POOLS, nn.BatchNorm)):
             self.channels_first(not isinstance(layer, nn.BatchNorm) or layer.axis in (-1, rank - 1), rank)
         elif not isinstance(layer, _ANY_ORDER):
             self.channels_first(False, rank)
-        self.made += _RULES[type(layer)](self, layer, before)
+        if type(layer) in _BRANCHES:
+            inside = before[1:] if isinstance(layer, nn.TimeDistributed) else before
+            self.made.append(_BRANCHES[type(layer)](self.modules, layer, [self.inner(one, inside)
+                                                                          for one in call.inside]))
+        else:
+            self.made += _RULES[type(layer)](self, layer, before)
 
-    def inner(self, layer: Module, before: Shape) -> Any:
+    def inner(self, call: ModuleCall, before: Shape) -> Any:
         """A module of a container, which takes and gives channels last."""
-        builder = _Builder(self.torch, self.paths, self.shapes, False)
-        builder.add(layer, before)
-        builder.channels_first(False, len(self.shapes[id(layer)]) + 1)
+        builder = _Builder(self.torch, self.paths, False)
+        builder.add(call, before)
+        builder.channels_first(False, len(call.shape) + 1)
         return self.torch.nn.Sequential(*builder.made)
 
     def refuse(self, layer: Module, rule: str) -> None:
@@ -212,9 +216,8 @@ _RULES: dict[type[Module], Callable[[_Builder, Any, Shape], list[Any]]] = {
     nn.MaxPool2D: _pool, nn.AvgPool1D: _pool, nn.AvgPool2D: _pool, nn.GlobalAveragePool: _global_pooling,
     nn.GlobalMaxPool: _global_pooling,
     nn.Flatten: _plain("Flatten"),
-    nn.Reshape: lambda builder, layer, before: [builder.modules["Reshape"](layer.shape)],
-    nn.Residual: lambda builder, layer, before: [builder.modules["Residual"](builder.inner(layer.module, before))],
-    nn.Parallel: lambda builder, layer, before: [builder.modules["Parallel"](
-        [builder.inner(branch, before) for branch in layer.branches], layer.merge_mode)],
-    nn.TimeDistributed: lambda builder, layer, before: [builder.modules["TimeDistributed"](
-        builder.inner(layer.module, before[1:]))]}
+    nn.Reshape: lambda builder, layer, before: [builder.modules["Reshape"](layer.shape)]}
+_BRANCHES: dict[type[Module], Callable[[dict[str, Any], Any, list[Any]], Any]] = {
+    nn.Residual: lambda modules, layer, inside: modules["Residual"](*inside),
+    nn.Parallel: lambda modules, layer, inside: modules["Parallel"](inside, layer.merge_mode),
+    nn.TimeDistributed: lambda modules, layer, inside: modules["TimeDistributed"](*inside)}

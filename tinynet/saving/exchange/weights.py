@@ -37,10 +37,9 @@ dropout     all its rates
 Order of features. tinynet and Keras have channels last, and Flatten keeps that order. PyTorch has channels first: after
 a convolution or pooling layer, its Flatten gives (C,H,W), and that of tinynet (H,W,C). So the rows of the next Dense
 are permuted, which needs the model's input_shape. channels_last=True is for a PyTorch model that flattens channels
-last. A Reshape is assumed to act on channels last in both.
+last. Branches are merged on the axis of the channels. A Reshape is assumed to act on channels last in both.
 """
 
-import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -51,10 +50,9 @@ from tinynet import nn
 from tinynet.errors import ArgumentError, ShapeError, StateError
 from tinynet.nn.module import Module
 from tinynet.nn.recurrent import Recurrent
-from tinynet.nn.summary import trace
+from tinynet.saving.exchange.orders import PER_FEATURE, Order, orders
 
 Arrays = dict[str, Any]
-Order = Any  # of features: theirs[j] is ours[order[j]]; None if both are equal
 
 
 class _Library(NamedTuple):
@@ -83,10 +81,6 @@ KERAS = _Library("keras", "/", {
     nn.Embedding: {"W": "embeddings"}, nn.LayerNorm: {"gamma": "gamma", "beta": "beta"},
 }, {}, ("kernel", "recurrent_kernel", ("bias",)), "{w.path: w.numpy() for w in theirs.weights}")
 _ASSUMED = {"bias": 0, "bias_ih_l0": 0, "bias_hh_l0": 0, "num_batches_tracked": 0}  # for missing arrays
-_PER_FEATURE: dict[type[Module], tuple[str, ...]] = {  # arrays whose first axis is the input's features
-    nn.Dense: ("W",), nn.BatchNorm: ("gamma", "beta", "running_mean", "running_var"), nn.LayerNorm: ("gamma", "beta")}
-_CHANNELS_FIRST = (nn.Conv1D, nn.Conv2D, nn.MaxPool1D, nn.MaxPool2D, nn.AvgPool1D, nn.AvgPool2D)  # in PyTorch
-_CHANNELS_LAST = (Recurrent, nn.Reshape, nn.GlobalAveragePool, nn.GlobalMaxPool, nn.Flatten, nn.Dense)  # also there
 
 
 def to_torch(model: Module, *, like: Iterable[str] | None = None, channels_last: bool = False) -> Arrays:
@@ -104,7 +98,7 @@ def to_torch(model: Module, *, like: Iterable[str] | None = None, channels_last:
     {'0.weight_ih_l0': (20, 3), '0.weight_hh_l0': (20, 5), '0.bias_ih_l0': (20,), '0.bias_hh_l0': (20,),
      '1.weight': (2, 5), '1.bias': (2,)}
     """
-    return _to(TORCH, model, like, _orders("to_torch", model, channels_last))
+    return _to(TORCH, model, like, {} if channels_last else orders("to_torch", model))
 
 
 def from_torch(model: Module, state: Mapping[str, Any], *, channels_last: bool = False) -> Module:
@@ -121,7 +115,7 @@ def from_torch(model: Module, state: Mapping[str, Any], *, channels_last: bool =
     >>> bool((from_torch(other, to_torch(one))[0].W.numpy() == one[0].W.numpy()).all())
     True
     """
-    return _from(TORCH, model, state, _orders("from_torch", model, channels_last))
+    return _from(TORCH, model, state, {} if channels_last else orders("from_torch", model))
 
 
 def to_keras(model: Module, *, like: Iterable[str] | None = None) -> Arrays:
@@ -160,7 +154,7 @@ def theirs_of(library: _Library, layer: Module, order: Order) -> Arrays:
         blocks = [_turned(library, _swapped(library, layer, part)) for part in np.split(ours["W"], [layer.units])]
         return {x: blocks[1], h: blocks[0], **_their_biases(library, layer, ours)}
     if order is not None:
-        ours = {name: array[order] if name in _PER_FEATURE[type(layer)] else array for name, array in ours.items()}
+        ours = {name: array[order] if name in PER_FEATURE[type(layer)] else array for name, array in ours.items()}
     if type(layer) in library.axes:
         ours["W"] = ours["W"].transpose(library.axes[type(layer)])
     names = library.names[type(layer)]
@@ -180,7 +174,7 @@ def ours_of(library: _Library, layer: Module, theirs: Arrays, order: Order) -> A
         ours["W"] = ours["W"].transpose(np.argsort(library.axes[type(layer)]))
     if order is not None:
         back = np.argsort(order)
-        ours = {name: array[back] if name in _PER_FEATURE[type(layer)] else array for name, array in ours.items()}
+        ours = {name: array[back] if name in PER_FEATURE[type(layer)] else array for name, array in ours.items()}
     return ours
 
 
@@ -311,39 +305,6 @@ def _array(function: str, key: str, value: Any, shape: tuple[int, ...]) -> Any:
     if array.shape != shape:
         raise ShapeError(f"{function}: {key} must be {shape}, got {array.shape}; are the layers of the same sizes?")
     return array
-
-
-# --- the order of features in PyTorch -------------------------------------------------------------------------------
-
-def _orders(function: str, model: Module, channels_last: bool) -> dict[int, Order]:
-    """The order of PyTorch's features for each layer after a Flatten of channels; see `Order`."""
-    kinds = [type(module) for _, module in model.modules()]
-    if channels_last or nn.Flatten not in kinds or not set(kinds) & {*_CHANNELS_FIRST}:
-        return {}
-    if model.input_shape is None:
-        raise ShapeError(f"{function}: input_shape must be known, since PyTorch flattens channels first, and is None; "
-                         "model.input_shape = (28, 28, 1)? (or channels_last=True, if that model does not)")
-    orders: dict[int, Order] = {}
-    before, is_first, order = model.input_shape, len(model.input_shape) == 3, None  # of what goes into a layer
-
-    def visit(module: Module, after: tuple[int, ...], calls: Any, traced: bool) -> None:
-        nonlocal before, is_first, order
-        if list(module.children()):
-            return
-        if isinstance(module, nn.Flatten) and is_first and len(before) > 1:
-            order = np.moveaxis(np.arange(math.prod(before)).reshape(before), -1, 0).ravel()
-        elif order is not None and isinstance(module, nn.Reshape | Recurrent):
-            raise StateError(f"{function}: after a Flatten there must be a Dense before {type(module).__name__}, "
-                             "which takes features in their order; leave the Flatten out")
-        elif order is not None and type(module) in _PER_FEATURE:
-            orders[id(module)] = order
-        if isinstance(module, nn.Dense):
-            order = None
-        is_first = isinstance(module, _CHANNELS_FIRST) or (is_first and not isinstance(module, _CHANNELS_LAST))
-        before = after
-
-    trace(model, before, visit)
-    return orders
 
 
 def _join(separator: str, path: str, name: str) -> str:
