@@ -147,14 +147,14 @@ def published(commit: str, found: dict[str, tuple[float, float]], begin: dict[st
             "versions": machine.versions(["numpy", "numba"]), "records": records}
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Time a commit and the working tree in turn.")
-    parser.add_argument("commit", nargs="?")
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
-    parser.add_argument("--alternations", type=int, default=11)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("commit", nargs="?", help="the older commit")
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), help="only these (default: all)")
+    parser.add_argument("--alternations", type=int, default=11, help="turns of both sides (default: 11)")
+    parser.add_argument("--out", type=Path, help="file for the results (default: none)")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.serve:
         serve()
         return 0

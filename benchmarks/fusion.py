@@ -43,11 +43,11 @@ def seconds(run: Callable[[], Any], repeats: int) -> float:
     return min(times)
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Bound the gain of fused ReLU and dropout.")
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--repeats", type=int, default=200)
-    options = parser.parse_args()
+    parser.add_argument("--batch", type=int, default=128, help="images of a batch (default: 128)")
+    parser.add_argument("--repeats", type=int, default=200, help="calls of a pass (default: 200)")
+    options = parser.parse_args(arguments)
     tn.set_threads(1)
     print(LINE.format("one thread, at most, µs", "its passes", "in cache", "fusing gains"))
     for name, shape in SHAPES.items():

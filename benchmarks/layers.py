@@ -95,8 +95,8 @@ def in_turn(ours: Call, theirs: Call, rounds: int) -> tuple[float, float, float]
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--rows", nargs="+", choices=[*ROWS], default=[*ROWS])
+    parser.add_argument("--rounds", type=int, default=15, help="turns of both sides (default: 15)")
+    parser.add_argument("--rows", nargs="+", choices=[*ROWS], default=[*ROWS], help="only these (default: all)")
     options = parser.parse_args(arguments)
     import torch
 

@@ -326,10 +326,11 @@ def main(arguments: list[str] | None = None) -> int:
         say(json.dumps(together(given[2:], float(given[1]))))  # of rank 0 alone
         return 0
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("work", choices=["measure", "page"])
-    parser.add_argument("--models", nargs="+", default=["lstm_cnn", "deep_lstm_cnn"])
-    parser.add_argument("--seconds", type=float, default=1.0, help="for each number of rows")
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("work", choices=["measure", "page"], help="measure the parts of a step, or write the page")
+    parser.add_argument("--models", nargs="+", default=["lstm_cnn", "deep_lstm_cnn"],
+                        help="models (default: lstm_cnn deep_lstm_cnn)")
+    parser.add_argument("--seconds", type=float, default=1.0, help="for each number of rows (default: 1)")
+    parser.add_argument("--out", type=Path, default=RESULTS, help=f"file of the parts (default: {RESULTS.name})")
     options = parser.parse_args(given)
     if options.work == "measure":
         options.out.write_text(json_text(measure(options.models, options.seconds)) + "\n", encoding="utf-8")

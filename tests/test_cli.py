@@ -217,6 +217,13 @@ def test_csv(model: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert rows == [["class", "precision", "recall", "f1", "images"],
                     ["dark", "1.0", "0.75", "0.8571428571428571", "4"],
                     ["bright", "0.6666666666666666", "1.0", "0.8", "2"]]
+    named = brightness()
+    named.classes = ("da,rk", 'bri"ght')
+    tn.save(tmp_path / "named", named, scaling=nn.Scaling())
+    for name, other in zip(("dark", "bright"), named.classes, strict=True):
+        (folder / name).rename(folder / other)
+    rows = list(csv.reader(run(capsys, "evaluate", tmp_path / "named", folder, "--csv")[1].splitlines()))
+    assert [row[0] for row in rows] == ["class", *named.classes] and {len(row) for row in rows} == {5}
     rows = list(csv.reader(run(capsys, "summary", model, "--csv")[1].splitlines()))
     assert rows[0] == ["name", "layer", "shape", "parameters", "flops", "activations"]
     assert rows[1][:3] == ["0", "Reshape", "8 x 8 x 3"] and rows[3][:4] == ["2", "Dense", "2", "8"]

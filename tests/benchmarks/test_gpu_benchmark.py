@@ -190,6 +190,17 @@ def test_a_row_that_fails_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> 
     assert [row["error"] for row in rows] == ["RuntimeError: no kernel image"] * 2
 
 
+def test_the_rows_before_a_failure_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaking(*arguments: Any) -> Any:
+        yield {"name": "one"}
+        raise RuntimeError("no kernel image")
+
+    monkeypatch.setattr(gpu_pairs, "_beside", breaking)
+    first, second = gpu_pairs.beside(case("a step", "step", tn.nn.Sequential(tn.nn.Dense(2, 2)), 1, (2,)), "cpu",
+                                     "float32", 1.0)
+    assert first == {"name": "one"} and (second["name"], second["error"]) == ("a step", "RuntimeError: no kernel image")
+
+
 def options(**more: Any) -> argparse.Namespace:
     return argparse.Namespace(**{"device": "cpu", "quick": True, "seconds": 60.0, **more})
 

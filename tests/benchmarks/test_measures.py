@@ -157,10 +157,10 @@ def test_processes_and_data_end_with_the_bench(monkeypatch: pytest.MonkeyPatch) 
     assert [process.asked for process in made.workers.values()] == [[("close", {})]] * 2
 
 
-def test_lines_are_said_as_they_are_recorded(bench: Bench) -> None:
+def test_lines_are_said_as_they_are_recorded() -> None:
     said: list[str] = []
-    bench.options.say = said.append
-    bench.record("step", "a", "s", {}, model="b")
+    with Bench(Options([], [0], say=said.append)) as bench:
+        bench.record("step", "a", "s", {}, model="b")
     assert said == ["step: a"] and bench.records[-1]["model"] == "b"
 
 
@@ -428,10 +428,10 @@ def test_requests_that_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ours, "epoch", lambda one, images, rounds: (one.name, images, rounds))
     one = case("a case", "step", DENSE, 2, (4,)).as_json()
     assert session.epoch(one, 60, 3) == {"seconds": ("a case", 60, 3)}
-    monkeypatch.setattr(session, "prepare", lambda case, data: asked.append((case["name"], data)))
+    monkeypatch.setattr(session, "prepare", lambda case, data: asked.append((case, data)))
     monkeypatch.setattr(ours, "profile", lambda run, count: {"run": run, "count": count})
     assert session.profile(one, "data.npz", 40) == {"seconds": {"run": session.run, "count": 40}}
-    assert asked[-1] == ("a case", "data.npz")
+    assert asked[-1] == (one, "data.npz")
 
 
 def test_a_worker_has_its_processors_before_its_framework_starts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -216,6 +216,8 @@ MESSAGES: list[tuple[str, Any, type[Exception], str]] = [
     ("mixed precision", lambda: tn.ops.dense(zeros(4, 3), zeros(3, 5, dtype="float32")), DtypeError,
      "dense: x is float64, W float32; all float arguments share one dtype: x.astype(\"float32\"), or "
      "model.astype(\"float64\")?"),
+    ("integers that are no bytes of images", lambda: tn.ops.dense(np.zeros((4, 3), np.uint16), zeros(3, 5)), DtypeError,
+     'dense: x must hold floats, got uint16; x.astype("float32")?'),
     ("integers for floats", lambda: tn.ops.dense(np.zeros((4, 3), np.uint8), zeros(3, 5)), DtypeError,
      'dense: x must hold floats, got uint8; x.astype("float32")? (images of 0 ... 255: tn.nn.Scaling()(x))'),
     ("floats for labels", lambda: tn.ops.cross_entropy(zeros(4, 3), zeros(4)), ShapeError,

@@ -70,8 +70,12 @@ def options(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
                 yield from options(command)
 
 
-@pytest.mark.parametrize("module", ["tinynet.__main__", "benchmarks.__main__", "benchmarks.gpu", *(
-    path.stem for path in EXAMPLES.glob("*.py") if "def main(" in path.read_text(encoding="utf-8"))])
+def with_main(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.glob("*.py")) if "def main(arg" in path.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("module", ["tinynet.__main__", *(path.stem for path in with_main(EXAMPLES)), *(
+    f"benchmarks.{path.stem}" for path in with_main(EXAMPLES.parent / "benchmarks"))])
 def test_the_help_says_the_default(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def parsed(parser: argparse.ArgumentParser, *arguments: Any) -> Any:
         raise Parsed(parser)
@@ -83,10 +87,13 @@ def test_the_help_says_the_default(module: str, monkeypatch: pytest.MonkeyPatch)
         pytest.skip("it takes no options until the results of another script are there")
     except Parsed as caught:
         parser = caught.args[0]
+    listed: Any = (list, tuple)
     for option in options(parser):
         said = re.search(r"\(default: ([\d.,e-]*\d)\b[^)]*\)$", option.help or "")
         if said and isinstance(option.default, int | float):
             assert float(said[1].replace(",", "")) == option.default, option.dest
+        elif said and isinstance(option.default, listed):
+            assert str(option.help).endswith(f"(default: {' '.join(map(str, option.default))})"), option.dest
         says_path = isinstance(option.default, Path) and not option.default.is_absolute()
         if (says_path and "(default: " in (option.help or "")) or (option.choices and isinstance(option.default, str)):
             assert f"(default: {option.default}" in (option.help or "").replace("%", ""), option.dest

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 import tinynet as tn
 
@@ -57,7 +58,7 @@ def test_every_equation_holds_and_the_picture_is_drawn(folder, capsys):
     assert page.main(arguments(folder, "--index", "2")) == 0
     text, complaints = capsys.readouterr()
     assert not complaints
-    assert "(7) dC" in text
+    assert "(7) dC" in text and "\nTest image 2, a 2, through an untrained LSTM of 3 units.\n" in text
     verdicts = re.findall(r"^ *\((\d+)\) \S+ +(\S+) (\w+) +(\S+) (\w+)  ", text, re.M)
     assert [int(number) for number, *_ in verdicts] == [*range(7, 15), 14, 16, 17]
     assert all(float(alone) <= 1e-12 >= float(chain) for _, alone, _, chain, _ in verdicts)
@@ -115,6 +116,30 @@ def test_another_model_is_refused(folder, capsys):
     tn.save(folder / "model.safetensors", model)
     assert page.main(["--data", str(folder), "--model", str(folder / "model.safetensors")]) == 1
     assert "--model must be an LSTM of 28 inputs, then a Dense layer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("mistake", [None, "swap"])
+def test_the_axes_of_the_picture(mistake, tmp_path, monkeypatch):
+    """Time runs downwards: the last row of the digit is at the bottom."""
+    figures = []
+
+    def kept(figure, path, **options):
+        figures.append(figure)
+        path.write_bytes(b"")
+
+    monkeypatch.setattr(Figure, "savefig", kept)
+    net, x, label = small_case(page)
+    _, steps = page.forward(net, x, label)
+    chain = page.go_back(net, label, steps, mistake)
+    page.draw(tmp_path / "a.png", "a title", x, steps, chain, page.measure(net, x, label, chain), mistake)
+    [figure] = figures
+    panels = [axes for axes in figure.axes if axes.get_title()]
+    assert figure.get_suptitle() == "a title" and len(panels) == (12 if mistake else 9)
+    assert [axes.get_xlabel() for axes in panels] == ["pixel"] + ["unit"] * (len(panels) - 1)
+    assert {axes.get_ylabel() for axes in panels} == {"row of the digit, t"}
+    assert {axes.get_ylim() for axes in panels} == {(4.5, 0.5)}
+    assert [axes.get_xlim()[1] for axes in panels[:2]] == [2.5, 3.5]
+    assert panels[5].images[0].get_array().tolist() == [step.C.ravel().tolist() for step in steps]
 
 
 @pytest.mark.parametrize("mistake", ["carry", "swap", "scale"])

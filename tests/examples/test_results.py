@@ -830,6 +830,8 @@ def test_a_damaged_file_is_one_sentence(content: str | bytes, tmp_path: Path,
 
 
 @pytest.mark.parametrize(("wrong", "said"), [
+    *(({name: "0" * (N - 1)}, f"same length, have {' and '.join(lengths)}") for name, lengths in (
+        ("predicted", ("200", "199")), ("labels", ("199", "200")))),
     ({"scores": None}, "scores must be present"), ({"scores": [0.5] * (N - 1)}, "scores must be 200 probabilities"),
     ({"scores": [1.5] * N}, "scores must be 200 probabilities"), ({"scores": [10**400] * N}, "200 probabilities"),
     ({"scores": [0.9] * N}, "predicted must be the second class where its score is above 0.5")])

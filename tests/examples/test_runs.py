@@ -1082,15 +1082,19 @@ def test_the_small_trainings_follow_their_options(script: Any, words: list[str],
         asked.update(options, train=train, model=model)
         raise Trained
 
-    seeds: list[int] = []
+    def weights(*arguments: Any) -> Any:
+        drawn.append("weights")
+        return quicker(*arguments)
+
+    quicker, drawn = tn.init.glorot_normal, list[Any]()
     monkeypatch.setattr(tn, "fit", fit)
-    monkeypatch.setattr(tn, "seed", seeds.append)
-    monkeypatch.setattr(tn.init, "orthogonal", tn.init.glorot_normal)  # quicker
+    monkeypatch.setattr(tn, "seed", drawn.append)
+    monkeypatch.setattr(tn.init, "orthogonal", weights)
     with pytest.raises(Trained):
         script.main(["--data", "digits", *words, "--out", str(tmp_path / "out")])
     train = asked["train"]
     assert (asked["epochs"], asked["schedule"].length, asked["schedule"].peak) == (epochs, epochs * len(train), peak)
-    assert seeds == [seed] and train.batch_size == batch and train.shuffle
+    assert drawn == [seed, "weights"] and train.batch_size == batch and train.shuffle
     assert train.length == (300 if "--limit" in words else 1437)
     assert train.augment == (tn.data.Augment(shift=0.08, rotate=10, scale=0.1) if script is lab_digit else None)
     if script is train_small_lstm:

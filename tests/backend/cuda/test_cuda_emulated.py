@@ -183,6 +183,12 @@ def test_what_makes_the_host_wait_is_counted_and_can_be_forbidden(wait: Callable
     wait(there)
 
 
+def test_waiting_is_allowed_again_after_an_error() -> None:
+    with pytest.raises(ZeroDivisionError), fake_cupy.no_waiting():
+        raise ZeroDivisionError
+    assert bool(xp.asarray(np.asarray(1)))
+
+
 def test_copying_from_the_host_can_be_forbidden_and_numbers_pass() -> None:
     there = xp.asarray(host)
     with fake_cupy.no_waiting():
