@@ -39,6 +39,27 @@ def test_one_thread_and_one_shard_start_no_threads() -> None:
     assert threading.active_count() == before + 2 and threads() == 3
 
 
+@pytest.mark.parametrize("started", [0, 1])
+def test_at_the_limit_of_threads_those_that_exist_run_all_shards(started: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    left, start = [None] * started, threading.Thread.start
+
+    def limited(thread: threading.Thread) -> None:
+        if not left:
+            raise RuntimeError("can't start new thread")
+        left.pop()
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    before = threading.active_count()
+    set_threads(4)
+    for _ in range(20):
+        runs = np.zeros((8, 8), np.int64)
+        for shards in (4, 7):
+            launch(count, runs, shards=shards)
+        assert runs.sum(axis=1).tolist() == [0, 0, 0, 0, 4, 0, 0, 7] and runs.max() == 1
+    assert threads() == 4 and threading.active_count() == before + started
+
+
 @pytest.mark.parametrize("number", [0, -3, 2.0, "2", None, True, 2**63])
 @pytest.mark.parametrize("setter", [tn.set_threads, set_threads])
 def test_what_is_no_number_of_threads(setter: Any, number: Any) -> None:
