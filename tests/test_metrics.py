@@ -14,6 +14,7 @@ from tinynet import metrics
 from tinynet.errors import ArgumentError, DtypeError, ShapeError
 
 sk = pytest.importorskip("sklearn.metrics")
+HIDDEN: Any = np.ma.masked_array([0.2, 0.7], [False, True])
 
 
 def drawn(seed: int, n: int = 60, classes: int = 4) -> tuple[np.ndarray, np.ndarray]:
@@ -180,6 +181,11 @@ def test_mcnemar_by_counting() -> None:
     (lambda: metrics.calibration_error([0, 1], [-0.1, 0.5]), ArgumentError, r"must lie in \[0, 1\]"),
     (lambda: metrics.calibration_error([0, 1], [1.0001, 0.5]), ArgumentError, r"must lie in \[0, 1\]"),
     (lambda: metrics.calibration_error([0, 1], [0.5]), ShapeError, r"\(N, K\) with N = 2, .* got \(1,\) and 15"),
+    *((function, DtypeError, "masked") for function in (
+        lambda: metrics.calibration_error([0, 1], HIDDEN), lambda: metrics.calibration_error(HIDDEN > 0, [0.5, 0.5]),
+        lambda: metrics.roc_auc([0, 1], HIDDEN), lambda: metrics.roc_curve([0, 1], HIDDEN),
+        lambda: metrics.average_precision([0, 1], HIDDEN), lambda: metrics.accuracy(HIDDEN > 0, [0, 1]),
+        lambda: metrics.confusion_matrix([0, 1], HIDDEN > 0), lambda: metrics.recall(HIDDEN > 0, [0, 1]))),
     (lambda: metrics.accuracy([-1], [-2]), ArgumentError, r"classes must lie in \[0, 1\), got -2 to -1"),
     (lambda: metrics.calibration_error([0, 1], np.full((2, 1, 1), 0.5)), ShapeError, r"got \(2, 1, 1\) and 15"),
 ])

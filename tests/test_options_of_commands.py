@@ -248,6 +248,11 @@ def test_the_method_and_the_target(method: str, number: int, signed: bool, model
     answer, = json.loads(capsys.readouterr().out.partition("\n")[2])
     main(["explain", model, image, "--method", method, "--target", "dark"])
     assert drawn[2]["title"] == "1.png: dark 86.7%" and drawn[2]["heat"] == 100 * number
+    renamed = tn.load(model)
+    renamed.classes = ("DARK", "grey", "Bright")
+    tn.save(tmp_path / "renamed", renamed)
+    main(["explain", str(tmp_path / "renamed"), image, "--method", method, "--target", "Bright"])
+    assert drawn[3]["title"] == "1.png: DARK 86.7%; map for Bright"
     assert (answer["class"], answer["target"]) == ("dark", "bright") and "true" not in answer
     assert answer["probability"] == pytest.approx(0.867, abs=1e-3)
 

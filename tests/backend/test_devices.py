@@ -287,9 +287,14 @@ def test_memory_of_the_host_that_is_full(monkeypatch: pytest.MonkeyPatch) -> Non
     def full(*args: Any, **options: Any) -> Any:
         raise MemoryError("Unable to allocate 9 GiB")
 
-    monkeypatch.setattr(tn.ops.exp, "forward", full)
-    with tn.using("reference"), pytest.raises(DeviceError, match=r"exp: an array does not fit into .* of cpu \("):
-        tn.ops.exp(tn.Tensor([1.0]))
+    with tn.using("reference"):
+        monkeypatch.setattr(tn.ops.exp, "backward", full)
+        y = tn.ops.exp(tn.Tensor([1.0], requires_grad=True))
+        with pytest.raises(DeviceError, match=r"^backward of exp: an array does not fit into .* of cpu \("):
+            y.backward()
+        monkeypatch.setattr(tn.ops.exp, "forward", full)
+        with pytest.raises(DeviceError, match=r"^exp: an array does not fit into .* of cpu \("):
+            tn.ops.exp(tn.Tensor([1.0]))
 
 
 # --- memory shared with other libraries -----------------------------------------------------------------------------

@@ -58,9 +58,11 @@ def test_a_function_of_numpy_with_an_array_and_a_tensor_is_the_tensors_own(name:
 
 def test_masked_elements_are_refused() -> None:
     hidden = np.ma.array(X, mask=X > 9)
-    for call in (lambda: tn.Tensor(hidden), lambda: tn.data.Loader(hidden, batch_size=2),
-                 lambda: tn.predict(tn.nn.ReLU(), hidden), lambda: tn.metrics.accuracy(hidden[:, 0], [0] * 6)):
-        with pytest.raises(DtypeError, match=r"must not have masked elements, got \d of (6|12); data.filled\(0\)"):
+    for call, said in ((lambda: tn.Tensor(hidden), "Tensor: data must not have masked elements, got 2 of 12"),
+                       (lambda: tn.data.Loader([0] * 6, hidden, batch_size=2), "Loader: array 1 must .* 2 of 12"),
+                       (lambda: tn.predict(tn.nn.ReLU(), hidden), "must not have masked elements, got 2 of 12"),
+                       (lambda: tn.metrics.accuracy(hidden[:, 0], [0] * 6), "got 1 of 6")):
+        with pytest.raises(DtypeError, match=said + r"; data.filled\(0\)"):
             call()
     shown = np.ma.array(X, mask=False)
     np.testing.assert_array_equal(tn.Tensor(shown).numpy(), X)

@@ -138,6 +138,14 @@ def test_further_arrays_may_be_written() -> None:
         assert np.array_equal(recording.replay(x).numpy(), total)
 
 
+@pytest.mark.parametrize("pick", [lambda x, index: x[index], lambda x, index: x[:, index],
+                                  lambda x, index: x[1:][..., index]])
+def test_an_index_that_is_an_array_ends_a_recording(pick: Callable[..., Any]) -> None:
+    """A replay would take the elements that the first call took."""
+    with tn.no_grad(), pytest.raises(DeviceError):
+        Recording("cpu", lambda x: tn.ops.relu(pick(x, x.data[0].argsort())), [draw(4, 3)], [])
+
+
 def test_a_recording_inside_of_another_runs_as_usual(device: str) -> None:
     """As an evaluated model in the loss of a training step does."""
     inner = nn.Sequential(nn.ReLU()).eval()

@@ -25,7 +25,7 @@ from tinynet.data.digits import download, mnist
 from tinynet.data.digits import load as sources
 from tinynet.data.digits import small as digits
 from tinynet.data.digits.download import RemoteFile
-from tinynet.errors import ArgumentError, DataError, DeviceError
+from tinynet.errors import ArgumentError, DataError, DeviceError, ShapeError
 
 
 def idx_bytes(array):
@@ -859,6 +859,14 @@ def test_loader_only_indexes_its_arrays():
 def test_loader_arguments(arrays, options, message):
     with pytest.raises(ArgumentError, match=message):
         Loader(*arrays, **{"batch_size": 1, **options})
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_the_array_of_unequal_rows_is_named(place):
+    arrays = [np.zeros(2), np.zeros(2)]
+    arrays[place] = [[1.0], [1.0, 2.0]]
+    with pytest.raises(ShapeError, match=f"Loader: array {place} must have rows of one length"):
+        Loader(*arrays, batch_size=1)
 
 
 @pytest.mark.parametrize(("n", "fraction", "size"), [(60000, 0.1, 6000), (10, 0.25, 2), (2, 0.5, 1), (7, 0.9, 6)])

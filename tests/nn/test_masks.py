@@ -224,6 +224,13 @@ def test_the_mask_of_the_output(name: str, wanted: Any) -> None:
     assert wanted is None or np.array_equal(found.numpy(), wanted)
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_branches_have_no_mask_if_one_of_them_has_none(order: int) -> None:
+    with_steps, without = nn.LSTM(D, 3), nn.LSTM(D, 3, return_sequences=False)
+    assert with_steps.output_mask(Tensor(GAPS)) is not None
+    assert nn.Parallel([with_steps, without][::order]).output_mask(Tensor(GAPS)) is None
+
+
 def test_batch_norm_averages_real_steps() -> None:
     layer, x = nn.BatchNorm(D), inputs(GAPS)
     layer(x, mask=GAPS)
