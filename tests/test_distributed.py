@@ -7,13 +7,15 @@ import sys
 import time
 import types
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tinynet import distributed
 from tinynet.distributed import MPI, Communicator, Repeatable, started, world
-from tinynet.errors import DistributedError
+from tinynet.errors import DistributedError, Interrupted
 
 ROOT = Path(__file__).resolve().parents[1]
 MPIEXEC = Path(sys.executable).with_name("mpiexec")  # that of the package mpich
@@ -70,6 +72,25 @@ def test_without_mpiexec_a_process_is_alone(capsys: pytest.CaptureFixture[str]) 
         with pytest.raises(SystemExit) as ended:
             one.abort("the end")
         assert ended.value.code == 1 and capsys.readouterr() == ("", "the end\n")
+
+
+def test_an_error_is_shown_before_it_ends_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of it: what is printed after the end of the job is lost. Of an interrupt, the first rank alone tells."""
+    told: list[Any] = []
+    ranks = [SimpleNamespace(rank=rank, abort=lambda text: told.append(text), leave=lambda: None) for rank in range(2)]
+    for rank in ranks:
+        monkeypatch.setattr(distributed, "NCCL", lambda rank=rank: rank)
+        monkeypatch.setattr(distributed, "started", lambda: 2)
+        monkeypatch.setattr(distributed.atexit, "register", told.append)
+        monkeypatch.setattr(sys, "excepthook", lambda kind, error, trace: told.append((kind, error, trace)))
+        assert world.__wrapped__() is rank and told.pop() is rank.leave
+        error, interrupt = ValueError("no"), Interrupted("fit: interrupted", 2)
+        sys.excepthook(ValueError, error, None)
+        assert told == [(ValueError, error, None), "ValueError: no; the job ends"]
+        told.clear()
+        sys.excepthook(Interrupted, interrupt, None)
+        assert told == [(Interrupted, interrupt, None)] * (rank.rank == 0)
+        told.clear()
 
 
 def test_sums_of_work_that_is_repeated_are_sent_once() -> None:

@@ -240,6 +240,14 @@ def test_constants_beside_the_inputs() -> None:
         assert not tn.gradcheck(lambda x, f=f: f(planted(tn.ops.exp, lambda dx: dx * 1.0001)(x)), A)
 
 
+def test_a_constant_output_before_others() -> None:
+    """Of another shape, and of the same one."""
+    wrong = planted(tn.ops.exp, lambda dx: dx * 1.0001)
+    for constant in (np.zeros(7), A):
+        assert tn.gradcheck(lambda x, constant=constant: (tn.Tensor(constant), tn.ops.exp(x), 3 * x), A)
+        assert not tn.gradcheck(lambda x, constant=constant: (tn.Tensor(constant), 3 * x, wrong(x)), A)
+
+
 def test_empty_inputs() -> None:
     assert tn.gradcheck(lambda x: (x * 2).sum(), np.zeros((0, 3)))
 

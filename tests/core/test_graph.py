@@ -65,6 +65,16 @@ def test_an_op_of_several_outputs_shows_all_of_their_shapes() -> None:
     assert "(2,3,4) (2,4) (2,4)" in words
 
 
+def test_inputs_of_one_shape_are_shown_one_by_one() -> None:
+    x, y = (tn.Tensor([1.0, 2.0], requires_grad=True) for _ in range(2))
+    assert str((x * x).graph()).splitlines()[1].split("   ")[-1].strip() == "leaf (2), leaf (2)"
+    made = (x * y + np.ones(2, "float32")).graph()
+    assert [line.partition("(2)")[2].strip() for line in str(made).splitlines()[1:]] == [
+        "leaf (2), leaf (2)", "node 1, constant (2)"]
+    picture = ElementTree.fromstring(made._repr_html_())
+    assert len(list(picture.iter(f"{SVG}rect"))) == 5 and len(list(picture.iter(f"{SVG}path"))) == 4
+
+
 def test_a_leaf_has_no_nodes() -> None:
     assert str(tn.Tensor([1.0], requires_grad=True).graph()) == "node   op   outputs   inputs"
 

@@ -538,6 +538,19 @@ def test_a_step_that_cannot_be_recorded_runs_as_usual(device: str, steps: list[R
     assert steps[0].recording is None or "bit for bit" in reason
 
 
+def test_bits_are_compared_not_values() -> None:
+    """NaN equals itself, and 0 is not -0."""
+    def array(*values: float) -> Any:
+        return np.array([values], "float32")
+
+    nan = array(np.nan, 1.0)
+    assert recorded.same_bits(np, [nan, array(2.0)], [nan.copy(), array(2.0)])
+    assert recorded.same_bits(np, [np.array(3), array(0.0)], [np.array(3), array(0.0)])
+    for other in (array(-0.0, 1.0), array(0.0, 2.0)):
+        assert not recorded.same_bits(np, [nan, array(0.0, 1.0)], [nan, other])
+        assert not recorded.same_bits(np, [array(0.0, 1.0), nan], [other, nan])
+
+
 def test_a_step_whose_optimizer_cannot_be_recorded_leaves_it_as_it_was(device: str) -> None:
     class Fading(tn.optim.SGD):
         updates = 0
