@@ -146,8 +146,8 @@ def _smoothed(output: tn.Tensor, labels: Any) -> tn.Tensor:
 
 
 @pytest.mark.parametrize(("loss", "scores", "labels", "measure", "value"), [
-    (tn.ops.binary_cross_entropy, [[1.0, -1], [2, 3], [-1, -1]], [[1, 0], [1, 0], [0, 0]], "exact_match", 2 / 3),
-    (partial(tn.ops.binary_cross_entropy, pos_weight=2.0), [[1.0, -1], [2, 3]], [[1, 0], [1, 0]], "exact_match", 0.5),
+    (tn.ops.binary_cross_entropy, [[1.0, 2], [2, 3], [-1, -1]], [[1, 1], [1, 0], [0, 0]], "exact_match", 2 / 3),
+    (partial(tn.ops.binary_cross_entropy, pos_weight=2.0), [[1.0, 2], [2, 3]], [[1, 1], [1, 0]], "exact_match", 0.5),
     (tn.ops.binary_cross_entropy, [[1.0], [2], [-1]], [[1], [0], [0]], "accuracy", 2 / 3),
     (tn.ops.binary_cross_entropy, [1.0, 2, -1, 0], [1, 0, 0, 0], "accuracy", 3 / 4),
     (tn.ops.cross_entropy, [[1.0, 0], [0, 2], [3, 0]], [[0.9, 0.1], [1, 0], [0.5, 0.5]], "accuracy", 2 / 3),

@@ -23,7 +23,7 @@ from tinynet.training.ranks import Exchange, checksum, on_first, parts_left
 from tinynet.training.recorded import RecordedStep
 from tinynet.training.run import Loss, PathLike, Run
 from tinynet.training.signals import Signals
-from tinynet.training.step import add_batch, device_of, tensors_of, train_step
+from tinynet.training.step import add_batch, device_of, function_of, tensors_of, train_step
 
 READ_EVERY = 64  # steps between two reads of the loss from a device; on the CPU each step reads it
 
@@ -60,7 +60,7 @@ class Session:
         There Python takes a small part of a step, and code of the user may do what a recording cannot repeat, such as
         to print.
         """
-        loss = self.loss.func if isinstance(self.loss, partial) else self.loss
+        loss = function_of(self.loss)
         return (self.device != "cpu" and not self.exchange) or (self.device == "cpu" and
             not foreign_part(self.run.model) and str(getattr(loss, "module", loss.__module__)).startswith("tinynet.")
             and type(self.run.optimizer).__module__.startswith("tinynet.optim."))
