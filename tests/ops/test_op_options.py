@@ -3,6 +3,7 @@
 An op either takes a value or raises an error of tinynet's, never one of Python's or NumPy's about its inside.
 """
 
+import copy
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -12,8 +13,9 @@ import pytest
 
 import tinynet as tn
 from tests.support.complete import OPS
+from tests.support.cuda_places import EMULATED
 from tests.support.op_cases import draw
-from tinynet.errors import TinynetError
+from tinynet.errors import DeviceError, TinynetError
 from tinynet.op import Op
 from tinynet.options import fits, wrong_option
 
@@ -82,6 +84,18 @@ def test_a_clumsy_call_gets_one_sentence(message: str) -> None:
     assert str(caught.value).startswith(message)
 
 
+class Numbered(tn.nn.Module):
+    """A dictionary of parameters with the keys that it is given."""
+
+    def __init__(self, *keys: Any) -> None:
+        self.held = {key: tn.nn.Parameter([1.0]) for key in keys}
+
+
+def twice(context: Any) -> None:
+    with context, context:
+        pass
+
+
 X, V = wide(2, 3, 4), wide(4)
 MESSAGES: list[tuple[Callable[[], Any], str]] = [
     (lambda: tn.ops.batch_norm(X, V, V, axis=3), "batch_norm: axis must be in [-3, 3) for x of shape (2, 3, 4), got 3; "
@@ -147,6 +161,123 @@ MESSAGES: list[tuple[Callable[[], Any], str]] = [
      "usual"),
     (lambda: tn.optim.Adam([tn.nn.Parameter([1.0])], betas=(0.9, 1.0)), "Adam: betas must be in [0, 1), two numbers, "
      "got (0.9, 1.0); (0.9, 0.999) is usual"),
+    (lambda: copy.deepcopy(tn.Tensor([1.0], requires_grad=True) * 2), "copy: a tensor must be a leaf to be pickled "
+     "or copied in depth, and this one was made by multiply, with a tape behind it; tensor.detach()?"),
+    (lambda: tn.Tensor(["a"]), 'Tensor: data must be numbers, got an array of <U1; np.asarray(data, "float32")? '
+     "(rows of unequal length make an array of objects)"),
+    (lambda: tn.Tensor([1, 2], requires_grad=True), "Tensor: requires_grad needs floats, got int64; Tensor(data, "
+     'requires_grad=True, dtype="float32")?'),
+    (lambda: X.__array__("float64", copy=False), "__array__: copy=False cannot make an array of float64 of one of "
+     "float32; np.asarray(tensor, dtype) copies"),
+    (lambda: tn.Tensor([1.0, 2.0], requires_grad=True).backward([1.0]), "backward: gradient must have the shape of "
+     "the tensor, (2,), got (1,); pass one number for each element"),
+    (lambda: tn.ops.conv1d(X, wide(2, 4, 5), padding="full"), 'conv1d: padding must be "valid", "same", "causal" or '
+     "an integer >= 0, got 'full'; padding=\"same\" keeps the size"),
+    (lambda: tn.ops.conv1d(X, wide(5, 4, 5), dilation=2, padding=1), "conv1d: T must be at least 7 for a window of "
+     'width 5, dilation 2, padding 1, got 3; padding="same", or a smaller window'),
+    (lambda: tn.ops.max_pool2d(X[None], ()), "max_pool2d: size must be one value or a pair (height, width), got (); "
+     "size=(1, 1)?"),
+    (lambda: tn.ops.max_pool2d(X[None], (3, 2, 1)), "max_pool2d: size must be one value or a pair (height, width), "
+     "got (3, 2, 1); size=(3, 3)?"),
+    (lambda: tn.init.he_normal((3,)), "init: shape must have at least two axes, none empty, inputs before outputs, "
+     "got (3,); tn.init.zeros is for biases"),
+    (lambda: tn.init.he_normal((0, 3)), "init: shape must have at least two axes, none empty, inputs before "
+     "outputs, got (0, 3); tn.init.zeros is for biases"),
+    (lambda: tn.init.zeros((2, -1)), "init: shape must be integers of at least 0, got (2, -1); are the sizes of the "
+     "layer integers, such as 64?"),
+    (lambda: tn.init.ones((2.5,)), "init: shape must be integers of at least 0, got (2.5,); are the sizes of the "
+     "layer integers, such as 64?"),
+    (lambda: tn.Tensor(np.ma.array([1.0, 2.0, 3.0], mask=[0, 1, 1])), "Tensor: data must not have masked elements, "
+     "got 2 of 3; data.filled(0), or leave these rows out?"),
+    (lambda: tn.Tensor([[1.0], [1.0, 2.0]]), "Tensor: data must have rows of one length, got a list of unequal "
+     "rows; pad the shorter ones, or give one array for each?"),
+    (lambda: tn.ops.argmax(X, axis=(0, 1)), "argmax: axis must be one integer in [-3, 3), got (0, 1); axis=-1 is "
+     "the last one, x.reshape joins axes"),
+    (lambda: X + wide(2, 4), "add: shapes must be equal or 1 on every axis, counted from the last, got (2,3,4) and "
+     "(2,4); reshape one, or index it with None where an axis is missing"),
+    (lambda: X.squeeze(axis=1), "squeeze: axis must name axes of size 1, got 1 for shape (2, 3, 4); index one "
+     "element instead, x[0]?"),
+    (lambda: tn.ops.one_hot([1, 2, 3], 3), "one_hot: labels must be in [0, classes) = [0, 3), got values from 1 to "
+     "3; do labels count from 1?"),
+    (lambda: tn.ops.one_hot([1.0], 3), 'one_hot: labels must hold integers, got float32; labels.astype("int64")?'),
+    (lambda: tn.ops.dropout(X, 1.0, key=(1, 2), counter=0), "dropout: p must be in [0, 1), the share that is "
+     "dropped, got 1.0; p=0.5 drops half"),
+    (lambda: tn.ops.dropout(X, 0.5, key=(1, 2), counter=0, first=-1), "dropout: first must be the number of an "
+     "element, at least 0, got -1; first=0?"),
+    (lambda: tn.ops.power(X, "2"), "power: exponent must be a number, a tensor or an array, got '2'; x**2?"),
+    (lambda: tn.ops.clip(X, None), "clip: low and high must be numbers, one of them may be None, got low = None, "
+     "high = None; for tensors, maximum(minimum(x, high), low)"),
+    (lambda: tn.ops.clip(X, True, 2.0), "clip: low and high must be numbers, one of them may be None, got low = "
+     "True, high = 2.0; for tensors, maximum(minimum(x, high), low)"),
+    (lambda: tn.ops.clip(X, 2, 1), "clip: low must be at most high, got low = 2, high = 1; the other way round?"),
+    (lambda: tn.ops.take_along_axis(X, np.zeros((2, 3), int)), "take_along_axis: indices must have as many axes as "
+     "x, got (2, 3) for x of (2, 3, 4); tn.ops.expand_dims(indices, axis)?"),
+    (lambda: tn.ops.mse(X, X, reduction="average"), 'mse: reduction must be "mean", "sum" or "none", got '
+     "'average'; reduction=\"mean\"?"),
+    (lambda: X.astype("str"), "astype: dtype must be one of numbers, such as \"float32\" or \"int64\", got 'str'; "
+     'x.astype("float32")?'),
+    (lambda: tn.nn.BatchNorm(4).eval()(X), "BatchNorm: evaluation needs running averages, and no batch was seen in "
+     "training; call model.train() and run a batch, or load_state_dict first"),
+    (lambda: tn.nn.Bidirectional(tn.nn.LSTM(2, 3, go_backwards=True)), "Bidirectional: layer must be a recurrent "
+     "one that reads forwards, got LSTM(inputs=2, units=3, go_backwards=True); "
+     "tn.nn.Bidirectional(tn.nn.LSTM(inputs, units))?"),
+    (lambda: tn.nn.Bidirectional(tn.nn.Dense(2, 3)), "Bidirectional: layer must be a recurrent one that reads "
+     "forwards, got Dense(inputs=2, units=3); tn.nn.Bidirectional(tn.nn.LSTM(inputs, units))?"),
+    (lambda: tn.nn.Residual(tn.nn.Dense(4, 2))(X), "Residual: parts must have equal shapes, got (2, 3, 4) and (2, "
+     '3, 2); padding="same", or other sizes?'),
+    (lambda: tn.nn.Parallel([tn.nn.ReLU()], "add"), "Parallel: merge_mode must be one of concat, sum, mul, ave, got "
+     "'add'; merge_mode=\"concat\"?"),
+    (lambda: tn.nn.Parallel(tn.nn.ReLU()), "Parallel: branches must be a list of layers, got ReLU(); Parallel([a, "
+     "b])?"),
+    (lambda: tn.nn.Dropout(1), "Dropout: p must be in [0, 1), the share that is dropped, got 1; 0.5 drops half"),
+    (lambda: tn.nn.LSTM(2, 3, recurrent_dropout=-0.5), "LSTM: recurrent_dropout must be in [0, 1), the share that "
+     "is dropped, got -0.5; 0.5 drops half"),
+    (lambda: tn.nn.Embedding(5, 2)(tn.Tensor([0, 7, 5])), "Embedding: x must be in [0, vocabulary) = [0, 5), got "
+     "values from 0 to 7; does the vocabulary lack a symbol?"),
+    (lambda: tn.nn.Embedding(5, 2)(tn.Tensor([-1, 3])), "Embedding: x must be in [0, vocabulary) = [0, 5), got "
+     "values from -1 to 3; does the vocabulary lack a symbol?"),
+    (lambda: tn.nn.Embedding(5, 2)(V), 'Embedding: x must hold integers, got float32; x.astype("int64")?'),
+    (lambda: tn.nn.Embedding(5, 2, padding_index=5), "Embedding: padding_index must be an integer from 0 to 4, got "
+     "5; padding_index=0?"),
+    (lambda: tn.nn.ReLU()((X, X)), "x must be one tensor, got a tuple of 2; return_state=False, or take one of them?"),
+    (lambda: tn.nn.Dense(2, 3).astype("int32"), "astype: dtype must be one of floats, got int32; "
+     'model.astype("float32")?'),
+    (lambda: tn.nn.Dense(4, 2).summary((2.5,)), "summary: input_shape must be the shape of one sample, without the "
+     "batch, got (2.5,); input_shape=(28, 28, 1)?"),
+    (lambda: setattr(tn.nn.Dense(2, 3).W, "grad", V.data), "grad: a gradient must be an array of (2, 3), the shape "
+     "of its parameter, got (4,); None for no gradient?"),
+    (lambda: tn.optim.SGD([{"parameters": [tn.nn.Parameter([1.0])]}] * 2), "SGD: a parameter must be in one group, "
+     "and some are in two; [p for name, p in model.parameters().items() if not name.endswith('.b')]?"),
+    (lambda: tn.optim.SGD([{"parameters": [tn.nn.Parameter([1.0])], "rate": 0.1}]), "SGD: a group must be a "
+     "dictionary with parameters, and may have lr and weight_decay, got ['parameters', 'rate']; {\"parameters\": "
+     'layer.parameters(), "lr": 1e-4}?'),
+    (lambda: tn.optim.SGD([{"parameters": [tn.nn.Parameter([1.0])], "lr": 0.25}], lr=0),
+     "SGD: lr must be above 0 for a group to have a rate of its own, got 0 and 0.25: the rates keep their ratio; "
+     "lr=1e-3?"),
+    (lambda: tn.optim.OneCycle(tn.optim.SGD([tn.nn.Parameter([1.0])]), 1.0, 10, warmup=0),
+     "OneCycle: warmup must be in (0, 1), got 0; warmup=0.3 is usual"),
+    (lambda: tn.optim.Warmup(3, 10), "Warmup: then must be an optimizer or a schedule, got int; "
+     "Warmup(Cosine(optimizer, steps=900), steps=100)?"),
+    (lambda: tn.optim.Adam([tn.nn.Parameter([1.0])], betas=(0.9, 0.99, 0.999)), "Adam: betas must be in [0, 1), two "
+     "numbers, got (0.9, 0.99, 0.999); (0.9, 0.999) is usual"),
+    (lambda: tn.nn.Conv2D(6, 4, 3, groups=4), "Conv2D: groups must divide inputs and filters, got groups = 4 for 6 "
+     "and 4; groups=2?"),
+    (lambda: tn.ops.conv1d(X, wide(1, 2, 3), groups=2), "conv1d: W must have a multiple of groups = 2 columns, got "
+     "F = 3; F = 4?"),
+    (lambda: tn.nn.Reshape(5), "Reshape: shape must be a tuple of integers, got 5; shape=(28, 28)?"),
+    (lambda: tn.nn.Reshape((-2, 3)), "Reshape: shape must be an integer of at least -1, got -2; shape=(28, 28)?"),
+    (lambda: tn.nn.Sequential(input_shape=(0, 3)), "Sequential: input_shape must be an integer of at least 1, got "
+     "0; input_shape=(28, 28)?"),
+    (lambda: tn.seed(-1), "seed: value must be an integer from 0 to 4294967295, got -1; tn.seed(0)?"),
+    (lambda: tn.seed(2**32), "seed: value must be an integer from 0 to 4294967295, got 4294967296; tn.seed(0)?"),
+    (lambda: tn.ops.leaky_relu(X, negative_slope=-1.0), "leaky_relu: negative_slope must be finite and at least 0, "
+     "got -1.0; negative_slope=0.01 is usual"),
+    (lambda: tn.ops.elu(X, alpha=float("nan")), "elu: alpha must be finite and at least 0, got nan; alpha=1.0 is "
+     "usual"),
+    (lambda: Numbered("1", 1).tensors(), "Numbered: each tensor needs a name of its own, and 2 of them have 1 names; "
+     "are there keys such as 1 and '1' in a dictionary?"),
+    (lambda: twice(tn.no_grad()), "with: a context must end before it begins again, and this one still holds; make "
+     "another one, such as tn.no_grad()"),
 ]
 
 
@@ -155,6 +286,25 @@ def test_a_message_has_the_numbers_of_the_call(call: Callable[[], Any], message:
     with pytest.raises(TinynetError) as caught:
         call()
     assert str(caught.value) == message
+
+
+ON_A_DEVICE: list[tuple[Callable[[Any], Any], str]] = [
+    (lambda device: tn.Tensor([1.0]).to(device).__array__(), "__array__: a tensor on {device} does not become a "
+     'NumPy array by itself, since that waits for the device and copies; call .numpy(), or .to("cpu") first'),
+    (lambda device: tn.Tensor([1.0]).to(device).__dlpack__(), "__dlpack__: other libraries cannot share memory on "
+     '{device}, only on the CPU or a GPU; call .to("cpu") first'),
+    (lambda device: V.to(device)[(V > 1).to(device)], "getitem: index must not be a mask on a device, got booleans of "
+     "shape (4,): the shape of the result is the number of true elements, and reading it would synchronise; "
+     "tn.ops.where(mask, x, 0) keeps the shape, or give the indices of the elements"),
+]
+
+
+@pytest.mark.parametrize("device", [EMULATED])
+@pytest.mark.parametrize(("call", "message"), ON_A_DEVICE, ids=[one.partition(":")[0] for _, one in ON_A_DEVICE])
+def test_a_message_about_a_device_has_its_name(call: Callable[[Any], Any], message: str, device: Any) -> None:
+    with pytest.raises(DeviceError) as caught:
+        call(device)
+    assert str(caught.value) == message.format(device=device)
 
 
 TAKEN: dict[str, tuple[Callable[[], Any], Any]] = {
