@@ -233,6 +233,8 @@ def test_memory_for_the_way_back(layer: Any, shape: tuple[int, ...], elements: i
     (nn.Conv1D(9, 1, 3, padding=50), (4, 9), 104 * 9),
     (nn.Conv1D(9, 1, 3, padding="causal", dilation=20), (4, 9), 44 * 9),
     (nn.Conv2D(3, 1, (1, 3), padding=(0, 1), stride=2), (4, 6, 3), 4 * 8 * 3),
+    (nn.Conv1D(6, 2, 3, padding=50, groups=2), (4, 6), 104 * 6),
+    (nn.Conv2D(4, 4, 1, padding=2, stride=3, groups=4), (4, 6, 4), 8 * 10 * 4),
     (nn.Conv2D(3, 1, 1, stride=(1, 4), padding=(0, 30)), (4, 6, 3), 4 * 66 * 3),
     (nn.MaxPool1D(9, 1, padding="same"), (4, 2), 12 * 2),
     (nn.AvgPool2D((9, 2), padding="same"), (4, 6, 3), 9 * 6 * 3)])

@@ -274,6 +274,10 @@ MESSAGES: list[tuple[Callable[[], Any], str]] = [
      "got -1.0; negative_slope=0.01 is usual"),
     (lambda: tn.ops.elu(X, alpha=float("nan")), "elu: alpha must be finite and at least 0, got nan; alpha=1.0 is "
      "usual"),
+    (lambda: tn.optim.SGD(tn.nn.Parameter([1.0])), "SGD: parameters must be a list, got one Parameter; [parameter]?"),
+    (lambda: tn.optim.SGD(tn.nn.Parameter(1.0)), "SGD: parameters must be a list, got one Parameter; [parameter]?"),
+    (lambda: tn.optim.SGD([{"parameters": tn.Tensor(1.0)}]), "SGD: parameters must be a list, got one Tensor; "
+     "[parameter]?"),
     (lambda: Numbered("1", 1).tensors(), "Numbered: each tensor needs a name of its own, and 2 of them have 1 names; "
      "are there keys such as 1 and '1' in a dictionary?"),
     (lambda: twice(tn.no_grad()), "with: a context must end before it begins again, and this one still holds; make "

@@ -193,7 +193,7 @@ def _padded(call: Call) -> int:
         return 0
     axes = ["T"] if "T" in sizes else ["H", "W"]
     kernel = tuple(sizes[letter] for letter in (["K"] if "K" in sizes else ["KH", "KW"]) if letter in sizes)
-    elements = sizes["N"] * sizes["C"]
+    elements = sizes["N"] * call.inputs[0].shape[-1]  # all channels, where C is those of a group
     for i, axis in enumerate(axes):
         def option(name: str, value: Any, i: int = i) -> Any:
             return value if len(axes) == 1 else pair(call.op, name, value)[i]

@@ -18,6 +18,7 @@ from tinynet.nn.parameter import Parameter, Parameters
 from tinynet.optim.rules import Rule, learning_rate
 from tinynet.plain import plain
 from tinynet.shown import brief
+from tinynet.tensor import Tensor
 from tinynet.tracing import observers
 from tinynet.types import Array, Rate
 
@@ -160,8 +161,8 @@ class Optimizer:
 
     def __init__(self, parameters: Weights, lr: Rate) -> None:
         self.lr = lr
-        listed: Any = parameters if isinstance(parameters, Parameters) or not isinstance(parameters, Iterable) else [
-            *parameters]
+        is_whole = isinstance(parameters, Parameters | Tensor) or not isinstance(parameters, Iterable)
+        listed: Any = parameters if is_whole else [*parameters]
         is_grouped = isinstance(listed, list) and any(isinstance(one, Mapping) for one in listed)
         self.groups = [*map(self._group, listed)] if is_grouped else []
         self.parameters = _joined(self.groups) if is_grouped else self._named(listed)
@@ -183,6 +184,9 @@ class Optimizer:
 
     def _named(self, parameters: Any) -> Parameters:
         """Parameters with their names; those of a list are numbered."""
+        if isinstance(parameters, Tensor):  # which may have axes to iterate over
+            raise ArgumentError(f"{type(self).__name__}: parameters must be a list, got one {type(parameters).__name__}"
+                                "; [parameter]?")
         if not isinstance(parameters, Parameters):
             listed = list(parameters) if isinstance(parameters, Iterable) else [parameters]
             if not all(isinstance(parameter, Parameter) for parameter in listed):
