@@ -97,6 +97,26 @@ def test_a_notebook_shows_the_cells_of_the_text(name: str) -> None:
     assert len(page.findall(".//th")) > 1
 
 
+def test_a_table_of_a_notebook_has_a_head_and_the_sides_of_the_text() -> None:
+    from xml.etree import ElementTree
+
+    page = ElementTree.fromstring(table([("a", "b", "c"), ("1", "2", "3"), ("4", "5", "6")], left=2)._repr_html_())
+    parts = [[(cell.tag, cell.attrib["style"]) for cell in row] for row in page.iter("tr")]
+    sides = [f"text-align: {side}" for side in ("left", "left", "right")]
+    assert parts == [[(tag, side) for side in sides] for tag in ("th", "td", "td")]
+    assert [len(page.findall(f"{part}/tr")) for part in ("thead", "tbody")] == [1, 2]
+
+
+def test_up_to_four_numbers_are_shown() -> None:
+    class Thing:
+        def __init__(self, sizes: Any = ()) -> None:
+            self.sizes = sizes
+
+    assert brief(Thing((1, 2, 3, 4))) == "Thing(sizes=(1, 2, 3, 4))"
+    assert brief(Thing((1, 2, 3, 4, 5))) == brief(Thing((1, ["a"]))) == "Thing()"
+    assert brief(Thing(((1, 2), "a"))) == "Thing(sizes=((1, 2), 'a'))"
+
+
 def test_gradcheck_has_html() -> None:
     found = tn.gradcheck(lambda x: x * x, [3.0])
     assert found._repr_html_() == f"<pre>{found}</pre>"

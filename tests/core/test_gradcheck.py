@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import tinynet as tn
+from tests.support.complete import OPS
 from tinynet.errors import ArgumentError
 from tinynet.op import Op
 
@@ -144,6 +145,13 @@ def test_auto_takes_a_complex_step_where_it_can() -> None:
         assert report.mode == "richardson"
     report = tn.gradcheck(tn.ops.tanh, A, mode="central")
     assert (report.mode, report.tol) == ("central", 1e-6)
+
+
+def test_a_complex_step_is_refused_for_ops_that_compare_their_values_alone() -> None:
+    """Differences are less exact: an op that a complex step may differentiate must not be among these."""
+    assert {name for name, op in OPS.items() if not op.analytic} == {
+        "absolute", "astype", "clip", "huber", "mae", "max", "max_pool1d", "max_pool2d", "maximum", "min", "minimum",
+        "relu", "sign"}
 
 
 def test_complex_is_far_more_exact_than_differences() -> None:

@@ -57,6 +57,19 @@ def test_boxes_and_lines_have_their_places(make: Any, places: list[tuple[int, in
     assert (int(picture.attrib["width"]), int(picture.attrib["height"])) == size
 
 
+def test_leaves_and_constants_are_dashed_and_every_word_stands_in_its_box() -> None:
+    """The name of a node above its shapes, that of a leaf in the middle."""
+    picture = ElementTree.fromstring(loss().graph()._repr_html_())
+    boxes, texts = list(picture.iter(f"{SVG}rect")), list(picture.iter(f"{SVG}text"))
+    dashed = []
+    for box, name, below in zip(boxes, texts[::2], texts[1::2], strict=True):
+        x, y = int(box.attrib["x"]), int(box.attrib["y"])
+        assert {(int(text.attrib["x"]) - x, text.attrib["text-anchor"]) for text in (name, below)} == {(66, "middle")}
+        assert (int(name.attrib["y"]) - y, int(below.attrib["y"]) - y) == ((17, 33) if below.text else (24, 33))
+        dashed.append((box.attrib["stroke-dasharray"] != "", (name.text or "").split()[0] in ("leaf", "constant")))
+    assert {*dashed} == {(True, True), (False, False)}
+
+
 def test_an_op_of_several_outputs_shows_all_of_their_shapes() -> None:
     x, W = tn.Tensor(np.ones((2, 3, 1), "float32")), tn.Tensor(np.ones((5, 16), "float32"), requires_grad=True)
     made = tn.ops.lstm(x, None, None, W)[0].graph()

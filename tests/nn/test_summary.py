@@ -11,6 +11,7 @@ import pytest
 import tinynet as tn
 from benchmarks import cases
 from benchmarks.flops import layer_flops
+from tests.support.complete import OPS
 from tinynet import nn
 from tinynet.backend.cuda.runtime import fake_cupy
 from tinynet.errors import ArgumentError, ShapeError
@@ -431,6 +432,27 @@ def test_any_number_of_bytes_can_be_said(number: int, text: str) -> None:
 def test_operations_for_each_element_of_the_output(name: str, sizes: dict[str, int], count: int) -> None:
     """A multiplication and an addition are two."""
     assert REGISTRY[name].flops(sizes) == count  # type: ignore[operator]
+
+
+FIXED = {  # by the number of operations for each element, whatever the sizes are
+    0: "astype concatenate getitem mask_steps pad reshape take_along_axis transpose where",
+    1: "absolute add divide exp expm1 float_power leaky_relu log log1p max maximum mean min minimum multiply negative "
+       "power relu sigmoid sign sqrt subtract sum tanh",
+    2: "clip dropout elu gelu mae silu", 3: "log_softmax logsumexp mse softmax", 4: "var", 5: "huber",
+    8: "cross_entropy layer_norm", 12: "binary_cross_entropy", 25: "erf"}
+
+
+def test_operations_of_ops_whose_sizes_do_not_matter() -> None:
+    fixed = {name: one.flops for name, one in OPS.items() if not callable(one.flops)}
+    assert fixed == {name: count for count, names in FIXED.items() for name in names.split()}
+
+
+def test_views_and_choices_say_what_they_keep() -> None:
+    """A view has no memory of its own; the index of a choice has as many elements as the result."""
+    keeps = {name: one.keeps for name, one in OPS.items() if one.keeps is not None}
+    assert keeps.keys() == {"reshape", "transpose", "getitem", "take_along_axis", "lstm", "gru", "simple_rnn"}
+    assert keeps["reshape"] == keeps["transpose"] == 0
+    assert keeps["take_along_axis"]({"...Y": (2, 3)}) == 6  # type: ignore[operator]
 
 
 def test_the_way_back_through_a_layer_is_that_of_all_its_ops(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,6 +91,22 @@ class Numbered(tn.nn.Module):
         self.held = {key: tn.nn.Parameter([1.0]) for key in keys}
 
 
+def holding(value: Any) -> tn.nn.Module:
+    module = tn.nn.Module()
+    module.held = value
+    return module
+
+
+def stale(x: tn.Tensor) -> None:
+    loss = (x * x).sum()
+    x.data[0] = 7
+    loss.backward()
+
+
+def sgd() -> tn.optim.SGD:
+    return tn.optim.SGD([tn.nn.Parameter([1.0])])
+
+
 def twice(context: Any) -> None:
     with context, context:
         pass
@@ -278,6 +294,24 @@ MESSAGES: list[tuple[Callable[[], Any], str]] = [
     (lambda: tn.optim.SGD(tn.nn.Parameter(1.0)), "SGD: parameters must be a list, got one Parameter; [parameter]?"),
     (lambda: tn.optim.SGD([{"parameters": tn.Tensor(1.0)}]), "SGD: parameters must be a list, got one Tensor; "
      "[parameter]?"),
+    (lambda: X.item(), "item: a tensor must have one element to be a number, got shape (2, 3, 4); take .sum(), .mean() "
+     "or an element first"),
+    (lambda: tn.ops.one_hot([0], 0), "one_hot: classes must be an integer of at least 1, got 0; classes=10?"),
+    (lambda: tn.optim.StepDecay(sgd(), 0), "StepDecay: every must be an integer of at least 1, got 0; "
+     "every=len(loader), one epoch?"),
+    (lambda: tn.optim.Cosine(sgd(), 0), "Cosine: steps must be an integer of at least 1, got 0; "
+     "steps=epochs * len(loader)?"),
+    (lambda: tn.optim.OneCycle(sgd(), 1.0, 1), "OneCycle: steps must be an integer of at least 2, got 1; "
+     "steps=epochs * len(loader)?"),
+    (lambda: tn.optim.Warmup(sgd(), 0), "Warmup: steps must be an integer of at least 1, got 0; "
+     "steps=len(loader), one epoch?"),
+    (lambda: stale(tn.Tensor([1.0, 2.0], requires_grad=True)), "multiply: a (2,) must keep its values from forward to "
+     "backward, and was changed in between; call backward() before optimizer.step() and before new values, or compute "
+     "the loss again"),
+    (lambda: np.arctan(X), "np.arctan: a tensor must be given to a function of tn.ops, since NumPy leaves no gradient; "
+     "functions of tn.ops, or np.arctan(x.numpy()) if it needs none?"),
+    (lambda: holding({tn.nn.ReLU()}).tensors(), "held: layers and parameters must be in an order, and a set has none; "
+     "a list?"),
     (lambda: Numbered("1", 1).tensors(), "Numbered: each tensor needs a name of its own, and 2 of them have 1 names; "
      "are there keys such as 1 and '1' in a dictionary?"),
     (lambda: twice(tn.no_grad()), "with: a context must end before it begins again, and this one still holds; make "
@@ -336,6 +370,12 @@ TAKEN: dict[str, tuple[Callable[[], Any], Any]] = {
 def test_a_clumsy_call_is_taken(call: str) -> None:
     function, expected = TAKEN[call]
     assert function().numpy().tolist() == expected
+
+
+def test_a_tensor_in_a_text() -> None:
+    """With a format it is a number, without one it is shown as a whole."""
+    assert f"{tn.Tensor([1.25]):.1f} {tn.Tensor(3):>2}" == "1.2  3"
+    assert f"{tn.Tensor([1.0, 2.0])}" == "Tensor([1. 2.], dtype=float32)"
 
 
 def test_an_op_may_have_no_input() -> None:

@@ -608,6 +608,8 @@ def test_python_protocols() -> None:
     assert (x.shape, x.ndim, x.size, x.device) == ((2, 3, 4), 3, 24, "cpu")
     assert bool(tn.Tensor([1.0]) > 0)
     assert not x.numpy().flags.writeable
+    assert all(np.shares_memory(np.asarray(x, dtype=dtype), x.data) for dtype in (None, x.dtype))
+    assert np.shares_memory(np.array(x, copy=False), x.data)
     copy = np.array(x)
     copy[0] = 0
     assert (x.numpy() == X).all()

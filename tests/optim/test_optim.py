@@ -811,6 +811,12 @@ def test_bad_groups(groups: Any, options: Any, message: str) -> None:
         optim.Adam(groups, **options)
 
 
+def test_an_option_of_a_group_that_is_none_is_that_of_the_optimizer() -> None:
+    one, other = nn.Parameter([1.0]), nn.Parameter([1.0])
+    groups: Any = [{"parameters": [one], "lr": None, "weight_decay": None}, {"parameters": [other], "lr": 0.25}]
+    assert [group[1:] for group in optim.SGD(groups, lr=0.5, weight_decay=0.125).groups] == [(1.0, None), (0.5, None)]
+
+
 def test_a_group_is_checked_by_the_rules_of_its_optimizer() -> None:
     for kind, usual in ((optim.SGD, "1e-4"), (optim.AdamW, "0.01")):
         with pytest.raises(ArgumentError, match=f"^{kind.__name__}: weight_decay .*; weight_decay={usual} is usual"):
@@ -941,6 +947,15 @@ def test_clipping_of_gradients_of_two_dtypes_and_of_no_elements() -> None:
             norm = optim.clip_global_norm([empty, a, b], 2.5 * scale)
             assert norm.dtype == "float64" and float(norm) == pytest.approx(5 * scale, rel=1e-6)
             assert [a.grad.item(), b.grad.item()] == pytest.approx([1.5 * scale, 2 * scale], rel=1e-6)
+
+
+def test_clipping_of_tensors_that_are_no_parameters_and_without_a_limit() -> None:
+    x, w = tn.Tensor([3.0], requires_grad=True), nn.Parameter([4.0])
+    x.grad, w.grad = np.array([3.0], "float32"), np.array([4.0], "float32")
+    assert float(optim.clip_global_norm((one for one in (x, w)), math.inf)) == 5.0
+    assert (x.grad.item(), w.grad.item()) == (3.0, 4.0)
+    assert float(optim.clip_global_norm((one for one in (x, w)), 2.5)) == 5.0
+    assert (x.grad.item(), w.grad.item()) == (1.5, 2.0)
 
 
 def test_clipping_shows_what_is_not_finite() -> None:
