@@ -179,6 +179,7 @@ def test_detach() -> None:
     x = leaf(3)
     y = (x * x).detach()
     assert not y.requires_grad
+    assert x.detach().data is x.data
     (x * y).sum().backward()
     assert x.grad.tolist() == [9]
 

@@ -124,6 +124,22 @@ def test_nothing_but_samples_of_weight_0(place: str, dtype: str, options: Any) -
     assert not tn.Tensor(logits.grad).numpy().any()
 
 
+def test_a_weight_of_0_beside_an_infinite_loss(place: str, dtype: str) -> None:
+    """The term counts as 0; the gradient of the weight is the loss without it."""
+    z, w = tensor([[0.0, -INF, 0.0], [0.0, 1.0, -INF]], place, dtype), tensor([1.0, 0.0, 2.0], place, dtype)
+    loss = ops.cross_entropy(z, tn.Tensor([1, 0]).to(place), w, reduction="none")
+    loss.sum().backward()
+    p = math.e / (1 + math.e)
+    np.testing.assert_allclose(loss.numpy(), [0, -math.log(1 - p)], rtol=1e-6)
+    np.testing.assert_allclose(tn.Tensor(z.grad).numpy(), [[0, 0, 0], [-p, p, 0]], rtol=1e-6)
+    np.testing.assert_allclose(tn.Tensor(w.grad).numpy(), [-math.log(1 - p), INF, 0], rtol=1e-6)
+    z, w = tensor([-INF, INF, -INF], place, dtype), tensor([2.0, 2.0, 0.0], place, dtype)
+    loss = ops.binary_cross_entropy(z, tn.Tensor([0, 1, 1]).to(place), w, reduction="none")
+    loss.sum().backward()
+    assert loss.numpy().tolist() == tn.Tensor(z.grad).numpy().tolist() == [0, 0, 0]
+    assert tn.Tensor(w.grad).numpy().tolist() == [0, 0, INF]
+
+
 def test_other_labels_are_still_refused() -> None:
     with pytest.raises(tn.errors.ArgumentError, match=r"labels must be in \[0, K\)"):
         ops.cross_entropy(tn.Tensor([[0.0, 0.0]] * 2), np.array([-1, 2]), ignore_index=-1)

@@ -67,6 +67,9 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "greater: shapes": lambda: wide(2) > wide(3),
     "item": lambda: wide(2).item(),
     "item: a tensor must have one element": lambda: wide(0).item(),
+    "item: a tensor must have one element to be a number, got shape (2,)": lambda: bool(wide(2)),
+    "item: a tensor must have one element to be a number, got shape (3,)": lambda: float(wide(3)),
+    "item: a tensor must have one element to be a number, got shape (4,)": lambda: int(wide(4)),
     "sum: axis": lambda: wide(2, 3).sum(axis=(0, 0)),
     "max: axis": lambda: wide(2, 3).max(axis=(1, -1)),
     "max_pool1d: stride": lambda: tn.ops.max_pool1d(wide(1, 4, 2), 2, stride=10**30),
@@ -203,8 +206,8 @@ MESSAGES: list[tuple[Callable[[], Any], str]] = [
      "layer integers, such as 64?"),
     (lambda: tn.init.ones((2.5,)), "init: shape must be integers of at least 0, got (2.5,); are the sizes of the "
      "layer integers, such as 64?"),
-    (lambda: tn.Tensor(np.ma.array([1.0, 2.0, 3.0], mask=[0, 1, 1])), "Tensor: data must not have masked elements, "
-     "got 2 of 3; data.filled(0), or leave these rows out?"),
+    (lambda: tn.Tensor(np.ma.array([[1.0, 2.0, 3.0]] * 2, mask=[[0, 1, 1], [0, 0, 0]])), "Tensor: data must not have "
+     "masked elements, got 2 of 6; data.filled(0), or leave these rows out?"),
     (lambda: tn.Tensor([[1.0], [1.0, 2.0]]), "Tensor: data must have rows of one length, got a list of unequal "
      "rows; pad the shorter ones, or give one array for each?"),
     (lambda: tn.ops.argmax(X, axis=(0, 1)), "argmax: axis must be one integer in [-3, 3), got (0, 1); axis=-1 is "

@@ -214,6 +214,17 @@ def test_a_remembered_call_tells_the_kinds_of_options_apart() -> None:
         tn.ops.power(x, True)
 
 
+@pytest.mark.parametrize(("op", "right", "wrong"), [
+    (tn.ops.dense, ["float32", "float32"], [["int64", "float32"], ["float32", "float64"], ["float64", "float32"]]),
+    (tn.ops.relu, ["float32"], [["int64"], ["bool"]]), (tn.ops.mse, ["float32"] * 2, [["float32", "float64"]]),
+    (tn.ops.take_along_axis, ["float32", "int64"], [["float32", "bool"], ["float32", "float32"]])])
+def test_a_remembered_call_tells_dtypes_apart(op: Op, right: list[str], wrong: list[list[str]]) -> None:
+    """Shapes that were right once do not make floats of integers, or one precision of two."""
+    for dtypes in (right, *wrong, right):
+        with nullcontext() if dtypes is right else pytest.raises(DtypeError, match=f"^{op.name}: "):
+            op(*[np.ones((2, 2), dtype) for dtype in dtypes])
+
+
 def test_an_op_remembers_a_limited_number_of_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(op_module, "_REMEMBERED", 4)
     tn.ops.relu._inferred.clear()
