@@ -20,7 +20,7 @@ import pytest
 
 import tinynet as tn
 from tests.support import gpu_cases, other_machines
-from tests.support.cuda_places import DEVICES, GPU, on_cupy, waits, without_waiting
+from tests.support.cuda_places import DEVICES, EMULATED, GPU, on_cupy, waits, without_waiting
 from tinynet import backend
 from tinynet.backend import devices as places
 from tinynet.backend.cuda.runtime import emulator
@@ -283,18 +283,19 @@ def test_memory_that_is_full(own_pool: Any) -> None:
         y.backward()
 
 
-def test_memory_of_the_host_that_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("device", ["cpu", EMULATED])
+def test_the_device_whose_memory_is_full_is_named(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*args: Any, **options: Any) -> Any:
         raise MemoryError("Unable to allocate 9 GiB")
 
     with tn.using("reference"):
         monkeypatch.setattr(tn.ops.exp, "backward", full)
-        y = tn.ops.exp(tn.Tensor([1.0], requires_grad=True))
-        with pytest.raises(DeviceError, match=r"^backward of exp: an array does not fit into .* of cpu \("):
+        y = tn.ops.exp(tn.Tensor([1.0], requires_grad=True, device=device))
+        with pytest.raises(DeviceError, match=rf"^backward of exp: an array does not fit into .* of {device} \("):
             y.backward()
         monkeypatch.setattr(tn.ops.exp, "forward", full)
-        with pytest.raises(DeviceError, match=r"^exp: an array does not fit into .* of cpu \("):
-            tn.ops.exp(tn.Tensor([1.0]))
+        with pytest.raises(DeviceError, match=rf"^exp: an array does not fit into .* of {device} \("):
+            tn.ops.exp(tn.Tensor([1.0], device=device))
 
 
 # --- memory shared with other libraries -----------------------------------------------------------------------------

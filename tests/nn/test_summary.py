@@ -126,6 +126,7 @@ def test_a_summary_of_a_wrong_shape_says_what_is_wrong() -> None:
             nn.Dense(28, 2).summary(wrong)  # type: ignore[arg-type]
     for right in ((np.int64(28),), [28]):
         assert nn.Dense(28, 2).summary(right) == nn.Dense(28, 2).summary((28,))  # type: ignore[arg-type]
+    assert nn.ReLU().summary(()).splitlines()[1].split() == ["ReLU", "(N)", "0", "1", "4", "B"]
     assert nn.ReLU().summary((0, 3)).splitlines()[1].split() == ["ReLU", "(N,", "0,", "3)", "0", "0", "0", "B"]
 
 

@@ -129,7 +129,7 @@ def summary(model: Module, input_shape: tuple[int, ...] | None = None) -> Text:
     ReLU    (N, 2)                  0       2           8 B
     total                           8      16          16 B
     """
-    shape = checked_shape(input_shape) if input_shape else model.input_shape
+    shape = model.input_shape if input_shape is None else checked_shape(input_shape)
     layers = rows(model, shape)
     lines = [("layer", "output shape", "parameters", "FLOPs", "activations")]
     lines += [(row.layer, "" if row.shape is None else f"({', '.join(['N', *map(str, row.shape)])})",
