@@ -8,6 +8,7 @@ import pytest
 
 import tinynet as tn
 from tinynet import nn
+from tinynet.errors import ArgumentError
 from tinynet.tape import Node
 from tinynet.tensor import blank
 from tinynet.tracing import UNOBSERVED, Call, observe, observers, shapes_only
@@ -92,6 +93,16 @@ def test_a_call_holds_the_tensors_and_the_options() -> None:
     assert dense.inputs[0] is x and dense.inputs[1] is W and dense.inputs[2] is None
     assert dense.sizes == {"...": (2,), "D": 3, "F": 4}
     assert softmax.options == {"axis": 0}
+
+
+@pytest.mark.parametrize("call", [
+    lambda: nn.Embedding(4, 2)(tn.Tensor([-1])), lambda: nn.Embedding(4, 2)(tn.Tensor([4])),
+    lambda: tn.ops.one_hot([3], 3), lambda: tn.ops.take_along_axis(np.ones(3), [3]),
+    lambda: tn.ops.cross_entropy(np.ones((1, 3)), np.array([3]))])
+def test_symbols_and_labels_are_checked_while_a_step_is_observed(call: Callable[[], Any]) -> None:
+    """NumPy would take the last row for -1, and a label beyond the classes would have no 1 in its row."""
+    with observe(**Notes([]).observers), pytest.raises(ArgumentError, match="must be in "):
+        call()
 
 
 def test_gradients_are_seen_before_they_are_added_up() -> None:
