@@ -185,6 +185,18 @@ def test_a_state_that_is_loaded_goes_on_with_its_draws() -> None:
     tn.random.load_state_dict(before)
 
 
+def test_a_state_that_is_loaded_is_checked_and_made_of_numbers_of_python() -> None:
+    before = tn.random.state_dict()
+    with pytest.raises(ArgumentError, match="seed: value must be an integer"):
+        tn.random.load_state_dict({"seed": -1, "draws": 3})
+    assert tn.random.state_dict() == before
+    loaded: Any = {"seed": np.int64(5), "draws": np.array(7)}
+    tn.random.load_state_dict(loaded)
+    assert tn.random.state_dict() == {"seed": 5, "draws": 7}
+    assert {type(number) for number in tn.random.state_dict().values()} == {int}
+    tn.random.load_state_dict(before)
+
+
 def test_streams_have_names() -> None:
     assert (stream("init"), stream("1.recurrent")) == (0xC674E474, 0xD436B8AA)  # CRC-32
     assert len({stream(name) for name in ("", "init", "shuffle", "split", "1", "2", "2.inputs", "2.recurrent")}) == 8

@@ -233,6 +233,19 @@ def test_norms_of_broken_gradients_say_so(values: list[float], device: str) -> N
     assert not math.isfinite(float(tn.Tensor(tn.optim.clip_global_norm([parameter], INF)).item()))
 
 
+def test_of_several_nans_in_a_window_the_first_one_gets_the_gradient(place: str, dtype: str) -> None:
+    """A NaN counts as the largest element, behind larger numbers too."""
+    for values, winner in (([math.nan, 1, math.nan], 0), ([9, math.nan, math.nan], 1), ([1, 9, math.nan], 2),
+                           ([math.nan, math.nan, 9], 0), ([-INF, -INF, -INF], 0)):
+        for pool, shape, size in ((ops.max_pool1d, (1, 3, 1), 3), (ops.max_pool2d, (1, 3, 1, 1), (3, 1)),
+                                  (ops.max_pool2d, (1, 1, 3, 1), (1, 3))):
+            x = tensor(np.reshape(values, shape), place, dtype)
+            y = pool(x, size)
+            y.sum().backward()
+            np.testing.assert_array_equal(y.numpy().ravel(), [values[winner]])
+            assert tn.Tensor(x.grad).numpy().ravel().tolist() == [float(i == winner) for i in range(3)], values
+
+
 # --- np.seterr ------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("call", [

@@ -15,7 +15,7 @@ import tinynet as tn
 from tests.support.complete import OPS
 from tests.support.cuda_places import EMULATED
 from tests.support.op_cases import draw
-from tinynet.errors import DeviceError, TinynetError
+from tinynet.errors import ArgumentError, DeviceError, TinynetError
 from tinynet.op import Op
 from tinynet.options import fits, wrong_option
 
@@ -419,3 +419,6 @@ def test_an_error_inside_an_op_that_is_no_options_fault_stays() -> None:
     made: Op[tn.Tensor] = Op(fails, "x:(N) -> y:(N)", [], None, None, True)
     with pytest.raises(TypeError, match="of its own"):
         made(wide(2), scale=2)
+    with pytest.raises(ArgumentError, match=r"^fails: scale must be float, got 'x'; scale=1.0\?$") as caught:
+        made(wide(2), scale="x")
+    assert isinstance(caught.value.__cause__, TypeError)  # what it looked like inside
