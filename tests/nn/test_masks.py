@@ -79,6 +79,7 @@ STRIDED: dict[str, Callable[[], Any]] = {
     "MaxPool1D": lambda: nn.MaxPool1D(2), "AvgPool1D, same": lambda: nn.AvgPool1D(4, 2, "same"),
     "LSTM, backwards": lambda: nn.LSTM(D, 4, go_backwards=True),
     "Reshape": lambda: nn.Reshape((-1,)),
+    "windows behind the end of a mask": lambda: nn.Sequential(nn.Flatten(), nn.Reshape((T, D)), nn.Conv1D(D, 2, 3)),
     "Parallel, both directions": lambda: nn.Parallel([nn.LSTM(D, 2, go_backwards=True), nn.Dense(D, 2)]),
     "Residual, backwards": lambda: nn.Residual(nn.LSTM(D, D, go_backwards=True)),
 }
@@ -214,7 +215,8 @@ MASK_AFTER = [
     ("Residual", GAPS), ("Residual, backwards", GAPS[:, ::-1]), ("Parallel, both directions", GAPS & GAPS[:, ::-1]),
     ("Parallel, valid", GAPS[:, :-2] & GAPS[:, 1:-1] & GAPS[:, 2:]),
     ("Bidirectional", GAPS), ("Bidirectional, mul, last states", None), ("TimeDistributed", GAPS),
-    ("LSTM, last state", None), ("Parallel, without steps", None), ("all in a row", None)]
+    ("LSTM, last state", None), ("windows behind the end of a mask", None),
+    ("Parallel, without steps", None), ("all in a row", None)]
 
 
 @pytest.mark.parametrize(("name", "wanted"), MASK_AFTER, ids=[name for name, _ in MASK_AFTER])
