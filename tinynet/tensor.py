@@ -145,7 +145,9 @@ class Tensor:
         values = backend.to_host(self.data)
         flags = "".join([f", device={self.device!r}" if self.device != "cpu" else "",
                          ", requires_grad=True" if self.requires_grad else ""])
-        return f"{type(self).__name__}({str(values).replace(chr(10), chr(10) + ' ' * 7)}, dtype={self.dtype}{flags})"
+        name = f"{type(self).__name__}("
+        rows = str(values).replace("\n", "\n" + " " * len(name))  # below one another
+        return f"{name}{rows}, dtype={self.dtype}{flags})"
 
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if spec else str(self)

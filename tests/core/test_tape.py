@@ -328,6 +328,9 @@ def test_a_tensor_of_a_tensor_shares_its_values() -> None:
 def test_how_a_tensor_is_shown() -> None:
     assert repr(leaf(1, 2)) == "Tensor([1. 2.], dtype=float64, requires_grad=True)"
     assert repr(tn.Tensor([[1.0], [2.0]])) == "Tensor([[1.]\n        [2.]], dtype=float32)"
+    for kind in (tn.Tensor, tn.nn.Parameter, tn.nn.Buffer):
+        first, second = repr(kind([[1.0], [2.0]])).splitlines()
+        assert first == f"{kind.__name__}([[1.]" and second.index("[2.]") == first.index("[1.]")
 
 
 # --- ops that others write ------------------------------------------------------------------------------------------
