@@ -30,6 +30,14 @@ def test_versions() -> None:
     assert MODULE.versions(["no-such-package"]) == {"python": found["python"], "tinynet": tn.__version__}
 
 
+def test_the_packages_that_results_depend_on_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the CPU, of files, and CuPy under each of its names."""
+    monkeypatch.setattr(MODULE, "version", lambda package: f"{package} 1")
+    found = tn.about().versions
+    assert list(found)[2:] == ["numpy", "numba", "llvmlite", "safetensors", "cupy", "cupy-cuda12x", "cupy-cuda13x"]
+    assert found["cupy"] == "cupy 1"
+
+
 def test_it_is_plain_and_printable() -> None:
     found = tn.about()
     assert json.loads(json.dumps(found.as_dict())) == found.as_dict()

@@ -104,6 +104,11 @@ def test_numbered_classes_are_told_by_their_names_where_others_are_fewer() -> No
                         (list("abcdefg"), "'e' and 2 more are not")):
         with pytest.raises(tn.errors.DataError, match=f"{said}; rename the folders"):
             pictures.labels_of(np.array([0]), names)
+    model = gives(None)
+    model.classes = ("cat", "dog")
+    assert Classifier(model).labels_of(np.array([0, 1, 1]), ["dog", "cat"]).tolist() == [1, 0, 0], "by names, not order"
+    with pytest.raises(tn.errors.DataError, match="among those of the model, 'cat', 'dog', and 'emu' is not"):
+        Classifier(model).labels_of(np.array([0, 1]), ["cat", "emu"])
     pictures.classes = ("tea", "cafe\u0301")  # decomposed
     assert pictures.labels_of(np.array([0, 0]), ["caf\u00e9"]).tolist() == [1, 1]
 

@@ -166,6 +166,8 @@ def test_a_class_for_each_image_is_of_any_integers() -> None:
     expected = np.concatenate([explain.gradient(model, x[[i]], k) for i, k in enumerate((1, 0, 1))])
     for target in ([1, 0, 1], np.array([1, 0, 1], np.uint8)):
         np.testing.assert_allclose(explain.gradient(model, x, target), expected, atol=1e-6)
+    for target in (1, [1], np.array([1], np.int16)):
+        np.testing.assert_array_equal(explain.gradient(model, x, target), explain.gradient(model, x, [1, 1, 1]))
     for target in ([1, 0], [[1], [0], [1]], []):
         with pytest.raises(ArgumentError, match="grad_cam: target must be the number of a class below 2, or one for"):
             explain.grad_cam(model, x, target)

@@ -268,6 +268,9 @@ def forged(path: Path, change: object) -> None:
     (lambda arrays, header: header.update(familiar=0), "a number of members from 1 to 1000"),
     (lambda arrays, header: header.update(familiar=10**9), "a number of members"),
     (lambda arrays, header: header.update(familiar="x"), "a number of members"),
+    (lambda arrays, header: header.update(familiar=True), "a number of members"),
+    (lambda arrays, header: header.update(familiar=1001), "a number of members"),
+    (lambda arrays, header: header.update(familiar=1000), "must hold what its model knows of its training images"),
     (lambda arrays, header: header.pop("familiar"), "must hold only what its layers have"),
     (lambda arrays, header: header.update(decision_threshold=1.5), "decision_threshold must be a probability"),
     (lambda arrays, header: header.update(decision_threshold=None), "decision_threshold must be a probability")])

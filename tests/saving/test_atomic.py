@@ -37,10 +37,10 @@ def test_the_content_is_never_more_open_than_the_file(tmp_path: Path, monkeypatc
     path.write_bytes(b"old")
     path.chmod(0o600)
     flush = os.fsync
-    monkeypatch.setattr(os, "fsync", lambda descriptor: (seen.append(os.fstat(descriptor).st_mode & 0o777),
-                                                         flush(descriptor)))
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (seen.append(os.fstat(descriptor)), flush(descriptor)))
     write_whole(path, b"secret")
-    assert seen[0] == 0o600 and len(seen) == 2, "the file, and then its folder"
+    assert stat.S_IMODE(seen[0].st_mode) == 0o600 and len(seen) == 2, "the file, and then its folder"
+    assert seen[0].st_size == len(b"secret"), "all of it is given to the system before it is flushed to the disk"
 
 
 @pytest.mark.skipif(not hasattr(os, "chown"), reason="no owners of files here")

@@ -12,7 +12,7 @@ import pytest
 
 import tinynet as tn
 from tinynet.distributed import Communicator, Repeatable
-from tinynet.errors import ArgumentError
+from tinynet.errors import ArgumentError, DataError
 from tinynet.training.callbacks import BestModel, Callback, EarlyStopping, Log, Run, TensorBoard
 
 X, Y = np.random.default_rng(0).standard_normal((12, 3)).astype("float32"), np.arange(12) % 2
@@ -214,6 +214,15 @@ def test_a_new_run_begins_a_new_log(tmp_path: Path) -> None:
     path.write_text("of yesterday\n")
     fitted(Log(path), epochs=0)
     assert path.read_text() == ""
+
+
+@pytest.mark.parametrize("name", ["log.csv", "log.jsonl"])
+def test_a_log_that_cannot_be_written_is_told(tmp_path: Path, name: str) -> None:
+    (path := tmp_path / name).mkdir()
+    with pytest.raises(DataError) as caught:
+        fitted(Log(path))
+    assert str(caught.value) == (f"Log: {path} cannot be written (Is a directory); is there enough space, and "
+                                 "permission to write?") and isinstance(caught.value.__cause__, OSError)
 
 
 # --- TensorBoard ----------------------------------------------------------------------------------------------------

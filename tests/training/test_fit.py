@@ -15,7 +15,7 @@ import tinynet as tn
 from tinynet import nn, ops, optim
 from tinynet.data import Loader
 from tinynet.errors import ArgumentError, CallError, DtypeError, ShapeError
-from tinynet.training import fit, progress
+from tinynet.training import calls, fit, progress
 
 rng = np.random.default_rng(0)
 IMAGES = rng.uniform(0, 1, (22, 6, 4, 1)).astype("float32")
@@ -510,6 +510,15 @@ FIT = re.escape("tn.fit(model, tn.optim.Adam(model.parameters()), tn.data.Loader
     (lambda m, o: tn.evaluate("m.safetensors", batches()), ArgumentError,
      r"evaluate: model must be .*, got 'm.safetensors'; tn.load\('m.safetensors'\)\?"),
     (lambda m, o: tn.predict(IMAGES, m), ArgumentError, r"predict: model must be .*; tn.predict\(model, x\)\?"),
+    (lambda m, o: tn.evaluate(IMAGES, m), ArgumentError,
+     r"evaluate: model must be .*, got a value of type ndarray; tn.evaluate\(model, tn.data.Loader\(x, y, batch_size="),
+    (lambda m, o: tn.fit(IMAGES, o, batches(), epochs=1), ArgumentError,
+     rf"fit: model must be a tn.nn.Module, got a value of type ndarray; {FIT}\?$"),
+    (lambda m, o: tn.fit(m, o, batches(), epochs=1, callbacks=tn.callbacks.EarlyStopping()), ArgumentError,
+     r"fit: callbacks must be a list .*, got a value of type EarlyStopping; callbacks=\["),
+    *[(lambda m, o, seconds=seconds: tn.fit(m, o, batches(), epochs=1, checkpoint_seconds=seconds), ArgumentError,
+       rf"fit: checkpoint_seconds must be a number of seconds of at least 0, got {seconds!r}; checkpoint_seconds=60\?")
+      for seconds in (-1, float("nan"), "60", None)],
     (lambda m, o: tn.predict(m, [[1.0, 2.0], [3.0]]), ShapeError, r"predict: inputs must have rows of one length"),
     (lambda m, o: tn.fit(m, o, batches()), ArgumentError, r"fit: epochs must be given, .*, got None; epochs=10\?"),
     (lambda m, o: tn.fit(m, IMAGES, LABELS), ArgumentError,
@@ -561,6 +570,15 @@ def test_probabilities_for_a_loss_of_logits_are_a_warning(model: Any, loss: Any,
         f"fit: cross_entropy takes logits, and the model ends with {layer}, so it learns slowly; leave {layer} out, "
         f"and make probabilities of its scores by tn.ops.{layer.lower()}"] if layer else [])
     assert all(one.filename == __file__ for one in caught)
+
+
+@pytest.mark.parametrize(("layers", "loss", "said"), [
+    ([nn.Dense(3, 1), nn.Sigmoid()], ops.binary_cross_entropy, "fit: binary_cross_entropy takes logits, .* Sigmoid"),
+    ([nn.Dense(3, 1), nn.Sigmoid()], partial(partial(ops.binary_cross_entropy, pos_weight=2.0)), "fit: binary_cross_"),
+    ([nn.Dense(3, 1), nn.Sigmoid()], ops.mse, "$"), ([nn.Dense(3, 1)], ops.binary_cross_entropy, "$"),
+    ([], ops.cross_entropy, "$"), ([nn.Softmax(), nn.Sequential()], ops.cross_entropy, "$")])
+def test_which_losses_take_logits(layers: list[nn.Module], loss: Any, said: str) -> None:
+    assert re.match(said, calls.probabilities_for_logits(nn.Sequential(*layers), loss))
 
 
 def test_nothing_to_predict() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tinynet as tn
-from tinynet import nn, optim
+from tinynet import nn, optim, parts
 from tinynet.backend.cuda.runtime import emulator
 from tinynet.errors import NonFiniteError
 from tinynet.training import checkpoint, session
@@ -204,6 +204,41 @@ def test_what_is_not_given_is_as_usual(function: Any, defaults: dict[str, Any]) 
     """All else is None."""
     given = {p.name: p.default for p in inspect.signature(function).parameters.values() if p.default is not p.empty}
     assert {name: value for name, value in given.items() if value is not None} == defaults
+
+
+# The defaults of options, by name: one for all functions and classes, but for those named here.
+DEFAULTS: dict[str, Any] = {
+    "alpha": 1.0, "axis": -1, "betas": (0.9, 0.999), "bias": True, "bins": 15, "border": "zero", "brightness": 0.0,
+    "channels": 3, "channels_last": False, "check": True, "classes": 10, "contrast": 0.0, "decay": 0.999, "delta": 1.0,
+    "device": "cpu", "digits": 2, "dilation": 1, "drop_last": False, "dropout": 0.0, "dtype": "float32", "elastic": 0.0,
+    "eps": 1e-5, "factor": 0.1, "final": 0.0, "first": 0, "flip": "", "go_backwards": False, "group_name": "",
+    "groups": 1, "keepdims": False, "label_smoothing": 0.0, "limit": 2**30, "lr": 1e-3, "max_skipped": 0.25,
+    "mean": 0.0, "merge_mode": "concat", "metric": "validation_loss", "min_classes": 2, "min_delta": 0.0,
+    "momentum": 0.9, "negative_slope": 0.01, "nesterov": False, "notes": (), "padding": "valid", "patches": 60,
+    "patience": 5, "patients": 4, "positive": 1, "recurrent_dropout": 0.0, "reduction": "mean", "requires_grad": True,
+    "return_sequences": True, "return_state": False, "rotate": 0.0, "save": tn.save, "scale": 0.0, "seed": 0,
+    "shear": 0.0, "shift": 0.0, "shuffle": False, "side": "right", "size": 224, "skipped": (), "source": "auto",
+    "stand_in": False, "stride": 1, "test": 0.2, "threads": 0, "train": 80, "validation": 0.2, "value": 0.0,
+    "warmup": 0.3, "weight_decay": 0.0}
+UNLIKE: dict[str, dict[str, Any]] = {
+    "Adam": {"eps": 1e-8}, "AdamW": {"eps": 1e-8, "weight_decay": 0.01}, "SGD": {"lr": 0.01, "momentum": 0.0},
+    "Scaling": {"scale": 255.0}, "concatenate": {"axis": 0}, "stack": {"axis": 0}, "scan_folder": {"groups": "auto"},
+    "write_chest_xray_stand_in": {"test": 20}, "batch_norm": {"across": parts.alone},
+    **{name: {"classes": 2} for name in ("idc_lstm_cnn", "idc_lstm", "idc_cnn", "pneumonia_cnn_lstm")}}
+
+
+@pytest.mark.parametrize("place", [nn, tn.ops, optim, tn.data, tn.init, tn.metrics, tn.callbacks, tn.exchange,
+                                   tn.models], ids=lambda place: place.__name__)
+def test_an_option_has_one_default_in_all_functions_and_classes(place: Any) -> None:
+    """A default is a promise, as a name is. None is not looked at."""
+    own = [name for name, one in vars(place).items() if getattr(one, "__module__", "") == place.__name__]
+    names = [name for name in getattr(place, "__all__", own) if name not in ("Run", "length_mask")]
+    public = {name: getattr(place, name) for name in names}
+    for name, one in public.items():
+        for option, parameter in inspect.signature(one).parameters.items() if callable(one) else ():
+            if parameter.default is not parameter.empty and parameter.default is not None:
+                usual = {**DEFAULTS, **UNLIKE.get(name, {})}[option]
+                assert (type(usual), usual) == (type(parameter.default), parameter.default), f"{name}: {option}"
 
 
 # --- several trainings at once --------------------------------------------------------------------------------------

@@ -19,9 +19,9 @@ import tinynet as tn
 from tests.support import ranks
 from tinynet import nn
 from tinynet.distributed import Communicator
-from tinynet.errors import DistributedError, Interrupted, NonFiniteError
+from tinynet.errors import CheckpointError, DistributedError, Interrupted, NonFiniteError
 from tinynet.parts import Part
-from tinynet.training import evaluate, fit, session
+from tinynet.training import checkpoint, evaluate, fit, session
 from tinynet.training.ranks import Exchange, divided_by
 from tinynet.training.ranks import ranks as of_this_process
 from tinynet.training.recorded import RecordedStep
@@ -309,10 +309,13 @@ def test_the_guard_names_the_rank_and_restores_all() -> None:
 
 
 class StopsOne(tn.callbacks.Callback):
-    """Stop one rank, after a step or an epoch, as a clock would."""
+    """Stop one rank, after a step or an epoch, as a clock would. Each notes the reason at the end."""
 
-    def __init__(self, rank: Any, after: str) -> None:
-        self._rank, self._after = rank.rank, after
+    def __init__(self, rank: Any, after: str, reasons: list[str]) -> None:
+        self._rank, self._after, self._reasons = rank.rank, after, reasons
+
+    def on_end(self, run: Any) -> None:
+        self._reasons.append(run.stopped)
 
     def on_step(self, run: Any) -> None:
         if self._after == "step" and self._rank == 1 and run.step == 4:
@@ -325,8 +328,64 @@ class StopsOne(tn.callbacks.Callback):
 
 @pytest.mark.parametrize(("after", "steps"), [("step", 4), ("epoch", 3)])
 def test_a_callback_that_stops_one_rank_stops_all(after: str, steps: int) -> None:
-    found = trained(3, callbacks=lambda rank: [StopsOne(rank, after)])
-    assert [one[2] for one in found] == [steps] * 3
+    reasons = list[str]()
+    found = trained(3, callbacks=lambda rank: [StopsOne(rank, after, reasons)])
+    assert [one[2] for one in found] == [steps] * 3 and reasons == ["it is late"] * 3
+
+
+def test_the_times_of_all_ranks_are_those_of_rank_0() -> None:
+    """So that callbacks that read them decide alike."""
+    def work(rank: Any) -> Any:
+        model = models[rank.rank]
+        return tn.fit(model, tn.optim.SGD(model.parameters()), loader(), epochs=2, show=False)
+
+    models = [network() for _ in range(3)]
+    first, *others = in_ranks(3, work)
+    assert len(first) == 2 and all(other == first for other in others)
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_all_ranks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the first one, by the same error."""
+    written, write = list[int](), checkpoint.write
+
+    def full(path: Any, state: Any) -> None:
+        if written:
+            raise CheckpointError("the disk is full")
+        written.append(state.facts["step"])
+        write(path, state)
+
+    def work(rank: Any) -> str:
+        with pytest.raises(CheckpointError) as caught:
+            tn.fit(models[rank.rank], tn.optim.SGD(models[rank.rank].parameters()), loader(), epochs=2, show=False,
+                   checkpoint=tmp_path / "c")
+        return str(caught.value)
+
+    models = [network() for _ in range(2)]
+    monkeypatch.setattr(checkpoint, "write", full)
+    assert in_ranks(2, work) == ["the disk is full"] * 2 and written == [0]
+
+
+def test_ranks_may_have_other_seeds_and_nothing_else() -> None:
+    """They take over that of rank 0."""
+    class Other(Communicator):
+        rank, size, there = 1, 2, dict[str, Any]()
+
+        def gather(self, value: Any) -> list[Any]:
+            return [{**value, **self.there}, value]
+
+    model = nn.Sequential(nn.Dense(3, 2))
+    run = tn.callbacks.Run(model, tn.optim.SGD(model.parameters()), [], 3)
+    state = checkpoint.capture(run, {"settings": checkpoint.settings(run, max_norm=None)})
+    ranks = Other()
+    ranks.there = {"seed": 99}
+    taken = checkpoint.shared(state, ranks)
+    assert taken.arrays.keys() == state.arrays.keys() and taken.facts == {"seed": 99}
+    for there, said in (({"max_norm": 1.0}, "max_norm is None on rank 1 and 1.0 on rank 0"),
+                        ({"loss": "mse"}, "loss is None on rank 1 and mse on rank 0"),
+                        ({"array model/0.b": "float64 (2,)"}, r"float32 \(2,\) on rank 1 and float64 \(2,\) on")):
+        ranks.there = there
+        with pytest.raises(DistributedError, match=rf"^fit: all ranks must train the same, but .*{said}.*; does the "):
+            checkpoint.shared(state, ranks)
 
 
 class Signalled(tn.callbacks.Callback):
