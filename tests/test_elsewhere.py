@@ -1,8 +1,10 @@
 """A wrong call is answered by the right one, in one sentence."""
 
+import copy
 import inspect
 import operator
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -189,21 +191,44 @@ def test_a_loss_has_one_hint_under_each_of_its_names() -> None:
 
 
 SAME = {
-    "tn.ops.cross_entropy": "crossentropyloss softmax_cross_entropy nll_loss cross_entropy_loss",
-    "tn.ops.binary_cross_entropy": "bceloss bcewithlogitsloss binary_crossentropy binary_cross_entropy_with_logits",
-    "tn.ops.mse": "mseloss mse_loss mean_squared_error", "tn.ops.mae": "l1loss l1_loss",
+    "tn.ops.cross_entropy": "crossentropyloss softmax_cross_entropy nll_loss nllloss cross_entropy_loss log_loss "
+                            "categorical_crossentropy sparse_categorical_crossentropy",
+    "tn.ops.binary_cross_entropy": "bceloss bce_loss bcewithlogitsloss binary_crossentropy "
+                                   "binary_cross_entropy_with_logits",
+    "tn.ops.mse": "mseloss mse_loss mean_squared_error", "tn.ops.mae": "l1loss l1_loss mean_absolute_error",
     "tn.ops.huber": "huberloss huber_loss smoothl1loss smooth_l1_loss", "tn.nn.MaxPool1D": "maxpooling1d",
-    "tn.nn.MaxPool2D": "maxpooling2d", "tn.nn.AvgPool1D": "averagepooling1d", "tn.nn.AvgPool2D": "averagepooling2d",
-    "tn.nn.GlobalAveragePool": "globalaveragepooling1d globalaveragepooling2d adaptiveavgpool1d adaptiveavgpool2d",
+    "tn.nn.MaxPool2D": "maxpooling2d", "tn.nn.AvgPool1D": "averagepooling1d averagepool1d",
+    "tn.nn.AvgPool2D": "averagepooling2d averagepool2d",
+    "tn.nn.GlobalAveragePool": "globalavgpool globalaveragepooling1d globalaveragepooling2d adaptiveavgpool1d "
+                               "adaptiveavgpool2d",
     "tn.nn.BatchNorm": "batchnorm1d batchnorm2d batchnormalization", "tn.nn.LayerNorm": "layernormalization",
-    "tn.nn.Dropout": "dropout1d dropout2d spatialdropout2d", "tn.nn.SiLU": "swish", "tn.nn.SimpleRNN": "rnn",
+    "tn.nn.Dropout": "dropout1d dropout2d spatialdropout2d", "tn.nn.SiLU": "swish", "tn.nn.SimpleRNN": "rnn rnncell",
     "tn.nn.Module": "model layer", "tn.optim.StepDecay": "steplr exponentiallr",
     "tn.optim.Cosine": "cosineannealinglr cosinedecay", "tn.optim.OneCycle": "onecyclelr",
-    "tn.optim.Warmup": "linearlr", "tn.optim.clip_global_norm": "clip_grad_norm_", "tn.callbacks.EMA": "averagedmodel",
-    "tn.Tensor": "from_numpy array asarray", "tn.seed": "manual_seed set_seed", "tn.set_threads": "set_num_threads",
-    "tn.devices": "device", "tn.load": "load_model", "tn.save": "save_model", "tn.fit": "train",
-    "tn.optim": "optimizers", "tn.precision": "autocast", "tn.nn": "layers", "tn.init.zeros": "zeros",
-    "tn.init.ones": "ones"}
+    "tn.optim.Warmup": "linearlr", "tn.optim.clip_global_norm": "clip_grad_norm_ clip_grad_value_",
+    "tn.callbacks.EMA": "averagedmodel exponentialmovingaverage swa_utils swapemaweights",
+    "tn.Tensor": "from_numpy array asarray variable", "tn.seed": "manual_seed set_seed",
+    "tn.set_threads": "set_num_threads", "tn.devices": "device is_available", "tn.load": "load_model",
+    "tn.save": "save_model", "tn.fit": "train", "tn.optim": "optimizers", "tn.precision": "autocast", "tn.nn": "layers",
+    "tn.init.zeros": "zeros", "tn.init.ones": "ones", "tn.ops.max": "amax", "tn.ops.min": "amin",
+    "tn.nn.LSTM": "lstmcell", "tn.nn.GRU": "grucell",
+    "tn.nn.GlobalMaxPool": "globalmaxpooling1d globalmaxpooling2d adaptivemaxpool1d adaptivemaxpool2d",
+    "tn.ops.log_softmax": "logsoftmax", "tn.ops.pad": "zeropadding1d zeropadding2d zeropad2d",
+    "tn.init": "initializers", "tn.optim.Adam": "rmsprop adagrad adadelta adamax nadam radam",
+    "tn.callbacks.Callback": "lambdacallback",
+    "tn.optim.StepDecay, Cosine or OneCycle": "lr_scheduler learningratescheduler", "tn.callbacks.Log": "csvlogger",
+    "tn.metrics.accuracy": "accuracy_score", "tn.metrics.balanced_accuracy": "balanced_accuracy_score",
+    "tn.metrics.f1": "f1_score", "tn.metrics.precision": "precision_score", "tn.metrics.recall": "recall_score",
+    "tn.metrics.roc_auc": "roc_auc_score auc", "tn.metrics.r2": "r2_score", "tn.metrics.mean_squared_error": "mse",
+    "tn.metrics.average_precision": "average_precision_score", "tn.metrics.mean_absolute_error": "mae",
+    "tn.metrics.root_mean_squared_error": "rmse", "tn.data.Loader": "dataloader tensordataset",
+    "tn.data.split": "random_split train_test_split", "tn.data.cross_folds": "kfold stratifiedkfold groupkfold",
+    "tn.data.load": "mnist", "tn.data.scan_folder": "image_dataset_from_directory", "tn.data": "datasets",
+    "tn.data.Augment": "imagedatagenerator transforms compose", "tn.data.pad": "pad_sequence pad_sequences",
+    "tn.init.glorot_uniform": "xavier_uniform", "tn.init.glorot_normal": "xavier_normal",
+    "tn.init.he_uniform": "kaiming_uniform", "tn.init.he_normal": "kaiming_normal", "tn.ops": "functional losses math",
+    "tn.no_grad": "inference_mode set_grad_enabled", "tn.to_onnx": "onnx save_onnx", "tn.ops.one_hot": "to_categorical",
+    "tn.threads": "num_threads get_num_threads"}
 
 
 @pytest.mark.parametrize("right", SAME)
@@ -217,15 +242,16 @@ def test_names_of_one_thing_have_its_hint(right: str) -> None:
     ("float", "float32"), ("double", "float64"), ("half", "float16"), ("long", "int64"), ("int", "int64"),
     ("unsqueeze", [[[1.0, 4.0]], [[2.0, 0.5]]]), ("tolist", [[1.0, 4.0], [2.0, 0.5]]), ("dim", 2), ("numel", 6),
     ("norm", 21.25**0.5), ("dot", [[9.0, 6.0], [3.0, 8.25]]), ("mm", [[9.0, 6.0], [3.0, 8.25]]), ("grad_fn", None),
-    ("ravel", [1.0, 4.0, 2.0, 0.5])])
+    ("ravel", [1.0, 4.0, 2.0, 0.5]), ("nelement", 4), ("sort", [[1.0, 4.0], [0.5, 2.0]]),
+    ("round", [[1.0, 4.0], [2.0, 0.0]]), ("any", True), ("all", True)])
 def test_what_a_hint_for_a_tensor_gives(name: str, expected: Any) -> None:
     x = tn.Tensor(np.array([[1.0, 4.0], [2.0, 0.5]]))
     given = tn.Tensor(np.ones((2, 3))) if name == "numel" else x
-    found = eval(elsewhere.TENSOR[name], {"tn": tn, "x": given, "y": x, "axis": 1})
+    found = eval(elsewhere.TENSOR[name], {"tn": tn, "np": np, "x": given, "y": x, "axis": 1})
     if isinstance(expected, str):
         assert found.dtype == expected
-    elif isinstance(found, tn.Tensor):
-        np.testing.assert_allclose(found.numpy(), expected)
+    elif isinstance(found, tn.Tensor | np.ndarray):
+        np.testing.assert_allclose(np.asarray(found), expected)
     else:
         assert found == expected
 
@@ -239,12 +265,34 @@ def test_what_a_hint_for_a_tensor_gives(name: str, expected: Any) -> None:
     ("named_modules", lambda made, model: [name for name, _ in made] == ["", "0"]),
     ("weight", lambda made, model: made is model[0].W), ("bias", lambda made, model: made is model[0].b),
     ("kernel", lambda made, model: made is model[0].W), ("cpu", lambda made, model: made is model),
-    ("predict", lambda made, model: made.shape == (1, 3))])
-def test_what_a_hint_for_a_model_gives(name: str, check: Any) -> None:
-    model = nn.Sequential(nn.Dense(2, 3))
-    state, x = model.state_dict(), np.ones((1, 2), "float32")
-    assert check(eval(elsewhere.MODEL[name], {"tn": tn, "model": model, "layer": model[0], "state": state, "x": x}),
-                 model)
+    ("predict", lambda made, model: made.shape == (1, 3)), ("evaluate", lambda made, model: made["images"] == 1),
+    ("count_params", lambda made, model: made == 9), ("get_layer", lambda made, model: made is model[0]),
+    ("named_children", lambda made, model: [one for _, one in made] == [model[0]]),
+    ("trainable_weights", lambda made, model: [*made] == [model[0].W, model[0].b]),
+    ("trainable_variables", lambda made, model: [*made] == [model[0].W, model[0].b]),
+    ("weights", lambda made, model: [*made] == [model[0].W, model[0].b]),
+    ("apply", lambda made, model: [one for _, one in made] == [model, model[0]]),
+    *((name, lambda made, model: [*made] == [model[0], model[0]]) for name in ("add", "append")),
+    *((name, lambda made, model: made is not model and repr(made) == repr(model)) for name in ("clone", "copy")),
+    *((name, lambda made, model: repr(tn.load("there")) == repr(model)) for name in ("save", "save_weights")),
+    *((name, lambda made, model: len(made) == 10) for name in ("fit", "compile", "train_on_batch"))])
+def test_what_a_hint_for_a_model_gives(name: str, check: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    model, x = nn.Sequential(nn.Dense(2, 3)), np.ones((1, 2), "float32")
+    names = {"tn": tn, "copy": copy, "model": model, "layer": model[0], "state": model.state_dict(), "x": x,
+             "path": "there", "loader": [(x, np.array([0]))], "optimizer": optim.SGD(model.parameters())}
+    assert check(eval(elsewhere.MODEL[name], names), model)
+
+
+@pytest.mark.parametrize(("right", "names"), [
+    ("inputs", "input_size in_features in_channels input_dim"), ("units", "hidden_size out_features"),
+    ("filters", "out_channels"), ("features", "num_features embedding_dim output_dim"), ("stride", "strides"),
+    ("dilation", "dilation_rate"), ("bias", "use_bias"), ("p", "rate"), ("size", "pool_size"), ("eps", "epsilon"),
+    ("vocabulary", "num_embeddings"), ("lr", "learning_rate"), ("threads", "num_workers"),
+    ("betas=(0.9, 0.999)", "beta_1 beta_2"), ("tn.fit(..., max_norm=1.0)", "clipnorm"),
+    ("tn.nn.Bidirectional(layer)", "bidirectional")])
+def test_an_option_has_one_hint_under_each_of_its_names(right: str, names: str) -> None:
+    assert {elsewhere._OPTIONS[name] for name in names.split()} == {right}
 
 
 def test_another_number_of_arguments(tmp_path: Any) -> None:
