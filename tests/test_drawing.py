@@ -44,6 +44,8 @@ def test_each_picture_has_its_caption(drawn: list[Any]) -> None:
         ("black", 0), ("grey", 128), ("white", 255)]
     assert {(axes.images[0].get_cmap().name, axes.axison) for axes in drawn[0].axes} == {("gray", False)}
     assert drawn[0]._suptitle.get_text() == "three"
+    drawing.sheet("there.png", pictures[:1], ["a $x$"], title="one")
+    assert drawn.pop().axes[0].get_title() == "a \\$x\\$"
     drawing.sheet("there.png", [], [], title="none")
     assert drawn[1].texts[-1].get_text() == "none"
 
@@ -99,8 +101,23 @@ def test_figures_are_drawn_without_a_screen_or_not_at_all(monkeypatch: pytest.Mo
     assert not drawing.available()
 
 
+def test_a_figure_that_cannot_be_drawn_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    """Nor does one that cannot be written leave half a file."""
+    class Broken:
+        def savefig(self, file: Any, **options: Any) -> None:
+            (file if hasattr(file, "write") else Path(file).open("wb")).write(b"half")
+            raise ValueError("no glyph")
+
+    (tmp_path / "there.png").write_bytes(b"whole")
+    with pytest.raises(ValueError, match="no glyph"):
+        drawing.save(Broken(), tmp_path / "there.png")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"there.png": b"whole"}
+
+
 def test_a_file_has_a_size_and_no_name_of_a_program(tmp_path: Path) -> None:
     """So equal figures are equal bytes, whatever version drew them."""
-    drawing.save(drawing.new_figure(2, 1), tmp_path / "there.png")
+    figure = drawing.new_figure(2, 1)
+    assert type(figure.get_layout_engine()).__name__ == "ConstrainedLayoutEngine", "texts do not overlap"
+    drawing.save(figure, tmp_path / "there.png")
     with Image.open(tmp_path / "there.png") as image:
         assert image.format == "PNG" and image.size == (220, 110) and "Software" not in image.info

@@ -252,6 +252,43 @@ def test_grad_cam_looks_at_the_last_map_of_more_than_one_row_and_column() -> Non
     np.testing.assert_array_equal(explain.grad_cam(model, x, 1), explain.grad_cam(model, x, 1, layer="1"))
 
 
+@pytest.mark.parametrize("method", [explain.gradient, explain.grad_cam, explain.occlusion])
+@pytest.mark.parametrize("ends", [[], [nn.Softmax()]], ids=["scores", "probabilities"])
+def test_a_model_on_a_device_has_the_maps_of_the_host(method: Any, ends: list[Any]) -> None:
+    """For given classes, and for those that its threshold decides on. The model stays where it is."""
+    model, x = nn.Sequential(*cnn(6, 1), *ends), rng.normal(size=(3, 6, 6, 1)).astype("float32")
+    model.decision_threshold = 0.3
+    with tn.using("reference"):  # nothing to compile
+        expected = [method(model, x, target) for target in (None, [0, 1, 1])]
+        model.to("gpu-emulated")
+        actual = [method(model, x, target) for target in (None, [0, 1, 1])]
+    for found, maps in zip(actual, expected, strict=True):
+        assert isinstance(found, np.ndarray) and found.dtype == np.float32
+        np.testing.assert_allclose(found, maps, atol=1e-5)
+    assert {parameter.device for parameter in model.parameters()} == {"gpu-emulated"}
+
+
+@pytest.mark.parametrize(("ends", "p"), [([], 0.3), ([nn.Softmax()], 0.3)], ids=["scores", "probabilities"])
+def test_the_class_that_is_explained_is_that_above_the_threshold(ends: list[Any], p: float) -> None:
+    """Of two classes, and not at the threshold itself. Of three, it is the most probable one."""
+    for classes in (2, 3):
+        model = nn.Sequential(nn.Flatten(), nn.Dense(16, classes), *ends)
+        model[1].load_state_dict({"W": np.zeros((16, classes)), "b": np.log([1 - p, p, 0.01][:classes])})
+        scores = tn.predict(model, np.zeros((2, 4, 4, 1), "float32"))
+        exact = float(explain._probability(model, np.zeros((1, 4, 4, 1), "float32"), 1)[0])
+        for threshold, expected in ((None, 0), (p - 0.01, int(classes == 2)), (exact, 0), (p + 0.01, 0)):
+            model.decision_threshold = threshold
+            assert explain._decided(model, scores).tolist() == [expected] * 2
+
+
+@pytest.mark.parametrize("method", [explain.gradient, explain.grad_cam, explain.occlusion])
+def test_images_without_channels_are_those_of_one(method: Any) -> None:
+    conv = nn.Sequential(nn.Conv2D(1, 3, 3), nn.Flatten(), nn.Dense(48, 2))
+    grey = nn.Sequential(nn.Reshape((6, 6, 1)), *conv)
+    x = rng.normal(size=(2, 6, 6)).astype("float32")
+    np.testing.assert_allclose(method(grey, x, 1), method(conv, x[..., None], 1), atol=1e-6)
+
+
 @pytest.mark.parametrize("method", [explain.gradient, explain.grad_cam])
 def test_an_ensemble_has_the_mean_map(method: Any) -> None:
     models, x = [cnn() for _ in range(3)], rng.normal(size=(3, 12, 12, 3)).astype("float32")

@@ -14,9 +14,10 @@ from PIL import Image
 
 import tinynet as tn
 from tinynet import drawing
+from tinynet.about import versions
 from tinynet.calibration import Calibration, gained
 from tinynet.data import scan_folder
-from tinynet.errors import ArgumentError
+from tinynet.errors import ArgumentError, DeviceError
 from tinynet.from_folder import figures, run, settings, train, words
 from tinynet.from_folder.settings import AUGMENT, Samples, Settings, usual_channels, usual_size, with_positive
 from tinynet.random import current_seed
@@ -143,6 +144,112 @@ def exchanging(seen: list[tuple[list[int], list[int], bool]]) -> Any:
         seen.append(((np.exp(logp[:, 0]) / 0.05 - 1).round().astype(int).tolist(), labels.tolist(), bias))
         return Calibration(-1.0, (0.0, 0.0))
     return calibrate
+
+
+@pytest.mark.parametrize("count", [None, 2])
+def test_what_a_run_says_and_writes_of_itself(count: int | None, folder: Path, tmp_path: Path,
+                                              monkeypatch: pytest.MonkeyPatch,
+                                              capsys: pytest.CaptureFixture[str]) -> None:
+    """The images are divided by the seed of the settings. Of several divisions without folds, the first is used."""
+    seeds: list[int] = []
+    used: list[Any] = []
+
+    def folds(folder: Any, count: int = 2) -> list[tn.data.Fold]:
+        seeds.append(current_seed())
+        return [FOLD, replace(FOLD, train=FOLD.train[:5], test=FOLD.test[:2], sentence="by foot")]
+
+    samples = Samples(scan_folder(folder), 16, 1)
+    train_on = given(samples, [], [])
+    monkeypatch.setattr(run, "train_on", lambda samples, fold, *rest: used.append(fold) or train_on(
+        samples, fold, *rest))
+    monkeypatch.setattr(run, "calibrate", exchanging([]))
+    monkeypatch.setattr(run, "folds" if count is None else "cross_folds", folds)
+    monkeypatch.setattr(run, "available", lambda: True)
+    monkeypatch.setattr(run, "draw", lambda *arguments: ["curves.png", "mistakes.png"])
+    monkeypatch.setattr(run.words, "doubts_of_training", lambda found, *rest: [f"{found['images']} images in doubt"])
+    chosen = Settings(folder, out=tmp_path / "out", seed=7, folds=count)
+    run.run(chosen)
+    out, err = capsys.readouterr()
+    found = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert seeds == [7] and [one.sentence for one in used] == ["by hand", "by foot"][: count or 1]
+    assert (found["classes"], found["layout"], found["skipped"]) == (["cat", "dog"], "a folder for each class", [])
+    assert found["input_shape"] == [16, 16, 1] and 0 <= found["seconds"] < 600 and found["versions"] == versions()
+    assert found["settings"] == json.loads(json.dumps(chosen.facts())) and found["settings"]["out"] == str(chosen.out)
+    assert "images are resized to 16 x 16 x 1\n" in out and str(scan_folder(folder).report()) in out
+    assert out.endswith(
+        f"written to {chosen.out}: model.safetensors, results.json, predictions.csv, curves.png, mistakes.png\n"
+        f"try it: python -m tinynet predict {chosen.out / 'model.safetensors'} IMAGE...\n"
+        f"        python -m tinynet explain {chosen.out / 'model.safetensors'} IMAGE...\n")
+    assert all(f"- {sentence}\n" in out for sentence in found["meaning"]) and len(found["meaning"]) >= 5
+    history = [{"epoch": 1, "validation_loss": 1.0, "train_accuracy": 0.5, "train_loss": 1.0,
+                "validation_accuracy": 0.5}]
+    if count is None:
+        assert "by hand (the first of 2 folds)\n" in out and found["epochs"] == history
+        assert found["parted"] == "by hand" and "warning: 7 images in doubt\n" in err
+    else:
+        assert "\nby hand: 7 images to train on, 3 to validate, 4 to test\n" in out
+        assert "\nby foot: 5 images to train on, 3 to validate, 2 to test\n" in out
+        assert [one["epochs"] for one in found["folds"]] == [history] * 2
+        assert [one["parted"] for one in found["folds"]] == ["by hand", "by foot"]
+        assert "warning: fold 1: 7 images in doubt\nwarning: fold 2: 5 images in doubt\n" in err
+
+
+def test_a_single_division_is_not_said_to_be_the_first(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                       capsys: pytest.CaptureFixture[str]) -> None:
+    """Without matplotlib, it is said how to get the figures."""
+    monkeypatch.setattr(run, "train_on", given(Samples(scan_folder(folder), 16, 1), [], []))
+    monkeypatch.setattr(run, "folds", lambda folder: [FOLD])
+    monkeypatch.setattr(run, "available", lambda: False)
+    run.run(Settings(folder, out=tmp_path))
+    out = capsys.readouterr().out
+    assert "\nby hand\n" in out and "matplotlib is not installed, so the figures are left out: pip install" in out
+    assert f"written to {tmp_path}: model.safetensors, results.json, predictions.csv\n" in out
+
+
+def test_a_device_that_is_not_there_is_said_before_the_folder_is_read(tmp_path: Path,
+                                                                      capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(DeviceError):
+        run.run(Settings(tmp_path / "nothing", device="tpu"))
+    assert capsys.readouterr().out == ""
+
+
+def test_models_and_weights_of_classes_are_on_the_device(samples: Samples, tmp_path: Path,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    """A probability of 0 has a logarithm, too."""
+    devices: list[str] = []
+
+    def fit(model: Any, optimizer: Any, batches: Any, *, loss: Any, **options: Any) -> list[Any]:
+        devices.extend([loss.keywords["weight"].device, *(p.device for p in model.parameters())])
+        tn.save(tmp_path / "best.safetensors", model.to("cpu"))
+        return []
+
+    monkeypatch.setattr(train, "fit", fit)
+    monkeypatch.setattr(train, "remember", lambda model, *rest, size: None)
+    monkeypatch.setattr(train.Classifier, "probabilities", lambda self, images: np.eye(2)[np.arange(len(images)) % 2])
+    made = train.train_on(samples, FOLD, Settings(Path("x"), device="gpu-emulated"), tmp_path, seed=0)
+    assert {*devices, *(p.device for p in made.model.parameters())} == {"gpu-emulated"}
+    assert all(logp.max() == 0 and -800 < logp.min() < -700 for logp in made.logp.values())
+
+
+@pytest.mark.parametrize(("threshold", "expected"), [(None, [0, 1, 0]), (0.5, [0, 1, 0]), (0.25, [0, 1, 1]),
+                                                     (0.75, [0, 0, 0])])
+def test_the_second_class_is_predicted_above_the_threshold(threshold: float | None, expected: list[int]) -> None:
+    p = np.array([[0.75, 0.25], [0.25, 0.75], [0.5, 0.5]])
+    assert train.decided(p, threshold).tolist() == expected
+
+
+@pytest.mark.parametrize(("options", "expected"), [
+    ({}, None), ({"threshold": 0.5}, None), ({"threshold": 0.25}, 0.25), ({"threshold": 1e-6}, 1e-6),
+    ({"sensitivity": 0.5}, ("sensitive", 0.5)), ({"threshold": "balanced"}, "balanced"),
+    ({"sensitivity": 0.5, "threshold": "balanced"}, ("sensitive", 0.5))])
+def test_which_threshold_is_chosen(options: dict[str, Any], expected: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the probabilities of the second class."""
+    labels, p = np.array([0, 1]), np.array([[0.9, 0.1], [0.3, 0.7]])
+    asked: list[Any] = []
+    monkeypatch.setattr(train, "sensitive_threshold", lambda *given: asked.append(given[:2]) or ("sensitive", given[2]))
+    monkeypatch.setattr(train, "balanced_threshold", lambda *given: asked.append(given) or "balanced")
+    assert train.threshold_of(labels, p, Settings(Path("x"), **options)) == expected
+    assert all(one is labels and other.tolist() == [0.1, 0.7] for one, other in asked)
 
 
 @pytest.mark.parametrize(("options", "threshold"), [({}, None), ({"threshold": 0.15}, 0.15),
@@ -373,7 +480,7 @@ def test_which_figures_are_drawn(samples: Samples, tmp_path: Path, monkeypatch: 
 # --- settings -------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(("sizes", "side"), [
-    ([(50, 70), (40, 90), (60, 30)], 40), ([(500, 700)], 128), ([(9, 9)], 16), ([(31, 31)], 28), ([(33, 35)], 32)])
+    ([(50, 70), (40, 90), (90, 50)], 48), ([(50, 70), (40, 90), (60, 30)], 40), ([(500, 700)], 128), ([(9, 9)], 16), ([(31, 31)], 28), ([(33, 35)], 32)])
 def test_the_usual_size_is_that_of_the_shorter_sides(sizes: list[tuple[int, int]], side: int) -> None:
     folder: Any = SimpleNamespace(sizes=np.array([(*one, 3) for one in sizes]))
     assert usual_size(folder) == side and usual_size(SimpleNamespace(sizes=None)) == 128  # type: ignore[arg-type]
@@ -410,6 +517,9 @@ def test_images_are_grey_if_all_are(channels: list[int], expected: int) -> None:
 def test_images_that_do_not_fit_into_memory_are_read_in_the_order_asked_for(folder: Path,
                                                                             monkeypatch: pytest.MonkeyPatch) -> None:
     kept = Samples(scan_folder(folder), 16, 1)
+    sizes = np.array([(16, 20, 1)] * 8 + [(30, 40, 1)] * 7 + [(900, 700, 1)])
+    assert Samples(replace(kept.folder, sizes=np.roll(sizes, 1, axis=0)), 16, 1).usual == (23, 30), "the medians"
+    assert Samples(scan_folder(folder, check=False), 16, 1).usual is None
     monkeypatch.setattr(settings, "MEMORY", 16 * 16 * 16)
     assert isinstance(Samples(kept.folder, 16, 1).images, np.ndarray), "just as many bytes"
     monkeypatch.setattr(settings, "MEMORY", 16 * 16 * 16 - 1)

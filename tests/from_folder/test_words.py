@@ -64,6 +64,11 @@ def test_sentences_tell_patients_from_single_images(tmp_path: Path) -> None:
     assert "new patients" in by_patient and "The ensemble of these models was not measured" in by_patient
     alone = "\n".join(words.meaning(scan_folder(tmp_path, groups=None), settings, "at random", by_folds=False))
     assert "the same subject" in alone and "another one gives other numbers" in alone
+    for said in (by_patient, alone):
+        assert said.splitlines()[-1] == ("They say nothing about images of another kind, another camera, or other "
+                                         "shares of the classes.")
+    assert by_patient.startswith("How the images were divided: by patients.\nThey are those of models that were not")
+    assert alone.startswith("How the images were divided: at random.\nThey are those of one division: another one")
 
 
 @pytest.mark.parametrize(("settings", "expected"), [

@@ -286,6 +286,13 @@ def test_from_blank_to_right(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert [path.name for path in paths] == [
         "1_dense.py", "2_cross_entropy.py", "3_conv1d.py", "4_batch_norm.py", "5_lstm_gates.py", "6_lstm_carry.py",
         "7_adam.py", "8_tape.py"]
+    (tmp_path / "there").mkdir()
+    for name in ("notes.txt", "8_tape.py"):  # a folder with other files, and then with a single answer
+        (tmp_path / "there" / name).write_text("mine")
+        assert main(["learn", "--exercises", str(tmp_path / "there")]) == (1 if name == "8_tape.py" else 0)
+        for path in (tmp_path / "there").glob("*_*.py"):
+            path.unlink()
+    assert "there must not hold an answer already, holds 8_tape.py; give" in capsys.readouterr().err
     assert main(["learn", "--exercises", str(tmp_path / "mine")]) == 1
     assert "must not hold an answer already, holds 1_dense.py" in capsys.readouterr().err
     assert main(["learn", "--check", str(paths[0])]) == 1
@@ -297,6 +304,7 @@ def test_from_blank_to_right(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.parametrize(("text", "said"), [
+    ("input()", "^line 29: EOFError: EOF when reading a line$"),
     ("def f():\n    while True: pass\nf()", r"^stopped after 2 s in line 30; does a loop end\?$"),
     ("import os; os._exit(3)", r"^Python ended without an answer \(no message\)$"),
     ("def f(:", "^line 29: invalid syntax$"), ("\0", "null bytes"),
@@ -308,6 +316,22 @@ def test_answers_that_do_not_run(text: str, said: str, tmp_path: Path) -> None:
     report = checking.check(str(path), limit=2.0)
     assert re.search(said, report.whole), report.whole
     assert not report.is_right and "The file: " in str(report)
+
+
+def test_an_answer_has_twenty_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its process has some more, to start and to say where it was stopped."""
+    asked: list[Any] = []
+
+    def run(command: list[str], **options: Any) -> Any:
+        asked.append((command[-2:], options["timeout"]))
+        return subprocess.CompletedProcess(command, 0, '[[], ""]', "")
+
+    monkeypatch.setattr(checking.subprocess, "run", run)
+    path = tmp_path / "answer.py"
+    path.write_text(files.solution("dense"))
+    for more in ({}, {"limit": 3.0}):
+        checking.check(str(path), **more)
+    assert asked == [([str(path), "20.0"], 50.0), ([str(path), "3.0"], 33.0)]
 
 
 def test_why_there_is_no_answer() -> None:

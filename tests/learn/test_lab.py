@@ -218,6 +218,22 @@ def test_a_training_run_goes_on_and_is_the_same_again(monkeypatch: pytest.Monkey
     assert lab.training(True, 0.01, 10) == first
 
 
+def test_layers_and_model_are_made_once_and_are_the_same_in_a_new_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever was seeded before. The model is in evaluation."""
+    def everything() -> list[Any]:
+        monkeypatch.setattr(lab, "_made", {})
+        with tn.using("reference"):
+            return [lab.back(THREE, 3)["plain"], lab.forget_bias(THREE)["norms"], lab.gates(THREE)["reading"]]
+
+    tn.seed(5)
+    first = everything()
+    assert lab._new("LSTM", lambda: None) is lab._made["LSTM"] and lab.model() is lab.model()
+    assert not lab.model().training
+    tn.seed(6)
+    for one, other in zip(first, everything(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_the_colors_of_the_page_are_those_of_the_site() -> None:
     assert (ROOT / "tinynet" / "learn" / "page" / "page.css").read_text().startswith(style_sheet())
 

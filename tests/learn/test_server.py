@@ -165,6 +165,19 @@ def test_arrays_begin_at_a_multiple_of_four_bytes() -> None:
     assert [size % 4 for size in sizes] == [0] * 8 and len({*sizes}) > 1
 
 
+def test_one_call_runs_at_a_time(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lab keeps the state of a training run. A page that stays open does not keep the server from ending."""
+    monkeypatch.setitem(lab.CALLS, "locked", lambda: {"locked": server.lock.locked()})
+    status, got, _ = answer(server, "POST", "/call", b'["locked", []]', X_Token=server.token)
+    assert status == 200 and json.loads(got[4:])["plain"] == {"locked": True} and not server.lock.locked()
+    assert answer(server, "POST", "/call", b'["nothing", []]', X_Token=server.token)[0] == 400
+    assert not server.lock.locked() and server.daemon_threads and server.RequestHandlerClass.timeout == 60
+
+
+def test_the_server_listens_on_this_computer_alone(server: Server) -> None:
+    assert server.server_address == ("127.0.0.1", server.server_port)
+
+
 def test_a_call_runs_without_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in the browser. The mode is that of before, afterwards."""
     monkeypatch.setitem(lab.CALLS, "mode", lambda: {"is_reference": is_reference()})
