@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -299,7 +300,13 @@ def test_evaluate_the_part_that_is_to_be_tested(model: Path, tmp_path: Path,
     out = run(capsys, "evaluate", model, tmp_path / "data")[1]
     assert "5 images" not in out and "2 images, in parts, the part 'test'." in out and "accuracy 1.0000" in out
     assert "accuracy 0.3333 on 3" in run(capsys, "evaluate", "--part", "train", model, tmp_path / "data")[1]
-    assert "accuracy 0.6000 on 5" in run(capsys, "evaluate", "--part", "all", model, tmp_path / "data")[1]
+    out = run(capsys, "evaluate", "--part", "all", model, tmp_path / "data")[1]
+    assert "accuracy 0.6000 on 5" in out and "5 images, in parts, the part 'all'." in out
+    shutil.rmtree(tmp_path / "data" / "test")
+    out = run(capsys, "evaluate", model, tmp_path / "data")[1]
+    assert "3 images, in parts, the part 'all'." in out and "accuracy 0.3333 on 3" in out, "without a part `test`"
+    for name, level in (("test/dark/1.png", 0), ("test/bright/1.png", 255)):
+        picture(tmp_path / "data" / name, level)
     assert "must have images in its part 'val', and has none" in complaint(
         capsys, "evaluate", "--part", "val", model, tmp_path / "data")
 
@@ -319,12 +326,16 @@ def test_evaluate_digits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "The test part." in found["data"]
 
 
-def test_evaluate_mnist_of_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluate_mnist_of_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str],
+                                    monkeypatch: pytest.MonkeyPatch) -> None:
     """The model's classes have another order than those of MNIST."""
     arrays = write_mnist(tmp_path / "here")
     model = nn.Sequential(nn.Flatten(), nn.Dense(784, 10), input_shape=(28, 28, 1))
     tn.save(tmp_path / "model", model, classes=tuple("9876543210"))
     found = json.loads(run(capsys, "evaluate", tmp_path / "model", tmp_path / "here", "--json")[1])
+    monkeypatch.setenv("TINYNET_DATA", str(tmp_path / "here"))
+    for source in ("mnist", "auto"):
+        assert json.loads(run(capsys, "evaluate", tmp_path / "model", source, "--json")[1]) == found
     labels = arrays["t10k-labels-idx1-ubyte"]
     assert found["images"] == 4 and np.sum(found["confusion_matrix"], axis=1).tolist() == np.bincount(
         9 - labels, minlength=10).tolist()

@@ -105,7 +105,10 @@ def test_a_figure_that_cannot_be_drawn_leaves_the_file_as_it_was(tmp_path: Path)
     """Nor does one that cannot be written leave half a file."""
     class Broken:
         def savefig(self, file: Any, **options: Any) -> None:
-            (file if hasattr(file, "write") else Path(file).open("wb")).write(b"half")
+            if hasattr(file, "write"):
+                file.write(b"half")
+            else:
+                Path(file).write_bytes(b"half")
             raise ValueError("no glyph")
 
     (tmp_path / "there.png").write_bytes(b"whole")

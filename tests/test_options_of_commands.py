@@ -366,6 +366,50 @@ def test_a_picture_has_a_name_of_letters_and_at_most_80(model: str, drawn: list[
     assert [one["place"].name for one in drawn] == ["001-a-b_c_1_é.png", f"001-{'x' * 80}.png"]
 
 
+def test_pictures_are_numbered_from_argument_to_argument(model: str, folder: Path, drawn: list[dict[str, Any]],
+                                                         tmp_path: Path) -> None:
+    """So that none overwrites another; and what cannot be read has no number."""
+    images = [folder / name for name in ("train/dark/1.png", "train/dark/none.png", "test/dark/4.png", "train",
+                                         "train/dark/1.png")]
+    assert main(["explain", model, *map(str, images), "--out", str(tmp_path), "--most", "2"]) == 1
+    names = [one["place"].name for one in drawn if one["place"].parent == tmp_path]
+    assert [name[4:] for name in names] == ["1.png", "4.png", "1.png", "2.png", "1.png"]
+    assert names[:2] == ["001-1.png", "002-4.png"] and len({*names}) == 5 and sorted(names) == names
+
+
+def test_written_names_cannot_talk_to_the_terminal(model: str, folder: Path, drawn: list[dict[str, Any]],
+                                                   tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                   capsys: pytest.CaptureFixture[str]) -> None:
+    """Those of pictures, of pages, of exported models and of exercises, and those of the images in titles."""
+    strange = "red\x1b[31m"
+    (folder / "train").rename(folder / strange)
+    Image.new("L", (4, 4), 9).save(tmp_path / f"{strange}.png")
+    monkeypatch.setattr(export, "to_onnx", lambda model, path, **options: Path(path).write_bytes(b"x"))
+    for words, lines in ((["explain", model, tmp_path / f"{strange}.png", "--out", tmp_path / f"out{strange}"], 1),
+                         (["explain", model, folder / strange, "--most", "1", "--out", tmp_path / f"out{strange}"], 3),
+                         (["export", model, "--onnx", tmp_path / f"{strange}.onnx"], 1),
+                         (["learn", "--exercises", tmp_path / strange], 8)):
+        assert main([str(word) for word in words]) == 0
+        out, err = capsys.readouterr()
+        assert out.count(r"red\x1b[31m") >= lines == len(out.splitlines()) and "\x1b" not in out + err
+    page = next((tmp_path / f"out{strange}").glob("*.html")).read_text()
+    assert r"red\x1b[31m" in page and "\x1b" not in page and drawn[0]["title"].startswith(r"red\x1b[31m.png: dark")
+
+
+def test_what_the_help_of_a_command_says(capsys: pytest.CaptureFixture[str]) -> None:
+    """A line in the list of all; the same as a sentence, and examples, in its own."""
+    commands = next(one for one in parser()._actions if isinstance(one, argparse._SubParsersAction))
+    told = {one.dest: str(one.help) for one in commands._choices_actions}
+    assert list(told) == str(commands.metavar).split("|") == list(commands.choices)
+    for name, made in commands.choices.items():
+        assert made.description == f"{told[name][0].upper()}{told[name][1:]}." and "\n" not in told[name]
+        assert str(made.epilog).startswith(f"examples:\n  tinynet {name}")
+        options = {word for one in made._actions for word in one.option_strings}
+        assert ("--json" in options) == (name != "train") and ("--csv" in options) == (
+            name in ("predict", "evaluate", "summary"))
+        assert ("--device" in options) == (name in ("train", "predict", "evaluate", "explain"))
+
+
 # --- export ---------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("given", [[], ["pixels"], ["probabilities"], ["lengths"]], ids=str)

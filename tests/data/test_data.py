@@ -662,6 +662,8 @@ def test_load_folder(offline):
         assert len(data.train_images) == 6 and sentence == f"MNIST from {offline / 'here' / 'mnist'}."
     with pytest.raises(DataError, match=r"load: source must be 'auto', 'mnist', 'digits' or a folder .*'.*nothing'"):
         load(offline / "nothing")
+    (offline / "a file").write_bytes(b"")
+    assert mnist.find_below(offline / "a file") is None  # no folder
     (offline / "here" / "mnist" / mnist.FILES[2].name).unlink()
     with pytest.raises(DataError, match="holds no t10k-images"):
         load(offline / "here")
@@ -726,6 +728,10 @@ def test_a_pass_over_indices_is_one_over_batches() -> None:
     rest = numbers(map(loader.batch, loader.indices()))
     assert rest == numbers(same) and len(rest) == 1
     assert loader.state_dict() == {"epoch": 4, "batch": 0}
+    changed = Loader(np.arange(6), np.arange(6), **given, transform=lambda a, b: (a + b, a))
+    for number, index in enumerate(changed.indices()):
+        both, rows = changed.batch(index)
+        assert (both == 2 * rows).all() and rows.get().tolist() == index.get().tolist() and len(rows) == [4, 2][number]
     assert loader.has_indices() and not Other(np.arange(6), **given).has_indices()
     assert not Loader(np.arange(6), **given, lengths=np.arange(6), bucket=1).has_indices()
     assert not Loader(np.arange(6), **{**given, "device": "cpu"}).has_indices()
@@ -735,8 +741,8 @@ def test_what_does_not_go_with_a_device() -> None:
     images = np.zeros((4, 8, 8, 1), np.uint8)
     with pytest.raises(ArgumentError, match="augment"):
         Loader(images, batch_size=2, augment=tn.data.Augment(shift=0.1), device="gpu-emulated")
-    with pytest.raises(ArgumentError, match="in memory"):
-        Loader(Lazy(images), batch_size=2, device="gpu-emulated")
+    with pytest.raises(ArgumentError, match=r"Loader: array 1 must be an array in memory .*, got Lazy; leave"):
+        Loader(np.arange(4), Lazy(images), batch_size=2, device="gpu-emulated")
     with pytest.raises(DeviceError):
         Loader(images, batch_size=2, device="cuda")
 
@@ -798,6 +804,16 @@ def test_loader_position_is_that_of_the_epoch_it_is_set_to():
     next(passing)
     loader.load_state_dict({"epoch": 4, "batch": 3})
     assert loader.state_dict() == {"epoch": 4, "batch": 3}
+
+
+@pytest.mark.parametrize("state", [{"epoch": -1, "batch": 1}, {"epoch": 1, "batch": 6}, {"epoch": 2.0, "batch": 1},
+                                   {"epoch": 2**63, "batch": 0}, {"epoch": 1, "batch": True}], ids=str)
+def test_a_position_that_a_loader_does_not_have_changes_nothing(state):
+    loader = Loader(np.arange(9), batch_size=2)
+    loader.load_state_dict({"epoch": 2, "batch": 4})
+    with pytest.raises(ArgumentError, match="was it saved for the same data and batch size"):
+        loader.load_state_dict(state)
+    assert loader.state_dict() == {"epoch": 2, "batch": 4} and [batch.tolist() for batch, in loader] == [[8]]
 
 
 def test_loader_counts_the_passes_begun():

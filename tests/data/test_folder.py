@@ -349,6 +349,40 @@ def test_unreadable_folders_are_named(tmp_path, monkeypatch):
     assert found.skipped == (("a/deep/", "cannot be read (Permission denied); check its permissions"),)
 
 
+def test_a_folder_that_cannot_be_read_is_an_error(tmp_path, monkeypatch):
+    def scandir(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    for read in (scan_folder, folder.list_images):
+        with pytest.raises(DataError, match=r"cannot be read \(Permission denied\); check its permissions"):
+            read(tmp_path)
+
+
+def test_images_are_checked_by_as_many_threads_as_are_asked_for(tmp_path, monkeypatch):
+    """Not at all without a check."""
+    asked, prefetch, root = [], folder.prefetch, many(tmp_path, 70)
+    monkeypatch.setattr(folder, "prefetch", lambda *given: asked.append(given[1:]) or prefetch(*given))
+    expected = scan_folder(root)
+    for threads in (0, 3):
+        assert (scan_folder(root, threads=threads).copies == expected.copies).all()
+    assert asked == [(range(0, 140, 64), threads) for threads in (None, 0, 3)]
+    scan_folder(root, check=False)
+    assert len(asked) == 3
+
+
+def test_a_deep_layout_of_two_classes_comes_before_one_of_a_single_class(tmp_path):
+    fill(tmp_path, "top/a.png", "data/x/cat/1.png", "data/x/dog/1.png")
+    found = scan_folder(tmp_path, min_classes=1)
+    assert found.classes == ("cat", "dog") and "left out 1 file elsewhere" in found.report()
+
+
+def test_a_name_of_a_stand_in_counts_at_the_top_alone(tmp_path):
+    fill(many(tmp_path, 2), "b/STAND-IN.txt")
+    found = scan_folder(tmp_path)
+    assert not found.stand_in and [one.name for one in found.skipped] == ["b/STAND-IN.txt"]
+
+
 def test_deep_folders_end(tmp_path):
     deep = many(tmp_path) / Path(*"cdefghijkl")
     fill(deep, "x.png")
@@ -694,6 +728,46 @@ def test_folds_of_one_patient(tmp_path):
     fold, = folds(found)
     assert_parts(np.arange(64), fold.train, fold.validation, fold.test)
     assert "the only one" in fold.sentence
+    wide, = folds(found, validation=0.4, test=0.1)
+    assert len(wide.validation) > len(fold.validation) > 0 and len(wide.test) < len(fold.test)
+
+
+def test_the_share_to_validate_is_the_one_that_is_asked_for(tmp_path):
+    """Of the slides of other patients, of the part `train`, and of what is not in the test part of a fold."""
+    two = scan_folder(write_idc_stand_in(tmp_path / "two", patients=2, patches=64, seed=1), check=False)
+    for fold in folds(two, validation=0.5):
+        assert len(fold.validation) == len(fold.train) == 32
+    names = [f"{part}/{'ab'[number % 2]}/{number}.png" for part in ("train", "test") for number in range(100)]
+    kept = folder._folder(Path("x"), "in parts", [(one, None) for one in recognise("x", names).found], [], [], None,
+                          False, 2)
+    fold, = folds(kept, validation=0.3, test=0.9, seed=0)
+    assert [len(fold.train), len(fold.validation), len(fold.test)] == [70, 30, 100] and "30% of" in fold.sentence
+    without = replace(kept, part_of=np.full(200, "train"))
+    fold, = folds(without, validation=0.5, test=0.25, seed=0)
+    assert [len(fold.train), len(fold.validation), len(fold.test)] == [75, 75, 50]
+    for fold in cross_folds(kept, 4, validation=0.4, seed=0):
+        assert [len(fold.train), len(fold.validation), len(fold.test)] == [45, 30, 25]
+    five = scan_folder(write_idc_stand_in(tmp_path / "five", patients=5, patches=20, seed=1), check=False)
+    for fold in cross_folds(five, 5, validation=0.01, seed=0):
+        assert [len(fold.train), len(fold.validation), len(fold.test)] == [60, 20, 20], "one patient at least"
+
+
+def test_a_single_patient_to_train_on_without_positions(tmp_path):
+    """A share of the images is to validate on."""
+    names = [f"{'ab'[number % 2]}/{number}_p{number // 10}.png" for number in range(20)]
+    found = scan_folder(fill(tmp_path, *names), groups=r"_p(\d)", check=False)
+    for fold in cross_folds(found, 2, validation=0.3, seed=0):
+        assert [len(fold.train), len(fold.validation), len(fold.test)] == [7, 3, 10]
+
+
+def test_the_last_seed_divides_where_none_is_given(tmp_path):
+    names = [f"{'ab'[number % 2]}/{number}.png" for number in range(40)]
+    found = scan_folder(fill(tmp_path, *names), groups=None, check=False)
+    for split in (lambda **seed: folds(found, **seed)[0], lambda **seed: cross_folds(found, 3, **seed)[0]):
+        random.seed(3)
+        last, same, other = split(), split(seed=3), split(seed=4)
+        for part in ("train", "validation", "test"):
+            assert getattr(last, part).tolist() == getattr(same, part).tolist() != getattr(other, part).tolist()
 
 
 def test_strips_of_one_slide_are_shares_of_all_its_patches(tmp_path):
@@ -790,6 +864,8 @@ def test_stand_ins_never_mix_with_what_is_there(tmp_path, write):
     with pytest.raises(DataError, match=f"{write.__name__}: .* must be a new or an empty folder"):
         write(tmp_path)
     assert contents(tmp_path) == {"mine.png": b""}
+    with pytest.raises(DataError, match=r"mine\.png must be a new or an empty folder, it is not; name another"):
+        write(tmp_path / "mine.png")
     with pytest.raises(ArgumentError, match="must be an integer of at least 1, got 0"):
         write(tmp_path / "x", **{"patients" if "idc" in write.__name__ else "train": 0})
 
@@ -856,6 +932,8 @@ def test_cross_folds_without_groups(tmp_path):
     assert all((a.test == b.test).all() for a, b in zip(several, again, strict=True))
     assert any(len(a.test) != len(b.test) or (a.test != b.test).any() for a, b in zip(several, other, strict=True))
     assert several[1].sentence == "fold 2 of 5, at random, class by class"
+    assert [fold.sentence for fold in cross_folds(found, 2, seed=0)] == [
+        "fold 1 of 2, at random, class by class", "fold 2 of 2, at random, class by class"]
     for count in (1, 2.5, True):
         with pytest.raises(ArgumentError, match="cross_folds: count must be"):
             cross_folds(found, count)
@@ -867,6 +945,9 @@ def test_cross_folds_by_patient(tmp_path, patients, count):
     several = cross_folds(found, count, seed=3)
     assert len(several) == min(patients, count)
     whole_groups(found, several)
+    how = "by patients" if patients > count else "one for each of the patients"
+    assert [fold.sentence for fold in several] == [f"fold {k} of {len(several)}, {how}"
+                                                   for k in range(1, len(several) + 1)]
     if patients == 2:
         for fold, other in zip(several, folds(found), strict=True):
             assert all((getattr(fold, part) == getattr(other, part)).all() for part in ("train", "validation", "test"))

@@ -65,6 +65,9 @@ def test_bytes_and_open_files(tmp_path):
         read_image(file)
     with pytest.raises(DataError, match="read_image: the image is damaged"):
         read_image(content[:40])
+    with open(os.open(path, os.O_RDONLY), "rb") as numbered, pytest.raises(DataError, match="read_image: the image is"):
+        numbered.read()
+        read_image(numbered)  # its name is a number
     for source in (None, 3, RGB, io.StringIO("text"), [path]):
         with pytest.raises(ArgumentError, match="source must be a path, bytes, or a file"):
             read_image(source)
@@ -278,6 +281,22 @@ def test_damaged_exif_does_not_matter(tmp_path):
     np.testing.assert_array_equal(read_image(path), RGB)
 
 
+@pytest.mark.parametrize("size", [np.int64(5), (np.int32(5), 5), [5, 5], (5, np.uint8(5))], ids=repr)
+def test_sizes_may_be_numbers_of_numpy_and_lists(tmp_path, size):
+    path = written(tmp_path, RGB)
+    np.testing.assert_array_equal(read_image(path, size=size), read_image(path, size=5))
+    pictures = Images(tmp_path, iter(["a.png"]), size=size)
+    assert pictures.shape == (1, 5, 5, 3) and {type(side) for side in pictures.size} == {int}
+
+
+def test_a_palette_in_grey_is_its_colours_in_grey(tmp_path):
+    palette = Image.fromarray(np.array([[0, 1], [2, 1]], np.uint8), "P")
+    palette.putpalette([10, 20, 30, 200, 100, 50, 7, 8, 9])
+    expected = np.array([[10, 20, 30], [200, 100, 50], [7, 8, 9]]) @ [0.299, 0.587, 0.114]
+    found = read_image(written(tmp_path, palette), channels=1)[..., 0]
+    assert np.abs(found - expected[[[0, 1], [2, 1]]]).max() <= 1
+
+
 def test_resizing_averages(tmp_path):
     checks = np.indices((32, 48)).sum(axis=0) % 2 * 255
     path = written(tmp_path, checks.astype(np.uint8))
@@ -413,6 +432,20 @@ def test_without_pillow(tmp_path, monkeypatch):
         read_image(path)
 
 
+def test_a_pillow_that_cannot_read_webp_is_said(tmp_path, monkeypatch):
+    from PIL import WebPImagePlugin
+
+    monkeypatch.setattr(WebPImagePlugin, "SUPPORTED", False)
+    (tmp_path / "a.webp").write_bytes(webp())
+    with pytest.raises(DataError, match=r"a\.webp is a WebP, which this installation of Pillow cannot read; convert"):
+        read_image(tmp_path / "a.webp")
+
+
+def test_a_fault_without_words_is_named_by_its_kind():
+    assert str(formats.damaged(MemoryError())) == "is damaged (MemoryError); copy it again"
+    assert str(formats.damaged(OSError("cut\n"))) == r"is damaged (cut\n); copy it again"
+
+
 # --- many -----------------------------------------------------------------------------------------------------------
 
 @pytest.fixture
@@ -435,9 +468,12 @@ def test_images_are_an_array(source):
 
 
 @pytest.mark.parametrize("threads", [None, 1, 3])
-def test_images_in_memory_if_they_fit(source, threads):
+def test_images_in_memory_if_they_fit(source, threads, monkeypatch):
     source, pictures = source
+    asked, prefetch = [], images.prefetch
+    monkeypatch.setattr(images, "prefetch", lambda *given: asked.append(given[2:]) or prefetch(*given))
     np.testing.assert_array_equal(source.in_memory(threads=threads), pictures, strict=True)
+    assert asked == [(threads,)]
     assert source.in_memory(pictures.nbytes) is not source
     assert source.in_memory(pictures.nbytes - 1) is source
 

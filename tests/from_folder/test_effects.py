@@ -480,7 +480,8 @@ def test_which_figures_are_drawn(samples: Samples, tmp_path: Path, monkeypatch: 
 # --- settings -------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(("sizes", "side"), [
-    ([(50, 70), (40, 90), (90, 50)], 48), ([(50, 70), (40, 90), (60, 30)], 40), ([(500, 700)], 128), ([(9, 9)], 16), ([(31, 31)], 28), ([(33, 35)], 32)])
+    ([(50, 70), (40, 90), (90, 50)], 48),
+    ([(50, 70), (40, 90), (60, 30)], 40), ([(500, 700)], 128), ([(9, 9)], 16), ([(31, 31)], 28), ([(33, 35)], 32)])
 def test_the_usual_size_is_that_of_the_shorter_sides(sizes: list[tuple[int, int]], side: int) -> None:
     folder: Any = SimpleNamespace(sizes=np.array([(*one, 3) for one in sizes]))
     assert usual_size(folder) == side and usual_size(SimpleNamespace(sizes=None)) == 128  # type: ignore[arg-type]
