@@ -848,6 +848,31 @@ def test_what_stand_ins_hold_by_default(tmp_path, monkeypatch):
     assert saved[-1][0] == "person2005_virus_2010.jpeg"
 
 
+def test_the_files_of_stand_ins_are_what_they_are_named(tmp_path):
+    """X-rays are grey JPEGs, and the tissue of each patient has its own colour in PNGs. The seed is 0 by default."""
+    root, same = (write_chest_xray_stand_in(tmp_path / name, train=4, test=2, size=24, **seed)
+                  for name, seed in (("x", {}), ("same", {"seed": 0})))
+    assert contents(root) == contents(same)
+    found = scan_folder(root)
+    pictures = found.images(24)[:].astype(int)
+    assert np.abs(np.diff(pictures, axis=-1)).max() <= 1 and (found.sizes == [24, 24, 3]).all()
+    assert all(content.startswith(b"\xff\xd8\xff") for name, content in contents(root).items() if ".jpeg" in name)
+    root, same = (write_idc_stand_in(tmp_path / name, patients=3, patches=8, **seed)
+                  for name, seed in (("y", {}), ("y same", {"seed": 0})))
+    assert contents(root) == contents(same)
+    assert all(content.startswith(b"\x89PNG") for name, content in contents(root).items() if ".png" in name)
+    found = scan_folder(root)
+    colours = found.images(50)[:].mean(axis=(1, 2))
+    healthy = found.labels == 0
+    of_patient = np.array([colours[healthy & (found.groups == one)].mean(axis=0) for one in np.unique(found.groups)])
+    assert np.ptp(of_patient, axis=0).max() > 8
+
+
+def test_a_fold_says_how_large_its_parts_are():
+    fold = splits.Fold(np.arange(1000), np.arange(20), np.arange(3), "by hand")
+    assert repr(fold) == "Fold(1,000 images to train on, 20 to validate, 3 to test; by hand)"
+
+
 def test_stand_ins_are_seeded(tmp_path):
     for write, options in ((write_idc_stand_in, {"patients": 2, "patches": 6}),
                            (write_chest_xray_stand_in, {"train": 6, "test": 4, "size": 24})):

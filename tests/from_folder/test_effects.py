@@ -429,6 +429,11 @@ def test_curves_of_each_history(drawn: list[Any]) -> None:
     assert [list(line.get_ydata()) for line in losses.lines] == [[2, 1], [2], [3, 2], [3]]
     assert [list(line.get_ydata()) for line in shares.lines] == [[25, 50], [25], [12.5, 25], [12.5], [62.5, 62.5]]
     assert list(losses.lines[0].get_xdata()) == [1, 2] and shares.lines[-1].get_label() == "tested: the test part"
+    for axes in (losses, shares):
+        assert [line.get_color() for line in axes.lines[:4]] == ["tab:blue"] * 2 + ["tab:orange"] * 2
+        assert all(line.get_visible() and line.get_alpha() == 0.3 for line in axes.get_xgridlines())
+        assert axes.get_xlabel() == "epoch"
+    assert (shares.lines[-1].get_color(), shares.lines[-1].get_linestyle()) == ("grey", ":")
     labels = [line.get_label() for line in losses.lines]
     assert labels[0] == "training, while learning" and labels[2] == "validation"
     assert losses.lines[0].get_alpha() == 0.5 and labels[1].startswith("_") and labels[3].startswith("_")

@@ -48,7 +48,8 @@ def test_what_the_page_shows_first() -> None:
     assert found["strokes"] is STROKES and found["version"] == tn.__version__
     assert found["parameters"] == sum(p.size for p in lab.model().parameters())
     np.testing.assert_array_equal(found["digits"], np.rint(255 * drawn()).reshape(10, 784))
-    assert found["source"].startswith("def dlstm(") and found["source"] == lab.source()["source"] and found["times"]
+    assert found["source"].startswith("def dlstm(") and found["source"] == lab.source()["source"]
+    assert found["times"] == json.loads((ROOT / "tinynet" / "learn" / "page" / "times.json").read_text()) != {}
     head = lab.call_json("products", "[2, 1]")
     assert head == lab.call("products", [2, 1]) and json.loads(head[4:])["plain"] == small_widgets.products(2, 1)
 
@@ -92,7 +93,12 @@ def test_gradients_on_their_way_back_are_those_of_the_whole_sequence() -> None:
     loss.backward()
     assert found["loss"] == pytest.approx(loss.item(), rel=1e-5)
     np.testing.assert_allclose(found["carry"][0], np.asarray(c0.grad)[0], rtol=1e-3, atol=1e-7)
-    f = lab.gates(THREE)["gates"][:, 0]
+    state = lab.gates(THREE)
+    f, o = state["gates"][:, 0], state["gates"][:, 3]
+    later = np.concatenate([found["carry"][1:], np.zeros((1, 128))])
+    through_h = found["dh"] * o * (1 - np.tanh(state["C"]) ** 2)
+    np.testing.assert_allclose(found["dC"], later + through_h, rtol=1e-3, atol=1e-6)  # (7)
+    assert np.abs(found["dh"] - found["dC"]).max() > 1e-3
     np.testing.assert_allclose(found["carry"], found["dC"] * f, rtol=1e-3, atol=1e-7)  # (13)
     np.testing.assert_allclose(found["forget"][25], (f[25] * f[26] * f[27]).mean(), rtol=1e-5)
     assert found["plain"].shape == (28,) and (np.diff(found["plain"]) > 0).mean() > 0.8
@@ -117,6 +123,7 @@ def test_a_larger_forget_bias_keeps_more_of_the_gradient() -> None:
     ("", "", []),
     ("dC = dC * f  # (13)", "dC = 0 * dC  # (13)", ["complex step", "differences", "PyTorch's tolerance"]),
     ("dhx = dz[t] @ W.T", "dhx = 1.0001 * dz[t] @ W.T", ["complex step", "differences"]),
+    ("dhx = dz[t] @ W.T", "dhx = 1.005 * dz[t] @ W.T", ["complex step", "differences", "PyTorch's tolerance"]),
 ])
 def test_each_checker_says_what_it_sees(right: str, wrong: str, noticed: list[str]) -> None:
     text = lab.source()["source"]
