@@ -70,6 +70,15 @@ def test_a_map_lies_over_its_image(signed: bool, least: float, colours: str, dra
     assert drawn[1].axes[1].images[1].get_clim()[1] == 1.0
 
 
+@pytest.mark.parametrize("shape", [(1, 6, 1), (1, 6, 3), (6, 1, 1), (6, 1, 3), (1, 1, 1), (1, 1, 3), (2, 6, 3)])
+def test_pictures_of_a_single_row_or_column_are_drawn(shape: tuple[int, int, int], drawn: list[Any]) -> None:
+    picture = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
+    drawing.sheet("there.png", [picture], ["one"], title="one")
+    drawing.map_over("there.png", picture, np.ones(shape[:2]), title="one", label="map", signed=True)
+    for axes in (drawn[0].axes[0], drawn[1].axes[0]):
+        np.testing.assert_array_equal(axes.images[0].get_array(), picture[..., 0] if shape[2] == 1 else picture)
+
+
 def test_a_sheet_has_three_to_five_columns(drawn: list[Any]) -> None:
     for count, columns, rows in ((1, 3, 1), (3, 3, 1), (4, 4, 1), (5, 5, 1), (6, 5, 2)):
         drawing.sheet("there.png", [np.zeros((2, 2, 1), np.uint8)] * count, "abcdef"[:count], title="some")

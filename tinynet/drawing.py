@@ -86,12 +86,17 @@ def sheet_of(pictures: Sequence[np.ndarray], captions: Sequence[str], title: str
     figure.suptitle(title)
     for place, (picture, caption) in enumerate(zip(pictures, captions, strict=True), 1):
         axes = figure.add_subplot(rows, columns, place)
-        axes.imshow(picture.squeeze(), cmap="gray", vmin=0, vmax=255)
+        _show(axes, picture)
         axes.set_title(plain(caption), fontsize=8)
         axes.axis("off")
     if not pictures:
         figure.text(0.5, 0.5, "none", ha="center")
     return figure
+
+
+def _show(axes: Any, picture: np.ndarray) -> None:
+    """Draw a uint8 image (H,W,1) in grey, or (H,W,3) in its colours. Any side may be a single pixel."""
+    axes.imshow(picture[..., 0] if picture.shape[-1] == 1 else picture, cmap="gray", vmin=0, vmax=255)
 
 
 def map_over(path: str | os.PathLike[str], picture: np.ndarray, heat: np.ndarray, *, title: str, label: str,
@@ -104,7 +109,7 @@ def map_over(path: str | os.PathLike[str], picture: np.ndarray, heat: np.ndarray
     figure = new_figure(9, 4.4)
     figure.suptitle(plain(title), fontsize=10)
     left, right = figure.subplots(1, 2)
-    left.imshow(picture.squeeze(), cmap="gray", vmin=0, vmax=255)
+    _show(left, picture)
     right.imshow(picture.mean(axis=-1), cmap="gray", vmin=0, vmax=255)
     most = float(np.abs(heat).max()) or 1.0
     colours, least = ("PuOr_r", -most) if signed else ("inferno", 0.0)
