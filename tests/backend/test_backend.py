@@ -182,6 +182,20 @@ def test_everything_runs_without_numba(monkeypatch: pytest.MonkeyPatch) -> None:
         assert np.array_equal(without, y(x).numpy())
 
 
+@pytest.mark.parametrize("device", ["cpu", "gpu-emulated"])
+def test_without_numba_nothing_is_recorded_and_a_cpu_has_done_the_work(device: str, monkeypatch: pytest.MonkeyPatch
+                                                                       ) -> None:
+    def missing(*given: Any) -> Any:
+        raise ImportError("no Numba here")
+
+    monkeypatch.setattr(backend.overrides, "module_for", missing)
+    done = list[int]()
+    with pytest.raises(DeviceError, match=r"record: only kernels are recorded, and these need Numba \(no Numba here\); "
+                                          "install it"):
+        backend.record(device, lambda: done.append(1))
+    assert done == [1] * (device == "cpu")
+
+
 def test_updates_are_overridden_like_ops(overridden: Any) -> None:
     @Update
     def grown(xp: Any, value: Any, *, by: float) -> None:

@@ -46,12 +46,40 @@ def test_devices_says_what_there_is() -> None:
     assert cpu.memory is None or 0 < cpu.free < cpu.memory
 
 
+def test_each_gpu_has_a_line_with_its_own_memory_and_what_the_pool_keeps_is_free() -> None:
+    with other_machines.installed(count=2, compiler=None) as cupy:
+        _, first, second, _ = tn.devices()
+        assert cupy.cuda.runtime.current == 0
+    assert (str(first), str(second)) == ("gpu (Fake 0, 0.4 of 1.0 GiB free)", "gpu:1 (Fake 1, 0.6 of 2.0 GiB free)")
+    assert (first.memory, first.free) == (2**30, 2**28 + 2**27) and (second.memory, second.free) == (2**31, 5 * 2**27)
+
+
+def test_of_several_gpus_the_one_that_is_used_becomes_the_current_one() -> None:
+    """Also when it was used before. A single GPU is always current."""
+    with other_machines.installed(count=2, compiler=None) as cupy:
+        for device, number in (("gpu:1", 1), ("gpu", 0), ("gpu:1", 1), ("gpu:0", 0)):
+            assert backend.namespace(device) is cupy
+            assert cupy.cuda.runtime.current == number
+        with pytest.raises(DeviceError, match=r"device: gpu:2 is not there, this machine has 2 GPU\(s\); count from gpu:0"):
+            backend.namespace("gpu:2")
+    with other_machines.installed(compiler=None) as cupy:
+        assert cuda.open_device("gpu", 0) == (cupy, None)
+        with pytest.raises(DeviceError, match=r"device: gpu:1 is not there, this machine has 1 GPU\(s\); count from gpu:0"):
+            backend.namespace("gpu:1")
+    with pytest.raises(DeviceError, match="device: gpu"), other_machines.installed(count=0):  # nothing is remembered
+        backend.namespace("gpu")
+
+
 def test_devices_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cupy", None)
     monkeypatch.setattr(emulator.shutil, "which", lambda name: "/usr/bin/clang++" if name == "clang++" else None)
     monkeypatch.setattr(places, "text_of", lambda path: "")  # a system without /proc
     cpu, gpu, slow = tn.devices()
     assert cpu.is_available and cpu.memory is None
+    for named, title in (("Fast 9000", "Fast 9000"), ("", "arm65")):
+        monkeypatch.setattr(places.platform, "processor", lambda named=named: named)
+        monkeypatch.setattr(places.platform, "machine", lambda: "arm65")
+        assert places.host().title.startswith(f"{title}, ")
     assert not gpu.is_available and not slow.is_available
     assert str(gpu).startswith("gpu (not available: needs CuPy, which is not installed; pip install cupy-cuda13x")
     assert str(slow) == f"gpu-emulated (not available: {emulator.missing()})"
@@ -65,6 +93,8 @@ def test_a_compiler_for_another_processor_emulates_no_gpu(monkeypatch: pytest.Mo
         pytest.skip("another processor, or no g++")
     monkeypatch.setattr(emulator.platform, "machine", lambda: other)
     assert f"g++ for this processor, {other}, got one for " in str(emulator.missing())
+    monkeypatch.setattr(emulator.sys, "platform", "win32")
+    assert emulator.missing() == "kernels are compiled by g++ on Linux, got win32; on Windows, use WSL"
 
 
 MACHINES = {

@@ -129,6 +129,23 @@ def test_batches(library: FakeCublas, batches: tuple[tuple[int, ...], ...], tran
         np.testing.assert_allclose(on_host(out), expected + 1, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("transposes", FLAGS, ids=str)
+def test_a_product_of_a_known_form_is_made_from_the_arrays_of_now(library: FakeCublas, transposes: tuple[bool, bool],
+                                                                  device: Put) -> None:
+    """In whatever layout the result is; and sums are added to what is there now."""
+    rng, options = np.random.default_rng(0), {"transpose_a": transposes[0], "transpose_b": transposes[1]}
+    for a, b, c in _combinations():
+        for turn in range(3):
+            A, B, before = (rng.standard_normal(shape) for shape in ((3, 4), (4, 5), (3, 5)))
+            inputs = device(a(A.T.copy() if transposes[0] else A)), device(b(B.T.copy() if transposes[1] else B))
+            for accumulate in (False, True):
+                out = device(c(before))
+                assert matmul(*inputs, **options, out=out, accumulate=accumulate) is out
+                np.testing.assert_allclose(on_host(out), A @ B + before * accumulate, rtol=1e-12, atol=1e-12)
+            np.testing.assert_allclose(on_host(matmul(*inputs, **options)), A @ B, rtol=1e-12, atol=1e-12,
+                                       err_msg=str(turn))
+
+
 def test_batches_with_steps_and_in_reverse_order(library: FakeCublas, device: Put) -> None:
     """The matrices themselves have no gaps."""
     rng = np.random.default_rng(0)
@@ -284,6 +301,33 @@ def test_threads_share_the_workspace_of_a_stream_and_free_their_handles(library:
     worker.start()
     worker.join()
     assert list(binding._workspaces.values()) == [kept]
+
+
+def test_a_thread_keeps_the_handles_of_a_limited_number_of_streams(library: FakeCublas, device: Put, place: str
+                                                                   ) -> None:
+    A, xp, streams = device(np.ones((2, 2), "float32")), backend.namespace(place), list[Any]()
+    binding = cublas.load(xp)
+    assert binding is not None
+    for _ in range(2 * cublas._HANDLES + 3):
+        streams.append(xp.cuda.Stream(non_blocking=True))
+        with streams[-1]:
+            assert on_host(matmul(A, A)).tolist() == [[2, 2]] * 2
+            assert 0 < len(binding._local.handles) <= cublas._HANDLES
+    gc.collect()
+    assert library.calls.count("create") - library.calls.count("destroy") == len(binding._local.handles)
+
+
+@pytest.mark.parametrize(("status", "reason"), [(1, "it is not initialised"), (3, "a resource could not be allocated"),
+                                                (99, "unknown")])
+def test_a_handle_that_cannot_be_made_is_an_error_and_is_not_destroyed(library: FakeCublas, device: Put, status: int,
+                                                                       reason: str,
+                                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library, "cublasCreate_v2", lambda handle: status)
+    A = device(np.ones((2, 2), "float32"))
+    with pytest.raises(DeviceError, match=rf"cublasCreate: must return 0, got {status} \({reason}\); is the GPU's"):
+        matmul(A, A)
+    gc.collect()
+    assert not library.calls
 
 
 @pytest.mark.parametrize(("architecture", "shared", "size"), [("sm_75", 64, 4), ("sm_80", 163, 4), ("sm_90", 227, 32),

@@ -83,6 +83,7 @@ def test_cupy_is_given_ascii_without_trigraphs(path: Path) -> None:
     """CuPy writes the text in the encoding of the locale; `??` and another character would be one, as `??/` is."""
     class Library:
         def RawModule(self, code: str, options: tuple[str, ...]) -> str:
+            assert options == ("-std=c++17",)
             return code
 
     code = launch._compiled(Library(), assemble(path))

@@ -189,6 +189,16 @@ def test_there_are_no_warnings_of_numpy() -> None:
     there *= 10
     there -= there
     assert np.isnan((there * 2).get()).all()
+    there.fill(3e38)
+
+    def work() -> Any:
+        made = there * 10
+        made -= made
+        return made
+
+    made, recorded = graph.capture("gpu-emulated", work)
+    recorded.launch()
+    assert np.isnan(made.get()).all()
 
 
 def test_waiting_is_allowed_again_after_an_error() -> None:
@@ -215,11 +225,64 @@ def test_copying_from_the_host_can_be_forbidden_and_numbers_pass() -> None:
             xp.asarray(host)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "int64", "uint8"])
-def test_memory_that_was_never_written_is_nan(dtype: str) -> None:
-    values = xp.empty((3, 2), dtype).get()
-    assert np.isnan(values).all() if dtype == "float32" else (values == np.iinfo(dtype).max).all()
-    assert xp.empty_like(xp.asarray(host)).dtype == np.float32
+@pytest.mark.parametrize(("dtype", "value"), [("float32", np.nan), ("float64", np.nan), ("complex64", np.nan),
+                                              ("int64", 2**63 - 1), ("uint8", 255), ("bool", True)])
+def test_memory_that_was_never_written_is_nan(dtype: str, value: Any) -> None:
+    for made in (xp.empty((3, 2), dtype), xp.empty_like(xp.zeros((3, 2)), dtype), xp.empty_like(xp.zeros((3, 2), dtype))):
+        assert made.dtype == dtype
+        np.testing.assert_array_equal(made.get(), np.full((3, 2), value, dtype))
+    assert xp.empty(3).dtype == np.float64
+
+
+def test_an_array_tells_of_itself_what_numpys_tells() -> None:
+    for own in (host, host.T.astype("float64"), host[:, ::2], host.astype("complex64"), np.asarray(3), host[:0]):
+        there = xp.ndarray(own)
+        for name in ("shape", "ndim", "size", "dtype", "itemsize", "nbytes", "strides"):
+            assert getattr(there, name) == getattr(own, name), name
+        assert (there.data.ptr, there.data.device_id) == (own.ctypes.data, 0)
+        assert there.flags.c_contiguous == own.flags.c_contiguous
+        for name in ("real", "imag", "T"):
+            np.testing.assert_array_equal(getattr(there, name).get(), getattr(own, name))
+        assert own.ndim == 0 or len(there) == len(own)
+        assert own.size != 1 or there.item() == own
+
+
+def test_an_array_may_be_made_of_another_one_with_its_memory_in_another_order_or_dtype() -> None:
+    there = xp.asarray(host)
+    assert xp.array(there)._host is not there._host and not np.shares_memory(xp.array(there)._host, there._host)
+    assert xp.array(there, order="F").flags.f_contiguous and xp.array(there.T).flags.f_contiguous
+    assert xp.array(there.T, order="C").flags.c_contiguous
+    assert xp.array(there, "int64").dtype == np.int64
+    assert np.shares_memory(xp.array(there, copy=None)._host, there._host)
+    there.set(host + 1)
+    np.testing.assert_array_equal(there.get(), host + 1)
+
+
+def test_while_a_stream_records_no_list_is_copied_from_the_host() -> None:
+    """A list of arrays of the device is one of the host, too."""
+    for make in (xp.asarray, xp.array):
+        with pytest.raises(DeviceError, match="capture: nothing may wait for gpu-emulated.*copying from the host"):
+            graph.capture("gpu-emulated", lambda make=make: make([1.0, 2.0]))
+    assert xp.asarray([1.0, 2.0]).get().tolist() == [1, 2]
+
+
+def test_the_error_of_the_work_is_told_and_not_that_of_ending_its_recording(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails() -> None:
+        raise KeyError("work")
+
+    end = fake_cuda.Stream.end_capture
+
+    def invalid(stream: Any) -> Any:
+        end(stream)
+        raise RuntimeError("the capture is invalid")
+
+    monkeypatch.setattr(fake_cuda.Stream, "end_capture", invalid)
+    with pytest.raises(KeyError, match="work"):
+        graph.capture("gpu-emulated", fails)
+    assert not fake_cuda.is_capturing() and gc.isenabled()
+    with pytest.raises(DeviceError, match=r"capture: nothing may wait .*\(the capture is invalid\)"):
+        graph.capture("gpu-emulated", lambda: None)
+    assert not fake_cuda.is_capturing()
 
 
 @pytest.mark.parametrize(("operate", "expected"), [

@@ -291,6 +291,73 @@ def test_shared_memory_is_asked_for_within_the_limits(kernels: Callable[[str], K
     assert asked_for == [49_156, 65_536]  # at most once for each more
 
 
+@pytest.fixture
+def on_gpus(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[Any]]:
+    """Makes arguments of `scale` whose arrays say that they are on the GPU of a number."""
+    monkeypatch.setattr(launch.backend, "device_of", lambda array: f"gpu:{array.device.id}")
+    monkeypatch.setattr(launch, "_library", lambda array: xp)
+
+    def make(number: int) -> list[Any]:
+        values = arguments()
+        for value in values:
+            if isinstance(value, fake_cupy.Array):
+                value.device = SimpleNamespace(id=number)
+        return values
+    return make
+
+
+def test_each_gpu_is_asked_for_shared_memory(kernels: Callable[[str], Kernels], launched: list[Any],
+                                             on_gpus: Callable[[int], list[Any]],
+                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    asked_for, limits, kernel = list[int](), list[int](), kernels(SCALE)
+    monkeypatch.setattr(fake_cupy.RawKernel, "max_dynamic_shared_size_bytes",
+                        property(None, lambda self, size: asked_for.append(size)))
+    monkeypatch.setattr(launch, "_limits", lambda xp, device: limits.append(device) or launch.Limits(2**16, 1))
+    for number in (0, 1, 0, 1):
+        kernel.launch("scale", Grid((1, 1, 1), (32, 1, 1), 50_000), *on_gpus(number))
+    assert asked_for == [50_000] * 2 and limits == [0, 1] and len(launched) == 4
+
+
+def test_arrays_of_another_gpu_are_noticed_after_a_launch_on_one(kernels: Callable[[str], Kernels], launched: list[Any],
+                                                                 on_gpus: Callable[[int], list[Any]]) -> None:
+    kernel = kernels(SCALE)
+    for number in (1, 1, 0, 1):
+        kernel.launch("scale", one_each(5), *on_gpus(number))
+        for place, name in ((1, "out"), (5, "count")):
+            values = on_gpus(number)
+            values[place] = on_gpus(1 - number)[place]
+            with pytest.raises(DeviceError, match=f"scale: its arrays must be on one device, got {name} on "
+                                                  f"gpu:{1 - number}, others on gpu:{number}; move them with"):
+                kernel.launch("scale", one_each(5), *values)
+    assert len(launched) == 4
+
+
+def test_the_sign_of_zero_arrives(kernels: Callable[[str], Kernels], launched: list[Any]) -> None:
+    """Numbers that are equal are not always the same."""
+    kernel = kernels(SCALE)
+    for factor in (0.0, -0.0, 0, np.float32(-0.0)):
+        kernel.launch("scale", one_each(5), *arguments(factor=factor))
+    assert [bool(np.signbit(values[2])) for _, _, values, _ in launched] == [False, True, False, True]
+
+
+def test_a_limited_number_of_structs_is_remembered(kernels: Callable[[str], Kernels], launched: list[Any],
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    class Plain(NamedTuple):
+        first: int
+        step: int = 2
+        factor: float = 3.0
+        twice: bool = True
+        offset: int = 0
+
+    made, struct_of, kernel = list[int](), launch._struct, kernels(STRUCT)
+    monkeypatch.setattr(launch, "_GRIDS", 3)
+    monkeypatch.setattr(launch, "_struct", lambda *given: made.append(given[2].first) or struct_of(*given))
+    for first in (0, 1, 2, 3, 3, 0):
+        kernel.launch("pick", one_each(4), device(9), device(4), Plain(first), 4)
+    assert made == [0, 0, 1, 2, 3, 0]  # the first launch checks all arguments, too
+    assert [struct.unpack("iif?xxxq", values[2].tobytes())[0] for _, _, values, _ in launched] == [0, 1, 2, 3, 3, 0]
+
+
 @needs_gxx
 def test_more_shared_memory_must_be_asked_for(kernels: Callable[[str], Kernels]) -> None:
     kernel = fake_cupy.RawModule(DYNAMIC).get_function("k")
@@ -478,6 +545,33 @@ def test_what_was_compiled_is_kept_by_its_content(kernels: Callable[[str], Kerne
     assert kept[0].stat().st_mtime_ns == before
     run(kernels(REVERSE.replace("63 - t", "t")), 2, 64, device(64), xp.empty(128, "float32"))
     assert len(list(own_cache.iterdir())) == 2
+
+
+def test_code_is_kept_for_each_text_header_flag_and_processor(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is the same is not compiled twice."""
+    built, read = list[Any](), Path.read_text
+    monkeypatch.setattr(emulator, "_build", lambda text, flags: built.append((text, flags)) or b"code")
+
+    def kept(text: str = "one", *given: Any) -> str:
+        return emulator.compiled(text, *given).name
+
+    names = [kept(), kept("two"), kept("one", ("-O3",))]
+    with monkeypatch.context() as patch:
+        patch.setenv("TINYNET_EMULATOR_FLAGS", "-O0 '-DNAME=a b'")
+        names.append(kept())
+    assert built[-1][1][:-1] == [*emulator.FLAGS, "-O0", "-DNAME=a b"]
+    assert built[-1][1][-1] == f"-I{Path(emulator.__file__).parent}"
+    with monkeypatch.context() as patch:
+        patch.setattr(emulator.platform, "machine", lambda: "another")
+        names.append(kept())
+    for header in ("emulator.h", "emulated_functions.h"):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "read_text", lambda path, header=header, **more: (
+                read(path, **more) + " " * (path.name == header)))
+            names.append(kept())
+    assert len({*names}) == len(built) == len(names) == 7
+    assert kept() == names[0] and len(built) == 7
+    assert {path.name for path in own_cache.iterdir()} == {*names}
 
 
 def test_without_a_compiler_the_remedy_is_told(kernels: Callable[[str], Kernels],
