@@ -2,6 +2,7 @@
 
 import os
 import threading
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,7 +21,7 @@ pytest.importorskip("numba")
 
 from tinynet import backend
 from tinynet.backend import observer
-from tinynet.backend.cpu.runtime import graph
+from tinynet.backend.cpu.runtime import graph, memory
 from tinynet.backend.cpu.runtime.jit import njit
 from tinynet.backend.cpu.runtime.memory import SMALL, empty, zeros
 from tinynet.backend.cpu.runtime.threads import launch, launch_in_turns, set_threads, threads
@@ -195,6 +196,119 @@ def test_small_arrays_of_a_graph_are_not_given_to_others() -> None:
     x += 1
     made.launch()
     assert y.tolist() == [8] * 5 and all((other == 7).all() for other in others)
+
+
+@pytest.mark.parametrize("dtypes", [("float32", "float32"), ("float32", "float64"), ("float64", "float32"),
+                                    ("int64", "int32")])
+def test_what_makes_and_adds_arrays_is_repeated(dtypes: tuple[str, str]) -> None:
+    """Of every function for arrays of any device, beside the dtype of a sum."""
+    a, b = np.arange(5).astype(dtypes[0]), np.arange(5).astype(dtypes[1])
+
+    def work() -> Any:
+        total, full = backend.sum_of(a, b), backend.full((5,), 7, "float32", "cpu")
+        copies = [backend.empty((5,), one.dtype, "cpu") for one in (a, b)]
+        backend.copy_all(copies, [a, b])
+        backend.copy_all([], [])
+        return total, full, backend.add_to(backend.sum_of(a, a), a), *copies
+
+    outputs, made = graph.record("cpu", work, [a, b], MOST)
+    for _ in range(2):
+        a += 3
+        b *= 2
+        for output in outputs:
+            output.fill(99)
+        made.launch()
+        for output, wanted in zip(outputs, (a + b, np.full(5, 7, "float32"), 3 * a, a, b), strict=True):
+            assert output.dtype == wanted.dtype
+            np.testing.assert_array_equal(output, wanted)
+
+
+NUMBER = np.array(3)
+
+
+@pytest.mark.parametrize(("option", "is_repeated"), [
+    (3, True), (np.int64(3), True), (NUMBER, True), ((1, [NUMBER]), True), (None, True), ([1, 2], True),
+    (np.array([3]), False), ([np.array([3])], False), ((1, [np.array([3])]), False)])
+def test_an_op_without_kernels_is_repeated_unless_arrays_select_what_it_does(option: Any, is_repeated: bool) -> None:
+    """They may select another number of elements in a replay."""
+    def function(xp: Any, x: Any, *, option: Any) -> Any:
+        return 2 * x, None
+
+    x, work = ones(), lambda: backend.repeat.forward(function, np, [x], [False], {"option": option}, False)[0]
+    if not is_repeated:
+        with pytest.raises(DeviceError, match=r"an array of shape \(5,\) that NumPy made"):
+            graph.record("cpu", work, [x], MOST)
+        return
+    y, made = graph.record("cpu", work, [x, NUMBER], MOST)
+    x += 1
+    made.launch()
+    assert y.tolist() == [4] * 5
+
+
+@pytest.mark.parametrize("is_traced", [False, True])
+def test_both_passes_of_an_op_without_kernels_are_repeated(is_traced: bool) -> None:
+    """A constant is passed on as it is. The cache, a gradient that is a view and one that nobody needs take part."""
+    constant, asked = np.full(5, 10.0, np.float32), list[Any]()
+
+    def function(xp: Any, x: Any, constant: Any, *, factor: float) -> Any:
+        return (factor * x + constant, x[:2]), x.copy()
+
+    def gradient(xp: Any, dy: Any, dz: Any, *, cache: Any, needs: Any) -> Any:
+        asked.append(needs)
+        return dy, None, dy * cache, dz[:1]
+
+    def work() -> Any:
+        (y, z), cache = backend.repeat.forward(function, np, [x, constant], [False, True], {"factor": 2.0}, is_traced)
+        if not is_traced:
+            return y, z
+        return y, z, *(one for one in backend.repeat.backward(gradient, np, [y, z], cache, (True, False))
+                       if one is not None)
+
+    x = ones()
+    outputs, made = graph.record("cpu", work, [x], MOST)
+    x += np.arange(5, dtype=np.float32)
+    made.launch()
+    y = 2 * x + 10
+    wanted = [y, x[:2], y, y * x, x[:1]]
+    for output, value in zip(outputs, wanted if is_traced else wanted[:2], strict=True):
+        np.testing.assert_array_equal(output, value)
+    assert asked == [(True, False)] * 2 * is_traced
+
+
+def test_underflow_is_no_error_in_a_replay() -> None:
+    """As in a usual step, whose updates allow it."""
+    x = ones()
+
+    def work() -> Any:
+        y = doubled(x)
+        with np.errstate(under="ignore"):
+            observer.call(np.multiply, y, np.float32(1e-30), y)
+            observer.call(np.multiply, y, np.float32(1e-30), y)
+        return y
+
+    y, made = graph.record("cpu", work, [x], MOST)
+    with np.errstate(all="raise"):
+        made.launch()
+    assert y.tolist() == [0] * 5
+
+
+def test_after_the_limit_arrays_are_freed_as_usual() -> None:
+    """Nothing comes of such a recording."""
+    freed = list[bool]()
+
+    def work() -> Any:
+        kept = empty((MOST // 4 + 1,))
+        for size in (5, SMALL):
+            array = empty((size,))
+            assert size == 5 or any(loan() is array.base.base for loan in memory.shared.lent.values())
+            reference = weakref.ref(array)
+            del array
+            freed.append(reference() is None)
+        return doubled(kept[:5])
+
+    with pytest.raises(DeviceError, match="arrays must have 16777216 bytes at most"):
+        graph.record("cpu", work, [], MOST)
+    assert freed == [True] * 2
 
 
 # --- what is refused ------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 import tinynet as tn
@@ -255,6 +256,10 @@ def test_the_folder(chosen: str, expected: str, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(kernel_cache.numba.config, "CACHE_DIR", str(tmp_path / chosen) if chosen else "")
     assert kernel_folder() == tmp_path / expected
     assert kernel_folder().stat().st_mode & 0o777 == 0o700
+    if chosen:  # it stays where it is when the program goes elsewhere
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(kernel_cache.numba.config, "CACHE_DIR", chosen)
+        assert kernel_folder() == tmp_path / expected
 
 
 # --- sources --------------------------------------------------------------------------------------------------------
@@ -335,6 +340,49 @@ def test_a_function_that_is_in_no_file_is_not_kept() -> None:
     space: dict[str, Any] = {}
     exec("def typed(x):\n    return x", space)
     assert stamp_of(space["typed"]) is None
+
+
+def adding(number: Any) -> Any:
+    def add(x: Any) -> Any:
+        return x + number
+    return add
+
+
+def test_each_function_signature_and_processor_has_a_file_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+                                                                     ) -> None:
+    """Also two functions of one name, on two lines or with other numbers around them."""
+    def path(function: Any, signature: Any = "int64", processor: Any = ("x86", "avx")) -> Path:
+        return KernelCache(function)._path(signature, SimpleNamespace(magic_tuple=lambda: processor))
+
+    monkeypatch.setattr(kernel_cache.numba.config, "CACHE_DIR", str(tmp_path))
+    same_name = [adding(1), adding(2), adding("1"), inner.py_func, outer.py_func]
+    for text in ("x + 1", "x + 1", "x - 1", "x + 1\n"):
+        space: dict[str, Any] = {"__name__": __name__}
+        line = "\n" * text.count("\n") + f"def inner(x):\n    return {text}"
+        exec(compile(line, inner.py_func.__code__.co_filename, "exec"), space)
+        same_name.append(space["inner"])
+    paths = [*map(path, same_name), path(inner.py_func, "float64"), path(inner.py_func, processor=("x86", "sse"))]
+    assert len({*paths}) == len(paths) - 1 and paths[5] == paths[6]
+    assert path(adding(1)) == paths[0] and all(one.parent == tmp_path / "tinynet" for one in paths)
+    assert paths[0].name.startswith(f"{__name__}.adding.locals.add-") and paths[0].suffix == ".kernel"
+    monkeypatch.setattr(kernel_cache.sys.implementation, "cache_tag", "other-1")
+    assert path(inner.py_func) not in paths
+
+
+def test_what_stands_for_more_than_numbers_is_not_kept() -> None:
+    assert all(KernelCache(adding(number))._stamp for number in (1, True, "a"))
+    assert not any(KernelCache(adding(other))._stamp for other in (None, [1], inner, 1.5))
+
+
+@pytest.mark.parametrize(("one", "other"), [(3, 4), (3.0, 3.5), (True, False), (np.float32(1), np.float32(2)),
+                                            (np.uint32(1), np.int32(1)), (1, 1.0)])
+def test_a_number_of_any_type_that_changes_changes_the_sum_of_the_sources(one: Any, other: Any,
+                                                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    stamps = []
+    for value in (one, other, one):
+        monkeypatch.setattr(here, "LIMIT", value)
+        stamps.append(stamp_of(outer.py_func))
+    assert stamps[0] == stamps[2] != stamps[1] and None not in stamps
 
 
 # --- the notice -----------------------------------------------------------------------------------------------------

@@ -94,6 +94,12 @@ def test_a_kernel_that_raises(shards: int) -> None:
     with pytest.raises(RuntimeError, match="a shard of raising raised"):
         launch(raising, shards - 1, shards=shards)
     launch(raising, -1, shards=shards)
+    rows = aligned_words(3, ROW_WORDS)
+    for row, which in zip(rows, (-1, shards - 1, -1), strict=True):
+        row[:] = launch_as_row(launchers[raising], shards, 1, (which,))
+    with pytest.raises(RuntimeError, match="a shard of a recorded kernel raised"):
+        launch_rows(rows)
+    launch_rows(rows[2:])
 
 
 @pytest.mark.parametrize("shards", [0, -1])

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinynet.backend.cpu.runtime import memory, packing, threads
+from tinynet.backend import sum_of
+from tinynet.backend.cpu.runtime import graph, memory, packing, threads
 from tinynet.backend.cpu.runtime.memory import SMALL, empty, release
 
 SHAPE = (SMALL // 4, 3)
@@ -130,6 +131,57 @@ def test_memory_comes_back_without_code_of_python() -> None:
     assert any(block in blocks for blocks in memory.shared.kept.values())
     release()
     assert block not in memory.shared.lent
+
+
+def test_what_is_counted_is_what_there_is_also_after_recordings() -> None:
+    """A recording takes kept blocks over, which are then not shared any more."""
+    def counted() -> bool:
+        kept = sum(block.memory.nbytes for blocks in memory.shared.kept.values() for block in blocks)
+        used = sum(block.memory.nbytes for block, loan in memory.shared.lent.items() if loan() is not None)
+        return memory._made == kept + used
+
+    x = empty(SHAPE)
+    x.fill(1)
+    for _ in range(3):
+        before = [empty((rows, 3)) for rows in (SHAPE[0], SHAPE[0], 2 * SHAPE[0])]
+        assert counted()
+        del before
+        assert counted()
+        total, recorded = graph.record("cpu", lambda: sum_of(sum_of(x, x), x), [x], 1 << 30)
+        assert counted() and len(recorded._blocks.lent) == 2
+        assert not any(block in memory.shared.lent for block in recorded._blocks.lent)
+        others = [empty(SHAPE) for _ in range(4)]
+        for other in others:
+            other.fill(7)
+        recorded.launch()
+        assert (total == 3).all() and all((other == 7).all() for other in others) and counted()
+        del total, recorded, others, other
+
+
+def test_rows_of_words_are_zeros_at_pairs_of_cache_lines() -> None:
+    kept = list[Any]()
+    for words in (1, 3, 16, 17, 400):
+        for rows in (1, 2, 5):
+            made = memory.aligned_words(rows, words)
+            assert made.shape == (rows, words) and made.dtype == np.int64 and made.flags.c_contiguous
+            assert address(made) % memory.PAIR == 0 and not made.any()
+            made[...] = 7
+            kept.append(made)
+    assert all((made == 7).all() for made in kept)
+
+
+def test_a_copy_is_made_for_another_order_or_dtype_alone() -> None:
+    array = np.arange(6.0).reshape(2, 3)
+    assert memory.contiguous(array) is memory.contiguous(array, "float64") is array
+    for given, dtype in ((array.T, None), (array, "float32"), (array, "int64"), (array.T, "float64"),
+                         (array[:, ::2], None)):
+        for made in (memory.contiguous(given, dtype), memory.copied(given, dtype)):
+            assert made.flags.c_contiguous and made.dtype == (dtype or given.dtype)
+            np.testing.assert_array_equal(made, given)
+            assert not np.shares_memory(made, array)
+    assert not np.shares_memory(memory.copied(array), array)
+    assert memory.zeros((2, 3), "int64").dtype == np.int64 and not memory.zeros(SHAPE).any()
+    assert memory.zeros((0, 3)).shape == (0, 3) and memory.zeros((2,)).dtype == memory.empty((2,)).dtype == np.float32
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])

@@ -1,7 +1,9 @@
 """The thread pool: workers that sleep, wake and end; callers that interrupt, fork and leave."""
 
+import atexit
 import os
 import re
+import runpy
 import signal
 import subprocess
 import sys
@@ -9,6 +11,7 @@ import threading
 import time
 from ctypes import CFUNCTYPE, c_int64
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,8 +21,10 @@ from test_cpu_mailbox import together
 import tinynet as tn
 from tests.support.child import in_a_child
 from tests.support.kernels import count, needs_fork, run_script, wait_for
+from tinynet.backend.cpu.runtime import memory
+from tinynet.backend.cpu.runtime import threads as runtime
 from tinynet.backend.cpu.runtime.jit import njit
-from tinynet.backend.cpu.runtime.threads import launch, running_pool, set_threads, shards_for, threads
+from tinynet.backend.cpu.runtime.threads import Pool, launch, running_pool, set_threads, shards_for, threads
 from tinynet.backend.threads import MOST, MOST_BY_DEFAULT
 from tinynet.errors import ArgumentError
 
@@ -74,6 +79,19 @@ def test_the_texts_name_the_numbers_of_threads() -> None:
     assert f"an integer from 1 to {MOST}" in str(tn.set_threads.__doc__)
 
 
+@pytest.mark.parametrize(("available", "expected"), [(1, 1), (3, 3), (16, 16), (17, 16), (500, 16)])
+def test_by_default_there_is_a_thread_for_each_processor_up_to_16(available: int, expected: int,
+                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    hooks = list[Any]()
+    monkeypatch.setattr("tinynet.processors.processors", lambda: available)
+    monkeypatch.setattr(os, "register_at_fork", lambda **given: hooks.append(given), raising=False)
+    monkeypatch.setattr(atexit, "register", hooks.append)
+    module = runpy.run_path(str(runtime.__file__))
+    assert module["_threads"] == module["threads"]() == expected and module["_pool"] is None
+    assert hooks[:2] == [module["_stop"], {"before": module["_stop"], "after_in_child": module["_replace_locks"]}]
+    assert [*hooks[2]] == ["before", "after_in_parent", "after_in_child"]  # it is run before the one above
+
+
 def test_the_public_number_of_threads_is_that_of_the_pool() -> None:
     tn.set_threads(np.int64(3))  # type: ignore[arg-type]
     assert tn.threads() == threads() == 3
@@ -116,6 +134,26 @@ def test_workers_that_sleep_wake_up() -> None:
         launch(count, np.zeros((9, 9), np.int64))
         wait_for(all_workers_sleep)
         wait_for(lambda: together(2))
+
+
+def test_two_sleepers_are_woken_and_those_that_are_awake_are_passed_over() -> None:
+    """Each of them wakes two more. The last ones to fall asleep wake up first."""
+    for sleeping in ([], [True], [True] * 5, [True, True, True, True, False]):
+        bells = [threading.Lock() for _ in sleeping]
+        for bell, sleeps in zip(bells, sleeping, strict=True):
+            assert not sleeps or bell.acquire()
+        Pool.wake(SimpleNamespace(sleepers=bells))  # type: ignore[arg-type]
+        assert [bell.locked() for bell in bells] == [sleeps and i + 2 < len(bells) for i, sleeps in enumerate(sleeping)]
+
+
+def test_workers_have_names_and_do_not_keep_python_from_ending() -> None:
+    set_threads(4)
+    launch(count, np.zeros((9, 9), np.int64))
+    workers = running_pool()._workers
+    assert [worker.name for worker in workers] == ["tinynet-1", "tinynet-2", "tinynet-3"]
+    assert all(worker.daemon and worker.is_alive() for worker in workers)
+    set_threads(2)
+    wait_for(lambda: not any(worker.is_alive() for worker in workers))
 
 
 def test_a_worker_that_wakes_up_wakes_others() -> None:
@@ -232,6 +270,22 @@ def test_after_a_fork_both_go_on() -> None:
     work()
     assert in_a_child(work) == 0
     work()
+
+
+@needs_fork
+def test_locks_that_another_thread_may_hold_are_new_in_a_forked_process() -> None:
+    set_threads(2)
+    launch(count, np.zeros((9, 9), np.int64))
+    before = [runtime._changing, memory._changing, running_pool().free]
+
+    def in_the_child() -> None:
+        assert runtime._pool is None
+        memory.empty((5, memory.SMALL)).fill(1)
+        after = [runtime._changing, memory._changing, running_pool().free]
+        assert not any(new is old for new, old in zip(after, before, strict=True))
+
+    assert in_a_child(in_the_child) == 0
+    assert [runtime._changing, memory._changing] == before[:2]
 
 
 @needs_fork
