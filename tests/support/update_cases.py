@@ -88,11 +88,18 @@ def tally_errors() -> Iterator[Case]:
         yield [np.array(0.5, "float32"), np.array(3.0), np.array(1.25, "float32"), a, b], {}
 
 
+BYTES = np.random.default_rng(2).integers(0, 100, (50, 8)).astype("uint8")
+
+
 @cases
 def gather() -> Iterator[Case]:
     for dtype, shape in (("float32", (5, 7)), ("float32", ()), ("uint8", (3,)), ("int64", (4, 2)), ("float64", (3,))):
         rows = np.random.default_rng(0).integers(0, 100, (50, *shape)).astype(dtype)
         yield [np.zeros((33, *shape), dtype), rows, np.random.default_rng(1).permutation(50)[:33]], {}
+    index = np.array([3, 0, 49], "int32")
+    yield [np.zeros((3, 8), "uint8"), BYTES, index], {}
+    yield [np.zeros((3, 8), "float32"), BYTES, index.astype("int16")], {}  # of two dtypes
+    yield [np.zeros((3, 8), "uint8"), np.asfortranarray(BYTES), index[:, None].repeat(2, axis=1)[:, 0]], {}
 
 
 @cases

@@ -258,7 +258,8 @@ def test_nan_and_infinity_as_in_the_specification(place: Place, name: str, value
 
 
 @pytest.mark.parametrize("on", ["host", "device"])
-@pytest.mark.parametrize(("p", "key", "counter"), [(0.3, (5, 2**32 - 1), 2**40 + 3), (0.0, (0, 0), 0)])
+@pytest.mark.parametrize(("p", "key", "counter"), [(0.3, (5, 2**32 - 1), 2**40 + 3), (0.0, (0, 0), 0),
+                                                  (0.5, (1, 2), 7)])
 def test_dropout_has_the_bits_of_the_host(place: Place, on: str, p: float, key: tuple[int, int],
                                           counter: int) -> None:
     ones = np.ones((7, 143), "float32")
@@ -268,6 +269,9 @@ def test_dropout_has_the_bits_of_the_host(place: Place, on: str, p: float, key: 
     y, cache = forward(place.xp, place.to(ones), p, key=key, counter=step)
     assert np.array_equal(y.get(), expected)
     if on == "device":
+        if counter < 2**31:
+            same, _ = forward(place.xp, place.to(ones), p, key=key, counter=place.to(np.asarray(counter, "int32")))
+            assert np.array_equal(same.get(), expected)
         step += 1  # the next draw; this one's backward keeps its own
     dx = backward(place.xp, place.to(ones), cache=cache, needs=(True,))
     assert np.array_equal(dx.get(), expected)
@@ -280,6 +284,15 @@ def test_running_averages(place: Place, C: int) -> None:
     for seen in (0, 1, place.to(np.asarray(7)), 8, 9, place.to(np.asarray(100))):
         running_averages(*device, momentum=0.9, seen=seen)
         running_averages.specification(np, *exact, momentum=0.9, seen=int(seen))
+    for real, positions in ((0, 2), (1, 1), (1, 2), (2, 1)):  # where no element or one alone is real, nothing changes
+        mask = np.arange(6).reshape(2, 3) < real
+        for array, wanted in zip(device[:2], exact[:2], strict=True):
+            wanted += 1
+            array += 1
+        before = on_host(device[0])
+        running_averages(*device, place.to(mask), momentum=0.9, seen=3, positions=positions)
+        running_averages.specification(np, *exact, mask, momentum=0.9, seen=3, positions=positions)
+        assert np.array_equal(on_host(device[0]), before) == (real * positions < 2)
     for array, wanted in zip(device, exact, strict=True):
         assert difference(array.get(), wanted) <= 1e-6
 
@@ -330,6 +343,17 @@ def test_gather(place: Place, dtype: str, shape: tuple[int, ...]) -> None:
     gather(batch, place.to(rows), place.to(index))
     assert np.array_equal(batch.get(), rows[index])
     gather(batch[:0], place.to(rows), place.to(index[:0]))
+
+
+def test_gather_of_arrays_of_two_dtypes_or_with_gaps(place: Place) -> None:
+    rows, index = np.arange(160, dtype="uint8").reshape(20, 8), np.array([3, 0, 19], "int32")
+    wide = place.xp.zeros((3, 16), "uint8")
+    for batch, given in ((place.xp.zeros((3, 8), "float32"), place.to(rows)), (wide[:, ::2], place.to(rows)),
+                         (place.xp.zeros((3, 4), "uint8"), place.to(rows)[:, ::2]),
+                         (place.xp.zeros((3, 8), "uint8"), place.to(rows.astype("float32")))):
+        gather(batch, given, place.to(index))
+        assert np.array_equal(on_host(batch), on_host(given)[index])
+    assert not on_host(wide)[:, 1::2].any()
 
 
 def test_large_images_are_unfolded_a_few_at_a_time(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
