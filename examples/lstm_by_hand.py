@@ -417,14 +417,16 @@ def run(options: argparse.Namespace) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data", default="auto", help="auto, mnist, digits or a folder with the files of MNIST")
-    parser.add_argument("--index", type=int, default=0, help="index of the image in the test set")
+    parser.add_argument("--data", default="auto",
+                        help="auto, mnist, digits or a folder with the files of MNIST (default: auto)")
+    parser.add_argument("--index", type=int, default=0, help="index of the image in the test set (default: 0)")
     parser.add_argument("--model", type=Path, default=MODEL, help="a saved LSTM and Dense layer (default: "
                         "that of examples/train_small_lstm.py)")
     parser.add_argument("--units", type=int, help="an untrained LSTM instead: 16 takes seconds, 64 minutes")
-    parser.add_argument("--seed", type=int, default=0, help="of the untrained LSTM")
+    parser.add_argument("--seed", type=int, default=0, help="of the untrained LSTM (default: 0)")
     parser.add_argument("--break", dest="mistake", choices=[name for name in MISTAKES if name], help="plant a mistake")
-    parser.add_argument("--out", type=Path, default=Path("runs/lstm_by_hand"), help="output folder of the picture")
+    parser.add_argument("--out", type=Path, default=Path("runs/lstm_by_hand"),
+                        help="output folder of the picture (default: runs/lstm_by_hand)")
     return command.run(run, parser.parse_args(arguments))
 
 

@@ -64,8 +64,10 @@ def main(arguments: list[str] | None = None) -> int:
                         help="the folder of chest_xray, idc and mnist (default: $TINYNET_DATA)")
     parser.add_argument("--only", choices=(*TRAINED, "mnist"), help="only these runs")
     parser.add_argument("--seed", type=command.seed, help=f"only this seed (default: {SEEDS} of them, from 0)")
-    parser.add_argument("--out", type=Path, default=Path("runs/reliability"), help="output folder")
-    parser.add_argument("--records", type=Path, default=HERE / "reliability", help="the folder of the JSON files")
+    parser.add_argument("--out", type=Path, default=Path("runs/reliability"),
+                        help="output folder (default: runs/reliability)")
+    parser.add_argument("--records", type=Path, default=HERE / "reliability",
+                        help="the folder of the JSON files (default: examples/reliability)")
     parser.add_argument("--report", action="store_true", help="only write RELIABILITY.md")
     return command.run(work, parser.parse_args(arguments))
 

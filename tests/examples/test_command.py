@@ -57,6 +57,13 @@ def test_numbers_of_the_command_line(kind: Any, right: list[str], wrong: list[st
             kind(text)
 
 
+def test_lines_that_are_lost_are_an_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The exit code says so although the work is done."""
+    monkeypatch.setattr(command, "finish", lambda: "No space left")
+    assert command.run(lambda options: 0, argparse.Namespace()) == 1
+    assert capsys.readouterr().err == "The work is done, but not all lines could be written to stdout: No space left\n"
+
+
 class Parsed(Exception):
     """A parser that was made, in place of its result."""
 
@@ -97,8 +104,24 @@ def test_the_help_says_the_default(module: str, monkeypatch: pytest.MonkeyPatch)
         says_path = isinstance(option.default, Path) and not option.default.is_absolute()
         if (says_path and "(default: " in (option.help or "")) or (option.choices and isinstance(option.default, str)):
             assert f"(default: {option.default}" in (option.help or "").replace("%", ""), option.dest
+        if isinstance(option.default, str) and option.type is None and option.default != argparse.SUPPRESS:
+            assert f"(default: {option.default}" in str(option.help), option.dest
+        has_none = option.default is None or option.default is False or option.default in ([], argparse.SUPPRESS)
+        if not has_none and option.help != argparse.SUPPRESS:
+            assert "(default: " in str(option.help), option.dest
         assert option.help or isinstance(option, argparse._SubParsersAction), option.dest
     assert parser.description
+
+
+@pytest.mark.parametrize("script", [path.stem for path in with_main(EXAMPLES) if path.stem != "pneumonia_selected" and (
+    '"--device"' in (text := path.read_text(encoding="utf-8")) or "experiment.parser(" in text)])
+def test_a_device_that_is_missing_is_told_before_the_data_are_read(script: str, tmp_path: Path,
+                                                                   monkeypatch: pytest.MonkeyPatch,
+                                                                   capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    words = ["--device", "gpu", "--data", str(tmp_path / "nothing"), "--out", str(tmp_path / "out")]
+    assert importlib.import_module(script).main(words) == 2
+    assert "gpu needs CuPy" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 def test_what_is_no_fault_of_the_user_is_not_hidden() -> None:

@@ -5,6 +5,7 @@ import base64
 import dataclasses
 import json
 import sys
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -226,6 +227,20 @@ def test_one_change_that_gains_is_no_combination(tmp_path: Path, monkeypatch: py
     assert mnist_selection.main(["--data", "digits", "--out", str(tmp_path)]) == 0
     assert made == [*((one.name, 0) for one in mnist_selection.CANDIDATES),
                     *((name, fold) for fold in (1, 2) for name in ("base", "smooth"))]
+    epochs = {trial["candidate"]: trial["settings"]["epochs"]
+              for trial in selection.read(tmp_path / "selection.json")["trials"]}
+    assert epochs == {one.name: 80 if one.name == "long" else 40 for one in mnist_selection.CANDIDATES}
+
+
+def test_a_combination_that_does_not_gain_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After its first fold."""
+    made: list[tuple[str, int]] = []
+    scores = {"base": 0.8, "smooth": 0.9, "strong": 0.9, "combined": 0.75}
+    monkeypatch.setattr(mnist_selection, "CANDIDATES", tuple(one for one in mnist_selection.CANDIDATES
+                                                             if one.name in scores))
+    monkeypatch.setattr(selection, "run", scored(scores, made))
+    assert mnist_selection.main(["--data", "digits", "--out", str(tmp_path)]) == 0
+    assert [one for one in made if one[0] == "combined"] == [("combined", 0)]
 
 
 def test_the_selection_on_digits_goes_on_from_the_trials_of_a_file(tmp_path: Path,
@@ -242,17 +257,23 @@ def test_the_selection_on_digits_goes_on_from_the_trials_of_a_file(tmp_path: Pat
     assert made == [] and (tmp_path / "again" / "selection.json").read_text() == published.read_text()
 
 
-@pytest.mark.parametrize(("words", "finished"), [([], True), (["--epochs", "3"], False), (["--seeds", "2"], False)])
+@pytest.mark.parametrize(("words", "finished"), [
+    ([], True), (["--epochs", "3"], False), (["--seeds", "2"], False), (["--side", "48"], False),
+    (["--candidates", "base"], False)])
 def test_the_selection_on_x_rays_is_finished_without_options_alone(words: list[str], finished: bool, tmp_path: Path,
                                                                    monkeypatch: pytest.MonkeyPatch,
                                                                    capsys: pytest.CaptureFixture[str]) -> None:
-    """The test part plays no part in the choice."""
+    """The test part plays no part in the choice. A candidate has its own number of epochs."""
     monkeypatch.setattr(xray_selection, "SIDE", 32)
-    monkeypatch.setattr(xray_selection, "CANDIDATES", xray_selection.CANDIDATES[:2])
-    monkeypatch.setattr(selection, "run", scored({"base": 0.8, "norm": 0.7}, []))
+    monkeypatch.setattr(xray_selection, "CANDIDATES", (xray_selection.BASE, xray_selection.CANDIDATES[-1]))
+    monkeypatch.setattr(selection, "run", scored({"base": 0.8, "long": 0.7}, []))
     tn.data.write_chest_xray_stand_in(tmp_path / "chest_xray", train=20, test=4, size=32, seed=0)
     assert xray_selection.main(["--data", str(tmp_path), "--out", str(tmp_path / "out"), *words]) == 0
-    assert selection.read(tmp_path / "out" / "selection.json")["finished"] is finished
+    found = selection.read(tmp_path / "out" / "selection.json")
+    assert found["finished"] is finished
+    assert {trial["candidate"]: trial["settings"]["epochs"] for trial in found["trials"]} == {
+        name: 3 if "--epochs" in words else epochs for name, epochs in (("base", 20), ("long", 40))
+        if (name, words[-1:]) != ("long", ["base"])}
     assert f"{tmp_path / 'chest_xray' / 'train'}: 20 images" in capsys.readouterr().out
 
 
@@ -297,7 +318,12 @@ def test_images_of_other_data_are_not_drawn(monkeypatch: pytest.MonkeyPatch) -> 
     assert found is not None and (found == small.test_images).all()
     assert ciresan.test_images(dataclasses.replace(own, labels=small.test_labels[::-1])) is None
     monkeypatch.setattr(tn.data, "find_mnist", lambda: None)
-    assert ciresan.test_images(dataclasses.replace(own, fields={"data": {"stand_in": False}})) is None
+    real = dataclasses.replace(own, fields={"data": {"stand_in": False}})
+    assert ciresan.test_images(real) is None
+    monkeypatch.setattr(tn.data, "find_mnist", lambda: Path("there"))
+    monkeypatch.setattr(tn.data, "load_mnist", lambda folder: dataclasses.replace(
+        small, test_images=np.full_like(small.test_images, 7)) if folder == Path("there") else None)
+    assert (ciresan.test_images(real) == 7).all()
 
 
 def test_what_is_not_drawn_is_not_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -509,8 +535,11 @@ def test_an_utterance_of_the_most_steps_and_a_file_of_the_most_bytes(tmp_path: P
     (one,), speakers = vowels_data.read_part(tmp_path, "TEST")
     assert one.shape == (1000, 12) and speakers.tolist() == [8]
     monkeypatch.setattr(vowels_data, "MOST_BYTES", len(text) - 1)
-    with pytest.raises(tn.errors.DataError, match="must have at most"):
-        vowels_data.read_part(tmp_path, "TEST")
+    with zipfile.ZipFile(tmp_path / "a.whl", "w") as archive:
+        archive.write(tmp_path / "JapaneseVowels_TEST.ts")
+    for source in (tmp_path, tmp_path / "a.whl"):
+        with pytest.raises(tn.errors.DataError, match="must have at most"):
+            vowels_data.read_part(source, "TEST")
 
 
 def test_channels_are_columns() -> None:

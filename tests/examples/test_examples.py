@@ -60,7 +60,8 @@ def test_the_main_job(digits: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert all(0 <= row[key] <= 1 for row in results["epochs"] for key in ("train_accuracy", "validation_accuracy"))
     assert results["seconds"] > 0 and results["images_per_second"] > 0 and results["seed"] == 0
     assert results["versions"]["numpy"] == np.__version__
-    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG") and not (tmp_path / "curves.svg").exists()
+    assert printed.endswith(f"written to {tmp_path}: results.json, model.safetensors, curves.png\n")
 
     model = tn.load(tmp_path / "model.safetensors")
     data = tn.data.load_mnist(digits)
@@ -92,7 +93,9 @@ def test_without_matplotlib_the_picture_is_left_out(digits: Path, tmp_path: Path
                                                     monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert run(digits, tmp_path, "--limit", "50") == 0
-    assert "matplotlib is not installed, so curves.png is left out" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "matplotlib is not installed, so curves.png is left out" in printed
+    assert printed.endswith(f"written to {tmp_path}: results.json, model.safetensors\n")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.safetensors", "model.safetensors",
                                                                  "results.json"]
 

@@ -64,6 +64,7 @@ def test_every_equation_holds_and_the_picture_is_drawn(folder, capsys):
     assert all(float(alone) <= 1e-12 >= float(chain) for _, alone, _, chain, _ in verdicts)
     assert {word for _, _, own, _, accumulated in verdicts for word in (own, accumulated)} == {"ok"}
     assert "All 10 equations hold." in text
+    assert re.search(r"^ {15}alone +in the chain$", text, re.M) and "mistake" not in text
     assert len(re.findall(r"^ ?\d+ .{28}(?: +-?\d\.\d\d){12}$", text, re.M)) == 28
     assert "Columns: over the units, the mean, and ext." in text and "What to look at: " in text
     assert len(re.findall(r"^on (?:arrays|Tensors) (?: +\de[-+]\d\d){9}  ok$", text, re.M)) == 2
@@ -77,13 +78,15 @@ def test_every_equation_holds_and_the_picture_is_drawn(folder, capsys):
 
 @pytest.mark.usefixtures("without_picture")
 @pytest.mark.parametrize(("mistake", "equations", "name"), [
-    ("carry", [13], "dropped carry"), ("swap", [8, 9], "swapped gates"), ("scale", [12], "factor of 1.0001"),
+    ("carry", [13], "(13) gives only zeros: a dropped carry or other term."),
+    ("swap", [8, 9], "(8) gives the values of (9): swapped gates; (9) gives the values of (8): swapped gates."),
+    ("scale", [12], "(12) is right but for a factor of 1.0001: a wrong scale."),
 ])
 def test_a_classic_mistake_is_found_in_its_equation_and_named(folder, capsys, mistake, equations, name):
     assert page.main(arguments(folder, "--break", mistake)) == 1
     text = capsys.readouterr().out
     assert failed(text) == equations
-    assert name in text
+    assert f"\nFAILED: {name}\n" in text
     assert f"through an untrained LSTM of 3 units, with a mistake: {mistake}" in text
     assert "All 10 equations hold" not in text
     assert len(re.findall(r"^on (?:arrays|Tensors) .* WRONG$", text, re.M)) == 2
@@ -119,8 +122,8 @@ def test_another_model_is_refused(folder, capsys):
 
 
 @pytest.mark.parametrize("mistake", [None, "swap"])
-def test_the_axes_of_the_picture(mistake, tmp_path, monkeypatch):
-    """Time runs downwards: the last row of the digit is at the bottom."""
+def test_the_axes_of_the_picture(mistake, tmp_path, monkeypatch, capsys):
+    """Time runs downwards: the last row of the digit is at the bottom. A mistake has panels and words of its own."""
     figures = []
 
     def kept(figure, path, **options):
@@ -140,6 +143,15 @@ def test_the_axes_of_the_picture(mistake, tmp_path, monkeypatch):
     assert {axes.get_ylim() for axes in panels} == {(4.5, 0.5)}
     assert [axes.get_xlim()[1] for axes in panels[:2]] == [2.5, 3.5]
     assert panels[5].images[0].get_array().tolist() == [step.C.ravel().tolist() for step in steps]
+    assert [axes.get_title().partition(",")[0] for axes in panels[:9]] == [
+        "the digit", "f: what to forget (0) or keep (1)", "i: what to take in", "C~: what there is to take in",
+        "o: what to show", "C: the state", "h: the output", "|dC|", "|dh|"]
+    assert {panels[k].images[0].get_clim() for k in (1, 2, 4)} == {(0, 1)}
+    assert {sum(panels[k].images[0].get_clim()) for k in (3, 5, 6)} == {0}, "0 is the middle"
+    assert [panels[k].images[0].get_cmap().name for k in (0, 1, 3)] == ["gray_r", "viridis", "RdBu_r"]
+    explained = page.LOOK + f"\n{page.DIFFERENCE}" * bool(mistake)
+    assert figure.texts[-1].get_text() == explained
+    assert capsys.readouterr().out == f"\nThe picture is {tmp_path / 'a.png'}.\n{explained}\n"
 
 
 @pytest.mark.parametrize("mistake", ["carry", "swap", "scale"])
@@ -197,6 +209,24 @@ def test_a_mistake_in_any_equation_is_found_in_that_equation(tmp_path, capsys, n
     planted.write_text(source.replace(line, line.replace(right, wrong)), encoding="utf-8")
     assert not prove(load_page(planted))
     assert failed(capsys.readouterr().out) == [number]
+
+
+def test_a_mistake_that_is_not_classic():
+    """Some zeros are not only zeros, and values of an equation of another quantity are not swapped gates."""
+    rng = np.random.default_rng(0)
+    truth = {(name, t): rng.normal(size=(1, size)) for name, size in (("z", 12), ("C", 3)) for t in (1, 2)}
+    given = {key: value.copy() for key, value in truth.items()}
+    given["C", 1][0, 0] = 0
+    assert page.diagnose(page.EQUATIONS[0], given, truth) == "is wrong, but not by a classic mistake"
+    given["C", 1], given["C", 2] = truth["z", 1][:, :3], truth["z", 2][:, :3]
+    assert page.diagnose(page.EQUATIONS[0], given, truth) == "is wrong, but not by a classic mistake"
+
+
+@pytest.mark.usefixtures("without_picture")
+@pytest.mark.parametrize("name", ["show_proof", "show_library"])
+def test_each_of_the_two_checks_can_fail_the_page(folder, name, monkeypatch):
+    monkeypatch.setattr(page, name, lambda *arguments: False)
+    assert page.main(arguments(folder)) == 1
 
 
 def test_a_difference_from_the_library_is_found(capsys):

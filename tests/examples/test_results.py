@@ -687,6 +687,13 @@ def test_committees_do_not_depend_on_the_order_of_the_files() -> None:
     assert (first.mean == second.mean).all()
 
 
+def test_a_committee_needs_the_probabilities_of_all_its_members() -> None:
+    made = [invented("mnist_committee", "lstm_cnn", seed, wrong=0.2) for seed in range(2)]
+    del made[1]["probabilities"]
+    with pytest.raises(DataError, match="must hold probabilities, and some do not"):
+        committees.committee_of(list(map(records.checked, made)))
+
+
 def test_committees_of_both_kinds_need_the_same_test_images() -> None:
     own = [records.checked(invented("mnist_committee", "lstm_cnn", seed, wrong=0.2)) for seed in range(3)]
     fields = [invented("mnist_deep", "deep_lstm_cnn", seed, wrong=0.2) for seed in range(2)]
@@ -783,6 +790,59 @@ def test_a_folder_without_runs_is_no_reason_to_empty_the_results(tmp_path: Path,
     assert results.main(["--results", str(tmp_path / "resluts"), "--out", str(tmp_path)]) == 1
     assert "resluts must hold the JSON files of runs" in capsys.readouterr().err
     assert not (tmp_path / "RESULTS.md").exists()
+
+
+def test_what_a_command_says_at_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                        capsys: pytest.CaptureFixture[str]) -> None:
+    """The accuracies, what was written and drawn, and how the first model is used."""
+    made = [records.checked(invented("mnist_table1", model, 3, wrong=0.1)) for model in ("lstm_cnn", "cnn")]
+    generated = [records.checked({**run.fields, "data": {**run["data"], "stand_in": True}}) for run in made]
+    missing = "matplotlib is not installed, so the figures are left out: pip install matplotlib"
+    for runs, drawn, said in ((made, ["a.png", "b.png"], "drawn: a.png, b.png"), (generated, [], missing)):
+        monkeypatch.setattr(report, "draw", lambda *given, drawn=drawn: drawn)
+        report.show("mnist_table1", runs, tmp_path)
+        stand_in = ["", "These are results on a STAND-IN for the data: they mean nothing."] * (runs is generated)
+        assert capsys.readouterr().out.splitlines() == [
+            *stand_in, "", *tables.short(runs).splitlines(), "",
+            f"written: {tmp_path / 'results.md'}, with intervals, comparisons and conditions", said,
+            f"The runs and their models are in {tmp_path}. To use one: python -m tinynet predict "
+            f"{tmp_path / 'lstm_cnn-seed3.safetensors'} IMAGE..."]
+        assert (tmp_path / "results.md").read_text().startswith("# MNIST, the paper's table I\n\n")
+
+
+def test_selections_are_in_one_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                     capsys: pytest.CaptureFixture[str]) -> None:
+    """However they are added. A trial is a line of a file."""
+    monkeypatch.setattr(figures, "available", lambda: False)
+    write(tmp_path / "results", [invented("mnist_deep", "deep_lstm_cnn", 0, wrong=0.1)])
+    names = ("xray_selection", "mnist_selection")
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "selection.json").write_bytes((EXAMPLES / "results/selection" / f"{name}.json").read_bytes())
+    command = ["--results", str(tmp_path / "results"), "--out", str(tmp_path)]
+    assert results.main([*command, "--add", *(str(tmp_path / name) for name in names)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"written: {tmp_path / 'RESULTS.md'}",
+        "matplotlib is not installed, so the figures were not updated: pip install matplotlib"]
+    text = (tmp_path / "RESULTS.md").read_bytes()
+    assert results.main(command) == 0 and (tmp_path / "RESULTS.md").read_bytes() == text
+    for name in names:
+        assert (tmp_path / "results/selection" / f"{name}.json").read_bytes() == (
+            tmp_path / name / "selection.json").read_bytes()
+
+
+def test_a_run_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"a\.json cannot be read \(No such file or directory\); is it there\?"):
+        records.read(tmp_path / "a.json")
+
+
+def test_a_published_run_that_is_written_again_is_the_same(tmp_path: Path) -> None:
+    """To the byte, with letters that are not ASCII."""
+    path = EXAMPLES / "results" / "mnist_deep-lstm_cnn-seed0.json"
+    records.write(tmp_path / "a.json", records.read(path).fields)
+    assert (tmp_path / "a.json").read_bytes() == path.read_bytes()
+    records.write(tmp_path / "a.json", changed(classes=["ä", *"123456789"]))
+    assert ' "classes": ["ä", "1"' in (tmp_path / "a.json").read_text(encoding="utf-8")
 
 
 def test_a_run_is_read_as_it_was_written(tmp_path: Path) -> None:

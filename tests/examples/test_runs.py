@@ -120,6 +120,36 @@ def test_the_threshold_is_chosen_on_the_validation_images(faked: dict[str, Any],
     assert experiment.run(job, options(tmp_path))["threshold"] == 0.25, "between 0.1 and 0.4"
 
 
+def test_a_run_is_on_its_device_and_its_record_is_written_last(faked: dict[str, Any], tmp_path: Path,
+                                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    """Since it marks a finished run. A run that is made again replaces it."""
+    write, devices, fit = records.write, list[str](), training.fit
+
+    def written(path: Path, fields: dict[str, Any]) -> None:
+        assert path.with_suffix(".safetensors").is_file()
+        write(path, fields)
+
+    monkeypatch.setattr(records, "write", written)
+    monkeypatch.setattr(training, "fit", lambda model, *arguments, **more: devices.append(
+        model.parameters()[0].device) or fit(model.to("cpu"), *arguments, **more))
+    job = Job("deep_lstm_cnn", model, 3, DATA, Recipe(epochs=2, batch_size=2))
+    for device, title in (("cpu", "cpu"), ("gpu-emulated", tn.devices()[-1].title)):
+        run = experiment.run(job, options(tmp_path, device=device, resume=False, command=f"on {device}"))
+        assert run["command"] == f"on {device}" and run["hardware"]["device"] == title
+    assert devices == ["cpu", "gpu-emulated"]
+
+
+def test_a_run_in_the_output_folder_comes_before_one_that_is_published(faked: dict[str, Any], tmp_path: Path) -> None:
+    job = Job("deep_lstm_cnn", model, 3, DATA, Recipe(epochs=2))
+    own = experiment.run(job, options(tmp_path))
+    records.write(tmp_path / "begun" / records.file_of(own.fields), {**own.fields, "command": "published"})
+    given = options(tmp_path, begun=tmp_path / "begun")
+    for command in ("a command", "published"):
+        there = experiment._existing(job, given)
+        assert there is not None and there["command"] == command
+        (tmp_path / "deep_lstm_cnn-seed3.json").unlink(missing_ok=True)
+
+
 def test_without_weights_and_probabilities(faked: dict[str, Any], tmp_path: Path) -> None:
     job = Job("deep_lstm_cnn", model, 0, dataclasses.replace(DATA, weighted=False), Recipe(epochs=2))
     run = experiment.run(job, options(tmp_path, resume=False))
@@ -194,6 +224,55 @@ def test_where_the_images_of_a_folder_are_looked_for(tmp_path: Path, monkeypatch
     assert found("stand-in") is None
     monkeypatch.delenv("TINYNET_DATA")
     assert found("auto") is None
+
+
+def test_stand_ins_are_told_before_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                capsys: pytest.CaptureFixture[str]) -> None:
+    """And real data are not called so."""
+    small, sentence = tn.data.load("digits")
+    for name, is_real in (("digits", False), ("mnist", True)):
+        found = dataclasses.replace(small, name=name)
+        monkeypatch.setattr(tn.data, "load", lambda given, found=found: (found, sentence))
+        assert experiment.mnist(options(tmp_path, data=name)).stand_in is not is_real
+        said = capsys.readouterr().out.splitlines()
+        assert said == [sentence, *["STAND-IN: these digits stand for MNIST, and the results are not results on MNIST."]
+                        * (not is_real)]
+    tn.data.write_idc_stand_in(tmp_path / "idc", patients=2, patches=9, seed=0)
+    for is_real in (False, True):
+        if is_real:
+            (tmp_path / "idc" / "STAND-IN.txt").unlink()
+        assert experiment.folder(options(tmp_path, data=str(tmp_path)), "idc", 50, Path)[0].stand_in is not is_real
+        warned = "STAND-IN: these images were generated, and the results say nothing about real ones."
+        assert (warned in capsys.readouterr().out.splitlines()) is not is_real
+
+
+@pytest.mark.parametrize(("script", "words", "expected"), [
+    (idc_table2, [], ("idc", 50, {"crossed": 5}, {"patients": 2, "patches": 60, "seed": 0})),
+    (pneumonia_selected.pneumonia_cnn_lstm, ["--size", "48"],
+     ("chest_xray", 48, {"validation": 0.2}, {"size": 48, "seed": 0})),
+    (pneumonia_selected, ["--size", "64"], ("chest_xray", 64, {"validation": 0.05}, {"size": 64, "seed": 0})),
+    (xray_selection, ["--side", "64"], ("chest_xray", None, {}, {"size": 64, "seed": 0}))], ids=str)
+def test_the_folder_and_the_stand_in_of_a_script(script: Any, words: list[str], expected: Any, tmp_path: Path,
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its name, the size of its images, its share to validate on, and what is generated without it."""
+    asked: list[Any] = []
+
+    def generated(place: Path, **more: Any) -> None:
+        assert place == tmp_path
+        asked.append(more)
+        raise Trained
+
+    def folder(options: Any, name: str, size: int, generate: Any, **more: Any) -> None:
+        asked.extend((name, size, more))
+        generate(tmp_path)
+
+    for name in ("idc", "chest_xray"):
+        monkeypatch.setattr(tn.data, f"write_{name}_stand_in", generated)
+    monkeypatch.setattr(experiment, "folder", folder)
+    monkeypatch.setattr(experiment, "source", lambda options, name, generate: folder(options, name, None, generate))
+    with pytest.raises(Trained):
+        script.main(["--out", str(tmp_path), *words])
+    assert tuple(asked) == expected
 
 
 def test_a_limit_is_for_the_images_to_train_on(tmp_path: Path) -> None:
@@ -271,11 +350,16 @@ def test_the_jobs_of_a_script(script: Any, monkeypatch: pytest.MonkeyPatch, tmp_
         raise Trained
 
     folded = [dataclasses.replace(DATA, fold=fold) for fold in ("8", "9")] if script is idc_table2 else [DATA]
+    parser, read, said = experiment.parser, list[str](), list[str]()
     monkeypatch.setattr(experiment, "run_all", run_all)
-    monkeypatch.setattr(experiment, "mnist", lambda options: DATA)
-    monkeypatch.setattr(experiment, "folder", lambda options, name, size, generate, **more: folded)
+    monkeypatch.setattr(experiment, "parser", lambda *given, data, **more: said.append(data) or parser(
+        *given, data=data, **more))
+    monkeypatch.setattr(experiment, "mnist", lambda options: read.append(experiment.DIGITS) or DATA)
+    monkeypatch.setattr(experiment, "folder", lambda options, name, size, generate, **more: read.append(
+        experiment.FOLDER) or folded)
     with pytest.raises(Trained):
         script.main(["--out", str(tmp_path)])
+    assert said == read, "the help is that of the data which are read"
     names, seeds, flags = JOBS[script]
     assert [job.model for job in asked] == names and [job.seed for job in asked] == seeds
     assert len({job.name for job in asked}) == len(asked)
@@ -314,12 +398,24 @@ def test_a_script_reports_all_its_runs(script: Any, monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(script, name, lambda runs, data, options: drawn.append((runs, data)))
     assert script.main(["--out", str(tmp_path)]) == 0
     assert shown == [(script.EXPERIMENT, asked, tmp_path)] and asked
+    assert script is not mnist_ciresan or {job.model for job in asked} == {member.name for member in views.MEMBERS}
     if drawn:
         assert drawn == [(asked if script is mnist_committee else asked[0], DATA)]
     if script is idc_table2:
         assert [(jobs[0].model, jobs[0].seed) for jobs in joined] == [(name, seed) for seed in range(5) for name in IDC]
         assert all([job.data.fold for job in jobs] == ["8", "9"] for jobs in joined)
         assert all(len({(job.model, job.seed) for job in jobs}) == 1 for jobs in joined)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_one_member_alone_disagrees_with_none(count: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr(experiment, "run_all", lambda jobs, options: [*jobs])
+    monkeypatch.setattr(experiment, "mnist", lambda options: DATA)
+    monkeypatch.setattr(mnist_committee.report, "show", lambda *arguments: None)
+    monkeypatch.setattr(mnist_committee, "draw_disagreement", lambda runs, data, options: drawn.append(len(runs)))
+    assert mnist_committee.main(["--members", str(count), "--out", str(tmp_path)]) == 0
+    assert drawn == [2] * (count == 2)
 
 
 # --- training -------------------------------------------------------------------------------------------------------
@@ -402,6 +498,14 @@ def test_changes_are_up_to_their_option(options: dict[str, float]) -> None:
         assert (wide == np.where((np.arange(8)[:, None] < 4) & (np.arange(4) >= 2), 2, np.arange(4))).all()
 
 
+def test_the_blur_repeats_the_border() -> None:
+    """Of images that are not square, too."""
+    image, row = np.random.default_rng(0).integers(0, 256, (5, 9)).astype(np.uint8), np.array([1, 4, 6, 4, 1]) / 16
+    padded = np.pad(image.astype(float), 2, mode="edge")
+    expected = sum(a * b * padded[i : i + 5, j : j + 9] for i, a in enumerate(row) for j, b in enumerate(row))
+    assert np.abs(Appearance(blur=1.0)._blurred(image, 1.0) - expected).max() <= 0.51
+
+
 # --- networks and recipes -------------------------------------------------------------------------------------------
 
 def test_the_options_of_the_networks() -> None:
@@ -412,6 +516,8 @@ def test_the_options_of_the_networks() -> None:
     assert layers(wide, "Conv2D", "filters") == layers(wide, "BatchNorm", "features") == [24, 48, 96, 96]
     assert layers(wide, "Dropout", "p") == [0.4, 0.4] and layers(wide, "LSTM", "inputs") == [4 * 96]
     assert wide.input_shape == (64, 64, 3)
+    assert isinstance(nets.xray_net(size=32, standard=True)[0], nets.Standardise)
+    assert not any(isinstance(layer, nets.Standardise) for layer in wide)
     deep = nets.deep_net(blocks=2, units=12, filters=6, dropout=0.4, norm=True)
     assert layers(deep, "LSTM", "units") == [12, 12] and layers(deep, "LSTM", "inputs") == [28, 6]
     assert layers(deep, "Conv1D", "filters") == [6, 6] and layers(deep, "Dropout", "p") == [0.4] * 4
@@ -475,6 +581,32 @@ def test_a_trial_measures_states_and_views(monkeypatch: pytest.MonkeyPatch, tmp_
     assert list(found["measured"]) == ["last", "views", "average", "average, views"]
     assert (found["train_accuracy"], found["train"], found["labels"], found["seconds"]) == (0.75, 4, "01", 2.5)
     assert found["scores"]["last"] == [0.5, 0.81234] and found["parameters"] == 34 and found["seed"] == 6
+
+
+def test_there_is_a_report_after_each_trial(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+                                            capsys: pytest.CaptureFixture[str]) -> None:
+    """So that an interrupted choice can be read. A trial that is there is not made again."""
+    def run(trial: Trial, out: Path) -> dict[str, Any]:
+        if trial.fold_name == "c":
+            raise KeyboardInterrupt
+        measured = {"accuracy": 0.25, "balanced accuracy": 0.5, "AUC": 0.75}
+        return {"format": selection.FORMAT, "settings": trial.settings(), "seconds": 7.4,
+                "measured": {"last": measured, "views": {**measured, "AUC": 1.0}}}
+
+    reports: list[int] = []
+    monkeypatch.setattr(selection, "run", run)
+    monkeypatch.setattr(selection, "report", lambda experiment, out: reports.append(len([*out.glob("*.json")])))
+    candidate = selection.Candidate("base", "none", Recipe(epochs=3), {})
+    trials = [Trial(candidate, model, lambda: None, fold, 6) for fold in "abc"]  # type: ignore[arg-type, return-value]
+    with pytest.raises(KeyboardInterrupt):
+        selection.run_all(trials, "mnist_selection", tmp_path)
+    assert reports == [1, 2] and sorted(path.name for path in tmp_path.iterdir()) == [
+        "base-a-seed6.json", "base-b-seed6.json"]
+    done = "last: 0.6250, views: 0.7500 (7 s of the processor)"
+    assert capsys.readouterr().out.splitlines() == [
+        "trial 1 of 3: base-a-seed6", done, "trial 2 of 3: base-b-seed6", done, "trial 3 of 3: base-c-seed6"]
+    selection.run_all(trials[:2], "mnist_selection", tmp_path)
+    assert capsys.readouterr().out == ""
 
 
 def test_the_measures_of_two_classes_with_each_prior() -> None:
@@ -579,6 +711,7 @@ def test_rows_of_curves_have_the_same_scales(drawn: list[Any]) -> None:
     assert [(one.get_xlabel(), one.get_ylabel()) for one in drawn] == [
         ("", error), ("", ""), ("epoch", error), ("epoch", "")]
     assert [one.get_legend() is not None for one in drawn] == [True, False, False, False]
+    assert drawn[0].get_legend()._loc_real == 1, "at the upper right, where errors are small"
     assert len({(one.get_xlim(), one.get_ylim()) for one in drawn}) == 1
     assert (drawn[0].get_title(), drawn[0].figure.get_suptitle()) == (r"\$a", "a title")
     axis, epochs = drawn[0].yaxis, drawn[3].xaxis.get_major_locator().tick_values(1, 3)
@@ -596,6 +729,7 @@ def test_a_committee_is_drawn_in_percent(drawn: list[Any]) -> None:
     band = drawn[0].collections[0].get_paths()[0].vertices
     assert sorted({tuple(point) for point in band.round(6).tolist()}) == [(1, 40), (1, 70), (2, 60)]
     assert [text.get_text() for text in drawn[0].get_legend().get_texts()] == ["both"]
+    assert drawn[0].get_legend()._loc_real == 4, "at the lower right"
     np.testing.assert_allclose(drawn[0].collections[0].get_facecolor(), [colors.to_rgba(figures.OTHER, 0.15)])
     assert line.get_color() == figures.OTHER and drawn[0].get_title() == "a title"
     assert (drawn[0].get_xlabel(), drawn[0].get_ylabel()) == ("networks in the committee", "test accuracy (%)")
@@ -645,6 +779,9 @@ def test_a_roc_curve_and_the_point_of_its_rule(drawn: list[Any]) -> None:
     assert drawn[1].get_ylim() == (bottom, 1 + 0.01 * (1 - bottom))
     assert [one.get_title() for one in drawn] == ["whole", "enlarged"]
     assert drawn[0].figure.get_suptitle() == "a title" and drawn[0].get_aspect() == 1
+    assert drawn[0].get_legend()._loc_real == 4 and drawn[1].get_legend() is None, "at the lower right"
+    enlarged, = (child for child in drawn[0].get_children() if hasattr(child, "rectangle"))
+    assert enlarged.rectangle.get_bbox().bounds == pytest.approx((0, bottom, right, 1 - bottom))
     assert (curve.get_xdata()[-1], curve.get_ydata()[-1]) == (1, 1) and curve.get_ydata()[1] == 0.5
     assert (float(np.ravel(point.get_xdata())[0]), float(np.ravel(point.get_ydata())[0])) == (0.25, 0.5)
     assert [axes.get_subplotspec().get_geometry()[:2] for axes in drawn] == [(1, 2)] * 2, "side by side"
@@ -726,14 +863,14 @@ def test_the_captions_of_what_members_disagree_about(sheets: list[Any], tmp_path
 
 
 def test_the_captions_of_what_all_members_get_wrong(sheets: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    members = [record(predicted=np.array([1, 0, 0, 1])), record(predicted=np.array([1, 0, 1, 0]))]
+    members = [record(predicted=np.array([0, 0, 1, 1])), record(predicted=np.array([1, 0, 1, 1]))]
     monkeypatch.setattr(ciresan, "test_images", lambda run: PICTURED.test[0])
     ciresan.draw_wrong(Path("x.png"), members, "a title")
     monkeypatch.setattr(ciresan, "SHOWN", 1)
     ciresan.draw_wrong(Path("x.png"), members, "a title")
     (name, shown, captions, title), fewer = sheets
-    assert (name, shown, title) == ("x.png", [70, 80], "a title") and fewer == (name, shown[:1], captions[:1], title)
-    assert captions == ["image 0, true ham\negg (2)", "image 1, true egg\nham (2)"]
+    assert (name, shown, title) == ("x.png", [80, 90], "a title") and fewer == (name, shown[:1], captions[:1], title)
+    assert captions == ["image 1, true egg\nham (2)", "image 2, true ham\negg (2)"]
 
 
 # --- reliability ----------------------------------------------------------------------------------------------------
@@ -830,6 +967,13 @@ def test_what_a_training_on_a_folder_is_asked_for(monkeypatch: pytest.MonkeyPatc
     assert made["calibration_error"] == {"before": 1, "after": 0, "by_chance": 0.0}
     assert [made[name]["calibration_error"] for name in ("out_of_fold", "out_of_fold_at_half", "test")] == [0, 0, 0.1]
     assert made["command"].endswith(" --threshold balanced --seed 4") and made["log_loss"] == {"gain": 0.5}
+    monkeypatch.setattr(tn, "load", lambda path: path)
+    monkeypatch.setattr(reliability, "maps_that_mark", lambda *given: ("maps", *given))
+    monkeypatch.setattr(reliability, "unlike_xrays", lambda *given: ("unlike", *given))
+    rays = reliability.trained("xray", 2, argparse.Namespace(out=tmp_path, data=Path("data")))
+    trained, folder = tmp_path / "xray-seed2" / "model.safetensors", Path("data/chest_xray")
+    assert rays["maps"] == ("maps", trained, folder) and rays["unlike"] == ("unlike", trained, folder, Path("data"))
+    assert not {"maps", "unlike"} & {*made}, "of X-rays alone"
     found["test"] = None
     given = argparse.Namespace(out=tmp_path, data=Path())
     assert not {"test", "test_at_half"} & {*reliability.trained("idc", 5, given)}
@@ -971,7 +1115,7 @@ def test_published_trials_are_those_of_their_candidates(monkeypatch: pytest.Monk
 @pytest.mark.parametrize(("more", "expected"), [
     ({}, {"epochs": 30, "batch_size": 128, "lr": 3e-3, "seed": 0, "limit": 1437, "resume": False}),
     ({"epochs": 3}, {}), ({"batch_size": 16}, {}), ({"lr": 0.125}, {}), ({"seed": 5}, {}), ({"limit": 100}, {}),
-    ({"resume": None}, {"resume": True})], ids=str)
+    ({"resume": None}, {"resume": True}), ({"epochs": 1, "limit": 100}, {})], ids=str)
 def test_each_option_of_the_main_job_changes_its_training(more: dict[str, Any], expected: dict[str, Any],
                                                           tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, Any] = {}
@@ -990,7 +1134,8 @@ def test_each_option_of_the_main_job_changes_its_training(more: dict[str, Any], 
     wanted = {**usual, **{name: value for name, value in more.items() if value is not None}, **expected}
     train, validation = asked["train"], asked["validation"]
     assert asked["epochs"] == wanted["epochs"] and train.batch_size == wanted["batch_size"]
-    assert asked["schedule"].peak == wanted["lr"] and asked["schedule"].length == wanted["epochs"] * len(train)
+    assert asked["schedule"].peak == wanted["lr"] and asked["schedule"].length == max(
+        2, wanted["epochs"] * len(train)), "the least of a cycle is two steps"
     assert train.length + validation.length == wanted["limit"] and validation.length == round(wanted["limit"] / 10)
     assert asked["resume"] == wanted["resume"] and asked["checkpoint"] == tmp_path / "checkpoint.safetensors"
     tn.seed(wanted["seed"])
@@ -1024,6 +1169,7 @@ def test_what_the_main_job_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (panel,), = [seen["panels"][0][:1]]
     assert panel.images == 90 and panel.lines == {"LSTM-CNN": [[0.25, 0.5]]}
     assert seen["panels"][0][1].images == 10 and seen["panels"][0][1].lines == {"LSTM-CNN": [[0.5, 0.5]]}
+    assert [panel.title for panel in seen["panels"][0]] == ["training, while learning", "validation"]
     assert seen["title"] == "digits, seed 4: test accuracy 75.00 % at the end" and seen["vector"] is False
 
 
@@ -1031,7 +1177,7 @@ def test_the_times_of_the_versions_are_those_of_a_digit(monkeypatch: pytest.Monk
                                                         capsys: pytest.CaptureFixture[str]) -> None:
     """On one thread but for the last; a version that is off ends the run."""
     asked: list[tuple[float, int]] = []
-    for name, size in (("T", 3), ("D", 4), ("H", 5), ("N", 8)):
+    for name, size in (("T", 3), ("D", 4), ("H", 5), ("N", 8), ("OPERATIONS", 4 * 10**9)):
         monkeypatch.setattr(lstm_versions, name, size)
     for name in ("loops", "one_product"):
         monkeypatch.setattr(lstm_versions, name, lstm_versions.one_product)
@@ -1050,6 +1196,9 @@ def test_the_times_of_the_versions_are_those_of_a_digit(monkeypatch: pytest.Monk
     assert [line.partition(" us a digit, ")[0].split() for line in lines] == [
         ["loops", "4000000.0"], *([name, "500000.0"] for name in ("product", "numba", "packed", "threads"))]
     assert roof == "roof     1 GFLOP/s, 2.0 GB/s" and all("GFLOP/s, error " in line for line in lines)
+    speed = [float(line.partition(" a digit,")[2].split()[0]) for line in lines]
+    assert speed == [round(lstm_versions.OPERATIONS / each / 1e9, 2) for each in (4.0, *[0.5] * 4)]
+    assert found["processor"] == tn.about().processor
     for off in (1e-3, np.nan):
         monkeypatch.setattr(lstm_versions, "kernel", lambda threads, off=off: lambda x: lstm_versions.one_product(x)
                             + off)
@@ -1057,13 +1206,16 @@ def test_the_times_of_the_versions_are_those_of_a_digit(monkeypatch: pytest.Monk
         assert lstm_versions.main([]) == 1 and asked == [(2.0, 1)] * 3
 
 
-def test_the_weights_of_the_lab_are_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_weights_of_the_lab_are_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+                                            capsys: pytest.CaptureFixture[str]) -> None:
     seen: list[Any] = []
     monkeypatch.setattr(tn, "fit", lambda model, *arguments, **options: seen.append(model))
     monkeypatch.setattr(tn, "evaluate", lambda model, batches: seen.append(batches) or {"accuracy": 0.5})
     assert lab_digit.main(["--data", "digits", "--limit", "64", "--out", str(tmp_path / "digit.npz")]) == 0
     trained, batches = seen
     assert batches.length == 360 and next(iter(batches))[0].max() == 1.0
+    said = f"written to {tmp_path / 'digit.npz'}: {(tmp_path / 'digit.npz').stat().st_size:,} bytes"
+    assert capsys.readouterr().out.splitlines()[-2:] == ["test accuracy 0.5000 on 360 images", said]
     with np.load(tmp_path / "digit.npz") as found:
         assert {name: array.tolist() for name, array in trained.state_dict().items()} == {
             name: found[name].tolist() for name in found.files}
@@ -1094,11 +1246,30 @@ def test_the_small_trainings_follow_their_options(script: Any, words: list[str],
         script.main(["--data", "digits", *words, "--out", str(tmp_path / "out")])
     train = asked["train"]
     assert (asked["epochs"], asked["schedule"].length, asked["schedule"].peak) == (epochs, epochs * len(train), peak)
-    assert drawn == [seed, "weights"] and train.batch_size == batch and train.shuffle
+    assert drawn[:2] == [seed, "weights"] and seed not in drawn[1:] and train.batch_size == batch and train.shuffle
     assert train.length == (300 if "--limit" in words else 1437)
     assert train.augment == (tn.data.Augment(shift=0.08, rotate=10, scale=0.1) if script is lab_digit else None)
     if script is train_small_lstm:
         assert asked["model"][0].units == (16 if words else 32) and train.arrays[0].max() == 1.0
+    else:
+        assert (train.arrays[0][..., 0] == tn.data.load_digits().train_images[: train.length]).all(), "the first ones"
+        assert (train.arrays[1] == tn.data.load_digits().train_labels[: train.length]).all()
+        assert 0.5 < next(iter(train))[0].max() <= 1.0
+
+
+def test_what_the_small_lstm_gets_right_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+                                                capsys: pytest.CaptureFixture[str]) -> None:
+    """As a share of the test images. The name of the file has the number of units."""
+    digits, seen = tn.data.load_digits(), list[np.ndarray]()
+    monkeypatch.setattr(train_small_lstm, "OUT", tmp_path)
+    monkeypatch.setattr(tn, "fit", lambda *arguments, **options: None)
+    monkeypatch.setattr(tn, "predict", lambda model, x: seen.append(x) or np.eye(10)[
+        np.where(np.arange(len(x)) % 4, digits.test_labels, (digits.test_labels + 1) % 10)])
+    assert train_small_lstm.main(["--data", "digits", "--units", "3"]) == 0
+    np.testing.assert_allclose(seen[0], digits.test_images / 255, rtol=1e-6)
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "digits: 0.7500 of the test images are right", f"written to {tmp_path / 'lstm_3.safetensors'}"]
+    assert tn.load(tmp_path / "lstm_3.safetensors")[0].units == 3
 
 
 def test_the_shortest_time_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1141,13 +1312,14 @@ def test_a_kernel_is_timed_on_its_threads(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_the_roof_is_of_two_gigaflops_and_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
-    times = iter([0.5, 0.25])
+    times, threads = iter([0.5, 0.25]), list[int]()
     monkeypatch.setattr(lstm_versions, "seconds", lambda work, least: next(times))
-    monkeypatch.setattr(tn, "set_threads", lambda count: None)
+    monkeypatch.setattr(tn, "set_threads", threads.append)
     monkeypatch.setattr(lstm_versions.np, "zeros", lambda *shape: SimpleNamespace(nbytes=1 << 28))
     monkeypatch.setattr(lstm_versions.np, "empty", lambda *shape: None)
     monkeypatch.setattr(lstm_versions, "drawn", lambda *shape, step: np.ones((2, 2), np.float32))
     assert lstm_versions.roof(1.0) == {"operations": 2 * 1024**3 / 0.5, "bytes": 2 * 2**28 / 0.25}
+    assert threads == [1]
 
 
 @pytest.mark.parametrize(("words", "size"), [([], 48), (["--size", "64"], 64)])
@@ -1169,10 +1341,12 @@ def test_the_selected_network_takes_the_size_of_the_options(words: list[str], si
 def test_what_the_lstm_by_hand_prints_of_each_row(capsys: pytest.CaptureFixture[str]) -> None:
     """Mean and extent over the units, and the class of the highest probability of each h."""
     values = np.array([[0.1, 0.2, 0.9]])
-    step = SimpleNamespace(f=values, i=values, Ctilde=values, o=values, C=values * 10, h=values - 1)
+    step = SimpleNamespace(f=values, i=values * 2, Ctilde=values * 3, o=values * 4, C=values * 10, h=values - 1)
     lstm_by_hand.show_forward(np.array([[0, 255]]), [step])
-    line = capsys.readouterr().out.splitlines()[2]
-    assert line.split()[-12:] == ["0.40", "0.80"] * 4 + ["4.00", "8.00"] + ["-0.60", "0.80"]
+    head, _, line, *_ = capsys.readouterr().out.splitlines()
+    assert head.split()[-6:] == ["f", "i", "C~", "o", "C", "h"]
+    assert line.split()[-12:] == ["0.40", "0.80", "0.80", "1.60", "1.20", "2.40", "1.60", "3.20", "4.00", "8.00",
+                                  "-0.60", "0.80"]
     net = SimpleNamespace(V=np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]), c=np.zeros(2))
     steps = [SimpleNamespace(h=np.array([[1.0, 0.0, 0.0]]), C=np.array([[0.0, 9.0, 0.0]])),
              SimpleNamespace(h=np.array([[0.0, np.log(3), 0.0]]), C=np.array([[9.0, 0.0, 0.0]]))]
@@ -1243,11 +1417,13 @@ def test_a_fold_is_scored_by_a_model_that_was_not_trained_on_it(monkeypatch: pyt
     sequences, speakers = utterances(45)
     for number, sequence in enumerate(sequences):
         sequence[0, 0] = number
+    asked: list[Any] = []
     trained: list[set[int]] = []
     tested: list[set[int]] = []
 
     def train(recipe: Any, some: Any, seed: int, device: str) -> None:
         trained.append({int(one[0, 0]) for one in some[0]})
+        asked.append((recipe, seed, device))
 
     def score(model: Any, some: Any) -> dict[str, Any]:
         tested.append({int(one[0, 0]) for one in some[0]})
@@ -1256,17 +1432,23 @@ def test_a_fold_is_scored_by_a_model_that_was_not_trained_on_it(monkeypatch: pyt
     monkeypatch.setattr(vowels, "read_part", lambda data, part: (sequences, speakers) if part == "TRAIN" else None)
     monkeypatch.setattr(vowels, "train", train)
     monkeypatch.setattr(vowels, "score", score)
-    assert vowels.main(["--cross-validate", "--candidate", vowels.CHOSEN, "--seed", "2", "--out", str(tmp_path)]) == 0
-    assert len(trained) == 5
+    words = ["--cross-validate", "--device", "gpu-emulated", "--out"]
+    assert vowels.main([*words, str(tmp_path), "--candidate", vowels.CHOSEN, "--seed", "2"]) == 0
+    assert asked == [(vowels.CANDIDATES[vowels.CHOSEN], 2, "gpu-emulated")] * 5
     assert all(not a & b and a | b == set(range(45)) for a, b in zip(trained, tested, strict=True))
     assert sorted(one for some in tested for one in some) == list(range(45))
     sizes = [len(some) for some in tested]
     loss = sum(size * (k + 1) for k, size in enumerate(sizes)) / 45
     assert capsys.readouterr().out.endswith(f"seed 2   15 of 45 wrong  loss {loss:.4f}\n")
+    monkeypatch.setattr(vowels, "CANDIDATES", {name: vowels.CANDIDATES[name] for name in ("plain", "norm")})
+    assert vowels.main([*words, str(tmp_path / "all")]) == 0, "all candidates, with two seeds each"
+    assert {path.name for path in (tmp_path / "all").iterdir()} == {
+        f"cv-{name}-seed{seed}.json" for name in ("plain", "norm") for seed in (0, 1)}
 
 
 @pytest.mark.parametrize(("words", "name", "seeds"), [
-    (["--seed", "2"], vowels.CHOSEN, [2]), (["--candidate", "plain"], "plain", [*range(5)])])
+    (["--seed", "2", "--device", "gpu-emulated"], vowels.CHOSEN, [2]),
+    (["--candidate", "plain"], "plain", [*range(5)])])
 def test_the_test_part_of_vowels_is_read_after_training(words: list[str], name: str, seeds: list[int],
                                                        monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
                                                        capsys: pytest.CaptureFixture[str]) -> None:
@@ -1279,7 +1461,12 @@ def test_the_test_part_of_vowels_is_read_after_training(words: list[str], name: 
         "utterances": 10, "wrong": 1, "loss": 0.5})
     assert vowels.main([*words, "--out", str(tmp_path)]) == 0
     assert seen == [one for seed in seeds for one in (
-        "TRAIN", (vowels.CANDIDATES[name], "TRAIN", seed, "cpu", True), "TEST", (made, "TEST"))]
+        "TRAIN", (vowels.CANDIDATES[name], "TRAIN", seed, "gpu-emulated" if "--device" in words else "cpu", True),
+        "TEST", (made, "TEST"))]
+    for seed in seeds:
+        assert vowels.record(tmp_path / f"{name}-seed{seed}.json") == {
+            "utterances": 10, "wrong": 1, "loss": 0.5, "recipe": dataclasses.asdict(vowels.CANDIDATES[name]),
+            "seed": seed, "threads": tn.threads(), "versions": tn.about().versions}
     assert capsys.readouterr().out.splitlines() == [
         f"seed {seed}: 90.00 % of 10 test utterances are right" for seed in seeds]
     assert {path.name for path in tmp_path.iterdir()} == {
@@ -1303,4 +1490,7 @@ def test_appearances_are_drawn_for_each_image_and_epoch() -> None:
     draws = tn.random.uniform((appearance._DRAWS,), key=(3, tn.random.stream("appearance/2")), step=5)
     assert (gamma[0] == Appearance(gamma=1.0)._levels(image[0], draws)).all()
     assert (both[0] == Appearance(blur=1.0)._blurred(gamma[0], draws[2])).all()
+    change, wide = Appearance(gamma=1.0, equalise=1.0, blur=1.0, cut=0.5), image[:, :7]
+    step = change._cut(change._blurred(change._levels(wide[0], draws), draws[2]), draws[3:])
+    assert (change(wide, np.array([5]), 2, 3)[0] == step).all(), "levels, then blur, then the square"
     assert records.name_of("a", 3, "b") == "a-b-seed3"

@@ -403,7 +403,7 @@ def test_the_deep_recipe_that_was_chosen_is_run(tmp_path: Path, monkeypatch: pyt
                                                "finished": True, "trials": made})
     assert mnist_deep_selected.main(command) == 0
     run = records.read(tmp_path / "out" / "deep_net-seed1.json")
-    assert run["settings"]["average"] == 5 and "views" not in run["settings"]
+    assert run["settings"]["average"] == 5 and "views" not in run["settings"] and run.probabilities is not None
     assert run["parameters"] == 369_868 + 3 * 2 * 64  # batch normalisation
     assert ">= 99.6: not reached" in (tmp_path / "out" / "results.md").read_text()
 

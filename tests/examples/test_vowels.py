@@ -130,10 +130,13 @@ def test_the_whole_example(folder: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert "must hold the runs of 5 seeds" in capsys.readouterr().err
 
 
-def test_the_page_is_what_the_runs_say() -> None:
+def test_the_page_is_what_the_runs_say(tmp_path: Path) -> None:
     """Every number of it, by the command that makes it."""
-    assert (EXAMPLES / "VOWELS.md").read_text(encoding="utf-8") == vowels.report(EXAMPLES / "results" / "vowels"), \
+    text = (EXAMPLES / "VOWELS.md").read_text(encoding="utf-8")
+    assert text == vowels.report(EXAMPLES / "results" / "vowels"), \
         "VOWELS.md is not what the runs say: python examples/vowels_bilstm_cnn.py --report"
+    assert vowels.main(["--report", "--page", str(tmp_path / "page.md")]) == 0
+    assert (tmp_path / "page.md").read_text(encoding="utf-8") == text
 
 
 def test_the_published_runs_are_good_enough() -> None:
