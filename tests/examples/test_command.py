@@ -103,14 +103,21 @@ def test_the_help_says_the_default(module: str, monkeypatch: pytest.MonkeyPatch)
             assert str(option.help).endswith(f"(default: {' '.join(map(str, option.default))})"), option.dest
         says_path = isinstance(option.default, Path) and not option.default.is_absolute()
         if (says_path and "(default: " in (option.help or "")) or (option.choices and isinstance(option.default, str)):
-            assert f"(default: {option.default}" in (option.help or "").replace("%", ""), option.dest
+            assert states(option), option.dest
         if isinstance(option.default, str) and option.type is None and option.default != argparse.SUPPRESS:
-            assert f"(default: {option.default}" in str(option.help), option.dest
+            assert states(option), option.dest
         has_none = option.default is None or option.default is False or option.default in ([], argparse.SUPPRESS)
         if not has_none and option.help != argparse.SUPPRESS:
             assert "(default: " in str(option.help), option.dest
         assert option.help or isinstance(option, argparse._SubParsersAction), option.dest
     assert parser.description
+    if "." not in module and module != "train_folder":
+        assert parser.description == str(sys.modules[module].__doc__).partition("\n")[0]
+
+
+def states(option: argparse.Action) -> bool:
+    """Whether the help of an option states its default as it is."""
+    return bool(re.search(rf"\(default: {re.escape(str(option.default))}[),;. ]", (option.help or "").replace("%", "")))
 
 
 @pytest.mark.parametrize("script", [path.stem for path in with_main(EXAMPLES) if path.stem != "pneumonia_selected" and (

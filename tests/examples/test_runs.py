@@ -297,6 +297,7 @@ def test_the_seeds_of_a_command(arguments: list[str], seeds: list[int]) -> None:
     found = experiment.parse(parser, arguments)
     assert list(found.seeds) == seeds and (found.data, found.device, found.resume) == ("auto", "cpu", True)
     assert found.out == Path("runs/x") and found.epochs is found.limit is None
+    assert parser.prog == "x.py" and " (default: 3 of them, from 0)" in " ".join(parser.format_help().split())
 
 
 def test_a_device_that_is_missing_is_told_before_the_work(monkeypatch: pytest.MonkeyPatch,
@@ -829,13 +830,14 @@ def sheets(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 PICTURED = dataclasses.replace(DATA, test=(images(70, 80, 90, 100), np.array([0, 1, 0, 1])))
 
 
-def test_the_captions_of_the_worst_mistakes(sheets: list[Any], tmp_path: Path,
-                                            monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_captions_of_the_worst_mistakes(sheets: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                            capsys: pytest.CaptureFixture[str]) -> None:
     """The probability is that of the wrong class, and the surest mistake comes first."""
     pneumonia_selected.pneumonia_cnn_lstm.draw_mistakes(record(), PICTURED, options(tmp_path))
     monkeypatch.setattr(pneumonia_selected.pneumonia_cnn_lstm, "SHOWN", 1)
     pneumonia_selected.pneumonia_cnn_lstm.draw_mistakes(record(), PICTURED, options(tmp_path))
     (name, shown, captions, title), fewer = sheets
+    assert capsys.readouterr().out == 2 * f"drawn: {tmp_path / 'mistakes.png'}\n"
     assert fewer == (name, shown[:1], captions[:1], title)
     assert (name, shown) == ("mistakes.png", [80, 90])
     assert captions == ["egg, taken for\nham (80.0%)", "ham, taken for\negg (70.0%)"]
@@ -860,6 +862,7 @@ def test_the_captions_of_what_members_disagree_about(sheets: list[Any], tmp_path
     assert "what 3 LSTM-CNN networks disagree about most\n(2 of 4 test images" in title
     assert "the 3 members together: test accuracy 50.00 %" in printed
     assert "the 3 members disagree about 2 of 4 test images" in printed
+    assert printed.endswith(f"\ndrawn: {tmp_path / 'disagreement.png'}\n")
 
 
 def test_the_captions_of_what_all_members_get_wrong(sheets: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:

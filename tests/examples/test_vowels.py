@@ -61,6 +61,9 @@ def test_a_folder_and_a_wheel_hold_the_same(folder: Path, monkeypatch: pytest.Mo
         vowels_data.read_part(None, "TEST")
     (folder.parent / "japanese_vowels").symlink_to(folder)
     assert len(vowels_data.read_part(None, "TEST")[1]) == 18
+    monkeypatch.delenv("TINYNET_DATA")
+    with pytest.raises(DataError, match=r"^vowels: japanese_vowels must be a folder "):
+        vowels_data.read_part(None, "TEST")
 
 
 @pytest.mark.parametrize(("content", "message"), [
