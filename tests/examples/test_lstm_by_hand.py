@@ -114,6 +114,18 @@ def test_the_trained_model_of_the_repository_has_the_right_layers():
     assert net.W.shape == (44, 64) and not net.h0.any() and (net.m == 1).all()
 
 
+def test_the_usual_model_is_that_of_the_repository(folder, monkeypatch):
+    seen = []
+
+    def trained(*given):
+        seen.append(given)
+        raise tn.errors.ArgumentError("enough")
+
+    monkeypatch.setattr(page, "trained", trained)
+    assert page.main(["--data", str(folder), "--out", str(folder / "out")]) == 1
+    assert seen == [(PAGE.parent / "trained" / "lstm_16.safetensors", 28, 10)]
+
+
 def test_another_model_is_refused(folder, capsys):
     model = tn.nn.Sequential(tn.nn.LSTM(28, 3), tn.nn.Flatten(), tn.nn.Dense(84, 10), input_shape=(28, 28))
     tn.save(folder / "model.safetensors", model)

@@ -713,6 +713,8 @@ def test_rows_of_curves_have_the_same_scales(drawn: list[Any]) -> None:
         ("", error), ("", ""), ("epoch", error), ("epoch", "")]
     assert [one.get_legend() is not None for one in drawn] == [True, False, False, False]
     assert drawn[0].get_legend()._loc_real == 1, "at the upper right, where errors are small"
+    assert all(ticks()[0].gridline.get_visible() for one in drawn
+               for ticks in (one.xaxis.get_major_ticks, one.yaxis.get_major_ticks, one.yaxis.get_minor_ticks))
     assert len({(one.get_xlim(), one.get_ylim()) for one in drawn}) == 1
     assert (drawn[0].get_title(), drawn[0].figure.get_suptitle()) == (r"\$a", "a title")
     axis, epochs = drawn[0].yaxis, drawn[3].xaxis.get_major_locator().tick_values(1, 3)
@@ -781,6 +783,7 @@ def test_a_roc_curve_and_the_point_of_its_rule(drawn: list[Any]) -> None:
     assert [one.get_title() for one in drawn] == ["whole", "enlarged"]
     assert drawn[0].figure.get_suptitle() == "a title" and drawn[0].get_aspect() == 1
     assert drawn[0].get_legend()._loc_real == 4 and drawn[1].get_legend() is None, "at the lower right"
+    assert all(axis.get_gridlines()[0].get_visible() for one in drawn[:2] for axis in (one.xaxis, one.yaxis))
     enlarged, = (child for child in drawn[0].get_children() if hasattr(child, "rectangle"))
     assert enlarged.rectangle.get_bbox().bounds == pytest.approx((0, bottom, right, 1 - bottom))
     assert (curve.get_xdata()[-1], curve.get_ydata()[-1]) == (1, 1) and curve.get_ydata()[1] == 0.5
@@ -1145,6 +1148,18 @@ def test_each_option_of_the_main_job_changes_its_training(more: dict[str, Any], 
     assert (asked["W"] == tn.models.lstm_cnn()[2].W.numpy()).all()
     assert train.shuffle and not validation.shuffle
     assert mnist_lstm_cnn.EPOCHS == {"mnist": 10, "digits": 30}
+
+
+def test_an_interrupted_main_job_says_how_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                     capsys: pytest.CaptureFixture[str]) -> None:
+    """Unlike the experiments, it does not resume without being asked."""
+    def stopped(*arguments: Any, **options: Any) -> Any:
+        raise tn.errors.Interrupted("stopped", 2)
+
+    monkeypatch.setattr(tn, "fit", stopped)
+    monkeypatch.setattr(tn.init, "orthogonal", tn.init.glorot_normal)  # quicker
+    assert mnist_lstm_cnn.main(["--data", "digits", "--out", str(tmp_path)]) == 130
+    assert capsys.readouterr().err == "stopped: the same command with --resume\n"
 
 
 def test_what_the_main_job_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sheets: list[Any]) -> None:
