@@ -561,6 +561,13 @@ def test_the_page_of_vowels_counts_and_ends_at_100(tmp_path: Path) -> None:
     assert f"| **99.60** ({99.6 - half:.2f} to 100.00) |" in text
     assert "The seeds alone: 100.00, 100.00, 100.00, 98.00, 100.00." in text
     assert "| plain | as usual | 8 of 540 | 0.500 |" in text and "50 to test" in text
+    (tmp_path / f"{vowels.CHOSEN}-seed4.json").write_text(json.dumps(
+        {"wrong": 0, "utterances": 50, "loss": 0.5, "recipe": {**recipe, "units": 65}}))
+    with pytest.raises(tn.errors.DataError, match="must hold the runs of 5 seeds with the recipe"):
+        vowels.report(tmp_path)
+    (tmp_path / f"{vowels.CHOSEN}-seed4.json").write_text("{")
+    with pytest.raises(tn.errors.DataError, match=r"seed4.* must be the JSON file of a run, and cannot be read"):
+        vowels.report(tmp_path)
 
 
 def test_a_small_set_counts_half_as_much_as_the_largest(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

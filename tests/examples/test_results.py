@@ -400,6 +400,13 @@ def test_the_claim_is_about_the_papers_model() -> None:
     assert "CNN-LSTM is better |" in text and "cannot be said yet. Not compared: CNN-LSTM, LSTM and CNN." in text
 
 
+def test_models_without_a_seed_in_common_are_not_compared() -> None:
+    made = [records.checked(invented("mnist_table1", model, seed, wrong=0.1)) for model, seed in
+            (("lstm_cnn", 0), ("cnn", 1))]
+    with pytest.raises(DataError, match="lstm_cnn and cnn must have runs with the same seeds to be compared"):
+        tables.comparisons("mnist_table1", made)
+
+
 def test_many_tests_at_once() -> None:
     """A difference that is significant alone, and not among six pairs of five seeds."""
     differences = [0.0009, 0.002, 0.0005, 0.0015, 0.002]
@@ -829,6 +836,10 @@ def test_selections_are_in_one_order(tmp_path: Path, monkeypatch: pytest.MonkeyP
     for name in names:
         assert (tmp_path / "results/selection" / f"{name}.json").read_bytes() == (
             tmp_path / name / "selection.json").read_bytes()
+    found = json.loads((tmp_path / name / "selection.json").read_text())
+    (tmp_path / name / "selection.json").write_text(json.dumps({**found, "trials": {}}))
+    assert results.main([*command, "--add", str(tmp_path / name)]) == 1
+    assert "must hold the trials of one of" in capsys.readouterr().err
 
 
 def test_a_run_that_cannot_be_read(tmp_path: Path) -> None:

@@ -460,6 +460,9 @@ def test_classes_weigh_in_the_loss_as_they_are_given(monkeypatch: pytest.MonkeyP
     expected = tn.ops.cross_entropy(scores, labels, tn.Tensor([1.0, 3.0]), label_smoothing=0.25).item()
     assert asked["loss"](scores, labels).item() == expected != tn.ops.cross_entropy(scores, labels).item()
     assert asked["schedule"].length == 3 * len(train) and asked["epochs"] == 3
+    training.fit(model().to("gpu-emulated"), train, recipe, weights=np.array([1.0, 3.0]), show=False)
+    scores, labels = (tn.Tensor(one.numpy(), device="gpu-emulated") for one in (scores, labels))
+    assert asked["loss"](scores, labels).item() == pytest.approx(expected, rel=1e-6), "weights are where the model is"
     training.fit(model(), train, Recipe(epochs=1, batch_size=4), show=False)
     assert asked["schedule"].length == 2, "the least of a cycle"
     training.fit(model(), train, recipe, show=False)
@@ -1153,12 +1156,13 @@ def test_each_option_of_the_main_job_changes_its_training(more: dict[str, Any], 
 def test_an_interrupted_main_job_says_how_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                                      capsys: pytest.CaptureFixture[str]) -> None:
     """Unlike the experiments, it does not resume without being asked."""
-    def stopped(*arguments: Any, **options: Any) -> Any:
+    def stopped(model: Any, optimizer: Any, train: Any, **options: Any) -> Any:
+        assert model.parameters()[0].device == "gpu-emulated" and optimizer.parameters[0] is model.parameters()[0]
         raise tn.errors.Interrupted("stopped", 2)
 
     monkeypatch.setattr(tn, "fit", stopped)
     monkeypatch.setattr(tn.init, "orthogonal", tn.init.glorot_normal)  # quicker
-    assert mnist_lstm_cnn.main(["--data", "digits", "--out", str(tmp_path)]) == 130
+    assert mnist_lstm_cnn.main(["--data", "digits", "--device", "gpu-emulated", "--out", str(tmp_path)]) == 130
     assert capsys.readouterr().err == "stopped: the same command with --resume\n"
 
 
@@ -1217,6 +1221,7 @@ def test_the_times_of_the_versions_are_those_of_a_digit(monkeypatch: pytest.Monk
     speed = [float(line.partition(" a digit,")[2].split()[0]) for line in lines]
     assert speed == [round(lstm_versions.OPERATIONS / each / 1e9, 2) for each in (4.0, *[0.5] * 4)]
     assert found["processor"] == tn.about().processor
+    assert lstm_versions.main([]) == 0, "without a file"
     for off in (1e-3, np.nan):
         monkeypatch.setattr(lstm_versions, "kernel", lambda threads, off=off: lambda x: lstm_versions.one_product(x)
                             + off)
@@ -1416,6 +1421,8 @@ def test_each_number_of_a_recipe_for_vowels_has_its_use(monkeypatch: pytest.Monk
     assert (again[2].W.numpy() == made[2].W.numpy()).all() and (other[2].W.numpy() != made[2].W.numpy()).any()
     vowels.train(dataclasses.replace(RECIPE, noise=0.0, offset=0.0, average=0.0), (sequences, speakers), 3, "cpu")
     assert asked["batches"].augment is None and asked["callbacks"] == []
+    vowels.train(RECIPE, (sequences, speakers), 3, "gpu-emulated")
+    assert asked["model"].parameters()[0].device == "gpu-emulated"
 
 
 def test_noise_and_offset_have_their_sizes() -> None:
