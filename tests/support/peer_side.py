@@ -39,6 +39,34 @@ def computed(side: Any, work: Case, data: Path) -> dict[str, np.ndarray]:
     return found
 
 
+def facts(side: Any) -> dict[str, Any]:
+    """What no result shows: settings, whose model it is, the error of an unknown layer; of JAX what it waits for."""
+    found = {"settings": side.settings()}
+    x, target = side.put(np.ones((2, 3), np.float32)), side.put(np.array([0, 1]))
+    layers = [("Dropout", {"p": 0.5}), ("Dense", {"inputs": 3, "units": 2, "bias": True})]
+    weights = {"1.W": np.ones((3, 2), np.float32), "1.b": np.zeros(2, np.float32)}
+    network = side.build(layers, weights, (2, 3), "cross_entropy")
+    found["model"] = type(getattr(network, "model", network)).__module__
+    try:
+        side.build([("Swirl", {}), *layers[1:]], weights, (2, 3), "cross_entropy").forward(x)
+    except Exception as error:
+        found["unknown"] = type(error).__name__
+    if "jax" in sys.modules:
+        import jax
+
+        waited: list[Any] = []
+        wait, jax.block_until_ready = jax.block_until_ready, lambda some: waited.append(0) or wait(some)
+        keys = [jax.random.key_data(network.key).tolist()]
+        network.step(x, target)
+        network.backward(x, target)
+        network.set_gradients(weights)
+        network.update()
+        (side.product(2) or (lambda: jax.block_until_ready(x)))()
+        keys.append(jax.random.key_data(network.key).tolist())
+        found.update(waited=len(waited), has_new_numbers=keys[0] != keys[1], platforms=jax.config.jax_platforms)
+    return found
+
+
 def of_folder(name: str, folder: Path) -> None:
     side = peer(name)
     side.start(1)
@@ -54,3 +82,4 @@ def of_folder(name: str, folder: Path) -> None:
 
 if __name__ == "__main__":
     of_folder(sys.argv[1], Path(sys.argv[2]))
+    Path(sys.argv[2], "facts").write_text(json.dumps(facts(peer(sys.argv[1]))), encoding="utf-8")
