@@ -101,6 +101,52 @@ def test_layers_of_pytorch_have_the_options_of_ours() -> None:
     assert (norm.momentum, norm.eps, dropout.p) == (0.25, 0.1, 0.3)
     network = TorchNetwork(list(work.layers), state, work.objective, False)
     assert network.optimizer.defaults["betas"] == (0.9, 0.999) and network.optimizer.defaults["eps"] == 1e-8
+    assert network.optimizer.defaults["fused"] and network.forward(torch.zeros(2, 4, 5, 2)).is_inference()
+    for last in (True, False):
+        network = TorchNetwork(list(work.layers), state, work.objective, False, last)
+        assert network.layers[0].inner.weight.is_contiguous(memory_format=torch.channels_last) == last
+        seen: list[Any] = []
+        for layer in network.layers[:2]:
+            layer.inner.register_forward_pre_hook(lambda inner, x, seen=seen: seen.append(x[0]))
+        network.forward(torch.zeros(2, 4, 5, 2))
+        order = torch.channels_last if last else torch.contiguous_format
+        assert [image.is_contiguous(memory_format=order) for image in seen] == [True, True]
+
+
+@pytest.mark.parametrize("objective", ["cross_entropy", "product"])
+def test_pytorch_compiles_the_loss_with_the_model(objective: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With fixed sizes, and as a new program of each network; in evaluation the model alone."""
+    torch = pytest.importorskip("torch")
+    from benchmarks.peers.torch import TorchNetwork
+
+    done: list[Any] = []
+    monkeypatch.setattr(torch.compiler, "reset", lambda: done.append("reset"))
+    monkeypatch.setattr(torch, "compile", lambda function, **options: done.append(options) or (
+        lambda *x: done.append(len(x)) or function(*x)))
+    layers: Any = [("Dense", {"inputs": 2, "units": 2, "bias": False})]
+    weights, x = {"0.W": np.eye(2, dtype=np.float32)}, torch.ones(3, 2)
+    TorchNetwork(layers, weights, objective, False)
+    assert done == []
+    network = TorchNetwork(layers, weights, objective, True)
+    assert done == ["reset", {"dynamic": False}, {"dynamic": False}]
+    assert network.forward(x).tolist() == x.tolist() and network.layers[0].inner.bias is None
+    network.backward(x, torch.ones(3, 2) if objective == "product" else torch.zeros(3, dtype=torch.int64))
+    assert done[3:] == [1, 1 if objective == "product" else 2]
+    said = {"threads": torch.get_num_threads(), "capability": torch.backends.cpu.get_cpu_capability(),
+            "optimizer": "Adam, fused", "memory": "channels_last", "forward": "inference_mode"}
+    assert peer("compile").settings() == {**said, "compiled": True} and peer("torch").settings() == {
+        **said, "compiled": False}
+
+
+def test_peers_are_named_in_the_order_of_the_columns() -> None:
+    assert names() == [OURS, "torch", "compile", "jax", "keras", "tinygrad"]
+    assert [peer(name).title for name in names()] == ["tinynet", "PyTorch", "torch.compile", "JAX", "Keras (JAX)",
+                                                      "tinygrad"]
+    assert [(peer(name).name, peer(name).module) for name in names()] == [
+        (name, "torch" if name == "compile" else name) for name in names()]
+    needed = {"compile": ("g++",), "tinygrad": ("clang",)}
+    assert all(peer(name).programs == needed.get(name, ()) for name in names())
+    assert peer("keras").packages == ("keras", *peer("jax").packages) == ("keras", "jax", "jaxlib")
 
 
 def test_a_peer_that_disagrees_is_not_timed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,7 +173,7 @@ def test_equal_results_agree() -> None:
 @pytest.mark.parametrize(("name", "spoil"), [
     ("0.W", lambda W: np.concatenate([W[:, 2:4], W[:, :2], W[:, 4:]], axis=1)),  # two gates swapped
     ("0.b", lambda b: b * 1.001), ("output", lambda y: y + 1e-3), ("loss", lambda loss: loss * 2),
-    ("output", lambda y: y.T), ("0.W", lambda W: W * np.nan),
+    ("output", lambda y: y.T), ("0.W", lambda W: W * np.nan), ("0.W", lambda W: W * np.inf),
 ])
 def test_a_planted_difference_is_found(name: str, spoil: Any) -> None:
     theirs = computed()
@@ -135,6 +181,7 @@ def test_a_planted_difference_is_found(name: str, spoil: Any) -> None:
     verdict = agree.verdict(agree.errors(computed(), theirs))
     assert verdict is not None
     assert re.match(rf"disagrees in {name} by [^,]*$", verdict)
+    assert name in (agree.verdict(agree.errors(theirs, computed())) or ""), "from either side"
 
 
 def test_a_missing_gradient_is_found() -> None:
@@ -151,6 +198,9 @@ def test_an_error_is_the_same_from_both_sides() -> None:
     assert agree.relative_error(a, b) == agree.relative_error(b, a) == 0.5
     assert agree.relative_error(a, -a) == 2 and agree.relative_error(a, b, least=30.0) == 0.1
     assert agree.relative_error(0 * a, 0 * a) == 0 and agree.relative_error(0 * a, a) == 1
+    assert agree.relative_error(a[:0], a[:0]) == 0 and agree.relative_error(a, a[:1]) == math.inf
+    assert agree.errors({"output": a}, {"output": b}) == {"output": 0.5}, "without gradients"
+    assert agree.verdict({"output": 1.0, "0.W": 1e-9, "x": 2.0}) == "disagrees in output by 1.0e+00, x by 2.0e+00"
 
 
 def test_a_gradient_that_cancels_is_judged_beside_the_largest() -> None:
@@ -246,6 +296,18 @@ def test_the_gradient_of_an_image_is_not_counted() -> None:
     assert counted["dconv2d"] == 2 * counted["conv2d"] - first
 
 
+def test_only_work_with_a_backward_pass_has_its_operations() -> None:
+    """That of one op computes the gradient of its input, too. A Dense is applied to each row of an array."""
+    nn = tn.nn
+    one = case("", "forward", nn.Sequential(nn.BatchNorm(4), nn.Dense(4, 3), nn.Dense(3, 2)), 2, (5, 4))
+    count = 2 * 2 * 5 * (4 * 3 + 3 * 2)
+    assert flops(one) == {"dense": count}
+    assert flops(one.doing("step")) == flops(one.doing("backward")) == {"dense": count, "ddense": 2 * count}
+    image = case("", "backward", nn.Sequential(nn.Conv2D(2, 3, 3)), 1, (4, 4, 2))
+    assert flops(image) == {"conv2d": 2 * 4 * 3 * 9 * 2, "dconv2d": 2 * 2 * 4 * 3 * 9 * 2}
+    assert flops(image.doing("step"))["dconv2d"] == flops(image)["conv2d"]
+
+
 def test_a_profile_adds_up_and_leaves_no_trace() -> None:
     weight = tn.nn.Parameter(np.ones((3, 2), np.float32))
 
@@ -280,7 +342,8 @@ def test_data_are_the_same_every_time_and_fit_the_case(tmp_path: Path) -> None:
     assert x.dtype == np.float32
     assert target.shape == (3,)
     assert not gradients
-    assert weights["0.running_mean"] == 0.25
+    assert (weights["0.running_mean"], weights["0.running_var"]) == (0.25, 0.5)
+    assert not np.array_equal(weights["4.W"], 0 * weights["4.W"]) and not [name for name in weights if "rng" in name]
     assert weights["4.b"].tolist() == [1, -1] * 32, "of the convolution before a rectifier"
     assert output_shapes(training)[2:5] == [(3, 28, 128), (3, 28, 128), (3, 26, 64)]
 
@@ -403,6 +466,7 @@ relu   100 ms          10%"""
 @pytest.mark.parametrize(("value", "unit", "text"), [
     (0.0, "s", "0.00 µs"), (3.21e-6, "s", "3.21 µs"), (0.0321, "s", "32.1 ms"), (3.21, "s", "3.21 s"),
     (1234.0, "s", "1,234 s"), (2**20, "bytes", "1.00 MiB"), (1.124e11, "flop/s", "112 GFLOP/s"),
+    (-0.0123, "s", "-12.3 ms"), (2048, "bytes", "2.00 KiB"), (512, "bytes", "512 B"), (5.0, "flop/s", "5.00 FLOP/s"),
 ])
 def test_numbers_are_written_with_three_digits(value: float, unit: str, text: str) -> None:
     assert table.written(value, unit) == text
@@ -449,5 +513,6 @@ def test_layers_beside_pytorch(capsys: pytest.CaptureFixture[str], monkeypatch: 
     finally:
         tn.set_threads(count)
     lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"{'tinynet':>32}{'PyTorch':>10}{'ratio':>8}"
     assert [line.split()[:2] for line in lines[1:]] == [
         [row, name] for row in ("GRU", "LayerNorm") for name in ("forward", "both")]

@@ -29,7 +29,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
             return SECONDS[self.tree][row][found.count((self.tree, row)) - 1]
 
         def end(self) -> None:
-            pass
+            found.append((self.tree, "end"))
 
     monkeypatch.setattr(commits, "Worker", Worker)
     return found
@@ -39,6 +39,7 @@ def test_the_sides_change_their_order(asked: list[tuple[str, str]]) -> None:
     found = commits.compare((Path("old"), Path("new")), ["step-32", "first-step"], 3)
     assert found == {"step-32": (3.0, 1.5), "first-step": (9.0, 3.0)}
     assert [tree for tree, row in asked if row == "step-32"] == ["old", "new", "new", "old", "old", "new"]
+    assert [row for _, row in asked[6:9]] == ["end", "end", "first-step"] and len(asked) == 6 + 2 + 2 * 10
     assert [tree for tree, row in asked if row == "first-step"] == ["old", "new", "new", "old"] * 2 + ["old", "new"]
 
 

@@ -2,6 +2,7 @@
 
 import inspect
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,6 +39,21 @@ def test_the_gains_are_bounds_of_measured_times(monkeypatch: pytest.MonkeyPatch,
         assert line.split()[-3:] == ["90", "26", "64"]  # 10 + (12 - 10) 64 / 8
         assert asked[:3] == [(name, 64, 2), (name, 0, 2), (name, 8, 20)]
         del asked[:3]
+
+
+def test_the_options_and_what_is_usual(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given arguments are taken before those of the process, and one thread works."""
+    asked: list[Any] = []
+    monkeypatch.setattr(sys, "argv", ["fusion", "--nonsense"])
+    monkeypatch.setattr(fusion, "passes", lambda name, images, shape: (images, shape))
+    monkeypatch.setattr(fusion, "seconds", lambda run, repeats: asked.append((*run, repeats)) or 1e-3)
+    monkeypatch.setattr(fusion.tn, "set_threads", lambda count: asked.append(count))
+    assert fusion.main([]) == 0
+    assert asked[:4] == [1, (128, (28, 128), 200), (0, (28, 128), 200), (8, (28, 128), 2000)]
+    assert asked[4] == (128, (26, 64), 200) and len(asked) == 1 + 3 * 3
+    asked.clear()
+    assert fusion.main(["--batch", "16", "--repeats", "3"]) == 0
+    assert asked[1] == (16, (28, 128), 3)
 
 
 def test_the_shortest_time_of_a_pass_counts(monkeypatch: pytest.MonkeyPatch) -> None:

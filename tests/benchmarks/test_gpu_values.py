@@ -38,6 +38,8 @@ def finished(monkeypatch: pytest.MonkeyPatch, out: Path, *arguments: str, **sect
     asked: list[tuple[str, float]] = []
 
     def watched(name: str, options: Any, seconds: float) -> dict[str, Any]:
+        if asked and out.name != "file":  # written after each section
+            assert [one["section"] for one in json.loads(out.read_text())["sections"]] == [name for name, _ in asked]
         asked.append((name, seconds))
         return {"section": name, "seconds": 1.0, "error": None, "rows": [ROW], **section}
 
@@ -114,6 +116,25 @@ Errors
     assert gpu.times(rows[0], "s") == ("2.00 ms", "8.00 ms", "0.25")
 
 
+def test_the_file_of_a_run_has_its_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                          capsys: pytest.CaptureFixture[str]) -> None:
+    """In universal time, among the results, with the machine and the versions."""
+    monkeypatch.setattr(gpu, "ROOT", tmp_path)
+    (tmp_path / "benchmarks" / "results").mkdir(parents=True)
+    monkeypatch.setattr(gpu, "watched", lambda name, *more: {
+        "section": name, "seconds": 1.0, "error": None, "rows": []})
+    monkeypatch.setattr(gpu, "time", SimpleNamespace(monotonic=lambda: 3.0, strftime=time.strftime,
+                                                     gmtime=lambda: time.struct_time((2026, 2, 3, 4, 5, 6, 1, 34, 0))))
+    assert gpu.main(["--device", "cpu", "--sections", "launch"]) == 0
+    path, = (tmp_path / "benchmarks" / "results").iterdir()
+    found = json.loads(path.read_text())
+    assert path.name == "gpu-2026-02-03-0405.json" and found["date"] == "2026-02-03 04:05 UTC"
+    assert found["machine"]["cores"] and found["versions"]["numpy"] == np.__version__
+    printed = capsys.readouterr()
+    assert printed.out.startswith(f"on {found['device']}\n") and printed.out.endswith(f" s; written to {path}\n")
+    assert printed.err == "    0 s  launch: 0 rows, 0 with errors\n"
+
+
 def test_a_section_in_its_process_gets_its_options(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
     monkeypatch.setattr(gpu_sections, "run", lambda *arguments: asked.append(arguments))
@@ -179,6 +200,23 @@ def test_small_calls_are_timed_on_the_host_and_until_they_are_done(monkeypatch: 
     asked.clear()
     list(gpu_sections.launch("cpu", True, 0.0))
     assert {count for count, _ in asked} == {3}
+    calls: list[Any] = []
+    monkeypatch.setattr(gpu_sections, "per_call", lambda call, *more: calls.append(call) or 1.0)
+    list(gpu_sections.launch("cpu", True, 0.0))
+    ours, theirs, product, other = (calls[i]() for i in (0, 1, 4, 5))
+    assert isinstance(ours, tn.Tensor) and not ours.requires_grad and type(theirs) is np.ndarray
+    assert ours.numpy().tolist() == theirs.tolist() == [1.0] * 8
+    assert product.tolist() == other.tolist() == np.eye(16).tolist() and product is calls[4]() is not calls[5]()
+    graphs: list[Any] = []
+    monkeypatch.setattr(gpu_sections, "in_a_graph", lambda device, work, count: graphs.append((device, count)) or [ROW])
+    for name in ("namespace", "to_device"):
+        monkeypatch.setattr(gpu_sections.backend, name, lambda *given: np if len(given) == 1 else given[0])
+    for maker in ("adam_step", "small_step"):
+        monkeypatch.setattr(gpu_sections, maker, lambda device: None)
+    monkeypatch.setattr(tn, "Tensor", lambda array, device: array)
+    for quick in (True, False):
+        assert list(gpu_sections.launch("gpu:1", quick, 0.0))[8:] == [ROW]
+    assert graphs == [("gpu:1", 3), ("gpu:1", 100)]
 
 
 def test_the_first_use_of_both_sides_is_timed(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
@@ -551,6 +589,7 @@ def test_small_work_is_the_same_each_time() -> None:
     """A step of Adam changes the weights; the gradients of a pass are not added to those of the one before it."""
     step = gpu_sections.adam_step("cpu")
     weight = step.__self__.parameters[0]  # type: ignore[attr-defined]
+    assert sum(one.size for one in step.__self__.parameters) == 8  # type: ignore[attr-defined]
     before = weight.numpy().copy()
     step()
     assert (weight.numpy() != before).all()

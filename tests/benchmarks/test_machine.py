@@ -1,6 +1,7 @@
 """The machine that results come from, the command line of the benchmark, and the comparison of two commits."""
 
 import itertools
+import json
 import os
 import platform
 import subprocess
@@ -145,15 +146,21 @@ def test_what_a_run_is_given(more: list[str], seconds: float, is_warned: bool, t
                 "threads": 1, "commit": None, "changed": False, "date": "today", "seconds": 3}
 
     monkeypatch.setattr(command_line, "run", run)
-    monkeypatch.setattr(command_line, "names", lambda: [OURS])
+    monkeypatch.setattr(command_line, "names", lambda: [OURS, "jax", "torch"])
+    monkeypatch.setattr(command_line, "peer", lambda name: SimpleNamespace(lacks=lambda: {"jax": "why"}.get(name)))
     monkeypatch.setattr(os, "getloadavg", lambda: (0.6, 0.0, 0.0), raising=False)
     monkeypatch.setattr(report, "RESULTS", tmp_path)
     arguments = ["--rows", "step", "--threads", "1", *more]
     assert command_line.main(arguments) == 0
-    assert asked == [(seconds, "--quick" in more, [], 1, ["step"], " ".join(["python -m benchmarks", *arguments]))]
+    assert asked == [(seconds, "--quick" in more, ["torch"], 1, ["step"],
+                      " ".join(["python -m benchmarks", *arguments]))]
     printed = capsys.readouterr()
     assert ("Other programs are running here (load 0.6)" in printed.err) == is_warned
     assert [path.name for path in tmp_path.iterdir()] == ["a-plain-1-threads.json"] * ("--quick" not in more)
+    for path in tmp_path.iterdir():
+        assert json.loads(path.read_text())["not_there"] == {"jax": "why"}
+        assert printed.out.endswith(f"\n\nwritten to {path}\n")
+    assert ("written to" in printed.out) == ("--quick" not in more)
     assert "A, 1 threads, Python 3, \ncommit unknown, today, 3 s" in printed.out
     assert "In brackets: ours divided by theirs" in printed.out and "below 1, tinynet is faster" in printed.out
     monkeypatch.setattr(os, "getloadavg", lambda: (0.5, 0.0, 0.0), raising=False)
@@ -263,13 +270,52 @@ def test_a_process_gets_its_peer_its_processors_and_its_environment(monkeypatch:
         assert worker.started > 0
         with pytest.raises(PeerError, match=r"^why$"):
             worker.ask("sing")
+        assert worker.patience == 120.0
         worker._waiting = b'{"half an answer": '
         worker.stop()
         assert worker.ask("dance") == {"a": 1}, "what a process left says nothing about the next one"
+    assert worker._process is None and worker._errors.closed, "at the end"
     command, folder, environment = started[0]
     assert command == ["-m", "benchmarks.worker", "torch", "0,3"] and folder == process.ROOT
     assert environment == {**os.environ, "CACHE": "here"}
     assert started[1:3] == [b'{"do": "dance", "count": 2}\n', b'{"do": "sing"}\n']
+
+
+@pytest.mark.parametrize(("said", "error"), [(b"one line\nthe reason\n", "its process ended: the reason"),
+                                             (b"", "its process ended")])
+def test_a_process_that_ended_says_why_and_the_next_request_starts_another(said: bytes, error: str,
+                                                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether it is noticed as the request is written, or as the answer is read."""
+    done: list[str] = []
+
+    class Started:
+        def __init__(self, command: list[str], *, stderr: Any, **options: Any) -> None:
+            done.append("started")
+            stderr.write(said)
+            read, write = os.pipe()
+            os.write(write, b'{"ready": true}\n')
+            os.close(write)
+            self.stdin = SimpleNamespace(write=self.write, flush=lambda: None)
+            self.stdout = os.fdopen(read, "rb", buffering=0)
+
+        def write(self, line: bytes) -> None:
+            if b"broken" in line:
+                raise BrokenPipeError
+
+        def kill(self) -> None:
+            done.append("killed")
+            self.stdout.close()
+
+        def communicate(self) -> None:
+            done.append("waited")
+
+    monkeypatch.setattr(process.subprocess, "Popen", Started)
+    with Worker("torch", [0]) as worker:
+        for request in ("broken", "sing"):
+            with pytest.raises(PeerError, match=f"^{error}$"):
+                worker.ask(request)
+            assert worker.ask_if_alive("sing") is None and done == ["started", "killed", "waited"]
+            done.clear()
 
 
 def test_a_worker_of_ranks_is_started_as_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,10 +330,12 @@ def test_a_worker_of_ranks_is_started_as_a_job(monkeypatch: pytest.MonkeyPatch) 
         ([sys.executable, "-m", "benchmarks.scale", "_alone", "0.5", "cnn"], True)]
 
 
-def test_the_report_is_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_report_is_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+                               capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(report, "PLACE", tmp_path / "RESULTS.md")
     monkeypatch.setattr(report, "text", lambda: "all tables")
     assert command_line.main(["--report"]) == 0 and (tmp_path / "RESULTS.md").read_text() == "all tables"
+    assert capsys.readouterr().out == f"written to {tmp_path / 'RESULTS.md'}\n"
 
 
 # --- commits --------------------------------------------------------------------------------------------------------

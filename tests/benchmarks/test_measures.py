@@ -157,6 +157,23 @@ def test_processes_and_data_end_with_the_bench(monkeypatch: pytest.MonkeyPatch) 
     assert [process.asked for process in made.workers.values()] == [[("close", {})]] * 2
 
 
+def test_work_that_fails_is_forgotten_and_the_others_go_on(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A minute is what an answer may take five times, unless a bench is told otherwise."""
+    ask = bench.workers["torch"].ask
+
+    def failing(do: str, **request: Any) -> Any:
+        if do == "calls":
+            raise PeerError("died")
+        return ask(do, **request)
+
+    monkeypatch.setattr(bench.workers["torch"], "ask", failing)
+    bench.compare_tapes("growth", 5, ["torch", "compile"])
+    assert last(bench) == {"torch": {"error": "died"}, "compile": {"error": "has none"}}
+    assert bench.workers["torch"].asked[-1] == ("forget", {}) == bench.workers[OURS].asked[-1]
+    usual = Options([], [0])
+    assert (usual.seconds, usual.patience, usual.quick) == (2.5, 300.0, False)
+
+
 def test_lines_are_said_as_they_are_recorded() -> None:
     said: list[str] = []
     with Bench(Options([], [0], say=said.append)) as bench:
@@ -437,6 +454,7 @@ def test_requests_that_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_worker_has_its_processors_before_its_framework_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     """As many threads as processors; a line for each request, and of a long error its beginning."""
     done: list[Any] = []
+    printing: list[Any] = []
     answers = io.StringIO()
 
     def start(threads: int) -> None:
@@ -445,7 +463,8 @@ def test_a_worker_has_its_processors_before_its_framework_starts(monkeypatch: py
     started: Any = SimpleNamespace(start=start, settings=lambda: {"threads": 2}, product=lambda size: 1 / 0,
                                    chain=lambda length: {}["x" * 999])
     monkeypatch.setattr(benchmarks.peers, "peer", lambda name: done.append(name) or started)
-    changed = {"dup": lambda file: file, "dup2": lambda *files: None, "fdopen": lambda *more, **options: answers,
+    changed = {"dup": lambda file: file, "dup2": lambda *files: printing.append(files),
+               "fdopen": lambda file, *more, **options: printing.append(file) or answers,
                "sched_setaffinity": lambda process, cpus: done.append((process, cpus))}
     for name, value in changed.items():
         monkeypatch.setattr(worker.os, name, value, raising=False)
@@ -453,6 +472,7 @@ def test_a_worker_has_its_processors_before_its_framework_starts(monkeypatch: py
         {"do": "settings"}, {"do": "prepare_product", "size": 3}, {"do": "prepare_chain", "length": 4})])
     worker.main("torch", "3,5")
     assert done == [(0, {3, 5}), "torch", 2]
+    assert printing == [1, (2, 1)], "what a framework prints is no answer"
     ready, settings, fault, long = map(json.loads, answers.getvalue().splitlines())
     assert (ready, settings) == ({"ready": True}, {"settings": {"threads": 2}})
     assert fault == {"error": "ZeroDivisionError: division by zero"} and long == {"error": f"KeyError: '{'x' * 489}"}
@@ -578,6 +598,27 @@ def test_the_numbers_of_fresh_processes(monkeypatch: pytest.MonkeyPatch) -> None
     assert found == {"peak memory": 20, "import": 2.5, "first step, cold caches": 70.0, "first step, warm caches": 5.0,
                      "size of the installation": 51_004}
     assert len(places) == 4 and len({*places}) == 1
+    assert not Path(places[0]).exists()
+    imports, steps = iter([1.0, 2.0]), iter([(70.0, 7), (4.0, 30)])
+    found = rows._fresh_processes(fake_bench({}), OURS, {})
+    assert (found["import"], found["peak memory"], found["first step, warm caches"]) == (1.5, 30, 4.0), "if quick"
+
+
+def test_fresh_processes_train_the_lstm_cnn_of_a_compiled_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an installation compiles it; tiny work needs no such care."""
+    done: list[Any] = []
+    monkeypatch.setattr(rows.compileall, "compile_dir", lambda folder, quiet: done.append((folder.name, quiet)))
+    monkeypatch.setattr(rows, "_fresh_processes", lambda bench, name, place: done.append((name, place["case"])) or (
+        dict.fromkeys(("peak memory", "import", "first step, cold caches", "first step, warm caches",
+                       "size of the installation"), 1.0)))
+    for quick, name in ((False, "lstm_cnn, batch 128"), (True, "Flatten, Dense")):
+        bench = fake_bench({}, quick=quick)
+        told: list[Any] = []
+        monkeypatch.setattr(bench, "record", lambda *record, told=told, **more: told.append((record[0], more)))
+        rows.start(bench)
+        assert done == [("tinynet", 2)] * (not quick) + [(OURS, name), ("torch", name)]
+        assert told == [("start", {"model": name})] * 5
+        done.clear()
 
 
 def test_the_first_step_counts_from_the_start_of_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -606,6 +647,8 @@ def test_the_first_step_counts_from_the_start_of_its_process(monkeypatch: pytest
     assert rows._first_step(fake_bench({}, quick=False), "torch", {"a": "b"}, {"data": "d"}) == (3.0, 5)
     assert asked == [("torch", [0], {"a": "b"}, 5.0), ("prepare", {"data": "d"}), ("calls", {"count": 20}),
                      ("memory", {})]
+    rows._first_step(fake_bench({}), "torch", {}, {})
+    assert asked[-2] == ("calls", {"count": 3}), "if it must be quick"
 
 
 def test_the_time_of_an_import_is_that_of_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -613,10 +656,12 @@ def test_the_time_of_an_import_is_that_of_a_process(monkeypatch: pytest.MonkeyPa
     asked: list[Any] = []
     done = SimpleNamespace(returncode=0, stdout="hello\n0.25\n", stderr="")
     monkeypatch.setattr(rows.subprocess, "run", lambda command, **options: asked.append(
-        (command[-1], options["env"])) or done)
+        (command[-1], options["env"], options["cwd"])) or done)
     assert rows._import_seconds("numpy", [1, 3], {"CACHE": "here"}) == 0.25
-    (code, environment), = asked
-    assert "(0, [1, 3])" in code and "; import numpy; " in code and environment == {**os.environ, "CACHE": "here"}
+    (code, environment, folder), = asked
+    timed = "start = time.perf_counter(); import numpy; print(time.perf_counter() - start)"
+    assert "(0, [1, 3])" in code and code.endswith(f"; {timed}") and folder == rows.ROOT
+    assert environment == {**os.environ, "CACHE": "here"}
     done.returncode, done.stderr = 1, "Traceback\nImportError: why\n"
     with pytest.raises(PeerError, match=r"^import numpy: ImportError: why$"):
         rows._import_seconds("numpy", [0], {})
@@ -729,10 +774,39 @@ def test_the_faster_format_of_pytorch_counts(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(layers, "calls", calls)
     monkeypatch.setattr(layers, "in_turn", lambda last, other, rounds: (1.0, 2.0, 0.5) if last else (1.0, 1.25, 0.8))
     monkeypatch.setattr(tn, "set_threads", lambda count: made.append(count))
+    monkeypatch.setattr(sys.modules["torch"], "set_num_threads", lambda count: made.append(-count))
     layers.main(["--rows", "depthwise", "--rounds", "1"])
-    assert made == [1, False, True]
+    assert made == [-1, 1, False, True]
     assert [line.split() for line in capsys.readouterr().out.splitlines()[1:]] == [
         ["depthwise", name, "1.00", "1.25", "0.80"] for name in ("forward", "both")]
+    rounds: list[int] = []
+    monkeypatch.setattr(layers, "in_turn", lambda mine, other, count: rounds.append(count) or (1.0, 2.0, 0.5))
+    for given, count in (([], 15), (["--rounds", "3"], 3)):
+        monkeypatch.setattr(sys, "argv", ["layers", *given])
+        layers.main()
+        layers.main(given)
+        lines = capsys.readouterr().out.splitlines()
+        assert [line.split()[0] for line in lines[1:7:2]] == [*layers.ROWS] and {*rounds} == {count}
+        rounds.clear()
+
+
+def test_a_forward_pass_leaves_no_tape(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On both sides; that of both passes does."""
+    torch = pytest.importorskip("torch")
+    taped: list[Any] = []
+    monkeypatch.setattr(layers, "ROWS", {"LayerNorm": (2, 3, 128)})
+    through = tn.nn.LayerNorm.forward
+    monkeypatch.setattr(tn.nn.LayerNorm, "forward", lambda self, x: taped.append(through(self, x).requires_grad) or (
+        through(self, x)))
+    forward = torch.nn.LayerNorm.forward
+    monkeypatch.setattr(torch.nn.LayerNorm, "forward", lambda self, x: taped.append(
+        forward(self, x).requires_grad) or forward(self, x))
+    calls = layers.calls("LayerNorm", torch)
+    for name, wanted in (("forward", False), ("both", True)):
+        taped.clear()
+        for call in calls[name]:
+            call()
+        assert taped == [wanted, wanted]
 
 
 def test_a_call_of_both_sides_has_a_backward_pass() -> None:

@@ -15,18 +15,36 @@ from benchmarks import ranks
 def test_times_are_printed_with_their_ratio(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
                                             tmp_path: Path) -> None:
     calls = []
+    first = iter([4.0, 3.0, 3.0])
 
     def started(count: int, *arguments: object) -> str:
         calls.append((count, *arguments))
-        return json.dumps([4.0, 2.0, 3.0] if count == 1 else [6.0])
+        return json.dumps([next(first), 90.0, 1.0] if count == 1 else [6.0])
 
     monkeypatch.setattr(ranks, "started", started)
-    assert ranks.main(["time", "--batches", "128", "--rounds", "2", "--out", str(tmp_path / "times.json")]) == 0
-    assert calls == [(1, "_time", "lstm_cnn", 128, 2), (2, "_time", "lstm_cnn", 128, 1)] * 2
+    assert ranks.main(["time", "--batches", "128", "--rounds", "3", "--out", str(tmp_path / "times.json")]) == 0
+    assert calls == [(1, "_time", "lstm_cnn", 128, 2), (2, "_time", "lstm_cnn", 128, 1)] * 3
     assert capsys.readouterr().out == (
         "lstm_cnn, batch 128: 1 process x 2 threads 3.00 ms, 2 ranks x 1 thread 6.00 ms, ratio 2.00\n")
-    row, = json.loads((tmp_path / "times.json").read_text())["rows"]
-    assert (row["threads"], row["ranks"]) == ([3.0, 3.0], [6.0, 6.0])
+    found = json.loads((tmp_path / "times.json").read_text())
+    assert found == {"about": str(tn.about()), "ranks": 2, "rows": [
+        {"model": "lstm_cnn", "batch": 128, "threads": [4.0, 3.0, 3.0], "ranks": [6.0, 6.0, 6.0]}]}
+    calls.clear()
+    first = iter([4.0] * 7)
+    assert ranks.main(["time", "--model", "cnn", "--ranks", "3", "--batches", "5"]) == 0
+    assert calls == [(1, "_time", "cnn", 5, 3), (3, "_time", "cnn", 5, 1)] * 7
+
+
+def test_what_is_compared_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, Any] = {}
+    for name in ("compare_times", "compare_weights"):
+        monkeypatch.setattr(ranks, name, lambda options, name=name: seen.update({name: vars(options)}))
+    for given in ("time", "weights"):
+        ranks.main([given])
+    times, weights = seen["compare_times"], seen["compare_weights"]
+    del times["work"], weights["work"]
+    assert times == {"model": "lstm_cnn", "batches": [128, 512], "ranks": 2, "rounds": 7, "out": None}
+    assert weights == {"models": ["lstm_cnn", "cnn", "deep_lstm_cnn", ranks.XRAY], "ranks": [2, 3, 4], "data": None}
 
 
 def test_the_largest_differences_of_weights_are_printed(monkeypatch: pytest.MonkeyPatch,
@@ -88,8 +106,9 @@ def test_times_are_those_of_a_step(batch: int, steps: int, fitted: dict[str, Any
     assert 0 <= images.min() < 0.01 < 0.99 < images.max() < 1 and {*labels.tolist()} == {*range(10)}
 
 
-@pytest.mark.parametrize(("model", "batch", "shape"), [("lstm", 67, (28, 28, 1)), ("cnn_lstm", 19, (28, 28, 1)),
-                                                       (ranks.XRAY, 19, (56, 56, 3))])
+@pytest.mark.parametrize(("model", "batch", "shape"), [
+    *((name, 67, (28, 28, 1)) for name in ("lstm", "cnn", "lstm_cnn")), ("cnn_lstm", 19, (28, 28, 1)),
+    (ranks.XRAY, 19, (56, 56, 3))])
 def test_weights_are_those_after_thirty_steps_on_digits(model: str, batch: int, shape: tuple[int, ...],
                                                         fitted: dict[str, Any], monkeypatch: pytest.MonkeyPatch
                                                         ) -> None:
@@ -117,3 +136,6 @@ def test_the_worker_writes_weights(fitted: dict[str, Any], monkeypatch: pytest.M
     assert asked == ["mnist"] and fitted["threads"] == []
     written = np.load(tmp_path / "some.npz")
     assert {*written} == {*fitted["model"].state_dict()} and written["2.W"].any()
+    monkeypatch.setattr(ranks, "world", lambda: SimpleNamespace(rank=1))
+    assert ranks.main(["_weights", "lstm", "", "0", str(tmp_path / "others.npz")]) == 0
+    assert not (tmp_path / "others.npz").exists(), "one rank writes"
