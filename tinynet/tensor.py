@@ -12,6 +12,7 @@ from tinynet.graph import graph
 from tinynet.plain import ForNumPy, numpy_function
 from tinynet.shown import Text
 from tinynet.tape import Node, backward
+from tinynet.tracing import is_shapes_only
 from tinynet.types import Array, ArrayLike, Axes, DType, DTypeLike, Index, Shape, SharesMemory
 
 
@@ -294,6 +295,14 @@ def blank(shape: Shape, dtype: DTypeLike = "float32") -> Tensor:
 def stand_in(array: Array) -> Array:
     """An array on the host with the shape and dtype of this one: itself if it is there, else zeros without memory."""
     return array if backend.device_of(array) == "cpu" else blank(array.shape, array.dtype).data
+
+
+def has_values(x: Tensor) -> bool:
+    """Whether there are elements to look at without waiting: on the host, and not while shapes alone are computed.
+
+    The arrays that an export traces are of another type.
+    """
+    return type(x.data) is backend.namespace("cpu").ndarray and x.size > 0 and not is_shapes_only()
 
 
 def ones(shape: Shape, beside: Tensor) -> Tensor:

@@ -60,11 +60,11 @@ def test_of_several_gpus_the_one_that_is_used_becomes_the_current_one() -> None:
         for device, number in (("gpu:1", 1), ("gpu", 0), ("gpu:1", 1), ("gpu:0", 0)):
             assert backend.namespace(device) is cupy
             assert cupy.cuda.runtime.current == number
-        with pytest.raises(DeviceError, match=r"device: gpu:2 is not there, this machine has 2 GPU\(s\); count from gpu:0"):
+        with pytest.raises(DeviceError, match=r"gpu:2 is not there, this machine has 2 GPU\(s\); count from gpu:0"):
             backend.namespace("gpu:2")
     with other_machines.installed(compiler=None) as cupy:
         assert cuda.open_device("gpu", 0) == (cupy, None)
-        with pytest.raises(DeviceError, match=r"device: gpu:1 is not there, this machine has 1 GPU\(s\); count from gpu:0"):
+        with pytest.raises(DeviceError, match=r"gpu:1 is not there, this machine has 1 GPU\(s\); count from gpu:0"):
             backend.namespace("gpu:1")
     with pytest.raises(DeviceError, match="device: gpu"), other_machines.installed(count=0):  # nothing is remembered
         backend.namespace("gpu")

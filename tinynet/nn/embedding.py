@@ -1,14 +1,12 @@
 """A vector for each symbol of a vocabulary."""
 
-import numpy as np
-
 from tinynet import init, ops
 from tinynet.errors import ArgumentError, DtypeError
 from tinynet.nn.masks import as_tensor, real_steps
 from tinynet.nn.module import Module
 from tinynet.nn.parameter import Parameter
 from tinynet.plain import sizes, whole
-from tinynet.tensor import Tensor
+from tinynet.tensor import Tensor, has_values
 from tinynet.tracing import is_shapes_only
 from tinynet.types import ArrayLike
 
@@ -42,8 +40,7 @@ class Embedding(Module):
                 raise DtypeError(f'Embedding: x must hold integers, got {x.dtype}; x.astype("int64")?')
             x = x.astype("int64")
         x = real_steps(x, mask)
-        is_readable = type(x.data) is np.ndarray and not is_shapes_only() and x.size  # an export traces other arrays
-        if is_readable and ((low := int(x.data.min())) < 0 or int(x.data.max()) >= self.vocabulary):
+        if has_values(x) and ((low := int(x.data.min())) < 0 or int(x.data.max()) >= self.vocabulary):
             raise ArgumentError(f"Embedding: x must be in [0, vocabulary) = [0, {self.vocabulary}), got values from "
                                 f"{low} to {x.data.max()}; does the vocabulary lack a symbol?")
         y = self.W[x]

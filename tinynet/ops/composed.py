@@ -5,8 +5,6 @@
 
 from collections.abc import Iterable
 
-import numpy as np
-
 from tinynet.errors import ArgumentError, DtypeError, ShapeError
 from tinynet.ops.axes import axes_of, one_axis
 from tinynet.ops.elementwise import sqrt, where
@@ -14,8 +12,7 @@ from tinynet.ops.indexing import concatenate, getitem
 from tinynet.ops.reduce import var
 from tinynet.ops.shape import astype, reshape
 from tinynet.plain import whole
-from tinynet.tensor import Tensor, namespace_of, tensor_like
-from tinynet.tracing import is_shapes_only
+from tinynet.tensor import Tensor, has_values, namespace_of, tensor_like
 from tinynet.types import ArrayLike, Axes
 
 
@@ -130,8 +127,7 @@ def one_hot(labels: ArrayLike, classes: int, *, dtype: str = "float32") -> Tenso
     x, count = _tensor(labels), whole("one_hot", "classes", classes, 1, usual="classes=10")
     if x.dtype.kind not in "iu":
         raise DtypeError(f'one_hot: labels must hold integers, got {x.dtype}; labels.astype("int64")?')
-    is_readable = type(x.data) is np.ndarray and not is_shapes_only() and x.size  # an export traces other arrays
-    if is_readable and not 0 <= x.data.min() <= x.data.max() < count:
+    if has_values(x) and not 0 <= x.data.min() <= x.data.max() < count:
         raise ArgumentError(f"one_hot: labels must be in [0, classes) = [0, {count}), got values from {x.data.min()} "
                             f"to {x.data.max()}; do labels count from 1?")
     xp = namespace_of("one_hot", ("labels", x))

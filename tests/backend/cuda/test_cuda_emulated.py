@@ -228,7 +228,8 @@ def test_copying_from_the_host_can_be_forbidden_and_numbers_pass() -> None:
 @pytest.mark.parametrize(("dtype", "value"), [("float32", np.nan), ("float64", np.nan), ("complex64", np.nan),
                                               ("int64", 2**63 - 1), ("uint8", 255), ("bool", True)])
 def test_memory_that_was_never_written_is_nan(dtype: str, value: Any) -> None:
-    for made in (xp.empty((3, 2), dtype), xp.empty_like(xp.zeros((3, 2)), dtype), xp.empty_like(xp.zeros((3, 2), dtype))):
+    for made in (xp.empty((3, 2), dtype), xp.empty_like(xp.zeros((3, 2)), dtype),
+                 xp.empty_like(xp.zeros((3, 2), dtype))):
         assert made.dtype == dtype
         np.testing.assert_array_equal(made.get(), np.full((3, 2), value, dtype))
     assert xp.empty(3).dtype == np.float64
@@ -261,7 +262,7 @@ def test_an_array_may_be_made_of_another_one_with_its_memory_in_another_order_or
 def test_while_a_stream_records_no_list_is_copied_from_the_host() -> None:
     """A list of arrays of the device is one of the host, too."""
     for make in (xp.asarray, xp.array):
-        with pytest.raises(DeviceError, match="capture: nothing may wait for gpu-emulated.*copying from the host"):
+        with pytest.raises(DeviceError, match=r"capture: nothing may wait for gpu-emulated.*copying from the host"):
             graph.capture("gpu-emulated", lambda make=make: make([1.0, 2.0]))
     assert xp.asarray([1.0, 2.0]).get().tolist() == [1, 2]
 
