@@ -962,6 +962,7 @@ def test_layers_in_containers_are_found() -> None:
 
 @pytest.mark.parametrize("make", [
     list, tuple, collections.deque, collections.UserList, lambda layers: np.array(layers, dtype=object),
+    lambda layers: np.array(layers, dtype=object)[:, None],
     lambda layers: dict(enumerate(layers)), lambda layers: collections.OrderedDict(enumerate(layers)),
     lambda layers: collections.UserDict(enumerate(layers)),
     lambda layers: types.MappingProxyType(dict(enumerate(layers))),
@@ -974,6 +975,7 @@ def test_layers_in_any_container_are_found(make: Any) -> None:
 
     names = Holds().parameters().names
     assert [name.rpartition(".")[2] for name in names] == ["W", "b"] * 2
+    assert [name.split(".")[1:-1] for name in names[::2]] in ([["0"], ["1"]], [["0", "0"], ["0", "1"]])
 
 
 def test_a_layer_may_know_its_parent_and_its_neighbours() -> None:

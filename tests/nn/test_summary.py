@@ -400,6 +400,23 @@ def test_a_model_without_parameters_has_no_way_back() -> None:
     assert len(str(profile).splitlines()) == 4
 
 
+class LastState(nn.Module):
+    def __init__(self) -> None:
+        self.lstm, self.dense = nn.LSTM(3, 4, return_state=True), nn.Dense(4, 2)
+
+    def forward(self, x: Any) -> Any:
+        y, _, c = self.lstm(x)
+        return self.dense(c), y
+
+
+def test_a_layer_of_several_outputs_is_shown_by_its_first_one() -> None:
+    x = images(2, 5, 3)
+    for profile in (LastState().profile(x, repeat=1), nn.LSTM(3, 4, return_state=True).profile(x, repeat=1)):
+        assert profile.rows[0].layer == "LSTM" and profile.rows[0].kept > 0 and profile.rows[0].backward > 0
+    assert [(row.name, row.layer, row.shape) for row in rows(LastState(), (5, 3))] == [
+        ("lstm", "LSTM", (5, 4)), ("dense", "Dense", (2,))]
+
+
 def test_a_profile_on_a_device_waits_for_each_layer() -> None:
     with tn.using("reference"):
         model = models.lstm_cnn().to("gpu-emulated")
