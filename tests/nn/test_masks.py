@@ -202,6 +202,19 @@ def test_a_sequence_without_a_real_step() -> None:
     assert not nn.Softmax(axis=1)(x, mask=mask).numpy().any()
 
 
+@pytest.mark.parametrize("place", ["fast", "reference", EMULATED])
+def test_a_batch_without_a_real_step_is_neither_normalised_nor_averaged(place: str) -> None:
+    """A mean of no elements would be NaN."""
+    device = place if place == "gpu-emulated" else "cpu"
+    layer, x = nn.BatchNorm(D).to(device), Tensor(Tensor(inputs(RIGHT).numpy()).to(device), requires_grad=True)
+    with tn.using(place) if device == "cpu" else nullcontext():
+        y = layer(x, mask=np.zeros_like(RIGHT))
+        y.sum().backward()
+    assert not y.numpy().any() and not Tensor(x.grad).numpy().any()
+    assert [(layer.running_mean.numpy() == 0).all(), (layer.running_var.numpy() == 1).all()] == [True, True]
+    assert not any(Tensor(one.grad).numpy().any() for one in layer.parameters())
+
+
 MASK_AFTER = [
     ("Conv1D, same", GAPS), ("Conv1D, causal", GAPS),
     ("Conv1D, valid", GAPS[:, :-2] & GAPS[:, 1:-1] & GAPS[:, 2:]),
