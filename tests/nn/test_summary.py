@@ -409,6 +409,22 @@ class LastState(nn.Module):
         return self.dense(c), y
 
 
+class HalfKnown(nn.Module):
+    """One output of an op, and one that no op made."""
+
+    def forward(self, x: Any) -> Any:
+        return tn.ops.relu(x), tn.Tensor(x.numpy() * 2)
+
+
+def test_one_output_that_no_op_made_makes_the_costs_unknown() -> None:
+    assert [(row.flops, row.activations) for row in rows(HalfKnown(), (3,))] == [(None, None)]
+
+
+def test_the_largest_array_of_several_ops_is_that_of_one() -> None:
+    assert [row.largest for row in rows(Between(), (3,))] == [12, 12]
+    assert [row.largest for row in rows(nn.LSTM(2, 3), (5, 2))] == [4 * 5 * 3]
+
+
 def test_a_layer_of_several_outputs_is_shown_by_its_first_one() -> None:
     x = images(2, 5, 3)
     for profile in (LastState().profile(x, repeat=1), nn.LSTM(3, 4, return_state=True).profile(x, repeat=1)):

@@ -127,12 +127,13 @@ def test_nothing_but_samples_of_weight_0(place: str, dtype: str, options: Any) -
 def test_a_weight_of_0_beside_an_infinite_loss(place: str, dtype: str) -> None:
     """The term counts as 0; the gradient of the weight is the loss without it."""
     z, w = tensor([[0.0, -INF, 0.0], [0.0, 1.0, -INF]], place, dtype), tensor([1.0, 0.0, 2.0], place, dtype)
-    loss = ops.cross_entropy(z, tn.Tensor([1, 0]).to(place), w, reduction="none")
+    s, p = tensor([2.0, 0.5], place, dtype), math.e / (1 + math.e)
+    loss = ops.cross_entropy(z, tn.Tensor([1, 0]).to(place), w, s, reduction="none")
     loss.sum().backward()
-    p = math.e / (1 + math.e)
-    np.testing.assert_allclose(loss.numpy(), [0, -math.log(1 - p)], rtol=1e-6)
-    np.testing.assert_allclose(tn.Tensor(z.grad).numpy(), [[0, 0, 0], [-p, p, 0]], rtol=1e-6)
-    np.testing.assert_allclose(tn.Tensor(w.grad).numpy(), [-math.log(1 - p), INF, 0], rtol=1e-6)
+    other = -math.log(1 - p)  # the loss of the second row
+    for found, wanted in ((loss, [0, other / 2]), (z.grad, [[0, 0, 0], [-p / 2, p / 2, 0]]), (s.grad, [0, other]),
+                          (w.grad, [other / 2, INF, 0])):
+        np.testing.assert_allclose(tn.Tensor(found).numpy(), wanted, rtol=1e-6)
     z, w = tensor([-INF, INF, -INF], place, dtype), tensor([2.0, 2.0, 0.0], place, dtype)
     loss = ops.binary_cross_entropy(z, tn.Tensor([0, 1, 1]).to(place), w, reduction="none")
     loss.sum().backward()
