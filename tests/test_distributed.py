@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 import types
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from tinynet import distributed
-from tinynet.distributed import MPI, Communicator, Repeatable, started, world
+from tinynet.distributed import MPI, NCCL, Communicator, Repeatable, started, world
 from tinynet.errors import DistributedError, Interrupted
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -225,3 +226,234 @@ if ranks.rank == 0:
     print("the last one")
 """)
     assert (code, said) == (0, "the last one\n"), complaints
+
+
+# --- the end of a rank, without mpiexec -------------------------------------------------------------------------------
+
+class Job:
+    """A communicator of mpi4py that notes what it is asked for."""
+
+    def __init__(self, ended_at: float, now: list[float]) -> None:
+        self.ended_at, self.now, self.calls = ended_at, now, list[Any]()
+        for name in ("Isend", "Irecv"):
+            setattr(self, name, lambda empty, rank, tag, name=name: self.calls.append((name, empty.size, rank, tag)))
+
+    def Iprobe(self, tag: int, status: Any) -> bool:
+        assert tag == 1
+        return self.now[0] >= self.ended_at
+
+    def Abort(self, code: int) -> None:
+        self.calls.append(("Abort", code))
+
+
+@pytest.fixture
+def rank_of(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Make a rank of three whose clock goes on by a tenth of a second with each look."""
+    now, slept = [0.0], list[float]()
+
+    def tick() -> float:
+        now[0] += 0.1
+        return now[0]
+
+    def made(rank: int, ended_at: float = np.inf) -> Any:
+        now[0] = 0.0
+        one: Any = object.__new__(MPI)
+        one.rank, one.size, one.patience, one.now, one.slept = rank, 3, 3.0, now, slept
+        one._all = Job(ended_at, now)
+        one._library = types.SimpleNamespace(Status=lambda: types.SimpleNamespace(Get_source=lambda: 2))
+        return one
+
+    monkeypatch.setattr("tinynet.distributed.time", types.SimpleNamespace(monotonic=tick, sleep=slept.append))
+    return made
+
+
+@pytest.mark.parametrize(("rank", "ended_at", "seconds", "why"), [
+    (0, np.inf, 3.1, "another rank has not answered for 3 s"),
+    (1, np.inf, 3.6, "another rank has not answered for 3 s"),
+    (0, 0.45, 2.5, "rank 2 has ended"), (1, 0.45, 3.0, "rank 2 has ended"), (0, 2.45, 3.1, "rank 2 has ended"),
+    (2, 2.95, 4.1, "rank 2 has ended")])
+def test_how_long_a_rank_waits(rank: int, ended_at: float, seconds: float, why: str, rank_of: Any,
+                               capsys: pytest.CaptureFixture[str]) -> None:
+    """Each rank half a second longer than the one before it; two seconds at most for one that has ended."""
+    one = rank_of(rank, ended_at)
+    with pytest.raises(SystemExit) as caught:
+        one._wait(lambda: False)
+    assert one.now[0] == pytest.approx(seconds + 0.1, abs=0.11)
+    assert caught.value.code == 1 and one._all.calls == [("Abort", 1)] and one.slept[-1] == 0.3
+    assert capsys.readouterr() == ("", f"rank {rank} of 3: {why}; the job ends\n")
+
+
+@pytest.mark.parametrize("looks", [1, 2, 20])
+def test_a_rank_waits_no_longer_than_until_it_is_answered(looks: int, rank_of: Any) -> None:
+    one, answers = rank_of(0, 0.0), iter([False] * (looks - 1) + [True])
+    one._wait(lambda: next(answers))
+    assert one._all.calls == [] and next(answers, "all") == "all"
+
+
+def test_a_rank_that_leaves_tells_each_other_one(rank_of: Any) -> None:
+    one, tested = rank_of(1), list[int]()
+    one._library.Request = types.SimpleNamespace(
+        Testall=lambda requests: tested.append(len(requests)) or len(tested) > 2)
+    one.leave()
+    assert one._all.calls == [("Isend", 0, 0, 1), ("Isend", 0, 2, 1), ("Irecv", 0, 0, 1), ("Irecv", 0, 2, 1)]
+    assert tested == [4] * 3 and one.slept == [0.01] * 2
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_an_error_ends_the_job_and_an_interrupt_is_told_by_rank_0_alone(rank: int, monkeypatch: pytest.MonkeyPatch
+                                                                       ) -> None:
+    """Which all ranks have after the same step."""
+    told, aborted, last = list[Any](), list[str](), list[Any]()
+    found = types.SimpleNamespace(rank=rank, abort=aborted.append, leave=lambda: None)
+    monkeypatch.setenv("PMI_SIZE", "2")
+    monkeypatch.setattr("tinynet.distributed.NCCL", lambda: found)
+    monkeypatch.setattr("tinynet.distributed.atexit", types.SimpleNamespace(register=last.append))
+    monkeypatch.setattr(sys, "excepthook", lambda kind, error, trace: told.append(error))
+    assert world.__wrapped__() is found and last == [found.leave]
+    stopped, fault = Interrupted("stopped", 2), ValueError("the image is damaged")
+    sys.excepthook(Interrupted, stopped, None)
+    assert told == [stopped] * (rank == 0) and not aborted
+    sys.excepthook(ValueError, fault, None)
+    assert told[-1] is fault and aborted == ["ValueError: the image is damaged; the job ends"]
+
+
+# --- NCCL, without GPUs: what it is asked for. tests/backend/cuda/test_nccl.py runs it with CuPy ----------------------
+
+class Device:
+    """A GPU that notes when it is the current one."""
+
+    def __init__(self, bus: str) -> None:
+        self.pci_bus_id, self.is_current = bus, False
+
+    def __enter__(self) -> None:
+        self.is_current = True
+
+    def __exit__(self, *error: object) -> None:
+        self.is_current = False
+
+
+def on_a_gpu(dtype: str) -> Any:
+    """An array as CuPy has them, on the GPU "there"."""
+    kind = type("ndarray", (), {"__module__": "cupy"})
+    array: Any = kind()
+    array.dtype, array.size, array.device = np.dtype(dtype), 6, Device("there")
+    array.data = types.SimpleNamespace(ptr=1000)
+    return array
+
+
+class Rank(NCCL):
+    """A rank of two that are not there: `answers` has what they gather."""
+
+    patience = 60.0
+
+    def __init__(self, rank: int, *answers: Any) -> None:
+        self.rank, self.size, self.told, self.answers, self.looked = rank, 2, list[Any](), list(answers), 0
+
+    def gather(self, value: Any) -> list[Any]:
+        self.told.append(value)
+        return list(self.answers.pop(0))
+
+    def _wait(self, is_done: Any) -> None:
+        while not is_done():
+            self.looked += 1
+
+
+class Between:
+    """NCCL's communicator."""
+
+    def __init__(self, size: int, identity: bytes, rank: int) -> None:
+        self.made, self.calls = (size, identity, rank), list[Any]()
+        self.allReduce = lambda *given: self.calls.append(("allReduce", *given))
+        self.bcast = lambda *given: self.calls.append(("bcast", *given))
+
+    def check_async_error(self) -> None:
+        self.calls.append("checked")
+
+
+class Event:
+    """It is done when it is asked for the third time."""
+
+    def __init__(self, disable_timing: bool) -> None:
+        assert disable_timing
+        self.asked = 0
+
+    def record(self, stream: Any) -> None:
+        assert stream.ptr == 7
+
+    @property
+    def done(self) -> bool:
+        self.asked += 1
+        return self.asked == 3
+
+
+@pytest.fixture
+def library(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """In the place of `cupy.cuda.nccl`."""
+    nccl = types.SimpleNamespace(available=True, NCCL_FLOAT32=70, NCCL_INT64=40, NCCL_SUM=5, NcclCommunicator=Between,
+                                 get_unique_id=lambda: (1, 2, 255))
+    cupy: Any = types.ModuleType("cupy")
+    cupy.cuda = types.ModuleType("cupy.cuda")
+    cupy.cuda.nccl, cupy.cuda.Event = nccl, Event
+    cupy.cuda.get_current_stream = lambda: types.SimpleNamespace(ptr=7)
+    for name, module in (("cupy", cupy), ("cupy.cuda", cupy.cuda)):
+        monkeypatch.setitem(sys.modules, name, module)
+    for name in ("sum", "broadcast"):
+        monkeypatch.setattr(MPI, name, lambda self, *given, name=name: (f"host {name}", *given[1:]))
+    monkeypatch.setattr("tinynet.distributed.platform.node", lambda: "here")
+    return nccl
+
+
+APART = [["here", "there"], ["here", "elsewhere"]]
+
+
+def test_nccl_is_asked_for_sums_and_broadcasts_on_the_stream_of_the_array(library: Any) -> None:
+    ranks, array, numbers = Rank(1, APART, [[1, 2, 255], None]), on_a_gpu("float32"), on_a_gpu("int64")
+    assert ranks.sum(array) is array and ranks.broadcast(numbers, root=1) is numbers
+    between = ranks._nccl[1]
+    assert between.made == (2, b"\x01\x02\xff", 1) and ranks.told == [["here", "there"], None]
+    assert between.calls == [("allReduce", 1000, 1000, 6, 70, 5, 7), *["checked"] * 3,
+                             ("bcast", 1000, 6, 40, 1, 7), *["checked"] * 3]
+    assert ranks.looked == 4 and not array.device.is_current
+    assert ranks.broadcast(array) is array and between.calls[-4] == ("bcast", 1000, 6, 70, 0, 7)
+
+
+def test_rank_0_gives_the_identity_and_the_gpu_of_the_array_is_the_current_one(library: Any) -> None:
+    array, seen = on_a_gpu("float32"), list[bool]()
+
+    class Seen(Between):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
+            seen.append(array.device.is_current)
+            self.allReduce = lambda *given: seen.append(array.device.is_current)
+
+    library.NcclCommunicator = Seen
+    ranks = Rank(0, APART, [[1, 2, 255], None])
+    ranks.sum(array)
+    assert ranks.told == [["here", "there"], [1, 2, 255]] and seen == [True, True]
+    ranks.sum(array)
+    assert len(ranks.told) == 2, "ranks join once"
+
+
+@pytest.mark.parametrize(("places", "why"), [
+    ([["here", "there"], ["beside", "there"]], ""), ([["here", "there"], ["here", "there"]], "two ranks share a GPU"),
+    ([["here", "there"], None], "a rank has no NCCL; pip install nvidia-nccl-cu13")])
+@pytest.mark.parametrize("rank", [0, 1])
+def test_where_nccl_cannot_send_arrays_pass_through_the_host(places: Any, why: str, rank: int, library: Any) -> None:
+    """With a warning of rank 0."""
+    ranks, array = Rank(rank, places, [[1, 2, 255], None]), on_a_gpu("float32")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = ranks.sum(array), ranks.broadcast(array, 1)
+    assert found == ((("host sum",), ("host broadcast", 1)) if why else (array, array))
+    assert [str(one.message) for one in caught] == [f"distributed: arrays pass through the host, since {why}"] * (
+        bool(why) and rank == 0)
+
+
+def test_arrays_of_the_host_and_of_dtypes_that_nccl_lacks_pass_through_the_host(library: Any) -> None:
+    ranks = Rank(0)
+    assert ranks.sum(np.ones(3)) == ("host sum",) and ranks.broadcast(np.ones(3), 1) == ("host broadcast", 1)
+    assert not ranks.told, "for arrays of NumPy no rank joins"
+    library.available, other = False, Rank(1, [["here", "there"], None])
+    assert other.sum(on_a_gpu("float32")) == ("host sum",) and other.told == [None]
+    library.available, last = True, Rank(1, APART, [[1, 2, 255], None])
+    assert last.sum(on_a_gpu("int16")) == ("host sum",) and last.broadcast(on_a_gpu("int16"), 1)[1:] == (1,)

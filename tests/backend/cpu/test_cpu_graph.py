@@ -247,7 +247,7 @@ def test_an_op_without_kernels_is_repeated_unless_arrays_select_what_it_does(opt
 
 @pytest.mark.parametrize("is_traced", [False, True])
 def test_both_passes_of_an_op_without_kernels_are_repeated(is_traced: bool) -> None:
-    """A constant is passed on as it is. The cache, a gradient that is a view and one that nobody needs take part."""
+    """A constant is passed on as it is. The cache, a gradient that is a view and one that is not needed take part."""
     constant, asked = np.full(5, 10.0, np.float32), list[Any]()
 
     def function(xp: Any, x: Any, constant: Any, *, factor: float) -> Any:
