@@ -294,6 +294,9 @@ def test_an_ensemble_has_the_mean_map(method: Any) -> None:
     models, x = [cnn() for _ in range(3)], rng.normal(size=(3, 12, 12, 3)).astype("float32")
     mean = np.mean([method(model, x, 1) for model in models], axis=0)
     np.testing.assert_allclose(method(ensemble(models), x, 1), mean, atol=1e-6)
+    if method is explain.grad_cam:
+        mean = np.mean([method(model, x, 1, layer="0") for model in models], axis=0)
+        np.testing.assert_allclose(method(ensemble(models), x, 1, layer="0"), mean, atol=1e-6)
     alone = nn.Sequential(*models[0], nn.Softmax())
     assert method(alone, x, 1).std() > 0
 

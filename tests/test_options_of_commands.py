@@ -223,7 +223,10 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
 
     def heat(kind: int) -> Any:
-        return lambda model, x, target: np.full((len(x), *x.shape[1:3]), 100 * kind + target)
+        def made(model: Any, x: Any, target: int) -> np.ndarray:
+            assert np.asarray(x).dtype == np.float32 and np.asarray(x).max() <= 1, "scaled as the model takes it"
+            return np.full((len(x), *x.shape[1:3]), 100 * kind + target)
+        return made
 
     monkeypatch.setattr(explain, "METHODS", {name: (heat(place), name, signed) for place, (name, (_, _, signed)) in
                                              enumerate(explain.METHODS.items())})

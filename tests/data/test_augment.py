@@ -151,6 +151,19 @@ def test_each_image_depends_on_seed_epoch_and_index_alone():
     assert len(np.unique(apply(same, **EVERYTHING), axis=0)) == 9
 
 
+def test_indices_and_images_may_be_of_any_form():
+    """A list, integers of any width; images that are not contiguous. Neither is changed."""
+    index, before = [4, 2, 7, 0, 1, 2, 3, 8, 6], IMAGES.copy()
+    expected = apply(index=np.array(index), **EVERYTHING)
+    for given in (index, np.array(index, np.uint8), np.array(index, np.int32)):
+        np.testing.assert_array_equal(apply(index=given, **EVERYTHING), expected)
+    turned = IMAGES[:, ::-1, :, ::-1]
+    np.testing.assert_array_equal(apply(turned, **EVERYTHING), apply(turned.copy(), **EVERYTHING))
+    flat = np.moveaxis(IMAGES, -1, 0)[0]
+    np.testing.assert_array_equal(apply(flat, **EVERYTHING), apply(flat.copy()[..., None], **EVERYTHING)[..., 0])
+    np.testing.assert_array_equal(IMAGES, before)
+
+
 def test_one_option_leaves_what_others_draw():
     shifted, both = Augment(shift=0.2), Augment(shift=0.2, elastic=0.1, flip="horizontal")
     draws = tn.data.augment._draws(np.arange(5), 0, 0, 12), tn.data.augment._draws(np.arange(5), 0, 0, 110)

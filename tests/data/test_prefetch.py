@@ -6,6 +6,7 @@ import sys
 import textwrap
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,26 @@ def test_threads_end_with_the_loop():
         for _ in prefetch(lambda n: n, range(1000), 2):
             raise KeyboardInterrupt
     assert not loader_threads()
+
+
+def test_what_has_not_begun_is_not_made_when_the_loop_ends(monkeypatch):
+    made, released, shutdown = [], threading.Event(), ThreadPoolExecutor.shutdown
+
+    def make(n):
+        made.append(n)
+        assert n == 0 or released.wait(20)
+        return n
+
+    def ended(pool, **options):
+        shutdown(pool, **{**options, "wait": False})
+        released.set()  # now the item that has begun may end
+        shutdown(pool)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "shutdown", ended)
+    begun = prefetch(make, range(9), 1)
+    assert next(begun) == 0
+    begun.close()
+    assert made in ([0], [0, 1]) and not loader_threads()
 
 
 def test_threads_use_what_the_caller_uses():
