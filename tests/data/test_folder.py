@@ -654,6 +654,29 @@ def test_splits_are_fixed():
     assert split_groups(labels, groups, 0.25, seed=5)[1].tolist() == [6, 7, 8, 9, 10, 11]
 
 
+def test_the_best_of_sixteen_orders_of_the_groups_is_used(monkeypatch):
+    """Of some seed the last one, and no more."""
+    rng = np.random.default_rng(0)
+    groups = rng.integers(0, 12, 80)
+    labels = (rng.random(80) < 0.3 + 0.3 * (groups % 2)).astype(int)
+    orders = []
+    monkeypatch.setattr(splits, "permutation", lambda *given, **key: orders.append(key["step"]) or random.permutation(
+        *given, **key))
+    for seed in (11, 1):
+        taken = split_groups(labels, groups, 0.3, seed=seed)[1]
+        counts = np.stack([np.bincount(groups[labels == k], minlength=12) / (labels == k).sum() for k in (0, 1)], 1)
+        each = []
+        for step in range(16):
+            missing, chosen = np.full(2, 0.3), np.zeros(12, bool)
+            for group in random.permutation(12, (seed, random.stream("split")), step):
+                after = missing - counts[group]
+                if (after**2).sum() < (missing**2).sum():
+                    missing, chosen[group] = after, True
+            each.append(((missing**2).sum(), np.flatnonzero(chosen[groups]).tolist()))
+        assert taken.tolist() == min(each, key=lambda one: one[0])[1]
+    assert orders == [*range(16)] * 2 and min(range(16), key=lambda step: each[step][0]) != 15
+
+
 @pytest.mark.parametrize(("labels", "groups", "fraction", "message"), [
     ([0, 1], None, 0.0, "fraction must lie between 0 and 1, got 0.0; try 0.2"),
     ([0, 1], None, 1.5, "fraction must lie between 0 and 1"),
@@ -734,7 +757,13 @@ def test_folds_of_one_patient(tmp_path):
 
 def test_the_share_to_validate_is_the_one_that_is_asked_for(tmp_path):
     """Of the slides of other patients, of the part `train`, and of what is not in the test part of a fold."""
-    two = scan_folder(write_idc_stand_in(tmp_path / "two", patients=2, patches=64, seed=1), check=False)
+    def patients(count, patches):
+        number = np.arange(count * patches)
+        return folder.ImageFolder(tmp_path, "by hand", tuple(map(str, number)), number % 2, ("a", "b"),
+                                  np.full(len(number), ""), groups=number // patches, group_name="patients",
+                                  positions=np.stack([number // 8, number % 8], axis=1))
+
+    two = patients(2, 64)
     for fold in folds(two, validation=0.5):
         assert len(fold.validation) == len(fold.train) == 32
     names = [f"{part}/{'ab'[number % 2]}/{number}.png" for part in ("train", "test") for number in range(100)]
@@ -747,7 +776,9 @@ def test_the_share_to_validate_is_the_one_that_is_asked_for(tmp_path):
     assert [len(fold.train), len(fold.validation), len(fold.test)] == [75, 75, 50]
     for fold in cross_folds(kept, 4, validation=0.4, seed=0):
         assert [len(fold.train), len(fold.validation), len(fold.test)] == [45, 30, 25]
-    five = scan_folder(write_idc_stand_in(tmp_path / "five", patients=5, patches=20, seed=1), check=False)
+    for fold in cross_folds(kept, 4, seed=0):
+        assert [len(fold.train), len(fold.validation), len(fold.test)] == [60, 15, 25], "a fifth by default"
+    five = patients(5, 20)
     for fold in cross_folds(five, 5, validation=0.01, seed=0):
         assert [len(fold.train), len(fold.validation), len(fold.test)] == [60, 20, 20], "one patient at least"
 

@@ -219,6 +219,7 @@ def test_a_training_run_goes_on_and_is_the_same_again(monkeypatch: pytest.Monkey
     monkeypatch.delitem(lab._made, "training", raising=False)
     begun = lab.training(False, 0.01, 1)
     assert begun["step"] == 1 and begun["losses"] == lab.training(True, 0.01, 1)["losses"]
+    assert len(lab.training(True, 0.01)["losses"]) == 5
     first = lab.training(True, 0.01, 10)
     second = lab.training(False, 0.01, 10)
     assert second["step"] == 20 and second["losses"][-1] < first["losses"][0]
