@@ -60,11 +60,11 @@ def test_of_several_gpus_the_one_that_is_used_becomes_the_current_one() -> None:
         for device, number in (("gpu:1", 1), ("gpu", 0), ("gpu:1", 1), ("gpu:0", 0)):
             assert backend.namespace(device) is cupy
             assert cupy.cuda.runtime.current == number
-        with pytest.raises(DeviceError, match=r"gpu:2 is not there, this machine has 2 GPU\(s\); count from gpu:0"):
+        with pytest.raises(DeviceError, match=r"device: gpu:2 is not there, this machine has 2 GPU\(s\); count from"):
             backend.namespace("gpu:2")
     with other_machines.installed(compiler=None) as cupy:
         assert cuda.open_device("gpu", 0) == (cupy, None)
-        with pytest.raises(DeviceError, match=r"gpu:1 is not there, this machine has 1 GPU\(s\); count from gpu:0"):
+        with pytest.raises(DeviceError, match=r"device: gpu:1 is not there, this machine has 1 GPU\(s\); count from"):
             backend.namespace("gpu:1")
     with pytest.raises(DeviceError, match="device: gpu"), other_machines.installed(count=0):  # nothing is remembered
         backend.namespace("gpu")
@@ -398,6 +398,62 @@ def test_dlpack_of_the_emulator_and_of_other_devices() -> None:
     metal = types.SimpleNamespace(__dlpack_device__=lambda: (8, 0))
     with pytest.raises(DeviceError, match=r"from_dlpack: .* types 1 and 2\), got type 8; move it to the CPU first"):
         tn.from_dlpack(metal)
+
+
+class Foreign:
+    """An array of another library on a GPU."""
+
+    def __init__(self, number: int) -> None:
+        self.device = SimpleNamespace(id=number)
+        self.dtype, self.shape, self.__cuda_array_interface__ = np.dtype("float32"), (3,), {"number": number}
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 2, self.device.id
+
+
+def test_an_array_of_another_library_is_shared_on_the_gpu_that_it_is_on() -> None:
+    """CuPy is asked for it while that GPU is the current one."""
+    first, second = Foreign(0), Foreign(1)
+    with other_machines.installed(count=2, compiler=None) as cupy:
+        current = cupy.cuda.runtime
+        cupy.from_dlpack = lambda data: (data, current.current)
+        for array, number in ((second, 1), (first, 0)):
+            assert backend.from_dlpack(array) == (array, number)  # type: ignore[arg-type]
+        shared, cupy.ndarray = Foreign(0), type("ndarray", (), {})
+        cupy.asarray = lambda data: shared if data is first else None
+        assert backend.as_array(first) is shared  # type: ignore[arg-type]
+        with pytest.raises(DeviceError, match=r"^device: gpu:5 is not there, this machine has 2 GPU"):
+            backend.from_dlpack(Foreign(5))  # type: ignore[arg-type]
+        for error in (BufferError, RuntimeError):
+            def refuse(data: Any, error: Any = error) -> Any:
+                raise error("of this kind")
+
+            cupy.from_dlpack = refuse
+            with pytest.raises(DtypeError, match=r"from_dlpack: data must be numbers .*, got float32 \(of this kind\)"):
+                backend.from_dlpack(first)  # type: ignore[arg-type]
+
+
+def test_a_gpu_is_named_by_its_number_and_one_device_is_common() -> None:
+    host, first, second = np.ones(3), Foreign(0), Foreign(1)
+    emulated = backend.to_device(host, "gpu-emulated")
+    assert [backend.device_of(one) for one in (host, np.float32(1), first, second, emulated)] == [
+        "cpu", "cpu", "gpu", "gpu:1", "gpu-emulated"]
+    for arrays, common in (([], "cpu"), ([None], "cpu"), ([None, host, host], "cpu"), ([second, None, second], "gpu:1"),
+                           ([first, second], None), ([second, first], None), ([host, None, emulated], None),
+                           ([emulated, first], None), ([np.float32(1), host], "cpu"), ([emulated], "gpu-emulated")):
+        assert backend.common_device(arrays) == common
+
+
+def test_memory_of_a_device_that_is_full_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*given: Any) -> Any:
+        raise MemoryError("Out of memory")
+
+    x = tn.Tensor([1.0])
+    monkeypatch.setattr(type(backend.namespace("gpu-emulated")), "asarray", full)
+    with pytest.raises(DeviceError, match=r"^to: an array does not fit into the memory of gpu-emulated \(.*Out of"):
+        x.to("gpu-emulated")
+    error = backend.out_of_memory("exp", "gpu:7", MemoryError("of 5 bytes"))
+    assert str(error).startswith("exp: an array does not fit into the memory of gpu:7: of 5 bytes; make batch_size")
 
 
 @pytest.mark.parametrize("device", [GPU])

@@ -198,6 +198,29 @@ def test_code_with_addresses_of_this_process_is_not_kept(lifted: tuple[str, ...]
     assert not list(tmp_path.rglob("*.kernel"))
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_code_that_cannot_be_written_stays_in_memory_and_the_lock_is_given_back(
+        fails: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, content: bytes) -> None:
+        if fails:
+            raise OSError("no space left")
+        path.write_bytes(content)
+
+    ended = list[int]()
+    monkeypatch.setattr(kernel_cache.numba.config, "CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(kernel_cache, "write_whole", full)
+    monkeypatch.setattr(kernel_cache, "_outside", lambda compiled: [])
+    monkeypatch.setattr(kernel_cache, "notice", SimpleNamespace(on_start=lambda: None, on_end=lambda: ended.append(1)))
+    library, codegen = SimpleNamespace(has_dynamic_globals=False), SimpleNamespace(magic_tuple=lambda: ())
+    cache = KernelCache(inner.py_func)
+    assert cache.load_overload("signature", SimpleNamespace(codegen=lambda: codegen)) is None
+    [lock] = tmp_path.rglob("*.lock")
+    assert lock.stat().st_mode & 0o777 == 0o600
+    cache.save_overload("signature", SimpleNamespace(lifted=(), library=library, codegen=codegen, _reduce=lambda: ()))
+    assert ended == [1] and not list(tmp_path.rglob("*.lock")) and cache._descriptor is None
+    assert len(list(tmp_path.rglob("*.kernel"))) == (not fails)
+
+
 FRESH = """
 import sys
 from tinynet.backend.cpu.runtime import kernel_cache

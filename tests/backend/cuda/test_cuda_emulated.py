@@ -1,6 +1,7 @@
 """The arrays of "gpu-emulated" refuse what CuPy's refuse."""
 
 import gc
+import math
 import threading
 import weakref
 from collections.abc import Callable
@@ -78,6 +79,10 @@ def test_a_large_recording_frees_what_is_unused_before_it_begins(monkeypatch: py
     finally:
         gc.enable()
     assert events == ["freed", "recorded", "recorded"]
+    for limit, frees in ((math.inf, 1), (100, 0)):
+        events.clear()
+        graph.record("gpu-emulated", lambda: None, [], limit)
+        assert len(events) == frees
 
 
 def test_python_collects_no_garbage_while_it_records() -> None:
@@ -201,6 +206,26 @@ def test_there_are_no_warnings_of_numpy() -> None:
     assert np.isnan(made.get()).all()
 
 
+def test_launches_are_checked_no_more_after_an_error() -> None:
+    assert not emulator._checked.get()
+    with pytest.raises(ZeroDivisionError), emulator.checked():
+        with emulator.checked():
+            pass
+        assert emulator._checked.get()
+        raise ZeroDivisionError
+    assert not emulator._checked.get()
+
+
+def test_after_a_block_the_stream_before_it_is_current_again() -> None:
+    before, streams = fake_cuda.get_current_stream(), [fake_cuda.Stream(non_blocking=True) for _ in range(2)]
+    with pytest.raises(ZeroDivisionError), streams[0]:
+        with streams[1]:
+            assert fake_cuda.get_current_stream() is streams[1]
+        assert fake_cuda.get_current_stream() is streams[0]
+        raise ZeroDivisionError
+    assert fake_cuda.get_current_stream() is before
+
+
 def test_waiting_is_allowed_again_after_an_error() -> None:
     with pytest.raises(ZeroDivisionError), fake_cupy.no_waiting():
         raise ZeroDivisionError
@@ -228,8 +253,8 @@ def test_copying_from_the_host_can_be_forbidden_and_numbers_pass() -> None:
 @pytest.mark.parametrize(("dtype", "value"), [("float32", np.nan), ("float64", np.nan), ("complex64", np.nan),
                                               ("int64", 2**63 - 1), ("uint8", 255), ("bool", True)])
 def test_memory_that_was_never_written_is_nan(dtype: str, value: Any) -> None:
-    for made in (xp.empty((3, 2), dtype), xp.empty_like(xp.zeros((3, 2)), dtype),
-                 xp.empty_like(xp.zeros((3, 2), dtype))):
+    like, other = xp.zeros((3, 2), dtype), xp.zeros((3, 2))
+    for made in (xp.empty((3, 2), dtype), xp.empty_like(other, dtype), xp.empty_like(like)):
         assert made.dtype == dtype
         np.testing.assert_array_equal(made.get(), np.full((3, 2), value, dtype))
     assert xp.empty(3).dtype == np.float64
