@@ -514,6 +514,58 @@ def test_what_was_never_written_is_nan(kernels: Callable[[str], Kernels]) -> Non
     assert np.isnan(y.get()[60:]).all() and not np.isnan(y.get()[:60]).any()
 
 
+LANGUAGE = """
+extern "C" __global__ void places(int* __restrict__ y) {
+  int thread = (threadIdx.z * blockDim.y + threadIdx.y) * blockDim.x + threadIdx.x;
+  int block = (blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
+  y[block * blockDim.x * blockDim.y * blockDim.z + thread] =
+      threadIdx.x + 10 * (threadIdx.y + 10 * (threadIdx.z + 10 * (blockIdx.x + 10 * (blockIdx.y + 10 * blockIdx.z))));
+}
+extern "C" __global__ void left(float* __restrict__ y, float* __restrict__ z) {
+  __shared__ float s[32];
+  extern __shared__ float d[];
+  if (blockIdx.x % 2 == 0) s[threadIdx.x] = d[threadIdx.x] = 1.0f;
+  y[32 * blockIdx.x + threadIdx.x] = s[threadIdx.x];
+  z[32 * blockIdx.x + threadIdx.x] = d[threadIdx.x];
+}
+extern "C" __global__ void functions(const float* __restrict__ x, float* __restrict__ y, int size) {
+  int t = threadIdx.x;
+  if (t >= size) return;
+  float a = x[t], b = x[size + t];
+  float made[] = {expf(a), expm1f(a), fabsf(a), fmaxf(a, b), fminf(a, b), log1pf(a), logf(a), powf(a, b), sqrtf(a),
+                  tanhf(a), (float)min(t, 3), (float)max(t, 3), make_float4(1.0f, 2.0f, 3.0f, 4.0f).z,
+                  (float)make_uint4(1, 2, 3, 4).w, (float)__umulhi(3000000000u, t), __uint_as_float(0x3f800000u + t),
+                  __fdividef(a, b), __fdividef(1e38f, 0x1p126f), __fdividef(1e38f, 0x1.8p126f)};
+  for (int i = 0; i < sizeof made / sizeof *made; i++) y[i * size + t] = made[i];
+}
+"""
+
+
+@needs_gxx
+@pytest.mark.parametrize("checked", [False, True])
+def test_the_emulator_speaks_the_language_of_cuda(kernels: Callable[[str], Kernels], checked: bool) -> None:
+    """Places in grids of three axes; shared memory that each block finds unwritten; and the functions."""
+    kernel, blocks, threads = kernels(LANGUAGE), (4, 3, 2), (2, 3, 5)
+    y, left, last = xp.empty(24 * 30, "int32"), xp.empty(4 * 32, "float32"), xp.empty(4 * 32, "float32")
+    a = np.array([0, -0.0, 0.3, 1, 4, -0.7, -3, 1e-4, 88, 300, np.inf, -np.inf, np.nan], "float32")
+    size, x = a.size, np.stack([a, np.roll(a, 4)])
+    found = xp.empty(19 * size, "float32")
+    with emulator.checked() if checked else nullcontext():
+        kernel.launch("places", Grid(blocks, threads), y)
+        kernel.launch("left", Grid((4, 1, 1), (32, 1, 1), 128), left, last)
+        kernel.launch("functions", Grid((1, 1, 1), (32, 1, 1)), xp.asarray(x), found, size)
+    digits = np.indices((*blocks[::-1], *threads[::-1])).reshape(6, -1)
+    np.testing.assert_array_equal(y.get(), 10 ** np.array([5, 4, 3, 2, 1, 0]) @ digits)
+    for made in (left, last):
+        np.testing.assert_array_equal(made.get().reshape(4, 32)[:, 5], [1, np.nan, 1, np.nan])
+    b, t = x[1], np.arange(size)
+    with np.errstate(all="ignore"):
+        wanted = [np.exp(a), np.expm1(a), abs(a), np.fmax(a, b), np.fmin(a, b), np.log1p(a), np.log(a), a**b, np.sqrt(a),
+                  np.tanh(a), np.minimum(t, 3), np.maximum(t, 3), 0 * t + 3, 0 * t + 4, t * 3_000_000_000 >> 32,
+                  (0x3F800000 + t).astype("uint32").view("float32"), a / b, 0 * t + 1e38 / 2**126, 0 * t]
+    np.testing.assert_allclose(found.get().reshape(19, size), np.array(wanted), rtol=1e-6)
+
+
 @needs_gxx
 def test_arguments_that_share_memory_are_found(kernels: Callable[[str], Kernels]) -> None:
     both = device(64)
