@@ -101,7 +101,7 @@ def fold(dataset: tn.data.Dataset, number: int) -> Fold:
     images, labels = dataset.train_images[..., None], dataset.train_labels
     parts = tn.data.split(len(labels), experiment.VALIDATION["mnist"], seed=experiment.SPLIT_SEED + number)
     train, validation = ((images[part], labels[part]) for part in parts)
-    return Fold(f"part{number}", train, validation)
+    return Fold(train, validation)
 
 
 if __name__ == "__main__":

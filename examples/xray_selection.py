@@ -146,7 +146,7 @@ def fold(scanned: tn.data.ImageFolder, read: Callable[[int], np.ndarray], kinds:
             raise DataError(f"xray_selection: {scanned.root} must hold images of both classes {name} for {normal} and "
                             f"{sick}, and holds none; a larger part of the set?")
     images = read(side)
-    return Fold(f"{normal}_{sick}", *((images[part], scanned.labels[part]) for part in (training, validation)))
+    return Fold(*((images[part], scanned.labels[part]) for part in (training, validation)))
 
 
 if __name__ == "__main__":

@@ -70,7 +70,6 @@ class Candidate:
 class Fold:
     """Images and labels to train on and to validate on."""
 
-    name: str
     train: tuple[Images, np.ndarray]
     validation: tuple[Images, np.ndarray]
 

@@ -575,7 +575,7 @@ def test_a_trial_measures_states_and_views(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setattr(training, "probabilities", probabilities)
     monkeypatch.setattr(selection, "time", SimpleNamespace(process_time=iter([5.0, 7.5]).__next__))
     candidate = selection.Candidate("base", "none", Recipe(epochs=3, batch_size=2, augment={"shift": 0.25}), {})
-    fold = selection.Fold("a", DATA.train, DATA.validation)
+    fold = selection.Fold(DATA.train, DATA.validation)
     found = selection.run(selection.Trial(candidate, model, lambda: fold, "a", 6), tmp_path)
     (train, count, start), *measured = seen
     tn.seed(6)
@@ -631,7 +631,7 @@ def test_the_measures_of_two_classes_with_each_prior() -> None:
 
 
 def test_the_loss_of_many_classes_is_that_of_the_label() -> None:
-    fold = selection.Fold("a", DATA.train, (None, np.array([2, 0])))
+    fold = selection.Fold(DATA.train, (None, np.array([2, 0])))
     found = selection.measures(fold, np.array([[0.2, 0.3, 0.5], [0.1, 0.6, 0.3]]))
     assert found == {"accuracy": 0.5, "loss": round(float(-(np.log(0.5) + np.log(0.1)) / 2), 6)}
     found = selection.measures(fold, np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0]]))

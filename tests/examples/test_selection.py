@@ -184,7 +184,7 @@ def test_a_prior_that_is_estimated() -> None:
 
 def test_the_measures_of_a_fold() -> None:
     labels = np.array([0, 0, 0, 1, 1])
-    fold = selection.Fold("a", (None, np.array([0, 1, 1, 1])), (None, labels))
+    fold = selection.Fold((None, np.array([0, 1, 1, 1])), (None, labels))
     scores = np.array([0.1, 0.7, 0.8, 0.6, 0.9])
     found = selection.measures(fold, np.stack([1 - scores, scores], axis=1))
     assert (found["trained accuracy"], found["trained balanced accuracy"]) == (0.6, round(2 / 3, 6))
