@@ -106,6 +106,10 @@ def test_the_help_says_the_default(module: str, monkeypatch: pytest.MonkeyPatch)
             assert states(option), option.dest
         if isinstance(option.default, str) and option.type is None and option.default != argparse.SUPPRESS:
             assert states(option), option.dest
+        if isinstance(option.default, Path) and option.default.is_absolute() and option.help != argparse.SUPPRESS:
+            place = option.default.relative_to(EXAMPLES.parent).as_posix()
+            found = re.search(r"\(default: ([^)]*)\)$", str(option.help))
+            assert (found and f"/{place}".endswith(f"/{found[1]}")) or option.dest == "model", option.dest
         has_none = option.default is None or option.default is False or option.default in ([], argparse.SUPPRESS)
         if not has_none and option.help != argparse.SUPPRESS:
             assert "(default: " in str(option.help), option.dest

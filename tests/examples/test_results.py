@@ -516,7 +516,10 @@ def test_each_mean_says_of_how_many_seeds_it_is() -> None:
     text = report.section("mnist_table1", {"mnist_table1": made})
     assert "Seeds 0, 1, 7." in text
     assert [row(text, name)[6] for name in ("LSTM-CNN", "LSTM", "CNN")] == ["3", "1", "2"]
-    assert row(text, "LSTM")[8].endswith("(one run)")
+    right = int((made[-1].labels == made[-1].predicted).sum())
+    ends = stats.binomtest(right, N).proportion_ci(0.95, method="wilson")
+    assert row(text, "LSTM")[7:9] == [f"{100 * right / N:.2f}",
+                                      f"{100 * ends.low:.2f} to {100 * ends.high:.2f} (one run)"]
     assert row(text, "LSTM-CNN - CNN")[4].endswith("of 2")
     assert "is on one side of 0" in text and "With one seed, one is called better" in text
 

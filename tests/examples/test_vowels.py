@@ -138,6 +138,7 @@ def test_the_page_is_what_the_runs_say(tmp_path: Path) -> None:
     text = (EXAMPLES / "VOWELS.md").read_text(encoding="utf-8")
     assert text == vowels.report(EXAMPLES / "results" / "vowels"), \
         "VOWELS.md is not what the runs say: python examples/vowels_bilstm_cnn.py --report"
+    assert vowels.parse_options([]).page == EXAMPLES / "VOWELS.md"
     assert vowels.main(["--report", "--page", str(tmp_path / "page.md")]) == 0
     assert (tmp_path / "page.md").read_text(encoding="utf-8") == text
 
