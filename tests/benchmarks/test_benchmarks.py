@@ -345,6 +345,7 @@ def test_data_are_the_same_every_time_and_fit_the_case(tmp_path: Path) -> None:
     assert (weights["0.running_mean"], weights["0.running_var"]) == (0.25, 0.5)
     assert not np.array_equal(weights["4.W"], 0 * weights["4.W"]) and not [name for name in weights if "rng" in name]
     assert weights["4.b"].tolist() == [1, -1] * 32, "of the convolution before a rectifier"
+    assert {1, -1} - {*weights["2.b"].tolist()} and {array.dtype for array in weights.values()} == {np.dtype("float32")}
     assert output_shapes(training)[2:5] == [(3, 28, 128), (3, 28, 128), (3, 26, 64)]
 
 
@@ -450,6 +451,9 @@ memory  2.00 MiB  8.00 MiB (0.25)
 
 Not timed
   JAX, a: died"""
+    failed: list[dict[str, Any]] = [{"row": "step", "case": case, "unit": "s", "results": {"jax": {"error": "died"}}}
+                                    for case in "baa"]
+    assert table.tables(failed, {OURS: "tinynet", "jax": "JAX"}).endswith("Not timed\n  JAX, a: died\n  JAX, b: died")
 
 
 def test_the_slowest_part_comes_first() -> None:

@@ -92,12 +92,20 @@ def test_the_work_of_a_row(row: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(models, name, lambda name=name: made.append(makers[name]()) or made[0])
     seen: list[Any] = []
     function = commits.work(row)
-    monkeypatch.setattr(type(made[0]), "__call__", lambda self, x: seen.append(x.shape) or self.through(x))
+    taped: list[bool] = []
+
+    def called(model: Any, x: Any) -> Any:
+        seen.append(x.shape)
+        y = model.through(x)
+        taped.append(y.requires_grad)
+        return y
+
+    monkeypatch.setattr(type(made[0]), "__call__", called)
     before = {name: one.numpy().copy() for name, one in made[0].parameters().items()}  # averages change without a step
     function()
     assert seen[0] == (int(row.partition("-")[2]), 28, 28, 1)
     changed = any((one.numpy() != before[name]).any() for name, one in made[0].parameters().items())
-    assert changed == made[0].training == (not row.startswith("forward"))
+    assert changed == made[0].training == taped[0] == (not row.startswith("forward"))
     sizes = {"step": 121_676, "forward": 121_676}
     assert sum(parameter.size for parameter in made[0].parameters()) == sizes.get(row.partition("-")[0], 369_868)
 
@@ -105,8 +113,14 @@ def test_the_work_of_a_row(row: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_process_of_a_tree_imports_that_tree(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a kernel cache of its own, if it is told one."""
     started: list[dict[str, Any]] = []
+
+    def popen(command: list[str], **more: Any) -> None:
+        assert command == [sys.executable, "-P", commits.__file__, "--serve"], "without the folder of the script"
+        assert more["stderr"] == commits.subprocess.DEVNULL, "which nobody reads, and which would fill up"
+        started.append(more["env"])
+
     monkeypatch.setenv("PYTHONPATH", "elsewhere")
-    monkeypatch.setattr(commits.subprocess, "Popen", lambda command, **more: started.append(more["env"]))
+    monkeypatch.setattr(commits.subprocess, "Popen", popen)
     commits.Worker(Path("tree"))
     commits.Worker(Path("tree"), NUMBA_CACHE_DIR="cold")
     assert [env["PYTHONPATH"].split(os.pathsep) for env in started] == [["tree", str(Path("tree", "examples"))]] * 2

@@ -270,9 +270,11 @@ def test_the_table_comes_also_where_nothing_can_be_written(tmp_path: Path, monke
 
 def test_a_section_that_breaks_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     script = tmp_path / "section.py"
-    script.write_text("raise SystemError('the driver is gone')")
+    script.write_text("import os, sys\nsys.stderr.buffer.write(b'\\xff')\nsys.stdout.buffer.write(b'\\xff\\n')\n"
+                      f"assert os.getcwd() == {str(gpu.ROOT)!r}\nraise SystemError('the driver is gone' + 999 * '.')")
     monkeypatch.setattr(gpu, "__file__", str(script))
-    assert gpu.watched("launch", options(), 20.0)["error"] == "ended with code 1: SystemError: the driver is gone"
+    said = gpu.watched("launch", options(), 20.0)["error"]
+    assert said.rstrip(".") == "ended with code 1: SystemError: the driver is gone" and len(said) == 19 + 300
     monkeypatch.setattr(gpu_device, "described", lambda device: "a device")
     assert gpu.main(["--device", "cpu", "--sections", "lstm", "--out", str(tmp_path / "out.json")]) == 1
 

@@ -455,6 +455,13 @@ def test_the_cases_of_the_lstm(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(list(gpu_pairs.timed_cases(quick=True))) == 4
 
 
+def test_the_first_use_waits_for_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[str] = []
+    monkeypatch.setattr(gpu_pairs, "wait", waited.append)
+    gpu_pairs.Ours.once("cpu")
+    assert waited == ["cpu"]
+
+
 def test_pytorch_calls_a_device_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
     torch = pytest.importorskip("torch")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
@@ -486,7 +493,7 @@ def test_the_versions_of_a_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu_device.backend, "namespace", lambda device: SimpleNamespace(
         cuda=SimpleNamespace(runtime=runtime)))
     done = SimpleNamespace(stdout="570.1\n570.2\n")
-    monkeypatch.setattr(gpu_device.subprocess, "run", lambda *command, **options: done)
+    monkeypatch.setattr(gpu_device.subprocess, "run", lambda *command, timeout, **options: done)
     assert gpu_device.driver("gpu") == {"driver": "570.1", "driver_cuda": 13000, "cuda": 12080}
     for fault in (OSError(), gpu_device.subprocess.TimeoutExpired("nvidia-smi", 30)):
         monkeypatch.setattr(gpu_device.subprocess, "run", lambda *command, fault=fault, **options: (

@@ -142,6 +142,7 @@ def test_what_a_run_is_given(more: list[str], seconds: float, is_warned: bool, t
 
     def run(options: Any, rows: list[str], command: str) -> dict[str, Any]:
         asked.append((options.seconds, options.quick, options.peers, len(options.cpus), rows, command))
+        options.say("a row is done")
         return {"machine": {"cpu": "A", "features": [], "python": "3"}, "records": [], "titles": {}, "versions": {},
                 "threads": 1, "commit": None, "changed": False, "date": "today", "seconds": 3}
 
@@ -156,9 +157,10 @@ def test_what_a_run_is_given(more: list[str], seconds: float, is_warned: bool, t
                       " ".join(["python -m benchmarks", *arguments]))]
     printed = capsys.readouterr()
     assert ("Other programs are running here (load 0.6)" in printed.err) == is_warned
+    assert printed.err.endswith("     0 s  a row is done\n")
     assert [path.name for path in tmp_path.iterdir()] == ["a-plain-1-threads.json"] * ("--quick" not in more)
     for path in tmp_path.iterdir():
-        assert json.loads(path.read_text())["not_there"] == {"jax": "why"}
+        assert json.loads(path.read_text())["not_there"] == {"jax": "why"} and path.read_text().endswith("}\n")
         assert printed.out.endswith(f"\n\nwritten to {path}\n")
     assert ("written to" in printed.out) == ("--quick" not in more)
     assert "A, 1 threads, Python 3, \ncommit unknown, today, 3 s" in printed.out
@@ -197,6 +199,8 @@ def test_a_row_that_fails_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> 
     assert (found["threads"], found["command"], found["titles"]) == (2, "a command", {OURS: "tinynet"})
     assert found["settings"] == {"seconds_for_a_pair": 3.0, "quick": False, "peers": {OURS: {"threads": 2}}}
     assert found["versions"]["numpy"] == np.__version__ and found["date"] == time.strftime("%Y-%m-%d")
+    assert "torch" not in found["versions"], "which took no part"
+    assert isinstance(found["seconds"], int)
 
 
 def test_the_list_says_versions_and_what_is_lacking(monkeypatch: pytest.MonkeyPatch,
@@ -433,8 +437,11 @@ def test_the_data_of_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(models, "lstm_cnn", lambda: tn.nn.Sequential(tn.nn.Dense(1, 1)))
     monkeypatch.setattr(tn.ops, "cross_entropy", stopped)
-    for row, batch in (("step-7", 7), ("first-step", 128)):
+    outputs = []
+    for row, batch in (("step-7", 7), ("first-step", 128), ("step-7", 7)):
         with pytest.raises(Stopped):
             commits.work(row)()
         y, labels = seen.pop()
         assert y.shape == (batch, 28, 28, 1) and labels.tolist() == [i % 10 for i in range(batch)]
+        outputs.append(y)
+    assert (outputs[0] == outputs[2]).all(), "the same weights each time"

@@ -100,7 +100,7 @@ def test_times_are_those_of_a_step(batch: int, steps: int, fitted: dict[str, Any
     """In milliseconds, without the first epochs."""
     assert ranks.timed("lstm", batch, 2) == [1000 / steps, 4000 / steps]
     batches = fitted["batches"]
-    assert fitted["threads"] == [2] and fitted["epochs"] == ranks.EPOCHS
+    assert fitted["threads"] == [2] and fitted["epochs"] == ranks.EPOCHS and fitted["show"] is False
     assert (batches.batch_size, batches.length) == (batch, steps * batch)
     images, labels = batches.arrays
     assert 0 <= images.min() < 0.01 < 0.99 < images.max() < 1 and {*labels.tolist()} == {*range(10)}
@@ -117,7 +117,11 @@ def test_weights_are_those_after_thirty_steps_on_digits(model: str, batch: int, 
     monkeypatch.setattr(tn.data, "load_mnist", lambda data: digits)
     found = ranks.weights(model, "there", 3)
     batches = fitted["batches"]
-    assert {*found} == {*fitted["model"].state_dict()} and fitted["threads"] == [3]
+    assert {*found} == {*fitted["model"].state_dict()} and fitted["threads"] == [3] and fitted["show"] is False
+    assert batches.seed == 5, "each process has the same order"
+    if model == "lstm":
+        again = ranks.weights(model, "there", 0)
+        assert all((array == again[name]).all() for name, array in found.items() if array.dtype.kind == "f")
     assert (batches.batch_size, batches.length, batches.shuffle, fitted["epochs"]) == (batch, 15 * batch, True, 2)
     x, labels = batches.arrays
     assert x.shape[1:] == shape and x.dtype == np.float32 and x.max() == 1.0

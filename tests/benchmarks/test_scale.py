@@ -131,8 +131,12 @@ def test_steps_are_those_of_fit_with_one_thread(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(scale.tn, "set_threads", asked["threads"].append)
     monkeypatch.setattr(scale.tn, "fit", lambda model, optimizer, batches, **more: asked.update(more, batches=batches))
     ranks = scale.Silent()
-    assert scale.steps_of("lstm", 20, ranks, 3.0) == [] and fit.ranks() is ranks
-    assert asked["threads"] == [1] and asked["epochs"] == 1 and asked["callbacks"][0].seconds == 3.0
+    made: list[np.ndarray] = []
+    monkeypatch.setattr(scale.tn.optim, "Adam", lambda parameters: made.append(parameters[-2].numpy()))
+    for _ in range(2):
+        assert scale.steps_of("lstm", 20, ranks, 3.0) == [] and fit.ranks() is ranks
+    assert asked["threads"] == [1, 1] and asked["epochs"] == 1 and asked["callbacks"][0].seconds == 3.0
+    assert made[0].any() and (made[0] == made[1]).all() and asked["show"] is False, "the same weights each time"
     assert len(asked["batches"]) == scale.WARM_UP + scale.MOST
     images, labels = asked["batches"][-1]
     assert images.shape == (20, 28, 28, 1) and images.dtype == np.float32 and images.std() > 0.25
