@@ -108,8 +108,19 @@ def test_contexts_nest_decorate_and_do_not_overlap_with_themselves() -> None:
     with contextlib.ExitStack() as stack:
         stack.enter_context(tn.no_grad())
         assert not backend.is_recording()
+    kept = tn.no_grad()
+    for _ in range(2):
+        with contextlib.ExitStack() as stack:
+            assert stack.enter_context(kept) and not backend.is_recording()
+        assert backend.is_recording()
     recording = tn.no_grad()(backend.is_recording)
     assert (recording(), recording(), backend.is_recording()) == (False, False, True)
+
+    @tn.no_grad()
+    def depth(left: int) -> int:  # calls itself: each call is a context of its own
+        return 0 if backend.is_recording() or not left else 1 + depth(left - 1)
+
+    assert (depth(3), backend.is_recording()) == (3, True)
     one = tn.no_grad()
     with one, pytest.raises(StateError, match="must end before it begins again"), one:
         pass

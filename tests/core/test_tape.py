@@ -16,6 +16,7 @@ import pytest
 import tinynet as tn
 from tinynet.errors import DtypeError, GradientError, ShapeError
 from tinynet.op import REGISTRY, op
+from tinynet.tape import evaluated
 
 Array = np.ndarray
 
@@ -300,6 +301,17 @@ def test_no_grad_nests_and_ends() -> None:
     assert (x * 2).requires_grad
 
 
+def test_what_is_evaluated_leaves_no_tape_and_no_mode_behind() -> None:
+    """Also if it fails; modules are in evaluation meanwhile, and nothing else has changed afterwards."""
+    model = tn.nn.Sequential(tn.nn.Dense(2, 3), tn.nn.Dropout(0.5))
+    x = tn.Tensor(np.ones((4, 2), "float32"))
+    y = evaluated(model, x)
+    assert not y.requires_grad and y.numpy().tolist() == model[0](x).numpy().tolist()
+    with pytest.raises(KeyError):
+        evaluated({}.__getitem__, "a")
+    assert model.training and model[1].training and model(x).requires_grad
+
+
 def test_integers_have_no_gradient() -> None:
     with pytest.raises(DtypeError, match="Tensor: requires_grad needs floats, got int64; Tensor"):
         tn.Tensor(np.array([1, 2]), requires_grad=True)
@@ -525,6 +537,23 @@ def test_functions_of_numpy_are_refused_with_the_right_call(call: Any) -> None:
     for function, right in ((np.exp, "tn.ops.exp"), (np.sin, "functions of tn.ops")):
         with pytest.raises(DtypeError, match=f"no gradient; {right}, or np.{function.__name__}"):
             function(tn.Tensor([1.0, 2.0]))
+
+
+def test_functions_of_numpy_take_values_where_no_gradient_is_lost() -> None:
+    """Tensors by position, by name, and in lists and tuples."""
+    x, w = tn.Tensor([3.0, 1.0, 2.0]), tn.Tensor([3.0, 1.0, 2.0], requires_grad=True)
+    assert np.sum(a=x) == np.median(x) * 3 == 6
+    for given in ((x, x), [x, x], (x, [3.0, 1.0, 2.0])):
+        assert np.concatenate(given).tolist() == np.concatenate(arrays_of(given)).tolist() == [3, 1, 2] * 2
+    assert np.argsort(w).tolist() == np.argsort(a=w).tolist() == [1, 2, 0]
+    for call, name in ((lambda: np.median(w), "median"), (lambda: np.sum(a=w), "sum"), (lambda: np.fft.fft(w), "fft"),
+                       (lambda: np.concatenate((x, w)), "concatenate"), (lambda: np.stack([x, w]), "stack")):
+        with pytest.raises(DtypeError, match=f"^np.{name}: a tensor must be given to a function of tn.ops"):
+            call()
+
+
+def arrays_of(given: Any) -> list[Array]:
+    return [np.asarray(one) for one in given]
 
 
 def test_an_array_beside_a_tensor_gives_a_tensor_and_a_gradient() -> None:
