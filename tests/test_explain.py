@@ -275,10 +275,23 @@ def test_the_class_that_is_explained_is_that_above_the_threshold(ends: list[Any]
         model = nn.Sequential(nn.Flatten(), nn.Dense(16, classes), *ends)
         model[1].load_state_dict({"W": np.zeros((16, classes)), "b": np.log([1 - p, p, 0.01][:classes])})
         scores = tn.predict(model, np.zeros((2, 4, 4, 1), "float32"))
-        exact = float(explain._probability(model, np.zeros((1, 4, 4, 1), "float32"), 1)[0])
+        exact = float((scores if ends else tn.ops.softmax(tn.Tensor(scores)).numpy())[0, 1])
         for threshold, expected in ((None, 0), (p - 0.01, int(classes == 2)), (exact, 0), (p + 0.01, 0)):
             model.decision_threshold = threshold
             assert explain._decided(model, scores).tolist() == [expected] * 2
+
+
+@pytest.mark.parametrize("method", [explain.gradient, explain.grad_cam, explain.occlusion])
+def test_maps_are_the_same_without_a_tape(method: Any) -> None:
+    """And no_grad lasts until its end."""
+    tn.seed(0)
+    model = nn.Sequential(nn.Conv2D(1, 6, 3), nn.ReLU(), nn.Flatten(), nn.Dense(96, 2))
+    x = np.random.default_rng(0).normal(size=(2, 6, 6, 1)).astype("float32")
+    expected = method(model, x, 1)
+    with tn.no_grad():
+        np.testing.assert_array_equal(method(model, x, 1), expected)
+        assert not (model.parameters()[0] * 2).requires_grad
+    assert expected.any() and (model.parameters()[0] * 2).requires_grad
 
 
 @pytest.mark.parametrize("method", [explain.gradient, explain.grad_cam, explain.occlusion])

@@ -9,7 +9,8 @@
 Each function takes a model whose inputs are images (N,H,W) or (N,H,W,C), scaled as it was trained on, and whose outputs
 are scores or probabilities of classes. `target` is the class to explain: a number, or one for each image (N); None
 stands for the class that the model predicts, by its `decision_threshold`. The model does not change: neither its mode
-nor its gradients. The map of an ensemble is the mean of the maps of its members.
+nor its gradients. The map of an ensemble is the mean of the maps of its members. Inside `tn.no_grad()` maps are the
+same.
 """
 
 import copy
@@ -18,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from tinynet import ops
+from tinynet import backend, ops
 from tinynet.ensemble import gives_probabilities, members
 from tinynet.errors import ArgumentError, ShapeError
 from tinynet.nn.module import Module
@@ -170,7 +171,8 @@ def _mean_over_members(model: Module, images: Array, targets: Array,
             parameter.grad = None
         for start in range(0, len(images), BATCH):
             some = slice(start, start + BATCH)
-            total[some] += of_member(alone, images[some], targets[some], copies) / len(parts)
+            maps = call_with({backend.recording: True}, of_member, alone, images[some], targets[some], copies)
+            total[some] += maps / len(parts)
     return total
 
 
