@@ -146,10 +146,11 @@ def test_padding_on_the_right_is_as_if_it_were_not_there(name: str, mode: str) -
             np.testing.assert_allclose(found, alone, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["bool", "int64", "float32", "uint8", "list", "tensor"])
+@pytest.mark.parametrize("kind", ["bool", "int64", "float32", "uint8", "list", "tensor", "below 0"])
 def test_a_mask_may_be_of_any_kind(kind: str) -> None:
     layer, x = made(LAYERS["LSTM"]), inputs(RIGHT)
-    mask: Any = RIGHT.astype("int64") * 3 if kind in ("list", "tensor") else RIGHT.astype(kind)
+    made_of: dict[str, Any] = {"list": RIGHT * 3, "tensor": RIGHT * 3, "below 0": RIGHT * -0.5}
+    mask: Any = made_of[kind] if kind in made_of else RIGHT.astype(kind)
     mask = mask.tolist() if kind == "list" else Tensor(mask) if kind == "tensor" else mask
     assert np.array_equal(layer(x, mask=mask).numpy(), layer(x, mask=RIGHT).numpy())
     y, _, _ = tn.ops.lstm(x, None, None, layer.W, layer.b, mask=mask)

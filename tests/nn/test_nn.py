@@ -162,7 +162,7 @@ def test_gradients_of_whole_models(training: bool) -> None:
 @pytest.mark.parametrize(("layer", "options"), VARIANTS)
 def test_precision_is_kept(layer: Any, options: dict[str, Any], dtype: str) -> None:
     made = layer(**options).astype(dtype)
-    x = tn.Tensor(input_of(layer).astype(dtype), requires_grad=True)
+    x, arrays = tn.Tensor(input_of(layer).astype(dtype), requires_grad=True), [t.data for t in made.tensors().values()]
     y = made(x)
     for output in y if isinstance(y, tuple) else (y,):
         assert output.dtype == dtype
@@ -170,6 +170,7 @@ def test_precision_is_kept(layer: Any, options: dict[str, Any], dtype: str) -> N
     assert x.grad.dtype == dtype
     assert all(p.grad.dtype == dtype for p in made.parameters())
     assert all(t.dtype in (dtype, "int64") for t in made.tensors().values())
+    assert all(t.data is array for t, array in zip(made.tensors().values(), arrays, strict=True)), "changed in place"
 
 
 @pytest.mark.parametrize(("layer", "options"), VARIANTS)
