@@ -28,6 +28,18 @@ def test_merge_modes(mode: str, merge: Callable[..., Any]) -> None:
     np.testing.assert_allclose(nn.Parallel([a, b], mode)(Tensor(X)).numpy(), expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize(("mode", "merge"), [
+    ("concat", lambda parts: np.concatenate(parts, axis=-1)), ("sum", lambda parts: sum(parts)),
+    ("mul", lambda parts: parts[0] * parts[1] * parts[2]), ("ave", lambda parts: sum(parts) / 3),
+    ("one", lambda parts: parts[0])])
+def test_any_number_of_branches_is_merged(mode: str, merge: Callable[..., Any]) -> None:
+    branches: list[Any] = [nn.Dense(3, 2) for _ in range(3)]
+    expected, alone = merge([branch(Tensor(X)).numpy() for branch in branches]), mode == "one"
+    for kind in ("concat", "sum", "mul", "ave") if alone else (mode,):
+        found = nn.Parallel(tuple(branches[:1] if alone else branches), kind)(Tensor(X)).numpy()
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
 @pytest.mark.parametrize(("make", "error", "message"), [
     (lambda: nn.Residual(nn.Dense(3, 2))(Tensor(X)), ShapeError, r"Residual: parts must have equal shapes, got \(4,"),
     (lambda: nn.Parallel([nn.Dense(3, 2), nn.Tanh()], "sum")(Tensor(X)), ShapeError, "Parallel: parts must have equal"),

@@ -82,6 +82,7 @@ STRIDED: dict[str, Callable[[], Any]] = {
     "windows behind the end of a mask": lambda: nn.Sequential(nn.Flatten(), nn.Reshape((T, D)), nn.Conv1D(D, 2, 3)),
     "Parallel, both directions": lambda: nn.Parallel([nn.LSTM(D, 2, go_backwards=True), nn.Dense(D, 2)]),
     "Residual, backwards": lambda: nn.Residual(nn.LSTM(D, D, go_backwards=True)),
+    "Parallel, three": lambda: nn.Parallel([nn.ReLU(), nn.Dense(D, D), nn.LSTM(D, D, go_backwards=True)], "ave"),
 }
 
 
@@ -227,6 +228,7 @@ MASK_AFTER = [
     ("Conv1D, 1", GAPS[:, 1:]), ("Conv1D, 3", GAPS[:, [0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]]),
     ("LSTM, backwards", GAPS[:, ::-1]), ("Dense", GAPS), ("Flatten", None), ("GlobalMaxPool", None),
     ("Residual", GAPS), ("Residual, backwards", GAPS[:, ::-1]), ("Parallel, both directions", GAPS & GAPS[:, ::-1]),
+    ("Parallel, three", GAPS & GAPS[:, ::-1]),
     ("Parallel, valid", GAPS[:, :-2] & GAPS[:, 1:-1] & GAPS[:, 2:]),
     ("Bidirectional", GAPS), ("Bidirectional, mul, last states", None), ("TimeDistributed", GAPS),
     ("LSTM, last state", None), ("windows behind the end of a mask", None),

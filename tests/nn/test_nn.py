@@ -528,6 +528,9 @@ def test_with_momentum_1_the_averages_are_means_of_all_batches() -> None:
     layer.load_state_dict({name: array for name, array in layer.state_dict().items() if name != "batches_seen"})
     layer(tn.Tensor([[50.0], [50.0]]))
     assert layer.running_mean.item() == pytest.approx(3)
+    counter = layer.state_dict()["batches_seen"]
+    assert layer.batches_seen > 2**32
+    assert (counter.dtype, counter.shape, int(counter)) == ("int64", (), layer.batches_seen)
 
 
 def test_from_the_tenth_batch_on_the_averages_are_as_without_the_correction() -> None:

@@ -805,6 +805,7 @@ def test_an_update_that_fails_leaves_the_rate_and_the_weight_decay_of_the_optimi
     ([{"parameters": [nn.Parameter([1.0])], "weight_decay": -1.0}], {}, r"weight_decay must be .*, got -1.0"),
     ([{"parameters": [nn.Parameter([1.0])], "lr": 1.0}], {"lr": 0.0}, r"lr must be above 0 .*, got 0 and 1.0"),
     ([{"parameters": [W]} for W in [nn.Parameter([1.0])] * 2], {}, r"a parameter must be in one group"),
+    ([{"parameters": [W, nn.Parameter([2.0])]} for W in [nn.Parameter([1.0])] * 2], {}, r"a parameter must be in one"),
 ])
 def test_bad_groups(groups: Any, options: Any, message: str) -> None:
     with pytest.raises(ArgumentError, match=rf"Adam: {message}"):
