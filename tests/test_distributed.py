@@ -253,6 +253,7 @@ def rank_of(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def tick() -> float:
         now[0] += 0.1
+        assert now[0] < 10, "a rank waits for ever"
         return now[0]
 
     def made(rank: int, ended_at: float = np.inf) -> Any:

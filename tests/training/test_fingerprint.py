@@ -56,6 +56,19 @@ class Scaled:
         return smoothed(output, labels, self.factor)
 
 
+class Chain:
+    """Functions, one after the other."""
+
+    def __init__(self, *functions: Any) -> None:
+        self.functions = functions
+
+    def __call__(self, output: Any, labels: Any) -> Any:
+        value = smoothed(output, labels)
+        for function in self.functions:
+            value = function(value)
+        return value
+
+
 def chosen(output: Any, labels: Any, options: Any) -> Any:
     return smoothed(output, labels, **options)
 
@@ -129,6 +142,8 @@ OTHERS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "a tuple in a closure": ({"loss": weighted((1.0, 2.0))}, {"loss": weighted((2.0, 1.0))},
                             r"loss: .* with \[1.0, 2.0\]"),
     "object": ({"loss": Scaled(0.5)}, {"loss": Scaled(0.25)}, r"loss: Scaled\(factor=0.5\) there"),
+    "functions of an object": ({"loss": Chain(tn.ops.absolute, tn.ops.exp)},
+                               {"loss": Chain(tn.ops.exp, tn.ops.absolute)}, r"loss: Chain\(functions=\[.*absolute, .*exp\]\) there, Chain"),
     "transform": ({"transform": halved}, {"transform": doubled}, "transform of training data: halved there, doubled"),
     "augment": ({"augment": lambda x, index, epoch, seed: x + 1}, {"augment": lambda x, index, epoch, seed: x + 2},
                 "the code of augment of training data"),

@@ -597,6 +597,20 @@ def test_fit_says_why_steps_are_not_recorded() -> None:
         assert ["graph_refused" in row for row in history] == [row["epoch"] >= epoch for row in history]
 
 
+@pytest.mark.parametrize(("place", "second", "groups", "expected"), [
+    ("gpu-emulated", "float32", False, "float32"), ("gpu-emulated", "float64", False, "float64"),
+    ("gpu-emulated", "float32", True, "float64"), ("cpu", "float32", False, "float64")])
+def test_the_rate_on_a_device_is_as_precise_as_the_most_precise_weights(place: str, second: str, groups: bool,
+                                                                        expected: str) -> None:
+    """And with groups, whose factors are numbers of Python, as these."""
+    model = tn.nn.Sequential(tn.nn.Dense(3, 2), tn.nn.Dense(2, 2).astype(second)).to(place)
+    own = model.parameters()
+    optimizer = tn.optim.SGD([{"parameters": own[:2], "lr": 0.1}, {"parameters": own[2:]}] if groups else own)
+    step = RecordedStep(Run(model, optimizer, [], 1), lambda *arrays: arrays, place)  # type: ignore[arg-type, return-value]
+    step._choose_scalars()
+    assert {str(scalar.dtype) for (_, name), scalar in step.scalars.items() if name == "lr"} == {expected}
+
+
 def test_a_number_in_a_model_is_made_on_the_device(device: str, steps: list[RecordedStep]) -> None:
     class Half(tn.nn.Module):
         def forward(self, x: Any) -> Any:
