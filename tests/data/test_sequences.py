@@ -41,6 +41,20 @@ def test_dtypes(sequences: Any, dtype: str) -> None:
     assert x.dtype == dtype
 
 
+@pytest.mark.parametrize(("value", "dtype", "held"), [
+    (0.5, "int64", False), (np.nan, "int64", False), (np.inf, "int32", False), (-1, "uint8", False),
+    (256, "uint8", False), (2, "bool", False), (255, "uint8", True), (-1.0, "int64", True), (True, "bool", True),
+    (np.nan, "float32", True), (0.1, "float32", True), (np.float32(7), "int8", True)])
+def test_a_value_that_the_dtype_cannot_hold_is_refused(value: Any, dtype: str, held: bool) -> None:
+    sequences = [np.ones(2, dtype), np.ones(1, dtype)]
+    if held:
+        x, _ = pad(sequences, value=value)
+        assert x.dtype == dtype and np.array_equal(x[1, 1], np.asarray(value, dtype), equal_nan=dtype == "float32")
+    else:
+        with pytest.raises(ArgumentError, match=f"pad: value must be one that {dtype} can hold, got "):
+            pad(sequences, value=value)
+
+
 def test_lengths_make_a_mask() -> None:
     assert np.array_equal(length_mask([2, 0], 3), [[True, True, False], [False] * 3])
     assert np.array_equal(length_mask(np.array([2, 0], np.uint8), 2), [[True, True], [False] * 2])

@@ -20,8 +20,8 @@ def pad(sequences: Iterable[ArrayLike], *, side: str = "right", value: float = 0
 
     Lists of Python floats become float32. Other dtypes stay; where they differ, x has the dtype that NumPy promotes to.
 
-    Errors: ArgumentError if there is no sequence, for a sequence without a step, or for a length below the longest;
-    ShapeError for sequences whose other axes differ.
+    Errors: ArgumentError if there is no sequence, for a sequence without a step, for a length below the longest, or for
+    a value that the dtype cannot hold, such as 0.5 among integers; ShapeError for sequences whose other axes differ.
 
     >>> x, mask = pad([[1.0, 2.0, 3.0], [4.0]])
     >>> x
@@ -43,9 +43,19 @@ def pad(sequences: Iterable[ArrayLike], *, side: str = "right", value: float = 0
     lengths = np.array([len(array) for array in arrays])
     mask = length_mask(lengths, length, function="pad")
     mask = mask if side == "right" else mask[:, ::-1].copy()
-    x = np.full((*mask.shape, *shapes.pop()), value, np.result_type(*arrays))
+    x = np.full((*mask.shape, *shapes.pop()), _held(value, np.result_type(*arrays)))
     x[mask] = np.concatenate(arrays)
     return x, mask
+
+
+def _held(value: Any, dtype: np.dtype[Any]) -> np.ndarray:
+    """A number as an array of a dtype. Of integers, it must be one of them."""
+    number = plain(value)
+    if dtype.kind in "iub":
+        least, most = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+        if not (least <= number <= most and number == int(number)):
+            raise ArgumentError(f"pad: value must be one that {dtype} can hold, got {value!r}; float sequences?")
+    return np.asarray(number, dtype)
 
 
 def _steps(sequence: Any, number: int) -> Array:
