@@ -324,6 +324,7 @@ def test_an_answer_has_twenty_seconds(tmp_path: Path, monkeypatch: pytest.Monkey
 
     def run(command: list[str], **options: Any) -> Any:
         asked.append((command[-2:], options["timeout"]))
+        assert options["stdin"] == subprocess.DEVNULL, "no answer waits for the keyboard"
         return subprocess.CompletedProcess(command, 0, '[[], ""]', "")
 
     monkeypatch.setattr(checking.subprocess, "run", run)
