@@ -54,7 +54,7 @@ LAYERS = [
     ["__main__"],
 ]
 # The modules that may import the backend. Its folders cpu/ and cuda/ are for the backend itself alone.
-BACKEND_USERS = (r"(tape|tensor|op|nn/(module|parameter)|optim/\w+|data/loader|about|"
+BACKEND_USERS = (r"(tape|tensor|op|nn/(module|parameter)|optim/\w+|data/loader|about|explain|"
                  r"recording|learn/lab|training/(callbacks|checkpoint|fingerprint|recorded|step|evaluate|ranks))\.py")
 
 # The packages that may be imported besides the standard library, and where: patterns of paths in tinynet/.

@@ -562,7 +562,8 @@ def test_the_emulator_speaks_the_language_of_cuda(kernels: Callable[[str], Kerne
     with np.errstate(all="ignore"):
         wanted = [np.exp(a), np.expm1(a), abs(a), np.fmax(a, b), np.fmin(a, b), np.log1p(a), np.log(a), a**b,
                   np.sqrt(a), np.tanh(a), np.minimum(t, 3), np.maximum(t, 3), 0 * t + 3, 0 * t + 4,
-                  t * 3_000_000_000 >> 32, (0x3F800000 + t).astype("uint32").view("float32"), a / b, 0 * t + 1e38 / 2**126, 0 * t]
+                  t * 3_000_000_000 >> 32, (0x3F800000 + t).astype("uint32").view("float32"), a / b,
+                  0 * t + 1e38 / 2**126, 0 * t]
     np.testing.assert_allclose(found.get().reshape(19, size), np.array(wanted), rtol=1e-6)
 
 
