@@ -372,7 +372,7 @@ def test_each_panel_of_confusions_is_of_its_model_and_fold() -> None:
     assert keywords["columns"] == 3 and keywords["classes"] == ["NORMAL (negative)", "PNEUMONIA (positive)"]
 
 
-@pytest.mark.parametrize("seeds", [1, 3])
+@pytest.mark.parametrize("seeds", [1, 2])
 def test_the_figures_of_the_x_rays_are_of_all_seeds(seeds: int) -> None:
     """Each seed, and with several of them, the mean of their probabilities."""
     name = "pneumonia_cnn_lstm"

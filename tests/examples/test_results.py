@@ -615,6 +615,8 @@ def test_what_the_table_at_the_top_says_of_systems_alone() -> None:
     assert said("mnist_table1", models["lstm_cnn"]) == ["The paper's model: not compared yet."]
     assert said("mnist_table1", models["cnn"]) == ["Not compared yet."]
     assert said("mnist_table1", [*models["lstm"], *models["cnn"]]) == ["Not compared yet."] * 2
+    two = said("mnist_table1", [*models["lstm_cnn"], *models["lstm"]])
+    assert "ot compared" not in "".join(two) and "LSTM" in two[0] and two[1].endswith(" LSTM-CNN.")
     assert said("mnist_deep", runs["mnist_deep"]) == [
         "Several LSTM-CNN layers instead of one, and stronger augmentation."]
     assert said("mnist_committee", runs["mnist_committee"])[0].startswith("LSTM-CNN networks choose together, and ")
