@@ -327,6 +327,13 @@ def test_each_call_is_timed_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     session = Session(None)
     session.run = clock.taking(5.0, 1.0, 2.0, 4.0)
     assert session.calls(3, wake=True) == {"seconds": [1.0, 2.0, 4.0]}, "the call that wakes is not timed"
+    collected: list[str] = []
+    with monkeypatch.context() as changed:
+        changed.setattr(worker.gc, "collect", lambda: collected.append("collected"))
+        session.run = lambda: collected.append("call")
+        session.calls(2, wake=True)
+        session.forget()
+    assert collected == ["call", "collected", "call", "call", "collected"], "garbage is no part of a call"
     collecting: list[bool] = []
     session.run = lambda: collecting.append(worker.gc.isenabled())
     session.calls(2)
@@ -736,12 +743,21 @@ def test_the_four_kinds_of_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tn.optim.Adam, "step", lambda self: steps.append("step"))
     monkeypatch.setattr(tn.optim.Adam, "zero_grad", lambda self: steps.append("zero_grad"))
     work = case("", "step", tn.nn.Sequential(tn.nn.Flatten(), tn.nn.Dense(784, 10)), 16, (28, 28, 1))
+    targets: list[Any] = []
+    cross_entropy = tn.ops.cross_entropy
+    monkeypatch.setattr(tn.ops, "cross_entropy", lambda y, target: targets.append(target) or cross_entropy(y, target))
+    augment = tn.data.Augment.__call__
+    monkeypatch.setattr(tn.data.Augment, "__call__", lambda self, *batch: made.append((len(batch[0]), {})) or (
+        augment(self, *batch)))
     clock = Clock()
     monkeypatch.setattr(ours, "time", clock)
     found = ours.epoch(work, 200, 2)
     assert list(found) == ["steps", "loader", "unguarded", "augmented"]
     assert all(len(seconds) == 2 for seconds in found.values())
-    (warm, _), *rest = made
+    (warm, _), (augmented, _), *rest = made
+    assert augmented == 16, "what is slow the first time is done before the times"
+    assert len({*map(id, targets)}) == 10 and targets[:12] == targets[12:] and targets[10] is targets[0]
+    assert [batches.threads for batches, _ in rest[:3]] == [rest[0][0].threads] * 2 + [1]
     assert isinstance(warm, list) and len(warm) == 10 and steps == ["zero_grad", "step"] * 2 * 12, "192 of 200 images"
     assert [options["guard"] for _, options in rest] == [True, False, True] * 2
     assert [batches.augment is not None for batches, _ in rest] == [False, False, True] * 2
