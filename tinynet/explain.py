@@ -19,13 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from tinynet import backend, ops
+from tinynet import ops
 from tinynet.ensemble import gives_probabilities, members
 from tinynet.errors import ArgumentError, ShapeError
 from tinynet.nn.module import Module
 from tinynet.plain import plain, plain_array
-from tinynet.settings import call_with
-from tinynet.tape import in_training
+from tinynet.tape import evaluated
 from tinynet.tensor import Tensor
 from tinynet.tracing import observe
 from tinynet.training.evaluate import predict
@@ -171,20 +170,14 @@ def _mean_over_members(model: Module, images: Array, targets: Array,
             parameter.grad = None
         for start in range(0, len(images), BATCH):
             some = slice(start, start + BATCH)
-            maps = call_with({backend.recording: True}, of_member, alone, images[some], targets[some], copies)
+            maps = evaluated(of_member, alone, images[some], targets[some], copies, recording=True)
             total[some] += maps / len(parts)
     return total
 
 
-def _evaluated(model: Module, x: Tensor) -> Tensor:
-    """The output of a model in evaluation, with nodes on the tape."""
-    made: Tensor = call_with({in_training: False}, model, x)
-    return made
-
-
 def _score(model: Module, x: Tensor, targets: Array) -> Tensor:
     """The sum of the scores of the targets; of a model that gives probabilities, of their logarithms."""
-    scores = _evaluated(model, x)
+    scores: Tensor = model(x)
     if gives_probabilities(model):
         scores = ops.log(scores + 1e-30)
     chosen = np.zeros(scores.shape, np.float32)
@@ -232,7 +225,7 @@ def _layer(model: Module, images: Array, given: str | Module | None) -> Module:
                                 f"{given!r}; None for the last feature map")
         given = named[given]
     with observe(module=look):
-        _evaluated(model, Tensor(images[:1], device=device_of(model.parameters())))
+        model(Tensor(images[:1], device=device_of(model.parameters())))
     if given is not None:
         shape = shapes.get(id(given), (given, ()))[1]
         if len(shape) not in (3, 4):

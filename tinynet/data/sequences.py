@@ -20,8 +20,8 @@ def pad(sequences: Iterable[ArrayLike], *, side: str = "right", value: float = 0
 
     Lists of Python floats become float32. Other dtypes stay; where they differ, x has the dtype that NumPy promotes to.
 
-    Errors: ArgumentError if there is no sequence, for a sequence without a step, for a length below the longest, or for
-    a value that the dtype cannot hold, such as 0.5 among integers; ShapeError for sequences whose other axes differ.
+    Errors: ArgumentError if there is no sequence, for a sequence without a step, or for a length below the longest;
+    ShapeError for sequences whose other axes differ. ArgumentError for 0.5 and other values that the dtype cannot hold.
 
     >>> x, mask = pad([[1.0, 2.0, 3.0], [4.0]])
     >>> x
