@@ -768,7 +768,10 @@ def test_a_class_without_images_has_no_share(classes: int, letters: int, drawn: 
     assert colours.get_ylabel() == "share of the true class"
 
 
-def test_a_roc_curve_and_the_point_of_its_rule(drawn: list[Any]) -> None:
+def test_a_roc_curve_and_the_point_of_its_rule(drawn: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    framed: list[Any] = []
+    monkeypatch.setattr("matplotlib.axes.Axes.indicate_inset", lambda axes, bounds, **more: framed.append(
+        (axes, bounds)))
     labels, scores = np.array([0, 0, 0, 0, 1, 1]), np.array([0.1, 0.2, 0.3, 0.8, 0.4, 0.9])
     one = figures.Ranked(labels, (scores > 0.5).astype(int), scores)
     best = one._replace(scores=labels.astype(float))
@@ -787,8 +790,7 @@ def test_a_roc_curve_and_the_point_of_its_rule(drawn: list[Any]) -> None:
     assert drawn[0].figure.get_suptitle() == "a title" and drawn[0].get_aspect() == 1
     assert drawn[0].get_legend()._loc_real == 4 and drawn[1].get_legend() is None, "at the lower right"
     assert all(axis.get_gridlines()[0].get_visible() for one in drawn[:2] for axis in (one.xaxis, one.yaxis))
-    enlarged, = (child for child in drawn[0].get_children() if hasattr(child, "rectangle"))
-    assert enlarged.rectangle.get_bbox().bounds == pytest.approx((0, bottom, right, 1 - bottom))
+    assert framed == [(drawn[0], [0, bottom, right, 1 - bottom])]
     assert (curve.get_xdata()[-1], curve.get_ydata()[-1]) == (1, 1) and curve.get_ydata()[1] == 0.5
     assert (float(np.ravel(point.get_xdata())[0]), float(np.ravel(point.get_ydata())[0])) == (0.25, 0.5)
     assert [axes.get_subplotspec().get_geometry()[:2] for axes in drawn] == [(1, 2)] * 2, "side by side"
