@@ -205,7 +205,7 @@ def test_an_error_is_the_same_from_both_sides() -> None:
 
 def test_a_gradient_that_cancels_is_judged_beside_the_largest() -> None:
     """Outputs are of another kind: they are no scale for it."""
-    mine, theirs = ({"output": np.array([1e6]), "0.W": np.array([1.0]), "0.gamma": np.array([value])}
+    mine, theirs = ({"output": np.array([1e6]), "0.W": np.array([-1.0, 0.5]), "0.gamma": np.array([value])}
                     for value in (1e-6, 1.5e-6))
     assert agree.errors(mine, theirs)["0.gamma"] == pytest.approx(0.5e-6 / agree.SMALL)
     mine, theirs = ({"output": np.array([value]), "loss": np.array(value), "0.W": np.array([1.0])}
@@ -452,8 +452,9 @@ memory  2.00 MiB  8.00 MiB (0.25)
 Not timed
   JAX, a: died"""
     failed: list[dict[str, Any]] = [{"row": "step", "case": case, "unit": "s", "results": {"jax": {"error": "died"}}}
-                                    for case in "baa"]
-    assert table.tables(failed, {OURS: "tinynet", "jax": "JAX"}).endswith("Not timed\n  JAX, a: died\n  JAX, b: died")
+                                    for case in "bdacea"]
+    assert table.tables(failed, {OURS: "tinynet", "jax": "JAX"}).endswith(
+        "\n".join(["Not timed", *(f"  JAX, {case}: died" for case in "abcde")]))
 
 
 def test_the_slowest_part_comes_first() -> None:

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import os
 import signal
 import time
 import zlib
@@ -624,6 +625,9 @@ def test_the_row_of_a_run_of_pytest(code: int | None, printed: str, row: dict[st
                                     monkeypatch: pytest.MonkeyPatch) -> None:
     def run(command: list[str], stdout: Any, timeout: float, **options: Any) -> Any:
         assert command[1:5] == ["-m", "pytest", "-m", "gpu"] and command[-1] == "test_a.py" and timeout == 7.0
+        assert {"COLUMNS": "300", "PYTHONUNBUFFERED": "1"}.items() <= options["env"].items() > {}.items()
+        assert command[5] == "-v" and command[command.index("-W") + 1] == "default" and options["cwd"] == gpu.ROOT
+        assert options["env"].get("PATH") == os.environ.get("PATH")
         stdout.write(printed)
         if code is None:
             raise gpu_sections.subprocess.TimeoutExpired(command, timeout)

@@ -56,7 +56,7 @@ def test_a_commit_with_changed_files_is_said_to_be_changed(monkeypatch: pytest.M
     changed = ""
 
     def run(command: list[str], **options: Any) -> Any:
-        assert options["cwd"] == machine.ROOT
+        assert options == {"cwd": machine.ROOT, "capture_output": True, "text": True}
         if command[1] == "status":
             assert {":!benchmarks/results", ":!benchmarks/RESULTS.md", ":!benchmarks/scale.json"} <= {*command}
         return SimpleNamespace(returncode=0, stdout=changed if command[1] == "status" else f"{'a' * 40}\n")

@@ -393,12 +393,22 @@ def test_the_work_of_a_peer_by_hand(name: str, tmp_path: Path) -> None:
     dy = (p - np.eye(3)[labels]) / 5
     network.mode(training=False)
     np.testing.assert_allclose(peer(name).numpy(network.forward(x)), y, rtol=1e-5, atol=1e-6)
+    assert not network.forward(x).requires_grad, "no data for a backward pass"
+    turned = peer(name).numpy(peer(name).put(y.T))
+    assert turned.flags.c_contiguous and (turned == y.T).all()
     network.mode(training=True)
     found = network.gradients(x, target)
     assert found["loss"] == pytest.approx(-np.log(p[np.arange(5), labels]).mean(), rel=1e-5)
     np.testing.assert_allclose(found["0.W"], known["x"].T @ dy, rtol=1e-4, atol=1e-6)
     assert network.step(x, target) == pytest.approx(float(found["loss"]), rel=1e-5)
-    np.testing.assert_allclose(network.parameters()["0.W"], W - 1e-3 * np.sign(found["0.W"]), atol=1e-5)
+    after = network.parameters()
+    np.testing.assert_allclose(after["0.W"], W - 1e-3 * np.sign(found["0.W"]), atol=1e-5)
+    kept = {key: array.copy() for key, array in (*found.items(), *((f"new {key}", one) for key, one in after.items()))}
+    for _ in range(3):
+        network.step(x, target)
+    if name == OURS:
+        assert all((kept[key] == array).all() for key, array in found.items()), "what was returned stays"
+        assert all((kept[f"new {key}"] == array).all() for key, array in after.items())
 
     network, x, target, known = begun(name, "backward", tmp_path / "data.npz")
     found = network.gradients(x, target)
@@ -543,6 +553,14 @@ def test_the_cases_of_single_ops() -> None:
     assert [one.layers[0][1]["filters"] for one, _ in found[6:8]] == [64, 64] and dropout(found[-2][0]) == 0.2
     assert found[-1][0].name == "Adam, 1,001,000 parameters"
     assert {one.shape[0] for one, _ in compared("ops", quick=True)} == {1, 2}
+
+
+def test_the_models_are_those_of_the_examples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever else is called so; their folder is named once."""
+    examples = str(rows.ROOT / "examples")
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path != examples])
+    assert Path(rows.example_models().__file__).parent == Path(examples) and rows.example_models()
+    assert sys.path[0] == examples and sys.path.count(examples) == 1
 
 
 def recorded(bench: SimpleNamespace) -> dict[str, dict[str, Any]]:
@@ -788,7 +806,7 @@ def test_the_faster_format_of_pytorch_counts(monkeypatch: pytest.MonkeyPatch,
         return dict.fromkeys(("forward", "both"), (channels_last, None))
 
     monkeypatch.setattr(layers, "calls", calls)
-    monkeypatch.setattr(layers, "in_turn", lambda last, other, rounds: (1.0, 2.0, 0.5) if last else (1.0, 1.25, 0.8))
+    monkeypatch.setattr(layers, "in_turn", lambda last, other, rounds: (3.0, 6.0, 0.5) if last else (1.0, 1.25, 0.8))
     monkeypatch.setattr(tn, "set_threads", lambda count: made.append(count))
     monkeypatch.setattr(sys.modules["torch"], "set_num_threads", lambda count: made.append(-count))
     layers.main(["--rows", "depthwise", "--rounds", "1"])
@@ -836,10 +854,13 @@ def test_a_call_of_both_sides_has_a_backward_pass() -> None:
         if is_whole:  # each call begins without gradients
             weights = held[0]["ours"], held[1]["theirs"]
             first = [weights[0].gamma.grad.copy(), weights[1].weight.grad.clone().numpy()]
+            of_x = held[0]["x"].grad.copy(), held[1]["theirs_x"].grad.clone().numpy()
             mine()
             other()
             np.testing.assert_array_equal(weights[0].gamma.grad, first[0])
             np.testing.assert_array_equal(weights[1].weight.grad.numpy(), first[1])
+            np.testing.assert_array_equal(held[0]["x"].grad, of_x[0])
+            np.testing.assert_array_equal(held[1]["theirs_x"].grad.numpy(), of_x[1])
             np.testing.assert_allclose(*first, atol=1e-3)
 
 

@@ -189,15 +189,16 @@ def test_a_rank_alone_computes_half_a_batch(monkeypatch: pytest.MonkeyPatch) -> 
     def steps_of(model: str, batch: int, ranks: Any, seconds: float, noted: Any = None) -> list[float]:
         asked.append((model, batch, ranks.size, seconds))
         if noted:
-            for size in (3, 5):
-                assert ranks.sum(np.zeros(size, "float32")).size == size
+            for size, dtype in ((3, "float32"), (5, "float64")):
+                assert ranks.sum(np.zeros(size, dtype)).size == size
+            assert ranks.gather("one") == ["one", "one"]
             noted()
         return [1.0, 2.0, 6.0]
 
     monkeypatch.setattr(scale, "steps_of", steps_of)
     found = scale.alone("lstm", 4.0)
     assert asked == [*(("lstm", 2 * rows, 2, 4.0) for rows in scale.ROWS), *(("lstm", n, 1, 4.0) for n in (128, 512))]
-    assert found["compute"][4] == [1.0, 2.0, 6.0] and found["messages"] == [3, 5]
+    assert found["compute"][4] == [1.0, 2.0, 6.0] and found["messages"] == [3, 10]
     assert found["single"] == {128: 3.0, 512: 3.0}
 
 
