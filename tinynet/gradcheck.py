@@ -21,7 +21,7 @@ import numpy as np
 from tinynet.errors import ArgumentError
 from tinynet.random import normal, stream
 from tinynet.shown import Text
-from tinynet.tape import no_grad, nodes_behind
+from tinynet.tape import no_grad, nodes_behind, taped
 from tinynet.tensor import Tensor
 from tinynet.types import Array, ArrayLike, Shape
 
@@ -104,9 +104,9 @@ def gradcheck(f: Function, *arrays: ArrayLike, mode: str = "auto", tol: float | 
         raise ArgumentError("gradcheck: f must give the same result for the same input, got two results; is dropout "
                             "on? model.eval(), or a fixed key and counter")
     weights = [draw(output.shape) for output in outputs]
-    gradients = _gradients(f, points, weights)
+    gradients = taped(_gradients, f, points, weights)
     if mode in ("auto", "complex"):
-        analytic = _is_analytic(f, points)
+        analytic = taped(_is_analytic, f, points)
         if mode == "complex" and not analytic:
             raise ArgumentError('gradcheck: mode "complex" needs analytic ops, and f has a max, abs, relu or the '
                                 'like; mode="richardson"')

@@ -52,6 +52,11 @@ def evaluated(function: Callable[..., Any], *arguments: Any, recording: bool = F
     return call_with({in_training: False, backend.recording: recording}, function, *arguments)
 
 
+def taped(function: Callable[..., Any], *arguments: Any) -> Any:
+    """function(*arguments) with nodes on the tape, inside `no_grad()` as well."""
+    return call_with({backend.recording: True}, function, *arguments)
+
+
 class Node:
     """One call of an op, for its backward pass."""
 

@@ -256,6 +256,12 @@ def test_a_constant_output_before_others() -> None:
         assert not tn.gradcheck(lambda x, constant=constant: (tn.Tensor(constant), 3 * x, wrong(x)), A)
 
 
+def test_inside_no_grad() -> None:
+    with tn.no_grad():
+        for f in (tn.ops.exp, tn.ops.relu):
+            assert tn.gradcheck(f, A) and not tn.gradcheck(planted(f, lambda dx: dx * 1.0001), A)
+
+
 def test_empty_inputs() -> None:
     assert tn.gradcheck(lambda x: (x * 2).sum(), np.zeros((0, 3)))
 

@@ -286,8 +286,9 @@ def test_an_import_by_name_is_found(source: str) -> None:
 # 15 more for errors that name the optional argument of a wrong shape, for models of integers, and for gradients that
 # are set.
 # 10 more for masked batches that do not enter the running averages.
-# 10 more for a tensor that is no list of parameters, and values that are looked at by one rule.
-BUDGET, OPS, PER_OP = 6290, 45, 80
+# 20 more for a tensor that is no list of parameters, values that are looked at by one rule, and gradient checks inside
+# `no_grad`.
+BUDGET, OPS, PER_OP = 6300, 45, 80
 CORE = (r"(contract|tape|tensor|op|tracing|random|window|init|gradcheck)\.py$|"
         r"(ops|nn|optim)/(?!__init__|summary|profile)")
 
