@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +22,8 @@ nn = tn.nn
 CASES = {
     "images": case("", "backward", nn.Sequential(
         nn.Conv2D(1, 2, 3, padding="same"), nn.ReLU(), nn.BatchNorm(2, momentum=0.75), nn.MaxPool2D(2),
-        nn.Reshape((2, 4)), nn.LSTM(4, 3), nn.Conv1D(3, 2, 2), nn.ReLU(), nn.LSTM(2, 2, return_sequences=False),
+        nn.Reshape((2, 4)), nn.LSTM(4, 3), nn.Conv1D(3, 2, 3, padding="same"), nn.ReLU(),
+        nn.LSTM(2, 2, return_sequences=False),
         nn.Dense(2, 3)), 3, (4, 4, 1)),
     "averages": case("", "step", nn.Sequential(nn.BatchNorm(3, momentum=0.75), nn.Flatten(), nn.Dense(15, 3)), 30,
                      (5, 3)),
@@ -125,6 +128,34 @@ def test_tinygrad_computes_what_tinynet_does(tmp_path: Path, monkeypatch: pytest
     assert (side.numpy(network.forward(side.put(ones))) == 1).all()
     with pytest.raises(KeyError, match="Swirl"):
         side.build([("Swirl", {})], {}, (2, 2), "product").forward(side.put(ones))
+
+
+def test_a_timed_step_of_ours_clips_nothing() -> None:
+    """Adam divides by the size of the gradients, so that the weights do not show it."""
+    asked: list[Any] = []
+    network: Any = peer(OURS).build([("Dense", {"inputs": 2, "units": 3})], {"0.W": np.ones((2, 3), "float32"),
+                                                                            "0.b": np.zeros(3, "float32")}, (1, 2),
+                                    "cross_entropy")
+    network.train_step = lambda *given: asked.append(given[3:])
+    network._step(None, None)
+    assert asked == [(network.model, tn.ops.cross_entropy, None)]
+
+
+def test_without_llvm_tinygrad_compiles_by_clang(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tinygrad")
+    from tinygrad import Tensor
+
+    def fails(*shape: int) -> Any:
+        raise RuntimeError("no LLVM")
+
+    device = SimpleNamespace(value="")
+    monkeypatch.setattr("tinygrad.helpers.DEV", device)
+    monkeypatch.setattr(Tensor, "rand", fails)
+    monkeypatch.delenv("DEV", raising=False)
+    monkeypatch.setenv("NUM_CPU_THREADS", "1")
+    side: Any = peer("tinygrad")
+    side.start(1)
+    assert (device.value, side.device) == ("CPU", "CPU")
 
 
 def test_layers_without_a_bias_and_the_options_of_jax() -> None:

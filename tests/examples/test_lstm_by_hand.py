@@ -150,6 +150,7 @@ def test_the_axes_of_the_picture(mistake, tmp_path, monkeypatch, capsys):
     [figure] = figures
     panels = [axes for axes in figure.axes if axes.get_title()]
     assert figure.get_suptitle() == "a title" and len(panels) == (12 if mistake else 9)
+    assert [text.get_text() for text in figure.texts][-1] == page.LOOK + (f"\n{page.DIFFERENCE}" if mistake else "")
     assert [axes.get_xlabel() for axes in panels] == ["pixel"] + ["unit"] * (len(panels) - 1)
     assert {axes.get_ylabel() for axes in panels} == {"row of the digit, t"}
     assert {axes.get_ylim() for axes in panels} == {(4.5, 0.5)}

@@ -3,6 +3,7 @@
 import importlib.util
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,12 +23,27 @@ def test_a_model_is_small_and_reads_digits(units: int, right: float) -> None:
     assert (scores.argmax(axis=1) == data.test_labels).mean() > right
 
 
-@pytest.mark.long
-def test_the_script_trains_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_data_set_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+                               capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(tn, "fit", lambda *given, **options: None)
+    load = tn.data.load
+    monkeypatch.setattr(tn.data, "load", lambda name: (load("digits")[0], f"These are {name}."))
+    assert load_page().main(["--data", "digits", "others", "--out", str(tmp_path / "a.safetensors")]) == 0
+    first, second, *rest = capsys.readouterr().out.splitlines()
+    assert (first, second) == ("These are digits.", "These are others.")
+    assert [line.partition(":")[0] for line in rest[:2]] == ["digits", "others"]
+
+
+def load_page() -> Any:
     spec = importlib.util.spec_from_file_location("train_small_lstm", PAGE)
     assert spec and spec.loader
     page = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(page)
-    assert page.main(["--data", "digits", "--epochs", "1", "--out", str(tmp_path / "a.safetensors")]) == 0
+    return page
+
+
+@pytest.mark.long
+def test_the_script_trains_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert load_page().main(["--data", "digits", "--epochs", "1", "--out", str(tmp_path / "a.safetensors")]) == 0
     assert "digits: 0." in capsys.readouterr().out
     assert len(tn.load(tmp_path / "a.safetensors")) == 2

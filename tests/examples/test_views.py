@@ -169,3 +169,9 @@ def test_another_committee_has_other_seeds(tmp_path: Path, monkeypatch: pytest.M
     mnist_ciresan.main(["--data", "digits", "--out", str(tmp_path), "--only", "cnn_lstm_w10"])
     assert seeds[2:] == [1] and {*counts} == {1}, "one committee, by default the first"
     assert set(results.SECTIONS["mnist_ciresan"].models) == {member.name for member in MEMBERS}
+
+
+def test_what_is_beyond_the_border_is_black() -> None:
+    images = np.full((1, 1, 3), 200, np.uint8)
+    for place, value in ((0.0, 200), (2.0, 200), (2.25, 150), (3.0, 0), (9.0, 0), (-0.25, 150), (-1.0, 0), (-9.0, 0)):
+        assert views.columns_from(images, np.full((1, 1, 3), place)).tolist() == [[[value] * 3]], place

@@ -188,6 +188,12 @@ def test_what_makes_the_host_wait_is_counted_and_can_be_forbidden(wait: Callable
     wait(there)
 
 
+def test_a_graph_needs_memory_of_its_own() -> None:
+    with fake_cuda.Stream(non_blocking=True) as stream, pytest.raises(RuntimeError, match="needs memory of its own"):
+        stream.begin_capture()
+    assert not fake_cuda.is_capturing()
+
+
 def test_there_are_no_warnings_of_numpy() -> None:
     """A GPU gives none: in changes of arrays, in new ones, and in a graph."""
     there = xp.asarray(np.full(3, 3e38, np.float32))
