@@ -114,6 +114,13 @@ def test_probabilities(model: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
         assert sum(answer["probabilities"].values()) == pytest.approx(1)
 
 
+def test_a_name_that_begins_as_an_option(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    picture(Path("-photo.png"), 255)
+    assert run(capsys, "predict", model, "--", "-photo.png") == (0, "-photo.png: bright 100.0%, dark 0.0%\n", "")
+
+
 def test_scaling_is_that_of_the_model(model: Path, tmp_path: Path) -> None:
     """The same answers from a model of inputs -1 ... 1, scaled per channel."""
     other = brightness()
