@@ -1,5 +1,6 @@
 """Padding, masks, batches of several inputs and of similar length; training, evaluation and prediction with them."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ import pytest
 import tinynet as tn
 from tinynet import nn
 from tinynet.data import Loader, length_mask, pad
+from tinynet.data.buckets import by_length
 from tinynet.errors import ArgumentError, ShapeError
+from tinynet.random import permutation, stream
 
 RNG = np.random.default_rng(0)
 LENGTHS = RNG.integers(1, 12, 37)
@@ -160,6 +163,9 @@ def test_the_order_depends_on_seed_and_epoch_alone() -> None:
     assert [order(first), order(first)] == [order(again), order(again)]
     assert order(loader(shuffle=True)) != order(loader(seed=2, shuffle=True))
     assert order(loader()) == order(loader(seed=2))
+    for seed in (1, 2):
+        shuffled, moved = (partial(permutation, key=(seed, stream(name)), step=0) for name in ("shuffle", "buckets"))
+        assert order(loader(seed, shuffle=True)) == by_length(shuffled(37), LENGTHS, 4, 2, moved).tolist()
     whole, resumed = loader(shuffle=True), loader(shuffle=True)
     batches = iter(whole)
     next(batches)

@@ -441,6 +441,8 @@ ERRORS: list[tuple[Any, str]] = [
     (lambda own, x: Tensor([1.0]), "must give a tensor"),
     (lambda own, x: None, "must give a tensor, or a tuple of tensors, that depend on its input, got NoneType"),
     (lambda own, x: x if x.shape[0] % 2 else x * 2, "must call the same ops"),
+    *((lambda own, x, look=look: x * 2 if look(x).data.view(np.ndarray)[0, 0] else x, "must call the same ops")
+      for look in (lambda x: x > 0, lambda x: x > 0.4)),
     (lambda own, x: ops.lstm(x.reshape(-1, 1, 3), None, None, Tensor(np.ones((4, 4), "f")) * x.sum(),
                              Tensor(np.ones(4, "f"))), "op lstm must have a constant W"),
     (lambda own, x: ops.mean(x > 0), "op mean must have floats"),
