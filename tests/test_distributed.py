@@ -8,13 +8,11 @@ import time
 import types
 import warnings
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tinynet import distributed
 from tinynet.distributed import MPI, NCCL, Communicator, Repeatable, started, world
 from tinynet.errors import DistributedError, Interrupted
 
@@ -73,25 +71,6 @@ def test_without_mpiexec_a_process_is_alone(capsys: pytest.CaptureFixture[str]) 
         with pytest.raises(SystemExit) as ended:
             one.abort("the end")
         assert ended.value.code == 1 and capsys.readouterr() == ("", "the end\n")
-
-
-def test_an_error_is_shown_before_it_ends_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of it: what is printed after the end of the job is lost. Of an interrupt, the first rank alone tells."""
-    told: list[Any] = []
-    ranks = [SimpleNamespace(rank=rank, abort=lambda text: told.append(text), leave=lambda: None) for rank in range(2)]
-    for rank in ranks:
-        monkeypatch.setattr(distributed, "NCCL", lambda rank=rank: rank)
-        monkeypatch.setattr(distributed, "started", lambda: 2)
-        monkeypatch.setattr(distributed.atexit, "register", told.append)
-        monkeypatch.setattr(sys, "excepthook", lambda kind, error, trace: told.append((kind, error, trace)))
-        assert world.__wrapped__() is rank and told.pop() is rank.leave
-        error, interrupt = ValueError("no"), Interrupted("fit: interrupted", 2)
-        sys.excepthook(ValueError, error, None)
-        assert told == [(ValueError, error, None), "ValueError: no; the job ends"]
-        told.clear()
-        sys.excepthook(Interrupted, interrupt, None)
-        assert told == [(Interrupted, interrupt, None)] * (rank.rank == 0)
-        told.clear()
 
 
 def test_sums_of_work_that_is_repeated_are_sent_once() -> None:
@@ -303,19 +282,21 @@ def test_a_rank_that_leaves_tells_each_other_one(rank_of: Any) -> None:
 @pytest.mark.parametrize("rank", [0, 1])
 def test_an_error_ends_the_job_and_an_interrupt_is_told_by_rank_0_alone(rank: int, monkeypatch: pytest.MonkeyPatch
                                                                        ) -> None:
-    """Which all ranks have after the same step."""
-    told, aborted, last = list[Any](), list[str](), list[Any]()
-    found = types.SimpleNamespace(rank=rank, abort=aborted.append, leave=lambda: None)
+    """All ranks have an interrupt after the same step. What is printed after the end of the job is lost."""
+    told, last = list[Any](), list[Any]()
+    found = types.SimpleNamespace(rank=rank, abort=told.append, leave=lambda: None)
     monkeypatch.setenv("PMI_SIZE", "2")
     monkeypatch.setattr("tinynet.distributed.NCCL", lambda: found)
     monkeypatch.setattr("tinynet.distributed.atexit", types.SimpleNamespace(register=last.append))
-    monkeypatch.setattr(sys, "excepthook", lambda kind, error, trace: told.append(error))
+    monkeypatch.setattr(sys, "excepthook", lambda *error: told.append(error))
     assert world.__wrapped__() is found and last == [found.leave]
-    stopped, fault = Interrupted("stopped", 2), ValueError("the image is damaged")
-    sys.excepthook(Interrupted, stopped, None)
-    assert told == [stopped] * (rank == 0) and not aborted
-    sys.excepthook(ValueError, fault, None)
-    assert told[-1] is fault and aborted == ["ValueError: the image is damaged; the job ends"]
+    stopped = Interrupted, Interrupted("stopped", 2), None
+    fault = ValueError, ValueError("the image is damaged"), None
+    sys.excepthook(*stopped)
+    assert told == [stopped] * (rank == 0)
+    told.clear()
+    sys.excepthook(*fault)
+    assert told == [fault, "ValueError: the image is damaged; the job ends"]
 
 
 # --- NCCL, without GPUs: what it is asked for. tests/backend/cuda/test_nccl.py runs it with CuPy ----------------------

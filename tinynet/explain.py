@@ -24,7 +24,7 @@ from tinynet.ensemble import gives_probabilities, members
 from tinynet.errors import ArgumentError, ShapeError
 from tinynet.nn.module import Module
 from tinynet.plain import plain, plain_array
-from tinynet.tape import evaluated
+from tinynet.tape import evaluated, taped
 from tinynet.tensor import Tensor
 from tinynet.tracing import observe
 from tinynet.training.evaluate import predict
@@ -170,7 +170,7 @@ def _mean_over_members(model: Module, images: Array, targets: Array,
             parameter.grad = None
         for start in range(0, len(images), BATCH):
             some = slice(start, start + BATCH)
-            maps = evaluated(of_member, alone, images[some], targets[some], copies, recording=True)
+            maps = evaluated(taped, of_member, alone, images[some], targets[some], copies)
             total[some] += maps / len(parts)
     return total
 

@@ -47,9 +47,9 @@ def no_grad() -> AbstractContextManager[None]:
     return backend.recording.changed(False)
 
 
-def evaluated(function: Callable[..., Any], *arguments: Any, recording: bool = False) -> Any:
-    """function(*arguments) with all modules in evaluation, and with nodes on the tape only if `recording`."""
-    return call_with({in_training: False, backend.recording: recording}, function, *arguments)
+def evaluated(function: Callable[..., Any], *arguments: Any) -> Any:
+    """function(*arguments) with all modules in evaluation, and without leaving nodes on the tape."""
+    return call_with({in_training: False, backend.recording: False}, function, *arguments)
 
 
 def taped(function: Callable[..., Any], *arguments: Any) -> Any:

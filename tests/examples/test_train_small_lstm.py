@@ -1,17 +1,16 @@
 """The model of the chapters: its script trains it, and its file is right and small."""
 
-import importlib.util
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import tinynet as tn
 from tests.support.project import ROOT
 
-PAGE = ROOT / "examples" / "train_small_lstm.py"
-sys.path.insert(0, str(PAGE.parent))  # as for a script
+sys.path.insert(0, str(ROOT / "examples"))  # as for a script
+
+import train_small_lstm
 
 
 @pytest.mark.parametrize(("units", "right"), [(16, 0.95), (32, 0.98)])
@@ -28,22 +27,14 @@ def test_each_data_set_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
     monkeypatch.setattr(tn, "fit", lambda *given, **options: None)
     load = tn.data.load
     monkeypatch.setattr(tn.data, "load", lambda name: (load("digits")[0], f"These are {name}."))
-    assert load_page().main(["--data", "digits", "others", "--out", str(tmp_path / "a.safetensors")]) == 0
+    assert train_small_lstm.main(["--data", "digits", "others", "--out", str(tmp_path / "a.safetensors")]) == 0
     first, second, *rest = capsys.readouterr().out.splitlines()
     assert (first, second) == ("These are digits.", "These are others.")
     assert [line.partition(":")[0] for line in rest[:2]] == ["digits", "others"]
 
 
-def load_page() -> Any:
-    spec = importlib.util.spec_from_file_location("train_small_lstm", PAGE)
-    assert spec and spec.loader
-    page = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(page)
-    return page
-
-
 @pytest.mark.long
 def test_the_script_trains_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert load_page().main(["--data", "digits", "--epochs", "1", "--out", str(tmp_path / "a.safetensors")]) == 0
+    assert train_small_lstm.main(["--data", "digits", "--epochs", "1", "--out", str(tmp_path / "a.safetensors")]) == 0
     assert "digits: 0." in capsys.readouterr().out
     assert len(tn.load(tmp_path / "a.safetensors")) == 2

@@ -23,7 +23,7 @@ from tinynet.types import Shape
 Order = Any  # of features: theirs[j] is ours[order[j]]; None if both are equal
 PER_FEATURE: dict[type[Module], tuple[str, ...]] = {  # arrays whose first axis is the input's features
     nn.Dense: ("W",), nn.BatchNorm: ("gamma", "beta", "running_mean", "running_var"), nn.LayerNorm: ("gamma", "beta")}
-_CHANNELS_FIRST = (nn.Conv1D, nn.Conv2D, nn.MaxPool1D, nn.MaxPool2D, nn.AvgPool1D, nn.AvgPool2D)  # in PyTorch
+CHANNELS_FIRST = (nn.Conv1D, nn.Conv2D, nn.MaxPool1D, nn.MaxPool2D, nn.AvgPool1D, nn.AvgPool2D)  # in PyTorch
 _CHANNELS_LAST = (Recurrent, nn.Reshape, nn.GlobalAveragePool, nn.GlobalMaxPool, nn.Flatten, nn.Dense)  # also there
 
 
@@ -43,7 +43,7 @@ class _Array(NamedTuple):
 def orders(function: str, model: Module) -> dict[int, Order]:
     """The order of PyTorch's features for each layer between a Flatten of channels and the next Dense, by its id."""
     kinds = {type(module) for _, module in model.modules()}
-    if nn.Flatten not in kinds or not kinds & {*_CHANNELS_FIRST}:
+    if nn.Flatten not in kinds or not kinds & {*CHANNELS_FIRST}:
         return {}
     if model.input_shape is None:
         raise ShapeError(f"{function}: input_shape must be known, since PyTorch flattens channels first, and is None; "
@@ -88,7 +88,7 @@ class _Orders:
                              "calls, and PyTorch has another one behind a Flatten of channels; two layers?")
         if isinstance(layer, nn.Dense):
             order = None
-        if isinstance(layer, _CHANNELS_FIRST):
+        if isinstance(layer, CHANNELS_FIRST):
             channel = 0
         elif isinstance(layer, _CHANNELS_LAST):
             channel = None

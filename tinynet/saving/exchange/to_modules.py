@@ -15,12 +15,12 @@ from tinynet import nn
 from tinynet.errors import StateError
 from tinynet.nn.module import Module
 from tinynet.nn.summary import ModuleCall, trace
+from tinynet.saving.exchange.orders import CHANNELS_FIRST
 from tinynet.saving.exchange.torch_layers import modules
 from tinynet.saving.exchange.weights import TORCH, theirs_of
 from tinynet.types import Shape, TorchModule
 from tinynet.window import Window, pool_window, pool_windows, window, windows
 
-_CONVOLUTIONS, _POOLS = (nn.Conv1D, nn.Conv2D), (nn.MaxPool1D, nn.MaxPool2D, nn.AvgPool1D, nn.AvgPool2D)
 _GLOBAL_POOLS = (nn.GlobalAveragePool, nn.GlobalMaxPool)
 _ANY_ORDER = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Tanh, nn.Softmax, nn.Dropout,
               nn.BatchNorm)
@@ -47,7 +47,7 @@ def to_torch_module(model: Module) -> TorchModule:
     deciding = [type(module) for _, module in model.modules()
                 if not isinstance(module, (nn.Sequential, *_ANY_ORDER))]
     rank = len(model.input_shape)
-    first = rank == 3 or (rank == 2 and bool(deciding) and issubclass(deciding[0], _CONVOLUTIONS + _POOLS))
+    first = rank == 3 or (rank == 2 and bool(deciding) and issubclass(deciding[0], CHANNELS_FIRST))
     builder = _Builder(torch, {id(module): path for path, module in model.modules()}, first)
     builder.add(trace(model, model.input_shape), model.input_shape)
     return torch.nn.Sequential(*builder.made).eval()
@@ -82,7 +82,7 @@ class _Builder:
         if type(layer) not in _RULES | _BRANCHES:
             self.refuse(layer, f"one of {', '.join(one.__name__ for one in _RULES | _BRANCHES)}")
         rank = len(before) + 1
-        if type(layer) in _CONVOLUTIONS + _POOLS or isinstance(layer, (*_GLOBAL_POOLS, nn.BatchNorm)):
+        if type(layer) in CHANNELS_FIRST or isinstance(layer, (*_GLOBAL_POOLS, nn.BatchNorm)):
             self.channels_first(not isinstance(layer, nn.BatchNorm) or layer.axis in (-1, rank - 1), rank)
         elif not isinstance(layer, _ANY_ORDER):
             self.channels_first(False, rank)
