@@ -38,6 +38,9 @@ LARGE: dict[str, list[dict[str, Any]]] = {
                {"N": 5, "H": 3, "W": 9, "KH": 3, "KW": 2, "C": 4, "F": 6},  # images of a single row of outputs
                {"N": 5, "H": 1, "W": 9, "KH": 3, "KW": 2, "C": 4, "F": 6, "padding": 1},
                {"N": 1, "H": 3, "W": 9, "KH": 3, "KW": 2, "C": 4, "F": 40, "dilation": (1, 2)},  # W is not packed
+               # W is too large for the cache: some filters at a time; in the second case for δx
+               {"N": 2, "H": 2, "W": 3, "KH": 2, "KW": 2, "C": 1000, "F": 130, "padding": "same"},
+               {"N": 3, "H": 4, "W": 3, "KH": 2, "KW": 2, "C": 130, "F": 1000, "stride": 2, "dilation": (1, 2)},
                {"N": 2, "H": 29, "W": 61, "KH": 3, "KW": 2, "C": 10, "F": 67},  # δy in parts, the last one smaller
                {"N": 3, "H": 9, "W": 13, "KH": 3, "KW": 3, "C": 1, "F": 83, "groups": 83, "padding": "same"},
                {"N": 2, "H": 11, "W": 8, "KH": 2, "KW": 5, "C": 3, "F": 8, "groups": 4, "stride": (2, 3), "padding": 2,

@@ -545,12 +545,13 @@ def test_the_cases_of_single_ops() -> None:
     image, units = (16, 56, 56, 64), (32, 128, 512)
     assert [(one.layers[0][0], one.shape, one.work) for one, _ in found] == [
         *[("LSTM", (128, 28, 28), "backward")] * 3, *[("LSTM", (32, 256, 28), "backward")] * 3,
-        ("Conv1D", (128, 28, 128), "backward"), ("Conv2D", image, "backward"), ("BatchNorm", image, "backward"),
+        ("Conv1D", (128, 28, 128), "backward"), ("Conv2D", image, "backward"),
+        ("Conv2D", (16, 14, 14, 256), "backward"), ("BatchNorm", image, "backward"),
         ("BatchNorm", (128, 28, 28, 1), "backward"), ("Dropout", (128, 28, 128), "backward"),
         ("Dense", (1, 1000), "update")]
     assert [one.layers[0][1]["units"] for one, _ in found[:6]] == [*units, *units]
     assert all(str(one.layers[0][1]["units"]) in one.name for one, _ in found[:6])
-    assert [one.layers[0][1]["filters"] for one, _ in found[6:8]] == [64, 64] and dropout(found[-2][0]) == 0.2
+    assert [one.layers[0][1]["filters"] for one, _ in found[6:9]] == [64, 64, 256] and dropout(found[-2][0]) == 0.2
     assert found[-1][0].name == "Adam, 1,001,000 parameters"
     assert {one.shape[0] for one, _ in compared("ops", quick=True)} == {1, 2}
 

@@ -34,6 +34,7 @@ from tinynet.backend.cpu.runtime.vector import add_row, copy, view
 from tinynet.window import ONE_ROW, Window, window, windows
 
 _NEAR = 1 << 16  # elements of δy that stay in the second-level cache
+_CACHED = 1 << 17  # elements of W that stay there for all rows of an image
 _WORTH = 1 << 18  # multiplications of a shard, which take longer than a launch
 
 
@@ -54,17 +55,19 @@ class _Padded(NamedTuple):
 # With a dilation along the width it is KW products, whose inner index runs over c. The image is not unfolded (im2col).
 
 @inline
-def _outputs(count: Any, KH: Any, KW: Any, C: Any, F: Any, image: Any, at: Any, line: Any, rows: Any, columns: Any,
-             W: Any, places: Any, y: Any, out: Any, add: Any) -> None:
+def _outputs(count: Any, KH: Any, KW: Any, C: Any, F: Any, first: Any, end: Any, image: Any, at: Any, line: Any,
+             rows: Any, columns: Any, W: Any, places: Any, y: Any, out: Any, add: Any) -> None:
     """yₜ = Σₖ x[t s + k d − p] Wₖ for `count` consecutive t, added to y if `add` is true.
 
-    `at` is the offset of pixel t s − p in the padded image, and `line` the length of a line there.
+    Only for the filters from `first`, a multiple of PANEL, to `end`. `at` is the offset of pixel t s − p in the padded
+    image, and `line` the length of a line there.
     """
     depth, parts = (KW * C, 1) if columns.dilation == 1 else (C, KW)
     for kw in range(parts):
         pixels = at + kw * columns.dilation * C, columns.stride * C, 1, rows.dilation * line
-        weights = kw * C * places[0], *places, KW * C * places[0]
-        product((count, F, depth, KH), image, pixels, W, weights, y, (out, F), add or kw > 0)  # (1) (2)
+        weights = first // PANEL * places[1] + kw * C * places[0], *places, KW * C * places[0]
+        product((count, end - first, depth, KH), image, pixels, W, weights,
+                y, (out + first, F), add or kw > 0)  # (1) (2)
 
 
 @inline
@@ -101,7 +104,8 @@ def _dweights(depth: Any, F: Any, count: Any, blocks: Any, image: Any, at: Any, 
 
 # --- Schedule -------------------------------------------------------------------------------------------------------
 # Bound by the products: 2 N H' W' KH KW C F operations forward, twice that backward. One product makes a row of
-# outputs. Threads take images, or rows or pixels of outputs where there are fewer images than threads.
+# outputs. Threads take images, or rows or pixels of outputs where there are fewer images than threads. Of a W that is
+# too large for the second-level cache, all rows of an image use some filters before the next ones.
 #
 # δx is a convolution of δy by the flipped kernel: δx[h] = Σₖ δy[(h + p − k d) / s] Wₖᵀ. So δy is padded by (K − 1) d,
 # with s − 1 zeros between its pixels, and the same Numba kernel computes δx. With few channels most columns of that
@@ -134,6 +138,7 @@ def _correlate(shard: Any, shards: Any, unit: Any, x: Any, padded: Any, rows: An
     direct = padded.height == height and padded.width == width and padded.gap_h == 1 and padded.gap_w == 1
     buffer = np.zeros(0 if direct else padded.height * padded.width * C, x.dtype)
     pixels, outputs, line = x.reshape(-1), y.reshape(-1), padded.width * C
+    wide = max(1, _CACHED // (KH * KW * C * PANEL)) * PANEL  # filters
     units = N * Hy * Wy // unit
     low, high = shard * units // shards * unit, (shard + 1) * units // shards * unit
     top, bottom = low // Wy, (high + Wy - 1) // Wy  # rows, counted through all images
@@ -144,13 +149,15 @@ def _correlate(shard: Any, shards: Any, unit: Any, x: Any, padded: Any, rows: An
             _pad(pixels, n * height * width * C, (height, width, C), padded, begin * rows.stride - rows.before,
                  (end - 1) * rows.stride + (KH - 1) * rows.dilation - rows.before + 1, buffer)
             source, first = buffer, 0
-        for i in range(begin, end):
-            left, right = max(0, low - (n * Hy + i) * Wy), min(Wy, high - (n * Hy + i) * Wy)
-            out = ((n * Hy + i) * Wy + left) * F
-            if b.size:
-                _repeat(b, outputs, out, right - left)
-            at = first + (i * rows.stride - rows.before) * line + (left * columns.stride - columns.before) * C
-            _outputs(right - left, KH, KW, C, F, source, at, line, rows, columns, W, places, outputs, out, b.size > 0)
+        for f in range(0, F, wide):
+            for i in range(begin, end):
+                left, right = max(0, low - (n * Hy + i) * Wy), min(Wy, high - (n * Hy + i) * Wy)
+                out = ((n * Hy + i) * Wy + left) * F
+                if f == 0 and b.size:
+                    _repeat(b, outputs, out, right - left)
+                at = first + (i * rows.stride - rows.before) * line + (left * columns.stride - columns.before) * C
+                _outputs(right - left, KH, KW, C, F, f, min(F, f + wide), source, at, line, rows, columns, W, places,
+                         outputs, out, b.size > 0)
 
 
 @njit
