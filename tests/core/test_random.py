@@ -187,8 +187,11 @@ def test_a_state_that_is_loaded_goes_on_with_its_draws() -> None:
 
 def test_a_state_that_is_loaded_is_checked_and_made_of_numbers_of_python() -> None:
     before = tn.random.state_dict()
-    with pytest.raises(ArgumentError, match="seed: value must be an integer"):
+    with pytest.raises(ArgumentError, match="load_state_dict: seed must be an integer"):
         tn.random.load_state_dict({"seed": -1, "draws": 3})
+    for missing in ("seed", "draws"):
+        with pytest.raises(ArgumentError, match=f"load_state_dict: {missing} must be .*, got None; was it saved"):
+            tn.random.load_state_dict({name: 3 for name in before if name != missing})
     assert tn.random.state_dict() == before
     loaded: Any = {"seed": np.int64(5), "draws": np.array(7)}
     tn.random.load_state_dict(loaded)

@@ -245,6 +245,12 @@ def test_the_limits_of_the_options(name, limit, usual):
         Augment(**{name: 1.01 * limit})
 
 
+@pytest.mark.parametrize(("name", "value"), [("seed", -1), ("seed", 2**32), ("epoch", -1), ("epoch", 1.5)])
+def test_the_seed_and_the_epoch(name, value):
+    with pytest.raises(ArgumentError, match=f"Augment: {name} must be an integer from 0 to {2**32 - 1}, got {value}"):
+        Augment()(IMAGES, np.arange(len(IMAGES)), **{"epoch": 0, "seed": 0, name: value})
+
+
 def test_arrays():
     with pytest.raises(ArgumentError, match="Augment: images must be uint8, got float32; scale them afterwards"):
         apply(IMAGES.astype(np.float32))

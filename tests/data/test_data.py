@@ -807,7 +807,8 @@ def test_loader_position_is_that_of_the_epoch_it_is_set_to():
 
 
 @pytest.mark.parametrize("state", [{"epoch": -1, "batch": 1}, {"epoch": 1, "batch": 6}, {"epoch": 2.0, "batch": 1},
-                                   {"epoch": 2**63, "batch": 0}, {"epoch": 1, "batch": True}], ids=str)
+                                   {"epoch": 2**63, "batch": 0}, {"epoch": 1, "batch": True}, {"epoch": 1},
+                                   {"batch": 1}], ids=str)
 def test_a_position_that_a_loader_does_not_have_changes_nothing(state):
     loader = Loader(np.arange(9), batch_size=2)
     loader.load_state_dict({"epoch": 2, "batch": 4})
@@ -914,6 +915,7 @@ def test_split_depends_on_the_seed_alone():
     (3, 0.1, "split: both parts must have at least 1 element, but fraction 0.1 of n = 3 gives 3 and 0; change"),
     (3, 0.9, "split: both parts must have at least 1 element, but fraction 0.9 of n = 3 gives 0 and 3; change"),
     (0, 0.5, "split: both parts must have at least 1 element, but fraction 0.5 of n = 0 gives 0 and 0"),
+    (10.0, 0.5, "split: n must be an integer of at least 0, got 10.0; len.images"),
 ])
 def test_split_arguments(n, fraction, message):
     with pytest.raises(ArgumentError, match=message):

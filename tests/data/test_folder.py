@@ -721,6 +721,11 @@ def test_a_strip_may_lack_the_last_class():
     assert end.tolist() == [0, 1] and rest.tolist() == list(range(2, 10))
 
 
+def test_a_slide_without_patches():
+    with pytest.raises(ArgumentError, match="strip: patches must be in at least 2 columns or rows, got 0 in one"):
+        splits.strip(np.zeros((0, 2), int), np.zeros(0, int), 0.2)
+
+
 def test_folds_of_many_patients(tmp_path):
     found = scan_folder(write_idc_stand_in(tmp_path / "x", patients=10, patches=20, seed=1), check=False)
     fold, = folds(found, seed=4)

@@ -61,6 +61,18 @@ def test_a_label_that_is_shut_out_costs_infinity(place: str, dtype: str) -> None
                              reduction="sum").item() == 0
 
 
+@pytest.mark.parametrize("sample_weight", [None, [2.0, 0.0]])
+def test_the_gradient_of_probabilities_of_classes_without_weight(place: str, dtype: str, sample_weight: Any) -> None:
+    logits, labels = tensor([[0.0, 0.0, -INF], [-INF, 1.0, 0.0]], place, dtype), tensor(
+        [[0.25, 0.75, 0.0], [0.0, 0.5, 0.5]], place, dtype)
+    weights = (None if one is None else tensor(one, place, dtype) for one in ([0.0, 3.0, 0.0], sample_weight))
+    ops.cross_entropy(logits, labels, *weights, reduction="sum").backward()
+    wanted = np.array([[0.0, 3 * math.log(2), 0.0], [0.0, 3 * math.log1p(math.exp(-1)), 0.0]])
+    if sample_weight is not None:
+        wanted *= [[2.0], [0.0]]
+    np.testing.assert_allclose(tn.Tensor(labels.grad).numpy(), wanted, rtol=1e-6)
+
+
 def test_training_and_evaluation_with_a_class_that_is_shut_out(place: str) -> None:
     model = tn.nn.Sequential(tn.nn.Dense(2, 3)).to(place)
     mask = tn.Tensor([0.0, 0.0, -INF]).to(place)

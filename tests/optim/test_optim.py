@@ -913,6 +913,13 @@ def test_bad_schedules(make: Any, message: str) -> None:
         make()
 
 
+@pytest.mark.parametrize("missing", ["steps", "base"])
+def test_a_state_that_lacks_a_number(missing: str) -> None:
+    schedule = optim.Cosine(sgd(), steps=4)
+    with pytest.raises(ArgumentError, match=f"load_state_dict: {missing} must be .*, got None"):
+        schedule.load_state_dict({name: value for name, value in schedule.state_dict().items() if name != missing})
+
+
 def test_a_schedule_without_a_rate() -> None:
     with pytest.raises(NotImplementedError, match=r"Schedule: a schedule needs a rate\(self, step\)"):
         optim.Schedule(sgd())

@@ -18,7 +18,7 @@ import numpy as np
 
 from tinynet.errors import ArgumentError, ShapeError
 from tinynet.op import Update
-from tinynet.plain import plain
+from tinynet.plain import plain, whole
 from tinynet.random import philox, stream
 
 CELLS = 4  # of the grid of elastic control points, along each axis of an image
@@ -92,6 +92,8 @@ class Augment:
         if images.ndim not in (3, 4) or len(index) != len(images):
             raise ShapeError(f"Augment: images must be (n,H,W) or (n,H,W,C) and index (n), got {images.shape} and "
                              f"({len(index)}); images[..., None]?")
+        epoch = whole("Augment", "epoch", epoch, 0, 2**32 - 1, usual="epoch=0")
+        seed = whole("Augment", "seed", seed, 0, 2**32 - 1, usual="seed=0")
         draws = _draws(np.asarray(index), epoch, seed, _DRAWS if self.elastic else _FIRST)
         matrices, levels, bends = self._affine(draws), self._levels(draws), self._bends(draws)
         n, height, width = images.shape[:3]

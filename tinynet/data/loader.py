@@ -175,8 +175,8 @@ class Loader:
         [[2, 3], [4, 5]]
         """
         same = "was it saved for the same data and batch size"
-        batch = whole("load_state_dict", "batch", state["batch"], 0, len(self), usual=same)
-        epoch = whole("load_state_dict", "epoch", state["epoch"], 0, 2**63 - 1, usual=same)
+        batch = whole("load_state_dict", "batch", state.get("batch"), 0, len(self), usual=same)
+        epoch = whole("load_state_dict", "epoch", state.get("epoch"), 0, 2**63 - 1, usual=same)
         self.epoch, self._start, self._position = epoch, batch, None
 
     def _order(self, seed: int) -> np.ndarray:
@@ -251,6 +251,7 @@ def split(n: int, fraction: float, seed: int | None = None) -> tuple[np.ndarray,
     >>> len(train), len(validation), sorted([*train.tolist(), *validation.tolist()]) == list(range(10))
     (8, 2, True)
     """
+    n = whole("split", "n", n, 0, usual="len(images)")
     if not 0 < fraction < 1:
         raise ArgumentError(f"split: fraction must lie between 0 and 1, got {fraction!r}; try 0.1")
     size = round(n * fraction)

@@ -44,8 +44,11 @@ class Schedule:
         return {"steps": self.steps, "base": float(self.base)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore a `state_dict`."""
-        self.steps, self.base = int(state["steps"]), float(state["base"])
+        """Restore a `state_dict`. Raises `ArgumentError` for another dictionary."""
+        base = number("load_state_dict", "base", state.get("base"), 0, usual="0.001")
+        self.steps = whole("load_state_dict", "steps", state.get("steps"), 0, 2**63 - 1,
+                           usual="was it saved by a schedule's state_dict()")
+        self.base = base
         self.optimizer.lr = self.rate(self.steps)
 
 

@@ -115,7 +115,7 @@ def strip(positions: np.ndarray, labels: np.ndarray, fraction: float) -> tuple[n
         raise ArgumentError(f"strip: fraction must lie between 0 and 1, got {fraction!r}; try 0.2")
     share = np.bincount(labels) / max(1, len(labels))
     best, least = None, np.inf
-    for along in (*positions.T, *-positions.T):
+    for along in (*positions.T, *-positions.T) if len(labels) else ():
         inside = along <= np.quantile(along, fraction)
         if inside.all():
             continue
