@@ -167,6 +167,10 @@ def test_the_tolerance_is_that_which_was_asked_for() -> None:
     assert tn.gradcheck(slightly, A, tol=1e-4)
     assert not tn.gradcheck(slightly, A, tol=1e-6)
     assert not tn.gradcheck(slightly, A, mode="central")
+    for mode, error in (("complex", 1e-13), ("richardson", 1e-8), ("central", 1e-7)):
+        hardly = planted(tn.ops.exp, lambda dx, factor=1 + error: dx * factor)
+        assert tn.gradcheck(hardly, A, mode=mode)
+        assert not tn.gradcheck(hardly, A, mode=mode, tol=error / 5), "stricter than usual"
     assert tn.gradcheck(slightly, A, tol=1e-4, elementwise=True)
     assert not tn.gradcheck(slightly, A, tol=1e-6, elementwise=True)
     for elementwise in (False, True):

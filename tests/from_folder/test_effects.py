@@ -383,7 +383,8 @@ def test_the_test_part_is_judged_by_the_threshold_of_the_ensemble(threshold: flo
                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
     """And at a half, for comparison."""
     tested = [0, 3, 5, 9]
-    samples.folder = replace(samples.folder, part_of=np.where(np.isin(np.arange(16), tested), "test", "train"))
+    samples.folder = replace(samples.folder, part_of=np.where(np.isin(np.arange(16), tested), "test",
+                                                             np.where(np.arange(16) % 4 == 2, "val", "train")))
     model = train.made(samples, Settings(Path("x")))
     model.decision_threshold = threshold
     p = np.array([[0.6, 0.4], [0.8, 0.2], [0.6, 0.4], [0.1, 0.9]])

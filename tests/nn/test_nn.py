@@ -688,6 +688,8 @@ def test_names_and_order_of_parameters() -> None:
         "scale", "counter", "again", "blocks.0.W", "blocks.2.W", "pair.0.gamma", "pair.0.beta", "pair.0.running_mean",
         "pair.0.running_var", "pair.1.calls", "pair.0.batches_seen"]
     assert parameters["blocks.0.W"] is parameters[2] is model.tied.W
+    with pytest.raises(KeyError, match=r"blocks\.1\.W"):
+        parameters["blocks.1.W"]
     assert len(parameters) == 6
     assert parameters[1:3].names == ("again", "blocks.0.W")
     assert repr(parameters).splitlines()[2] == "blocks.0.W (3, 3) float32"

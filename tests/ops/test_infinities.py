@@ -1,4 +1,7 @@
-"""Infinite, tiny and constant values: 0 times infinity, norms that overflow, and NumPy told to raise."""
+"""Infinite, tiny and constant values: 0 times infinity, norms that overflow, and NumPy told to raise.
+
+Also the values at which an op has no derivative, and a gradient by convention.
+"""
 
 import math
 from collections.abc import Iterator
@@ -30,6 +33,31 @@ def dtype(request: pytest.FixtureRequest) -> Any:
 
 def tensor(values: Any, place: str, dtype: str) -> Any:
     return tn.Tensor(tn.Tensor(np.array(values, dtype)).to(place), requires_grad=True)
+
+
+# --- where no derivative exists -------------------------------------------------------------------------------------
+
+KINKS: dict[str, tuple[Any, Any, Any]] = {
+    "relu": (ops.relu, [0.0, -0.0, 1.0, -1.0], [0, 0, 1, 0]),
+    "leaky_relu": (lambda x: ops.leaky_relu(x, negative_slope=0.25), [0.0, -0.0, 1.0, -1.0], [0.25, 0.25, 1, 0.25]),
+    "absolute": (ops.absolute, [0.0, -0.0, 2.0, -2.0], [0, 0, 1, -1]),
+    "sign": (ops.sign, [0.0, 2.0], [0, 0]),
+    "clip": (lambda x: ops.clip(x, -1, 1), [-1.0, 1.0, 0.0, 2.0, -2.0], [1, 1, 1, 0, 0]),
+    "maximum": (lambda x: ops.maximum(x, x * 0 + 2), [1.0, 2.0, 3.0], [0, 1, 1]),
+    "minimum": (lambda x: ops.minimum(x, x * 0 + 2), [1.0, 2.0, 3.0], [1, 1, 0]),
+    "max": (lambda x: ops.max(x), [1.0, 3.0, 3.0, 2.0], [0, 1, 0, 0]),
+    "min": (lambda x: ops.min(x), [1.0, 0.0, 0.0, 2.0], [0, 1, 0, 0]),
+    "max_pool1d": (lambda x: ops.max_pool1d(x, size=2), [[[1.0], [1.0], [3.0], [2.0]]], [[[1], [0], [1], [0]]]),
+    "mae": (lambda x: ops.mae(x, x.detach() * 0 + 2, reduction="sum"), [1.0, 2.0, 3.0], [-1, 0, 1]),
+    "huber": (lambda x: ops.huber(x, x.detach() * 0, reduction="sum"), [0.0, 1.0, -1.0, 3.0], [0, 1, -1, 1])}
+
+
+@pytest.mark.parametrize("name", KINKS)
+def test_gradients_by_convention(name: str, place: str, dtype: str) -> None:
+    f, values, wanted = KINKS[name]
+    x = tensor(values, place, dtype)
+    f(x).sum().backward()
+    np.testing.assert_array_equal(tn.Tensor(x.grad).numpy(), np.array(wanted, dtype))
 
 
 # --- cross-entropy --------------------------------------------------------------------------------------------------

@@ -335,9 +335,11 @@ RUNS_FILES_OF_THE_USER = {"tinynet/learn/trial.py", "tinynet/learn/trusted.py"}
 
 
 def habit_faults(path: str, source: str) -> list[str]:
-    """Uses of pickle, eval and the like, random numbers that do not come from tinynet.random, and texts in the
-    encoding of the system, which is not UTF-8 everywhere."""
+    """Uses of pickle, eval and the like, random numbers that do not come from tinynet.random, texts in the encoding of
+    the system, which is not UTF-8 everywhere, and a command whose exit code is not handed to the system."""
     faults = []
+    has_code = any(isinstance(node, ast.FunctionDef) and node.name == "main" and node.returns is not None
+                   and ast.unparse(node.returns) == "int" for node in ast.parse(source).body)
     for name, _ in imports(path, source):
         if name.split(".")[0] in NEVER:
             faults.append(f"{path} imports {name}")
@@ -351,6 +353,8 @@ def habit_faults(path: str, source: str) -> list[str]:
                 faults.append(f"{path}:{value.lineno} allows pickle")
             case ast.Attribute(value=ast.Name(id="np" | "numpy"), attr="random") if path != "tinynet/gradcheck.py":
                 faults.append(f"{path}:{node.lineno} uses np.random: draw from tinynet.random")
+            case ast.Expr(value=ast.Call(func=ast.Name(id="main"))) if has_code:
+                faults.append(f"{path}:{node.lineno} drops the exit code of main: sys.exit(main())")
             case ast.Call(func=ast.Attribute(attr="read_text" | "write_text" as name), args=args, keywords=keywords):
                 if not ({"utf-8", "ascii"} & {one.value for one in args if isinstance(one, ast.Constant)}
                         or "encoding" in {one.arg for one in keywords}):
@@ -367,6 +371,7 @@ def test_no_pickle_no_eval_and_one_source_of_randomness() -> None:
     "import pickle", "def f():\n from marshal import loads", "import shelve as s", "eval('1')", "x = exec(code)",
     "np.load(path, allow_pickle=True)", "np.load(path, allow_pickle=flag)", "np.random.seed(0)", "import random",
     "from numpy.random import default_rng", "text = (folder / name).read_text()", "path.write_text(text)",
+    "def main() -> int:\n    return 2\nif __name__ == '__main__':\n    main()",
 ])
 def test_a_bad_habit_is_found(source: str) -> None:
     assert habit_faults("tinynet/saving/models.py", source)
@@ -375,7 +380,8 @@ def test_a_bad_habit_is_found(source: str) -> None:
 def test_methods_of_these_names_are_allowed() -> None:
     assert not habit_faults("tinynet/saving/models.py",
                             "model.eval()\nnp.load(path, allow_pickle=False)\ntn.random.seed(0)\n"
-                            "path.read_text('utf-8')\npath.write_text(text, encoding='utf-8')")
+                            "path.read_text('utf-8')\npath.write_text(text, encoding='utf-8')\n"
+                            "def main() -> int:\n    return 0\nsys.exit(main())")
 
 
 # --- import tinynet -------------------------------------------------------------------------------------------------
