@@ -1,6 +1,9 @@
-"""Time GRU, LayerNorm and depthwise convolution beside those of PyTorch, by processor time, with one thread each.
+"""Time GRU, LayerNorm and two convolutions beside those of PyTorch, by processor time, with one thread each.
 
-    python -m benchmarks.layers [--rounds 15] [--rows GRU LayerNorm depthwise]
+    python -m benchmarks.layers [--rounds 15] [--rows GRU LayerNorm depthwise wide]
+
+"depthwise" is a 3x3 convolution of each channel alone; "wide" is one whose weights, 2.25 MB, exceed most second-level
+caches.
 
 Both are called in turn, in one process. "forward" leaves no tape; "both" is forward and backward, with the gradients of
 input and weights. The table has the medians of milliseconds, and the median of the rounds' ratios: below 1, tinynet is
@@ -18,7 +21,9 @@ import numpy as np
 import tinynet as tn
 
 Call = Callable[[], Any]
-ROWS = {"GRU": (128, 28, 28), "LayerNorm": (128, 28, 128), "depthwise": (16, 56, 56, 64)}  # shapes of the inputs
+ROWS = {"GRU": (128, 28, 28), "LayerNorm": (128, 28, 128), "depthwise": (16, 56, 56, 64),
+        "wide": (16, 14, 14, 256)}  # shapes of the inputs
+GROUPS = {"depthwise": 64, "wide": 1}  # of the convolutions
 
 
 def layers(row: str, torch: Any, channels_last: bool) -> tuple[Any, Any, Callable[[Any], Any]]:
@@ -29,7 +34,8 @@ def layers(row: str, torch: Any, channels_last: bool) -> tuple[Any, Any, Callabl
         return ours, theirs, lambda output: output[0]
     if row == "LayerNorm":
         return tn.nn.LayerNorm(128), torch.nn.LayerNorm(128), lambda output: output
-    ours, theirs = tn.nn.Conv2D(64, 64, 3, padding=1, groups=64), torch.nn.Conv2d(64, 64, 3, padding=1, groups=64)
+    channels, options = ROWS[row][-1], {"padding": 1, "groups": GROUPS[row]}
+    ours, theirs = tn.nn.Conv2D(channels, channels, 3, **options), torch.nn.Conv2d(channels, channels, 3, **options)
     tn.exchange.from_torch(tn.nn.Sequential(ours), theirs.state_dict())
     if channels_last:
         theirs = theirs.to(memory_format=torch.channels_last)
@@ -47,7 +53,7 @@ def calls(row: str, torch: Any, channels_last: bool = False) -> dict[str, tuple[
     array = drawn(ROWS[row], 0)
     x = tn.Tensor(array, requires_grad=True)
     theirs_x = torch.tensor(array)
-    if row == "depthwise":
+    if row in GROUPS:
         theirs_x = theirs_x.permute(0, 3, 1, 2)
         theirs_x = theirs_x if channels_last else theirs_x.contiguous()
     theirs_x.requires_grad_()
@@ -104,7 +110,7 @@ def main(arguments: list[str] | None = None) -> None:
     tn.set_threads(1)
     print(f"{'':12}{'':10}{'tinynet':>10}{'PyTorch':>10}{'ratio':>8}")
     for row in options.rows:
-        formats = [calls(row, torch, last) for last in ((False, True) if row == "depthwise" else (False,))]
+        formats = [calls(row, torch, last) for last in ((False, True) if row in GROUPS else (False,))]
         for name in ("forward", "both"):
             results = [in_turn(*pairs[name], options.rounds) for pairs in formats]
             mine, other, ratio = max(results, key=lambda result: result[2])

@@ -56,11 +56,8 @@ def ops(bench: Bench) -> None:
             _op(bench, f"LSTM 28 -> {H}, T {T}, batch {N}", nn.LSTM(28, H), N, (T, 28))
     _op(bench, f"Conv1D 128 -> 64, width 3, T 28, batch {batch}", nn.Conv1D(128, 64, 3), batch, (28, 128))
     few = max(2, batch // 8)
-    size, small = (image, image, 64), image // 4
+    size = (image, image, 64)
     _op(bench, f"Conv2D 3x3, {image}x{image}x64 -> 64, batch {few}", nn.Conv2D(64, 64, 3, padding="same"), few, size)
-    if not quick:  # weights of 2.25 MB, more than a second-level cache
-        _op(bench, f"Conv2D 3x3, {small}x{small}x256 -> 256, batch {few}", nn.Conv2D(256, 256, 3, padding="same"), few,
-            (small, small, 256))
     _op(bench, f"BatchNorm, {image}x{image}x64, batch {few}", nn.BatchNorm(64), few, size)
     _op(bench, f"BatchNorm, 28x28x1, batch {batch}", nn.BatchNorm(1), batch, (28, 28, 1))
     _op(bench, f"Dropout, 28x128, batch {batch}", nn.Dropout(0.2), batch, (28, 128))

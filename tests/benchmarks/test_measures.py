@@ -545,13 +545,12 @@ def test_the_cases_of_single_ops() -> None:
     image, units = (16, 56, 56, 64), (32, 128, 512)
     assert [(one.layers[0][0], one.shape, one.work) for one, _ in found] == [
         *[("LSTM", (128, 28, 28), "backward")] * 3, *[("LSTM", (32, 256, 28), "backward")] * 3,
-        ("Conv1D", (128, 28, 128), "backward"), ("Conv2D", image, "backward"),
-        ("Conv2D", (16, 14, 14, 256), "backward"), ("BatchNorm", image, "backward"),
+        ("Conv1D", (128, 28, 128), "backward"), ("Conv2D", image, "backward"), ("BatchNorm", image, "backward"),
         ("BatchNorm", (128, 28, 28, 1), "backward"), ("Dropout", (128, 28, 128), "backward"),
         ("Dense", (1, 1000), "update")]
     assert [one.layers[0][1]["units"] for one, _ in found[:6]] == [*units, *units]
     assert all(str(one.layers[0][1]["units"]) in one.name for one, _ in found[:6])
-    assert [one.layers[0][1]["filters"] for one, _ in found[6:9]] == [64, 64, 256] and dropout(found[-2][0]) == 0.2
+    assert [one.layers[0][1]["filters"] for one, _ in found[6:8]] == [64, 64] and dropout(found[-2][0]) == 0.2
     assert found[-1][0].name == "Adam, 1,001,000 parameters"
     assert {one.shape[0] for one, _ in compared("ops", quick=True)} == {1, 2}
 
@@ -866,20 +865,21 @@ def test_a_call_of_both_sides_has_a_backward_pass() -> None:
 
 
 @pytest.mark.parametrize(("row", "last"), [("GRU", False), ("LayerNorm", False), ("depthwise", False),
-                                           ("depthwise", True)])
+                                           ("depthwise", True), ("wide", False), ("wide", True)])
 def test_both_sides_of_a_layer_compute_the_same(row: str, last: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Outputs, as is tested before the times, and the gradients of inputs."""
     torch = pytest.importorskip("torch")
-    monkeypatch.setattr(layers, "ROWS", {"GRU": (2, 5, 28), "LayerNorm": (2, 3, 128), "depthwise": (2, 6, 5, 64)})
+    monkeypatch.setattr(layers, "ROWS", {"GRU": (2, 5, 28), "LayerNorm": (2, 3, 128), "depthwise": (2, 6, 5, 64),
+                                         "wide": (2, 4, 3, 256)})
     with tn.using("reference"):
         mine, other = layers.calls(row, torch, last)["both"]
         mine()
         other()
     x, theirs = (inspect.getclosurevars(one).nonlocals for one in (mine, other))
     gradient = theirs["theirs_x"].grad
-    gradient = gradient.permute(0, 2, 3, 1) if row == "depthwise" else gradient
+    gradient = gradient.permute(0, 2, 3, 1) if row in layers.GROUPS else gradient
     np.testing.assert_allclose(x["x"].grad, gradient.numpy(), atol=1e-4)
-    assert theirs["theirs_x"].is_contiguous(memory_format=torch.channels_last) == last if row == "depthwise" else True
+    assert theirs["theirs_x"].is_contiguous(memory_format=torch.channels_last) == last if row in layers.GROUPS else True
     monkeypatch.setattr(layers, "layers", lambda *arguments: (tn.nn.LayerNorm(128), torch.nn.Identity(), lambda y: y))
     with pytest.raises(AssertionError), tn.using("reference"):
         layers.calls("LayerNorm", torch)
