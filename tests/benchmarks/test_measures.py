@@ -360,12 +360,13 @@ def test_products_and_tapes_of_peers(name: str, monkeypatch: pytest.MonkeyPatch)
     np.testing.assert_allclose(one.numpy(one.product(5)()), a @ a, atol=1e-5)  # type: ignore[misc]
     chain = one.chain(7)
     assert chain is not None
-    times: list[float] = []
+    made: list[Any] = []
     kinds: Any = tn.Tensor if name == OURS else sys.modules["torch"].Tensor
     multiplied = kinds.__mul__
-    monkeypatch.setattr(kinds, "__mul__", lambda x, y: times.append(y) or multiplied(x, y))
+    monkeypatch.setattr(kinds, "__mul__", lambda x, y: made.append((x, y, multiplied(x, y))) or made[-1][2])
     chain()
-    assert times == [1.0001] * 7
+    assert [y for _, y, _ in made] == [1.0001] * 7
+    assert all(x is before for (x, *_), (*_, before) in zip(made[1:], made, strict=False)), "each takes the one before"
     assert peer("compile").chain(7) is None and peer("compile").product(5) is None
 
 

@@ -337,6 +337,23 @@ def test_what_is_not_drawn_is_not_named(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert report.draw("mnist_deep", {}, tmp_path) == [tmp_path / "a.png"]
 
 
+def test_bands_reach_from_the_lowest_to_the_highest_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    lines: list[Any] = []
+    bands: list[Any] = []
+    monkeypatch.setattr("matplotlib.axes.Axes.plot", lambda axes, x, y, **more: lines.append([*y]))
+    monkeypatch.setattr("matplotlib.axes.Axes.fill_between",
+                        lambda axes, x, low, high, **more: bands.append(([*x], [*low], [*high])))
+    monkeypatch.setattr("matplotlib.axes.Axes.legend", lambda axes, **more: None)
+    monkeypatch.setattr(figures, "save", lambda *arguments, **more: None)
+    panel = figures.Panel("a", {"CNN": [[0.5, 0.75], [0.25, 0.75], [0.75, 0.25]]}, 1000)
+    figures.curves(tmp_path / "a.png", [[panel]], title="a")
+    assert lines.pop() == [50, pytest.approx(125 / 3)] and bands.pop() == ([1, 2], [25, 25], [75, 75])
+    kinds = {"CNN": tuple(np.array(values) for values in ([0.5, 0.75], [0.25, 0.5], [0.75, 1.0]))}
+    figures.against_size(tmp_path / "a.png", kinds, title="a")  # type: ignore[arg-type]
+    assert lines == [[50, 75]] and bands == [([1, 2], [25, 50], [75, 100])]
+
+
 def test_the_panels_of_error_curves() -> None:
     """Each of its own part and fold, and with its own number of images."""
     made = [records.checked(fields) for fields in everything(2) if fields["experiment"] == "idc_table2"]

@@ -852,6 +852,17 @@ def test_the_captions_of_the_worst_mistakes(sheets: list[Any], tmp_path: Path, m
     assert "CNN + LSTM on chest X-rays, seed 3: the surest of its 2 mistakes on 4 test images." in title
 
 
+@pytest.mark.parametrize("draw", [
+    lambda to: mnist_committee.draw_disagreement(2 * [record(probabilities=np.full((4, 2), 0.5))], PICTURED, to),
+    lambda to: pneumonia_selected.pneumonia_cnn_lstm.draw_mistakes(record(), PICTURED, to)])
+def test_a_picture_that_cannot_be_drawn_is_not_announced(draw: Any, sheets: list[Any], tmp_path: Path,
+                                                         monkeypatch: pytest.MonkeyPatch,
+                                                         capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(figures, "available", lambda: False)
+    draw(options(tmp_path))
+    assert "drawn" not in capsys.readouterr().out and not sheets
+
+
 def test_the_captions_of_what_members_disagree_about(sheets: list[Any], tmp_path: Path,
                                                      capsys: pytest.CaptureFixture[str],
                                                      monkeypatch: pytest.MonkeyPatch) -> None:

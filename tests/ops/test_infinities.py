@@ -60,6 +60,27 @@ def test_gradients_by_convention(name: str, place: str, dtype: str) -> None:
     np.testing.assert_array_equal(tn.Tensor(x.grad).numpy(), np.array(wanted, dtype))
 
 
+# --- division by zero -----------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("normalised", [lambda x, one: ops.layer_norm(x, one, one, eps=0.0),
+                                        lambda x, one: ops.batch_norm(x, one, one, eps=0.0)[0]])
+def test_constants_normalised_without_epsilon_are_not_a_number(normalised: Any, place: str) -> None:
+    x, one = tensor([[3.0, 3.0], [3.0, 3.0]], place, "float32"), tensor([1.0, 1.0], place, "float32")
+    with np.errstate(all="ignore"):
+        y = normalised(x, one)
+        y.sum().backward()
+    assert np.isnan(y.numpy()).all() and not np.isfinite(tn.Tensor(x.grad).numpy()).any()
+
+
+def test_adam_without_epsilon_and_gradient(place: str) -> None:
+    model = tn.nn.Sequential(tn.nn.Dense(2, 2)).to(place)
+    optimizer = tn.optim.Adam(model.parameters(), eps=0.0)
+    with np.errstate(all="ignore"):
+        (model(tn.Tensor(np.zeros((1, 2), "float32")).to(place)) * 0).sum().backward()
+        optimizer.step()
+    assert all(np.isnan(parameter.numpy()).all() for parameter in model.parameters())
+
+
 # --- cross-entropy --------------------------------------------------------------------------------------------------
 
 LOGITS, LABELS = [[1.0, 2.0, -INF], [-INF, 0.5, 0.5]], [0, 2]

@@ -245,6 +245,7 @@ def test_what_tinynet_lacks(make: Any, message: str) -> None:
     with pytest.raises(StateError, match=r"^from_torch_module: ") as caught:
         from_torch_module(make())
     assert message in str(caught.value)
+    assert "tn.exchange.to_torch" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("model", "message"), [

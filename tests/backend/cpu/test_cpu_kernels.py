@@ -313,6 +313,26 @@ def test_statistics_hold_where_the_first_element_is_far_from_the_others(first: f
 
 
 @pytest.mark.parametrize("mode", ["fast", "reference"])
+@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize("wrong", [np.inf, np.nan])
+def test_what_is_masked_reaches_no_gradient(wrong: float, given: bool, mode: str) -> None:
+    x, mask = np.random.default_rng(0).standard_normal((4, 3, 2)).astype("float32"), np.ones((4, 3), bool)
+    mask[1, 2] = mask[3, 0] = False
+    found = []
+    for filler in (0, wrong):
+        x[~mask] = filler
+        vectors = [[1, 2], [3, 4], *([[0.1, 0.2], [1, 2]] if given else [])]
+        inputs = [tn.Tensor(np.array(values, "float32"), requires_grad=True) for values in (x, *vectors)]
+        with tn.using(mode):
+            y, *_ = tn.ops.batch_norm(*inputs, mask=tn.Tensor(mask))  # type: ignore[arg-type]
+            (y * y * y).sum().backward()
+        found.append([y.numpy(), *(one.grad for one in inputs)])
+    for plain, filled in zip(*found, strict=True):
+        np.testing.assert_array_equal(plain, filled)
+        assert np.isfinite(filled).all()
+
+
+@pytest.mark.parametrize("mode", ["fast", "reference"])
 @pytest.mark.parametrize("wrong", [np.inf, -np.inf, np.nan])
 @pytest.mark.parametrize("place", [0, 1])
 def test_statistics_of_what_is_not_finite(wrong: float, mode: str, place: int) -> None:
