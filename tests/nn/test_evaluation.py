@@ -234,6 +234,25 @@ def test_weights_may_change_in_place(number: int) -> None:
         assert [one.graph for one in recorded(model)] == was
 
 
+def test_weights_in_any_order_of_memory_may_change_in_place() -> None:
+    """Kernels take copies of them in C order, which each replay has to make again."""
+    model, x = ready(), inputs(1, 14, 9, 1)
+    for parameter in model.parameters():
+        larger = np.zeros([2 * size for size in parameter.shape], "float32", order="F")
+        places = tuple(slice(None, None, 2) for _ in parameter.shape)
+        larger[places] = parameter.data
+        parameter.data = larger[places]
+    assert makes_a_recording(model, x)
+    graphs = [one.graph for one in recorded(model)]
+    for parameter in model.parameters():
+        before = as_usual(model, x)
+        parameter.data[...] = parameter.data * np.float32(1.5) + np.float32(0.25)
+        with tn.no_grad():
+            y = model(x).numpy()
+        assert np.array_equal(y, as_usual(model, x)) and not np.array_equal(y, before)
+    assert [one.graph for one in recorded(model)] == graphs
+
+
 ARRAY_CODE: dict[str, list[Any]] = {
     "Residual": [nn.Residual(nn.Sequential(nn.Conv1D(3, 3, 3, padding="same"), nn.ReLU())), nn.LSTM(3, 2)],
     "Parallel": [nn.Parallel([nn.LSTM(3, 2), nn.Conv1D(3, 4, 3, padding="same")]), nn.Dense(6, 2)],
