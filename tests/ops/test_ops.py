@@ -279,6 +279,32 @@ def test_widths_of_padding_are_whole_numbers_from_0(width: Any) -> None:
         tn.ops.pad(tn.Tensor(np.ones((2, 3))), width)
 
 
+SEVERAL = [case for case in CASES if len(case.values[0].contract.outputs) > 1]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(("mode", "device"), [("reference", "cpu"), ("fast", "cpu"), ("fast", "gpu-emulated")])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("op", "case"), SEVERAL)
+def test_the_gradient_of_one_of_several_outputs(op: Op, case: dict[str, Any], dtype: str, mode: str,
+                                                device: str) -> None:
+    """The others were not used: their gradients are zeros for a specification, None for an override."""
+    arrays, options = draw(op, case, np.random.default_rng(0))
+    outputs, cache = op.forward(np, *arrays, **options)
+    needs = tuple(array is not None and array.dtype.kind == "f" for array in arrays)
+    for i in range(len(outputs)):
+        dys = [np.ones_like(one) * (j == i) for j, one in enumerate(outputs)]
+        wanted = op.backward(np, *dys, cache=cache, needs=needs)
+        there = [None if array is None else backend.to_device(array.astype(dtype) if need else array, device)
+                 for array, need in zip(arrays, needs, strict=True)]
+        inputs = [None if array is None else tn.Tensor(array, need) for array, need in zip(there, needs, strict=True)]
+        with tn.using(mode):
+            op(*inputs, **options)[i].sum().backward()
+        for one, dx in zip(inputs, wanted, strict=True):
+            if one is not None and one.requires_grad and dx is not None:
+                found = np.zeros(one.shape) if one.grad is None else backend.to_host(one.grad)
+                assert difference(found, dx, 1e-2) < (1e-4 if dtype == "float32" else 1e-9), (i, one)
+
+
 def test_padding_is_not_counted_nor_largest() -> None:
     x = tn.Tensor(-np.arange(1.0, 6.0).reshape(1, 5, 1))
     assert tn.ops.avg_pool1d(x, 2, padding="same").numpy().ravel().tolist() == [-1.5, -3.5, -5]
