@@ -407,8 +407,13 @@ def test_integers_and_complex_numbers_are_not_for_cublas(library: FakeCublas, de
     ((2, 4, 5), (3, 5, 4), {}, "got"), ((3,), (3, 2), {}, "must have at least 2 axes"),
     ((2, 3), (3, 4), {"out": (2, 3)}, r"matmul: out must be \(2, 4\), got \(2, 3\); xp.empty"),
 ])
-def test_sizes_that_do_not_match(library: FakeCublas, A: Any, B: Any, more: dict[str, Any], message: str,
-                                 device: Put) -> None:
+@pytest.mark.parametrize("bound", [True, False])
+@pytest.mark.usefixtures("library")
+def test_sizes_that_do_not_match(A: Any, B: Any, more: dict[str, Any], message: str, bound: bool, device: Put,
+                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    """With cuBLAS and without."""
+    if not bound:
+        monkeypatch.setattr(cublas, "load", lambda xp: None)
     more = {name: device(np.ones(value)) if name == "out" else value for name, value in more.items()}
     with pytest.raises(ShapeError, match=message):
         matmul(device(np.ones(A)), device(np.ones(B)), **more)

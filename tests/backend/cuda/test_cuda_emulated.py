@@ -194,6 +194,18 @@ def test_a_graph_needs_memory_of_its_own() -> None:
     assert not fake_cuda.is_capturing()
 
 
+def test_a_view_takes_no_memory_of_a_pool() -> None:
+    """So a pool that goes does not overwrite what lies outside."""
+    there, pool = xp.ones((2, 3), xp.float32), fake_cuda.MemoryPool()
+    with fake_cuda.using_allocator(pool.malloc):
+        made = xp.ones((2, 2), xp.float32)
+        views = there[1:], there.T, there.reshape(3, 2), *xp.split(there, 2), made[0], made.T
+    assert pool.total_bytes() == 16 and len(pool.arrays) == 1
+    del pool
+    gc.collect()
+    assert all(np.all(view.get() == 1) for view in views[:-2]) and np.isnan(made.get()).all()
+
+
 def test_there_are_no_warnings_of_numpy() -> None:
     """A GPU gives none: in changes of arrays, in new ones, and in a graph."""
     there = xp.asarray(np.full(3, 3e38, np.float32))
