@@ -228,6 +228,8 @@ def test_in_a_loader_the_seed_is_that_of_the_pass():
     ({"scale": float("nan")}, "scale must be a number between 0 and 9, got nan"),
     ({"shear": "a"}, "shear must be a number"), ({"elastic": True}, "elastic must be a number"),
     ({"flip": "left"}, r"flip must be one of '', 'horizontal', 'vertical', 'both', got 'left'; flip='horizontal'\?"),
+    ({"border": ""}, "border must be one of 'zero', 'edge', 'reflect', got ''"),
+    ({"flip": None}, "flip must be one of '', 'horizontal', 'vertical', 'both', got None"),
     ({"border": "wrap"}, r"border must be one of 'zero', 'edge', 'reflect', got 'wrap'; border='edge'\?"),
 ])
 def test_options(options, message):

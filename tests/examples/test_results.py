@@ -632,7 +632,9 @@ def test_the_table_of_a_command_says_what_the_report_says() -> None:
     for name, runs in (("idc_table2", folds()), ("mnist_table1", [
             records.checked(invented("mnist_table1", "cnn", seed, wrong=0.1 + seed / 99)) for seed in range(3)])):
         accuracies = report.section(name, {name: runs}).partition("| model | accuracy,")[0]
-        for line in tables.short(runs).splitlines()[1:]:
+        heads, *lines = tables.short(runs).splitlines()
+        assert re.split(r"  +", heads.strip()) == ["model", "seeds", "test accuracy, %", "95 % interval"]
+        for line in lines:
             said = row(accuracies, line.partition("  ")[0])
             assert re.split(r"  +", line)[1:] == [said[6], *said[7:9]]
     one = tables.short([run for run in folds() if run["seed"] == 0]).splitlines()[1:]
