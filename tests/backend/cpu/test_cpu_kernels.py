@@ -24,6 +24,7 @@ from tinynet import backend
 pytest.importorskip("numba")
 
 from tinynet.backend.cpu import conv, lstm_by_units
+from tinynet.backend.cpu.runtime import threads as pool_of_threads
 from tinynet.backend.cpu.runtime.threads import set_threads, threads
 
 TOLERANCE = 2e-5  # of float32, for sums of some hundred products, and through some steps of an LSTM
@@ -81,14 +82,15 @@ def work_is_shared_out(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     count = threads()
     monkeypatch.setattr(conv, "_WORTH", 1)
     monkeypatch.setattr(lstm_by_units, "_WORTH", 1)
+    monkeypatch.setattr(pool_of_threads, "WORTH", 1)
     yield
     set_threads(count)
 
 
 @pytest.mark.parametrize("number", [2, 3, 5])
-@pytest.mark.parametrize(("name", "case"), [(name, case) for name in ("conv1d", "conv2d") for case in LARGE[name]])
+@pytest.mark.parametrize(("name", "case"), [(name, case) for name in OVERRIDDEN for case in LARGE[name]])
 @pytest.mark.usefixtures("work_is_shared_out")
-def test_parts_of_an_image(name: str, case: dict[str, Any], number: int) -> None:
+def test_values_of_shards(name: str, case: dict[str, Any], number: int) -> None:
     set_threads(number)
     test_values_of_both_passes(name, case)
 
