@@ -553,6 +553,15 @@ def test_copies_in_one_given_part_are_said_of_it_alone(tmp_path, part):
     assert fold.sentence.count("identical") == 1
 
 
+def test_copies_in_both_given_parts_are_said_of_each(tmp_path):
+    names = [f"{where}/{'ab'[number % 2]}/{number}_{where}.png" for where, start in (("train", 0), ("val", 50),
+             ("test", 100)) for number in range(start, start + 20)]
+    names += [f"{part}/a/{number}_copy.png" for part, some in (("val", (0, 2, 4)), ("test", (6, 8))) for number in some]
+    fold, = folds(scan_folder(coloured(tmp_path, *names)), seed=0)
+    for said in ("3 validation images", "2 test images"):
+        assert f"; {said} identical to training images" in fold.sentence
+
+
 def test_copies_of_patients_do_not_join_them(tmp_path):
     names = [f"{'ab'[number % 2]}/{number // 2}_p{number % 8}.png" for number in range(80)]
     found = scan_folder(coloured(tmp_path, *names), groups=r"_p(\d+)")

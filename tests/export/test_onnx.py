@@ -198,6 +198,18 @@ def test_constants_have_the_dtype_of_their_array() -> None:
               batches=(2,))
 
 
+@pytest.mark.parametrize(("compare", "wanted"), [
+    (lambda x: x > 0.1, [0, 0, 1]), (lambda x: x >= 0.1, [0, 1, 1]), (lambda x: x < 0.1, [1, 0, 0]),
+    (lambda x: x <= 0.1, [1, 1, 0]), (lambda x: x == 0.1, [0, 1, 0]), (lambda x: x != 0.1, [1, 0, 1])])
+def test_a_number_is_compared_in_the_dtype_of_its_array(compare: Any, wanted: list[int]) -> None:
+    """The nearest float32 to 0.1, and its neighbours."""
+    tenth = np.float32(0.1)
+    x = np.array([[np.nextafter(tenth, -1, dtype="float32"), tenth, np.nextafter(tenth, 1, dtype="float32")]])
+    model = Own(lambda own, x: ops.where(compare(x), x * 0 + 1, x * 0), input_shape=(3,))
+    found, = session(onnx_bytes(model)).run(None, {"input": x})
+    assert found.tolist() == [wanted] and outputs(model, x)[0].tolist() == [wanted]
+
+
 def test_equal_constants_are_stored_once_and_equal_bytes_of_two_shapes_twice() -> None:
     numbers = np.array([1.0, 2.0, 4.0], np.float32)
     row, column = tn.Tensor(numbers), tn.Tensor(numbers.reshape(3, 1))
