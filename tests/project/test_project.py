@@ -335,8 +335,8 @@ RUNS_FILES_OF_THE_USER = {"tinynet/learn/trial.py", "tinynet/learn/trusted.py"}
 
 
 def habit_faults(path: str, source: str) -> list[str]:
-    """Uses of pickle, eval and the like, random numbers that do not come from tinynet.random, texts in the encoding of
-    the system, which is not UTF-8 everywhere, and a command whose exit code is not handed to the system."""
+    """Uses of pickle, eval and the like, random numbers that do not come from tinynet.random, and texts in the
+    encoding of the system, which is not UTF-8 everywhere. Also a command that drops its exit code."""
     faults = []
     has_code = any(isinstance(node, ast.FunctionDef) and node.name == "main" and node.returns is not None
                    and ast.unparse(node.returns) == "int" for node in ast.parse(source).body)

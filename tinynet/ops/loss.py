@@ -140,8 +140,7 @@ def dcross_entropy(xp: Any, dloss: Array, *, cache: Any, needs: Any) -> Gradient
         total = wq.sum(axis=-1, keepdims=True)
         dlogits = dl * (_where_not_0(xp, total, xp.exp(logp)) * total - wq)  # (6)
     if needs[1]:
-        sw = _times(s, w)
-        dlabels = -dl * (1 - label_smoothing) * sw * _where_not_0(xp, sw, logp)  # (9)
+        dlabels = -dl * (1 - label_smoothing) * (sw := _times(s, w)) * _where_not_0(xp, sw, logp)  # (9)
     if needs[2]:
         positions = tuple(range(logp.ndim - 1))
         dweight = -(dl * _times(s, q) * _where_not_0(xp, q, logp)).sum(axis=positions)  # (7) (K)
