@@ -821,7 +821,8 @@ def test_the_faster_format_of_pytorch_counts(monkeypatch: pytest.MonkeyPatch,
         layers.main()
         layers.main(given)
         lines = capsys.readouterr().out.splitlines()
-        assert [line.split()[0] for line in lines[1 : 2 * len(layers.ROWS) : 2]] == [*layers.ROWS] and {*rounds} == {count}
+        assert [line.split()[0] for line in lines[1 : 2 * len(layers.ROWS) : 2]] == [*layers.ROWS]
+        assert {*rounds} == {count}
         rounds.clear()
 
 
