@@ -1,8 +1,10 @@
 """Two commits are timed in turn: which is which, in what order, and what is printed."""
 
+import io
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +80,29 @@ def test_a_process_of_a_tree_serves_alone(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(sys, "argv", ["commits"])
     with pytest.raises(SystemExit, match="2"):
         commits.main()
+
+
+def test_a_first_step_is_timed_with_what_comes_before_it(monkeypatch: pytest.MonkeyPatch,
+                                                         capsys: pytest.CaptureFixture[str]) -> None:
+    """Import and model too; of other rows the model is made once, and not timed."""
+    now, made = [0.0], list[str]()
+
+    def takes(seconds: float) -> float:
+        now[0] += seconds
+        return seconds
+
+    def work(row: str) -> Callable[[], Any]:
+        made.append(row)
+        takes(10.0)
+        return lambda: takes(3.0)
+
+    monkeypatch.setattr(commits, "work", work)
+    monkeypatch.setattr(commits, "median_seconds", lambda function: function())
+    monkeypatch.setattr(commits.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(sys, "stdin", io.StringIO("first-step\nstep-32\nforward-1\nstep-32\n"))
+    commits.serve()
+    assert capsys.readouterr().out.split() == ["13.0", "3.0", "3.0", "3.0"]
+    assert made == ["first-step", "step-32", "forward-1"]
 
 
 @pytest.mark.parametrize("row", ["step-32", "deep-128", "forward-1"])
