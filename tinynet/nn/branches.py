@@ -17,7 +17,7 @@ MERGE: dict[str, Callable[[Sequence[Tensor]], Tensor]] = {
 
 def check_merge(layer: str, merge_mode: str) -> None:
     """ArgumentError for an unknown mode."""
-    if merge_mode not in MERGE:
+    if merge_mode not in [*MERGE]:  # a list, too, which has no hash
         raise ArgumentError(f"{layer}: merge_mode must be one of {', '.join(MERGE)}, got {merge_mode!r}; "
                             'merge_mode="concat"?')
 
