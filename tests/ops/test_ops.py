@@ -225,6 +225,30 @@ def test_a_remembered_call_tells_dtypes_apart(op: Op, right: list[str], wrong: l
             op(*[np.ones((2, 2), dtype) for dtype in dtypes])
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", ">f4"])
+def test_numbers_beside_a_tensor_keep_value_sign_and_dtype(dtype: str) -> None:
+    """They are remembered: 1 and 1.0 are one number, 0.0 and -0.0 are not, whichever comes first."""
+    x = tn.Tensor(np.array([2.0], dtype), requires_grad=True)
+    for number in (0.0, -0.0, 0.0, -0.0, 1, 1.0, True, -1.5, 0.1, 2**24, math.nan, math.inf):
+        for _ in range(2):
+            y, wanted = x * number, x.data * x.dtype.type(number)
+            np.testing.assert_array_equal(y.numpy(), wanted)
+            assert np.signbit(y.numpy()) == np.signbit(wanted) and y.dtype == wanted.dtype
+            x.grad = None
+            y.sum().backward()
+            np.testing.assert_array_equal(x.grad, np.array([number], dtype))
+
+
+def test_a_limited_number_of_numbers_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(op_module, "_constants", {})
+    monkeypatch.setattr(op_module, "_REMEMBERED", 3)
+    x = tn.Tensor([2.0])
+    for number in range(1, 10):
+        assert (x * number).item() == 2 * number and len(op_module._constants) <= 3
+    assert op_module._constants
+    assert not any(one.data.flags.writeable for one in op_module._constants.values())
+
+
 def test_an_op_remembers_a_limited_number_of_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(op_module, "_REMEMBERED", 4)
     tn.ops.relu._inferred.clear()
