@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,7 @@ import benchmarks
 import benchmarks.__main__ as command_line
 import tinynet as tn
 from benchmarks import commits, machine, process, ranks, report, scale, table
+from benchmarks.bench import Bench
 from benchmarks.peers import OURS
 from benchmarks.process import PeerError, Worker
 
@@ -170,6 +172,16 @@ def test_what_a_run_is_given(more: list[str], seconds: float, is_warned: bool, t
     assert "Other programs" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt, PeerError])
+def test_nothing_is_left_of_a_bench(error: type[BaseException] | None) -> None:
+    """Neither its folder nor a process, whatever ended it."""
+    with pytest.raises(error) if error else nullcontext(), Bench(command_line.Options([], [0])) as bench:
+        assert bench.folder.is_dir()
+        if error:
+            raise error
+    assert not bench.folder.exists() and all(worker._process is None for worker in bench.workers.values())
+
+
 def test_a_row_that_fails_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Any] = []
 
@@ -269,6 +281,7 @@ def test_a_process_gets_its_peer_its_processors_and_its_environment(monkeypatch:
     read = os.read
     monkeypatch.setattr(process.os, "read", lambda file, size: read(file, min(size, 5)))  # an answer comes in parts
     monkeypatch.setattr(process.subprocess, "Popen", Started)
+    monkeypatch.setenv("CACHE", "elsewhere")
     with Worker("torch", [0, 3], {"CACHE": "here"}) as worker:
         assert worker.started == 0.0 and worker.ask("dance", count=2) == {"a": 1}
         assert worker.started > 0
