@@ -1,6 +1,7 @@
 """Figures: what stands where, and in which order."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,17 @@ from PIL import Image
 
 pytest.importorskip("matplotlib")
 
+from tests.support.figures import saved_as_they_are
 from tinynet import drawing
 
 
 @pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+def drawn(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     """The figures that are not saved."""
     made = list[Any]()
-    monkeypatch.setattr(drawing, "save", lambda figure, path: made.append(figure))
-    return made
+    with saved_as_they_are() as note:
+        monkeypatch.setattr(drawing, "save", lambda figure, path: made.append(figure) or note(figure))
+        yield made
 
 
 def test_a_confusion_matrix_has_a_row_for_each_true_class(drawn: list[Any]) -> None:

@@ -6,6 +6,7 @@ import importlib
 import json
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from PIL import Image
 
 import tinynet as tn
+from tests.support.figures import saved_as_they_are
 from tinynet.errors import ArgumentError
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -682,11 +684,13 @@ def test_a_report_has_all_trials(tmp_path: Path) -> None:
 # --- figures --------------------------------------------------------------------------------------------------------
 
 @pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+def drawn(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     """The axes of figures that are not written."""
     kept: list[Any] = []
-    monkeypatch.setattr(figures, "save", lambda figure, path, vector=False: kept.extend(figure.axes))
-    return kept
+    with saved_as_they_are() as note:
+        monkeypatch.setattr(figures, "save",
+                            lambda figure, path, vector=False: kept.extend(figure.axes) or note(figure))
+        yield kept
 
 
 def test_curves_are_mean_errors_in_bands(drawn: list[Any]) -> None:

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 import tinynet as tn
+from tests.support.figures import saved_as_they_are
 from tinynet import drawing
 from tinynet.about import versions
 from tinynet.calibration import Calibration, gained
@@ -412,10 +413,12 @@ def test_doubts_are_about_the_training_images_and_the_decisions_on_all(samples: 
 # --- figures --------------------------------------------------------------------------------------------------------
 
 @pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+def drawn(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     made: list[Any] = []
-    monkeypatch.setattr(drawing, "save", lambda figure, path: made.append((Path(path).name, figure)))
-    return made
+    with saved_as_they_are() as note:
+        monkeypatch.setattr(drawing, "save",
+                            lambda figure, path: made.append((Path(path).name, figure)) or note(figure))
+        yield made
 
 
 def test_curves_of_each_history(drawn: list[Any]) -> None:
