@@ -190,6 +190,20 @@ def test_an_ensemble_gives_its_probabilities_and_the_threshold_is_told(tmp_path:
     assert json.loads(running.get_modelmeta().custom_metadata_map["tinynet.decision_threshold"]) == 0.3
 
 
+@pytest.mark.parametrize("at_the_end", [True, False])
+def test_a_softmax_is_added_where_none_is_at_the_end(at_the_end: bool) -> None:
+    """One in the middle, as of an attention, does not make probabilities of the scores behind it."""
+    def forward(own: Any, x: Tensor) -> Any:
+        weighted = ops.softmax(x) * 5
+        return ops.softmax(weighted) if at_the_end else weighted
+
+    model = Own(forward, input_shape=(3,)).eval()
+    x = np.array([[1.0, 2.0, 4.0]], np.float32)
+    found, = session(onnx_bytes(model, probabilities=True)).run(["probabilities"], {"input": x})
+    scores = outputs(model, x)[0]
+    np.testing.assert_allclose(found, scores if at_the_end else ops.softmax(Tensor(scores)).numpy(), rtol=1e-5)
+
+
 def test_constants_have_the_dtype_of_their_array() -> None:
     """An array that the model has cast keeps its dtype up to the next cast. (onnxruntime lacks Erf for float64.)"""
     for op_of in (ops.log1p, ops.expm1, ops.leaky_relu, lambda x: ops.clip(x, 0.1, 2), lambda x: x**3, lambda x: 1 - x,
