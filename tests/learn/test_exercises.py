@@ -222,6 +222,13 @@ def test_a_text_that_does_not_compile(text: str, said: str) -> None:
     assert trial.findings(f"{files.solution('dense')}{text}\n", "answer")[1] == said
 
 
+@pytest.mark.parametrize("comment", ["#(7)", "# see (7)", "# (7), the other half of (8)", "# (8) (7)"])
+def test_the_mark_of_an_equation_may_stand_anywhere_in_a_comment(comment: str) -> None:
+    text = f"def f(x):\n    y = x  {comment}\n    return y  # (9), not wanted\n"
+    found = files.statements(text, {("f", 7): "a hint"})
+    assert [(one.function, one.number, one.target) for one in found] == [("f", 7, "y")]
+
+
 def test_a_return_that_is_missing() -> None:
     found, _ = trial.findings(files.solution("cross_entropy").replace("  # (2)", ""))
     assert [one.verdict for one in found][:2] == [
