@@ -913,6 +913,36 @@ def test_bad_schedules(make: Any, message: str) -> None:
         make()
 
 
+@pytest.mark.parametrize("way", ["state", "copy", "device"])
+def test_a_parameter_that_is_frozen_keeps_its_number_of_steps(way: str) -> None:
+    """Adam's bias correction of its next step shows it."""
+    x = tn.Tensor(np.linspace(-1, 1, 6, dtype="float32").reshape(2, 3))
+
+    def step(model: Any, optimizer: Any, count: int) -> None:
+        for _ in range(count):
+            optimizer.zero_grad()
+            (model(x) ** 2).sum().backward()
+            optimizer.step()
+
+    tn.seed(0)
+    model = nn.Sequential(nn.Dense(3, 2))
+    optimizer = optim.Adam(model.parameters(), lr=0.1)
+    step(model, optimizer, 3)
+    model[0].b.requires_grad = False
+    step(model, optimizer, 2)
+    other, copied = copy.deepcopy((model, optimizer))
+    if way == "state":
+        copied = optim.Adam(other.parameters(), lr=0.1)
+        copied.load_state_dict(optimizer.state_dict())
+    elif way == "device":
+        other.to("gpu-emulated").to("cpu")
+    for one, its in ((model, optimizer), (other, copied)):
+        one[0].b.requires_grad = True
+        step(one, its, 2)
+    for a, b in zip(model.parameters(), other.parameters(), strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
 @pytest.mark.parametrize("missing", ["steps", "base"])
 def test_a_state_that_lacks_a_number(missing: str) -> None:
     schedule = optim.Cosine(sgd(), steps=4)
