@@ -275,3 +275,20 @@ def test_what_does_not_fit_is_refused_when_a_kernel_is_compiled() -> None:
 
     with pytest.raises(TypingError, match="product: sizes and places must be tuples of 3 or 4 integers"):
         launch(short, x)
+
+
+@njit
+def narrow(shard: Any, shards: Any, x: Any, W: Any, packed: Any, y: Any, sizes: Any) -> None:
+    """y = x W, with sizes and strides of int32 and uint8."""
+    M, K, N = sizes
+    pack((np.uint8(K), np.int32(N)), W, (np.int32(0), N, np.uint8(1)), packed, (np.int32(0), np.int32(K * PANEL)))
+    product((np.int32(M), np.int32(N), np.uint8(K)), x, (np.int32(0), np.int32(K), np.uint8(1)), packed,
+            (np.int32(0), np.int32(PANEL), np.int32(K * PANEL)), y, (np.uint8(0), np.int32(N)), False)
+
+
+def test_sizes_and_strides_of_any_integers() -> None:
+    M, K, N = 9, 7, 2 * PANEL + 3
+    x, W, y = random(M, K), random(K, N, seed=1), np.empty((M, N), np.float32)
+    packed = np.empty(3 * K * PANEL, np.float32)
+    launch(narrow, x.reshape(-1), W.reshape(-1), packed, y.reshape(-1), np.array([M, K, N], "int32"), shards=1)
+    assert_product(y, x, W)
