@@ -222,6 +222,16 @@ def test_a_text_that_does_not_compile(text: str, said: str) -> None:
     assert trial.findings(f"{files.solution('dense')}{text}\n", "answer")[1] == said
 
 
+def test_each_gradient_is_asked_for_with_the_cache_of_its_own_op(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str]] = []
+    monkeypatch.setattr(exercises, "_backward", lambda name, op, shapes, **options: asked.append((name, f"d{op.name}")))
+    for exercise in exercises.EXERCISES.values():
+        assert [*exercise.calls()]
+    assert {name for name, _ in asked} == {"ddense", "dsoftmax", "dlog_softmax", "dcross_entropy", "dbatch_norm",
+                                           "dlstm"}
+    assert all(name == gradient for name, gradient in asked)
+
+
 @pytest.mark.parametrize("comment", ["#(7)", "# see (7)", "# (7), the other half of (8)", "# (8) (7)"])
 def test_the_mark_of_an_equation_may_stand_anywhere_in_a_comment(comment: str) -> None:
     text = f"def f(x):\n    y = x  {comment}\n    return y  # (9), not wanted\n"
