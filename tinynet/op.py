@@ -31,19 +31,17 @@ from tinynet.errors import TinynetError
 from tinynet.options import wrong_option
 from tinynet.plain import plain
 from tinynet.tape import Node
-from tinynet.tensor import Constant, Tensor, blank, on_two_devices
+from tinynet.tensor import Tensor, blank, constant_of, on_two_devices
 from tinynet.tracing import UNOBSERVED, Call, observers
 from tinynet.types import Array as Array
-from tinynet.types import Count, DType
+from tinynet.types import Count
 from tinynet.types import Gradients as Gradients
 
 if TYPE_CHECKING:
     import typing_extensions
 
 _EXACT = 2.0**24  # float32 holds all integers up to here
-_REMEMBERED = 256  # checked calls that an op keeps, by shapes, dtypes and options; and constants
-
-_constants: dict[tuple[float, DType], Tensor] = {}  # by number and dtype
+_REMEMBERED = 256  # checked calls that an op keeps, by shapes, dtypes and options
 
 REGISTRY: dict[str, "Op[Any]"] = {}  # every op by name, for the tests
 UPDATES: dict[str, "Update"] = {}  # every update in place, likewise
@@ -321,20 +319,8 @@ def _as_tensors(values: Sequence[Any], contract: Contract) -> Sequence[Tensor | 
         return _converted(values, contract)
     tensors = list(values)
     for place in others:
-        constant = _constants.get((values[place], dtype))
-        tensors[place] = _constant(values[place], dtype) if constant is None else constant
+        tensors[place] = constant_of(values[place], dtype)
     return tensors
-
-
-def _constant(value: float, dtype: DType) -> Tensor:
-    """A number of Python as a tensor. It is remembered, read-only, but for 0, which is equal to -0.0."""
-    constant = Constant.of(np.array(value, dtype))
-    if value:
-        constant.data.flags.writeable = False  # an op may return it as its output
-        if len(_constants) >= _REMEMBERED:
-            _constants.clear()
-        _constants[value, dtype] = constant
-    return constant
 
 
 def _converted(values: Sequence[Any], contract: Contract) -> list[Tensor | None]:

@@ -6,6 +6,8 @@ The tape (`tape.py`) records what was computed; `ops/operators.py` attaches arit
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tinynet import backend
 from tinynet.errors import ArgumentError, DeviceError, DtypeError, GradientError, ShapeError
 from tinynet.graph import graph
@@ -265,6 +267,23 @@ class Constant(Tensor):
 
     __slots__ = ()
     is_constant = True
+
+
+_REMEMBERED = 256
+_constants: dict[tuple[float, DType], Tensor] = {}  # by number and dtype
+
+
+def constant_of(value: float, dtype: DType) -> Tensor:
+    """A number of Python as a Constant. It is remembered, read-only, but for 0, which is equal to -0.0."""
+    constant = _constants.get((value, dtype))
+    if constant is None:
+        constant = Constant.of(np.array(value, dtype))
+        if value:
+            constant.data.flags.writeable = False  # an op may return it as its output
+            if len(_constants) >= _REMEMBERED:
+                _constants.clear()
+            _constants[value, dtype] = constant
+    return constant
 
 
 def from_dlpack(data: SharesMemory, requires_grad: bool = False) -> Tensor:

@@ -13,6 +13,7 @@ import pytest
 
 import tinynet as tn
 import tinynet.op as op_module
+import tinynet.tensor as tensor_module
 from tests.support.complete import OPS
 from tests.support.op_cases import check_op, difference, draw
 from tests.support.references import philox
@@ -240,13 +241,13 @@ def test_numbers_beside_a_tensor_keep_value_sign_and_dtype(dtype: str) -> None:
 
 
 def test_a_limited_number_of_numbers_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(op_module, "_constants", {})
-    monkeypatch.setattr(op_module, "_REMEMBERED", 3)
+    monkeypatch.setattr(tensor_module, "_constants", {})
+    monkeypatch.setattr(tensor_module, "_REMEMBERED", 3)
     x = tn.Tensor([2.0])
     for number in range(1, 10):
-        assert (x * number).item() == 2 * number and len(op_module._constants) <= 3
-    assert op_module._constants
-    assert not any(one.data.flags.writeable for one in op_module._constants.values())
+        assert (x * number).item() == 2 * number and len(tensor_module._constants) <= 3
+    assert tensor_module._constants
+    assert not any(one.data.flags.writeable for one in tensor_module._constants.values())
 
 
 def test_an_op_remembers_a_limited_number_of_calls(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -288,7 +288,8 @@ def test_an_import_by_name_is_found(source: str) -> None:
 # 10 more for masked batches that do not enter the running averages.
 # 20 more for a tensor that is no list of parameters, values that are looked at by one rule, and gradient checks inside
 # `no_grad`.
-BUDGET, OPS, PER_OP = 6300, 45, 80
+# 20 more for numbers beside an array, which are remembered as tensors.
+BUDGET, OPS, PER_OP = 6320, 45, 80
 CORE = (r"(contract|tape|tensor|op|tracing|random|window|init|gradcheck)\.py$|"
         r"(ops|nn|optim)/(?!__init__|summary|profile)")
 
