@@ -69,8 +69,7 @@ def load_state_dict(state: Mapping[str, int]) -> None:
     """Restore a `state_dict`. Raises `ArgumentError`, and changes nothing, for another dictionary."""
     same = "was it saved by tn.random.state_dict()"
     draws = whole("load_state_dict", "draws", state.get("draws"), 0, 2**63 - 1, usual=same)
-    seed(whole("load_state_dict", "seed", state.get("seed"), 0, _WORD, usual=same))
-    _state["draws"] = draws
+    _state.update(seed=whole("load_state_dict", "seed", state.get("seed"), 0, _WORD, usual=same), draws=draws)
 
 
 def stream(name: str) -> int:
